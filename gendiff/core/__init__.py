@@ -1,0 +1,1 @@
+"""Vocabulary of the library: types, records, arrays, checks, errors."""

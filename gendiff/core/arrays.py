@@ -1,0 +1,61 @@
+"""Operations on arrays that every chapter shares: broadcasting by sample, safe roots and quotients, noise by key."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gendiff.core.types import ArrayLike, Keys, Scalar
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether the value can be looked at now, that is, whether it is no tracer."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def expand(value: Scalar, like: ArrayLike) -> jax.Array:
+    """A number a batch () or a sample (b,), in the dtype of `like` (b, …) and shaped to broadcast against it.
+
+    Raises ValueError for any other shape.
+    """
+    array = jnp.asarray(value).astype(like.dtype)
+    if array.ndim == 0:
+        return array.reshape((1,) * like.ndim)
+    if like.ndim == 0 or array.shape != like.shape[:1]:
+        raise ValueError(f"a value per batch () or per sample {like.shape[:1]} is needed for an array of shape {like.shape}, got {array.shape}")
+    return array.reshape(like.shape[:1] + (1,) * (like.ndim - 1))
+
+
+def safe_sqrt(value: ArrayLike | float) -> jax.Array:
+    """sqrt(max(value, 0)) whose gradient at and below zero is 0, not NaN or infinity."""
+    array = jnp.asarray(value)
+    positive = array > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, array, jnp.ones_like(array))), jnp.zeros_like(array))
+
+
+def safe_divide(numerator: ArrayLike | float, denominator: ArrayLike | float, otherwise: float = 0.0) -> jax.Array:
+    """numerator / denominator, and `otherwise` (with zero gradient) where the denominator is 0."""
+    below = jnp.asarray(denominator)
+    usable = below != 0
+    quotient = jnp.asarray(numerator) / jnp.where(usable, below, jnp.ones_like(below))
+    return jnp.where(usable, quotient, jnp.full_like(quotient, otherwise))
+
+
+def normal(keys: Keys, like: ArrayLike) -> jax.Array:
+    """Standard normal noise of the shape and dtype of `like` (b, …), one key (b,) a sample: no sample depends on its neighbours."""
+    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
+
+
+def fold_in(keys: Keys, value: Any) -> Keys:
+    """Each of the keys (b,) folded with one value (), such as the number of a step."""
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, value)
+
+
+def flatten_samples(x: ArrayLike) -> jax.Array:
+    """(b, …) as (b, d)."""
+    return jnp.asarray(x).reshape(x.shape[0], -1)
+
+
+def rms(x: ArrayLike) -> jax.Array:
+    """() root of the mean square."""
+    return jnp.sqrt(jnp.mean(jnp.square(jnp.asarray(x))))

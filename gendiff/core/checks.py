@@ -1,0 +1,92 @@
+"""Checks at the public door: a concrete value is tested and named, a tracer passes."""
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import arrays
+
+
+def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> None:
+    """ValueError unless every entry of a concrete `value` lies between low and high (NaN never does)."""
+    if not arrays.is_concrete(value):
+        return
+    number = np.asarray(value)
+    above = number > low if open_low else number >= low
+    below = number < high if open_high else number <= high
+    if not np.all(above & below):
+        bounds = f"{'(' if open_low or math.isinf(low) else '['}{low:g}, {high:g}{')' if open_high or math.isinf(high) else ']'}"
+        raise ValueError(f"{name} = {_show(number)} is outside {bounds}")
+
+
+def finite(name: str, value: Any) -> None:
+    """ValueError unless every entry of a concrete `value` is finite."""
+    if arrays.is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
+        raise ValueError(f"{name} is not finite: {_show(np.asarray(value))}")
+
+
+def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> None:
+    """TypeError unless an integer (bool is none), ValueError unless low <= value <= high."""
+    if not arrays.is_concrete(value):
+        if not jnp.issubdtype(value.dtype, jnp.integer):
+            raise TypeError(f"{name} must be an integer, got dtype {value.dtype}")
+        return
+    if isinstance(value, bool) or not (isinstance(value, numbers.Integral) or (np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.integer))):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if int(value) < low or (high is not None and int(value) > high):
+        raise ValueError(f"{name} = {int(value)} is outside [{low}, {'…' if high is None else high}]")
+
+
+def same_shape(first_name: str, first: Any, second_name: str, second: Any) -> None:
+    """ValueError naming both shapes unless they are equal."""
+    if np.shape(first) != np.shape(second):
+        raise ValueError(f"{first_name} has shape {np.shape(first)} but {second_name} has shape {np.shape(second)}: they must be equal")
+
+
+def floating(name: str, value: Any) -> None:
+    """TypeError unless `value` is a floating array: pixels are scaled before they come here."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{name} must be a floating array, got {dtype or type(value).__name__}; scale images to [-1, 1] first (gendiff.data.scaling.to_unit)")
+
+
+def unscaled_pixels(name: str, value: Any) -> None:
+    """ValueError for a concrete float array that still holds whole pixel values 0…255."""
+    if not arrays.is_concrete(value) or np.size(value) == 0:
+        return
+    numbers_ = np.asarray(value)
+    if numbers_.min() >= 0 and 1 < numbers_.max() <= 255 and np.array_equal(numbers_, np.round(numbers_)):
+        raise ValueError(
+            f"{name} of shape {numbers_.shape} holds whole numbers in [{numbers_.min():g}, {numbers_.max():g}], like unscaled pixels; "
+            "scale images to [-1, 1] first (gendiff.data.scaling.to_unit)"
+        )
+
+
+def one_key(name: str, value: Any) -> None:
+    """TypeError unless a typed random key, ValueError unless exactly one."""
+    if value is None:
+        raise TypeError(f"{name} is None: pass jax.random.key(seed)")
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise TypeError(f"{name} must be a typed key from jax.random.key(seed), got {dtype or type(value).__name__}; wrap a legacy key with jax.random.wrap_key_data")
+    if value.shape != ():
+        raise ValueError(f"{name} must be one key, got a batch of shape {value.shape}; samples get their own keys from `index`")
+
+
+def choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    """ValueError naming the allowed options and the nearest of them."""
+    import difflib
+
+    options = list(allowed)
+    if value not in options:
+        near = difflib.get_close_matches(str(value), options, n=1)
+        raise ValueError(f"{name} = {value!r} is none of {', '.join(options)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _show(number: np.ndarray) -> str:
+    return f"{number:g}" if number.ndim == 0 else np.array2string(number, threshold=6, precision=4)

@@ -1,0 +1,25 @@
+"""Errors with a place: each names the path, the step or the configuration that is wrong."""
+
+
+class GendiffError(Exception):
+    """Base of every error that gendiff defines; wrong arguments raise the built-in ValueError and TypeError."""
+
+
+class ConfigError(GendiffError, ValueError):
+    """Settings that contradict each other or lie outside their range."""
+
+
+class DataError(GendiffError, ValueError):
+    """A data file that is missing, unreadable or of the wrong kind. The message starts with its path."""
+
+
+class NonFiniteError(GendiffError, ArithmeticError):
+    """Loss, gradient or sample stopped being finite."""
+
+
+class CheckpointCorruptError(GendiffError):
+    """Stored bytes differ from the digests written beside them, or cannot be read."""
+
+
+class CheckpointMismatchError(GendiffError, ValueError):
+    """A sound checkpoint of another configuration, structure, shape or dtype."""
