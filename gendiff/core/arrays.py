@@ -22,7 +22,9 @@ def expand(value: Scalar, like: ArrayLike) -> jax.Array:
     if array.ndim == 0:
         return array.reshape((1,) * like.ndim)
     if like.ndim == 0 or array.shape != like.shape[:1]:
-        raise ValueError(f"a value per batch () or per sample {like.shape[:1]} is needed for an array of shape {like.shape}, got {array.shape}")
+        raise ValueError(
+            f"a value per batch () or per sample {like.shape[:1]} is needed for an array of shape {like.shape}, got {array.shape}"
+        )
     return array.reshape(like.shape[:1] + (1,) * (like.ndim - 1))
 
 
@@ -41,7 +43,7 @@ def safe_divide(numerator: ArrayLike | float, denominator: ArrayLike | float, ot
     return jnp.where(usable, quotient, jnp.full_like(quotient, otherwise))
 
 
-def normal(keys: Keys, like: ArrayLike) -> jax.Array:
+def normal(keys: Keys, like: ArrayLike | jax.ShapeDtypeStruct) -> jax.Array:
     """Standard normal noise of the shape and dtype of `like` (b, …), one key (b,) a sample: no sample depends on its neighbours."""
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 

@@ -36,7 +36,9 @@ def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> Non
         if not jnp.issubdtype(value.dtype, jnp.integer):
             raise TypeError(f"{name} must be an integer, got dtype {value.dtype}")
         return
-    if isinstance(value, bool) or not (isinstance(value, numbers.Integral) or (np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.integer))):
+    if isinstance(value, bool) or not (
+        isinstance(value, numbers.Integral) or (np.ndim(value) == 0 and np.issubdtype(np.asarray(value).dtype, np.integer))
+    ):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if int(value) < low or (high is not None and int(value) > high):
         raise ValueError(f"{name} = {int(value)} is outside [{low}, {'…' if high is None else high}]")
@@ -52,7 +54,10 @@ def floating(name: str, value: Any) -> None:
     """TypeError unless `value` is a floating array: pixels are scaled before they come here."""
     dtype = getattr(value, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name} must be a floating array, got {dtype or type(value).__name__}; scale images to [-1, 1] first (gendiff.data.scaling.to_unit)")
+        raise TypeError(
+            f"{name} must be a floating array, got {dtype or type(value).__name__}; "
+            "scale images to [-1, 1] first (gendiff.data.scaling.to_unit)"
+        )
 
 
 def unscaled_pixels(name: str, value: Any) -> None:
@@ -73,7 +78,10 @@ def one_key(name: str, value: Any) -> None:
         raise TypeError(f"{name} is None: pass jax.random.key(seed)")
     dtype = getattr(value, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(f"{name} must be a typed key from jax.random.key(seed), got {dtype or type(value).__name__}; wrap a legacy key with jax.random.wrap_key_data")
+        raise TypeError(
+            f"{name} must be a typed key from jax.random.key(seed), got {dtype or type(value).__name__}; "
+            "wrap a legacy key with jax.random.wrap_key_data"
+        )
     if value.shape != ():
         raise ValueError(f"{name} must be one key, got a batch of shape {value.shape}; samples get their own keys from `index`")
 

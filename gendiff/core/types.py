@@ -5,7 +5,7 @@ s tokens (sequence). `*shape` is one sample's own axes.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +73,8 @@ class Batch:
     condition: Any = ()
 
 
+@runtime_checkable
+@runtime_checkable
 class Denoiser(Protocol):
     """The first narrow waist: x (b, …) at a level of () or (b,) -> Prediction."""
 

@@ -1,0 +1,68 @@
+"""Network + parameters + condition -> Denoiser, the waist between networks and everything that samples."""
+
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gendiff.core import trees
+from gendiff.core.types import Denoiser, Level, Network, Params, Prediction
+from gendiff.diffusion.parameterization import Parameterization
+
+T = TypeVar("T")
+
+
+@trees.record
+class NetworkDenoiser:
+    """A pytree: parameters and condition are leaves, the functions are static."""
+
+    predict: Network = trees.static()
+    parameterization: Parameterization = trees.static()
+    params: Params = None
+    condition: tuple[Any, ...] = ()
+
+    def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
+        t = jnp.broadcast_to(jnp.asarray(level.t).astype(x.dtype), x.shape[:1])
+        output = self.predict(self.params, self.parameterization.scale_in(x, level), t, *self.condition_for(x.shape[0]))
+        if output.shape != x.shape:
+            raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
+        return self.parameterization.predict(x, output, level)
+
+    def with_condition(self, *condition: Any) -> "NetworkDenoiser":
+        """The same network under another condition: one value for all samples () or arrays (b, …)."""
+        return trees.replace(self, condition=condition)
+
+    def condition_for(self, count: int) -> tuple[Any, ...]:
+        """The condition with single values repeated for `count` samples."""
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count,)) if jnp.ndim(leaf) == 0 else leaf, self.condition)
+
+    def take(self, rows: Array, count: int) -> "NetworkDenoiser":
+        """The denoiser of those rows of a batch of `count`."""
+        return trees.replace(self, condition=jax.tree.map(lambda leaf: take_rows(leaf, rows, count), self.condition))
+
+
+def from_network(predict: Network, params: Params, parameterization: Parameterization, *condition: Any) -> NetworkDenoiser:
+    """predict (params, x, t, *condition) -> output as a Denoiser; t arrives as (b,) whatever the level's shape.
+
+    A condition is one value for all samples (), or an array (b, …) aligned with them. Raises TypeError, when called, if the
+    network's output has another shape than x.
+    """
+    return NetworkDenoiser(predict, parameterization, params, condition)
+
+
+def take(denoise: Denoiser, rows: Array, count: int) -> Denoiser:
+    """The same denoiser for some rows of a batch of `count`: conditions of networks and per-sample guidance scales follow the rows.
+
+    A plain function is returned as it is: what it closes over cannot be taken apart.
+    """
+    return denoise.take(rows, count) if hasattr(denoise, "take") else denoise
+
+
+def take_rows(leaf: Any, rows: Array, count: int) -> Any:
+    """leaf[rows] where its first axis runs over the samples; a single value as it is."""
+    if jnp.ndim(leaf) == 0:
+        return leaf
+    if jnp.shape(leaf)[0] != count:
+        raise ValueError(f"a condition of shape {jnp.shape(leaf)} does not align with an index of length {count}")
+    return jnp.asarray(leaf)[rows]

@@ -1,0 +1,149 @@
+"""Grids: which levels a sampler visits. Each answers a Level of shape (n + 1,), n starts and the level where the last step ends.
+
+`end="clean"` ends at alpha 1, sigma 0; `end="first"` at the cleanest level that the schedule has (entry 0 of a table). Entries of a
+table are chosen by index arithmetic and everything is computed in float64, then cast once to the default dtype.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.core.types import Level
+from gendiff.diffusion.schedules import Schedule
+
+
+def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") -> Level:
+    """Entries k · floor(T/n) + offset, k = n-1 … 0: DDPM and DDIM use offset 0, Stable Diffusion 1. Needs a table of T >= n entries.
+
+    It never starts at the last entry unless n = T. Raises ValueError if the offset leaves the table.
+    """
+    steps = _table_length("leading", schedule, n)
+    checks.integer("offset", offset)
+    indices = np.arange(n - 1, -1, -1) * (steps // n) + offset
+    if indices[0] >= steps:
+        raise ValueError(f"leading spacing of {n} steps with offset {offset} leaves the table: entry {indices[0]} of 0…{steps - 1}")
+    return _entries(schedule, indices, end)
+
+
+def trailing(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
+    """Entries round(T (n-k) / n) - 1, k = 0 … n-1, halves rounded up, so that it starts at the last entry (Lin et al., 2024, Tab. 2).
+
+    Without a table: u = 1 - k/n.
+    """
+    if schedule.table is None:
+        _steps("trailing", n)
+        return _finish(schedule, schedule.at(np.arange(n, 0, -1) / n), end)
+    steps = _table_length("trailing", schedule, n)
+    return _entries(schedule, (2 * steps * np.arange(n, 0, -1) + n) // (2 * n) - 1, end)
+
+
+def linspace(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
+    """Entries round((T-1) (n-1-k) / (n-1)), halves rounded up: from the last entry to the first. n = 1 is the last entry. Needs a table."""
+    steps = _table_length("linspace", schedule, n)
+    last = max(n - 1, 1)
+    indices = (2 * (steps - 1) * np.arange(n - 1, -1, -1) + last) // (2 * last) if n > 1 else np.array([steps - 1])
+    return _entries(schedule, indices, end)
+
+
+def cosine(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
+    """Positions cos(pi k / 2n) of the way from clean to noise: short steps near noise, long ones near clean.
+
+    On a table the position runs over 0 … T-1 and may lie between two entries.
+    """
+    _steps("cosine", n)
+    points = np.cos(np.pi / 2 * np.arange(n) / n)
+    if schedule.table is None:
+        return _finish(schedule, schedule.at(points), end)
+    steps = len(schedule.table)
+    return _finish(schedule, schedule.at((1 + (steps - 1) * points) / steps), end)
+
+
+def karras(
+    schedule: Schedule,
+    n: int,
+    *,
+    rho: float = 7.0,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
+    end: str = "clean",
+) -> Level:
+    """(sigma/alpha)^(1/rho) evenly spaced from `sigma_max` to `sigma_min`, both included (Karras et al., 2022, Eq. 5).
+
+    The limits are ratios sigma / alpha and default to the schedule's own. With `end="first"` the n + 1 levels share the interval.
+    """
+    checks.in_range("rho", rho, 0.0, math.inf, open_low=True, open_high=True)
+    low, high = _ratio_limits("karras", schedule, sigma_min, sigma_max)
+    ratio = (high ** (1 / rho) + _fractions("karras", n, end) * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return _at_ratio(schedule, ratio, end)
+
+
+def log_snr(schedule: Schedule, n: int, *, sigma_min: float | None = None, sigma_max: float | None = None, end: str = "clean") -> Level:
+    """log-SNR evenly spaced (Lu et al., 2022, Sec. 3.4), between limits as for `karras`."""
+    low, high = _ratio_limits("log_snr", schedule, sigma_min, sigma_max)
+    return _at_ratio(schedule, np.exp(np.log(high) + _fractions("log_snr", n, end) * (np.log(low) - np.log(high))), end)
+
+
+def padded(levels: Level, length: int) -> Level:
+    """The grid with its last level repeated until it has `length` intervals, that is `length` + 1 levels.
+
+    Grids of different n padded to one length share a compiled sampler: pass n as `num_steps`.
+    """
+    have = len(levels) - 1
+    checks.integer("length", length, have)
+    return jax.tree.map(lambda field: jnp.concatenate([field, jnp.broadcast_to(field[-1], (length - have,))]), levels)
+
+
+def _steps(name: str, n: int) -> None:
+    checks.integer(f"{name} n", n, 1)
+
+
+def _table_length(name: str, schedule: Schedule, n: int) -> int:
+    if schedule.table is None:
+        raise ValueError(f"{name} spacing picks entries of a table, and this schedule has none: use trailing, cosine, karras or log_snr")
+    checks.integer(f"{name} n", n, 1, len(schedule.table))
+    return len(schedule.table)
+
+
+def _entries(schedule: Schedule, indices: np.ndarray, end: str) -> Level:
+    return _finish(schedule, jax.tree.map(lambda field: field[indices], schedule.table), end)
+
+
+def _finish(schedule: Schedule, starts: Level, end: str) -> Level:
+    """Append where the last step ends, and cast."""
+    checks.choice("end", end, ("clean", "first"))
+    if end == "clean":
+        last = schedule.clean
+    elif schedule.table is not None:
+        last = schedule.table[0]
+    else:
+        raise ValueError('end="first" needs a schedule with a table, or the karras or log_snr spacing')
+    return jax.tree.map(lambda field, final: jnp.asarray(np.append(np.asarray(field, np.float64), final)), starts, last)
+
+
+def _fractions(name: str, n: int, end: str) -> np.ndarray:
+    """0 at the noisy limit to 1 at the clean one."""
+    _steps(name, n)
+    checks.choice("end", end, ("clean", "first"))
+    points = n + 1 if end == "first" else n
+    return np.linspace(0.0, 1.0, points) if points > 1 else np.zeros(1)
+
+
+def _ratio_limits(name: str, schedule: Schedule, sigma_min: float | None, sigma_max: float | None) -> tuple[float, float]:
+    cleanest = schedule.table[0] if schedule.table is not None else schedule.at(np.float64(0.0))
+    low = float(cleanest.sigma / cleanest.alpha) if sigma_min is None else sigma_min
+    noisiest = schedule.noisiest
+    high = (float(noisiest.sigma / noisiest.alpha) if noisiest.alpha > 0 else math.inf) if sigma_max is None else sigma_max
+    if not 0 < low < high < math.inf:
+        raise ValueError(
+            f"{name} spacing needs 0 < sigma_min < sigma_max < inf for sigma / alpha, got {low:g} and {high:g}; "
+            "pass sigma_min and sigma_max where the schedule reaches pure noise or has no cleanest level"
+        )
+    return low, high
+
+
+def _at_ratio(schedule: Schedule, ratio: np.ndarray, end: str) -> Level:
+    levels = schedule.at_log_snr(-2 * np.log(ratio))
+    return jax.tree.map(jnp.asarray, levels) if end == "first" else _finish(schedule, levels, end)

@@ -1,0 +1,75 @@
+"""The forward process x = alpha * clean + sigma * noise: its closed form, its chain, its posterior and the views of its noise.
+
+Levels are () for a whole batch or (b,) for one a sample; every array is (b, …). Between a level and a `cleaner` one,
+r = alpha / alpha' is the factor of the mean and sigma² - r² sigma'² the variance that the chain adds.
+"""
+
+import jax
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import arrays, checks
+from gendiff.core.types import ArrayLike, Level
+
+
+def add_noise(clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:
+    """alpha * clean + sigma * noise: a sample of q(x_t | x_0) for standard normal noise (Ho et al., 2020, Eq. 4).
+
+    Raises ValueError if the shapes differ or clean still holds pixel values 0…255, TypeError if it is not floating.
+    """
+    checks.floating("clean", clean)
+    checks.same_shape("clean", clean, "noise", noise)
+    checks.unscaled_pixels("clean", clean)
+    return arrays.expand(level.alpha, clean) * clean + arrays.expand(level.sigma, clean) * noise
+
+
+def forward_step(x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], cleaner: Level, level: Level) -> Float[Array, "b *shape"]:
+    """One step of the chain, from x at `cleaner` to `level`: a sample of q(x_t | x_s), s < t (Ho et al., 2020, Eq. 2)."""
+    checks.same_shape("x", x, "noise", noise)
+    ratio, added = _transition(cleaner, level, x)
+    return ratio * x + added * noise
+
+
+def posterior(
+    x: Float[ArrayLike, "b *shape"], clean: Float[ArrayLike, "..."], level: Level, cleaner: Level
+) -> tuple[Float[Array, "b *shape"], Float[Array, "..."]]:
+    """Mean (b, …) and standard deviation (broadcasting against it) of q(x_s | x_t, x_0), s < t (Ho et al., 2020, Eqs. 6-7).
+
+    Finite wherever sigma > 0, zero terminal SNR included.
+    """
+    checks.same_shape("x", x, "clean", clean)
+    ratio, added = _transition(cleaner, level, x)
+    to_alpha, to_sigma = arrays.expand(cleaner.alpha, x), arrays.expand(cleaner.sigma, x)
+    variance = arrays.expand(level.sigma, x) ** 2
+    kept = arrays.safe_divide(to_sigma**2, variance, otherwise=1.0)  # from clean to clean, x stays
+    mean = to_alpha * arrays.safe_divide(added**2, variance) * clean + ratio * kept * x
+    return mean, to_sigma * arrays.safe_sqrt(arrays.safe_divide(added**2, variance))
+
+
+def added_std(cleaner: Level, level: Level, like: ArrayLike) -> Float[Array, "..."]:
+    """sqrt(sigma² - r² sigma'²), broadcasting against `like` (b, …): what the chain adds (Kingma et al., 2021, Eq. 20)."""
+    return _transition(cleaner, level, like)[1]
+
+
+def score_from_noise(noise: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
+    """grad log q(x_t) = -noise / sigma (Song et al., 2021b). Infinite at sigma = 0, where the score is."""
+    return -noise / arrays.expand(level.sigma, noise)
+
+
+def noise_from_score(score: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
+    """-sigma * score."""
+    return -arrays.expand(level.sigma, score) * score
+
+
+def velocity_from(clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:
+    """alpha * noise - sigma * clean (Salimans & Ho, 2022, App. D)."""
+    checks.same_shape("clean", clean, "noise", noise)
+    return arrays.expand(level.alpha, clean) * noise - arrays.expand(level.sigma, clean) * clean
+
+
+def _transition(cleaner: Level, level: Level, like: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Factor of the mean and standard deviation added between two levels."""
+    alpha, to_alpha = arrays.expand(level.alpha, like), arrays.expand(cleaner.alpha, like)
+    sigma, to_sigma = arrays.expand(level.sigma, like), arrays.expand(cleaner.sigma, like)
+    ratio = alpha / to_alpha
+    kept = ratio * to_sigma
+    return ratio, arrays.safe_sqrt((sigma - kept) * (sigma + kept))

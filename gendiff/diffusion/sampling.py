@@ -1,0 +1,162 @@
+"""Samplers as records of functions, and the only loop that drives them.
+
+Sample i of a call is a function of (denoiser, key, index[i]): its key is k = fold_in(key, index[i]), its x_T is sigma_0 times noise from
+fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, order, padding, chunks and devices do not enter.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Shaped
+
+from gendiff.core import arrays, checks, trees
+from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction
+from gendiff.diffusion import denoiser
+
+
+@trees.record
+class State:
+    """What a sampler carries from step to step: x (b, …), and whatever it remembers."""
+
+    x: Any
+    memory: Any = ()
+
+
+def start(keys: Keys, x: Array) -> State:
+    """A state without memory: the `init` of every single-step sampler."""
+    return State(x)
+
+
+def one_each(steps: int) -> int:
+    """One evaluation of the network a step."""
+    return steps
+
+
+@trees.record
+class Sampler:
+    """init(keys, x) -> State; step(keys, denoise, state, level, cleaner, left) -> State; evaluations(steps) -> network evaluations.
+
+    `keys` (b,) are fresh at every step, `left` counts the intervals still to come. A step that holds numbers is a `trees.record`, so
+    that they stay data and equal samplers compare equal.
+    """
+
+    init: Callable[[Keys, Array], State]
+    step: Callable[[Keys, Denoiser, State, Level, Level, Count], State]
+    evaluations: Callable[[int], int] = trees.static(default=one_each)
+
+
+def sample(
+    key: jax.Array,
+    denoise: Denoiser,
+    sampler: Sampler,
+    levels: Level,
+    shape: tuple[int, ...],
+    index: Int[ArrayLike, "b"],
+    *,
+    num_steps: Count | None = None,
+    start: Shaped[ArrayLike, "..."] | None = None,
+    chunk: int | None = None,
+    trajectory: bool = False,
+) -> Float[Array, "..."]:
+    """Draw samples (b, *shape), one for each entry of `index`, along `levels` (t + 1,).
+
+    key: one typed key. index: (b,) integers that name the samples; conditions made by `from_network` align with it.
+    num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
+    `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
+    start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
+    chunk: run that many samples at a time; the result does not depend on it beyond rounding.
+    trajectory: answer (t + 1, b, *shape) instead, the state at each level; entries after `num_steps` repeat the last state.
+
+    Raises TypeError for a legacy or missing key and for a denoiser whose output has another shape or dtype than x (before the loop),
+    ValueError for a batch of keys, step counts outside 1 … t, or shapes that do not agree.
+    """
+    checks.one_key("key", key)
+    intervals = _intervals(levels)
+    if num_steps is not None:
+        checks.integer("num_steps", num_steps, 1, intervals)
+    steps: Count = intervals if num_steps is None else num_steps
+    steps = int(steps) if arrays.is_concrete(steps) else steps
+    index = jnp.asarray(index)
+    count = index.shape[0]
+    if start is not None and start.shape != (count, *shape):
+        raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
+    levels = jax.tree.map(jnp.asarray, levels)
+
+    def run(denoise: Denoiser, index: Array, start: ArrayLike | None) -> Array:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
+        if start is None:
+            like = jax.ShapeDtypeStruct((len(index), *shape), levels.sigma.dtype)
+            x = levels.sigma[0] * arrays.normal(arrays.fold_in(keys, 0), like)
+        else:
+            x = jnp.asarray(start)
+        _check_output(denoise, x, levels)
+        return _drive(keys, denoise, sampler, levels, steps, x, trajectory)
+
+    if chunk is None:
+        return run(denoise, index, start)
+    checks.integer("chunk", chunk, 1)
+    return _in_chunks(run, denoise, index, start, min(chunk, count), trajectory)
+
+
+def _intervals(levels: Level) -> int:
+    if len(levels.shape) != 1 or levels.shape[0] < 2:
+        raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
+    return levels.shape[0] - 1
+
+
+def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
+    answer = jax.eval_shape(denoise, x, levels[0])
+    if not isinstance(answer, Prediction):
+        raise TypeError(f"a denoiser answers a Prediction, got {type(answer).__name__}; wrap a network with denoiser.from_network")
+    for name, field in (("clean", answer.clean), ("noise", answer.noise)):
+        if field.shape != x.shape or field.dtype != x.dtype:
+            raise TypeError(
+                f"the denoiser's {name} is {field.dtype}{list(field.shape)}, but x is {x.dtype}{list(x.shape)}: they must agree"
+            )
+
+
+def _drive(keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps: Count, x: Array, trajectory: bool) -> Array:
+    def advance(j: Count, state: State) -> State:
+        return sampler.step(arrays.fold_in(keys, j + 1), denoise, state, levels[j], levels[j + 1], steps - 1 - j)
+
+    first = sampler.init(keys, x)
+    if isinstance(steps, int):
+
+        def scanned(state: State, j: Array) -> tuple[State, Array | None]:
+            state = advance(j, state)
+            return state, state.x if trajectory else None
+
+        last, states = jax.lax.scan(scanned, first, jnp.arange(steps))
+        if not trajectory:
+            return last.x
+        tail = jnp.broadcast_to(last.x, (len(levels) - 1 - steps, *x.shape))
+        return jnp.concatenate([x[None], states, tail])
+    if not trajectory:
+        return jax.lax.fori_loop(0, steps, advance, first).x
+
+    def recorded(j: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
+        state = advance(j, carry[0])
+        return state, carry[1].at[j + 1].set(state.x)
+
+    last, states = jax.lax.fori_loop(0, steps, recorded, (first, jnp.zeros((len(levels), *x.shape), x.dtype).at[0].set(x)))
+    after = (jnp.arange(len(levels)) > steps).reshape((-1,) + (1,) * x.ndim)
+    return jnp.where(after, last.x[None], states)
+
+
+def _in_chunks(
+    run: Callable[[Denoiser, Array, Any], Array], denoise: Denoiser, index: Array, start: Any, chunk: int, trajectory: bool
+) -> Array:
+    count = index.shape[0]
+    parts = -(-count // chunk)
+    rows = jnp.minimum(jnp.arange(parts * chunk), count - 1).reshape(parts, chunk)  # the last part repeats the last sample
+
+    def one(rows: Array) -> Array:
+        return run(denoiser.take(denoise, rows, count), index[rows], None if start is None else jnp.asarray(start)[rows])
+
+    drawn = jax.lax.map(one, rows)
+    if trajectory:  # (parts, t, chunk, …) -> (t, parts, chunk, …)
+        drawn = jnp.moveaxis(drawn, 1, 0)
+        return drawn.reshape(drawn.shape[0], parts * chunk, *drawn.shape[3:])[:, :count]
+    return drawn.reshape(parts * chunk, *drawn.shape[2:])[:count]

@@ -1,0 +1,288 @@
+"""Schedules: how alpha and sigma run from clean (u = 0) to noise (u = 1).
+
+Tables are built once in float64 NumPy: at the noisy end alpha² is a cumulative product of a thousand numbers, which float32 does not hold.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import checks, trees
+from gendiff.core.types import Level, Scalar
+
+
+@trees.record
+class Schedule:
+    """A noise path. Two schedules of one family with equal settings are equal, and hash so: rebuilding one does not retrace."""
+
+    family: "Family" = trees.static()
+    settings: tuple[Any, ...] = trees.static(default=())
+
+    def at(self, u: Scalar) -> Level:
+        """The level at u in [0, 1] of any shape: 0 is the clean end, 1 the noisy one. Raises ValueError for a concrete u outside."""
+        checks.in_range("u", u, 0.0, 1.0)
+        return self.family.at(_floating(u), *self.settings)
+
+    def at_log_snr(self, value: Scalar) -> Level:
+        """The level whose log(alpha² / sigma²) is `value`, of any shape. t is interpolated, and ends where the schedule ends."""
+        return self.family.at_log_snr(_floating(value), *self.settings)
+
+    @property
+    def table(self) -> Level | None:
+        """The levels (t,) of a discrete chain, least noise first, float64 NumPy; None for a continuous path. Treat as read-only."""
+        return self.family.table(*self.settings) if self.family.table else None
+
+    @property
+    def clean(self) -> Level:
+        """Where a grid ends: alpha 1, sigma 0, and the t stated by the family (-1 for a table, 0 for flow, c_noise(sigma_min) for EDM)."""
+        return Level(t=self.family.clean_t(*self.settings), alpha=1.0, sigma=0.0)
+
+    @property
+    def noisiest(self) -> Level:
+        """The level at u = 1 in float64 NumPy: where sampling starts."""
+        return self.table[-1] if self.table is not None else self.family.at(np.float64(1.0), *self.settings)
+
+
+@trees.record
+class Family:
+    """What the schedules of one kind share: functions of (u or log-SNR, *settings)."""
+
+    at: Callable[..., Level] = trees.static()
+    at_log_snr: Callable[..., Level] = trees.static()
+    clean_t: Callable[..., float] = trees.static()
+    table: Callable[..., Level] | None = trees.static(default=None)
+
+
+def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Schedule:
+    """Variances beta linear in the step (Ho et al., 2020, Sec. 4)."""
+    return from_betas(_between("linear", steps, start, end))
+
+
+def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Schedule:
+    """sqrt(beta) linear in the step: the schedule of latent and Stable Diffusion (Rombach et al., 2022)."""
+    return from_betas(_between("scaled_linear", steps, start, end, root=True))
+
+
+def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
+    """alpha² = f(t) / f(0), f(t) = cos²((t/T + s) / (1 + s) · pi/2), beta clipped at `max_beta` (Nichol & Dhariwal, 2021, Eq. 17)."""
+    checks.integer("steps", steps, 1)
+    checks.in_range("offset", offset, 0.0, math.inf, open_high=True)
+    checks.in_range("max_beta", max_beta, 0.0, 1.0, open_low=True, open_high=True)
+    angle = (np.arange(steps + 1) / steps + offset) / (1 + offset) * np.pi / 2
+    share = np.cos(angle) ** 2
+    return from_betas(np.minimum(1 - share[1:] / share[:-1], max_beta))
+
+
+def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999) -> Schedule:
+    """alpha² falls from 1 to 0 along a sigmoid between `start` and `end` at temperature `tau` (Jabri et al., 2022; Chen, 2023, Alg. 1)."""
+    checks.integer("steps", steps, 1)
+    checks.in_range("tau", tau, 0.0, math.inf, open_low=True, open_high=True)
+    checks.in_range("max_beta", max_beta, 0.0, 1.0, open_low=True, open_high=True)
+    if not start < end:
+        raise ValueError(f"start = {start:g} must be below end = {end:g}")
+    falling = 1 / (1 + np.exp(np.linspace(start, end, steps + 1) / tau))
+    share = (falling - falling[-1]) / (falling[0] - falling[-1])
+    return from_betas(np.minimum(1 - share[1:] / share[:-1], max_beta))
+
+
+def from_betas(betas: Sequence[float] | np.ndarray) -> Schedule:
+    """The chain whose step t adds variance betas[t] (t,), each in (0, 1): alpha² is the running product of 1 - beta."""
+    checks.in_range("betas", np.asarray(betas, np.float64), 0.0, 1.0, open_low=True, open_high=True)
+    return from_alpha_bar(np.cumprod(1 - np.asarray(betas, np.float64)))
+
+
+def from_alpha_bar(alpha_bar: Sequence[float] | np.ndarray) -> Schedule:
+    """The variance-preserving chain with alpha² = alpha_bar (t,), strictly falling within (0, 1), the last of them possibly 0."""
+    values = np.asarray(alpha_bar, np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"a table has one axis and at least one step, got shape {values.shape}")
+    checks.in_range("alpha_bar", values, 0.0, 1.0, open_high=True)
+    if np.any(np.diff(values) >= 0):
+        raise ValueError(f"alpha_bar must fall strictly, but does not at steps {np.flatnonzero(np.diff(values) >= 0)[:5] + 1}")
+    return Schedule(_TABLE, tuple(values.tolist()))
+
+
+def zero_terminal_snr(schedule: Schedule) -> Schedule:
+    """The same chain with alpha shifted and scaled so that it ends at exactly 0 and starts as before (Lin et al., 2024, Alg. 1)."""
+    if schedule.table is None or len(schedule.table) < 2:
+        raise ValueError("zero_terminal_snr needs a schedule with a table of at least 2 steps; flow() ends at zero SNR already")
+    alpha = schedule.table.alpha
+    rescaled = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    return from_alpha_bar(rescaled**2)
+
+
+def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
+    """Variance exploding: alpha = 1, sigma^(1/rho) linear in u from sigma_min to sigma_max (Karras et al., 2022, Eq. 5).
+
+    t = ln(sigma) / 4, the c_noise of its Tab. 1.
+    """
+    checks.in_range("sigma_min", sigma_min, 0.0, math.inf, open_low=True, open_high=True)
+    checks.in_range("sigma_max", sigma_max, sigma_min, math.inf, open_low=True, open_high=True)
+    checks.in_range("rho", rho, 0.0, math.inf, open_low=True, open_high=True)
+    return Schedule(_EDM, (float(sigma_min), float(sigma_max), float(rho)))
+
+
+def flow() -> Schedule:
+    """The straight path of rectified flow: alpha = 1 - u, sigma = u, t = 1000 u (Liu et al., 2023; Lipman et al., 2023, Eq. 22)."""
+    return Schedule(_FLOW)
+
+
+def shifted(schedule: Schedule, shift: float) -> Schedule:
+    """sigma/alpha multiplied by `shift` > 0 at every u, that is log-SNR lowered by 2 ln(shift).
+
+    On a flow schedule this is Esser et al. (2024, Eq. 23), with t = 1000 sigma; with `shift` = resolution / reference side it is
+    Hoogeboom et al. (2023, Sec. 3.1). A table keeps its numbering 0…T-1; a continuous path keeps what t means at each noise level.
+    """
+    checks.in_range("shift", shift, 0.0, math.inf, open_low=True, open_high=True)
+    if schedule.table is None:
+        return Schedule(_SHIFTED, (schedule, float(shift)))
+    alpha, sigma = schedule.table.alpha, schedule.table.sigma * shift
+    return from_alpha_bar(alpha**2 / (alpha**2 + sigma**2))
+
+
+def max_noise_ratio(schedule: Schedule) -> float:
+    """sigma / alpha at the noisy end, infinite at zero terminal SNR: the factor on the network's error under noise prediction."""
+    level = schedule.noisiest
+    return float(level.sigma / level.alpha) if level.alpha > 0 else math.inf
+
+
+def _between(name: str, steps: int, start: float, end: float, root: bool = False) -> np.ndarray:
+    checks.integer("steps", steps, 1)
+    for label, value in (("start", start), ("end", end)):
+        checks.in_range(f"{name} {label}", value, 0.0, 1.0, open_low=True, open_high=True)
+    power = 2 if root else 1
+    return np.linspace(start ** (1 / power), end ** (1 / power), steps, dtype=np.float64) ** power
+
+
+def _floating(value: Scalar) -> Any:
+    if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.floating):
+        return value
+    array = jnp.asarray(value)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+
+
+def _namespace(value: Any) -> Any:
+    return np if isinstance(value, np.ndarray | np.generic) else jnp
+
+
+# A table as a path. Position p = u T - 1 runs from -1 (clean) to T - 1; between two entries alpha and sigma go along the chord and are
+# brought back to alpha² + sigma² = 1. That is exact at the entries, monotone in log-SNR, and finite from clean to zero terminal SNR.
+
+
+@functools.lru_cache(maxsize=64)
+def _table(*alpha_bar: float) -> Level:
+    share = np.asarray(alpha_bar, np.float64)
+    level = Level(t=np.arange(share.size, dtype=np.float64), alpha=np.sqrt(share), sigma=np.sqrt(1 - share))
+    for field in (level.t, level.alpha, level.sigma):
+        field.setflags(write=False)
+    return level
+
+
+@functools.lru_cache(maxsize=64)
+def _with_clean(*alpha_bar: float) -> Level:
+    table = _table(*alpha_bar)
+    return Level(t=np.append(-1.0, table.t), alpha=np.append(1.0, table.alpha), sigma=np.append(0.0, table.sigma))
+
+
+def _table_at(u: Any, *alpha_bar: float) -> Level:
+    xp, path = _namespace(u), _with_clean(*alpha_bar)
+    position = u * len(alpha_bar)
+    below = xp.clip(xp.floor(position), 0, len(alpha_bar) - 1)
+    return _on_chord(path, below.astype(int), position - below, u.dtype)
+
+
+def _table_at_log_snr(value: Any, *alpha_bar: float) -> Level:
+    path = _with_clean(*alpha_bar)
+    xp = _namespace(value)
+    alpha, sigma = _from_log_snr(value)
+    above = xp.searchsorted(xp.asarray(-path.log_snr, value.dtype), -value)
+    below = xp.clip(above - 1, 0, len(alpha_bar) - 1)
+    first, last = (_gather(path, index, value.dtype) for index in (below, below + 1))
+    distance = sigma * first.alpha - alpha * first.sigma
+    along = distance / (distance - (sigma * last.alpha - alpha * last.sigma))
+    return Level(t=first.t + xp.clip(along, 0.0, 1.0), alpha=alpha, sigma=sigma)
+
+
+def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
+    first, last = (_gather(path, index, dtype) for index in (below, below + 1))
+    xp = _namespace(along)
+    alpha, sigma = (a + along * (b - a) for a, b in ((first.alpha, last.alpha), (first.sigma, last.sigma)))
+    inside = (along > 0) & (along < 1)  # an entry of the table is returned as it stands, not renormalised
+    length = xp.where(inside, xp.sqrt(alpha**2 + sigma**2), 1)
+    return Level(t=first.t + along, alpha=alpha / length, sigma=sigma / length)
+
+
+def _gather(path: Level, index: Any, dtype: Any) -> Level:
+    xp = _namespace(index)
+    return jax.tree.map(lambda field: xp.asarray(field, dtype)[index], path)
+
+
+def _from_log_snr(value: Any) -> tuple[Any, Any]:
+    """Variance-preserving alpha and sigma."""
+    xp = _namespace(value)
+    return xp.sqrt(_logistic(value)), xp.sqrt(_logistic(-value))
+
+
+def _logistic(value: Any) -> Any:
+    return jax.nn.sigmoid(value) if _namespace(value) is jnp else 0.5 * (1 + np.tanh(0.5 * value))
+
+
+def _edm_at(u: Any, sigma_min: float, sigma_max: float, rho: float) -> Level:
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return _edm_level((low + u * (high - low)) ** rho)
+
+
+def _edm_at_log_snr(value: Any, *_: float) -> Level:
+    return _edm_level(_namespace(value).exp(-value / 2))
+
+
+def _edm_level(sigma: Any) -> Level:
+    xp = _namespace(sigma)
+    return Level(t=xp.log(sigma) / 4, alpha=xp.ones_like(sigma), sigma=sigma)
+
+
+def _edm_clean_t(sigma_min: float, *_: float) -> float:
+    return math.log(sigma_min) / 4
+
+
+def _flow_at(u: Any) -> Level:
+    return Level(t=1000 * u, alpha=1 - u, sigma=u)
+
+
+def _flow_at_log_snr(value: Any) -> Level:
+    sigma = _logistic(-value / 2)
+    return Level(t=1000 * sigma, alpha=_logistic(value / 2), sigma=sigma)
+
+
+def _shifted_at(u: Any, schedule: Schedule, shift: float) -> Level:
+    base = schedule.family.at(u, *schedule.settings)
+    if schedule.family is _FLOW:  # closed form: log-SNR would lose digits at both ends
+        return _flow_at(shift * u / (1 + (shift - 1) * u))
+    return schedule.at_log_snr(base.log_snr - 2 * math.log(shift))
+
+
+def _shifted_at_log_snr(value: Any, schedule: Schedule, shift: float) -> Level:
+    return schedule.at_log_snr(value)
+
+
+def _shifted_clean_t(schedule: Schedule, shift: float) -> float:
+    return schedule.family.clean_t(*schedule.settings)
+
+
+def _zero(*_: float) -> float:
+    return 0.0
+
+
+def _minus_one(*_: float) -> float:
+    return -1.0
+
+
+_TABLE = Family(_table_at, _table_at_log_snr, _minus_one, _table)
+_EDM = Family(_edm_at, _edm_at_log_snr, _edm_clean_t)
+_FLOW = Family(_flow_at, _flow_at_log_snr, _zero)
+_SHIFTED = Family(_shifted_at, _shifted_at_log_snr, _shifted_clean_t)
