@@ -1,0 +1,5 @@
+"""Metrics: how far samples are from real data, with an interval, a floor and null controls beside every value."""
+
+from gendiff.metrics import baselines, bootstrap, copies, coverage, draws, features, frechet, judge, kernel
+
+__all__ = ["baselines", "bootstrap", "copies", "coverage", "draws", "features", "frechet", "judge", "kernel"]

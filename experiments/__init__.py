@@ -1,0 +1,1 @@
+"""Experiments: each asks one question of the library and answers it with numbers and a verdict."""

@@ -1,0 +1,49 @@
+"""`python -m experiments`: checks that the packages are there, then hands over to the command line."""
+
+import importlib.util
+import sys
+
+NEEDED = (
+    "jax",
+    "flax",
+    "optax",
+    "orbax.checkpoint",
+    "numpy",
+    "scipy",
+    "jaxtyping",
+    "safetensors",
+    "tyro",
+    "rich",
+    "matplotlib",
+    "PIL",
+    "sklearn",
+)
+
+
+def missing_packages() -> list[str]:
+    """Those of `NEEDED` that this Python cannot find; none of them is imported to see."""
+
+    def found(name: str) -> bool:
+        try:
+            return importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:
+            return False
+
+    return [name for name in NEEDED if not found(name)]
+
+
+def main() -> int:
+    missing = missing_packages()
+    if missing:
+        print(
+            f"error: this Python ({sys.executable}) lacks {', '.join(missing)}: run `make setup`, then use .venv/bin/python",
+            file=sys.stderr,
+        )
+        return 2
+    from experiments import command_line
+
+    return command_line.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""How a command ends: errors of the runner, and the exit code of each kind."""
+
+import errno
+
+from gendiff.core import errors
+
+DONE, FAILED, USAGE, NON_FINITE, PREEMPTED, BAD_DATA, NO_DEVICE, DISK = 0, 1, 2, 3, 42, 65, 69, 74
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+
+
+class DeviceError(errors.GendiffError):
+    """The platform that was asked for has no device here."""
+
+
+class Preempted(BaseException):
+    """SIGTERM or SIGUSR1 came. No Exception, so that nothing that handles failures takes it for one."""
+
+
+def exit_code(error: BaseException) -> int | None:
+    """The code that a batch system reads (42 and 128 + signal: start me again; the rest: do not), or None for an unforeseen error."""
+    if isinstance(error, OSError):
+        return DISK if error.errno in DISK_ERRORS else None
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return None
+
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (Preempted, PREEMPTED),
+    (errors.ConfigError, USAGE),
+    (errors.NonFiniteError, NON_FINITE),
+    (errors.DataError, BAD_DATA),
+    (errors.CheckpointCorruptError, BAD_DATA),
+    (errors.CheckpointMismatchError, BAD_DATA),
+    (DeviceError, NO_DEVICE),
+)

@@ -1,0 +1,28 @@
+"""Which rows make up the batch of a step: a pure function of (seed, step), so that a resumed run sees the same data."""
+
+import numpy as np
+from jaxtyping import Int32
+
+from gendiff.core import checks
+
+
+def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "b"]:
+    """Indices of the rows of step `step` = 0, 1, …, out of `size` rows, drawn without replacement within an epoch.
+
+    An epoch is size // batch steps through one permutation; the last size % batch rows of the permutation sit that epoch out (another
+    epoch, another permutation, others sit out). Costs one permutation of `size` a call. Raises ValueError for batch > size and for a
+    seed outside 0…2³²-1.
+    """
+    checks.integer("size", size, 1, 2**31 - 1)
+    checks.integer("batch", batch, 1)
+    checks.integer("seed", seed, 0, 2**32 - 1)
+    checks.integer("step", step, 0)
+    if batch > size:
+        raise ValueError(f"batch = {batch} is larger than the {size} rows it is drawn from; use a batch of at most {size}")
+    epoch, turn = divmod(int(step), size // batch)
+    return epoch_order(size, seed, epoch)[turn * batch : (turn + 1) * batch]
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> Int32[np.ndarray, "n"]:
+    """The permutation of 0…size-1 that epoch `epoch` walks through."""
+    return np.random.default_rng((int(seed), int(epoch))).permutation(size).astype(np.int32)

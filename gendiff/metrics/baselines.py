@@ -1,0 +1,71 @@
+"""Null controls: generators without a model of images, which a fair set of metrics must tell from real data."""
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from gendiff.core import checks
+from gendiff.core.types import ArrayLike
+from gendiff.metrics import neighbours as nearby
+from gendiff.metrics import rows
+
+
+def gaussian_per_class(
+    images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"], rng: np.random.Generator, wanted_labels: Shaped[ArrayLike, "m"]
+) -> Float32[np.ndarray, "m *shape"]:
+    """One draw for each wanted label from the Gaussian with the mean and unbiased covariance of that class's images; not clipped.
+
+    Raises ValueError for a wanted class of fewer than 2 images, labels that are no integers, and images that are not finite.
+    """
+    real, truth, wanted = _checked(images, labels, wanted_labels)
+    drawn = np.empty((len(wanted), real.shape[1]))
+    for label in np.unique(wanted).tolist():
+        members, places = _members(real, truth, label, at_least=2), np.flatnonzero(wanted == label)
+        mean = members.mean(axis=0)
+        mixing = rng.standard_normal((len(places), len(members)))
+        # a random mixture of the deviations has just their covariance, however deficient its rank
+        drawn[places] = mean + mixing @ (members - mean) / np.sqrt(len(members) - 1)
+    return drawn.reshape(len(wanted), *np.shape(images)[1:]).astype(np.float32)
+
+
+def smote(
+    images: Shaped[ArrayLike, "n *shape"],
+    labels: Shaped[ArrayLike, "_"],
+    rng: np.random.Generator,
+    wanted_labels: Shaped[ArrayLike, "m"],
+    neighbours: int = 5,
+) -> Float32[np.ndarray, "m *shape"]:
+    """For each wanted label a random point between a random image of the class and one of its nearest of the class (Chawla et al., 2002).
+
+    Raises ValueError for a wanted class of fewer than neighbours + 1 images, and as `gaussian_per_class` does.
+    """
+    checks.integer("neighbours", neighbours, 1)
+    real, truth, wanted = _checked(images, labels, wanted_labels)
+    drawn = np.empty((len(wanted), real.shape[1]))
+    for label in np.unique(wanted).tolist():
+        members, places = _members(real, truth, label, at_least=neighbours + 1), np.flatnonzero(wanted == label)
+        _, near = nearby.nearest_others(members, neighbours)
+        start = rng.integers(len(members), size=len(places))
+        end = near[start, rng.integers(neighbours, size=len(places))]
+        drawn[places] = members[start] + rng.random((len(places), 1)) * (members[end] - members[start])
+    return drawn.reshape(len(wanted), *np.shape(images)[1:]).astype(np.float32)
+
+
+def noisy(images: Shaped[ArrayLike, "n *shape"], rng: np.random.Generator, std: int | float) -> Float32[np.ndarray, "n *shape"]:
+    """The images themselves plus Gaussian noise of standard deviation `std`, in the images' own unit; not clipped."""
+    checks.in_range("std", std, 0.0, float("inf"), open_high=True)
+    real = rows.images("images", images, at_least=1)
+    return (real + std * rng.standard_normal(real.shape)).astype(np.float32)
+
+
+def _checked(images: ArrayLike, labels: ArrayLike, wanted_labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    real = rows.images("images", images)
+    truth = rows.labels("labels", labels, len(real))
+    wanted = rows.labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
+    return real.reshape(len(real), -1), truth, wanted
+
+
+def _members(real: np.ndarray, truth: np.ndarray, label: int, at_least: int) -> np.ndarray:
+    members = real[truth == label]
+    if len(members) < at_least:
+        raise ValueError(f"class {label} has {len(members)} images, at least {at_least} are needed")
+    return members

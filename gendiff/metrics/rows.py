@@ -1,0 +1,60 @@
+"""What every metric demands of its rows: enough of them, of one size, finite. Said with counts."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+
+def features(name: str, value: Any, at_least: int = 2) -> np.ndarray:
+    """`value` as float64 (n, d). Raises ValueError for another rank, fewer than `at_least` rows, or a row that is not finite."""
+    rows = np.asarray(value)
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must be features (n, d), got shape {rows.shape}; flatten images with gendiff.metrics.features.pixels")
+    return _numbers(name, rows, at_least)
+
+
+def images(name: str, value: Any, at_least: int = 2) -> np.ndarray:
+    """`value` as float64 (n, …) of rank 2 and more. Raises ValueError as `features` does."""
+    rows = np.asarray(value)
+    if rows.ndim < 2:
+        raise ValueError(f"{name} must be images (n, …), got shape {rows.shape}")
+    return _numbers(name, rows, at_least)
+
+
+def pair(first_name: str, first: Any, second_name: str, second: Any, at_least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of features of one size d, checked as `features` does."""
+    one, other = features(first_name, first, at_least), features(second_name, second, at_least)
+    if one.shape[1] != other.shape[1]:
+        raise ValueError(f"{first_name} has {one.shape[1]} features a row but {second_name} has {other.shape[1]}: they must be equal")
+    return one, other
+
+
+def labels(name: str, value: Any, count: int) -> np.ndarray:
+    """`value` as integers (count,). Raises ValueError for floats, another length or a negative label."""
+    numbers = np.asarray(value)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        raise ValueError(f"{name} must be whole numbers of an integer dtype, got {numbers.dtype}")
+    if numbers.shape != (count,):
+        raise ValueError(f"{name} has shape {numbers.shape}, but {count} rows need ({count},)")
+    if numbers.size and numbers.min() < 0:
+        raise ValueError(f"{name} holds {int((numbers < 0).sum())} negative labels of {count}; every row needs a class 0, 1, …")
+    return numbers
+
+
+def draw_size(name: str, available: int, asked: int) -> None:
+    """ValueError when more rows are asked for, without replacement, than there are."""
+    if asked > available:
+        raise ValueError(f"{name} has {available} rows, fewer than the {asked} asked for")
+
+
+def _numbers(name: str, rows: np.ndarray, at_least: int) -> np.ndarray:
+    if not (jnp.issubdtype(rows.dtype, jnp.integer) or jnp.issubdtype(rows.dtype, jnp.floating)):
+        raise ValueError(f"{name} must hold real numbers, got {rows.dtype}")
+    if len(rows) < at_least or rows.size == 0:
+        raise ValueError(f"{name} has shape {rows.shape}: at least {at_least} rows of at least one number are needed")
+    wide = rows.astype(np.float64)
+    bad = ~np.isfinite(wide.reshape(len(wide), -1)).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{name}: {int(bad.sum())} of {len(rows)} rows hold NaN or infinity, the first is row {int(bad.argmax())}")
+    return wide

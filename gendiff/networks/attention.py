@@ -1,0 +1,101 @@
+"""Scaled dot-product attention by equal implementations, of which each backend gets its fastest."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from gendiff.core import arrays, checks
+from gendiff.core.types import ArrayLike
+from gendiff.networks.layers import Compute, GroupNorm, dense
+
+
+def attend(
+    query: Float[Array, "b s heads size"],
+    key: Float[Array, "b k heads size"],
+    value: Float[Array, "b k heads size"],
+    mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
+    *,
+    implementation: str = "auto",
+    precision: str | None = None,
+) -> Float[Array, "b s heads size"]:
+    """softmax(query · key / sqrt(size)) · value (Vaswani et al., 2017, Eq. 1), accumulated in at least float32.
+
+    mask: which keys each query sees; a query that sees none gets 0. implementation: "auto" is "cudnn" for 16-bit floats on a GPU without a stated
+    precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
+    Raises ValueError for an unknown implementation, or for a precision with "cudnn".
+    """
+    checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
+    chosen = _fastest(query.dtype, precision) if implementation == "auto" else implementation
+    return IMPLEMENTATIONS[chosen](query, key, value, None if mask is None else jnp.asarray(mask), precision)
+
+
+def causal(query_positions: Int[ArrayLike, "b s"], key_positions: Int[ArrayLike, "b k"]) -> Bool[Array, "b 1 s k"]:
+    """The mask by which each query sees the keys at its own position and before. A key at a negative position is empty: nobody sees it."""
+    queries, keys = jnp.asarray(query_positions)[:, None, :, None], jnp.asarray(key_positions)[:, None, None, :]
+    return (keys >= 0) & (keys <= queries)
+
+
+class ImageAttention(nn.Module):
+    """Residual self-attention over the pixels of a feature map, group-normalised first (Dhariwal & Nichol, 2021); starts as the identity.
+
+    Raises ValueError when the channels do not divide into the heads.
+    """
+
+    heads: int
+    groups: int
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        b, h, w, c = x.shape
+        if c % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide the {c} channels of {self.name}")
+        y = GroupNorm(self.groups, self.compute, name="norm")(x).reshape(b, h * w, c)
+        query, key, value = jnp.split(dense(3 * c, self.compute, "qkv")(y).reshape(b, h * w, 3 * self.heads, c // self.heads), 3, 2)
+        y = attend(query, key, value, implementation=self.compute.attention, precision=self.compute.precision)
+        return x + dense(c, self.compute, "output", zero=True)(y.reshape(b, h, w, c))
+
+
+def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
+    backend = jax.default_backend()
+    if backend == "gpu" and precision is None and dtype in (jnp.bfloat16, jnp.float16):
+        return "cudnn"
+    return "heads_first" if backend == "cpu" or precision is not None else "xla"
+
+
+def _heads_first(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+    accumulate = jnp.promote_types(query.dtype, jnp.float32)
+    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
+    scores = jnp.einsum("bhqd,bhkd->bhqk", query * query.shape[-1] ** -0.5, key, precision=precision, preferred_element_type=accumulate)
+    if mask is not None:
+        scores = jnp.where(mask, scores, jnp.finfo(accumulate).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))  # the shift cancels, so it needs no derivative
+    if mask is not None:
+        weights = jnp.where(mask, weights, 0)
+    total = weights.sum(-1, keepdims=True)
+    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), value, precision=precision, preferred_element_type=accumulate)
+    # one division a query at the end: dividing the weights costs four times as much on a CPU
+    mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
+    return mixed.astype(value.dtype).transpose(0, 2, 1, 3)
+
+
+def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+    with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):
+        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="xla")
+    return _nothing_seen(mixed, mask)
+
+
+def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+    if precision is not None:
+        raise ValueError(f"precision = {precision!r} means nothing to attention = 'cudnn', which computes in 16 bits; use 'xla' or None")
+    return _nothing_seen(jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn"), mask)
+
+
+def _nothing_seen(mixed: jax.Array, mask: jax.Array | None) -> jax.Array:
+    return mixed if mask is None else jnp.where(mask.any(-1)[..., None].swapaxes(1, 2), mixed, 0)
+
+
+IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {"heads_first": _heads_first, "xla": _xla, "cudnn": _cudnn}

@@ -1,0 +1,63 @@
+"""The blocks that networks are made of: the U-Net's residual block and its changes of size."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gendiff.networks import convolution
+from gendiff.networks.layers import Compute, GroupNorm, dense
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, convolution, embedding, norm, SiLU, dropout, convolution, added to x (Ho et al., 2020; Dhariwal & Nichol, 2021, App. A).
+
+    modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before. resize: "half" or "double" changes the
+    size inside of the block. The second convolution starts at 0, so that a fresh block is its shortcut.
+    """
+
+    features: int
+    groups: int
+    modulation: str = "scale_shift"
+    resize: str | None = None
+    dropout: float = 0.0
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
+        y = nn.silu(GroupNorm(self.groups, self.compute, name="norm_0")(x))
+        if self.resize is not None:
+            change = {"half": convolution.halve, "double": convolution.double}[self.resize]
+            x, y = change(x), change(y)
+        y = convolution.Convolution(self.features, compute=self.compute, name="convolution_0")(y)
+        norm = GroupNorm(self.groups, self.compute, name="norm_1")
+        if self.modulation == "scale_shift":
+            y = norm(y, *jnp.split(dense(2 * self.features, self.compute, "embedding")(embedding), 2, -1))
+        else:
+            y = norm(y + dense(self.features, self.compute, "embedding")(embedding)[:, None, None, :])
+        y = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(nn.silu(y))
+        y = convolution.Convolution(self.features, zero=True, compute=self.compute, name="convolution_1")(y)
+        if x.shape[-1] != self.features:
+            x = dense(self.features, self.compute, "shortcut")(x)
+        return x + y
+
+
+class Downsample(nn.Module):
+    """A convolution of stride 2. The embedding is taken and ignored, so that every change of size is called alike."""
+
+    features: int
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
+        return convolution.Convolution(self.features, stride=2, compute=self.compute, name="convolution")(x)
+
+
+class Upsample(nn.Module):
+    """Each pixel repeated to 2 × 2, then a convolution."""
+
+    features: int
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
+        return convolution.Convolution(self.features, compute=self.compute, name="convolution")(convolution.double(x))

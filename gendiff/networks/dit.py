@@ -1,0 +1,83 @@
+"""The diffusion transformer (Peebles & Xie, 2023): patches as tokens, adaLN-zero, fixed 2-D positions."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import checks
+from gendiff.core.types import ArrayLike
+from gendiff.networks import inputs
+from gendiff.networks.embeddings import Embedding, checked_label, grid_positions
+from gendiff.networks.layers import Compute, dense, dtype_of
+from gendiff.networks.transformer import EPSILON, TransformerBlock, modulated
+
+
+class DiT(nn.Module):
+    """A network of images (b, h, w, c), whose height and width the patch divides; the output starts at 0.
+
+    patch: side of a token's square of pixels. width: channels of a token, divisible by 4 and by heads. depth: blocks. expansion: of the MLPs.
+    num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
+    out_channels: None for those of x.
+    dtype: of activations: "float32", "bfloat16", or None for that of x, raised to at least float32. Parameters are float32, the output has x's dtype.
+    precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
+    attention_implementation: which of several equal implementations (see attention.py).
+    remat: compute each block again in the backward pass rather than keep it.
+    """
+
+    patch: int = 2
+    width: int = 384
+    depth: int = 12
+    heads: int = 6
+    expansion: int = 4
+    num_classes: int | None = None
+    out_channels: int | None = None
+    dtype: Any = None
+    precision: str | None = None
+    attention_implementation: str = "auto"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Shaped[ArrayLike, "..."] | int | None = None
+    ) -> Float[Array, "b h w d"]:
+        """x in, its prediction out, in x's dtype. t: one time a sample. label: (b,) or () integers, or NO_LABEL.
+
+        Raises ValueError and TypeError for inputs or fields against the rules above.
+        """
+        for name in ("patch", "width", "depth", "heads", "expansion"):
+            checks.integer(name, getattr(self, name), 1)
+        for name in ("num_classes", "out_channels"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), 1)
+        inputs.check(x, t, self.patch, "patch")
+        label = checked_label(label, self.num_classes, x.shape[0])
+        compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation)
+        condition = nn.silu(Embedding(256, self.width, self.num_classes, compute, name="embedding")(jnp.asarray(t), label))
+
+        rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
+        y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
+        y = y + jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)[None]
+        build = nn.remat(TransformerBlock) if self.remat else TransformerBlock
+        for block in range(self.depth):
+            y, _ = build(self.heads, self.expansion, compute, name=f"block_{block}")(y, condition)
+
+        shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(condition), 2, -1)
+        y = modulated(nn.LayerNorm(EPSILON, compute.dtype, use_bias=False, use_scale=False, name="output_norm")(y), shift, scale)
+        y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
+        return image(y, rows, columns, self.patch).astype(x.dtype)
+
+
+def patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b s p"]:
+    """An image as its squares of patch × patch pixels, row by row."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, (h // patch) * (w // patch), patch * patch * c)
+
+
+def image(tokens: Float[Array, "b s p"], rows: int, columns: int, patch: int) -> Float[Array, "b h w c"]:
+    """The inverse of `patches`."""
+    b = tokens.shape[0]
+    x = tokens.reshape(b, rows, columns, patch, patch, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, rows * patch, columns * patch, x.shape[-1])

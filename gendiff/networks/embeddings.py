@@ -1,0 +1,96 @@
+"""What a network is told beside x: the time, the label, and where each token stands."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import arrays
+from gendiff.core.types import NO_LABEL, ArrayLike
+from gendiff.networks import initial
+from gendiff.networks.layers import Compute, dense
+
+MAX_PERIOD = 10_000
+
+
+def sinusoidal(t: Shaped[ArrayLike, " b"], size: int) -> Float[Array, "b size"]:
+    """cos and sin of t at size / 2 frequencies from 1 down to 1/10,000 (Vaswani et al., 2017, 3.5; cosines first, as in ADM).
+
+    In at least float32: 16-bit floats cannot tell neighbouring times apart. Raises ValueError for an odd size.
+    """
+    if size % 2:
+        raise ValueError(f"size = {size} of the time embedding must be even")
+    times = jnp.asarray(t)
+    times = times.astype(jnp.promote_types(times.dtype, jnp.float32))
+    frequencies = np.exp(-np.log(MAX_PERIOD) * np.arange(size // 2) / (size // 2))
+    angles = times[:, None] * jnp.asarray(frequencies, times.dtype)[None, :]
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
+
+
+def grid_positions(height: int, width: int, size: int) -> np.ndarray:
+    """Fixed 2-D positions of (height × width) tokens, row by row: (s, size), of which the first half tells the column, the second the row.
+
+    As in DiT (Peebles & Xie, 2023). Raises ValueError unless 4 divides the size.
+    """
+    if size % 4:
+        raise ValueError(f"width = {size} must be divisible by 4 to hold sines and cosines of two coordinates")
+    frequencies = MAX_PERIOD ** (-np.arange(size // 4) / (size // 4))
+    row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    angles = (place.reshape(-1, 1) * frequencies for place in (column, row))
+    return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], -1)
+
+
+class Embedding(nn.Module):
+    """Time and label as one vector a sample: an MLP of the sinusoidal time plus the label's row, of which the last is the null class.
+
+    frequencies: size of the sinusoidal embedding. features: size of the result. num_classes: None for a network without labels.
+    """
+
+    frequencies: int
+    features: int
+    num_classes: int | None = None
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, t: Shaped[Array, " b"], label: Shaped[Array, " b"] | None) -> Float[Array, "b d"]:
+        y = sinusoidal(t.astype(jnp.promote_types(self.compute.dtype, jnp.float32)), self.frequencies).astype(self.compute.dtype)
+        y = dense(self.features, self.compute, "time_0")(y)
+        y = dense(self.features, self.compute, "time_1")(nn.silu(y))
+        if self.num_classes is None or label is None:
+            return y
+        table = self.param("label", initial.normal(0.02), (self.num_classes + 1, self.features))
+        return y + rows(table.astype(self.compute.dtype), label)
+
+
+def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:
+    """The row of each label; NO_LABEL has the last one, and a label that is none of 0 … k − 2 has NaN, where JAX would clamp it in silence."""
+    null = table.shape[0] - 1
+    known = (label >= 0) & (label < null)
+    row = table[jnp.where(known, label, null)]
+    return jnp.where((known | (label == NO_LABEL))[:, None], row, jnp.nan)
+
+
+def checked_label(label: Shaped[ArrayLike, "..."] | int | None, num_classes: int | None, batch: int) -> jax.Array | None:
+    """Labels as integers (b,), from () or (b,).
+
+    Raises TypeError unless they are integers; ValueError for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not NO_LABEL,
+    a label for a network without classes, or none for one with.
+    """
+    if num_classes is None:
+        if label is not None:
+            raise ValueError("a label was given to a network without classes: build it with num_classes=…, or pass no condition")
+        return None
+    if label is None:
+        raise ValueError(f"the network has {num_classes} classes and needs a label: pass NO_LABEL ({NO_LABEL}) for none of them")
+    if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
+        raise TypeError(f"label must hold integers, got {jnp.result_type(label)}")
+    if np.shape(label) not in ((), (batch,)):
+        raise ValueError(f"label has shape {np.shape(label)}: one label () or one a sample ({batch},) is needed")
+    if arrays.is_concrete(label):
+        values = np.asarray(label)
+        wrong = values[(values != NO_LABEL) & ((values < 0) | (values >= num_classes))]
+        if wrong.size:
+            raise ValueError(f"label {wrong.flat[0]} is none of the {num_classes} classes 0 … {num_classes - 1}, nor NO_LABEL ({NO_LABEL})")
+    array = jnp.asarray(label)
+    return jnp.broadcast_to(array.astype(jnp.promote_types(array.dtype, jnp.int32)), (batch,))

@@ -1,0 +1,118 @@
+"""The transformer block, written once for images, language and video: positions, mask, conditioning and cache are optional arguments."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gendiff.core import trees
+from gendiff.core.types import ArrayLike
+from gendiff.networks.attention import attend
+from gendiff.networks.layers import Compute, dense
+
+EPSILON = 1e-6
+
+
+@trees.record
+class Cache:
+    """Keys and values of the tokens so far, in buffers of a fixed length k: key, value (b, k, heads, size), positions (b, k, axes), −1 where empty.
+
+    used () counts the tokens written. Writing more than k is not noticed under jit; allocate enough.
+    """
+
+    key: Any
+    value: Any
+    positions: Any
+    used: Any
+
+    @staticmethod
+    def empty(batch: int, length: int, heads: int, size: int, axes: int = 1, dtype: Any = jnp.float32) -> "Cache":
+        """A cache without tokens."""
+        zeros = jnp.zeros((batch, length, heads, size), dtype)
+        return Cache(zeros, zeros, jnp.full((batch, length, axes), -1, jnp.int32), jnp.zeros((), jnp.int32))
+
+    def extended(self, key: jax.Array, value: jax.Array, positions: jax.Array) -> "Cache":
+        """With more tokens (b, s, …) written after those in use."""
+
+        def write(old: jax.Array, new: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), self.used, 1)
+
+        return Cache(write(self.key, key), write(self.value, value), write(self.positions, positions), self.used + key.shape[1])
+
+
+def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axes"]) -> Float[Array, "b s heads size"]:
+    """Rotary positions (Su et al., 2021, Eq. 34) in one or several coordinates, each of which turns its share of the channels.
+
+    Raises ValueError unless twice the number of coordinates divides the head size.
+    """
+    axes, size = positions.shape[-1], x.shape[-1]
+    if size % (2 * axes):
+        raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
+    accumulate = jnp.promote_types(x.dtype, jnp.float32)
+    pairs = size // (2 * axes)
+    frequencies = jnp.asarray(10_000.0 ** (-np.arange(pairs) / pairs), accumulate)
+    angles = jnp.asarray(positions).astype(accumulate)[..., None] * frequencies.reshape(1, 1, 1, -1)
+    angles = angles.reshape(*x.shape[:2], 1, axes * pairs)
+    first, second = jnp.split(x.astype(accumulate), 2, -1)
+    cosine, sine = jnp.cos(angles), jnp.sin(angles)
+    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1).astype(x.dtype)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and an MLP, each normalised first and added to x (Vaswani et al., 2017); with a condition, adaLN-zero (Peebles & Xie, 2023).
+
+    Raises ValueError when the channels do not divide into the heads.
+    """
+
+    heads: int
+    expansion: int = 4
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s d"],
+        condition: Float[Array, "b e"] | None = None,
+        positions: Int[ArrayLike, "b s axes"] | None = None,
+        mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
+        cache: Cache | None = None,
+    ) -> tuple[Float[Array, "b s d"], Cache | None]:
+        """(x, cache), the cache with this call's tokens in it.
+
+        condition: shifts, scales and gates both halves; a fresh block is then the identity. positions: absolute ids in 1 to 3 coordinates, which turn
+        queries and keys, and which a cache needs. mask: which keys each query sees, those of the whole cache if there is one.
+        """
+        width = x.shape[-1]
+        if width % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide the width {width}")
+        if cache is not None and (positions is None or mask is None):
+            raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
+        changes = [None] * 6 if condition is None else jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
+        y = self._norm("norm_0", x, *changes[:2])
+        query, key, value = jnp.split(dense(3 * width, self.compute, "qkv")(y).reshape(*x.shape[:2], 3 * self.heads, -1), 3, 2)
+        if positions is not None:
+            query, key = rotate(query, positions), rotate(key, positions)
+        if cache is not None and positions is not None:
+            cache = cache.extended(key, value, jnp.asarray(positions))
+            key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
+        y = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
+        x = x + _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), changes[2])
+        y = self._norm("norm_1", x, *changes[3:5])
+        y = nn.gelu(dense(self.expansion * width, self.compute, "mlp_0")(y), approximate=True)
+        return x + _gated(dense(width, self.compute, "mlp_1")(y), changes[5]), cache
+
+    def _norm(self, name: str, x: jax.Array, shift: jax.Array | None, scale: jax.Array | None) -> jax.Array:
+        own = scale is None  # a condition replaces the learned scale and shift
+        return modulated(nn.LayerNorm(EPSILON, self.compute.dtype, use_bias=own, use_scale=own, name=name)(x), shift, scale)
+
+
+def modulated(x: Float[Array, "b s d"], shift: Float[Array, "b d"] | None, scale: Float[Array, "b d"] | None) -> Float[Array, "b s d"]:
+    """x (1 + scale) + shift, one scale and shift a sample; x itself without them."""
+    return x if scale is None or shift is None else x * (1 + scale[:, None, :]) + shift[:, None, :]
+
+
+def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:
+    return x if gate is None else x * gate[:, None, :]

@@ -1,0 +1,163 @@
+"""The U-Net of diffusion models (Ho et al., 2020; Dhariwal & Nichol, 2021): of ADM, of `diffusers`, and between."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import checks
+from gendiff.core.types import ArrayLike
+from gendiff.networks import inputs
+from gendiff.networks.attention import ImageAttention
+from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
+from gendiff.networks.convolution import Convolution
+from gendiff.networks.embeddings import Embedding, checked_label
+from gendiff.networks.layers import Compute, GroupNorm, dtype_of
+
+
+class UNet(nn.Module):
+    """A network of images (b, h, w, c), whose height and width 2^(levels − 1) divides; the output starts at 0.
+
+    channels: of each level, the finest first; each level halves the size.
+    blocks: residual blocks a level on the way down, one more on the way up.
+    attention: sizes of feature maps (the longer side, in pixels) that get self-attention after each block.
+    middle_attention: self-attention at the coarsest size, between the two middle blocks.
+    head_size: channels of an attention head; heads: their number, which then replaces head_size.
+    groups: of the group norms; divides the channels of every level.
+    modulation: how time and label enter a block: "scale_shift" or "shift".
+    resampling: the size changes by "convolution" or by a residual "block".
+    dropout: share of activations dropped in training, where the network is called with a key.
+    num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
+    out_channels: None for those of x.
+    dtype: of activations: "float32", "bfloat16", or None for that of x, raised to at least float32. Parameters are float32, the output has x's dtype.
+    precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
+    convolution, attention_implementation: which of several equal implementations (see convolution.py, attention.py).
+    remat: compute each block again in the backward pass rather than keep it.
+    """
+
+    channels: tuple[int, ...] = (64, 128, 128)
+    blocks: int = 2
+    attention: tuple[int, ...] = (16,)
+    middle_attention: bool = True
+    head_size: int = 32
+    heads: int | None = None
+    groups: int = 32
+    modulation: str = "scale_shift"
+    resampling: str = "convolution"
+    dropout: float = 0.0
+    num_classes: int | None = None
+    out_channels: int | None = None
+    dtype: Any = None
+    precision: str | None = None
+    convolution: str = "direct"
+    attention_implementation: str = "auto"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Shaped[ArrayLike, "..."] | int | None = None
+    ) -> Float[Array, "b h w d"]:
+        """x in, its prediction out, in x's dtype. t: one time a sample. label: (b,) or () integers, or NO_LABEL.
+
+        Raises ValueError and TypeError for inputs or fields against the rules above.
+        """
+        self._check()
+        inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
+        label = checked_label(label, self.num_classes, x.shape[0])
+        compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation)
+        embedding = Embedding(self.channels[0], 4 * self.channels[0], self.num_classes, compute, name="embedding")(jnp.asarray(t), label)
+        embedding = nn.silu(embedding)  # every block begins with it: once is enough
+
+        y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
+        skips = [y]
+        for level, features in enumerate(self.channels):
+            for block in range(self.blocks):
+                y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
+                y = self._attention(f"down_{level}_{block}_attention", y, compute, max(y.shape[1:3]) in self.attention)
+                skips.append(y)
+            if level < len(self.channels) - 1:
+                y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
+                skips.append(y)
+
+        y = self._block("middle_0", self.channels[-1], compute)(y, embedding)
+        y = self._attention("middle_attention", y, compute, self.middle_attention)
+        y = self._block("middle_1", self.channels[-1], compute)(y, embedding)
+
+        for level, features in reversed(list(enumerate(self.channels))):
+            for block in range(self.blocks + 1):
+                y = jnp.concatenate([y, skips.pop()], -1)
+                y = self._block(f"up_{level}_{block}", features, compute)(y, embedding)
+                y = self._attention(f"up_{level}_{block}_attention", y, compute, max(y.shape[1:3]) in self.attention)
+            if level > 0:
+                y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
+
+        y = nn.silu(GroupNorm(self.groups, compute, name="output_norm")(y))
+        y = Convolution(self.out_channels or x.shape[-1], zero=True, compute=compute, name="output")(y)
+        return y.astype(x.dtype)
+
+    def _check(self) -> None:
+        checks.choice("modulation", self.modulation, ("scale_shift", "shift"))
+        checks.choice("resampling", self.resampling, ("convolution", "block"))
+        checks.in_range("dropout", self.dropout, 0.0, 1.0, open_high=True)
+        checks.integer("blocks", self.blocks, 1)
+        if not self.channels:
+            raise ValueError("channels = () has no level: give the channels of each, the finest first")
+        for name in ("heads", "num_classes", "out_channels"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), 1)
+
+    def _block(self, name: str, features: int, compute: Compute) -> ResidualBlock:
+        build = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        return build(features, self.groups, self.modulation, None, self.dropout, compute, name=name)
+
+    def _attention(self, name: str, y: jax.Array, compute: Compute, wanted: bool) -> jax.Array:
+        if not wanted:
+            return y
+        heads = self.heads
+        if heads is None:
+            if y.shape[-1] % self.head_size:
+                raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
+            heads = y.shape[-1] // self.head_size
+        build = nn.remat(ImageAttention) if self.remat else ImageAttention
+        return build(heads, self.groups, compute, name=name)(y)
+
+    def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
+        if self.resampling == "block":
+            build = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+            return build(features, self.groups, self.modulation, resize, self.dropout, compute, name=name)
+        return {"half": Downsample, "double": Upsample}[resize](features, compute, name=name)
+
+
+def adm(
+    base: int = 192,
+    multipliers: tuple[int, ...] = (1, 2, 3, 4),
+    blocks: int = 3,
+    attention: tuple[int, ...] = (32, 16, 8),
+    num_classes: int | None = 1000,
+    **options: Any,
+) -> UNet:
+    """The U-Net of ADM (Dhariwal & Nichol, 2021, Table 4 and App. I), by default the one for ImageNet at 64 × 64.
+
+    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Its networks that learn a variance have out_channels = 6. Any field of UNet
+    may be given as an option.
+    """
+    settings: dict[str, Any] = {"head_size": 64, "modulation": "scale_shift", "resampling": "block"}
+    return UNet(tuple(base * m for m in multipliers), blocks, attention, num_classes=num_classes, **(settings | options))
+
+
+def diffusers_unet(
+    channels: tuple[int, ...] = (224, 448, 672, 896),
+    blocks: int = 2,
+    attention: tuple[int, ...] = (32, 16, 8),
+    head_size: int = 8,
+    **options: Any,
+) -> UNet:
+    """The network of `diffusers`' UNet2DModel with its default options: equal outputs for equal weights.
+
+    blocks is its layers_per_block. Its Attn blocks are here the sizes in `attention`: the default is its own, for samples of 64 × 64. Its
+    num_class_embeds rows are num_classes rows and the null class's.
+    """
+    settings: dict[str, Any] = {"head_size": head_size, "modulation": "shift", "resampling": "convolution"}
+    return UNet(channels, blocks, attention, **(settings | options))

@@ -1,0 +1,259 @@
+"""Checkpoints on disk: whole, verified, and refused when they do not fit. Loads Orbax, so it is imported by name only.
+
+A step is one folder, and Orbax commits it by a rename. Our digests are written into it just before that rename, so a step that can be
+seen has them. The state is stored flat, as {path: array}: its structure is compared with the target's before a value is read.
+"""
+
+import errno
+import shutil
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from gendiff.core import checks
+from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError
+from gendiff.training import digests, mismatch
+
+_TREE = ("path", "stored", "wanted")
+_CONFIG = ("setting", "stored", "wanted")
+
+
+class Restored(NamedTuple):
+    """What `Checkpoints.restore` gives back."""
+
+    step: int
+    state: Any
+    meta: dict[str, Any]
+
+
+class Checkpoints:
+    """The steps of one run in one folder. A context manager: leaving it waits for the last save, without which that step would be lost.
+
+    config: the run's settings as JSON, stored with each step and compared at restore; None compares nothing.
+    may_differ: settings, their keys joined by dots, whose difference only warns; a key stands for all below it.
+    every: `save` acts on multiples of it. keep: how many of the newest steps stay. keep_every: its multiples stay for ever.
+    read_only: writes and cleans nothing, so that a running job's folder can be read.
+    Raises ConfigError for a path that is a file or a URL and for settings out of range, DataError for a missing folder when read_only.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        config: Mapping[str, Any] | None = None,
+        may_differ: Iterable[str] = (),
+        keep: int = 3,
+        every: int = 1,
+        keep_every: int | None = None,
+        read_only: bool = False,
+    ) -> None:
+        for name, value in (("keep", keep), ("every", every), ("keep_every", keep_every)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name} = {value!r} must be a whole number of at least 1")
+        self.path = _folder(path, read_only)
+        self._config = None if config is None else mismatch.as_json("config", dict(config))
+        self._may_differ = tuple(may_differ)
+        self._every = every
+        self._read_only = read_only
+        self._saving: int | None = None
+        self._manager = self._open(keep, keep_every)
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> bool:
+        """Start to write the state and `meta` (JSON) in the background; the state may be donated at once. Says whether it does.
+
+        False for a step that is stored already, and, unless forced, for one that `every` leaves out. Raises OSError where the save before
+        this one failed, ConfigError for a step before the newest stored one (see `discard_after`) and when read_only.
+        """
+        checks.integer("step", step)
+        if self._read_only:
+            raise ConfigError(f"{self.path} was opened read_only: nothing can be saved in it")
+        self.wait()
+        newest = self.latest()
+        if step in self.steps() or not (force or step % self._every == 0):
+            return False
+        if newest is not None and step < newest:
+            raise ConfigError(f"step {step} is older than the newest stored step {newest} of {self.path}: call discard_after({step}) first")
+        flat = mismatch.leaves(state)
+        about = {"config": self._config, "meta": mismatch.as_json("meta", dict(meta or {})), "leaves": mismatch.outline(flat)}
+        arrays = {
+            path: leaf for path, leaf in flat.items() if np.size(leaf)
+        }  # Orbax refuses empty arrays; the outline is all there is to them
+        self._saving = int(step)
+        try:
+            items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), meta=ocp.args.JsonSave(about))
+            self._manager.save(int(step), args=items, force=True)
+        except Exception as error:
+            raise self._failed(error) from error
+        return True
+
+    def wait(self) -> None:
+        """Until the save under way is on disk. Raises OSError, with path and free bytes, where it failed; earlier steps are intact."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def steps(self) -> list[int]:
+        """Steps on disk whose save came to its end, oldest first; nothing is said about their bytes."""
+        folders = self.path.iterdir() if self.path.is_dir() else ()
+        return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and folder.is_dir())
+
+    def latest(self) -> int | None:
+        """The newest of `steps`."""
+        return max(self.steps(), default=None)
+
+    def latest_valid(self) -> int | None:
+        """The newest step whose bytes are intact, with a warning for each newer one passed over; None where no step is stored.
+
+        Raises CheckpointCorruptError where steps are stored and none is intact.
+        """
+        self.wait()
+        problems = []
+        for step in reversed(self.steps()):
+            try:
+                self.verify(step)
+            except CheckpointCorruptError as error:
+                warnings.warn(f"{error}: going back to an older step", stacklevel=2)
+                problems.append(str(error))
+            else:
+                return step
+        if problems:
+            raise CheckpointCorruptError(f"none of {len(problems)} steps in {self.path} is intact:\n" + "\n".join(problems))
+        return None
+
+    def verify(self, step: int) -> None:
+        """CheckpointCorruptError, naming step and item, unless every byte is the one that was written; DataError for no such step."""
+        self.wait()
+        if step not in self.steps():
+            raise DataError(f"{self.path}: step {step} is not stored; stored are {self.steps() or 'none'}")
+        digests.verify(self.path / str(step), f"step {step}")
+
+    def restore(self, step: int | None, target: Any, *, cast: bool = False) -> Restored:
+        """The state of a step (None: the latest), of the structure, shapes, dtypes and shardings of `target` (arrays or ShapeDtypeStructs).
+
+        Leaves without a sharding go to the first local device. cast: floats are stored in one width and wanted in another, on purpose.
+        Raises, before any value is used: DataError for no such step, CheckpointCorruptError for bytes that changed, CheckpointMismatchError
+        with a table of all settings or all paths that differ.
+        """
+        self.wait()
+        step = self.latest() if step is None else step
+        if step is None:
+            raise DataError(f"{self.path}: no step is stored")
+        self.verify(step)
+        about = self._read(step, "meta", ocp.args.JsonRestore())
+        self._compare_config(step, about["config"])
+        wanted = mismatch.leaves(target)
+        rows = mismatch.in_outline(about["leaves"], mismatch.outline(wanted), ignore_float_width=cast)
+        mismatch.refuse(f"step {step} of {self.path} does not fit the target", rows, _TREE)
+        flat = self._read_arrays(step, wanted, about["leaves"])
+        return Restored(step, jax.tree.unflatten(jax.tree.structure(target), [flat[path] for path in wanted]), about["meta"])
+
+    def discard_after(self, step: int) -> None:
+        """Delete every step newer than `step`: what a run does that goes on from an older one."""
+        if self._read_only:
+            raise ConfigError(f"{self.path} was opened read_only: nothing can be deleted in it")
+        self.wait()
+        for newer in [stored for stored in self.steps() if stored > step]:
+            shutil.rmtree(self.path / str(newer))
+        self._manager.reload()
+
+    def close(self) -> None:
+        """Wait for the save under way, then let go of the threads. Raises OSError as `wait` does."""
+        self.wait()
+        self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.close()
+        except OSError as failure:
+            if error is None:
+                raise
+            error.add_note(f"the last checkpoint failed too: {failure}")
+
+    def _open(self, keep: int, keep_every: int | None) -> ocp.CheckpointManager:
+        policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
+        if keep_every is not None:
+            policies.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=not self._read_only,
+            create=not self._read_only,
+            read_only=self._read_only,
+            save_root_metadata=False,
+            enable_async_checkpointing=True,
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_digests),
+        )
+        handlers = {"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+        return ocp.CheckpointManager(self.path, options=options, item_handlers=handlers)
+
+    def _write_digests(self) -> None:
+        # Orbax calls this when all files are written and the folder still has its temporary name
+        if jax.process_index() == 0:
+            for folder in self._unfinished():
+                digests.write(folder)
+
+    def _unfinished(self) -> list[Path]:
+        return sorted(self.path.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
+
+    def _failed(self, error: Exception) -> OSError:
+        unfinished = self._unfinished()
+        needed = sum(file.stat().st_size for folder in unfinished for file in folder.rglob("*") if file.is_file())
+        for folder in unfinished:
+            shutil.rmtree(folder, ignore_errors=True)
+        free = shutil.disk_usage(self.path).free if self.path.is_dir() else 0
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+        text = f"{self.path}: step {self._saving} could not be saved ({needed} bytes were written, {free} are free): {error}"
+        return OSError(number, text)
+
+    def _compare_config(self, step: int, stored: Any) -> None:
+        if self._config is None:
+            return
+        rows, allowed = mismatch.split(mismatch.in_config(stored, self._config), self._may_differ)
+        mismatch.refuse(f"step {step} of {self.path} was written by another configuration", rows, _CONFIG)
+        if allowed:
+            warnings.warn(f"step {step} of {self.path} was written with other settings:\n{mismatch.table(allowed, _CONFIG)}", stacklevel=3)
+
+    def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, jax.Array]:
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+        def abstract(path: str, leaf: Any) -> jax.ShapeDtypeStruct:
+            floating = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+            dtype = jnp.dtype(stored[path]["dtype"]) if floating else jnp.result_type(leaf)
+            return jax.ShapeDtypeStruct(np.shape(leaf), dtype, sharding=getattr(leaf, "sharding", None) or here)
+
+        target = {path: abstract(path, leaf) for path, leaf in wanted.items() if np.size(leaf)}
+        arguments = ocp.args.PyTreeRestore(target, restore_args=ocp.checkpoint_utils.construct_restore_args(target))
+        read = self._read(step, "state", arguments) if target else {}
+        flat = {path: read[path] if path in read else jnp.zeros(np.shape(leaf), jnp.result_type(leaf)) for path, leaf in wanted.items()}
+        return {path: _to_dtype(value, jnp.result_type(wanted[path])) for path, value in flat.items()}
+
+    def _read(self, step: int, item: str, arguments: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
+        except Exception as error:
+            raise CheckpointCorruptError(f"step {step} of {self.path}, item {item}, cannot be read: {error}") from error
+
+
+def _folder(path: str | Path, read_only: bool) -> Path:
+    if "://" in str(path):
+        raise ConfigError(f"{path} is a URL: checkpoints are written to a folder of this machine")
+    folder = Path(path).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: checkpoints need a folder")
+    if read_only and not folder.is_dir():
+        raise DataError(f"{folder} does not exist: no checkpoint can be read from it")
+    return folder
+
+
+def _to_dtype(value: jax.Array, dtype: Any) -> jax.Array:
+    return value if value.dtype == dtype else value.astype(dtype)

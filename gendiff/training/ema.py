@@ -1,0 +1,58 @@
+"""Exponential moving average of parameters: average <- average + (1 - decay) (params - average), in float32 or wider.
+
+A bfloat16 average at decay .999 never moves: the change is smaller than its rounding. So an average is never narrower than float32.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gendiff.core import arrays, checks
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Count, Params, Scalar
+
+
+def check_decay(decay: Scalar) -> None:
+    """ConfigError unless a concrete decay lies in [0, 1)."""
+    try:
+        checks.in_range("decay", decay, 0.0, 1.0, open_high=True)
+    except ValueError as error:
+        raise ConfigError(f"{error}: an EMA decay of 1 never moves, and a usual one is 0.999") from None
+
+
+def start(params: Params) -> Params:
+    """An average that begins at params: a copy, floating leaves in float32 or wider."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=_wide(leaf), copy=True), params)
+
+
+def update(average: Params, params: Params, decay: Scalar, *, count: Count | None = None) -> Params:
+    """The average after one more step; leaves that are no floats are taken from params.
+
+    decay: [0, 1). count: updates made before; when given, the decay is min(decay, (1 + count) / (10 + count)), so that the start is soon
+    forgotten. Raises ConfigError for a decay out of range, TypeError for an average narrower than float32.
+    """
+    check_decay(decay)
+    if count is not None:
+        checks.integer("count", count)
+    share = _share(decay, count)
+
+    def one(old: jax.Array, new: Any) -> jax.Array:
+        if not jnp.issubdtype(old.dtype, jnp.inexact):
+            return jnp.asarray(new)
+        if old.dtype != _wide(old):
+            raise TypeError(f"an average in {old.dtype} cannot follow params at decay {decay}: make it with ema.start, which keeps float32")
+        return old + jnp.asarray(share, old.dtype) * (jnp.asarray(new, old.dtype) - old)
+
+    return jax.tree.map(one, average, params)
+
+
+def _share(decay: Scalar, count: Count | None) -> Any:
+    # the share of the new params, 1 - decay: as a difference of float32 numbers it would lose four digits at .9999
+    kept = 1.0 - float(decay) if arrays.is_concrete(decay) else 1.0 - jnp.asarray(decay)
+    return kept if count is None else jnp.maximum(kept, 9.0 / (10.0 + jnp.asarray(count, jnp.float32)))
+
+
+def _wide(leaf: Any) -> Any:
+    dtype = jnp.result_type(leaf)
+    return jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.inexact) else dtype

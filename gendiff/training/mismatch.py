@@ -1,0 +1,90 @@
+"""What differs between a stored state and the one that is wanted, as a table of everything at once."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import trees
+from gendiff.core.errors import CheckpointMismatchError, ConfigError
+
+Rows = list[tuple[str, str, str]]
+"""(path, stored, wanted)"""
+
+_ABSENT = "-"
+
+
+def leaves(tree: Any) -> dict[str, Any]:
+    """Leaves of the tree by path. Raises ConfigError where two leaves have one path (a name with "/" in it can do that)."""
+    flat = trees.paths(tree)
+    if len(flat) != len(jax.tree.leaves(tree)):
+        raise ConfigError("two leaves of the state have the same path: rename one")
+    return flat
+
+
+def outline(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Shape and dtype of each leaf, as JSON."""
+    return {path: {"shape": list(np.shape(leaf)), "dtype": str(jnp.result_type(leaf))} for path, leaf in flat.items()}
+
+
+def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_float_width: bool = False) -> Rows:
+    """Paths whose presence, shape or dtype differ; on request not those where only the width of the float does."""
+
+    def show(entry: Mapping[str, Any] | None) -> str:
+        return _ABSENT if entry is None else f"{entry['dtype']}({', '.join(map(str, entry['shape']))})"
+
+    rows = []
+    for path in sorted(stored.keys() | wanted.keys()):
+        old, new = stored.get(path), wanted.get(path)
+        castable = ignore_float_width and old and new and old["shape"] == new["shape"] and _floats(old["dtype"], new["dtype"])
+        if old != new and not castable:
+            rows.append((path, show(old), show(new)))
+    return rows
+
+
+def in_config(stored: Any, wanted: Any) -> Rows:
+    """Keys of two nested configurations, joined by dots, whose values differ once both are JSON."""
+    old, new = _flat_config(stored), _flat_config(wanted)
+    return [(key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+
+
+def split(rows: Rows, may_differ: Iterable[str]) -> tuple[Rows, Rows]:
+    """Rows that matter, and rows under one of the keys that may differ."""
+    free = tuple(may_differ)
+    allowed = [row for row in rows if any(row[0] == key or row[0].startswith(f"{key}.") for key in free)]
+    return [row for row in rows if row not in allowed], allowed
+
+
+def table(rows: Rows, headings: tuple[str, str, str]) -> str:
+    """The rows under their headings, in columns."""
+    lines = [headings, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    return "\n".join(f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in lines)
+
+
+def refuse(what: str, rows: Rows, headings: tuple[str, str, str]) -> None:
+    """CheckpointMismatchError with the table, unless there are no rows."""
+    if rows:
+        raise CheckpointMismatchError(f"{what} ({len(rows)} difference{'s' if len(rows) > 1 else ''}):\n{table(rows, headings)}")
+
+
+def as_json(name: str, value: Any) -> Any:
+    """The value as it comes back from a JSON file. Raises ConfigError for what JSON cannot hold."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must be JSON (dicts with string keys, lists, strings, numbers, None): {error}") from None
+
+
+def _flat_config(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, dict) and value:
+        parts = (_flat_config(inner, f"{prefix}.{key}" if prefix else str(key)) for key, inner in value.items())
+        return {key: text for part in parts for key, text in part.items()}
+    return {prefix or "(all)": json.dumps(value, sort_keys=True)}
+
+
+def _floats(*names: str) -> bool:
+    return all(name.startswith(("float", "bfloat")) for name in names)

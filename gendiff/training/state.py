@@ -1,0 +1,63 @@
+"""The state of a training run: everything that the next step depends on, in one pytree."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gendiff.core import checks, trees
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params, Scalar
+from gendiff.training import ema as averages
+
+
+@trees.record
+class TrainState:
+    """step: () int32, steps done. tracks: averages of params by decay. key: the base key, which never moves."""
+
+    step: Any
+    params: Params
+    tracks: dict[float, Params]
+    optimizer_state: Any
+    key: Any
+    decays: tuple[float, ...] = trees.static(default=())  # a dict that went through jit comes back sorted, so the order is kept here
+
+    @property
+    def ema(self) -> Params:
+        """The first average that `start` was asked for, or the params themselves when there is none."""
+        return self.tracks[self.decays[0]] if self.decays else self.params
+
+
+def start(params: Params, optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[Scalar] = (0.999,)) -> TrainState:
+    """State before the first step. Every array is a copy, so donating the state leaves params and key usable.
+
+    ema: decays in [0, 1), each giving a track `state.tracks[decay]`.
+    Raises TypeError or ValueError unless key is one typed key, ConfigError for a decay out of range or given twice.
+    """
+    checks.one_key("key", key)
+    decays = tuple(float(decay) for decay in ema)
+    for decay in decays:
+        averages.check_decay(decay)
+    if len(set(decays)) < len(decays):
+        raise ConfigError(f"ema = {decays} names a decay twice; each track needs its own")
+    params = jax.tree.map(_own, params)
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        tracks={decay: averages.start(params) for decay in decays},
+        optimizer_state=optimizer.init(params),
+        key=key,
+        decays=decays,
+    )
+    return jax.tree.map(_own, state)  # optimizers may keep params themselves, and one buffer cannot be donated twice
+
+
+def _own(leaf: Any) -> jax.Array:
+    # a weak dtype would become a strong one in the first step, and the second step would compile again
+    return jnp.array(leaf, dtype=None if _is_key(leaf) else jnp.result_type(leaf), copy=True)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(getattr(leaf, "dtype", jnp.float32), jax.dtypes.prng_key)

@@ -1,0 +1,108 @@
+"""One training step: gradient, clip, update, averages. A pure function; jit and donation are the caller's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gendiff.core import checks, trees
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Loss, Metrics, Params
+from gendiff.training import ema
+from gendiff.training.state import TrainState
+
+Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+
+_OWN_METRICS = ("loss", "grad_norm", "finite")
+
+
+def make_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int = 1,
+    clip: float | None = None,
+    skip_nonfinite: bool = True,
+    ema_warm_up: bool = False,
+) -> Step:
+    """`step(state, batch) -> (state, metrics)` for a loss that is a mean over the batch; its key is fold_in(state.key, state.step).
+
+    accumulate: number of equal slices whose gradients are averaged, one in memory at a time; the loss's own metrics are averaged too,
+    and each slice gets a key of its own. clip: largest global norm of the gradient (Pascanu et al., 2013), None for no clip.
+    skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `step` advances.
+    ema_warm_up: see `ema.update`; its count is `state.step`, skipped steps included.
+    Metrics: loss (), grad_norm () before the clip, finite () bool, and the loss's own.
+    Raises ConfigError for accumulate < 1 or not dividing the batch, for clip <= 0, and for a metric of the loss that is named like one
+    of these three.
+    """
+    checks.integer("accumulate", accumulate, low=-(2**31))
+    if accumulate < 1:
+        raise ConfigError(f"accumulate = {accumulate} must be at least 1: the number of slices of a batch")
+    if clip is not None and not clip > 0:
+        raise ConfigError(f"clip = {clip} must be positive: the largest norm of the gradient, or None for no clip")
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        value, own, gradient = _mean_gradient(loss, state.params, key, batch, accumulate)
+        norm = _global_norm(gradient)
+        if clip is not None:
+            gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        count = state.step if ema_warm_up else None
+        tracks = {decay: ema.update(track, params, decay, count=count) for decay, track in state.tracks.items()}
+
+        finite = jnp.isfinite(value) & jnp.isfinite(norm) & trees.all_finite(updates)
+        new, old = (params, tracks, optimizer_state), (state.params, state.tracks, state.optimizer_state)
+        if skip_nonfinite:
+            new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
+        following = TrainState(state.step + 1, *new, state.key, state.decays)
+        return following, _named(own) | {"loss": value, "grad_norm": norm, "finite": finite}
+
+    return step
+
+
+def _mean_gradient(loss: Loss, params: Params, key: jax.Array, batch: Any, accumulate: int) -> tuple[jax.Array, Metrics, Params]:
+    differentiate = jax.value_and_grad(loss, has_aux=True)
+    if accumulate == 1:
+        (value, own), gradient = differentiate(params, key, batch)
+        return value, own, gradient
+
+    def add(total: Params, part: Any) -> tuple[Params, Any]:
+        (value, own), gradient = differentiate(params, jax.random.fold_in(key, part[0]), part[1])
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, own)
+
+    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
+    total, (values, own) = jax.lax.scan(add, total, (jnp.arange(accumulate), _slices(batch, accumulate)))
+    gradient = jax.tree.map(lambda a, leaf: (a / accumulate).astype(leaf.dtype), total, params)
+    value, own = jax.tree.map(lambda parts: jnp.mean(parts, axis=0), (values, own))
+    return value, own, gradient
+
+
+def _slices(batch: Any, accumulate: int) -> Any:
+    """(b, …) as (accumulate, b / accumulate, …). Slice i holds samples i, i + accumulate, …: a sharded batch needs no transfer."""
+    leaves = {path: jnp.shape(leaf) for path, leaf in trees.paths(batch).items()}
+    if len({shape[:1] for shape in leaves.values()}) != 1 or () in leaves.values():
+        raise ConfigError(f"accumulate = {accumulate} needs one batch axis in front of every array of the batch, got shapes {leaves}")
+    size = next(iter(leaves.values()))[0]
+    if size % accumulate:
+        raise ConfigError(f"accumulate = {accumulate} does not divide the batch of {size} samples: choose a divisor of {size}")
+    return jax.tree.map(lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // accumulate, accumulate, *jnp.shape(leaf)[1:])), 0, 1), batch)
+
+
+def _global_norm(tree: Any) -> jax.Array:
+    squares = [jnp.sum(jnp.square(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(squares, start=jnp.zeros(())))
+
+
+def _scaled(tree: Any, factor: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
+
+
+def _named(own: Metrics) -> Metrics:
+    taken = [name for name in _OWN_METRICS if name in own]
+    if taken:
+        raise ConfigError(f"the loss returns metrics named {taken}, which the step reports itself: rename them")
+    return dict(own)

@@ -1,0 +1,108 @@
+import math
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.core.errors import NonFiniteError
+from gendiff.data import scaling
+
+LEVELS = st.integers(2, scaling.MOST_LEVELS)
+
+
+@hypothesis.given(levels=LEVELS, seed=st.integers(0, 2**32 - 1))
+def test_every_level_survives_the_round_trip(levels, seed):
+    inner = np.random.default_rng(seed).integers(0, levels, 200)
+    pixels = np.concatenate([[0, levels - 1], inner])
+    x = scaling.to_unit(pixels, levels)
+    assert x.dtype == np.float32 and x[0] == -1 and x[1] == 1 and np.abs(x).max() <= 1
+    np.testing.assert_array_equal(scaling.from_unit(x, levels), pixels)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256, 65536])
+def test_all_levels_survive_the_round_trip_and_have_the_smallest_fitting_type(levels):
+    pixels = np.arange(levels)
+    back = scaling.from_unit(scaling.to_unit(pixels, levels), levels)
+    np.testing.assert_array_equal(back, pixels)
+    assert back.dtype == (np.uint8 if levels <= 256 else np.uint16)
+
+
+@hypothesis.given(levels=LEVELS, seed=st.integers(0, 2**32 - 1))
+def test_rounding_is_to_the_nearest_level_and_idempotent(levels, seed):
+    x = np.random.default_rng(seed).uniform(-1, 1, 200)
+    rounded = scaling.round_to_levels(x, levels)
+    assert rounded.dtype == np.float64
+    assert np.abs(rounded - x).max() <= (1 + 1e-9) / (levels - 1)
+    np.testing.assert_array_equal(scaling.round_to_levels(rounded, levels), rounded)
+
+
+def test_rounding_equals_there_and_back():
+    x = np.random.default_rng(0).uniform(-1.5, 1.5, 1000).astype(np.float32)
+    np.testing.assert_array_equal(scaling.round_to_levels(x, 17), scaling.to_unit(scaling.from_unit(x, 17), 17))
+
+
+def test_halves_go_up_and_values_outside_are_clipped():
+    x = np.array([-7.0, -0.75, -0.25, 0.25, 0.75, 7.0])  # halves between the levels -1, -1/2, 0, 1/2, 1
+    np.testing.assert_array_equal(scaling.from_unit(x, 5), [0, 1, 2, 3, 4, 4])
+    np.testing.assert_array_equal(scaling.round_to_levels(x, 5), [-1, -0.5, 0, 0.5, 1, 1])
+
+
+def test_numpy_stays_numpy_and_jax_stays_jax_with_equal_values_under_jit():
+    pixels = np.arange(17, dtype=np.uint8)
+    x = scaling.to_unit(pixels, 17)
+    assert isinstance(x, np.ndarray)
+    traced = jax.jit(lambda p: scaling.to_unit(p, 17))(jnp.asarray(pixels))
+    assert isinstance(traced, jax.Array) and traced.dtype == jnp.float32
+    np.testing.assert_allclose(traced, x, rtol=1e-6)
+    np.testing.assert_array_equal(jax.jit(lambda v: scaling.from_unit(v, 17))(jnp.asarray(x)), pixels)
+    np.testing.assert_allclose(jax.jit(lambda v: scaling.round_to_levels(v, 17))(jnp.asarray(x) + 0.01), x, rtol=1e-6)
+
+
+def test_sixteen_bit_floats_reach_the_nearest_of_256_levels():
+    x = jnp.linspace(-1, 1, 1001).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(scaling.from_unit(x, 256), scaling.from_unit(x.astype(jnp.float32), 256))
+    assert scaling.round_to_levels(x, 256).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_a_value_that_is_not_finite_is_an_error_and_never_a_pixel(bad, xp):
+    with pytest.raises(NonFiniteError, match="1 of 3 values"):
+        scaling.from_unit(xp.asarray(np.array([0.0, bad, 0.5], np.float32)), 256)
+
+
+def test_nan_stays_nan_when_rounded():
+    assert np.isnan(scaling.round_to_levels(np.array([np.nan, 0.0]), 17)).tolist() == [True, False]
+
+
+def test_floats_are_no_pixels_and_pixels_are_no_floats():
+    with pytest.raises(TypeError, match="whole values.*float64"):
+        scaling.to_unit(np.array([0.0, 16.0]), 17)
+    for function in (scaling.from_unit, scaling.round_to_levels):
+        with pytest.raises(TypeError, match="must be a floating array"):
+            function(np.array([0, 255], np.uint8), 256)
+
+
+@pytest.mark.parametrize("pixels", [[0, 17], [-1, 3]])
+def test_pixels_outside_the_levels_are_refused_with_their_range(pixels):
+    with pytest.raises(ValueError, match=f"pixels lie in {pixels[0]}…{pixels[1]}, but 17 levels are 0…16"):
+        scaling.to_unit(np.array(pixels), 17)
+
+
+@pytest.mark.parametrize("levels", [1, 0, 2**16 + 1])
+def test_a_number_of_levels_out_of_range_is_refused(levels):
+    with pytest.raises(ValueError, match="levels"):
+        scaling.to_unit(np.array([0]), levels)
+
+
+def test_an_empty_array_has_no_pixels_to_refuse():
+    assert scaling.from_unit(scaling.to_unit(np.zeros((0, 8, 8, 1), np.uint8), 17), 17).shape == (0, 8, 8, 1)
+
+
+def test_bits_offset_is_7_for_bytes_and_log2_of_8_and_a_half_for_digits():
+    assert scaling.bits_offset(256) == 7
+    assert scaling.bits_offset(17) == math.log2(17 / 2)
+    assert round(scaling.bits_offset(17), 2) == 3.09

@@ -1,0 +1,128 @@
+"""Classifier-free guidance: u + scale (c - u), by one batched pass or two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gendiff.core.types import NO_LABEL, Level
+from gendiff.diffusion import denoiser, guidance, oracles, parameterization
+
+LEVEL = Level(7.0, 0.6, 0.8)
+LABELS = jnp.array([0, 1, 2], jnp.int32)
+
+
+def network(params, x, t, label):
+    return jnp.tanh(params["gain"] * x) + 0.1 * label.astype(x.dtype)[:, None] + 0.01 * t.astype(x.dtype)[:, None]
+
+
+def pair(predict=network):
+    given = denoiser.from_network(predict, {"gain": jnp.asarray(0.5)}, parameterization.velocity(), LABELS)
+    return given, given.with_condition(NO_LABEL)
+
+
+def x():
+    return jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)))
+
+
+@pytest.mark.float64
+def test_combine_is_u_plus_scale_times_the_difference():
+    u, c = np.random.default_rng(0).normal(size=(2, 3, 4))
+    np.testing.assert_allclose(guidance.combine(u, c, 2.5), u + 2.5 * (c - u), rtol=1e-13)
+    np.testing.assert_array_equal(guidance.combine(u, c, 0.0), u)
+    np.testing.assert_allclose(guidance.combine(u, c, 1.0), c, rtol=1e-14, atol=1e-15)
+    scales = np.array([0.0, 1.0, 3.0])
+    np.testing.assert_allclose(guidance.combine(u, c, scales), u + scales[:, None] * (c - u), rtol=1e-13)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("batched", [False, True])
+def test_scale_one_is_conditional_and_zero_unconditional(batched):
+    given, free = pair()
+    for scale, alone in ((1.0, given), (0.0, free)):
+        found, expected = guidance.classifier_free(given, free, scale, batched=batched)(x(), LEVEL), alone(x(), LEVEL)
+        np.testing.assert_allclose(found.clean, expected.clean, atol=1e-14)
+        np.testing.assert_allclose(found.noise, expected.noise, atol=1e-14)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("scale", [0.5, 3.0, np.array([0.0, 1.0, 7.0])])
+def test_batched_and_two_pass_agree_and_explain_x(scale):
+    given, free = pair()
+    one, two = (guidance.classifier_free(given, free, scale, batched=batched)(x(), LEVEL) for batched in (True, False))
+    np.testing.assert_allclose(one.clean, two.clean, atol=1e-13)
+    np.testing.assert_allclose(one.noise, two.noise, atol=1e-13)
+    np.testing.assert_allclose(0.6 * one.clean + 0.8 * one.noise, x(), atol=1e-13)
+    expected = np.asarray(free(x(), LEVEL).noise)
+    expected = expected + np.reshape(scale, (-1, 1)) * (np.asarray(given(x(), LEVEL).noise) - expected)
+    np.testing.assert_allclose(two.noise, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize(("batched", "calls"), [(True, 1), (False, 2)])
+def test_batched_guidance_calls_the_network_once(batched, calls):
+    seen = []
+
+    def counting(params, x, t, label):
+        seen.append(x.shape[0])
+        return network(params, x, t, label)
+
+    guidance.classifier_free(*pair(counting), 2.0, batched=batched)(x(), LEVEL)
+    assert len(seen) == calls and sum(seen) == 6
+
+
+def test_batched_guidance_takes_a_level_for_each_sample():
+    level = Level(jnp.array([1.0, 2.0, 3.0]), jnp.array([0.6, 0.8, 0.0]), jnp.array([0.8, 0.6, 1.0]))
+    one, two = (guidance.classifier_free(*pair(), 2.0, batched=batched)(x(), level) for batched in (True, False))
+    np.testing.assert_allclose(one.clean, two.clean, atol=1e-5)
+
+
+def test_scale_is_data_and_differentiable():
+    traces = []
+
+    @jax.jit
+    def total(scale, x):
+        traces.append(None)
+        return jnp.sum(guidance.classifier_free(*pair(), scale, batched=True)(x, LEVEL).clean ** 2)
+
+    values = [total(scale, x()) for scale in (0.0, 1.0, 7.5)]
+    assert len(traces) == 1 and len({float(v) for v in values}) == 3
+    assert np.isfinite(jax.grad(total)(1.0, x()))
+
+
+def test_any_two_denoisers_are_guided_in_two_passes():
+    narrow, wide = oracles.gaussian(0.5), oracles.gaussian(2.0)
+    found = guidance.classifier_free(narrow, wide, 2.0)(x(), LEVEL)
+    expected = 2 * np.asarray(narrow(x(), LEVEL).clean) - np.asarray(wide(x(), LEVEL).clean)
+    np.testing.assert_allclose(found.clean, expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), np.array([1.0, -0.5, 2.0])])
+def test_negative_and_nan_scales_are_refused(scale):
+    with pytest.raises(ValueError, match="scale"):
+        guidance.classifier_free(*pair(), scale)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_batched_needs_two_network_denoisers_of_one_predict():
+    given, _ = pair()
+
+    def other(params, x, t, label):
+        return x
+
+    strangers = [
+        (oracles.gaussian(0.5), oracles.gaussian(1.0)),
+        (given, oracles.gaussian(1.0)),
+        (given, denoiser.from_network(other, {}, parameterization.velocity(), 1)),
+        (given, denoiser.from_network(network, given.params, parameterization.flow(), 1)),
+    ]
+    for conditional, unconditional in strangers:
+        with pytest.raises(TypeError, match="batched"):
+            guidance.classifier_free(conditional, unconditional, 2.0, batched=True)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_predictions_of_other_shapes_do_not_combine():
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(2, 1\)|\(2, 1\).*\(2, 3\)"):
+        guidance.combine(jnp.ones((2, 3)), jnp.ones((2, 1)), 2.0)
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
+        guidance.combine(jnp.ones((2, 3)), jnp.ones((2, 3)), jnp.ones(3))

@@ -1,0 +1,278 @@
+"""The command line: its words, its messages and its exit codes."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import __main__, command_line, errors, interruption, progress, registry, verdicts
+from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    width: int = 8
+    """Channels of the first level."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seeds: tuple[int, ...] = (0, 1)
+    """Seeds of training."""
+    train_steps: int = 5
+    """Steps of training."""
+    augment: bool = True
+    """Mirror half of the images."""
+    network: Network = Network()
+
+
+def experiment(evaluate: Callable[..., Any] | None = None, train: Callable[..., Any] | None = None) -> registry.Experiment:
+    def passes(config: Config, folder: Any, progress: Any) -> registry.Outcome:
+        return registry.Outcome(tuple(verdict(config.train_steps, seed) for seed in config.seeds))
+
+    presets = {"full": Config(), "demo": Config(train_steps=3)}
+    return registry.Experiment("bare", "Is it bare?", Config, presets, Config(train_steps=1), train, evaluate or passes)
+
+
+def verdict(value: float, seed: int) -> verdicts.Claim:
+    return verdicts.claim("few", "few steps do", value, (value, value), "<=", 5.0, n=10, seed=seed)
+
+
+def run(arguments: str, *found: registry.Experiment) -> int:
+    return command_line.main(arguments.split(), found or (experiment(),))
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_list_shows_each_name_and_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list") == 0
+    assert "bare             Is it bare?" in capsys.readouterr().out
+
+
+def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare --help") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for option, meaning in (
+        ("--train-steps INT", "Steps of training."),
+        ("--network.width INT", "Channels of the first level."),
+        ("--augment, --no-augment", "Mirror half of the images."),
+        ("--preset STR", "Named configuration to begin with"),
+    ):
+        assert option in shown and meaning in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("", "usage:"),
+        ("rnu bare", "did you mean 'run'?"),
+        ("run", "NAME is one of: bare"),
+        ("run bear", "did you mean 'bare'?"),
+        ("run bare --train-step 3", "--train-steps"),
+        ("run bare --train-steps three", "--train-steps"),
+        ("run bare --preset deom", "did you mean 'demo'?"),
+        ("run bare --preset demo --smoke", "--smoke"),
+        ("run bare --seed -1", "0 … 4294967295"),
+        ("run bare --seed 4294967296", "0 … 4294967295"),
+        ("run bare --seeds 1 1", "twice"),
+        ("run bare --out gs://bucket/run", "is a URL"),
+        ("run bare --resume oldest", "latest-valid"),
+        ("report nowhere", "nowhere is no run folder"),
+        ("sample", "RUN"),
+    ],
+)
+def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    shown = capsys.readouterr()
+    text = shown.err if arguments else shown.out
+    assert hint in text and "Traceback" not in text
+    assert len(text.splitlines()) <= command_line.MOST_LINES
+    assert not list(Path().iterdir())
+
+
+def test_a_preset_is_the_start_and_single_options_change_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare --preset demo --network.width 16 --no-augment --seed 7") == 0
+    stored = json.loads(Path("runs/bare/config.json").read_text())
+    assert stored["config"] == {"seeds": [7], "train_steps": 3, "augment": False, "network": {"width": 16}}
+    assert (stored["experiment"], stored["preset"], stored["smoke"]) == ("bare", "demo", False)
+
+
+def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare") == 0
+    before = {path.name: path.read_bytes() for path in Path("runs/bare").iterdir()}
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("a finished run is not evaluated again")
+
+    assert run("run bare", experiment(never)) == 0
+    assert "finished already: PASS" in capsys.readouterr().out
+    assert run("run bare --network.width 9") == 2
+    message = capsys.readouterr().err
+    assert "--out" in message and message.splitlines()[-1].split() == ["network.width", "8", "9"]
+    assert {path.name: path.read_bytes() for path in Path("runs/bare").iterdir()} == before
+
+
+def test_a_smoke_run_is_inconclusive_and_has_its_own_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare --smoke") == 0
+    assert json.loads(Path("runs/bare-smoke/results.json").read_text())["verdict"] == "INCONCLUSIVE"
+    assert run("report runs/bare-smoke --strict") == 1
+
+
+def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare --train-steps 6") == 0
+    assert run("report runs/bare") == 0
+    assert "FAIL" in capsys.readouterr().out
+    assert run("report runs/bare --strict") == 1
+    assert run("run bare --out good") == 0
+    assert run("report good --strict") == 0
+
+
+def test_a_report_needs_only_results_and_says_where_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare") == 0
+    Path("committed").mkdir()
+    Path("committed/results.json").write_bytes(Path("runs/bare/results.json").read_bytes())
+    assert run("report committed --strict") == 0
+    assert "<html" in Path("committed/report.html").read_text()
+    Path("committed/results.json").unlink()
+    assert run("report committed") == 65
+    assert run("sample committed") == 65
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_evaluate_computes_the_results_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare") == 0
+
+    def worse(config: Config, folder: Any, progress: Any) -> registry.Outcome:
+        with progress.phase("judge"):
+            return registry.Outcome(tuple(verdict(9, seed) for seed in config.seeds))
+
+    assert run("evaluate runs/bare", experiment(worse)) == 0
+    results = json.loads(Path("runs/bare/results.json").read_text())
+    assert results["verdict"] == "FAIL" and set(results["seconds"]) == {"judge"}
+
+
+def test_an_impossible_configuration_leaves_no_folder_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(*_: Any) -> None:
+        raise ConfigError("a batch of 9 is too large")
+
+    assert run("run bare", experiment(train=refuse)) == 2
+    assert not Path("runs/bare").exists()
+    assert run("run bare") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NonFiniteError("loss"), 3),
+        (errors.Preempted("SIGTERM at step 3"), 42),
+        (DataError("file: broken"), 65),
+        (CheckpointCorruptError("step 3"), 65),
+        (CheckpointMismatchError("many\n" * 50), 65),
+        (errors.DeviceError("no cuda"), 69),
+        (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    assert run("run bare", experiment(train=fail)) == code
+    message = capsys.readouterr().err
+    assert message and len(message.splitlines()) <= command_line.MOST_LINES
+    assert code != 74 or "bytes are free" in message
+    assert not Path("runs/bare/run.lock").exists()
+
+
+def test_an_unforeseen_error_keeps_its_traceback() -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run("run bare", experiment(train=fail))
+
+
+def test_a_run_in_use_is_refused_with_host_and_process(capsys: pytest.CaptureFixture[str]) -> None:
+    def meanwhile(*_: Any) -> None:
+        assert run("run bare") == 2
+        assert f"in use by process {os.getpid()} on host" in capsys.readouterr().err
+
+    assert run("run bare", experiment(train=meanwhile)) == 0
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(number)
+
+    def evaluate(*_: Any) -> Any:
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal comes first")
+
+    assert run("run bare", experiment(evaluate)) == 42
+    assert signal.Signals(number).name in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    assert run("run bare") == 0
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    script = (
+        "import os, signal\nfrom experiments import interruption\n"
+        "with interruption.deferred() as asked:\n    os.kill(os.getpid(), signal.SIGTERM)\n    assert asked\n    print(asked, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n    print('never')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT)
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "SIGTERM\n")
+
+
+def test_without_packages_it_says_make_setup() -> None:
+    bare = subprocess.run([sys.executable, "-S", "-m", "experiments", "list"], capture_output=True, text=True, cwd=PROJECT)
+    assert bare.returncode == 2
+    assert "make setup" in bare.stderr and "tyro" in bare.stderr and len(bare.stderr.splitlines()) == 1
+
+
+def test_one_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert __main__.main() == 2
+    assert "lacks tyro: run `make setup`" in capsys.readouterr().err
+
+
+def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
+    script = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport toy\nfrom experiments import command_line\n"
+    script += "sys.exit(command_line.main(['run', 'toy', '--smoke', '--out', sys.argv[1]], [toy.EXPERIMENT]))"
+    environment = os.environ | {"JAX_PLATFORMS": "cuda", "PYTHONPATH": str(PROJECT)}
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 69, ended.stderr
+    assert "gendiff[cuda12]" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        shown = progress.Progress(stream)
+        with shown.phase("train"), shown.task("train", 3) as task:
+            for done in (1, 2, 3):
+                task.update(done, f"loss 0.{done}")
+            shown.line("[half] done")
+        assert "[half] done" in stream.getvalue()
+        assert shown.seconds["train"] >= 0
+    assert "━" in terminal.getvalue()
+    assert "\x1b" not in file.getvalue() and "train: 3/3 loss 0.3" in file.getvalue()

@@ -1,0 +1,114 @@
+"""What stands in experiments/results was measured by committed code, against the thresholds that the code still has."""
+
+import dataclasses
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from experiments import json_files, registry, results, verdicts
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = sorted(path for path in (ROOT / "experiments" / "results").glob("*") if path.is_dir())
+
+
+def problems(outcome, experiment, known_commit):
+    """All that is wrong with a committed result; empty where it may stand. known_commit: hash -> whether it exists."""
+    found = []
+    if outcome.smoke:
+        found.append("is a smoke run")
+    if outcome.dirty is not False:
+        found.append(f"dirty is {outcome.dirty}: measured by code that was never committed")
+    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", outcome.commit or ""):
+        found.append(f"commit {outcome.commit!r} is no full hash")
+    elif not known_commit(outcome.commit):
+        found.append(f"commit {outcome.commit} is not in the history")
+    now = json_files.encode(getattr(experiment.presets["full"], "thresholds", {}))
+    stored = outcome.config.get("thresholds", {})
+    if stored != now:
+        found.append(f"its thresholds {stored} are not those of {experiment.config.__name__}, {now}")
+    for claim in outcome.claims:
+        if claim.threshold_name not in stored:
+            found.append(f"claim {claim.id}: its threshold_name {claim.threshold_name!r} is not among the configured thresholds")
+        elif claim.threshold != stored[claim.threshold_name]:
+            found.append(f"claim {claim.id}: threshold {claim.threshold}, but {claim.threshold_name} = {stored[claim.threshold_name]}")
+    return found
+
+
+def git(*arguments):
+    clean = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, env=clean, check=False)
+
+
+def in_history(commit):
+    shallow = git("rev-parse", "--is-shallow-repository")
+    if shallow.returncode != 0 or shallow.stdout.strip() == "true":
+        return True  # an export or a shallow clone cannot tell
+    return git("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_committed_result_is_clean_and_has_the_thresholds_of_its_code(folder):
+    outcome = results.read(folder)
+    assert folder.name == outcome.name
+    assert problems(outcome, registry.load(outcome.name), in_history) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_committed_result_has_its_figures_and_nothing_large(folder):
+    outcome = results.read(folder)
+    assert [figure.file for figure in outcome.figures if not (folder / figure.file).is_file()] == []
+    assert [path.name for path in folder.iterdir() if path.name != "report.html" and path.stat().st_size > 2**20] == []
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    accuracy: float = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seeds: tuple[int, ...] = (0,)
+    thresholds: Thresholds = Thresholds()
+
+
+EXPERIMENT = registry.Experiment(
+    name="example",
+    question="?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(),
+    train=None,
+    evaluate=lambda *arguments: registry.Outcome(()),
+)
+
+
+def example(*, dirty=False, commit="a" * 40, threshold=0.95, name="accuracy", config=None, smoke=False):
+    claim = verdicts.claim("accuracy", "a", 0.97, (0.96, 0.98), ">=", threshold, n=10, seed=0, threshold_name=name)
+    environment = results.Environment(commit=commit, dirty=dirty, versions={}, machine={})
+    return results.conclude("example", "?", config or Config(), [claim], seeds=(0,), seconds={}, environment=environment, smoke=smoke)
+
+
+def test_a_sound_result_has_no_problems():
+    assert problems(example(), EXPERIMENT, lambda commit: True) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dirty": True}, "dirty is True"),
+        ({"dirty": None}, "dirty is None"),
+        ({"commit": None}, "is no full hash"),
+        ({"commit": "a" * 12}, "is no full hash"),
+        ({"commit": "b" * 40}, "is not in the history"),
+        ({"smoke": True}, "is a smoke run"),
+        ({"threshold": 0.94}, "claim accuracy: threshold 0.94, but accuracy = 0.95"),
+        ({"name": ""}, "threshold_name '' is not among"),
+        ({"config": Config(thresholds=Thresholds(0.9)), "threshold": 0.9}, "are not those of Config"),
+    ],
+)
+def test_a_result_that_may_not_stand_is_found(changes, said):
+    (found,) = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
+    assert said in found

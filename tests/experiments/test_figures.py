@@ -1,0 +1,152 @@
+import json
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import figures
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image), image.mode
+
+
+def test_the_range_of_floats_maps_onto_the_whole_range_of_pixels():
+    assert figures.to_pixels(np.array([-1.0, 0.0, 1.0, -1.7, 1.3])).tolist() == [0, 128, 255, 0, 255]
+
+
+def test_whole_numbers_map_by_their_number_of_levels():
+    assert figures.to_pixels(np.array([0, 8, 16]), levels=17).tolist() == [0, 128, 255]
+    assert figures.to_pixels(np.arange(256, dtype=np.uint8)).tolist() == list(range(256))
+
+
+def test_a_grid_shows_each_image_where_it_belongs_enlarged_without_blur(tmp_path):
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 8, 8, 1))
+    sheet, mode = pixels(figures.grid(images, 3, tmp_path / "a.png", scale=6, gap=4))
+    assert mode == "LA" and sheet.shape == (2 * 48 + 4, 3 * 48 + 8, 2)
+    fourth = sheet[52:100, 0:48]
+    assert np.array_equal(fourth[..., 0], figures.to_pixels(images[3, ..., 0]).repeat(6, 0).repeat(6, 1))
+    assert np.all(fourth[..., 1] == 255)
+
+
+def test_gaps_and_empty_places_are_transparent(tmp_path):
+    sheet, _ = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2))
+    assert np.all(sheet[:8, 8:10, 1] == 0) and np.all(sheet[10:, 10:, 1] == 0)
+
+
+def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
+    images = jnp.stack([jnp.full((4, 6), value) for value in (-1.0, 0.0, 1.0)], axis=-1)[None]
+    sheet, mode = pixels(figures.grid(images, 1, tmp_path / "a.png", scale=2))
+    assert mode == "RGBA" and sheet.shape == (8, 12, 4)
+    assert sheet[0, 0].tolist() == [0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(("side", "shown"), [(8, 48), (28, 56), (64, 64), (256, 256)])
+def test_small_images_are_enlarged_to_be_seen_and_large_ones_left(tmp_path, side, shown):
+    assert pixels(figures.grid(np.zeros((1, side, side)), 1, tmp_path / "a.png"))[0].shape[0] == shown
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_images_that_are_not_finite_are_refused_by_number_and_no_file_is_written(tmp_path, bad):
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    images[2, 3, 3, 0] = bad
+    with pytest.raises(ValueError, match="1 values that are not finite, in images 2$"):
+        figures.grid(images, 2, tmp_path / "a.png")
+    with pytest.raises(ValueError, match="not finite"):
+        figures.denoising_sprite(images[None], tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.full((1, 8, 8), 16.0), "whole numbers in \\[16, 16\\] as floats"),
+        (np.full((1, 8, 8), 300), "outside \\[0, 255\\]"),
+        (np.full((1, 8, 8), -1), "outside \\[0, 255\\]"),
+        (np.zeros((1, 3, 8, 8)), r"got shape \(1, 3, 8, 8\)"),
+        (np.zeros((0, 8, 8)), "no empty axis"),
+        (np.zeros((8, 8)), r"got shape \(8, 8\)"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(tmp_path, images, said):
+    with pytest.raises(ValueError, match=said):
+        figures.grid(images, 2, tmp_path / "a.png")
+
+
+def test_a_grid_of_no_columns_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="columns = 0 must be at least 1"):
+        figures.grid(np.zeros((1, 8, 8)), 0, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sprite_holds_every_frame_where_its_layout_says(tmp_path, channels):
+    trajectory = np.random.default_rng(0).uniform(-1, 1, (7, 5, 8, 8, channels))
+    path = figures.denoising_sprite(trajectory, tmp_path / "denoising.png", columns=3, labels=[f"σ {step}" for step in range(7)])
+    sheet, _ = pixels(path)
+    with Image.open(path) as image:
+        layout = json.loads(image.text["frames"])
+    assert layout["count"] == 7 and (layout["height"], layout["width"]) == (17, 26) and layout["labels"][6] == "σ 6"
+    for frame in range(7):
+        top, left = frame // layout["columns"] * layout["height"], frame % layout["columns"] * layout["width"]
+        assert np.array_equal(sheet[top + 9 : top + 17, left + 9 : left + 17, :channels], figures.to_pixels(trajectory[frame, 4]))
+
+
+def test_a_thousand_frames_make_a_sheet_that_browsers_can_show(tmp_path):
+    sheet, _ = pixels(figures.denoising_sprite(np.zeros((1000, 16, 8, 8, 1)), tmp_path / "denoising.png"))
+    assert max(sheet.shape) <= 2048
+
+
+def test_labels_must_match_the_frames(tmp_path):
+    with pytest.raises(ValueError, match="2 labels for 3 frames"):
+        figures.denoising_sprite(np.zeros((3, 1, 8, 8, 1)), tmp_path / "a.png", labels=["a", "b"])
+
+
+def test_a_trajectory_needs_five_axes(tmp_path):
+    with pytest.raises(ValueError, match=r"must be \(t, n, h, w, c\)"):
+        figures.denoising_sprite(np.zeros((3, 8, 8, 1)), tmp_path / "a.png")
+
+
+def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
+    x = np.arange(1, 50)
+    lines = [figures.Curve("loss", x, 1 / x), figures.Curve("held out", x, np.where(x == 3, np.nan, 2 / x), 1.5 / x, 2.5 / x)]
+
+    loaded_before = "matplotlib.pyplot" in sys.modules
+
+    def draw(name):
+        return figures.curves(
+            lines,
+            tmp_path / name,
+            x_label="step",
+            y_label="loss",
+            title="Costs $5 and $6",
+            log_x=True,
+            log_y=True,
+            thresholds=[("goal", 0.1)],
+        )
+
+    first, second = draw("a.png"), draw("b.png")
+    assert first.read_bytes() == second.read_bytes()
+    assert pixels(first)[1] == "RGBA" and pixels(first)[0].std() > 0
+    assert ("matplotlib.pyplot" in sys.modules) == loaded_before
+
+
+def test_bars_are_drawn_with_their_intervals(tmp_path):
+    path = figures.bars(
+        ["50 steps", "2 steps"],
+        [1.4, 3.2],
+        tmp_path / "a.png",
+        x_label="distance",
+        intervals=[(1.3, 1.5), (3.0, 3.5)],
+        thresholds=[("goal", 1.75)],
+    )
+    assert pixels(path)[0].shape[1] == 1080
+
+
+def test_plots_of_nothing_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"curves for a\.png hold no finite point"):
+        figures.curves([figures.Curve("loss", [1, 2], [np.nan, np.nan])], tmp_path / "a.png", x_label="step", y_label="loss")
+    with pytest.raises(ValueError, match="2 labels, 1 values and 2 intervals"):
+        figures.bars(["a", "b"], [1.0], tmp_path / "a.png", x_label="x", intervals=[(0, 1), (0, 1)])

@@ -1,0 +1,39 @@
+import pytest
+
+from experiments import formatting
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9637, "0.9637"), (1.4142, "1.414"), (212.34, "212.3"), (0.0, "0"), (-0.002, "−0.0020"), (5000, "5000"), (12345, "12\u2009345")]
+    + [(1.5e-7, "1.500e−07"), (2.5e8, "2.500e+08"), (float("nan"), "NaN"), (float("inf"), "∞"), (float("-inf"), "−∞")],
+)
+def test_numbers_keep_four_digits_and_say_when_they_are_none(value, text):
+    assert formatting.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [
+        ((1.41, 1.5, 1.32), 2),
+        ((0.97, 0.9512, 0.98), 4),
+        ((1.0, 2.0), 0),
+        ((), 0),
+        ((1e-6, 1.0), None),
+        ((3e8, 1e8), None),
+        ((float("nan"), 0.5), 1),
+    ],
+)
+def test_numbers_that_stand_together_share_their_decimals(values, decimals):
+    assert formatting.places(values) == decimals
+
+
+def test_a_threshold_is_shown_as_configured():
+    assert formatting.needed("<=", 1.75) == "≤ 1.75"
+    assert formatting.needed(">=", 10.0) == "≥ 10"
+    assert formatting.needed(">=", 0.98765432) == "≥ 0.98765432"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.4 s"), (48.2, "48 s"), (725, "12 min 5 s"), (7380, "2 h 3 min")])
+def test_durations_are_read_at_a_glance(seconds, text):
+    assert formatting.duration(seconds) == text

@@ -1,0 +1,132 @@
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from experiments import json_files
+from gendiff.core.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+
+    def __post_init__(self):
+        if self.rate < 0:
+            raise ValueError(f"rate = {self.rate} is negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    name: str
+    count: int
+    flag: bool
+    pair: tuple[float, float]
+    many: tuple[Inner, ...]
+    mode: Literal["fast", "slow"]
+    maybe: int | None
+    free: dict[str, Any]
+    folder: Path = Path("runs")
+
+
+GOOD = Outer("a", 3, True, (1.0, 2.5), (Inner(), Inner(0.2)), "fast", None, {"x": [1, "y", None]})
+
+
+def changed(**entries):
+    return json_files.encode(GOOD) | entries
+
+
+def test_a_dataclass_comes_back_equal(tmp_path):
+    assert json_files.read(json_files.write(tmp_path / "a.json", GOOD), Outer) == GOOD
+
+
+def test_numbers_that_json_lacks_come_back_and_the_file_stays_valid(tmp_path):
+    path = json_files.write(tmp_path / "a.json", dataclasses.replace(GOOD, pair=(float("-inf"), float("nan"))))
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is invalid JSON"))
+    low, high = json_files.read(path, Outer).pair
+    assert low == float("-inf") and np.isnan(high)
+
+
+def test_numpy_scalars_become_numbers():
+    assert json_files.encode({"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.float64("nan")}) == {
+        "a": 0.5,
+        "b": 3,
+        "c": True,
+        "d": "nan",
+    }
+
+
+def test_arrays_and_functions_are_refused():
+    for value in (np.zeros(3), len, {1, 2}):
+        with pytest.raises(TypeError, match="has no place in a JSON file"):
+            json_files.encode(value)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"name": 3}, "x.json: name: needs text, holds 3"),
+        ({"count": 2.5}, "x.json: count: needs a whole number, holds 2.5"),
+        ({"count": True}, "x.json: count: needs a whole number, holds true"),
+        ({"flag": 1}, "x.json: flag: needs true or false, holds 1"),
+        ({"pair": [1]}, "x.json: pair: needs a list of 2, holds [1]"),
+        ({"pair": [1, "high"]}, 'x.json: pair[1]: needs a number, holds "high"'),
+        ({"many": [{"rate": 1}, {"rate": None}]}, "x.json: many[1].rate: needs a number, holds null"),
+        ({"many": [{"rate": -1}]}, "x.json: many[0]: rate = -1.0 is negative"),
+        ({"many": {}}, "x.json: many: needs a list, holds {}"),
+        ({"mode": "quick"}, 'x.json: mode: needs one of fast, slow, holds "quick"'),
+        ({"maybe": "1"}, 'x.json: maybe: needs a whole number, holds "1"'),
+        ({"free": []}, "x.json: free: needs an object, holds []"),
+        ({"nmae": "a"}, "x.json: nmae: is no field of Outer; did you mean 'name'?"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_place(entries, said):
+    with pytest.raises(DataError) as caught:
+        json_files.decode(Outer, changed(**entries), "x.json")
+    assert str(caught.value) == said
+
+
+def test_a_field_without_a_default_is_needed():
+    data = json_files.encode(GOOD)
+    del data["count"], data["folder"]
+    with pytest.raises(DataError, match=r"x\.json: count: is missing"):
+        json_files.decode(Outer, data, "x.json")
+
+
+@pytest.mark.parametrize("text", ["", '{"name": ', '{"name": NaN}', "\x00\xff"])
+def test_a_broken_file_is_an_error_with_its_path(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=rf"^{path}: is not valid JSON"):
+        json_files.read(path, Outer)
+
+
+def test_a_missing_file_is_an_error_with_its_path(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'none.json'}: cannot be read"):
+        json_files.read(tmp_path / "none.json", Outer)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = json_files.write_bytes(tmp_path / "a.json", b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        json_files.write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("fsync"), fsync(handle))[1])
+    monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("replace"), replace(*paths))[1])
+    json_files.write_bytes(tmp_path / "a.json", b"new")
+    assert calls == ["fsync", "replace", "fsync"]

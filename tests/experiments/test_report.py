@@ -1,0 +1,185 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from experiments import figures, report, results, verdicts
+from gendiff.core.errors import DataError
+
+ENVIRONMENT = results.Environment(
+    commit="0123456789abcdef" * 2 + "01234567", dirty=True, versions={"jax": "0.10.2"}, machine={"cpu": "A & B", "cores": 2}
+)
+ATTACK = "<script>alert('$x')</script> & \"quotes\""
+VOID = {"meta", "link", "img", "input", "br", "rect", "line"}
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, and checks that its tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.open, self.tags, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == [], f"left open: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.links += [value for name, value in attrs if name in ("src", "href", "data", "action", "poster", "srcset")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    def attributes(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def visible(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+
+def claims(control_low=190.0):
+    made = [
+        verdicts.claim("accuracy", "The judge names the class asked for", 0.9637, (0.9512, 0.9741), ">=", 0.95, n=5000, seed=seed)
+        for seed in (0, 1, 2)
+    ]
+    made.append(verdicts.claim("copies", ATTACK, -0.002, (-0.006, 0.012), "<=", 0.01, n=450, seed=None))
+    made.append(
+        verdicts.claim("untrained", "Untrained: ≥ 10 × floor", 200.0, (control_low, 210.0), ">=", 10.0, n=1000, seed=0, kind="control")
+    )
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    figures.grid(np.zeros((4, 8, 8, 1)), 2, tmp_path / "samples.png")
+    figures.denoising_sprite(np.random.default_rng(0).normal(size=(6, 4, 8, 8, 1)), tmp_path / "denoising.png", labels=[ATTACK] * 6)
+    tables = [results.Table(ATTACK, ("scale", ATTACK), ((1.0, ATTACK), (2.0, (0.5, 0.4, 0.6)), (3.0, None), (4.0, True)))]
+    outcome = results.conclude(
+        ATTACK,
+        ATTACK,
+        {"steps": 50, "thresholds": {"accuracy": 0.95}, "note": ATTACK, "empty": {}, "none": None},
+        claims(),
+        seeds=(0, 1, 2),
+        seconds={"train": 725.0, ATTACK: 0.0},
+        environment=ENVIRONMENT,
+        figures=[results.Figure("samples.png", ATTACK)],
+        tables=tables,
+    )
+    results.write(outcome, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def page(folder):
+    return Page(report.write(folder).read_text(encoding="utf-8"))
+
+
+def test_the_report_is_one_file_that_loads_nothing_from_elsewhere(folder):
+    path = report.write(folder)
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert path == folder / "report.html"
+    assert page.links and all(link.startswith("data:") for link in page.links)
+    assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
+    assert any("default-src 'none'" in (attributes.get("content") or "") for attributes in page.attributes("meta"))
+
+
+def test_text_of_the_run_never_becomes_markup(folder, page):
+    scripts = page.attributes("script")
+    assert scripts == [{}]
+    assert page.visible.count("alert('$x')") >= 8
+    assert "<script>alert" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_seed_of_every_claim_is_shown_with_value_interval_threshold_and_verdict(page):
+    assert page.visible.count("0.9637") == 3 and page.visible.count("[0.9512, 0.9741]") == 3
+    for text in ("≥ 0.95", "≤ 0.01", "−0.002", "[−0.006, 0.012]", "PASS", "INCONCLUSIVE"):
+        assert text in page.visible
+
+
+def test_controls_stand_apart_from_claims(page):
+    claims_part, controls_part = page.visible.split(" Controls ")
+    assert "The judge names the class" in claims_part and "Untrained" not in claims_part.split(" Claims ")[1]
+    assert "Untrained" in controls_part
+
+
+def test_configuration_versions_machine_time_and_commit_are_shown(page):
+    for text in ("thresholds.accuracy", "0.95", "jax", "0.10.2", "A & B", "12 min 5 s", "0123456789ab with changes"):
+        assert text in page.visible
+
+
+def test_the_scrubber_is_a_labelled_range_input_over_all_frames(page):
+    (slider,) = page.attributes("input")
+    assert (slider["type"], slider["min"], slider["max"], slider["step"]) == ("range", "0", "5", "1")
+    assert slider["aria-label"]
+    assert page.attributes("canvas") and page.attributes("button")
+
+
+def test_pages_fit_phones_and_follow_the_colour_scheme(folder):
+    text = report.write(folder).read_text(encoding="utf-8")
+    assert 'name="viewport" content="width=device-width' in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_writing_twice_gives_the_same_bytes(folder):
+    first = report.write(folder).read_bytes()
+    assert report.write(folder).read_bytes() == first
+
+
+def test_a_run_without_figures_or_claims_still_has_a_report(tmp_path):
+    outcome = results.conclude("bare", "?", {}, [], seeds=(), seconds={}, environment=ENVIRONMENT, smoke=True)
+    results.write(outcome, tmp_path)
+    page = Page(report.write(tmp_path).read_text(encoding="utf-8"))
+    assert "INCONCLUSIVE" in page.visible and "smoke run" in page.visible
+    assert report.table_text(outcome).startswith("bare: INCONCLUSIVE (a smoke run")
+
+
+def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
+    nan = float("nan")
+    broken = [
+        verdicts.claim("a", "a", nan, (nan, nan), "<=", 1.0, n=1, seed=0),
+        verdicts.claim("a", "a", 0.5, (0.4, float("inf")), "<=", 1.0, n=1, seed=1),
+    ]
+    results.write(results.conclude("x", "?", {}, broken, seeds=(0, 1), seconds={}, environment=ENVIRONMENT), tmp_path)
+    text = report.write(tmp_path).read_text(encoding="utf-8")
+    assert "[NaN, NaN]" in text and "[0.4, ∞]" in text and "nan" not in text.split("</style>")[1].split("<script>")[0]
+
+
+@pytest.mark.parametrize("content", [None, b"GIF89a", b""])
+def test_a_missing_or_foreign_figure_is_an_error_with_its_path(folder, content):
+    path = folder / "samples.png"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=f"^{path}: "):
+        report.write(folder)
+
+
+def test_a_sprite_without_its_layout_is_an_error_with_its_path(folder):
+    figures.grid(np.zeros((1, 8, 8)), 1, folder / "denoising.png")
+    with pytest.raises(DataError, match=rf"^{folder / 'denoising.png'}: is no sprite"):
+        report.write(folder)
+
+
+def test_a_folder_without_results_is_an_error_with_its_path(tmp_path):
+    with pytest.raises(DataError, match=r"results\.json: cannot be read"):
+        report.write(tmp_path)
+
+
+def test_the_table_for_the_terminal_has_a_line_a_seed_with_aligned_numbers(folder):
+    lines = report.table_text(results.read(folder)).splitlines()
+    assert lines[0].endswith(": INCONCLUSIVE")
+    assert any(re.fullmatch(r"  PASS +The judge names the class asked for \(accuracy; needed ≥ 0\.95\)", line) for line in lines)
+    numbers = [line for line in lines if "n = " in line]
+    assert len(numbers) == 5
+    assert len({line.index("[") for line in numbers}) == len({line.index("n = ") for line in numbers}) == 1
+    assert any(line.startswith("Controls") for line in lines)

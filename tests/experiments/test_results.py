@@ -1,0 +1,103 @@
+import dataclasses
+import json
+
+import pytest
+
+from experiments import results, verdicts
+from gendiff.core.errors import DataError
+
+ENVIRONMENT = results.Environment(
+    commit="a" * 40, dirty=False, versions={"jax": "0.10.2"}, machine={"cores": 2, "devices": ["1 × cpu: cpu"]}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    accuracy: float = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    steps: int = 50
+    guidance: tuple[float, ...] = (1.0, 2.0)
+    thresholds: Thresholds = Thresholds()
+
+
+def made(low=0.96, **more):
+    accuracy = [
+        verdicts.claim("accuracy", "Right class", 0.97, (low, 0.98), ">=", 0.95, n=5000, seed=seed, threshold_name="accuracy")
+        for seed in (0, 1)
+    ]
+    tables = [results.Table("Guidance", ("scale", "accuracy", "note"), ((1.0, (0.97, 0.96, 0.98), "plain"), (2, None, "strong")))]
+    figures = [results.Figure("samples.png", "One class a row")]
+    given = {"seeds": (0, 1), "seconds": {"train": 12.5}, "environment": ENVIRONMENT, "figures": figures, "tables": tables}
+    return results.conclude("digits", "Does it work?", Config(), accuracy, **(given | more))
+
+
+def test_results_come_back_equal(tmp_path):
+    path = results.write(made(), tmp_path)
+    assert path == tmp_path / "results.json"
+    assert results.read(tmp_path) == results.read(path) == made()
+
+
+def test_the_file_holds_the_fields_that_a_reader_is_promised(tmp_path):
+    data = json.loads(results.write(made(), tmp_path).read_text())
+    assert {"name", "verdict", "commit", "dirty", "config", "seeds", "versions", "machine", "seconds", "claims"} <= data.keys()
+    assert {"id", "statement", "value", "interval", "relation", "threshold", "n", "seed", "verdict"} <= data["claims"][0].keys()
+    assert data["config"] == {"steps": 50, "guidance": [1.0, 2.0], "thresholds": {"accuracy": 0.95}}
+
+
+def test_the_verdict_follows_from_the_claims():
+    assert made().verdict == "PASS"
+    assert made(low=0.94).verdict == "INCONCLUSIVE"
+
+
+def test_a_smoke_run_is_inconclusive_whatever_it_measured():
+    assert made(smoke=True).verdict == "INCONCLUSIVE"
+
+
+def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
+    broken = verdicts.claim("a", "a", float("nan"), (float("nan"), float("nan")), "<=", 1.0, n=10, seed=0)
+    outcome = results.conclude("x", "?", {}, [broken], seeds=(0,), seconds={}, environment=ENVIRONMENT)
+    text = results.write(outcome, tmp_path).read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is invalid JSON"))
+    assert results.read(tmp_path).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.update(verdict="FAIL"), "verdict = 'FAIL' contradicts the claims, which give PASS"),
+        (
+            lambda data: data["claims"][1].update(threshold=0.99),
+            "claims[1]: verdict = 'PASS' of claim 'accuracy' contradicts its numbers, which say FAIL",
+        ),
+        (lambda data: data["claims"][1].update(threshold=0.9), "claim 'accuracy' has different values of threshold"),
+        (lambda data: data["claims"][0].update(interval=[0.96]), "claims[0].interval: needs a list of 2, holds [0.96]"),
+        (lambda data: data["claims"][0].pop("seed"), "claims[0].seed: is missing"),
+        (lambda data: data["figures"][0].update(file="../secret.png"), "figures[0]: file = '../secret.png' must be the plain name"),
+        (lambda data: data["tables"][0]["rows"][1].pop(), "tables[0]: table 'Guidance': row 1 has 2 cells for 3 columns"),
+        (lambda data: data.update(dirty="no"), 'dirty: needs true or false, holds "no"'),
+        (lambda data: data.update(seeds=["0"]), 'seeds[0]: needs a whole number, holds "0"'),
+    ],
+)
+def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, said):
+    path = results.write(made(), tmp_path)
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError) as caught:
+        results.read(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert said in str(caught.value)
+
+
+def test_a_folder_without_results_is_an_error_with_its_path(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'results.json'}: cannot be read"):
+        results.read(tmp_path)
+
+
+def test_the_real_environment_fits_into_results(tmp_path):
+    outcome = made(environment=results.environment())
+    results.write(outcome, tmp_path)
+    assert results.read(tmp_path) == outcome

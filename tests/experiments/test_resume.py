@@ -1,0 +1,164 @@
+"""Exact resume: a run that was killed and resumed ends bitwise equal to one that was not (promise 4)."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import command_line
+from experiments.progress import Progress
+from experiments.run_folder import RunFolder, create
+from gendiff.core import trees
+from gendiff.core.errors import ConfigError
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+
+import toy  # noqa: E402
+
+STEPS = 40
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    everything = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(PROJECT)} | environment
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "toy.py"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=everything
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return said
+
+
+def leaves(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
+    """Every stored leaf of the newest checkpoint, by path."""
+    from experiments.outline import Outline
+    from gendiff.training.checkpoints import Checkpoints
+
+    run = RunFolder(folder)
+    with Checkpoints(run.checkpoints(seed), read_only=True) as store:
+        state = store.restore(None, Outline.read(run, seed).abstract()).state
+    return {path: np.asarray(jax.random.key_data(leaf) if path == "key" else leaf) for path, leaf in trees.paths(state).items()}
+
+
+def assert_same_run(first: Path, second: Path, seeds: tuple[int, ...] = (0,)) -> None:
+    for seed in seeds:
+        one, other = leaves(first, seed), leaves(second, seed)
+        assert one.keys() == other.keys() and len(one) > 10
+        for path, leaf in one.items():
+            assert leaf.dtype == other[path].dtype and leaf.tobytes() == other[path].tobytes(), path
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+
+
+def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(tmp_path: Path) -> None:
+    step = random.SystemRandom().randrange(1, STEPS)
+    command = ["run", "toy", "--train-steps", str(STEPS), "--out"]
+    whole = start([*command, str(tmp_path / "whole")])
+    killed = start([*command, str(tmp_path / "killed")], TOY_PAUSE="0.02")
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= step):
+        assert killed.poll() is None, killed.communicate()[0]
+        time.sleep(0.003)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed" / "results.json").exists()
+
+    resumed = finished(start([*command, str(tmp_path / "killed")]))
+    finished(whole)
+    first = json.loads(metrics.read_text().splitlines()[0])
+    assert first["step"] == 1 and [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [*range(1, STEPS + 1)]
+    assert step < toy.Config().checkpoint_every + 1 or "from step" in resumed
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def run(folder: Path, *options: str) -> int:
+    return command_line.main(["run", "toy", "--out", str(folder), *options], [toy.EXPERIMENT])
+
+
+def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--train-steps", "8", "--checkpoint-every", "100", "--seeds", "3", "4")
+    assert run(tmp_path / "whole", *options) == 0
+    monkeypatch.setenv("TOY_SIGNAL_AT", "5")
+    assert run(tmp_path / "stopped", *options) == 42
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    saved = [int(path.name) for path in (tmp_path / "stopped" / "checkpoints" / "seed_3").iterdir()]
+    assert len(saved) == 1 and saved[0] in (5, 6)  # the metrics of a step are shown while the next one runs
+    assert "SIGTERM" in capsys.readouterr().err
+    assert run(tmp_path / "stopped", *options) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped", (3, 4))
+
+
+def test_a_poisoned_sample_is_skipped_and_counted_and_the_state_stays_finite(tmp_path: Path) -> None:
+    assert run(tmp_path / "run", "--train-steps", "12", "--poisoned", "1", "--checkpoint-every", "100") == 0
+    lines = RunFolder(tmp_path / "run").read_metrics()
+    bad = [line["step"] for line in lines if not np.isfinite(line["loss"])]
+    assert 1 <= len(bad) < 12 and lines[-1]["skipped"] == len(bad)
+    assert all(np.isfinite(leaf).all() for leaf in leaves(tmp_path / "run").values())
+
+
+def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "run", "--poisoned", "50", "--checkpoint-every", "2") == 3
+    assert "3 steps in a row, the last of them step 3" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "run" / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal()]
+    with np.load(tmp_path / "run" / "debug" / "seed_0_step_3.npz") as debug:
+        assert np.isnan(debug["clean"]).all() and debug["rows"].shape == (8,)
+        key = jax.random.fold_in(jax.random.key(0), 2)
+        assert np.array_equal(debug["key"], jax.random.key_data(key))
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_compiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "run", "--batch", "51") == 2
+    assert "1 … 50" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    options = ("--train-steps", "6", "--checkpoint-every", "2")
+    assert run(folder, *options) == 0
+    whole = leaves(folder)
+    (folder / "results.json").unlink()
+    for file in (folder / "checkpoints" / "seed_0" / "6" / "state").rglob("*"):
+        if file.is_file() and file.stat().st_size > 200:
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(bytes(content))
+    assert run(folder, *options) == 65
+    with pytest.warns(UserWarning, match="going back to an older step"):
+        assert run(folder, *options, "--resume", "latest-valid") == 0
+    assert all(np.array_equal(leaf, whole[path]) for path, leaf in leaves(folder).items())
+    assert [line["step"] for line in RunFolder(folder).read_metrics()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_path: Path) -> None:
+    eight = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    runs = [start(["run", "toy", "--smoke", "--out", str(tmp_path / "eight")], **eight)]
+    runs.append(start(["run", "toy", "--smoke", "--batch", "12", "--out", str(tmp_path / "twelve")], **eight))
+    assert "3 steps of 8 samples over 8 cpu devices" in finished(runs[0])
+    said, _ = runs[1].communicate(timeout=120)
+    assert runs[1].returncode == 2 and "8 or 16" in said
+    assert run(tmp_path / "one", "--smoke") == 0
+    for many, one in zip(*(RunFolder(tmp_path / name).read_metrics() for name in ("eight", "one")), strict=True):
+        assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
+
+
+def test_bad_numbers_of_the_loop_are_named(tmp_path: Path) -> None:
+    folder = create(tmp_path / "run")
+    for change in ({"train_steps": 0}, {"log_every": 0}, {"checkpoint_every": 0}, {"seeds": (2**32,)}):
+        config: Any = toy.dataclasses.replace(toy.Config(), **change)
+        with pytest.raises(ConfigError):
+            toy.train(config, folder, Progress(quiet=True))

@@ -1,0 +1,129 @@
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import verdicts
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+def claim(id="accuracy", *, interval=(0.96, 0.98), relation=">=", threshold=0.95, seed=0, value=0.97, **more):
+    return verdicts.claim(id, "The judge names the class asked for", value, interval, relation, threshold, n=5000, seed=seed, **more)
+
+
+@pytest.mark.parametrize(
+    ("interval", "relation", "verdict"),
+    [
+        ((1.0, 1.7), "<=", "PASS"),
+        ((1.0, 1.75), "<=", "PASS"),
+        ((1.7, 1.8), "<=", "INCONCLUSIVE"),
+        ((1.75, 1.8), "<=", "INCONCLUSIVE"),
+        ((1.8, 1.9), "<=", "FAIL"),
+        ((1.8, 1.9), ">=", "PASS"),
+        ((1.75, 1.9), ">=", "PASS"),
+        ((1.7, 1.8), ">=", "INCONCLUSIVE"),
+        ((1.7, 1.75), ">=", "INCONCLUSIVE"),
+        ((1.0, 1.7), ">=", "FAIL"),
+    ],
+)
+def test_the_unfavourable_end_decides_a_pass_and_the_favourable_end_a_fail(interval, relation, verdict):
+    assert verdicts.judge(interval, relation, 1.75) == verdict
+
+
+@given(NUMBERS, NUMBERS, NUMBERS)
+def test_turning_every_sign_turns_the_relation_and_keeps_the_verdict(first, second, threshold):
+    low, high = sorted((first, second))
+    assert verdicts.judge((low, high), "<=", threshold) == verdicts.judge((-high, -low), ">=", -threshold)
+
+
+@given(NUMBERS, NUMBERS, st.floats(0, 1e3), st.floats(0, 1e3))
+def test_a_wider_interval_only_ever_becomes_inconclusive(value, threshold, narrow, more):
+    inside = verdicts.judge((value - narrow, value + narrow), ">=", threshold)
+    assert verdicts.judge((value - narrow - more, value + narrow + more), ">=", threshold) in {inside, "INCONCLUSIVE"}
+
+
+@pytest.mark.parametrize("interval", [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
+@pytest.mark.parametrize("relation", ["<=", ">="])
+def test_a_nan_interval_fails_in_claims_and_controls(interval, relation):
+    assert verdicts.judge(interval, relation, 1.0) == "FAIL"
+    assert claim(interval=interval, relation=relation, kind="control").verdict == "FAIL"
+
+
+def test_a_nan_value_fails_whatever_its_interval():
+    assert claim(value=math.nan).verdict == "FAIL"
+
+
+def test_an_endless_interval_is_judged_by_the_end_that_counts():
+    assert verdicts.judge((5.0, math.inf), ">=", 4.0) == "PASS"
+    assert verdicts.judge((5.0, math.inf), "<=", 6.0) == "INCONCLUSIVE"
+
+
+def test_a_control_passes_when_it_misses_as_it_must():
+    untrained = verdicts.claim(
+        "untrained", "Untrained network: Fréchet ≥ 10 × floor", 200.0, (190.0, 210.0), ">=", 10.0, n=1000, seed=0, kind="control"
+    )
+    assert untrained.verdict == "PASS"
+    assert claim(interval=(8.0, 9.0), relation=">=", threshold=10.0, kind="control").verdict == "FAIL"
+
+
+def test_a_claim_cannot_carry_a_verdict_that_its_numbers_contradict():
+    with pytest.raises(ValueError, match="contradicts its numbers, which say PASS"):
+        dataclasses.replace(claim(), verdict="FAIL")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"relation": "<"}, "relation = '<' is none of <=, >="),
+        ({"threshold": math.nan}, "threshold is NaN"),
+        ({"interval": (2.0, 1.0)}, "upside down"),
+        ({"kind": "null"}, "kind = 'null'"),
+        ({"id": ""}, "id is empty"),
+    ],
+)
+def test_a_claim_that_cannot_be_is_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        claim(**change)
+
+
+def test_a_claim_needs_at_least_one_sample():
+    with pytest.raises(ValueError, match="n = 0 samples"):
+        verdicts.claim("a", "a", 1.0, (1.0, 1.0), "<=", 1.0, n=0, seed=None)
+
+
+PASS, OPEN, FAIL = (0.96, 0.98), (0.94, 0.96), (0.90, 0.94)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "verdict"),
+    [((PASS, PASS, PASS), "PASS"), ((PASS, OPEN, PASS), "INCONCLUSIVE"), ((PASS, PASS, FAIL), "FAIL"), ((OPEN, FAIL, PASS), "FAIL")],
+)
+def test_a_claim_passes_in_every_seed_or_not_at_all(intervals, verdict):
+    seeds = [claim(interval=interval, seed=seed) for seed, interval in enumerate(intervals)]
+    assert verdicts.by_id(seeds)["accuracy"].verdict == verdict
+    assert verdicts.overall(seeds) == verdict
+
+
+def test_no_claims_prove_nothing():
+    assert verdicts.overall([]) == "INCONCLUSIVE"
+
+
+def test_claims_of_one_id_stand_together_in_the_order_of_seeds():
+    given = [claim("b", seed=1), claim("a", seed=1), claim("b", seed=0), claim("a", seed=None)]
+    groups = verdicts.by_id(given)
+    assert list(groups) == ["b", "a"]
+    assert [each.seed for each in groups["b"].claims] == [0, 1]
+    assert [each.seed for each in groups["a"].claims] == [None, 1]
+
+
+def test_a_seed_given_twice_is_refused():
+    with pytest.raises(ValueError, match="'accuracy' is given twice for seed 0"):
+        verdicts.by_id([claim(), claim()])
+
+
+def test_a_threshold_that_moves_between_seeds_is_refused():
+    with pytest.raises(ValueError, match="different values of threshold in its seeds: 0.9, 0.95"):
+        verdicts.by_id([claim(), claim(seed=1, threshold=0.9)])

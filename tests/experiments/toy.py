@@ -1,0 +1,159 @@
+"""A tiny experiment for the tests of the runner: 2x2 images of two classes, a network of nine numbers, no science.
+
+Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends SIGTERM to the process;
+TOY_PAUSE=S waits S seconds after every step.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import figures, registry, results, training_loop, verdicts
+from gendiff import objectives, parameterization, schedules
+from gendiff.core.types import NO_LABEL, Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    loss: float = 10.0
+    """Largest loss at the last step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of training."""
+    train_steps: int = 40
+    """Steps of training."""
+    batch: int = 8
+    """Samples a step."""
+    checkpoint_every: int = 7
+    """Steps between two checkpoints."""
+    log_every: int = 1
+    """Steps between two lines of metrics."""
+    learning_rate: float = 1e-2
+    """Step size of Adam."""
+    poisoned: int = 0
+    """Training samples that are NaN."""
+    thresholds: Thresholds = Thresholds()
+
+
+def predict(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
+    row = jnp.where(label == NO_LABEL, 2, label)
+    return params["scale"] * x + params["class"][row][:, None, None, None] + params["bias"]
+
+
+def init(key: jax.Array) -> Any:
+    return {"scale": jnp.ones(()), "class": 0.1 * jax.random.normal(key, (3,)), "bias": jnp.zeros((2, 2, 1))}
+
+
+def data(poisoned: int = 0) -> Batch:
+    draw = np.random.default_rng(0)
+    labels = np.arange(50, dtype=np.int32) % 2
+    images = np.where(labels[:, None, None, None] == 0, -0.5, 0.5) + 0.1 * draw.standard_normal((50, 2, 2, 1))
+    images[:poisoned] = np.nan
+    return Batch(clean=images.astype(np.float32), condition=(labels,))
+
+
+loss = objectives.diffusion(predict, schedules.cosine(50), parameterization.velocity())
+
+
+def train(config: Config, folder: Any, progress: Any) -> None:
+    for seed in config.seeds:
+        training_loop.train(
+            loss,
+            optax.adam(config.learning_rate),
+            init,
+            data(config.poisoned),
+            seed=seed,
+            steps=config.train_steps,
+            batch=config.batch,
+            folder=folder,
+            progress=Trap(progress),
+            ema=(0.9, 0.99),
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+            most_nonfinite=3,
+        )
+
+
+class Trap:
+    """A Progress that harms its own process when training reaches a step."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._progress, name)
+
+    def task(self, *arguments: Any) -> Any:
+        return TrapTask(self._progress.task(*arguments))
+
+
+class TrapTask:
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def __enter__(self) -> Any:
+        self._inside = self._task.__enter__()
+        return self
+
+    def __exit__(self, *reason: Any) -> Any:
+        return self._task.__exit__(*reason)
+
+    def update(self, done: int, text: str = "") -> None:
+        self._inside.update(done, text)
+        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        if os.environ.get("TOY_SIGNAL_AT") == str(done):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def evaluate(config: Config, folder: Any, progress: Any) -> registry.Outcome:
+    claims = []
+    with progress.phase("judge"):
+        for seed in config.seeds:
+            training_loop.restore_ema(init, folder, seed=seed)
+            last = folder.read_metrics(seed)[-1]["loss"]
+            claims.append(
+                verdicts.claim("loss", "the loss is small", last, (last, last), "<=", config.thresholds.loss, n=config.batch, seed=seed)
+            )
+        figures.grid(data().clean[:4], 2, folder.figure("data"))
+    return registry.Outcome(tuple(claims), (results.Figure("data.png", "Real samples"),))
+
+
+def model(config: Config) -> registry.Model:
+    return registry.Model(
+        predict=predict,
+        init=init,
+        schedule=schedules.cosine(50),
+        parameterization=parameterization.velocity(),
+        shape=(2, 2, 1),
+        num_classes=2,
+        levels=17,
+    )
+
+
+EXPERIMENT = registry.Experiment(
+    name="toy",
+    question="Does the runner run?",
+    config=Config,
+    presets={"full": Config(), "demo": Config(train_steps=10)},
+    smoke=Config(train_steps=3),
+    train=train,
+    evaluate=evaluate,
+    model=model,
+)
+
+
+if __name__ == "__main__":
+    from experiments import command_line
+
+    sys.exit(command_line.main(sys.argv[1:], [EXPERIMENT]))

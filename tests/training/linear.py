@@ -1,0 +1,65 @@
+"""A linear model with a noisy quadratic loss: the smallest thing that trains."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gendiff import training
+from gendiff.core import trees
+from gendiff.core.types import Batch
+
+FEATURES = 3
+
+
+def params(dtype=jnp.float32):
+    return {"dense": {"kernel": jnp.linspace(-1, 1, 2 * FEATURES, dtype=dtype).reshape(FEATURES, 2), "bias": jnp.zeros(2, dtype)}}
+
+
+def batch(step=0, size=8):
+    rng = np.random.default_rng(step)
+    return Batch(rng.normal(size=(size, FEATURES)).astype(np.float32), (rng.normal(size=(size, 2)).astype(np.float32),))
+
+
+def exact(params, key, batch):
+    del key
+    dense = params["dense"]
+    error = batch.clean @ dense["kernel"] + dense["bias"][None] - batch.condition[0]
+    return jnp.mean(jnp.square(error)), {"largest": jnp.max(jnp.abs(error))}
+
+
+def noisy(params, key, batch):
+    noise = jax.random.normal(key, batch.clean.shape, batch.clean.dtype)
+    return exact(params, key, Batch(batch.clean + 0.1 * noise, batch.condition))
+
+
+def adamw():
+    return training.optimizers.adamw(1e-2, warmup=2, total=50, weight_decay=0.1)
+
+
+def sgd(rate=0.1):
+    return optax.sgd(rate)
+
+
+def start(seed=0, ema=(0.9, 0.5), optimizer=None):
+    return training.start(params(), optimizer or adamw(), jax.random.key(seed), ema)
+
+
+def train(state, first, last, loss=noisy):
+    step = jax.jit(training.make_step(loss, adamw()), donate_argnums=0)
+    for number in range(first, last):
+        state, _ = step(state, batch(number))
+    return state
+
+
+def leaves(state):
+    """Leaves as NumPy arrays by path, keys as their data."""
+    flat = trees.paths(trees.replace(state, key=jax.random.key_data(state.key)))
+    return {path: np.asarray(leaf) for path, leaf in flat.items()}
+
+
+def assert_bitwise_equal(first, second):
+    first, second = leaves(first), leaves(second)
+    assert first.keys() == second.keys()
+    for path, leaf in first.items():
+        assert leaf.dtype == second[path].dtype and leaf.tobytes() == second[path].tobytes(), path

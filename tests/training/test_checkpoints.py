@@ -1,0 +1,288 @@
+import json
+import os
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.core import trees
+from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
+from gendiff.training import digests
+from gendiff.training.checkpoints import Checkpoints
+from tests.training import linear
+
+CONFIG = {"model": {"width": 8, "heads": [1, 2]}, "run": {"steps": 100}}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with the steps 2 and 4 of a run, not to be changed."""
+    path = tmp_path_factory.mktemp("checkpoints")
+    with Checkpoints(path, config=CONFIG, keep=5) as checkpoints:
+        state = linear.start()
+        for first in (0, 2):
+            state = linear.train(state, first, first + 2)
+            checkpoints.save(first + 2, state, {"rows": first + 2})
+    return path
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "copy")
+
+
+def restore(path, step=None, target=None, **options):
+    with Checkpoints(path, **options) as checkpoints:
+        return checkpoints.restore(step, linear.start() if target is None else target)
+
+
+def test_run_resumed_from_a_checkpoint_equals_an_uninterrupted_one_bitwise(written):
+    whole = linear.train(linear.start(), 0, 7)
+    for step in (2, 4):
+        restored = restore(written, step, target=linear.start(seed=9))
+        assert restored.step == int(restored.state.step) == step and restored.meta == {"rows": step}
+        linear.assert_bitwise_equal(linear.train(restored.state, step, 7), whole)
+
+
+def test_shapes_alone_are_a_target(written):
+    abstract = jax.eval_shape(linear.start)
+    linear.assert_bitwise_equal(restore(written, 4, target=abstract).state, linear.train(linear.start(), 0, 4))
+
+
+def test_restored_typed_key_gives_the_same_numbers(written):
+    key = restore(written).state.key
+    assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    np.testing.assert_array_equal(jax.random.normal(key, (3,)), jax.random.normal(jax.random.key(0), (3,)))
+
+
+def test_state_donated_while_it_is_being_written_is_stored_as_it_was(tmp_path):
+    step = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree), donate_argnums=0)
+    tree = step({str(n): jnp.zeros((256, 1024)) for n in range(4)})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree)
+        for _ in range(20):
+            tree = step(tree)
+        restored = checkpoints.restore(1, jax.eval_shape(lambda: tree))
+    assert all(np.all(np.asarray(leaf) == 1) for leaf in restored.state.values())
+
+
+def test_any_tree_comes_back_odd_names_and_empty_arrays_included(tmp_path):
+    tree = {
+        "a.b/c": jnp.arange(6.0).reshape(2, 3),
+        "bf16": jnp.array([1.5, jnp.nan], jnp.bfloat16),
+        "empty": jnp.zeros((0, 3)),
+        "list": [jnp.int32(3), (), None, jnp.array(True)],
+        "keys": jax.random.split(jax.random.key(1), 3),
+        0.5: np.float32([2.0]),
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(0, {"tree": [tree[name] for name in tree]})
+        back = checkpoints.restore(None, {"tree": [tree[name] for name in tree]}).state["tree"]
+    for old, new in zip(jax.tree.leaves(list(tree.values())), jax.tree.leaves(back), strict=True):
+        old, new = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in (old, new))
+        assert old.dtype == new.dtype and np.asarray(old).tobytes() == np.asarray(new).tobytes()
+
+
+def test_only_the_newest_stay_and_multiples_for_ever(tmp_path):
+    with Checkpoints(tmp_path, keep=2, keep_every=4, every=2) as checkpoints:
+        saved = [step for step in range(1, 15) if checkpoints.save(step, {"w": jnp.full(2, step)})]
+        assert saved == [2, 4, 6, 8, 10, 12, 14]
+        checkpoints.wait()
+        assert checkpoints.steps() == [4, 8, 12, 14] and checkpoints.latest() == 14
+
+
+def test_forced_save_ignores_the_interval_and_a_stored_step_is_not_written_again(tmp_path):
+    with Checkpoints(tmp_path, every=100) as checkpoints:
+        assert checkpoints.save(7, {"w": jnp.ones(1)}, force=True)
+        assert not checkpoints.save(7, {"w": jnp.zeros(1)}, force=True)
+        assert checkpoints.restore(7, {"w": jnp.ones(1)}).state["w"] == 1
+        with pytest.raises(ConfigError, match="discard_after"):
+            checkpoints.save(5, {"w": jnp.ones(1)}, force=True)
+
+
+def test_leaving_the_context_finishes_the_save(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": jnp.ones(1000)})
+    assert digests.NAME in os.listdir(tmp_path / "1")
+
+
+def test_unfinished_folders_are_no_steps_and_the_next_writer_removes_them(folder):
+    shutil.copytree(folder / "4", folder / "6.orbax-checkpoint-tmp")
+    with Checkpoints(folder, read_only=True) as reader:
+        assert reader.latest() == 4
+        assert reader.restore(None, linear.start()).step == 4
+    assert (folder / "6.orbax-checkpoint-tmp").exists()
+    with Checkpoints(folder) as writer:
+        assert writer.latest() == 4
+        writer.save(6, linear.start())
+    assert not (folder / "6.orbax-checkpoint-tmp").exists()
+
+
+def files_of(step):
+    return sorted(path for path in step.rglob("*") if path.is_file() and path.stat().st_size and path.name != digests.NAME)
+
+
+def test_one_flipped_byte_in_any_file_is_an_error_naming_step_and_item(folder):
+    files = [path for path in files_of(folder / "4") if path.name not in ("_CHECKPOINT_METADATA", "commit_success.txt")]
+    assert {path.relative_to(folder / "4").parts[0] for path in files} == {"meta", "state"}
+    with Checkpoints(folder) as checkpoints:
+        for path in files:
+            whole = path.read_bytes()
+            middle = len(whole) // 2
+            path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+            with pytest.raises(CheckpointCorruptError, match=rf"step 4 .*item {path.relative_to(folder / '4').parts[0]}.*sha256"):
+                checkpoints.restore(4, linear.start())
+            path.write_bytes(whole)
+        assert checkpoints.restore(4, linear.start()).step == 4
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_truncated_or_missing_file_is_an_error_naming_step_and_item(folder, damage):
+    path = max(files_of(folder / "4" / "state"), key=lambda path: path.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-1]) if damage == "truncated" else path.unlink()
+    with pytest.raises(
+        CheckpointCorruptError, match="step 4 .*item state.*" + {"truncated": "bytes instead of", "missing": "is missing"}[damage]
+    ):
+        restore(folder, 4)
+
+
+@pytest.mark.parametrize("name", ["state/_METADATA", "meta/metadata", "_CHECKPOINT_METADATA", digests.NAME, "state", "meta"])
+def test_missing_metadata_or_item_is_an_error_naming_it(folder, name):
+    path = folder / "4" / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(CheckpointCorruptError, match=rf"step 4 .*item {name.split('/')[0]}"):
+        restore(folder, 4)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": {}, "sha256": "0"}'])
+def test_damaged_digests_are_an_error(folder, content):
+    (folder / "4" / digests.NAME).write_text(content)
+    with pytest.raises(CheckpointCorruptError, match=digests.NAME):
+        restore(folder, 4)
+
+
+def test_latest_valid_walks_back_and_says_so(folder):
+    largest = max(files_of(folder / "4" / "state"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    with Checkpoints(folder) as checkpoints:
+        with pytest.warns(UserWarning, match="step 4 is corrupt.*going back"):
+            assert checkpoints.latest_valid() == 2
+        restored = checkpoints.restore(2, linear.start())
+        checkpoints.discard_after(2)
+        assert checkpoints.steps() == [2]
+        assert checkpoints.save(4, linear.train(restored.state, 2, 4))
+        linear.assert_bitwise_equal(checkpoints.restore(None, linear.start()).state, linear.train(linear.start(), 0, 4))
+
+
+def test_latest_valid_raises_where_nothing_is_intact_and_is_none_where_nothing_is(folder, tmp_path):
+    for step in (2, 4):
+        (folder / str(step) / digests.NAME).unlink()
+    with Checkpoints(folder) as checkpoints, pytest.warns(UserWarning), pytest.raises(CheckpointCorruptError, match="none of 2 steps"):
+        checkpoints.latest_valid()
+    with Checkpoints(tmp_path / "new") as checkpoints:
+        assert checkpoints.latest_valid() is None and checkpoints.latest() is None
+
+
+def test_mismatch_of_the_target_is_a_table_of_every_path(written):
+    state = linear.start(ema=(0.9, 0.25))
+    dense = {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(2, jnp.bfloat16), "extra": jnp.zeros(1)}
+    with pytest.raises(CheckpointMismatchError) as raised:
+        restore(written, 4, target=trees.replace(state, params={"dense": dense}))
+    rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in str(raised.value).splitlines()[2:]}
+    assert set(rows) == {"params/dense/kernel", "params/dense/bias", "params/dense/extra"} | {
+        f"tracks/{decay}/dense/{name}" for decay in (0.5, 0.25) for name in ("kernel", "bias")
+    }
+    assert rows["params/dense/kernel"].split("  ") == ["float32(3, 2)", "float32(3, 4)"]
+    assert "float32(2)" in rows["params/dense/bias"] and "bfloat16(2)" in rows["params/dense/bias"]
+    assert "step 4" in str(raised.value) and "7 differences" in str(raised.value)
+
+
+def test_floats_change_their_width_only_when_asked(tmp_path):
+    target = {"w": jnp.zeros(2, jnp.bfloat16), "n": jnp.int32(0)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": jnp.array([1.001, 2.0]), "n": jnp.int32(3)})
+        with pytest.raises(CheckpointMismatchError, match="bfloat16"):
+            checkpoints.restore(1, target)
+        cast = checkpoints.restore(1, target, cast=True).state
+        with pytest.raises(CheckpointMismatchError, match="int32"):
+            checkpoints.restore(1, {"w": jnp.zeros(2), "n": jnp.float32(0)}, cast=True)
+    assert cast["w"].dtype == jnp.bfloat16 and int(cast["n"]) == 3
+    np.testing.assert_array_equal(cast["w"], jnp.array([1.001, 2.0]).astype(jnp.bfloat16))
+
+
+def test_other_configuration_is_a_table_of_every_key(written):
+    other = {"model": {"width": 16, "heads": (1, 3), "depth": 2}, "run": {"steps": 100}}
+    with pytest.raises(CheckpointMismatchError) as raised:
+        restore(written, 4, config=other)
+    lines = [line.split() for line in str(raised.value).splitlines()[2:]]
+    assert [line[0] for line in lines] == ["model.depth", "model.heads", "model.width"]
+    assert lines[0][1:] == ["-", "2"] and lines[2][1:] == ["8", "16"]
+
+
+def test_same_configuration_passes_tuples_being_lists(written):
+    assert restore(written, 4, config={"run": {"steps": 100}, "model": {"heads": (1, 2), "width": 8}}).step == 4
+
+
+def test_settings_that_may_differ_only_warn(written):
+    longer = CONFIG | {"run": {"steps": 200}}
+    with pytest.warns(UserWarning, match=r"run\.steps +100 +200"):
+        assert restore(written, 4, config=longer, may_differ=("run",)).step == 4
+    with pytest.raises(CheckpointMismatchError, match=r"run\.steps"):
+        restore(written, 4, config=longer, may_differ=("ru",))
+
+
+def test_two_leaves_of_one_path_are_refused(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ConfigError, match="same path"):
+        checkpoints.save(1, {"a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)})
+
+
+@pytest.mark.parametrize("options", [{"keep": 0}, {"every": 0}, {"keep_every": True}, {"keep": 1.5}])
+def test_settings_out_of_range_are_refused_with_their_name(tmp_path, options):
+    with pytest.raises((ConfigError, TypeError), match=next(iter(options))):
+        Checkpoints(tmp_path, **options)
+
+
+def test_configuration_that_is_no_json_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="config must be JSON"):
+        Checkpoints(tmp_path, config={"dtype": jnp.float32})
+
+
+def test_path_that_cannot_hold_checkpoints_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        Checkpoints(tmp_path / "file")
+    with pytest.raises(ConfigError, match="URL"):
+        Checkpoints("gs://bucket/run")
+    with pytest.raises(DataError, match="does not exist"):
+        Checkpoints(tmp_path / "absent", read_only=True)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_step_that_is_not_stored_is_refused_with_those_that_are(written, tmp_path):
+    with pytest.raises(DataError, match=r"step 3 is not stored; stored are \[2, 4\]"):
+        restore(written, 3)
+    with pytest.raises(DataError, match="no step"):
+        restore(tmp_path / "empty")
+
+
+def test_reader_can_neither_save_nor_delete(written):
+    with Checkpoints(written, read_only=True) as reader:
+        for act in (lambda: reader.save(9, linear.start()), lambda: reader.discard_after(0)):
+            with pytest.raises(ConfigError, match="read_only"):
+                act()
+    assert sorted(os.listdir(written)) == ["2", "4"]
+
+
+def test_relative_path_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Checkpoints("here") as checkpoints:
+        checkpoints.save(1, {"w": jnp.ones(2)})
+    assert checkpoints.path == tmp_path / "here" and (tmp_path / "here" / "1").is_dir()
+
+
+def test_digests_list_every_file_with_its_size(written):
+    listed = json.loads((written / "4" / digests.NAME).read_text())["files"]
+    assert all((written / "4" / name).stat().st_size == entry["size"] for name, entry in listed.items())
+    assert {"state/_METADATA", "meta/metadata"} <= listed.keys()

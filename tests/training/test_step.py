@@ -1,0 +1,193 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gendiff import training
+from gendiff.core import trees
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Batch
+from tests.training import linear
+
+
+def one_step(loss=linear.exact, batch=None, optimizer=None, **options):
+    optimizer = optimizer or linear.sgd(1.0)
+    step = training.make_step(loss, optimizer, **options)
+    return step(linear.start(optimizer=optimizer), linear.batch() if batch is None else batch)
+
+
+def test_step_of_plain_gradient_descent_is_the_gradient():
+    state, metrics = one_step()
+    (value, own), gradient = jax.value_and_grad(linear.exact, has_aux=True)(linear.params(), jax.random.key(0), linear.batch())
+    expected = jax.tree.map(lambda p, g: p - g, linear.params(), gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), state.params, expected)
+    assert metrics["loss"] == value and metrics["largest"] == own["largest"] and bool(metrics["finite"])
+    np.testing.assert_allclose(metrics["grad_norm"], optax.tree.norm(gradient), rtol=1e-6)
+
+
+def test_key_of_a_step_is_the_base_key_folded_with_its_number():
+    step = training.make_step(linear.noisy, linear.sgd())
+    state, _ = step(linear.start(seed=5, optimizer=linear.sgd()), linear.batch(0))
+    _, metrics = step(state, linear.batch(1))
+    expected, _ = linear.noisy(state.params, jax.random.fold_in(jax.random.key(5), 1), linear.batch(1))
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
+    assert (jax.random.key_data(state.key) == jax.random.key_data(jax.random.key(5))).all()
+
+
+@pytest.mark.parametrize("accumulate", [2, 4, 8])
+@pytest.mark.float64
+def test_accumulated_gradient_of_an_exact_loss_is_the_full_one(accumulate):
+    whole, plain = one_step()
+    sliced, metrics = one_step(accumulate=accumulate)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), sliced.params, whole.params)
+    np.testing.assert_allclose(metrics["loss"], plain["loss"], rtol=1e-6)
+
+
+def test_accumulated_gradient_is_bitwise_the_full_one_where_sums_are_exact():
+    rng = np.random.default_rng(0)
+    batch = Batch(rng.integers(-4, 5, (8, 3)).astype(np.float32), (rng.integers(-4, 5, (8, 2)).astype(np.float32),))
+    params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}}
+    step = {n: training.make_step(linear.exact, linear.sgd(1.0), accumulate=n) for n in (1, 4)}
+    after = {n: step[n](training.start(params, linear.sgd(1.0), jax.random.key(0)), batch)[0] for n in (1, 4)}
+    linear.assert_bitwise_equal(after[1], after[4])
+
+
+def test_slices_of_a_noisy_loss_get_keys_of_their_own_and_agree_in_the_mean():
+    """500 keys: the mean of the accumulated gradient is that of the full one, within four standard errors."""
+    batch = linear.batch()
+
+    def bias(accumulate, seeds):
+        step = training.make_step(linear.noisy, linear.sgd(1.0), accumulate=accumulate)
+
+        def one(seed):
+            state = trees.replace(linear.start(optimizer=linear.sgd(1.0)), key=jax.random.key(seed))
+            return step(state, batch)[0].params["dense"]["kernel"]
+
+        return np.asarray(jax.jit(jax.vmap(one))(seeds))
+
+    whole, sliced = bias(1, jnp.arange(500)), bias(4, jnp.arange(500, 1000))
+    error = np.sqrt((whole.var(0) + sliced.var(0)) / 500)
+    assert np.all(np.abs(whole.mean(0) - sliced.mean(0)) < 4 * error)
+    assert 0.5 < np.mean(sliced.std(0) / whole.std(0)) < 2  # one key for all slices would give twice the deviation
+
+
+def test_accumulation_adds_bfloat16_gradients_in_float32():
+    def loss(params, key, batch):
+        return jnp.sum(params["w"].astype(jnp.float32) * jnp.mean(batch.clean)), {}
+
+    batch = Batch(jnp.ones((1024, 1)))
+    state = training.start({"w": jnp.zeros((), jnp.bfloat16)}, linear.sgd(1.0), jax.random.key(0))
+    after, _ = training.make_step(loss, linear.sgd(1.0), accumulate=1024)(state, batch)
+    assert float(after.params["w"]) == -1.0  # in bfloat16 the sum would stop at 256
+
+
+def test_clip_bounds_the_gradient_and_leaves_its_direction():
+    state, metrics = one_step(clip=0.01)
+    free, _ = one_step()
+    moved = jax.tree.map(lambda a, b: a - b, state.params, linear.params())
+    unclipped = jax.tree.map(lambda a, b: a - b, free.params, linear.params())
+    np.testing.assert_allclose(optax.tree.norm(moved), 0.01, rtol=1e-4)
+    factor = 0.01 / metrics["grad_norm"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b * factor, rtol=1e-3, atol=1e-7), moved, unclipped)
+
+
+def test_clip_above_the_norm_changes_nothing():
+    linear.assert_bitwise_equal(one_step(clip=1e6)[0], one_step()[0])
+
+
+def test_clip_of_a_zero_gradient_is_finite():
+    batch = linear.batch()
+    zero = Batch(batch.clean * 0, (batch.condition[0] * 0,))
+    state, metrics = one_step(batch=zero, clip=1.0)
+    assert float(metrics["grad_norm"]) == 0 and bool(metrics["finite"])
+    np.testing.assert_array_equal(state.params["dense"]["kernel"], linear.params()["dense"]["kernel"])
+
+
+@pytest.mark.parametrize(("bad", "accumulate"), [(np.nan, 1), (np.inf, 2)])
+def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulate):
+    batch = linear.batch()
+    batch.clean[3, 1] = bad
+    step = jax.jit(training.make_step(linear.noisy, linear.adamw(), clip=1.0, accumulate=accumulate))
+    before = linear.train(linear.start(), 0, 3)
+    after, metrics = step(before, batch)
+    assert not metrics["finite"] and int(after.step) == int(before.step) + 1
+    assert int(after.optimizer_state[0].count) == 3
+    linear.assert_bitwise_equal(trees.replace(after, step=before.step), before)
+    again, metrics = step(after, linear.batch())
+    assert metrics["finite"] and np.isfinite(again.params["dense"]["kernel"]).all()
+
+
+def test_nonfinite_gradient_of_a_finite_loss_is_skipped():
+    def loss(params, key, batch):
+        return jnp.sqrt(jnp.sum(params["w"] * 0)), {}
+
+    state = training.start({"w": jnp.ones(2)}, linear.sgd(), jax.random.key(0))
+    after, metrics = training.make_step(loss, linear.sgd())(state, Batch(jnp.ones((2, 1))))
+    assert np.isfinite(metrics["loss"]) and not metrics["finite"]
+    np.testing.assert_array_equal(after.params["w"], [1, 1])
+
+
+def test_nonfinite_update_of_a_finite_gradient_is_skipped():
+    """Adam in float16 divides zero by an epsilon that rounds to zero."""
+
+    def loss(params, key, batch):
+        return jnp.sum(params["w"] * 0).astype(jnp.float32), {}
+
+    optimizer = optax.adam(1e-3)
+    state = training.start({"w": jnp.ones(2, jnp.float16)}, optimizer, jax.random.key(0))
+    after, metrics = training.make_step(loss, optimizer)(state, Batch(jnp.ones((2, 1))))
+    assert not metrics["finite"]
+    np.testing.assert_array_equal(after.params["w"], [1, 1])
+
+
+def test_skipping_can_be_turned_off_and_the_flag_stays():
+    batch = linear.batch()
+    batch.clean[0, 0] = np.nan
+    state, metrics = one_step(batch=batch, skip_nonfinite=False)
+    assert not metrics["finite"] and np.isnan(state.params["dense"]["kernel"]).any()
+
+
+def test_many_steps_are_traced_once():
+    traces = []
+
+    def loss(params, key, batch):
+        traces.append(1)
+        return linear.noisy(params, key, batch)
+
+    step = jax.jit(training.make_step(loss, linear.adamw(), accumulate=2, clip=1.0, ema_warm_up=True), donate_argnums=0)
+    state = linear.start()
+    for number in range(6):
+        state, _ = step(state, linear.batch(number))
+    assert int(state.step) == 6 and step._cache_size() == 1 and len(traces) == 1
+
+
+@pytest.mark.float64
+def test_step_keeps_every_dtype_when_64_bits_are_allowed():
+    state = linear.start()
+    after, _ = jax.jit(training.make_step(linear.exact, linear.adamw(), accumulate=2, clip=1.0, ema_warm_up=True))(state, linear.batch())
+    assert jax.tree.map(lambda leaf: leaf.dtype, after) == jax.tree.map(lambda leaf: leaf.dtype, state)
+
+
+def test_accumulation_that_does_not_divide_the_batch_names_both():
+    with pytest.raises(ConfigError, match="accumulate = 3 does not divide the batch of 8"):
+        one_step(accumulate=3)
+
+
+def test_accumulation_of_arrays_with_different_batch_axes_shows_their_shapes():
+    with pytest.raises(ConfigError, match=r"condition/0.*\(4, 2\)"):
+        one_step(batch=Batch(np.zeros((8, 3), np.float32), (np.zeros((4, 2), np.float32),)), accumulate=2)
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 0}, {"clip": 0.0}, {"clip": -1.0}, {"clip": float("nan")}])
+def test_settings_out_of_range_are_refused_with_their_name(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        training.make_step(linear.exact, linear.sgd(), **options)
+
+
+def test_metric_of_the_loss_cannot_hide_one_of_the_step():
+    def loss(params, key, batch):
+        return linear.exact(params, key, batch)[0], {"grad_norm": jnp.zeros(())}
+
+    with pytest.raises(ConfigError, match="grad_norm"):
+        one_step(loss)
