@@ -35,7 +35,7 @@ check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests,
 	@$(BIN) -m ruff check .
 	@$(BIN) -m ruff format --check .
 	@$(BIN) -m mypy
-	@$(BIN) -m pytest -q -n 2 tests/test_architecture.py tests/test_contracts.py
+	@$(BIN) -m pytest -q -n 2 tests/test_architecture.py $(wildcard tests/test_contracts*.py)
 
 format: $(FOR_TESTS)  ## put the code into ruff's form and mend what ruff can
 	@$(BIN) -m ruff check --fix .

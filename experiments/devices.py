@@ -39,9 +39,9 @@ def local() -> list[jax.Device]:
     """The devices of this process. Raises DeviceError with a hint where the chosen platform is absent."""
     try:
         return jax.local_devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter where JAX was built without the platform
         wanted = os.environ.get("JAX_PLATFORMS", "")
-        first = str(error).splitlines()[0]
+        first = next(iter(str(error).splitlines()), "JAX has no such platform")
         hint = {
             "cuda": "install the plug-in: pip install 'gendiff[cuda12]' (or cuda13)",
             "tpu": "install the plug-in: pip install 'gendiff[tpu]'",

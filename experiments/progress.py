@@ -32,7 +32,8 @@ class Progress:
         self._quiet = quiet
         self._live: Any = None
         self.seconds: dict[str, float] = {}
-        """Seconds of each stage so far, by name."""
+        """Seconds of each outermost stage so far, by name."""
+        self._open: list[str] = []
 
     def line(self, text: str) -> None:
         """Shows one line at once."""
@@ -45,14 +46,22 @@ class Progress:
 
     @contextlib.contextmanager
     def phase(self, name: str, **about: Any) -> Iterator[None]:
-        """Times a stage ("train", "sample", "judge", …): shows its seconds and adds them to `seconds`, an interrupted stage's as well."""
+        """Times a stage ("sample", "judge", …), an interrupted one as well: shows its seconds, and adds them to `seconds`.
+
+        A stage within a stage is shown, and belongs to the outer one. about: what the log says beside the name, such as seed=0.
+        """
         begin = time.monotonic()
+        self._open.append(name)
         try:
             yield
         finally:
+            self._open.pop()
             spent = time.monotonic() - begin
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
-            detail = "".join(f" {key} {value}" for key, value in about.items())
+            if self._open:
+                about = about | {"within": self._open[-1]}
+            else:
+                self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            detail = "".join(f" {key} {value}" for key, value in about.items() if key != "within")
             self.line(f"{name}{detail}: {spent:.1f} s")
             if self._timings is not None:
                 with open(self._timings, "a", encoding="utf-8") as file:
@@ -96,7 +105,7 @@ def stage_seconds(timings: Path, phase: str) -> float:
     for text in timings.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a process that was killed may have left half a line
             line = json.loads(text)
-            spent += float(line["seconds"]) if line["phase"] == phase else 0.0
+            spent += float(line["seconds"]) if line["phase"] == phase and "within" not in line else 0.0
     return spent
 
 

@@ -37,7 +37,7 @@ def sample(experiment: Experiment, folder: RunFolder, options: SampleOptions, pr
     model = experiment.model(config)
     index = sampling_options.indices(options)
     labels = sampling_options.labels(options, model.num_classes, index)
-    out = _free(Path(options.out) if options.out else folder.path / "samples.png", model, options.force)
+    out = _free(options.out or str(folder.path / "samples.png"), model, options.force)
     seeds = configuration.seeds(config) or (0,)
     trained = seeds[0] if options.trained_seed is None else options.trained_seed
     if trained not in seeds:
@@ -101,10 +101,10 @@ def _sampler(options: SampleOptions) -> Sampler:
         raise ConfigError(f"--eta: {error}") from error
 
 
-def _free(out: Path, model: Model, force: bool) -> Path:
+def _free(out: str, model: Model, force: bool) -> Path:
     """The absolute path, once it is clear that something of this kind may be written there."""
-    path = out.expanduser().absolute()
-    if "://" in str(out):
+    path = Path(out).expanduser().absolute()
+    if "://" in out:
         raise ConfigError(f"--out {out} is a URL: write to a local file and copy it")
     if path.suffix not in ("", ".png", ".npz"):
         raise ConfigError(f"--out {out} ends in {path.suffix!r}: give a .png (one grid), an .npz (arrays), or a folder name (one PNG each)")

@@ -1,5 +1,6 @@
 """From a loss and data to a trained state, in steps that can be killed at any moment and resumed bitwise."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,11 +46,12 @@ def train(
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
-    loss: (params, key, Batch) -> (scalar, metrics). optimizer: of optax. init: key -> params, under jit.
-    data: Batch(clean=(size, *shape) NumPy, condition=((size,) NumPy, …)), all of it in memory. Batches are gathered on the host by index, as
-    a pure function of (seed, step), and sharded over all local devices, which must divide them.
+    loss: (params, key, Batch) -> (scalar, metrics). optimizer: of optax; with the same two, several seeds compile once.
+    init: key -> params, under jit.
+    data: Batch(clean=(size, *shape) NumPy, condition=((size,) NumPy, …)), all of it in memory. Batches are gathered on the host by index,
+    as a pure function of (seed, step), and sharded over all local devices, which must divide them.
     seed: the key of a step is fold_in(key(seed), step); init gets fold_in(key(seed), 2**32 - 1).
-    ema: decays of the tracks. checkpoint_every, log_every: in steps; the last step is always saved and logged. keep: checkpoints kept.
+    ema: decays of the tracks. checkpoint_every, log_every: in steps; the last is always saved and logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
 
     Metrics go to `folder` as lines {"seed", "step", "skipped", …metrics of that step}, without any time, so that the files of a resumed and
@@ -58,8 +60,7 @@ def train(
     """
     mesh = sharding.mesh(devices.local())
     _check(data, mesh, seed=seed, steps=steps, batch=batch, every=(checkpoint_every, log_every, most_nonfinite))
-    update = training.make_step(loss, optimizer, accumulate=accumulate, clip=clip)
-    step = jax.jit(update, donate_argnums=0, compiler_options=devices.compiler_options())
+    step = _step(loss, optimizer, accumulate, clip)
     with interruption.deferred() as asked, Checkpoints(folder.checkpoints(seed), config=_config(folder), keep=keep) as store:
         state, done, counts = _begin(_fresh(init, optimizer, seed, ema), store, folder, seed, mesh)
         folder.truncate_metrics(seed, done)
@@ -112,6 +113,12 @@ def _check(data: Batch, mesh: jax.sharding.Mesh, *, seed: int, steps: int, batch
     for name, value in zip(("steps", "checkpoint_every", "log_every", "most_nonfinite"), (steps, *every), strict=True):
         if value < 1:
             raise ConfigError(f"{name} = {value} must be at least 1")
+
+
+@functools.lru_cache(maxsize=2)  # the seeds of a run share one compiled step
+def _step(loss: Loss, optimizer: Any, accumulate: int, clip: float | None) -> Callable[..., Any]:
+    update = training.make_step(loss, optimizer, accumulate=accumulate, clip=clip)
+    return jax.jit(update, donate_argnums=0, compiler_options=devices.compiler_options())
 
 
 def _fresh(init: Callable[[jax.Array], Params], optimizer: Any, seed: int, ema: Sequence[float]) -> Callable[[], training.TrainState]:

@@ -49,3 +49,18 @@ def test_every_link_and_picture_of_a_page_exists(page):
 def test_every_make_target_is_in_the_readme():
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
     assert not [target for target in targets if target != "help" and f"make {target}" not in README]
+
+
+def test_the_tree_names_every_module_of_the_library():
+    tree = re.search(r"^## The tree\n(.*?)^[^ \n]", README, re.M | re.S).group(1)
+    modules = {path.stem for path in (ROOT / "gendiff").rglob("*.py")} - {"__init__"}
+    chapters = {path.parent.name for path in (ROOT / "gendiff").rglob("__init__.py")}
+    assert not sorted((modules | chapters) - set(re.findall(r"\w+", tree)))
+
+
+def test_every_chapter_has_a_page_that_names_what_it_offers():
+    unnamed = []
+    for init in (ROOT / "gendiff").glob("*/__init__.py"):
+        page = init.with_name("README.md").read_text()
+        unnamed += [f"{init.parent.name}: {path.stem}" for path in init.parent.glob("[!_]*.py") if f"`{path.stem}" not in page]
+    assert not unnamed

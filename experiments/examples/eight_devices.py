@@ -25,7 +25,7 @@ def main() -> None:
     init_key, train_key, draw_key = jax.random.split(jax.random.key(0), 3)
     batch = 16 * len(devices)
 
-    network = gd.networks.DiT(patch=2, width=32, depth=2, heads=2, num_classes=10)
+    network = gd.networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=10)
     predict = gd.networks.pure(network)
     params = gd.networks.init(network, init_key, images[:1], jnp.zeros(1), labels[:1])
     schedule, velocity = gd.schedules.cosine(1000), gd.parameterization.velocity()

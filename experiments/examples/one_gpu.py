@@ -19,7 +19,7 @@ def main() -> None:
     device = jax.devices()[0]  # JAX lists accelerators first
     if device.platform == "cpu":
         print("no GPU here: running on the CPU")
-    batch, width, depth = (16, 32, 2) if device.platform == "cpu" else (256, 384, 12)
+    batch, width, depth = (16, 32, 1) if device.platform == "cpu" else (256, 384, 12)
     print(f"{device.device_kind}: batch {batch}, width {width}, depth {depth}")
 
     image_key, init_key, train_key, draw_key = jax.random.split(jax.random.key(0), 4)

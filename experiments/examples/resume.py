@@ -33,7 +33,7 @@ def train(step: Callable, state: Any, digits: gd.data.digits.Split, until: int) 
 def main(folder: str) -> None:
     digits = gd.data.digits.load()
     init_key, train_key = jax.random.split(jax.random.key(SEED))
-    network = gd.networks.DiT(patch=2, width=32, depth=2, heads=2, num_classes=10)
+    network = gd.networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=10)
     predict = gd.networks.pure(network)
     params = gd.networks.init(network, init_key, digits.train_images[:1], jnp.zeros(1), digits.train_labels[:1])
     optimizer = optax.adamw(1e-3)
@@ -42,7 +42,7 @@ def main(folder: str) -> None:
 
     through = train(step, gd.training.start(params, optimizer, train_key), digits, until=40)
 
-    config = {"width": 32, "depth": 2, "batch": BATCH, "seed": SEED}
+    config = {"width": 32, "depth": 1, "batch": BATCH, "seed": SEED}
     with checkpoints.Checkpoints(folder, config=config) as stored:  # leaving the block waits for the save
         state = train(step, gd.training.start(params, optimizer, train_key), digits, until=20)
         stored.save(20, state)

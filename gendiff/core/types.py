@@ -74,7 +74,6 @@ class Batch:
 
 
 @runtime_checkable
-@runtime_checkable
 class Denoiser(Protocol):
     """The first narrow waist: x (b, …) at a level of () or (b,) -> Prediction."""
 

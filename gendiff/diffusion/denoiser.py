@@ -35,7 +35,7 @@ class NetworkDenoiser:
 
     def condition_for(self, count: int) -> tuple[Any, ...]:
         """The condition with single values repeated for `count` samples."""
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count,)) if jnp.ndim(leaf) == 0 else leaf, self.condition)
+        return jax.tree.map(lambda leaf: _for_each(leaf, count), self.condition)
 
     def take(self, rows: Array, count: int) -> "NetworkDenoiser":
         """The denoiser of those rows of a batch of `count`."""
@@ -61,8 +61,12 @@ def take(denoise: Denoiser, rows: Array, count: int) -> Denoiser:
 
 def take_rows(leaf: Any, rows: Array, count: int) -> Any:
     """leaf[rows] where its first axis runs over the samples; a single value as it is."""
+    return leaf if jnp.ndim(leaf) == 0 else _for_each(leaf, count)[rows]
+
+
+def _for_each(leaf: Any, count: int) -> jax.Array:
     if jnp.ndim(leaf) == 0:
-        return leaf
+        return jnp.broadcast_to(leaf, (count,))
     if jnp.shape(leaf)[0] != count:
-        raise ValueError(f"a condition of shape {jnp.shape(leaf)} does not align with an index of length {count}")
-    return jnp.asarray(leaf)[rows]
+        raise ValueError(f"a condition of shape {jnp.shape(leaf)} does not align with {count} samples")
+    return jnp.asarray(leaf)

@@ -19,7 +19,7 @@ def combine(unconditional: Float[ArrayLike, "b *shape"], conditional: Float[Arra
     Ho & Salimans (2022, Eq. 6) count from the conditional output: their w is scale - 1.
     """
     checks.same_shape("unconditional", unconditional, "conditional", conditional)
-    return unconditional + arrays.expand(scale, unconditional) * (conditional - unconditional)
+    return jnp.asarray(unconditional) + arrays.expand(scale, unconditional) * (conditional - unconditional)
 
 
 @trees.record

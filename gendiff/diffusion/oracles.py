@@ -33,7 +33,7 @@ class Gaussian:
 
     def marginal_std(self, level: Level) -> Array:
         """sqrt(alpha² s² + sigma²), of the level's shape."""
-        return jnp.sqrt(jnp.asarray(level.alpha) ** 2 * self.std**2 + jnp.asarray(level.sigma) ** 2)
+        return jnp.sqrt((jnp.asarray(level.alpha) * jnp.asarray(self.std)) ** 2 + jnp.asarray(level.sigma) ** 2)
 
     def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
         """Where the exact probability flow carries x: distances from alpha * mean scale with the marginal standard deviation."""

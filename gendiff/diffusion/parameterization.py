@@ -42,15 +42,18 @@ class Parameterization:
         """What the network is shown of x: x itself, except for EDM, which scales it to unit variance."""
         if self.scale_of is None:
             return jnp.asarray(x)
-        return x * self.scale_of(arrays.expand(level.alpha, x), arrays.expand(level.sigma, x), *self.settings)
+        return jnp.asarray(x) * self.scale_of(arrays.expand(level.alpha, x), arrays.expand(level.sigma, x), *self.settings)
 
     def target(self, clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level) -> Float[Array, "..."]:
         """What the network should answer at this level."""
         checks.same_shape("clean", clean, "noise", noise)
+        clean, noise = jnp.asarray(clean), jnp.asarray(noise)
         return self.target_of(clean, noise, arrays.expand(level.alpha, clean), arrays.expand(level.sigma, clean), *self.settings)
 
     def predict(self, x: Float[ArrayLike, "b *shape"], output: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
         """The network's output in both forms, in x's dtype."""
+        checks.same_shape("x", x, "output", output)
+        x = jnp.asarray(x)
         alpha, sigma = arrays.expand(level.alpha, x), arrays.expand(level.sigma, x)
         answer = jnp.asarray(output).astype(x.dtype)
         return Prediction(self.clean_of(x, answer, alpha, sigma, *self.settings), self.noise_of(x, answer, alpha, sigma, *self.settings))

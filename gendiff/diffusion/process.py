@@ -5,6 +5,7 @@ r = alpha / alpha' is the factor of the mean and sigma² - r² sigma'² the vari
 """
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import arrays, checks
@@ -52,7 +53,7 @@ def added_std(cleaner: Level, level: Level, like: ArrayLike) -> Float[Array, "..
 
 def score_from_noise(noise: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
     """grad log q(x_t) = -noise / sigma (Song et al., 2021b). Infinite at sigma = 0, where the score is."""
-    return -noise / arrays.expand(level.sigma, noise)
+    return jnp.negative(noise) / arrays.expand(level.sigma, noise)
 
 
 def noise_from_score(score: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:

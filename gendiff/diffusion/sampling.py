@@ -124,7 +124,7 @@ def _drive(keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps
     first = sampler.init(keys, x)
     if isinstance(steps, int):
 
-        def scanned(state: State, j: Array) -> tuple[State, Array | None]:
+        def scanned(state: State, j: Array) -> tuple[State, Any]:
             state = advance(j, state)
             return state, state.x if trajectory else None
 

@@ -92,15 +92,14 @@ def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float
 
 def from_betas(betas: Sequence[float] | np.ndarray) -> Schedule:
     """The chain whose step t adds variance betas[t] (t,), each in (0, 1): alpha² is the running product of 1 - beta."""
-    checks.in_range("betas", np.asarray(betas, np.float64), 0.0, 1.0, open_low=True, open_high=True)
-    return from_alpha_bar(np.cumprod(1 - np.asarray(betas, np.float64)))
+    values = _one_axis("betas", betas)
+    checks.in_range("betas", values, 0.0, 1.0, open_low=True, open_high=True)
+    return from_alpha_bar(np.cumprod(1 - values))
 
 
 def from_alpha_bar(alpha_bar: Sequence[float] | np.ndarray) -> Schedule:
     """The variance-preserving chain with alpha² = alpha_bar (t,), strictly falling within (0, 1), the last of them possibly 0."""
-    values = np.asarray(alpha_bar, np.float64)
-    if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"a table has one axis and at least one step, got shape {values.shape}")
+    values = _one_axis("alpha_bar", alpha_bar)
     checks.in_range("alpha_bar", values, 0.0, 1.0, open_high=True)
     if np.any(np.diff(values) >= 0):
         raise ValueError(f"alpha_bar must fall strictly, but does not at steps {np.flatnonzero(np.diff(values) >= 0)[:5] + 1}")
@@ -149,6 +148,13 @@ def max_noise_ratio(schedule: Schedule) -> float:
     """sigma / alpha at the noisy end, infinite at zero terminal SNR: the factor on the network's error under noise prediction."""
     level = schedule.noisiest
     return float(level.sigma / level.alpha) if level.alpha > 0 else math.inf
+
+
+def _one_axis(name: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    table = np.asarray(values, np.float64)
+    if table.ndim != 1 or table.size == 0:
+        raise ValueError(f"{name} must have one axis and at least one step, got shape {table.shape}")
+    return table
 
 
 def _between(name: str, steps: int, start: float, end: float, root: bool = False) -> np.ndarray:

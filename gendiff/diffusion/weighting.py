@@ -112,7 +112,7 @@ def _edm(snr: jax.Array, gain: jax.Array, std: float) -> jax.Array:
 
 
 def _sigmoid(snr: jax.Array, gain: jax.Array, bias: float) -> jax.Array:
-    return jax.nn.sigmoid(bias - jnp.log(snr)) * snr / gain
+    return snr / (1 + snr * math.exp(-bias)) / gain  # snr * sigmoid(bias - log snr), differentiable at snr = 0
 
 
 def _uniform_levels(key: jax.Array, schedule: Schedule, count: int) -> Level:
@@ -121,7 +121,7 @@ def _uniform_levels(key: jax.Array, schedule: Schedule, count: int) -> Level:
 
 def _stratified_levels(key: jax.Array, schedule: Schedule, count: int) -> Level:
     offset = jax.random.uniform(key, ())
-    return _at(schedule, 1 - (jnp.arange(count) + offset) / count)
+    return _at(schedule, 1 - (jnp.arange(count) / count + offset) % 1)
 
 
 def _log_normal_levels(key: jax.Array, schedule: Schedule, count: int, mean: float, std: float) -> Level:

@@ -67,8 +67,8 @@ def from_moments(mean: Shaped[ArrayLike, "d"], covariance: Shaped[ArrayLike, "d 
     checks.finite("mean", centre)
     checks.finite("covariance", matrix)
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    rounding = len(matrix) * np.finfo(np.float64).eps * np.abs(values).max()
-    if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=rounding) or values.min() < -100 * rounding:
-        raise ValueError(f"covariance must be symmetric with no negative eigenvalue, its least is {values.min():g}")
+    rounding = len(matrix) * np.finfo(np.float64).eps * np.max(np.abs(values))
+    if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=rounding) or np.min(values) < -100 * rounding:
+        raise ValueError(f"covariance must be symmetric with no negative eigenvalue, its least is {np.min(values):g}")
     kept = np.where(values > rounding, values, 0.0)  # what rounding left of a zero would come back as its root
     return Gaussian(centre, np.sqrt(kept)[:, None] * vectors.T)

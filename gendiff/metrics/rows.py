@@ -56,5 +56,5 @@ def _numbers(name: str, rows: np.ndarray, at_least: int) -> np.ndarray:
     wide = rows.astype(np.float64)
     bad = ~np.isfinite(wide.reshape(len(wide), -1)).all(axis=1)
     if bad.any():
-        raise ValueError(f"{name}: {int(bad.sum())} of {len(rows)} rows hold NaN or infinity, the first is row {int(bad.argmax())}")
+        raise ValueError(f"{name}: {int(bad.sum())} of {len(rows)} rows hold NaN or infinity, the first is row {int(np.argmax(bad))}")
     return wide

@@ -23,8 +23,8 @@ def attend(
 ) -> Float[Array, "b s heads size"]:
     """softmax(query · key / sqrt(size)) · value (Vaswani et al., 2017, Eq. 1), accumulated in at least float32.
 
-    mask: which keys each query sees; a query that sees none gets 0. implementation: "auto" is "cudnn" for 16-bit floats on a GPU without a stated
-    precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
+    mask: which keys each query sees; a query that sees none gets 0. implementation: "auto" is "cudnn" for 16-bit floats on a GPU without
+    a stated precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
     Raises ValueError for an unknown implementation, or for a precision with "cudnn".
     """
     checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
@@ -83,7 +83,7 @@ def _heads_first(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.A
 
 
 def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
-    with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):
+    with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):  # type: ignore[attr-defined]
         mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="xla")
     return _nothing_seen(mixed, mask)
 

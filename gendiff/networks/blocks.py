@@ -11,8 +11,8 @@ from gendiff.networks.layers import Compute, GroupNorm, dense
 class ResidualBlock(nn.Module):
     """norm, SiLU, convolution, embedding, norm, SiLU, dropout, convolution, added to x (Ho et al., 2020; Dhariwal & Nichol, 2021, App. A).
 
-    modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before. resize: "half" or "double" changes the
-    size inside of the block. The second convolution starts at 0, so that a fresh block is its shortcut.
+    modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before. resize: "half" or "double"
+    changes the size inside of the block. The second convolution starts at 0, so that a fresh block is its shortcut.
     """
 
     features: int

@@ -1,14 +1,13 @@
-"""Convolutions of channels-last images, by three equal implementations.
+"""Convolutions of channels-last images, by two equal implementations.
 
 direct: XLA's own. The default; both kinds of differentiation work.
-fast_backward: the gradients are written as channels-last convolutions too. XLA:CPU moves convolutions to its fast layout only outside of loops, so
-    inside `scan` or `fori_loop` (several training steps a call, gradient accumulation) this is 3 to 25 times faster there. It has no forward mode:
-    `jax.jvp` and `jax.linearize` raise.
-patches: shifted copies and one matrix product. Fastest on a CPU at 8×8 pixels and below, uses nine times the memory of its input; both kinds of
-    differentiation work.
+fast_backward: the gradients are written as channels-last convolutions too. XLA:CPU moves a convolution to its fast layout only outside
+of loops, so inside `scan` or `fori_loop` (gradient accumulation, several steps a call) training is 3 to 25 times faster with this one.
+It has no forward mode: `jax.jvp` and `jax.linearize` raise.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -24,7 +23,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Convolution(nn.Module):
-    """A square convolution with bias: padding size // 2, so that stride 1 keeps the size and stride 2 halves an even one. `zero` starts it at 0."""
+    """A square convolution with bias and padding size // 2: stride 1 keeps the size, 2 halves an even one. `zero` starts it at 0."""
 
     features: int
     size: int = 3
@@ -115,16 +114,4 @@ def _backward(
 _fast_backward.defvjp(_forward, _backward)
 
 
-def _patches(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
-    rows, columns = kernel.shape[:2]
-    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    h, w = ((padded.shape[axis] - kernel.shape[axis - 1]) // stride + 1 for axis in (1, 2))
-    shifted = [
-        padded[:, row : row + stride * (h - 1) + 1 : stride, column : column + stride * (w - 1) + 1 : stride]
-        for row in range(rows)
-        for column in range(columns)
-    ]
-    return jnp.matmul(jnp.concatenate(shifted, -1), kernel.reshape(-1, kernel.shape[-1]), precision=precision)
-
-
-IMPLEMENTATIONS = {"direct": _direct, "fast_backward": _fast_backward, "patches": _patches}
+IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {"direct": _direct, "fast_backward": _fast_backward}

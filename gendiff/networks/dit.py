@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Shaped
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 from gendiff.networks import inputs
-from gendiff.networks.embeddings import Embedding, checked_label, grid_positions
+from gendiff.networks.embeddings import Embedding, Label, checked_label, grid_positions
 from gendiff.networks.layers import Compute, dense, dtype_of
 from gendiff.networks.transformer import EPSILON, TransformerBlock, modulated
 
@@ -17,10 +17,11 @@ from gendiff.networks.transformer import EPSILON, TransformerBlock, modulated
 class DiT(nn.Module):
     """A network of images (b, h, w, c), whose height and width the patch divides; the output starts at 0.
 
-    patch: side of a token's square of pixels. width: channels of a token, divisible by 4 and by heads. depth: blocks. expansion: of the MLPs.
+    patch: side of a token's square of pixels. width: channels of a token, divisible by 4 and by heads. depth: number of blocks.
+    expansion: width of the MLPs over that of the tokens.
     num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
     out_channels: None for those of x.
-    dtype: of activations: "float32", "bfloat16", or None for that of x, raised to at least float32. Parameters are float32, the output has x's dtype.
+    dtype: of activations: "float32", "bfloat16", or None for x's, at least float32. Parameters stay float32; the output has x's.
     precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
     attention_implementation: which of several equal implementations (see attention.py).
     remat: compute each block again in the backward pass rather than keep it.
@@ -39,9 +40,7 @@ class DiT(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(
-        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Shaped[ArrayLike, "..."] | int | None = None
-    ) -> Float[Array, "b h w d"]:
+    def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Label = None) -> Float[Array, "b h w d"]:
         """x in, its prediction out, in x's dtype. t: one time a sample. label: (b,) or () integers, or NO_LABEL.
 
         Raises ValueError and TypeError for inputs or fields against the rules above.

@@ -13,6 +13,9 @@ from gendiff.networks.layers import Compute, dense
 
 MAX_PERIOD = 10_000
 
+Label = Shaped[ArrayLike, "..."] | np.integer | int | None
+"""(b,) or () integers, or None for a network without classes."""
+
 
 def sinusoidal(t: Shaped[ArrayLike, " b"], size: int) -> Float[Array, "b size"]:
     """cos and sin of t at size / 2 frequencies from 1 down to 1/10,000 (Vaswani et al., 2017, 3.5; cosines first, as in ADM).
@@ -64,18 +67,18 @@ class Embedding(nn.Module):
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:
-    """The row of each label; NO_LABEL has the last one, and a label that is none of 0 … k − 2 has NaN, where JAX would clamp it in silence."""
+    """The row of each label: the last for NO_LABEL, NaN for what is none of 0 … k − 2 (JAX would clamp it in silence)."""
     null = table.shape[0] - 1
     known = (label >= 0) & (label < null)
     row = table[jnp.where(known, label, null)]
     return jnp.where((known | (label == NO_LABEL))[:, None], row, jnp.nan)
 
 
-def checked_label(label: Shaped[ArrayLike, "..."] | int | None, num_classes: int | None, batch: int) -> jax.Array | None:
+def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Array | None:
     """Labels as integers (b,), from () or (b,).
 
-    Raises TypeError unless they are integers; ValueError for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not NO_LABEL,
-    a label for a network without classes, or none for one with.
+    Raises TypeError unless they are integers; ValueError for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not
+    NO_LABEL, a label for a network without classes, or none for one with.
     """
     if num_classes is None:
         if label is not None:

@@ -25,7 +25,7 @@ class Compute:
 
 
 def dtype_of(dtype: Any, x: Any) -> Any:
-    """The dtype to compute in: the one asked for, else that of x, raised to at least float32. Raises TypeError for a dtype that is not floating."""
+    """The dtype to compute in: the one asked for, else that of x raised to at least float32. Raises TypeError unless it is floating."""
     if dtype is None:
         return jnp.promote_types(x.dtype, jnp.float32)
     if not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
@@ -56,7 +56,7 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         if channels % self.groups:
             raise ValueError(
-                f"groups = {self.groups} does not divide the {channels} channels of {self.name}; choose groups that divide every level's channels"
+                f"groups = {self.groups} does not divide the {channels} channels of {self.name}: choose one that divides every level's"
             )
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         gain = self.param("scale", initial.ones, (channels,)).astype(accumulate)

@@ -25,7 +25,7 @@ def init(module: nn.Module, key: jax.Array, x: Float[ArrayLike, "b *shape"], t: 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """(params, x, t, *condition) -> output: what `pure` makes. Equal modules make equal networks, so that rebuilding one does not retrace."""
+    """(params, x, t, *condition) -> output: what `pure` makes. Equal modules make equal networks: rebuilding one does not retrace."""
 
     module: nn.Module
 

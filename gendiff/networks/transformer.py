@@ -18,9 +18,9 @@ EPSILON = 1e-6
 
 @trees.record
 class Cache:
-    """Keys and values of the tokens so far, in buffers of a fixed length k: key, value (b, k, heads, size), positions (b, k, axes), −1 where empty.
+    """Keys and values of the tokens so far, in buffers of a fixed length k.
 
-    used () counts the tokens written. Writing more than k is not noticed under jit; allocate enough.
+    key, value: (b, k, heads, size). positions: (b, k, axes), −1 where empty. used: () tokens written. Writing more than k is not noticed under jit; allocate enough.
     """
 
     key: Any
@@ -62,9 +62,9 @@ def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axe
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and an MLP, each normalised first and added to x (Vaswani et al., 2017); with a condition, adaLN-zero (Peebles & Xie, 2023).
+    """Self-attention and an MLP, each normalised first and added to x (Vaswani et al., 2017).
 
-    Raises ValueError when the channels do not divide into the heads.
+    With a condition it is the adaLN-zero block of DiT (Peebles & Xie, 2023, 3.2). Raises ValueError when the channels do not divide into the heads.
     """
 
     heads: int
@@ -82,8 +82,9 @@ class TransformerBlock(nn.Module):
     ) -> tuple[Float[Array, "b s d"], Cache | None]:
         """(x, cache), the cache with this call's tokens in it.
 
-        condition: shifts, scales and gates both halves; a fresh block is then the identity. positions: absolute ids in 1 to 3 coordinates, which turn
-        queries and keys, and which a cache needs. mask: which keys each query sees, those of the whole cache if there is one.
+        condition: shifts, scales and gates both halves; a fresh block is then the identity. positions: absolute ids in 1 to 3
+        coordinates, which turn queries and keys, and which a cache needs. mask: which keys each query sees, those of the whole cache if
+        there is one.
         """
         width = x.shape[-1]
         if width % self.heads:

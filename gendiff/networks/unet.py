@@ -13,7 +13,7 @@ from gendiff.networks import inputs
 from gendiff.networks.attention import ImageAttention
 from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
 from gendiff.networks.convolution import Convolution
-from gendiff.networks.embeddings import Embedding, checked_label
+from gendiff.networks.embeddings import Embedding, Label, checked_label
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of
 
 
@@ -31,7 +31,7 @@ class UNet(nn.Module):
     dropout: share of activations dropped in training, where the network is called with a key.
     num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
     out_channels: None for those of x.
-    dtype: of activations: "float32", "bfloat16", or None for that of x, raised to at least float32. Parameters are float32, the output has x's dtype.
+    dtype: of activations: "float32", "bfloat16", or None for x's, at least float32. Parameters stay float32; the output has x's.
     precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
     convolution, attention_implementation: which of several equal implementations (see convolution.py, attention.py).
     remat: compute each block again in the backward pass rather than keep it.
@@ -56,9 +56,7 @@ class UNet(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(
-        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Shaped[ArrayLike, "..."] | int | None = None
-    ) -> Float[Array, "b h w d"]:
+    def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Label = None) -> Float[Array, "b h w d"]:
         """x in, its prediction out, in x's dtype. t: one time a sample. label: (b,) or () integers, or NO_LABEL.
 
         Raises ValueError and TypeError for inputs or fields against the rules above.
@@ -140,8 +138,8 @@ def adm(
 ) -> UNet:
     """The U-Net of ADM (Dhariwal & Nichol, 2021, Table 4 and App. I), by default the one for ImageNet at 64 × 64.
 
-    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Its networks that learn a variance have out_channels = 6. Any field of UNet
-    may be given as an option.
+    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Its networks that learn a variance have out_channels = 6. Any
+    field of UNet may be given as an option.
     """
     settings: dict[str, Any] = {"head_size": 64, "modulation": "scale_shift", "resampling": "block"}
     return UNet(tuple(base * m for m in multipliers), blocks, attention, num_classes=num_classes, **(settings | options))

@@ -50,7 +50,7 @@ def test_every_number_of_steps_visits_the_stated_entries(name):
         found = entries(levels)
         np.testing.assert_array_equal(found, published(name, n, 1000), err_msg=f"n = {n}")
         assert found.shape == (n,) and found[-1] >= 0 and found[0] <= 999 and np.all(np.diff(found) < 0)
-        assert levels.shape == (n + 1,) and levels.alpha[-1] == 1 and levels.sigma[-1] == 0 and levels.t[-1] == -1
+        assert [np.asarray(field)[-1] for field in (levels.t, levels.alpha, levels.sigma)] == [-1, 1, 0]
     assert levels.alpha.dtype == jnp.float32
 
 

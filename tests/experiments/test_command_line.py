@@ -2,11 +2,13 @@
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,9 +260,22 @@ def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
     assert "gendiff[cuda12]" in ended.stderr and "Traceback" not in ended.stderr
 
 
-def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
-    import io
+def test_a_stage_within_a_stage_is_counted_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        shown = progress.Progress(io.StringIO(), timings=tmp_path / "timings.jsonl")
+        with shown.phase("train"):
+            for seed in (0, 1):
+                with shown.phase("train", seed=seed):
+                    time.sleep(0.01)
+        assert set(shown.seconds) == {"train"} and 0.02 <= shown.seconds["train"]
+    with open(tmp_path / "timings.jsonl", "a") as file:
+        file.write('{"phase": "train", "sec')
+    lines = [json.loads(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()[:6]]
+    outer = sum(line["seconds"] for line in lines if "seed" not in line)
+    assert progress.stage_seconds(tmp_path / "timings.jsonl", "train") == pytest.approx(outer)
 
+
+def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

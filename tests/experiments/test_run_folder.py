@@ -104,7 +104,7 @@ def test_a_held_lock_names_its_owner_and_goes_with_it(folder: RunFolder) -> None
 def test_the_lock_of_a_dead_process_is_taken_over(folder: RunFolder) -> None:
     script = (
         f"import os\nfrom pathlib import Path\nfrom experiments import run_lock\n"
-        f"run_lock.held(Path({str(folder.path)!r})).__enter__()\nprint(os.getpid())\nos._exit(9)"
+        f"lock = run_lock.held(Path({str(folder.path)!r}))\nlock.__enter__()\nprint(os.getpid())\nos._exit(9)"
     )
     dead = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     lock = folder.path / run_folder.LOCK_NAME

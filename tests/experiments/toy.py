@@ -5,6 +5,7 @@ TOY_PAUSE=S waits S seconds after every step.
 """
 
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -48,7 +49,7 @@ class Config:
 
 def predict(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
     row = jnp.where(label == NO_LABEL, 2, label)
-    return params["scale"] * x + params["class"][row][:, None, None, None] + params["bias"]
+    return params["scale"] * x + params["class"][row][:, None, None, None] + params["bias"][None]
 
 
 def init(key: jax.Array) -> Any:
@@ -66,11 +67,16 @@ def data(poisoned: int = 0) -> Batch:
 loss = objectives.diffusion(predict, schedules.cosine(50), parameterization.velocity())
 
 
+@functools.cache  # so that the runs of one test process share a compiled step
+def optimizer(learning_rate: float) -> optax.GradientTransformation:
+    return optax.adam(learning_rate)
+
+
 def train(config: Config, folder: Any, progress: Any) -> None:
     for seed in config.seeds:
         training_loop.train(
             loss,
-            optax.adam(config.learning_rate),
+            optimizer(config.learning_rate),
             init,
             data(config.poisoned),
             seed=seed,

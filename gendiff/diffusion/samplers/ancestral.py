@@ -4,6 +4,7 @@ From a level to a cleaner one (primed), q = sigma' alpha / (sigma alpha') = exp(
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, trees
@@ -24,15 +25,16 @@ def ddim_step(
 
     noise: standard normal (b, …), needed unless eta is 0. Without division by alpha: any process, zero terminal SNR included.
     """
+    checks.in_range("eta", eta, 0.0, 1.0)
     clean = prediction.clean
     if noise is None:
-        if not (arrays.is_concrete(eta) and eta == 0.0):
+        if not _is_zero(eta):
             raise ValueError(f"ddim_step with eta = {eta} adds noise: pass noise of shape {clean.shape}")
         return arrays.expand(cleaner.alpha, clean) * clean + arrays.expand(cleaner.sigma, clean) * prediction.noise
     checks.same_shape("prediction.clean", clean, "noise", noise)
-    share = arrays.expand(_fresh_share(level, cleaner), clean)
+    q, share = arrays.expand(_quotient(level, cleaner), clean), arrays.expand(_fresh_share(level, cleaner), clean)
     eta = arrays.expand(eta, clean)
-    kept = arrays.safe_sqrt(1 - eta**2 * share) * prediction.noise
+    kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2) * prediction.noise  # 1 - eta² (1 - q²), without its cancellation
     return arrays.expand(cleaner.alpha, clean) * clean + arrays.expand(cleaner.sigma, clean) * (
         kept + eta * arrays.safe_sqrt(share) * noise
     )
@@ -67,7 +69,7 @@ class _Ddim:
 
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         prediction = denoise(state.x, level)
-        if arrays.is_concrete(self.eta) and self.eta == 0.0:
+        if _is_zero(self.eta):
             return State(ddim_step(prediction, level, cleaner))
         return State(ddim_step(prediction, level, cleaner, eta=self.eta, noise=arrays.normal(keys, like=state.x)))
 
@@ -100,7 +102,15 @@ def ddpm(variance: str = "small") -> Sampler:
     return Sampler(sampling.start, _Ddpm(variance))
 
 
+def _is_zero(eta: Scalar) -> bool:
+    return arrays.is_concrete(eta) and bool(np.all(np.asarray(eta) == 0))  # by NumPy, as under a trace JAX would answer a tracer
+
+
+def _quotient(level: Level, cleaner: Level) -> Array:
+    return arrays.safe_divide(cleaner.sigma * level.alpha, level.sigma * cleaner.alpha)
+
+
 def _fresh_share(level: Level, cleaner: Level) -> Array:
     """1 - q²: the share of the cleaner level's variance that full ancestral sampling draws afresh."""
-    q = arrays.safe_divide(cleaner.sigma * level.alpha, level.sigma * cleaner.alpha)
+    q = _quotient(level, cleaner)
     return (1 - q) * (1 + q)

@@ -1,0 +1,1 @@
+"""Experiments of the diffusion chapter, one question a file."""

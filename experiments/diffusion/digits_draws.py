@@ -1,0 +1,73 @@
+"""The sets of images that the digits experiment judges: samples of a trained network, and of what must fail."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import devices
+from experiments.progress import Progress
+from experiments.registry import Model
+from gendiff import denoiser, grids, guidance, samplers, sampling
+from gendiff.core.types import NO_LABEL, Params
+
+
+class Draws:
+    """Samples of one network under any parameters, guidance and number of steps: two compiled programs serve all of them."""
+
+    def __init__(self, model: Model, steps: int, together: int, progress: Progress) -> None:
+        self._model, self._steps, self._together, self._progress = model, steps, together, progress
+        options = devices.compiler_options()
+        self._plain = jax.jit(self._draw, static_argnames="guided", compiler_options=options)
+
+    def _draw(self, params: Params, key: Any, index: Any, label: Any, scale: Any, levels: Any, steps: Any, *, guided: bool) -> jax.Array:
+        model = self._model
+        denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, label)
+        if guided:
+            denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
+        return sampling.sample(key, denoise, samplers.ddim(), levels, model.shape, index, num_steps=steps)
+
+    def __call__(self, title: str, params: Params, count: int, *, scale: float = 1.0, steps: int | None = None) -> np.ndarray:
+        """`count` images (n, h, w, c) of the classes 0, 1, … in turn; sample i always starts from the same noise."""
+        steps = self._steps if steps is None else steps
+        levels = grids.padded(grids.trailing(self._model.schedule, steps), self._steps)
+        drawn = []
+        with self._progress.task(f"sample {title}", count) as task:
+            for index in _parts(count, self._together):
+                images = self._plain(
+                    params,
+                    jax.random.key(0),
+                    jnp.asarray(index),
+                    jnp.asarray(index % self._model.num_classes),
+                    jnp.float32(scale),
+                    levels,
+                    jnp.int32(steps),
+                    guided=scale != 1.0,
+                )
+                drawn.append(np.asarray(images))
+                task.update(min(sum(map(len, drawn)), count))
+        return np.concatenate(drawn)[:count]
+
+    def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
+        """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
+        index = jnp.arange(count)
+        given = denoiser.from_network(self._model.predict, params, self._model.parameterization, index % self._model.num_classes)
+        guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
+        levels = grids.trailing(self._model.schedule, self._steps)
+        frames = jax.jit(
+            lambda key: sampling.sample(key, guided, samplers.ddim(), levels, self._model.shape, index, trajectory=True)
+        )
+        return np.asarray(frames(jax.random.key(0)))
+
+
+def labels(count: int, classes: int) -> np.ndarray:
+    """The labels that `Draws` asks for: 0, 1, … in turn."""
+    return (np.arange(count) % classes).astype(np.int32)
+
+
+def _parts(count: int, together: int) -> Iterator[np.ndarray]:
+    """Indices in parts of one size, so that one program serves: the last part runs past the end."""
+    for begin in range(0, count, together):
+        yield np.arange(begin, begin + together, dtype=np.int32)

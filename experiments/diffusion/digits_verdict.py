@@ -1,0 +1,264 @@
+"""How the digits experiment judges: every number with its interval, the same number for real digits, and controls that must fail."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.stats
+
+from experiments import figures, training_loop, verdicts
+from experiments.diffusion import digits_draws
+from experiments.progress import Progress
+from experiments.registry import Model, Outcome
+from experiments.results import Figure, Table
+from experiments.run_folder import RunFolder
+from experiments.verdicts import Claim, Interval
+from gendiff.core.types import Params
+from gendiff.data import digits, scaling
+from gendiff.metrics import baselines, bootstrap, copies, coverage, features, frechet, judge, kernel
+
+SEED = 0
+"""Of draws and bootstraps; training has its own seeds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One set of images: each number with its 95 % interval, (value, low, high)."""
+
+    n: int
+    frechet: tuple[float, float, float]
+    accuracy: tuple[float, float, float]
+    precision: tuple[float, float, float]
+    recall: tuple[float, float, float]
+    copies: tuple[float, float, float]
+    excess: tuple[float, float, float]
+    kernel: tuple[float, float, float]
+    distances: np.ndarray = dataclasses.field(repr=False)
+
+
+class Bench:
+    """The real digits, the judge trained on them, and every measure of a set of images against them."""
+
+    def __init__(self, draws: int, size: int) -> None:
+        self.split = digits.load()
+        self._draws, self._size = draws, size
+        self._training = features.pixels(self.split.train_images)
+        self._held_out = features.pixels(self.split.held_out_images)
+        self._judge = judge.train(self.split.train_images, self.split.train_labels)
+        self._real_copies = copies.ratios(self._held_out, self._training) < copies.THRESHOLD
+        self.floor = frechet.over_draws(self._held_out, self._training, draws=draws, size=size, seed=SEED)
+
+    def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> Measured:
+        """Every number of one set of images, which are first rounded to the data's levels."""
+        seen = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
+        rows = features.pixels(seen)
+        rng = np.random.default_rng(SEED)
+        options: dict[str, Any] = {"draws": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
+        distances = frechet.over_draws(self._held_out, rows, **options)
+        cover = coverage.over_draws(self._held_out, rows, **options)
+        copied = copies.ratios(rows, self._training) < copies.THRESHOLD
+        discrepancy = kernel.over_blocks(rows, self._held_out, seed=SEED)
+        spread = 1.96 * discrepancy.standard_error
+        return Measured(
+            n=len(rows),
+            frechet=_bootstrap(rng, _ratio_of_means, distances, self.floor),
+            accuracy=_share(judge.correct(self._judge, seen, labels)),
+            precision=_bootstrap(rng, np.mean, [each.precision for each in cover]),
+            recall=_bootstrap(rng, np.mean, [each.recall for each in cover]),
+            copies=_share(copied),
+            excess=_bootstrap(rng, _difference_of_means, copied, self._real_copies),
+            kernel=(discrepancy.value, discrepancy.value - spread, discrepancy.value + spread),
+            distances=distances,
+        )
+
+    def ratio(self, first: Measured, second: Measured) -> tuple[float, float, float]:
+        """The first set's Fréchet distance in units of the second's."""
+        return _bootstrap(np.random.default_rng(SEED), _ratio_of_means, first.distances, second.distances)
+
+
+def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -> Outcome:
+    """Claims, figures and the table of every set, from the checkpoints of the folder."""
+    bench = Bench(config.draws, config.draw_size)
+    draw = digits_draws.Draws(model, config.sampling_steps, config.together, progress)
+    claims: list[Claim] = []
+    table: dict[str, Measured] = {"held-out digits' own training digits": bench.measure(bench.split.train_images, bench.split.train_labels)}
+    trained: Params = None
+    for number, seed in enumerate(config.seeds):
+        params = training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)
+        trained = params if number == 0 else trained
+        with progress.phase("sample", seed=seed):
+            plain = draw(f"seed {seed}, guidance 1", params, config.samples)
+            guided = draw(f"seed {seed}, guidance 2", params, config.guided_samples, scale=2.0)
+            coarse = draw(f"seed {seed}, 2 steps", params, config.control_samples, steps=2)
+            blank = draw(f"seed {seed}, untrained", model.init(jax.random.key(seed)), config.control_samples)
+        with progress.phase("judge", seed=seed):
+            sets = {
+                f"seed {seed}, guidance 1": plain,
+                f"seed {seed}, guidance 2": guided,
+                f"seed {seed}, 2 steps": coarse,
+                f"seed {seed}, untrained": blank,
+            }
+            measured = [bench.measure(images, digits_draws.labels(len(images), model.num_classes)) for images in sets.values()]
+            table |= dict(zip(sets, measured, strict=True))
+            raw = bench.measure(plain, digits_draws.labels(len(plain), model.num_classes), rounded=False)
+            table[f"seed {seed}, guidance 1, not rounded"] = raw
+            claims += _claims_of_seed(config.thresholds, bench, seed, *measured)
+        if number == 0:
+            pictures = _pictures(folder, bench, plain, guided, draw.trajectory(params, 20, 2.0))
+    with progress.phase("controls"):
+        more, sets_of_controls = _controls(config, model, bench, draw, folder)
+        claims += more
+        table |= sets_of_controls
+    pictures += _plots(config, folder, table)
+    return Outcome(tuple(claims), tuple(pictures), (_table(table),))
+
+
+def shuffled_folder(folder: RunFolder) -> RunFolder:
+    """Where the control that learns from shuffled labels keeps its checkpoints."""
+    inside = dataclasses.replace(folder, path=folder.path / "shuffled_labels")
+    inside.path.mkdir(exist_ok=True)
+    return inside
+
+
+def _claims_of_seed(limits: Any, bench: Bench, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured) -> list[Claim]:
+    def stated(id: str, statement: str, of: Measured, number: Any, relation: Any, threshold: str, kind: Any = "claim") -> Claim:
+        bound = getattr(limits, threshold)
+        return verdicts.claim(
+            id, statement, number[0], _ends(number), relation, bound, n=of.n, seed=seed, kind=kind, threshold_name=threshold
+        )
+
+    return [
+        stated("frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain, plain.frechet, "<=", "frechet"),
+        stated("accuracy", "guidance 1: the judge sees the digit that was asked for", plain, plain.accuracy, ">=", "accuracy"),
+        stated("precision", "guidance 1: precision", plain, plain.precision, ">=", "precision"),
+        stated("recall", "guidance 1: recall", plain, plain.recall, ">=", "recall"),
+        stated("copies", "guidance 1: near-copies above the held-out digits' own rate", plain, plain.excess, "<=", "copies"),
+        stated(
+            "guided-accuracy", "guidance 2: the judge sees the digit that was asked for", guided, guided.accuracy, ">=", "guided_accuracy"
+        ),
+        stated("untrained-frechet", "untrained network: Fréchet distance, in floors", blank, blank.frechet, ">=", "untrained_frechet", "control"),
+        stated("untrained-accuracy", "untrained network: judge accuracy", blank, blank.accuracy, "<=", "untrained_accuracy", "control"),
+        stated(
+            "two-steps",
+            "2 steps: Fréchet distance, in multiples of the full number's",
+            coarse,
+            bench.ratio(coarse, plain),
+            ">=",
+            "two_steps",
+            "control",
+        ),
+    ]
+
+
+def _controls(
+    config: Any, model: Model, bench: Bench, draw: digits_draws.Draws, folder: RunFolder
+) -> tuple[list[Claim], dict[str, Measured]]:
+    """Generators without a model, and the network whose labels mean nothing."""
+    images, truth = bench.split.train_images, bench.split.train_labels
+    wanted = digits_draws.labels(config.control_samples, model.num_classes)
+    rng = np.random.default_rng(SEED)
+    one_level = 2 / (digits.LEVELS - 1)  # N(0, 1) in the unit of the pixels, 0…16
+    sets = {
+        "Gaussian a class": bench.measure(baselines.gaussian_per_class(images, truth, rng, wanted), wanted),
+        "SMOTE": bench.measure(baselines.smote(images, truth, rng, wanted), wanted),
+        "training digits + N(0, 1)": bench.measure(baselines.noisy(images, rng, one_level), truth),
+    }
+    limits = config.thresholds
+    gaussian, smote, noisy = sets.values()
+    claims = [
+        _control("gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian, gaussian.frechet, ">=", limits, "frechet"),
+        _control("gaussian-recall", "a Gaussian a class: recall", gaussian, gaussian.recall, "<=", limits, "recall"),
+        _control("smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote, smote.excess, ">=", limits, "copies"),
+        _control("noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy, noisy.excess, ">=", limits, "copies"),
+    ]
+    if config.shuffled_control:
+        seed = config.seeds[0]
+        params = training_loop.restore_ema(model.init, shuffled_folder(folder), seed=seed, decay=model.ema)
+        drawn = draw("shuffled labels", params, config.control_samples)
+        shuffled = sets["shuffled labels"] = bench.measure(drawn, wanted)
+        claims.append(
+            _control("shuffled-accuracy", "shuffled labels: judge accuracy", shuffled, shuffled.accuracy, "<=", limits, "shuffled_accuracy", seed)
+        )
+    return claims, sets
+
+
+def _control(
+    id: str, statement: str, of: Measured, number: tuple[float, float, float], relation: Any, limits: Any, threshold: str, seed: int | None = None
+) -> Claim:
+    bound = getattr(limits, threshold)
+    return verdicts.claim(
+        id, statement, number[0], _ends(number), relation, bound, n=of.n, seed=seed, kind="control", threshold_name=threshold
+    )
+
+
+def _pictures(folder: RunFolder, bench: Bench, plain: np.ndarray, guided: np.ndarray, trajectory: np.ndarray) -> list[Figure]:
+    held_out = bench.split.held_out_images
+    order = np.argsort(bench.split.held_out_labels, kind="stable")
+    by_class = np.concatenate([order[bench.split.held_out_labels[order] == digit][:10] for digit in range(digits.CLASSES)])
+    asked = min(100, len(plain), len(guided))
+    index = np.arange(asked).reshape(-1, digits.CLASSES).T.ravel()  # one class a row
+    across = asked // digits.CLASSES
+    figures.grid(held_out[by_class], 10, folder.figure("real"))
+    figures.grid(plain[index], across, folder.figure("guidance_1"))
+    figures.grid(guided[index], across, folder.figure("guidance_2"))
+    figures.denoising_sprite(trajectory, folder.figure("denoising"), columns=10)
+    return [
+        Figure("real.png", "Held-out digits: ten of each class."),
+        Figure("guidance_1.png", "Samples at guidance 1, one class a row, not selected."),
+        Figure("guidance_2.png", "Samples from the same noise at guidance 2."),
+    ]
+
+
+def _plots(config: Any, folder: RunFolder, table: dict[str, Measured]) -> list[Figure]:
+    lines = {seed: folder.read_metrics(seed) for seed in config.seeds}
+    curves = [figures.Curve(f"seed {seed}", *_smooth(of)) for seed, of in lines.items()]
+    figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (velocity)", log_y=True)
+    figures.bars(
+        list(table),
+        [of.frechet[0] for of in table.values()],
+        folder.figure("frechet"),
+        x_label="Fréchet distance to held-out digits, in floors",
+        intervals=[_ends(of.frechet) for of in table.values()],
+        log=True,
+        thresholds=[("threshold at guidance 1", config.thresholds.frechet)],
+    )
+    return [
+        Figure("frechet.png", "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."),
+        Figure("loss.png", "Training loss, a mean over 20 lines of the log."),
+    ]
+
+
+def _smooth(lines: list[dict[str, Any]], width: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    step, loss = (np.array([line[name] for line in lines], np.float64) for name in ("step", "loss"))
+    width = min(width, len(loss))
+    return step[width - 1 :], np.convolve(loss, np.ones(width) / width, mode="valid")
+
+
+def _table(sets: dict[str, Measured]) -> Table:
+    columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
+    rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in sets.items()]
+    return Table("Every set against the held-out digits, in draws of equal size", columns, tuple(rows))
+
+
+def _ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.mean(first) / np.mean(second))
+
+
+def _difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.mean(first) - np.mean(second))
+
+
+def _bootstrap(rng: np.random.Generator, statistic: Any, *rows: Any) -> tuple[float, float, float]:
+    found = bootstrap.interval(rng, statistic, *rows, paired=False)
+    return found.value, found.low, found.high
+
+
+def _share(hits: np.ndarray) -> tuple[float, float, float]:
+    """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
+    ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
+    return float(hits.mean()), float(ends.low), float(ends.high)
+
+
+def _ends(number: tuple[float, float, float]) -> Interval:
+    return number[1], number[2]

@@ -1,0 +1,250 @@
+"""DDPM and DDIM: identities of their papers, published end values, the peer's trajectory with its own noise, and their order."""
+
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gendiff.core.types import Level, Prediction
+from gendiff.diffusion import grids, oracles, parameterization, process, sampling, schedules
+from gendiff.diffusion.samplers import ancestral
+from safetensors.numpy import load_file
+
+FIXTURE = pathlib.Path(__file__).parents[1] / "ddpm_fixture.safetensors"
+
+
+def peer_sample():
+    """The sample of diffusers' scheduler tests: arange / size as (3, 8, 8, 4), the last axis moved to the front."""
+    return np.moveaxis(np.arange(768.0).reshape(3, 8, 8, 4) / 768, -1, 0)
+
+
+def peer_model(kind=parameterization.noise):
+    def denoise(x, level):
+        output = x * level.t / (level.t + 1)
+        return kind().predict(x, output, level)
+
+    return denoise
+
+
+def rand(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def run(denoise, sampler, levels, start):
+    index = jnp.arange(len(start))
+    return np.asarray(sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, start=jnp.asarray(start)))
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(
+    ("schedule", "kind", "end", "published"),
+    [
+        (schedules.linear(), parameterization.noise, "clean", 172.00652),
+        (schedules.linear(), parameterization.velocity, "clean", 52.5302),
+        (schedules.linear(1000, 0.01, 0.02), parameterization.noise, "clean", 149.8295),
+    ],
+    ids=["noise", "velocity", "strong noise"],
+)
+def test_ddim_reaches_the_published_sums(schedule, kind, end, published):
+    found = run(peer_model(kind), ancestral.ddim(), grids.leading(schedule, 10, end=end), peer_sample())
+    assert np.abs(found).sum() == pytest.approx(published, abs=1e-4)
+
+
+@pytest.mark.float64
+def test_ddim_reaches_the_published_sum_when_its_last_level_is_the_first_of_the_table():
+    """diffusers' set_alpha_to_one = False: the last step goes from t = 0 to the same level, so that it ends at alpha_bar[0]."""
+    schedule = schedules.linear(1000, 0.01, 0.02)
+    visited = schedule.table[np.append(np.arange(900, -1, -100), 0)]
+    found = run(peer_model(), ancestral.ddim(), jax.tree.map(jnp.asarray, visited), peer_sample())
+    assert np.abs(found).sum() == pytest.approx(149.0784, abs=1e-4)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_ddpm_follows_the_peer_given_the_peers_noise(variance):
+    """tests/diffusion/make_ddpm_fixture.py wrote the trajectory and the noise that it used."""
+    peer, levels = load_file(FIXTURE), grids.leading(schedules.linear(), 10)
+    x = jnp.asarray(peer["start"])
+    for step in range(10):
+        told = peer_model()(x, levels[step])
+        x = ancestral.ddpm_step(x, told, levels[step], levels[step + 1], noise=jnp.asarray(peer["noises"][step]), variance=variance)
+        np.testing.assert_allclose(x, peer[variance][step], rtol=1e-10, atol=1e-12)
+
+
+PAIRS = [(990, 980), (980, 960), (420, 400), (999, 0), (1, 0)]
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(("t", "s"), PAIRS)
+@pytest.mark.parametrize("build", [schedules.linear, schedules.cosine], ids=["linear", "cosine"])
+def test_ddim_with_eta_one_is_the_ddpm_posterior_on_any_subgrid(build, t, s):
+    table = build().table
+    level, cleaner = table[t], table[s]
+    clean, noise, fresh = rand(0, 2, 3), rand(1, 2, 3), rand(2, 2, 3)
+    x = level.alpha * clean + level.sigma * noise
+    told = Prediction(jnp.asarray(clean), jnp.asarray(noise))
+    mean, std = process.posterior(x, clean, level, cleaner)
+    np.testing.assert_allclose(ancestral.ancestral_std(level, cleaner), np.squeeze(std), rtol=1e-7)
+    found = ancestral.ddim_step(told, level, cleaner, eta=1.0, noise=fresh)
+    np.testing.assert_allclose(found, mean + std * fresh, rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(ancestral.ddpm_step(x, told, level, cleaner, noise=fresh), mean + std * fresh, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.float64
+def test_respaced_posterior_variance_is_as_published():
+    table = schedules.linear().table
+    assert float(ancestral.ancestral_std(table[420], table[400])) ** 2 == pytest.approx(0.14772, abs=5.1e-6)
+    assert float(ancestral.ancestral_std(table[980], table[960])) ** 2 == pytest.approx(0.32461, abs=5.1e-6)
+
+
+@pytest.mark.float64
+def test_ddim_step_is_equation_12():
+    """sqrt(a') x0 + sqrt(1 - a' - s²) e + s n with s = eta sqrt((1-a')/(1-a)) sqrt(1 - a/a')."""
+    before, after, eta = 0.3, 0.7, 0.6
+    clean, noise, fresh = rand(0, 2, 3), rand(1, 2, 3), rand(2, 2, 3)
+    s = eta * np.sqrt((1 - after) / (1 - before)) * np.sqrt(1 - before / after)
+    expected = np.sqrt(after) * clean + np.sqrt(1 - after - s**2) * noise + s * fresh
+    level, cleaner = (Level(0.0, np.sqrt(a), np.sqrt(1 - a)) for a in (before, after))
+    found = ancestral.ddim_step(Prediction(jnp.asarray(clean), jnp.asarray(noise)), level, cleaner, eta=eta, noise=fresh)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.float64
+def test_ddim_is_euler_in_exploding_coordinates():
+    """x/alpha moves by noise times the change of sigma/alpha."""
+    level, cleaner = Level(0.0, 0.4, np.sqrt(1 - 0.16)), Level(0.0, 0.9, np.sqrt(1 - 0.81))
+    x, noise = rand(0, 2, 3), rand(1, 2, 3)
+    told = Prediction(jnp.asarray((x - level.sigma * noise) / level.alpha), jnp.asarray(noise))
+    expected = cleaner.alpha * (x / level.alpha + (cleaner.sigma / cleaner.alpha - level.sigma / level.alpha) * noise)
+    np.testing.assert_allclose(ancestral.ddim_step(told, level, cleaner), expected, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("steps", [1, 3, 20])
+def test_ddim_is_exact_for_a_point_mass_in_any_number_of_steps(steps):
+    start = rand(0, 2, 3)
+    for schedule in (schedules.cosine(), schedules.zero_terminal_snr(schedules.linear())):
+        levels = grids.trailing(schedule, steps, end="first")
+        first, last = levels[0], levels[-1]
+        noise = (start - first.alpha * 0.7) / first.sigma
+        found = run(oracles.gaussian(0.0, 0.7), ancestral.ddim(), levels, start)
+        np.testing.assert_allclose(found, last.alpha * 0.7 + last.sigma * noise, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.float64
+def test_fixed_variances_are_exact_for_their_own_data():
+    """Large: a chain of unit-Gaussian data keeps unit variance. Small: the variance given a known clean point is the posterior's."""
+    table, one, zero = schedules.linear().table, np.ones((1, 1)), np.zeros((1, 1))
+    for t, s in PAIRS[:3]:
+        level, cleaner = table[t], table[s]
+        slope = float(ancestral.ddpm_step(one, oracles.gaussian(1.0)(one, level), level, cleaner, noise=zero, variance="large")[0, 0])
+        told = oracles.gaussian(1.0)(zero, level)
+        spread = float(ancestral.ddpm_step(zero, told, level, cleaner, noise=one, variance="large")[0, 0])
+        assert slope**2 + spread**2 == pytest.approx(1, rel=1e-10)
+        assert spread**2 == pytest.approx(1 - (level.alpha / cleaner.alpha) ** 2, rel=1e-10)
+        point = oracles.gaussian(0.0)
+        slope = float(ancestral.ddpm_step(one, point(one, level), level, cleaner, noise=zero)[0, 0])
+        spread = float(ancestral.ddpm_step(zero, point(zero, level), level, cleaner, noise=one)[0, 0])
+        assert (slope * level.sigma) ** 2 + spread**2 == pytest.approx(cleaner.sigma**2, rel=1e-10)
+
+
+SAMPLERS = {
+    "ddim": ancestral.ddim,
+    "ddim half": lambda: ancestral.ddim(0.5),
+    "ddim one": lambda: ancestral.ddim(1.0),
+    "ddpm small": ancestral.ddpm,
+    "ddpm large": lambda: ancestral.ddpm("large"),
+}
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.9])
+def test_the_last_step_returns_the_prediction(build, alpha):
+    level = Level(5.0, alpha, np.sqrt(1 - alpha**2))
+    levels = jax.tree.map(lambda a, b: jnp.array([a, b]), level, Level(-1.0, 1.0, 0.0))
+    start = rand(0, 2, 3)
+    gaussian = oracles.gaussian(0.5, 0.3)
+    np.testing.assert_allclose(run(gaussian, build(), levels, start), gaussian(start, level).clean, rtol=1e-12)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_stochastic_ddim_keeps_the_spread_that_it_should(eta):
+    """Mean and variance of Gaussian data, carried exactly through the steps by what each does to 0, to 1 and to its noise."""
+    gaussian, levels = oracles.gaussian(0.5), grids.trailing(schedules.cosine(), 400, end="first")
+    zero, one = jnp.zeros((1, 1)), jnp.ones((1, 1))
+
+    def carry(variance, pair):
+        level, cleaner = pair
+        slope = ancestral.ddim_step(gaussian(one, level), level, cleaner, eta=eta, noise=zero)[0, 0]
+        spread = ancestral.ddim_step(gaussian(zero, level), level, cleaner, eta=eta, noise=one)[0, 0]
+        return slope**2 * variance + spread**2, None
+
+    pairs = jax.tree.map(lambda v: v[:-1], levels), jax.tree.map(lambda v: v[1:], levels)
+    variance, _ = jax.lax.scan(carry, gaussian.marginal_std(levels[0]) ** 2, pairs)
+    assert float(variance) == pytest.approx(float(gaussian.marginal_std(levels[-1])) ** 2, rel=0.03)
+
+
+@pytest.mark.float64
+def test_ddim_error_halves_when_steps_double():
+    gaussian = oracles.gaussian(std=0.5)
+    errors = [gaussian.endpoint_error(ancestral.ddim(), steps) for steps in (40, 80, 160, 320)]
+    for coarse, fine in zip(errors, errors[1:], strict=False):
+        assert 0.9 < math.log2(coarse / fine) < 1.1
+
+
+@pytest.mark.float64
+def test_ddim_converges_at_order_one_on_a_mixture():
+    """End points between two fixed levels, against 4096 steps, from start points away from the boundary between the basins."""
+    mixture = oracles.mixture([0.4, 0.6], np.array([[-1.0], [1.0]]), [0.3, 0.5])
+    x = jnp.concatenate([jnp.linspace(-15.0, -6.0, 8), jnp.linspace(6.0, 15.0, 8)])[:, None]
+
+    def ends(steps):
+        levels = jax.tree.map(lambda v: v[:-1], grids.log_snr(schedules.edm(), steps + 1, sigma_min=0.05, sigma_max=10.0))
+        return run(mixture, ancestral.ddim(), levels, x)
+
+    best = ends(4096)
+    errors = [np.sqrt(np.mean((ends(steps) - best) ** 2)) for steps in (32, 64, 128, 256)]
+    order = -np.polyfit(np.log2([32, 64, 128, 256]), np.log2(errors), 1)[0]
+    assert 0.85 < order < 1.2, (order, errors)
+
+
+def test_a_step_between_equal_levels_changes_nothing_and_has_finite_gradients():
+    gaussian = oracles.gaussian(0.5)
+    x = jnp.asarray(rand(0, 2, 3), jnp.float32)
+    for level in (Level(3.0, 0.6, 0.8), Level(-1.0, 1.0, 0.0)):
+        noise = jnp.ones_like(x)
+        told = gaussian(x, level)
+        for eta in (0.0, 1.0):
+            np.testing.assert_allclose(ancestral.ddim_step(told, level, level, eta=eta, noise=noise), x, atol=1e-3 if eta else 1e-6)
+
+        def total(eta, alpha, sigma, level=level, noise=noise, x=x):
+            before, after = Level(0.0, alpha, sigma), Level(0.0, jnp.float32(level.alpha), jnp.float32(level.sigma))
+            step = ancestral.ddim_step(gaussian(x, before), before, after, eta=eta, noise=noise)
+            return jnp.sum(step + ancestral.ddpm_step(x, gaussian(x, before), before, after, noise=noise))
+
+        slopes = jax.grad(total, argnums=(0, 1, 2))(jnp.float32(1.0), jnp.float32(level.alpha), jnp.float32(level.sigma))
+        assert all(np.isfinite(slopes)), (level, slopes)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan")])
+def test_eta_outside_its_range_is_refused(eta):
+    with pytest.raises(ValueError, match="eta"):
+        ancestral.ddim(eta)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_variance_and_missing_noise_are_refused():
+    told, level = Prediction(jnp.ones((2, 3)), jnp.ones((2, 3))), Level(0.0, 0.6, 0.8)
+    with pytest.raises(ValueError, match="small.*large"):
+        ancestral.ddpm("larger")
+    with pytest.raises(ValueError, match="small.*large"):
+        ancestral.ddpm_step(jnp.ones((2, 3)), told, level, level, noise=jnp.ones((2, 3)), variance="middle")
+    with pytest.raises((TypeError, ValueError), match="noise"):
+        ancestral.ddim_step(told, level, level, eta=0.5)
+    with pytest.raises(ValueError, match="eta"):
+        ancestral.ddim_step(told, level, level, eta=1.5, noise=jnp.ones((2, 3)))

@@ -1,0 +1,205 @@
+"""Two promises of the library: a sample is a function of (parameters, key, index), and one compile serves a whole grid of settings."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import gendiff as gd
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHAPE = (2, 2)
+SCHEDULE = gd.schedules.cosine(100)
+LEVELS = gd.grids.padded(gd.grids.trailing(SCHEDULE, 6), 8)
+ORACLE = gd.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
+POOL = 8
+
+
+def _noise_only(keys, denoise, state, level, cleaner, left):
+    return gd.sampling.State(jax.vmap(lambda key: jax.random.normal(key, SHAPE))(keys))
+
+
+RECORDER = gd.sampling.Sampler(gd.sampling.start, _noise_only)
+SAMPLERS = {"ddim": gd.samplers.ddim(), "ddim one": gd.samplers.ddim(1.0), "ddpm": gd.samplers.ddpm(), "euler": gd.samplers.euler()}
+
+
+def draw(sampler, index, key=3, levels=LEVELS, num_steps=6, **options):
+    return gd.sampling.sample(jax.random.key(key), ORACLE, sampler, levels, SHAPE, jnp.asarray(index), num_steps=num_steps, **options)
+
+
+# A sample is a function of (parameters, key, index).
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Each of the pool's samples drawn by itself, by sampler, and the noise of each."""
+    one_by_one = {name: np.concatenate([draw(sampler, [i]) for i in range(POOL)]) for name, sampler in SAMPLERS.items()}
+    return one_by_one | {"noise": np.concatenate([draw(RECORDER, [i], trajectory=True) for i in range(POOL)], axis=1)}
+
+
+@given(index=st.sampled_from([1, 3, 8]).flatmap(lambda n: st.lists(st.integers(0, POOL - 1), min_size=n, max_size=n)))
+def test_batch_and_order_do_not_enter(alone, index):
+    np.testing.assert_array_equal(draw(RECORDER, index, trajectory=True), alone["noise"][:, index])
+    for name, sampler in SAMPLERS.items():
+        np.testing.assert_allclose(draw(sampler, index), alone[name][index], atol=5e-6, err_msg=name)
+
+
+@given(chunk=st.integers(1, POOL + 1))
+def test_chunks_do_not_enter(alone, chunk):
+    np.testing.assert_array_equal(draw(RECORDER, range(POOL), chunk=chunk, trajectory=True), alone["noise"])
+    np.testing.assert_allclose(draw(SAMPLERS["ddim one"], range(POOL), chunk=chunk), alone["ddim one"], atol=5e-6)
+
+
+@given(length=st.integers(6, 12), n=st.integers(1, 6))
+def test_padding_of_the_grid_does_not_enter(length, n):
+    short = gd.grids.trailing(SCHEDULE, n)
+    expected = draw(SAMPLERS["ddim one"], range(3), levels=short, num_steps=None)
+    padded = gd.grids.padded(short, length)
+    np.testing.assert_allclose(draw(SAMPLERS["ddim one"], range(3), levels=padded, num_steps=n), expected, atol=5e-6)
+    recorded = draw(RECORDER, range(3), levels=padded, num_steps=n, trajectory=True)
+    np.testing.assert_array_equal(recorded[1 : n + 1], draw(RECORDER, range(3), levels=short, num_steps=n, trajectory=True)[1:])
+
+
+def test_padding_of_the_batch_and_vmap_do_not_enter(alone):
+    filled = draw(SAMPLERS["ddpm"], [5, 0, 0, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(filled[0], alone["ddpm"][5], atol=5e-6)
+    rows = jax.vmap(lambda i: draw(SAMPLERS["ddpm"], i[None])[0])(jnp.arange(POOL))
+    np.testing.assert_allclose(rows, alone["ddpm"], atol=5e-6)
+
+
+def test_labels_scales_and_starts_follow_their_samples_into_chunks():
+    def network(params, x, t, label):
+        return params * x + 0.1 * label.astype(x.dtype)[:, None, None]
+
+    labels, scales = jnp.arange(7), jnp.linspace(0.0, 3.0, 7)
+    start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
+
+    def guided(rows, **options):
+        told = gd.denoiser.from_network(network, jnp.float32(0.5), gd.parameterization.velocity(), labels[rows])
+        free = gd.guidance.classifier_free(told, told.with_condition(gd.NO_LABEL), scales[rows], batched=True)
+        return gd.sampling.sample(jax.random.key(0), free, gd.samplers.ddim(1.0), LEVELS, SHAPE, rows, start=start[rows], **options)
+
+    whole = guided(jnp.arange(7))
+    for chunk in (1, 3, 7):
+        np.testing.assert_allclose(guided(jnp.arange(7), chunk=chunk), whole, atol=5e-6)
+    shuffled = jnp.array([4, 1, 6])
+    np.testing.assert_allclose(guided(shuffled), whole[shuffled], atol=5e-6)
+
+
+def test_eight_devices_draw_what_one_draws(tmp_path):
+    program = f"""
+        import sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        import jax, numpy as np
+        from jax.sharding import NamedSharding, PartitionSpec
+        import test_promises as promises
+        assert jax.device_count() == 8
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        index = jax.device_put(np.arange(promises.POOL), NamedSharding(mesh, PartitionSpec("data")))
+        recorder = jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))
+        found = {{"noise": recorder(index)}}
+        for name, sampler in promises.SAMPLERS.items():
+            drawn = jax.jit(lambda i, s: promises.draw(s, i))(index, sampler)
+            assert len(drawn.sharding.device_set) == 8
+            found[name] = drawn
+        np.savez({str(tmp_path / "eight.npz")!r}, **found)
+    """
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    eight = np.load(tmp_path / "eight.npz")
+    np.testing.assert_array_equal(eight["noise"], draw(RECORDER, range(POOL), trajectory=True))
+    for name, sampler in SAMPLERS.items():
+        np.testing.assert_allclose(eight[name], draw(sampler, range(POOL)), atol=5e-6, err_msg=name)
+
+
+# One compile for a whole grid.
+
+
+def drawing(predict, shape):
+    """DESIGN's `draw`, with eta as data too."""
+    velocity = gd.parameterization.velocity()
+
+    @jax.jit
+    def draw(params, key, index, label, scale, eta, levels, num_steps):
+        given = gd.denoiser.from_network(predict, params, velocity, label)
+        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        return gd.sampling.sample(key, guided, gd.samplers.ddim(eta=eta), levels, shape=shape, index=index, num_steps=num_steps)
+
+    return draw
+
+
+def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
+    traces = []
+
+    def predict(params, x, t, label):
+        traces.append(x.shape)
+        return jnp.tanh(params["gain"] * x) + 0.1 * label.astype(x.dtype)[:, None, None, None]
+
+    draw, shape = drawing(predict, (4, 4, 1)), (4, 4, 1)
+    seen = []
+    for steps in (1, 3, 7):
+        for scale in (0.0, 1.0, 3.0):
+            for eta in (0.0, 0.5, 1.0):
+                for gain in (0.5, 0.9):
+                    levels = gd.grids.padded(gd.grids.trailing(SCHEDULE, steps), 10)
+                    label = jnp.array([0, 1, 2]) + steps
+                    params = {"gain": jnp.float32(gain)}
+                    seen.append(draw(params, jax.random.key(steps), jnp.arange(3), label, scale, eta, levels, steps))
+                    if (steps, scale) == (3, 3.0):
+                        given = gd.denoiser.from_network(lambda p, x, t, c: predict(p, x, t, c), params, gd.parameterization.velocity(), label)
+                        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale)
+                        before = len(traces)
+                        plain = gd.sampling.sample(
+                            jax.random.key(steps), guided, gd.samplers.ddim(eta), gd.grids.trailing(SCHEDULE, steps), shape, jnp.arange(3)
+                        )
+                        del traces[before:]
+                        np.testing.assert_allclose(seen[-1], plain, atol=2e-5)
+    assert draw._cache_size() == 1
+    first = len(traces)
+    assert len({np.asarray(x).tobytes() for x in seen}) == len(seen), "every setting counts"
+    for grid in (gd.grids.leading(SCHEDULE, 10), gd.grids.karras(SCHEDULE, 10)):
+        draw({"gain": jnp.float32(0.5)}, jax.random.key(0), jnp.array([9, 4, 4]), jnp.array([1, 1, 0]), 7.5, 0.3, grid, 10)
+    assert len(traces) == first and draw._cache_size() == 1
+
+
+def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
+    network = gd.networks.DiT(patch=4, width=16, depth=1, heads=2, num_classes=10)
+    predict = gd.networks.pure(network)
+    x, t, label = jnp.zeros((2, 8, 8, 1)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
+    params = gd.networks.init(network, jax.random.key(0), x, t, label)
+    noise = np.random.default_rng(0)
+    trained = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.05 * noise.normal(size=leaf.shape), leaf.dtype), params)
+    draw = drawing(predict, (8, 8, 1))
+    labels = jnp.arange(4, dtype=jnp.int32)
+    found = {}
+    for name, values in (("fresh", params), ("trained", trained)):
+        for steps in (2, 5):
+            for scale, eta in ((1.0, 0.0), (3.0, 1.0)):
+                levels = gd.grids.padded(gd.grids.trailing(SCHEDULE, steps), 8)
+                found[name, steps, eta] = draw(values, jax.random.key(0), jnp.arange(4), labels, scale, eta, levels, steps)
+    assert draw._cache_size() == 1
+    assert all(np.all(np.isfinite(x)) for x in found.values())
+    order = jnp.array([2, 0, 3, 1])
+    levels = gd.grids.padded(gd.grids.trailing(SCHEDULE, 5), 8)
+    again = draw(trained, jax.random.key(0), order, labels[order], 3.0, 1.0, levels, 5)
+    usual = np.asarray(found["trained", 5, 1.0])
+    np.testing.assert_allclose(again, usual[order], atol=1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2)))))
+
+
+def test_rebuilding_every_record_does_not_retrace():
+    traces = []
+
+    @jax.jit
+    def run(denoise, sampler, levels):
+        traces.append(None)
+        return gd.sampling.sample(jax.random.key(0), denoise, sampler, levels, SHAPE, jnp.arange(2))
+
+    for eta in (0.0, 1.0):
+        run(gd.oracles.gaussian(0.5 + eta), gd.samplers.ddim(eta), gd.grids.trailing(gd.schedules.cosine(100), 4))
+    assert len(traces) == 1

@@ -1,0 +1,283 @@
+"""The one loop: what it does with keys, steps, starts, chunks and trajectories, and what it refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gendiff.core.types import Level, Prediction
+from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, sampling, schedules
+from gendiff.diffusion.samplers import ancestral, runge_kutta
+
+SCHEDULE = schedules.cosine(100)
+SHAPE = (3, 2)
+GAUSSIAN = oracles.gaussian(0.5, 0.2)
+
+
+def levels(n=4):
+    return grids.trailing(SCHEDULE, n)
+
+
+def draw(sampler=None, index=range(3), n=4, **options):
+    made = ancestral.ddim(1.0) if sampler is None else sampler
+    return sampling.sample(jax.random.key(5), GAUSSIAN, made, levels(n), SHAPE, jnp.array(list(index)), **options)
+
+
+def network(params, x, t, label):
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    return jnp.tanh(params["gain"] * x + 0.1 * label.astype(x.dtype).reshape(shape)) + 0.001 * t.astype(x.dtype).reshape(shape)
+
+
+def told(label, parameters=0.7, kind=parameterization.velocity):
+    return denoiser.from_network(network, {"gain": jnp.asarray(parameters)}, kind(), label)
+
+
+# Keys: a change here is a major version.
+
+
+def sample_key(index):
+    return jax.random.fold_in(jax.random.key(5), index)
+
+
+@pytest.mark.parametrize("index", [0, 17, 2**31 - 1])
+def test_start_is_sigma_times_noise_of_the_samples_own_key(index):
+    found = draw(index=[index], trajectory=True)[0, 0]
+    noise = jax.random.normal(jax.random.fold_in(sample_key(index), 0), SHAPE, jnp.float32)
+    np.testing.assert_array_equal(found, levels().sigma[0] * noise)
+    exploding = grids.karras(schedules.edm(), 4)
+    start = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), exploding, SHAPE, jnp.array([index]), trajectory=True)[0, 0]
+    np.testing.assert_array_equal(start, jnp.float32(80.0) * noise)
+
+
+def test_step_j_draws_from_the_key_folded_with_j_plus_one():
+    x = draw(index=[17], trajectory=True)
+    for j in range(3):
+        level, cleaner = levels()[j], levels()[j + 1]
+        fresh = jax.random.normal(jax.random.fold_in(sample_key(17), j + 1), SHAPE, jnp.float32)[None]
+        expected = ancestral.ddim_step(GAUSSIAN(x[j], level), level, cleaner, eta=1.0, noise=fresh)
+        np.testing.assert_allclose(x[j + 1], expected, rtol=1e-5, atol=1e-6)
+        small = draw(ancestral.ddpm(), index=[17], trajectory=True)
+        expected = ancestral.ddpm_step(small[j], GAUSSIAN(small[j], level), level, cleaner, noise=fresh)
+        np.testing.assert_allclose(small[j + 1], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_noise_stream_is_frozen():
+    """Stored values: they hold as long as neither the key rule nor JAX's threefry stream changes."""
+    start = draw(index=[17], trajectory=True)[0, 0] / levels().sigma[0]
+    np.testing.assert_allclose(start.ravel(), FROZEN_START, rtol=2e-6)
+
+
+FROZEN_START = (0, 0, 0, 0, 0, 0)
+
+
+# Steps, starts and trajectories.
+
+
+def test_trajectory_holds_the_state_at_each_level_and_repeats_the_last():
+    whole = draw(trajectory=True)
+    assert whole.shape == (5, 3, *SHAPE)
+    np.testing.assert_array_equal(whole[-1], draw())
+    part = draw(num_steps=2, trajectory=True)
+    np.testing.assert_array_equal(part[:3], whole[:3])
+    np.testing.assert_array_equal(part[3:], np.stack([whole[2]] * 2))
+    np.testing.assert_array_equal(draw(num_steps=2), whole[2])
+    traced = jax.jit(lambda n: draw(num_steps=n, trajectory=True))(2)
+    np.testing.assert_allclose(traced, part, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_a_traced_step_count_gives_what_a_fixed_one_gives(n):
+    np.testing.assert_allclose(jax.jit(lambda n: draw(num_steps=n))(n), draw(num_steps=n), atol=2e-6)
+    np.testing.assert_array_equal(draw(num_steps=jnp.array(n)), draw(num_steps=n))
+    np.testing.assert_array_equal(draw(num_steps=np.int64(n)), draw(num_steps=n))
+
+
+def test_padding_changes_nothing():
+    padded = grids.padded(levels(3), 10)
+    longer = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), padded, SHAPE, jnp.arange(3), num_steps=3)
+    np.testing.assert_array_equal(longer, draw(n=3))
+    beyond = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), padded, SHAPE, jnp.arange(3))
+    np.testing.assert_allclose(beyond, draw(ancestral.ddim(), n=3), atol=1e-6)
+
+
+def test_start_replaces_the_first_noise_and_sets_the_dtype():
+    start = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype(np.float32)
+    found = draw(start=start, trajectory=True)
+    np.testing.assert_array_equal(found[0], start)
+    assert found.dtype == jnp.float32
+    half = draw(start=start.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16 and np.all(np.isfinite(half.astype(np.float32)))
+
+
+def test_float64_levels_make_float64_samples(float64):
+    assert draw().dtype == jnp.float64
+    assert draw(start=jnp.zeros((3, *SHAPE), jnp.float32)).dtype == jnp.float32
+
+
+def test_keys_steps_and_samples_all_differ():
+    whole = draw(trajectory=True, index=[0, 1])
+    assert len(np.unique(np.asarray(whole))) == whole.size
+    other = sampling.sample(jax.random.key(6), GAUSSIAN, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(2))
+    assert not np.any(np.asarray(other) == np.asarray(whole[-1]))
+
+
+# Samplers are records: memory, count of steps left, evaluations.
+
+
+def _count(keys, denoise, state, level, cleaner, left):
+    seen = state.memory[0] + 1
+    return sampling.State(denoise(state.x, level).clean, (seen, state.memory[1] + 10.0**seen * left))
+
+
+def _count_from_zero(keys, x):
+    return sampling.State(x, (jnp.zeros(()), jnp.zeros(())))
+
+
+def test_memory_is_carried_and_left_counts_the_steps_to_come():
+    def step(keys, denoise, state, level, cleaner, left):
+        state = _count(keys, denoise, state, level, cleaner, left)
+        return sampling.State(jnp.full_like(state.x, state.memory[1]), state.memory)
+
+    counter = sampling.Sampler(_count_from_zero, step)
+    assert np.all(np.asarray(draw(counter)) == 10 * 3 + 100 * 2 + 1000 * 1)
+    assert np.all(np.asarray(draw(counter, num_steps=2)) == 10 * 1)
+    assert np.all(np.asarray(jax.jit(lambda n: draw(counter, num_steps=n))(2)) == 10 * 1)
+
+
+SAMPLERS = {
+    "ddim": ancestral.ddim,
+    "ddim one": lambda: ancestral.ddim(1.0),
+    "ddpm": ancestral.ddpm,
+    "ddpm large": lambda: ancestral.ddpm("large"),
+    "euler": runge_kutta.euler,
+}
+
+
+@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
+@pytest.mark.parametrize("n", [1, 4])
+def test_samplers_cost_the_evaluations_that_they_state(build, n):
+    calls = []
+
+    def counting(x, level):
+        jax.debug.callback(lambda: calls.append(None))
+        return GAUSSIAN(x, level)
+
+    def run(count):
+        return sampling.sample(jax.random.key(0), counting, build(), levels(6), SHAPE, jnp.arange(2), num_steps=count)
+
+    for way in (run, jax.jit(run)):
+        calls.clear()
+        jax.block_until_ready(way(n))
+        jax.effects_barrier()
+        assert len(calls) == build().evaluations(n) == n
+
+
+def test_vmapped_step_counts_cost_their_maximum_and_give_each_its_own_result():
+    calls = []
+
+    def counting(x, level):
+        jax.debug.callback(lambda: calls.append(None))
+        return GAUSSIAN(x, level)
+
+    def run(count):
+        return sampling.sample(jax.random.key(5), counting, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(2), num_steps=count)
+
+    counts = jnp.array([1, 4, 2])
+    found = jax.block_until_ready(jax.vmap(run)(counts))
+    jax.effects_barrier()
+    assert len(calls) in (4, 4 * 3), "4 passes, which a callback under vmap may report once for each row"
+    for row, n in zip(found, (1, 4, 2), strict=True):
+        np.testing.assert_allclose(row, draw(index=range(2), num_steps=n), atol=2e-6)
+
+
+# Gradients.
+
+GRADIENT_SCHEDULES = {
+    "cosine": schedules.cosine(50),
+    "linear": schedules.linear(50),
+    "zero terminal": schedules.zero_terminal_snr(schedules.scaled_linear(50)),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("schedule", GRADIENT_SCHEDULES.values(), ids=GRADIENT_SCHEDULES.keys())
+def test_gradients_reach_start_scale_and_every_level(name, schedule):
+    def total(start, scale, grid, parameters):
+        given = told(jnp.array([1, 2]), parameters)
+        guided = guidance.classifier_free(given, given.with_condition(-1), scale, batched=True)
+        return jnp.sum(sampling.sample(jax.random.key(0), guided, SAMPLERS[name](), grid, SHAPE, jnp.arange(2), start=start) ** 2)
+
+    grid = grids.trailing(schedule, 3)
+    slopes = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3)))(jnp.ones((2, *SHAPE)), 2.0, grid, 0.7)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), slopes
+    for slope in (slopes[0], slopes[1], slopes[3]):
+        assert np.any(np.asarray(slope) != 0)
+    assert np.all(np.asarray(slopes[2].sigma)[1:-1] != 0) and np.asarray(slopes[2].alpha)[-1] != 0
+
+
+@pytest.mark.parametrize("schedule", GRADIENT_SCHEDULES.values(), ids=GRADIENT_SCHEDULES.keys())
+def test_gradient_to_eta_is_finite_at_its_ends(schedule):
+    def total(eta, start, grid):
+        return jnp.sum(sampling.sample(jax.random.key(0), told(1), ancestral.ddim(eta), grid, SHAPE, jnp.arange(2), start=start) ** 2)
+
+    slope = jax.jit(jax.grad(total, argnums=(0, 1, 2)))
+    for eta in (0.0, 0.5, 1.0):
+        found = slope(eta, jnp.ones((2, *SHAPE)), grids.padded(grids.trailing(schedule, 3), 4))
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)), (eta, found)
+
+
+@pytest.mark.float64
+def test_gradient_through_sampling_is_the_slope_of_the_result():
+    def total(eta):
+        return jnp.sum(sampling.sample(jax.random.key(0), told(1), ancestral.ddim(eta), levels(), SHAPE, jnp.arange(2)))
+
+    step = 1e-6
+    difference = (total(jnp.float64(0.5 + step)) - total(jnp.float64(0.5 - step))) / (2 * step)
+    assert float(jax.grad(total)(jnp.float64(0.5))) == pytest.approx(float(difference), rel=1e-6)
+
+
+# Bad input.
+
+INDEX = jnp.arange(3)
+
+
+def attempt(key=None, denoise=GAUSSIAN, grid=None, index=INDEX, **options):
+    used = jax.random.key(0) if key is None else key()
+    return sampling.sample(used, denoise, ancestral.ddim(), levels() if grid is None else grid, SHAPE, index, **options)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("call", "error", "named"),
+    [
+        (lambda: attempt(key=lambda: None), TypeError, r"key.*jax\.random\.key"),
+        (lambda: attempt(key=lambda: jax.random.PRNGKey(0)), TypeError, "uint32.*wrap_key_data"),
+        (lambda: attempt(key=lambda: 0), TypeError, r"jax\.random\.key"),
+        (lambda: attempt(key=lambda: jax.random.split(jax.random.key(0), 3)), ValueError, r"\(3,\)"),
+        (lambda: attempt(num_steps=0), ValueError, "num_steps.*0"),
+        (lambda: attempt(num_steps=-1), ValueError, "num_steps.*-1"),
+        (lambda: attempt(num_steps=5), ValueError, "num_steps.*5.*4"),
+        (lambda: attempt(num_steps=2.0), TypeError, "num_steps"),
+        (lambda: attempt(num_steps=True), TypeError, "num_steps"),
+        (lambda: attempt(grid=levels()[0]), ValueError, "levels"),
+        (lambda: attempt(grid=levels()[:1]), ValueError, "levels"),
+        (lambda: attempt(index=jnp.arange(3.0)), TypeError, "index"),
+        (lambda: attempt(index=jnp.zeros((2, 2), int)), ValueError, r"index.*\(2, 2\)"),
+        (lambda: attempt(index=jnp.array(3)), ValueError, r"index.*\(\)"),
+        (lambda: attempt(start=jnp.ones((2, *SHAPE))), ValueError, r"\(2, 3, 2\).*\(3, 3, 2\)"),
+        (lambda: attempt(start=np.zeros((3, *SHAPE), np.uint8)), TypeError, "start.*uint8"),
+        (lambda: attempt(chunk=0), ValueError, "chunk"),
+        (lambda: attempt(chunk=1.5), TypeError, "chunk"),
+        (lambda: attempt(denoise=lambda x, level: x), TypeError, "Prediction"),
+        (lambda: attempt(denoise=lambda x, level: Prediction(x[:, :1], x)), TypeError, "clean"),
+        (lambda: attempt(denoise=lambda x, level: Prediction(x, x.astype(jnp.bfloat16))), TypeError, "noise.*bfloat16"),
+        (lambda: attempt(denoise=told(jnp.arange(2))), ValueError, "2.*3|3.*2"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_before_the_loop(call, error, named):
+    with pytest.raises(error, match=named):
+        call()
+
+
+def test_levels_of_one_field_each_sample_are_no_grid():
+    with pytest.raises(ValueError, match="levels"):
+        attempt(grid=Level(jnp.zeros((3, 2)), jnp.ones((3, 2)), jnp.ones((3, 2))))

@@ -1,0 +1,193 @@
+"""The sample command: what it draws, where it writes, and what it refuses."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import command_line, registry
+from tests.experiments import toy
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    assert command_line.main(["run", "toy", "--train-steps", "20", "--seeds", "0", "5", "--out", str(folder)], [toy.EXPERIMENT]) == 0
+    return folder
+
+
+def sample(folder: Path, *options: str, experiment: registry.Experiment = toy.EXPERIMENT) -> int:
+    return command_line.main(["sample", str(folder), *options], [experiment])
+
+
+def drawn(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
+
+
+def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained: Path, tmp_path: Path) -> None:
+    options = ("--steps", "5", "--eta", "1", "--guidance", "2", "--label", "1")
+    assert sample(trained, *options, "--num", "12", "--out", str(tmp_path / "all.npz")) == 0
+    assert sample(trained, *options, "--index", "7", "--out", str(tmp_path / "one.npz")) == 0
+    assert sample(trained, *options, "--index", "11,7,2", "--out", str(tmp_path / "list.npz")) == 0
+    assert sample(trained, *options, "--index", "0:12", "--together", "5", "--out", str(tmp_path / "parts.npz")) == 0
+    whole = drawn(tmp_path / "all.npz")
+    assert whole["images"].shape == (12, 2, 2, 1) and (whole["labels"] == 1).all() and (whole["index"] == np.arange(12)).all()
+    assert np.array_equal(drawn(tmp_path / "one.npz")["images"], whole["images"][[7]])
+    assert np.array_equal(drawn(tmp_path / "list.npz")["images"], whole["images"][[11, 7, 2]])
+    assert np.array_equal(drawn(tmp_path / "parts.npz")["images"], whole["images"])
+
+
+def test_samples_are_rounded_to_the_data_levels_and_classes_take_turns(trained: Path, tmp_path: Path) -> None:
+    assert sample(trained, "--num", "6", "--steps", "3", "--out", str(tmp_path / "a.npz")) == 0
+    found = drawn(tmp_path / "a.npz")
+    steps = (found["images"] + 1) * 8
+    assert np.allclose(steps, np.round(steps), atol=1e-5) and np.abs(found["images"]).max() <= 1
+    assert found["labels"].tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_seeds_of_samples_and_of_training_are_told_apart(trained: Path, tmp_path: Path) -> None:
+    images = []
+    for number, options in enumerate((("--seed", "0"), ("--seed", "1"), ("--trained-seed", "5"))):
+        assert sample(trained, "--steps", "2", "--sampler", "ddpm", *options, "--out", str(tmp_path / f"{number}.npz")) == 0
+        images.append(drawn(tmp_path / f"{number}.npz")["images"])
+    assert len(images[0]) == 16
+    assert not np.array_equal(images[0], images[1]) and not np.array_equal(images[0], images[2])
+
+
+def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained: Path) -> None:
+    from experiments import training_loop
+    from experiments.run_folder import RunFolder
+
+    first = training_loop.restore_ema(toy.init, RunFolder(trained), seed=0)
+    named = training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=0.9)
+    other = training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=0.99)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first, named))
+    assert not jnp.array_equal(first["scale"], other["scale"])
+
+
+def test_a_grid_a_folder_and_an_archive_are_written_and_replaced_only_by_force(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("grid.png", "folder", "archive.npz"):
+        options = ("--steps", "2", "--index", "3,8", "--label", "0", "--out", str(tmp_path / name))
+        assert sample(trained, *options) == 0
+        assert sample(trained, *options) == 2
+        assert "exists: add --force" in capsys.readouterr().err
+        assert sample(trained, *options, "--force") == 0
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["000003_label0.png", "000008_label0.png"]
+    with Image.open(tmp_path / "folder" / "000003_label0.png") as image:
+        assert image.size == (2, 2)
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.size[0] > image.size[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.npz", "folder", "grid.png"]
+
+
+def test_the_default_place_is_in_the_run_folder(trained: Path) -> None:
+    assert sample(trained, "--num", "1", "--steps", "1") == 0
+    assert (trained / "samples.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ("--num 3 --index 0:3", "--num 3 is short for --index 0:3"),
+        ("--label 2", "the model knows 2 classes"),
+        ("--label -1", "the model knows 2 classes"),
+        ("--lable 1", "--label"),
+        ("--label three", "--label"),
+        ("--num 0", "at least 1"),
+        ("--index 5:5", "at least one"),
+        ("--index first", "FIRST:END"),
+        ("--index 3:x", "FIRST:END"),
+        ("--index=-1", "from 0"),
+        ("--steps 0", "at least 1"),
+        ("--steps 51", "[1, 50]"),
+        ("--eta 1.5", "[0, 1]"),
+        ("--eta 0.5 --sampler euler", "belongs to --sampler ddim"),
+        ("--sampler dmd", "ddim"),
+        ("--guidance -1", "[0, inf)"),
+        ("--guidance nan", "[0, inf)"),
+        ("--seed 4294967296", "4294967295"),
+        ("--trained-seed 3", "there are 0, 5"),
+        ("--out samples.jpg", ".png"),
+        ("--out nowhere/samples.png", "absent or not writable"),
+        ("--out s3://bucket/samples.png", "is a URL"),
+    ],
+)
+def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(
+    trained: Path, options: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sample(trained, "--out", str(tmp_path / "x.png"), *options.split()) == 2
+    said = capsys.readouterr().err
+    assert hint in said and len(said.splitlines()) <= command_line.MOST_LINES
+    assert not list(tmp_path.iterdir())
+
+
+def test_force_never_replaces_what_is_no_samples(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("")
+    assert sample(trained, "--out", str(folder), "--force") == 2
+    assert "holds more than PNGs" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert sample(trained, "--out", str(tmp_path / "file"), "--force") == 2
+    assert (folder / "thesis.tex").exists()
+
+
+def test_samples_that_are_not_finite_are_named_and_not_written(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
+        return jnp.where((label == 1)[:, None, None, None], jnp.nan, x)
+
+    def model(config: toy.Config) -> registry.Model:
+        return dataclasses.replace(toy.model(config), predict=broken)
+
+    experiment = dataclasses.replace(toy.EXPERIMENT, model=model)
+    assert sample(trained, "--index", "4:8", "--steps", "2", "--out", str(tmp_path / "x.png"), experiment=experiment) == 3
+    assert "2 of 4 samples are not finite" in (said := capsys.readouterr().err) and "indices: 5, 7" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unconditional_model_takes_no_label_and_no_guidance(trained: Path, tmp_path: Path) -> None:
+    def model(config: toy.Config) -> registry.Model:
+        return dataclasses.replace(toy.model(config), num_classes=0, predict=lambda params, x, t: params["scale"] * x)
+
+    experiment = dataclasses.replace(toy.EXPERIMENT, model=model)
+    out = str(tmp_path / "x.npz")
+    assert sample(trained, "--out", out, "--label", "1", experiment=experiment) == 2
+    assert sample(trained, "--out", out, "--guidance", "2", experiment=experiment) == 2
+    assert sample(trained, "--out", out, "--steps", "2", experiment=experiment) == 0
+    assert (drawn(tmp_path / "x.npz")["labels"] == -1).all()
+
+
+def test_a_damaged_or_missing_checkpoint_exits_65(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy, out = tmp_path / "copy", str(tmp_path / "x.png")
+    shutil.copytree(trained, copy)
+    step = copy / "checkpoints" / "seed_0" / "20"
+    for file in (step / "state").rglob("*"):
+        if file.is_file() and file.stat().st_size > 200:
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(bytes(content))
+    assert sample(copy, "--out", out) == 65
+    assert "step 20 is corrupt" in capsys.readouterr().err
+    shutil.rmtree(copy / "checkpoints")
+    assert sample(copy, "--out", out) == 65
+    assert not Path(out).exists()
+
+
+def test_a_network_of_another_shape_is_refused_with_a_table(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def model(config: toy.Config) -> registry.Model:
+        return dataclasses.replace(toy.model(config), init=lambda key: toy.init(key) | {"bias": jnp.zeros((4, 4, 1))})
+
+    experiment = dataclasses.replace(toy.EXPERIMENT, model=model)
+    assert sample(trained, "--out", str(tmp_path / "x.png"), experiment=experiment) == 65
+    said = capsys.readouterr().err
+    assert "bias" in said and "float32(2, 2, 1)" in said and "float32(4, 4, 1)" in said

@@ -1,0 +1,38 @@
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.networks import blocks, convolution
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 8)), jnp.float32)
+EMBEDDING = jnp.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("resize", "modulation", "expected"),
+    [(None, "shift", lambda x: x), ("half", "scale_shift", convolution.halve), ("double", "shift", convolution.double)],
+)
+def test_a_fresh_residual_block_is_its_shortcut(resize: str | None, modulation: str, expected: Any):
+    module = blocks.ResidualBlock(8, 4, modulation, resize)
+    output, _ = jax.jit(module.init_with_output)(jax.random.key(0), X, EMBEDDING)
+    np.testing.assert_array_equal(output, expected(X))
+
+
+def test_resampling_by_convolution_halves_and_doubles():
+    for build, size in ((blocks.Downsample, 2), (blocks.Upsample, 8)):
+        shape = jax.eval_shape(lambda key, build=build: build(16).init_with_output(key, X, EMBEDDING)[0], jax.random.key(0))
+        assert shape.shape == (2, size, size, 16)
+
+
+def test_dropout_changes_a_block_only_with_a_key():
+    module = blocks.ResidualBlock(8, 4, dropout=0.5)
+    params = jax.eval_shape(lambda: nn.meta.unbox(module.init(jax.random.key(0), X, EMBEDDING)))
+    params = jax.tree.map(lambda leaf: 0.1 * jnp.cos(jnp.arange(float(leaf.size))).reshape(leaf.shape), params)
+    off = module.apply(params, X, EMBEDDING)
+    first, second = (module.apply(params, X, EMBEDDING, rngs={"dropout": jax.random.key(seed)}) for seed in (1, 2))
+    assert np.array_equal(off, module.apply(params, X, EMBEDDING))
+    assert not np.allclose(off, first) and not np.allclose(first, second)

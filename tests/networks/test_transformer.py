@@ -1,0 +1,65 @@
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.networks import attention, transformer
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8)), jnp.float32)
+POSITIONS = np.broadcast_to(np.arange(6)[None, :, None], (2, 6, 1))
+BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
+
+
+@jax.jit
+def run(params: Any, x: jax.Array, *arguments: Any) -> tuple[jax.Array, Any]:
+    return BLOCK.apply({"params": params}, x, *arguments)  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def params() -> Any:
+    return nn.meta.unbox(jax.jit(BLOCK.init)(jax.random.key(0), X))["params"]
+
+
+def test_a_fresh_block_with_a_condition_is_the_identity():
+    condition = jnp.ones((2, 3))
+    variables = jax.jit(BLOCK.init)(jax.random.key(0), X, condition)
+    np.testing.assert_array_equal(BLOCK.apply(variables, X, condition)[0], X)
+
+
+def test_rotated_products_depend_on_the_difference_of_positions_alone():
+    query, key = (jnp.asarray(a, jnp.float32) for a in np.random.default_rng(1).normal(size=(2, 1, 1, 1, 8)))
+
+    def product(at: Any, to: Any) -> jax.Array:
+        return jnp.sum(transformer.rotate(query, np.array([[at]])) * transformer.rotate(key, np.array([[to]])))
+
+    np.testing.assert_allclose(product([5], [2]), product([103], [100]), rtol=1e-4)
+    np.testing.assert_allclose(product([5, 1], [2, 7]), product([8, 0], [5, 6]), rtol=1e-4)
+    assert abs(product([5], [2]) - product([5], [3])) > 1e-4
+    np.testing.assert_allclose(transformer.rotate(query, np.zeros((1, 1, 2), int)), query)
+    with pytest.raises(ValueError, match="divisible by 6"):
+        transformer.rotate(query, np.zeros((1, 1, 3), int))
+
+
+def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same(params: Any):
+    mask = attention.causal(POSITIONS[..., 0], POSITIONS[..., 0])
+    whole, _ = run(params, X, None, POSITIONS, mask)
+    changed, _ = run(params, X.at[:, 4:].add(1.0), None, POSITIONS, mask)
+    np.testing.assert_array_equal(whole[:, :4], changed[:, :4])
+
+    cache = transformer.Cache.empty(2, 8, heads=2, size=4)
+    parts = []
+    for start, stop in ((0, 3), (3, 6)):
+        here = POSITIONS[:, start:stop]
+        seen = cache.extended(cache.key[:, : stop - start], cache.value[:, : stop - start], jnp.asarray(here)).positions[..., 0]
+        part, cache = run(params, X[:, start:stop], None, here, attention.causal(here[..., 0], seen), cache)
+        parts.append(part)
+    assert int(cache.used) == 6
+    np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
+
+
+def test_a_cache_without_positions_or_mask_is_refused(params: Any):
+    with pytest.raises(ValueError, match="positions"):
+        run(params, X, None, None, None, transformer.Cache.empty(2, 8, heads=2, size=4))
