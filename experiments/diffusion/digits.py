@@ -101,9 +101,7 @@ class Config:
 
 def model(config: Config) -> Model:
     """The network and what its output means, from the configuration alone."""
-    network = networks.UNet(
-        channels=config.channels, blocks=config.blocks, attention=(4,), heads=2, groups=8, num_classes=digits.CLASSES
-    )
+    network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(4,), heads=2, groups=8, num_classes=digits.CLASSES)
 
     def init(key: jax.Array) -> Params:
         return networks.init(network, key, jnp.zeros((1, 8, 8, 1)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))

@@ -56,9 +56,7 @@ class Draws:
         given = denoiser.from_network(self._model.predict, params, self._model.parameterization, index % self._model.num_classes)
         guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
         levels = grids.trailing(self._model.schedule, self._steps)
-        frames = jax.jit(
-            lambda key: sampling.sample(key, guided, samplers.ddim(), levels, self._model.shape, index, trajectory=True)
-        )
+        frames = jax.jit(lambda key: sampling.sample(key, guided, samplers.ddim(), levels, self._model.shape, index, trajectory=True))
         return np.asarray(frames(jax.random.key(0)))
 
 

@@ -121,7 +121,9 @@ def shuffled_folder(folder: RunFolder) -> RunFolder:
     return inside
 
 
-def _claims_of_seed(limits: Any, bench: Bench, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured) -> list[Claim]:
+def _claims_of_seed(
+    limits: Any, bench: Bench, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured
+) -> list[Claim]:
     def stated(id: str, statement: str, of: Measured, number: Any, relation: Any, threshold: str, kind: Any = "claim") -> Claim:
         bound = getattr(limits, threshold)
         return verdicts.claim(
@@ -137,7 +139,15 @@ def _claims_of_seed(limits: Any, bench: Bench, seed: int, plain: Measured, guide
         stated(
             "guided-accuracy", "guidance 2: the judge sees the digit that was asked for", guided, guided.accuracy, ">=", "guided_accuracy"
         ),
-        stated("untrained-frechet", "untrained network: Fréchet distance, in floors", blank, blank.frechet, ">=", "untrained_frechet", "control"),
+        stated(
+            "untrained-frechet",
+            "untrained network: Fréchet distance, in floors",
+            blank,
+            blank.frechet,
+            ">=",
+            "untrained_frechet",
+            "control",
+        ),
         stated("untrained-accuracy", "untrained network: judge accuracy", blank, blank.accuracy, "<=", "untrained_accuracy", "control"),
         stated(
             "two-steps",
@@ -167,7 +177,9 @@ def _controls(
     limits = config.thresholds
     gaussian, smote, noisy = sets.values()
     claims = [
-        _control("gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian, gaussian.frechet, ">=", limits, "frechet"),
+        _control(
+            "gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian, gaussian.frechet, ">=", limits, "frechet"
+        ),
         _control("gaussian-recall", "a Gaussian a class: recall", gaussian, gaussian.recall, "<=", limits, "recall"),
         _control("smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote, smote.excess, ">=", limits, "copies"),
         _control("noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy, noisy.excess, ">=", limits, "copies"),
@@ -178,13 +190,22 @@ def _controls(
         drawn = draw("shuffled labels", params, config.control_samples)
         shuffled = sets["shuffled labels"] = bench.measure(drawn, wanted)
         claims.append(
-            _control("shuffled-accuracy", "shuffled labels: judge accuracy", shuffled, shuffled.accuracy, "<=", limits, "shuffled_accuracy", seed)
+            _control(
+                "shuffled-accuracy", "shuffled labels: judge accuracy", shuffled, shuffled.accuracy, "<=", limits, "shuffled_accuracy", seed
+            )
         )
     return claims, sets
 
 
 def _control(
-    id: str, statement: str, of: Measured, number: tuple[float, float, float], relation: Any, limits: Any, threshold: str, seed: int | None = None
+    id: str,
+    statement: str,
+    of: Measured,
+    number: tuple[float, float, float],
+    relation: Any,
+    limits: Any,
+    threshold: str,
+    seed: int | None = None,
 ) -> Claim:
     bound = getattr(limits, threshold)
     return verdicts.claim(

@@ -21,7 +21,7 @@ Scalar = int | float | np.generic | np.ndarray | jax.Array
 """A number, concrete or traced."""
 Keys = jax.Array
 """Typed random keys, one a sample: (b,)."""
-Count = int | jax.Array
+Count = int | np.integer | jax.Array
 Params = Any
 """A nested dict of arrays."""
 Metrics = dict[str, jax.Array]

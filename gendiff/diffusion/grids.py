@@ -120,7 +120,12 @@ def _finish(schedule: Schedule, starts: Level, end: str) -> Level:
         last = schedule.table[0]
     else:
         raise ValueError('end="first" needs a schedule with a table, or the karras or log_snr spacing')
-    return jax.tree.map(lambda field, final: jnp.asarray(np.append(np.asarray(field, np.float64), final)), starts, last)
+    return jax.tree.map(lambda field, final: _cast(np.append(np.asarray(field, np.float64), final)), starts, last)
+
+
+def _cast(field: np.ndarray) -> jax.Array:
+    """In the default dtype, by NumPy: JAX would compile a conversion for every length of grid."""
+    return jax.device_put(np.asarray(field, jnp.result_type(float)))
 
 
 def _fractions(name: str, n: int, end: str) -> np.ndarray:
@@ -146,4 +151,4 @@ def _ratio_limits(name: str, schedule: Schedule, sigma_min: float | None, sigma_
 
 def _at_ratio(schedule: Schedule, ratio: np.ndarray, end: str) -> Level:
     levels = schedule.at_log_snr(-2 * np.log(ratio))
-    return jax.tree.map(jnp.asarray, levels) if end == "first" else _finish(schedule, levels, end)
+    return jax.tree.map(_cast, levels) if end == "first" else _finish(schedule, levels, end)

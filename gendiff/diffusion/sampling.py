@@ -79,7 +79,13 @@ def sample(
     steps: Count = intervals if num_steps is None else num_steps
     steps = int(steps) if arrays.is_concrete(steps) else steps
     index = jnp.asarray(index)
+    if index.ndim != 1:
+        raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
+    if not jnp.issubdtype(index.dtype, jnp.integer):
+        raise TypeError(f"index must hold integers, got {index.dtype}")
     count = index.shape[0]
+    if start is not None:
+        checks.floating("start", start)
     if start is not None and start.shape != (count, *shape):
         raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
     levels = jax.tree.map(jnp.asarray, levels)
@@ -88,7 +94,8 @@ def sample(
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
         if start is None:
             like = jax.ShapeDtypeStruct((len(index), *shape), levels.sigma.dtype)
-            x = levels.sigma[0] * arrays.normal(arrays.fold_in(keys, 0), like)
+            noise = jax.lax.optimization_barrier(arrays.normal(arrays.fold_in(keys, 0), like))  # or XLA folds sigma_0 into its last bit
+            x = levels.sigma[0] * noise
         else:
             x = jnp.asarray(start)
         _check_output(denoise, x, levels)

@@ -5,6 +5,7 @@ parameterization's |target error|² / |clean error|², so a weight stated on the
 A level sampler is a function (key, schedule, count) -> Level of (count,). On a schedule with a table, the samplers of u answer its entries.
 """
 
+import math
 from collections.abc import Callable
 
 import jax

@@ -20,7 +20,8 @@ EPSILON = 1e-6
 class Cache:
     """Keys and values of the tokens so far, in buffers of a fixed length k.
 
-    key, value: (b, k, heads, size). positions: (b, k, axes), −1 where empty. used: () tokens written. Writing more than k is not noticed under jit; allocate enough.
+    key, value: (b, k, heads, size). positions: (b, k, axes), −1 where empty. used: () tokens written.
+    Writing more than k is not noticed under jit; allocate enough.
     """
 
     key: Any
@@ -64,7 +65,8 @@ def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axe
 class TransformerBlock(nn.Module):
     """Self-attention and an MLP, each normalised first and added to x (Vaswani et al., 2017).
 
-    With a condition it is the adaLN-zero block of DiT (Peebles & Xie, 2023, 3.2). Raises ValueError when the channels do not divide into the heads.
+    With a condition it is the adaLN-zero block of DiT (Peebles & Xie, 2023, 3.2).
+    Raises ValueError when the channels do not divide into the heads.
     """
 
     heads: int

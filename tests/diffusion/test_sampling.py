@@ -66,7 +66,7 @@ def test_noise_stream_is_frozen():
     np.testing.assert_allclose(start.ravel(), FROZEN_START, rtol=2e-6)
 
 
-FROZEN_START = (0, 0, 0, 0, 0, 0)
+FROZEN_START = (-1.2337971, -1.7178127, -2.3050840, 1.1590704, -0.6291554, 2.1343410)
 
 
 # Steps, starts and trajectories.

@@ -1,0 +1,297 @@
+"""What every member of a family keeps: jit, vmap, dtype, one step, any rank of x, finite values and gradients, equality of rebuilt records.
+
+One factor varies at a time from a base case, plus sampler × parameterization. A new member is one line in a table here.
+"""
+
+from functools import partial
+
+import gendiff as gd
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+SCHEDULES = {
+    "linear": gd.schedules.linear,
+    "scaled_linear": gd.schedules.scaled_linear,
+    "cosine": gd.schedules.cosine,
+    "sigmoid": gd.schedules.sigmoid,
+    "from_betas": lambda: gd.schedules.from_betas(np.geomspace(1e-3, 0.3, 40)),
+    "from_alpha_bar": lambda: gd.schedules.from_alpha_bar(np.linspace(0.99, 0.01, 40)),
+    "zero_terminal_snr": lambda: gd.schedules.zero_terminal_snr(gd.schedules.scaled_linear()),
+    "edm": gd.schedules.edm,
+    "flow": gd.schedules.flow,
+    "shifted": lambda: gd.schedules.shifted(gd.schedules.flow(), 3.0),
+    "shifted table": lambda: gd.schedules.shifted(gd.schedules.cosine(), 2.0),
+}
+PARAMETERIZATIONS = {
+    "noise": gd.parameterization.noise,
+    "clean": gd.parameterization.clean,
+    "velocity": gd.parameterization.velocity,
+    "flow": gd.parameterization.flow,
+    "edm": gd.parameterization.edm,
+}
+WEIGHTS = {
+    "uniform": gd.weighting.uniform,
+    "min_snr": gd.weighting.min_snr,
+    "p2": gd.weighting.p2,
+    "edm": gd.weighting.edm,
+    "sigmoid": gd.weighting.sigmoid,
+}
+LEVELS = {
+    "uniform": gd.weighting.uniform_levels,
+    "stratified": gd.weighting.stratified_levels,
+    "log_normal": gd.weighting.log_normal_levels,
+    "logit_normal": gd.weighting.logit_normal_levels,
+}
+GRIDS = {
+    "leading": gd.grids.leading,
+    "trailing": gd.grids.trailing,
+    "linspace": gd.grids.linspace,
+    "karras": gd.grids.karras,
+    "log_snr": gd.grids.log_snr,
+    "cosine": gd.grids.cosine,
+}
+SAMPLERS = {
+    "ddpm": gd.samplers.ddpm,
+    "ddpm large": lambda: gd.samplers.ddpm("large"),
+    "ddim": gd.samplers.ddim,
+    "ddim stochastic": lambda: gd.samplers.ddim(0.7),
+    "euler": gd.samplers.euler,
+}
+SHAPES = {"vector": (4,), "sequence": (3, 2), "image": (4, 4, 1), "volume": (2, 2, 2, 1)}
+ORACLES = {
+    "gaussian": lambda: gd.oracles.gaussian(0.5, 0.1),
+    "mixture": lambda: gd.oracles.mixture([0.4, 0.6], np.stack([np.ones(SHAPES["image"]), -np.ones(SHAPES["image"])]), [0.3, 0.5]),
+}
+GUIDED = {"none": None, "two passes": False, "one pass": True}
+
+
+def every(name, family):
+    return pytest.mark.parametrize(name, family.values(), ids=family.keys())
+
+
+def network(params, x, t, label):
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    hint = params["label"] * label.astype(x.dtype).reshape(shape) + 1e-3 * t.astype(x.dtype).reshape(shape)
+    return jnp.tanh(params["gain"] * x + hint)
+
+
+def weights(dtype=jnp.float32):
+    return {"gain": jnp.asarray(0.7, dtype), "label": jnp.asarray(0.1, dtype)}
+
+
+def denoiser(kind, params, label, scale=None, batched=False):
+    given = gd.denoiser.from_network(network, params, kind, label)
+    return given if scale is None else gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=batched)
+
+
+def draw(sampler, denoise, levels, shape=SHAPES["image"], count=2, seed=0, **options):
+    return gd.sampling.sample(jax.random.key(seed), denoise, sampler, levels, shape, jnp.arange(count), **options)
+
+
+def all_finite(tree):
+    return all(np.all(np.isfinite(np.asarray(leaf, np.float64))) for leaf in jax.tree.leaves(tree))
+
+
+def usable(kind, schedule):
+    """Noise prediction is refused where no signal is left (gd.objectives.diffusion)."""
+    return not (kind == gd.parameterization.noise() and schedule.noisiest.alpha == 0)
+
+
+# Sampler × parameterization, over every schedule, in one step and in three.
+
+
+@every("sampler", SAMPLERS)
+@every("kind", PARAMETERIZATIONS)
+def test_samples_and_gradients_are_finite_on_every_schedule(sampler, kind):
+    def total(params, start, levels):
+        x = draw(sampler(), denoiser(kind(), params, 1), levels, start=start)
+        return jnp.sum(x**2), x
+
+    slope = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))
+    for name, schedule in SCHEDULES.items():
+        if usable(kind(), schedule()):
+            for steps in (1, 3):
+                levels = gd.grids.padded(gd.grids.trailing(schedule(), steps), 3)  # one shape, so one compile
+                start = levels.sigma[0] * jnp.ones((2, *SHAPES["image"]))
+                slopes, x = slope(weights(), start, _without_the_tail(levels, steps))
+                assert all_finite(x) and all_finite(slopes), (name, steps)
+
+
+def _without_the_tail(levels, steps):
+    """For kinds that divide by sigma a step from clean to clean is no level to leave: spread the last step's levels instead."""
+    if steps == 3:
+        return levels
+    first, clean = levels[0], levels[-1]
+    middle = [jax.tree.map(lambda a, b, w=w: (1 - w) * a + w * b, first, clean) for w in (0.3, 0.6)]
+    return jax.tree.map(lambda *fields: jnp.stack(fields), first, *middle, clean)
+
+
+@every("sampler", SAMPLERS)
+@every("kind", PARAMETERIZATIONS)
+def test_a_single_step_is_finite_on_every_schedule_and_returns_the_prediction(sampler, kind):
+    @jax.jit
+    def run(levels):
+        denoise = denoiser(kind(), weights(), 1)
+        x = draw(sampler(), denoise, levels, trajectory=True)
+        return x[1], denoise(x[0], levels[0]).clean
+
+    for name, schedule in SCHEDULES.items():
+        if usable(kind(), schedule()):
+            found, prediction = run(gd.grids.trailing(schedule(), 1))
+            assert all_finite(found), name
+            scale = np.maximum(1.0, np.abs(prediction).max())
+            np.testing.assert_allclose(found / scale, prediction / scale, atol=2e-6, err_msg=name)
+
+
+# Samplers.
+
+VELOCITY = gd.parameterization.velocity()
+GRID = gd.grids.trailing(gd.schedules.cosine(), 3)
+
+
+@every("sampler", SAMPLERS)
+@every("shape", SHAPES)
+def test_samplers_take_x_of_any_rank_and_jit_changes_nothing(sampler, shape):
+    denoise = denoiser(VELOCITY, weights(), jnp.array([1, 2]))
+    plain = draw(sampler(), denoise, GRID, shape)
+    assert plain.shape == (2, *shape) and plain.dtype == jnp.float32 and all_finite(plain)
+    compiled = jax.jit(partial(draw, shape=shape))(sampler(), denoise, GRID)
+    np.testing.assert_allclose(compiled, plain, atol=5e-6)
+
+
+@every("sampler", SAMPLERS)
+def test_samplers_keep_the_dtype(sampler):
+    with jax.enable_x64(True):
+        grid = gd.grids.trailing(gd.schedules.cosine(), 3)
+        double = draw(sampler(), denoiser(VELOCITY, weights(jnp.float64), 1), grid)
+        assert double.dtype == jnp.float64 and all_finite(double)
+        start = jnp.ones((2, *SHAPES["image"]), jnp.float32)
+        assert draw(sampler(), denoiser(VELOCITY, weights(), 1), grid, start=start).dtype == jnp.float32
+
+
+@every("sampler", SAMPLERS)
+def test_samplers_are_mapped_over_seeds_parameters_and_step_counts(sampler):
+    def run(seed, gain, steps):
+        return draw(sampler(), denoiser(VELOCITY, weights() | {"gain": gain}, 1), GRID, (2,), seed=seed, num_steps=steps)
+
+    seeds, gains, steps = jnp.arange(3), jnp.array([0.5, 0.7, 0.9]), jnp.array([3, 1, 2])
+    mapped = jax.vmap(run)(seeds, gains, steps)
+    compiled = jax.jit(run)
+    for i in range(3):
+        np.testing.assert_allclose(mapped[i], compiled(seeds[i], gains[i], steps[i]), atol=5e-6)
+
+
+@every("sampler", SAMPLERS)
+def test_samplers_state_their_evaluations(sampler):
+    assert [sampler().evaluations(n) for n in (1, 2, 50)] == [1, 2, 50]
+
+
+@every("sampler", SAMPLERS)
+@every("guided", GUIDED)
+def test_guidance_works_under_every_sampler(sampler, guided):
+    label = jnp.array([0, 3])
+    denoise = denoiser(VELOCITY, weights(), label) if guided is None else denoiser(VELOCITY, weights(), label, 1.0, guided)
+    plain = draw(sampler(), denoiser(VELOCITY, weights(), label), GRID)
+    np.testing.assert_allclose(draw(sampler(), denoise, GRID), plain, atol=5e-6)
+
+
+@every("sampler", SAMPLERS)
+@every("oracle", ORACLES)
+def test_oracles_work_under_every_sampler(sampler, oracle):
+    assert all_finite(draw(sampler(), oracle(), GRID))
+
+
+# Grids and schedules.
+
+
+@every("grid", GRIDS)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_grids_drive_a_sampler(grid, steps):
+    levels = grid(gd.schedules.cosine(), steps)
+    assert levels.shape == (steps + 1,)
+    assert all_finite(draw(gd.samplers.ddim(), denoiser(VELOCITY, weights(), 1), levels))
+    with jax.enable_x64(True):
+        assert grid(gd.schedules.cosine(), steps).sigma.dtype == jnp.float64
+
+
+@every("schedule", SCHEDULES)
+def test_schedules_answer_u_and_log_snr_under_jit_and_vmap(schedule):
+    u = jnp.linspace(0.1, 0.9, 5)
+    level = schedule().at(u)
+    assert level.shape == (5,) and all_finite(level)
+    for made in (jax.jit(schedule().at)(u), jax.vmap(schedule().at)(u)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), made, level)
+    assert all_finite(schedule().at_log_snr(level.log_snr))
+    assert all_finite(jax.jacrev(schedule().at)(u)) and all_finite(jax.jacfwd(schedule().at_log_snr)(level.log_snr))
+
+
+# The objective.
+
+
+@every("schedule", SCHEDULES)
+@every("levels", LEVELS)
+def test_the_objective_is_finite_over_schedules_and_drawn_levels(schedule, levels):
+    loss = gd.objectives.diffusion(network, schedule(), VELOCITY, levels=levels())
+    batch = gd.Batch(jnp.ones((4, 3)), (jnp.arange(4),))
+    (value, _), slopes = jax.jit(jax.value_and_grad(loss, has_aux=True))(weights(), jax.random.key(0), batch)
+    assert all_finite(value) and all_finite(slopes)
+
+
+@every("weight", WEIGHTS)
+@every("kind", PARAMETERIZATIONS)
+def test_the_objective_is_finite_over_weights_and_parameterizations(weight, kind):
+    loss = gd.objectives.diffusion(network, gd.schedules.scaled_linear(), kind(), weight=weight())
+    batch = gd.Batch(jnp.ones((4, 3)), (jnp.arange(4),))
+    (value, metrics), slopes = jax.value_and_grad(loss, has_aux=True)(weights(), jax.random.key(0), batch)
+    assert value.shape == () and value.dtype == jnp.float32
+    assert all_finite(value) and all_finite(slopes) and all_finite(metrics)
+
+
+# Records.
+
+
+@pytest.mark.parametrize("family", [SCHEDULES, PARAMETERIZATIONS, WEIGHTS, LEVELS, SAMPLERS], ids=["schedules", "kinds", "weights", "levels", "samplers"])
+def test_rebuilt_records_are_equal_hash_alike_and_differ_from_their_siblings(family):
+    for build in family.values():
+        assert build() == build() and hash(build()) == hash(build())
+    assert len({build() for build in family.values()}) == len(family)
+
+
+@every("sampler", SAMPLERS)
+def test_rebuilt_samplers_and_denoisers_do_not_retrace(sampler):
+    traces = []
+
+    @jax.jit
+    def run(sampler, denoise, levels):
+        traces.append(None)
+        return draw(sampler, denoise, levels)
+
+    for gain in (0.5, 0.9):
+        params = weights() | {"gain": jnp.float32(gain)}
+        run(sampler(), denoiser(gd.parameterization.velocity(), params, jnp.array([1, 2]), 2.0, True), GRID)
+    assert len(traces) == 1
+
+
+def test_every_public_member_of_a_family_is_in_its_table():
+    """A new member that is missing here is not tested."""
+    helpers = {
+        gd.schedules: {"max_noise_ratio"},
+        gd.grids: {"padded"},
+        gd.parameterization: set(),
+        gd.weighting: set(),
+    }
+    listed = {
+        gd.schedules: set(SCHEDULES),
+        gd.grids: set(GRIDS),
+        gd.parameterization: set(PARAMETERIZATIONS),
+        gd.weighting: set(WEIGHTS) | {f"{name}_levels" for name in LEVELS},
+    }
+    for module, names in listed.items():
+        public = {name for name, value in vars(module).items() if _is_function_of(value, module) and not name.startswith("_")}
+        assert public - helpers[module] <= names, f"{module.__name__}: {public - helpers[module] - names}"
+
+
+def _is_function_of(value, module):
+    return callable(value) and not isinstance(value, type) and getattr(value, "__module__", "") == module.__name__
