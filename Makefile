@@ -38,7 +38,7 @@ check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests,
 	@$(BIN) -m pytest -q -n 2 tests/test_architecture.py $(wildcard tests/test_contracts*.py)
 
 format: $(FOR_TESTS)  ## put the code into ruff's form and mend what ruff can
-	@$(BIN) -m ruff check --fix .
+	@$(BIN) -m ruff check --fix --quiet --exit-zero .
 	@$(BIN) -m ruff format .
 
 docs: $(FOR_TESTS)  ## API pages from the docstrings and the chapters' READMEs: build/docs/index.html

@@ -1,4 +1,4 @@
-"""Strict settings for every test: one CPU thread a worker, warnings and rank promotion are errors, key reuse is checked, nothing is cached on disk."""
+"""Strict settings for every test: one CPU thread a worker, warnings and rank promotion are errors, key reuse is checked, no disk cache."""
 
 import os
 from collections.abc import Iterator

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import scipy.stats
 
-from experiments import figures, training_loop, verdicts
-from experiments.diffusion import digits_draws
+from experiments import training_loop, verdicts
+from experiments.diffusion import digits_draws, digits_figures
+from experiments.diffusion.digits_figures import Measured, Number
 from experiments.progress import Progress
 from experiments.registry import Model, Outcome
-from experiments.results import Figure, Table
 from experiments.run_folder import RunFolder
 from experiments.verdicts import Claim, Interval
 from gendiff.core.types import Params
@@ -20,21 +20,6 @@ from gendiff.metrics import baselines, bootstrap, copies, coverage, features, fr
 
 SEED = 0
 """Of draws and bootstraps; training has its own seeds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One set of images: each number with its 95 % interval, (value, low, high)."""
-
-    n: int
-    frechet: tuple[float, float, float]
-    accuracy: tuple[float, float, float]
-    precision: tuple[float, float, float]
-    recall: tuple[float, float, float]
-    copies: tuple[float, float, float]
-    excess: tuple[float, float, float]
-    kernel: tuple[float, float, float]
-    distances: np.ndarray = dataclasses.field(repr=False)
 
 
 class Bench:
@@ -72,7 +57,7 @@ class Bench:
             distances=distances,
         )
 
-    def ratio(self, first: Measured, second: Measured) -> tuple[float, float, float]:
+    def ratio(self, first: Measured, second: Measured) -> Number:
         """The first set's Fréchet distance in units of the second's."""
         return _bootstrap(np.random.default_rng(SEED), _ratio_of_means, first.distances, second.distances)
 
@@ -105,13 +90,13 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
             table[f"seed {seed}, guidance 1, not rounded"] = raw
             claims += _claims_of_seed(config.thresholds, bench, seed, *measured)
         if number == 0:
-            pictures = _pictures(folder, bench, plain, guided, draw.trajectory(params, 20, 2.0))
+            pictures = digits_figures.pictures(folder, bench.split, plain, guided, draw.trajectory(params, 20, 2.0))
     with progress.phase("controls"):
         more, sets_of_controls = _controls(config, model, bench, draw, folder)
         claims += more
         table |= sets_of_controls
-    pictures += _plots(config, folder, table)
-    return Outcome(tuple(claims), tuple(pictures), (_table(table),))
+    pictures += digits_figures.plots(config, folder, table)
+    return Outcome(tuple(claims), tuple(pictures), (digits_figures.table(table),))
 
 
 def shuffled_folder(folder: RunFolder) -> RunFolder:
@@ -184,7 +169,7 @@ def _controls(
         _control("smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote, smote.excess, ">=", limits, "copies"),
         _control("noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy, noisy.excess, ">=", limits, "copies"),
     ]
-    if config.shuffled_control:
+    if config.shuffled_steps:
         seed = config.seeds[0]
         params = training_loop.restore_ema(model.init, shuffled_folder(folder), seed=seed, decay=model.ema)
         drawn = draw("shuffled labels", params, config.control_samples)
@@ -201,7 +186,7 @@ def _control(
     id: str,
     statement: str,
     of: Measured,
-    number: tuple[float, float, float],
+    number: Number,
     relation: Any,
     limits: Any,
     threshold: str,
@@ -213,55 +198,6 @@ def _control(
     )
 
 
-def _pictures(folder: RunFolder, bench: Bench, plain: np.ndarray, guided: np.ndarray, trajectory: np.ndarray) -> list[Figure]:
-    held_out = bench.split.held_out_images
-    order = np.argsort(bench.split.held_out_labels, kind="stable")
-    by_class = np.concatenate([order[bench.split.held_out_labels[order] == digit][:10] for digit in range(digits.CLASSES)])
-    asked = min(100, len(plain), len(guided))
-    index = np.arange(asked).reshape(-1, digits.CLASSES).T.ravel()  # one class a row
-    across = asked // digits.CLASSES
-    figures.grid(held_out[by_class], 10, folder.figure("real"))
-    figures.grid(plain[index], across, folder.figure("guidance_1"))
-    figures.grid(guided[index], across, folder.figure("guidance_2"))
-    figures.denoising_sprite(trajectory, folder.figure("denoising"), columns=10)
-    return [
-        Figure("real.png", "Held-out digits: ten of each class."),
-        Figure("guidance_1.png", "Samples at guidance 1, one class a row, not selected."),
-        Figure("guidance_2.png", "Samples from the same noise at guidance 2."),
-    ]
-
-
-def _plots(config: Any, folder: RunFolder, table: dict[str, Measured]) -> list[Figure]:
-    lines = {seed: folder.read_metrics(seed) for seed in config.seeds}
-    curves = [figures.Curve(f"seed {seed}", *_smooth(of)) for seed, of in lines.items()]
-    figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (velocity)", log_y=True)
-    figures.bars(
-        list(table),
-        [of.frechet[0] for of in table.values()],
-        folder.figure("frechet"),
-        x_label="Fréchet distance to held-out digits, in floors",
-        intervals=[_ends(of.frechet) for of in table.values()],
-        log=True,
-        thresholds=[("threshold at guidance 1", config.thresholds.frechet)],
-    )
-    return [
-        Figure("frechet.png", "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."),
-        Figure("loss.png", "Training loss, a mean over 20 lines of the log."),
-    ]
-
-
-def _smooth(lines: list[dict[str, Any]], width: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    step, loss = (np.array([line[name] for line in lines], np.float64) for name in ("step", "loss"))
-    width = min(width, len(loss))
-    return step[width - 1 :], np.convolve(loss, np.ones(width) / width, mode="valid")
-
-
-def _table(sets: dict[str, Measured]) -> Table:
-    columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
-    rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in sets.items()]
-    return Table("Every set against the held-out digits, in draws of equal size", columns, tuple(rows))
-
-
 def _ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first) / np.mean(second))
 
@@ -270,16 +206,16 @@ def _difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first) - np.mean(second))
 
 
-def _bootstrap(rng: np.random.Generator, statistic: Any, *rows: Any) -> tuple[float, float, float]:
+def _bootstrap(rng: np.random.Generator, statistic: Any, *rows: Any) -> Number:
     found = bootstrap.interval(rng, statistic, *rows, paired=False)
     return found.value, found.low, found.high
 
 
-def _share(hits: np.ndarray) -> tuple[float, float, float]:
+def _share(hits: np.ndarray) -> Number:
     """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
     ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
     return float(hits.mean()), float(ends.low), float(ends.high)
 
 
-def _ends(number: tuple[float, float, float]) -> Interval:
+def _ends(number: Number) -> Interval:
     return number[1], number[2]

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 import gendiff as gd
+from gendiff.core.types import Count, Keys
 
 
 def heun_step(
-    keys: jax.Array, denoise: gd.Denoiser, state: gd.sampling.State, level: gd.Level, cleaner: gd.Level, left: int | jax.Array
+    keys: Keys, denoise: gd.Denoiser, state: gd.sampling.State, level: gd.Level, cleaner: gd.Level, left: Count
 ) -> gd.sampling.State:
     """Euler's step, then the slope at its end averaged with the slope at its start (Karras et al., 2022, Alg. 1).
 

@@ -41,7 +41,10 @@ def main() -> None:
     arrays = {"start": start.numpy(), "noises": noises.numpy()}
     for name in ("small", "large"):
         arrays[name] = trajectory(f"fixed_{name}", start, noises)
-    about = {"made_by": f"diffusers {diffusers.__version__} DDPMScheduler, torch {torch.__version__}", "grid": "leading, 10 of 1000, linear 1e-4 to .02"}
+    about = {
+        "made_by": f"diffusers {diffusers.__version__} DDPMScheduler, torch {torch.__version__}",
+        "grid": "leading, 10 of 1000, linear 1e-4 to .02",
+    }
     save_file(arrays, pathlib.Path(__file__).with_name("ddpm_fixture.safetensors"), metadata=about)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import NO_LABEL, Level
 from gendiff.diffusion import denoiser, parameterization
 
@@ -98,7 +99,9 @@ def test_any_rank_of_x(shape):
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    "wrong", [lambda p, x, t: x[:, :1], lambda p, x, t: x[:1], lambda p, x, t: jnp.concatenate([x, x], -1)], ids=["narrow", "one sample", "double"]
+    "wrong",
+    [lambda p, x, t: x[:, :1], lambda p, x, t: x[:1], lambda p, x, t: jnp.concatenate([x, x], -1)],
+    ids=["narrow", "one sample", "double"],
 )
 def test_network_output_of_another_shape_is_refused_with_both_shapes(wrong):
     with pytest.raises(TypeError, match=r"\(2, 3\)"):

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gendiff.diffusion import grids, schedules
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gendiff.diffusion import grids, schedules
 
 ON_TABLES = {
     "leading": grids.leading,
@@ -110,7 +111,9 @@ def test_levels_fall_strictly_and_end_as_asked(name, build, end):
 
 
 @pytest.mark.parametrize("name", ON_PATHS)
-@pytest.mark.parametrize("build", [schedules.flow, schedules.edm, lambda: schedules.shifted(schedules.flow(), 3.0)], ids=["flow", "edm", "shifted"])
+@pytest.mark.parametrize(
+    "build", [schedules.flow, schedules.edm, lambda: schedules.shifted(schedules.flow(), 3.0)], ids=["flow", "edm", "shifted"]
+)
 def test_continuous_paths_have_grids_too(name, build):
     spaced = name in ("karras", "log_snr")
     limits = {"sigma_min": 0.01, "sigma_max": 100.0} if spaced and build is not schedules.edm else {}

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import NO_LABEL, Batch
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 
@@ -60,7 +61,9 @@ def test_a_network_that_knows_the_point_it_must_draw_has_no_loss():
 def test_weights_multiply_the_error_of_each_sample():
     """min-SNR on velocity: the mean over the table of min(s, 5) / (s + 1), as v has unit variance here."""
     schedule = schedules.cosine(50)
-    loss = objectives.diffusion(silent, schedule, parameterization.velocity(), weight=weighting.min_snr(5.0), levels=weighting.stratified_levels())
+    loss = objectives.diffusion(
+        silent, schedule, parameterization.velocity(), weight=weighting.min_snr(5.0), levels=weighting.stratified_levels()
+    )
     value, metrics = loss(jnp.float32(0.0), jax.random.key(0), Batch(samples(1000)))
     snr = schedule.table.alpha**2 / schedule.table.sigma**2
     assert float(value) == pytest.approx(np.mean(np.minimum(snr, 5.0) / (snr + 1)), rel=0.03)

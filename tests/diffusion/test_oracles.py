@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import Level
 from gendiff.diffusion import oracles
 
@@ -75,7 +76,9 @@ def test_mixture_of_one_is_the_gaussian(level):
     np.testing.assert_allclose(one.noise, alone.noise, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("build", [lambda: oracles.gaussian(0.5), lambda: oracles.gaussian(0.0, 1.0), mixture], ids=["gaussian", "point", "mixture"])
+@pytest.mark.parametrize(
+    "build", [lambda: oracles.gaussian(0.5), lambda: oracles.gaussian(0.0, 1.0), mixture], ids=["gaussian", "point", "mixture"]
+)
 @pytest.mark.parametrize("level", ENDS, ids=["clean", "no signal"])
 def test_oracles_and_their_gradients_are_finite_at_both_ends(build, level):
     def total(x, alpha, sigma):

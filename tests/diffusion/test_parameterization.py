@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import Level
 from gendiff.diffusion import parameterization
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import Level
 from gendiff.diffusion import process, schedules
 
@@ -91,7 +92,9 @@ def test_noise_score_and_velocity_are_views_of_each_other(level, cleaner):
     score = process.score_from_noise(noise, level)
     np.testing.assert_allclose(score, -noise / level.sigma, rtol=1e-13)
     np.testing.assert_allclose(process.noise_from_score(score, level), noise, rtol=1e-13)
-    np.testing.assert_allclose(process.velocity_from(clean, noise, level), level.alpha * noise - level.sigma * clean, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        process.velocity_from(clean, noise, level), level.alpha * noise - level.sigma * clean, rtol=1e-12, atol=1e-14
+    )
 
 
 def test_process_functions_run_under_jit_vmap_and_grad():

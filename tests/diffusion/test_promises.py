@@ -6,13 +6,14 @@ import sys
 import textwrap
 from functools import partial
 
-import gendiff as gd
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import gendiff as gd
 
 SHAPE = (2, 2)
 SCHEDULE = gd.schedules.cosine(100)
@@ -117,7 +118,11 @@ def test_eight_devices_draw_what_one_draws(tmp_path):
             found[name] = drawn
         np.savez({str(tmp_path / "eight.npz")!r}, **found)
     """
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-3000:]
     eight = np.load(tmp_path / "eight.npz")
@@ -160,7 +165,9 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
                     params = {"gain": jnp.float32(gain)}
                     seen.append(draw(params, jax.random.key(steps), jnp.arange(3), label, scale, eta, levels, steps))
                     if (steps, scale) == (3, 3.0):
-                        given = gd.denoiser.from_network(lambda p, x, t, c: predict(p, x, t, c), params, gd.parameterization.velocity(), label)
+                        given = gd.denoiser.from_network(
+                            lambda p, x, t, c: predict(p, x, t, c), params, gd.parameterization.velocity(), label
+                        )
                         guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale)
                         before = len(traces)
                         plain = gd.sampling.sample(

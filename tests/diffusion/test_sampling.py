@@ -1,9 +1,12 @@
 """The one loop: what it does with keys, steps, starts, chunks and trajectories, and what it refuses."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import Level, Prediction
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
@@ -17,9 +20,15 @@ def levels(n=4):
     return grids.trailing(SCHEDULE, n)
 
 
-def draw(sampler=None, index=range(3), n=4, **options):
+@partial(jax.jit, static_argnames=("num_steps", "trajectory"))
+def _draw(sampler, index, grid, start, num_steps, trajectory):
+    key = jax.random.key(5)
+    return sampling.sample(key, GAUSSIAN, sampler, grid, SHAPE, index, start=start, num_steps=num_steps, trajectory=trajectory)
+
+
+def draw(sampler=None, index=range(3), grid=None, start=None, num_steps=None, trajectory=False):
     made = ancestral.ddim(1.0) if sampler is None else sampler
-    return sampling.sample(jax.random.key(5), GAUSSIAN, made, levels(n), SHAPE, jnp.array(list(index)), **options)
+    return _draw(made, jnp.array(list(index)), levels() if grid is None else grid, start, num_steps, trajectory)
 
 
 def network(params, x, t, label):
@@ -43,19 +52,17 @@ def test_start_is_sigma_times_noise_of_the_samples_own_key(index):
     found = draw(index=[index], trajectory=True)[0, 0]
     noise = jax.random.normal(jax.random.fold_in(sample_key(index), 0), SHAPE, jnp.float32)
     np.testing.assert_array_equal(found, levels().sigma[0] * noise)
-    exploding = grids.karras(schedules.edm(), 4)
-    start = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), exploding, SHAPE, jnp.array([index]), trajectory=True)[0, 0]
+    start = draw(index=[index], grid=grids.karras(schedules.edm(), 4), trajectory=True)[0, 0]
     np.testing.assert_array_equal(start, jnp.float32(80.0) * noise)
 
 
 def test_step_j_draws_from_the_key_folded_with_j_plus_one():
-    x = draw(index=[17], trajectory=True)
+    x, small = draw(index=[17], trajectory=True), draw(ancestral.ddpm(), index=[17], trajectory=True)
     for j in range(3):
         level, cleaner = levels()[j], levels()[j + 1]
         fresh = jax.random.normal(jax.random.fold_in(sample_key(17), j + 1), SHAPE, jnp.float32)[None]
         expected = ancestral.ddim_step(GAUSSIAN(x[j], level), level, cleaner, eta=1.0, noise=fresh)
         np.testing.assert_allclose(x[j + 1], expected, rtol=1e-5, atol=1e-6)
-        small = draw(ancestral.ddpm(), index=[17], trajectory=True)
         expected = ancestral.ddpm_step(small[j], GAUSSIAN(small[j], level), level, cleaner, noise=fresh)
         np.testing.assert_allclose(small[j + 1], expected, rtol=1e-5, atol=1e-6)
 
@@ -80,23 +87,34 @@ def test_trajectory_holds_the_state_at_each_level_and_repeats_the_last():
     np.testing.assert_array_equal(part[:3], whole[:3])
     np.testing.assert_array_equal(part[3:], np.stack([whole[2]] * 2))
     np.testing.assert_array_equal(draw(num_steps=2), whole[2])
-    traced = jax.jit(lambda n: draw(num_steps=n, trajectory=True))(2)
-    np.testing.assert_allclose(traced, part, atol=1e-6)
 
 
-@pytest.mark.parametrize("n", [1, 3, 4])
-def test_a_traced_step_count_gives_what_a_fixed_one_gives(n):
-    np.testing.assert_allclose(jax.jit(lambda n: draw(num_steps=n))(n), draw(num_steps=n), atol=2e-6)
-    np.testing.assert_array_equal(draw(num_steps=jnp.array(n)), draw(num_steps=n))
-    np.testing.assert_array_equal(draw(num_steps=np.int64(n)), draw(num_steps=n))
+def test_a_traced_step_count_gives_what_a_fixed_one_gives():
+    @jax.jit
+    def run(n):
+        whole = sampling.sample(
+            jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(3), num_steps=n, trajectory=True
+        )
+        return whole, sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(3), num_steps=n)
+
+    for n in (1, 3, 4):
+        whole, last = run(n)
+        np.testing.assert_allclose(whole, draw(num_steps=n, trajectory=True), atol=2e-6)
+        np.testing.assert_allclose(last, draw(num_steps=n), atol=2e-6)
+
+
+@pytest.mark.parametrize("n", [2, np.int64(2), jnp.array(2)], ids=["int", "numpy", "jax"])
+def test_a_concrete_step_count_is_fixed_whatever_its_type(n):
+    def total(start):
+        return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), (1,), jnp.arange(1), num_steps=n, start=start).sum()
+
+    assert np.isfinite(jax.grad(total)(jnp.ones((1, 1)))).all()
 
 
 def test_padding_changes_nothing():
     padded = grids.padded(levels(3), 10)
-    longer = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), padded, SHAPE, jnp.arange(3), num_steps=3)
-    np.testing.assert_array_equal(longer, draw(n=3))
-    beyond = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), padded, SHAPE, jnp.arange(3))
-    np.testing.assert_allclose(beyond, draw(ancestral.ddim(), n=3), atol=1e-6)
+    np.testing.assert_array_equal(draw(grid=padded, num_steps=3), draw(grid=levels(3)))
+    np.testing.assert_allclose(draw(ancestral.ddim(), grid=padded), draw(ancestral.ddim(), grid=levels(3)), atol=1e-6)
 
 
 def test_start_replaces_the_first_noise_and_sets_the_dtype():
@@ -140,7 +158,8 @@ def test_memory_is_carried_and_left_counts_the_steps_to_come():
     counter = sampling.Sampler(_count_from_zero, step)
     assert np.all(np.asarray(draw(counter)) == 10 * 3 + 100 * 2 + 1000 * 1)
     assert np.all(np.asarray(draw(counter, num_steps=2)) == 10 * 1)
-    assert np.all(np.asarray(jax.jit(lambda n: draw(counter, num_steps=n))(2)) == 10 * 1)
+    traced = jax.jit(lambda n: sampling.sample(jax.random.key(0), GAUSSIAN, counter, levels(), SHAPE, jnp.arange(3), num_steps=n))
+    assert np.all(np.asarray(traced(2)) == 10 * 1)
 
 
 SAMPLERS = {
@@ -198,31 +217,30 @@ GRADIENT_SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("schedule", GRADIENT_SCHEDULES.values(), ids=GRADIENT_SCHEDULES.keys())
-def test_gradients_reach_start_scale_and_every_level(name, schedule):
+@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
+def test_gradients_reach_start_scale_and_every_level(build):
     def total(start, scale, grid, parameters):
         given = told(jnp.array([1, 2]), parameters)
         guided = guidance.classifier_free(given, given.with_condition(-1), scale, batched=True)
-        return jnp.sum(sampling.sample(jax.random.key(0), guided, SAMPLERS[name](), grid, SHAPE, jnp.arange(2), start=start) ** 2)
+        return jnp.sum(sampling.sample(jax.random.key(0), guided, build(), grid, SHAPE, jnp.arange(2), start=start) ** 2)
 
-    grid = grids.trailing(schedule, 3)
-    slopes = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3)))(jnp.ones((2, *SHAPE)), 2.0, grid, 0.7)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), slopes
-    for slope in (slopes[0], slopes[1], slopes[3]):
-        assert np.any(np.asarray(slope) != 0)
-    assert np.all(np.asarray(slopes[2].sigma)[1:-1] != 0) and np.asarray(slopes[2].alpha)[-1] != 0
+    slope = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3)))
+    for name, schedule in GRADIENT_SCHEDULES.items():
+        slopes = slope(jnp.ones((2, *SHAPE)), 2.0, grids.trailing(schedule, 3), 0.7)
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), (name, slopes)
+        assert all(np.any(np.asarray(slopes[which]) != 0) for which in (0, 1, 3)), name
+        assert np.all(np.asarray(slopes[2].sigma)[1:-1] != 0) and np.asarray(slopes[2].alpha)[-1] != 0, name
 
 
-@pytest.mark.parametrize("schedule", GRADIENT_SCHEDULES.values(), ids=GRADIENT_SCHEDULES.keys())
-def test_gradient_to_eta_is_finite_at_its_ends(schedule):
+def test_gradient_to_eta_is_finite_at_its_ends():
     def total(eta, start, grid):
         return jnp.sum(sampling.sample(jax.random.key(0), told(1), ancestral.ddim(eta), grid, SHAPE, jnp.arange(2), start=start) ** 2)
 
     slope = jax.jit(jax.grad(total, argnums=(0, 1, 2)))
-    for eta in (0.0, 0.5, 1.0):
-        found = slope(eta, jnp.ones((2, *SHAPE)), grids.padded(grids.trailing(schedule, 3), 4))
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)), (eta, found)
+    for name, schedule in GRADIENT_SCHEDULES.items():
+        for eta in (0.0, 0.5, 1.0):
+            found = slope(eta, jnp.ones((2, *SHAPE)), grids.padded(grids.trailing(schedule, 3), 4))
+            assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)), (name, eta, found)
 
 
 @pytest.mark.float64

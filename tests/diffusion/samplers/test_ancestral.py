@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
+
 from gendiff.core.types import Level, Prediction
 from gendiff.diffusion import grids, oracles, parameterization, process, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
-from safetensors.numpy import load_file
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "ddpm_fixture.safetensors"
 

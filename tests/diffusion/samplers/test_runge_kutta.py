@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gendiff.core.types import Level, Prediction
 from gendiff.diffusion import grids, oracles, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
@@ -59,7 +60,9 @@ def test_euler_follows_the_right_trajectory_of_the_peers_test():
 def test_euler_is_ddim(build):
     levels, x = grids.trailing(build(), 7), rand(0, 2, 3)
     gaussian = oracles.gaussian(0.5, 0.2)
-    np.testing.assert_allclose(run(gaussian, runge_kutta.euler(), levels, x), run(gaussian, ancestral.ddim(), levels, x), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        run(gaussian, runge_kutta.euler(), levels, x), run(gaussian, ancestral.ddim(), levels, x), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.float64
