@@ -67,7 +67,7 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
     bench = Bench(config.draws, config.draw_size)
     draw = digits_draws.Draws(model, config.sampling_steps, config.together, progress)
     claims: list[Claim] = []
-    table: dict[str, Measured] = {"held-out digits' own training digits": bench.measure(bench.split.train_images, bench.split.train_labels)}
+    table: dict[str, Measured] = {"real training digits": bench.measure(bench.split.train_images, bench.split.train_labels)}
     trained: Params = None
     for number, seed in enumerate(config.seeds):
         params = training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)

@@ -18,7 +18,7 @@ def expand(value: Scalar, like: ArrayLike) -> jax.Array:
 
     Raises ValueError for any other shape.
     """
-    array = jnp.asarray(value).astype(jnp.result_type(like.dtype))  # float64 NumPy arrays too, where JAX has 32 bits
+    array = jnp.asarray(value).astype(jax.dtypes.canonicalize_dtype(like.dtype))  # like may be float64 NumPy where JAX has 32 bits
     if array.ndim == 0:
         return array.reshape((1,) * like.ndim)
     if like.ndim == 0 or array.shape != like.shape[:1]:

@@ -85,7 +85,8 @@ def test_oracles_and_their_gradients_are_finite_at_both_ends(build, level):
         found = build()(x, Level(level.t, alpha, sigma))
         return jnp.sum(found.clean**2) + jnp.sum(found.noise**2)
 
-    value, slopes = jax.value_and_grad(total, argnums=(0, 1, 2))(jnp.ones((3, 2)), jnp.float32(level.alpha), jnp.float32(level.sigma))
+    slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
+    value, slopes = slope(jnp.ones((3, 2)), jnp.float32(level.alpha), jnp.float32(level.sigma))
     assert np.isfinite(value) and all(np.all(np.isfinite(s)) for s in slopes)
     if level.alpha == 0:
         np.testing.assert_allclose(build()(jnp.ones((3, 2)), level).noise, 1.0, rtol=1e-6)
@@ -97,11 +98,12 @@ def test_oracles_take_any_rank_and_a_level_for_each_sample(shape):
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     mixed = oracles.mixture(WEIGHTS, np.random.default_rng(1).normal(size=(2, *shape[1:])), STDS)
     for made in (oracles.gaussian(0.5), mixed):
-        whole = jax.jit(lambda x, level, made=made: made(x, level))(x, level)
+        whole, rows = jax.jit(lambda x, level, made=made: (made(x, level), jax.vmap(lambda row, at: made(row[None], at))(x, level)))(
+            x, level
+        )
         assert whole.clean.shape == shape and whole.clean.dtype == jnp.float32
-        for i in range(4):
-            np.testing.assert_allclose(made(x[i : i + 1], level[i]).clean[0], whole.clean[i], rtol=1e-4, atol=1e-5)
-            np.testing.assert_allclose(made(x[i : i + 1], level[i]).noise[0], whole.noise[i], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(rows.clean[:, 0], whole.clean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(rows.noise[:, 0], whole.noise, rtol=1e-4, atol=1e-5)
     assert mixed.log_density(x, level).shape == (4,)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gendiff as gd
@@ -27,7 +27,7 @@ def _noise_only(keys, denoise, state, level, cleaner, left):
 
 
 RECORDER = gd.sampling.Sampler(gd.sampling.start, _noise_only)
-SAMPLERS = {"ddim": gd.samplers.ddim(), "ddim one": gd.samplers.ddim(1.0), "ddpm": gd.samplers.ddpm(), "euler": gd.samplers.euler()}
+SAMPLERS = {"ddim one": gd.samplers.ddim(1.0), "ddpm": gd.samplers.ddpm(), "euler": gd.samplers.euler()}
 
 
 @partial(jax.jit, static_argnames=("num_steps", "chunk", "trajectory"))
@@ -40,6 +40,11 @@ def draw(sampler, index, levels=LEVELS, num_steps=6, chunk=None, trajectory=Fals
     return _draw(sampler, jnp.asarray(index), levels, num_steps, chunk, trajectory)
 
 
+@jax.jit
+def traced(sampler, index, levels, num_steps):
+    return gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps)
+
+
 # A sample is a function of (parameters, key, index).
 
 
@@ -50,28 +55,29 @@ def alone():
     return one_by_one | {"noise": np.concatenate([draw(RECORDER, [i], trajectory=True) for i in range(POOL)], axis=1)}
 
 
-@given(index=st.sampled_from([1, 3, 8]).flatmap(lambda n: st.lists(st.integers(0, POOL - 1), min_size=n, max_size=n)))
+@given(index=st.lists(st.integers(0, POOL - 1), min_size=5, max_size=5))
 def test_batch_and_order_do_not_enter(alone, index):
     np.testing.assert_array_equal(draw(RECORDER, index, trajectory=True), alone["noise"][:, index])
     for name, sampler in SAMPLERS.items():
         np.testing.assert_allclose(draw(sampler, index), alone[name][index], atol=5e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, POOL, POOL + 1])
+@given(chunk=st.sampled_from([1, 3, POOL + 1]))
 def test_chunks_do_not_enter(alone, chunk):
     np.testing.assert_array_equal(draw(RECORDER, range(POOL), chunk=chunk, trajectory=True), alone["noise"])
     np.testing.assert_allclose(draw(SAMPLERS["ddim one"], range(POOL), chunk=chunk), alone["ddim one"], atol=5e-6)
 
 
-@settings(max_examples=6)
-@given(length=st.integers(6, 12), n=st.integers(1, 6))
+@given(length=st.sampled_from([4, 9]), n=st.sampled_from([1, 2, 4]))
 def test_padding_of_the_grid_does_not_enter(length, n):
     short = gd.grids.trailing(SCHEDULE, n)
-    expected = draw(SAMPLERS["ddim one"], range(3), levels=short, num_steps=None)
     padded = gd.grids.padded(short, length)
-    np.testing.assert_allclose(draw(SAMPLERS["ddim one"], range(3), levels=padded, num_steps=n), expected, atol=5e-6)
-    recorded = draw(RECORDER, range(3), levels=padded, num_steps=n, trajectory=True)
-    np.testing.assert_array_equal(recorded[1 : n + 1], draw(RECORDER, range(3), levels=short, num_steps=n, trajectory=True)[1:])
+    for sampler in (SAMPLERS["ddim one"], RECORDER):
+        expected = draw(sampler, range(5), levels=short, num_steps=n)
+        found = traced(sampler, jnp.arange(5), padded, n)
+        if sampler is RECORDER:
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
 def test_padding_of_the_batch_and_vmap_do_not_enter(alone):
@@ -164,7 +170,7 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
                     label = jnp.array([0, 1, 2]) + steps
                     params = {"gain": jnp.float32(gain)}
                     seen.append(draw(params, jax.random.key(steps), jnp.arange(3), label, scale, eta, levels, steps))
-                    if (steps, scale) == (3, 3.0):
+                    if (steps, scale, eta, gain) == (3, 3.0, 1.0, 0.9):
                         given = gd.denoiser.from_network(
                             lambda p, x, t, c: predict(p, x, t, c), params, gd.parameterization.velocity(), label
                         )
