@@ -84,8 +84,8 @@ class Config:
     """Samples at guidance 1, class-balanced."""
     guided_samples: int = 2000
     """Samples at guidance 2, class-balanced."""
-    control_samples: int = 1000
-    """Samples of each control, class-balanced."""
+    control_samples: int = 2000
+    """Samples of each control, class-balanced; more than draw_size, so that draws differ."""
     together: int = 500
     """Samples drawn in one call."""
     draws: int = 20
@@ -173,7 +173,7 @@ EXPERIMENT = Experiment(
     config=Config,
     presets={
         "full": Config(),
-        "demo": Config(**_DEMO, train_steps=800, samples=2000, guided_samples=1000, control_samples=1000),
+        "demo": Config(**_DEMO, train_steps=900, samples=2000, guided_samples=2000),
     },
     smoke=Config(
         **_DEMO,

@@ -60,9 +60,9 @@ def sample(
     chunk: int | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
-    """Draw samples (b, *shape), one for each entry of `index`, along `levels` (t + 1,).
+    """Draw samples (b, *shape), one for each entry of `index`, along `levels` (t + 1,). Call it under `jit`: it compiles anew otherwise.
 
-    key: one typed key. index: (b,) integers that name the samples; conditions made by `from_network` align with it.
+    key: one typed key. index: (b,) integers 0 … 2**32 - 1 that name the samples; conditions made by `from_network` align with it.
     num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
     `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
     start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
@@ -70,7 +70,7 @@ def sample(
     trajectory: answer (t + 1, b, *shape) instead, the state at each level; entries after `num_steps` repeat the last state.
 
     Raises TypeError for a legacy or missing key and for a denoiser whose output has another shape or dtype than x (before the loop),
-    ValueError for a batch of keys, step counts outside 1 … t, or shapes that do not agree.
+    ValueError for a batch of keys, a concrete negative index, step counts outside 1 … t, or shapes that do not agree.
     """
     checks.one_key("key", key)
     intervals = _intervals(levels)
@@ -78,16 +78,12 @@ def sample(
         checks.integer("num_steps", num_steps, 1, intervals)
     steps: Count = intervals if num_steps is None else num_steps
     steps = int(steps) if arrays.is_concrete(steps) else steps
-    index = jnp.asarray(index)
-    if index.ndim != 1:
-        raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
-    if not jnp.issubdtype(index.dtype, jnp.integer):
-        raise TypeError(f"index must hold integers, got {index.dtype}")
+    index = _checked_index(index)
     count = index.shape[0]
     if start is not None:
         checks.floating("start", start)
-    if start is not None and start.shape != (count, *shape):
-        raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
+        if start.shape != (count, *shape):
+            raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
     levels = jax.tree.map(jnp.asarray, levels)
 
     def run(denoise: Denoiser, index: Array, start: ArrayLike | None) -> Array:
@@ -105,6 +101,15 @@ def sample(
         return run(denoise, index, start)
     checks.integer("chunk", chunk, 1)
     return _in_chunks(run, denoise, index, start, min(chunk, count), trajectory)
+
+
+def _checked_index(index: ArrayLike) -> Array:
+    if index.ndim != 1:
+        raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
+    if not jnp.issubdtype(index.dtype, jnp.integer):
+        raise TypeError(f"index must hold integers, got {index.dtype}")
+    checks.in_range("index", index, 0.0, 2.0**32 - 1)  # a negative one would be the alias of a large one
+    return jnp.asarray(index)
 
 
 def _intervals(levels: Level) -> int:

@@ -281,6 +281,7 @@ def attempt(key=None, denoise=GAUSSIAN, grid=None, index=INDEX, **options):
         (lambda: attempt(index=jnp.arange(3.0)), TypeError, "index"),
         (lambda: attempt(index=jnp.zeros((2, 2), int)), ValueError, r"index.*\(2, 2\)"),
         (lambda: attempt(index=jnp.array(3)), ValueError, r"index.*\(\)"),
+        (lambda: attempt(index=jnp.array([0, -1, 2])), ValueError, r"index.*outside"),
         (lambda: attempt(start=jnp.ones((2, *SHAPE))), ValueError, r"\(2, 3, 2\).*\(3, 3, 2\)"),
         (lambda: attempt(start=np.zeros((3, *SHAPE), np.uint8)), TypeError, "start.*uint8"),
         (lambda: attempt(chunk=0), ValueError, "chunk"),
