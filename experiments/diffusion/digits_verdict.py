@@ -1,6 +1,7 @@
 """How the digits experiment judges: every number with its interval, the same number for real digits, and controls that must fail."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from experiments.diffusion.digits_figures import Measured, Number
 from experiments.progress import Progress
 from experiments.registry import Model, Outcome
 from experiments.run_folder import RunFolder
-from experiments.verdicts import Claim, Interval
+from experiments.verdicts import Claim
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.metrics import baselines, bootstrap, copies, coverage, features, frechet, judge, kernel
@@ -109,40 +110,21 @@ def shuffled_folder(folder: RunFolder) -> RunFolder:
 def _claims_of_seed(
     limits: Any, bench: Bench, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured
 ) -> list[Claim]:
-    def stated(id: str, statement: str, of: Measured, number: Any, relation: Any, threshold: str, kind: Any = "claim") -> Claim:
-        bound = getattr(limits, threshold)
-        return verdicts.claim(
-            id, statement, number[0], _ends(number), relation, bound, n=of.n, seed=seed, kind=kind, threshold_name=threshold
-        )
-
+    claim = functools.partial(_claim, limits, seed)
+    control = functools.partial(claim, kind="control")
+    two_steps = bench.ratio(coarse, plain)
     return [
-        stated("frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain, plain.frechet, "<=", "frechet"),
-        stated("accuracy", "guidance 1: the judge sees the digit that was asked for", plain, plain.accuracy, ">=", "accuracy"),
-        stated("precision", "guidance 1: precision", plain, plain.precision, ">=", "precision"),
-        stated("recall", "guidance 1: recall", plain, plain.recall, ">=", "recall"),
-        stated("copies", "guidance 1: near-copies above the held-out digits' own rate", plain, plain.excess, "<=", "copies"),
-        stated(
+        claim("frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain, plain.frechet, "<=", "frechet"),
+        claim("accuracy", "guidance 1: the judge sees the digit that was asked for", plain, plain.accuracy, ">=", "accuracy"),
+        claim("precision", "guidance 1: precision", plain, plain.precision, ">=", "precision"),
+        claim("recall", "guidance 1: recall", plain, plain.recall, ">=", "recall"),
+        claim("copies", "guidance 1: near-copies above the held-out digits' own rate", plain, plain.excess, "<=", "copies"),
+        claim(
             "guided-accuracy", "guidance 2: the judge sees the digit that was asked for", guided, guided.accuracy, ">=", "guided_accuracy"
         ),
-        stated(
-            "untrained-frechet",
-            "untrained network: Fréchet distance, in floors",
-            blank,
-            blank.frechet,
-            ">=",
-            "untrained_frechet",
-            "control",
-        ),
-        stated("untrained-accuracy", "untrained network: judge accuracy", blank, blank.accuracy, "<=", "untrained_accuracy", "control"),
-        stated(
-            "two-steps",
-            "2 steps: Fréchet distance, in multiples of the full number's",
-            coarse,
-            bench.ratio(coarse, plain),
-            ">=",
-            "two_steps",
-            "control",
-        ),
+        control("untrained-frechet", "untrained network: Fréchet distance, in floors", blank, blank.frechet, ">=", "untrained_frechet"),
+        control("untrained-accuracy", "untrained network: judge accuracy", blank, blank.accuracy, "<=", "untrained_accuracy"),
+        control("two-steps", "2 steps: Fréchet distance, in multiples of the full number's", coarse, two_steps, ">=", "two_steps"),
     ]
 
 
@@ -159,15 +141,13 @@ def _controls(
         "SMOTE": bench.measure(baselines.smote(images, truth, rng, wanted), wanted),
         "training digits + N(0, 1)": bench.measure(baselines.noisy(images, rng, one_level), truth),
     }
-    limits = config.thresholds
     gaussian, smote, noisy = sets.values()
+    control = functools.partial(_claim, config.thresholds, kind="control")
     claims = [
-        _control(
-            "gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian, gaussian.frechet, ">=", limits, "frechet"
-        ),
-        _control("gaussian-recall", "a Gaussian a class: recall", gaussian, gaussian.recall, "<=", limits, "recall"),
-        _control("smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote, smote.excess, ">=", limits, "copies"),
-        _control("noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy, noisy.excess, ">=", limits, "copies"),
+        control(None, "gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian, gaussian.frechet, ">=", "frechet"),
+        control(None, "gaussian-recall", "a Gaussian a class: recall", gaussian, gaussian.recall, "<=", "recall"),
+        control(None, "smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote, smote.excess, ">=", "copies"),
+        control(None, "noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy, noisy.excess, ">=", "copies"),
     ]
     if config.shuffled_steps:
         seed = config.seeds[0]
@@ -175,27 +155,17 @@ def _controls(
         drawn = draw("shuffled labels", params, config.control_samples)
         shuffled = sets["shuffled labels"] = bench.measure(drawn, wanted)
         claims.append(
-            _control(
-                "shuffled-accuracy", "shuffled labels: judge accuracy", shuffled, shuffled.accuracy, "<=", limits, "shuffled_accuracy", seed
-            )
+            control(seed, "shuffled-accuracy", "shuffled labels: judge accuracy", shuffled, shuffled.accuracy, "<=", "shuffled_accuracy")
         )
     return claims, sets
 
 
-def _control(
-    id: str,
-    statement: str,
-    of: Measured,
-    number: Number,
-    relation: Any,
-    limits: Any,
-    threshold: str,
-    seed: int | None = None,
+def _claim(
+    limits: Any, seed: int | None, id: str, statement: str, of: Measured, number: Number, relation: Any, threshold: str, kind: Any = "claim"
 ) -> Claim:
+    value, low, high = number
     bound = getattr(limits, threshold)
-    return verdicts.claim(
-        id, statement, number[0], _ends(number), relation, bound, n=of.n, seed=seed, kind="control", threshold_name=threshold
-    )
+    return verdicts.claim(id, statement, value, (low, high), relation, bound, n=of.n, seed=seed, kind=kind, threshold_name=threshold)
 
 
 def _ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:
@@ -215,7 +185,3 @@ def _share(hits: np.ndarray) -> Number:
     """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
     ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
     return float(hits.mean()), float(ends.low), float(ends.high)
-
-
-def _ends(number: Number) -> Interval:
-    return number[1], number[2]

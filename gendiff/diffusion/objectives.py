@@ -24,16 +24,18 @@ class _Diffusion:
     levels: weighting.LevelSampler = trees.static()
     drop_condition: float = trees.static()
     null: Any = trees.static()
+    stochastic: bool = trees.static()
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         checks.floating("batch.clean", batch.clean)
-        level_key, noise_key, drop_key = jax.random.split(key, 3)
+        level_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
         count = batch.clean.shape[0]
         level = self.levels(level_key, self.schedule, count)
         noise = jax.random.normal(noise_key, batch.clean.shape, batch.clean.dtype)
         x = process.add_noise(batch.clean, noise, level)
         condition = _dropped(drop_key, batch.condition, self.drop_condition, self.null, count)
-        output = self.predict(params, self.parameterization.scale_in(x, level), level.t.astype(x.dtype), *condition)
+        chance = {"key": network_key} if self.stochastic else {}
+        output = self.predict(params, self.parameterization.scale_in(x, level), level.t.astype(x.dtype), *condition, **chance)
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         squared = jnp.square(output.astype(x.dtype) - self.parameterization.target(batch.clean, noise, level))
@@ -51,12 +53,14 @@ def diffusion(
     levels: weighting.LevelSampler | None = None,
     drop_condition: float = 0.1,
     null: Any = NO_LABEL,
+    stochastic: bool | None = None,
 ) -> Loss:
     """Mean over samples of weight(level) · mean squared error of the network's target (Ho et al., 2020, Eq. 14, for any parameterization).
 
     weight: default `weighting.uniform()`. levels: default `weighting.uniform_levels()`. drop_condition: share of samples in [0, 1] whose
     conditions are replaced by `null` (Ho & Salimans, 2022, Alg. 1): one value for all of them, or a tuple with one for each; it says
-    nothing where a batch has no condition. Metrics: `mse`, the unweighted error.
+    nothing where a batch has no condition. stochastic: whether the network gets a fresh `key=` at every call, for dropout; None asks its
+    attribute `stochastic`, which networks of `networks.pure` have. Metrics: `mse`, the unweighted error.
 
     Raises ValueError for noise prediction on a schedule that reaches alpha = 0, and warns where sigma / alpha exceeds 200: there
     the first sampling step multiplies the network's error by that ratio.
@@ -72,6 +76,7 @@ def diffusion(
         levels or weighting.uniform_levels(),
         float(drop_condition),
         null,
+        getattr(predict, "stochastic", False) if stochastic is None else stochastic,
     )
 
 

@@ -29,6 +29,11 @@ class Network:
 
     module: nn.Module
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws at random when it gets a key: the module has a field `dropout` above 0."""
+        return getattr(self.module, "dropout", 0.0) > 0
+
     def __call__(
         self, params: Params, x: Float[ArrayLike, "b *shape"], t: Float[ArrayLike, " b"], *condition: Any, key: jax.Array | None = None
     ) -> Float[Array, "..."]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gendiff import networks
 from gendiff.core.types import NO_LABEL, Batch
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 
@@ -115,6 +116,38 @@ def test_network_sees_t_of_the_schedule_one_a_sample():
     assert table.shape == flow.shape == edm.shape == (32,) and np.all(table == np.round(table)) and 0 <= table.min() and table.max() <= 99
     assert 0 <= flow.min() and 100 < flow.max() <= 1000
     assert np.log(0.002) / 4 - 1e-5 <= edm.min() and edm.max() <= np.log(80) / 4 + 1e-5
+
+
+def test_a_network_gets_a_fresh_key_only_where_it_draws_at_random():
+    seen = []
+
+    def network(params, x, t, key=None):
+        seen.append(None if key is None else jax.random.key_data(key).tolist())
+        return params * x
+
+    def run(**options):
+        seen.clear()
+        loss = objectives.diffusion(network, schedules.linear(10), parameterization.velocity(), **options)
+        for seed in (0, 0, 1):
+            loss(jnp.float32(0.5), jax.random.key(seed), Batch(jnp.ones((4, 2))))
+        return list(seen)
+
+    assert run() == [None] * 3
+    first, again, other = run(stochastic=True)
+    assert first is not None and first == again != other
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_of_a_network_is_heard_in_training_without_being_asked_for(dropout):
+    network = networks.UNet(channels=(8,), blocks=1, attention=(), middle_attention=False, groups=4, dropout=dropout)
+    x, t = jnp.ones((2, 4, 4, 1)), jnp.ones(2)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, networks.init(network, jax.random.key(0), x, t))  # the output begins at 0
+
+    def value(**options):
+        loss = objectives.diffusion(networks.pure(network), schedules.linear(10), parameterization.velocity(), **options)
+        return jax.jit(loss)(params, jax.random.key(0), Batch(x))[0]
+
+    assert (value() != value(stochastic=False)) == (dropout > 0)
 
 
 @pytest.mark.parametrize("shape", [(8, 3), (8, 5, 3), (8, 4, 4, 2), (8, 2, 2, 2, 1)], ids=["vector", "sequence", "image", "volume"])
