@@ -230,6 +230,8 @@ def test_more_steps_than_the_table_has_are_refused(name):
         (lambda: grids.leading(schedules.flow(), 5), ValueError, "table"),
         (lambda: grids.linspace(schedules.edm(), 5), ValueError, "table"),
         (lambda: grids.trailing(schedules.linear(), 5, end="firts"), ValueError, "first"),
+        (lambda: grids.trailing(schedules.flow(), 5, end="first"), ValueError, "karras or log_snr"),
+        (lambda: grids.cosine(schedules.edm(), 5, end="first"), ValueError, "karras or log_snr"),
         (lambda: grids.karras(schedules.edm(), 5, sigma_min=90.0), ValueError, "sigma_max|sigma_min"),
         (lambda: grids.karras(schedules.edm(), 5, rho=0.0), ValueError, "rho"),
         (lambda: grids.log_snr(schedules.edm(), 5, sigma_min=-1.0), ValueError, "sigma_min"),
