@@ -23,6 +23,7 @@ class Model:
     num_classes: labels are 0 … num_classes - 1 and the only condition; 0 for a model without conditions.
     levels: how many values a pixel has (digits: 17), to which samples are rounded; None leaves them as they are.
     names: a name for each class, shown in messages; may be empty. ema: the EMA track to sample from, by decay; None takes the first.
+    temperature: of the noise that samples start from (gendiff.sampling.sample).
     """
 
     predict: Callable[..., Any]
@@ -34,6 +35,7 @@ class Model:
     levels: int | None = None
     names: tuple[str, ...] = ()
     ema: float | None = None
+    temperature: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,12 +63,13 @@ class _Draw:
     def __init__(self, model: Model, options: SampleOptions) -> None:
         self._options, self._levels = options, _levels(model, options.steps)
         sampler = _sampler(options)
+        temperature = model.temperature if options.temperature is None else options.temperature
 
         def draw(params: Any, key: jax.Array, index: jax.Array, label: jax.Array, scale: jax.Array, levels: Any) -> jax.Array:
             denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, *((label,) if model.num_classes else ()))
             if model.num_classes and options.guidance != 1.0:
                 denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
-            return sampling.sample(key, denoise, sampler, levels, shape=model.shape, index=index)
+            return sampling.sample(key, denoise, sampler, levels, shape=model.shape, index=index, temperature=temperature)
 
         self._draw = jax.jit(draw, compiler_options=devices.compiler_options())
 

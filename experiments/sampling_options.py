@@ -34,6 +34,8 @@ class SampleOptions:
     """Which sampler."""
     eta: float = 0.0
     """Share of fresh noise in ddim, from 0 (none) to 1 (as ddpm)."""
+    temperature: float | None = None
+    """Factor on the noise that samples start from, above 0; None takes the model's own."""
     seed: int = 0
     """Seed of the samples' noise, from 0 to 2**32 - 1."""
     trained_seed: int | None = None
@@ -53,6 +55,8 @@ def indices(options: SampleOptions) -> np.ndarray:
         raise ConfigError(f"--together {options.together} and --steps {options.steps} must be at least 1")
     if not 0 <= options.guidance < np.inf:
         raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
+    if options.temperature is not None and not 0 < options.temperature < np.inf:
+        raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
     if options.num is not None and options.index is not None:
         raise ConfigError(f"--num {options.num} is short for --index 0:{options.num}: give one of the two, not both")
     if options.index is None:

@@ -3,7 +3,9 @@
     python -m experiments run digits --preset demo    one seed; the figures to expect are in README.md
     python -m experiments run digits                  three seeds and every control, the run in experiments/results/digits
 
-A class-conditional U-Net learns velocity on the cosine schedule from 1,347 digits of 8×8 pixels; DDIM in 50 steps draws from its average.
+A class-conditional U-Net learns the flow from 1,347 digits of 8×8 pixels to noise; DDIM in 50 steps draws from its average. Each of the two
+contracts the samples towards the mean of their class by about 3 %, so they start from noise of a temperature above 1. What a temperature
+of 1 gives is in the table beside.
 """
 
 import dataclasses
@@ -58,11 +60,11 @@ class Config:
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training; each trains a network of its own."""
-    train_steps: int = 1600
+    train_steps: int = 2000
     """Optimizer steps."""
-    batch: int = 128
+    batch: int = 64
     """Images a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
     warmup: int = 100
     """Steps until the learning rate peaks."""
@@ -70,7 +72,7 @@ class Config:
     """Weight decay of AdamW on matrices and kernels."""
     clip: float = 1.0
     """Largest global norm of the gradient."""
-    ema: float = 0.995
+    ema: float = 0.99
     """Decay of the parameter average that is sampled from, a step."""
     drop_condition: float = 0.1
     """Share of labels replaced by the null label in training."""
@@ -80,6 +82,8 @@ class Config:
     """Residual blocks a level."""
     sampling_steps: int = 50
     """DDIM steps."""
+    temperature: float = 1.04
+    """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
     samples: int = 5000
     """Samples at guidance 1, class-balanced."""
     guided_samples: int = 2000
@@ -92,7 +96,7 @@ class Config:
     """Draws behind each Fréchet distance, precision and recall."""
     draw_size: int = 1000
     """Samples in a draw."""
-    shuffled_steps: int = 600
+    shuffled_steps: int = 1000
     """Optimizer steps of the control that learns from shuffled labels, with the first seed; 0 leaves it out."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
@@ -111,13 +115,14 @@ def model(config: Config) -> Model:
     return Model(
         predict=networks.pure(network),
         init=init,
-        schedule=schedules.cosine(1000),
-        parameterization=parameterization.velocity(),
+        schedule=schedules.flow(),
+        parameterization=parameterization.flow(),
         shape=(8, 8, 1),
         num_classes=digits.CLASSES,
         levels=digits.LEVELS,
         names=tuple(str(digit) for digit in range(digits.CLASSES)),
         ema=config.ema,
+        temperature=config.temperature,
     )
 
 
@@ -173,7 +178,7 @@ EXPERIMENT = Experiment(
     config=Config,
     presets={
         "full": Config(),
-        "demo": Config(**_DEMO, train_steps=900, samples=2000, guided_samples=2000),
+        "demo": Config(**_DEMO, train_steps=1400, samples=2000, guided_samples=2000),
     },
     smoke=Config(
         **_DEMO,

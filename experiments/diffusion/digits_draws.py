@@ -22,15 +22,23 @@ class Draws:
         options = devices.compiler_options()
         self._plain = jax.jit(self._draw, static_argnames="guided", compiler_options=options)
 
-    def _draw(self, params: Params, key: Any, index: Any, label: Any, scale: Any, levels: Any, steps: Any, *, guided: bool) -> jax.Array:
+    def _draw(
+        self, params: Params, key: Any, index: Any, label: Any, scale: Any, levels: Any, steps: Any, temperature: Any, *, guided: bool
+    ) -> jax.Array:
         model = self._model
         denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, label)
         if guided:
             denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
-        return sampling.sample(key, denoise, samplers.ddim(), levels, model.shape, index, num_steps=steps)
+        return sampling.sample(key, denoise, samplers.ddim(), levels, model.shape, index, num_steps=steps, temperature=temperature)
 
-    def __call__(self, title: str, params: Params, count: int, *, scale: float = 1.0, steps: int | None = None) -> np.ndarray:
-        """`count` images (n, h, w, c) of the classes 0, 1, … in turn; sample i always starts from the same noise."""
+    def __call__(
+        self, title: str, params: Params, count: int, *, scale: float = 1.0, steps: int | None = None, temperature: float | None = None
+    ) -> np.ndarray:
+        """`count` images (n, h, w, c) of the classes 0, 1, … in turn; sample i always starts from the same noise.
+
+        temperature: None takes the model's.
+        """
+        temperature = self._model.temperature if temperature is None else temperature
         steps = self._steps if steps is None else steps
         levels = grids.padded(grids.trailing(self._model.schedule, steps), self._steps)
         drawn = []
@@ -44,6 +52,7 @@ class Draws:
                     jnp.float32(scale),
                     levels,
                     jnp.int32(steps),
+                    jnp.float32(temperature),
                     guided=scale != 1.0,
                 )
                 drawn.append(np.asarray(images))
@@ -56,8 +65,12 @@ class Draws:
         given = denoiser.from_network(self._model.predict, params, self._model.parameterization, index % self._model.num_classes)
         guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
         levels = grids.trailing(self._model.schedule, self._steps)
-        frames = jax.jit(lambda key: sampling.sample(key, guided, samplers.ddim(), levels, self._model.shape, index, trajectory=True))
-        return np.asarray(frames(jax.random.key(0)))
+        warm = self._model.temperature
+
+        def frames(key: jax.Array) -> jax.Array:
+            return sampling.sample(key, guided, samplers.ddim(), levels, self._model.shape, index, temperature=warm, trajectory=True)
+
+        return np.asarray(jax.jit(frames)(jax.random.key(0)))
 
 
 def labels(count: int, classes: int) -> np.ndarray:

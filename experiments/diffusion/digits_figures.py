@@ -52,7 +52,7 @@ def plots(config: Any, folder: RunFolder, sets: dict[str, Measured]) -> list[Fig
     """Training loss, and the Fréchet distance of every set."""
     lines = {seed: folder.read_metrics(seed) for seed in config.seeds}
     curves = [figures.Curve(f"seed {seed}", *_smooth(of)) for seed, of in lines.items()]
-    figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (velocity)", log_y=True)
+    figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (flow)", log_y=True)
     figures.bars(
         list(sets),
         [of.frechet[0] for of in sets.values()],

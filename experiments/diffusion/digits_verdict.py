@@ -91,6 +91,8 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
             table[f"seed {seed}, guidance 1, not rounded"] = raw
             claims += _claims_of_seed(config.thresholds, bench, seed, *measured)
         if number == 0:
+            cold = draw(f"seed {seed}, temperature 1", params, config.control_samples, temperature=1.0)
+            table[f"seed {seed}, guidance 1, temperature 1"] = bench.measure(cold, digits_draws.labels(len(cold), model.num_classes))
             pictures = digits_figures.pictures(folder, bench.split, plain, guided, draw.trajectory(params, 20, 2.0))
     with progress.phase("controls"):
         more, sets_of_controls = _controls(config, model, bench, draw, folder)

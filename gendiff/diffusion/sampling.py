@@ -4,15 +4,17 @@ Sample i of a call is a function of (denoiser, key, index[i]): its key is k = fo
 fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, order, padding, chunks and devices do not enter.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction
+from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, Scalar
 from gendiff.diffusion import denoiser
 
 
@@ -57,6 +59,7 @@ def sample(
     *,
     num_steps: Count | None = None,
     start: Shaped[ArrayLike, "..."] | None = None,
+    temperature: Scalar = 1.0,
     chunk: int | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
@@ -66,11 +69,14 @@ def sample(
     num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
     `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
     start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
+    temperature: > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian data at about
+    0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
     chunk: run that many samples at a time; the result does not depend on it beyond rounding.
     trajectory: answer (t + 1, b, *shape) instead, the state at each level; entries after `num_steps` repeat the last state.
 
     Raises TypeError for a legacy or missing key and for a denoiser whose output has another shape or dtype than x (before the loop),
-    ValueError for a batch of keys, a concrete negative index, step counts outside 1 … t, or shapes that do not agree.
+    ValueError for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or comes with
+    a `start`, or shapes that do not agree.
     """
     checks.one_key("key", key)
     intervals = _intervals(levels)
@@ -84,6 +90,9 @@ def sample(
         checks.floating("start", start)
         if start.shape != (count, *shape):
             raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
+        if not arrays.is_concrete(temperature) or np.any(np.asarray(temperature) != 1.0):
+            raise ValueError("temperature is of the noise that start replaces: scale start itself")
+    checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
     levels = jax.tree.map(jnp.asarray, levels)
 
     def run(denoise: Denoiser, index: Array, start: ArrayLike | None) -> Array:
@@ -91,7 +100,7 @@ def sample(
         if start is None:
             like = jax.ShapeDtypeStruct((len(index), *shape), levels.sigma.dtype)
             noise = jax.lax.optimization_barrier(arrays.normal(arrays.fold_in(keys, 0), like))  # or XLA folds sigma_0 into its last bit
-            x = levels.sigma[0] * noise
+            x = jnp.asarray(temperature, noise.dtype) * levels.sigma[0] * noise
         else:
             x = jnp.asarray(start)
         _check_output(denoise, x, levels)

@@ -126,6 +126,24 @@ def test_start_replaces_the_first_noise_and_sets_the_dtype():
     assert half.dtype == jnp.bfloat16 and np.all(np.isfinite(half.astype(np.float32)))
 
 
+@pytest.mark.float64
+def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data():
+    traces = []
+
+    @jax.jit
+    def ended(temperature):
+        traces.append(None)
+        options = {"index": jnp.arange(3), "temperature": temperature, "trajectory": True}
+        return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), SHAPE, **options)
+
+    plain, warm = ended(1.0), ended(1.1)
+    np.testing.assert_allclose(plain, draw(ancestral.ddim(), trajectory=True), rtol=1e-12)
+    centre = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), SHAPE, jnp.arange(3), start=jnp.zeros((3, *SHAPE)))
+    np.testing.assert_allclose(warm[0], 1.1 * plain[0], rtol=1e-12)
+    np.testing.assert_allclose(warm[-1] - centre, 1.1 * (plain[-1] - centre), rtol=1e-12)
+    assert len(traces) == 1
+
+
 def test_float64_levels_make_float64_samples(float64):
     assert draw().dtype == jnp.float64
     assert draw(start=jnp.zeros((3, *SHAPE), jnp.float32)).dtype == jnp.float32
@@ -284,6 +302,9 @@ def attempt(key=None, denoise=GAUSSIAN, grid=None, index=INDEX, **options):
         (lambda: attempt(index=jnp.array([0, -1, 2])), ValueError, r"index.*outside"),
         (lambda: attempt(start=jnp.ones((2, *SHAPE))), ValueError, r"\(2, 3, 2\).*\(3, 3, 2\)"),
         (lambda: attempt(start=np.zeros((3, *SHAPE), np.uint8)), TypeError, "start.*uint8"),
+        (lambda: attempt(start=jnp.ones((3, *SHAPE)), temperature=1.1), ValueError, "scale start itself"),
+        (lambda: attempt(temperature=0.0), ValueError, "temperature = 0"),
+        (lambda: attempt(temperature=float("nan")), ValueError, "temperature"),
         (lambda: attempt(chunk=0), ValueError, "chunk"),
         (lambda: attempt(chunk=1.5), TypeError, "chunk"),
         (lambda: attempt(denoise=lambda x, level: x), TypeError, "Prediction"),

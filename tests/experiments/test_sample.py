@@ -52,6 +52,19 @@ def test_samples_are_rounded_to_the_data_levels_and_classes_take_turns(trained: 
     assert found["labels"].tolist() == [0, 1, 0, 1, 0, 1]
 
 
+def test_temperature_is_the_models_unless_it_is_given(trained: Path, tmp_path: Path) -> None:
+    def warm(config: Any) -> registry.Model:
+        return dataclasses.replace(toy.EXPERIMENT.model(config), temperature=1.5)
+
+    warmer = dataclasses.replace(toy.EXPERIMENT, model=warm)
+    images = []
+    for number, (options, experiment) in enumerate([((), warmer), (("--temperature", "1.5"), toy.EXPERIMENT), ((), toy.EXPERIMENT)]):
+        out = str(tmp_path / f"{number}.npz")
+        assert sample(trained, "--steps", "3", *options, "--out", out, experiment=experiment) == 0
+        images.append(drawn(tmp_path / f"{number}.npz")["images"])
+    assert np.array_equal(images[0], images[1]) and not np.array_equal(images[0], images[2])
+
+
 def test_seeds_of_samples_and_of_training_are_told_apart(trained: Path, tmp_path: Path) -> None:
     images = []
     for number, options in enumerate((("--seed", "0"), ("--seed", "1"), ("--trained-seed", "5"))):
@@ -113,6 +126,7 @@ def test_the_default_place_is_in_the_run_folder(trained: Path) -> None:
         ("--eta 0.5 --sampler euler", "belongs to --sampler ddim"),
         ("--sampler dmd", "ddim"),
         ("--guidance -1", "[0, inf)"),
+        ("--temperature 0", "(0, inf)"),
         ("--guidance nan", "[0, inf)"),
         ("--seed 4294967296", "4294967295"),
         ("--trained-seed 3", "there are 0, 5"),
