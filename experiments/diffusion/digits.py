@@ -60,7 +60,7 @@ class Config:
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training; each trains a network of its own."""
-    train_steps: int = 2000
+    train_steps: int = 1600
     """Optimizer steps."""
     batch: int = 64
     """Images a step."""
@@ -82,7 +82,7 @@ class Config:
     """Residual blocks a level."""
     sampling_steps: int = 50
     """DDIM steps."""
-    temperature: float = 1.04
+    temperature: float = 1.05
     """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
     samples: int = 5000
     """Samples at guidance 1, class-balanced."""
