@@ -1,6 +1,6 @@
 """Does a small diffusion model learn real handwritten digits?
 
-    python -m experiments run digits --preset demo    one seed; 5 minutes; the figures to expect are in README.md
+    python -m experiments run digits --preset demo    one seed; 4 minutes; the figures to expect are in README.md
     python -m experiments run digits                  three seeds and every control; 14 minutes; experiments/results/digits
 
 A class-conditional U-Net learns the flow from 1,347 digits of 8×8 pixels to noise; DDIM in 50 steps draws from its average. Each of the two
