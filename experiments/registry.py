@@ -10,7 +10,12 @@ from experiments.results import Figure, Table
 from experiments.verdicts import Claim
 from gendiff.core.errors import ConfigError
 
-MODULES = {"digits": "experiments.diffusion.digits"}
+MODULES = {
+    "digits": "experiments.diffusion.digits",
+    "certify": "experiments.diffusion.certify",
+    "forward": "experiments.diffusion.forward",
+    "invariance": "experiments.diffusion.invariance",
+}
 """Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
 
 

@@ -17,7 +17,21 @@ import gendiff
 ROOT = Path(__file__).resolve().parents[1]
 SIBLINGS = ("networks", "diffusion", "training", "data", "metrics", "weights")
 UPPER = ("pipelines", "gan", "language")
-EXTRAS = ("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "grain", "orbax", "tensorboardX")
+EXTRAS = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "tyro",
+    "rich",
+    "matplotlib",
+    "PIL",
+    "sklearn",
+    "grain",
+    "orbax",
+    "tensorboardX",
+    "diffrax",
+    "equinox",
+)
 TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "Makefile", ".gitignore", ".ci", "gendiff", "experiments", "tests"}
 LONGEST = 400
 

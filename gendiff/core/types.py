@@ -58,7 +58,12 @@ class Level:
 
 @trees.record
 class Prediction:
-    """What a network said of x (b, …), in both forms, each computed by the formula that stays finite."""
+    """What a network said of x (b, …), in both forms, each computed by the formula that stays finite.
+
+    log_variance: (b, …) the share v, for a network that answers it as well: the variance of a reverse step has logarithm
+    v log large + (1 - v) log small, between the two fixed variances of that step (Nichol & Dhariwal, 2021, Eq. 15). It is the network's
+    answer as it stands: meant for [0, 1], bound by nothing. None where the network does not say.
+    """
 
     clean: Any
     noise: Any

@@ -21,10 +21,16 @@ class NetworkDenoiser:
     parameterization: Parameterization = trees.static()
     params: Params = None
     condition: tuple[Any, ...] = ()
+    learned_variance: bool = trees.static(default=False)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
         t = jnp.broadcast_to(jnp.asarray(level.t).astype(x.dtype), x.shape[:1])
         output = self.predict(self.params, self.parameterization.scale_in(x, level), t, *self.condition_for(x.shape[0]))
+        if self.learned_variance:
+            if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
+                raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: twice the channels are needed")
+            output, share = jnp.split(output, 2, axis=-1)
+            return trees.replace(self.parameterization.predict(x, output, level), log_variance=share.astype(x.dtype))
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         return self.parameterization.predict(x, output, level)
@@ -42,13 +48,18 @@ class NetworkDenoiser:
         return trees.replace(self, condition=jax.tree.map(lambda leaf: take_rows(leaf, rows, count), self.condition))
 
 
-def from_network(predict: Network, params: Params, parameterization: Parameterization, *condition: Any) -> NetworkDenoiser:
+def from_network(
+    predict: Network, params: Params, parameterization: Parameterization, *condition: Any, learned_variance: bool = False
+) -> NetworkDenoiser:
     """predict (params, x, t, *condition) -> output as a Denoiser; t arrives as (b,) whatever the level's shape.
 
-    A condition is one value for all samples (), or an array (b, …) aligned with them. Raises TypeError, when called, if the
-    network's output has another shape than x.
+    A condition is one value for all samples (), or an array (b, …) aligned with them.
+    learned_variance: the network answers twice the channels of x (last axis); the second half is `Prediction.log_variance`, the share
+    of Nichol & Dhariwal (2021, Eq. 15), unchanged. Weights whose share runs over [-1, 1] need their last layer halved and shifted.
+
+    Raises TypeError, when called, if the network's output has another shape than this.
     """
-    return NetworkDenoiser(predict, parameterization, params, condition)
+    return NetworkDenoiser(predict, parameterization, params, condition, learned_variance)
 
 
 def take(denoise: Denoiser, rows: Array, count: int) -> Denoiser:

@@ -35,7 +35,9 @@ class _ClassifierFree:
         else:
             with_condition, without = self.conditional(x, level), self.unconditional(x, level)
         return Prediction(
-            combine(without.clean, with_condition.clean, self.scale), combine(without.noise, with_condition.noise, self.scale)
+            combine(without.clean, with_condition.clean, self.scale),
+            combine(without.noise, with_condition.noise, self.scale),
+            with_condition.log_variance,
         )
 
     def take(self, rows: Array, count: int) -> "_ClassifierFree":
@@ -51,7 +53,8 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: Scala
     """The combination of two denoisers' predictions at `scale` >= 0, () or (b,) (Ho & Salimans, 2022, Eq. 6, with scale = w + 1).
 
     batched: both in one network call of 2b samples. It needs two denoisers from `from_network` with one `predict` and uses the
-    first's parameters for both. Clean and noise are combined alike, so x = alpha * clean + sigma * noise still holds.
+    first's parameters for both. Clean and noise are combined alike, so x = alpha * clean + sigma * noise still holds. A learned
+    variance is that of `conditional`.
 
     Raises ValueError for a concrete scale that is negative or NaN, TypeError for a batched pair that is not of one network.
     """

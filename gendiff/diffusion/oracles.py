@@ -1,9 +1,12 @@
 """Exact denoisers: distributions whose noised score is closed form, so that samplers are judged without training anything.
 
-A Gaussian mixture noised to (alpha, sigma) is a Gaussian mixture with means alpha mu and variances alpha² s² + sigma².
+A Gaussian mixture noised to (alpha, sigma) is a Gaussian mixture with means alpha mu and variances alpha² s² + sigma². Every oracle is a
+Denoiser that is finite from alpha = 0 to sigma = 0, draws clean samples, and has a probability flow: in closed form for Gaussians, by
+`flow` for all.
 """
 
 import math
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +14,28 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Level, Prediction, Scalar
+from gendiff.core.types import ArrayLike, Count, Level, Prediction, Scalar
 from gendiff.diffusion import sampling
 from gendiff.diffusion.sampling import Sampler
+
+POINT = 1e-12
+"""The variance that stands for 0 where a point mass is compared with others at sigma = 0: the nearest point takes all the weight."""
+FINEST = 2**16
+"""The most steps that `flow` takes before it gives up."""
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """A Denoiser whose answers are exact, and which draws `count` clean samples."""
+
+    def __call__(self, x: Array, level: Level, /) -> Prediction: ...
+
+    def draw(self, key: jax.Array, count: int) -> Array: ...
 
 
 @trees.record
 class Gaussian:
-    """Isotropic Gaussian data of any shape, as a Denoiser."""
+    """Isotropic Gaussian data of any shape, as a Denoiser. std, mean: () or (b,)."""
 
     std: Scalar
     mean: Scalar = 0.0
@@ -41,6 +58,11 @@ class Gaussian:
         mean = arrays.expand(self.mean, x)
         return arrays.expand(cleaner.alpha, x) * mean + growth * (x - arrays.expand(level.alpha, x) * mean)
 
+    def draw(self, key: jax.Array, count: int, shape: tuple[int, ...] = (1,)) -> Float[Array, "b *shape"]:
+        """`count` clean samples of that shape: the only oracle that has none of its own."""
+        noise = jax.random.normal(key, (count, *shape))
+        return arrays.expand(self.mean, noise) + arrays.expand(self.std, noise) * noise
+
     def endpoint_error(self, sampler: Sampler, steps: int) -> float:
         """Root mean square error of a deterministic sampler's end points against the exact flow.
 
@@ -53,6 +75,44 @@ class Gaussian:
         x = levels.alpha[0] * self.mean + (self.marginal_std(levels[0]) * jnp.linspace(-2.0, 2.0, 65)).reshape(65, 1)
         ended = sampling.sample(jax.random.key(0), self, sampler, levels, (1,), jnp.arange(65), start=x)
         return float(arrays.rms(ended - self.flow(x, levels[0], levels[-1])))
+
+
+@trees.record
+class CorrelatedGaussian:
+    """Gaussian data of any covariance, as a Denoiser. mean: (*shape); principal axes in the columns of axes (d, d), variances (d,)."""
+
+    mean: ArrayLike
+    axes: ArrayLike
+    variances: ArrayLike
+
+    def __call__(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
+        alpha, sigma, along, variance = self._along_axes(x, level)
+        clean = self._from_axes(x, arrays.safe_divide(alpha * jnp.asarray(self.variances, x.dtype)[None], variance) * along)
+        return Prediction(jnp.asarray(self.mean, x.dtype)[None] + clean, self._from_axes(x, arrays.safe_divide(sigma, variance) * along))
+
+    def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
+        """Where the exact probability flow carries x: along each axis, distances from alpha * mean scale with the standard deviation."""
+        _, _, along, before = self._along_axes(x, level)
+        after = self._along_axes(x, cleaner)[3]
+        mean = arrays.expand(cleaner.alpha, x) * jnp.asarray(self.mean, x.dtype)[None]
+        return mean + self._from_axes(x, arrays.safe_sqrt(arrays.safe_divide(after, before)) * along)
+
+    def draw(self, key: jax.Array, count: int) -> Float[Array, "b *shape"]:
+        """`count` clean samples."""
+        mean = jnp.asarray(self.mean)
+        noise = jax.random.normal(key, (count, mean.size), mean.dtype)
+        spread = noise * arrays.safe_sqrt(self.variances)[None]
+        return mean[None] + self._from_axes(jnp.zeros((count, *mean.shape), mean.dtype), spread)
+
+    def _along_axes(self, x: ArrayLike, level: Level) -> tuple[Array, Array, Array, Array]:
+        """alpha, sigma, x - alpha * mean in the principal axes, and the variances there, broadcasting over (b, d)."""
+        flat = arrays.flatten_samples(x)
+        alpha, sigma = arrays.expand(level.alpha, flat), arrays.expand(level.sigma, flat)
+        along = (flat - alpha * jnp.asarray(self.mean, x.dtype).reshape(1, -1)) @ jnp.asarray(self.axes, x.dtype)
+        return alpha, sigma, along, alpha**2 * jnp.asarray(self.variances, x.dtype)[None] + sigma**2
+
+    def _from_axes(self, x: ArrayLike, along: Array) -> Array:
+        return (along @ jnp.asarray(self.axes, x.dtype).T).reshape(x.shape)
 
 
 @trees.record
@@ -102,14 +162,33 @@ class Mixture:
     def _log_joint(self, offset: Array, variance: Array) -> Array:
         """log(weight · density) of each component, (b, k)."""
         size = offset.shape[2]
+        variance = jnp.where(variance > 0, variance, POINT)  # a point mass at sigma = 0
         weights = jnp.log(jnp.asarray(self.weights, offset.dtype))[None, :]
         return weights - jnp.sum(offset**2 / variance, axis=2) / 2 - size / 2 * jnp.log(2 * jnp.pi * variance[:, :, 0])
 
 
 def gaussian(std: Scalar, mean: Scalar = 0.0) -> Gaussian:
-    """Isotropic Gaussian data of standard deviation `std` >= 0 around `mean`."""
+    """Isotropic Gaussian data of standard deviation `std` >= 0 around `mean`; std 0 is a point mass."""
     checks.in_range("std", std, 0.0, math.inf, open_high=True)
     return Gaussian(std, mean)
+
+
+def correlated(mean: ArrayLike | list, covariance: ArrayLike | list) -> CorrelatedGaussian:
+    """Gaussian data around mean (*shape), covariance (d, d) over its flattened entries: symmetric, of any rank.
+
+    Raises ValueError for shapes that do not agree and for a matrix that is no covariance.
+    """
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    if mean.ndim < 1 or covariance.shape != (mean.size, mean.size):
+        raise ValueError(f"covariance must be (d, d) for a mean of d entries, got {covariance.shape} and {mean.shape}")
+    checks.finite("covariance", covariance)
+    if not np.allclose(covariance, covariance.T, rtol=1e-9, atol=1e-12):
+        raise ValueError("covariance must be symmetric")
+    variances, axes = np.linalg.eigh((covariance + covariance.T) / 2)
+    rounding = 1e-12 * max(1.0, float(np.abs(variances).max()))
+    if variances.min() < -rounding:
+        raise ValueError(f"covariance must have no negative variance along any axis, got {variances.min():g}")
+    return CorrelatedGaussian(jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(np.where(variances > rounding, variances, 0.0)))
 
 
 def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: ArrayLike | list[float]) -> Mixture:
@@ -122,3 +201,64 @@ def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: Arr
     if not math.isclose(weights.sum(), 1.0, abs_tol=1e-6):
         raise ValueError(f"weights add up to {weights.sum():g}, not 1")
     return Mixture(jnp.asarray(weights), jnp.asarray(means), jnp.asarray(stds))
+
+
+def ring(count: int, radius: float = 1.0, std: float = 0.0) -> Mixture:
+    """`count` equal components evenly spaced on a circle in the plane, samples (2,); std 0 makes them point masses.
+
+    Of point masses the clean prediction is their posterior mean, at sigma = 0 the nearest point.
+    """
+    checks.integer("count", count, 1)
+    checks.in_range("radius", radius, 0.0, math.inf, open_high=True)
+    angle = 2 * np.pi * np.arange(count) / count
+    return mixture(np.full(count, 1 / count), radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(count, std))
+
+
+def flow(
+    oracle: Oracle, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
+) -> Float[Array, "b *shape"]:
+    """Where the probability flow carries x (b, …) from one level () to a cleaner one: in closed form where the oracle has one.
+
+    Otherwise by the classical Runge-Kutta method in log-SNR with steps halved until the error, a fifteenth of the change at the last
+    halving (Hairer, Nørsett & Wanner, 1993, Sec. II.4), is below `tolerance`, times max |x| where that exceeds 1; that error is then
+    taken off. Needs float64 and alpha, sigma > 0 at both levels. Raises TypeError or ValueError otherwise, ArithmeticError if the steps
+    do not suffice.
+    """
+    if hasattr(oracle, "flow"):
+        return oracle.flow(x, level, cleaner)
+    if x.dtype != np.float64:
+        raise TypeError(f"the reference flow is integrated in float64, got {x.dtype}: work under jax.enable_x64(True)")
+    for name, end in (("level", level), ("cleaner", cleaner)):
+        checks.in_range(f"{name}.alpha", end.alpha, 0.0, math.inf, open_low=True, open_high=True)
+        checks.in_range(f"{name}.sigma", end.sigma, 0.0, math.inf, open_low=True, open_high=True)
+    steps, coarse = 256, _integrated(oracle, x, level, cleaner, 256)
+    while steps < FINEST:
+        steps, fine = 2 * steps, _integrated(oracle, x, level, cleaner, 2 * steps)
+        error = float(jnp.max(jnp.abs(fine - coarse))) / 15
+        if error <= tolerance * max(1.0, float(jnp.max(jnp.abs(fine)))):
+            return fine + (fine - coarse) / 15
+        coarse = fine
+    raise ArithmeticError(f"the reference flow still changes by {error:.1e} at {steps} steps, more than tolerance = {tolerance:g}")
+
+
+@jax.jit
+def _integrated(oracle: Oracle, x: Array, level: Level, cleaner: Level, steps: Count) -> Array:
+    """Runge-Kutta's fourth-order method on x / sqrt(alpha² + sigma²) against half the log-SNR, for any number of steps."""
+    first, last = (0.5 * jnp.asarray(end.log_snr, x.dtype) for end in (level, cleaner))
+    width = (last - first) / steps
+
+    def slope(x: Array, half_log_snr: Array) -> Array:
+        alpha, sigma = jnp.sqrt(jax.nn.sigmoid(2 * half_log_snr)), jnp.sqrt(jax.nn.sigmoid(-2 * half_log_snr))
+        said = oracle(x, Level(half_log_snr, alpha, sigma))
+        return alpha * sigma * (sigma * said.clean - alpha * said.noise)
+
+    def advance(j: Array, x: Array) -> Array:
+        at = first + j * width
+        k1 = slope(x, at)
+        k2 = slope(x + width / 2 * k1, at + width / 2)
+        k3 = slope(x + width / 2 * k2, at + width / 2)
+        k4 = slope(x + width * k3, at + width)
+        return x + width / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+    before, after = (jnp.sqrt(jnp.asarray(end.alpha, x.dtype) ** 2 + jnp.asarray(end.sigma, x.dtype) ** 2) for end in (level, cleaner))
+    return after * jax.lax.fori_loop(0, steps, advance, jnp.asarray(x) / before)

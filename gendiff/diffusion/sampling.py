@@ -79,11 +79,7 @@ def sample(
     a `start`, or shapes that do not agree.
     """
     checks.one_key("key", key)
-    intervals = _intervals(levels)
-    if num_steps is not None:
-        checks.integer("num_steps", num_steps, 1, intervals)
-    steps: Count = intervals if num_steps is None else num_steps
-    steps = int(steps) if arrays.is_concrete(steps) else steps
+    steps = steps_of(levels, num_steps)
     index = _checked_index(index)
     count = index.shape[0]
     if start is not None:
@@ -112,6 +108,19 @@ def sample(
     return _in_chunks(run, denoise, index, start, min(chunk, count), trajectory)
 
 
+def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
+    """How many intervals of a grid (t + 1,) to walk: all t of them, or `num_steps`, an int where it is concrete.
+
+    Raises ValueError for what is no grid of at least 2 levels and for a count outside 1 … t, TypeError for one that is no integer.
+    """
+    if len(levels.shape) != 1 or levels.shape[0] < 2:
+        raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
+    if num_steps is None:
+        return levels.shape[0] - 1
+    checks.integer("num_steps", num_steps, 1, levels.shape[0] - 1)
+    return int(num_steps) if arrays.is_concrete(num_steps) else num_steps
+
+
 def _checked_index(index: ArrayLike) -> Array:
     if index.ndim != 1:
         raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
@@ -119,12 +128,6 @@ def _checked_index(index: ArrayLike) -> Array:
         raise TypeError(f"index must hold integers, got {index.dtype}")
     checks.in_range("index", index, 0.0, 2.0**32 - 1)  # a negative one would be the alias of a large one
     return jnp.asarray(index)
-
-
-def _intervals(levels: Level) -> int:
-    if len(levels.shape) != 1 or levels.shape[0] < 2:
-        raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
-    return levels.shape[0] - 1
 
 
 def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:

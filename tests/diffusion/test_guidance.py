@@ -127,3 +127,15 @@ def test_predictions_of_other_shapes_do_not_combine():
         guidance.combine(jnp.ones((2, 3)), jnp.ones((2, 1)), 2.0)
     with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
         guidance.combine(jnp.ones((2, 3)), jnp.ones((2, 3)), jnp.ones(3))
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_learned_variance_is_that_of_the_conditional_network(batched):
+    def wide(params, x, t, label):
+        share = jnp.broadcast_to(0.1 * label.astype(x.dtype)[:, None], x.shape)
+        return jnp.concatenate([x, share], axis=-1)
+
+    given = denoiser.from_network(wide, {}, parameterization.velocity(), jnp.array([3, 5]), learned_variance=True)
+    level = Level(jnp.array(10.0), jnp.array(0.8), jnp.array(0.6))
+    guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), 2.0, batched=batched)(jnp.ones((2, 4)), level)
+    np.testing.assert_allclose(guided.log_variance, [[0.3] * 4, [0.5] * 4], rtol=1e-6)

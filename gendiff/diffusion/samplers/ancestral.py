@@ -12,10 +12,22 @@ from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Predicti
 from gendiff.diffusion import process, sampling
 from gendiff.diffusion.sampling import Sampler, State
 
+VARIANCES = ("small", "large", "learned")
+
 
 def ancestral_std(level: Level, cleaner: Level) -> Array:
     """sigma' sqrt(1 - q²), of the levels' shape: the posterior's standard deviation (Song et al., 2021, Eq. 16, eta = 1)."""
     return cleaner.sigma * arrays.safe_sqrt(_fresh_share(level, cleaner))
+
+
+def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array]:
+    """sigma' sqrt(1 - eta² (1 - q²)) and eta sigma' sqrt(1 - q²), of the levels' shape: how much noise a step keeps and draws afresh.
+
+    Their squares add up to sigma'². Equal to sigma' and 0, bit for bit, for eta = 0.
+    """
+    q, eta = _quotient(level, cleaner), jnp.asarray(eta)
+    kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2)  # 1 - eta² (1 - q²), without its cancellation
+    return cleaner.sigma * kept, eta * ancestral_std(level, cleaner)
 
 
 def ddim_step(
@@ -28,7 +40,7 @@ def ddim_step(
     checks.in_range("eta", eta, 0.0, 1.0)
     clean = prediction.clean
     if noise is None:
-        if not _is_zero(eta):
+        if not is_zero(eta):
             raise ValueError(f"ddim_step with eta = {eta} adds noise: pass noise of shape {clean.shape}")
         return arrays.expand(cleaner.alpha, clean) * clean + arrays.expand(cleaner.sigma, clean) * prediction.noise
     checks.same_shape("prediction.clean", clean, "noise", noise)
@@ -52,15 +64,32 @@ def ddpm_step(
     """A draw from q(x_s | x_t, x_0 = predicted clean) (Ho et al., 2020, Eqs. 6-7 and 11), on any sub-grid of the chain.
 
     variance: "small" is the posterior's, exact for a point mass; "large" is the chain's own sigma² - r² sigma'², exact for unit-Gaussian
-    data (Ho et al., 2020, Sec. 3.2). A step to sigma' = 0 adds no noise.
+    data (Ho et al., 2020, Sec. 3.2); "learned" lies between the logarithms of both where the network says, in `prediction.log_variance`.
+    A step to sigma' = 0 adds no noise. Raises ValueError for another variance, or "learned" without that share.
     """
-    checks.choice("variance", variance, ("small", "large"))
+    checks.choice("variance", variance, VARIANCES)
     checks.same_shape("x", x, "noise", noise)
     mean, std = process.posterior(x, prediction.clean, level, cleaner)
     if variance == "large":
-        to_sigma = arrays.expand(cleaner.sigma, x)
-        std = jnp.where(to_sigma > 0, process.added_std(cleaner, level, x), 0.0)
+        std = _noisy(process.added_std(cleaner, level, x), cleaner)
+    if variance == "learned":
+        std = learned_std(prediction, level, cleaner)
     return mean + std * noise
+
+
+def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
+    """exp((v log large + (1 - v) log small) / 2) with v = `prediction.log_variance` (b, …) (Nichol & Dhariwal, 2021, Eq. 15).
+
+    "small" and "large" are those of `ddpm_step` for this very step, so it holds on any sub-grid; small = large · (sigma'/sigma)². 0 where
+    sigma' = 0. Raises ValueError if the prediction has no share or one of another shape.
+    """
+    share, clean = prediction.log_variance, prediction.clean
+    if share is None:
+        raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
+    checks.same_shape("prediction.clean", clean, "prediction.log_variance", share)
+    ratio = arrays.safe_divide(arrays.expand(cleaner.sigma, clean), arrays.expand(level.sigma, clean))
+    shrink = jnp.exp((1 - share) * jnp.log(jnp.where(ratio > 0, ratio, 1.0)))
+    return _noisy(process.added_std(cleaner, level, clean) * shrink, cleaner)
 
 
 @trees.record
@@ -68,10 +97,12 @@ class _Ddim:
     eta: Scalar
 
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        prediction = denoise(state.x, level)
-        if _is_zero(self.eta):
-            return State(ddim_step(prediction, level, cleaner))
-        return State(ddim_step(prediction, level, cleaner, eta=self.eta, noise=arrays.normal(keys, like=state.x)))
+        if is_zero(self.eta):
+            return State(ddim_step(denoise(state.x, level), level, cleaner))
+        return self.given_noise(arrays.normal(keys, like=state.x), denoise, state, level, cleaner, left)
+
+    def given_noise(self, noise: Array, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        return State(ddim_step(denoise(state.x, level), level, cleaner, eta=self.eta, noise=noise))
 
 
 def ddim(eta: Scalar = 0.0) -> Sampler:
@@ -89,21 +120,29 @@ class _Ddpm:
     variance: str = trees.static()
 
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        noise = arrays.normal(keys, like=state.x)
+        return self.given_noise(arrays.normal(keys, like=state.x), denoise, state, level, cleaner, left)
+
+    def given_noise(self, noise: Array, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         return State(ddpm_step(state.x, denoise(state.x, level), level, cleaner, noise=noise, variance=self.variance))
 
 
 def ddpm(variance: str = "small") -> Sampler:
     """Ancestral sampling of the reverse chain (Ho et al., 2020, Alg. 2), on any sub-grid. One evaluation a step.
 
-    variance: "small" or "large", as in `ddpm_step`.
+    variance: "small", "large" or "learned", as in `ddpm_step`; the last needs a denoiser built with `learned_variance=True`.
     """
-    checks.choice("variance", variance, ("small", "large"))
+    checks.choice("variance", variance, VARIANCES)
     return Sampler(sampling.start, _Ddpm(variance))
 
 
-def _is_zero(eta: Scalar) -> bool:
+def is_zero(eta: Scalar) -> bool:
+    """Whether the value is known to be 0, so that a step need not draw noise."""
     return arrays.is_concrete(eta) and bool(np.all(np.asarray(eta) == 0))  # by NumPy, as under a trace JAX would answer a tracer
+
+
+def _noisy(std: Array, cleaner: Level) -> Array:
+    """The standard deviation, but 0 where the step ends at sigma = 0."""
+    return jnp.where(arrays.expand(cleaner.sigma, std) > 0, std, 0.0)
 
 
 def _quotient(level: Level, cleaner: Level) -> Array:

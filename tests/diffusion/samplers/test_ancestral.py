@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gendiff.core.types import Level, Prediction
-from gendiff.diffusion import grids, oracles, parameterization, process, sampling, schedules
+from gendiff.diffusion import denoiser, grids, oracles, parameterization, process, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "ddpm_fixture.safetensors"
@@ -249,3 +249,90 @@ def test_unknown_variance_and_missing_noise_are_refused():
         ancestral.ddim_step(told, level, level, eta=0.5)
     with pytest.raises(ValueError, match="eta"):
         ancestral.ddim_step(told, level, level, eta=1.5, noise=jnp.ones((2, 3)))
+
+
+# A variance that the network answers.
+
+
+@pytest.mark.float64
+def test_learned_variance_is_equation_15_on_the_sub_grid():
+    """exp(v log b + (1 - v) log b~) with the betas and posterior variances of the respaced chain (Nichol & Dhariwal, 2021)."""
+    share = schedules.linear().table.alpha[[100, 300, 500, 700]] ** 2
+    betas = 1 - share / np.append(1.0, share[:-1])
+    posterior = betas * (1 - np.append(1.0, share[:-1])) / (1 - share)
+    x, clean, fresh, v = rand(0, 2, 3), rand(1, 2, 3), rand(2, 2, 3), rand(3, 2, 3)  # v is bound by nothing
+    told = Prediction(jnp.asarray(clean), jnp.asarray(clean), log_variance=jnp.asarray(v))
+    for k in (1, 2, 3):
+        level, cleaner = (Level(0.0, np.sqrt(a), np.sqrt(1 - a)) for a in (share[k], share[k - 1]))
+        mean, _ = process.posterior(x, clean, level, cleaner)
+        std = np.exp((v * np.log(betas[k]) + (1 - v) * np.log(posterior[k])) / 2)
+        found = ancestral.ddpm_step(x, told, level, cleaner, noise=fresh, variance="learned")
+        np.testing.assert_allclose(found, mean + std * fresh, rtol=1e-10)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("build", [schedules.cosine, schedules.flow, schedules.edm], ids=["cosine", "flow", "edm"])
+def test_learned_variance_runs_from_small_to_large(build):
+    x, clean, fresh = (jnp.asarray(rand(seed, 2, 3)) for seed in range(3))
+    ones = jnp.ones_like(x)
+    levels = grids.trailing(build(), 3)
+    for k in range(3):
+        for share, variance in ((0 * ones, "small"), (ones, "large")):
+            told = Prediction(clean, clean, log_variance=share)
+            fixed, learned = (
+                ancestral.ddpm_step(x, told, levels[k], levels[k + 1], noise=fresh, variance=name) for name in (variance, "learned")
+            )
+            np.testing.assert_allclose(learned, fixed, rtol=1e-9, atol=1e-12)
+
+
+def learned_network(params, x, t, label):
+    """Twice the channels: half for the prediction, half for the share."""
+    output = jnp.tanh(params * x) + 0.1 * label.astype(x.dtype)[:, None, None]
+    return jnp.concatenate([output, 0.5 + 0.1 * output], axis=-1)
+
+
+def test_a_network_that_answers_twice_the_channels_says_its_variance():
+    x, level, kind = jnp.asarray(rand(0, 2, 4, 3), jnp.float32), Level(7.0, 0.6, 0.8), parameterization.velocity()
+    told = denoiser.from_network(learned_network, jnp.float32(0.7), kind, jnp.array([1, 2]), learned_variance=True)
+    found, both = told(x, level), learned_network(jnp.float32(0.7), x, 7.0, jnp.array([1, 2]))
+    expected = kind.predict(x, both[..., :3], level)
+    np.testing.assert_array_equal(found.clean, expected.clean)
+    np.testing.assert_array_equal(found.noise, expected.noise)
+    np.testing.assert_array_equal(found.log_variance, both[..., 3:])
+    np.testing.assert_array_equal(told.take(jnp.array([1]), 2)(x[1:], level).log_variance, both[1:, :, 3:])
+    with pytest.raises(TypeError, match="twice the channels"):
+        denoiser.from_network(lambda p, x, t: x, None, kind, learned_variance=True)(x, level)
+    with pytest.raises(TypeError, match="must be equal"):
+        denoiser.from_network(learned_network, jnp.float32(0.7), kind, 1)(x, level)
+
+
+def test_sampling_with_a_learned_variance_is_finite_and_so_are_its_gradients():
+    levels = grids.trailing(schedules.zero_terminal_snr(schedules.linear(50)), 3)
+
+    def total(params, levels, start):
+        told = denoiser.from_network(learned_network, params, parameterization.velocity(), 1, learned_variance=True)
+        sampler = ancestral.ddpm("learned")
+        return jnp.sum(sampling.sample(jax.random.key(0), told, sampler, levels, (4, 3), jnp.arange(2), start=start) ** 2)
+
+    found = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(jnp.float32(0.7), levels, jnp.ones((2, 4, 3)))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)) and float(found[1][0]) != 0
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_learned_variance_that_was_never_answered_is_refused():
+    gaussian, levels = oracles.gaussian(0.5), grids.trailing(schedules.cosine(), 2)
+    with pytest.raises(ValueError, match="learned_variance=True"):
+        run(gaussian, ancestral.ddpm("learned"), levels, np.ones((2, 3), np.float32))
+    told = Prediction(jnp.ones((2, 3)), jnp.ones((2, 3)), log_variance=jnp.ones((2, 1)))
+    with pytest.raises(ValueError, match="log_variance"):
+        ancestral.ddpm_step(jnp.ones((2, 3)), told, levels[0], levels[1], noise=jnp.ones((2, 3)), variance="learned")
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_the_noise_kept_and_the_noise_added_make_up_the_level(eta):
+    levels = grids.trailing(schedules.zero_terminal_snr(schedules.linear()), 4)
+    kept, fresh = ancestral.split_noise(levels[:-1], levels[1:], eta)
+    np.testing.assert_allclose(kept**2 + fresh**2, levels.sigma[1:] ** 2, rtol=1e-6, atol=1e-12)
+    if eta == 0:
+        np.testing.assert_array_equal(kept, levels.sigma[1:])
+    np.testing.assert_allclose(fresh, eta * ancestral.ancestral_std(levels[:-1], levels[1:]), rtol=1e-6)

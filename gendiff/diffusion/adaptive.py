@@ -1,0 +1,159 @@
+"""The probability flow by an adaptive method: steps as long as a tolerance allows, each sample at its own pace.
+
+The flow is solved in the angle of the noise path (`angle`), from pi/2 where nothing is left of the clean sample to 0 where nothing else
+is: time and state are finite from end to end, for any process.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from gendiff.core import arrays, checks, trees
+from gendiff.core.types import ArrayLike, Denoiser, Level
+from gendiff.diffusion import angle, denoiser
+from gendiff.diffusion.schedules import Schedule
+
+SIGMA_MIN = 1e-3
+"""The sigma/alpha where `sample` stops on a schedule whose cleanest level is clean already."""
+
+FIRST_TURN = 0.01
+"""The angle that is tried first, in radians."""
+
+
+@trees.record
+class Solution:
+    """x (b, …); success (b,): whether the end was reached, in numbers that are finite; evaluations (b,) of the network."""
+
+    x: Any
+    success: Any
+    evaluations: Any
+
+
+def solve(
+    denoise: Denoiser,
+    schedule: Schedule,
+    x: Float[ArrayLike, "b *shape"],
+    level: Level,
+    cleaner: Level,
+    *,
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+    max_steps: int = 1000,
+) -> Solution:
+    """Carry x (b, …) along the flow from one level () to a cleaner one, or back if it is noisier, by the method of Tsitouras (2011).
+
+    schedule: of the process, for the levels between. rtol, atol: the error of a step in w = x / sqrt(alpha² + sigma²), root mean square
+    over one sample, is held below atol + rtol · |w|. max_steps: that a sample may try; where they do not suffice, success is False and x
+    is no sample.
+
+    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. Conditions of
+    `from_network` follow their samples; a plain function is asked about one sample at a time and must not close over anything with a
+    batch axis. evaluations: 1 to start and 6 for each step tried; a first step that is refused costs one more, which is not counted. An
+    end at sigma = 0 is asked at sigma/alpha = sqrt(machine epsilon) instead. Differentiable in reverse mode.
+
+    Raises ImportError without diffrax, TypeError for x that is not floating, ValueError for tolerances outside (0, 1], max_steps below 1
+    or levels that are not single.
+    """
+    diffrax = _diffrax()
+    checks.floating("x", x)
+    checks.integer("max_steps", max_steps, 1)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        checks.in_range(name, value, 0.0, 1.0, open_low=True)
+    if level.shape or cleaner.shape:
+        raise ValueError(f"solve runs between two levels of shape (), got {level.shape} and {cleaner.shape}")
+    x = jnp.asarray(x)
+    start, end = (jnp.arctan2(*(jnp.asarray(field, x.dtype) for field in (at.sigma, at.alpha))) for at in (level, cleaner))
+    first = jnp.where(end > start, FIRST_TURN, -FIRST_TURN).astype(x.dtype)
+    controller = diffrax.PIDController(rtol=rtol, atol=atol)
+
+    def one(row: Array, w: Array) -> tuple[Array, Array, Array]:
+        told = denoiser.take(denoise, row[None], x.shape[0])
+
+        def slope(turned: Array, w: Array, _: Any) -> Array:
+            return _velocity(told, schedule, turned, w)
+
+        found = diffrax.diffeqsolve(
+            diffrax.ODETerm(slope), diffrax.Tsit5(), start, end, first, w, stepsize_controller=controller, max_steps=max_steps, throw=False
+        )
+        return found.ys[0], found.result == diffrax.RESULTS.successful, 1 + 6 * found.stats["num_steps"]
+
+    w, success, evaluations = jax.vmap(one)(jnp.arange(x.shape[0]), angle.scaled(x, level))
+    return Solution(angle.unscaled(w, cleaner), success & _finite(w), evaluations)
+
+
+def sample(
+    key: jax.Array,
+    denoise: Denoiser,
+    schedule: Schedule,
+    shape: tuple[int, ...],
+    index: Int[ArrayLike, "b"],
+    *,
+    sigma_max: float | None = None,
+    sigma_min: float | None = None,
+    start: Shaped[ArrayLike, "..."] | None = None,
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+    max_steps: int = 1000,
+) -> Solution:
+    """Draw samples (b, *shape), one for each entry of `index`, from the x_T that `sampling.sample` starts at, by `solve`.
+
+    The flow is followed from the ratio sigma/alpha = `sigma_max` to `sigma_min` > 0, default the schedule's own ends, or SIGMA_MIN where
+    that end is clean; the answer is the denoised prediction there, which costs one more evaluation, as on a grid that ends clean.
+    start: (b, *shape) in place of x_T; its dtype is the solver's.
+
+    Raises as `solve` does, TypeError for a legacy or missing key, ValueError for ratios out of order or a start of another shape.
+    """
+    checks.one_key("key", key)
+    first, last = _ends(schedule, sigma_max, sigma_min)
+    if start is None:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
+        like = jax.ShapeDtypeStruct((len(index), *shape), jnp.result_type(float))
+        start = first.sigma * jax.lax.optimization_barrier(arrays.normal(arrays.fold_in(keys, 0), like))  # as `sampling.sample` does
+    elif start.shape != (len(index), *shape):
+        raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(len(index), *shape)}")
+    found = solve(denoise, schedule, start, first, last, rtol=rtol, atol=atol, max_steps=max_steps)
+    clean = denoise(found.x, last).clean
+    return Solution(clean, found.success & _finite(clean), found.evaluations + 1)
+
+
+def _ends(schedule: Schedule, sigma_max: float | None, sigma_min: float | None) -> tuple[Level, Level]:
+    """The first and the last level, in the default dtype."""
+    noisiest, cleanest = schedule.noisiest, schedule.table[0] if schedule.table is not None else schedule.at(np.float64(0.0))
+    low = (float(cleanest.sigma / cleanest.alpha) or SIGMA_MIN) if sigma_min is None else sigma_min
+    high = (float(noisiest.sigma / noisiest.alpha) if noisiest.alpha > 0 else math.inf) if sigma_max is None else sigma_max
+    if not 0 < low < high:
+        raise ValueError(f"0 < sigma_min < sigma_max is needed for sigma / alpha, got {low:g} and {high:g}")
+    first = noisiest if sigma_max is None else schedule.at_log_snr(np.float64(-2 * math.log(high)))
+    last = cleanest if sigma_min is None and cleanest.sigma > 0 else schedule.at_log_snr(np.float64(-2 * math.log(low)))
+    return jax.tree.map(_in_default_dtype, first), jax.tree.map(_in_default_dtype, last)
+
+
+def _in_default_dtype(field: Any) -> Array:
+    return jnp.asarray(field, jnp.result_type(float))
+
+
+def _velocity(denoise: Denoiser, schedule: Schedule, turned: Array, w: Array) -> Array:
+    """dw/d(angle) of one sample w (…) at an angle ()."""
+    turned = jnp.maximum(turned, math.sqrt(jnp.finfo(w.dtype).eps))  # nothing can be asked at sigma = 0
+    alpha, sigma = jnp.cos(turned), jnp.sin(turned)
+    signal = alpha > jnp.finfo(w.dtype).eps  # rounded, the cosine of pi/2 is some such number of either sign
+    between = schedule.at_log_snr(2 * jnp.log(jnp.where(signal, alpha, 1) / sigma))
+    level = jax.tree.map(lambda inside, end: jnp.where(signal, inside, end).astype(w.dtype), between, schedule.noisiest)
+    return angle.velocity(denoise(angle.unscaled(w[None], level), level), level)[0]
+
+
+def _finite(x: Array) -> Array:
+    """(b,) of x (b, …)."""
+    return jnp.all(jnp.isfinite(arrays.flatten_samples(x)), axis=1)
+
+
+def _diffrax() -> Any:
+    try:
+        import diffrax
+    except ImportError as error:
+        raise ImportError("adaptive steps need diffrax: pip install 'gendiff[ode]'") from error
+    return diffrax

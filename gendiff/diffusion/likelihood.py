@@ -1,0 +1,213 @@
+"""Likelihood along the probability flow, in bits per dimension.
+
+log p(x) = log prior(x_T) + d log(N_T / N) + integral of tr(dv/dw) over the angle (Chen et al., 2018, Eq. 8; Song et al., 2021b, Eq. 39),
+by Heun's method in the coordinates of `angle`: order 2 in value and log-determinant, finite at both ends of a single step.
+
+What is assumed: `x` is a sample at the last level of the grid (the data itself where alpha = 1 and sigma = 0), and x_T is
+N(0, prior_std²), by default sigma² of the first level, from which `sampling.sample` starts. So the value is the density of what the
+sampler draws in the limit of many steps. Where alpha_T > 0 this is not the density of the data, even for an exact denoiser.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import arrays, checks, trees
+from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Scalar
+from gendiff.diffusion import angle, sampling
+
+MOST_EXACT = 256
+"""Dimensions up to which the trace is taken exactly when no divergence is named."""
+
+_AT_ONCE = 64  # directions pushed through the network together
+
+
+@trees.record
+class Likelihood:
+    """All (b,), in bits per dimension.
+
+    bits: -log2 p(x) / d + offset. standard_error: of `bits` over the probes; 0 for the exact trace, infinite for a single probe.
+    step_error: |difference to every second level| / 3, the leading error of the steps on a smooth grid; infinite for a single step.
+    """
+
+    bits: Any
+    standard_error: Any
+    step_error: Any
+
+
+@runtime_checkable
+class Divergence(Protocol):
+    """How the trace is taken: along which directions, how their (m, b) rates make (p, b) estimates, and the spread of p totals."""
+
+    def directions(self, x: jax.Array, /) -> jax.Array: ...
+
+    def estimates(self, rates: jax.Array, /) -> jax.Array: ...
+
+    def standard_error(self, totals: jax.Array, /) -> jax.Array: ...
+
+
+@trees.record
+class _Exact:
+    def directions(self, x: jax.Array) -> jax.Array:
+        size = math.prod(x.shape[1:])
+        return jnp.eye(size, dtype=x.dtype).reshape(size, 1, *x.shape[1:])
+
+    def estimates(self, rates: jax.Array) -> jax.Array:
+        return jnp.sum(rates, axis=0, keepdims=True)
+
+    def standard_error(self, totals: jax.Array) -> jax.Array:
+        return jnp.zeros_like(totals[0])
+
+
+@trees.record
+class _Hutchinson:
+    keys: Keys
+    probes: int = trees.static()
+    distribution: str = trees.static()
+
+    def directions(self, x: jax.Array) -> jax.Array:
+        if self.keys.shape != x.shape[:1]:
+            raise ValueError(f"the divergence has an index of shape {self.keys.shape}, but x holds {x.shape[0]} samples")
+        draw = jax.random.rademacher if self.distribution == "rademacher" else jax.random.normal
+
+        def one(key: jax.Array) -> jax.Array:
+            return jax.vmap(lambda probe: draw(jax.random.fold_in(key, probe), x.shape[1:], x.dtype))(jnp.arange(self.probes))
+
+        return jax.vmap(one, out_axes=1)(self.keys)
+
+    def estimates(self, rates: jax.Array) -> jax.Array:
+        return rates
+
+    def standard_error(self, totals: jax.Array) -> jax.Array:
+        if self.probes == 1:
+            return jnp.full_like(totals[0], jnp.inf)
+        centred = totals - jnp.mean(totals, axis=0, keepdims=True)
+        return arrays.safe_sqrt(jnp.sum(centred**2, axis=0) / (self.probes - 1) / self.probes)
+
+
+def exact() -> Divergence:
+    """The whole trace: one forward-mode derivative for each of the d dimensions."""
+    return _Exact()
+
+
+def hutchinson(key: jax.Array, index: Int[ArrayLike, "b"], probes: int = 8, distribution: str = "rademacher") -> Divergence:
+    """The mean of v·J v over `probes` random directions (Hutchinson, 1990; Grathwohl et al., 2019, Eq. 7): unbiased in log p.
+
+    Sample i has the key fold_in(key, index[i]) and keeps its probes along the whole path, so that the integrand is smooth.
+    distribution: "rademacher" (the smaller variance) or "gaussian".
+    """
+    checks.one_key("key", key)
+    checks.integer("probes", probes, 1)
+    checks.choice("distribution", distribution, ("rademacher", "gaussian"))
+    return _Hutchinson(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index)), probes, distribution)
+
+
+def likelihood(
+    denoise: Denoiser,
+    x: Float[ArrayLike, "b *shape"],
+    levels: Level,
+    divergence: Divergence | None = None,
+    *,
+    prior_std: Scalar | None = None,
+    offset: Scalar = 0.0,
+    num_steps: Count | None = None,
+) -> Likelihood:
+    """Bits per dimension of x (b, …) along `levels` (t + 1,), a grid as for `sample`, walked from its last level to its first.
+
+    divergence: default `exact()` up to 256 dimensions. prior_std: of x_T, > 0, default sigma of the first level. offset: bits to add for
+    data scaled from whole values, log2(1 / width of a value) (see `dequantize`). num_steps: as for `sample`, 1 … t, may be traced.
+    2 evaluations a step, and half as many for the step error; each with one forward-mode derivative a direction.
+
+    The denoiser must be finite at every level of the grid: one that answers clean needs a grid that ends before sigma = 0, one that
+    answers noise a grid that starts after alpha = 0. Raises ValueError without a divergence above 256 dimensions.
+    """
+    checks.floating("x", x)
+    steps = sampling.steps_of(levels, num_steps)
+    x = jnp.asarray(x)
+    size = math.prod(x.shape[1:])
+    if divergence is None:
+        if size > MOST_EXACT:
+            raise ValueError(
+                f"x has {size} dimensions: above {MOST_EXACT} name the divergence, likelihood.hutchinson(key, index) or likelihood.exact()"
+            )
+        divergence = exact()
+    levels = jax.tree.map(lambda field: jnp.asarray(field, x.dtype), levels)
+    std = levels.sigma[0] if prior_std is None else jnp.asarray(prior_std, x.dtype)
+    directions = divergence.directions(x)
+    unit = size * math.log(2.0)
+
+    def total(stride: int) -> jax.Array:
+        return _log_density(denoise, x, levels, steps, stride, directions, divergence, std)
+
+    fine, coarse = total(1), total(2)
+    error = jnp.abs(jnp.mean(fine, axis=0) - jnp.mean(coarse, axis=0)) / 3  # (2^order - 1) times the error of the finer one
+    return Likelihood(
+        bits=-jnp.mean(fine, axis=0) / unit + jnp.asarray(offset, x.dtype),
+        standard_error=divergence.standard_error(fine) / unit,
+        step_error=jnp.where(jnp.asarray(steps) > 1, error / unit, jnp.inf),
+    )
+
+
+def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Int[ArrayLike, "b"], width: Scalar) -> Float[Array, "b *shape"]:
+    """x plus uniform noise of `width` > 0 around it, the distance of neighbouring values (Theis et al., 2016, Sec. 3.1).
+
+    The mean of its bits with offset log2(1 / width) bounds -log2 P(value) / d from above. L values evenly on [-1, 1], ends included
+    (`data.scaling.to_unit`): width 2 / (L - 1), offset log2((L - 1) / 2). L values that fill [-1, 1] side by side: 2 / L, log2(L / 2).
+    Sample i draws from fold_in(fold_in(key, index[i]), 0): use another key than the divergence's.
+    """
+    checks.one_key("key", key)
+    checks.floating("x", x)
+    checks.in_range("width", width, 0.0, math.inf, open_low=True, open_high=True)
+    keys = arrays.fold_in(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index)), 0)
+    noise = jax.vmap(lambda one: jax.random.uniform(one, x.shape[1:], x.dtype, -0.5, 0.5))(keys)
+    return jnp.asarray(x) + arrays.expand(width, x) * noise
+
+
+def _log_density(
+    denoise: Denoiser,
+    x: jax.Array,
+    levels: Level,
+    steps: Count,
+    stride: int,
+    directions: jax.Array,
+    divergence: Divergence,
+    prior_std: jax.Array,
+) -> jax.Array:
+    """(p, b) estimates of log p in nats, visiting every `stride`-th level counted from the first, and the last of them."""
+    count = (steps + stride - 1) // stride
+
+    def field(w: jax.Array, level: Level) -> tuple[jax.Array, jax.Array]:
+        moved, rates = _with_rates(lambda w: angle.velocity(denoise(angle.unscaled(w, level), level), level), w, directions)
+        return moved, divergence.estimates(rates)
+
+    def advance(j: Any, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        w, gathered = carry
+        level, noisier = (levels[jnp.minimum(stride * (count - i), steps)] for i in (j, j + 1))
+        turn = angle.between(level, noisier)
+        here, rate = field(w, level)
+        ahead, rate_ahead = field(w + arrays.expand(turn, w) * here, noisier)
+        return w + arrays.expand(turn / 2, w) * (here + ahead), gathered + turn / 2 * (rate + rate_ahead)
+
+    size = math.prod(x.shape[1:])
+    estimates = jax.eval_shape(divergence.estimates, jax.ShapeDtypeStruct((directions.shape[0], x.shape[0]), x.dtype))
+    first = (angle.scaled(x, levels[steps]), jnp.zeros(estimates.shape, x.dtype))
+    w, gathered = jax.lax.fori_loop(0, count, advance, first)
+    standard = arrays.flatten_samples(angle.unscaled(w, levels[0]) / prior_std)
+    prior = -jnp.sum(standard**2, axis=1) / 2 - size * (jnp.log(prior_std) + math.log(2 * math.pi) / 2)
+    stretch = size * (jnp.log(angle.length(levels[0])) - jnp.log(angle.length(levels[steps])))
+    return prior[None] + stretch + gathered
+
+
+def _with_rates(function: Callable[[jax.Array], jax.Array], w: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """function(w) and, for each direction (m, b or 1, …), its product with the derivative along it: (m, b)."""
+    value, push = jax.linearize(function, w)
+
+    def rate(direction: jax.Array) -> jax.Array:
+        whole = jnp.broadcast_to(direction, w.shape)
+        return jnp.sum(arrays.flatten_samples(whole * push(whole)), axis=1)
+
+    return value, jax.lax.map(rate, directions, batch_size=_AT_ONCE)

@@ -1,0 +1,85 @@
+"""Orders of convergence: the slope of log(error) against log(1 / steps), with a bootstrap interval over the rows that were measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gendiff.core import checks
+from gendiff.core.types import ArrayLike
+
+WINDOW = (1e-10, 1e-2)
+"""Errors that count: smaller ones feel rounding in float64, larger ones are not yet on the slope."""
+DOUBLINGS = 4
+"""How many doublings of the steps a fit needs, and uses: the finest in the window."""
+RESAMPLES = 1000
+SEED = 0
+"""Of the bootstrap's resamples, so that one measurement has one interval."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fitted order, its 95 % interval and the step counts used; or why there is none (`order` None)."""
+
+    order: float | None = None
+    low: float | None = None
+    high: float | None = None
+    steps: tuple[int, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.order is None:
+            return f"not fitted: {self.reason}"
+        return f"{self.order:.2f} [{self.low:.2f}, {self.high:.2f}] over {self.steps[0]}…{self.steps[-1]} steps"
+
+
+def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
+    """The order at which the root of the mean square over n rows falls, for step counts (k,) that double.
+
+    squares: squared errors of each row, such as a start point, at each step count. Fitted by least squares to the finest `DOUBLINGS`
+    doublings whose errors lie in `WINDOW`; with fewer the answer says so. The interval is the 95 % percentile interval over rows drawn
+    again (Efron, 1979). Raises ValueError for step counts that do not double or too few rows.
+    """
+    squares = np.asarray(squares, np.float64)
+    if squares.shape[0] != len(steps) or any(after != 2 * before for before, after in zip(steps, steps[1:], strict=False)):
+        raise ValueError(f"an order is fitted to step counts that double, one row of errors each, got {steps} and {squares.shape}")
+    checks.integer("rows", squares.shape[1], 2)
+    errors = np.sqrt(np.mean(squares, axis=1))
+    if not np.all(np.isfinite(errors)):
+        return Fit(reason=f"the error at {steps[int(np.argmin(np.isfinite(errors)))]} steps is not finite")
+    used = _finest_run(errors)
+    if len(used) <= DOUBLINGS:
+        found = f"{max(len(used) - 1, 0)} of {DOUBLINGS} doublings lie in {WINDOW[0]:g}…{WINDOW[1]:g}"
+        return Fit(reason=f"{found}; errors are {errors.min():.1e}…{errors.max():.1e}")
+    chosen = tuple(steps[k] for k in used)
+    rows = np.random.default_rng(SEED).integers(squares.shape[1], size=(RESAMPLES, squares.shape[1]))
+    resampled = np.mean(squares[used][:, rows], axis=2)  # (k, resamples)
+    low, high = np.quantile(_slope(chosen, np.sqrt(resampled)), [0.025, 0.975])
+    return Fit(float(_slope(chosen, errors[used][:, None])[0]), float(low), float(high), chosen)
+
+
+def between(steps: tuple[int, ...], errors: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    """The order between each step count and the next (k - 1,); NaN where an error is 0."""
+    errors = np.asarray(errors, np.float64)
+    usable = (errors[:-1] > 0) & (errors[1:] > 0)
+    ratio = np.where(usable, errors[:-1], 1) / np.where(usable, errors[1:], 1)
+    return tuple(np.where(usable, np.log(ratio) / np.diff(np.log(steps)), np.nan).tolist())
+
+
+def _finest_run(errors: np.ndarray) -> list[int]:
+    """The last consecutive entries in the window, at most DOUBLINGS + 1 of them."""
+    inside = np.flatnonzero((errors >= WINDOW[0]) & (errors <= WINDOW[1])).tolist()
+    run: list[int] = []
+    for k in reversed(inside):
+        if len(run) > DOUBLINGS or (run and run[0] != k + 1):
+            break
+        run.insert(0, k)
+    return run
+
+
+def _slope(steps: tuple[int, ...], errors: Int[np.ndarray, "k r"] | np.ndarray) -> np.ndarray:
+    """(r,) minus the least-squares slope of log errors (k, r) against log steps (k,)."""
+    x = np.log(np.asarray(steps, np.float64))
+    x = x - x.mean()
+    return -(x @ np.log(np.maximum(errors, np.finfo(np.float64).tiny))) / (x @ x)

@@ -1,0 +1,123 @@
+"""The invariance experiment: every way draws the same samples, wrong samplers are seen, traces are counted, and a smoke run is whole."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import run_folder, runner
+from experiments.diffusion import invariance, invariance_differences, invariance_draws, invariance_samplers, invariance_traces
+from gendiff import samplers, schedules
+
+CONFIG = dataclasses.replace(
+    invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=invariance_draws.WAYS, trace_steps=(2, 3)
+)
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return invariance_draws.oracle_programs(CONFIG, schedules.cosine())
+
+
+def case(programs, sampler, trajectory=False):
+    return invariance_draws.Case("test", programs, invariance_draws.oracle(), sampler, trajectory=trajectory)
+
+
+def compare(programs, sampler, names, trajectory=False):
+    ways = invariance_draws.ways(CONFIG)
+    return invariance_differences.compare(case(programs, sampler, trajectory), [ways[name] for name in names], ways["reference"])
+
+
+def test_every_way_draws_the_same_noise_bit_for_bit(programs):
+    found = compare(programs, invariance_draws.RECORDER, CONFIG.ways, trajectory=True)
+    assert set(found.by_way) == {invariance_draws.ways(CONFIG)[name].how for name in CONFIG.ways}
+    assert found.worst == 0 and found.samples == 8 * 10 + 2
+    noise = found.drawn["8 at once"]
+    assert noise.shape == (8, CONFIG.sampling_steps + 1, 8, 8, 1)
+    assert len(np.unique(noise)) > 0.999 * noise.size  # no two samples, and no two steps, have the same noise
+
+
+def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
+    assert compare(programs, samplers.ddim(1.0), ("chunks", "vmap")).worst <= 5e-6
+    exact, noise = case(programs, samplers.ddim()), case(programs, invariance_draws.RECORDER, trajectory=True)
+    assert invariance_differences.control(exact, invariance_samplers.neighbourless(), CONFIG).worst <= 5e-6
+    for wrong in (invariance_samplers.one_key, invariance_samplers.shared_norms):
+        assert 3e-4 < invariance_differences.control(exact, wrong(), CONFIG).worst < np.inf
+    shared = invariance_differences.control(noise, invariance_samplers.one_key_noise(), CONFIG)
+    assert 0.5 < shared.worst <= 3 / 4  # x_T is drawn before the sampler begins
+
+
+def test_orders_are_permutations_and_others_are_left_out(programs):
+    ways = invariance_draws.ways(CONFIG)
+    assert set(ways) == {"reference", *invariance_draws.WAYS}
+    for way in ways.values():
+        assert sorted(way.order(way.count)) == list(range(way.count))
+        assert way.together is None or way.count % way.together == 0
+    assert ways["crowd"].others == (8, 9)
+
+
+def test_differences_are_measured_against_the_size_of_the_samples():
+    expected = np.full((2, 3), 10.0, np.float32)
+    assert invariance_differences.difference(expected + np.float32(0.5), expected) == pytest.approx(0.05)
+    assert invariance_differences.difference(expected / 100 + np.float32(0.5), expected / 100) == pytest.approx(0.5)
+    assert invariance_differences.difference(expected * np.nan, expected) == np.inf
+    assert invariance_differences.unequal(np.float32([0.0, 1.0]), np.float32([-0.0, 1.0])) == 0.5
+
+
+@pytest.mark.parametrize("name", ["ddim", "churn", "ddpm learned"])
+def test_a_sampler_rebuilt_with_other_numbers_keeps_its_trace_and_heeds_them(name):
+    entry = invariance_samplers.ENTRIES[name]
+    found = invariance_traces.of_sampler(entry, CONFIG)
+    assert (found.traces, found.calls, found.own) == (1, 4 * len(entry.numbers), 4 * len(entry.numbers))
+
+
+def test_a_static_count_and_an_ignored_setting_are_seen():
+    static = invariance_traces.of_static(CONFIG)
+    assert static.traces == len(CONFIG.trace_steps) and static.share == 1
+
+    def deaf(params, x, t, label):
+        return jnp.zeros_like(x)
+
+    model = dataclasses.replace(invariance.model(CONFIG), predict=deaf, shape=(2, 2, 1))
+    found = invariance_traces.of_model(model, invariance_traces.small_params(), CONFIG)
+    assert found.traces == 1 and found.share < 1
+
+
+def test_every_sampler_of_the_library_is_drawn_with():
+    public = {name for name in samplers.__all__ if callable(getattr(samplers, name))}
+    assert public - {"fixed_path"} <= {name.split()[0] for name in invariance_samplers.SAMPLERS}
+    assert any(entry.needs == "diffrax" for entry in invariance_samplers.ENTRIES.values())
+
+
+def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys):
+    from experiments.progress import Progress
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = dataclasses.replace(CONFIG, samplers=("ddim on a path",))
+    assert invariance_differences.every_sampler(config, Progress()) == []
+    assert "it needs diffrax" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
+    folder = run_folder.create(tmp_path / "run")
+    outcome = runner.run(invariance.EXPERIMENT, invariance.EXPERIMENT.smoke, folder, preset="smoke", smoke=True)
+    assert outcome.verdict == "INCONCLUSIVE"
+    results = json.loads(folder.results.read_text())
+    assert {"same.png", "ways.png", "report.html"} <= {path.name for path in folder.path.iterdir()}
+    assert {claim["threshold_name"] for claim in results["claims"]} == {field.name for field in dataclasses.fields(invariance.Thresholds)}
+    assert [claim["id"] for claim in results["claims"] if claim["verdict"] != "PASS"] == []
+    ways = {row[1] for row in results["tables"][0]["rows"]}
+    assert {"on 8 devices", "shuffled"} <= ways
+
+
+def test_presets_are_sound():
+    full, smoke = invariance.EXPERIMENT.presets["full"], invariance.EXPERIMENT.smoke
+    assert full.thresholds == smoke.thresholds == invariance.Thresholds()
+    for config in (full, smoke):
+        assert config.samples % 8 == 0 and config.samples % config.small == 0
+        assert set(config.ways) <= set(invariance_draws.WAYS) and set(config.samplers) <= set(invariance_samplers.SAMPLERS)
+    assert jax.default_backend() == "cpu"
