@@ -5,17 +5,21 @@
 .DELETE_ON_ERROR:
 
 VENV ?= .venv
+PEERS ?= .venv-peers
 ARGS ?=
 BIN := $(VENV)/bin/python
-PIP := $(BIN) -m pip --disable-pip-version-check --quiet install --progress-bar off
+PEERS_BIN := $(PEERS)/bin/python
+INSTALL := -m pip --disable-pip-version-check --quiet install --progress-bar off
+PIP := $(BIN) $(INSTALL)
 FOR_RUNS := $(VENV)/.installed-experiments
 FOR_TESTS := $(VENV)/.installed-dev
+FOR_PEERS := $(PEERS)/.installed-peers
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-slow check format docs clean
+.PHONY: help setup demo test test-slow test-peers check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -31,6 +35,9 @@ test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', at most 10 mi
 test-slow: $(FOR_TESTS)  ## the tests that take minutes
 	@$(BIN) -m pytest -q -n 2 -m "slow and not peers" $(ARGS)
 
+test-peers: $(FOR_PEERS)  ## compare with diffusers and k-diffusion, in an environment of their own (.venv-peers)
+	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
+
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds
 	@$(BIN) -m ruff check .
 	@$(BIN) -m ruff format --check .
@@ -44,17 +51,19 @@ format: $(FOR_TESTS)  ## put the code into ruff's form and mend what ruff can
 docs: $(FOR_TESTS)  ## API pages from the docstrings and the chapters' READMEs: build/docs/index.html
 	@$(BIN) -W error -m experiments.docs build/docs
 
-clean:  ## remove the environment and whatever can be made again; keeps runs/
-	@[ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"
+clean:  ## remove the environments and whatever can be made again; keeps runs/
+	@for made in "$(VENV)" "$(PEERS)"; do [ ! -f "$$made/pyvenv.cfg" ] || rm -rf "$$made"; done
 	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find gendiff experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN):
-	@for candidate in $(CANDIDATES); do \
+$(PEERS_BIN): CANDIDATES := $(or $(PYTHON),python3.11 /usr/bin/python3.11 $(CANDIDATES))
+
+$(BIN) $(PEERS_BIN):
+	@made="$(@:/bin/python=)"; for candidate in $(CANDIDATES); do \
 	  if "$$candidate" -c '$(WORKS)' >/dev/null 2>&1; then \
-	    echo "environment: $(VENV), $$("$$candidate" --version) ($$candidate)"; \
-	    [ ! -f "$(VENV)/pyvenv.cfg" ] || rm -rf "$(VENV)"; \
-	    "$$candidate" -m venv "$(VENV)"; exit $$?; \
+	    echo "environment: $$made, $$("$$candidate" --version) ($$candidate)"; \
+	    [ ! -f "$$made/pyvenv.cfg" ] || rm -rf "$$made"; \
+	    "$$candidate" -m venv "$$made"; exit $$?; \
 	  fi; \
 	done; \
 	echo "none of these is a Python >= 3.11 with the modules venv and ensurepip: $(CANDIDATES)" >&2; \
@@ -66,3 +75,9 @@ $(FOR_RUNS): pyproject.toml $(BIN)
 
 $(FOR_TESTS): pyproject.toml $(BIN)
 	@start=$$(date +%s) && $(PIP) -e '.[dev]' && touch $(FOR_RUNS) $@ && echo "install: $$(($$(date +%s) - start)) s"
+
+# k-diffusion without what it requires: its samplers need little of that, and wandb, kornia and others are large.
+$(FOR_PEERS): pyproject.toml $(PEERS_BIN)
+	@start=$$(date +%s) && $(PEERS_BIN) $(INSTALL) -e '.[dev,peers]' && \
+	{ $(PEERS_BIN) $(INSTALL) --no-deps 'k-diffusion>=0.1.1,<0.2' || echo "k-diffusion is not to be had: its tests will be skipped" >&2; } && \
+	touch $@ && echo "install: $$(($$(date +%s) - start)) s"

@@ -1,0 +1,109 @@
+"""gendiff's side of a comparison: the exact denoiser that both are asked about, their common start and noise, and a run of a sampler.
+
+Whatever scale a peer keeps its sample in, ends are compared as x / sqrt(alpha² + sigma²), which is x at the clean level of any process.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import arrays, trees
+from gendiff.core.types import Level, Prediction
+from gendiff.diffusion import oracles, sampling
+
+SHAPE, COUNT, SEED = (2, 4, 4), 3, 7
+
+
+@functools.cache
+def _parts():
+    return np.random.default_rng(SEED).normal(size=(3, *SHAPE)) * 0.35
+
+
+def oracle():
+    """Three components close enough that the posterior mean is far from linear while sigma/alpha is between 0.3 and 3."""
+    return oracles.mixture([0.5, 0.3, 0.2], _parts(), [0.3, 0.5, 0.8])
+
+
+@trees.record
+class WithShare:
+    """The oracle, and an answer for learned variances: the share of the logarithm of the larger variance."""
+
+    inner: oracles.Mixture
+
+    def __call__(self, x, level):
+        told = self.inner(x, level)
+        return Prediction(told.clean, told.noise, log_variance=0.5 + 0.4 * jnp.sin(3 * x))
+
+
+@jax.jit
+def asked(x, alpha, sigma):
+    """What the network of a peer is asked: (clean, noise, share) of x at a level."""
+    told = WithShare(oracle())(x, Level(sigma, alpha, sigma))
+    return told.clean, told.noise, told.log_variance
+
+
+def start(alpha, sigma):
+    """x at a level, drawn from the data and noise."""
+    rng = np.random.default_rng(SEED + 1)
+    clean = _parts() + 0.5 * rng.normal(size=(COUNT, *SHAPE))
+    return alpha * clean + sigma * rng.normal(size=(COUNT, *SHAPE))
+
+
+def keys():
+    """The key of each sample, by the rule of `sampling`."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(SEED), jnp.arange(COUNT))
+
+
+def step_noise(step):
+    """The noise that a sampler draws in a step, by the rule of `sampling`."""
+    return np.asarray(arrays.normal(arrays.fold_in(keys(), step + 1), _like()))
+
+
+def half_noise(step, half):
+    """The same for a step that draws twice."""
+    return np.asarray(arrays.normal(arrays.fold_in(arrays.fold_in(keys(), step + 1), half), _like()))
+
+
+def _like():
+    return jax.ShapeDtypeStruct((COUNT, *SHAPE), jnp.float64)
+
+
+@jax.jit
+def _run(sampler, levels, x):
+    found = sampling.sample(jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x)
+    return found / length(levels[-1])
+
+
+def ours(sampler, levels, x):
+    """Where the sampler ends, from x over its length at the first level."""
+    levels = jax.tree.map(jnp.asarray, levels)
+    return np.asarray(_run(sampler, levels, jnp.asarray(x) * length(levels[0])))
+
+
+def exact(levels, x):
+    """Where the probability flow ends: at the last level with sigma > 0 and then at the posterior mean there."""
+    levels = jax.tree.map(jnp.asarray, levels)
+    last = -2 if levels.sigma[-1] == 0 else -1
+    found = oracles.flow(oracle(), jnp.asarray(x) * length(levels[0]), levels[0], levels[last])
+    return np.asarray(oracle()(found, levels[last]).clean if last == -2 else found / length(levels[-1]))
+
+
+def length(level):
+    return (level.alpha**2 + level.sigma**2) ** 0.5
+
+
+def worst(found, expected):
+    """The largest difference of any entry; infinite where there is a NaN."""
+    difference = np.abs(np.asarray(found, np.float64) - np.asarray(expected, np.float64))
+    return float(np.max(np.where(np.isnan(difference), np.inf, difference)))
+
+
+def path_noise(levels, eta, step, *, early):
+    """The noise of the first half of a step or of the whole of it, on the one path that `singlestep` draws."""
+    first, second = half_noise(step, 0), half_noise(step, 1)
+    with np.errstate(divide="ignore"):
+        position = np.asarray(levels.log_snr)[step : step + 2] / 2
+    kept = np.exp(-(eta**2) * (position[1] - position[0]) / 2)
+    return first if early else (kept * first + second) / np.sqrt(1 + kept**2)
