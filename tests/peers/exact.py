@@ -16,11 +16,6 @@ from gendiff.diffusion import oracles, sampling
 SHAPE, COUNT, SEED = (2, 4, 4), 3, 7
 
 
-@functools.cache
-def _parts():
-    return np.random.default_rng(SEED).normal(size=(3, *SHAPE)) * 0.35
-
-
 def oracle():
     """Three components close enough that the posterior mean is far from linear while sigma/alpha is between 0.3 and 3."""
     return oracles.mixture([0.5, 0.3, 0.2], _parts(), [0.3, 0.5, 0.8])
@@ -66,14 +61,13 @@ def half_noise(step, half):
     return np.asarray(arrays.normal(arrays.fold_in(arrays.fold_in(keys(), step + 1), half), _like()))
 
 
-def _like():
-    return jax.ShapeDtypeStruct((COUNT, *SHAPE), jnp.float64)
-
-
-@jax.jit
-def _run(sampler, levels, x):
-    found = sampling.sample(jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x)
-    return found / length(levels[-1])
+def path_noise(levels, eta, step, *, early):
+    """The noise of the first half of a step or of the whole of it, on the one path that `singlestep` draws."""
+    first, second = half_noise(step, 0), half_noise(step, 1)
+    with np.errstate(divide="ignore"):
+        position = np.asarray(levels.log_snr)[step : step + 2] / 2
+    kept = np.exp(-(eta**2) * (position[1] - position[0]) / 2)
+    return first if early else (kept * first + second) / np.sqrt(1 + kept**2)
 
 
 def ours(sampler, levels, x):
@@ -91,6 +85,7 @@ def exact(levels, x):
 
 
 def length(level):
+    """sqrt(alpha² + sigma²)."""
     return (level.alpha**2 + level.sigma**2) ** 0.5
 
 
@@ -100,10 +95,16 @@ def worst(found, expected):
     return float(np.max(np.where(np.isnan(difference), np.inf, difference)))
 
 
-def path_noise(levels, eta, step, *, early):
-    """The noise of the first half of a step or of the whole of it, on the one path that `singlestep` draws."""
-    first, second = half_noise(step, 0), half_noise(step, 1)
-    with np.errstate(divide="ignore"):
-        position = np.asarray(levels.log_snr)[step : step + 2] / 2
-    kept = np.exp(-(eta**2) * (position[1] - position[0]) / 2)
-    return first if early else (kept * first + second) / np.sqrt(1 + kept**2)
+def _like():
+    return jax.ShapeDtypeStruct((COUNT, *SHAPE), jnp.float64)
+
+
+@jax.jit
+def _run(sampler, levels, x):
+    found = sampling.sample(jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x)
+    return found / length(levels[-1])
+
+
+@functools.cache
+def _parts():
+    return np.random.default_rng(SEED).normal(size=(3, *SHAPE)) * 0.35
