@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, trees
 from gendiff.core.types import ArrayLike, Denoiser, Level
-from gendiff.diffusion import angle, denoiser
+from gendiff.diffusion import angle, denoiser, sampling
 from gendiff.diffusion.schedules import Schedule
 
 SIGMA_MIN = 1e-3
@@ -110,9 +110,7 @@ def sample(
     checks.one_key("key", key)
     first, last = _ends(schedule, sigma_max, sigma_min)
     if start is None:
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
-        like = jax.ShapeDtypeStruct((len(index), *shape), jnp.result_type(float))
-        start = first.sigma * jax.lax.optimization_barrier(arrays.normal(arrays.fold_in(keys, 0), like))  # as `sampling.sample` does
+        start = first.sigma * sampling.first_noise(sampling.keys_of(key, index), shape, jnp.result_type(float))
     elif start.shape != (len(index), *shape):
         raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(len(index), *shape)}")
     found = solve(denoise, schedule, start, first, last, rtol=rtol, atol=atol, max_steps=max_steps)

@@ -18,10 +18,9 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, trees
 from gendiff.core.types import ArrayLike, Count, Denoiser, Level, Prediction, Scalar
-from gendiff.diffusion import process
+from gendiff.diffusion import process, sampling
+from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.schedules import Schedule
-
-VARIANCES = ("small", "large", "learned")
 
 
 @trees.record
@@ -62,11 +61,12 @@ def discrete(
     """
     checks.one_key("key", key)
     checks.floating("x", x)
-    checks.choice("variance", variance, VARIANCES)
-    _check_chain(levels)
+    checks.choice("variance", variance, ancestral.VARIANCES)
+    steps = sampling.steps_of(levels)
+    if arrays.is_concrete(levels.sigma) and float(levels.sigma[-1]) != 0:
+        raise ValueError(f'the chain must end at sigma = 0, got {float(levels.sigma[-1]):g}: make the grid with end="clean"')
     x, levels = jnp.asarray(x), jax.tree.map(jnp.asarray, levels)
-    steps = len(levels) - 1
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
+    keys = sampling.keys_of(key, index)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
         own = arrays.fold_in(keys, draw)
@@ -114,7 +114,7 @@ def continuous(
     cleanest, noisiest = schedule.at(low), schedule.at(high)
     if arrays.is_concrete(cleanest.sigma) and not cleanest.sigma > 0:
         raise ValueError(f"span starts at sigma = {float(cleanest.sigma):g}, where the bound is infinite: start later, as span=(1e-3, 1.0)")
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
+    keys = sampling.keys_of(key, index)
     count = _draws(draws)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -258,10 +258,3 @@ def _bound(x: jax.Array, noisiest: Level, prior_std: Scalar | None, between: jax
 def _draws(draws: int) -> int:
     checks.integer("draws", draws, 1)
     return draws
-
-
-def _check_chain(levels: Level) -> None:
-    if len(levels.shape) != 1 or levels.shape[0] < 2:
-        raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
-    if arrays.is_concrete(levels.sigma) and float(levels.sigma[-1]) != 0:
-        raise ValueError(f'the chain must end at sigma = 0, got {float(levels.sigma[-1]):g}: make the grid with end="clean"')

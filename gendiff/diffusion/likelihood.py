@@ -103,7 +103,7 @@ def hutchinson(key: jax.Array, index: Int[ArrayLike, "b"], probes: int = 8, dist
     checks.one_key("key", key)
     checks.integer("probes", probes, 1)
     checks.choice("distribution", distribution, ("rademacher", "gaussian"))
-    return _Hutchinson(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index)), probes, distribution)
+    return _Hutchinson(sampling.keys_of(key, index), probes, distribution)
 
 
 def likelihood(
@@ -162,7 +162,7 @@ def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Int[Array
     checks.one_key("key", key)
     checks.floating("x", x)
     checks.in_range("width", width, 0.0, math.inf, open_low=True, open_high=True)
-    keys = arrays.fold_in(jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index)), 0)
+    keys = arrays.fold_in(sampling.keys_of(key, index), 0)
     noise = jax.vmap(lambda one: jax.random.uniform(one, x.shape[1:], x.dtype, -0.5, 0.5))(keys)
     return jnp.asarray(x) + arrays.expand(width, x) * noise
 

@@ -92,10 +92,9 @@ def sample(
     levels = jax.tree.map(jnp.asarray, levels)
 
     def run(denoise: Denoiser, index: Array, start: ArrayLike | None) -> Array:
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
+        keys = keys_of(key, index)
         if start is None:
-            like = jax.ShapeDtypeStruct((len(index), *shape), levels.sigma.dtype)
-            noise = jax.lax.optimization_barrier(arrays.normal(arrays.fold_in(keys, 0), like))  # or XLA folds sigma_0 into its last bit
+            noise = first_noise(keys, shape, levels.sigma.dtype)
             x = jnp.asarray(temperature, noise.dtype) * levels.sigma[0] * noise
         else:
             x = jnp.asarray(start)
@@ -106,6 +105,17 @@ def sample(
         return run(denoise, index, start)
     checks.integer("chunk", chunk, 1)
     return _in_chunks(run, denoise, index, start, min(chunk, count), trajectory)
+
+
+def keys_of(key: jax.Array, index: Int[ArrayLike, "b"]) -> Keys:
+    """The key of each sample (b,): fold_in(key, index[i])."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
+
+
+def first_noise(keys: Keys, shape: tuple[int, ...], dtype: Any) -> Float[Array, "..."]:
+    """The standard normal noise (b, *shape) of x_T, from fold_in(keys[i], 0)."""
+    noise = arrays.normal(arrays.fold_in(keys, 0), jax.ShapeDtypeStruct((len(keys), *shape), dtype))
+    return jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
 
 
 def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
