@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Relation = Literal["<=", ">="]
 Kind = Literal["claim", "control"]
 Interval = tuple[float, float]
+Number = tuple[float, float, float]
+"""A value and its 95 % interval: (value, low, high)."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,24 @@ def claim(
     number, ends, bound = float(value), (float(interval[0]), float(interval[1])), float(threshold)
     verdict = _judge_number(number, ends, relation, bound)
     return Claim(id, statement, number, ends, relation, bound, int(n), None if seed is None else int(seed), verdict, kind, threshold_name)
+
+
+def against(
+    limits: Any,
+    seed: int | None,
+    id: str,
+    statement: str,
+    number: Number | float,
+    relation: Relation,
+    threshold: str,
+    *,
+    n: int,
+    kind: Kind = "claim",
+) -> Claim:
+    """`claim` against the field called `threshold` of a configuration's `limits`. A plain number is exact: an interval without width."""
+    value, low, high = number if isinstance(number, tuple) else (number, number, number)
+    bound = getattr(limits, threshold)
+    return claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold)
 
 
 def overall(claims: Iterable[Claim]) -> Verdict:

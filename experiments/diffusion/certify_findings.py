@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.diffusion import certify_samplers
+from experiments.verdicts import Number
 from gendiff.core.types import Count, Level
 from gendiff.diffusion import certify, grids, oracles, sampling, schedules
 from gendiff.diffusion.certify import Curve
@@ -20,9 +21,6 @@ from gendiff.diffusion.oracles import Mixture
 from gendiff.diffusion.samplers import ancestral, multistep
 from gendiff.diffusion.sampling import Sampler
 from gendiff.metrics import bootstrap
-
-Number = tuple[float, float, float]
-"""A value and its 95 % interval: (value, low, high)."""
 
 FORMULAS = ("exact", "published")
 LENGTH = 1000
@@ -125,7 +123,7 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
         oracle, samplers = two_gaussians(), (ancestral.ddim(), certify_samplers.previous_timestep(TABLE))
         for n in counts:
             levels = SPACINGS[spacing](TABLE, n, end="first")
-            start = _start(oracle, levels[0], seed, starts)
+            start = oracles.draw_noised(oracle, jax.random.key(seed), levels[0], starts)
             exact = oracles.flow(oracle, start, levels[0], levels[-1])
             padded = grids.padded(levels, LENGTH)  # one compile for all counts
             ends = [_end(oracle, sampler, padded, start, jnp.asarray(n)) for sampler in samplers]
@@ -133,13 +131,6 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
     grid, formula = np.moveaxis(np.array(found), 1, 0)
     wrong = tuple(wrong_targets(SPACINGS[spacing](TABLE, n)) for n in counts)
     return Errors(counts, wrong, grid, formula)
-
-
-def _start(oracle: Mixture, level: Level, seed: int, count: int) -> Array:
-    """(count, 1) points of the marginal at a level."""
-    clean_key, noise_key = jax.random.split(jax.random.key(seed))
-    clean = oracle.draw(clean_key, count)
-    return level.alpha * clean + level.sigma * jax.random.normal(noise_key, clean.shape, clean.dtype)
 
 
 @jax.jit

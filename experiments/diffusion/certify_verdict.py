@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments import verdicts
-from experiments.diffusion.certify_findings import FORMULAS, Errors, Number, Range
+from experiments.diffusion.certify_findings import FORMULAS, Errors, Range
 from experiments.diffusion.certify_samplers import Entry
-from experiments.verdicts import Claim
+from experiments.verdicts import Claim, Number
 from gendiff.diffusion.certify import Certificate, Curve
 
 GAUSSIANS = 8
@@ -30,13 +30,13 @@ class Measured:
 def claims(config: Any, measured: Measured) -> list[Claim]:
     """Of one seed. Weak errors have no seed, so their claims stand in whichever `measured` holds them."""
     seed, starts = measured.seed, config.starts
-    claim = functools.partial(_claim, config.thresholds, seed)
+    claim = functools.partial(verdicts.against, config.thresholds, seed)
     found = [_order(config, entry, curve, seed) for entry, kept in measured.certificates.items() for curve in kept.curves if _stated(curve)]
     stated = [case.error for kept in measured.certificates.values() for case in kept.cases if case.stated]
     if stated:
         worst = max(math.inf if math.isnan(error) else error for error in stated)
         said = "every case that theory says is exact: the largest error"
-        found.append(claim("exact-cases", said, (worst, worst, worst), "<=", "exact", n=len(stated)))
+        found.append(claim("exact-cases", said, worst, "<=", "exact", n=len(stated)))
     for between, curves in measured.third_order.items():
         for formula in FORMULAS:
             said = f"third-order multistep, {formula}, {between}: distance of its order from {curves[formula].stated}"
@@ -69,7 +69,7 @@ def _order(config: Any, entry: Entry, curve: Curve, seed: int) -> Claim:
     kind = "order" if curve.kind == "flow" else f"{curve.kind} order"
     said = f"{entry.call}: distance of its {kind} from {curve.stated:g}"
     n = GAUSSIANS if weak else starts
-    return _claim(config.thresholds, None if weak else seed, f"order-{entry.id}", said, distance(curve), "<=", "order", n=n)
+    return verdicts.against(config.thresholds, None if weak else seed, f"order-{entry.id}", said, distance(curve), "<=", "order", n=n)
 
 
 def _timesteps(config: Any, errors: Errors, claim: Any) -> list[Claim]:
@@ -92,11 +92,3 @@ def _controls(config: Any, measured: Measured, claim: Any) -> list[Claim]:
         control("previous-timestep", said, order, ">=", "order"),
         control("wrong-heun", wrong, distance(measured.wrong_heun), ">=", "order"),
     ]
-
-
-def _claim(
-    limits: Any, seed: int | None, id: str, statement: str, number: Number, relation: Any, threshold: str, *, n: int, kind: Any = "claim"
-) -> Claim:
-    value, low, high = number
-    bound = getattr(limits, threshold)
-    return verdicts.claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold)

@@ -8,10 +8,8 @@ import numpy as np
 from experiments import figures
 from experiments.results import Figure, Table
 from experiments.run_folder import RunFolder
+from experiments.verdicts import Number
 from gendiff.data import digits
-
-Number = tuple[float, float, float]
-"""A value and its 95 % interval: (value, low, high)."""
 
 
 @dataclasses.dataclass(frozen=True)

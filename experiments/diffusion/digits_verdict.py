@@ -10,11 +10,11 @@ import scipy.stats
 
 from experiments import training_loop, verdicts
 from experiments.diffusion import digits_draws, digits_figures
-from experiments.diffusion.digits_figures import Measured, Number
+from experiments.diffusion.digits_figures import Measured
 from experiments.progress import Progress
 from experiments.registry import Model, Outcome
 from experiments.run_folder import RunFolder
-from experiments.verdicts import Claim
+from experiments.verdicts import Claim, Number
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.metrics import baselines, bootstrap, copies, coverage, features, frechet, judge, kernel
@@ -112,21 +112,26 @@ def shuffled_folder(folder: RunFolder) -> RunFolder:
 def _claims_of_seed(
     limits: Any, bench: Bench, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured
 ) -> list[Claim]:
-    claim = functools.partial(_claim, limits, seed)
+    claim = functools.partial(verdicts.against, limits, seed)
     control = functools.partial(claim, kind="control")
     two_steps = bench.ratio(coarse, plain)
     return [
-        claim("frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain, plain.frechet, "<=", "frechet"),
-        claim("accuracy", "guidance 1: the judge sees the digit that was asked for", plain, plain.accuracy, ">=", "accuracy"),
-        claim("precision", "guidance 1: precision", plain, plain.precision, ">=", "precision"),
-        claim("recall", "guidance 1: recall", plain, plain.recall, ">=", "recall"),
-        claim("copies", "guidance 1: near-copies above the held-out digits' own rate", plain, plain.excess, "<=", "copies"),
+        claim("frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain.frechet, "<=", "frechet", n=plain.n),
+        claim("accuracy", "guidance 1: the judge sees the digit that was asked for", plain.accuracy, ">=", "accuracy", n=plain.n),
+        claim("precision", "guidance 1: precision", plain.precision, ">=", "precision", n=plain.n),
+        claim("recall", "guidance 1: recall", plain.recall, ">=", "recall", n=plain.n),
+        claim("copies", "guidance 1: near-copies above the held-out digits' own rate", plain.excess, "<=", "copies", n=plain.n),
         claim(
-            "guided-accuracy", "guidance 2: the judge sees the digit that was asked for", guided, guided.accuracy, ">=", "guided_accuracy"
+            "guided-accuracy",
+            "guidance 2: the judge sees the digit that was asked for",
+            guided.accuracy,
+            ">=",
+            "guided_accuracy",
+            n=guided.n,
         ),
-        control("untrained-frechet", "untrained network: Fréchet distance, in floors", blank, blank.frechet, ">=", "untrained_frechet"),
-        control("untrained-accuracy", "untrained network: judge accuracy", blank, blank.accuracy, "<=", "untrained_accuracy"),
-        control("two-steps", "2 steps: Fréchet distance, in multiples of the full number's", coarse, two_steps, ">=", "two_steps"),
+        control("untrained-frechet", "untrained network: Fréchet distance, in floors", blank.frechet, ">=", "untrained_frechet", n=blank.n),
+        control("untrained-accuracy", "untrained network: judge accuracy", blank.accuracy, "<=", "untrained_accuracy", n=blank.n),
+        control("two-steps", "2 steps: Fréchet distance, in multiples of the full number's", two_steps, ">=", "two_steps", n=coarse.n),
     ]
 
 
@@ -144,12 +149,14 @@ def _controls(
         "training digits + N(0, 1)": bench.measure(baselines.noisy(images, rng, one_level), truth),
     }
     gaussian, smote, noisy = sets.values()
-    control = functools.partial(_claim, config.thresholds, kind="control")
+    control = functools.partial(verdicts.against, config.thresholds, kind="control")
     claims = [
-        control(None, "gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian, gaussian.frechet, ">=", "frechet"),
-        control(None, "gaussian-recall", "a Gaussian a class: recall", gaussian, gaussian.recall, "<=", "recall"),
-        control(None, "smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote, smote.excess, ">=", "copies"),
-        control(None, "noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy, noisy.excess, ">=", "copies"),
+        control(
+            None, "gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian.frechet, ">=", "frechet", n=gaussian.n
+        ),
+        control(None, "gaussian-recall", "a Gaussian a class: recall", gaussian.recall, "<=", "recall", n=gaussian.n),
+        control(None, "smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote.excess, ">=", "copies", n=smote.n),
+        control(None, "noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy.excess, ">=", "copies", n=noisy.n),
     ]
     if config.shuffled_steps:
         seed = config.seeds[0]
@@ -157,17 +164,11 @@ def _controls(
         drawn = draw("shuffled labels", params, config.control_samples)
         shuffled = sets["shuffled labels"] = bench.measure(drawn, wanted)
         claims.append(
-            control(seed, "shuffled-accuracy", "shuffled labels: judge accuracy", shuffled, shuffled.accuracy, "<=", "shuffled_accuracy")
+            control(
+                seed, "shuffled-accuracy", "shuffled labels: judge accuracy", shuffled.accuracy, "<=", "shuffled_accuracy", n=shuffled.n
+            )
         )
     return claims, sets
-
-
-def _claim(
-    limits: Any, seed: int | None, id: str, statement: str, of: Measured, number: Number, relation: Any, threshold: str, kind: Any = "claim"
-) -> Claim:
-    value, low, high = number
-    bound = getattr(limits, threshold)
-    return verdicts.claim(id, statement, value, (low, high), relation, bound, n=of.n, seed=seed, kind=kind, threshold_name=threshold)
 
 
 def _ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:

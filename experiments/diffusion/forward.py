@@ -8,6 +8,7 @@ expect: a largest |z| of 2.5 to 2.9, and 241 against a closed form 10 steps ahea
 """
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -75,29 +76,28 @@ def _chain(config: Config, images: np.ndarray, folder: RunFolder, progress: Prog
     limits, path = config.thresholds, forward_chain.path()
     with progress.phase("compose"):
         exact, ahead = forward_chain.composed(path), forward_chain.composed(path, config.shift)
+    compared = 2 * path.alpha[:, 1:].size
     claims = [
-        verdicts.claim(
+        verdicts.against(
+            limits,
+            None,
             "closed-form",
             "the chain's mean factor and variance, composed without sampling, against the closed form: largest difference",
             exact,
-            (exact, exact),
             "<=",
-            limits.exact,
-            n=2 * path.alpha[:, 1:].size,
-            seed=None,
-            threshold_name="exact",
+            "exact",
+            n=compared,
         ),
-        verdicts.claim(
+        verdicts.against(
+            limits,
+            None,
             "closed-form-shifted",
             f"the same against a closed form {config.shift} steps ahead",
             ahead,
-            (ahead, ahead),
             ">=",
-            limits.shifted_exact,
-            n=2 * path.alpha[:, 1:].size,
-            seed=None,
+            "shifted_exact",
+            n=compared,
             kind="control",
-            threshold_name="shifted_exact",
         ),
     ]
     found = []
@@ -112,33 +112,14 @@ def _chain(config: Config, images: np.ndarray, folder: RunFolder, progress: Prog
 def _score_claims(config: Config, scores: forward_chain.Scores, seed: int) -> list[Claim]:
     """A test's largest score is a number, not an estimate: its chance is in the threshold, which of N(0, 1) alone is missed with
     probability 6.3e-5 a score."""
-    claims = []
-    for id, statement, found, relation, kind in (
-        ("moments", "moments of drawn chains against the closed form: largest |z|", scores.chain, "<=", "claim"),
-        (
-            "moments-shifted",
-            f"the same chains against a closed form {config.shift} steps ahead: largest |z|",
-            scores.shifted,
-            ">=",
-            "control",
-        ),
-    ):
-        largest = float(np.abs(found).max())
-        claims.append(
-            verdicts.claim(
-                id,
-                f"{statement} of {found.size}",
-                largest,
-                (largest, largest),
-                relation,  # type: ignore[arg-type]
-                config.thresholds.standard_errors,
-                n=config.chains,
-                seed=seed,
-                kind=kind,  # type: ignore[arg-type]
-                threshold_name="standard_errors",
-            )
-        )
-    return claims
+    claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.chains)
+    chain, shifted = (float(np.abs(found).max()) for found in (scores.chain, scores.shifted))
+    said = f"moments of drawn chains against the closed form: largest |z| of {scores.chain.size}"
+    wrong = f"the same chains against a closed form {config.shift} steps ahead: largest |z| of {scores.shifted.size}"
+    return [
+        claim("moments", said, chain, "<=", "standard_errors"),
+        claim("moments-shifted", wrong, shifted, ">=", "standard_errors", kind="control"),
+    ]
 
 
 def _score_plot(config: Config, found: list[forward_chain.Scores], folder: RunFolder) -> Figure:
@@ -163,41 +144,16 @@ def _score_plot(config: Config, found: list[forward_chain.Scores], folder: RunFo
 
 
 def _prior_claims(limits: Thresholds, distances: dict[str, Distance], count: int) -> list[Claim]:
-    claims = []
-    for id, name in (
-        ("zero-snr-scaled-linear", "zero_terminal_snr(scaled_linear)"),
-        ("zero-snr-linear", "zero_terminal_snr(linear)"),
-        ("flow", "flow"),
-    ):
-        value, low, high = distances[name].upper
-        claims.append(
-            verdicts.claim(
-                f"terminal-{id}",
-                f"{name}: KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image",
-                value,
-                (low, high),
-                "<=",
-                limits.terminal,
-                n=count,
-                seed=None,
-                threshold_name="terminal",
-            )
-        )
-    value, low, high = distances["scaled_linear"].lower
-    claims.append(
-        verdicts.claim(
-            "terminal-scaled-linear",
-            "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats an image",
-            value,
-            (low, high),
-            ">=",
-            limits.leaked,
-            n=count,
-            seed=None,
-            kind="control",
-            threshold_name="leaked",
-        )
-    )
+    claim = functools.partial(verdicts.against, limits, None, n=count)
+    said = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image"
+    ends = {
+        "zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)",
+        "zero-snr-linear": "zero_terminal_snr(linear)",
+        "flow": "flow",
+    }
+    claims = [claim(f"terminal-{id}", f"{name}: {said}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
+    leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats an image"
+    claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
     return claims
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments import figures
 from experiments.results import Figure, Table
+from experiments.verdicts import Number
 from gendiff.core.types import Level
 from gendiff.diffusion import schedules
 from gendiff.diffusion.schedules import Schedule
@@ -35,8 +36,6 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
 }
 LATENT = 64 * 64 * 4
 """Entries of a Stable Diffusion latent of 512×512 pixels."""
-Number = tuple[float, float, float]
-"""A value and its 95 % interval: (value, low, high)."""
 
 
 @dataclass(frozen=True)

@@ -60,84 +60,71 @@ def _controls(config: Any, compared: list[Compared]) -> dict[str, list[Compared]
 
 
 def _draw_claims(config: Any, compared: list[Compared], every: list[Judged]) -> list[Claim]:
-    claim = functools.partial(_claim, config.thresholds)
+    claim = functools.partial(verdicts.against, config.thresholds)
     noise, exact = compared[0], [of for of in compared[1:] if of.case.seed is None]
     claims = [
-        claim("noise", "noise of x_T and of every step: share that differs in any bit", noise.worst, "<=", "noise", noise.samples),
+        claim(None, "noise", "noise of x_T and of every step: share that differs in any bit", noise.worst, "<=", "noise", n=noise.samples),
         claim(
+            None,
             "oracle",
             "DDIM with an oracle: largest difference",
             max(of.worst for of in exact),
             "<=",
             "oracle",
-            sum(of.samples for of in exact),
+            n=sum(of.samples for of in exact),
         ),
     ]
     differences = [judged.difference for judged in every if judged.difference is not None]
     statement = f"{len(differences)} samplers with an oracle: largest difference"
-    claims.append(claim("oracle-samplers", statement, max(differences), "<=", "oracle", len(differences)))
+    claims.append(claim(None, "oracle-samplers", statement, max(differences), "<=", "oracle", n=len(differences)))
     for seed in config.seeds:
         for scale in config.guidance:
             found = [of for of in compared if (of.case.seed, of.case.scale) == (seed, scale)]
             claims.append(
                 claim(
+                    seed,
                     f"guidance-{scale:g}",
                     f"DDIM with a trained network at guidance {scale:g}: largest difference / max(1, rms)",
                     max(of.worst for of in found),
                     "<=",
                     "network" if scale <= MOST_GUIDED else "guided",
-                    sum(of.samples for of in found),
-                    seed=seed,
+                    n=sum(of.samples for of in found),
                 )
             )
     return claims
 
 
 def _control_claims(limits: Any, controls: dict[str, list[Compared]]) -> list[Claim]:
-    control = functools.partial(_claim, limits, kind="control", relation=">=")
+    control = functools.partial(verdicts.against, limits, kind="control")
     (noise,) = controls["noise from one key"]
     claims = [
         control(
-            "one-key-noise", "one key for the batch: share of noise that differs", noise.worst, threshold="shared_noise", n=noise.samples
+            None, "one-key-noise", "one key for the batch: share of noise that differs", noise.worst, ">=", "shared_noise", n=noise.samples
         )
     ]
     statement = "in DDIM with a trained network, other neighbours: largest difference / max(1, rms)"
     for id, name in (("one-key", "one key"), ("shared-norms", "norms of the batch")):
         for of in controls[name]:
-            claims.append(control(id, f"{name} {statement}", of.worst, threshold="guided", n=of.samples, seed=of.case.seed))
+            claims.append(control(of.case.seed, id, f"{name} {statement}", of.worst, ">=", "guided", n=of.samples))
     for of in controls[NEITHER]:
         text = f"the same program with {NEITHER}: largest difference / max(1, rms)"
-        claims.append(_claim(limits, "neither", text, of.worst, "<=", "network", of.samples, seed=of.case.seed))
+        claims.append(verdicts.against(limits, of.case.seed, "neither", text, of.worst, "<=", "network", n=of.samples))
     return claims
 
 
 def _trace_claims(limits: Any, traces: Traces, static: Traces, every: list[Judged]) -> list[Claim]:
-    claim = functools.partial(_claim, limits)
+    claim = functools.partial(verdicts.against, limits, None)
     most, least = max(judged.traces.traces for judged in every), min(judged.traces.share for judged in every)
     calls, text = sum(judged.traces.calls for judged in every), "steps × guidance × eta × parameters"
     return [
-        claim("traces", f"traces of the guided draw over {text}", traces.traces, "<=", "traces", traces.calls),
-        claim("settings", "share of those settings with samples of their own", traces.share, ">=", "settings", traces.calls),
-        claim("traces-samplers", f"most traces of any of {len(every)} samplers, rebuilt for every call", most, "<=", "traces", calls),
-        claim("settings-samplers", "least share of their settings with samples of their own", least, ">=", "settings", calls),
-        claim("static-count", "traces where the step count is static", static.traces, ">=", "static_traces", static.calls, kind="control"),
+        claim("traces", f"traces of the guided draw over {text}", traces.traces, "<=", "traces", n=traces.calls),
+        claim("settings", "share of those settings with samples of their own", traces.share, ">=", "settings", n=traces.calls),
+        claim("traces-samplers", f"most traces of any of {len(every)} samplers, rebuilt for every call", most, "<=", "traces", n=calls),
+        claim("settings-samplers", "least share of their settings with samples of their own", least, ">=", "settings", n=calls),
+        claim(
+            "static-count", "traces where the step count is static", static.traces, ">=", "static_traces", n=static.calls, kind="control"
+        ),
     ]
-
-
-def _claim(
-    limits: Any,
-    id: str,
-    statement: str,
-    value: float,
-    relation: Any,
-    threshold: str,
-    n: int,
-    *,
-    seed: int | None = None,
-    kind: Any = "claim",
-) -> Claim:
-    bound = getattr(limits, threshold)
-    return verdicts.claim(id, statement, value, (value, value), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold)
 
 
 def _pictures(config: Any, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]]) -> Figure:

@@ -4,6 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.special
 
 from gendiff.core.types import ArrayLike, Keys, Scalar
 
@@ -11,6 +13,16 @@ from gendiff.core.types import ArrayLike, Keys, Scalar
 def is_concrete(value: Any) -> bool:
     """Whether the value can be looked at now, that is, whether it is no tracer."""
     return not isinstance(value, jax.core.Tracer)
+
+
+def namespace(value: Any) -> Any:
+    """numpy for NumPy's arrays and numbers, so that tables keep float64 where JAX has 32 bits; jax.numpy for the rest."""
+    return np if isinstance(value, np.ndarray | np.generic) else jnp
+
+
+def logistic(value: Any) -> Any:
+    """1 / (1 + exp(-value)) in the value's own namespace, with full relative precision in both tails."""
+    return jax.nn.sigmoid(value) if namespace(value) is jnp else scipy.special.expit(value)
 
 
 def expand(value: Scalar, like: ArrayLike) -> jax.Array:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, trees
 from gendiff.core.types import ArrayLike, Count, Denoiser, Level, Prediction, Scalar
-from gendiff.diffusion import process, sampling
+from gendiff.diffusion import denoiser, process, sampling
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.schedules import Schedule
 
@@ -214,10 +214,7 @@ def reverse_log_variance(prediction: Prediction, log_small: Scalar, log_large: S
         return low
     if variance == "large":
         return high
-    if prediction.log_variance is None:
-        raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
-    checks.same_shape("prediction.clean", prediction.clean, "prediction.log_variance", prediction.log_variance)
-    return low + prediction.log_variance * (high - low)
+    return low + denoiser.variance_share(prediction) * (high - low)
 
 
 def _step_variances(level: Level, cleaner: Level) -> tuple[Array, Array, Array]:

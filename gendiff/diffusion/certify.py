@@ -197,9 +197,7 @@ class _Task:
 
 @functools.partial(jax.jit, static_argnames="count")
 def _start(oracle: Oracle, level: Level, seed: Array, count: int) -> Array:
-    clean_key, noise_key = jax.random.split(jax.random.key(seed))
-    clean = oracle.draw(clean_key, count).astype(np.float64)
-    return level.alpha * clean + level.sigma * jax.random.normal(noise_key, clean.shape, np.float64)
+    return oracles.draw_noised(oracle, jax.random.key(seed), level, count).astype(np.float64)
 
 
 @jax.jit

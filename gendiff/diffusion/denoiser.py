@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import trees
+from gendiff.core import checks, trees
 from gendiff.core.types import Denoiser, Level, Network, Params, Prediction
 from gendiff.diffusion.parameterization import Parameterization
 
@@ -60,6 +60,15 @@ def from_network(
     Raises TypeError, when called, if the network's output has another shape than this.
     """
     return NetworkDenoiser(predict, parameterization, params, condition, learned_variance)
+
+
+def variance_share(prediction: Prediction) -> Float[Array, "b *shape"]:
+    """v of Nichol & Dhariwal (2021, Eq. 15), `prediction.log_variance`. Raises ValueError if there is none, or one of another shape."""
+    share = prediction.log_variance
+    if share is None:
+        raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
+    checks.same_shape("prediction.clean", prediction.clean, "prediction.log_variance", share)
+    return share
 
 
 def take(denoise: Denoiser, rows: Array, count: int) -> Denoiser:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gendiff.core import checks, trees
+from gendiff.core import arrays, checks, trees
 from gendiff.core.types import Denoiser, Level, Metrics, Scalar
 from gendiff.diffusion import bound
 from gendiff.diffusion.schedules import Family, Schedule
@@ -91,7 +91,7 @@ class LearnedSchedule(Schedule):
         """log-SNR at u = 0 and at u = 1."""
         if self.fixed is not None:
             return self.fixed
-        return self.ends.low + _namespace(self.ends.log_range).exp(self.ends.log_range), self.ends.low
+        return self.ends.low + arrays.namespace(self.ends.log_range).exp(self.ends.log_range), self.ends.low
 
     def _numbers(self) -> tuple[Any, ...]:
         return (*self.limits, self.curve.slope, self.curve.heights, self.curve.steepness, self.curve.centres)
@@ -134,7 +134,7 @@ def _family() -> Family:
 
 
 def _learned_at(u: Any, high: Any, low: Any, slope: Any, heights: Any, steepness: Any, centres: Any) -> Level:
-    xp = _namespace(u)
+    xp = arrays.namespace(u)
     numbers = [xp.asarray(value, u.dtype) for value in (slope, heights, steepness, centres)]
     start, end = (_rise(xp.asarray(value, u.dtype), *numbers) for value in (0.0, 1.0))
     share = (_rise(u, *numbers) - start) / (end - start)
@@ -143,31 +143,23 @@ def _learned_at(u: Any, high: Any, low: Any, slope: Any, heights: Any, steepness
 
 def _rise(u: Any, slope: Any, heights: Any, steepness: Any, centres: Any) -> Any:
     """The line and the sigmoids, before scaling."""
-    xp = _namespace(u)
+    xp = arrays.namespace(u)
     heights, steepness, centres = (value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres))
-    steps = _logistic(xp.logaddexp(0.0, steepness) * (u[..., None] - centres))
+    steps = arrays.logistic(xp.logaddexp(0.0, steepness) * (u[..., None] - centres))
     return xp.logaddexp(0.0, slope) * u + xp.sum(xp.logaddexp(0.0, heights) * steps, axis=-1)
 
 
 def _learned_at_log_snr(value: Any, high: Any, low: Any, *_: Any) -> Level:
-    return _level(value, _namespace(value).clip((high - value) / (high - low), 0.0, 1.0))
+    return _level(value, arrays.namespace(value).clip((high - value) / (high - low), 0.0, 1.0))
 
 
 def _level(log_snr: Any, share: Any) -> Level:
-    xp = _namespace(log_snr)
-    return Level(t=1000 * share, alpha=xp.sqrt(_logistic(log_snr)), sigma=xp.sqrt(_logistic(-log_snr)))
+    xp = arrays.namespace(log_snr)
+    return Level(t=1000 * share, alpha=xp.sqrt(arrays.logistic(log_snr)), sigma=xp.sqrt(arrays.logistic(-log_snr)))
 
 
 def _clean_t(*_: Any) -> float:
     return 0.0
-
-
-def _logistic(value: Any) -> Any:
-    return jax.nn.sigmoid(value) if _namespace(value) is jnp else 1 / (1 + np.exp(-value))
-
-
-def _namespace(value: Any) -> Any:
-    return np if isinstance(value, np.ndarray | np.generic) else jnp
 
 
 def _before_softplus(value: float) -> float:

@@ -215,6 +215,13 @@ def ring(count: int, radius: float = 1.0, std: float = 0.0) -> Mixture:
     return mixture(np.full(count, 1 / count), radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(count, std))
 
 
+def draw_noised(oracle: Oracle, key: jax.Array, level: Level, count: int) -> Float[Array, "b *shape"]:
+    """`count` points of the oracle's marginal at a level, in its dtype."""
+    clean_key, noise_key = jax.random.split(key)
+    clean = oracle.draw(clean_key, count)
+    return level.alpha * clean + level.sigma * jax.random.normal(noise_key, clean.shape, clean.dtype)
+
+
 def flow(
     oracle: Oracle, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12
 ) -> Float[Array, "b *shape"]:

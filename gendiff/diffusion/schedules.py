@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import checks, trees
+from gendiff.core import arrays, checks, trees
 from gendiff.core.types import Level, Scalar
 
 
@@ -172,10 +172,6 @@ def _floating(value: Scalar) -> Any:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
-def _namespace(value: Any) -> Any:
-    return np if isinstance(value, np.ndarray | np.generic) else jnp
-
-
 # A table as a path. Position p = u T - 1 runs from -1 (clean) to T - 1; between two entries alpha and sigma go along the chord and are
 # brought back to alpha² + sigma² = 1. That is exact at the entries, monotone in log-SNR, and finite from clean to zero terminal SNR.
 
@@ -196,7 +192,7 @@ def _with_clean(*alpha_bar: float) -> Level:
 
 
 def _table_at(u: Any, *alpha_bar: float) -> Level:
-    xp, path = _namespace(u), _with_clean(*alpha_bar)
+    xp, path = arrays.namespace(u), _with_clean(*alpha_bar)
     position = u * len(alpha_bar)
     below = xp.clip(xp.floor(position), 0, len(alpha_bar) - 1)
     return _on_chord(path, below.astype(int), position - below, u.dtype)
@@ -204,7 +200,7 @@ def _table_at(u: Any, *alpha_bar: float) -> Level:
 
 def _table_at_log_snr(value: Any, *alpha_bar: float) -> Level:
     path = _with_clean(*alpha_bar)
-    xp = _namespace(value)
+    xp = arrays.namespace(value)
     alpha, sigma = _from_log_snr(value)
     above = xp.searchsorted(xp.asarray(-path.log_snr, value.dtype), -value)
     below = xp.clip(above - 1, 0, len(alpha_bar) - 1)
@@ -216,7 +212,7 @@ def _table_at_log_snr(value: Any, *alpha_bar: float) -> Level:
 
 def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
     first, last = (_gather(path, index, dtype) for index in (below, below + 1))
-    xp = _namespace(along)
+    xp = arrays.namespace(along)
     alpha, sigma = (a + along * (b - a) for a, b in ((first.alpha, last.alpha), (first.sigma, last.sigma)))
     inside = (along > 0) & (along < 1)  # an entry of the table is returned as it stands, not renormalised
     length = xp.where(inside, xp.sqrt(alpha**2 + sigma**2), 1)
@@ -224,18 +220,14 @@ def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
 
 
 def _gather(path: Level, index: Any, dtype: Any) -> Level:
-    xp = _namespace(index)
+    xp = arrays.namespace(index)
     return jax.tree.map(lambda field: xp.asarray(field, dtype)[index], path)
 
 
 def _from_log_snr(value: Any) -> tuple[Any, Any]:
     """Variance-preserving alpha and sigma."""
-    xp = _namespace(value)
-    return xp.sqrt(_logistic(value)), xp.sqrt(_logistic(-value))
-
-
-def _logistic(value: Any) -> Any:
-    return jax.nn.sigmoid(value) if _namespace(value) is jnp else 0.5 * (1 + np.tanh(0.5 * value))
+    xp = arrays.namespace(value)
+    return xp.sqrt(arrays.logistic(value)), xp.sqrt(arrays.logistic(-value))
 
 
 def _edm_at(u: Any, sigma_min: float, sigma_max: float, rho: float) -> Level:
@@ -244,11 +236,11 @@ def _edm_at(u: Any, sigma_min: float, sigma_max: float, rho: float) -> Level:
 
 
 def _edm_at_log_snr(value: Any, *_: float) -> Level:
-    return _edm_level(_namespace(value).exp(-value / 2))
+    return _edm_level(arrays.namespace(value).exp(-value / 2))
 
 
 def _edm_level(sigma: Any) -> Level:
-    xp = _namespace(sigma)
+    xp = arrays.namespace(sigma)
     return Level(t=xp.log(sigma) / 4, alpha=xp.ones_like(sigma), sigma=sigma)
 
 
@@ -261,8 +253,8 @@ def _flow_at(u: Any) -> Level:
 
 
 def _flow_at_log_snr(value: Any) -> Level:
-    sigma = _logistic(-value / 2)
-    return Level(t=1000 * sigma, alpha=_logistic(value / 2), sigma=sigma)
+    sigma = arrays.logistic(-value / 2)
+    return Level(t=1000 * sigma, alpha=arrays.logistic(value / 2), sigma=sigma)
 
 
 def _shifted_at(u: Any, schedule: Schedule, shift: float) -> Level:

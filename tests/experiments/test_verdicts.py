@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import types
 
 import pytest
 from hypothesis import given
@@ -127,3 +128,11 @@ def test_a_seed_given_twice_is_refused():
 def test_a_threshold_that_moves_between_seeds_is_refused():
     with pytest.raises(ValueError, match="different values of threshold in its seeds: 0.9, 0.95"):
         verdicts.by_id([claim(), claim(seed=1, threshold=0.9)])
+
+
+def test_a_claim_against_a_named_threshold_takes_its_value_and_keeps_its_name():
+    limits = types.SimpleNamespace(accuracy=0.95)
+    found = verdicts.against(limits, 3, "accuracy", "The judge names the class", (0.97, 0.96, 0.98), ">=", "accuracy", n=5000)
+    assert found == dataclasses.replace(claim(seed=3), statement="The judge names the class", threshold_name="accuracy")
+    exact = verdicts.against(limits, None, "accuracy", "The judge names the class", 0.5, ">=", "accuracy", n=1, kind="control")
+    assert (exact.interval, exact.verdict, exact.kind) == ((0.5, 0.5), "FAIL", "control")

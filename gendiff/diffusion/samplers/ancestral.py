@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, trees
 from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, Scalar
-from gendiff.diffusion import process, sampling
+from gendiff.diffusion import denoiser, process, sampling
 from gendiff.diffusion.sampling import Sampler, State
 
 VARIANCES = ("small", "large", "learned")
@@ -83,10 +83,7 @@ def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[A
     "small" and "large" are those of `ddpm_step` for this very step, so it holds on any sub-grid; small = large · (sigma'/sigma)². 0 where
     sigma' = 0. Raises ValueError if the prediction has no share or one of another shape.
     """
-    share, clean = prediction.log_variance, prediction.clean
-    if share is None:
-        raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
-    checks.same_shape("prediction.clean", clean, "prediction.log_variance", share)
+    share, clean = denoiser.variance_share(prediction), prediction.clean
     ratio = arrays.safe_divide(arrays.expand(cleaner.sigma, clean), arrays.expand(level.sigma, clean))
     shrink = jnp.exp((1 - share) * jnp.log(jnp.where(ratio > 0, ratio, 1.0)))
     return _noisy(process.added_std(cleaner, level, clean) * shrink, cleaner)
