@@ -15,6 +15,7 @@ MODULES = {
     "certify": "experiments.diffusion.certify",
     "forward": "experiments.diffusion.forward",
     "invariance": "experiments.diffusion.invariance",
+    "ddim-steps": "experiments.diffusion.ddim_steps",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
 

@@ -15,17 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from experiments import training_loop
-from experiments.diffusion import digits_verdict
+from experiments.diffusion import digits_training, digits_verdict
 from experiments.progress import Progress
 from experiments.registry import Experiment, Model, Outcome
 from experiments.run_folder import RunFolder
-from gendiff import networks, objectives, parameterization, schedules, weighting
+from gendiff import networks, parameterization, schedules
 from gendiff.core.types import Batch, Params
 from gendiff.data import digits
-from gendiff.training import optimizers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,39 +127,13 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network a seed and, where asked for, the control that learns from shuffled labels."""
     split = digits.load()
     # one optimizer object, so that all trainings share a compiled step
-    optimizer = optimizers.adamw(
-        config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=config.weight_decay, clip=config.clip
-    )
-    learn = functools.partial(_train, config, optimizer, progress)
+    learn = functools.partial(digits_training.train, config, model(config), digits_training.optimizer(config), progress)
     for seed in config.seeds:
         learn(folder, seed, config.train_steps, Batch(clean=split.train_images, condition=(split.train_labels,)))
     if config.shuffled_steps:
         shuffled = np.random.default_rng(config.seeds[0]).permutation(split.train_labels)
         batch = Batch(clean=split.train_images, condition=(shuffled,))
         learn(digits_verdict.shuffled_folder(folder), config.seeds[0], config.shuffled_steps, batch)
-
-
-def _train(
-    config: Config, optimizer: optax.GradientTransformation, progress: Progress, folder: RunFolder, seed: int, steps: int, data: Batch
-) -> None:
-    made = model(config)
-    loss = objectives.diffusion(
-        made.predict, made.schedule, made.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
-    )
-    training_loop.train(
-        loss,
-        optimizer,
-        made.init,
-        data,
-        seed=seed,
-        steps=steps,
-        batch=config.batch,
-        folder=folder,
-        progress=progress,
-        ema=(config.ema,),
-        checkpoint_every=config.checkpoint_every,
-        log_every=config.log_every,
-    )
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

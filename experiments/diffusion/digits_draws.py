@@ -1,6 +1,6 @@
-"""The sets of images that the digits experiment judges: samples of a trained network, and of what must fail."""
+"""The sets of images that experiments on digits judge: samples of a trained network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -11,14 +11,27 @@ from experiments import devices
 from experiments.progress import Progress
 from experiments.registry import Model
 from gendiff import denoiser, grids, guidance, samplers, sampling
-from gendiff.core.types import NO_LABEL, Params
+from gendiff.core.types import NO_LABEL, Level, Params
+from gendiff.diffusion.sampling import Sampler
 
 
 class Draws:
-    """Samples of one network under any parameters, guidance and number of steps: two compiled programs serve all of them."""
+    """Samples of one network under any parameters, guidance and number of steps: two compiled programs serve all of them.
 
-    def __init__(self, model: Model, steps: int, together: int, progress: Progress) -> None:
+    steps: most steps, and how many are taken unless a call says otherwise. sampler: default DDIM. grid: (schedule, steps) -> levels.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        steps: int,
+        together: int,
+        progress: Progress,
+        sampler: Sampler | None = None,
+        grid: Callable[..., Level] = grids.trailing,
+    ) -> None:
         self._model, self._steps, self._together, self._progress = model, steps, together, progress
+        self._sampler, self._grid = samplers.ddim() if sampler is None else sampler, grid
         options = devices.compiler_options()
         self._plain = jax.jit(self._draw, static_argnames="guided", compiler_options=options)
 
@@ -29,7 +42,7 @@ class Draws:
         denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, label)
         if guided:
             denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
-        return sampling.sample(key, denoise, samplers.ddim(), levels, model.shape, index, num_steps=steps, temperature=temperature)
+        return sampling.sample(key, denoise, self._sampler, levels, model.shape, index, num_steps=steps, temperature=temperature)
 
     def __call__(
         self, title: str, params: Params, count: int, *, scale: float = 1.0, steps: int | None = None, temperature: float | None = None
@@ -40,7 +53,7 @@ class Draws:
         """
         temperature = self._model.temperature if temperature is None else temperature
         steps = self._steps if steps is None else steps
-        levels = grids.padded(grids.trailing(self._model.schedule, steps), self._steps)
+        levels = grids.padded(self._grid(self._model.schedule, steps), self._steps)
         drawn = []
         with self._progress.task(f"sample {title}", count) as task:
             for index in _parts(count, self._together):
@@ -64,11 +77,11 @@ class Draws:
         index = jnp.arange(count)
         given = denoiser.from_network(self._model.predict, params, self._model.parameterization, index % self._model.num_classes)
         guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
-        levels = grids.trailing(self._model.schedule, self._steps)
+        levels = self._grid(self._model.schedule, self._steps)
         warm = self._model.temperature
 
         def frames(key: jax.Array) -> jax.Array:
-            return sampling.sample(key, guided, samplers.ddim(), levels, self._model.shape, index, temperature=warm, trajectory=True)
+            return sampling.sample(key, guided, self._sampler, levels, self._model.shape, index, temperature=warm, trajectory=True)
 
         return np.asarray(jax.jit(frames)(jax.random.key(0)))
 
