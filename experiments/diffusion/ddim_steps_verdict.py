@@ -109,15 +109,13 @@ def speed(config: Any, programs: ddim_steps_draws.Programs, params: Params) -> t
 
 
 def _claim(config: Any, seed: int, found: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
-    value, low, high = found[id].size
-    bound, n = config.thresholds.equivalence, config.samples
-    return verdicts.claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name="equivalence")
+    return verdicts.against(config.thresholds, seed, id, statement, found[id].size, relation, "equivalence", n=config.samples, kind=kind)
 
 
 def _ratio(config: Any, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:
     of = bootstrap.interval(np.random.default_rng(SEED), _ratio_of_medians, slow, fast)
-    bound, n = config.thresholds.speedup, config.pairs
-    return verdicts.claim(id, statement, of.value, (of.low, of.high), relation, bound, n=n, seed=None, kind=kind, threshold_name="speedup")
+    number = of.value, of.low, of.high
+    return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
 
 
 def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:
