@@ -1,14 +1,24 @@
-"""The comparison as Markdown: python -m tests.peers.table. It shows what the tests assert, and runs nothing."""
+"""What the tests assert, as Markdown: `python -m tests.peers.table` writes README.md beside, and runs nothing."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tests.peers import k_diffusion_cases
 from tests.peers.diffusers_agreements import AGREEMENTS
 from tests.peers.diffusers_differences import ABSENT, APART, DIFFERENCES
 
+FILE = Path(__file__).with_name("README.md")
+HEAD = """# gendiff's samplers beside those of diffusers and k-diffusion
+
+`make test-peers` runs each of these on one oracle, a Gaussian mixture whose noised score is exact. Where no difference is named, end
+points agree to 1e-9 in float64 and to 1e-5 in the precision that the peer ships with; where one is named, it is the largest over the end
+points, at 10 steps unless said.
+"""
+
 
 def markdown() -> Iterator[str]:
     """Lines: what agrees, what differs, what has no counterpart."""
+    yield HEAD
     peers = ("diffusers", AGREEMENTS, DIFFERENCES, APART, ABSENT), ("k-diffusion", *k_diffusion_cases.TABLES)
     for peer, agreements, differences, apart, absent in peers:
         yield from _rows((peer, "gendiff", "levels"), ((case, f"`{case.sampler}`", f"`{case.levels}`") for case in agreements))
@@ -33,4 +43,4 @@ def _rows(head: tuple[str, ...], rows: Iterable[tuple]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(markdown()))
+    FILE.write_text("\n".join(markdown()), encoding="utf-8")

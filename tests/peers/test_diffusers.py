@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
-from tests.peers import diffusers_runs, exact  # noqa: E402
+from tests.peers import diffusers_runs, exact, table  # noqa: E402
 from tests.peers.diffusers_agreements import AGREEMENTS  # noqa: E402
 from tests.peers.diffusers_differences import ABSENT, APART, DIFFERENCES  # noqa: E402
 
@@ -55,3 +55,7 @@ def test_every_scheduler_is_in_a_table():
     names = {kind.__name__.removesuffix("Scheduler") for kind in kinds if inspect.isclass(kind) and issubclass(kind, base)}
     listed = {case.scheduler for case in AGREEMENTS} | {difference.case.scheduler for difference in DIFFERENCES} | set(ABSENT) | set(APART)
     assert names - listed == set()
+
+
+def test_the_page_shows_what_is_asserted():
+    assert table.FILE.read_text(encoding="utf-8") == "\n".join(table.markdown())
