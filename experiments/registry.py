@@ -16,6 +16,7 @@ MODULES = {
     "forward": "experiments.diffusion.forward",
     "invariance": "experiments.diffusion.invariance",
     "ddim-steps": "experiments.diffusion.ddim_steps",
+    "schedules": "experiments.diffusion.schedules",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
 

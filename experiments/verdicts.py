@@ -120,6 +120,13 @@ def against(
     return claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold)
 
 
+def away(number: Number, target: float = 0.0) -> Number:
+    """|value - target| and its interval, which begins at 0 where the given one holds the target."""
+    value, low, high = (end - target for end in number)
+    ends = sorted((abs(low), abs(high)))
+    return abs(value), 0.0 if low <= 0 <= high else ends[0], ends[1]
+
+
 def overall(claims: Iterable[Claim]) -> Verdict:
     """PASS if every claim passes, FAIL if any fails, else INCONCLUSIVE (no claims at all included)."""
     verdicts = [each.verdict for each in claims]

@@ -50,14 +50,7 @@ def distance(curve: Curve) -> Number:
     fit = curve.fit
     if curve.stated is None or fit.order is None or fit.low is None or fit.high is None:
         return math.nan, math.nan, math.nan
-    return away((fit.order, fit.low, fit.high), curve.stated)
-
-
-def away(number: Number, target: float) -> Number:
-    """|value - target| and its interval, which begins at 0 where the given one holds the target."""
-    value, low, high = (end - target for end in number)
-    ends = sorted((abs(low), abs(high)))
-    return abs(value), 0.0 if low <= 0 <= high else ends[0], ends[1]
+    return verdicts.away((fit.order, fit.low, fit.high), curve.stated)
 
 
 def _stated(curve: Curve) -> bool:
@@ -74,7 +67,7 @@ def _order(config: Any, entry: Entry, curve: Curve, seed: int) -> Claim:
 
 def _timesteps(config: Any, errors: Errors, claim: Any) -> list[Claim]:
     most = max(config.control_counts)
-    order = away(errors.order("grid", config.control_counts), 1)
+    order = verdicts.away(errors.order("grid", config.control_counts), 1)
     said = "DDIM by the grid's levels, linspace spacing on a table: distance of its order from 1"
     worse = f"DDIM by t − T//n, linspace spacing, {most} steps: error in multiples of the grid's"
     return [
@@ -85,7 +78,7 @@ def _timesteps(config: Any, errors: Errors, claim: Any) -> list[Claim]:
 
 def _controls(config: Any, measured: Measured, claim: Any) -> list[Claim]:
     control = functools.partial(claim, kind="control", n=config.starts)
-    order = away(measured.timesteps["linspace"].order("formula", config.control_counts), 1)
+    order = verdicts.away(measured.timesteps["linspace"].order("formula", config.control_counts), 1)
     said = "DDIM by t − T//n, linspace spacing on a table: distance of its order from 1"
     wrong = "Heun with the weights 0.4 and 0.6: distance of its order from 2"
     return [

@@ -12,7 +12,7 @@ was interrupted goes on with the next one; delete the folder when the results ar
 
 import dataclasses
 
-from experiments.diffusion import ddim_steps_draws, ddim_steps_verdict, digits, digits_training
+from experiments.diffusion import ddim_steps_draws, ddim_steps_verdict, digits_training
 from experiments.progress import Progress
 from experiments.registry import Experiment, Model, Outcome
 from experiments.run_folder import RunFolder
@@ -96,16 +96,16 @@ class Config:
 
 def model(config: Config) -> Model:
     """The network of the digits experiment in this size, on DDPM's process."""
-    made = digits.model(digits.Config(channels=config.channels, blocks=config.blocks, ema=config.ema, temperature=1.0))
-    return dataclasses.replace(made, schedule=schedules.linear(config.levels), parameterization=parameterization.noise())
+    return digits_training.model(config, schedules.linear(config.levels), parameterization.noise())
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network a seed."""
     split, made, optimizer = load(), model(config), digits_training.optimizer(config)
     data = Batch(clean=split.train_images, condition=(split.train_labels,))
+    loss = digits_training.loss(config, made)
     for seed in config.seeds:
-        digits_training.train(config, made, optimizer, progress, folder, seed, config.train_steps, data)
+        digits_training.learn(config, loss, optimizer, made.init, data, folder, progress, seed=seed, steps=config.train_steps)
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

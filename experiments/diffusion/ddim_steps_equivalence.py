@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments import verdicts
+from experiments.verdicts import Number
 from gendiff.core import checks
 from gendiff.metrics import frechet
 
@@ -43,10 +45,9 @@ class Difference:
     high: float
 
     @property
-    def size(self) -> tuple[float, float, float]:
+    def size(self) -> Number:
         """|d|, and the least and the largest |d| of the interval."""
-        ends = abs(self.low), abs(self.high)
-        return abs(self.value), 0.0 if self.low <= 0 <= self.high else min(ends), max(ends)
+        return verdicts.away((self.value, self.low, self.high))
 
 
 def resampled(sets: Mapping[str, np.ndarray], held_out: np.ndarray, *, resamples: int, seed: int) -> dict[str, Distances]:

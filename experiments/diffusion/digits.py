@@ -12,16 +12,15 @@ import dataclasses
 import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.diffusion import digits_training, digits_verdict
 from experiments.progress import Progress
 from experiments.registry import Experiment, Model, Outcome
 from experiments.run_folder import RunFolder
-from gendiff import networks, parameterization, schedules
-from gendiff.core.types import Batch, Params
+from gendiff import parameterization, schedules
+from gendiff.core.types import Batch
 from gendiff.data import digits
 
 
@@ -104,36 +103,29 @@ class Config:
 
 def model(config: Config) -> Model:
     """The network and what its output means, from the configuration alone."""
-    network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=digits.CLASSES)
-
-    def init(key: jax.Array) -> Params:
-        return networks.init(network, key, jnp.zeros((1, 8, 8, 1)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
-
-    return Model(
-        predict=networks.pure(network),
-        init=init,
-        schedule=schedules.flow(),
-        parameterization=parameterization.flow(),
-        shape=(8, 8, 1),
-        num_classes=digits.CLASSES,
-        levels=digits.LEVELS,
-        names=tuple(str(digit) for digit in range(digits.CLASSES)),
-        ema=config.ema,
-        temperature=config.temperature,
-    )
+    return digits_training.model(config, schedules.flow(), parameterization.flow(), config.temperature)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network a seed and, where asked for, the control that learns from shuffled labels."""
     split = digits.load()
     # one optimizer object, so that all trainings share a compiled step
-    learn = functools.partial(digits_training.train, config, model(config), digits_training.optimizer(config), progress)
+    optimizer = digits_training.optimizer(config)
+    learn = functools.partial(_train, config, optimizer, progress)
     for seed in config.seeds:
         learn(folder, seed, config.train_steps, Batch(clean=split.train_images, condition=(split.train_labels,)))
     if config.shuffled_steps:
         shuffled = np.random.default_rng(config.seeds[0]).permutation(split.train_labels)
         batch = Batch(clean=split.train_images, condition=(shuffled,))
         learn(digits_verdict.shuffled_folder(folder), config.seeds[0], config.shuffled_steps, batch)
+
+
+def _train(
+    config: Config, optimizer: optax.GradientTransformation, progress: Progress, folder: RunFolder, seed: int, steps: int, data: Batch
+) -> None:
+    made = model(config)
+    loss = digits_training.loss(config, made)
+    digits_training.learn(config, loss, optimizer, made.init, data, folder, progress, seed=seed, steps=steps)
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

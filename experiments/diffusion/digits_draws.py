@@ -13,6 +13,7 @@ from experiments.registry import Model
 from gendiff import denoiser, grids, guidance, samplers, sampling
 from gendiff.core.types import NO_LABEL, Level, Params
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.schedules import Schedule
 
 
 class Draws:
@@ -45,15 +46,23 @@ class Draws:
         return sampling.sample(key, denoise, self._sampler, levels, model.shape, index, num_steps=steps, temperature=temperature)
 
     def __call__(
-        self, title: str, params: Params, count: int, *, scale: float = 1.0, steps: int | None = None, temperature: float | None = None
+        self,
+        title: str,
+        params: Params,
+        count: int,
+        *,
+        scale: float = 1.0,
+        steps: int | None = None,
+        temperature: float | None = None,
+        schedule: Schedule | None = None,
     ) -> np.ndarray:
         """`count` images (n, h, w, c) of the classes 0, 1, … in turn; sample i always starts from the same noise.
 
-        temperature: None takes the model's.
+        temperature, schedule: None takes the model's.
         """
         temperature = self._model.temperature if temperature is None else temperature
         steps = self._steps if steps is None else steps
-        levels = grids.padded(self._grid(self._model.schedule, steps), self._steps)
+        levels = grids.padded(self._grid(schedule or self._model.schedule, steps), self._steps)
         drawn = []
         with self._progress.task(f"sample {title}", count) as task:
             for index in _parts(count, self._together):

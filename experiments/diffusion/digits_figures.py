@@ -49,7 +49,7 @@ def pictures(folder: RunFolder, split: digits.Split, plain: np.ndarray, guided: 
 def plots(config: Any, folder: RunFolder, sets: dict[str, Measured]) -> list[Figure]:
     """Training loss, and the Fréchet distance of every set."""
     lines = {seed: folder.read_metrics(seed) for seed in config.seeds}
-    curves = [figures.Curve(f"seed {seed}", *_smooth(of)) for seed, of in lines.items()]
+    curves = [figures.Curve(f"seed {seed}", *smooth(of)) for seed, of in lines.items()]
     figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (flow)", log_y=True)
     figures.bars(
         list(sets),
@@ -66,14 +66,15 @@ def plots(config: Any, folder: RunFolder, sets: dict[str, Measured]) -> list[Fig
     ]
 
 
-def _smooth(lines: list[dict[str, Any]], width: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    step, loss = (np.array([line[name] for line in lines], np.float64) for name in ("step", "loss"))
-    width = min(width, len(loss))
-    return step[width - 1 :], np.convolve(loss, np.ones(width) / width, mode="valid")
-
-
 def table(sets: dict[str, Measured]) -> Table:
     """Every number of every set."""
     columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
     rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in sets.items()]
     return Table("Every set against the held-out digits, in draws of equal size", columns, tuple(rows))
+
+
+def smooth(lines: list[dict[str, Any]], name: str = "loss", width: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """(step, metric) of the log, the metric a mean over `width` lines."""
+    step, value = (np.array([line[key] for line in lines], np.float64) for key in ("step", name))
+    width = min(width, len(value))
+    return step[width - 1 :], np.convolve(value, np.ones(width) / width, mode="valid")

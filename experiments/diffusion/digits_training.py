@@ -1,43 +1,67 @@
-"""How an experiment trains one network on digits: the optimizer and the loop, from the numbers of its configuration."""
+"""The network, optimizer and training that experiments on digits share; each brings its own schedule, loss and config."""
 
+import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from experiments import training_loop
 from experiments.progress import Progress
 from experiments.registry import Model
 from experiments.run_folder import RunFolder
-from gendiff import objectives, weighting
-from gendiff.core.types import Batch
+from gendiff import networks, objectives, weighting
+from gendiff.core.types import Batch, Loss, Params
+from gendiff.data import digits
+from gendiff.diffusion.parameterization import Parameterization
+from gendiff.diffusion.schedules import Schedule
 from gendiff.training import optimizers
 
 
+def model(config: Any, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0) -> Model:
+    """The class-conditional U-Net of config's `channels` and `blocks` on that schedule, its average config's `ema`."""
+    network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=digits.CLASSES)
+
+    def init(key: jax.Array) -> Params:
+        return networks.init(network, key, jnp.zeros((1, 8, 8, 1)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
+
+    return Model(
+        predict=networks.pure(network),
+        init=init,
+        schedule=schedule,
+        parameterization=parameterization,
+        shape=(8, 8, 1),
+        num_classes=digits.CLASSES,
+        levels=digits.LEVELS,
+        names=tuple(str(digit) for digit in range(digits.CLASSES)),
+        ema=config.ema,
+        temperature=temperature,
+    )
+
+
 def optimizer(config: Any) -> optax.GradientTransformation:
-    """AdamW as the configuration says. Trainings that are given the same one share a compiled step."""
+    """AdamW by config's numbers. One object for several trainings lets them share a compiled step."""
     return optimizers.adamw(
         config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=config.weight_decay, clip=config.clip
     )
 
 
-def train(
-    config: Any,
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    progress: Progress,
-    folder: RunFolder,
-    seed: int,
-    steps: int,
-    data: Batch,
-) -> None:
-    """`steps` steps of one seed, on levels drawn stratified, with a share of the labels dropped; left in the folder."""
-    loss = objectives.diffusion(
-        model.predict, model.schedule, model.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
+def loss(config: Any, made: Model) -> Loss:
+    """Uniform weight on the squared error of the network's own target, at levels evenly spread in u."""
+    return objectives.diffusion(
+        made.predict, made.schedule, made.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
     )
+
+
+def learn(
+    config: Any, loss: Loss, optimizer: Any, init: Any, data: Batch, folder: RunFolder, progress: Progress, *, seed: int, steps: int
+) -> None:
+    """One training of `steps` steps by config's `batch`, `ema`, `checkpoint_every` and `log_every`."""
     training_loop.train(
         loss,
         optimizer,
-        model.init,
+        init,
         data,
         seed=seed,
         steps=steps,
@@ -48,3 +72,10 @@ def train(
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
     )
+
+
+def inside(folder: RunFolder, name: str) -> RunFolder:
+    """Where a further training of the run keeps its checkpoints and metrics."""
+    found = dataclasses.replace(folder, path=folder.path / name)
+    found.path.mkdir(exist_ok=True)
+    return found

@@ -1,6 +1,5 @@
 """How the digits experiment judges: every number with its interval, the same number for real digits, and controls that must fail."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import scipy.stats
 
 from experiments import training_loop, verdicts
-from experiments.diffusion import digits_draws, digits_figures
+from experiments.diffusion import digits_draws, digits_figures, digits_training
 from experiments.diffusion.digits_figures import Measured
 from experiments.progress import Progress
 from experiments.registry import Model, Outcome
@@ -104,9 +103,7 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
 
 def shuffled_folder(folder: RunFolder) -> RunFolder:
     """Where the control that learns from shuffled labels keeps its checkpoints."""
-    inside = dataclasses.replace(folder, path=folder.path / "shuffled_labels")
-    inside.path.mkdir(exist_ok=True)
-    return inside
+    return digits_training.inside(folder, "shuffled_labels")
 
 
 def _claims_of_seed(

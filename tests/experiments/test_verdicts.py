@@ -136,3 +136,9 @@ def test_a_claim_against_a_named_threshold_takes_its_value_and_keeps_its_name():
     assert found == dataclasses.replace(claim(seed=3), statement="The judge names the class", threshold_name="accuracy")
     exact = verdicts.against(limits, None, "accuracy", "The judge names the class", 0.5, ">=", "accuracy", n=1, kind="control")
     assert (exact.interval, exact.verdict, exact.kind) == ((0.5, 0.5), "FAIL", "control")
+
+
+def test_a_distance_holds_zero_exactly_where_the_interval_holds_the_target():
+    assert verdicts.away((-0.1, -0.3, 0.2)) == (0.1, 0.0, 0.3)
+    assert verdicts.away((-0.2, -0.3, -0.1)) == (0.2, 0.1, 0.3)
+    assert verdicts.away((1.5, 1.25, 2.0), 1.0) == (0.5, 0.25, 1.0)

@@ -1,0 +1,89 @@
+"""The joint loss keeps network and schedule apart, the bounds share an end, and differences are those of the numbers given."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.diffusion import schedules, schedules_bits, schedules_learned, schedules_verdict
+from gendiff import denoiser, learned, objectives, parameterization, weighting
+from gendiff.core.types import Batch
+from gendiff.data import digits
+
+CONFIG = schedules.EXPERIMENT.presets["full"]
+SMALL = schedules.EXPERIMENT.smoke
+
+
+def predict(params, x, t, label):
+    """A network of one number that reads x, t and the label."""
+    return params["scale"] * x + (t / 1000 + label / 10)[:, None, None, None]
+
+
+def batch(count=8):
+    images = np.random.default_rng(0).choice(np.linspace(-1, 1, digits.LEVELS), size=(count, 8, 8, 1)).astype(np.float32)
+    return Batch(clean=jnp.asarray(images), condition=(jnp.arange(count),))
+
+
+@pytest.fixture(scope="module")
+def slopes():
+    start = schedules.start(SMALL)
+    loss = schedules_learned.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
+    shared = objectives.diffusion(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
+    data = batch()
+
+    @jax.jit
+    def all_of_them(params, key):
+        network_key, schedule_key = jax.random.split(jax.random.clone(key))  # as the loss splits it
+        few = Batch(clean=data.clean[:4], condition=(data.condition[0][:4],))
+        denoise = denoiser.from_network(predict, params["network"], parameterization.velocity(), *few.condition)
+        joint = jax.grad(loss, has_aux=True)(params, key, data)[0]
+        network = jax.grad(shared, has_aux=True)(params["network"], network_key, data)[0]
+        shape = jax.grad(learned.objective, has_aux=True)(params["schedule"], schedule_key, denoise, few.clean)[0]
+        return joint, network, shape
+
+    return all_of_them({"network": {"scale": jnp.float32(0.3)}, "schedule": start}, jax.random.key(0))
+
+
+def test_the_network_learns_by_the_shared_loss_alone(slopes):
+    joint, network, _ = slopes
+    assert abs(network["scale"]) > 1e-3
+    np.testing.assert_allclose(joint["network"]["scale"], network["scale"], rtol=1e-5)
+
+
+def test_the_schedule_learns_by_its_own_objective_alone(slopes):
+    joint, _, shape = slopes
+    for name in ("slope", "heights", "steepness", "centres"):
+        np.testing.assert_allclose(getattr(joint["schedule"].curve, name), getattr(shape.curve, name), rtol=1e-4, atol=1e-6)
+    assert np.abs(shape.curve.heights).max() > 0
+
+
+def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
+    linear = schedules.fixed(CONFIG)["linear"]
+    ends = schedules_learned.ends(linear)
+    retold, start = schedules_learned.retold(linear), learned.frozen(schedules.start(CONFIG))
+    for path in (retold, start):
+        np.testing.assert_allclose(path.at(np.array([0.0, 1.0])).log_snr, ends, rtol=1e-6)
+    level = retold.at(np.linspace(0.0, 1.0, 9))
+    np.testing.assert_allclose(level.t, start.at_log_snr(level.log_snr).t, atol=1e-6)
+    np.testing.assert_allclose(level.log_snr, linear.at(0.001 + 0.999 * np.linspace(0.0, 1.0, 9)).log_snr, rtol=1e-9)
+
+
+def test_every_bound_ends_at_the_same_log_snr():
+    paths = {name: path for name, path in schedules.fixed(CONFIG).items()} | {"learned": learned.frozen(schedules.start(CONFIG))}
+    for path in paths.values():
+        u = schedules_bits.position(path, CONFIG.cleanest)
+        assert path.at(np.float64(u)).log_snr == pytest.approx(CONFIG.cleanest, abs=1e-6)
+    assert schedules_bits.position(paths["linear"], 50.0) == 1 / CONFIG.levels  # beyond the cleanest level: that level
+
+
+def test_the_bad_schedule_keeps_a_third_of_the_signal_and_the_others_none():
+    ends = {name: float(path.noisiest.alpha) ** 2 for name, path in schedules.fixed(CONFIG).items()}
+    assert 0.3 < ends.pop("loud") < 0.4
+    assert max(ends.values()) < 1e-4
+
+
+def test_variance_ratios_are_of_single_draws():
+    draws = np.random.default_rng(0).normal(size=(60, 8))
+    linear, start = schedules_verdict.variance_ratios(draws, 2 * draws, draws)
+    assert linear == pytest.approx((0.25, 0.25, 0.25))
+    assert start == (1.0, 1.0, 1.0)
