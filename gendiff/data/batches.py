@@ -1,7 +1,7 @@
 """Which rows make up the batch of a step: a pure function of (seed, step), so that a resumed run sees the same data."""
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64
 
 from gendiff.core import checks
 
@@ -26,3 +26,10 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
 def epoch_order(size: int, seed: int, epoch: int) -> Int32[np.ndarray, "n"]:
     """The permutation of 0…size-1 that epoch `epoch` walks through."""
     return np.random.default_rng((int(seed), int(epoch))).permutation(size).astype(np.int32)
+
+
+def endless_at(batch: int, step: int) -> Int64[np.ndarray, "b"]:
+    """Numbers of the examples of step `step` = 0, 1, … of a set without end, such as `shapes`: each number once, in order."""
+    checks.integer("batch", batch, 1)
+    checks.integer("step", step, 0)
+    return np.arange(batch, dtype=np.int64) + int(step) * batch

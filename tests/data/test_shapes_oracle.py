@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from gendiff.data import rendering, shapes, shapes_oracle
+from gendiff.data.shapes_oracle import UNCLEAR
+
+RECIPE = shapes.Recipe(held_out=(("red", "circle"),))
+COUNTS = {16: 500, 17: 100, 32: 100, 64: 20}
+
+
+@pytest.fixture(scope="module", params=COUNTS, ids=lambda size: f"size {size}")
+def held_out(request):
+    scenes = shapes.draw(RECIPE, 1, np.arange(COUNTS[request.param]), unseen=True)
+    return scenes, rendering.render(scenes, request.param)
+
+
+@pytest.fixture(scope="module")
+def small():
+    scenes = shapes.draw(shapes.Recipe(), 2, np.arange(200))
+    return scenes, rendering.render(scenes, 16)
+
+
+def noise(like, std, seed=0):
+    return (std * np.random.default_rng(seed).standard_normal(like.shape)).astype(np.float32)
+
+
+def share_right(images, scenes):
+    return np.mean(np.all(shapes_oracle.read(images) == scenes.attributes, axis=(1, 2)))
+
+
+def share_unclear(images):
+    return np.mean(np.all(shapes_oracle.read(images.astype(np.float32)) == UNCLEAR, axis=(1, 2)))
+
+
+def test_clean_renders_of_held_out_combinations_are_read_without_a_miss(held_out):
+    scenes, images = held_out
+    assert share_right(images, scenes) == 1
+
+
+@pytest.mark.parametrize(("blur", "std"), [(0.0, 0.05), (0.0, 0.1), (0.3, 0.05)])
+def test_renders_with_the_noise_that_samplers_leave_are_read(held_out, blur, std):
+    """Blur in pixels, noise on [-1, 1]."""
+    scenes, images = held_out
+    assert share_right(gaussian_filter(images, (0, blur, blur, 0)) + noise(images, std), scenes) >= 0.999
+
+
+def test_every_single_object_is_read(small):
+    attributes = np.full((256, 3, 4), shapes.ABSENT, dtype=np.int32)
+    attributes[:, 0] = shapes.class_attributes(shapes.Recipe(), np.arange(256))
+    scenes = shapes.Scenes(attributes, np.repeat(shapes.corner(attributes[:, 0, 3])[:, None] + 0.26, 3, axis=1))
+    images = rendering.render(scenes, 16)
+    np.testing.assert_array_equal(shapes_oracle.read(images), attributes)
+    np.testing.assert_array_equal(shapes.labels(shapes.Recipe(), shapes_oracle.read(images)), np.arange(256))
+
+
+def test_centres_are_found_to_a_hundredth_of_a_pixel(small):
+    scenes, images = small
+    reading = shapes_oracle.inspect(images)
+    there = scenes.attributes[:, :, 0] >= 0
+    rows, slots = np.nonzero(there)
+    found = reading.centres[rows, scenes.attributes[rows, slots, 3]]
+    assert np.median(np.abs(found - scenes.centres[rows, slots])) * 16 < 0.01
+    assert np.all(np.isnan(reading.centres[reading.attributes[:, :, 0] < 0]))
+
+
+def test_contrast_raised_as_guidance_does_is_still_read(small):
+    scenes, images = small
+    assert share_right(1.3 * images, scenes) == 1
+
+
+def test_a_reading_does_not_depend_on_the_batch(small, monkeypatch):
+    _, images = small
+    whole = shapes_oracle.read(images + noise(images, 0.1))
+    monkeypatch.setattr(shapes_oracle, "CHUNK", 64 * 70)
+    np.testing.assert_array_equal(shapes_oracle.read(images + noise(images, 0.1)), whole)
+    assert shapes_oracle.read(images[:0]).shape == (0, 3, 4)
+
+
+def test_control_shuffled_scenes_agree_at_chance(small):
+    scenes, images = small
+    found, other = shapes_oracle.read(images)[:, 0], np.roll(scenes.attributes[:, 0], 1, axis=0)
+    for column, chance in zip(range(3), (1 / 8, 1 / 4, 1 / 2), strict=True):
+        assert abs(np.mean(found[:, column] == other[:, column]) - chance) < 4 * np.sqrt(chance * (1 - chance) / 200)
+    assert np.mean(np.all(found == other, axis=1)) < 0.05
+
+
+@pytest.mark.parametrize("size", [16, 32])
+@pytest.mark.parametrize("blur", [0, 1, 2, 4])
+@pytest.mark.parametrize("mean", [0.0, rendering.BACKGROUND])
+def test_random_images_rough_and_smooth_are_unclear(size, blur, mean):
+    field = gaussian_filter(noise(np.empty((50, size, size, 3)), 1.0), (0, blur, blur, 0))
+    for std in (0.25, 1.0):
+        assert share_unclear(mean + std * field / field.std()) == 1
+
+
+def test_what_is_not_a_scene_is_unclear(small):
+    scenes, images = small
+    one = images[scenes.attributes[:, 1, 0] < 0]
+    assert share_unclear(np.zeros_like(one)) == 1
+    assert share_unclear(-images) == 1
+    assert share_unclear(np.roll(one, 4, axis=1)) == 1  # an object across the border of two quarters
+    assert share_unclear(np.where(np.arange(16)[:, None, None] == 3, np.nan, images)) == 1
+    ghost = rendering.BACKGROUND + 0.5 * (one - rendering.BACKGROUND)  # small ones pass for noise, none for an object
+    assert np.all(shapes_oracle.read(ghost) < 0)
+
+
+def test_a_fourth_object_is_unclear_but_each_quarter_is_inspected(small):
+    full = np.array([[[0, 0, 1, position] for position in range(3)], [[0, 0, 1, 3], [-1] * 4, [-1] * 4]], dtype=np.int32)
+    centres = np.where(full[:, :, 3:] >= 0, shapes.corner(full[:, :, 3]) + 0.25, np.nan)
+    parts = rendering.render(shapes.Scenes(full, centres), 32)
+    four = parts.max(axis=0, keepdims=True) * (parts.max(axis=0) > -0.6) + parts.min(axis=0) * (parts.max(axis=0) <= -0.6)
+    assert share_unclear(four) == 1
+    assert np.all(shapes_oracle.inspect(four.astype(np.float32)).attributes[0, :, :3] == [0, 0, 1])
+
+
+def test_half_a_circle_and_half_a_square_is_neither():
+    scenes = shapes.draw(shapes.Recipe(objects=(1, 1), shapes=("circle",)), 0, np.arange(50))
+    squares = scenes.attributes + np.where(scenes.attributes[:, :, :1] >= 0, [0, 1, 0, 0], 0).astype(np.int32)
+    both = 0.5 * rendering.render(scenes, 32) + 0.5 * rendering.render(shapes.Scenes(squares, scenes.centres), 32)
+    assert share_unclear(both) == 1
+
+
+def test_one_broken_object_spoils_the_image_but_not_its_neighbour():
+    scenes = shapes.Scenes(np.array([[[0, 0, 1, 0], [1, 1, 1, 3], [-1] * 4]], dtype=np.int32), np.full((1, 3, 2), np.nan))
+    scenes.centres[0, :2] = [[0.25, 0.25], [0.75, 0.75]]
+    images = rendering.render(scenes, 32)
+    images[:, 24:, 16:] = rendering.BACKGROUND  # the lower half of the square is gone
+    assert np.all(shapes_oracle.read(images) == UNCLEAR)
+    np.testing.assert_array_equal(shapes_oracle.inspect(images).attributes[0, [0, 3]], [[0, 0, 1, 0], [UNCLEAR] * 4])
+
+
+def test_an_empty_background_is_no_object_even_with_noise():
+    empty = np.full((20, 16, 16, 3), rendering.BACKGROUND, dtype=np.float32)
+    assert np.all(shapes_oracle.read(empty + noise(empty, 0.1)) == shapes.ABSENT)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 17, 3), (2, 16, 16, 1), (16, 16, 3)])
+def test_images_of_another_shape_are_refused(shape, unchecked):
+    with pytest.raises(ValueError, match=r"must be square, \(b, size, size, 3\)"):
+        shapes_oracle.read(np.zeros(shape, np.float32))
+
+
+def test_small_images_and_whole_pixels_are_refused(unchecked):
+    with pytest.raises(ValueError, match="use size >= 16"):
+        shapes_oracle.read(np.zeros((2, 8, 8, 3), np.float32))
+    with pytest.raises(TypeError, match="must be a floating array"):
+        shapes_oracle.read(np.zeros((2, 16, 16, 3), np.uint8))
