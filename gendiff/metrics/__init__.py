@@ -1,5 +1,18 @@
 """Metrics: how far samples are from real data, with an interval, a floor and null controls beside every value."""
 
-from gendiff.metrics import baselines, bootstrap, copies, coverage, draws, features, frechet, judge, kernel
+from gendiff.metrics import baselines, bootstrap, copies, coverage, draws, features, fidelity, frechet, judge, kernel, saturation, vendi
 
-__all__ = ["baselines", "bootstrap", "copies", "coverage", "draws", "features", "frechet", "judge", "kernel"]
+__all__ = [
+    "baselines",
+    "bootstrap",
+    "copies",
+    "coverage",
+    "draws",
+    "features",
+    "fidelity",
+    "frechet",
+    "judge",
+    "kernel",
+    "saturation",
+    "vendi",
+]

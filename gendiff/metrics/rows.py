@@ -1,5 +1,6 @@
 """What every metric demands of its rows: enough of them, of one size, finite. Said with counts."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -46,6 +47,13 @@ def draw_size(name: str, available: int, asked: int) -> None:
     """ValueError when more rows are asked for, without replacement, than there are."""
     if asked > available:
         raise ValueError(f"{name} has {available} rows, fewer than the {asked} asked for")
+
+
+def data_range(low: int | float, high: int | float) -> float:
+    """high - low. Raises ValueError unless both are finite and low < high."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"the range of the data must have low < high, got low = {low:g} and high = {high:g}")
+    return float(high - low)
 
 
 def _numbers(name: str, rows: np.ndarray, at_least: int) -> np.ndarray:
