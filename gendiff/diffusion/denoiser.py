@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, trees
-from gendiff.core.types import Denoiser, Level, Network, Params, Prediction
+from gendiff.core.types import Level, Network, Params, Prediction
 from gendiff.diffusion.parameterization import Parameterization
 
 T = TypeVar("T")
@@ -71,10 +71,10 @@ def variance_share(prediction: Prediction) -> Float[Array, "b *shape"]:
     return share
 
 
-def take(denoise: Denoiser, rows: Array, count: int) -> Denoiser:
+def take(denoise: T, rows: Array, count: int) -> T:
     """The same denoiser for some rows of a batch of `count`: conditions of networks and per-sample guidance scales follow the rows.
 
-    A plain function is returned as it is: what it closes over cannot be taken apart.
+    Samplers and their functions too. A plain function is returned as it is: what it closes over cannot be taken apart.
     """
     return denoise.take(rows, count) if hasattr(denoise, "take") else denoise
 

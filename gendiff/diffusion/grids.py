@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks
-from gendiff.core.types import Level
+from gendiff.core.types import Count, Level
 from gendiff.diffusion.schedules import Schedule
 
 
@@ -94,6 +94,17 @@ def padded(levels: Level, length: int) -> Level:
     have = len(levels) - 1
     checks.integer("length", length, have)
     return jax.tree.map(lambda field: jnp.concatenate([field, jnp.broadcast_to(field[-1], (length - have,))]), levels)
+
+
+def remaining(levels: Level, first: Count) -> Level:
+    """The grid from entry `first` on, with its last level repeated until it is as long as before: `first` is data under jit.
+
+    Raises ValueError for a concrete `first` outside 0 … t.
+    """
+    last = len(levels) - 1
+    checks.integer("first", first, 0, last)
+    rows = jnp.minimum(jnp.arange(last + 1) + first, last)
+    return jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
 
 
 def _steps(name: str, n: int) -> None:

@@ -48,6 +48,10 @@ class Sampler:
     step: Callable[[Keys, Denoiser, State, Level, Level, Count], State]
     evaluations: Callable[[int], int] = trees.static(default=one_each)
 
+    def take(self, rows: Array, count: int) -> "Sampler":
+        """The sampler of those rows of a batch of `count`, for one whose functions hold an array for each sample."""
+        return trees.replace(self, init=denoiser.take(self.init, rows, count), step=denoiser.take(self.step, rows, count))
+
 
 def sample(
     key: jax.Array,
@@ -91,7 +95,7 @@ def sample(
     checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
     levels = jax.tree.map(jnp.asarray, levels)
 
-    def run(denoise: Denoiser, index: Array, start: ArrayLike | None) -> Array:
+    def run(denoise: Denoiser, sampler: Sampler, index: Array, start: ArrayLike | None) -> Array:
         keys = keys_of(key, index)
         if start is None:
             noise = first_noise(keys, shape, levels.sigma.dtype)
@@ -102,14 +106,15 @@ def sample(
         return _drive(keys, denoise, sampler, levels, steps, x, trajectory)
 
     if chunk is None:
-        return run(denoise, index, start)
+        return run(denoise, sampler, index, start)
     checks.integer("chunk", chunk, 1)
-    return _in_chunks(run, denoise, index, start, min(chunk, count), trajectory)
+    return _in_chunks(run, denoise, sampler, index, start, min(chunk, count), trajectory)
 
 
 def keys_of(key: jax.Array, index: Int[ArrayLike, "b"]) -> Keys:
-    """The key of each sample (b,): fold_in(key, index[i])."""
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.asarray(index))
+    """The key of each sample (b,): fold_in(key, index[i]). Raises as `sample` does for what is no key or no index."""
+    checks.one_key("key", key)
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, _checked_index(index))
 
 
 def first_noise(keys: Keys, shape: tuple[int, ...], dtype: Any) -> Float[Array, "..."]:
@@ -180,14 +185,21 @@ def _drive(keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps
 
 
 def _in_chunks(
-    run: Callable[[Denoiser, Array, Any], Array], denoise: Denoiser, index: Array, start: Any, chunk: int, trajectory: bool
+    run: Callable[[Denoiser, Sampler, Array, Any], Array],
+    denoise: Denoiser,
+    sampler: Sampler,
+    index: Array,
+    start: Any,
+    chunk: int,
+    trajectory: bool,
 ) -> Array:
     count = index.shape[0]
     parts = -(-count // chunk)
     rows = jnp.minimum(jnp.arange(parts * chunk), count - 1).reshape(parts, chunk)  # the last part repeats the last sample
 
     def one(rows: Array) -> Array:
-        return run(denoiser.take(denoise, rows, count), index[rows], None if start is None else jnp.asarray(start)[rows])
+        held = denoiser.take(denoise, rows, count), denoiser.take(sampler, rows, count)
+        return run(*held, index[rows], None if start is None else jnp.asarray(start)[rows])
 
     drawn = jax.lax.map(one, rows)
     if trajectory:  # (parts, t, chunk, …) -> (t, parts, chunk, …)

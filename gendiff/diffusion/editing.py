@@ -1,0 +1,154 @@
+"""Editing by the start of a draw: from an image noised part of the way, and from noises between those of two images."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import arrays, checks
+from gendiff.core.types import ArrayLike, Count, Denoiser, Level, Scalar
+from gendiff.diffusion import grids, inversion, process, sampling
+from gendiff.diffusion.sampling import Sampler
+
+SLACK = 7e-4
+"""How far below a half a count of steps still rounds up: a strength in float32 does not hold 0.35 of 10 steps."""
+
+
+def first_entry(levels: Level, strength: Scalar, *, num_steps: Count | None = None) -> Count:
+    """The entry n - k of a grid of n intervals where an edit begins, with k = strength · n rounded, halves up, () in 0 … n.
+
+    strength: () in [0, 1], the share of the steps that are run; data under jit. n is `num_steps`, by default all of the grid's.
+    Raises ValueError for a concrete strength outside [0, 1]. An int is answered where strength and num_steps are concrete.
+    """
+    checks.in_range("strength", strength, 0.0, 1.0)
+    steps = sampling.steps_of(levels, num_steps)
+    if isinstance(steps, int) and arrays.is_concrete(strength):
+        return steps - min(int(np.floor(float(strength) * steps + 0.5 + SLACK)), steps)  # type: ignore[arg-type]
+    count = jnp.floor(jnp.asarray(strength, jnp.result_type(float)) * steps + 0.5 + SLACK).astype(jnp.int32)
+    return steps - jnp.minimum(count, steps)
+
+
+def image_to_image(
+    key: jax.Array,
+    denoise: Denoiser,
+    sampler: Sampler,
+    levels: Level,
+    clean: Float[ArrayLike, "b *shape"],
+    index: Int[ArrayLike, "b"],
+    *,
+    strength: Scalar,
+    num_steps: Count | None = None,
+    chunk: int | None = None,
+    trajectory: bool = False,
+) -> Float[Array, "..."]:
+    """`from_entry` at the entry that `first_entry` finds for a strength in [0, 1] (Meng et al., 2022, Alg. 1).
+
+    strength: () the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image as it came.
+    """
+    first = first_entry(levels, strength, num_steps=num_steps)
+    options = {"num_steps": num_steps, "chunk": chunk, "trajectory": trajectory}
+    return from_entry(key, denoise, sampler, levels, clean, index, first=first, **options)  # type: ignore[arg-type]
+
+
+def from_entry(
+    key: jax.Array,
+    denoise: Denoiser,
+    sampler: Sampler,
+    levels: Level,
+    clean: Float[ArrayLike, "b *shape"],
+    index: Int[ArrayLike, "b"],
+    *,
+    first: Count,
+    num_steps: Count | None = None,
+    chunk: int | None = None,
+    trajectory: bool = False,
+) -> Float[Array, "..."]:
+    """Clean samples (b, …) noised to entry `first` of the grid and drawn from there: SDEdit, img2img (Meng et al., 2022, Alg. 1).
+
+    The noise is that of x_T: sample i's own, from fold_in(fold_in(key, index[i]), 0); steps are counted from the edit's first one. At
+    `first` = 0 nothing of the image is left, and the answer is that of `sample`, bit for bit; at the last entry it is the image.
+
+    first: () in 0 … n, data under jit; traced, it makes the steps a `while_loop`, which is not differentiable in reverse. levels, index,
+    num_steps (n), chunk, trajectory: as for `sample`; a trajectory has all t + 1 entries, the steps first and then the answer repeated.
+
+    Raises TypeError for images that are not floating, ValueError for pixels 0…255 and for a concrete `first` outside 0 … n.
+    """
+    checks.floating("clean", clean)
+    checks.unscaled_pixels("clean", clean)
+    steps = sampling.steps_of(levels, num_steps)
+    checks.integer("first", first, 0, steps if isinstance(steps, int) else len(levels) - 1)
+    first = int(first) if arrays.is_concrete(first) else first
+    clean, levels = jnp.asarray(clean), jax.tree.map(jnp.asarray, levels)
+    start = _start(key, clean, levels, index, first, steps)
+    left = steps - first
+    if isinstance(left, int) and left == 0:
+        return jnp.broadcast_to(start, (len(levels), *start.shape)) if trajectory else start
+    rest, shape = grids.remaining(levels, first), clean.shape[1:]
+    return sampling.sample(key, denoise, sampler, rest, shape, index, start=start, num_steps=left, chunk=chunk, trajectory=trajectory)
+
+
+def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shape"], share: Scalar) -> Float[Array, "b *shape"]:
+    """The point at `share` of the great circle from first to second, of each sample by itself (Shoemake, 1985, Sec. 3.3).
+
+    share: () or (b,), 0 is first and 1 is second, exactly. The norm runs linearly from one to the other: noises, whose norms are close
+    to sqrt(d), stay noises, which a straight line does not. Where the vectors are parallel within the root of the rounding, or one is
+    zero, the straight line is taken: of opposite ones, between which no circle is the shortest, it goes through 0. Values and gradients
+    are finite everywhere.
+    """
+    checks.same_shape("first", first, "second", second)
+    a, b = jnp.asarray(first), jnp.asarray(second)
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    sizes = [arrays.safe_sqrt(jnp.sum(arrays.flatten_samples(v).astype(wide) ** 2, axis=1)) for v in (a, b)]
+    units = [arrays.flatten_samples(v).astype(wide) * _column(arrays.safe_divide(1.0, n)) for v, n in zip((a, b), sizes, strict=True)]
+    apart, together = (arrays.safe_sqrt(jnp.sum((units[0] + sign * units[1]) ** 2, axis=1)) for sign in (-1, 1))
+    bent = (jnp.minimum(apart, together) > jnp.sqrt(jnp.finfo(wide).eps)) & (sizes[0] > 0) & (sizes[1] > 0)
+    angle = 2 * jnp.arctan2(jnp.where(bent, apart, 1.0), jnp.where(bent, together, 1.0))  # accurate for small and for flat angles
+    share = jnp.broadcast_to(jnp.asarray(share, wide), angle.shape)
+    size = (1 - share) * sizes[0] + share * sizes[1]
+    weights = []
+    for part, own in zip((1 - share, share), sizes, strict=True):
+        turned = jnp.sin(part * angle) / jnp.sin(angle) * arrays.safe_divide(size, own, otherwise=1.0)
+        weights.append(arrays.expand(jnp.where(bent, turned, part), a))
+    return weights[0] * a + weights[1] * b
+
+
+def between_images(
+    denoise: Denoiser,
+    first: Float[ArrayLike, "b *shape"],
+    second: Float[ArrayLike, "b *shape"],
+    share: Scalar,
+    levels: Level,
+    *,
+    num_steps: Count | None = None,
+    trajectory: bool = False,
+) -> Float[Array, "..."]:
+    """The image drawn from the noise at `share` of the great circle between those of two images (Song et al., 2021, Sec. 5.3).
+
+    Both are inverted by `inversion.reversible_invert`, so that shares 0 and 1 return the images to rounding at any number of steps;
+    sample and companion are turned alike. share: () or (b,), data. levels, num_steps, trajectory: as for `sample`; 3 (n) + 2 evaluations.
+    """
+    checks.floating("first", first)
+    checks.same_shape("first", first, "second", second)
+    ends = [inversion.reversible_invert(denoise, jnp.asarray(image), levels, num_steps=num_steps) for image in (first, second)]
+    start, companion = (slerp(one, other, share) for one, other in zip(*ends, strict=True))
+    sampler, index = inversion.reversible_heun(companion), jnp.arange(len(start))
+    options: dict[str, Any] = {"start": start, "num_steps": num_steps, "trajectory": trajectory}
+    return sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, **options)  # a key that nothing draws from
+
+
+def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, first: Count, steps: Count) -> jax.Array:
+    """The clean samples at entry `first`: pure noise at entry 0, as `sample` would draw it, and the samples themselves at the last one."""
+    keys = sampling.keys_of(key, index)
+    if len(keys) != len(clean):
+        raise ValueError(f"index names {len(keys)} samples, but clean has {len(clean)}")
+    noise = sampling.first_noise(keys, clean.shape[1:], clean.dtype)
+    level = levels[first]
+    noised = process.add_noise(clean, noise, level)
+    whole = arrays.expand(level.sigma, clean) * noise
+    return jnp.where(jnp.asarray(first) == 0, whole, jnp.where(jnp.asarray(first) == steps, clean, noised))
+
+
+def _column(value: jax.Array) -> jax.Array:
+    return value[:, None]

@@ -1,0 +1,100 @@
+"""RePaint (Lugmayr et al., 2022): what is known is put back, noised afresh, after every step, and steps are taken back to make them agree.
+
+A mask is 1, or True, where a sample is to be painted and 0 where it is kept. Going back in time is a matter of the grid: `resampled`
+answers one that rises again, and the sampler goes up such an interval by the forward chain.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import arrays, checks, trees
+from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level
+from gendiff.diffusion import denoiser, process, sampling
+from gendiff.diffusion.sampling import Sampler, State
+
+
+def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
+    """The grid with every stretch of `jump` intervals walked `resamples` times (Lugmayr et al., 2022, Alg. 1 and App. B).
+
+    From entries n - 1 - jump · m of a grid of n intervals, m = 0, 1, …, it goes back `jump` entries, where there are so many, and
+    does so `resamples` - 1 times: the defaults are the paper's, for 250 steps. One interval up does what `jump` steps of the chain would,
+    and each stretch costs jump · (resamples - 1) more evaluations. With one resample, or a jump of n and more, the grid stays as it was.
+
+    Raises TypeError or ValueError for counts that are no integers >= 1.
+    """
+    checks.integer("resamples", resamples, 1)
+    checks.integer("jump", jump, 1)
+    last = sampling.steps_of(levels)
+    back = {entry: resamples - 1 for entry in range(int(last) - 1, jump - 1, -jump)}
+    entries = [0]
+    while entries[-1] < last:
+        entry = entries[-1] + 1
+        entries.append(entry)
+        if back.get(entry, 0):
+            back[entry] -= 1
+            entries.append(entry - jump)
+    rows = np.array(entries)
+    return jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
+
+
+@trees.record
+class _Repaint:
+    step: Any
+    known: Any
+    mask: Any
+
+    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        level, cleaner = (jax.tree.map(jnp.asarray, at) for at in (level, cleaner))
+        up = cleaner.sigma * level.alpha > level.sigma * cleaner.alpha
+
+        own = arrays.fold_in(keys, 0)
+        noise = arrays.normal(arrays.fold_in(keys, 1), like=state.x)  # either of what is known or of the way back, never of both
+
+        def down() -> Array:
+            x = self.step(own, denoise, state, level, cleaner, left).x
+            known, mask = jnp.asarray(self.known).astype(x.dtype), jnp.asarray(self.mask).astype(x.dtype)
+            if known.shape != x.shape:
+                raise ValueError(f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each")
+            return mask * x + (1 - mask) * process.add_noise(known, noise, cleaner)
+
+        def back() -> Array:
+            # A level without signal is never one to go back from; the 1 keeps what vmap computes and throws away finite.
+            start = trees.replace(level, alpha=jnp.where(up, level.alpha, 1.0))
+            return process.forward_step(state.x, noise, start, cleaner)
+
+        return State(jax.lax.cond(up, back, down))
+
+    def take(self, rows: Array, count: int) -> "_Repaint":
+        step, known, mask = denoiser.take(self.step, rows, count), self.known, self.mask
+        return _Repaint(step, denoiser.take_rows(known, rows, count), denoiser.take_rows(mask, rows, count))
+
+
+def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Sampler:
+    """A sampler whose every step ends with what is known, noised to the level reached (Lugmayr et al., 2022, Eq. 8 and Alg. 1).
+
+    To be given a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings less well.
+    known: clean samples (b, …), whose masked entries do not matter if finite. mask: broadcasts against known, 1 or True where it is to
+    be painted; entries between 0 and 1 blend. Where it is 0 the answer is `known`, exactly, on a grid that ends clean.
+    sampler: any without memory; the paper's is `ddpm()`, one that draws noise forgets bad starts faster than `ddim()`.
+
+    Each sample draws its noise from its own keys. Evaluations: at most those of `sampler`, as intervals up need none.
+    Raises ValueError for a sampler with memory, which would be of another stretch, and for a mask that does not broadcast.
+    """
+    checks.floating("known", known)
+    checks.unscaled_pixels("known", known)
+    checks.in_range("mask", mask, 0.0, 1.0)
+    if sampler.init != sampling.start:
+        raise ValueError(
+            "repaint needs a sampler without memory, such as ddpm(), ddim(), euler() or heun(): after a jump it would be stale"
+        )
+    try:
+        shape = np.broadcast_shapes(np.shape(mask), known.shape)
+    except ValueError:
+        shape = ()
+    if shape != known.shape:
+        raise ValueError(f"mask has shape {np.shape(mask)}, which does not broadcast to that of known, {known.shape}")
+    return trees.replace(sampler, step=_Repaint(sampler.step, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape)))

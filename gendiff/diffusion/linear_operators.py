@@ -1,0 +1,161 @@
+"""Linear measurements y = A x of samples (b, …): what is seen of a masked, a small or a blurred image.
+
+An operator is a record with forward(x) = A x, adjoint(y) = Aᵀ y and solve(y, signal, noise) = (signal · A Aᵀ + noise)⁻¹ y, in closed form.
+Measurements have the rank of samples, and each sample is measured by itself.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from gendiff.core import arrays, checks, trees
+from gendiff.core.types import ArrayLike, Scalar
+
+
+@runtime_checkable
+class LinearOperator(Protocol):
+    """What posterior sampling asks of a measurement. `signal` and `noise` are variances >= 0, () or (b,)."""
+
+    def forward(self, x: Array, /) -> Array: ...
+
+    def adjoint(self, y: Array, /) -> Array: ...
+
+    def solve(self, y: Array, signal: Scalar, noise: Scalar, /) -> Array: ...
+
+    def take(self, rows: Array, count: int, /) -> "LinearOperator": ...
+
+
+def pseudo_inverse(operator: LinearOperator, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b ..."]:
+    """Aᵀ (A Aᵀ)⁺ y, the smallest x that is measured as y, or comes nearest to it."""
+    y = jnp.asarray(y)
+    return operator.adjoint(operator.solve(y, 1.0, 0.0))
+
+
+@trees.record
+class Inpaint:
+    """A sets masked entries to 0, and A Aᵀ is that again. Measurements have the shape of samples."""
+
+    mask: ArrayLike
+
+    def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        return self._kept(x) * x
+
+    def adjoint(self, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        return self._kept(y) * y
+
+    def solve(self, y: Float[ArrayLike, "b *shape"], signal: Scalar, noise: Scalar) -> Float[Array, "b *shape"]:
+        return arrays.safe_divide(y, arrays.expand(signal, y) * self._kept(y) ** 2 + arrays.expand(noise, y))
+
+    def take(self, rows: Array, count: int) -> "Inpaint":
+        mask = jnp.asarray(self.mask)
+        return self if mask.shape[0] == 1 else Inpaint(mask[rows])
+
+    def _kept(self, like: ArrayLike) -> jax.Array:
+        shape = np.shape(self.mask)
+        if len(shape) != like.ndim or any(own not in (1, size) for own, size in zip(shape, like.shape, strict=True)):
+            raise ValueError(f"mask has shape {shape}, samples {like.shape}: each axis must be as long or 1, the first the samples' or 1")
+        return jnp.broadcast_to(1 - jnp.asarray(self.mask).astype(like.dtype), like.shape)
+
+
+@trees.record
+class Downsample:
+    """A averages boxes of `factor` entries along each spatial axis, and A Aᵀ = 1 / (entries of a box)."""
+
+    factor: int = trees.static()
+
+    def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *small"]:
+        axes = _spatial(x)
+        shape: tuple[int, ...] = x.shape[:1]
+        for size in x.shape[1:-1]:
+            if size % self.factor:
+                raise ValueError(f"an axis of {size} entries does not divide into boxes of factor = {self.factor}: crop or pad it")
+            shape += (size // self.factor, self.factor)
+        return jnp.mean(jnp.asarray(x).reshape(*shape, x.shape[-1]), axis=tuple(2 * axis for axis in axes))
+
+    def adjoint(self, y: Float[ArrayLike, "b *small"]) -> Float[Array, "b *shape"]:
+        wide = jnp.asarray(y)
+        for axis in _spatial(y):
+            wide = jnp.repeat(wide, self.factor, axis=axis)
+        return wide / self._box(y)
+
+    def solve(self, y: Float[ArrayLike, "b *small"], signal: Scalar, noise: Scalar) -> Float[Array, "b *small"]:
+        return arrays.safe_divide(y, arrays.expand(signal, y) / self._box(y) + arrays.expand(noise, y))
+
+    def take(self, rows: Array, count: int) -> "Downsample":
+        return self
+
+    def _box(self, like: ArrayLike) -> int:
+        return self.factor ** (like.ndim - 2)
+
+
+@trees.record
+class Blur:
+    """A convolves with a kernel along the first spatial axes, circularly: in the Fourier basis A Aᵀ is |transfer|²."""
+
+    kernel: ArrayLike
+
+    def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        return self._filtered(x, self._transfer(x))
+
+    def adjoint(self, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        return self._filtered(y, jnp.conj(self._transfer(y)))
+
+    def solve(self, y: Float[ArrayLike, "b *shape"], signal: Scalar, noise: Scalar) -> Float[Array, "b *shape"]:
+        transfer, wide = self._transfer(y), jnp.asarray(y).astype(jnp.promote_types(y.dtype, jnp.float32))
+        power = jnp.real(transfer) ** 2 + jnp.imag(transfer) ** 2
+        power = jnp.where(power > 64 * jnp.finfo(power.dtype).eps * jnp.max(power), power, 0.0)  # frequencies that rounding alone fills
+        return self._filtered(y, arrays.safe_divide(1.0, arrays.expand(signal, wide) * power + arrays.expand(noise, wide)))
+
+    def take(self, rows: Array, count: int) -> "Blur":
+        return self
+
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 + np.ndim(self.kernel)))
+
+    def _transfer(self, like: ArrayLike) -> jax.Array:
+        """The kernel's spectrum, with 1 for every other axis; its middle entry, size // 2, is where a sample stays in place."""
+        axes, kernel = self._axes(), jnp.asarray(self.kernel).astype(jnp.promote_types(like.dtype, jnp.float32))
+        if like.ndim < 1 + len(axes) or any(n > like.shape[axis] for axis, n in zip(axes, kernel.shape, strict=True)):
+            raise ValueError(f"a kernel of shape {kernel.shape} does not fit into axes {axes} of samples {like.shape}")
+        wide = jnp.pad(kernel, [(0, like.shape[axis] - n) for axis, n in zip(axes, kernel.shape, strict=True)])
+        spectrum = jnp.fft.fftn(jnp.roll(wide, [-(n // 2) for n in kernel.shape], range(len(axes))))
+        return spectrum.reshape(1, *spectrum.shape, *(1,) * (like.ndim - 1 - len(axes)))
+
+    def _filtered(self, x: ArrayLike, transfer: jax.Array) -> jax.Array:
+        wide = jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+        return jnp.real(jnp.fft.ifftn(transfer * jnp.fft.fftn(wide, axes=self._axes()), axes=self._axes())).astype(x.dtype)
+
+
+def inpaint(mask: Shaped[ArrayLike, "..."]) -> Inpaint:
+    """All but the masked entries. mask: (b, …) or (1, …), each axis as long as that of samples or 1; 1 or True where nothing is seen."""
+    checks.in_range("mask", mask, 0.0, 1.0)
+    if np.ndim(mask) < 2:
+        raise ValueError(f"mask has shape {np.shape(mask)}: give it the rank of samples, with a first axis of 1 if it is the same for all")
+    return Inpaint(mask)
+
+
+def downsample(factor: int) -> Downsample:
+    """Means of boxes of `factor` >= 1 entries along every axis between the first and the last, which are samples and channels."""
+    checks.integer("factor", factor, 1)
+    return Downsample(factor)
+
+
+def blur(kernel: Float[ArrayLike, "..."]) -> Blur:
+    """Circular convolution of the axes after the first with a kernel (k,) or (k, l) or more, the same for all samples and channels.
+
+    The kernel may have any entries and sizes; it is data under jit. Entry size // 2 of each axis is its centre.
+    """
+    checks.floating("kernel", kernel)
+    checks.finite("kernel", kernel)
+    if np.ndim(kernel) < 1:
+        raise ValueError("kernel is a single number: give it an axis for each axis that is blurred")
+    return Blur(kernel)
+
+
+def _spatial(x: ArrayLike) -> tuple[int, ...]:
+    if x.ndim < 3:
+        raise ValueError(f"samples of shape {x.shape} have no axis between the samples and the channels")
+    return tuple(range(1, x.ndim - 1))

@@ -1,0 +1,169 @@
+"""RePaint: what is known comes back exactly, what is painted follows from it, and every sample keeps to its own keys."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gendiff as gd
+from gendiff.core.types import Level
+from gendiff.diffusion import inpainting
+
+SHAPE = (2, 2, 1)
+MASK = np.array([[1, 0], [0, 1]], bool)[:, :, None]
+KNOWN = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype(np.float32)
+ORACLE = gd.oracles.gaussian(0.5, 0.2)
+SCHEDULES = {"cosine": gd.schedules.cosine(100), "straight": gd.schedules.flow(), "exploding": gd.schedules.edm()}
+SAMPLERS = {
+    "ddpm": gd.samplers.ddpm(),
+    "ddim": gd.samplers.ddim(),
+    "heun": gd.samplers.heun(),
+    "corrected": gd.samplers.predictor_corrector(),
+}
+
+
+def entries(n, resamples, jump):
+    """The entries of a grid of n intervals that are visited."""
+    numbers = np.arange(n + 1.0)
+    return np.asarray(inpainting.resampled(Level(numbers, numbers, numbers), resamples, jump).t).astype(int).tolist()
+
+
+@jax.jit
+def draw(sampler, levels, steps=None):
+    options = {"num_steps": steps, "trajectory": True}
+    return gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, jnp.arange(5), **options)
+
+
+def grid(schedule, n=6, resamples=3, jump=2):
+    return inpainting.resampled(gd.grids.trailing(schedule, n), resamples, jump)
+
+
+def test_resampled_grids_go_back_as_the_algorithm_does():
+    assert entries(4, 1, 2) == entries(4, 3, 4) == [0, 1, 2, 3, 4]
+    assert entries(4, 2, 1) == [0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4]
+    assert entries(5, 2, 2) == [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]
+    assert entries(4, 3, 2) == [0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 4]
+    visited = np.array(entries(250, 10, 10))
+    down = np.diff(visited) > 0
+    assert visited[0] == 0 and visited[-1] == 250 and np.all(np.diff(visited)[down] == 1) and np.all(np.diff(visited)[~down] == -10)
+    assert down.sum() == 250 + 24 * 9 * 10
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
+def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler, schedule):
+    found = draw(inpainting.repaint(sampler, KNOWN, MASK), grid(schedule))
+    kept = np.broadcast_to(~MASK, KNOWN.shape)
+    assert np.all(np.isfinite(found))
+    np.testing.assert_array_equal(found[-1][kept], KNOWN[kept])
+    assert np.all(np.abs(found[-1] - KNOWN)[~kept] > 1e-4)
+
+
+def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler():
+    """Only the keys differ, and a deterministic sampler has none."""
+    levels = gd.grids.trailing(SCHEDULES["cosine"], 6)
+    np.testing.assert_allclose(
+        draw(inpainting.repaint(gd.samplers.ddim(), KNOWN, np.array(True)), levels), draw(gd.samplers.ddim(), levels), atol=1e-6
+    )
+
+
+def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
+    """Each state of one entry that is kept, after x_T, is N(alpha known, sigma²), and neighbours on the way down are independent."""
+    known, count = np.full((1, 1), 1.5, np.float32), 4000
+    levels = grid(gd.schedules.flow(), 4, 2, 2)
+    sampler = inpainting.repaint(gd.samplers.ddpm(), jnp.broadcast_to(known, (count, 1)), np.array(False))
+    states = jax.jit(lambda: gd.sampling.sample(jax.random.key(0), ORACLE, sampler, levels, (1,), jnp.arange(count), trajectory=True))()
+    states, back = np.asarray(states)[..., 0], np.flatnonzero(np.diff(levels.sigma) > 0)[0]
+    for j in range(1, len(levels)):
+        spread = 5 * levels.sigma[j] / np.sqrt(count)
+        assert abs(states[j].mean() - 1.5 * levels.alpha[j]) <= spread + 1e-6, j
+        assert abs(states[j].std() - levels.sigma[j]) <= spread, j
+    ratio = levels.alpha[back + 1] / levels.alpha[back]
+    kept = np.corrcoef(states[back], states[back + 1])[0, 1]
+    assert abs(kept - ratio * levels.sigma[back] / levels.sigma[back + 1]) < 0.08
+    assert abs(np.corrcoef(states[back - 1], states[back])[0, 1]) < 0.08
+
+
+def test_resampling_brings_what_is_painted_to_the_posterior():
+    """Of two entries correlated by 0.9, the second given the first: N(0.9 first, 0.19)."""
+    oracle, count = gd.oracles.correlated(np.zeros(2), [[1.0, 0.9], [0.9, 1.0]]), 2000
+    known = jnp.broadcast_to(jnp.array([1.0, 0.0]), (count, 2))
+    sampler = inpainting.repaint(gd.samplers.ddpm(), known, np.array([False, True]))
+    levels = gd.grids.trailing(gd.schedules.cosine(200), 40)
+
+    @jax.jit
+    def painted(levels):
+        return gd.sampling.sample(jax.random.key(1), oracle, sampler, levels, (2,), jnp.arange(count))[:, 1]
+
+    plain, often = painted(levels), painted(inpainting.resampled(levels, 10, 4))
+    assert abs(often.mean() - 0.9) < 0.07 and abs(plain.mean() - 0.9) > 2 * abs(often.mean() - 0.9), (plain.mean(), often.mean())
+    assert abs(often.std() - np.sqrt(0.19)) < 0.08, (plain.std(), often.std())
+
+
+def test_a_painting_is_its_own_in_batches_and_chunks_and_one_compile_serves_all_values():
+    traces = []
+    masks = np.random.default_rng(2).random((5, *SHAPE)) < 0.5
+
+    @jax.jit
+    def run(known, mask, index, mean, levels, steps):
+        traces.append(None)
+        sampler = inpainting.repaint(gd.samplers.ddpm(), known, mask)
+        denoise = gd.oracles.gaussian(0.5, mean)
+        return gd.sampling.sample(jax.random.key(3), denoise, sampler, levels, SHAPE, index, num_steps=steps)
+
+    flow, cosine = (gd.grids.padded(grid(SCHEDULES[name], *sizes), 20) for name, sizes in (("straight", (6, 3, 2)), ("cosine", (5, 2, 2))))
+    base = run(KNOWN, masks, np.arange(5), 0.2, flow, 18)
+    order = np.array([2, 0, 4, 1, 3])
+    np.testing.assert_allclose(run(KNOWN[order], masks[order], order, 0.2, flow, 18), base[order], atol=5e-6)
+    strangers = np.where(order == 4, 4, order + 900)
+    np.testing.assert_allclose(
+        run(KNOWN[order] * (order == 4)[:, None, None, None], masks[order], strangers, 0.2, flow, 18)[2], base[4], atol=5e-6
+    )
+    for other in (run(KNOWN, masks, np.arange(5), 0.9, flow, 18), run(KNOWN, masks, np.arange(5), 0.2, cosine, 11)):
+        assert np.all(np.isfinite(other)) and not np.allclose(other, base)
+    assert len(traces) == 1
+    sampler = inpainting.repaint(gd.samplers.ddpm(), KNOWN, masks)
+    whole = draw(sampler, flow, steps=18)
+    for chunk in (2,):
+        options = {"chunk": chunk, "num_steps": 18, "trajectory": True}
+        found = gd.sampling.sample(jax.random.key(3), ORACLE, sampler, flow, SHAPE, np.arange(5), **options)
+        np.testing.assert_allclose(found, whole, atol=5e-6)
+        np.testing.assert_array_equal(found[-1][~masks], KNOWN[~masks])
+
+
+def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
+    def total(known, levels):
+        sampler = inpainting.repaint(gd.samplers.ddpm(), known, MASK)
+        return jnp.sum(gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, jnp.arange(5)) ** 2)
+
+    grids = [grid(schedule, 3, 2, 1) for schedule in SCHEDULES.values()]
+    stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *grids)
+    both = jax.jit(jax.vmap(jax.grad(total, argnums=(0, 1)), in_axes=(None, 0)))(KNOWN, stacked)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(both))
+    alone = jax.jit(jax.grad(total, argnums=(0, 1)))(KNOWN, grids[1])
+    for one, row in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
+        np.testing.assert_allclose(one, row[1], rtol=1e-4, atol=1e-4)
+    with jax.enable_x64(True):
+        wide = draw(inpainting.repaint(gd.samplers.ddpm(), KNOWN, MASK), jax.tree.map(lambda f: jnp.asarray(f, jnp.float64), grids[1]))
+        assert wide.dtype == jnp.float64
+        np.testing.assert_array_equal(wide[-1][:, 0, 1], KNOWN[:, 0, 1].astype(np.float64))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_cannot_be_is_refused():
+    ddpm = gd.samplers.ddpm()
+    with pytest.raises(ValueError, match="memory"):
+        inpainting.repaint(gd.samplers.dpm_solver_multistep(), KNOWN, MASK)
+    with pytest.raises(ValueError, match="does not broadcast"):
+        inpainting.repaint(ddpm, KNOWN, np.ones((3, 2, 1)))
+    with pytest.raises(ValueError, match="does not broadcast"):
+        inpainting.repaint(ddpm, KNOWN[:1], np.ones((5, *SHAPE)))
+    with pytest.raises(ValueError, match="mask"):
+        inpainting.repaint(ddpm, KNOWN, np.full(SHAPE, 255.0))
+    with pytest.raises(TypeError, match="known"):
+        inpainting.repaint(ddpm, np.ones((5, *SHAPE), np.uint8), MASK)
+    with pytest.raises(ValueError, match="one known sample for each"):
+        draw(inpainting.repaint(ddpm, KNOWN[:2], MASK), grid(SCHEDULES["straight"]))
+    for resamples, jump in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match="outside"):
+            inpainting.resampled(gd.grids.trailing(SCHEDULES["straight"], 3), resamples, jump)

@@ -1,0 +1,138 @@
+"""Measurements: adjoints, solves and pseudo-inverses against the matrices that the operators stand for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.diffusion import linear_operators
+
+SHAPE = (4, 6, 2)
+SIZE = int(np.prod(SHAPE))
+
+
+def rand(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def mask(*shape):
+    return np.random.default_rng(7).random(shape) < 0.4
+
+
+OPERATORS = {
+    "inpaint": lambda: linear_operators.inpaint(mask(1, *SHAPE)),
+    "inpaint a channel mask": lambda: linear_operators.inpaint(mask(1, 4, 6, 1).astype(float)),
+    "downsample": lambda: linear_operators.downsample(2),
+    "blur": lambda: linear_operators.blur(np.random.default_rng(3).normal(size=(3, 4))),
+    "blur one axis": lambda: linear_operators.blur(np.array([0.2, 0.5, 0.3])),
+    "blur to nothing": lambda: linear_operators.blur(np.full((2, 2), 0.25)),  # keeps no highest frequency
+}
+every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS.keys())
+
+
+forward = jax.jit(lambda operator, x: operator.forward(x))
+adjoint = jax.jit(lambda operator, y: operator.adjoint(y))
+solve = jax.jit(lambda operator, *values: operator.solve(*values))
+pseudo_inverse = jax.jit(linear_operators.pseudo_inverse)
+
+
+def matrix(operator):
+    """Its columns are what the operator makes of each unit vector."""
+    return np.asarray(forward(operator, jnp.eye(SIZE).reshape(SIZE, *SHAPE))).reshape(SIZE, -1).T
+
+
+def seen(operator, seed):
+    """Something of the shape of measurements."""
+    return rand(seed, *jax.eval_shape(operator.forward, jnp.eye(SIZE).reshape(SIZE, *SHAPE)).shape)
+
+
+def flat(y):
+    return np.asarray(y).reshape(len(y), -1)
+
+
+@pytest.mark.float64
+@every_operator
+def test_the_adjoint_is_the_transpose(operator):
+    x, y = rand(0, SIZE, *SHAPE), seen(operator(), 1)
+    back = adjoint(operator(), y)
+    np.testing.assert_allclose(np.sum(flat(forward(operator(), x)) * flat(y)), np.sum(flat(x) * flat(back)), rtol=1e-11)
+    np.testing.assert_allclose(flat(back), flat(y) @ matrix(operator()), atol=1e-13)
+
+
+@pytest.mark.float64
+@every_operator
+def test_solve_is_the_inverse_of_the_covariance_of_what_is_seen(operator):
+    a, y = matrix(operator()), seen(operator(), 2)
+    noise = np.linspace(0.1, 1.0, SIZE)
+    found = flat(solve(operator(), y, 0.7, noise))
+    for row in range(0, SIZE, 5):
+        expected = np.linalg.solve(0.7 * a @ a.T + noise[row] * np.eye(len(a)), flat(y)[row])
+        np.testing.assert_allclose(found[row], expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.float64
+@every_operator
+def test_the_pseudo_inverse_is_that_of_moore_and_penrose(operator):
+    y = seen(operator(), 3)
+    found = pseudo_inverse(operator(), y)
+    np.testing.assert_allclose(flat(found), flat(y) @ np.linalg.pinv(matrix(operator()), rcond=1e-9).T, atol=1e-10)
+    np.testing.assert_allclose(pseudo_inverse(operator(), forward(operator(), found)), found, atol=1e-11)
+
+
+@pytest.mark.float64
+def test_operators_do_what_they_are_named_for():
+    x = rand(4, 2, 4, 4, 1)
+    small = forward(linear_operators.downsample(2), x)
+    np.testing.assert_allclose(small[:, 1, 0], x[:, 2:4, 0:2].mean(axis=(1, 2)), atol=1e-14)
+    hidden = np.zeros((1, 4, 4, 1), bool)
+    hidden[0, 1, 2] = True
+    shown = forward(linear_operators.inpaint(hidden), x)
+    assert np.all(shown[:, 1, 2] == 0) and np.array_equal(np.delete(flat(shown), 6, 1), np.delete(flat(x), 6, 1))
+    shifted = forward(linear_operators.blur(np.array([0.0, 0.0, 1.0])), x)
+    np.testing.assert_allclose(shifted, jnp.roll(x, 1, axis=1), atol=1e-14)
+    np.testing.assert_allclose(forward(linear_operators.blur(np.array([[1.0]])), x), x, atol=1e-14)
+
+
+@every_operator
+def test_operators_keep_dtype_pass_through_jit_and_have_finite_gradients(operator):
+    x = rand(5, 2, *SHAPE).astype(jnp.float32)
+
+    def total(operator, x, noise):
+        y = operator.forward(x)
+        back = operator.adjoint(operator.solve(y, 0.5, noise))
+        assert y.dtype == back.dtype == x.dtype and back.shape == x.shape
+        return jnp.sum(back**2)
+
+    both = jax.jit(jax.value_and_grad(total, argnums=(1, 2)))
+    for noise in (0.0, 0.1):
+        value, slopes = both(operator(), x, noise)
+        assert np.isfinite(value) and all(np.all(np.isfinite(slope)) for slope in slopes)
+    half = forward(operator(), x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16 and np.allclose(half.astype(jnp.float32), forward(operator(), x), atol=0.1)
+
+
+def test_a_mask_for_each_sample_follows_its_rows():
+    operator, x = linear_operators.inpaint(mask(5, *SHAPE)), rand(6, 5, *SHAPE)
+    rows = jnp.array([3, 0])
+    np.testing.assert_array_equal(operator.take(rows, 5).forward(x[rows]), operator.forward(x)[rows])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_does_not_fit_is_refused():
+    x = jnp.ones((2, 4, 6, 1))
+    with pytest.raises(ValueError, match="factor = 4"):
+        linear_operators.downsample(4).forward(x)
+    with pytest.raises(ValueError, match="factor"):
+        linear_operators.downsample(0)
+    with pytest.raises(ValueError, match="mask"):
+        linear_operators.inpaint(np.zeros((4, 6, 1))).forward(x)
+    with pytest.raises(ValueError, match="mask"):
+        linear_operators.inpaint(np.full((1, 4, 6, 1), 2.0))
+    with pytest.raises(ValueError, match="rank"):
+        linear_operators.inpaint(np.zeros(4))
+    with pytest.raises(ValueError, match="kernel"):
+        linear_operators.blur(np.ones((5, 5))).forward(x)
+    with pytest.raises(ValueError, match="kernel"):
+        linear_operators.blur(np.array([1.0, np.nan]))
+    with pytest.raises(ValueError, match="channels"):
+        linear_operators.downsample(2).forward(jnp.ones((2, 4)))
