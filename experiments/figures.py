@@ -1,35 +1,37 @@
-"""Pictures of a run: grids of images, plots with intervals, and the frames of denoising.
+"""Pictures of a run: grids of images, the frames of denoising, the pictures of an explorer, and the plots of `plots`.
 
-Everything is drawn on a transparent ground in tones that read on white and on black, so that one file serves light and dark pages.
+What no image covers is transparent, so that one file serves light and dark pages.
 """
 
 import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.plots import COLOURS, INK, Curve, Panel, bars, curves, small_multiples
 from gendiff.core.types import ArrayLike
 
-COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
-INK = "#78818f"
+__all__ = [
+    "COLOURS",
+    "INK",
+    "TILE",
+    "Curve",
+    "Panel",
+    "bars",
+    "curves",
+    "denoising_sprite",
+    "explorer_sprite",
+    "grid",
+    "small_multiples",
+    "to_pixels",
+]
+
 TILE = 48
 """Side in pixels that a small image is enlarged to, by a whole factor."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line (t,) over x (t,), with an optional interval low…high (t,) around it. NaN leaves a gap."""
-
-    label: str
-    x: Any
-    y: Any
-    low: Any = None
-    high: Any = None
 
 
 def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
@@ -85,128 +87,41 @@ def denoising_sprite(
     steps, images = pixels.shape[:2]
     if labels and len(labels) != steps:
         raise ValueError(f"{len(labels)} labels for {steps} frames: give one a frame, or none")
+    return _sprite(pixels, path, columns, labels)
+
+
+def explorer_sprite(
+    pictures: ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    columns: int | None = None,
+    levels: int = 256,
+    colours: int | None = None,
+) -> Path:
+    """PNG that holds a picture for every place of a results.Explorer: pictures (*axes, n, h, w, c), an axis for each of the explorer's.
+
+    A picture is the grid of n images in rows of `columns`, in their own pixels, so the explorer is small; values as in `to_pixels`.
+    colours: of a palette for the whole file (2…256, one of them the ground), for a file that is too large otherwise: 256 leave about a
+    quarter of noisy colour images; None keeps every colour. Raises ValueError as `to_pixels` does, without an axis, and for such `colours`.
+    """
+    pixels = to_pixels(pictures, levels)
+    if pixels.ndim < 5 or 0 in pixels.shape:
+        raise ValueError(f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}")
+    if colours is not None and not 2 <= colours <= 256:
+        raise ValueError(f"colours = {colours} must lie in [2, 256], or be None")
+    return _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, (), colours)
+
+
+def _sprite(
+    pixels: np.ndarray, path: str | os.PathLike[str], columns: int | None, labels: Sequence[str], colours: int | None = None
+) -> Path:
+    """Frames of (t, n, h, w, c) on one sheet, row by row, with the layout that the report reads in the text entry "frames"."""
+    count, images = pixels.shape[:2]
     across = min(images, columns or math.ceil(math.sqrt(images * 1.6)))
     frames = np.stack([_tiled(_with_channels(frame), across, gap=1) for frame in pixels])
-    sheet_columns = max(1, round(math.sqrt(steps * frames.shape[1] / frames.shape[2])))  # nearly square: browsers limit the longer side
-    layout = {"count": steps, "width": frames.shape[2], "height": frames.shape[1], "columns": sheet_columns, "labels": list(labels)}
-    return _save(_tiled(frames, sheet_columns, gap=0), path, {"frames": json.dumps(layout)})
-
-
-def curves(
-    series: Sequence[Curve],
-    path: str | os.PathLike[str],
-    *,
-    x_label: str,
-    y_label: str,
-    title: str = "",
-    log_x: bool = False,
-    log_y: bool = False,
-    thresholds: Sequence[tuple[str, float]] = (),
-) -> Path:
-    """PNG line plot of the series, each with its interval as a band; thresholds (label, value) are dashed.
-
-    Raises ValueError without a finite point.
-    """
-    if not any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in series):
-        raise ValueError(f"curves for {Path(path).name} hold no finite point")
-    figure, axes = _axes(title, height=3.4)
-    for number, curve in enumerate(series):
-        colour = COLOURS[number % len(COLOURS)]
-        short = len(np.atleast_1d(curve.x)) <= 24
-        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, marker="o" if short else None, markersize=4, label=curve.label)
-        if curve.low is not None and curve.high is not None:
-            axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
-    for label, value in thresholds:
-        axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
-    for axis, logarithmic in (("x", log_x), ("y", log_y)):
-        _scale(axes, axis, logarithmic)
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    if len(series) + len(thresholds) > 1:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return _save_plot(figure, path)
-
-
-def bars(
-    labels: Sequence[str],
-    values: Sequence[float],
-    path: str | os.PathLike[str],
-    *,
-    x_label: str,
-    intervals: Sequence[tuple[float, float]] | None = None,
-    title: str = "",
-    log: bool = False,
-    thresholds: Sequence[tuple[str, float]] = (),
-) -> Path:
-    """PNG of one horizontal bar a label, first on top, with its interval (low, high) as a whisker.
-
-    Raises ValueError where the lengths differ.
-    """
-    if len(labels) != len(values) or not labels or (intervals is not None and len(intervals) != len(values)):
-        ends = "" if intervals is None else f" and {len(intervals)} intervals"
-        raise ValueError(f"{len(labels)} labels, {len(values)} values{ends}: one each, and at least one bar")
-    figure, axes = _axes(title, height=1.1 + 0.34 * len(labels))
-    rows = np.arange(len(labels))
-    axes.barh(rows, values, height=0.62, color=COLOURS[0], alpha=0.5, linewidth=0)
-    for row, (low, high) in zip(rows, intervals or (), strict=False):
-        axes.plot([low, high], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
-    for number, (label, value) in enumerate(thresholds):
-        axes.axvline(value, color=COLOURS[1 + number], linewidth=1.4, linestyle=(0, (4, 3)), label=label)
-    axes.set_yticks(rows, [_plain_text(label) for label in labels])
-    axes.invert_yaxis()
-    _scale(axes, "x", log)
-    axes.set_xlabel(x_label, color=INK)
-    axes.grid(visible=False, axis="y")
-    if thresholds:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return _save_plot(figure, path)
-
-
-def _axes(title: str, height: float) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import (
-        FigureCanvasAgg,
-    )  # here, since loading it takes half a second that no other command should wait
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.4, height), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)  # never pyplot: its figures are global state
-    axes = figure.add_subplot()
-    axes.set_facecolor("none")
-    axes.set_axisbelow(True)
-    axes.grid(visible=True, color=INK, alpha=0.22, linewidth=0.8)
-    axes.tick_params(which="both", colors=INK, length=0, labelsize=9)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if title:
-        axes.set_title(_plain_text(title), color=INK, loc="left", fontsize=11, fontweight="bold")
-    return figure, axes
-
-
-def _scale(axes: Any, axis: str, logarithmic: bool) -> None:
-    if not logarithmic:
-        return
-    from matplotlib.ticker import LogFormatter, StrMethodFormatter
-
-    class Plain(LogFormatter):
-        """0.04 where LogFormatter, which decides which ticks get a label, writes 4e-02."""
-
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
-
-    axes.set(**{f"{axis}scale": "log"})
-    line = axes.xaxis if axis == "x" else axes.yaxis
-    line.set_major_formatter(StrMethodFormatter("{x:g}"))
-    line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
-
-
-def _save_plot(figure: Any, path: str | os.PathLike[str]) -> Path:
-    # no Software entry: the same numbers give the same bytes under any version
-    figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
-    return Path(path)
-
-
-def _plain_text(text: str) -> str:
-    return text.replace("$", r"\$")  # otherwise read as a formula
+    sheet_columns = max(1, round(math.sqrt(count * frames.shape[1] / frames.shape[2])))  # nearly square: browsers limit the longer side
+    layout = {"count": count, "width": frames.shape[2], "height": frames.shape[1], "columns": sheet_columns, "labels": list(labels)}
+    return _save(_tiled(frames, sheet_columns, gap=0), path, {"frames": json.dumps(layout)}, colours)
 
 
 def _with_channels(pixels: np.ndarray) -> np.ndarray:
@@ -229,14 +144,22 @@ def _tiled(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
     return sheet
 
 
-def _save(pixels: np.ndarray, path: str | os.PathLike[str], texts: dict[str, str] | None = None) -> Path:
+def _save(pixels: np.ndarray, path: str | os.PathLike[str], texts: dict[str, str] | None = None, colours: int | None = None) -> Path:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     information = PngInfo()
     for name, text in (texts or {}).items():
         information.add_itxt(name, text)
-    Image.fromarray(pixels).save(path, format="PNG", optimize=True, pnginfo=information)
+    if colours is None:
+        Image.fromarray(pixels).save(path, format="PNG", optimize=True, pnginfo=information)
+        return Path(path)
+    nearest = Image.fromarray(pixels).convert("RGB").quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    clear = colours - 1  # the last entry of the palette is no colour but where no image is
+    indexed = Image.fromarray(np.where(pixels[..., -1] > 0, np.asarray(nearest), clear).astype(np.uint8))
+    palette = (nearest.getpalette() or [])[: 3 * clear]
+    indexed.putpalette(palette + [0] * (3 * colours - len(palette)))
+    indexed.save(path, format="PNG", optimize=True, pnginfo=information, transparency=clear)
     return Path(path)
 
 

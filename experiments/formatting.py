@@ -43,7 +43,12 @@ def interval(low: float, high: float, decimals: int | None = None) -> str:
 
 def needed(relation: str, threshold: float) -> str:
     """As in "≥ 0.95": the threshold exactly as configured."""
-    return f"{SIGNS[relation]} {_signed(repr(threshold).removesuffix('.0'))}"
+    return f"{SIGNS[relation]} {setting(threshold)}"
+
+
+def setting(value: float | int) -> str:
+    """A number exactly as configured, with a true minus sign."""
+    return _signed(repr(value).removesuffix(".0"))
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from experiments.results import Figure, Table
+from experiments.results import Explorer, Figure, Table
 from experiments.verdicts import Claim
 from gendiff.core.errors import ConfigError
 
@@ -47,11 +47,15 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables (results.Table)."""
+    """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables (results.Table).
+
+    explorers (results.Explorer): pictures drawn beforehand, which the report shows with a slider for each of their axes.
+    """
 
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
+    explorers: tuple[Explorer, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

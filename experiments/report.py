@@ -4,7 +4,7 @@ import os
 import string
 from pathlib import Path
 
-from experiments import formatting, json_files, results, verdicts
+from experiments import formatting, json_files, report_sprites, results, verdicts
 from experiments import report_sections as sections
 from experiments.results import Results
 from experiments.verdicts import Kind, Summary
@@ -23,17 +23,21 @@ SMOKE_NOTE = '<p class="note">A smoke run: it shows that everything runs. Its nu
 
 
 def write(folder: str | os.PathLike[str]) -> Path:
-    """Makes report.html of a run folder from its results.json, the figures named there and every denoising*.png; returns its path.
+    """Makes report.html of a run folder from its results.json, the pictures named there and every other denoising*.png; returns its path.
 
     The file needs no other file and no network. Raises DataError, naming the file, where results or a figure are missing or broken.
     """
     place = Path(folder)
     outcome = results.read(place)
+    listed = {each.file for each in outcome.explorers} | {each.file for each in outcome.figures}
+    sprites = [path for path in sorted(place.glob(SPRITES)) if path.name not in listed]
+    numbers = _numbers(outcome, sprites)
     parts = [
-        sections.claims("Claims", CLAIM_NOTE, _of_kind(outcome, "claim")),
-        sections.claims("Controls", CONTROL_NOTE, _of_kind(outcome, "control")),
-        sections.scrubbers(sorted(place.glob(SPRITES))),
-        sections.figures(place, outcome.figures),
+        sections.claims("Claims", CLAIM_NOTE, _of_kind(outcome, "claim"), numbers),
+        sections.claims("Controls", CONTROL_NOTE, _of_kind(outcome, "control"), numbers),
+        report_sprites.explorers(place, outcome.explorers, numbers),
+        report_sprites.scrubbers(sprites, numbers),
+        sections.figures(place, outcome.figures, numbers),
         sections.tables(outcome.tables),
         sections.seconds(outcome.seconds),
         sections.pairs("Configuration", outcome.config),
@@ -68,6 +72,12 @@ def table_text(outcome: Results) -> str:
             for seed, value, interval, samples in rows[summary.id]:
                 lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  {samples}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _numbers(outcome: Results, sprites: list[Path]) -> dict[str, int]:
+    """File of each picture -> its number, counted down the page."""
+    files = [each.file for each in outcome.explorers] + [path.name for path in sprites] + [each.file for each in outcome.figures]
+    return {file: number for number, file in enumerate(dict.fromkeys(files), 1)}
 
 
 def _of_kind(outcome: Results, kind: Kind) -> list[Summary]:

@@ -2,9 +2,8 @@
 
 import base64
 import html
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from experiments.verdicts import Claim, Summary, Verdict
 from gendiff.core.errors import DataError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+WIDE = 1400
+"""Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not one plot."""
 
 
 def escape(text: Any) -> str:
@@ -25,31 +26,35 @@ def badge(verdict: Verdict) -> str:
     return f'<span class="badge {verdict}">{verdict}</span>'
 
 
-def claims(title: str, note: str, summaries: Sequence[Summary]) -> str:
-    """A table with one group of rows a claim and one row a seed."""
+def claims(title: str, note: str, summaries: Sequence[Summary], numbers: Mapping[str, int]) -> str:
+    """A table with one group of rows a claim and one row a seed. numbers: of each picture by its file, to which a claim may link."""
     if not summaries:
         return ""
     heads = ("verdict", "Verdict"), ("statement", "Claim"), ("number needed", "Needed"), ("seed", "Seed"), ("number value", "Value")
     columns = (*heads, ("number interval", "95 % interval"), ("strip", ""), ("number samples", "Samples"))
     head = "".join(f'<th scope="col" class="{kind}">{text}</th>' for kind, text in columns)
-    bodies = "".join(_claim_rows(summary) for summary in summaries)
+    bodies = "".join(_claim_rows(summary, numbers) for summary in summaries)
     table = f'<div class="scroll"><table class="claims"><thead><tr>{head}</tr></thead>{bodies}</table></div>'
     return f'<section><h2>{escape(title)}</h2><p class="note">{escape(note)}</p>{table}</section>'
 
 
-def scrubbers(paths: Iterable[Path]) -> str:
-    """A slider over the frames of each sprite that figures.denoising_sprite made. Raises DataError for a PNG without its layout."""
-    boxes = [_scrubber(path) for path in paths]
-    return f'<section><h2>Denoising</h2><div class="figures">{"".join(boxes)}</div></section>' if boxes else ""
-
-
-def figures(folder: Path, shown: Sequence[Figure]) -> str:
-    """The pictures with their captions. Raises DataError for one that is missing or no PNG."""
+def figures(folder: Path, shown: Sequence[Figure], numbers: Mapping[str, int]) -> str:
+    """The pictures with their captions; a wide one has a row of its own. Raises DataError for one that is missing or no PNG."""
     items = []
     for each in shown:
-        caption = escape(each.caption)
-        items.append(f'<figure><img src="{_data_uri(folder / each.file)}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
+        image = f'<img src="{data_uri(folder / each.file)}" alt="{escape(each.caption)}">'
+        opened = figure("wide" if _width(folder / each.file) >= WIDE else "", numbers[each.file])
+        items.append(f'{opened}<div class="picture">{image}</div>{caption(each.caption, numbers[each.file])}</figure>')
     return f'<section><h2>Figures</h2><div class="figures">{"".join(items)}</div></section>' if items else ""
+
+
+def figure(kind: str, number: int) -> str:
+    """The opening tag of a figure that can be linked to."""
+    return f'<figure id="figure-{number}"' + (f' class="{kind}">' if kind else ">")
+
+
+def caption(text: str, number: int) -> str:
+    return f"<figcaption><b>Figure {number}.</b> {escape(text)}</figcaption>"
 
 
 def tables(shown: Sequence[Table]) -> str:
@@ -78,12 +83,33 @@ def pairs(title: str, entries: dict[str, Any]) -> str:
     )
 
 
-def _claim_rows(summary: Summary) -> str:
+def data_uri(path: Path) -> str:
+    """The PNG itself as an address. Raises DataError for a file that is missing or no PNG."""
+    return "data:image/png;base64," + base64.b64encode(_png(path)).decode("ascii")
+
+
+def _png(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not content.startswith(PNG_SIGNATURE):
+        raise DataError(f"{path}: is no PNG")
+    return content
+
+
+def _width(path: Path) -> int:
+    return int.from_bytes(_png(path)[16:20], "big")  # the header's first field
+
+
+def _claim_rows(summary: Summary, numbers: Mapping[str, int]) -> str:
     first, span = summary.first, f' rowspan="{len(summary.claims)}"'
     decimals = formatting.places(number for claim in summary.claims for number in (claim.value, *claim.interval))
+    number = numbers.get(first.figure)
+    link = "" if number is None else f' <a href="#figure-{number}">Figure {number}</a>'
     shared = (
         f'<td class="verdict"{span}>{badge(summary.verdict)}</td>'
-        f'<td class="statement"{span}><p>{escape(first.statement)}</p><code class="soft">{escape(summary.id)}</code></td>'
+        f'<td class="statement"{span}><p>{escape(first.statement)}</p><code class="soft">{escape(summary.id)}</code>{link}</td>'
         f'<td class="number needed"{span}>{escape(formatting.needed(first.relation, first.threshold))}</td>'
     )
     rows = [
@@ -120,42 +146,6 @@ def _strip(claim: Claim, seeds: Sequence[Claim]) -> str:
     )
 
 
-def _scrubber(path: Path) -> str:
-    layout = _sprite_layout(path)
-    last = layout["count"] - 1
-    return (
-        f'<figure class="scrubber" data-layout="{escape(json.dumps(layout))}"><img src="{_data_uri(path)}" alt="" hidden>'
-        f'<canvas width="{layout["width"]}" height="{layout["height"]}" role="img" aria-label="samples at the chosen step"></canvas>'
-        f'<div class="controls"><button type="button">Play</button>'
-        f'<input type="range" min="0" max="{last}" value="{last}" step="1" aria-label="denoising step">'
-        f"<output>step {last} of {last}</output></div>"
-        "<figcaption>From noise (left) to samples (right); the arrow keys move one step.</figcaption></figure>"
-    )
-
-
-def _sprite_layout(path: Path) -> dict[str, Any]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()  # text entries may stand after the pixels
-            layout = json.loads(image.text["frames"])  # type: ignore[attr-defined]
-            labels = [str(label) for label in layout["labels"]]
-            return {name: int(layout[name]) for name in ("count", "width", "height", "columns")} | {"labels": labels}
-    except (OSError, UnidentifiedImageError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: is no sprite of frames with its layout; make it with figures.denoising_sprite ({error})") from error
-
-
-def _data_uri(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if not content.startswith(PNG_SIGNATURE):
-        raise DataError(f"{path}: is no PNG")
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-
-
 def _table(table: Table) -> str:
     numeric = [all(_is_number(row[column]) for row in table.rows) for column in range(len(table.columns))]
     decimals = [formatting.places(_floats(row[column] for row in table.rows)) for column in range(len(table.columns))]
@@ -165,7 +155,7 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(f"<td{mark}>{_cell(cell, places)}</td>" for mark, places, cell in zip(marks, decimals, row, strict=True)) + "</tr>"
         for row in table.rows
     )
-    body = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    body = f'<table class="plain numbers"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<h3>{escape(table.title)}</h3><div class="scroll">{body}</div>'
 
 

@@ -10,7 +10,7 @@ from experiments import json_files, verdicts
 from experiments.environment import Environment, environment
 from experiments.verdicts import Claim, Verdict
 
-__all__ = ["FILE", "Cell", "Figure", "Results", "Table", "conclude", "environment", "read", "write"]
+__all__ = ["FILE", "Axis", "Cell", "Explorer", "Figure", "Results", "Table", "conclude", "environment", "read", "write"]
 
 FILE = "results.json"
 
@@ -26,8 +26,44 @@ class Figure:
     caption: str
 
     def __post_init__(self) -> None:
-        if Path(self.file).name != self.file or not self.file.lower().endswith(".png"):
-            raise ValueError(f"file = {self.file!r} must be the plain name of a .png in the run folder")
+        _check_png(self.file)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What one slider of an explorer changes, such as the guidance scale, and the values it takes. Raises ValueError without any."""
+
+    label: str
+    values: tuple[str | int | float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))
+        if not self.values:
+            raise ValueError(f"axis {self.label!r} has no values: at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Pictures drawn beforehand over some axes, one of which the sliders choose.
+
+    file: the PNG that figures.explorer_sprite made of pictures (*axes, n, h, w, c), in the run folder.
+    start: for each axis the index of the value shown first; empty for the first of each. Raises ValueError where it does not fit the axes.
+    """
+
+    file: str
+    caption: str
+    axes: tuple[Axis, ...]
+    start: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_png(self.file)
+        object.__setattr__(self, "axes", tuple(self.axes))
+        object.__setattr__(self, "start", tuple(self.start) or (0,) * len(self.axes))
+        sizes = tuple(len(axis.values) for axis in self.axes)
+        if not sizes:
+            raise ValueError(f"explorer {self.file!r} has no axes: at least 1 is needed")
+        if len(self.start) != len(sizes) or not all(0 <= at < size for at, size in zip(self.start, sizes, strict=True)):
+            raise ValueError(f"start = {self.start} of explorer {self.file!r} is no place on axes of {sizes} values")
 
 
 @dataclass(frozen=True)
@@ -52,7 +88,7 @@ class Results:
 
     verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing.
     commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
-    Raises ValueError for a verdict that its claims do not give.
+    Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
     """
 
     name: str
@@ -69,12 +105,17 @@ class Results:
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
+    explorers: tuple[Explorer, ...] = ()
 
     def __post_init__(self) -> None:
         verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
         right = _verdict(self.claims, self.smoke)
         if self.verdict != right:
             raise ValueError(f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with results.conclude")
+        shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
+        for claim in self.claims:
+            if claim.figure and claim.figure not in shown:
+                raise ValueError(f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}")
 
 
 def conclude(
@@ -88,6 +129,7 @@ def conclude(
     environment: Environment,
     figures: Iterable[Figure] = (),
     tables: Iterable[Table] = (),
+    explorers: Iterable[Explorer] = (),
     smoke: bool = False,
 ) -> Results:
     """Results with the verdict that their claims give. `config` is the experiment's frozen dataclass, or a dict."""
@@ -103,6 +145,7 @@ def conclude(
         claims=given,
         figures=tuple(figures),
         tables=tuple(tables),
+        explorers=tuple(explorers),
         **environment,
     )
 
@@ -116,6 +159,11 @@ def read(path: str | os.PathLike[str]) -> Results:
     """Results of a run folder, or of a results.json. Raises DataError, naming the file and the field, where anything is not as written."""
     file = Path(path)
     return json_files.read(file / FILE if file.is_dir() else file, Results)
+
+
+def _check_png(file: str) -> None:
+    if Path(file).name != file or not file.lower().endswith(".png"):
+        raise ValueError(f"file = {file!r} must be the plain name of a .png in the run folder")
 
 
 def _verdict(claims: Iterable[Claim], smoke: bool) -> Verdict:

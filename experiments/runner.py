@@ -78,6 +78,7 @@ def _conclude(experiment: Experiment, config: Any, folder: RunFolder, progress: 
         environment=code,
         figures=found.figures,
         tables=found.tables,
+        explorers=found.explorers,
         smoke=smoke,
     )
     results.write(outcome, folder.path)

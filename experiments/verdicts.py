@@ -21,6 +21,7 @@ class Claim:
     n: the samples behind the number. seed: None where the number has none.
     kind: a "control" states that something bad misses a named threshold, so PASS means that it misses as it must.
     threshold_name: the field of the configuration's `thresholds` that holds the threshold.
+    figure: the file of the figure or explorer that shows the number, to which the report links; empty where none does.
     Raises ValueError for a relation, interval, threshold, n or verdict that cannot be.
     """
 
@@ -35,6 +36,7 @@ class Claim:
     verdict: Verdict
     kind: Kind = "claim"
     threshold_name: str = ""
+    figure: str = ""
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -95,11 +97,13 @@ def claim(
     seed: int | None,
     kind: Kind = "claim",
     threshold_name: str = "",
+    figure: str = "",
 ) -> Claim:
     """A Claim with the verdict that follows from its numbers; a NaN value is FAIL, whatever its interval."""
     number, ends, bound = float(value), (float(interval[0]), float(interval[1])), float(threshold)
     verdict = _judge_number(number, ends, relation, bound)
-    return Claim(id, statement, number, ends, relation, bound, int(n), None if seed is None else int(seed), verdict, kind, threshold_name)
+    samples, of_seed = int(n), None if seed is None else int(seed)
+    return Claim(id, statement, number, ends, relation, bound, samples, of_seed, verdict, kind, threshold_name, figure)
 
 
 def against(
@@ -113,11 +117,12 @@ def against(
     *,
     n: int,
     kind: Kind = "claim",
+    figure: str = "",
 ) -> Claim:
     """`claim` against the field called `threshold` of a configuration's `limits`. A plain number is exact: an interval without width."""
     value, low, high = number if isinstance(number, tuple) else (number, number, number)
     bound = getattr(limits, threshold)
-    return claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold)
+    return claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold, figure=figure)
 
 
 def away(number: Number, target: float = 0.0) -> Number:
@@ -138,7 +143,7 @@ def overall(claims: Iterable[Claim]) -> Verdict:
 def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
     """Claims of one id together, in order of first appearance; the verdict is PASS only if every seed passes, FAIL if any fails.
 
-    Raises ValueError where a seed is given twice, or where the seeds of one id differ in statement, relation, threshold or kind.
+    Raises ValueError where a seed is given twice, or where the seeds of one id differ in anything but what was measured.
     """
     groups: dict[str, list[Claim]] = {}
     for each in claims:
@@ -159,7 +164,7 @@ def _check_group(id: str, group: list[Claim]) -> None:
     twice = {seed for seed in seeds if seeds.count(seed) > 1}
     if twice:
         raise ValueError(f"claim {id!r} is given twice for seed {', '.join(map(str, twice))}: one number a seed")
-    for name in ("statement", "relation", "threshold", "kind", "threshold_name"):
+    for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure"):
         values = {getattr(each, name) for each in group}
         if len(values) > 1:
             raise ValueError(f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}")

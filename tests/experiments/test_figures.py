@@ -150,3 +150,73 @@ def test_plots_of_nothing_are_refused(tmp_path):
         figures.curves([figures.Curve("loss", [1, 2], [np.nan, np.nan])], tmp_path / "a.png", x_label="step", y_label="loss")
     with pytest.raises(ValueError, match="2 labels, 1 values and 2 intervals"):
         figures.bars(["a", "b"], [1.0], tmp_path / "a.png", x_label="x", intervals=[(0, 1), (0, 1)])
+
+
+def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 8, 8, 3))
+    path = figures.explorer_sprite(pictures, tmp_path / "a.png", columns=2)
+    with Image.open(path) as image:
+        image.load()
+        layout, sheet = json.loads(image.text["frames"]), np.asarray(image)
+    assert layout["count"] == 6 and (layout["width"], layout["height"]) == (17, 17)
+    for place in np.ndindex(2, 3):
+        number = place[0] * 3 + place[1]
+        left, top = number % layout["columns"] * 17, number // layout["columns"] * 17
+        assert np.array_equal(sheet[top : top + 8, left : left + 8, :3], figures.to_pixels(pictures[place][0]))
+        assert np.array_equal(sheet[top + 9 : top + 17, left + 9 : left + 17, :3], figures.to_pixels(pictures[place][3]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path, channels):
+    pictures = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (2, 3, 4, 8, 8, 1)).repeat(channels, -1)
+    full, small = (figures.explorer_sprite(pictures, tmp_path / f"{colours}.png", colours=colours) for colours in (None, 8))
+    with Image.open(full) as first, Image.open(small) as second:
+        second.load()
+        assert second.mode == "P" and json.loads(second.text["frames"])["count"] == 6
+        wanted, found = np.asarray(first.convert("RGBA")), np.asarray(second.convert("RGBA"))
+    assert np.array_equal(wanted[..., 3], found[..., 3]) and (found[..., 3] == 0).any()
+    shown = wanted[..., 3] > 0
+    assert np.array_equal(wanted[shown], found[shown])
+
+
+@pytest.mark.parametrize(
+    ("shape", "colours", "said"), [((4, 8, 8, 1), None, r"must be \(\*axes, n, h, w, c\)"), ((2, 4, 8, 8, 1), 1, "colours = 1")]
+)
+def test_an_explorer_without_axes_or_colours_is_refused(tmp_path, shape, colours, said):
+    with pytest.raises(ValueError, match=said):
+        figures.explorer_sprite(np.zeros(shape), tmp_path / "a.png", colours=colours)
+
+
+def panels(*titles, y=(0.1, 0.4, 0.9)):
+    x = [0.0, 1.0, 12.0]
+    series = [figures.Curve("digits", x, y, np.array(y) - 0.1, np.array(y) + 0.1), figures.Curve("shapes", x, np.array(y) / 2)]
+    return [figures.Panel(title, series, [("needed ≥ 0.5", 0.5)]) for title in titles]
+
+
+def test_small_multiples_below_each_other_are_narrow_and_beside_each_other_wide(tmp_path):
+    paths = [figures.small_multiples(panels("a", "b"), tmp_path / f"{columns}.png", x_label="scale", columns=columns) for columns in (1, 2)]
+    (tall, narrow), (flat, wide) = (pixels(path)[0].shape[:2] for path in paths)
+    assert narrow == 920 < 1400 <= wide and flat < tall
+
+
+def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
+    x, ground = [0.0, 1.0], tmp_path / "a.png"
+    first = figures.Panel("first", [figures.Curve("a", x, x), figures.Curve("b", x, x)])
+    second = figures.Panel("second", [figures.Curve("b", x, x)])
+    sheet, _ = pixels(figures.small_multiples([first, second], ground, x_label="x"))
+    orange = np.array([int(figures.COLOURS[1][at : at + 2], 16) for at in (1, 3, 5)])
+    rows = np.where((np.abs(sheet[..., :3].astype(int) - orange).max(-1) < 3) & (sheet[..., 3] == 255))[0]
+    assert rows.max() > sheet.shape[0] * 0.6
+
+
+@pytest.mark.parametrize(
+    ("given", "columns", "said"),
+    [
+        ([], 1, "0 panels in 1 columns"),
+        (panels("a"), 0, "1 panels in 0 columns"),
+        (panels("a") + panels("b", y=(np.nan,) * 3), 1, "panel 'b' holds"),
+    ],
+)
+def test_small_multiples_of_nothing_are_refused(tmp_path, given, columns, said):
+    with pytest.raises(ValueError, match=said):
+        figures.small_multiples(given, tmp_path / "a.png", x_label="x", columns=columns)

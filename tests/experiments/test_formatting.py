@@ -34,6 +34,10 @@ def test_a_threshold_is_shown_as_configured():
     assert formatting.needed(">=", 0.98765432) == "≥ 0.98765432"
 
 
+def test_a_setting_is_shown_exactly_with_a_true_minus_sign():
+    assert [formatting.setting(value) for value in (-1.5, 2.0, 12, 0.05)] == ["−1.5", "2", "12", "0.05"]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.4 s"), (48.2, "48 s"), (725, "12 min 5 s"), (7380, "2 h 3 min")])
 def test_durations_are_read_at_a_glance(seconds, text):
     assert formatting.duration(seconds) == text

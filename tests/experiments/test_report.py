@@ -47,8 +47,9 @@ class Page(HTMLParser):
 
 
 def claims(control_low=190.0):
+    told = {"n": 5000, "figure": "samples.png"}
     made = [
-        verdicts.claim("accuracy", "The judge names the class asked for", 0.9637, (0.9512, 0.9741), ">=", 0.95, n=5000, seed=seed)
+        verdicts.claim("accuracy", "The judge names the class asked for", 0.9637, (0.9512, 0.9741), ">=", 0.95, seed=seed, **told)
         for seed in (0, 1, 2)
     ]
     made.append(verdicts.claim("copies", ATTACK, -0.002, (-0.006, 0.012), "<=", 0.01, n=450, seed=None))
@@ -62,6 +63,8 @@ def claims(control_low=190.0):
 def folder(tmp_path):
     figures.grid(np.zeros((4, 8, 8, 1)), 2, tmp_path / "samples.png")
     figures.denoising_sprite(np.random.default_rng(0).normal(size=(6, 4, 8, 8, 1)), tmp_path / "denoising.png", labels=[ATTACK] * 6)
+    figures.explorer_sprite(np.random.default_rng(0).normal(size=(3, 2, 1, 4, 8, 8, 1)), tmp_path / "explorer.png")
+    axes = (results.Axis("guidance scale", (0, 1.5, 12)), results.Axis(ATTACK, (ATTACK, "ddpm")), results.Axis("seed", (0,)))
     tables = [results.Table(ATTACK, ("scale", ATTACK), ((1.0, ATTACK), (2.0, (0.5, 0.4, 0.6)), (3.0, None), (4.0, True)))]
     outcome = results.conclude(
         ATTACK,
@@ -73,6 +76,7 @@ def folder(tmp_path):
         environment=ENVIRONMENT,
         figures=[results.Figure("samples.png", ATTACK)],
         tables=tables,
+        explorers=[results.Explorer("explorer.png", ATTACK, axes, start=(1, 0, 0))],
     )
     results.write(outcome, tmp_path)
     return tmp_path
@@ -88,7 +92,7 @@ def test_the_report_is_one_file_that_loads_nothing_from_elsewhere(folder):
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert path == folder / "report.html"
-    assert page.links and all(link.startswith("data:") for link in page.links)
+    assert page.links and all(link.startswith(("data:", "#")) for link in page.links)
     assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
     assert any("default-src 'none'" in (attributes.get("content") or "") for attributes in page.attributes("meta"))
 
@@ -118,10 +122,45 @@ def test_configuration_versions_machine_time_and_commit_are_shown(page):
 
 
 def test_the_scrubber_is_a_labelled_range_input_over_all_frames(page):
-    (slider,) = page.attributes("input")
+    (slider,) = (each for each in page.attributes("input") if each.get("aria-label") == "denoising step")
     assert (slider["type"], slider["min"], slider["max"], slider["step"]) == ("range", "0", "5", "1")
-    assert slider["aria-label"]
-    assert page.attributes("canvas") and page.attributes("button")
+    assert page.attributes("button")
+
+
+def test_an_explorer_has_a_labelled_range_input_for_each_axis_with_a_choice(page):
+    sliders = [each for each in page.attributes("input") if "data-stride" in each]
+    assert [(each["max"], each["value"], each["data-stride"]) for each in sliders] == [("2", "1", "2"), ("1", "0", "1")]
+    assert [each["aria-valuetext"] for each in sliders] == ["1.5", ATTACK]
+    assert {each["id"] for each in sliders} <= {each.get("for") for each in page.attributes("label")}
+    assert {each["list"] for each in sliders} == {each["id"] for each in page.attributes("datalist")}
+    assert "seed 0" in page.visible  # an axis of one value is only named
+
+
+def test_every_picture_is_embedded_once_and_shows_its_first_choice_without_a_script(page):
+    explorer, denoising = (each for each in page.attributes("svg") if each.get("class") == "sprite")
+    assert explorer["aria-label"] == ATTACK and explorer["data-columns"] == "2"
+    assert explorer["viewbox"] == "0 17 26 17", "the third picture (1, 0, 0) of rows of two"
+    assert denoising["viewbox"].endswith(" 26 17")
+    assert len(page.attributes("image")) == 2 and len(page.attributes("img")) == 1
+
+
+def test_a_claim_links_to_its_figure(page):
+    (link,) = page.attributes("a")
+    places = [each["id"] for each in page.attributes("figure")]
+    assert places == ["figure-1", "figure-2", "figure-3"] and link["href"] == "#figure-3"
+    assert "accuracy Figure 3" in page.visible and "Figure 3." in page.visible
+
+
+def test_an_explorer_of_other_axes_than_its_sprite_is_an_error_with_its_path(folder):
+    figures.explorer_sprite(np.zeros((5, 1, 8, 8, 1)), folder / "explorer.png")
+    with pytest.raises(DataError, match=rf"^{folder / 'explorer.png'}: holds 5 pictures for axes of 3 × 2 × 1 values"):
+        report.write(folder)
+
+
+def test_a_picture_wider_than_a_column_has_a_row_of_its_own(folder):
+    assert "wide" not in {each.get("class") for each in Page(report.write(folder).read_text(encoding="utf-8")).attributes("figure")}
+    figures.grid(np.zeros((1, 8, 1400)), 1, folder / "samples.png", scale=1)
+    assert "wide" in {each.get("class") for each in Page(report.write(folder).read_text(encoding="utf-8")).attributes("figure")}
 
 
 def test_pages_fit_phones_and_follow_the_colour_scheme(folder):

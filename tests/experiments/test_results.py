@@ -30,7 +30,10 @@ def made(low=0.96, **more):
     ]
     tables = [results.Table("Guidance", ("scale", "accuracy", "note"), ((1.0, (0.97, 0.96, 0.98), "plain"), (2, None, "strong")))]
     figures = [results.Figure("samples.png", "One class a row")]
+    axes = (results.Axis("guidance scale", (0, 1.5, 12)), results.Axis("sampler", ("ddim", "ddpm")))
+    explorers = [results.Explorer("explorer.png", "Four classes", axes, start=(2, 0))]
     given = {"seeds": (0, 1), "seconds": {"train": 12.5}, "environment": ENVIRONMENT, "figures": figures, "tables": tables}
+    given["explorers"] = explorers
     return results.conclude("digits", "Does it work?", Config(), accuracy, **(given | more))
 
 
@@ -76,6 +79,16 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
         (lambda data: data["claims"][0].update(interval=[0.96]), "claims[0].interval: needs a list of 2, holds [0.96]"),
         (lambda data: data["claims"][0].pop("seed"), "claims[0].seed: is missing"),
         (lambda data: data["figures"][0].update(file="../secret.png"), "figures[0]: file = '../secret.png' must be the plain name"),
+        (lambda data: data["claims"][0].update(figure="a.png"), "claim 'accuracy' has different values of figure in its seeds"),
+        (
+            lambda data: [claim.update(figure="a.png") for claim in data["claims"]],
+            "figure = 'a.png' of claim 'accuracy' is none of explorer.png, samples.png",
+        ),
+        (lambda data: data["explorers"][0].update(file="a.jpg"), "explorers[0]: file = 'a.jpg' must be the plain name of a .png"),
+        (lambda data: data["explorers"][0].update(start=[3, 0]), "start = (3, 0) of explorer 'explorer.png' is no place on axes of (3, 2)"),
+        (lambda data: data["explorers"][0].update(start=[0]), "start = (0,) of explorer 'explorer.png' is no place"),
+        (lambda data: data["explorers"][0].update(axes=[]), "has no axes"),
+        (lambda data: data["explorers"][0]["axes"][0].update(values=[]), "axis 'guidance scale' has no values"),
         (lambda data: data["tables"][0]["rows"][1].pop(), "tables[0]: table 'Guidance': row 1 has 2 cells for 3 columns"),
         (lambda data: data.update(dirty="no"), 'dirty: needs true or false, holds "no"'),
         (lambda data: data.update(seeds=["0"]), 'seeds[0]: needs a whole number, holds "0"'),
@@ -90,6 +103,20 @@ def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, said):
         results.read(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
+
+
+def test_a_file_of_before_explorers_and_links_to_figures_can_be_read(tmp_path):
+    path = results.write(made(explorers=()), tmp_path)
+    data = json.loads(path.read_text())
+    del data["explorers"]
+    for claim in data["claims"]:
+        del claim["figure"]
+    path.write_text(json.dumps(data))
+    assert results.read(tmp_path) == made(explorers=())
+
+
+def test_an_explorer_starts_with_the_first_of_each_axis_unless_told():
+    assert results.Explorer("a.png", "", (results.Axis("a", (1, 2)), results.Axis("b", (1,)))).start == (0, 0)
 
 
 def test_a_folder_without_results_is_an_error_with_its_path(tmp_path):

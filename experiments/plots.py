@@ -1,0 +1,203 @@
+"""Plots with intervals: curves, bars, and small multiples of curves that share an axis.
+
+Everything is drawn on a transparent ground in tones that read on white and on black, so that one file serves light and dark pages.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
+INK = "#78818f"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line (t,) over x (t,), with an optional interval low…high (t,) around it. NaN leaves a gap."""
+
+    label: str
+    x: Any
+    y: Any
+    low: Any = None
+    high: Any = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of several small plots: what it shows, its curves, and dashed lines at its thresholds (label, value)."""
+
+    title: str
+    series: Sequence[Curve]
+    thresholds: Sequence[tuple[str, float]] = ()
+
+
+def curves(
+    series: Sequence[Curve],
+    path: str | os.PathLike[str],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    thresholds: Sequence[tuple[str, float]] = (),
+) -> Path:
+    """PNG line plot of the series, each with its interval as a band; thresholds (label, value) are dashed.
+
+    Raises ValueError without a finite point.
+    """
+    if not any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in series):
+        raise ValueError(f"curves for {Path(path).name} hold no finite point")
+    figure, axes = _axes(title, height=3.4)
+    for number, curve in enumerate(series):
+        _draw(axes, curve, COLOURS[number % len(COLOURS)])
+    for label, value in thresholds:
+        axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
+    for axis, logarithmic in (("x", log_x), ("y", log_y)):
+        _scale(axes, axis, logarithmic)
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    if len(series) + len(thresholds) > 1:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return _save_plot(figure, path)
+
+
+def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_label: str, columns: int = 1, log_x: bool = False) -> Path:
+    """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance scale.
+
+    A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels below each other, which
+    a phone can show; more make a wide picture. Raises ValueError without panels or columns, and for a panel without a finite point.
+    """
+    if not panels or columns < 1:
+        raise ValueError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
+    empty = [panel.title for panel in panels if not any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in panel.series)]
+    if empty:
+        raise ValueError(f"small multiples for {Path(path).name}: panel {empty[0]!r} holds no finite point")
+    across, down = min(columns, len(panels)), math.ceil(len(panels) / columns)
+    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.series))
+    legend_height = 0.3 * math.ceil(len(labels) / (2 * across)) if len(labels) > 1 else 0.0
+    figure = _figure(4.6 if across == 1 else 3.6 * across, 0.5 + 1.5 * down + legend_height)
+    grid = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        _style(axes, panel.title, size=10)
+        for curve in panel.series:
+            _draw(axes, curve, COLOURS[labels.index(curve.label) % len(COLOURS)])
+        for _, value in panel.thresholds:
+            axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+        named = ", ".join(label for label, _ in panel.thresholds)
+        axes.set_title(
+            _plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8
+        )  # beside a line it would hide a curve
+        _scale(axes, "x", log_x)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid[len(panels) - across : len(panels)]:  # the lowest of each column, which need not be in the last row
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel(_plain_text(x_label), color=INK)
+    if len(labels) > 1:
+        lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
+        handles = [lines[label] for label in labels]
+        figure.legend(handles, labels, loc="outside upper left", ncols=2 * across, frameon=False, labelcolor=INK, fontsize=9)
+    return _save_plot(figure, path)
+
+
+def bars(
+    labels: Sequence[str],
+    values: Sequence[float],
+    path: str | os.PathLike[str],
+    *,
+    x_label: str,
+    intervals: Sequence[tuple[float, float]] | None = None,
+    title: str = "",
+    log: bool = False,
+    thresholds: Sequence[tuple[str, float]] = (),
+) -> Path:
+    """PNG of one horizontal bar a label, first on top, with its interval (low, high) as a whisker.
+
+    Raises ValueError where the lengths differ.
+    """
+    if len(labels) != len(values) or not labels or (intervals is not None and len(intervals) != len(values)):
+        ends = "" if intervals is None else f" and {len(intervals)} intervals"
+        raise ValueError(f"{len(labels)} labels, {len(values)} values{ends}: one each, and at least one bar")
+    figure, axes = _axes(title, height=1.1 + 0.34 * len(labels))
+    rows = np.arange(len(labels))
+    axes.barh(rows, values, height=0.62, color=COLOURS[0], alpha=0.5, linewidth=0)
+    for row, (low, high) in zip(rows, intervals or (), strict=False):
+        axes.plot([low, high], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
+    for number, (label, value) in enumerate(thresholds):
+        axes.axvline(value, color=COLOURS[1 + number], linewidth=1.4, linestyle=(0, (4, 3)), label=label)
+    axes.set_yticks(rows, [_plain_text(label) for label in labels])
+    axes.invert_yaxis()
+    _scale(axes, "x", log)
+    axes.set_xlabel(x_label, color=INK)
+    axes.grid(visible=False, axis="y")
+    if thresholds:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return _save_plot(figure, path)
+
+
+def _axes(title: str, height: float) -> tuple[Any, Any]:
+    figure = _figure(5.4, height)
+    axes = figure.add_subplot()
+    _style(axes, title)
+    return figure, axes
+
+
+def _figure(width: float, height: float) -> Any:
+    # here, since loading it takes half a second that no other command should wait
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)  # never pyplot: its figures are global state
+    return figure
+
+
+def _style(axes: Any, title: str, size: int = 11) -> None:
+    axes.set_facecolor("none")
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, color=INK, alpha=0.22, linewidth=0.8)
+    axes.tick_params(which="both", colors=INK, length=0, labelsize=9)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        axes.set_title(_plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
+
+
+def _draw(axes: Any, curve: Curve, colour: str) -> None:
+    short = len(np.atleast_1d(curve.x)) <= 24
+    axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, marker="o" if short else None, markersize=4, label=curve.label)
+    if curve.low is not None and curve.high is not None:
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _scale(axes: Any, axis: str, logarithmic: bool) -> None:
+    if not logarithmic:
+        return
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+
+    class Plain(LogFormatter):
+        """0.04 where LogFormatter, which decides which ticks get a label, writes 4e-02."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.set(**{f"{axis}scale": "log"})
+    line = axes.xaxis if axis == "x" else axes.yaxis
+    line.set_major_formatter(StrMethodFormatter("{x:g}"))
+    line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
+
+
+def _save_plot(figure: Any, path: str | os.PathLike[str]) -> Path:
+    # no Software entry: the same numbers give the same bytes under any version
+    figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
+    return Path(path)
+
+
+def _plain_text(text: str) -> str:
+    return text.replace("$", r"\$")  # otherwise read as a formula
