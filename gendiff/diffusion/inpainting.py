@@ -52,10 +52,11 @@ class _Repaint:
         up = cleaner.sigma * level.alpha > level.sigma * cleaner.alpha
 
         own = arrays.fold_in(keys, 0)
+        words, kind = jax.random.key_data(own), jax.random.key_impl(own)  # under vmap both ways run, and the checker of keys sees a reuse
         noise = arrays.normal(arrays.fold_in(keys, 1), like=state.x)  # either of what is known or of the way back, never of both
 
         def down() -> Array:
-            x = self.step(own, denoise, state, level, cleaner, left).x
+            x = self.step(jax.random.wrap_key_data(words, impl=kind), denoise, state, level, cleaner, left).x
             known, mask = jnp.asarray(self.known).astype(x.dtype), jnp.asarray(self.mask).astype(x.dtype)
             if known.shape != x.shape:
                 raise ValueError(f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each")
