@@ -9,7 +9,7 @@ This page is the table of contents; `import gendiff as gd` and read from `schedu
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gendiff import core, data, diffusion, metrics, training
+from gendiff import core, data, diffusion, metrics, training, weights
 from gendiff.core import errors
 from gendiff.core.types import NO_LABEL, Batch, Denoiser, Level, Loss, Network, Prediction
 from gendiff.diffusion import (
@@ -79,6 +79,7 @@ __all__ = [
     "schedules",
     "training",
     "weighting",
+    "weights",
 ]
 
 

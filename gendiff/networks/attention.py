@@ -47,13 +47,14 @@ class ImageAttention(nn.Module):
     heads: int
     groups: int
     compute: Compute = Compute()
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
         if c % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the {c} channels of {self.name}")
-        y = GroupNorm(self.groups, self.compute, name="norm")(x).reshape(b, h * w, c)
+        y = GroupNorm(self.groups, self.compute, self.epsilon, name="norm")(x).reshape(b, h * w, c)
         query, key, value = jnp.split(dense(3 * c, self.compute, "qkv")(y).reshape(b, h * w, 3 * self.heads, c // self.heads), 3, 2)
         y = attend(query, key, value, implementation=self.compute.attention, precision=self.compute.precision)
         return x + dense(c, self.compute, "output", zero=True)(y.reshape(b, h, w, c))

@@ -21,15 +21,16 @@ class ResidualBlock(nn.Module):
     resize: str | None = None
     dropout: float = 0.0
     compute: Compute = Compute()
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
-        y = nn.silu(GroupNorm(self.groups, self.compute, name="norm_0")(x))
+        y = nn.silu(GroupNorm(self.groups, self.compute, self.epsilon, name="norm_0")(x))
         if self.resize is not None:
             change = {"half": convolution.halve, "double": convolution.double}[self.resize]
             x, y = change(x), change(y)
         y = convolution.Convolution(self.features, compute=self.compute, name="convolution_0")(y)
-        norm = GroupNorm(self.groups, self.compute, name="norm_1")
+        norm = GroupNorm(self.groups, self.compute, self.epsilon, name="norm_1")
         if self.modulation == "scale_shift":
             y = norm(y, *jnp.split(dense(2 * self.features, self.compute, "embedding")(embedding), 2, -1))
         else:
@@ -42,14 +43,18 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A convolution of stride 2. The embedding is taken and ignored, so that every change of size is called alike."""
+    """A convolution of stride 2. The embedding is taken and ignored, so that every change of size is called alike.
+
+    padding: zeros above and to the left: 1 centres the kernel on the first of each two pixels, 0 on the second.
+    """
 
     features: int
     compute: Compute = Compute()
+    padding: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
-        return convolution.Convolution(self.features, stride=2, compute=self.compute, name="convolution")(x)
+        return convolution.Convolution(self.features, stride=2, compute=self.compute, padding=self.padding, name="convolution")(x)
 
 
 class Upsample(nn.Module):

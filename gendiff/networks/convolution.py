@@ -23,13 +23,17 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Convolution(nn.Module):
-    """A square convolution with bias and padding size // 2: stride 1 keeps the size, 2 halves an even one. `zero` starts it at 0."""
+    """A square convolution with bias and padding size // 2: stride 1 keeps the size, 2 halves an even one. `zero` starts it at 0.
+
+    padding: zeros above and to the left, if other than size // 2; what is left of size − 1 then goes below and to the right.
+    """
 
     features: int
     size: int = 3
     stride: int = 1
     zero: bool = False
     compute: Compute = Compute()
+    padding: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
@@ -38,7 +42,12 @@ class Convolution(nn.Module):
         bias = self.param("bias", initial.zeros, (self.features,))
         dtype = self.compute.dtype
         y = convolve(
-            x.astype(dtype), kernel.astype(dtype), self.stride, implementation=self.compute.convolution, precision=self.compute.precision
+            x.astype(dtype),
+            kernel.astype(dtype),
+            self.stride,
+            self.padding,
+            implementation=self.compute.convolution,
+            precision=self.compute.precision,
         )
         return y + bias.astype(dtype).reshape(1, 1, 1, -1)
 
@@ -47,17 +56,21 @@ def convolve(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "u v c d"],
     stride: int = 1,
+    padding: int | None = None,
     *,
     implementation: str = "direct",
     precision: str | None = None,
 ) -> Float[Array, "b h2 w2 d"]:
-    """Cross-correlation of images with a kernel of odd size, zero-padded by size // 2.
+    """Cross-correlation of images with a kernel of odd size, zero-padded by size // 2 (or `padding` before and the rest of size − 1 after).
 
-    Raises ValueError for an unknown implementation.
+    Raises ValueError for an unknown implementation, or a padding outside of 0 … size − 1.
     """
     checks.choice("convolution", implementation, IMPLEMENTATIONS)
-    above, left = kernel.shape[0] // 2, kernel.shape[1] // 2
-    return IMPLEMENTATIONS[implementation](x, kernel, stride, ((above, above), (left, left)), precision)
+    if padding is not None:
+        checks.integer("padding", padding, 0, min(kernel.shape[:2]) - 1)
+    above, left = (size // 2 if padding is None else padding for size in kernel.shape[:2])
+    below, right = kernel.shape[0] - 1 - above, kernel.shape[1] - 1 - left
+    return IMPLEMENTATIONS[implementation](x, kernel, stride, ((above, below), (left, right)), precision)
 
 
 def double(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:

@@ -18,7 +18,8 @@ class DiT(nn.Module):
     """A network of images (b, h, w, c), whose height and width the patch divides; the output starts at 0.
 
     patch: side of a token's square of pixels. width: channels of a token, divisible by 4 and by heads. depth: number of blocks.
-    expansion: width of the MLPs over that of the tokens.
+    expansion: width of the MLPs over that of the tokens. mlp_epsilon: what the norms before them add to a variance; elsewhere it is 1e-6.
+    frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
     num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
     out_channels: None for those of x.
     dtype: of activations: "float32", "bfloat16", or None for x's, at least float32. Parameters stay float32; the output has x's.
@@ -38,6 +39,8 @@ class DiT(nn.Module):
     precision: str | None = None
     attention_implementation: str = "auto"
     remat: bool = False
+    mlp_epsilon: float = EPSILON
+    frequency_shift: int = 0
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Label = None) -> Float[Array, "b h w d"]:
@@ -50,17 +53,19 @@ class DiT(nn.Module):
         for name in ("num_classes", "out_channels"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
+        checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
         inputs.check(x, t, self.patch, "patch")
         label = checked_label(label, self.num_classes, x.shape[0])
         compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation)
-        condition = nn.silu(Embedding(256, self.width, self.num_classes, compute, name="embedding")(jnp.asarray(t), label))
+        embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
+        condition = nn.silu(embed(jnp.asarray(t), label))
 
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
         y = y + jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)[None]
         build = nn.remat(TransformerBlock) if self.remat else TransformerBlock
         for block in range(self.depth):
-            y, _ = build(self.heads, self.expansion, compute, name=f"block_{block}")(y, condition)
+            y, _ = build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"block_{block}")(y, condition)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(condition), 2, -1)
         y = modulated(nn.LayerNorm(EPSILON, compute.dtype, use_bias=False, use_scale=False, name="output_norm")(y), shift, scale)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from gendiff.core import arrays
+from gendiff.core import arrays, checks
 from gendiff.core.types import NO_LABEL, ArrayLike
 from gendiff.networks import initial
 from gendiff.networks.layers import Compute, dense
@@ -17,16 +17,18 @@ Label = Shaped[ArrayLike, "..."] | np.integer | int | None
 """(b,) or () integers, or None for a network without classes."""
 
 
-def sinusoidal(t: Shaped[ArrayLike, " b"], size: int) -> Float[Array, "b size"]:
-    """cos and sin of t at size / 2 frequencies from 1 down to 1/10,000 (Vaswani et al., 2017, 3.5; cosines first, as in ADM).
+def sinusoidal(t: Shaped[ArrayLike, " b"], size: int, shift: int = 0) -> Float[Array, "b size"]:
+    """cos and sin of t at n = size / 2 frequencies 10,000^(−i / (n − shift)) (Vaswani et al., 2017, 3.5; cosines first, as in ADM).
 
-    In at least float32: 16-bit floats cannot tell neighbouring times apart. Raises ValueError for an odd size.
+    shift: 0, or 1 for a last frequency of exactly 1/10,000. In at least float32: 16-bit floats cannot tell neighbouring times apart.
+    Raises ValueError for an odd size, or a shift that leaves no frequency.
     """
     if size % 2:
         raise ValueError(f"size = {size} of the time embedding must be even")
+    checks.integer("frequency_shift", shift, 0, size // 2 - 1)
     times = jnp.asarray(t)
     times = times.astype(jnp.promote_types(times.dtype, jnp.float32))
-    frequencies = np.exp(-np.log(MAX_PERIOD) * np.arange(size // 2) / (size // 2))
+    frequencies = np.exp(-np.log(MAX_PERIOD) * np.arange(size // 2) / (size // 2 - shift))
     angles = times[:, None] * jnp.asarray(frequencies, times.dtype)[None, :]
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
 
@@ -48,16 +50,19 @@ class Embedding(nn.Module):
     """Time and label as one vector a sample: an MLP of the sinusoidal time plus the label's row, of which the last is the null class.
 
     frequencies: size of the sinusoidal embedding. features: size of the result. num_classes: None for a network without labels.
+    frequency_shift: of the sinusoidal embedding.
     """
 
     frequencies: int
     features: int
     num_classes: int | None = None
     compute: Compute = Compute()
+    frequency_shift: int = 0
 
     @nn.compact
     def __call__(self, t: Shaped[Array, " b"], label: Shaped[Array, " b"] | None) -> Float[Array, "b d"]:
-        y = sinusoidal(t.astype(jnp.promote_types(self.compute.dtype, jnp.float32)), self.frequencies).astype(self.compute.dtype)
+        t = t.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
+        y = sinusoidal(t, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
         y = dense(self.features, self.compute, "time_0")(y)
         y = dense(self.features, self.compute, "time_1")(nn.silu(y))
         if self.num_classes is None or label is None:

@@ -65,13 +65,14 @@ def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axe
 class TransformerBlock(nn.Module):
     """Self-attention and an MLP, each normalised first and added to x (Vaswani et al., 2017).
 
-    With a condition it is the adaLN-zero block of DiT (Peebles & Xie, 2023, 3.2).
+    With a condition it is the adaLN-zero block of DiT (Peebles & Xie, 2023, 3.2). mlp_epsilon: what the second norm adds to a variance.
     Raises ValueError when the channels do not divide into the heads.
     """
 
     heads: int
     expansion: int = 4
     compute: Compute = Compute()
+    mlp_epsilon: float = EPSILON
 
     @nn.compact
     def __call__(
@@ -94,7 +95,7 @@ class TransformerBlock(nn.Module):
         if cache is not None and (positions is None or mask is None):
             raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
         changes = [None] * 6 if condition is None else jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
-        y = self._norm("norm_0", x, *changes[:2])
+        y = self._norm("norm_0", EPSILON, x, *changes[:2])
         query, key, value = jnp.split(dense(3 * width, self.compute, "qkv")(y).reshape(*x.shape[:2], 3 * self.heads, -1), 3, 2)
         if positions is not None:
             query, key = rotate(query, positions), rotate(key, positions)
@@ -103,13 +104,13 @@ class TransformerBlock(nn.Module):
             key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
         y = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
         x = x + _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), changes[2])
-        y = self._norm("norm_1", x, *changes[3:5])
+        y = self._norm("norm_1", self.mlp_epsilon, x, *changes[3:5])
         y = nn.gelu(dense(self.expansion * width, self.compute, "mlp_0")(y), approximate=True)
         return x + _gated(dense(width, self.compute, "mlp_1")(y), changes[5]), cache
 
-    def _norm(self, name: str, x: jax.Array, shift: jax.Array | None, scale: jax.Array | None) -> jax.Array:
+    def _norm(self, name: str, epsilon: float, x: jax.Array, shift: jax.Array | None, scale: jax.Array | None) -> jax.Array:
         own = scale is None  # a condition replaces the learned scale and shift
-        return modulated(nn.LayerNorm(EPSILON, self.compute.dtype, use_bias=own, use_scale=own, name=name)(x), shift, scale)
+        return modulated(nn.LayerNorm(epsilon, self.compute.dtype, use_bias=own, use_scale=own, name=name)(x), shift, scale)
 
 
 def modulated(x: Float[Array, "b s d"], shift: Float[Array, "b d"] | None, scale: Float[Array, "b d"] | None) -> Float[Array, "b s d"]:

@@ -25,9 +25,11 @@ class UNet(nn.Module):
     attention: sizes of feature maps (the longer side, in pixels) that get self-attention after each block.
     middle_attention: self-attention at the coarsest size, between the two middle blocks.
     head_size: channels of an attention head; heads: their number, which then replaces head_size.
-    groups: of the group norms; divides the channels of every level.
+    groups: of the group norms; divides the channels of every level. epsilon: what they add to a variance.
     modulation: how time and label enter a block: "scale_shift" or "shift".
     resampling: the size changes by "convolution" or by a residual "block".
+    downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
+    frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
     dropout: share of activations dropped in training, where the network is called with a key.
     num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
     out_channels: None for those of x.
@@ -54,6 +56,9 @@ class UNet(nn.Module):
     convolution: str = "direct"
     attention_implementation: str = "auto"
     remat: bool = False
+    epsilon: float = 1e-5
+    downsample_padding: int = 1
+    frequency_shift: int = 0
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Label = None) -> Float[Array, "b h w d"]:
@@ -65,8 +70,9 @@ class UNet(nn.Module):
         inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
         label = checked_label(label, self.num_classes, x.shape[0])
         compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation)
-        embedding = Embedding(self.channels[0], 4 * self.channels[0], self.num_classes, compute, name="embedding")(jnp.asarray(t), label)
-        embedding = nn.silu(embedding)  # every block begins with it: once is enough
+        width = self.channels[0]
+        embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
+        embedding = nn.silu(embed(jnp.asarray(t), label))  # every block begins with it: once is enough
 
         y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
         skips = [y]
@@ -91,7 +97,7 @@ class UNet(nn.Module):
             if level > 0:
                 y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
 
-        y = nn.silu(GroupNorm(self.groups, compute, name="output_norm")(y))
+        y = nn.silu(GroupNorm(self.groups, compute, self.epsilon, name="output_norm")(y))
         y = Convolution(self.out_channels or x.shape[-1], zero=True, compute=compute, name="output")(y)
         return y.astype(x.dtype)
 
@@ -100,6 +106,8 @@ class UNet(nn.Module):
         checks.choice("resampling", self.resampling, ("convolution", "block"))
         checks.in_range("dropout", self.dropout, 0.0, 1.0, open_high=True)
         checks.integer("blocks", self.blocks, 1)
+        checks.integer("downsample_padding", self.downsample_padding, 0, 1)
+        checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         if not self.channels:
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
         for name in ("heads", "num_classes", "out_channels"):
@@ -108,7 +116,7 @@ class UNet(nn.Module):
 
     def _block(self, name: str, features: int, compute: Compute) -> ResidualBlock:
         build = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        return build(features, self.groups, self.modulation, None, self.dropout, compute, name=name)
+        return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
     def _attention(self, name: str, y: jax.Array, compute: Compute, wanted: bool) -> jax.Array:
         if not wanted:
@@ -119,13 +127,15 @@ class UNet(nn.Module):
                 raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
             heads = y.shape[-1] // self.head_size
         build = nn.remat(ImageAttention) if self.remat else ImageAttention
-        return build(heads, self.groups, compute, name=name)(y)
+        return build(heads, self.groups, compute, self.epsilon, name=name)(y)
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":
             build = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-            return build(features, self.groups, self.modulation, resize, self.dropout, compute, name=name)
-        return {"half": Downsample, "double": Upsample}[resize](features, compute, name=name)
+            return build(features, self.groups, self.modulation, resize, self.dropout, compute, self.epsilon, name=name)
+        if resize == "half":
+            return Downsample(features, compute, self.downsample_padding, name=name)
+        return Upsample(features, compute, name=name)
 
 
 def adm(

@@ -28,6 +28,14 @@ def test_resampling_by_convolution_halves_and_doubles():
         assert shape.shape == (2, size, size, 16)
 
 
+def test_a_downsample_kernel_is_centred_on_the_first_or_the_second_of_each_two_pixels():
+    kernel = jnp.zeros((3, 3, 8, 8)).at[1, 1].set(jnp.eye(8))
+    for padding, first in ((1, 0), (0, 1)):
+        variables = {"params": {"convolution": {"kernel": kernel, "bias": jnp.zeros(8)}}}
+        halved = jax.jit(blocks.Downsample(8, padding=padding).apply)(variables, X, EMBEDDING)
+        np.testing.assert_array_equal(halved, X[:, first::2, first::2])
+
+
 def test_dropout_changes_a_block_only_with_a_key():
     module = blocks.ResidualBlock(8, 4, dropout=0.5)
     params = jax.eval_shape(lambda: nn.meta.unbox(module.init(jax.random.key(0), X, EMBEDDING)))

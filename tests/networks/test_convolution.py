@@ -37,6 +37,30 @@ def test_the_gradients_of_fast_backward_are_convolutions_of_the_fast_layout():
     assert len(lines) == 3 and all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in lines)
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("implementation", ["direct", "fast_backward"])
+@pytest.mark.float64
+def test_padding_says_how_many_zeros_stand_above_and_to_the_left(implementation: str, padding: int):
+    x, kernel = jnp.asarray(RANDOM.normal(size=(2, 4, 6, 3))), jnp.asarray(RANDOM.normal(size=(3, 3, 3, 2)))
+    around = ((0, 0), (padding, 2 - padding), (padding, 2 - padding), (0, 0))
+
+    def call(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return convolution.convolve(x, kernel, 2, padding, implementation=implementation)
+
+    def by_hand(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(jnp.pad(x, around), kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    for (ours, back), (wanted, back_by_hand) in [(jax.vjp(call, x, kernel), jax.vjp(by_hand, x, kernel))]:
+        np.testing.assert_allclose(ours, wanted, atol=1e-12)
+        for slope, other in zip(back(jnp.sin(wanted)), back_by_hand(jnp.sin(wanted)), strict=True):
+            np.testing.assert_allclose(slope, other, atol=1e-12)
+
+
+def test_a_padding_that_reaches_past_the_kernel_is_refused():
+    with pytest.raises(ValueError, match="padding = 3 is outside"):
+        convolution.convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2, 3)
+
+
 def test_halve_undoes_double():
     x = jnp.asarray(RANDOM.normal(size=(2, 3, 4, 5)), jnp.float32)
     doubled = convolution.double(x)

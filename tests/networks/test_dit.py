@@ -48,6 +48,12 @@ def test_time_label_and_position_reach_the_output(params: Any):
     assert np.abs(flat[0, :2] - flat[0, 2:4]).max() > 1e-4
 
 
+def test_epsilon_and_frequencies_reach_the_output_and_no_parameter(params: Any):
+    plain = apply(networks.pure(tiny()), params, X, T, LABEL)
+    for changes in ({"mlp_epsilon": 1e-1}, {"frequency_shift": 1}):
+        assert np.abs(apply(networks.pure(tiny(**changes)), params, X, T, LABEL) - plain).max() > 1e-4, changes
+
+
 def test_an_unknown_label_is_nan_in_its_own_sample_only(params: Any):
     output = np.asarray(apply(networks.pure(tiny()), params, X, T, np.array([4, 3, -2], np.int32)))
     assert np.isnan(output[[0, 2]]).all() and np.isfinite(output[1]).all()
@@ -91,5 +97,7 @@ def test_a_size_or_field_that_does_not_fit_is_refused_with_the_rule(fresh: Any):
         networks.init(tiny(heads=3), jax.random.key(0), X, T, LABEL)
     with pytest.raises(ValueError, match="4 classes"):
         networks.pure(tiny())(fresh, X, T, 4)
+    with pytest.raises(ValueError, match="mlp_epsilon"):
+        networks.init(tiny(mlp_epsilon=-1.0), jax.random.key(0), X, T, LABEL)
     with pytest.raises(ValueError, match="divisible by 4"):
         networks.init(tiny(width=18), jax.random.key(0), X, T, LABEL)

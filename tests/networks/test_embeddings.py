@@ -15,6 +15,16 @@ def test_sinusoidal_times_are_cosines_then_sines_at_falling_frequencies():
         embeddings.sinusoidal(np.zeros(1, np.float32), 3)
 
 
+def test_a_frequency_shift_of_one_ends_at_exactly_one_ten_thousandth():
+    t = np.array([300.0], np.float32)
+    angles = 300 * np.array([1, 0.01, 1e-4])
+    wanted = np.concatenate([np.cos(angles), np.sin(angles)])
+    np.testing.assert_allclose(embeddings.sinusoidal(t, 6, 1)[0], wanted, atol=1e-5)
+    for size, shift in ((2, 1), (6, 3), (6, -1)):
+        with pytest.raises(ValueError, match="frequency_shift"):
+            embeddings.sinusoidal(t, size, shift)
+
+
 def test_all_thousand_times_differ():
     table = np.asarray(embeddings.sinusoidal(np.arange(1000), 32))
     assert len(np.unique(table, axis=0)) == 1000

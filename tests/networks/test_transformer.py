@@ -29,6 +29,14 @@ def test_a_fresh_block_with_a_condition_is_the_identity():
     np.testing.assert_array_equal(BLOCK.apply(variables, X, condition)[0], X)
 
 
+def test_the_two_norms_have_their_own_epsilons(params: Any):
+    """With one so large that what is normalised vanishes, the MLP sees the norm's offset alone."""
+    plain, large = (transformer.TransformerBlock(2, 2, mlp_epsilon=epsilon) for epsilon in (transformer.EPSILON, 1e30))
+    moved = [jax.jit(block.apply)({"params": params}, X)[0] - X for block in (plain, large)]
+    assert np.abs(moved[0] - moved[1]).max() > 1e-2
+    assert np.abs(moved[1]).max() > 1e-2  # attention, whose norm keeps its own
+
+
 def test_rotated_products_depend_on_the_difference_of_positions_alone():
     query, key = (jnp.asarray(a, jnp.float32) for a in np.random.default_rng(1).normal(size=(2, 1, 1, 1, 8)))
 

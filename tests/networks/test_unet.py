@@ -152,6 +152,12 @@ def test_every_option_maps_an_image_of_any_divisible_size_to_its_own_size(networ
         assert jax.eval_shape(call, x).shape == (3, *size, network.out_channels or 1)
 
 
+def test_epsilon_padding_and_frequencies_reach_the_output_and_no_parameter(params: Any):
+    plain = apply(networks.pure(tiny()), params, X, T, LABEL)
+    for changes in ({"epsilon": 1e-2}, {"downsample_padding": 0}, {"frequency_shift": 1}):
+        assert np.abs(apply(networks.pure(tiny(**changes)), params, X, T, LABEL) - plain).max() > 1e-4, changes
+
+
 def test_attention_stands_at_the_sizes_asked_for(fresh: Any):
     assert {name for name in fresh if name.endswith("attention")} == {
         "down_1_0_attention",
@@ -201,6 +207,9 @@ def test_a_wrong_label_is_refused_with_the_number_of_classes(fresh: Any):
         ({"head_size": 5}, "does not divide"),
         ({"channels": ()}, "no level"),
         ({"blocks": 0}, "blocks"),
+        ({"epsilon": -1e-5}, "epsilon"),
+        ({"downsample_padding": 2}, "downsample_padding"),
+        ({"frequency_shift": -1}, "frequency_shift"),
         ({"precision": "hihgest"}, "highest"),
     ],
 )

@@ -1,0 +1,101 @@
+"""`DiTTransformer2DModel` of diffusers as `networks.DiT`: the fields of the network, and the rules for its parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gendiff.core.types import Params
+from gendiff.weights import layouts, settings
+from gendiff.weights import rules as naming
+from gendiff.weights.rules import Arrays, Rule, linear
+
+KINDS = ("DiTTransformer2DModel", "Transformer2DModel")
+DEFAULTS: dict[str, Any] = {
+    "num_attention_heads": 16,
+    "attention_head_dim": 72,
+    "in_channels": 4,
+    "out_channels": None,
+    "num_layers": 28,
+    "dropout": 0.0,
+    "norm_num_groups": 32,  # of other inputs than patches
+    "attention_bias": True,
+    "sample_size": 32,
+    "patch_size": 2,
+    "activation_fn": "gelu-approximate",
+    "num_embeds_ada_norm": 1000,
+    "upcast_attention": False,
+    "norm_type": "ada_norm_zero",
+    "norm_elementwise_affine": False,
+    "norm_eps": 1e-5,
+    # of the class before it was split, written into the published files
+    "cross_attention_dim": None,
+    "double_self_attention": False,
+    "num_vector_embeds": None,
+    "only_cross_attention": False,
+    "use_linear_projection": False,
+}
+SUPPORTED: dict[str, tuple] = {
+    "dropout": (0.0,),
+    "attention_bias": (True,),
+    "activation_fn": ("gelu-approximate",),
+    "upcast_attention": (False,),
+    "norm_type": ("ada_norm_zero",),
+    "norm_elementwise_affine": (False,),
+    "cross_attention_dim": (None,),
+    "double_self_attention": (False,),
+    "num_vector_embeds": (None,),
+    "only_cross_attention": (False,),
+    "use_linear_projection": (False,),
+}
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `networks.DiT` that make it equal to the model of a config.json, on square samples of its sample_size.
+
+    At other sizes theirs squeezes the positions, ours counts on. The row after the last class is that of NO_LABEL.
+    Raises ConfigError that names the setting and value without a match.
+    """
+    found = settings.of(config, KINDS, DEFAULTS, SUPPORTED)
+    classes = found["num_embeds_ada_norm"]
+    settings.refuse_unless(classes is not None, KINDS[0], "num_embeds_ada_norm", classes, "a whole number is needed")
+    return {
+        "patch": found["patch_size"],
+        "width": found["num_attention_heads"] * found["attention_head_dim"],
+        "depth": found["num_layers"],
+        "heads": found["num_attention_heads"],
+        "expansion": 4,
+        "num_classes": classes,
+        "out_channels": found["in_channels"] if found["out_channels"] is None else found["out_channels"],
+        "mlp_epsilon": found["norm_eps"],
+        "frequency_shift": 1,
+    }
+
+
+def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """The rules for every parameter of the model of a config.json. Raises ConfigError as `network_fields` does.
+
+    They keep a time and label embedder in each block; ours has one, so all of theirs must be equal.
+    """
+    fields = network_fields(config)
+    block, depth = "transformer_blocks.{block}", fields["depth"]
+    embedder = f"transformer_blocks.{naming.COPY}.norm1.emb"
+    return (
+        *linear("pos_embed.proj", "input", layouts.Patches(fields["patch"])),
+        *linear(f"{embedder}.timestep_embedder.linear_1", "embedding/time_0", copies=depth),
+        *linear(f"{embedder}.timestep_embedder.linear_2", "embedding/time_1", copies=depth),
+        Rule("embedding/label", (f"{embedder}.class_embedder.embedding_table.weight",), copies=depth),
+        *linear(f"{block}.norm1.linear", "block_{block}/modulation"),
+        *linear(f"{block}.attn1.to_q {block}.attn1.to_k {block}.attn1.to_v", "block_{block}/qkv"),
+        *linear(f"{block}.attn1.to_out.0", "block_{block}/output"),
+        *linear(f"{block}.ff.net.0.proj", "block_{block}/mlp_0"),
+        *linear(f"{block}.ff.net.2", "block_{block}/mlp_1"),
+        *linear("proj_out_1", "output_modulation"),
+        *linear("proj_out_2", "output"),
+    )
+
+
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+    """The model's arrays as the parameters of `networks.DiT(**network_fields(config))`, whose shapes `like` tells (see rules.to_ours).
+
+    Raises ConfigError and CheckpointMismatchError.
+    """
+    return naming.to_ours(arrays, rules(config), like)

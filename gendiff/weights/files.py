@@ -1,0 +1,84 @@
+"""Foreign weights on disk: safetensors only, since every other format of theirs is a pickle, which can run code when it is opened."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from gendiff.core.errors import DataError
+
+STEM = "diffusion_pytorch_model"
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+CONVERT = "save it with model.save_pretrained(folder, safe_serialization=True) in the library that wrote it"
+
+
+class Stored(NamedTuple):
+    """A model's folder: its configuration, as written, and its arrays by name."""
+
+    config: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of one `.safetensors` file by name. Raises DataError, path first, for any other or a damaged one."""
+    file = Path(path)
+    if file.suffix.lower() in PICKLED:
+        raise DataError(f"{file}: only .safetensors is read, for a pickle can run code when it is opened; {CONVERT}")
+    if file.suffix.lower() != ".safetensors":
+        raise DataError(f"{file}: must be named .safetensors")
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    try:
+        return safetensors.numpy.load_file(file)
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
+
+
+def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
+    """A folder as `diffusers` writes it: config.json beside `stem`.safetensors, or beside its parts and their index.
+
+    Raises DataError, path first, for a missing or damaged file, or one name in two parts.
+    """
+    folder = Path(path)
+    config = _json(folder / "config.json")
+    index = folder / f"{stem}.safetensors.index.json"
+    whole = folder / f"{stem}.safetensors"
+    if whole.is_file():
+        return Stored(config, load(whole))
+    if index.is_file():
+        return Stored(config, _parts(index))
+    other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (*PICKLED, ".safetensors"))
+    found = f"it holds {', '.join(other)}; " if other else ""
+    raise DataError(f"{folder}: has no {whole.name}; {found}{CONVERT}")
+
+
+def _parts(index: Path) -> dict[str, np.ndarray]:
+    places = _json(index).get("weight_map")
+    if not isinstance(places, dict) or any(not isinstance(name, str) or Path(name).name != name for name in places.values()):
+        raise DataError(f"{index}: its weight_map must give each array the name of a file beside it")
+    arrays: dict[str, np.ndarray] = {}
+    for name in sorted(set(places.values())):
+        part = load(index.with_name(name))
+        twice = sorted(set(part) & set(arrays))
+        if twice:
+            raise DataError(f"{index}: {twice[0]} is in {name} and in a part before")
+        arrays |= part
+    if set(places) != set(arrays):
+        raise DataError(f"{index}: names {len(places)} arrays and its files hold {len(arrays)}, of which some differ")
+    return arrays
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: must hold one JSON object, got {type(found).__name__}")
+    return found

@@ -1,0 +1,72 @@
+"""How the axes of one array are ordered elsewhere and here; each layout is a bijection.
+
+Torch keeps a linear layer as (out, in) and a convolution as (out, in, height, width); here they are (in, out) and (height, width, in, out).
+"""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """Two functions, each the inverse of the other."""
+
+    def ours(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """From their order of axes to ours."""
+
+    def theirs(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """From our order of axes to theirs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """Their axes in our order; None leaves an array of any rank as it is."""
+
+    order: tuple[int, ...] | None = None
+
+    def ours(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Transposed by `order`."""
+        return array if self.order is None else array.transpose(self.order)
+
+    def theirs(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Transposed back."""
+        return array if self.order is None else array.transpose(np.argsort(self.order))
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """A convolution whose size and stride are `size`, (out, in, size, size), as the linear layer of its patches (size · size · in, out).
+
+    Size 1 is a convolution of single pixels.
+    """
+
+    size: int = 1
+
+    def ours(self, array: Float[np.ndarray, "d c u v"]) -> Float[np.ndarray, "p d"]:
+        """Rows of a patch first, then its columns, then channels."""
+        return array.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
+
+    def theirs(self, array: Float[np.ndarray, "p d"]) -> Float[np.ndarray, "d c u v"]:
+        """The kernel again."""
+        return array.reshape(self.size, self.size, -1, array.shape[-1]).transpose(3, 2, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SwappedInputs:
+    """A linear layer (out, in) whose inputs stand in the other order of halves: sines and cosines of the time, say."""
+
+    def ours(self, array: Float[np.ndarray, "d c"]) -> Float[np.ndarray, "c d"]:
+        """The second half of the inputs first."""
+        return np.roll(array.T, array.shape[1] // 2, 0)
+
+    def theirs(self, array: Float[np.ndarray, "c d"]) -> Float[np.ndarray, "d c"]:
+        """The halves swapped back."""
+        return np.roll(array, -(array.shape[0] // 2), 0).T
+
+
+SAME = Axes()
+LINEAR = Axes((1, 0))
+CONVOLUTION = Axes((2, 3, 1, 0))

@@ -1,0 +1,162 @@
+"""Rules from foreign names to our paths, applied to all parameters of a network at once, in both directions.
+
+The network's own tree leads: every path of ours must have one rule, every name that a rule asks for must be there, and no foreign array
+may be left over. So a conversion that returns has used everything once.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import trees
+from gendiff.core.errors import CheckpointMismatchError
+from gendiff.core.types import Params
+from gendiff.weights import layouts
+
+COPY = "{copy}"
+SHOWN = 6
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One kind of parameter.
+
+    ours: a path as in "down_0_{block}/convolution_0/kernel"; a word in braces stands for a whole number.
+    theirs: the name with the same words in braces; several names are joined along our last axis, in equal parts.
+    layout: the order of axes, there and here.
+    copies: how many equal copies they keep of what is one parameter here; their name then holds {copy}, which counts from 0.
+    """
+
+    ours: str
+    theirs: tuple[str, ...]
+    layout: layouts.Layout = layouts.SAME
+    copies: int = 1
+
+    def numbers(self, path: str) -> dict[str, str] | None:
+        """What the words in braces stand for in a path of ours, or None if the rule is about another."""
+        found = _pattern(self.ours).fullmatch(path)
+        return None if found is None else found.groupdict()
+
+    def names(self, numbers: Mapping[str, str]) -> list[list[str]]:
+        """Their names: the copies of each part."""
+        return [[part.format(copy=copy, **numbers) for copy in range(self.copies)] for part in self.theirs]
+
+    def joined(self, parts: list[np.ndarray]) -> np.ndarray:
+        """Our array from their parts."""
+        return np.concatenate([self.layout.ours(part) for part in parts], -1) if len(parts) > 1 else self.layout.ours(parts[0])
+
+    def parts(self, array: np.ndarray) -> list[np.ndarray]:
+        """Their parts of our array."""
+        return [self.layout.theirs(part) for part in (np.split(array, len(self.theirs), -1) if len(self.theirs) > 1 else [array])]
+
+
+def linear(theirs: str, ours: str, layout: layouts.Layout = layouts.LINEAR, *, copies: int = 1) -> tuple[Rule, ...]:
+    """A linear layer: `weight` and `bias` there, `kernel` and `bias` here. Several names in `theirs`, with spaces between, are joined."""
+    names = theirs.split()
+    return (
+        Rule(f"{ours}/kernel", tuple(f"{name}.weight" for name in names), layout, copies),
+        Rule(f"{ours}/bias", tuple(f"{name}.bias" for name in names), layouts.SAME, copies),
+    )
+
+
+def convolution(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """A convolution: `weight` and `bias` there, `kernel` and `bias` here."""
+    return linear(theirs, ours, layouts.CONVOLUTION)
+
+
+def norm(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """A norm: `weight` and `bias` there, `scale` and `bias` here."""
+    return Rule(f"{ours}/scale", (f"{theirs}.weight",)), Rule(f"{ours}/bias", (f"{theirs}.bias",))
+
+
+def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params) -> Params:
+    """Foreign arrays as the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
+
+    like: parameters of that network; only shapes and dtypes matter, so jax.eval_shape's will do. Raises CheckpointMismatchError that
+    names what is missing, left over, of another shape (both are shown), no floating number, or not equal to its copies.
+    """
+    wanted = trees.paths(like)
+    wrong: dict[str, list[str]] = {"missing": [], "left over": [], "wrong": []}
+    used: set[str] = set()
+    made = []
+    for path, rule, names in _matched(wanted, tuple(rules)):
+        flat = [name for copies in names for name in copies]
+        used.update(flat)
+        missing = [f"{name} (for {path})" for name in flat if name not in arrays]
+        mismatch = [] if missing else _mismatch(arrays, rule, names, path, wanted[path])
+        wrong["missing"] += missing
+        wrong["wrong"] += mismatch
+        if not missing and not mismatch:
+            made.append(jnp.asarray(rule.joined([np.asarray(arrays[copies[0]]) for copies in names]), wanted[path].dtype))
+    wrong["left over"] += sorted(set(arrays) - used)
+    if any(wrong.values()):
+        raise CheckpointMismatchError(
+            "the weights do not fit the network: "
+            + "; ".join(f"{len(found)} {what}: {_some(found)}" for what, found in wrong.items() if found)
+        )
+    return jax.tree.unflatten(jax.tree.structure(like), made)
+
+
+def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:
+    """Parameters of ours under their names and in their layout: the inverse of `to_ours`, bit for bit.
+
+    Raises CheckpointMismatchError for a parameter without a rule.
+    """
+    ours = trees.paths(params)
+    arrays = {}
+    for path, rule, names in _matched(ours, tuple(rules)):
+        for copies, part in zip(names, rule.parts(np.asarray(ours[path])), strict=True):
+            arrays.update({name: np.ascontiguousarray(part) for name in copies})
+    return arrays
+
+
+@functools.cache
+def _pattern(ours: str) -> re.Pattern[str]:
+    """The paths that a rule's `ours` stands for, its words as named groups."""
+    parts = (f"(?P<{part[1:-1]}>[0-9]+)" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", ours))
+    return re.compile("".join(parts))
+
+
+def _matched(paths: Iterable[str], rules: tuple[Rule, ...]) -> Iterator[tuple[str, Rule, list[list[str]]]]:
+    """(path, rule, names) of every path, in order."""
+    found = [(path, [(rule, numbers) for rule in rules if (numbers := rule.numbers(path)) is not None]) for path in paths]
+    unruled = [path for path, matches in found if len(matches) != 1]
+    if unruled:
+        raise CheckpointMismatchError(
+            f"{len(unruled)} parameters of the network have no rule, or more than one: {_some(unruled)}; "
+            "was it built with the fields of the same configuration?"
+        )
+    for path, matches in found:
+        rule, numbers = matches[0]
+        yield path, rule, rule.names(numbers)
+
+
+def _mismatch(arrays: Arrays, rule: Rule, names: list[list[str]], path: str, ours: Any) -> list[str]:
+    """What is wrong with the arrays of one rule."""
+    wrong = []
+    try:
+        parts = rule.parts(np.broadcast_to(np.zeros((), np.float32), ours.shape))  # takes little memory, whatever the shape
+    except ValueError:
+        return [f"{path} of shape {tuple(ours.shape)} cannot hold {names[0][0]} of shape {arrays[names[0][0]].shape}"]
+    for copies, part in zip(names, parts, strict=True):
+        for name in copies:
+            array = arrays[name]
+            if array.shape != part.shape:
+                wrong.append(f"{name} has shape {array.shape}, but {path} of shape {tuple(ours.shape)} needs {part.shape}")
+            elif not jnp.issubdtype(array.dtype, jnp.floating):
+                wrong.append(f"{name} holds {array.dtype}, but {path} needs floating numbers")
+            elif not np.array_equal(array, arrays[copies[0]], equal_nan=array.dtype.kind == "f"):
+                wrong.append(f"{name} differs from {copies[0]}, but the network has one {path} for all blocks")
+    return wrong
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,42 @@
+"""Layouts are bijections of axes."""
+
+import numpy as np
+import pytest
+
+from gendiff.weights import layouts
+
+LAYOUTS = {
+    "same": (layouts.SAME, (3, 5)),
+    "linear": (layouts.LINEAR, (3, 4)),
+    "convolution": (layouts.CONVOLUTION, (2, 3, 5, 7)),
+    "pixels": (layouts.Patches(), (6, 5, 1, 1)),
+    "patches": (layouts.Patches(2), (6, 5, 2, 2)),
+    "swapped": (layouts.SwappedInputs(), (5, 6)),
+}
+
+
+@pytest.mark.parametrize(("layout", "shape"), LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_there_and_back_is_the_same_array(layout, shape):
+    array = np.random.default_rng(0).normal(size=shape)
+    assert np.array_equal(layout.theirs(layout.ours(array)), array)
+    assert isinstance(layout, layouts.Layout)
+
+
+def test_linear_layers_and_convolutions_give_the_same_products():
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(3, 4)), rng.normal(size=(2, 4))
+    np.testing.assert_allclose(x @ layouts.LINEAR.ours(weight), np.einsum("oi,bi->bo", weight, x))
+    weight, x = rng.normal(size=(3, 4, 5, 7)), rng.normal(size=(4, 5, 7))
+    np.testing.assert_allclose(np.einsum("uvio,iuv->o", layouts.CONVOLUTION.ours(weight), x), np.einsum("oiuv,iuv->o", weight, x))
+
+
+def test_a_strided_convolution_is_a_linear_layer_of_its_patches():
+    rng = np.random.default_rng(0)
+    weight, patch = rng.normal(size=(3, 4, 2, 2)), rng.normal(size=(2, 2, 4))  # rows, columns, channels: the order of networks.dit.patches
+    np.testing.assert_allclose(patch.reshape(-1) @ layouts.Patches(2).ours(weight), np.einsum("ocuv,uvc->o", weight, patch))
+
+
+def test_swapped_inputs_take_cosines_for_sines():
+    weight, sines, cosines = np.random.default_rng(0).normal(size=(5, 6)), np.arange(3.0), np.arange(3.0) + 7
+    here = np.concatenate([cosines, sines]) @ layouts.SwappedInputs().ours(weight)
+    np.testing.assert_allclose(here, weight @ np.concatenate([sines, cosines]))
