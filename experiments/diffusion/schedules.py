@@ -7,6 +7,9 @@ on the velocity's squared error, u spread evenly over each schedule's own [0, 1]
 schedule (Kingma et al., 2021) has the ends of the linear one; its own objective costs `schedule_batch` further evaluations a step, which
 move the schedule and not the network. Measured on held-out digits: an upper bound on bits per dimension, with prior and decoder terms
 over the 17 values of a pixel, from a log-SNR that all share, and the Fréchet distance of samples.
+
+24 minutes on 2 cores beside another run. Figures to expect, bits and Fréchet distances in floors: cosine 2.00 and 1.45, sigmoid 2.08 and
+1.44, linear 2.12 and 1.75, learned 2.00 and 2.5.
 """
 
 import dataclasses
