@@ -17,6 +17,7 @@ MODULES = {
     "invariance": "experiments.diffusion.invariance",
     "ddim-steps": "experiments.diffusion.ddim_steps",
     "schedules": "experiments.diffusion.schedules",
+    "guidance": "experiments.diffusion.guidance",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
 

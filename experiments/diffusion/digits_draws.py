@@ -65,7 +65,7 @@ class Draws:
         levels = grids.padded(self._grid(schedule or self._model.schedule, steps), self._steps)
         drawn = []
         with self._progress.task(f"sample {title}", count) as task:
-            for index in _parts(count, self._together):
+            for index in parts(count, self._together):
                 images = self._plain(
                     params,
                     jax.random.key(0),
@@ -100,7 +100,7 @@ def labels(count: int, classes: int) -> np.ndarray:
     return (np.arange(count) % classes).astype(np.int32)
 
 
-def _parts(count: int, together: int) -> Iterator[np.ndarray]:
+def parts(count: int, together: int) -> Iterator[np.ndarray]:
     """Indices in parts of one size, so that one program serves: the last part runs past the end."""
     for begin in range(0, count, together):
         yield np.arange(begin, begin + together, dtype=np.int32)

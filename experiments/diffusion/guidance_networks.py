@@ -1,0 +1,126 @@
+"""The networks of the guidance experiment: what each learns from, where it is kept, and how it is read back."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import training_loop
+from experiments.diffusion import digits_training
+from experiments.progress import Progress
+from experiments.registry import Model
+from experiments.run_folder import RunFolder
+from gendiff import networks, parameterization, schedules
+from gendiff.core.types import Batch, Params
+from gendiff.data import digits, rendering, shapes
+from gendiff.data.images import Images
+
+RECIPE = shapes.Recipe(objects=(1, 1), colours=("red", "green", "blue", "yellow"), classes_by=("colour", "shape", "size"))
+"""One object in four colours, four shapes and two sizes, 32 classes; its place is what a class leaves open."""
+SIDE = 16
+"""Pixels of a side of the shapes."""
+TRAINING, HELD_OUT = 0, 1
+"""Streams of scenes: no scene of one is in the other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """How one kind of network is trained."""
+
+    train_steps: int = 1200
+    """Optimizer steps."""
+    batch: int = 64
+    """Images a step."""
+    channels: tuple[int, ...] = (16, 32)
+    """Channels of the U-Net, at full and at half the size."""
+    blocks: int = 1
+    """Residual blocks a level."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
+    warmup: int = 100
+    """Steps until the learning rate peaks."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW on matrices and kernels."""
+    clip: float = 1.0
+    """Largest global norm of the gradient."""
+    ema: float = 0.99
+    """Decay of the parameter average that is sampled from, a step."""
+    drop_condition: float = 0.1
+    """Share of labels replaced by the null label in training."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+
+
+def model(learning: Learning, data: str) -> Model:
+    """A class-conditional U-Net that learns the flow. data: "digits" or "shapes".
+
+    Samples start at temperature 1, unlike those of `digits`, whose temperature was chosen for guidance 1.
+    """
+    classes, shape = (digits.CLASSES, (8, 8, 1)) if data == "digits" else (RECIPE.num_classes, (SIDE, SIDE, 3))
+    network = networks.UNet(channels=learning.channels, blocks=learning.blocks, attention=(), heads=2, groups=8, num_classes=classes)
+
+    def init(key: jax.Array) -> Params:
+        return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
+
+    return Model(
+        predict=networks.pure(network),
+        init=init,
+        schedule=schedules.flow(),
+        parameterization=parameterization.flow(),
+        shape=shape,
+        num_classes=classes,
+        levels=digits.LEVELS if data == "digits" else None,
+        ema=learning.ema,
+    )
+
+
+def rendered(stream: int, count: int) -> Images:
+    """Scenes 0, 1, … of a stream and their classes."""
+    return rendering.images(RECIPE, SIDE, stream, np.arange(count))
+
+
+def train(config: Any, folder: RunFolder, progress: Progress) -> None:
+    """Digits and shapes with every seed; with the first, digits at each other dropout and the one that learns from shuffled labels."""
+    split, first = digits.load(), config.seeds[0]
+    real = Batch(clean=split.train_images, condition=(split.train_labels,))
+    scenes = rendered(TRAINING, config.scenes)
+    learn = functools.partial(_learn, folder, progress)
+    learn("", config.digits, "digits", config.seeds, real)
+    learn("weaker", config.weaker, "digits", config.seeds, real)
+    for share in dropouts(config):
+        learn(dropout_name(share), dataclasses.replace(config.digits, drop_condition=share), "digits", [first], real)
+    shuffled = np.random.default_rng(first).permutation(split.train_labels)
+    learn("shuffled_labels", config.digits, "digits", [first], Batch(clean=split.train_images, condition=(shuffled,)))
+    learn("shapes", config.shapes, "shapes", config.seeds, Batch(clean=scenes.clean, condition=(scenes.labels,)))
+
+
+def restore(learning: Learning, data: str, folder: RunFolder, name: str, seed: int) -> Params:
+    """The averaged parameters of one network. name: of its folder within the run's, "" for the run's own."""
+    made = model(learning, data)
+    return training_loop.restore_ema(made.init, _place(folder, name), seed=seed, decay=made.ema)
+
+
+def dropouts(config: Any) -> list[float]:
+    """Those that need a network of their own."""
+    return [share for share in config.dropouts if share != config.digits.drop_condition]
+
+
+def dropout_name(share: float) -> str:
+    """Of the folder that keeps a network of this dropout."""
+    return f"dropout_{share:g}"
+
+
+def _learn(folder: RunFolder, progress: Progress, name: str, learning: Learning, data: str, seeds: Any, batch: Batch) -> None:
+    made, optimizer = model(learning, data), digits_training.optimizer(learning)  # one of each, so that seeds share a compiled step
+    for seed in seeds:
+        progress.line(f"train on {data}" + (f" ({name})" if name else ""))
+        digits_training.train(learning, made, optimizer, progress, _place(folder, name), seed, learning.train_steps, batch)
+
+
+def _place(folder: RunFolder, name: str) -> RunFolder:
+    return digits_training.inside(folder, name) if name else folder
