@@ -91,11 +91,11 @@ def train(config: Any, folder: RunFolder, progress: Progress) -> None:
     scenes = rendered(TRAINING, config.scenes)
     learn = functools.partial(_learn, folder, progress)
     learn("", config.digits, "digits", config.seeds, real)
+    shuffled = np.random.default_rng(first).permutation(split.train_labels)
+    learn("shuffled_labels", config.digits, "digits", [first], Batch(clean=split.train_images, condition=(shuffled,)))
     learn("weaker", config.weaker, "digits", config.seeds, real)
     for share in dropouts(config):
         learn(dropout_name(share), dataclasses.replace(config.digits, drop_condition=share), "digits", [first], real)
-    shuffled = np.random.default_rng(first).permutation(split.train_labels)
-    learn("shuffled_labels", config.digits, "digits", [first], Batch(clean=split.train_images, condition=(shuffled,)))
     learn("shapes", config.shapes, "shapes", config.seeds, Batch(clean=scenes.clean, condition=(scenes.labels,)))
 
 
@@ -116,10 +116,15 @@ def dropout_name(share: float) -> str:
 
 
 def _learn(folder: RunFolder, progress: Progress, name: str, learning: Learning, data: str, seeds: Any, batch: Batch) -> None:
-    made, optimizer = model(learning, data), digits_training.optimizer(learning)  # one of each, so that seeds share a compiled step
+    made, optimizer = model(learning, data), _optimizer(learning)
     for seed in seeds:
         progress.line(f"train on {data}" + (f" ({name})" if name else ""))
         digits_training.train(learning, made, optimizer, progress, _place(folder, name), seed, learning.train_steps, batch)
+
+
+@functools.lru_cache  # one object, so that trainings share a compiled step
+def _optimizer(learning: Learning) -> Any:
+    return digits_training.optimizer(learning)
 
 
 def _place(folder: RunFolder, name: str) -> RunFolder:

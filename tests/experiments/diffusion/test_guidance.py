@@ -1,0 +1,228 @@
+"""The guidance experiment: trends are found where they are, cures are compared where they are equally faithful, controls can fail."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import run_folder, runner
+from experiments.diffusion import (
+    guidance,
+    guidance_cures,
+    guidance_draws,
+    guidance_figures,
+    guidance_measures,
+    guidance_networks,
+    guidance_tables,
+    guidance_trends,
+    guidance_verdict,
+)
+from experiments.diffusion.guidance_sets import Found
+from experiments.progress import Progress
+from experiments.registry import Model
+from gendiff import parameterization, schedules
+
+SCALES = (0.0, 1.0, 2.0, 3.0)
+CONFIG = guidance.EXPERIMENT.smoke
+
+
+def trend(*tables, sign=1):
+    return guidance_trends.measure(SCALES, tables, sign=sign, resamples=50, permutations=2000)
+
+
+def rising(slope, rows=20, noise=0.0, scales=SCALES, seed=0):
+    chance = np.random.default_rng(seed).standard_normal((len(scales), rows))
+    return slope * np.array(scales)[:, None] + noise * chance
+
+
+def test_a_rising_measure_has_rho_one_and_one_that_stays_has_none():
+    up, flat = trend(rising(1.0)), trend(rising(0.0))
+    assert up.rho == (1.0, 1.0, 1.0) and trend(rising(-1.0)).rho[0] == -1.0
+    assert flat.rho == (0.0, 0.0, 0.0) and flat.p == 1.0
+
+
+def test_spearman_is_that_of_scipy_and_its_steps_are_exact():
+    import scipy.stats
+
+    values = np.random.default_rng(0).integers(0, 4, (30, 5)).astype(float)  # with ties
+    values = values[values.std(axis=1) > 0]
+    expected = [scipy.stats.spearmanr(range(5), row).statistic for row in values]
+    np.testing.assert_allclose(guidance_trends.spearman(range(5), values), expected, atol=1e-11)
+    assert guidance_trends.spearman(range(4), np.array([[1.0, 0.0, 2.0, 3.0]]))[0] == 0.8  # one pair swapped meets the threshold
+
+
+def test_the_p_value_is_the_share_of_orders_that_rise_as_far():
+    assert trend(rising(1.0)).p == pytest.approx(1 / 24, abs=0.02)
+    assert trend(rising(1.0), rising(1.0)).p < 0.01  # 1 / 576
+    assert trend(rising(1.0), sign=-1).p == 1.0
+
+
+def test_the_interval_widens_where_seeds_disagree():
+    low, high = trend(rising(1.0), rising(-1.0)).rho[1:]
+    assert (low, high) == (-1.0, 1.0)
+
+
+def test_holm_multiplies_the_least_by_all_and_never_falls():
+    np.testing.assert_allclose(guidance_trends.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(guidance_trends.holm([0.9, 0.8]), [1.0, 1.0])
+
+
+def test_the_matching_scale_is_the_first_that_is_as_faithful():
+    adherence = np.array([0.5, 0.7, 0.6, 0.9])
+    assert guidance_cures.matching(SCALES, adherence, 0.6) == pytest.approx(0.5)
+    assert guidance_cures.matching(SCALES, adherence, 0.8) == pytest.approx(2.5)
+    assert guidance_cures.matching(SCALES, adherence, 0.4) == 0.0
+    assert guidance_cures.matching(SCALES, adherence, 0.95) == 3.0
+    assert guidance_cures.matching(SCALES, np.array([0.5, 0.7, 0.7, 0.7]), 0.7) == 1.0
+
+
+def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
+    slopes = {"adherence": adherence, "recall": recall, "vendi": -1.0, "clipped": 0.1, "contrast": 0.1}
+    one = [{name: rising(slope, rows, scales=scales)[place] for name, slope in slopes.items()} for place in range(len(scales))]
+    return guidance_cures.sweep(scales, [one] * seeds)
+
+
+def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
+    plain, cure = of_slopes(0.1, -0.1), of_slopes(0.2, -0.1)
+    found = guidance_cures.at_equal_adherence(cure, plain.of([2.0]), resamples=20)
+    assert found.scale[0] == pytest.approx(1.0) and found.reached
+    assert found.less["recall"] == pytest.approx((0.1, 0.1, 0.1))
+    assert found.less["adherence"][0] == pytest.approx(0.0)
+    assert not guidance_cures.at_equal_adherence(of_slopes(0.05, 0.0), plain.of([2.0]), resamples=20).reached
+
+
+def test_the_same_sweep_differs_by_nothing_since_rows_are_drawn_together():
+    noisy = guidance_cures.sweep((1.0,), [[{name: rising(0.0, noise=1.0)[0] for name in guidance_measures.MEASURES}]])
+    found = guidance_cures.at_equal_adherence(noisy, noisy, resamples=20)
+    assert found.less["recall"] == (0.0, 0.0, 0.0) and found.at["recall"][1] < found.at["recall"][2]
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return guidance_measures.of_shapes(dataclasses.replace(CONFIG, scenes=1600, reference=640))
+
+
+def test_renders_are_read_as_asked_and_others_are_not(shapes):
+    images = guidance_networks.rendered(2, 300)
+    assert guidance_measures.read_as_asked(images.clean, images.labels).mean() > 0.99
+    assert guidance_measures.read_as_asked(images.clean, np.roll(images.labels, 1)).mean() < 0.2
+    noise = np.random.default_rng(0).standard_normal(images.clean.shape).astype(np.float32)
+    assert guidance_measures.read_as_asked(noise, images.labels).mean() == 0.0
+
+
+def by_class(count):
+    """Renders whose classes are 0, 1, … in turn."""
+    images = guidance_networks.rendered(3, 2000)
+    return np.concatenate([np.stack([images.clean[images.labels == label][i] for label in range(32)]) for i in range(count // 32)])
+
+
+def test_one_image_a_class_is_faithful_and_not_diverse(shapes):
+    varied = by_class(128)
+    same = np.tile(varied[:32], (4, 1, 1, 1))
+    many, one = shapes.rows(varied), shapes.rows(same)
+    assert many["adherence"].mean() > 0.98 and one["adherence"].mean() > 0.98
+    np.testing.assert_allclose(one["vendi"], 1.0)
+    assert many["vendi"].mean() > 2.0 and many["recall"].mean() > one["recall"].mean() + 0.3
+    assert many["clipped"].max() == 0.0  # renders stay within the range
+
+
+def test_what_leaves_the_range_is_clipped_and_has_contrast(shapes):
+    images = by_class(128)
+    hard = shapes.rows(2 * images)
+    assert hard["clipped"].mean() > 0.5
+    np.testing.assert_allclose(hard["contrast"], 2 * shapes.rows(images)["contrast"], rtol=1e-5)
+
+
+def linear(params, x, t, label):
+    """A network without training: the flow to a constant image of each label."""
+    return x - jnp.where(label < 0, 0.0, 0.1 * label)[:, None, None, None]
+
+
+@pytest.fixture(scope="module")
+def programs():
+    model = Model(linear, None, schedules.flow(), parameterization.flow(), (2, 2, 1), num_classes=3)
+    return guidance_draws.Programs(model, model, steps=3, together=4, progress=Progress(quiet=True))
+
+
+def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_not(programs):
+    at = {
+        (rule, scale): programs("", {}, 6, scale, rule=rule) for rule in (guidance_draws.deaf, guidance_draws.plain) for scale in (1.0, 7.5)
+    }
+    assert (at[guidance_draws.deaf, 1.0] == at[guidance_draws.deaf, 7.5]).all()
+    assert not np.allclose(at[guidance_draws.plain, 1.0], at[guidance_draws.plain, 7.5])
+    assert at[guidance_draws.plain, 1.0].shape == (6, 2, 2, 1)
+
+
+@pytest.mark.parametrize("name", [name for name in guidance_draws.CURES if name not in ("CFG++", "thresholding")])
+def test_a_cure_at_scale_one_is_plain_guidance_there(programs, name):
+    cured = programs("", {}, 4, 1.0, rule=guidance_draws.CURES[name], weaker={})
+    np.testing.assert_allclose(cured, programs("", {}, 4, 1.0), atol=1e-5)
+
+
+def test_cfg_plus_plus_at_scale_zero_is_unconditional(programs):
+    np.testing.assert_allclose(programs("", {}, 4, 0.0, rule=guidance_draws.cfg_plus_plus), programs("", {}, 4, 0.0), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def found():
+    scales = CONFIG.scales
+    plain = {"digits": of_slopes(0.1, -0.1, scales=scales), "shapes": of_slopes(0.1, -0.1, scales=scales)}
+    deaf = {name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain}
+    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in guidance_draws.CURES}
+    images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
+    return Found(
+        plain=plain,
+        deaf=deaf,
+        cures=cures,
+        short=plain["digits"],
+        dropouts={0.0: plain["digits"].seed(0), 0.1: plain["digits"].seed(0)},
+        shuffled=of_slopes(0.0, 0.0, scales=scales),
+        shown={"digits": images[:, 0, 0], "shapes": np.repeat(images[:, 0, 0], 3, axis=-1)},
+        explored={"digits": images},
+    )
+
+
+def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network(found):
+    judged = guidance_verdict.judge(CONFIG, found)
+    claims = {claim.id: claim for claim in guidance_verdict.claims(CONFIG, found, judged)}
+    assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in guidance_verdict.SIGNS)
+    assert claims["digits-deaf-trend"].kind == "control" and claims["digits-deaf-trend"].value == 0.0
+    ignoring = guidance_verdict.judge(
+        CONFIG, dataclasses.replace(found, plain={**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)})
+    )
+    assert guidance_verdict.claims(CONFIG, found, ignoring)[0].verdict == "FAIL"
+    named = {claim.threshold_name for claim in claims.values()}
+    assert named == {field.name for field in dataclasses.fields(guidance.Thresholds)}
+
+
+def test_figures_and_tables_hold_every_measure(found, tmp_path):
+    folder = run_folder.create(tmp_path / "run")
+    judged = guidance_verdict.judge(CONFIG, found)
+    tables = guidance_tables.tables(CONFIG, found, judged)
+    assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
+    drawn = guidance_figures.figures(CONFIG, folder, found)
+    assert all((folder.path / figure.file).exists() for figure in drawn)
+    shown = dataclasses.replace(CONFIG, explored_steps=(1, 2))
+    assert [each.file for each in guidance_figures.explorers(shown, folder, found)] == ["explore_digits.png"]
+    claims = guidance_verdict.claims(CONFIG, found, judged)
+    assert {claim.figure for claim in claims} - {""} <= {figure.file for figure in drawn}
+
+
+def test_scales_of_presets_fit_together():
+    full, smoke = guidance.EXPERIMENT.presets["full"], CONFIG
+    assert full.thresholds == smoke.thresholds == guidance.Thresholds()
+    for config in (full, smoke):
+        assert {0.0, 1.0, config.strong, config.moderate} <= set(config.scales) and config.strong in config.cure_scales
+        assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps
+        assert min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4
+
+
+@pytest.mark.slow
+def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
+    folder = run_folder.create(tmp_path / "run")
+    outcome = runner.run(guidance.EXPERIMENT, CONFIG, folder, preset="smoke", smoke=True)
+    assert outcome.verdict == "INCONCLUSIVE"
+    claims = json.loads(folder.results.read_text())["claims"]
+    assert {claim["threshold_name"] for claim in claims} == {field.name for field in dataclasses.fields(guidance.Thresholds)}
