@@ -116,10 +116,11 @@ def dropout_name(share: float) -> str:
 
 
 def _learn(folder: RunFolder, progress: Progress, name: str, learning: Learning, data: str, seeds: Any, batch: Batch) -> None:
-    made, optimizer = model(learning, data), _optimizer(learning)
+    made, optimizer, place = model(learning, data), _optimizer(learning), _place(folder, name)
+    loss = digits_training.loss(learning, made)
     for seed in seeds:
         progress.line(f"train on {data}" + (f" ({name})" if name else ""))
-        digits_training.train(learning, made, optimizer, progress, _place(folder, name), seed, learning.train_steps, batch)
+        digits_training.learn(learning, loss, optimizer, made.init, batch, place, progress, seed=seed, steps=learning.train_steps)
 
 
 @functools.lru_cache  # one object, so that trainings share a compiled step
