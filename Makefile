@@ -19,7 +19,7 @@ FOR_PEERS := $(PEERS)/.installed-peers
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-slow test-peers check format docs clean
+.PHONY: help setup demo test test-slow test-peers bench check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -37,6 +37,9 @@ test-slow: $(FOR_TESTS)  ## the tests that take minutes
 
 test-peers: $(FOR_PEERS)  ## compare with diffusers and k-diffusion, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
+
+bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, at most 30 minutes on 2 idle cores; leaves runs/bench
+	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)
 
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds
 	@$(BIN) -m ruff check .

@@ -30,6 +30,7 @@ USAGE = f"""usage: {PROGRAM} COMMAND …
   sample RUN [options]     draw samples from the network of a run
   evaluate RUN             compute the results of a run anew from its checkpoints
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
+  bench [CASE …] [--peers] measure how fast the library is, beside torch and diffusers with --peers (make bench)
 
 RUN is a run folder, such as runs/digits. COMMAND --help explains every option.
 Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or checkpoint,
@@ -73,6 +74,24 @@ class ReportOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """Measure how fast the library is. Without a CASE, all of them."""
+
+    cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
+    """Names of cases; `bench list` shows them."""
+    peers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where both sides run: cpu in float32, gpu in bfloat16."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Tiny shapes, to see that everything runs; the verdict is INCONCLUSIVE."""
+    pairs: int = 9
+    """Rounds in which each way is timed once; below 9 no ratio counts as reached."""
+    out: str | None = None
+    """Folder of the results; None is runs/bench (runs/bench-smoke with --smoke). What it holds is measured anew."""
+
+
+@dataclasses.dataclass(frozen=True)
 class ListOptions:
     """List the experiments and the questions they ask."""
 
@@ -95,7 +114,7 @@ def main(arguments: Sequence[str], experiments: Iterable[Experiment] | None = No
 
 
 def _dispatch(arguments: list[str], known: list[Experiment] | None) -> int:
-    commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report}
+    commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report, "bench": _bench}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return errors.DONE if arguments else errors.USAGE
@@ -205,6 +224,28 @@ def _report(arguments: list[str], known: list[Experiment] | None) -> int:
     print(report.table_text(outcome), flush=True)
     print(f"report: {folder.report}", flush=True)
     return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
+
+
+def _bench(arguments: list[str], known: list[Experiment] | None) -> int:
+    options = _parse(BenchOptions, "bench", arguments)
+    from experiments import report
+    from experiments.benchmarks import bench, cases
+    from experiments.progress import Progress
+
+    if options.cases == ("list",):
+        for case in cases.ALL:
+            print(f"{case.name:<20} {case.device}  {case.question}")
+        return errors.DONE
+    changes: dict[str, Any] = {"call_seconds": 0.02, "tiny": True} if options.smoke else {}
+    config = dataclasses.replace(
+        bench.EXPERIMENT.presets["full"], cases=options.cases, peers=options.peers, device=options.device, pairs=options.pairs, **changes
+    )
+    path = Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench"))
+    folder = run_folder.RunFolder(path)
+    outcome = bench.measure(config, folder, Progress(), smoke=options.smoke)
+    print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
+    print(f"report: {folder.report}", flush=True)
+    return errors.DONE
 
 
 def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:

@@ -18,6 +18,7 @@ MODULES = {
     "ddim-steps": "experiments.diffusion.ddim_steps",
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
+    "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
 

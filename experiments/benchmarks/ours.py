@@ -1,0 +1,105 @@
+"""Our process: gendiff alone, answering `protocol`.
+
+python -m experiments.benchmarks.ours    (started by side_process)
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks import protocol, workloads
+from experiments.benchmarks.workloads import Workload
+
+protocol.limit_cores(int(os.environ.get("BENCH_THREADS", "0")))  # before XLA counts them
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import safetensors.numpy  # noqa: E402
+
+from experiments import devices, environment  # noqa: E402
+from experiments.benchmarks import networks, ours_work  # noqa: E402
+from gendiff.networks.module import count  # noqa: E402
+from gendiff.training import sharding  # noqa: E402
+
+
+class Side:
+    """What the process holds between requests: works by name."""
+
+    def __init__(self) -> None:
+        self.work: dict[str, Callable[[], Any]] = {}
+        self.prepared: dict[str, tuple[Workload, Any, Any, dict[str, jax.Array]]] = {}
+
+    def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "", name: str = "ours") -> dict[str, float]:
+        """Builds the work `name` and does it once: seconds of that first time, compilation included, and peak memory until then."""
+        asked = workloads.from_json(workload)
+        with np.load(arrays) as stored:
+            given = {key: jax.device_put(stored[key]) for key in stored.files}
+        begin = time.perf_counter()
+        network, params = None, None
+        if asked.network:
+            network = networks.build(asked, weights)
+            params = jax.tree.map(jax.numpy.asarray, networks.parameters(asked, network, weights))
+            if jax.device_count() > 1:
+                mesh = sharding.mesh()
+                params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
+            build = {"sample": ours_work.sampler, "train": ours_work.trainer, "sweep": ours_work.sweep}[asked.kind]
+            self.work[name] = build(asked, network, params, given)
+        elif asked.kind == "block":
+            file = Path(weights) / "diffusion_pytorch_model.safetensors"
+            loaded: dict[str, Any] = {f"weights/{key}": value for key, value in safetensors.numpy.load_file(file).items()}
+            _, self.work[name] = ours_work.block(asked, {**loaded, **given})
+        else:
+            self.work[name] = ours_work.operation(asked, given)
+        self.prepared[name] = (asked, network, params, given)
+        jax.block_until_ready(self.work[name]())
+        return {"first": time.perf_counter() - begin, "peak_mib": _peak(), "parameters": 0 if params is None else count(params)}
+
+    def run(self, name: str = "ours", repeats: int = 1) -> float:
+        """Seconds of `repeats` times the work."""
+        work = self.work[name]
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            done = work()
+        jax.block_until_ready(done)
+        return time.perf_counter() - begin
+
+    def output(self, to: str, name: str = "ours") -> None:
+        """What the work answers, into the .npz file `to`."""
+        np.savez(to, output=np.asarray(self.work[name]()).astype(np.float32))
+
+    def gradient(self, folder: str, name: str = "ours") -> dict[str, float]:
+        """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
+        asked, network, params, given = self.prepared[name]
+        loss, gradient = ours_work.gradient(asked, network, params, given)
+        theirs = networks.parameters(asked, network, folder)
+        pairs = list(zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True))
+        apart = sum(float(np.sum(np.square(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
+        return {"loss": float(loss), "difference": (apart / sum(float(np.sum(np.square(np.asarray(b)))) for _, b in pairs)) ** 0.5}
+
+    def flops(self, name: str = "ours") -> float:
+        """Of the work done once; a training step without the optimizer."""
+        asked, network, params, _ = self.prepared[name]
+        if network is None:
+            return asked.flops
+        return asked.calls * ours_work.operations_counted(asked, network, params)
+
+    def about(self) -> dict[str, Any]:
+        """Versions, devices and precision."""
+        return {**environment.versions(), **environment.machine()}
+
+
+def _peak() -> float:
+    statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    return statistics["peak_bytes_in_use"] / 2**20 if statistics else protocol.peak_memory()
+
+
+def main() -> None:
+    devices.use_compile_cache()
+    side = Side()
+    protocol.serve({name: getattr(side, name) for name in ("prepare", "run", "output", "gradient", "flops", "about")})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What a bench is told: its numbers, and where things lie while it runs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments.environment import PROJECT
+from experiments.progress import Progress
+from gendiff.core.errors import ConfigError
+
+PEER_PYTHON = ".venv-peers/bin/python"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. Ratios are the peer's best time over ours: above 1, we are faster."""
+
+    sampling: float = 1.25
+    """Least ratio of sampling with the 32×32 U-Net and with DiT-S/2."""
+    training: float = 1.1
+    """Least ratio of a training step of the two."""
+    digits: float = 3.0
+    """Least ratio of sampling and training with the network of digits at batch 16."""
+    sweep: float = 5.0
+    """Least ratio of a sweep over guidance scales and step counts, compilation included."""
+    cold_start: float = 1.0
+    """Least ratio of the time from a cold process to its first image, our programs compiled before."""
+    memory: float = 1.0
+    """Least ratio of the peer's peak memory over ours."""
+    matmul_share: float = 0.7
+    """Least share of the machine's matrix product rate that sampling with DiT-S/2 reaches."""
+    agreement: float = 1e-4
+    """Largest difference of outputs (over their rms where that exceeds 1) or of gradients (relative) with shared weights, float32."""
+    agreement_bfloat16: float = 0.05
+    """The same in bfloat16."""
+    gpu: float = 1.0
+    """Least ratio of every case on a GPU."""
+    utilisation: float = 0.5
+    """Least share of the GPU's bfloat16 peak that a training step of DiT-XL/2 reaches."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every number of the bench."""
+
+    seeds: tuple[int, ...] = ()
+    """None: inputs and weights are always the same."""
+    cases: tuple[str, ...] = ()
+    """Names of the cases; none means all of the device."""
+    peers: bool = False
+    """Compare with torch and diffusers, which need the environment .venv-peers (make bench)."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where both sides run: cpu in float32 at the highest precision, gpu in bfloat16."""
+    threads: int = 2
+    """Cores of each side on a CPU; one side at a time has work."""
+    pairs: int = 9
+    """Rounds in which each way is timed once."""
+    call_seconds: float = 0.5
+    """Least length of a timed call: shorter work is repeated, in seconds."""
+    budget: float = 90.0
+    """Seconds of rounds a case may take; slower modes of the peer are left out of the rounds first."""
+    tiny: bool = False
+    """Tiny shapes, which show that everything runs."""
+    thresholds: Thresholds = Thresholds()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A running bench. folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None."""
+
+    config: Config
+    folder: Path
+    progress: Progress
+    peer: Path | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of both sides' processes."""
+        chosen = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
+        if self.config.device == "gpu":
+            # tiny shapes may run where there is no GPU, to see that the path works; nothing else may
+            platform = os.environ.get("JAX_PLATFORMS", "cuda") if self.config.tiny else "cuda"
+            return chosen | {"JAX_PLATFORMS": platform, "BENCH_DEVICE": platform, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        return chosen | {
+            "JAX_PLATFORMS": "cpu",
+            "BENCH_DEVICE": "cpu",
+            "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+            "BENCH_THREADS": str(self.config.threads),
+        }
+
+
+def peer_python(project: Path = PROJECT) -> Path:
+    """The interpreter of the peers' environment. Raises ConfigError with the command that makes it."""
+    path = Path(os.environ.get("GENDIFF_PEERS_PYTHON", project / PEER_PYTHON))
+    if not path.exists():
+        raise ConfigError(f"--peers needs {path}: run `make bench`, or name another with GENDIFF_PEERS_PYTHON")
+    return path

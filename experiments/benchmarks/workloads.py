@@ -1,0 +1,114 @@
+"""What is timed, in words that both sides read: networks and the work done with them. Imports neither JAX nor torch."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["sample", "train", "sweep", "block", "attention", "convolution", "matmul"]
+
+
+@dataclass(frozen=True)
+class UNet:
+    """size: of the image, in pixels. attention: sizes of feature maps that have it; head_size: channels of a head."""
+
+    size: int
+    channels: tuple[int, ...]
+    blocks: int
+    attention: tuple[int, ...] = ()
+    head_size: int = 8
+    groups: int = 32
+    modulation: str = "shift"
+    image_channels: int = 3
+    num_classes: int | None = None
+
+
+@dataclass(frozen=True)
+class DiT:
+    """size: of the latent image, in pixels."""
+
+    size: int
+    width: int
+    depth: int
+    heads: int
+    patch: int = 2
+    image_channels: int = 4
+    num_classes: int | None = 1000
+
+
+NETWORKS: dict[str, UNet | DiT] = {
+    "unet32": UNet(32, (64, 128, 128), 2, attention=(16,)),
+    "dit_s2": DiT(32, 384, 12, 6),
+    "dit_xl2": DiT(32, 1152, 28, 16),
+    # the network of experiments.diffusion.digits, whose two heads at 64 channels have 32 each
+    "digits": UNet(8, (32, 64), 1, head_size=32, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
+    "digits_half": UNet(8, (16, 32), 1, head_size=16, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
+    "digits_double": UNet(8, (64, 128), 1, head_size=64, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
+    "digits_fourfold": UNet(8, (128, 256), 1, head_size=128, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
+    "tiny_unet": UNet(8, (8, 16), 1, attention=(4,), groups=4),
+    "tiny_digits": UNet(8, (8, 16), 1, head_size=8, groups=4, modulation="scale_shift", image_channels=1, num_classes=10),
+    "tiny_dit": DiT(8, 32, 2, 2, num_classes=10),
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One piece of work, as often as the bench says.
+
+    kind: "sample" is a DDIM loop of `steps` on the linear 1000-step table (leading spacing, noise prediction), from a given x_T.
+      "train" is an optimizer step of AdamW on fresh noise and levels. "sweep" samples at each of `scales` × `step_counts`, and pays for
+      every compilation. "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
+    objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
+    guidance: scale of classifier-free guidance, None for none; passes: "batched" evaluates both halves in one call, "two" in two.
+    batch; size, in pixels; channels; tokens; heads; head_size: of a block or an operation. embedding: channels of a block's embedding.
+    dtype: "float32" or "bfloat16", of activations.
+    """
+
+    kind: Kind
+    network: str = ""
+    batch: int = 1
+    steps: int = 1
+    objective: str = "noise"
+    guidance: float | None = None
+    passes: str = "batched"
+    scales: tuple[float, ...] = ()
+    step_counts: tuple[int, ...] = ()
+    size: int = 0
+    channels: int = 0
+    embedding: int = 0
+    tokens: int = 0
+    heads: int = 0
+    head_size: int = 0
+    dtype: str = "float32"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of one image: of the network's size, or of `size` where it is given."""
+        network = NETWORKS[self.network]
+        side = self.size or network.size
+        return side, side, network.image_channels
+
+    @property
+    def calls(self) -> int:
+        """Calls of the network on the whole batch; guidance makes two of one, a training step is one."""
+        once = 2 if self.guidance is not None or self.kind == "sweep" else 1
+        return once * (len(self.scales) * sum(self.step_counts) if self.kind == "sweep" else self.steps)
+
+    @property
+    def flops(self) -> float:
+        """Of an operation or a block by its formula, a multiplication and an addition counting 2; 0 for networks, which XLA counts."""
+        if self.kind == "attention":
+            return 4.0 * self.batch * self.heads * self.tokens**2 * self.head_size
+        if self.kind in ("convolution", "block"):
+            each = 18.0 * self.batch * (self.size * self.channels) ** 2
+            return each if self.kind == "convolution" else 2 * each + 2.0 * self.batch * self.embedding * self.channels
+        return 2.0 * self.size**3 if self.kind == "matmul" else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, from which `from_json` makes an equal workload."""
+        return dataclasses.asdict(self)
+
+
+def from_json(fields: dict[str, Any]) -> Workload:
+    """The workload of `as_json`."""
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Workload(**given)
