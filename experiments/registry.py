@@ -19,6 +19,7 @@ MODULES = {
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
     "bench": "experiments.benchmarks.bench",
+    "editing": "experiments.diffusion.editing",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
 

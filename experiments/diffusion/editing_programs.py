@@ -1,0 +1,103 @@
+"""The compiled programs of the editing experiment: one for each method and kind of measurement, with all numbers as data."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import devices
+from experiments.diffusion.editing_problems import Problem
+from experiments.registry import Model
+from gendiff import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
+from gendiff.core.types import NO_LABEL, Params
+
+KEY = 0
+"""Of every draw. Digit i of sample k draws from index i + n k, whatever method and network."""
+
+
+class Programs:
+    """Restores, inverts and edits images with one network under any parameters; no program is told a label."""
+
+    def __init__(self, config: Any, model: Model) -> None:
+        self._config, self._model = config, model
+        options = {"compiler_options": devices.compiler_options()}
+        self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
+        self._guided = jax.jit(self._guide, static_argnames="method", **options)
+        self._painted = jax.jit(self._paint, **options)
+        self._tripped = jax.jit(self._trip, **options)
+        self._reversed = jax.jit(self._reverse, **options)
+        self._edited = jax.jit(self._edit, **options)
+        self._turned = jax.jit(self._turn, **options)
+
+    def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
+        """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""
+        seen = jnp.asarray(problem.measured if measured is None else measured)
+        index = jnp.arange(len(seen)) + len(seen) * sample
+        if method == "RePaint":
+            return np.asarray(self._painted(params, index, seen, jnp.asarray(problem.mask)))
+        operator = jax.tree.map(jnp.asarray, problem.operator)
+        return np.asarray(self._guided(params, index, seen, operator, jnp.float32(problem.noise_std), method=method))
+
+    def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """(steps -> DDIM's images after inversion and back, what DDIM at most steps draws from fresh noise), each (n, 8, 8, 1)."""
+        most, index = max(self._config.round_trips), jnp.arange(len(images))
+        trips = {}
+        for steps in self._config.round_trips:
+            levels = grids.padded(grids.trailing(self._model.schedule, steps), most)
+            there, fresh = self._tripped(params, index, images, levels, jnp.int32(steps))
+            trips[steps] = np.asarray(there)
+        return trips, np.asarray(fresh)
+
+    def reversible_trip(self, params: Params, images: np.ndarray) -> np.ndarray:
+        """Images after reversible Heun's inversion and back."""
+        return np.asarray(self._reversed(params, images, jnp.arange(len(images))))
+
+    def edit(self, params: Params, images: np.ndarray, strength: float) -> np.ndarray:
+        """img2img by DDPM from that share of the steps."""
+        return np.asarray(self._edited(params, images, jnp.arange(len(images)), jnp.float32(strength)))
+
+    def between(self, params: Params, first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """(share, n, 8, 8, 1): from the first images to the second ones, by slerp of their noises."""
+        return np.stack([np.asarray(self._turned(params, first, second, jnp.float32(share))) for share in shares])
+
+    def _denoise(self, params: Params) -> Any:
+        return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
+
+    def _guide(self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str) -> jax.Array:
+        config, denoise = self._config, self._denoise(params)
+        sampler: Any
+        if method == "PiGDM":
+            guided = posterior.pigdm(denoise, operator, measured, noise_std, data_std=config.data_std)
+            sampler = samplers.ddim(config.pigdm_eta)
+        else:
+            guided, sampler = posterior.dps(denoise, operator, measured, config.dps_scale), samplers.ddim()
+        return sampling.sample(jax.random.key(KEY), guided, sampler, self._levels[config.guided_steps], self._model.shape, index)
+
+    def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
+        config = self._config
+        levels = inpainting.resampled(self._levels[config.repaint_steps], config.resamples, config.jump)
+        sampler = inpainting.repaint(samplers.ddim(1.0), known, mask)
+        return sampling.sample(jax.random.key(KEY), self._denoise(params), sampler, levels, self._model.shape, index)
+
+    def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
+        denoise = self._denoise(params)
+        start = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
+        options: Any = {"levels": levels, "shape": self._model.shape, "index": index, "num_steps": steps}
+        return tuple(sampling.sample(jax.random.key(KEY), denoise, samplers.ddim(), start=x, **options) for x in (start, None))  # type: ignore[return-value]
+
+    def _reverse(self, params: Params, images: Any, index: Any) -> jax.Array:
+        denoise, levels = self._denoise(params), grids.trailing(self._model.schedule, self._config.reversible_steps)
+        start, companion = inversion.reversible_invert(denoise, images, levels)
+        sampler = inversion.reversible_heun(companion)
+        return sampling.sample(jax.random.key(KEY), denoise, sampler, levels, self._model.shape, index, start=start)
+
+    def _edit(self, params: Params, images: Any, index: Any, strength: Any) -> jax.Array:
+        levels = grids.trailing(self._model.schedule, self._config.edit_steps)
+        return editing.image_to_image(
+            jax.random.key(KEY), self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength
+        )
+
+    def _turn(self, params: Params, first: Any, second: Any, share: Any) -> jax.Array:
+        levels = grids.trailing(self._model.schedule, self._config.reversible_steps)
+        return editing.between_images(self._denoise(params), first, second, share, levels)

@@ -1,0 +1,147 @@
+"""Rivals of the editing experiment are what their formulas say, numbers are of all digits, and its programs touch what they must."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from experiments import run_folder, runner
+from experiments.diffusion import editing, editing_measures, editing_problems
+from experiments.diffusion.editing_programs import Programs
+from experiments.registry import Model
+from gendiff import linear_operators, parameterization, schedules
+from gendiff.data import digits
+
+SMALL = dataclasses.replace(editing.EXPERIMENT.smoke, digits=3)
+SPLIT = digits.load()
+TRUTH = SPLIT.held_out_images[:3]
+
+
+def predict(params, x, t, label):
+    """A network of one number, which refuses to be told a label."""
+    return params * x + (label[:, None, None, None] != -1) * jnp.nan
+
+
+@pytest.fixture(scope="module")
+def programs():
+    model = Model(predict, lambda key: jnp.float32(0.3), schedules.flow(), parameterization.flow(), (8, 8, 1), num_classes=10)
+    return Programs(SMALL, model)
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return editing_problems.problems(SMALL, SPLIT, TRUTH)
+
+
+def test_wiener_is_the_best_linear_estimate_of_the_training_digits_stationary_model():
+    kernel, noise_std = editing_problems.gaussian_kernel(1.0), 0.05
+    mean = SPLIT.train_images.mean(axis=0, dtype=np.float64)
+    deviations = SPLIT.train_images[..., 0] - mean[..., 0]
+    shifts = [(i, j) for i in range(8) for j in range(8)]
+    by_shift = np.stack([np.mean(deviations * np.roll(deviations, shift, axis=(1, 2))) for shift in shifts]).reshape(8, 8)
+    covariance = np.array([[by_shift[(i - k) % 8, (j - n) % 8] for k, n in shifts] for i, j in shifts])
+    basis = np.eye(64, dtype=np.float32).reshape(64, 8, 8, 1)
+    matrix = np.asarray(linear_operators.blur(kernel).forward(basis), np.float64).reshape(64, 64).T
+    blurred = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
+    gain = covariance @ matrix.T @ np.linalg.inv(matrix @ covariance @ matrix.T + noise_std**2 * np.eye(64))
+    wanted = mean.ravel() + (blurred.reshape(2, 64) - matrix @ mean.ravel()) @ gain.T
+    np.testing.assert_allclose(
+        editing_problems.wiener(blurred, SPLIT.train_images, kernel, noise_std).reshape(2, 64), wanted, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_bicubic_puts_small_pixels_in_the_middle_of_their_boxes():
+    ramp = np.broadcast_to(np.arange(16, dtype=np.float32)[None, :, None, None], (1, 16, 16, 1))
+    small = np.asarray(linear_operators.downsample(2).forward(ramp))
+    np.testing.assert_allclose(editing_problems.bicubic(small, 2)[:, 4:-4], ramp[:, 4:-4], atol=1e-5)
+
+
+def test_masks_hide_what_they_say_and_only_that_counts(problems):
+    centre, half = problems["centre"], problems["lower half"]
+    assert centre.mask.sum() == 16 and half.mask.sum() == 32
+    for problem in (centre, half):
+        assert (problem.measured[:, ~problem.mask[0]] == TRUTH[:, ~problem.mask[0]]).all()
+        assert (problem.measured[:, problem.mask[0]] == 0).all()
+        changed = np.where(problem.mask, TRUTH, 5.0)
+        assert (problem.errors(changed, TRUTH) == 0).all()
+        assert (problem.errors(np.where(problem.mask, 7.0, TRUTH), np.ones_like(TRUTH)) == 0).all()  # clipped
+
+
+def test_the_nearest_training_digit_to_a_measured_training_digit_is_that_digit():
+    some = SPLIT.train_images[:20]
+    for problem in editing_problems.problems(dataclasses.replace(SMALL, noise_std=0.0), SPLIT, some).values():
+        known = editing_problems.nearest(problem, SPLIT.train_images)
+        measured = [np.asarray(problem.operator.forward(images)) for images in (known, some)]
+        np.testing.assert_allclose(*measured, atol=1e-6)
+
+
+def test_gains_slopes_and_ratios_are_those_of_the_numbers_given():
+    error = np.random.default_rng(0).uniform(0.1, 1, 50)
+    assert editing_measures.gain(error / 10, error) == pytest.approx((10.0, 10.0, 10.0))
+    assert editing_measures.decibels(np.full(9, 0.04)) == pytest.approx((20.0, 20.0, 20.0))
+    assert editing_measures.slope({n: error / n**2 for n in (10, 20, 50)}) == pytest.approx((-1.0, -1.0, -1.0))
+    assert editing_measures.times(9 * error, error) == pytest.approx((3.0, 3.0, 3.0))
+
+
+def test_rank_correlation_is_spearmans_of_each_digit():
+    rng, strengths = np.random.default_rng(0), (0.0, 0.2, 0.5, 1.0)
+    rows = rng.normal(size=(4, 6))
+    wanted = np.mean([scipy.stats.spearmanr(strengths, row).statistic for row in rows.T])
+    assert editing_measures.rank_correlation(strengths, rows)[0] == pytest.approx(wanted)
+    assert editing_measures.rank_correlation(strengths, np.sort(rows, axis=0)) == pytest.approx((1, 1, 1))
+    assert editing_measures.rank_correlation(strengths, np.ones((4, 6))) == (0, 0, 0)
+
+
+def test_repaint_keeps_what_is_seen_and_samples_differ(programs, problems):
+    problem = problems["centre"]
+    one, other = (programs.restore("RePaint", jnp.float32(0.3), problem, sample=sample) for sample in (0, 1))
+    seen = ~problem.mask[0]
+    assert (one[:, seen] == TRUTH[:, seen]).all()
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_posterior_samples_follow_the_measurement_that_is_given(programs, problems):
+    problem = problems["lower half"]
+    rolled = np.roll(problem.measured, 1, axis=0)
+    own, others = (programs.restore("PiGDM", jnp.float32(0.3), problem, measured=of) for of in (None, rolled))
+    seen = ~problem.mask[0]
+    for made, measured in ((own, problem.measured), (others, rolled)):
+        right, wrong = (np.mean((made - of)[:, seen] ** 2) for of in (measured, np.roll(measured, 1, axis=0)))
+        assert right < wrong / 2
+
+
+def test_reversible_round_trips_return_and_strength_zero_keeps(programs):
+    params = jnp.float32(0.3)
+    np.testing.assert_allclose(programs.reversible_trip(params, TRUTH), TRUTH, atol=1e-5)
+    assert (programs.edit(params, TRUTH, 0.0) == TRUTH).all()
+    trips, fresh = programs.round_trips(params, TRUTH)
+    errors = {steps: np.abs(back - TRUTH).max() for steps, back in trips.items()}
+    assert errors[4] < errors[2] < np.abs(fresh - TRUTH).max()
+
+
+def test_presets_share_their_thresholds():
+    full, smoke = editing.EXPERIMENT.presets["full"], editing.EXPERIMENT.smoke
+    assert full.thresholds == smoke.thresholds == editing.Thresholds()
+    assert full.digits == digits.HELD_OUT and full.seeds == (0, 1, 2)
+
+
+@pytest.mark.slow
+def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
+    folder = run_folder.create(tmp_path / "run")
+    outcome = runner.run(editing.EXPERIMENT, editing.EXPERIMENT.smoke, folder, preset="smoke", smoke=True)
+    assert outcome.verdict == "INCONCLUSIVE"
+    assert {"centre.png", "deblurring.png", "psnr.png", "round_trip.png", "strengths.png", "between.png"} <= {
+        path.name for path in folder.path.iterdir()
+    }
+    claims = json.loads(folder.results.read_text())["claims"]
+    assert {claim["threshold_name"] for claim in claims} == {field.name for field in dataclasses.fields(editing.Thresholds)}
+    assert {claim["kind"] for claim in claims} == {"claim", "control"}
+
+
+def test_the_network_is_never_told_a_label(programs, problems):
+    assert np.isfinite(programs.restore("DPS", jnp.float32(0.3), problems["super-resolution"])).all()
+    assert jax.tree.leaves(problems["super-resolution"].operator) == []
