@@ -5,8 +5,8 @@
 trains the class-conditional U-Net on the flow process and gives it, without their labels, the held-out digits: with a part hidden
 (RePaint, PiGDM, DPS), at half the size, and blurred under noise (PiGDM, DPS). Rivals know no digits beyond their first two moments: the
 mean digit, bicubic interpolation, the Wiener filter of the training digits' spectrum. A judge who saw only real digits reads what comes
-out. A posterior sample pays for its sharpness with twice the least mean square error, so errors in dB are those of the mean of several
-samples, and the judge reads a single one. Beside it: DDIM inversion and back, reversible Heun and back, and img2img by strength.
+out. A posterior sample pays for its sharpness with twice the least mean square error, so PiGDM's errors in dB, where all pixels count,
+are those of the mean of several samples, and the judge reads a single one. Beside it: DDIM inversion and back, reversible Heun and back, and img2img by strength.
 """
 
 import dataclasses
@@ -74,12 +74,12 @@ class Config:
     """Steps of PiGDM and DPS, with trailing spacing."""
     pigdm_eta: float = 1.0
     """Share of DDPM's noise that the steps of PiGDM draw (the paper's is 1), in [0, 1]."""
-    data_std: float = 0.5
-    """Standard deviation that PiGDM takes digits to have around what the network says, in units of pixels."""
+    data_std: float = 1.0
+    """Standard deviation that PiGDM takes digits to have (the paper's is 1), in units of pixels."""
     dps_scale: float = 5.0
     """Scale of DPS, in units of pixels."""
     posterior_samples: int = 4
-    """Samples of super-resolution and deblurring behind the mean whose error is measured."""
+    """Samples of super-resolution and deblurring by PiGDM behind the mean whose error is measured."""
     repaint_steps: int = 50
     """Levels of RePaint's grid before it rises."""
     resamples: int = 5

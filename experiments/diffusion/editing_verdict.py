@@ -82,7 +82,7 @@ def _restored(config: Any, problem: Problem, programs: Programs, examine: Examin
     """By every method that fits, by an untrained network, and from the measurements of other digits."""
     samples = range(1 if problem.mask is not None else config.posterior_samples)
     found = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
-    found["DPS"] = [programs.restore("DPS", params, problem, sample=sample) for sample in samples]
+    found["DPS"] = [programs.restore("DPS", params, problem)]
     if problem.mask is not None:
         found["RePaint"] = [programs.restore("RePaint", params, problem)]
     found["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
