@@ -6,7 +6,8 @@ trains the class-conditional U-Net on the flow process and gives it, without the
 (RePaint, PiGDM, DPS), at half the size, and blurred under noise (PiGDM, DPS). Rivals know no digits beyond their first two moments: the
 mean digit, bicubic interpolation, the Wiener filter of the training digits' spectrum. A judge who saw only real digits reads what comes
 out. A posterior sample pays for its sharpness with twice the least mean square error, so PiGDM's errors in dB, where all pixels count,
-are those of the mean of several samples, and the judge reads a single one. Beside it: DDIM inversion and back, reversible Heun and back, and img2img by strength.
+are those of the mean of several samples, and the judge reads a single one. Beside it: DDIM inversion and back, reversible Heun and
+back, and img2img by strength.
 """
 
 import dataclasses
