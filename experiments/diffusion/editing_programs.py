@@ -83,8 +83,12 @@ class Programs:
     def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
         denoise = self._denoise(params)
         start = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
-        options: Any = {"levels": levels, "shape": self._model.shape, "index": index, "num_steps": steps}
-        return tuple(sampling.sample(jax.random.key(KEY), denoise, samplers.ddim(), start=x, **options) for x in (start, None))  # type: ignore[return-value]
+
+        def back(start: Any) -> jax.Array:
+            key, shape = jax.random.key(KEY), self._model.shape
+            return sampling.sample(key, denoise, samplers.ddim(), levels, shape, index, num_steps=steps, start=start)
+
+        return back(start), back(None)
 
     def _reverse(self, params: Params, images: Any, index: Any) -> jax.Array:
         denoise, levels = self._denoise(params), grids.trailing(self._model.schedule, self._config.reversible_steps)
