@@ -64,7 +64,7 @@ def plots(
         labels,
         [number[0] for number in numbers],
         folder.figure("psnr"),
-        x_label="PSNR in dB, where the error counts",
+        x_label="PSNR in dB",
         intervals=[number[1:] for number in numbers],
     )
     curves = [
@@ -75,7 +75,7 @@ def plots(
         curves, folder.figure("round_trip"), x_label="steps there, and as many back", y_label="rms error", log_x=True, log_y=True
     )
     return [
-        Figure("psnr.png", f"PSNR of the mean square error over all digits, seed {config.seeds[0]}, with 95 % intervals over digits."),
+        Figure("psnr.png", f"PSNR over all digits, of hidden pixels only where there are some; seed {config.seeds[0]}, 95 % intervals."),
         Figure("round_trip.png", "DDIM inversion and back: root mean square error of the digits against the number of steps."),
     ]
 
