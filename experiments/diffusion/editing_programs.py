@@ -23,12 +23,13 @@ class Programs:
         self._config, self._model = config, model
         options = {"compiler_options": devices.compiler_options()}
         self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
+        self._reversible = grids.trailing(model.schedule, config.reversible_steps)
         self._guided = jax.jit(self._guide, static_argnames="method", **options)
         self._painted = jax.jit(self._paint, **options)
         self._tripped = jax.jit(self._trip, **options)
-        self._reversed = jax.jit(self._reverse, **options)
+        self._back = jax.jit(self._invert, **options)
+        self._forth = jax.jit(self._draw, **options)
         self._edited = jax.jit(self._edit, **options)
-        self._turned = jax.jit(self._turn, **options)
 
     def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
         """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""
@@ -51,15 +52,17 @@ class Programs:
 
     def reversible_trip(self, params: Params, images: np.ndarray) -> np.ndarray:
         """Images after reversible Heun's inversion and back."""
-        return np.asarray(self._reversed(params, images, jnp.arange(len(images))))
+        return np.asarray(self._forth(params, *self._back(params, images)))
 
     def edit(self, params: Params, images: np.ndarray, strength: float) -> np.ndarray:
         """img2img by DDPM from that share of the steps."""
         return np.asarray(self._edited(params, images, jnp.arange(len(images)), jnp.float32(strength)))
 
-    def between(self, params: Params, first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """(share, n, 8, 8, 1): from the first images to the second ones, by slerp of their noises."""
-        return np.stack([np.asarray(self._turned(params, first, second, jnp.float32(share))) for share in shares])
+    def between(self, params: Params, images: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """(share, n, 8, 8, 1): from each image to images[partners], by slerp of their noises and companions (editing.between_images)."""
+        pair = self._back(params, images)
+        turned = [[editing.slerp(one, one[partners], np.float32(share)) for one in pair] for share in shares]
+        return np.stack([np.asarray(self._forth(params, *pair)) for pair in turned])
 
     def _denoise(self, params: Params) -> Any:
         return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
@@ -81,27 +84,23 @@ class Programs:
         return sampling.sample(jax.random.key(KEY), self._denoise(params), sampler, levels, self._model.shape, index)
 
     def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
-        denoise = self._denoise(params)
-        start = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
+        denoise, key, shape = self._denoise(params), jax.random.key(KEY), self._model.shape
+        inverted = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
+        fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(sampling.keys_of(key, index), shape, images.dtype)
+        start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])  # together, to compile one loop
+        drawn = sampling.sample(key, denoise, samplers.ddim(), levels, shape, twice, num_steps=steps, start=start)
+        return drawn[: len(images)], drawn[len(images) :]
 
-        def back(start: Any) -> jax.Array:
-            key, shape = jax.random.key(KEY), self._model.shape
-            return sampling.sample(key, denoise, samplers.ddim(), levels, shape, index, num_steps=steps, start=start)
+    def _invert(self, params: Params, images: Any) -> tuple[jax.Array, jax.Array]:
+        return inversion.reversible_invert(self._denoise(params), images, self._reversible)
 
-        return back(start), back(None)
-
-    def _reverse(self, params: Params, images: Any, index: Any) -> jax.Array:
-        denoise, levels = self._denoise(params), grids.trailing(self._model.schedule, self._config.reversible_steps)
-        start, companion = inversion.reversible_invert(denoise, images, levels)
-        sampler = inversion.reversible_heun(companion)
-        return sampling.sample(jax.random.key(KEY), denoise, sampler, levels, self._model.shape, index, start=start)
+    def _draw(self, params: Params, start: Any, companion: Any) -> jax.Array:
+        sampler, index = inversion.reversible_heun(companion), jnp.arange(len(start))
+        key, shape = jax.random.key(KEY), self._model.shape  # a key that nothing draws from
+        return sampling.sample(key, self._denoise(params), sampler, self._reversible, shape, index, start=start)
 
     def _edit(self, params: Params, images: Any, index: Any, strength: Any) -> jax.Array:
         levels = grids.trailing(self._model.schedule, self._config.edit_steps)
         return editing.image_to_image(
             jax.random.key(KEY), self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength
         )
-
-    def _turn(self, params: Params, first: Any, second: Any, share: Any) -> jax.Array:
-        levels = grids.trailing(self._model.schedule, self._config.reversible_steps)
-        return editing.between_images(self._denoise(params), first, second, share, levels)

@@ -65,7 +65,9 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
         claims += _claims_of_edits(config, seed, edited[seed])
         if seed == config.seeds[0]:
             chosen = _one_of_each(labels)
-            between = programs.between(params, truth[chosen[:-1]], truth[chosen[1:]], np.linspace(0, 1, SHARES))
+            partners = np.arange(len(truth))
+            partners[chosen[:-1]] = chosen[1:]
+            between = programs.between(params, truth, partners, np.linspace(0, 1, SHARES))[:, chosen[:-1]]
             pictures = editing_figures.pictures(folder, problems, truth, rivals, restored[seed], edited[seed].images, between, chosen)
     pictures += editing_figures.plots(config, folder, problems, rivals, restored, edited)
     return Outcome(tuple(claims), tuple(pictures), editing_figures.tables(rivals, restored, edited))
@@ -87,7 +89,7 @@ def _restored(config: Any, problem: Problem, programs: Programs, examine: Examin
         found["RePaint"] = [programs.restore("RePaint", params, problem)]
     found["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
     others = np.roll(problem.measured, 1, axis=0)  # held-out digits come in random order
-    found["PiGDM, another's measurement"] = [programs.restore("PiGDM", params, problem, measured=others)]
+    found["PiGDM, other's data"] = [programs.restore("PiGDM", params, problem, measured=others)]
     return {name: examine(problem, name, images) for name, images in found.items()}
 
 
@@ -118,7 +120,7 @@ def _claims_of_problem(limits: Any, seed: int, problem: Problem, rival: Restored
     if problem.mask is None:
         better = editing_measures.gain(found["PiGDM"].error, rival.error)
         claims.append(claim(f"{slug}-psnr", f"{problem.name} by PiGDM: dB above {problem.rival_name}", better, ">=", "psnr"))
-    for name, id in (("PiGDM, untrained", "untrained"), ("PiGDM, another's measurement", "shuffled")):
+    for name, id in (("PiGDM, untrained", "untrained"), ("PiGDM, other's data", "shuffled")):
         worse = editing_measures.gain(found[name].error, rival.error)
         statement = f"{problem.name} by {name}: dB above {problem.rival_name}"
         claims.append(claim(f"{slug}-{id}", statement, worse, "<=", "psnr", kind="control"))
