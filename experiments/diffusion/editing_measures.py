@@ -49,8 +49,8 @@ class Examiner:
         first, mean = samples[0], np.mean([np.clip(sample, -1, 1) for sample in samples], axis=0)
         apart = np.asarray(problem.operator.forward(first), np.float64) - problem.measured
         residual = np.mean(apart.reshape(len(first), -1) ** 2, axis=1)
-        errors = [problem.errors(images, self.truth) for images in (first, mean)]
-        return Restored(name, first, *errors, self.right(first), residual)
+        single, averaged = (problem.errors(images, self.truth) for images in (first, mean))
+        return Restored(name, first, single, averaged, self.right(first), residual)
 
 
 def decibels(error: np.ndarray) -> Number:

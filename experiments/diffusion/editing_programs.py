@@ -21,7 +21,7 @@ class Programs:
 
     def __init__(self, config: Any, model: Model) -> None:
         self._config, self._model = config, model
-        options = {"compiler_options": devices.compiler_options()}
+        options: Any = {"compiler_options": devices.compiler_options()}
         self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
         self._guided = jax.jit(self._guide, static_argnames="method", **options)

@@ -128,8 +128,8 @@ def _claims_of_problem(limits: Any, seed: int, problem: Problem, rival: Restored
 
 
 def _kept(limits: Any, seed: int, problems: dict[str, Problem], found: dict[str, dict[str, Restored]], truth: np.ndarray) -> list[Claim]:
-    masked = {name: problem for name, problem in problems.items() if problem.mask is not None}
-    changes = [np.max(np.abs(np.where(of.mask, 0, found[name]["RePaint"].first - truth))) for name, of in masked.items()]
+    masks = {name: problem.mask for name, problem in problems.items() if problem.mask is not None}
+    changes = [np.max(np.abs(np.where(mask, 0, found[name]["RePaint"].first - truth))) for name, mask in masks.items()]
     statement = "RePaint: largest change of a pixel that was to be kept"
     return [verdicts.against(limits, seed, "kept", statement, float(max(changes)), "<=", "kept", n=len(truth))]
 
