@@ -14,7 +14,7 @@ the contrast. Images are judged as they left the sampler, clipped for all but sa
 
 import dataclasses
 
-from experiments.diffusion import guidance_networks, guidance_verdict
+from experiments.diffusion import guidance_draws, guidance_networks, guidance_verdict
 from experiments.diffusion.guidance_networks import Learning
 from experiments.progress import Progress
 from experiments.registry import Experiment, Model, Outcome
@@ -67,6 +67,8 @@ class Config:
     """The essay's scale, at which cures are compared too; one of `scales` and of `cure_scales`."""
     moderate: float = 2.0
     """Scale of plain guidance whose adherence cures are brought to, one of `scales`."""
+    cures: tuple[str, ...] = tuple(guidance_draws.CURES)
+    """Rules that are compared with plain guidance; interval and rescale among them, since claims are made of these."""
     cure_scales: tuple[float, ...] = (2.0, 4.0, 7.5)
     """Scales of each cure, ascending and above 1, where all of them do nothing."""
     renoised_scales: tuple[float, ...] = (0.25, 0.5, 1.0)
@@ -130,6 +132,7 @@ EXPERIMENT = Experiment(
         scenes=400,
         reference=200,
         scales=(0.0, 1.0, 2.0, 7.5),
+        cures=("interval", "rescale", "CFG++"),
         cure_scales=(2.0, 7.5),
         renoised_scales=(0.5, 1.0),
         dropouts=(0.0, 0.1),

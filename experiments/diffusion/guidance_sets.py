@@ -100,7 +100,7 @@ class _Bench:
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
         """Each rule at its own scales, after the one where it does nothing, which plain guidance has at 1 (CFG++: at 0)."""
         found = {}
-        for name in CURES:
+        for name in self._config.cures:
             own = self._config.renoised_scales if name == "CFG++" else self._config.cure_scales
             rows: list[list[Rows]] = []
             for seed, params in self._params.items():
