@@ -70,7 +70,7 @@ class Config:
     cures: tuple[str, ...] = tuple(guidance_draws.CURES)
     """Rules that are compared with plain guidance; interval and rescale among them, since claims are made of these."""
     cure_scales: tuple[float, ...] = (2.0, 4.0, 7.5)
-    """Scales of each cure, ascending and above 1, where all of them do nothing."""
+    """Scales of each cure, ascending and above 1, where all but CFG++ and thresholding do nothing."""
     renoised_scales: tuple[float, ...] = (0.25, 0.5, 1.0)
     """Scales of CFG++, ascending within (0, 1]."""
     dropouts: tuple[float, ...] = (0.0, 0.1, 0.2, 0.5)

@@ -98,7 +98,7 @@ class _Bench:
         return guidance_cures.sweep(scales, rows)
 
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
-        """Each rule at its own scales, after the one where it does nothing, which plain guidance has at 1 (CFG++: at 0)."""
+        """Each rule at its own scales, after the one where it does nothing: plain guidance's 1, or 0 for CFG++; thresholding has none."""
         found = {}
         for name in self._config.cures:
             own = self._config.renoised_scales if name == "CFG++" else self._config.cure_scales
@@ -109,7 +109,8 @@ class _Bench:
                 sets = [self._set(f"{name}, seed {seed}, scale {scale:g}", params, count, scale, name, weaker) for scale in own]
                 rows.append([self._subject.rows(images) for images in sets])
             start = 0.0 if name == "CFG++" else 1.0
-            found[name] = plain.of([start]).followed_by(guidance_cures.sweep(own, rows))
+            swept = guidance_cures.sweep(own, rows)
+            found[name] = swept if name == "thresholding" else plain.of([start]).followed_by(swept)
         return found
 
     def other(self, name: str, learning: Any) -> Sweep:
