@@ -32,31 +32,13 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Every number of the experiment."""
+class Config(digits_training.Learning):
+    """Every number of the experiment, those of `Learning` among them."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training; each trains a network of its own."""
     train_steps: int = 1600
     """Optimizer steps."""
-    batch: int = 64
-    """Images a step."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
-    warmup: int = 100
-    """Steps until the learning rate peaks."""
-    weight_decay: float = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
-    clip: float = 1.0
-    """Largest global norm of the gradient."""
-    ema: float = 0.99
-    """Decay of the parameter average that is sampled from, a step."""
-    drop_condition: float = 0.1
-    """Share of labels replaced by the null label in training."""
-    channels: tuple[int, ...] = (16, 32)
-    """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    blocks: int = 1
-    """Residual blocks a level."""
     levels: int = 1000
     """Levels of the process, with DDPM's linear variances."""
     steps: tuple[int, ...] = (1000, 250, 100, 50, 20, 10, 5)
@@ -87,10 +69,6 @@ class Config:
     """Bootstrap resamples of each equivalence test."""
     pairs: int = 7
     """Interleaved timings of `together` samples by each of the methods that are timed."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
     thresholds: Thresholds = Thresholds()
 
 

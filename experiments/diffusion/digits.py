@@ -51,31 +51,15 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Every number of the experiment."""
+class Config(digits_training.Learning):
+    """Every number of the experiment, those of `Learning` among them."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training; each trains a network of its own."""
     train_steps: int = 1600
     """Optimizer steps."""
-    batch: int = 64
-    """Images a step."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
-    warmup: int = 100
-    """Steps until the learning rate peaks."""
-    weight_decay: float = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
-    clip: float = 1.0
-    """Largest global norm of the gradient."""
-    ema: float = 0.99
-    """Decay of the parameter average that is sampled from, a step."""
-    drop_condition: float = 0.1
-    """Share of labels replaced by the null label in training."""
     channels: tuple[int, ...] = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    blocks: int = 1
-    """Residual blocks a level."""
     sampling_steps: int = 50
     """DDIM steps."""
     temperature: float = 1.05
@@ -94,10 +78,6 @@ class Config:
     """Samples in a draw."""
     shuffled_steps: int = 1000
     """Optimizer steps of the control that learns from shuffled labels, with the first seed; 0 leaves it out."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
     thresholds: Thresholds = Thresholds()
 
 

@@ -19,7 +19,37 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.training import optimizers
 
 
-def model(config: Any, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0) -> Model:
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` a kind of network."""
+
+    train_steps: int = 1200
+    """Optimizer steps."""
+    batch: int = 64
+    """Images a step."""
+    channels: tuple[int, ...] = (16, 32)
+    """Channels of the U-Net, at full and at half the size."""
+    blocks: int = 1
+    """Residual blocks a level."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
+    warmup: int = 100
+    """Steps until the learning rate peaks."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW on matrices and kernels."""
+    clip: float = 1.0
+    """Largest global norm of the gradient."""
+    ema: float = 0.99
+    """Decay of the parameter average that is sampled from, a step."""
+    drop_condition: float = 0.1
+    """Share of labels replaced by the null label in training."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+
+
+def model(config: Learning, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0) -> Model:
     """The class-conditional U-Net of config's `channels` and `blocks` on that schedule, its average config's `ema`."""
     network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=digits.CLASSES)
 
@@ -40,14 +70,14 @@ def model(config: Any, schedule: Schedule, parameterization: Parameterization, t
     )
 
 
-def optimizer(config: Any) -> optax.GradientTransformation:
+def optimizer(config: Learning) -> optax.GradientTransformation:
     """AdamW by config's numbers. One object for several trainings lets them share a compiled step."""
     return optimizers.adamw(
         config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=config.weight_decay, clip=config.clip
     )
 
 
-def loss(config: Any, made: Model) -> Loss:
+def loss(config: Learning, made: Model) -> Loss:
     """Uniform weight on the squared error of the network's own target, at levels evenly spread in u."""
     return objectives.diffusion(
         made.predict, made.schedule, made.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
@@ -55,7 +85,7 @@ def loss(config: Any, made: Model) -> Loss:
 
 
 def learn(
-    config: Any, loss: Loss, optimizer: Any, init: Any, data: Batch, folder: RunFolder, progress: Progress, *, seed: int, steps: int
+    config: Learning, loss: Loss, optimizer: Any, init: Any, data: Batch, folder: RunFolder, progress: Progress, *, seed: int, steps: int
 ) -> None:
     """One training of `steps` steps by config's `batch`, `ema`, `checkpoint_every` and `log_every`."""
     training_loop.train(

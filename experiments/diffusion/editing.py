@@ -42,31 +42,13 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Every number of the experiment."""
+class Config(digits_training.Learning):
+    """Every number of the experiment, those of `Learning` among them."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training; each trains a network of its own."""
-    train_steps: int = 1200
-    """Optimizer steps."""
-    batch: int = 64
-    """Images a step."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
-    warmup: int = 100
-    """Steps until the learning rate peaks."""
-    weight_decay: float = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
-    clip: float = 1.0
-    """Largest global norm of the gradient."""
-    ema: float = 0.99
-    """Decay of the parameter average that restores, a step."""
     drop_condition: float = 0.2
     """Share of labels replaced by the null label in training, under which all is restored."""
-    channels: tuple[int, ...] = (16, 32)
-    """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    blocks: int = 1
-    """Residual blocks a level."""
     digits: int = 450
     """Held-out digits, from the first."""
     masks: tuple[str, ...] = ("centre", "lower half")
@@ -103,8 +85,6 @@ class Config:
     """Steps of DDPM that img2img takes its share of."""
     checkpoint_every: int = 600
     """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
     thresholds: Thresholds = Thresholds()
 
 

@@ -15,7 +15,7 @@ the contrast. Images are judged as they left the sampler, clipped for all but sa
 import dataclasses
 
 from experiments.diffusion import guidance_draws, guidance_networks, guidance_verdict
-from experiments.diffusion.guidance_networks import Learning
+from experiments.diffusion.digits_training import Learning
 from experiments.progress import Progress
 from experiments.registry import Experiment, Model, Outcome
 from experiments.run_folder import RunFolder

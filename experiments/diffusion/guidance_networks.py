@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments import training_loop
 from experiments.diffusion import digits_training
+from experiments.diffusion.digits_training import Learning
 from experiments.progress import Progress
 from experiments.registry import Model
 from experiments.run_folder import RunFolder
@@ -24,36 +25,6 @@ SIDE = 16
 """Pixels of a side of the shapes."""
 TRAINING, HELD_OUT = 0, 1
 """Streams of scenes: no scene of one is in the other."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Learning:
-    """How one kind of network is trained."""
-
-    train_steps: int = 1200
-    """Optimizer steps."""
-    batch: int = 64
-    """Images a step."""
-    channels: tuple[int, ...] = (16, 32)
-    """Channels of the U-Net, at full and at half the size."""
-    blocks: int = 1
-    """Residual blocks a level."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
-    warmup: int = 100
-    """Steps until the learning rate peaks."""
-    weight_decay: float = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
-    clip: float = 1.0
-    """Largest global norm of the gradient."""
-    ema: float = 0.99
-    """Decay of the parameter average that is sampled from, a step."""
-    drop_condition: float = 0.1
-    """Share of labels replaced by the null label in training."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
 
 
 def model(learning: Learning, data: str) -> Model:

@@ -52,8 +52,8 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Every number of the experiment."""
+class Config(digits_training.Learning):
+    """Every number of the experiment, those of `Learning` among them."""
 
     names: tuple[str, ...] = ("linear", "cosine", "sigmoid")
     """Fixed schedules, linear and cosine among them."""
@@ -63,32 +63,12 @@ class Config:
     """How many of the seeds, from the first, the deliberately bad schedule is trained with."""
     levels: int = 1000
     """Entries of the fixed schedules' tables."""
-    train_steps: int = 1200
-    """Optimizer steps."""
-    batch: int = 64
-    """Images a step."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
     schedule_rate: float = 3e-2
     """Peak learning rate of Adam on the learned schedule's numbers, warmed up and falling alike."""
     schedule_batch: int = 32
     """Images of each batch that the learned schedule's own objective is drawn on."""
     hidden: int = 32
     """Sigmoids of the learned schedule."""
-    warmup: int = 100
-    """Steps until the learning rate peaks."""
-    weight_decay: float = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
-    clip: float = 1.0
-    """Largest global norm of the network's gradient."""
-    ema: float = 0.99
-    """Decay of the parameter average that is judged, a step; the learned schedule's numbers are averaged alike."""
-    drop_condition: float = 0.1
-    """Share of labels replaced by the null label in training."""
-    channels: tuple[int, ...] = (16, 32)
-    """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    blocks: int = 1
-    """Residual blocks a level."""
     sampling_steps: int = 50
     """DDIM steps, with trailing spacing on each schedule's own levels."""
     samples: int = 3000
@@ -107,8 +87,6 @@ class Config:
     """log-SNR at which every bound ends near the clean digits; sigma / alpha is then half of half a step between pixel values."""
     checkpoint_every: int = 600
     """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
     thresholds: Thresholds = Thresholds()
 
 
