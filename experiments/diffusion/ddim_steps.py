@@ -5,9 +5,12 @@
 trains one small network a seed on DDPM's own process (1,000 levels, linear variances, noise prediction) and draws the same 5,000 samples,
 that is the same labels and the same x_T, by DDPM and DDIM in 1,000 to 5 steps, and by samplers made for few steps.
 
-The network is smaller than that of `digits` because of the budget: 2 cores do about 18,000 evaluations of it a second, so that 2 methods of
-1,435 evaluations for 5,000 samples and 3 seeds take 40 minutes. Finished sets are kept in the folder `samples` of the run, and a run that
-was interrupted goes on with the next one; delete the folder when the results are written.
+The network is smaller than that of `digits` because of the budget: 43 million evaluations of it take 40 minutes on 2 idle cores, 76
+beside other work. Finished sets are kept in the folder `samples` of the run, and a run that was interrupted goes on with the next one;
+delete the folder when the results are written.
+
+Figures to expect, Fréchet distances in floors: DDIM 1.7 at 1,000 steps, 1.8 at 50, 2.0 at 20, 2.5 at 10; DDPM 1.6 at 1,000 and 2.2 at 20;
+DPM-Solver++ 2M 1.6 at 10 evaluations.
 """
 
 import dataclasses
