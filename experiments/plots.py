@@ -64,7 +64,7 @@ def curves(
     axes.set_ylabel(y_label, color=INK)
     if len(series) + len(thresholds) > 1:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return _save_plot(figure, path)
+    return save(figure, path)
 
 
 def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_label: str, columns: int = 1, log_x: bool = False) -> Path:
@@ -81,10 +81,10 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_
     across, down = min(columns, len(panels)), math.ceil(len(panels) / columns)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.series))
     legend_height = 0.3 * math.ceil(len(labels) / (2 * across)) if len(labels) > 1 else 0.0
-    figure = _figure(4.6 if across == 1 else 3.6 * across, 0.5 + 1.5 * down + legend_height)
+    figure = blank(4.6 if across == 1 else 3.6 * across, 0.5 + 1.5 * down + legend_height)
     grid = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):
-        _style(axes, panel.title, size=10)
+        style(axes, panel.title, size=10)
         for curve in panel.series:
             _draw(axes, curve, COLOURS[labels.index(curve.label) % len(COLOURS)])
         for _, value in panel.thresholds:
@@ -103,7 +103,7 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
         handles = [lines[label] for label in labels]
         figure.legend(handles, labels, loc="outside upper left", ncols=2 * across, frameon=False, labelcolor=INK, fontsize=9)
-    return _save_plot(figure, path)
+    return save(figure, path)
 
 
 def bars(
@@ -138,17 +138,11 @@ def bars(
     axes.grid(visible=False, axis="y")
     if thresholds:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return _save_plot(figure, path)
+    return save(figure, path)
 
 
-def _axes(title: str, height: float) -> tuple[Any, Any]:
-    figure = _figure(5.4, height)
-    axes = figure.add_subplot()
-    _style(axes, title)
-    return figure, axes
-
-
-def _figure(width: float, height: float) -> Any:
+def blank(width: float, height: float) -> Any:
+    """A transparent figure of that size in inches."""
     # here, since loading it takes half a second that no other command should wait
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -158,15 +152,30 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _style(axes: Any, title: str, size: int = 11) -> None:
+def style(axes: Any, title: str, size: float = 11, ticks: float = 9) -> None:
+    """The look that all plots share. size, ticks: of the title's and the numbers' letters, in points."""
     axes.set_facecolor("none")
     axes.set_axisbelow(True)
     axes.grid(visible=True, color=INK, alpha=0.22, linewidth=0.8)
-    axes.tick_params(which="both", colors=INK, length=0, labelsize=9)
+    axes.tick_params(which="both", colors=INK, length=0, labelsize=ticks)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
         axes.set_title(_plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
+
+
+def save(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """PNG of a figure."""
+    # no Software entry: the same numbers give the same bytes under any version
+    figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
+    return Path(path)
+
+
+def _axes(title: str, height: float) -> tuple[Any, Any]:
+    figure = blank(5.4, height)
+    axes = figure.add_subplot()
+    style(axes, title)
+    return figure, axes
 
 
 def _draw(axes: Any, curve: Curve, colour: str) -> None:
@@ -191,12 +200,6 @@ def _scale(axes: Any, axis: str, logarithmic: bool) -> None:
     line = axes.xaxis if axis == "x" else axes.yaxis
     line.set_major_formatter(StrMethodFormatter("{x:g}"))
     line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
-
-
-def _save_plot(figure: Any, path: str | os.PathLike[str]) -> Path:
-    # no Software entry: the same numbers give the same bytes under any version
-    figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
-    return Path(path)
 
 
 def _plain_text(text: str) -> str:

@@ -83,7 +83,7 @@ def _share(each: Duel, wanted: str) -> Interval | None:
 
 
 def _claim(id: str, statement: str, value: Interval, relation: Any, name: str, thresholds: Thresholds, n: int) -> Claim:
-    return verdicts.against(thresholds, None, id, statement, (value.value, value.low, value.high), relation, name, n=n)
+    return verdicts.against(thresholds, None, id, statement, value.number, relation, name, n=n)
 
 
 def _void() -> Interval:

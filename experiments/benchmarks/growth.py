@@ -35,7 +35,7 @@ def measure(setting: Setting) -> Findings:
             points += [(quantity, size, *_spread(seconds)) for size, (_, seconds) in zip(sizes, timed, strict=True)]
             if len(set(sizes)) > 1:
                 slope = pairs.exponent(sizes, [seconds for _, seconds in timed])
-                rows.append((quantity, f"{sizes[0]:g} … {sizes[-1]:g}", (slope.value, slope.low, slope.high)))
+                rows.append((quantity, f"{sizes[0]:g} … {sizes[-1]:g}", slope.number))
     counts = (1, 2) if tiny else (1, 2, 4)
     split = []
     for count in counts:
@@ -44,7 +44,7 @@ def measure(setting: Setting) -> Findings:
             split.append(_time(setting, ours, f"devices_{count}", dataclasses.replace(base, batch=4 if tiny else 64))[1])
     points += [("devices", count, *_spread(seconds)) for count, seconds in zip(counts, split, strict=True)]
     slope = pairs.exponent(counts, split)
-    rows.append(("devices of one CPU", f"{counts[0]} … {counts[-1]}", (slope.value, slope.low, slope.high)))
+    rows.append(("devices of one CPU", f"{counts[0]} … {counts[-1]}", slope.number))
     exponents = Table(
         "Growth of the time to sample with the digits network (1 is linear)", ("quantity", "from … to", "exponent"), tuple(rows)
     )

@@ -20,11 +20,11 @@ def build(workload: Workload, weights: str = "") -> Any:
     size = NETWORKS[workload.network]
     options: dict[str, Any] = {} if workload.dtype == "float32" else {"dtype": workload.dtype}
     if not isinstance(size, UNet):
-        fields = diffusers_dit.network_fields(_config(weights)) if weights else _dit_fields(size)
+        fields = diffusers_dit.network_fields(files.load_config(weights)) if weights else _dit_fields(size)
         return networks.DiT(**fields, **options)
     if workload.kind == "train" and jax.default_backend() == "cpu":
         options["convolution"] = "fast_backward"
-    return networks.UNet(**(diffusers_unet.network_fields(_config(weights)) if weights else _unet_fields(size)), **options)
+    return networks.UNet(**(diffusers_unet.network_fields(files.load_config(weights)) if weights else _unet_fields(size)), **options)
 
 
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
@@ -44,10 +44,6 @@ def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
 def labels_of(workload: Workload, labels: Any) -> tuple[Any, ...]:
     """The condition of the network: (labels,), or () where it has no classes."""
     return () if NETWORKS[workload.network].num_classes is None else (labels,)
-
-
-def _config(weights: str) -> dict[str, Any]:
-    return files.load_folder(Path(weights)).config
 
 
 def _unet_fields(size: UNet) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def tables(found: Sequence[Findings]) -> tuple[Table, ...]:
     ]
     ratios = [ratio for findings in found for ratio in findings.ratios]
     if ratios:
-        rows = tuple((ratio.statement, _interval(ratio.value), ratio.n) for ratio in ratios)
+        rows = tuple((ratio.statement, ratio.value.number, ratio.n) for ratio in ratios)
         made.append(Table("Other ratios", ("ratio", "value", "pairs"), rows))
     return (*(table for table in made if table.rows), *(table for findings in found for table in findings.tables))
 
@@ -86,7 +86,7 @@ def _times(each: Duel, threshold: str) -> tuple[Cell, ...]:
     ours = _range(each.seconds["ours"])
     if mode is None or ratio is None:
         return (each.name, ours, None, None, None, threshold, None, None)
-    return (each.name, ours, _range(each.seconds[mode]), mode, _interval(ratio), threshold, f"{each.difference:.1e}", round(each.busy, 2))
+    return (each.name, ours, _range(each.seconds[mode]), mode, ratio.number, threshold, f"{each.difference:.1e}", round(each.busy, 2))
 
 
 def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
@@ -99,15 +99,11 @@ def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
 
 def _rate(each: Duel) -> tuple[Cell, ...]:
     rate = each.flops / pairs.median(each.seconds["ours"]) / 1e9
-    return each.name, each.flops / 1e9, rate, None if each.share is None else _interval(each.share)
+    return each.name, each.flops / 1e9, rate, None if each.share is None else each.share.number
 
 
 def _range(seconds: Sequence[float]) -> str:
     return f"{pairs.median(seconds):.4g} ({min(seconds):.4g}–{max(seconds):.4g})"
-
-
-def _interval(value: Interval) -> tuple[float, float, float]:
-    return value.value, value.low, value.high
 
 
 def _said(value: Interval) -> str:

@@ -144,5 +144,4 @@ def _root(squares: np.ndarray) -> float:
 
 
 def _interval(statistic: Callable[..., float], *rows: np.ndarray) -> Number:
-    found = bootstrap.interval(np.random.default_rng(0), statistic, *rows)
-    return found.value, found.low, found.high
+    return bootstrap.interval(np.random.default_rng(0), statistic, *rows).number

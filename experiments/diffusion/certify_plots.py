@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import figures
+from experiments import figures, plots
 from experiments.diffusion.certify_findings import Errors, Range
 from experiments.diffusion.certify_samplers import FAMILIES, Entry
 from experiments.results import Figure
@@ -89,21 +89,18 @@ def panels(
     parts: Mapping[str, Sequence[Line]], path: str | os.PathLike[str], *, x_label: str, y_label: str, key: Mapping[str, str] | None = None
 ) -> Path:
     """PNG of one log-log plot a title, at most three in a row, all on the same axes. key: what the colours mean, by name."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, since loading it takes half a second
-    from matplotlib.figure import Figure as Canvas
-    from matplotlib.lines import Line2D
+    from matplotlib.lines import Line2D  # here, since loading it takes half a second
 
     across = min(3, len(parts))
     down = -(-len(parts) // across)
-    figure = Canvas(figsize=(3.3 * across + 0.4, 2.9 * down + (0.4 if key else 0.1)), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = plots.blank(3.3 * across + 0.4, 2.9 * down + (0.4 if key else 0.1))
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     named = [line for lines in parts.values() for line in lines if line.name]
     x, y = (np.concatenate([np.asarray(getattr(line, name), np.float64) for line in named]) for name in ("x", "y"))
     y = y[np.isfinite(y) & (y >= FLOOR)]
     limits = (0.8 * x.min(), x.max() * (x.max() / x.min()) ** 0.32), (y.min() / 2, 2 * y.max())
     for axes, (title, lines) in zip(grid, parts.items(), strict=False):
-        _style(axes, title)
+        plots.style(axes, title, size=9.5, ticks=8)
         axes.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
         for line in lines:
             _draw(axes, line)
@@ -115,8 +112,7 @@ def panels(
     if key:
         handles = [Line2D([], [], color=colour, linewidth=2.4, label=name) for name, colour in key.items()]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(key), frameon=False, labelcolor=figures.INK, fontsize=9)
-    figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
-    return Path(path)
+    return plots.save(figure, path)
 
 
 def _of_families(path: Path, curves: Mapping[Entry, Curve], families: Sequence[str], y_label: str) -> None:
@@ -131,16 +127,6 @@ def _of_families(path: Path, curves: Mapping[Entry, Curve], families: Sequence[s
     orders = sorted({curve.stated for curve in shown.values()}, key=lambda order: (order is None, order or 0))
     key = {"no order stated" if order is None else f"order {order:g}": COLOURS[order] for order in orders}
     panels(parts, path, x_label="evaluations", y_label=y_label, key=key)
-
-
-def _style(axes: Any, title: str) -> None:
-    axes.set_facecolor("none")
-    axes.set_axisbelow(True)
-    axes.grid(visible=True, color=figures.INK, alpha=0.22, linewidth=0.8)
-    axes.tick_params(which="both", colors=figures.INK, length=0, labelsize=8)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_title(title, color=figures.INK, loc="left", fontsize=9.5, fontweight="bold")
 
 
 def _draw(axes: Any, line: Line) -> None:

@@ -114,8 +114,7 @@ def _claim(config: Any, seed: int, found: dict[str, Difference], kind: Any, id: 
 
 def _ratio(config: Any, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:
     of = bootstrap.interval(np.random.default_rng(SEED), _ratio_of_medians, slow, fast)
-    number = of.value, of.low, of.high
-    return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
+    return verdicts.against(config.thresholds, None, id, statement, of.number, relation, "speedup", n=config.pairs, kind=kind)
 
 
 def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:

@@ -50,23 +50,35 @@ class Learning:
 
 
 def model(config: Learning, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0) -> Model:
-    """The class-conditional U-Net of config's `channels` and `blocks` on that schedule, its average config's `ema`."""
-    network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=digits.CLASSES)
+    """The class-conditional U-Net of digits on that schedule, its average config's `ema`."""
+    made = unet(config, schedule, parameterization, shape=(8, 8, 1), num_classes=digits.CLASSES, levels=digits.LEVELS)
+    return dataclasses.replace(made, names=tuple(str(digit) for digit in range(digits.CLASSES)), temperature=temperature)
+
+
+def unet(
+    config: Learning,
+    schedule: Schedule,
+    parameterization: Parameterization,
+    *,
+    shape: tuple[int, ...],
+    num_classes: int,
+    levels: int | None = None,
+) -> Model:
+    """A class-conditional U-Net of config's `channels` and `blocks` for images of a shape; levels: of a pixel, None for any value."""
+    network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=num_classes)
 
     def init(key: jax.Array) -> Params:
-        return networks.init(network, key, jnp.zeros((1, 8, 8, 1)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
+        return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
 
     return Model(
         predict=networks.pure(network),
         init=init,
         schedule=schedule,
         parameterization=parameterization,
-        shape=(8, 8, 1),
-        num_classes=digits.CLASSES,
-        levels=digits.LEVELS,
-        names=tuple(str(digit) for digit in range(digits.CLASSES)),
+        shape=shape,
+        num_classes=num_classes,
+        levels=levels,
         ema=config.ema,
-        temperature=temperature,
     )
 
 

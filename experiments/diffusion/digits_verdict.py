@@ -177,8 +177,7 @@ def _difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _bootstrap(rng: np.random.Generator, statistic: Any, *rows: Any) -> Number:
-    found = bootstrap.interval(rng, statistic, *rows, paired=False)
-    return found.value, found.low, found.high
+    return bootstrap.interval(rng, statistic, *rows, paired=False).number
 
 
 def _share(hits: np.ndarray) -> Number:

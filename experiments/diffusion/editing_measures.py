@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
+from experiments.diffusion import guidance_trends
 from experiments.diffusion.editing_problems import Problem
 from experiments.verdicts import Number
 from gendiff.data import digits, scaling
@@ -85,11 +85,7 @@ def times(error: np.ndarray, other: np.ndarray) -> Number:
 
 def rank_correlation(strengths: tuple[float, ...], distances: np.ndarray) -> Number:
     """The mean over digits of Spearman's correlation of strength (s,) and distance (s, n)."""
-    order = scipy.stats.rankdata(strengths)
-    ranks = scipy.stats.rankdata(distances, axis=0)
-    order, ranks = order - order.mean(), ranks - ranks.mean(axis=0)
-    size = np.sqrt(np.sum(order**2) * np.sum(ranks**2, axis=0))
-    return _interval(np.mean, np.where(size > 0, order @ ranks / np.where(size > 0, size, 1.0), 0.0))
+    return _interval(np.mean, guidance_trends.spearman(strengths, distances.T))
 
 
 def square_error(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -102,4 +98,4 @@ def _psnr(error: np.ndarray) -> float:
 
 
 def _interval(statistic: Any, *rows: np.ndarray) -> Number:
-    return dataclasses.astuple(bootstrap.interval(np.random.default_rng(SEED), statistic, *rows))  # type: ignore[return-value]
+    return bootstrap.interval(np.random.default_rng(SEED), statistic, *rows).number

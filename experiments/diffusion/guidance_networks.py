@@ -4,8 +4,6 @@ import dataclasses
 import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import training_loop
@@ -14,7 +12,7 @@ from experiments.diffusion.digits_training import Learning
 from experiments.progress import Progress
 from experiments.registry import Model
 from experiments.run_folder import RunFolder
-from gendiff import networks, parameterization, schedules
+from gendiff import parameterization, schedules
 from gendiff.core.types import Batch, Params
 from gendiff.data import digits, rendering, shapes
 from gendiff.data.images import Images
@@ -32,22 +30,10 @@ def model(learning: Learning, data: str) -> Model:
 
     Samples start at temperature 1, unlike those of `digits`, whose temperature was chosen for guidance 1.
     """
-    classes, shape = (digits.CLASSES, (8, 8, 1)) if data == "digits" else (RECIPE.num_classes, (SIDE, SIDE, 3))
-    network = networks.UNet(channels=learning.channels, blocks=learning.blocks, attention=(), heads=2, groups=8, num_classes=classes)
-
-    def init(key: jax.Array) -> Params:
-        return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
-
-    return Model(
-        predict=networks.pure(network),
-        init=init,
-        schedule=schedules.flow(),
-        parameterization=parameterization.flow(),
-        shape=shape,
-        num_classes=classes,
-        levels=digits.LEVELS if data == "digits" else None,
-        ema=learning.ema,
-    )
+    flow = schedules.flow(), parameterization.flow()
+    if data == "digits":
+        return digits_training.model(learning, *flow)
+    return digits_training.unet(learning, *flow, shape=(SIDE, SIDE, 3), num_classes=RECIPE.num_classes)
 
 
 def rendered(stream: int, count: int) -> Images:

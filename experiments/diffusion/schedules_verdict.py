@@ -1,6 +1,5 @@
 """How the schedules are held against each other: seed by seed, on the same held-out digits, noise and draws."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -144,7 +143,7 @@ def _control(limits: Any, seed: int, id: str, statement: str, number: Number, n:
 
 
 def _paired(rng: np.random.Generator, statistic: Any, *rows: np.ndarray) -> Number:
-    return dataclasses.astuple(bootstrap.interval(rng, statistic, *rows, paired=True))  # type: ignore[return-value]
+    return bootstrap.interval(rng, statistic, *rows, paired=True).number
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> float:

@@ -17,6 +17,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def number(self) -> tuple[float, float, float]:
+        """(value, low, high)."""
+        return self.value, self.low, self.high
+
 
 def interval(
     rng: np.random.Generator,

@@ -44,7 +44,7 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
     Raises DataError, path first, for a missing or damaged file, or one name in two parts.
     """
     folder = Path(path)
-    config = _json(folder / "config.json")
+    config = load_config(folder)
     index = folder / f"{stem}.safetensors.index.json"
     whole = folder / f"{stem}.safetensors"
     if whole.is_file():
@@ -54,6 +54,11 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
     other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (*PICKLED, ".safetensors"))
     found = f"it holds {', '.join(other)}; " if other else ""
     raise DataError(f"{folder}: has no {whole.name}; {found}{CONVERT}")
+
+
+def load_config(path: str | os.PathLike) -> dict[str, Any]:
+    """The config.json of such a folder, without its arrays. Raises DataError, path first, where it is missing or damaged."""
+    return _json(Path(path) / "config.json")
 
 
 def _parts(index: Path) -> dict[str, np.ndarray]:
