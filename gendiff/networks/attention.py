@@ -1,5 +1,6 @@
 """Scaled dot-product attention by equal implementations, of which each backend gets its fastest."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -68,19 +69,26 @@ def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
 
 
 def _heads_first(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
-    accumulate = jnp.promote_types(query.dtype, jnp.float32)
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
+    # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
+    mixed = jax.checkpoint(functools.partial(_mixed, precision=precision))(query, key, value, mask)
+    return mixed.transpose(0, 2, 1, 3)
+
+
+def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+    accumulate = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum("bhqd,bhkd->bhqk", query * query.shape[-1] ** -0.5, key, precision=precision, preferred_element_type=accumulate)
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(accumulate).min)
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))  # the shift cancels, so it needs no derivative
     if mask is not None:
         weights = jnp.where(mask, weights, 0)
-    total = weights.sum(-1, keepdims=True)
-    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), value, precision=precision, preferred_element_type=accumulate)
-    # one division a query at the end: dividing the weights costs four times as much on a CPU
+    # a column of ones makes the sum of the weights part of the product, and one division a query is left for the end
+    summed = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
+    mixed, total = mixed[..., :-1], mixed[..., -1:]
     mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
-    return mixed.astype(value.dtype).transpose(0, 2, 1, 3)
+    return mixed.astype(value.dtype)
 
 
 def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
