@@ -3,6 +3,7 @@
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -10,6 +11,7 @@ from experiments.errors import DeviceError
 
 CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of the persistent compile cache; unset means none."""
+_YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 
 
 def compiler_options() -> dict[str, str | bool]:
@@ -17,14 +19,19 @@ def compiler_options() -> dict[str, str | bool]:
 
     On an x86 CPU they give products and convolutions to oneDNN, which is part of jaxlib, and leave reductions, such as those of a softmax,
     to YNNPACK. On 2 cores with jax 0.12 that made sampling with a U-Net of 32×32 pixels 1.2 times as fast as XLA's own choice, its
-    training step 1.4 times and that of DiT-S/2 1.2 times. Nothing on other backends, nor outside the versions where this was tried: an
-    option that the compiler does not know is an error.
+    training step 1.4 times and that of DiT-S/2 1.2 times. With the persistent compile cache they leave out oneDNN, whose calls in a loop
+    jaxlib 0.12 cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
+
+    Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know is an error.
     """
     release = tuple(int(part) for part in jax.__version__.split(".")[:2])
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    if jax.default_backend() == "cpu" and x86 and (0, 10) <= release < (0, 13):
-        return {"xla_cpu_experimental_onednn_custom_call": True, "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-    return {}
+    if jax.default_backend() != "cpu" or not x86 or not (0, 10) <= release < (0, 13):
+        return {}
+    config: Any = jax.config  # its fields are made at run time
+    if config.jax_compilation_cache_dir and config.jax_enable_compilation_cache:
+        return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+    return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
 
 
 def use_compile_cache(folder: str | None = None) -> Path | None:

@@ -37,7 +37,7 @@ class Duelling:
     def __call__(self, setting: Setting) -> Findings:
         workload = self.tiny if setting.config.tiny else self.workload
         modes = self.modes[:1] if setting.config.tiny else self.modes
-        found = duel.fight(setting, self.name, workload, modes, self.memory)
+        found = duel.fight(setting, self.name, workload, modes)
         return Findings(duels=(found,), threshold={self.name: self.threshold}, memory=self.memory, share={self.name: self.share})
 
 

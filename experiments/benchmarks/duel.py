@@ -17,6 +17,8 @@ from gendiff.metrics.bootstrap import Interval
 MODES = ("eager", "channels_last", "compiled")
 MARGIN = 0.1
 """Modes of the peer within this share of its fastest take part in the pairs."""
+LONG = 5.0
+"""Seconds beyond which one call before the rounds is enough to rank the modes."""
 MATMUL = 2048
 """Side of the square matrices whose product is the machine's rate."""
 
@@ -28,7 +30,7 @@ class Duel:
     seconds: of the work done once, a round each: "ours", the peer's modes that took part, "matmul". first: seconds of each first time,
     with compilation. tried: seconds of each mode of the peer before the rounds. failed: why a mode could not run.
     difference: of the outputs (see inputs.difference) or gradients; NaN where nothing was compared.
-    peak_mib: "ours", "ours, compiled before", and "peer" (eager), of processes that did this work alone.
+    peak_mib: "ours" and "peer" (eager), of processes that did this work alone.
     flops: of the work done once. busy: largest share of one core that the idle side used during a timed call.
     """
 
@@ -63,17 +65,15 @@ class Duel:
         return pairs.ratio(full, self.seconds["ours"])
 
 
-def fight(setting: Setting, name: str, workload: Workload, modes: tuple[str, ...] = MODES, memory: bool = False) -> Duel:
+def fight(setting: Setting, name: str, workload: Workload, modes: tuple[str, ...] = MODES) -> Duel:
     """Runs the workload on both sides, or on ours alone where the setting has no peers.
 
-    memory: also measure the peak of a process of ours that finds its programs compiled. Raises SideError where ours, or every mode of
-    the peer, cannot do the work.
+    Raises SideError where ours, or every mode of the peer, cannot do the work.
     """
     place = setting.folder / name
     place.mkdir(parents=True, exist_ok=True)
     arrays = str(inputs.write(workload, place / "inputs.npz"))
     asked: dict[str, Any] = {"workload": workload.as_json(), "arrays": arrays}
-    cache = {"GENDIFF_COMPILE_CACHE": str(place / "compiled")} if memory else {}
     with contextlib.ExitStack() as stack:
         peer = stack.enter_context(_peer(setting))
         weights = ""
@@ -96,7 +96,7 @@ def fight(setting: Setting, name: str, workload: Workload, modes: tuple[str, ...
                 failed[mode] = str(error)
         if peer is not None and not first:
             raise SideError(f"{name}: no mode of the peer ran: {failed}")
-        with side_process.start(side_process.OURS, variables=setting.variables | cache) as ours:
+        with side_process.start(side_process.OURS, variables=setting.variables) as ours:
             found = ours.ask("prepare", **asked, weights=weights)
             first["ours"], peaks["ours"] = found["first"], found["peak_mib"]
             if peer is not None and workload.kind == "train":
@@ -111,9 +111,6 @@ def fight(setting: Setting, name: str, workload: Workload, modes: tuple[str, ...
             square = Workload("matmul", size=MATMUL)
             ours.ask("prepare", workload=square.as_json(), arrays=str(inputs.write(square, place / "square.npz")), name="matmul")
             seconds, tried, busy = _rounds(setting, ours, peer, list(first))
-    if memory:
-        with side_process.start(side_process.OURS, variables=setting.variables | cache) as again:
-            peaks["ours, compiled before"] = again.ask("prepare", **asked, weights=weights)["peak_mib"]
     return Duel(name, workload, seconds, first, tried, failed, difference, peaks, flops, busy)
 
 
@@ -135,8 +132,12 @@ def _rounds(
             busy[0] = max(busy[0], (other.cpu_seconds() - before) / max(time.monotonic() - begin, 0.1))
         return spent
 
-    tried = {mode: min(call(mode, 1), call(mode, 1)) for mode in ready if mode != "ours"}
-    mine = min(call("ours", 1), call("ours", 1))
+    def warm(name: str) -> float:
+        once = call(name, 1)
+        return once if once > LONG else min(once, call(name, 1))
+
+    tried = {mode: warm(mode) for mode in ready if mode != "ours"}
+    mine = warm("ours")
     shortest = min([mine, *tried.values()])
     repeats = max(1, min(10_000, round(setting.config.call_seconds / shortest)))
     most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max([mine, *tried.values()]))) - 1)

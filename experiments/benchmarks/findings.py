@@ -69,7 +69,7 @@ def claims(found: Findings, thresholds: Thresholds) -> Iterable[Claim]:
         if ratio.threshold:
             yield _claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, thresholds, ratio.n)
     for name, why in found.failed.items():
-        yield _claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", _void(), ">=", "memory", thresholds, 1)
+        yield _claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", Interval(1.0, 1.0, 1.0), "<=", "failed", thresholds, 1)
 
 
 def _share(each: Duel, wanted: str) -> Interval | None:

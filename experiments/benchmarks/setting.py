@@ -36,6 +36,8 @@ class Thresholds:
     """The same in bfloat16."""
     gpu: float = 1.0
     """Least ratio of every case on a GPU."""
+    failed: int = 0
+    """Most cases that may not run."""
     utilisation: float = 0.5
     """Least share of the GPU's bfloat16 peak that a training step of DiT-XL/2 reaches."""
 

@@ -52,8 +52,8 @@ def tables(found: Sequence[Findings]) -> tuple[Table, ...]:
         ),
         Table(
             "Peak resident memory in MiB of a process that does this alone",
-            ("case", "ours", "ours, compiled before", "torch eager"),
-            tuple((each.name, *(each.peak_mib.get(side) for side in ("ours", "ours, compiled before", "peer"))) for each in duels),
+            ("case", "ours", "torch eager"),
+            tuple((each.name, *(each.peak_mib.get(side) for side in ("ours", "peer"))) for each in duels),
         ),
     ]
     ratios = [ratio for findings in found for ratio in findings.ratios]
