@@ -13,7 +13,7 @@ from experiments import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
-NOT_RUN = ("guidance", "editing", "bench")
+NOT_RUN = ("guidance", "editing")
 """Experiments whose full run is not committed yet; the README says so of each."""
 
 
