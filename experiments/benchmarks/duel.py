@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import inputs, pairs, side_process
@@ -155,8 +154,3 @@ def _peer(setting: Setting) -> Iterator[SideProcess | None]:
         return
     with side_process.start(side_process.PEER, setting.peer, setting.variables) as process:
         yield process
-
-
-def folder_of(setting: Setting, name: str) -> Path:
-    """Where `fight` left the arrays and weights of a duel."""
-    return setting.folder / name

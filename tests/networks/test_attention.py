@@ -77,6 +77,12 @@ def test_a_query_that_sees_nothing_gets_zero_and_finite_gradients(implementation
     assert all(np.isfinite(gradient).all() for gradient in back(jnp.ones_like(output)))
 
 
+def test_the_backward_pass_keeps_no_weights():
+    query = jnp.ones((1, 64, 2, 4))
+    _, back = jax.vjp(lambda *arrays: attention.attend(*arrays, implementation="heads_first"), query, query, query)
+    assert max(leaf.size for leaf in jax.tree.leaves(back)) <= query.size < 64**2
+
+
 def test_causal_is_computed_from_positions_and_hides_empty_keys():
     mask = attention.causal(np.array([[3, 1]]), np.array([[0, 1, 2, 3, -1]]))
     np.testing.assert_array_equal(mask[0, 0], [[True, True, True, True, False], [True, True, False, False, False]])
