@@ -49,9 +49,27 @@ class Learning:
     """Steps between lines of metrics."""
 
 
-def model(config: Learning, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0) -> Model:
-    """The class-conditional U-Net of digits on that schedule, its average config's `ema`."""
-    made = unet(config, schedule, parameterization, shape=(8, 8, 1), num_classes=digits.CLASSES, levels=digits.LEVELS)
+def model(
+    config: Learning,
+    schedule: Schedule,
+    parameterization: Parameterization,
+    temperature: float = 1.0,
+    *,
+    convolution: str = "direct",
+) -> Model:
+    """The class-conditional U-Net of digits on that schedule, its average config's `ema`.
+
+    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
+    """
+    made = unet(
+        config,
+        schedule,
+        parameterization,
+        shape=(8, 8, 1),
+        num_classes=digits.CLASSES,
+        levels=digits.LEVELS,
+        convolution=convolution,
+    )
     return dataclasses.replace(made, names=tuple(str(digit) for digit in range(digits.CLASSES)), temperature=temperature)
 
 
@@ -63,9 +81,12 @@ def unet(
     shape: tuple[int, ...],
     num_classes: int,
     levels: int | None = None,
+    convolution: str = "direct",
 ) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks` for images of a shape; levels: of a pixel, None for any value."""
-    network = networks.UNet(channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=num_classes)
+    network = networks.UNet(
+        channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=num_classes, convolution=convolution
+    )
 
     def init(key: jax.Array) -> Params:
         return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))

@@ -89,8 +89,8 @@ class Config(digits_training.Learning):
 
 
 def model(config: Config) -> Model:
-    """The network of the digits experiment in this size, on the flow process."""
-    return digits_training.model(config, schedules.flow(), parameterization.flow())
+    """The network of the digits experiment in this size, on the flow process; PiGDM and DPS take gradients through it at every step."""
+    return digits_training.model(config, schedules.flow(), parameterization.flow(), convolution="fast_backward")
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
