@@ -13,8 +13,6 @@ from experiments import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
-NOT_RUN = ("guidance", "editing")
-"""Experiments whose full run is not committed yet; the README says so of each."""
 
 
 def listed():
@@ -51,6 +49,5 @@ def test_a_listed_function_stands_in_a_test_and_has_a_docstring():
 @pytest.mark.parametrize("name", registry.names())
 def test_an_experiment_has_a_committed_result_that_the_readme_links(name):
     link = f"(experiments/results/{name}/results.json)"
-    run = (RESULTS / name / "results.json").exists()
-    assert run == (name not in NOT_RUN)
-    assert (link in (ROOT / "README.md").read_text()) == run
+    assert (RESULTS / name / "results.json").exists()
+    assert link in (ROOT / "README.md").read_text()
