@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import arrays, checks
 from gendiff.core.types import ArrayLike
-from gendiff.networks.layers import Compute, GroupNorm, dense
+from gendiff.networks.layers import Compute, GroupNorm, dense, recomputed
 
 
 def attend(
@@ -55,10 +55,13 @@ class ImageAttention(nn.Module):
         b, h, w, c = x.shape
         if c % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the {c} channels of {self.name}")
-        y = GroupNorm(self.groups, self.compute, self.epsilon, name="norm")(x).reshape(b, h * w, c)
-        query, key, value = jnp.split(dense(3 * c, self.compute, "qkv")(y).reshape(b, h * w, 3 * self.heads, c // self.heads), 3, 2)
+        y = recomputed(ImageAttention._projected)(self, x)
+        query, key, value = jnp.split(y.reshape(b, h * w, 3 * self.heads, c // self.heads), 3, 2)
         y = attend(query, key, value, implementation=self.compute.attention, precision=self.compute.precision)
         return x + dense(c, self.compute, "output", zero=True)(y.reshape(b, h, w, c))
+
+    def _projected(self, x: jax.Array) -> jax.Array:
+        return dense(3 * x.shape[-1], self.compute, "qkv")(GroupNorm(self.groups, self.compute, self.epsilon, name="norm")(x))
 
 
 def _fastest(dtype: jnp.dtype, precision: str | None) -> str:

@@ -1,11 +1,12 @@
 """The blocks that networks are made of: the U-Net's residual block and its changes of size."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.networks import convolution
-from gendiff.networks.layers import Compute, GroupNorm, dense
+from gendiff.networks.layers import Compute, GroupNorm, dense, recomputed
 
 
 class ResidualBlock(nn.Module):
@@ -25,21 +26,28 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
-        y = nn.silu(GroupNorm(self.groups, self.compute, self.epsilon, name="norm_0")(x))
-        if self.resize is not None:
-            change = {"half": convolution.halve, "double": convolution.double}[self.resize]
-            x, y = change(x), change(y)
-        y = convolution.Convolution(self.features, compute=self.compute, name="convolution_0")(y)
-        norm = GroupNorm(self.groups, self.compute, self.epsilon, name="norm_1")
+        y = recomputed(ResidualBlock._first)(self, x)
+        x = self._resized(x)
         if self.modulation == "scale_shift":
-            y = norm(y, *jnp.split(dense(2 * self.features, self.compute, "embedding")(embedding), 2, -1))
+            change = jnp.split(dense(2 * self.features, self.compute, "embedding")(embedding), 2, -1)
         else:
-            y = norm(y + dense(self.features, self.compute, "embedding")(embedding)[:, None, None, :])
-        y = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(nn.silu(y))
-        y = convolution.Convolution(self.features, zero=True, compute=self.compute, name="convolution_1")(y)
+            y, change = y + dense(self.features, self.compute, "embedding")(embedding)[:, None, None, :], []
+        y = recomputed(ResidualBlock._second)(self, y, *change)
         if x.shape[-1] != self.features:
             x = dense(self.features, self.compute, "shortcut")(x)
         return x + y
+
+    def _first(self, x: jax.Array) -> jax.Array:
+        y = GroupNorm(self.groups, self.compute, self.epsilon, silu=True, name="norm_0")(x)
+        return convolution.Convolution(self.features, compute=self.compute, name="convolution_0")(self._resized(y))
+
+    def _second(self, x: jax.Array, *change: jax.Array) -> jax.Array:
+        y = GroupNorm(self.groups, self.compute, self.epsilon, silu=True, name="norm_1")(x, *change)
+        y = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(y)
+        return convolution.Convolution(self.features, zero=True, compute=self.compute, name="convolution_1")(y)
+
+    def _resized(self, x: jax.Array) -> jax.Array:
+        return x if self.resize is None else {"half": convolution.halve, "double": convolution.double}[self.resize](x)
 
 
 class Downsample(nn.Module):

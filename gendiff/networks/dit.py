@@ -10,8 +10,8 @@ from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 from gendiff.networks import inputs
 from gendiff.networks.embeddings import Embedding, Label, checked_label, grid_positions
-from gendiff.networks.layers import Compute, dense, dtype_of
-from gendiff.networks.transformer import EPSILON, TransformerBlock, modulated
+from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of
+from gendiff.networks.transformer import EPSILON, TransformerBlock
 
 
 class DiT(nn.Module):
@@ -68,7 +68,7 @@ class DiT(nn.Module):
             y, _ = build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"block_{block}")(y, condition)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(condition), 2, -1)
-        y = modulated(nn.LayerNorm(EPSILON, compute.dtype, use_bias=False, use_scale=False, name="output_norm")(y), shift, scale)
+        y = LayerNorm(compute, EPSILON, name="output_norm")(y, shift, scale)
         y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
         return image(y, rows, columns, self.patch).astype(x.dtype)
 

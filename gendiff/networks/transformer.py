@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gendiff.core import trees
 from gendiff.core.types import ArrayLike
 from gendiff.networks.attention import attend
-from gendiff.networks.layers import Compute, dense
+from gendiff.networks.layers import Compute, LayerNorm, dense, recomputed
 
 EPSILON = 1e-6
 
@@ -95,8 +95,8 @@ class TransformerBlock(nn.Module):
         if cache is not None and (positions is None or mask is None):
             raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
         changes = [None] * 6 if condition is None else jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
-        y = self._norm("norm_0", EPSILON, x, *changes[:2])
-        query, key, value = jnp.split(dense(3 * width, self.compute, "qkv")(y).reshape(*x.shape[:2], 3 * self.heads, -1), 3, 2)
+        y = recomputed(TransformerBlock._projected)(self, x, *changes[:2])
+        query, key, value = jnp.split(y.reshape(*x.shape[:2], 3 * self.heads, -1), 3, 2)
         if positions is not None:
             query, key = rotate(query, positions), rotate(key, positions)
         if cache is not None and positions is not None:
@@ -104,18 +104,19 @@ class TransformerBlock(nn.Module):
             key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
         y = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
         x = x + _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), changes[2])
-        y = self._norm("norm_1", self.mlp_epsilon, x, *changes[3:5])
-        y = nn.gelu(dense(self.expansion * width, self.compute, "mlp_0")(y), approximate=True)
-        return x + _gated(dense(width, self.compute, "mlp_1")(y), changes[5]), cache
+        y = recomputed(TransformerBlock._widened)(self, x, *changes[3:5])
+        return x + _gated(recomputed(TransformerBlock._narrowed)(self, y), changes[5]), cache
 
-    def _norm(self, name: str, epsilon: float, x: jax.Array, shift: jax.Array | None, scale: jax.Array | None) -> jax.Array:
-        own = scale is None  # a condition replaces the learned scale and shift
-        return modulated(nn.LayerNorm(epsilon, self.compute.dtype, use_bias=own, use_scale=own, name=name)(x), shift, scale)
+    def _projected(self, x: jax.Array, *change: jax.Array | None) -> jax.Array:
+        return dense(3 * x.shape[-1], self.compute, "qkv")(LayerNorm(self.compute, EPSILON, name="norm_0")(x, *change))
 
+    def _widened(self, x: jax.Array, *change: jax.Array | None) -> jax.Array:
+        return dense(self.expansion * x.shape[-1], self.compute, "mlp_0")(
+            LayerNorm(self.compute, self.mlp_epsilon, name="norm_1")(x, *change)
+        )
 
-def modulated(x: Float[Array, "b s d"], shift: Float[Array, "b d"] | None, scale: Float[Array, "b d"] | None) -> Float[Array, "b s d"]:
-    """x (1 + scale) + shift, one scale and shift a sample; x itself without them."""
-    return x if scale is None or shift is None else x * (1 + scale[:, None, :]) + shift[:, None, :]
+    def _narrowed(self, x: jax.Array) -> jax.Array:
+        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(nn.gelu(x, approximate=True))
 
 
 def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:

@@ -97,7 +97,7 @@ class UNet(nn.Module):
             if level > 0:
                 y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
 
-        y = nn.silu(GroupNorm(self.groups, compute, self.epsilon, name="output_norm")(y))
+        y = GroupNorm(self.groups, compute, self.epsilon, silu=True, name="output_norm")(y)
         y = Convolution(self.out_channels or x.shape[-1], zero=True, compute=compute, name="output")(y)
         return y.astype(x.dtype)
 

@@ -22,6 +22,14 @@ def test_a_fresh_residual_block_is_its_shortcut(resize: str | None, modulation: 
     np.testing.assert_array_equal(output, expected(X))
 
 
+def test_the_backward_pass_of_a_block_keeps_two_maps_and_no_more():
+    module = blocks.ResidualBlock(8, 4)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 16, 16, 8)), jnp.float32)
+    variables = jax.jit(module.init)(jax.random.key(0), x, EMBEDDING)
+    _, back = jax.vjp(lambda x: module.apply(variables, x, EMBEDDING), x)
+    assert sum(leaf.size >= x.size for leaf in jax.tree.leaves(back)) == 2  # what each norm is given
+
+
 def test_resampling_by_convolution_halves_and_doubles():
     for build, size in ((blocks.Downsample, 2), (blocks.Upsample, 8)):
         shape = jax.eval_shape(lambda key, build=build: build(16).init_with_output(key, X, EMBEDDING)[0], jax.random.key(0))
