@@ -104,24 +104,48 @@ def _backward(
     stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], g: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
+    # each is read twice, once transposed: there XLA would otherwise compute what it comes from, pixel by pixel
+    x, g = jax.lax.optimization_barrier((x, g))
     across = tuple(zip(x.shape[1:3], kernel.shape[:2], g.shape[1:3], (low for low, _ in padding), strict=True))
     spread = [stride * (after - 1) + 1 for _, _, after, _ in across]  # the extent of g on the grid of x
     # input: every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles
     back = [(taps - 1 - low, before - wide + low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     to_x = jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
-    # kernel: g slides over x as if it were a kernel, with the batch as the channels that are summed
-    over = [(low, taps - 1 + wide - before - low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
-    to_kernel = jax.lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        g.transpose(1, 2, 0, 3),
-        (1, 1),
-        over,
-        rhs_dilation=(stride, stride),
-        dimension_numbers=LAYOUT,
-        precision=precision,
-    )
-    return to_x, to_kernel.transpose(1, 2, 0, 3)
+    # kernel: g slides over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other
+    (before, taps, after, low), (breadth, span, _, left) = across
+    sideways = (left, span - 1 + spread[1] - breadth - left)
+    rows = after // _strips(*g.shape[:3])
+    strips = []
+    for first in range(0, after, rows):
+        start, end = stride * first - low, stride * (first + rows - 1) - low + taps  # the rows of x that these of g meet
+        strips.append(
+            jax.lax.conv_general_dilated(
+                x[:, max(start, 0) : min(end, before)].transpose(3, 1, 2, 0),
+                g[:, first : first + rows].transpose(1, 2, 0, 3),
+                (1, 1),
+                ((max(-start, 0), max(end - before, 0)), sideways),
+                rhs_dilation=(stride, stride),
+                dimension_numbers=LAYOUT,
+                precision=precision,
+            )
+        )
+    return to_x, functools.reduce(jnp.add, strips).transpose(1, 2, 0, 3)
+
+
+_STRIP = 4096
+"""Pixels of a batch that the gradient of a kernel sums at once: up to twice as fast on 2 cores as all of 16,384 or more."""
+
+
+def _strips(batch: int, height: int, width: int) -> int:
+    """The least number of equal strips of rows, at most 16, of which each has no more pixels than that.
+
+    One for twice as many pixels, where strips gain nothing, and on accelerators.
+    """
+    if jax.default_backend() != "cpu" or batch * height * width <= 2 * _STRIP:
+        return 1
+    even = [number for number in range(1, min(height, 16) + 1) if height % number == 0]
+    return next((number for number in even if batch * height * width <= _STRIP * number), even[-1])
 
 
 _fast_backward.defvjp(_forward, _backward)

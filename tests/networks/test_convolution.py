@@ -11,8 +11,12 @@ RANDOM = np.random.default_rng(0)
 @pytest.mark.parametrize("shape", [(8, 8), (4, 6), (7, 5)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("strip", [4096, 8], ids=["whole", "strips"])
 @pytest.mark.float64
-def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(shape: tuple[int, int], stride: int, size: int):
+def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(
+    shape: tuple[int, int], stride: int, size: int, strip: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(convolution, "_STRIP", strip)
     x, kernel = jnp.asarray(RANDOM.normal(size=(3, *shape, 2))), jnp.asarray(RANDOM.normal(size=(size, size, 2, 5)))
 
     def all_of(implementation: str) -> tuple[jax.Array, ...]:
@@ -35,6 +39,11 @@ def test_the_gradients_of_fast_backward_are_convolutions_of_the_fast_layout():
     text = jax.jit(jax.grad(loss, (0, 1))).lower(x, kernel).as_text()
     lines = [line for line in text.splitlines() if "stablehlo.convolution" in line]
     assert len(lines) == 3 and all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in lines)
+
+
+def test_a_kernels_gradient_sums_strips_of_whole_rows_no_more_than_needed():
+    sizes = {(16, 16, 16): 1, (128, 8, 8): 1, (16, 32, 32): 4, (16, 31, 31): 1, (10_000, 32, 32): 16}
+    assert {size: convolution._strips(*size) for size in sizes} == sizes
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
