@@ -67,9 +67,10 @@ def train(
         progress.line(f"seed {seed}: {steps} steps of {batch} samples over {_count(mesh)}" + (f", from step {done}" if done else ""))
         with progress.task(f"train seed {seed}", steps, done) as task, tensorboard.events(folder, seed, done) as show:
             log = TrainingLog(folder, seed, task, show, counts, most_nonfinite)
+            if done < steps:
+                step = devices.compiled(step, state, sharding.shard(_samples(data, batch, seed, done)[1], mesh))
             while done < steps and not asked:
-                rows = batches.batch_at(len(data.clean), batch, seed, done)
-                chosen = jax.tree.map(lambda array, rows=rows: array[rows], data)
+                rows, chosen = _samples(data, batch, seed, done)
                 state, metrics = step(state, sharding.shard(chosen, mesh))
                 done += 1
                 log.add(done, metrics, (rows, chosen), write=done % log_every == 0 or done == steps)
@@ -113,6 +114,12 @@ def _check(data: Batch, mesh: jax.sharding.Mesh, *, seed: int, steps: int, batch
     for name, value in zip(("steps", "checkpoint_every", "log_every", "most_nonfinite"), (steps, *every), strict=True):
         if value < 1:
             raise ConfigError(f"{name} = {value} must be at least 1")
+
+
+def _samples(data: Batch, batch: int, seed: int, step: int) -> tuple[np.ndarray, Batch]:
+    """(rows of the data, what stands there) of one step."""
+    rows = batches.batch_at(len(data.clean), batch, seed, step)
+    return rows, jax.tree.map(lambda array: array[rows], data)
 
 
 @functools.lru_cache(maxsize=2)  # the seeds of a run share one compiled step

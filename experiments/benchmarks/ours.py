@@ -29,7 +29,7 @@ class Side:
 
     def __init__(self) -> None:
         self.work: dict[str, Callable[[], Any]] = {}
-        self.prepared: dict[str, tuple[Workload, Any, Any, dict[str, jax.Array]]] = {}
+        self.prepared: dict[str, tuple[Workload, Any, Callable[[], Any], dict[str, jax.Array]]] = {}
 
     def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "", name: str = "ours") -> dict[str, float]:
         """Builds the work `name` and does it once: seconds of that first time, compilation included, and peak memory until then."""
@@ -37,24 +37,26 @@ class Side:
         with np.load(arrays) as stored:
             given = {key: jax.device_put(stored[key]) for key in stored.files}
         begin = time.perf_counter()
-        network, params = None, None
+        network, size = None, 0
         if asked.network:
             network = networks.build(asked, weights)
             params = jax.tree.map(jax.numpy.asarray, networks.parameters(asked, network, weights))
+            size = count(params)
             if jax.device_count() > 1:
                 mesh = sharding.mesh()
                 params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
             build = {"sample": ours_work.sampler, "train": ours_work.trainer, "sweep": ours_work.sweep}[asked.kind]
             self.work[name] = build(asked, network, params, given)
+            del params  # a training run keeps those of its state alone
         elif asked.kind == "block":
             file = Path(weights) / "diffusion_pytorch_model.safetensors"
             loaded: dict[str, Any] = {f"weights/{key}": value for key, value in safetensors.numpy.load_file(file).items()}
             _, self.work[name] = ours_work.block(asked, {**loaded, **given})
         else:
             self.work[name] = ours_work.operation(asked, given)
-        self.prepared[name] = (asked, network, params, given)
+        self.prepared[name] = (asked, network, lambda: networks.parameters(asked, network, weights), given)
         jax.block_until_ready(self.work[name]())
-        return {"first": time.perf_counter() - begin, "peak_mib": _peak(), "parameters": 0 if params is None else count(params)}
+        return {"first": time.perf_counter() - begin, "peak_mib": _peak(), "parameters": size}
 
     def run(self, name: str = "ours", repeats: int = 1) -> float:
         """Seconds of `repeats` times the work."""
@@ -72,7 +74,7 @@ class Side:
     def gradient(self, folder: str, name: str = "ours") -> dict[str, float]:
         """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
         asked, network, params, given = self.prepared[name]
-        loss, gradient = ours_work.gradient(asked, network, params, given)
+        loss, gradient = ours_work.gradient(asked, network, params(), given)
         theirs = networks.parameters(asked, network, folder)
         pairs = list(zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True))
         apart = sum(float(np.sum(np.square(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
@@ -83,7 +85,7 @@ class Side:
         asked, network, params, _ = self.prepared[name]
         if network is None:
             return asked.flops
-        return asked.calls * ours_work.operations_counted(asked, network, params)
+        return asked.calls * ours_work.operations_counted(asked, network, params())
 
     def about(self) -> dict[str, Any]:
         """Versions, devices and precision."""
