@@ -1,5 +1,6 @@
 """The transformer block, written once for images, language and video: positions, mask, conditioning and cache are optional arguments."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -116,8 +117,19 @@ class TransformerBlock(nn.Module):
         )
 
     def _narrowed(self, x: jax.Array) -> jax.Array:
-        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(nn.gelu(x, approximate=True))
+        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(_gelu(x))
 
 
 def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:
     return x if gate is None else x * gate[:, None, :]
+
+
+@jax.custom_jvp
+def _gelu(x: jax.Array) -> jax.Array:
+    return nn.gelu(x, approximate=True)
+
+
+@_gelu.defjvp
+def _gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # without the barrier jaxlib 0.12 joins a linear layer and its GELU to one call of oneDNN, and takes the GELU's value for its argument
+    return jax.jvp(functools.partial(nn.gelu, approximate=True), (jax.lax.optimization_barrier(primals[0]),), tangents)

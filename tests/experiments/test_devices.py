@@ -3,6 +3,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,18 @@ from experiments import devices
 from gendiff import networks
 
 
-def test_what_is_compiled_with_the_options_computes_the_same():
-    network = networks.UNet(channels=(8, 16), blocks=1, attention=(8,), head_size=4, groups=4)
-    x, t = jax.random.normal(jax.random.key(0), (2, 8, 8, 3)), jnp.array([3.0, 700.0])
-    params = jax.tree.map(lambda leaf: leaf + 0.1, networks.init(network, jax.random.key(1), x, t))  # the output layer begins at 0
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (networks.UNet(channels=(8, 16), blocks=1, attention=(8,), head_size=4, groups=4), (2, 8, 8, 3)),
+        (networks.DiT(patch=1, width=64, depth=1, heads=2), (2, 16, 16, 3)),  # from this size on oneDNN takes its products
+    ],
+    ids=["unet", "dit"],
+)
+def test_what_is_compiled_with_the_options_computes_the_same(network: Any, shape: tuple[int, ...]):
+    x, t = jax.random.normal(jax.random.key(0), shape), jnp.array([3.0, 700.0])
+    params = networks.init(network, jax.random.key(1), x, t)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)  # the output begins at 0
 
     def value(params: dict) -> tuple[jax.Array, jax.Array]:
         output = networks.pure(network)(params, x, t)
