@@ -20,8 +20,8 @@ def compiler_options() -> dict[str, str | bool]:
     """For the outermost jit, the only one that takes them: `jax.jit(f, compiler_options=devices.compiler_options())`.
 
     On an x86 CPU they give products and convolutions to oneDNN, which is part of jaxlib, and leave reductions, such as those of a softmax,
-    to YNNPACK. On 2 cores with jax 0.12 that made sampling with a U-Net of 32×32 pixels 1.2 times as fast as XLA's own choice, its
-    training step 1.4 times and that of DiT-S/2 1.2 times. With the persistent compile cache they leave out oneDNN, whose calls in a loop
+    to YNNPACK. On 2 cores with jax 0.12 that made sampling with a U-Net of 32×32 pixels 1.1 times as fast as XLA's own choice, its
+    training step 1.4 times and that of DiT-S/2 1.1 times. With the persistent compile cache they leave out oneDNN, whose calls in a loop
     jaxlib 0.12 cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
 
     Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know is an error.
