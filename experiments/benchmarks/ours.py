@@ -29,7 +29,7 @@ class Side:
 
     def __init__(self) -> None:
         self.work: dict[str, Callable[[], Any]] = {}
-        self.prepared: dict[str, tuple[Workload, Any, Callable[[], Any], dict[str, jax.Array]]] = {}
+        self.prepared: dict[str, tuple[Workload, Any, str, dict[str, jax.Array]]] = {}
 
     def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "", name: str = "ours") -> dict[str, float]:
         """Builds the work `name` and does it once: seconds of that first time, compilation included, and peak memory until then."""
@@ -54,7 +54,7 @@ class Side:
             _, self.work[name] = ours_work.block(asked, {**loaded, **given})
         else:
             self.work[name] = ours_work.operation(asked, given)
-        self.prepared[name] = (asked, network, lambda: networks.parameters(asked, network, weights), given)
+        self.prepared[name] = (asked, network, weights, given)
         jax.block_until_ready(self.work[name]())
         return {"first": time.perf_counter() - begin, "peak_mib": _peak(), "parameters": size}
 
@@ -73,8 +73,8 @@ class Side:
 
     def gradient(self, folder: str, name: str = "ours") -> dict[str, float]:
         """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
-        asked, network, params, given = self.prepared[name]
-        loss, gradient = ours_work.gradient(asked, network, params(), given)
+        asked, network, weights, given = self.prepared[name]
+        loss, gradient = ours_work.gradient(asked, network, networks.parameters(asked, network, weights), given)
         theirs = networks.parameters(asked, network, folder)
         pairs = list(zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True))
         apart = sum(float(np.sum(np.square(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
@@ -82,10 +82,10 @@ class Side:
 
     def flops(self, name: str = "ours") -> float:
         """Of the work done once; a training step without the optimizer."""
-        asked, network, params, _ = self.prepared[name]
+        asked, network, weights, _ = self.prepared[name]
         if network is None:
             return asked.flops
-        return asked.calls * ours_work.operations_counted(asked, network, params())
+        return asked.calls * ours_work.operations_counted(asked, network, networks.parameters(asked, network, weights))
 
     def about(self) -> dict[str, Any]:
         """Versions, devices and precision."""

@@ -26,7 +26,7 @@ def sampler(workload: Workload, network: Any, params: Params, arrays: Arrays) ->
     """DDIM from arrays["start"], compiled."""
     draw = jax.jit(functools.partial(_draw, workload, network), compiler_options=devices.compiler_options())
     given = (params, arrays["start"], arrays.get("label"), _scale(workload), _levels(workload.steps), None)
-    devices.compiled(draw, *given)
+    draw = devices.compiled(draw, *given)
     return lambda: draw(*given)
 
 
@@ -55,7 +55,7 @@ def trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) ->
     step = jax.jit(training.make_step(loss, optimizer), donate_argnums=0, compiler_options=devices.compiler_options())
     held = [training.start(params, optimizer, jax.random.key(0), decays)]
     batch = Batch(clean=arrays["clean"], condition=sized.labels_of(workload, arrays.get("label")))
-    devices.compiled(step, held[0], batch)
+    step = devices.compiled(step, held[0], batch)
 
     def work() -> jax.Array:
         held[0], metrics = step(held[0], batch)

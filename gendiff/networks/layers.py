@@ -94,7 +94,7 @@ class GroupNorm(nn.Module):
 class LayerNorm(nn.Module):
     """Layer normalisation (Ba et al., 2016) over the last axis: y. With a scale and a shift a sample, y (1 + scale) + shift.
 
-    Without them it has a gain and an offset of its own, one a channel.
+    Without them it has a gain and an offset of its own, one a channel. The shift comes first, as in DiT's modulation.
     """
 
     compute: Compute = Compute()
