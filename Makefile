@@ -52,7 +52,7 @@ format: $(FOR_TESTS)  ## put the code into ruff's form and mend what ruff can
 	@$(BIN) -m ruff format .
 
 docs: $(FOR_TESTS)  ## API pages from the docstrings and the chapters' READMEs: build/docs/index.html
-	@$(BIN) -W error -m experiments.docs build/docs
+	@$(BIN) -W error -m experiments.documentation.docs build/docs
 
 clean:  ## remove the environments and whatever can be made again; keeps runs/
 	@for made in "$(VENV)" "$(PEERS)"; do [ ! -f "$$made/pyvenv.cfg" ] || rm -rf "$$made"; done

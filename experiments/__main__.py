@@ -40,7 +40,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from experiments import command_line
+    from experiments.framework import command_line
 
     return command_line.main(sys.argv[1:])
 

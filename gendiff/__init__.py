@@ -1,91 +1,26 @@
 """Generative modelling as pure functions in JAX.
 
 A forward process, a network, a sampler's step and a guidance rule are functions from arrays to arrays; `jit`, `vmap`, `grad` and sharding
-are the caller's to apply. Every noised sample is `x = alpha * clean + sigma * noise`.
-
-This page is the table of contents; `import gendiff as gd` and read from `schedules` to `sampling`.
+are the caller's to apply. Chapters are imported by their names: `from gendiff import diffusion, networks, training`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gendiff import core, data, diffusion, metrics, training, weights
-from gendiff.core import errors
-from gendiff.core.types import NO_LABEL, Batch, Denoiser, Level, Loss, Network, Prediction
-from gendiff.diffusion import (
-    adaptive,
-    bound,
-    certify,
-    denoiser,
-    editing,
-    grids,
-    guidance,
-    inpainting,
-    inversion,
-    learned,
-    likelihood,
-    linear_operators,
-    objectives,
-    oracles,
-    parameterization,
-    posterior,
-    process,
-    samplers,
-    sampling,
-    schedules,
-    weighting,
-)
-from gendiff.diffusion.samplers import ancestral
+from gendiff.core.types import NO_LABEL
 
 if TYPE_CHECKING:
-    from gendiff import networks
+    from gendiff import core, data, diffusion, metrics, networks, training, weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-__all__ = [
-    "NO_LABEL",
-    "Batch",
-    "Denoiser",
-    "Level",
-    "Loss",
-    "Network",
-    "Prediction",
-    "adaptive",
-    "ancestral",
-    "bound",
-    "certify",
-    "core",
-    "data",
-    "denoiser",
-    "diffusion",
-    "editing",
-    "errors",
-    "grids",
-    "guidance",
-    "inpainting",
-    "inversion",
-    "learned",
-    "likelihood",
-    "linear_operators",
-    "metrics",
-    "networks",
-    "objectives",
-    "oracles",
-    "parameterization",
-    "posterior",
-    "process",
-    "samplers",
-    "sampling",
-    "schedules",
-    "training",
-    "weighting",
-    "weights",
-]
+__all__ = ["NO_LABEL", "core", "data", "diffusion", "metrics", "networks", "training", "weights"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "networks":  # loaded on first use: flax takes as long to import as all the rest
-        return importlib.import_module("gendiff.networks")
+    """A chapter is loaded on first use: flax alone takes as long to import as all the rest."""
+    if name in __all__:
+        return importlib.import_module(f"gendiff.{name}")
     raise AttributeError(f"module 'gendiff' has no attribute {name!r}")
 
 

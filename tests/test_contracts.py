@@ -9,59 +9,60 @@ import numpy as np
 import pytest
 
 import gendiff as gd
+from gendiff import diffusion
 
 SCHEDULES = {
-    "linear": gd.schedules.linear,
-    "scaled_linear": gd.schedules.scaled_linear,
-    "cosine": gd.schedules.cosine,
-    "sigmoid": gd.schedules.sigmoid,
-    "from_betas": lambda: gd.schedules.from_betas(np.geomspace(1e-3, 0.3, 40)),
-    "from_alpha_bar": lambda: gd.schedules.from_alpha_bar(np.linspace(0.99, 0.01, 40)),
-    "zero_terminal_snr": lambda: gd.schedules.zero_terminal_snr(gd.schedules.scaled_linear()),
-    "edm": gd.schedules.edm,
-    "flow": gd.schedules.flow,
-    "shifted": lambda: gd.schedules.shifted(gd.schedules.flow(), 3.0),
-    "shifted table": lambda: gd.schedules.shifted(gd.schedules.cosine(), 2.0),
+    "linear": diffusion.schedules.linear,
+    "scaled_linear": diffusion.schedules.scaled_linear,
+    "cosine": diffusion.schedules.cosine,
+    "sigmoid": diffusion.schedules.sigmoid,
+    "from_betas": lambda: diffusion.schedules.from_betas(np.geomspace(1e-3, 0.3, 40)),
+    "from_alpha_bar": lambda: diffusion.schedules.from_alpha_bar(np.linspace(0.99, 0.01, 40)),
+    "zero_terminal_snr": lambda: diffusion.schedules.zero_terminal_snr(diffusion.schedules.scaled_linear()),
+    "edm": diffusion.schedules.edm,
+    "flow": diffusion.schedules.flow,
+    "shifted": lambda: diffusion.schedules.shifted(diffusion.schedules.flow(), 3.0),
+    "shifted table": lambda: diffusion.schedules.shifted(diffusion.schedules.cosine(), 2.0),
 }
 PARAMETERIZATIONS = {
-    "noise": gd.parameterization.noise,
-    "clean": gd.parameterization.clean,
-    "velocity": gd.parameterization.velocity,
-    "flow": gd.parameterization.flow,
-    "edm": gd.parameterization.edm,
+    "noise": diffusion.parameterization.noise,
+    "clean": diffusion.parameterization.clean,
+    "velocity": diffusion.parameterization.velocity,
+    "flow": diffusion.parameterization.flow,
+    "edm": diffusion.parameterization.edm,
 }
 WEIGHTS = {
-    "uniform": gd.weighting.uniform,
-    "min_snr": gd.weighting.min_snr,
-    "p2": gd.weighting.p2,
-    "edm": gd.weighting.edm,
-    "sigmoid": gd.weighting.sigmoid,
+    "uniform": diffusion.weighting.uniform,
+    "min_snr": diffusion.weighting.min_snr,
+    "p2": diffusion.weighting.p2,
+    "edm": diffusion.weighting.edm,
+    "sigmoid": diffusion.weighting.sigmoid,
 }
 LEVELS = {
-    "uniform": gd.weighting.uniform_levels,
-    "stratified": gd.weighting.stratified_levels,
-    "log_normal": gd.weighting.log_normal_levels,
-    "logit_normal": gd.weighting.logit_normal_levels,
+    "uniform": diffusion.weighting.uniform_levels,
+    "stratified": diffusion.weighting.stratified_levels,
+    "log_normal": diffusion.weighting.log_normal_levels,
+    "logit_normal": diffusion.weighting.logit_normal_levels,
 }
 GRIDS = {
-    "leading": gd.grids.leading,
-    "trailing": gd.grids.trailing,
-    "linspace": gd.grids.linspace,
-    "karras": gd.grids.karras,
-    "log_snr": gd.grids.log_snr,
-    "cosine": gd.grids.cosine,
+    "leading": diffusion.grids.leading,
+    "trailing": diffusion.grids.trailing,
+    "linspace": diffusion.grids.linspace,
+    "karras": diffusion.grids.karras,
+    "log_snr": diffusion.grids.log_snr,
+    "cosine": diffusion.grids.cosine,
 }
 SAMPLERS = {
-    "ddpm": gd.samplers.ddpm,
-    "ddpm large": lambda: gd.samplers.ddpm("large"),
-    "ddim": gd.samplers.ddim,
-    "ddim stochastic": lambda: gd.samplers.ddim(0.7),
-    "euler": gd.samplers.euler,
+    "ddpm": diffusion.samplers.ddpm,
+    "ddpm large": lambda: diffusion.samplers.ddpm("large"),
+    "ddim": diffusion.samplers.ddim,
+    "ddim stochastic": lambda: diffusion.samplers.ddim(0.7),
+    "euler": diffusion.samplers.euler,
 }
 SHAPES = {"vector": (4,), "sequence": (3, 2), "image": (4, 4, 1), "volume": (2, 2, 2, 1)}
 ORACLES = {
-    "gaussian": lambda: gd.oracles.gaussian(0.5, 0.1),
-    "mixture": lambda: gd.oracles.mixture([0.4, 0.6], np.stack([np.ones(SHAPES["image"]), -np.ones(SHAPES["image"])]), [0.3, 0.5]),
+    "gaussian": lambda: diffusion.oracles.gaussian(0.5, 0.1),
+    "mixture": lambda: diffusion.oracles.mixture([0.4, 0.6], np.stack([np.ones(SHAPES["image"]), -np.ones(SHAPES["image"])]), [0.3, 0.5]),
 }
 
 
@@ -80,12 +81,12 @@ def weights(dtype=jnp.float32):
 
 
 def denoiser(kind, params, label, scale=None, batched=False):
-    given = gd.denoiser.from_network(network, params, kind, label)
-    return given if scale is None else gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=batched)
+    given = diffusion.denoiser.from_network(network, params, kind, label)
+    return given if scale is None else diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=batched)
 
 
 def draw(sampler, denoise, levels, shape=SHAPES["image"], count=2, seed=0, **options):
-    return gd.sampling.sample(jax.random.key(seed), denoise, sampler, levels, shape, jnp.arange(count), **options)
+    return diffusion.sampling.sample(jax.random.key(seed), denoise, sampler, levels, shape, jnp.arange(count), **options)
 
 
 def all_finite(tree):
@@ -94,7 +95,7 @@ def all_finite(tree):
 
 def usable(kind, schedule):
     """Noise prediction is refused where no signal is left (gd.objectives.diffusion)."""
-    return not (kind == gd.parameterization.noise() and schedule.noisiest.alpha == 0)
+    return not (kind == diffusion.parameterization.noise() and schedule.noisiest.alpha == 0)
 
 
 # Sampler × parameterization: each step of a grid by itself, on every schedule, the only step and the last one included.
@@ -111,7 +112,7 @@ def test_steps_and_their_gradients_are_finite_on_every_schedule_and_end_at_the_p
     run = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))
     for name, schedule in SCHEDULES.items():
         if usable(kind(), schedule()):
-            only, three = gd.grids.trailing(schedule(), 1), gd.grids.trailing(schedule(), 3)
+            only, three = diffusion.grids.trailing(schedule(), 1), diffusion.grids.trailing(schedule(), 3)
             for pair in (only, three[:2], three[1:3], three[2:]):
                 slopes, (x, prediction) = run(weights(), jnp.maximum(pair.sigma[0], 0.1) * jnp.array([[1.0, -0.5]]), pair)
                 assert all_finite(x) and all_finite(slopes), name
@@ -122,13 +123,13 @@ def test_steps_and_their_gradients_are_finite_on_every_schedule_and_end_at_the_p
 
 # Samplers.
 
-VELOCITY = gd.parameterization.velocity()
-GRID = gd.grids.trailing(gd.schedules.cosine(), 3)
+VELOCITY = diffusion.parameterization.velocity()
+GRID = diffusion.grids.trailing(diffusion.schedules.cosine(), 3)
 
 
 @every("shape", SHAPES)
 def test_sampling_takes_x_of_any_rank(shape):
-    x = draw(gd.samplers.ddpm(), denoiser(VELOCITY, weights(), jnp.array([1, 2])), GRID, shape)
+    x = draw(diffusion.samplers.ddpm(), denoiser(VELOCITY, weights(), jnp.array([1, 2])), GRID, shape)
     assert x.shape == (2, *shape) and x.dtype == jnp.float32 and all_finite(x)
 
 
@@ -141,7 +142,7 @@ def test_jit_changes_no_sampler(sampler):
 @every("sampler", SAMPLERS)
 def test_samplers_keep_the_dtype(sampler):
     with jax.enable_x64(True):
-        grid = gd.grids.trailing(gd.schedules.cosine(), 3)
+        grid = diffusion.grids.trailing(diffusion.schedules.cosine(), 3)
         double = draw(sampler(), denoiser(VELOCITY, weights(jnp.float64), 1), grid)
         assert double.dtype == jnp.float64 and all_finite(double)
         start = jnp.ones((2, *SHAPES["image"]), jnp.float32)
@@ -166,7 +167,7 @@ def test_samplers_state_their_evaluations(sampler):
 
 
 @every("batched", {"two passes": False, "one pass": True})
-@pytest.mark.parametrize("sampler", [gd.samplers.euler, gd.samplers.ddpm], ids=["euler", "ddpm"])
+@pytest.mark.parametrize("sampler", [diffusion.samplers.euler, diffusion.samplers.ddpm], ids=["euler", "ddpm"])
 def test_guidance_at_scale_one_is_no_guidance_under_a_sampler(sampler, batched):
     label = jnp.array([0, 3])
     guided, plain = (draw(sampler(), denoiser(VELOCITY, weights(), label, *how), GRID) for how in ((1.0, batched), ()))
@@ -175,7 +176,7 @@ def test_guidance_at_scale_one_is_no_guidance_under_a_sampler(sampler, batched):
 
 @every("oracle", ORACLES)
 def test_oracles_work_under_a_sampler(oracle):
-    assert all_finite(draw(gd.samplers.ddpm(), oracle(), GRID))
+    assert all_finite(draw(diffusion.samplers.ddpm(), oracle(), GRID))
 
 
 # Grids and schedules.
@@ -184,11 +185,11 @@ def test_oracles_work_under_a_sampler(oracle):
 @every("grid", GRIDS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_grids_drive_a_sampler(grid, steps):
-    levels = grid(gd.schedules.cosine(), steps)
+    levels = grid(diffusion.schedules.cosine(), steps)
     assert levels.shape == (steps + 1,)
-    assert all_finite(draw(gd.samplers.ddim(), denoiser(VELOCITY, weights(), 1), levels))
+    assert all_finite(draw(diffusion.samplers.ddim(), denoiser(VELOCITY, weights(), 1), levels))
     with jax.enable_x64(True):
-        assert grid(gd.schedules.cosine(), steps).sigma.dtype == jnp.float64
+        assert grid(diffusion.schedules.cosine(), steps).sigma.dtype == jnp.float64
 
 
 @every("schedule", SCHEDULES)
@@ -204,12 +205,13 @@ def test_schedules_are_differentiable_both_ways(schedule):
 
 @pytest.mark.parametrize(
     ("schedule", "levels"),
-    [(build, gd.weighting.uniform_levels) for build in SCHEDULES.values()] + [(gd.schedules.flow, build) for build in LEVELS.values()],
+    [(build, diffusion.weighting.uniform_levels) for build in SCHEDULES.values()]
+    + [(diffusion.schedules.flow, build) for build in LEVELS.values()],
     ids=[*SCHEDULES, *LEVELS],
 )
 def test_the_objective_is_finite_over_schedules_and_drawn_levels(schedule, levels):
-    loss = gd.objectives.diffusion(network, schedule(), VELOCITY, levels=levels())
-    batch = gd.Batch(jnp.ones((4, 3)), (jnp.arange(4),))
+    loss = diffusion.objectives.denoising(network, schedule(), VELOCITY, levels=levels())
+    batch = diffusion.Batch(jnp.ones((4, 3)), (jnp.arange(4),))
     (value, _), slopes = jax.jit(jax.value_and_grad(loss, has_aux=True))(weights(), jax.random.key(0), batch)
     assert all_finite(value) and all_finite(slopes)
 
@@ -217,8 +219,8 @@ def test_the_objective_is_finite_over_schedules_and_drawn_levels(schedule, level
 @every("weight", WEIGHTS)
 @every("kind", PARAMETERIZATIONS)
 def test_the_objective_is_finite_over_weights_and_parameterizations(weight, kind):
-    loss = gd.objectives.diffusion(network, gd.schedules.scaled_linear(), kind(), weight=weight())
-    batch = gd.Batch(jnp.ones((4, 3)), (jnp.arange(4),))
+    loss = diffusion.objectives.denoising(network, diffusion.schedules.scaled_linear(), kind(), weight=weight())
+    batch = diffusion.Batch(jnp.ones((4, 3)), (jnp.arange(4),))
     (value, metrics), slopes = jax.value_and_grad(loss, has_aux=True)(weights(), jax.random.key(0), batch)
     assert value.shape == () and value.dtype == jnp.float32
     assert all_finite(value) and all_finite(slopes) and all_finite(metrics)
@@ -247,23 +249,23 @@ def test_rebuilt_samplers_and_denoisers_do_not_retrace(sampler):
 
     for gain in (0.5, 0.9):
         params = weights() | {"gain": jnp.float32(gain)}
-        run(sampler(), denoiser(gd.parameterization.velocity(), params, jnp.array([1, 2]), 2.0, True), GRID)
+        run(sampler(), denoiser(diffusion.parameterization.velocity(), params, jnp.array([1, 2]), 2.0, True), GRID)
     assert len(traces) == 1
 
 
 def test_every_public_member_of_a_family_is_in_its_table():
     """A new member that is missing here is not tested."""
     helpers = {
-        gd.schedules: {"max_noise_ratio"},
-        gd.grids: {"padded", "remaining"},
-        gd.parameterization: set(),
-        gd.weighting: set(),
+        diffusion.schedules: {"max_noise_ratio"},
+        diffusion.grids: {"padded", "remaining"},
+        diffusion.parameterization: set(),
+        diffusion.weighting: set(),
     }
     listed = {
-        gd.schedules: set(SCHEDULES),
-        gd.grids: set(GRIDS),
-        gd.parameterization: set(PARAMETERIZATIONS),
-        gd.weighting: set(WEIGHTS) | {f"{name}_levels" for name in LEVELS},
+        diffusion.schedules: set(SCHEDULES),
+        diffusion.grids: set(GRIDS),
+        diffusion.parameterization: set(PARAMETERIZATIONS),
+        diffusion.weighting: set(WEIGHTS) | {f"{name}_levels" for name in LEVELS},
     }
     for module, names in listed.items():
         public = {name for name, value in vars(module).items() if _is_function_of(value, module) and not name.startswith("_")}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gendiff
-from experiments import registry
+from experiments.framework import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"

@@ -18,16 +18,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments import report, results
 from experiments.benchmarks import cases, findings, setting, side_process, tables
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.setting import Config, Setting
 from experiments.benchmarks.side_process import SideError
-from experiments.environment import environment
-from experiments.progress import Progress
-from experiments.registry import Experiment, Outcome
-from experiments.results import Results, Table
-from experiments.run_folder import RunFolder
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Experiment, Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import report, results
+from experiments.reporting.environment import environment
+from experiments.reporting.results import Results, Table
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

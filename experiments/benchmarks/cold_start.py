@@ -11,7 +11,7 @@ from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.setting import Setting
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.results import Table
+from experiments.reporting.results import Table
 
 WORKLOAD = Workload("sample", "unet32", batch=1, steps=20)
 OURS = "experiments.benchmarks.first_image"

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments import verdicts
 from experiments.benchmarks import machine, pairs
 from experiments.benchmarks.duel import Duel
 from experiments.benchmarks.setting import Thresholds
-from experiments.results import Table
-from experiments.verdicts import Claim
+from experiments.reporting import verdicts
+from experiments.reporting.results import Table
+from experiments.reporting.verdicts import Claim
 from gendiff.metrics.bootstrap import Interval
 
 

@@ -15,8 +15,8 @@ def main(arrays: str, steps: str, network: str, weights: str, out: str) -> None:
     import jax
     import numpy as np
 
-    from experiments import devices
     from experiments.benchmarks import networks, ours_work
+    from experiments.framework import devices
 
     devices.use_compile_cache()
     workload = workloads.Workload("sample", network, batch=1, steps=int(steps))

@@ -8,7 +8,7 @@ from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.setting import Setting
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.results import Cell, Table
+from experiments.reporting.results import Cell, Table
 
 BASE = Workload("sample", "digits", batch=16, steps=5)
 REPEATS = 5

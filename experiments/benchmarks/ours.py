@@ -18,8 +18,9 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import safetensors.numpy  # noqa: E402
 
-from experiments import devices, environment  # noqa: E402
 from experiments.benchmarks import networks, ours_work  # noqa: E402
+from experiments.framework import devices  # noqa: E402
+from experiments.reporting import environment  # noqa: E402
 from gendiff.networks.module import count  # noqa: E402
 from gendiff.training import sharding  # noqa: E402
 

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import devices
 from experiments.benchmarks import networks as sized
 from experiments.benchmarks.workloads import Workload
-from gendiff import denoiser, grids, guidance, networks, objectives, parameterization, samplers, sampling, schedules, training, weighting
-from gendiff.core.types import NO_LABEL, Batch, Level, Params
+from experiments.framework import devices
+from gendiff import networks, training
+from gendiff.core.types import NO_LABEL, Params
+from gendiff.diffusion import denoiser, grids, guidance, objectives, parameterization, samplers, sampling, schedules, weighting
+from gendiff.diffusion.types import Batch, Level
 from gendiff.networks import attention, convolution
 from gendiff.networks.blocks import ResidualBlock
 from gendiff.training import optimizers
@@ -151,10 +153,10 @@ def _scale(workload: Workload) -> jax.Array:
 def _loss(workload: Workload, network: Any) -> Any:
     predict = networks.pure(network)
     if workload.objective == "flow":  # as experiments.diffusion.digits trains
-        return objectives.diffusion(
+        return objectives.denoising(
             predict, schedules.flow(), parameterization.flow(), levels=weighting.stratified_levels(), drop_condition=0.1
         )
-    return objectives.diffusion(predict, schedules.linear(1000), parameterization.noise(), drop_condition=0.1)
+    return objectives.denoising(predict, schedules.linear(1000), parameterization.noise(), drop_condition=0.1)
 
 
 def _optimizer(workload: Workload) -> optax.GradientTransformation:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.environment import PROJECT
-from experiments.progress import Progress
+from experiments.framework.progress import Progress
+from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
 
 PEER_PYTHON = ".venv-peers/bin/python"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.environment import PROJECT
+from experiments.reporting.environment import PROJECT
 
 OURS = "experiments.benchmarks.ours"
 PEER = "experiments.benchmarks.peers.torch_side"

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from experiments import figures as drawing
 from experiments.benchmarks import pairs
 from experiments.benchmarks.duel import Duel
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.setting import Thresholds
-from experiments.results import Cell, Figure, Table
+from experiments.reporting import figures as drawing
+from experiments.reporting.results import Cell, Figure, Table
 from gendiff.metrics.bootstrap import Interval
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-import gendiff as gd
+from gendiff import data, diffusion, networks, training
 from gendiff.training import sharding
 
 
@@ -20,27 +20,29 @@ def main() -> None:
     print(f"{len(devices)} devices of kind {devices[0].device_kind}")
     mesh = sharding.mesh(devices)
 
-    digits = gd.data.digits.load()
+    digits = data.digits.load()
     images, labels = digits.train_images, digits.train_labels
     init_key, train_key, draw_key = jax.random.split(jax.random.key(0), 3)
     batch = 16 * len(devices)
 
-    network = gd.networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=10)
-    predict = gd.networks.pure(network)
-    params = gd.networks.init(network, init_key, images[:1], jnp.zeros(1), labels[:1])
-    schedule, velocity = gd.schedules.cosine(1000), gd.parameterization.velocity()
+    network = networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=10)
+    predict = networks.pure(network)
+    params = networks.init(network, init_key, images[:1], jnp.zeros(1), labels[:1])
+    schedule, velocity = diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
     optimizer = optax.adamw(1e-3)
-    state = sharding.replicate(gd.training.start(params, optimizer, train_key), mesh)
-    step = jax.jit(gd.training.make_step(gd.objectives.diffusion(predict, schedule, velocity), optimizer), donate_argnums=0)
+    state = sharding.replicate(training.start(params, optimizer, train_key), mesh)
+    step = jax.jit(training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0)
     for number in range(5):
-        rows = gd.data.batches.batch_at(len(images), batch, seed=0, step=number)
-        state, metrics = step(state, sharding.shard(gd.Batch(clean=images[rows], condition=(labels[rows],)), mesh))
+        rows = data.batches.batch_at(len(images), batch, seed=0, step=number)
+        state, metrics = step(state, sharding.shard(diffusion.Batch(clean=images[rows], condition=(labels[rows],)), mesh))
     print(f"loss after {int(state.step)} steps of {batch} images: {metrics['loss']:.3f}")
 
     @jax.jit
     def draw(params: dict, index: jax.Array, label: jax.Array) -> jax.Array:
-        denoise = gd.denoiser.from_network(predict, params, velocity, label)
-        return gd.sampling.sample(draw_key, denoise, gd.samplers.ddim(), gd.grids.trailing(schedule, 10), shape=(8, 8, 1), index=index)
+        denoise = diffusion.denoiser.from_network(predict, params, velocity, label)
+        return diffusion.sampling.sample(
+            draw_key, denoise, diffusion.samplers.ddim(), diffusion.grids.trailing(schedule, 10), shape=(8, 8, 1), index=index
+        )
 
     index = jnp.arange(8 * len(devices))
     split = draw(state.ema, *sharding.shard((index, index % 10), mesh))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 import gendiff as gd
+from gendiff import diffusion, networks, training
 
 
 def main() -> None:
@@ -27,15 +28,15 @@ def main() -> None:
     labels = jnp.arange(batch) % 10
 
     # jax.nn.dot_product_attention and cuDNN take over where the dtype allows it; the network chooses by backend
-    network = gd.networks.DiT(patch=4, width=width, depth=depth, heads=width // 16, num_classes=10, dtype="bfloat16")
-    predict = gd.networks.pure(network)
-    params = gd.networks.init(network, init_key, images, jnp.zeros(batch), labels)
-    schedule, velocity = gd.schedules.cosine(1000), gd.parameterization.velocity()
+    network = networks.DiT(patch=4, width=width, depth=depth, heads=width // 16, num_classes=10, dtype="bfloat16")
+    predict = networks.pure(network)
+    params = networks.init(network, init_key, images, jnp.zeros(batch), labels)
+    schedule, velocity = diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
     optimizer = optax.adamw(2e-4)
-    state = gd.training.start(params, optimizer, train_key)
-    step = jax.jit(gd.training.make_step(gd.objectives.diffusion(predict, schedule, velocity), optimizer), donate_argnums=0)
+    state = training.start(params, optimizer, train_key)
+    step = jax.jit(training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0)
 
-    data = gd.Batch(clean=images, condition=(labels,))
+    data = diffusion.Batch(clean=images, condition=(labels,))
     state, metrics = step(state, data)  # compiles
     jax.block_until_ready(state)
     start, steps = time.perf_counter(), 5
@@ -46,9 +47,13 @@ def main() -> None:
 
     @jax.jit
     def draw(params: dict, index: jax.Array, label: jax.Array) -> jax.Array:
-        given = gd.denoiser.from_network(predict, params, velocity, label)
-        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)  # one pass of 2b keeps a GPU busy
-        return gd.sampling.sample(draw_key, guided, gd.samplers.ddim(), gd.grids.trailing(schedule, 4), shape=(32, 32, 3), index=index)
+        given = diffusion.denoiser.from_network(predict, params, velocity, label)
+        guided = diffusion.guidance.classifier_free(
+            given, given.with_condition(gd.NO_LABEL), 2.0, batched=True
+        )  # one pass of 2b keeps a GPU busy
+        return diffusion.sampling.sample(
+            draw_key, guided, diffusion.samplers.ddim(), diffusion.grids.trailing(schedule, 4), shape=(32, 32, 3), index=index
+        )
 
     samples = draw(state.ema, jnp.arange(batch), labels)
     print(f"samples: {samples.dtype} {samples.shape}, finite: {bool(jnp.isfinite(samples).all())}")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 import gendiff as gd
+from gendiff import data, diffusion, training
 
 WIDTH, CLASSES, STEPS, BATCH = 256, 10, 200, 128
 
@@ -37,28 +38,28 @@ def predict(params: dict[str, jax.Array], x: jax.Array, t: jax.Array, label: jax
 
 
 def main() -> None:
-    digits = gd.data.digits.load()
+    digits = data.digits.load()
     images, labels = digits.train_images, digits.train_labels
     init_key, train_key, draw_key = jax.random.split(jax.random.key(0), 3)
 
-    schedule, velocity = gd.schedules.cosine(1000), gd.parameterization.velocity()
+    schedule, velocity = diffusion.schedules.cosine(1000), diffusion.parameterization.velocity()
     optimizer = optax.adam(2e-3)
-    state = gd.training.start(init(init_key), optimizer, train_key, ema=(0.98,))
-    step = jax.jit(gd.training.make_step(gd.objectives.diffusion(predict, schedule, velocity), optimizer), donate_argnums=0)
+    state = training.start(init(init_key), optimizer, train_key, ema=(0.98,))
+    step = jax.jit(training.make_step(diffusion.objectives.denoising(predict, schedule, velocity), optimizer), donate_argnums=0)
     losses = []
     for number in range(STEPS):
-        rows = gd.data.batches.batch_at(len(images), BATCH, seed=0, step=number)
-        state, metrics = step(state, gd.Batch(clean=images[rows], condition=(labels[rows],)))
+        rows = data.batches.batch_at(len(images), BATCH, seed=0, step=number)
+        state, metrics = step(state, diffusion.Batch(clean=images[rows], condition=(labels[rows],)))
         losses.append(metrics["loss"])
     early, late = jnp.stack(losses[:5]).mean(), jnp.stack(losses[-20:]).mean()
     print(f"loss: {early:.3f} at the start, {late:.3f} at the end")
 
     @jax.jit
     def draw(params: dict[str, jax.Array], label: jax.Array) -> jax.Array:
-        given = gd.denoiser.from_network(predict, params, velocity, label)
-        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
-        levels = gd.grids.trailing(schedule, 20)
-        return gd.sampling.sample(draw_key, guided, gd.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label)))
+        given = diffusion.denoiser.from_network(predict, params, velocity, label)
+        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
+        levels = diffusion.grids.trailing(schedule, 20)
+        return diffusion.sampling.sample(draw_key, guided, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label)))
 
     samples = draw(state.ema, jnp.arange(100) % CLASSES)
     print(f"mean and std of 100 samples: {samples.mean():.2f}, {samples.std():.2f}; of the data: {images.mean():.2f}, {images.std():.2f}")

@@ -11,13 +11,13 @@ import math
 import jax
 import jax.numpy as jnp
 
-import gendiff as gd
+from gendiff import diffusion
 from gendiff.core.types import Count, Keys
 
 
 def heun_step(
-    keys: Keys, denoise: gd.Denoiser, state: gd.sampling.State, level: gd.Level, cleaner: gd.Level, left: Count
-) -> gd.sampling.State:
+    keys: Keys, denoise: diffusion.Denoiser, state: diffusion.sampling.State, level: diffusion.Level, cleaner: diffusion.Level, left: Count
+) -> diffusion.sampling.State:
     """Euler's step, then the slope at its end averaged with the slope at its start (Karras et al., 2022, Alg. 1).
 
     The correction is written in the noise prediction where alpha >= sigma and in the clean prediction elsewhere: each is finite there.
@@ -29,27 +29,27 @@ def heun_step(
     by_noise = (cleaner.sigma - cleaner.alpha * level.sigma / level.alpha) / 2 * (second.noise - first.noise)
     by_clean = (cleaner.alpha - cleaner.sigma * level.alpha / level.sigma) / 2 * (second.clean - first.clean)
     correction = jnp.where(level.alpha >= level.sigma, by_noise, by_clean)
-    return gd.sampling.State(ddim + jnp.where(cleaner.sigma > 0, correction, 0.0))
+    return diffusion.sampling.State(ddim + jnp.where(cleaner.sigma > 0, correction, 0.0))
 
 
-def heun() -> gd.sampling.Sampler:
+def heun() -> diffusion.sampling.Sampler:
     """Second order, two evaluations a step."""
-    return gd.sampling.Sampler(init=gd.sampling.start, step=heun_step, evaluations=lambda steps: 2 * steps)
+    return diffusion.sampling.Sampler(init=diffusion.sampling.start, step=heun_step, evaluations=lambda steps: 2 * steps)
 
 
-def order(sampler: gd.sampling.Sampler, steps: int) -> float:
+def order(sampler: diffusion.sampling.Sampler, steps: int) -> float:
     """log2 of how much the error falls when the steps double."""
-    exact = gd.oracles.gaussian(std=0.5)  # a Gaussian's probability flow has a closed form
+    exact = diffusion.oracles.gaussian(std=0.5)  # a Gaussian's probability flow has a closed form
     return math.log2(exact.endpoint_error(sampler, steps) / exact.endpoint_error(sampler, 2 * steps))
 
 
 def main() -> None:
-    print(f"order of ddim: {order(gd.samplers.ddim(), 20):.2f}")
+    print(f"order of ddim: {order(diffusion.samplers.ddim(), 20):.2f}")
     print(f"order of heun: {order(heun(), 20):.2f}")
 
-    denoise = gd.oracles.mixture(weights=[0.5, 0.5], means=[[-1.0], [1.0]], stds=[0.2, 0.2])
-    levels = gd.grids.trailing(gd.schedules.flow(), 20)
-    samples = gd.sampling.sample(jax.random.key(0), denoise, heun(), levels, shape=(1,), index=jnp.arange(1000))
+    denoise = diffusion.oracles.mixture(weights=[0.5, 0.5], means=[[-1.0], [1.0]], stds=[0.2, 0.2])
+    levels = diffusion.grids.trailing(diffusion.schedules.flow(), 20)
+    samples = diffusion.sampling.sample(jax.random.key(0), denoise, heun(), levels, shape=(1,), index=jnp.arange(1000))
     print(f"share of samples near -1: {(samples < 0).mean():.2f}; mean distance from 0: {jnp.abs(samples).mean():.2f}")
 
 

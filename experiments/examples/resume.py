@@ -16,38 +16,38 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import gendiff as gd
+from gendiff import data, diffusion, networks, training
 from gendiff.training import checkpoints
 
 BATCH, SEED = 64, 0
 
 
-def train(step: Callable, state: Any, digits: gd.data.digits.Split, until: int) -> Any:
+def train(step: Callable, state: Any, digits: data.digits.Split, until: int) -> Any:
     """The state after step `until`, whatever step it is at now."""
     for number in range(int(state.step), until):
-        rows = gd.data.batches.batch_at(len(digits.train_images), BATCH, SEED, number)
-        state, _ = step(state, gd.Batch(clean=digits.train_images[rows], condition=(digits.train_labels[rows],)))
+        rows = data.batches.batch_at(len(digits.train_images), BATCH, SEED, number)
+        state, _ = step(state, diffusion.Batch(clean=digits.train_images[rows], condition=(digits.train_labels[rows],)))
     return state
 
 
 def main(folder: str) -> None:
-    digits = gd.data.digits.load()
+    digits = data.digits.load()
     init_key, train_key = jax.random.split(jax.random.key(SEED))
-    network = gd.networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=10)
-    predict = gd.networks.pure(network)
-    params = gd.networks.init(network, init_key, digits.train_images[:1], jnp.zeros(1), digits.train_labels[:1])
+    network = networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=10)
+    predict = networks.pure(network)
+    params = networks.init(network, init_key, digits.train_images[:1], jnp.zeros(1), digits.train_labels[:1])
     optimizer = optax.adamw(1e-3)
-    loss = gd.objectives.diffusion(predict, gd.schedules.cosine(1000), gd.parameterization.velocity())
-    step = jax.jit(gd.training.make_step(loss, optimizer), donate_argnums=0)
+    loss = diffusion.objectives.denoising(predict, diffusion.schedules.cosine(1000), diffusion.parameterization.velocity())
+    step = jax.jit(training.make_step(loss, optimizer), donate_argnums=0)
 
-    through = train(step, gd.training.start(params, optimizer, train_key), digits, until=40)
+    through = train(step, training.start(params, optimizer, train_key), digits, until=40)
 
     config = {"width": 32, "depth": 1, "batch": BATCH, "seed": SEED}
     with checkpoints.Checkpoints(folder, config=config) as stored:  # leaving the block waits for the save
-        state = train(step, gd.training.start(params, optimizer, train_key), digits, until=20)
+        state = train(step, training.start(params, optimizer, train_key), digits, until=20)
         stored.save(20, state)
     with checkpoints.Checkpoints(folder, config=config) as stored:  # another process would do just this
-        restored = stored.restore(None, target=gd.training.start(params, optimizer, train_key))
+        restored = stored.restore(None, target=training.start(params, optimizer, train_key))
         print(f"restored step {restored.step} from {stored.path}")
     resumed = train(step, restored.state, digits, until=40)
 

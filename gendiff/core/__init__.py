@@ -1,1 +1,1 @@
-"""Vocabulary of the library: types, records, arrays, checks, errors."""
+"""What every chapter shares: types, records, arrays, trees, checks, errors. No science."""

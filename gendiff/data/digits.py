@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gendiff.core import trees
+from gendiff.core import records
 from gendiff.data import scaling
 
 LEVELS = 17
@@ -10,7 +10,7 @@ CLASSES = 10
 HELD_OUT = 450
 
 
-@trees.record
+@records.record
 class Split:
     """Images (n, 8, 8, 1) float32 in [-1, 1] and labels (n,) int32 0…9: 1,347 to train on, 450 held out."""
 

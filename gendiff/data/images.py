@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gendiff.core import trees
+from gendiff.core import records
 
 
-@trees.record
+@records.record
 class Images:
     """Images that one array holds, and what was left out of it.
 
@@ -15,9 +15,9 @@ class Images:
 
     clean: np.ndarray
     labels: np.ndarray
-    classes: tuple[str, ...] = trees.static(default=())
-    levels: int = trees.static(default=256)
-    skipped: tuple[str, ...] = trees.static(default=())
+    classes: tuple[str, ...] = records.static(default=())
+    levels: int = records.static(default=256)
+    skipped: tuple[str, ...] = records.static(default=())
 
     def __len__(self) -> int:
         return len(self.clean)

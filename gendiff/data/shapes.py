@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float64, Int, Int32
 
-from gendiff.core import checks, trees
+from gendiff.core import checks, records
 from gendiff.core.types import NO_LABEL
 
 ATTRIBUTES = ("colour", "shape", "size", "position")
@@ -30,7 +30,7 @@ ABSENT = -1
 UNIFORMS = 15
 
 
-@trees.record
+@records.record
 class Scenes:
     """attributes: (b, 3, 4) int32, objects in the order of their positions, ABSENT ones last. centres: (b, 3, 2) float64, the middle of
     each bounding box as (down, right) in image sides, NaN where absent.
@@ -43,7 +43,7 @@ class Scenes:
         return len(self.attributes)
 
 
-@trees.record
+@records.record
 class Recipe:
     """Which scenes there are. Names come from VOCABULARY; the default holds them all.
 
@@ -53,13 +53,13 @@ class Recipe:
     Raises ValueError for an unknown or repeated name, for more objects than positions, and for `held_out` that leaves too few scenes.
     """
 
-    objects: tuple[int, int] = trees.static(default=(1, MOST_OBJECTS))
-    colours: tuple[str, ...] = trees.static(default=COLOURS)
-    shapes: tuple[str, ...] = trees.static(default=SHAPES)
-    sizes: tuple[str, ...] = trees.static(default=SIZES)
-    positions: tuple[str, ...] = trees.static(default=POSITIONS)
-    held_out: tuple[tuple[str, ...], ...] = trees.static(default=())
-    classes_by: tuple[str, ...] = trees.static(default=ATTRIBUTES)
+    objects: tuple[int, int] = records.static(default=(1, MOST_OBJECTS))
+    colours: tuple[str, ...] = records.static(default=COLOURS)
+    shapes: tuple[str, ...] = records.static(default=SHAPES)
+    sizes: tuple[str, ...] = records.static(default=SIZES)
+    positions: tuple[str, ...] = records.static(default=POSITIONS)
+    held_out: tuple[tuple[str, ...], ...] = records.static(default=())
+    classes_by: tuple[str, ...] = records.static(default=ATTRIBUTES)
 
     def __post_init__(self) -> None:
         for attribute, chosen in zip(ATTRIBUTES, self._chosen(), strict=True):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int32
 
-from gendiff.core import checks, trees
+from gendiff.core import checks, records
 from gendiff.data import rendering, shapes
 
 UNCLEAR = -2
@@ -37,7 +37,7 @@ CHUNK = 2**17
 """Pixels fitted at a time: few enough to stay in the processor's cache."""
 
 
-@trees.record
+@records.record
 class Reading:
     """attributes: (b, 4 quarters, 4) int32; a quarter is ABSENT, UNCLEAR or an object. centres: (b, 4, 2) of the objects, as in
     shapes.Scenes, NaN elsewhere. residual: (b, 4) root mean square per channel of what the object (or the background) leaves unexplained.
@@ -124,7 +124,7 @@ def _read_quarter(contrast: np.ndarray, edges: np.ndarray, corner: np.ndarray) -
     return attributes, centres, residual
 
 
-@trees.record
+@records.record
 class _Fit:
     """A template on each crop. explained: mean square per value; rival: the most that any template of another shape or size explains.
     reach: how far, per axis, the centre may be from the quarter's.
@@ -147,7 +147,7 @@ def _best_fit(contrast: Float64[np.ndarray, "n h w 3"], edges: np.ndarray) -> _F
     best = fits[0]
     for fit in fits[1:]:
         rival = np.maximum(best.rival, np.minimum(best.explained, fit.explained))
-        best = trees.replace(_where(fit.explained > best.explained, fit, best), rival=rival)
+        best = records.replace(_where(fit.explained > best.explained, fit, best), rival=rival)
     return best
 
 
@@ -160,7 +160,7 @@ def _fit(contrast: np.ndarray, strength: np.ndarray, shape: int, size: int, edge
     best = _Fit(np.full(count, shape), np.full(count, size), centre, colour, explained, np.zeros(count), reach)
     for blur in BLURS:
         colour, explained = _fit_colour(contrast, _blurred(sharp, blur))
-        best = _where(explained > best.explained, trees.replace(best, colour=colour, explained=explained), best)
+        best = _where(explained > best.explained, records.replace(best, colour=colour, explained=explained), best)
     return best
 
 

@@ -4,15 +4,16 @@ linear_operators, posterior."""
 
 from gendiff.diffusion import (
     adaptive,
-    bound,
     certify,
     denoiser,
     editing,
+    elbo,
+    flow_coordinates,
     grids,
     guidance,
     inpainting,
     inversion,
-    learned,
+    learned_schedule,
     likelihood,
     linear_operators,
     objectives,
@@ -25,20 +26,29 @@ from gendiff.diffusion import (
     schedules,
     weighting,
 )
+from gendiff.diffusion.denoiser import from_network
 from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.sampling import sample
+from gendiff.diffusion.types import Batch, Denoiser, Level, Prediction
 
 __all__ = [
+    "Batch",
+    "Denoiser",
+    "Level",
+    "Prediction",
     "adaptive",
     "ancestral",
-    "bound",
     "certify",
     "denoiser",
     "editing",
+    "elbo",
+    "flow_coordinates",
+    "from_network",
     "grids",
     "guidance",
     "inpainting",
     "inversion",
-    "learned",
+    "learned_schedule",
     "likelihood",
     "linear_operators",
     "objectives",
@@ -46,6 +56,7 @@ __all__ = [
     "parameterization",
     "posterior",
     "process",
+    "sample",
     "samplers",
     "sampling",
     "schedules",

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Denoiser, Level
-from gendiff.diffusion import angle, denoiser, sampling
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike
+from gendiff.diffusion import denoiser, flow_coordinates, sampling
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Denoiser, Level
 
 SIGMA_MIN = 1e-3
 """The sigma/alpha where `sample` stops on a schedule whose cleanest level is clean already."""
@@ -24,7 +25,7 @@ FIRST_TURN = 0.01
 """The angle that is tried first, in radians."""
 
 
-@trees.record
+@records.record
 class Solution:
     """x (b, …); success (b,): whether the end was reached, in numbers that are finite; evaluations (b,) of the network."""
 
@@ -81,8 +82,8 @@ def solve(
         )
         return found.ys[0], found.result == diffrax.RESULTS.successful, 1 + 6 * found.stats["num_steps"]
 
-    w, success, evaluations = jax.vmap(one)(jnp.arange(x.shape[0]), angle.scaled(x, level))
-    return Solution(angle.unscaled(w, cleaner), success & _finite(w), evaluations)
+    w, success, evaluations = jax.vmap(one)(jnp.arange(x.shape[0]), flow_coordinates.scaled(x, level))
+    return Solution(flow_coordinates.unscaled(w, cleaner), success & _finite(w), evaluations)
 
 
 def sample(
@@ -141,7 +142,7 @@ def _velocity(denoise: Denoiser, schedule: Schedule, turned: Array, w: Array) ->
     signal = alpha > jnp.finfo(w.dtype).eps  # rounded, the cosine of pi/2 is some such number of either sign
     between = schedule.at_log_snr(2 * jnp.log(jnp.where(signal, alpha, 1) / sigma))
     level = jax.tree.map(lambda inside, end: jnp.where(signal, inside, end).astype(w.dtype), between, schedule.noisiest)
-    return angle.velocity(denoise(angle.unscaled(w[None], level), level), level)[0]
+    return flow_coordinates.velocity(denoise(flow_coordinates.unscaled(w[None], level), level), level)[0]
 
 
 def _finite(x: Array) -> Array:

@@ -6,22 +6,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import checks, trees
-from gendiff.core.types import Level, Network, Params, Prediction
+from gendiff.core import checks, records
+from gendiff.core.types import Params
 from gendiff.diffusion.parameterization import Parameterization
+from gendiff.diffusion.types import Level, Predict, Prediction
 
 T = TypeVar("T")
 
 
-@trees.record
+@records.record
 class NetworkDenoiser:
     """A pytree: parameters and condition are leaves, the functions are static."""
 
-    predict: Network = trees.static()
-    parameterization: Parameterization = trees.static()
+    predict: Predict = records.static()
+    parameterization: Parameterization = records.static()
     params: Params = None
     condition: tuple[Any, ...] = ()
-    learned_variance: bool = trees.static(default=False)
+    learned_variance: bool = records.static(default=False)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
         t = jnp.broadcast_to(jnp.asarray(level.t).astype(x.dtype), x.shape[:1])
@@ -30,14 +31,14 @@ class NetworkDenoiser:
             if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
                 raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: twice the channels are needed")
             output, share = jnp.split(output, 2, axis=-1)
-            return trees.replace(self.parameterization.predict(x, output, level), log_variance=share.astype(x.dtype))
+            return records.replace(self.parameterization.predict(x, output, level), log_variance=share.astype(x.dtype))
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         return self.parameterization.predict(x, output, level)
 
     def with_condition(self, *condition: Any) -> "NetworkDenoiser":
         """The same network under another condition: one value for all samples () or arrays (b, …)."""
-        return trees.replace(self, condition=condition)
+        return records.replace(self, condition=condition)
 
     def condition_for(self, count: int) -> tuple[Any, ...]:
         """The condition with single values repeated for `count` samples."""
@@ -45,16 +46,16 @@ class NetworkDenoiser:
 
     def take(self, rows: Array, count: int) -> "NetworkDenoiser":
         """The denoiser of those rows of a batch of `count`."""
-        return trees.replace(self, condition=jax.tree.map(lambda leaf: take_rows(leaf, rows, count), self.condition))
+        return records.replace(self, condition=jax.tree.map(lambda leaf: take_rows(leaf, rows, count), self.condition))
 
 
 def from_network(
-    predict: Network, params: Params, parameterization: Parameterization, *condition: Any, learned_variance: bool = False
+    predict: Predict, params: Params, parameterization: Parameterization, *condition: Any, learned_variance: bool = False
 ) -> NetworkDenoiser:
     """predict (params, x, t, *condition) -> output as a Denoiser; t arrives as (b,) whatever the level's shape.
 
     A condition is one value for all samples (), or an array (b, …) aligned with them.
-    learned_variance: the network answers twice the channels of x (last axis); the second half is `Prediction.log_variance`, the share
+    learned_variance: the network answers twice the channels of x (last axis); the second half is `Prediction.variance_share`, the share
     of Nichol & Dhariwal (2021, Eq. 15), unchanged. Weights whose share runs over [-1, 1] need their last layer halved and shifted.
 
     Raises TypeError, when called, if the network's output has another shape than this.
@@ -63,11 +64,11 @@ def from_network(
 
 
 def variance_share(prediction: Prediction) -> Float[Array, "b *shape"]:
-    """v of Nichol & Dhariwal (2021, Eq. 15), `prediction.log_variance`. Raises ValueError if there is none, or one of another shape."""
-    share = prediction.log_variance
+    """v of Nichol & Dhariwal (2021, Eq. 15), `prediction.variance_share`. Raises ValueError if there is none, or one of another shape."""
+    share = prediction.variance_share
     if share is None:
         raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
-    checks.same_shape("prediction.clean", prediction.clean, "prediction.log_variance", share)
+    checks.same_shape("prediction.clean", prediction.clean, "prediction.variance_share", share)
     return share
 
 

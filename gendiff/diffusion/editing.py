@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks
-from gendiff.core.types import ArrayLike, Count, Denoiser, Level, Scalar
+from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion import grids, inversion, process, sampling
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Denoiser, Level
 
 SLACK = 7e-4
 """How far below a half a count of steps still rounds up: a strength in float32 does not hold 0.35 of 10 steps."""

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks
-from gendiff.core.types import Count, Level
+from gendiff.core.types import Count
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
 
 
 def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") -> Level:

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Keys
 from gendiff.diffusion import denoiser, process, sampling
 from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.types import Denoiser, Level
 
 
 def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
@@ -41,7 +42,7 @@ def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
     return jax.tree.map(lambda field: jnp.asarray(field)[rows], levels)
 
 
-@trees.record
+@records.record
 class _Repaint:
     step: Any
     known: Any
@@ -64,7 +65,7 @@ class _Repaint:
 
         def back() -> Array:
             # A level without signal is never one to go back from; the 1 keeps what vmap computes and throws away finite.
-            start = trees.replace(level, alpha=jnp.where(up, level.alpha, 1.0))
+            start = records.replace(level, alpha=jnp.where(up, level.alpha, 1.0))
             return process.forward_step(state.x, noise, start, cleaner)
 
         return State(jax.lax.cond(up, back, down))
@@ -98,4 +99,4 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
         shape = ()
     if shape != known.shape:
         raise ValueError(f"mask has shape {np.shape(mask)}, which does not broadcast to that of known, {known.shape}")
-    return trees.replace(sampler, step=_Repaint(sampler.step, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape)))
+    return records.replace(sampler, step=_Repaint(sampler.step, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape)))

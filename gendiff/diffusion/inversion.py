@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction
-from gendiff.diffusion import angle, sampling
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.diffusion import flow_coordinates, sampling
 from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def ddim_inverse_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, noisier: Level) -> Float[Array, "b *shape"]:
@@ -52,7 +53,7 @@ def ddim_invert(
         def refined(_: Any, guess: jax.Array) -> jax.Array:
             return ddim_inverse_step(x, denoise(guess, noisier), level, noisier)
 
-        return jax.lax.fori_loop(0, refinements + 1, refined, angle.unscaled(angle.scaled(x, level), noisier))
+        return jax.lax.fori_loop(0, refinements + 1, refined, flow_coordinates.unscaled(flow_coordinates.scaled(x, level), noisier))
 
     return jax.lax.fori_loop(0, steps, back, jnp.asarray(x))
 
@@ -65,7 +66,7 @@ def ddim_invert(
 # y' = (y + w') (1 + tan²(h/2)) / 2 + tan(h/2) f' is completed at the next evaluation.
 
 
-@trees.record
+@records.record
 class Past:
     """y and z (b, …) at the level before, scaled by `angle`, and tan(h/2) of the step since (b,): 0 while there was none."""
 
@@ -78,20 +79,20 @@ def _begin(keys: Keys, x: Array) -> State:
     return State(x, Past(x, x, jnp.zeros(x.shape[0], jnp.promote_types(x.dtype, jnp.float32))))
 
 
-@trees.record
+@records.record
 class _ReversibleHeun:
     companion: Any = None
 
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        past, w = state.memory, angle.scaled(state.x, level)
+        past, w = state.memory, flow_coordinates.scaled(state.x, level)
         fresh = _over_samples(past.half_tangent == 0, w)
         z = jnp.where(fresh, self._companion(state.x, w, level), past.y + w - past.z)
-        f = angle.velocity(denoise(angle.unscaled(z, level), level), level)
+        f = flow_coordinates.velocity(denoise(flow_coordinates.unscaled(z, level), level), level)
         tangent = arrays.expand(past.half_tangent, w)
         y = jnp.where(fresh, w, (past.y + w) * (1 + tangent**2) / 2 + tangent * f)
         turn = _turn(level, cleaner, past.half_tangent)
         cosine, sine, _ = _trigonometry(turn, w)
-        ahead = State(angle.unscaled(cosine * y + sine * f, cleaner), Past(y, z, turn))
+        ahead = State(flow_coordinates.unscaled(cosine * y + sine * f, cleaner), Past(y, z, turn))
         return jax.tree.map(lambda new, old: jnp.where(_over_samples(turn == 0, new), old, new), ahead, state)  # equal levels: no step
 
     def _companion(self, x: jax.Array, w: jax.Array, level: Level) -> jax.Array:
@@ -99,7 +100,7 @@ class _ReversibleHeun:
             return w
         if jnp.shape(self.companion) != x.shape:
             raise ValueError(f"the companion has shape {jnp.shape(self.companion)}, but x is {x.shape}; a pair is not drawn in chunks")
-        return angle.scaled(jnp.asarray(self.companion, x.dtype), level)
+        return flow_coordinates.scaled(jnp.asarray(self.companion, x.dtype), level)
 
 
 def reversible_heun(companion: Float[ArrayLike, "b *shape"] | None = None) -> Sampler:
@@ -136,12 +137,12 @@ def reversible_invert(
     last = _last_interval(levels, steps)
     end, before = levels[last + 1], levels[last]
     if companion is None:
-        guess = angle.unscaled(angle.scaled(x, end), before)
+        guess = flow_coordinates.unscaled(flow_coordinates.scaled(x, end), before)
         companion = ddim_inverse_step(x, denoise(guess, before), end, before)
     like = jnp.zeros(x.shape[0], jnp.promote_types(x.dtype, jnp.float32))
 
     def velocity(z: jax.Array, level: Level) -> jax.Array:
-        return angle.velocity(denoise(angle.unscaled(z, level), level), level)
+        return flow_coordinates.velocity(denoise(flow_coordinates.unscaled(z, level), level), level)
 
     def back(k: Any, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         y, z, f = carry
@@ -153,24 +154,24 @@ def reversible_invert(
         stay = _over_samples((turn == 0) | (steps - 2 - k >= last), y)
         return tuple(jnp.where(stay, old, new) for old, new in zip(carry, (y + tangent * (f + beyond), there, beyond), strict=True))
 
-    z = angle.scaled(jnp.asarray(companion, x.dtype), before)
+    z = flow_coordinates.scaled(jnp.asarray(companion, x.dtype), before)
     f = velocity(z, before)
     cosine, sine, _ = _trigonometry(_turn(before, end, like), z)
-    y = arrays.safe_divide(angle.scaled(x, end) - sine * f, cosine)
+    y = arrays.safe_divide(flow_coordinates.scaled(x, end) - sine * f, cosine)
     y, z, _ = jax.lax.fori_loop(0, steps - 1, back, (y, z, f))
-    return angle.unscaled(y, levels[0]), angle.unscaled(z, levels[0])
+    return flow_coordinates.unscaled(y, levels[0]), flow_coordinates.unscaled(z, levels[0])
 
 
 def _last_interval(levels: Level, steps: Count) -> jax.Array:
     """The last interval whose ends differ, so that padding does not enter."""
     starts, ends = (jax.tree.map(lambda field, part=part: field[part], levels) for part in (slice(None, -1), slice(1, None)))
     number = jnp.arange(len(starts))
-    return jnp.max(jnp.where((number < steps) & (angle.half_tangent(starts, ends) != 0), number, 0))
+    return jnp.max(jnp.where((number < steps) & (flow_coordinates.half_tangent(starts, ends) != 0), number, 0))
 
 
 def _turn(level: Level, target: Level, like: jax.Array) -> jax.Array:
     """tan(h/2) for each sample, in the dtype of `like` (b,)."""
-    return jnp.broadcast_to(angle.half_tangent(level, target), like.shape).astype(like.dtype)
+    return jnp.broadcast_to(flow_coordinates.half_tangent(level, target), like.shape).astype(like.dtype)
 
 
 def _trigonometry(half_tangent: jax.Array, like: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Scalar
-from gendiff.diffusion import angle, sampling
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Keys, Scalar
+from gendiff.diffusion import flow_coordinates, sampling
+from gendiff.diffusion.types import Denoiser, Level
 
 MOST_EXACT = 256
 """Dimensions up to which the trace is taken exactly when no divergence is named."""
@@ -26,7 +27,7 @@ MOST_EXACT = 256
 _AT_ONCE = 64  # directions pushed through the network together
 
 
-@trees.record
+@records.record
 class Likelihood:
     """All (b,), in bits per dimension.
 
@@ -50,7 +51,7 @@ class Divergence(Protocol):
     def standard_error(self, totals: jax.Array, /) -> jax.Array: ...
 
 
-@trees.record
+@records.record
 class _Exact:
     def directions(self, x: jax.Array) -> jax.Array:
         size = math.prod(x.shape[1:])
@@ -63,11 +64,11 @@ class _Exact:
         return jnp.zeros_like(totals[0])
 
 
-@trees.record
+@records.record
 class _Hutchinson:
     keys: Keys
-    probes: int = trees.static()
-    distribution: str = trees.static()
+    probes: int = records.static()
+    distribution: str = records.static()
 
     def directions(self, x: jax.Array) -> jax.Array:
         if self.keys.shape != x.shape[:1]:
@@ -181,24 +182,26 @@ def _log_density(
     count = (steps + stride - 1) // stride
 
     def field(w: jax.Array, level: Level) -> tuple[jax.Array, jax.Array]:
-        moved, rates = _with_rates(lambda w: angle.velocity(denoise(angle.unscaled(w, level), level), level), w, directions)
+        moved, rates = _with_rates(
+            lambda w: flow_coordinates.velocity(denoise(flow_coordinates.unscaled(w, level), level), level), w, directions
+        )
         return moved, divergence.estimates(rates)
 
     def advance(j: Any, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         w, gathered = carry
         level, noisier = (levels[jnp.minimum(stride * (count - i), steps)] for i in (j, j + 1))
-        turn = angle.between(level, noisier)
+        turn = flow_coordinates.between(level, noisier)
         here, rate = field(w, level)
         ahead, rate_ahead = field(w + arrays.expand(turn, w) * here, noisier)
         return w + arrays.expand(turn / 2, w) * (here + ahead), gathered + turn / 2 * (rate + rate_ahead)
 
     size = math.prod(x.shape[1:])
     estimates = jax.eval_shape(divergence.estimates, jax.ShapeDtypeStruct((directions.shape[0], x.shape[0]), x.dtype))
-    first = (angle.scaled(x, levels[steps]), jnp.zeros(estimates.shape, x.dtype))
+    first = (flow_coordinates.scaled(x, levels[steps]), jnp.zeros(estimates.shape, x.dtype))
     w, gathered = jax.lax.fori_loop(0, count, advance, first)
-    standard = arrays.flatten_samples(angle.unscaled(w, levels[0]) / prior_std)
+    standard = arrays.flatten_samples(flow_coordinates.unscaled(w, levels[0]) / prior_std)
     prior = -jnp.sum(standard**2, axis=1) / 2 - size * (jnp.log(prior_std) + math.log(2 * math.pi) / 2)
-    stretch = size * (jnp.log(angle.length(levels[0])) - jnp.log(angle.length(levels[steps])))
+    stretch = size * (jnp.log(flow_coordinates.length(levels[0])) - jnp.log(flow_coordinates.length(levels[steps])))
     return prior[None] + stretch + gathered
 
 

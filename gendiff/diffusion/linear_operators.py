@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from gendiff.core import arrays, checks, trees
+from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Scalar
 
 
@@ -34,7 +34,7 @@ def pseudo_inverse(operator: LinearOperator, y: Float[ArrayLike, "b *shape"]) ->
     return operator.adjoint(operator.solve(y, 1.0, 0.0))
 
 
-@trees.record
+@records.record
 class Inpaint:
     """A sets masked entries to 0, and A Aᵀ is that again. Measurements have the shape of samples."""
 
@@ -60,11 +60,11 @@ class Inpaint:
         return jnp.broadcast_to(1 - jnp.asarray(self.mask).astype(like.dtype), like.shape)
 
 
-@trees.record
+@records.record
 class Downsample:
     """A averages boxes of `factor` entries along each spatial axis, and A Aᵀ = 1 / (entries of a box)."""
 
-    factor: int = trees.static()
+    factor: int = records.static()
 
     def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *small"]:
         axes = _spatial(x)
@@ -91,7 +91,7 @@ class Downsample:
         return self.factor ** (like.ndim - 2)
 
 
-@trees.record
+@records.record
 class Blur:
     """A convolves with a kernel along the first spatial axes, circularly: in the Fourier basis A Aᵀ is |transfer|²."""
 

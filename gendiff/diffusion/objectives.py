@@ -8,23 +8,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import NO_LABEL, Batch, Loss, Metrics, Network, Params
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import NO_LABEL, Loss, Metrics, Params
 from gendiff.diffusion import process, schedules, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Batch, Predict
 
 
-@trees.record
+@records.record
 class _Diffusion:
-    predict: Network = trees.static()
-    schedule: Schedule = trees.static()
-    parameterization: Parameterization = trees.static()
-    weight: weighting.Weight = trees.static()
-    levels: weighting.LevelSampler = trees.static()
-    drop_condition: float = trees.static()
-    null: Any = trees.static()
-    stochastic: bool = trees.static()
+    predict: Predict = records.static()
+    schedule: Schedule = records.static()
+    parameterization: Parameterization = records.static()
+    weight: weighting.Weight = records.static()
+    levels: weighting.LevelSampler = records.static()
+    drop_condition: float = records.static()
+    null: Any = records.static()
+    stochastic: bool = records.static()
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         checks.floating("batch.clean", batch.clean)
@@ -44,8 +45,8 @@ class _Diffusion:
         return jnp.mean(weight * error), {"mse": jnp.mean(error)}
 
 
-def diffusion(
-    predict: Network,
+def denoising(
+    predict: Predict,
     schedule: Schedule,
     parameterization: Parameterization,
     *,

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Level, Prediction, Scalar
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion import sampling
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level, Prediction
 
 POINT = 1e-12
 """The variance that stands for 0 where a point mass is compared with others at sigma = 0: the nearest point takes all the weight."""
@@ -33,7 +34,7 @@ class Oracle(Protocol):
     def draw(self, key: jax.Array, count: int) -> Array: ...
 
 
-@trees.record
+@records.record
 class Gaussian:
     """Isotropic Gaussian data of any shape, as a Denoiser. std, mean: () or (b,)."""
 
@@ -77,7 +78,7 @@ class Gaussian:
         return float(arrays.rms(ended - self.flow(x, levels[0], levels[-1])))
 
 
-@trees.record
+@records.record
 class CorrelatedGaussian:
     """Gaussian data of any covariance, as a Denoiser. mean: (*shape); principal axes in the columns of axes (d, d), variances (d,)."""
 
@@ -115,7 +116,7 @@ class CorrelatedGaussian:
         return (along @ jnp.asarray(self.axes, x.dtype).T).reshape(x.shape)
 
 
-@trees.record
+@records.record
 class Mixture:
     """A Gaussian mixture over samples of shape (*shape), as a Denoiser. weights, stds: (k,); means: (k, *shape)."""
 

@@ -19,24 +19,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Level, Prediction
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike
+from gendiff.diffusion.types import Level, Prediction
 
 Formula = Callable[..., jax.Array]
 
 
-@trees.record
+@records.record
 class Parameterization:
     """Formulas of (…, alpha, sigma, *settings), wrapped so that callers pass arrays and a level."""
 
-    name: str = trees.static()
-    clean_of: Formula = trees.static()
-    noise_of: Formula = trees.static()
-    target_of: Formula = trees.static()
-    gain_of: Formula = trees.static()
-    scale_of: Formula | None = trees.static(default=None)
-    settings: tuple[float, ...] = trees.static(default=())
-    divides_by_alpha: bool = trees.static(default=False)
+    name: str = records.static()
+    clean_of: Formula = records.static()
+    noise_of: Formula = records.static()
+    target_of: Formula = records.static()
+    gain_of: Formula = records.static()
+    scale_of: Formula | None = records.static(default=None)
+    settings: tuple[float, ...] = records.static(default=())
+    divides_by_alpha: bool = records.static(default=False)
 
     def scale_in(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
         """What the network is shown of x: x itself, except for EDM, which scales it to unit variance."""

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Denoiser, Level, Prediction, Scalar
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Scalar
 from gendiff.diffusion import denoiser
 from gendiff.diffusion.linear_operators import LinearOperator
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
-@trees.record
+@records.record
 class _Dps:
     denoise: Any
     operator: Any
@@ -31,10 +32,10 @@ class _Dps:
         slope = -2 * pull(self.operator.adjoint(residual))
         move = arrays.expand(arrays.safe_divide(jnp.asarray(self.scale, size.dtype), size), x) * slope
         alpha, sigma = arrays.expand(level.alpha, x), arrays.expand(level.sigma, x)
-        return trees.replace(prediction, clean=prediction.clean - sigma * move, noise=prediction.noise + alpha * move)
+        return records.replace(prediction, clean=prediction.clean - sigma * move, noise=prediction.noise + alpha * move)
 
     def take(self, rows: Array, count: int) -> "_Dps":
-        return trees.replace(self, scale=denoiser.take_rows(self.scale, rows, count), **_taken(self, rows, count))
+        return records.replace(self, scale=denoiser.take_rows(self.scale, rows, count), **_taken(self, rows, count))
 
 
 def dps(denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, "b *measured"], scale: Scalar) -> Denoiser:
@@ -53,7 +54,7 @@ def dps(denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, 
     return _Dps(denoise, operator, measured, scale)
 
 
-@trees.record
+@records.record
 class _PiGdm:
     denoise: Any
     operator: Any
@@ -70,12 +71,12 @@ class _PiGdm:
         guided = (alpha > 0) & (sigma <= ratio_max * alpha)
         gradient = jnp.where(guided, pull(self.operator.adjoint(solved)), 0.0)
         clean = prediction.clean + arrays.safe_divide(sigma**2, alpha) * gradient
-        return trees.replace(prediction, clean=clean, noise=prediction.noise - sigma * gradient)
+        return records.replace(prediction, clean=clean, noise=prediction.noise - sigma * gradient)
 
     def take(self, rows: Array, count: int) -> "_PiGdm":
         names = ("noise_std", "data_std", "ratio_max")
         numbers = {name: denoiser.take_rows(getattr(self, name), rows, count) for name in names}
-        return trees.replace(self, **numbers, **_taken(self, rows, count))
+        return records.replace(self, **numbers, **_taken(self, rows, count))
 
 
 def pigdm(

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import arrays, checks
-from gendiff.core.types import ArrayLike, Level
+from gendiff.core.types import ArrayLike
+from gendiff.diffusion.types import Level
 
 
 def add_noise(clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:

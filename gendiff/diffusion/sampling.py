@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, Scalar
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Keys, Scalar
 from gendiff.diffusion import denoiser
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
-@trees.record
+@records.record
 class State:
     """What a sampler carries from step to step: x (b, …), and whatever it remembers."""
 
@@ -36,7 +37,7 @@ def one_each(steps: int) -> int:
     return steps
 
 
-@trees.record
+@records.record
 class Sampler:
     """init(keys, x) -> State; step(keys, denoise, state, level, cleaner, left) -> State; evaluations(steps) -> network evaluations.
 
@@ -46,11 +47,11 @@ class Sampler:
 
     init: Callable[[Keys, Array], State]
     step: Callable[[Keys, Denoiser, State, Level, Level, Count], State]
-    evaluations: Callable[[int], int] = trees.static(default=one_each)
+    evaluations: Callable[[int], int] = records.static(default=one_each)
 
     def take(self, rows: Array, count: int) -> "Sampler":
         """The sampler of those rows of a batch of `count`, for one whose functions hold an array for each sample."""
-        return trees.replace(self, init=denoiser.take(self.init, rows, count), step=denoiser.take(self.step, rows, count))
+        return records.replace(self, init=denoiser.take(self.init, rows, count), step=denoiser.take(self.step, rows, count))
 
 
 def sample(

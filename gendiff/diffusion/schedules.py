@@ -12,16 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import Level, Scalar
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import Scalar
+from gendiff.diffusion.types import Level
 
 
-@trees.record
+@records.record
 class Schedule:
     """A noise path. Two schedules of one family with equal settings are equal, and hash so: rebuilding one does not retrace."""
 
-    family: "Family" = trees.static()
-    settings: tuple[Any, ...] = trees.static(default=())
+    family: "Family" = records.static()
+    settings: tuple[Any, ...] = records.static(default=())
 
     def at(self, u: Scalar) -> Level:
         """The level at u in [0, 1] of any shape: 0 is the clean end, 1 the noisy one. Raises ValueError for a concrete u outside."""
@@ -48,14 +49,14 @@ class Schedule:
         return self.table[-1] if self.table is not None else self.family.at(np.float64(1.0), *self.settings)
 
 
-@trees.record
+@records.record
 class Family:
     """What the schedules of one kind share: functions of (u or log-SNR, *settings)."""
 
-    at: Callable[..., Level] = trees.static()
-    at_log_snr: Callable[..., Level] = trees.static()
-    clean_t: Callable[..., float] = trees.static()
-    table: Callable[..., Level] | None = trees.static(default=None)
+    at: Callable[..., Level] = records.static()
+    at_log_snr: Callable[..., Level] = records.static()
+    clean_t: Callable[..., float] = records.static()
+    table: Callable[..., Level] | None = records.static(default=None)
 
 
 def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Schedule:

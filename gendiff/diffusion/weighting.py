@@ -12,18 +12,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gendiff.core import checks, trees
-from gendiff.core.types import Level
+from gendiff.core import checks, records
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
 
 Weight = Callable[[Level, jax.Array], jax.Array]
 LevelSampler = Callable[[jax.Array, Schedule, int], Level]
 
 
-@trees.record
+@records.record
 class _Weight:
-    formula: Callable[..., jax.Array] = trees.static()
-    settings: tuple[float, ...] = trees.static(default=())
+    formula: Callable[..., jax.Array] = records.static()
+    settings: tuple[float, ...] = records.static(default=())
 
     def __call__(self, level: Level, gain: Array) -> Array:
         snr = (jnp.asarray(level.alpha) / jnp.asarray(level.sigma)) ** 2
@@ -63,10 +63,10 @@ def sigmoid(bias: float = 0.0) -> Weight:
     return _Weight(_sigmoid, (float(bias),))
 
 
-@trees.record
+@records.record
 class _Levels:
-    draw: Callable[..., Level] = trees.static()
-    settings: tuple[float, ...] = trees.static(default=())
+    draw: Callable[..., Level] = records.static()
+    settings: tuple[float, ...] = records.static(default=())
 
     def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
         return self.draw(key, schedule, count, *self.settings)

@@ -1,18 +1,31 @@
 """Metrics: how far samples are from real data, with an interval, a floor and null controls beside every value."""
 
-from gendiff.metrics import baselines, bootstrap, copies, coverage, draws, features, fidelity, frechet, judge, kernel, saturation, vendi
+from gendiff.metrics import (
+    baselines,
+    bootstrap,
+    classifier_accuracy,
+    features,
+    fidelity,
+    frechet,
+    kernel_distance,
+    near_copies,
+    precision_recall,
+    saturation,
+    subsampling,
+    vendi,
+)
 
 __all__ = [
     "baselines",
     "bootstrap",
-    "copies",
-    "coverage",
-    "draws",
+    "classifier_accuracy",
     "features",
     "fidelity",
     "frechet",
-    "judge",
-    "kernel",
+    "kernel_distance",
+    "near_copies",
+    "precision_recall",
     "saturation",
+    "subsampling",
     "vendi",
 ]

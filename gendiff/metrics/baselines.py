@@ -6,7 +6,7 @@ from jaxtyping import Float32, Shaped
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 from gendiff.metrics import neighbours as nearby
-from gendiff.metrics import rows
+from gendiff.metrics import validation
 
 
 def gaussian_per_class(
@@ -53,14 +53,14 @@ def smote(
 def noisy(images: Shaped[ArrayLike, "n *shape"], rng: np.random.Generator, std: int | float) -> Float32[np.ndarray, "n *shape"]:
     """The images themselves plus Gaussian noise of standard deviation `std`, in the images' own unit; not clipped."""
     checks.in_range("std", std, 0.0, float("inf"), open_high=True)
-    real = rows.images("images", images, at_least=1)
+    real = validation.images("images", images, at_least=1)
     return (real + std * rng.standard_normal(real.shape)).astype(np.float32)
 
 
 def _checked(images: ArrayLike, labels: ArrayLike, wanted_labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    real = rows.images("images", images)
-    truth = rows.labels("labels", labels, len(real))
-    wanted = rows.labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
+    real = validation.images("images", images)
+    truth = validation.labels("labels", labels, len(real))
+    wanted = validation.labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
     return real.reshape(len(real), -1), truth, wanted
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float64, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import rows
+from gendiff.metrics import validation
 
 Features = Callable[[np.ndarray], Any]
 """Images (b, …) as they were given -> features (b, d), in NumPy or JAX."""
@@ -32,7 +32,7 @@ def extract(function: Features, images: Shaped[ArrayLike, "n *shape"], *, batch:
     parts = []
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
-        given = rows.features("the feature function's output", function(part), at_least=1)
+        given = validation.features("the feature function's output", function(part), at_least=1)
         if len(given) != len(part):
             raise ValueError(f"the feature function returned {len(given)} rows for {len(part)} images")
         parts.append(given)

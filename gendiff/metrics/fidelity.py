@@ -8,7 +8,7 @@ from scipy.ndimage import correlate1d
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import rows
+from gendiff.metrics import validation
 
 
 def psnr(
@@ -80,6 +80,6 @@ def _gaussian(window: int, std: float) -> np.ndarray:
 
 def _pair(images: ArrayLike, truth: ArrayLike, low: int | float, high: int | float) -> tuple[np.ndarray, np.ndarray]:
     """Both with [low, high] as [0, 1]."""
-    width = rows.data_range(low, high)
+    width = validation.data_range(low, high)
     checks.same_shape("images", images, "truth", truth)
-    return (rows.images("images", images, at_least=1) - low) / width, (rows.images("truth", truth, at_least=1) - low) / width
+    return (validation.images("images", images, at_least=1) - low) / width, (validation.images("truth", truth, at_least=1) - low) / width

@@ -11,8 +11,8 @@ from jaxtyping import Float64, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import draws as draw
-from gendiff.metrics import rows
+from gendiff.metrics import subsampling as draw
+from gendiff.metrics import validation
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]
     It is biased upwards by about d / n: compare only values of equal sample sizes. Raises ValueError for fewer than 2 rows, different
     numbers of features, and features that are not finite.
     """
-    first, second = rows.pair("features", features, "other", other)
+    first, second = validation.pair("features", features, "other", other)
     return between(fit(first), fit(second))
 
 
@@ -41,7 +41,7 @@ def over_draws(
     Measured so, the floor (other = training data, real = held-out data) and the samples have the same bias. Raises ValueError when
     `other` has fewer than `size` rows, and as `distance` does.
     """
-    whole, pool = rows.pair("real", real, "other", other)
+    whole, pool = validation.pair("real", real, "other", other)
     reference = fit(whole)
     return np.array([between(reference, fit(drawn)) for drawn in draw.of("other", pool, draws=draws, size=size, seed=seed)])
 
@@ -56,7 +56,7 @@ def between(first: Gaussian, second: Gaussian) -> float:
 
 def fit(features: Shaped[ArrayLike, "n d"]) -> Gaussian:
     """Mean and unbiased covariance of the rows, the factor by QR, without ever forming the covariance."""
-    sample = rows.features("features", features)
+    sample = validation.features("features", features)
     mean = sample.mean(axis=0)
     return Gaussian(mean, np.linalg.qr(sample - mean, mode="r") / np.sqrt(len(sample) - 1))
 

@@ -5,7 +5,7 @@ from jaxtyping import Float64, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import rows
+from gendiff.metrics import validation
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Shares of red, green and blue (ITU-R BT.709), applied to the values as they are."""
@@ -18,8 +18,8 @@ def clipped_fraction(
 
     Real images have such values too: it means something beside theirs. Raises ValueError for low >= high and images not finite.
     """
-    checks.in_range("margin", margin, 0.0, rows.data_range(low, high) / 2, open_high=True)
-    given = rows.images("images", images, at_least=1).reshape(len(images), -1)
+    checks.in_range("margin", margin, 0.0, validation.data_range(low, high) / 2, open_high=True)
+    given = validation.images("images", images, at_least=1).reshape(len(images), -1)
     return np.mean((given <= low + margin) | (given >= high - margin), axis=1)
 
 
@@ -46,8 +46,8 @@ def mean_saturation(images: Shaped[ArrayLike, "n h w c"], *, low: int | float = 
 
 
 def _unit(images: ArrayLike, low: int | float, high: int | float, channels: tuple[int, ...]) -> np.ndarray:
-    width = rows.data_range(low, high)
-    given = rows.images("images", images, at_least=1)
+    width = validation.data_range(low, high)
+    given = validation.images("images", images, at_least=1)
     if given.ndim != 4 or given.shape[-1] not in channels:
         raise ValueError(f"images must be (n, h, w, c) with {' or '.join(map(str, channels))} channels, got shape {given.shape}")
     return (given - low) / width

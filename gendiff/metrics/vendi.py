@@ -7,8 +7,8 @@ from jaxtyping import Float64, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import draws as draw
-from gendiff.metrics import rows
+from gendiff.metrics import subsampling as draw
+from gendiff.metrics import validation
 
 
 def score(features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0) -> float:
@@ -38,7 +38,7 @@ def over_draws(
 
 
 def _directions(features: ArrayLike) -> np.ndarray:
-    given = rows.features("features", features, at_least=1)
+    given = validation.features("features", features, at_least=1)
     longest = np.abs(given).max(axis=1, keepdims=True)  # taken out first, so that squares neither overflow nor vanish
     if not longest.all():
         raise ValueError(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.networks import initial
+from gendiff.networks import initializers
 from gendiff.networks.layers import Compute
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -38,9 +38,9 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-        start = initial.zeros if self.zero else initial.kernel()
+        start = initializers.zeros if self.zero else initializers.kernel()
         kernel = self.param("kernel", start, (self.size, self.size, x.shape[-1], self.features))
-        bias = self.param("bias", initial.zeros, (self.features,))
+        bias = self.param("bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
         y = convolve(
             x.astype(dtype),

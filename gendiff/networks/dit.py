@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.networks import inputs
+from gendiff.networks import image_inputs
 from gendiff.networks.embeddings import Embedding, Label, checked_label, grid_positions
 from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of
 from gendiff.networks.transformer import EPSILON, TransformerBlock
@@ -54,7 +54,7 @@ class DiT(nn.Module):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
         checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
-        inputs.check(x, t, self.patch, "patch")
+        image_inputs.check(x, t, self.patch, "patch")
         label = checked_label(label, self.num_classes, x.shape[0])
         compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation)
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import arrays, checks
 from gendiff.core.types import NO_LABEL, ArrayLike
-from gendiff.networks import initial
+from gendiff.networks import initializers
 from gendiff.networks.layers import Compute, dense
 
 MAX_PERIOD = 10_000
@@ -67,7 +67,7 @@ class Embedding(nn.Module):
         y = dense(self.features, self.compute, "time_1")(nn.silu(y))
         if self.num_classes is None or label is None:
             return y
-        table = self.param("label", initial.normal(0.02), (self.num_classes + 1, self.features))
+        table = self.param("label", initializers.normal(0.02), (self.num_classes + 1, self.features))
         return y + rows(table.astype(self.compute.dtype), label)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from gendiff.networks import initial
+from gendiff.networks import initializers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def dtype_of(dtype: Any, x: Any) -> Any:
 
 def dense(features: int, compute: Compute, name: str, zero: bool = False) -> nn.Dense:
     """A linear layer on the last axis; `zero` starts it at 0."""
-    start = initial.zeros if zero else initial.kernel()
+    start = initializers.zeros if zero else initializers.kernel()
     return nn.Dense(  # type: ignore[arg-type]
         features, dtype=compute.dtype, precision=compute.precision, kernel_init=start, dot_general=_product_of_rows, name=name
     )
@@ -76,8 +76,8 @@ class GroupNorm(nn.Module):
                 f"groups = {self.groups} does not divide the {channels} channels of {self.name}: choose one that divides every level's"
             )
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
-        gain = self.param("scale", initial.ones, (channels,)).astype(accumulate)
-        offset = self.param("bias", initial.zeros, (channels,)).astype(accumulate)
+        gain = self.param("scale", initializers.ones, (channels,)).astype(accumulate)
+        offset = self.param("bias", initializers.zeros, (channels,)).astype(accumulate)
         gain, offset = jnp.broadcast_to(gain, (x.shape[0], channels)), jnp.broadcast_to(offset, (x.shape[0], channels))
         if scale is not None and shift is not None:
             gain = gain * (1 + scale.astype(accumulate))
@@ -106,8 +106,8 @@ class LayerNorm(nn.Module):
     ) -> Float[Array, "b s d"]:
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         if scale is None or shift is None:
-            gain = self.param("scale", initial.ones, x.shape[-1:])[None, None]
-            offset = self.param("bias", initial.zeros, x.shape[-1:])[None, None]
+            gain = self.param("scale", initializers.ones, x.shape[-1:])[None, None]
+            offset = self.param("bias", initializers.zeros, x.shape[-1:])[None, None]
         else:
             gain, offset = 1 + scale.astype(accumulate)[:, None], shift[:, None]
         x = x.astype(accumulate)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike, Params
-from gendiff.networks import initial
+from gendiff.networks import initializers
 
 
 def init(module: nn.Module, key: jax.Array, x: Float[ArrayLike, "b *shape"], t: Float[ArrayLike, " b"], *condition: Any) -> Params:
@@ -69,7 +69,7 @@ def _create(module: nn.Module, key: jax.Array, x: jax.Array, t: jax.Array, *cond
         raise ValueError(
             f"{type(module).__name__} keeps state in {', '.join(state)}: networks here are functions of their parameters alone"
         )
-    return initial.fill(drawn, variables.get("params", {}))
+    return initializers.fill(drawn, variables.get("params", {}))
 
 
 def _hashable(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gendiff.core import trees
+from gendiff.core import records
 from gendiff.core.types import ArrayLike
 from gendiff.networks.attention import attend
 from gendiff.networks.layers import Compute, LayerNorm, dense, recomputed
@@ -17,7 +17,7 @@ from gendiff.networks.layers import Compute, LayerNorm, dense, recomputed
 EPSILON = 1e-6
 
 
-@trees.record
+@records.record
 class Cache:
     """Keys and values of the tokens so far, in buffers of a fixed length k.
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.networks import inputs
+from gendiff.networks import image_inputs
 from gendiff.networks.attention import ImageAttention
 from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
 from gendiff.networks.convolution import Convolution
@@ -67,7 +67,7 @@ class UNet(nn.Module):
         Raises ValueError and TypeError for inputs or fields against the rules above.
         """
         self._check()
-        inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
+        image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
         label = checked_label(label, self.num_classes, x.shape[0])
         compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation)
         width = self.channels[0]

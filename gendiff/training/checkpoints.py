@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 
 from gendiff.core import checks
 from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError
-from gendiff.training import digests, mismatch
+from gendiff.training import compatibility, digests
 
 _TREE = ("path", "stored", "wanted")
 _CONFIG = ("setting", "stored", "wanted")
@@ -58,7 +58,7 @@ class Checkpoints:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name} = {value!r} must be a whole number of at least 1")
         self.path = _folder(path, read_only)
-        self._config = None if config is None else mismatch.as_json("config", dict(config))
+        self._config = None if config is None else compatibility.as_json("config", dict(config))
         self._may_differ = tuple(may_differ)
         self._every = every
         self._read_only = read_only
@@ -80,8 +80,8 @@ class Checkpoints:
             return False
         if newest is not None and step < newest:
             raise ConfigError(f"step {step} is older than the newest stored step {newest} of {self.path}: call discard_after({step}) first")
-        flat = mismatch.leaves(state)
-        about = {"config": self._config, "meta": mismatch.as_json("meta", dict(meta or {})), "leaves": mismatch.outline(flat)}
+        flat = compatibility.leaves(state)
+        about = {"config": self._config, "meta": compatibility.as_json("meta", dict(meta or {})), "leaves": compatibility.outline(flat)}
         arrays = {
             path: leaf for path, leaf in flat.items() if np.size(leaf)
         }  # Orbax refuses empty arrays; the outline is all there is to them
@@ -149,9 +149,9 @@ class Checkpoints:
         self.verify(step)
         about = self._read(step, "meta", ocp.args.JsonRestore())
         self._compare_config(step, about["config"])
-        wanted = mismatch.leaves(target)
-        rows = mismatch.in_outline(about["leaves"], mismatch.outline(wanted), ignore_float_width=cast)
-        mismatch.refuse(f"step {step} of {self.path} does not fit the target", rows, _TREE)
+        wanted = compatibility.leaves(target)
+        rows = compatibility.in_outline(about["leaves"], compatibility.outline(wanted), ignore_float_width=cast)
+        compatibility.refuse(f"step {step} of {self.path} does not fit the target", rows, _TREE)
         flat = self._read_arrays(step, wanted, about["leaves"])
         return Restored(step, jax.tree.unflatten(jax.tree.structure(target), [flat[path] for path in wanted]), about["meta"])
 
@@ -218,10 +218,12 @@ class Checkpoints:
     def _compare_config(self, step: int, stored: Any) -> None:
         if self._config is None:
             return
-        rows, allowed = mismatch.split(mismatch.in_config(stored, self._config), self._may_differ)
-        mismatch.refuse(f"step {step} of {self.path} was written by another configuration", rows, _CONFIG)
+        rows, allowed = compatibility.split(compatibility.in_config(stored, self._config), self._may_differ)
+        compatibility.refuse(f"step {step} of {self.path} was written by another configuration", rows, _CONFIG)
         if allowed:
-            warnings.warn(f"step {step} of {self.path} was written with other settings:\n{mismatch.table(allowed, _CONFIG)}", stacklevel=3)
+            warnings.warn(
+                f"step {step} of {self.path} was written with other settings:\n{compatibility.table(allowed, _CONFIG)}", stacklevel=3
+            )
 
     def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, jax.Array]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

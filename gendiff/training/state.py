@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gendiff.core import checks, trees
+from gendiff.core import checks, records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params, Scalar
 from gendiff.training import ema as averages
 
 
-@trees.record
+@records.record
 class TrainState:
     """step: () int32, steps done. tracks: averages of params by decay. key: the base key, which never moves."""
 
@@ -22,7 +22,7 @@ class TrainState:
     tracks: dict[float, Params]
     optimizer_state: Any
     key: Any
-    decays: tuple[float, ...] = trees.static(default=())  # a dict that went through jit comes back sorted, so the order is kept here
+    decays: tuple[float, ...] = records.static(default=())  # a dict that went through jit comes back sorted, so the order is kept here
 
     @property
     def ema(self) -> Params:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level
 from gendiff.diffusion import adaptive, denoiser, grids, guidance, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import runge_kutta
+from gendiff.diffusion.types import Level
 
 pytest.importorskip("diffrax")
 GAUSSIAN = oracles.gaussian(0.5, 0.2)

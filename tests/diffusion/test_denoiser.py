@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import NO_LABEL, Level
+from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import denoiser, parameterization
+from gendiff.diffusion.types import Level
 
 LEVEL = Level(7.0, 0.6, 0.8)
 

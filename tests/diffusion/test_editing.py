@@ -5,18 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gendiff as gd
+from gendiff import diffusion
 from gendiff.diffusion import editing
 
 SHAPE = (2, 3)
-ORACLE = gd.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
-FLOW, COSINE = gd.schedules.flow(), gd.schedules.cosine(100)
+ORACLE = diffusion.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
+FLOW, COSINE = diffusion.schedules.flow(), diffusion.schedules.cosine(100)
 STEPS, LONGEST = 6, 8
 CLEAN = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype(np.float32)
 
 
 def grid(schedule=COSINE, n=STEPS):
-    return gd.grids.padded(gd.grids.trailing(schedule, n), LONGEST)
+    return diffusion.grids.padded(diffusion.grids.trailing(schedule, n), LONGEST)
 
 
 GRID = grid()
@@ -31,39 +31,41 @@ def edited(sampler, clean, index, strength, levels=GRID, steps=STEPS):
 
 @jax.jit
 def sampled(sampler, index, levels=GRID, steps=STEPS, start=None):
-    return gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=steps, start=start, trajectory=True)
+    return diffusion.sampling.sample(
+        jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=steps, start=start, trajectory=True
+    )
 
 
 # Images to images.
 
 
-@pytest.mark.parametrize("schedule", [COSINE, FLOW, gd.schedules.edm()], ids=["cosine", "straight", "exploding"])
-@pytest.mark.parametrize("sampler", [gd.samplers.ddpm(), gd.samplers.dpm_solver_multistep()], ids=["ddpm", "multistep"])
+@pytest.mark.parametrize("schedule", [COSINE, FLOW, diffusion.schedules.edm()], ids=["cosine", "straight", "exploding"])
+@pytest.mark.parametrize("sampler", [diffusion.samplers.ddpm(), diffusion.samplers.dpm_solver_multistep()], ids=["ddpm", "multistep"])
 def test_strength_one_is_plain_sampling_and_zero_the_image(schedule, sampler):
     index = jnp.arange(5)
     np.testing.assert_array_equal(edited(sampler, CLEAN, index, 1.0, grid(schedule)), sampled(sampler, index, grid(schedule)))
-    noisy = jax.tree.map(lambda field: field[: STEPS + 1], gd.grids.padded(gd.grids.trailing(schedule, LONGEST), LONGEST))
-    for end in (grid(schedule), gd.grids.padded(noisy, LONGEST)):
+    noisy = jax.tree.map(lambda field: field[: STEPS + 1], diffusion.grids.padded(diffusion.grids.trailing(schedule, LONGEST), LONGEST))
+    for end in (grid(schedule), diffusion.grids.padded(noisy, LONGEST)):
         np.testing.assert_array_equal(edited(sampler, CLEAN, index, 0.0, end), np.broadcast_to(CLEAN, (LONGEST + 1, *CLEAN.shape)))
 
 
 def test_an_edit_is_sampling_of_the_rest_of_the_grid_from_the_image_noised_by_the_noise_of_x_T():
     levels, index = grid(), np.array([4, 900])
     noise = [jax.random.normal(jax.random.fold_in(jax.random.fold_in(jax.random.key(3), i), 0), SHAPE) for i in index]
-    start = gd.process.add_noise(CLEAN[:2], jnp.stack(noise), levels[2])
-    expected = sampled(gd.samplers.ddpm(), index, gd.grids.padded(levels[2:], LONGEST), STEPS - 2, start)
-    found = edited(gd.samplers.ddpm(), CLEAN[:2], index, 4 / STEPS)
+    start = diffusion.process.add_noise(CLEAN[:2], jnp.stack(noise), levels[2])
+    expected = sampled(diffusion.samplers.ddpm(), index, diffusion.grids.padded(levels[2:], LONGEST), STEPS - 2, start)
+    found = edited(diffusion.samplers.ddpm(), CLEAN[:2], index, 4 / STEPS)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(found[4:], np.broadcast_to(found[4], (5, 2, *SHAPE)))
 
 
 def test_edits_without_a_jit_and_in_chunks_are_the_same():
-    whole = edited(gd.samplers.ddpm(), CLEAN, jnp.arange(5), 0.5)
+    whole = edited(diffusion.samplers.ddpm(), CLEAN, jnp.arange(5), 0.5)
     for chunk, trajectory in ((None, True), (2, True), (3, False)):
         found = editing.image_to_image(
             jax.random.key(3),
             ORACLE,
-            gd.samplers.ddpm(),
+            diffusion.samplers.ddpm(),
             grid(),
             CLEAN,
             np.arange(5),
@@ -82,7 +84,7 @@ def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data():
     def run(clean, index, strength, levels, steps):
         traces.append(None)
         return editing.image_to_image(
-            jax.random.key(0), ORACLE, gd.samplers.ddpm(), levels, clean, index, strength=strength, num_steps=steps
+            jax.random.key(0), ORACLE, diffusion.samplers.ddpm(), levels, clean, index, strength=strength, num_steps=steps
         )
 
     base = run(CLEAN, np.arange(5), 0.5, grid(), 6)
@@ -96,13 +98,13 @@ def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data():
 
 
 def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
-    levels = gd.grids.trailing(COSINE, 10)
+    levels = diffusion.grids.trailing(COSINE, 10)
     expected = {0.0: 10, 0.04: 10, 0.05: 9, 0.15: 8, 0.35: 6, 0.349: 7, 0.65: 3, 0.949: 1, 0.95: 0, 1.0: 0}
     traced = jax.jit(lambda strength: editing.first_entry(levels, strength))
     for strength, first in expected.items():
         assert editing.first_entry(levels, strength) == first == traced(strength), strength
     assert editing.first_entry(levels, 0.5, num_steps=4) == 2
-    long = gd.grids.trailing(gd.schedules.cosine(), 1000)
+    long = diffusion.grids.trailing(diffusion.schedules.cosine(), 1000)
     counts = jax.jit(jax.vmap(lambda strength: editing.first_entry(long, strength)))(np.linspace(0, 1, 2001, dtype=np.float32))
     np.testing.assert_array_equal(counts, 1000 - (np.arange(2001) + 1) // 2)
 
@@ -110,19 +112,21 @@ def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
 def test_a_fixed_strength_is_differentiable_and_float64_stays():
     def total(clean, levels):
         options = {"strength": 0.5, "num_steps": STEPS}
-        return jnp.sum(editing.image_to_image(jax.random.key(0), ORACLE, gd.samplers.ddim(), levels, clean, np.arange(5), **options) ** 2)
+        return jnp.sum(
+            editing.image_to_image(jax.random.key(0), ORACLE, diffusion.samplers.ddim(), levels, clean, np.arange(5), **options) ** 2
+        )
 
     for schedule in (COSINE, FLOW):
         slopes = jax.jit(jax.grad(total, argnums=(0, 1)))(CLEAN, grid(schedule))
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)) and np.any(slopes[0] != 0)
     with jax.enable_x64(True):
-        assert edited(gd.samplers.ddim(), CLEAN.astype(np.float64), np.arange(5), 0.5).dtype == jnp.float64
-        assert edited(gd.samplers.ddim(), CLEAN, np.arange(5), 0.5).dtype == jnp.float32
+        assert edited(diffusion.samplers.ddim(), CLEAN.astype(np.float64), np.arange(5), 0.5).dtype == jnp.float64
+        assert edited(diffusion.samplers.ddim(), CLEAN, np.arange(5), 0.5).dtype == jnp.float32
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_edits_that_cannot_be_are_refused():
-    key, sampler, index = jax.random.key(0), gd.samplers.ddim(), np.arange(5)
+    key, sampler, index = jax.random.key(0), diffusion.samplers.ddim(), np.arange(5)
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="strength"):
             editing.image_to_image(key, ORACLE, sampler, grid(), CLEAN, index, strength=strength)
@@ -199,9 +203,9 @@ def test_slerp_refuses_other_shapes():
 CENTRES = np.array([[1.0, -1.0], [-1.0, 1.0]])
 
 
-@pytest.mark.parametrize("schedule", [COSINE, FLOW, gd.schedules.edm()], ids=["cosine", "straight", "exploding"])
+@pytest.mark.parametrize("schedule", [COSINE, FLOW, diffusion.schedules.edm()], ids=["cosine", "straight", "exploding"])
 def test_between_images_is_finite_and_has_a_trajectory_on_every_path(schedule):
-    oracle = gd.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
+    oracle = diffusion.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
     first, second = CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32)
     options = {"num_steps": STEPS, "trajectory": True}
     between = jax.jit(lambda share, levels: editing.between_images(oracle, first, second, share, levels, **options))
@@ -212,11 +216,11 @@ def test_between_images_is_finite_and_has_a_trajectory_on_every_path(schedule):
 
 @pytest.mark.float64
 def test_between_images_returns_the_images_at_its_ends_in_few_steps():
-    oracle = gd.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
+    oracle = diffusion.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
     first, second = np.array([[1.2, -0.9], [0.8, -1.1]]), np.array([[-0.9, 0.7], [1.1, -0.6]])
     between = jax.jit(lambda share, levels: editing.between_images(oracle, first, second, share, levels))
     for n in (4, 20):
-        levels = gd.grids.trailing(COSINE, n)
+        levels = diffusion.grids.trailing(COSINE, n)
         np.testing.assert_allclose(between(0.0, levels), first, atol=1e-8)
         np.testing.assert_allclose(between(1.0, levels), second, atol=1e-8)
         np.testing.assert_allclose(between(np.array([1.0, 0.0]), levels), [second[0], first[1]], atol=1e-8)

@@ -5,20 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gendiff as gd
-from gendiff.core.types import Level
+from gendiff import diffusion
 from gendiff.diffusion import inpainting
+from gendiff.diffusion.types import Level
 
 SHAPE = (2, 2, 1)
 MASK = np.array([[1, 0], [0, 1]], bool)[:, :, None]
 KNOWN = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype(np.float32)
-ORACLE = gd.oracles.gaussian(0.5, 0.2)
-SCHEDULES = {"cosine": gd.schedules.cosine(100), "straight": gd.schedules.flow(), "exploding": gd.schedules.edm()}
+ORACLE = diffusion.oracles.gaussian(0.5, 0.2)
+SCHEDULES = {"cosine": diffusion.schedules.cosine(100), "straight": diffusion.schedules.flow(), "exploding": diffusion.schedules.edm()}
 SAMPLERS = {
-    "ddpm": gd.samplers.ddpm(),
-    "ddim": gd.samplers.ddim(),
-    "heun": gd.samplers.heun(),
-    "corrected": gd.samplers.predictor_corrector(),
+    "ddpm": diffusion.samplers.ddpm(),
+    "ddim": diffusion.samplers.ddim(),
+    "heun": diffusion.samplers.heun(),
+    "corrected": diffusion.samplers.predictor_corrector(),
 }
 
 
@@ -31,11 +31,11 @@ def entries(n, resamples, jump):
 @jax.jit
 def draw(sampler, levels, steps=None):
     options = {"num_steps": steps, "trajectory": True}
-    return gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, jnp.arange(5), **options)
+    return diffusion.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, jnp.arange(5), **options)
 
 
 def grid(schedule, n=6, resamples=3, jump=2):
-    return inpainting.resampled(gd.grids.trailing(schedule, n), resamples, jump)
+    return inpainting.resampled(diffusion.grids.trailing(schedule, n), resamples, jump)
 
 
 def test_resampled_grids_go_back_as_the_algorithm_does():
@@ -61,18 +61,22 @@ def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler,
 
 def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler():
     """Only the keys differ, and a deterministic sampler has none."""
-    levels = gd.grids.trailing(SCHEDULES["cosine"], 6)
+    levels = diffusion.grids.trailing(SCHEDULES["cosine"], 6)
     np.testing.assert_allclose(
-        draw(inpainting.repaint(gd.samplers.ddim(), KNOWN, np.array(True)), levels), draw(gd.samplers.ddim(), levels), atol=1e-6
+        draw(inpainting.repaint(diffusion.samplers.ddim(), KNOWN, np.array(True)), levels),
+        draw(diffusion.samplers.ddim(), levels),
+        atol=1e-6,
     )
 
 
 def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
     """Each state of one entry that is kept, after x_T, is N(alpha known, sigma²), and neighbours on the way down are independent."""
     known, count = np.full((1, 1), 1.5, np.float32), 4000
-    levels = grid(gd.schedules.flow(), 4, 2, 2)
-    sampler = inpainting.repaint(gd.samplers.ddpm(), jnp.broadcast_to(known, (count, 1)), np.array(False))
-    states = jax.jit(lambda: gd.sampling.sample(jax.random.key(0), ORACLE, sampler, levels, (1,), jnp.arange(count), trajectory=True))()
+    levels = grid(diffusion.schedules.flow(), 4, 2, 2)
+    sampler = inpainting.repaint(diffusion.samplers.ddpm(), jnp.broadcast_to(known, (count, 1)), np.array(False))
+    states = jax.jit(
+        lambda: diffusion.sampling.sample(jax.random.key(0), ORACLE, sampler, levels, (1,), jnp.arange(count), trajectory=True)
+    )()
     states, back = np.asarray(states)[..., 0], np.flatnonzero(np.diff(levels.sigma) > 0)[0]
     for j in range(1, len(levels)):
         spread = 5 * levels.sigma[j] / np.sqrt(count)
@@ -86,14 +90,14 @@ def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
 
 def test_resampling_brings_what_is_painted_to_the_posterior():
     """Of two entries correlated by 0.9, the second given the first: N(0.9 first, 0.19)."""
-    oracle, count = gd.oracles.correlated(np.zeros(2), [[1.0, 0.9], [0.9, 1.0]]), 2000
+    oracle, count = diffusion.oracles.correlated(np.zeros(2), [[1.0, 0.9], [0.9, 1.0]]), 2000
     known = jnp.broadcast_to(jnp.array([1.0, 0.0]), (count, 2))
-    sampler = inpainting.repaint(gd.samplers.ddpm(), known, np.array([False, True]))
-    levels = gd.grids.trailing(gd.schedules.cosine(200), 40)
+    sampler = inpainting.repaint(diffusion.samplers.ddpm(), known, np.array([False, True]))
+    levels = diffusion.grids.trailing(diffusion.schedules.cosine(200), 40)
 
     @jax.jit
     def painted(levels):
-        return gd.sampling.sample(jax.random.key(1), oracle, sampler, levels, (2,), jnp.arange(count))[:, 1]
+        return diffusion.sampling.sample(jax.random.key(1), oracle, sampler, levels, (2,), jnp.arange(count))[:, 1]
 
     plain, often = painted(levels), painted(inpainting.resampled(levels, 10, 4))
     assert abs(often.mean() - 0.9) < 0.07 and abs(plain.mean() - 0.9) > 2 * abs(often.mean() - 0.9), (plain.mean(), often.mean())
@@ -107,11 +111,13 @@ def test_a_painting_is_its_own_in_batches_and_chunks_and_one_compile_serves_all_
     @jax.jit
     def run(known, mask, index, mean, levels, steps):
         traces.append(None)
-        sampler = inpainting.repaint(gd.samplers.ddpm(), known, mask)
-        denoise = gd.oracles.gaussian(0.5, mean)
-        return gd.sampling.sample(jax.random.key(3), denoise, sampler, levels, SHAPE, index, num_steps=steps)
+        sampler = inpainting.repaint(diffusion.samplers.ddpm(), known, mask)
+        denoise = diffusion.oracles.gaussian(0.5, mean)
+        return diffusion.sampling.sample(jax.random.key(3), denoise, sampler, levels, SHAPE, index, num_steps=steps)
 
-    flow, cosine = (gd.grids.padded(grid(SCHEDULES[name], *sizes), 20) for name, sizes in (("straight", (6, 3, 2)), ("cosine", (5, 2, 2))))
+    flow, cosine = (
+        diffusion.grids.padded(grid(SCHEDULES[name], *sizes), 20) for name, sizes in (("straight", (6, 3, 2)), ("cosine", (5, 2, 2)))
+    )
     base = run(KNOWN, masks, np.arange(5), 0.2, flow, 18)
     order = np.array([2, 0, 4, 1, 3])
     np.testing.assert_allclose(run(KNOWN[order], masks[order], order, 0.2, flow, 18), base[order], atol=5e-6)
@@ -122,19 +128,19 @@ def test_a_painting_is_its_own_in_batches_and_chunks_and_one_compile_serves_all_
     for other in (run(KNOWN, masks, np.arange(5), 0.9, flow, 18), run(KNOWN, masks, np.arange(5), 0.2, cosine, 11)):
         assert np.all(np.isfinite(other)) and not np.allclose(other, base)
     assert len(traces) == 1
-    sampler = inpainting.repaint(gd.samplers.ddpm(), KNOWN, masks)
+    sampler = inpainting.repaint(diffusion.samplers.ddpm(), KNOWN, masks)
     whole = draw(sampler, flow, steps=18)
     for chunk in (2,):
         options = {"chunk": chunk, "num_steps": 18, "trajectory": True}
-        found = gd.sampling.sample(jax.random.key(3), ORACLE, sampler, flow, SHAPE, np.arange(5), **options)
+        found = diffusion.sampling.sample(jax.random.key(3), ORACLE, sampler, flow, SHAPE, np.arange(5), **options)
         np.testing.assert_allclose(found, whole, atol=5e-6)
         np.testing.assert_array_equal(found[-1][~masks], KNOWN[~masks])
 
 
 def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
     def total(known, levels):
-        sampler = inpainting.repaint(gd.samplers.ddpm(), known, MASK)
-        return jnp.sum(gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, jnp.arange(5)) ** 2)
+        sampler = inpainting.repaint(diffusion.samplers.ddpm(), known, MASK)
+        return jnp.sum(diffusion.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, jnp.arange(5)) ** 2)
 
     grids = [grid(schedule, 3, 2, 1) for schedule in SCHEDULES.values()]
     stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *grids)
@@ -144,16 +150,18 @@ def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
     for one, row in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
         np.testing.assert_allclose(one, row[1], rtol=1e-4, atol=1e-4)
     with jax.enable_x64(True):
-        wide = draw(inpainting.repaint(gd.samplers.ddpm(), KNOWN, MASK), jax.tree.map(lambda f: jnp.asarray(f, jnp.float64), grids[1]))
+        wide = draw(
+            inpainting.repaint(diffusion.samplers.ddpm(), KNOWN, MASK), jax.tree.map(lambda f: jnp.asarray(f, jnp.float64), grids[1])
+        )
         assert wide.dtype == jnp.float64
         np.testing.assert_array_equal(wide[-1][:, 0, 1], KNOWN[:, 0, 1].astype(np.float64))
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_is_refused():
-    ddpm = gd.samplers.ddpm()
+    ddpm = diffusion.samplers.ddpm()
     with pytest.raises(ValueError, match="memory"):
-        inpainting.repaint(gd.samplers.dpm_solver_multistep(), KNOWN, MASK)
+        inpainting.repaint(diffusion.samplers.dpm_solver_multistep(), KNOWN, MASK)
     with pytest.raises(ValueError, match="does not broadcast"):
         inpainting.repaint(ddpm, KNOWN, np.ones((3, 2, 1)))
     with pytest.raises(ValueError, match="does not broadcast"):
@@ -166,4 +174,4 @@ def test_what_cannot_be_is_refused():
         draw(inpainting.repaint(ddpm, KNOWN[:2], MASK), grid(SCHEDULES["straight"]))
     for resamples, jump in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="outside"):
-            inpainting.resampled(gd.grids.trailing(SCHEDULES["straight"], 3), resamples, jump)
+            inpainting.resampled(diffusion.grids.trailing(SCHEDULES["straight"], 3), resamples, jump)

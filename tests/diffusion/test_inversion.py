@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level
-from gendiff.diffusion import angle, denoiser, grids, inversion, oracles, parameterization, sampling, schedules
+from gendiff.diffusion import denoiser, flow_coordinates, grids, inversion, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.types import Level
 
 MEANS = np.array([[-1.0, 0.5, 0.0], [1.5, 0.0, -0.5]])
 LENGTH = 100
@@ -144,7 +144,7 @@ def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(schedule,
         np.testing.assert_allclose(draw(oracle, inversion.reversible_heun(companion), levels, noise), given, atol=there)
         start = levels.sigma[0] * rand(10, 16, 3).astype(dtype)
         state = walk(oracle, levels, start)
-        noise, companion = undo(oracle, state.x, levels, angle.unscaled(state.memory.z, levels[-2]))
+        noise, companion = undo(oracle, state.x, levels, flow_coordinates.unscaled(state.memory.z, levels[-2]))
         np.testing.assert_allclose(noise, start, atol=back * float(levels.sigma[0]))
         np.testing.assert_allclose(companion, start, atol=back * float(levels.sigma[0]))
 
@@ -249,9 +249,11 @@ def test_mistakes_are_named(mistake, error, named):
 
 
 def test_angles_are_those_of_the_noise_path():
-    quarter = angle.between(Level(0.0, 1.0, 0.0), Level(0.0, 0.0, 1.0))
+    quarter = flow_coordinates.between(Level(0.0, 1.0, 0.0), Level(0.0, 0.0, 1.0))
     assert float(quarter) == pytest.approx(math.pi / 2)
-    edm = angle.between(Level(0.0, 1.0, 0.002), Level(0.0, 1.0, 80.0))
+    edm = flow_coordinates.between(Level(0.0, 1.0, 0.002), Level(0.0, 1.0, 80.0))
     assert float(edm) == pytest.approx(math.atan(80) - math.atan(0.002), rel=1e-6)
-    assert float(angle.half_tangent(Level(0.0, 0.0, 1.0), Level(0.0, 1.0, 0.0))) == -1
-    assert float(angle.half_tangent(Level(0.0, 1.0, 0.002), Level(0.0, 1.0, 80.0))) == pytest.approx(math.tan(float(edm) / 2), rel=1e-6)
+    assert float(flow_coordinates.half_tangent(Level(0.0, 0.0, 1.0), Level(0.0, 1.0, 0.0))) == -1
+    assert float(flow_coordinates.half_tangent(Level(0.0, 1.0, 0.002), Level(0.0, 1.0, 80.0))) == pytest.approx(
+        math.tan(float(edm) / 2), rel=1e-6
+    )

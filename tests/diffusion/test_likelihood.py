@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level
-from gendiff.diffusion import angle, denoiser, grids, likelihood, oracles, parameterization, schedules
+from gendiff.diffusion import denoiser, flow_coordinates, grids, likelihood, oracles, parameterization, schedules
+from gendiff.diffusion.types import Level
 
 LOG2 = math.log(2.0)
 MEANS = np.array([[-1.0, 0.5, 0.0], [1.5, 0.0, -0.5]])
@@ -96,7 +96,7 @@ def test_the_value_depends_on_the_path_through_its_ends_only():
     bits = []
     for build in (schedules.edm, schedules.flow, schedules.cosine):
         levels = grids.log_snr(build(), 400, sigma_min=0.01, sigma_max=50.0, end="first")
-        found = run(mixture(), angle.unscaled(angle.scaled(x, levels[-1]), levels[-1]) * levels[-1].alpha, levels)
+        found = run(mixture(), flow_coordinates.unscaled(flow_coordinates.scaled(x, levels[-1]), levels[-1]) * levels[-1].alpha, levels)
         bits.append(np.asarray(found.bits) - np.log2(levels[-1].alpha))  # back to the density of x / alpha
     np.testing.assert_allclose(bits[1], bits[0], atol=2e-4)
     np.testing.assert_allclose(bits[2], bits[0], atol=2e-4)

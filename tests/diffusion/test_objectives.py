@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from gendiff.core.types import NO_LABEL, Batch
+from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
+from gendiff.diffusion.types import Batch
 
 PARAMETERIZATIONS = {
     "noise": parameterization.noise,
@@ -31,14 +32,14 @@ def samples(count=512, std=1.0):
 def test_a_silent_network_loses_the_mean_square_of_the_target():
     """Unit-variance data: the noise, the clean sample and v each have mean square 1, noise - clean has 2."""
     for name, expected in (("noise", 1.0), ("clean", 1.0), ("velocity", 1.0), ("flow", 2.0)):
-        loss = objectives.diffusion(silent, schedules.scaled_linear(100), PARAMETERIZATIONS[name]())
+        loss = objectives.denoising(silent, schedules.scaled_linear(100), PARAMETERIZATIONS[name]())
         value, metrics = loss(jnp.float32(0.0), jax.random.key(0), Batch(samples()))
         assert value.shape == () and float(value) == pytest.approx(expected, rel=0.05), name
         assert float(metrics["mse"]) == pytest.approx(float(value), rel=1e-5)
 
 
 def test_edm_target_has_unit_variance_at_the_levels_of_karras():
-    loss = objectives.diffusion(
+    loss = objectives.denoising(
         silent, schedules.edm(), parameterization.edm(0.5), weight=weighting.edm(0.5), levels=weighting.log_normal_levels()
     )
     value, _ = loss(jnp.float32(0.0), jax.random.key(0), Batch(samples(std=0.5)))
@@ -54,7 +55,7 @@ def test_a_network_that_knows_the_point_it_must_draw_has_no_loss():
         level = table[t.astype(int)]
         return (x - level.alpha[:, None] * point) / level.sigma[:, None]
 
-    loss = objectives.diffusion(knowing, schedule, parameterization.noise())
+    loss = objectives.denoising(knowing, schedule, parameterization.noise())
     value, _ = loss((), jax.random.key(0), Batch(jnp.full((64, 4), point)))
     assert float(value) < 1e-6
 
@@ -62,7 +63,7 @@ def test_a_network_that_knows_the_point_it_must_draw_has_no_loss():
 def test_weights_multiply_the_error_of_each_sample():
     """min-SNR on velocity: the mean over the table of min(s, 5) / (s + 1), as v has unit variance here."""
     schedule = schedules.cosine(50)
-    loss = objectives.diffusion(
+    loss = objectives.denoising(
         silent, schedule, parameterization.velocity(), weight=weighting.min_snr(5.0), levels=weighting.stratified_levels()
     )
     value, metrics = loss(jnp.float32(0.0), jax.random.key(0), Batch(samples(1000)))
@@ -79,7 +80,7 @@ def test_conditions_are_dropped_at_the_stated_rate_whole_sample_by_sample(rate):
         seen.append((label, other))
         return params * x
 
-    loss = objectives.diffusion(network, schedules.linear(10), parameterization.velocity(), drop_condition=rate)
+    loss = objectives.denoising(network, schedules.linear(10), parameterization.velocity(), drop_condition=rate)
     count = 4000
     label = jnp.arange(count, dtype=jnp.int32)
     loss(jnp.float32(0.0), jax.random.key(3), Batch(jnp.ones((count, 2)), (label, label + 1)))
@@ -98,7 +99,7 @@ def test_null_of_ones_own_replaces_the_condition():
         seen.append(vector)
         return params * x
 
-    loss = objectives.diffusion(network, schedules.linear(10), parameterization.velocity(), drop_condition=1.0, null=0.5)
+    loss = objectives.denoising(network, schedules.linear(10), parameterization.velocity(), drop_condition=1.0, null=0.5)
     loss(jnp.float32(0.0), jax.random.key(0), Batch(jnp.ones((3, 2)), (jnp.zeros((3, 4)),)))
     np.testing.assert_array_equal(seen[-1], np.full((3, 4), 0.5))
 
@@ -111,7 +112,7 @@ def test_network_sees_t_of_the_schedule_one_a_sample():
         return params * x
 
     for schedule in (schedules.linear(100), schedules.flow(), schedules.edm()):
-        objectives.diffusion(network, schedule, parameterization.velocity())(jnp.float32(0.0), jax.random.key(0), Batch(jnp.ones((32, 2))))
+        objectives.denoising(network, schedule, parameterization.velocity())(jnp.float32(0.0), jax.random.key(0), Batch(jnp.ones((32, 2))))
     table, flow, edm = (np.asarray(t) for t in seen)
     assert table.shape == flow.shape == edm.shape == (32,) and np.all(table == np.round(table)) and 0 <= table.min() and table.max() <= 99
     assert 0 <= flow.min() and 100 < flow.max() <= 1000
@@ -127,7 +128,7 @@ def test_a_network_gets_a_fresh_key_only_where_it_draws_at_random():
 
     def run(**options):
         seen.clear()
-        loss = objectives.diffusion(network, schedules.linear(10), parameterization.velocity(), **options)
+        loss = objectives.denoising(network, schedules.linear(10), parameterization.velocity(), **options)
         for seed in (0, 0, 1):
             loss(jnp.float32(0.5), jax.random.key(seed), Batch(jnp.ones((4, 2))))
         return list(seen)
@@ -144,7 +145,7 @@ def test_dropout_of_a_network_is_heard_in_training_without_being_asked_for(dropo
     params = jax.tree.map(lambda leaf: leaf + 0.1, networks.init(network, jax.random.key(0), x, t))  # the output begins at 0
 
     def value(**options):
-        loss = objectives.diffusion(networks.pure(network), schedules.linear(10), parameterization.velocity(), **options)
+        loss = objectives.denoising(networks.pure(network), schedules.linear(10), parameterization.velocity(), **options)
         return jax.jit(loss)(params, jax.random.key(0), Batch(x))[0]
 
     assert (value() != value(stochastic=False)) == (dropout > 0)
@@ -152,7 +153,7 @@ def test_dropout_of_a_network_is_heard_in_training_without_being_asked_for(dropo
 
 @pytest.mark.parametrize("shape", [(8, 3), (8, 5, 3), (8, 4, 4, 2), (8, 2, 2, 2, 1)], ids=["vector", "sequence", "image", "volume"])
 def test_value_and_gradient_are_finite_for_any_rank_and_jit_agrees(shape):
-    loss = objectives.diffusion(silent, schedules.scaled_linear(20), parameterization.velocity())
+    loss = objectives.denoising(silent, schedules.scaled_linear(20), parameterization.velocity())
     batch = Batch(jnp.ones(shape))
     slope = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, metrics), slope = slope(jnp.float32(0.3), jax.random.key(0), batch)
@@ -164,13 +165,13 @@ def test_value_and_gradient_are_finite_for_any_rank_and_jit_agrees(shape):
 def test_zero_terminal_snr_trains_with_velocity():
     schedule = schedules.zero_terminal_snr(schedules.scaled_linear(20))
     for weight in (weighting.uniform(), weighting.min_snr()):
-        loss = objectives.diffusion(silent, schedule, parameterization.velocity(), weight=weight)
+        loss = objectives.denoising(silent, schedule, parameterization.velocity(), weight=weight)
         value, slope = jax.value_and_grad(lambda p, loss=loss: loss(p, jax.random.key(0), Batch(jnp.ones((200, 2))))[0])(jnp.float32(0.3))
         assert np.isfinite(value) and np.isfinite(slope)
 
 
 def test_loss_is_a_function_of_its_key():
-    loss = objectives.diffusion(silent, schedules.linear(100), parameterization.noise())
+    loss = objectives.denoising(silent, schedules.linear(100), parameterization.noise())
     batch = Batch(samples(8))
     first, again, other = (loss(jnp.float32(0.5), jax.random.key(seed), batch)[0] for seed in (0, 0, 1))
     assert first == again and first != other
@@ -178,7 +179,7 @@ def test_loss_is_a_function_of_its_key():
 
 def test_rebuilt_losses_are_equal_and_do_not_retrace():
     def build():
-        return objectives.diffusion(silent, schedules.linear(10), parameterization.velocity(), weight=weighting.min_snr())
+        return objectives.denoising(silent, schedules.linear(10), parameterization.velocity(), weight=weighting.min_snr())
 
     assert build() == build() and hash(build()) == hash(build())
     traces = []
@@ -193,7 +194,7 @@ def test_rebuilt_losses_are_equal_and_do_not_retrace():
 
 
 def test_float64_loss_is_float64(float64):
-    loss = objectives.diffusion(silent, schedules.linear(10), parameterization.velocity())
+    loss = objectives.denoising(silent, schedules.linear(10), parameterization.velocity())
     value, _ = loss(jnp.float64(0.5), jax.random.key(0), Batch(jnp.ones((4, 3), jnp.float64)))
     assert value.dtype == jnp.float64
 
@@ -201,31 +202,31 @@ def test_float64_loss_is_float64(float64):
 @pytest.mark.parametrize("schedule", [schedules.zero_terminal_snr(schedules.linear()), schedules.flow()], ids=["zero terminal", "flow"])
 def test_noise_prediction_is_refused_where_no_signal_is_left(schedule):
     with pytest.raises(ValueError, match="(?i)velocity"):
-        objectives.diffusion(silent, schedule, parameterization.noise())
-    objectives.diffusion(silent, schedule, parameterization.velocity())
+        objectives.denoising(silent, schedule, parameterization.noise())
+    objectives.denoising(silent, schedule, parameterization.velocity())
 
 
 def test_noise_prediction_warns_only_where_its_error_is_multiplied_by_hundreds():
     with pytest.warns(UserWarning, match="2029"):
-        objectives.diffusion(silent, schedules.cosine(), parameterization.noise())
+        objectives.denoising(silent, schedules.cosine(), parameterization.noise())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        objectives.diffusion(silent, schedules.linear(), parameterization.noise())
-        objectives.diffusion(silent, schedules.scaled_linear(), parameterization.noise())
-        objectives.diffusion(silent, schedules.edm(), parameterization.noise())
-        objectives.diffusion(silent, schedules.cosine(), parameterization.velocity())
+        objectives.denoising(silent, schedules.linear(), parameterization.noise())
+        objectives.denoising(silent, schedules.scaled_linear(), parameterization.noise())
+        objectives.denoising(silent, schedules.edm(), parameterization.noise())
+        objectives.denoising(silent, schedules.cosine(), parameterization.velocity())
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])
 def test_drop_rate_is_a_probability(rate):
     with pytest.raises(ValueError, match="drop_condition"):
-        objectives.diffusion(silent, schedules.linear(10), parameterization.velocity(), drop_condition=rate)
+        objectives.denoising(silent, schedules.linear(10), parameterization.velocity(), drop_condition=rate)
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_unscaled_images_and_wrong_outputs_are_refused():
-    loss = objectives.diffusion(silent, schedules.linear(10), parameterization.velocity())
+    loss = objectives.denoising(silent, schedules.linear(10), parameterization.velocity())
     with pytest.raises(TypeError, match="uint8"):
         loss(jnp.float32(0.0), jax.random.key(0), Batch(np.zeros((2, 4, 4, 1), np.uint8)))
     with pytest.raises(ValueError, match="255"):
@@ -235,4 +236,4 @@ def test_unscaled_images_and_wrong_outputs_are_refused():
         return x[:, :1]
 
     with pytest.raises((TypeError, ValueError), match=r"\(2, 1\)"):
-        objectives.diffusion(short, schedules.linear(10), parameterization.velocity())((), jax.random.key(0), Batch(jnp.ones((2, 3))))
+        objectives.denoising(short, schedules.linear(10), parameterization.velocity())((), jax.random.key(0), Batch(jnp.ones((2, 3))))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from gendiff.core.types import Level
 from gendiff.diffusion import oracles
+from gendiff.diffusion.types import Level
 
 LEVELS = [Level(1.0, 0.6, 0.8), Level(1.0, 1.0, 5.0), Level(1.0, 0.3, 0.7), Level(1.0, 1.0, 0.05)]
 levels = pytest.mark.parametrize("level", LEVELS, ids=["preserving", "exploding", "straight", "nearly clean"])

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level
 from gendiff.diffusion import parameterization
+from gendiff.diffusion.types import Level
 
 ALL = {
     "noise": parameterization.noise,

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gendiff as gd
-from gendiff.core.types import Level
+from gendiff import diffusion
 from gendiff.diffusion import linear_operators, posterior
+from gendiff.diffusion.types import Level
 
 SHAPE = (4, 2, 1)
 SIZE = 8
 STD, MEAN = 0.7, 0.2
-ORACLE = gd.oracles.gaussian(STD, MEAN)
+ORACLE = diffusion.oracles.gaussian(STD, MEAN)
 HIDDEN = np.array([0, 1, 0, 0, 1, 1, 0, 1], bool).reshape(1, *SHAPE)
 OPERATORS = {
     "inpaint": linear_operators.inpaint(HIDDEN),
@@ -118,8 +118,8 @@ def test_a_ddim_step_with_dps_on_the_cosine_path_moves_x_by_the_papers_step():
 
     step_size = 3.0 * math.sin(math.pi / 2 / steps)
     gradient = jax.grad(lambda x: jnp.sum(misfit(x) ** 2))(x) / misfit(x)[:, None, None, None]
-    found = gd.ancestral.ddim_step(posterior.dps(ORACLE, operator, y, 3.0)(x, here), here, there)
-    np.testing.assert_allclose(found, gd.ancestral.ddim_step(ORACLE(x, here), here, there) - step_size * gradient, atol=1e-12)
+    found = diffusion.ancestral.ddim_step(posterior.dps(ORACLE, operator, y, 3.0)(x, here), here, there)
+    np.testing.assert_allclose(found, diffusion.ancestral.ddim_step(ORACLE(x, here), here, there) - step_size * gradient, atol=1e-12)
 
 
 @pytest.mark.float64
@@ -133,9 +133,9 @@ def test_ddim_with_pigdm_draws_from_the_posterior(operator):
     errors = []
     for steps in (100, 400):
         guided = posterior.pigdm(ORACLE, operator, jnp.repeat(y, SIZE + 1, axis=0), noise, data_std=STD, ratio_max=math.inf)
-        levels = gd.grids.karras(gd.schedules.edm(), steps, sigma_min=0.002, sigma_max=2000.0)
-        draw = jax.jit(gd.sampling.sample, static_argnames="shape")
-        ended = flat(draw(jax.random.key(0), guided, gd.samplers.ddim(), levels, SHAPE, jnp.arange(SIZE + 1), start=2000.0 * start))
+        levels = diffusion.grids.karras(diffusion.schedules.edm(), steps, sigma_min=0.002, sigma_max=2000.0)
+        draw = jax.jit(diffusion.sampling.sample, static_argnames="shape")
+        ended = flat(draw(jax.random.key(0), guided, diffusion.samplers.ddim(), levels, SHAPE, jnp.arange(SIZE + 1), start=2000.0 * start))
         root = ended[1:] - ended[0]
         errors.append((np.abs(ended[0] - mean).max(), np.abs(root.T @ root - covariance).max()))
     assert errors[1][0] < 0.001 and errors[1][1] < 0.02, errors
@@ -149,8 +149,8 @@ def test_residuals_of_dps_fall(operator):
     @jax.jit
     def misfit(scale):
         guided = posterior.dps(ORACLE, operator, y, scale)
-        levels = gd.grids.trailing(gd.schedules.cosine(), 50)
-        drawn = gd.sampling.sample(jax.random.key(0), guided, gd.samplers.ddim(), levels, SHAPE, jnp.arange(4))
+        levels = diffusion.grids.trailing(diffusion.schedules.cosine(), 50)
+        drawn = diffusion.sampling.sample(jax.random.key(0), guided, diffusion.samplers.ddim(), levels, SHAPE, jnp.arange(4))
         return jnp.sqrt(jnp.sum((y - operator.forward(drawn)) ** 2, axis=(1, 2, 3)))
 
     without, weak, strong = misfit(0.0), misfit(0.3), misfit(4.0)
@@ -177,13 +177,13 @@ def test_a_sample_is_its_own_in_batches_and_chunks_and_one_compile_serves_all_va
 
     def draw(rows, number, gain, levels, steps, chunk=None):
         traces.append(None)
-        told = gd.denoiser.from_network(network, gain, gd.parameterization.velocity(), rows % 3)
+        told = diffusion.denoiser.from_network(network, gain, diffusion.parameterization.velocity(), rows % 3)
         guided = guide(told, linear_operators.inpaint(jnp.asarray(mask)[rows]), y[rows], number)
-        return gd.sampling.sample(
-            jax.random.key(1), guided, gd.samplers.ddpm(), levels, SHAPE, rows, num_steps=steps, chunk=chunk, trajectory=True
+        return diffusion.sampling.sample(
+            jax.random.key(1), guided, diffusion.samplers.ddpm(), levels, SHAPE, rows, num_steps=steps, chunk=chunk, trajectory=True
         )
 
-    levels = gd.grids.padded(gd.grids.trailing(gd.schedules.flow(), 4), 6)
+    levels = diffusion.grids.padded(diffusion.grids.trailing(diffusion.schedules.flow(), 4), 6)
     compiled = jax.jit(lambda rows, *values: draw(jnp.arange(5), numbers, *values)[:, rows])
     whole = compiled(jnp.arange(5), 0.6, levels, 4)
     assert whole.shape == (7, 5, *SHAPE) and np.all(np.isfinite(whole))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level
 from gendiff.diffusion import process, schedules
+from gendiff.diffusion.types import Level
 
 # (level, cleaner) of a variance-preserving, an exploding and a straight path, and a step that starts at zero signal
 PAIRS = {

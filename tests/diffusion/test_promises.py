@@ -14,26 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gendiff as gd
+from gendiff import diffusion, networks
 
 SHAPE = (2, 2)
-SCHEDULE = gd.schedules.cosine(100)
-LEVELS = gd.grids.padded(gd.grids.trailing(SCHEDULE, 6), 8)
-ORACLE = gd.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
+SCHEDULE = diffusion.schedules.cosine(100)
+LEVELS = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 6), 8)
+ORACLE = diffusion.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
 POOL = 8
 
 
 def _noise_only(keys, denoise, state, level, cleaner, left):
-    return gd.sampling.State(jax.vmap(lambda key: jax.random.normal(key, SHAPE))(keys))
+    return diffusion.sampling.State(jax.vmap(lambda key: jax.random.normal(key, SHAPE))(keys))
 
 
-RECORDER = gd.sampling.Sampler(gd.sampling.start, _noise_only)
-SAMPLERS = {"ddim one": gd.samplers.ddim(1.0), "ddpm": gd.samplers.ddpm(), "euler": gd.samplers.euler()}
+RECORDER = diffusion.sampling.Sampler(diffusion.sampling.start, _noise_only)
+SAMPLERS = {"ddim one": diffusion.samplers.ddim(1.0), "ddpm": diffusion.samplers.ddpm(), "euler": diffusion.samplers.euler()}
 
 
 @partial(jax.jit, static_argnames=("num_steps", "chunk", "trajectory"))
 def _draw(sampler, index, levels, num_steps, chunk, trajectory):
     key = jax.random.key(3)
-    return gd.sampling.sample(key, ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps, chunk=chunk, trajectory=trajectory)
+    return diffusion.sampling.sample(key, ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps, chunk=chunk, trajectory=trajectory)
 
 
 def draw(sampler, index, levels=LEVELS, num_steps=6, chunk=None, trajectory=False):
@@ -42,7 +43,7 @@ def draw(sampler, index, levels=LEVELS, num_steps=6, chunk=None, trajectory=Fals
 
 @jax.jit
 def traced(sampler, index, levels, num_steps):
-    return gd.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps)
+    return diffusion.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps)
 
 
 # A sample is a function of (parameters, key, index).
@@ -70,8 +71,8 @@ def test_chunks_do_not_enter(alone, chunk):
 
 @given(length=st.sampled_from([4, 9]), n=st.sampled_from([1, 2, 4]))
 def test_padding_of_the_grid_does_not_enter(length, n):
-    short = gd.grids.trailing(SCHEDULE, n)
-    padded = gd.grids.padded(short, length)
+    short = diffusion.grids.trailing(SCHEDULE, n)
+    padded = diffusion.grids.padded(short, length)
     for sampler in (SAMPLERS["ddim one"], RECORDER):
         expected = draw(sampler, range(5), levels=short, num_steps=n)
         found = traced(sampler, jnp.arange(5), padded, n)
@@ -95,9 +96,11 @@ def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
 
     def guided(rows, **options):
-        told = gd.denoiser.from_network(network, jnp.float32(0.5), gd.parameterization.velocity(), labels[rows])
-        free = gd.guidance.classifier_free(told, told.with_condition(gd.NO_LABEL), scales[rows], batched=True)
-        return gd.sampling.sample(jax.random.key(0), free, gd.samplers.ddim(1.0), LEVELS, SHAPE, rows, start=start[rows], **options)
+        told = diffusion.denoiser.from_network(network, jnp.float32(0.5), diffusion.parameterization.velocity(), labels[rows])
+        free = diffusion.guidance.classifier_free(told, told.with_condition(gd.NO_LABEL), scales[rows], batched=True)
+        return diffusion.sampling.sample(
+            jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, rows, start=start[rows], **options
+        )
 
     whole = guided(jnp.arange(7))
     for chunk in (1, 3, 7):
@@ -142,13 +145,15 @@ def test_eight_devices_draw_what_one_draws(tmp_path):
 
 def drawing(predict, shape):
     """DESIGN's `draw`, with eta as data too."""
-    velocity = gd.parameterization.velocity()
+    velocity = diffusion.parameterization.velocity()
 
     @jax.jit
     def draw(params, key, index, label, scale, eta, levels, num_steps):
-        given = gd.denoiser.from_network(predict, params, velocity, label)
-        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
-        return gd.sampling.sample(key, guided, gd.samplers.ddim(eta=eta), levels, shape=shape, index=index, num_steps=num_steps)
+        given = diffusion.denoiser.from_network(predict, params, velocity, label)
+        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        return diffusion.sampling.sample(
+            key, guided, diffusion.samplers.ddim(eta=eta), levels, shape=shape, index=index, num_steps=num_steps
+        )
 
     return draw
 
@@ -166,18 +171,23 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
         for scale in (0.0, 1.0, 3.0):
             for eta in (0.0, 0.5, 1.0):
                 for gain in (0.5, 0.9):
-                    levels = gd.grids.padded(gd.grids.trailing(SCHEDULE, steps), 10)
+                    levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, steps), 10)
                     label = jnp.array([0, 1, 2]) + steps
                     params = {"gain": jnp.float32(gain)}
                     seen.append(draw(params, jax.random.key(steps), jnp.arange(3), label, scale, eta, levels, steps))
                     if (steps, scale, eta, gain) == (3, 3.0, 1.0, 0.9):
-                        given = gd.denoiser.from_network(
-                            lambda p, x, t, c: predict(p, x, t, c), params, gd.parameterization.velocity(), label
+                        given = diffusion.denoiser.from_network(
+                            lambda p, x, t, c: predict(p, x, t, c), params, diffusion.parameterization.velocity(), label
                         )
-                        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale)
+                        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale)
                         before = len(traces)
-                        plain = gd.sampling.sample(
-                            jax.random.key(steps), guided, gd.samplers.ddim(eta), gd.grids.trailing(SCHEDULE, steps), shape, jnp.arange(3)
+                        plain = diffusion.sampling.sample(
+                            jax.random.key(steps),
+                            guided,
+                            diffusion.samplers.ddim(eta),
+                            diffusion.grids.trailing(SCHEDULE, steps),
+                            shape,
+                            jnp.arange(3),
                         )
                         del traces[before:]
                         np.testing.assert_allclose(seen[-1], plain, atol=2e-5)
@@ -185,16 +195,16 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
     first = len(traces)
     distinct = 3 * 2 + 2 * 3 * 3 * 2  # eta says nothing in a single step to clean
     assert len({np.asarray(x).tobytes() for x in seen}) == distinct, "every setting counts"
-    for grid in (gd.grids.leading(SCHEDULE, 10), gd.grids.karras(SCHEDULE, 10)):
+    for grid in (diffusion.grids.leading(SCHEDULE, 10), diffusion.grids.karras(SCHEDULE, 10)):
         draw({"gain": jnp.float32(0.5)}, jax.random.key(0), jnp.array([9, 4, 4]), jnp.array([1, 1, 0]), 7.5, 0.3, grid, 10)
     assert len(traces) == first and draw._cache_size() == 1
 
 
 def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
-    network = gd.networks.DiT(patch=4, width=16, depth=1, heads=2, num_classes=10)
-    predict = gd.networks.pure(network)
+    network = networks.DiT(patch=4, width=16, depth=1, heads=2, num_classes=10)
+    predict = networks.pure(network)
     x, t, label = jnp.zeros((2, 8, 8, 1)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
-    params = gd.networks.init(network, jax.random.key(0), x, t, label)
+    params = networks.init(network, jax.random.key(0), x, t, label)
     noise = np.random.default_rng(0)
     trained = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.05 * noise.normal(size=leaf.shape), leaf.dtype), params)
     draw = drawing(predict, (8, 8, 1))
@@ -203,12 +213,12 @@ def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
     for name, values in (("fresh", params), ("trained", trained)):
         for steps in (2, 5):
             for scale, eta in ((1.0, 0.0), (3.0, 1.0)):
-                levels = gd.grids.padded(gd.grids.trailing(SCHEDULE, steps), 8)
+                levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, steps), 8)
                 found[name, steps, eta] = draw(values, jax.random.key(0), jnp.arange(4), labels, scale, eta, levels, steps)
     assert draw._cache_size() == 1
     assert all(np.all(np.isfinite(x)) for x in found.values())
     order = jnp.array([2, 0, 3, 1])
-    levels = gd.grids.padded(gd.grids.trailing(SCHEDULE, 5), 8)
+    levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 5), 8)
     again = draw(trained, jax.random.key(0), order, labels[order], 3.0, 1.0, levels, 5)
     usual = np.asarray(found["trained", 5, 1.0])
     np.testing.assert_allclose(again, usual[order], atol=1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2)))))
@@ -220,8 +230,12 @@ def test_rebuilding_every_record_does_not_retrace():
     @jax.jit
     def run(denoise, sampler, levels):
         traces.append(None)
-        return gd.sampling.sample(jax.random.key(0), denoise, sampler, levels, SHAPE, jnp.arange(2))
+        return diffusion.sampling.sample(jax.random.key(0), denoise, sampler, levels, SHAPE, jnp.arange(2))
 
     for eta in (0.0, 1.0):
-        run(gd.oracles.gaussian(0.5 + eta), gd.samplers.ddim(eta), gd.grids.trailing(gd.schedules.cosine(100), 4))
+        run(
+            diffusion.oracles.gaussian(0.5 + eta),
+            diffusion.samplers.ddim(eta),
+            diffusion.grids.trailing(diffusion.schedules.cosine(100), 4),
+        )
     assert len(traces) == 1

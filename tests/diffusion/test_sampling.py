@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level, Prediction
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
+from gendiff.diffusion.types import Level, Prediction
 
 SCHEDULE = schedules.cosine(100)
 SHAPE = (3, 2)

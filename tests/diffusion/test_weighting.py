@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core.types import Level
 from gendiff.diffusion import parameterization, schedules, weighting
+from gendiff.diffusion.types import Level
 
 SNR = np.array([0.01, 0.5, 1.0, 4.0, 5.0, 30.0, 1000.0])
 LEVEL = Level(np.zeros(7), np.sqrt(SNR / (1 + SNR)), np.sqrt(1 / (1 + SNR)))  # alpha² + sigma² = 1

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from experiments import __main__, command_line, errors, interruption, progress, registry, verdicts
+from experiments import __main__
+from experiments.framework import command_line, errors, interruption, progress, registry
+from experiments.reporting import verdicts
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
 
 PROJECT = Path(__file__).parents[2]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import json_files, registry, results, verdicts
+from experiments.framework import registry
+from experiments.reporting import json_files, results, verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path for path in (ROOT / "experiments" / "results").glob("*") if path.is_dir())

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import devices
+from experiments.framework import devices
 from gendiff import networks
 
 

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from experiments import environment
+from experiments.reporting import environment
 
 
 def git(folder, *arguments):

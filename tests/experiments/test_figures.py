@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import figures
+from experiments.reporting import figures
 
 
 def pixels(path):

@@ -1,6 +1,6 @@
 import pytest
 
-from experiments import formatting
+from experiments.reporting import formatting
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from experiments import json_files
+from experiments.reporting import json_files
 from gendiff.core.errors import DataError
 
 

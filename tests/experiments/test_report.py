@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from experiments import figures, report, results, verdicts
+from experiments.reporting import figures, report, results, verdicts
 from gendiff.core.errors import DataError
 
 ENVIRONMENT = results.Environment(

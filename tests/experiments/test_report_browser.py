@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import figures, report, results, verdicts
+from experiments.reporting import figures, report, results, verdicts
 
 CHROMIUM = shutil.which("chromium")
 SCALES, STEPS = (0, 1.5, 12), (10, 50)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from experiments import results, verdicts
+from experiments.reporting import results, verdicts
 from gendiff.core.errors import DataError
 
 ENVIRONMENT = results.Environment(

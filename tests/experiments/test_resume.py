@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import command_line
-from experiments.progress import Progress
-from experiments.run_folder import RunFolder, create
+from experiments.framework import command_line
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder, create
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from tests.experiments import toy
@@ -41,7 +41,7 @@ def finished(process: subprocess.Popen[str]) -> str:
 
 def leaves(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
     """Every stored leaf of the newest checkpoint, by path."""
-    from experiments.outline import Outline
+    from experiments.framework.outline import Outline
     from gendiff.training.checkpoints import Checkpoints
 
     run = RunFolder(folder)

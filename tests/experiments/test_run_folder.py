@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import configuration, run_folder, run_lock
-from experiments.run_folder import RunFolder
+from experiments.framework import configuration, run_folder, run_lock
+from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError
 
 LINES = [{"seed": seed, "step": step, "loss": 0.1 * step} for seed in (0, 1) for step in (1, 2, 3)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import command_line, registry
+from experiments.framework import command_line, registry
 from tests.experiments import toy
 
 
@@ -75,8 +75,8 @@ def test_seeds_of_samples_and_of_training_are_told_apart(trained: Path, tmp_path
 
 
 def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained: Path) -> None:
-    from experiments import training_loop
-    from experiments.run_folder import RunFolder
+    from experiments.framework import training_loop
+    from experiments.framework.run_folder import RunFolder
 
     first = training_loop.restore_ema(toy.init, RunFolder(trained), seed=0)
     named = training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=0.9)

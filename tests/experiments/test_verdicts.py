@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import verdicts
+from experiments.reporting import verdicts
 
 NUMBERS = st.floats(-1e6, 1e6)
 

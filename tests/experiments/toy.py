@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import figures, registry, results, training_loop, verdicts
-from gendiff import objectives, parameterization, schedules
-from gendiff.core.types import NO_LABEL, Batch
+from experiments.framework import registry, training_loop
+from experiments.reporting import figures, results, verdicts
+from gendiff.core.types import NO_LABEL
+from gendiff.diffusion import objectives, parameterization, schedules
+from gendiff.diffusion.types import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def data(poisoned: int = 0) -> Batch:
     return Batch(clean=images.astype(np.float32), condition=(labels,))
 
 
-loss = objectives.diffusion(predict, schedules.cosine(50), parameterization.velocity())
+loss = objectives.denoising(predict, schedules.cosine(50), parameterization.velocity())
 
 
 @functools.cache  # so that the runs of one test process share a compiled step
@@ -160,6 +162,6 @@ EXPERIMENT = registry.Experiment(
 
 
 if __name__ == "__main__":
-    from experiments import command_line
+    from experiments.framework import command_line
 
     sys.exit(command_line.main(sys.argv[1:], [EXPERIMENT]))

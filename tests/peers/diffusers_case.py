@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gendiff import grids, samplers, schedules
-from gendiff.core.types import Level
+from gendiff.diffusion import grids, samplers, schedules
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level
 
 EVERY_KIND = ("epsilon", "sample", "v_prediction")
 SDE = {"algorithm_type": "sde-dpmsolver++"}

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gendiff import samplers
-from gendiff.core import trees
-from gendiff.diffusion.samplers import exponential, multistep
+from gendiff.core import records
+from gendiff.diffusion import samplers
+from gendiff.diffusion.samplers import exponential_integrators
 from gendiff.diffusion.samplers.deis import VARIABLES
+from gendiff.diffusion.samplers.dpm_solver_multistep import Coefficients, Multistep
 from gendiff.diffusion.sampling import Sampler
 from tests.peers.diffusers_agreements import no_noise
 from tests.peers.diffusers_case import EVEN, FURTHER, NOISE_FORM, PAIRS, SDE, TO_CLEAN, TO_FIRST, TRIPLES, Difference, case
@@ -24,16 +25,16 @@ def previous_timestep(scheduler: Any, call: int) -> dict[str, Any]:
 
 def sign_slipped(step: jax.Array, rate: Any, others: jax.Array, count: int) -> list[jax.Array]:
     """`exponential.halved` with M_2 / h² smaller by 1: -1/2 where its formula has 1/2."""
-    found = exponential.halved(step, rate, others, count)
+    found = exponential_integrators.halved(step, rate, others, count)
     return [jnp.where(others == 2, moment - step**2, moment) if k == 2 else moment for k, moment in enumerate(found, 1)]
 
 
 def stepper(
-    rule: exponential.Rule, order: int, method: multistep.Coefficients | None = None, eta: float | None = None
+    rule: exponential_integrators.Rule, order: int, method: Coefficients | None = None, eta: float | None = None
 ) -> Callable[[], Sampler]:
     """A multistep sampler whose moments follow another rule, started plainly and lowered at the end."""
-    base = multistep.Coefficients() if method is None else method
-    return multistep.Multistep(trees.replace(base, rule=rule), order, "never", True, eta).sampler
+    base = Coefficients() if method is None else method
+    return Multistep(records.replace(base, rule=rule), order, "never", True, eta).sampler
 
 
 NOISE = VARIABLES["log_ratio"]
@@ -161,7 +162,7 @@ OF_FORMULAS = [
         case("DPMSolverMultistep", "dpm_solver_multistep(3, lower_order_final=True)", TO_CLEAN, solver_order=3),
         9.7e-3,
         "the second difference lacks a factor 2, and the first step is DDIM: order 2; gendiff's formula='published'",
-        proof=stepper(exponential.halved, 3),
+        proof=stepper(exponential_integrators.halved, 3),
     ),
     Difference(
         case(
@@ -179,13 +180,13 @@ OF_FORMULAS = [
         case("DPMSolverMultistep", SECOND, TO_FIRST, **NOISE_FORM),
         0.0276,
         "noise form by the midpoint rule",
-        proof=stepper(exponential.midpoint, 2, NOISE),
+        proof=stepper(exponential_integrators.midpoint, 2, NOISE),
     ),
     Difference(
         case("DPMSolverMultistep", "deis(3, start='plain', lower_order_final=True)", TO_FIRST, solver_order=3, **NOISE_FORM),
         4.66e-4,
         "noise form, its second step by the midpoint rule; the second difference lacks a factor 2",
-        proof=stepper(exponential.halved, 3, NOISE),
+        proof=stepper(exponential_integrators.halved, 3, NOISE),
     ),
     Difference(
         case("DPMSolverMultistep", "ddim(1.0)", TO_FIRST, solver_order=1, algorithm_type="sde-dpmsolver", final_sigmas_type="sigma_min"),
@@ -229,7 +230,7 @@ OF_FORMULAS = [
         ),
         5.9e-3,
         "UniP-3 takes its second step by the midpoint rule",
-        proof=stepper(exponential.midpoint, 3),
+        proof=stepper(exponential_integrators.midpoint, 3),
     ),
     Difference(
         case("SASolver", "unipc(2, variant='bh1', lower_order_final=True)", TO_FIRST, tau_func=no_noise, note="tau=0"),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from gendiff.core.types import Level
+from gendiff.diffusion.types import Level
 from tests.peers import exact
 from tests.peers.diffusers_views import VIEWS, View
 

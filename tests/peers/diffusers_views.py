@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gendiff.core.types import Level
 from gendiff.diffusion import parameterization
+from gendiff.diffusion.types import Level
 
 TARGETS = {
     "epsilon": parameterization.noise(),

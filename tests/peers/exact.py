@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import arrays, trees
-from gendiff.core.types import Level, Prediction
+from gendiff.core import arrays, records
 from gendiff.diffusion import oracles, sampling
+from gendiff.diffusion.types import Level, Prediction
 
 SHAPE, COUNT, SEED = (2, 4, 4), 3, 7
 
@@ -21,7 +21,7 @@ def oracle():
     return oracles.mixture([0.5, 0.3, 0.2], _parts(), [0.3, 0.5, 0.8])
 
 
-@trees.record
+@records.record
 class WithShare:
     """The oracle, and an answer for learned variances: the share of the logarithm of the larger variance."""
 
@@ -36,7 +36,7 @@ class WithShare:
 def asked(x, alpha, sigma):
     """What the network of a peer is asked: (clean, noise, share) of x at a level."""
     told = WithShare(oracle())(x, Level(sigma, alpha, sigma))
-    return told.clean, told.noise, told.log_variance
+    return told.clean, told.noise, told.variance_share
 
 
 def start(alpha, sigma):

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gendiff import grids, samplers, schedules
-from gendiff.core.types import Level
-from gendiff.diffusion.samplers import exponential, multistep
+from gendiff.diffusion import grids, samplers, schedules
+from gendiff.diffusion.samplers import exponential_integrators
+from gendiff.diffusion.samplers.dpm_solver_multistep import Coefficients, Multistep
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level
 from tests.peers.diffusers_case import Difference
 
 USUAL = "karras(EDM, 10)"
@@ -45,13 +46,13 @@ class Case:
 
 def second_step_exact(step: jax.Array, rate: Any, others: jax.Array, count: int) -> list[jax.Array]:
     """`exponential.halved` without its midpoint rule for one other prediction."""
-    found = exponential.moments(step, rate, others, count)
+    found = exponential_integrators.moments(step, rate, others, count)
     return [jnp.where(others == 2, moment / 2, moment) if k == 2 else moment for k, moment in enumerate(found, 1)]
 
 
 def third_order(eta: float | None) -> Callable[[], Sampler]:
     """The usual third-order stepper with an exact second step."""
-    return multistep.Multistep(multistep.Coefficients(rule=second_step_exact), 3, "never", False, eta).sampler
+    return Multistep(Coefficients(rule=second_step_exact), 3, "never", False, eta).sampler
 
 
 CLEAN_HALF, OPEN = "karras(CLEAN_HALF, 10)", "karras(EDM, 10, end='first')"

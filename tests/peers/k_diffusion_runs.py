@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from gendiff.core.types import Level
+from gendiff.diffusion.types import Level
 from tests.peers import exact
 
 torch.set_num_threads(1)

@@ -8,10 +8,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
-from gendiff import grids, samplers, schedules  # noqa: E402
-from gendiff.core.types import Level, Prediction  # noqa: E402
-from gendiff.diffusion import inversion  # noqa: E402
-from gendiff.diffusion.samplers import langevin  # noqa: E402
+from gendiff.diffusion import (  # noqa: E402
+    grids,
+    inversion,  # noqa: E402
+    samplers,
+    schedules,
+)
+from gendiff.diffusion.samplers.predictor_corrector import langevin_step  # noqa: E402
+from gendiff.diffusion.types import Level, Prediction  # noqa: E402
 from tests.peers import diffusers_runs, diffusers_views, exact  # noqa: E402
 
 pytestmark = [pytest.mark.peers, pytest.mark.float64, pytest.mark.filterwarnings("ignore")]
@@ -99,7 +103,7 @@ def test_the_corrector_is_a_langevin_step_for_a_batch_of_one_and_shares_its_norm
         scheduler = kind(snr=0.15)
         scheduler.set_timesteps(10)
         found = scheduler.step_correct(torch.as_tensor(-np.asarray(noise) / sigma), torch.as_tensor(x)).prev_sample
-    ours = langevin.langevin_step(jnp.asarray(x), Prediction(clean, noise), Level(0.0, 1.0, sigma), noise=drawn, snr=0.15)
+    ours = langevin_step(jnp.asarray(x), Prediction(clean, noise), Level(0.0, 1.0, sigma), noise=drawn, snr=0.15)
     if count == 1:
         assert exact.worst(ours, found) < SAME
     else:

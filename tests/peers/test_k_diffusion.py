@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch and k-diffusion: make test-peers")
 
-from gendiff import grids, samplers  # noqa: E402
+from gendiff.diffusion import grids, samplers  # noqa: E402
 from tests.peers import exact, k_diffusion_runs  # noqa: E402
 from tests.peers.k_diffusion_cases import ABSENT, AGREEMENTS, APART, DIFFERENCES, HEUN, NAMES  # noqa: E402
 

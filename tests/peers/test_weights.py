@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gendiff as gd
+from gendiff import core, networks, weights
 
 torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
@@ -92,11 +93,11 @@ def theirs(model, x, t, label):
 
 
 def ours(network, params, x, t, *label):
-    return np.asarray(jax.jit(gd.networks.pure(network))(params, x, t.astype(np.float32), *label))
+    return np.asarray(jax.jit(networks.pure(network))(params, x, t.astype(np.float32), *label))
 
 
 def shapes(network, x, *label):
-    return jax.eval_shape(lambda: gd.networks.init(network, jax.random.key(0), x, np.zeros(len(x), np.float32), *label))
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), x, np.zeros(len(x), np.float32), *label))
 
 
 def compared(module, build, config, arrays, model, channels, classes):
@@ -113,7 +114,7 @@ def compared(module, build, config, arrays, model, channels, classes):
 def test_a_unet_of_diffusers_gives_the_same_outputs_here(changes):
     model = drawn(diffusers.UNet2DModel(**changes))
     classes = None if model.config.num_class_embeds is None else model.config.num_class_embeds - 1
-    found, wanted = compared(gd.weights.diffusers_unet, gd.networks.UNet, dict(model.config), arrays_of(model), model, 3, classes)
+    found, wanted = compared(weights.diffusers_unet, networks.UNet, dict(model.config), arrays_of(model), model, 3, classes)
     assert wanted.std() > 0.1 and np.ptp(wanted.std((1, 2, 3))) > 0
 
     np.testing.assert_allclose(found, wanted, rtol=0, atol=SAME)
@@ -124,31 +125,31 @@ def test_a_saved_folder_is_read_whole_or_in_parts(tmp_path):
     model.save_pretrained(tmp_path / "whole", safe_serialization=True)
     model.save_pretrained(tmp_path / "parts", safe_serialization=True, max_shard_size="100KB")
     for name, files in (("whole", 1), ("parts", 2)):
-        stored = gd.weights.files.load_folder(tmp_path / name)
+        stored = weights.files.load_folder(tmp_path / name)
         assert len(list((tmp_path / name).glob("*.safetensors"))) >= files
-        found, wanted = compared(gd.weights.diffusers_unet, gd.networks.UNet, stored.config, stored.arrays, model, 3, None)
+        found, wanted = compared(weights.diffusers_unet, networks.UNet, stored.config, stored.arrays, model, 3, None)
         np.testing.assert_allclose(found, wanted, rtol=0, atol=SAME)
 
 
 def test_a_pickle_saved_by_diffusers_is_refused(tmp_path):
     diffusers.UNet2DModel(**SMALL).save_pretrained(tmp_path, safe_serialization=False)
-    with pytest.raises(gd.errors.DataError, match="diffusion_pytorch_model.bin"):
-        gd.weights.files.load_folder(tmp_path)
+    with pytest.raises(core.errors.DataError, match="diffusion_pytorch_model.bin"):
+        weights.files.load_folder(tmp_path)
 
 
 def test_our_parameters_return_to_a_model_of_diffusers():
     first, second = (drawn(diffusers.UNet2DModel(**SMALL), seed) for seed in (0, 1))
     config = dict(first.config)
-    network = gd.networks.UNet(**gd.weights.diffusers_unet.network_fields(config))
-    rules = gd.weights.diffusers_unet.rules(config)
-    ours = gd.weights.diffusers_unet.params(config, arrays_of(first), shapes(network, images(config, 3)))
-    second.load_state_dict({name: torch.tensor(array) for name, array in gd.weights.rules.to_theirs(ours, rules).items()})
+    network = networks.UNet(**weights.diffusers_unet.network_fields(config))
+    rules = weights.diffusers_unet.rules(config)
+    ours = weights.diffusers_unet.params(config, arrays_of(first), shapes(network, images(config, 3)))
+    second.load_state_dict({name: torch.tensor(array) for name, array in weights.rules.to_theirs(ours, rules).items()})
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
 
 @pytest.mark.parametrize("build", [diffusers.UNet2DModel, diffusers.DiTTransformer2DModel])
 def test_every_setting_of_theirs_and_its_default_is_known(build):
-    module = {"UNet2DModel": gd.weights.diffusers_unet, "DiTTransformer2DModel": gd.weights.diffusers_dit}[build.__name__]
+    module = {"UNet2DModel": weights.diffusers_unet, "DiTTransformer2DModel": weights.diffusers_dit}[build.__name__]
     taken = inspect.signature(build.__init__).parameters
     theirs = {name: parameter.default for name, parameter in taken.items() if name != "self"}
     assert theirs.items() <= module.DEFAULTS.items()
@@ -156,8 +157,8 @@ def test_every_setting_of_theirs_and_its_default_is_known(build):
 
 def test_embedders_that_differ_between_the_blocks_of_a_dit_are_refused():
     model = drawn(diffusers.DiTTransformer2DModel(**TINY, sample_size=8))
-    with pytest.raises(gd.errors.CheckpointMismatchError, match="transformer_blocks.1.norm1.emb.*differs from transformer_blocks.0"):
-        compared(gd.weights.diffusers_dit, gd.networks.DiT, dict(model.config), arrays_of(model), model, 3, 7)
+    with pytest.raises(core.errors.CheckpointMismatchError, match="transformer_blocks.1.norm1.emb.*differs from transformer_blocks.0"):
+        compared(weights.diffusers_dit, networks.DiT, dict(model.config), arrays_of(model), model, 3, 7)
 
 
 @pytest.mark.parametrize("changes", DITS.values(), ids=DITS.keys())
@@ -165,7 +166,7 @@ def test_a_dit_of_diffusers_gives_the_same_outputs_here(changes):
     model = shared(drawn(diffusers.DiTTransformer2DModel(**changes)))
     config = dict(model.config)
     found, wanted = compared(
-        gd.weights.diffusers_dit, gd.networks.DiT, config, arrays_of(model), model, config["in_channels"], config["num_embeds_ada_norm"]
+        weights.diffusers_dit, networks.DiT, config, arrays_of(model), model, config["in_channels"], config["num_embeds_ada_norm"]
     )
     assert wanted.std() > 0.1
 

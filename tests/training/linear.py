@@ -6,8 +6,8 @@ import numpy as np
 import optax
 
 from gendiff import training
-from gendiff.core import trees
-from gendiff.core.types import Batch
+from gendiff.core import records, trees
+from gendiff.diffusion.types import Batch
 
 FEATURES = 3
 
@@ -54,7 +54,7 @@ def train(state, first, last, loss=noisy):
 
 def leaves(state):
     """Leaves as NumPy arrays by path, keys as their data."""
-    flat = trees.paths(trees.replace(state, key=jax.random.key_data(state.key)))
+    flat = trees.paths(records.replace(state, key=jax.random.key_data(state.key)))
     return {path: np.asarray(leaf) for path, leaf in flat.items()}
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core import trees
+from gendiff.core import records
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
 from gendiff.training import digests
 from gendiff.training.checkpoints import Checkpoints
@@ -189,7 +189,7 @@ def test_mismatch_of_the_target_is_a_table_of_every_path(written):
     state = linear.start(ema=(0.9, 0.25))
     dense = {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(2, jnp.bfloat16), "extra": jnp.zeros(1)}
     with pytest.raises(CheckpointMismatchError) as raised:
-        restore(written, 4, target=trees.replace(state, params={"dense": dense}))
+        restore(written, 4, target=records.replace(state, params={"dense": dense}))
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in str(raised.value).splitlines()[2:]}
     assert set(rows) == {"params/dense/kernel", "params/dense/bias", "params/dense/extra"} | {
         f"tracks/{decay}/dense/{name}" for decay in (0.5, 0.25) for name in ("kernel", "bias")

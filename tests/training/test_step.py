@@ -5,9 +5,9 @@ import optax
 import pytest
 
 from gendiff import training
-from gendiff.core import trees
+from gendiff.core import records
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Batch
+from gendiff.diffusion.types import Batch
 from tests.training import linear
 
 
@@ -61,7 +61,7 @@ def test_slices_of_a_noisy_loss_get_keys_of_their_own_and_agree_in_the_mean():
         step = training.make_step(linear.noisy, linear.sgd(1.0), accumulate=accumulate)
 
         def one(seed):
-            state = trees.replace(linear.start(optimizer=linear.sgd(1.0)), key=jax.random.key(seed))
+            state = records.replace(linear.start(optimizer=linear.sgd(1.0)), key=jax.random.key(seed))
             return step(state, batch)[0].params["dense"]["kernel"]
 
         return np.asarray(jax.jit(jax.vmap(one))(seeds))
@@ -113,7 +113,7 @@ def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulat
     after, metrics = step(before, batch)
     assert not metrics["finite"] and int(after.step) == int(before.step) + 1
     assert int(after.optimizer_state[0].count) == 3
-    linear.assert_bitwise_equal(trees.replace(after, step=before.step), before)
+    linear.assert_bitwise_equal(records.replace(after, step=before.step), before)
     again, metrics = step(after, linear.batch())
     assert metrics["finite"] and np.isfinite(again.params["dense"]["kernel"]).all()
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-import gendiff as gd
+from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_dit as dit
 from gendiff.weights import rules
@@ -27,8 +27,8 @@ def shapes_of(text):
     fields = dit.network_fields(config)
     channels = dit.DEFAULTS | config
     x = np.zeros((1, 8, 8, channels["in_channels"]), np.float32)
-    network = gd.networks.DiT(**fields)
-    return jax.eval_shape(lambda: gd.networks.init(network, jax.random.key(0), x, np.zeros(1, np.float32), np.zeros(1, np.int32)))
+    network = networks.DiT(**fields)
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), x, np.zeros(1, np.float32), np.zeros(1, np.int32)))
 
 
 def drawn(config):
@@ -63,8 +63,8 @@ def test_names_and_shapes_are_those_of_the_model():
 
 
 def test_dit_s_2_is_a_network_of_ours():
-    network = gd.networks.DiT(2, 384, 12, 6, num_classes=1000, out_channels=4, mlp_epsilon=1e-5, frequency_shift=1)
-    assert gd.networks.DiT(**dit.network_fields(DIT_S_2)) == network
+    network = networks.DiT(2, 384, 12, 6, num_classes=1000, out_channels=4, mlp_epsilon=1e-5, frequency_shift=1)
+    assert networks.DiT(**dit.network_fields(DIT_S_2)) == network
 
 
 def test_published_files_may_name_the_class_and_settings_of_before():

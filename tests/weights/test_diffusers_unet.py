@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-import gendiff as gd
+from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_unet as unet
 from gendiff.weights import rules
@@ -51,7 +51,7 @@ def shapes_of(text):
     fields = unet.network_fields(config)
     label = () if fields["num_classes"] is None else (np.zeros(1, np.int32),)
     x, t = np.zeros((1, 32, 32, 3), np.float32), np.zeros(1, np.float32)
-    return jax.eval_shape(lambda: gd.networks.init(gd.networks.UNet(**fields), jax.random.key(0), x, t, *label))
+    return jax.eval_shape(lambda: networks.init(networks.UNet(**fields), jax.random.key(0), x, t, *label))
 
 
 def drawn(config):
@@ -70,7 +70,7 @@ def test_our_parameters_return_from_their_names_bit_for_bit(config):
     ours = drawn(config)
     theirs = rules.to_theirs(ours, unet.rules(config))
     assert equal(unet.params(config, theirs, shapes(config)), ours)
-    assert sum(array.size for array in theirs.values()) == gd.networks.count(ours)
+    assert sum(array.size for array in theirs.values()) == networks.count(ours)
 
 
 def test_names_and_shapes_are_those_of_the_model():
@@ -93,16 +93,16 @@ def test_names_and_shapes_are_those_of_the_model():
     assert not [
         name for name in theirs if name.startswith(("down_blocks.2.downsamplers", "up_blocks.2.upsamplers", "down_blocks.0.attentions"))
     ]
-    assert sum(map(np.prod, theirs.values())) == gd.networks.count(shapes(BENCHMARK))
+    assert sum(map(np.prod, theirs.values())) == networks.count(shapes(BENCHMARK))
 
 
 def test_the_benchmarks_configuration_is_a_network_of_ours():
     fields = unet.network_fields(BENCHMARK)
-    assert gd.networks.UNet(**fields) == gd.networks.unet.diffusers_unet((64, 128, 128), 2, attention=(16,), head_size=8, out_channels=3)
+    assert networks.UNet(**fields) == networks.unet.diffusers_unet((64, 128, 128), 2, attention=(16,), head_size=8, out_channels=3)
 
 
 def test_their_defaults_are_those_of_diffusers_unet():
-    assert gd.networks.UNet(**unet.network_fields({"sample_size": 64})) == gd.networks.unet.diffusers_unet(out_channels=3)
+    assert networks.UNet(**unet.network_fields({"sample_size": 64})) == networks.unet.diffusers_unet(out_channels=3)
 
 
 def test_settings_of_the_first_models_are_followed():

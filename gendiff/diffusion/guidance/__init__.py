@@ -4,12 +4,12 @@ Every rule but `cfg_plus_plus` keeps x = alpha * clean + sigma * noise, so that 
 is a denoiser.
 """
 
-from gendiff.diffusion.guidance.gradient import classifier
-from gendiff.diffusion.guidance.linear import autoguidance, classifier_free, combine, composed
-from gendiff.diffusion.guidance.projected import adaptive_projected
-from gendiff.diffusion.guidance.renoised import cfg_plus_plus
-from gendiff.diffusion.guidance.strength import interval
-from gendiff.diffusion.guidance.thresholding import dynamic_threshold
+from gendiff.diffusion.guidance.adaptive_projected import adaptive_projected
+from gendiff.diffusion.guidance.cfg_plus_plus import cfg_plus_plus
+from gendiff.diffusion.guidance.classifier import classifier
+from gendiff.diffusion.guidance.classifier_free import autoguidance, classifier_free, combine, composed
+from gendiff.diffusion.guidance.dynamic_threshold import dynamic_threshold
+from gendiff.diffusion.guidance.interval import interval
 
 __all__ = [
     "adaptive_projected",

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction, Scalar
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Keys, Scalar
 from gendiff.diffusion import denoiser, process, sampling
 from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 VARIANCES = ("small", "large", "learned")
 
@@ -64,7 +65,7 @@ def ddpm_step(
     """A draw from q(x_s | x_t, x_0 = predicted clean) (Ho et al., 2020, Eqs. 6-7 and 11), on any sub-grid of the chain.
 
     variance: "small" is the posterior's, exact for a point mass; "large" is the chain's own sigma² - r² sigma'², exact for unit-Gaussian
-    data (Ho et al., 2020, Sec. 3.2); "learned" lies between the logarithms of both where the network says, in `prediction.log_variance`.
+    data (Ho et al., 2020, Sec. 3.2); "learned" lies between the logarithms of both where the network says, in `prediction.variance_share`.
     A step to sigma' = 0 adds no noise. Raises ValueError for another variance, or "learned" without that share.
     """
     checks.choice("variance", variance, VARIANCES)
@@ -78,7 +79,7 @@ def ddpm_step(
 
 
 def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
-    """exp((v log large + (1 - v) log small) / 2) with v = `prediction.log_variance` (b, …) (Nichol & Dhariwal, 2021, Eq. 15).
+    """exp((v log large + (1 - v) log small) / 2) with v = `prediction.variance_share` (b, …) (Nichol & Dhariwal, 2021, Eq. 15).
 
     "small" and "large" are those of `ddpm_step` for this very step, so it holds on any sub-grid; small = large · (sigma'/sigma)². 0 where
     sigma' = 0. Raises ValueError if the prediction has no share or one of another shape.
@@ -89,7 +90,7 @@ def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[A
     return _noisy(process.added_std(cleaner, level, clean) * shrink, cleaner)
 
 
-@trees.record
+@records.record
 class _Ddim:
     eta: Scalar
 
@@ -112,9 +113,9 @@ def ddim(eta: Scalar = 0.0) -> Sampler:
     return Sampler(sampling.start, _Ddim(eta))
 
 
-@trees.record
+@records.record
 class _Ddpm:
-    variance: str = trees.static()
+    variance: str = records.static()
 
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         return self.given_noise(arrays.normal(keys, like=state.x), denoise, state, level, cleaner, left)

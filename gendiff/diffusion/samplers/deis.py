@@ -4,9 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks
-from gendiff.core.types import Level, Prediction, Scalar
-from gendiff.diffusion.samplers import exponential, multistep
+from gendiff.core.types import Scalar
+from gendiff.diffusion.samplers import exponential_integrators
+from gendiff.diffusion.samplers.dpm_solver_multistep import STARTS, Coefficients, Multistep
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level, Prediction
 
 
 def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected", lower_order_final: bool = False) -> Sampler:
@@ -22,9 +24,9 @@ def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected
     """
     checks.integer("order", order, 1, 4)
     checks.choice("variable", variable, VARIABLES)
-    checks.choice("start", start, multistep.STARTS)
+    checks.choice("start", start, STARTS)
     correct = "first" if start == "corrected" and order > 2 else "never"
-    return multistep.Multistep(VARIABLES[variable], order, correct, lower_order_final).sampler()
+    return Multistep(VARIABLES[variable], order, correct, lower_order_final).sampler()
 
 
 def noise(prediction: Prediction) -> Array:
@@ -47,12 +49,12 @@ def ratio(position: Float[Array, "b"], here: Float[Array, "b"]) -> Float[Array, 
     return jnp.exp(-here) * jnp.expm1(here - position)
 
 
-def powers(step: Float[Array, "*b"], rate: exponential.Rate, others: Int[Array, "*b"], count: int) -> list[Array]:
+def powers(step: Float[Array, "*b"], rate: exponential_integrators.Rate, others: Int[Array, "*b"], count: int) -> list[Array]:
     """M_k = ∫_0^h s^k ds = h^(k+1) / (k+1): in x/alpha and sigma/alpha the kernel is constant."""
     return [step ** (k + 1) / (k + 1) for k in range(1, count + 1)]
 
 
 VARIABLES = {
-    "log_ratio": multistep.Coefficients(noise, scale=sigma, rate=-1.0, change=minus_sigma),
-    "ratio": multistep.Coefficients(noise, ratio, rule=powers, change=minus_sigma),
+    "log_ratio": Coefficients(noise, scale=sigma, rate=-1.0, change=minus_sigma),
+    "ratio": Coefficients(noise, ratio, rule=powers, change=minus_sigma),
 }

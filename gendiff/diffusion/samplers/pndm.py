@@ -9,17 +9,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, trees
-from gendiff.core.types import Count, Denoiser, Keys, Level, Prediction
-from gendiff.diffusion.samplers import ancestral, exponential
+from gendiff.core import arrays, records
+from gendiff.core.types import Count, Keys
+from gendiff.diffusion.samplers import ancestral, exponential_integrators
 from gendiff.diffusion.sampling import Sampler, State
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 ADAMS_BASHFORTH = ((1.0, 0.0, 0.0, 0.0), (3 / 2, -1 / 2, 0.0, 0.0), (23 / 12, -16 / 12, 5 / 12, 0.0), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 """Weights of the present and the past noise predictions, by how many past ones are known."""
 
 
-@trees.record
+@records.record
 class Noises:
     """The last three noise predictions (3, b, …), newest first, and how many of them are known (b,)."""
 
@@ -32,7 +33,7 @@ def empty(keys: Keys, x: Float[Array, "b *shape"]) -> State:
     return State(x, Noises(jnp.zeros((3, *x.shape), x.dtype), jnp.zeros(x.shape[0], jnp.int32)))
 
 
-@trees.record
+@records.record
 class _Pndm:
     schedule: Schedule | None
     """For the levels between of the Runge-Kutta start; None starts as Stable Diffusion does."""
@@ -103,7 +104,9 @@ def _between(schedule: Schedule, level: Level, cleaner: Level, like: Array) -> L
     if schedule.table is not None:
         index = (jnp.asarray(level.t) + jnp.asarray(cleaner.t)) / 2
         return schedule.at(jnp.clip((index + 1) / len(schedule.table), 0, 1))
-    return schedule.at_log_snr(exponential.half_log_snr(level, like)[0] + exponential.half_log_snr(cleaner, like)[0])
+    return schedule.at_log_snr(
+        exponential_integrators.half_log_snr(level, like)[0] + exponential_integrators.half_log_snr(cleaner, like)[0]
+    )
 
 
 def _plms_evaluations(steps: int) -> int:

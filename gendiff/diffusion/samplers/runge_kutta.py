@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, trees
-from gendiff.core.types import ArrayLike, Count, Denoiser, Keys, Level, Prediction
+from gendiff.core import arrays, records
+from gendiff.core.types import ArrayLike, Count, Keys
 from gendiff.diffusion import sampling
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.sampling import Sampler, State
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def euler_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
@@ -79,7 +80,7 @@ def rk4_step(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, clean
     return _unless_clean(cleaner, ancestral.ddim_step(told, level, cleaner), better, level)
 
 
-@trees.record
+@records.record
 class _Euler:
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         return State(euler_step(state.x, denoise(state.x, level), level, cleaner))
@@ -90,7 +91,7 @@ def euler() -> Sampler:
     return Sampler(sampling.start, _Euler())
 
 
-@trees.record
+@records.record
 class _Heun:
     def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         return State(heun_step(denoise, state.x, level, cleaner))
@@ -106,7 +107,7 @@ def heun() -> Sampler:
     return Sampler(sampling.start, _Heun(), evaluations=twice_less_one)
 
 
-@trees.record
+@records.record
 class _Rk4:
     schedule: Schedule
 

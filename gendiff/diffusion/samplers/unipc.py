@@ -1,10 +1,11 @@
 """UniPC: the multistep stepper with a corrector that costs no evaluation of its own."""
 
 from gendiff.core import checks
-from gendiff.diffusion.samplers import exponential, multistep
+from gendiff.diffusion.samplers import exponential_integrators
+from gendiff.diffusion.samplers.dpm_solver_multistep import Coefficients, Multistep
 from gendiff.diffusion.sampling import Sampler
 
-VARIANTS = {"bh1": exponential.linear, "bh2": exponential.midpoint}
+VARIANTS = {"bh1": exponential_integrators.linear, "bh2": exponential_integrators.midpoint}
 
 
 def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = False) -> Sampler:
@@ -19,4 +20,4 @@ def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = Fal
     """
     checks.integer("order", order, 1, 3)
     checks.choice("variant", variant, VARIANTS)
-    return multistep.Multistep(multistep.Coefficients(rule=VARIANTS[variant]), order, "always", lower_order_final).sampler()
+    return Multistep(Coefficients(rule=VARIANTS[variant]), order, "always", lower_order_final).sampler()

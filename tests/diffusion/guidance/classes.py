@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import gendiff as gd
-from gendiff.core import trees
+from gendiff import diffusion
+from gendiff.core import records
 
 SHARES = np.array([0.3, 0.7])
 WEIGHTS = np.array([[0.5, 0.5], [0.2, 0.8]])
@@ -24,15 +24,15 @@ def _means():
 
 def of_class(label):
     """The oracle of one class, samples (3,)."""
-    return gd.oracles.mixture(WEIGHTS[label], _means()[label], STDS[label])
+    return diffusion.oracles.mixture(WEIGHTS[label], _means()[label], STDS[label])
 
 
 def whole():
     """The oracle of both classes together."""
-    return gd.oracles.mixture((SHARES[:, None] * WEIGHTS).ravel(), _means().reshape(4, 3), STDS.ravel())
+    return diffusion.oracles.mixture((SHARES[:, None] * WEIGHTS).ravel(), _means().reshape(4, 3), STDS.ravel())
 
 
-@trees.record
+@records.record
 class Posterior:
     """log p(label | x), by Bayes' rule."""
 

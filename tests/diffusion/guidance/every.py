@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 
-import gendiff as gd
-from gendiff.core import arrays, trees
+from gendiff import diffusion
+from gendiff.core import arrays, records
 from gendiff.diffusion import denoiser
 
 
-@trees.record
+@records.record
 class Leaning:
     """A classifier that sees a label (b,) in x, the better the more of the clean sample is left."""
 
@@ -22,16 +22,18 @@ class Leaning:
 
 
 EVERY = {
-    "classifier_free": lambda given, free, scale: gd.guidance.classifier_free(given, free, scale),
-    "classifier_free batched": lambda given, free, scale: gd.guidance.classifier_free(given, free, scale, batched=True),
-    "classifier_free rescale": lambda given, free, scale: gd.guidance.classifier_free(given, free, scale, rescale=0.7),
-    "classifier_free interval": lambda given, free, scale: gd.guidance.classifier_free(given, free, gd.guidance.interval(scale, 0.2, 5.0)),
-    "autoguidance": lambda given, free, scale: gd.guidance.autoguidance(given, trees.replace(given, params={"gain": 0.3}), scale),
-    "composed": lambda given, free, scale: gd.guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], batched=True),
-    "cfg_plus_plus": lambda given, free, scale: gd.guidance.cfg_plus_plus(given, free, scale),
-    "adaptive_projected": lambda given, free, scale: gd.guidance.adaptive_projected(given, free, scale, eta=0.3, norm_threshold=0.1),
-    "dynamic_threshold": lambda given, free, scale: gd.guidance.dynamic_threshold(
-        gd.guidance.classifier_free(given, free, scale), 0.8, bound=0.5
+    "classifier_free": lambda given, free, scale: diffusion.guidance.classifier_free(given, free, scale),
+    "classifier_free batched": lambda given, free, scale: diffusion.guidance.classifier_free(given, free, scale, batched=True),
+    "classifier_free rescale": lambda given, free, scale: diffusion.guidance.classifier_free(given, free, scale, rescale=0.7),
+    "classifier_free interval": lambda given, free, scale: diffusion.guidance.classifier_free(
+        given, free, diffusion.guidance.interval(scale, 0.2, 5.0)
     ),
-    "classifier": lambda given, free, scale: gd.guidance.classifier(free, Leaning(given.condition[0]), scale),
+    "autoguidance": lambda given, free, scale: diffusion.guidance.autoguidance(given, records.replace(given, params={"gain": 0.3}), scale),
+    "composed": lambda given, free, scale: diffusion.guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], batched=True),
+    "cfg_plus_plus": lambda given, free, scale: diffusion.guidance.cfg_plus_plus(given, free, scale),
+    "adaptive_projected": lambda given, free, scale: diffusion.guidance.adaptive_projected(given, free, scale, eta=0.3, norm_threshold=0.1),
+    "dynamic_threshold": lambda given, free, scale: diffusion.guidance.dynamic_threshold(
+        diffusion.guidance.classifier_free(given, free, scale), 0.8, bound=0.5
+    ),
+    "classifier": lambda given, free, scale: diffusion.guidance.classifier(free, Leaning(given.condition[0]), scale),
 }

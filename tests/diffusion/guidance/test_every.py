@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gendiff as gd
+from gendiff import diffusion
 from tests.diffusion.guidance.every import EVERY
 
 INNER = [(0.6, 0.8), (1.0, 0.5), (0.3, 0.7), (1.0, 20.0), (0.999, 0.01)]
@@ -27,7 +28,7 @@ def ask(denoise, x, level):
 
 def guided(name, scale, label=LABELS, gain=0.7, dtype=np.float32):
     params = {"gain": jnp.asarray(gain, dtype)}
-    given = gd.denoiser.from_network(network, params, gd.parameterization.velocity(), jnp.asarray(label))
+    given = diffusion.denoiser.from_network(network, params, diffusion.parameterization.velocity(), jnp.asarray(label))
     return EVERY[name](given, given.with_condition(gd.NO_LABEL), jnp.asarray(scale, dtype))
 
 
@@ -36,7 +37,7 @@ def noised(seed=0, dtype=np.float32):
 
 
 def levels(pairs, dtype=np.float32):
-    return gd.Level(jnp.full(len(pairs), 7.0, dtype), *(jnp.asarray(field, dtype) for field in zip(*pairs, strict=True)))
+    return diffusion.Level(jnp.full(len(pairs), 7.0, dtype), *(jnp.asarray(field, dtype) for field in zip(*pairs, strict=True)))
 
 
 @pytest.mark.float64
@@ -66,7 +67,7 @@ def test_neighbours_change_no_bit_of_a_sample_and_single_precision_stays(name):
 @pytest.mark.parametrize("name", EVERY)
 def test_scales_labels_and_weights_follow_their_samples(name):
     denoise, at, rows = guided(name, [0.5, 2.0, 3.0]), levels([(0.6, 0.8)] * 3), jnp.array([2, 0, 0])
-    taken = ask(gd.denoiser.take(denoise, rows, 3), noised()[rows], at)
+    taken = ask(diffusion.denoiser.take(denoise, rows, 3), noised()[rows], at)
     np.testing.assert_allclose(taken.clean, ask(denoise, noised(), at).clean[rows], atol=1e-6)
 
 
@@ -97,4 +98,4 @@ def test_numbers_are_data_and_rebuilt_rules_do_not_retrace(name):
 
 def test_every_public_rule_is_in_the_table():
     parts = {"combine", "interval"}  # of which rules are made
-    assert set(gd.guidance.__all__) - parts == {name.split()[0] for name in EVERY}
+    assert set(diffusion.guidance.__all__) - parts == {name.split()[0] for name in EVERY}

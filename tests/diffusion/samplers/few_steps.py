@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core.types import Level
 from gendiff.diffusion import denoiser, grids, oracles, parameterization, sampling, schedules
+from gendiff.diffusion.types import Level
 
 ZERO_SNR = schedules.zero_terminal_snr(schedules.scaled_linear())
 SCHEDULES = {

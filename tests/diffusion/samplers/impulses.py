@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import arrays
-from gendiff.core.types import Level
 from gendiff.diffusion import grids, oracles
+from gendiff.diffusion.types import Level
 
 STD, RATIO, LONGEST = 0.5, 5.0, 128
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import softmax
 
-from gendiff.core.types import Level
 from gendiff.diffusion import grids, oracles, sampling
+from gendiff.diffusion.types import Level
 
 WEIGHTS, MEANS, STDS = np.array([0.3, 0.7]), np.array([-1.0, 1.2]), np.array([0.4, 0.6])
 NOISY, CLEANER = 10.0, 0.1  # sigma / alpha

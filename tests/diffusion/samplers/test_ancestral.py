@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gendiff.core.types import Level, Prediction
 from gendiff.diffusion import denoiser, grids, oracles, parameterization, process, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.types import Level, Prediction
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "ddpm_fixture.safetensors"
 
@@ -298,8 +298,8 @@ def test_a_network_that_answers_twice_the_channels_says_its_variance():
     expected = kind.predict(x, both[..., :3], level)
     np.testing.assert_array_equal(found.clean, expected.clean)
     np.testing.assert_array_equal(found.noise, expected.noise)
-    np.testing.assert_array_equal(found.log_variance, both[..., 3:])
-    np.testing.assert_array_equal(told.take(jnp.array([1]), 2)(x[1:], level).log_variance, both[1:, :, 3:])
+    np.testing.assert_array_equal(found.variance_share, both[..., 3:])
+    np.testing.assert_array_equal(told.take(jnp.array([1]), 2)(x[1:], level).variance_share, both[1:, :, 3:])
     with pytest.raises(TypeError, match="twice the channels"):
         denoiser.from_network(lambda p, x, t: x, None, kind, learned_variance=True)(x, level)
     with pytest.raises(TypeError, match="must be equal"):
@@ -324,7 +324,7 @@ def test_a_learned_variance_that_was_never_answered_is_refused():
     with pytest.raises(ValueError, match="learned_variance=True"):
         run(gaussian, ancestral.ddpm("learned"), levels, np.ones((2, 3), np.float32))
     told = Prediction(jnp.ones((2, 3)), jnp.ones((2, 3)), log_variance=jnp.ones((2, 1)))
-    with pytest.raises(ValueError, match="log_variance"):
+    with pytest.raises(ValueError, match="variance_share"):
         ancestral.ddpm_step(jnp.ones((2, 3)), told, levels[0], levels[1], noise=jnp.ones((2, 3)), variance="learned")
 
 

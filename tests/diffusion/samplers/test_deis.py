@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from gendiff.core.types import Prediction
 from gendiff.diffusion import grids, oracles, parameterization, sampling, schedules
-from gendiff.diffusion.samplers import ancestral, multistep
+from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.samplers.deis import deis as solver
+from gendiff.diffusion.samplers.dpm_solver_multistep import STARTS
+from gendiff.diffusion.types import Prediction
 from tests.diffusion.samplers import few_steps, mixture_flow, peer_trajectory
 
 MIXTURE = oracles.mixture([0.3, 0.7], np.random.default_rng(1).normal(size=(2, 3)), [0.4, 0.6])
@@ -79,9 +80,7 @@ def test_the_corrected_start_does_not_amplify_noise(variable):
     """The cosine table starts at sigma/alpha = 20291: there the first step is corrected by clean predictions."""
     table = schedules.cosine()
     exact = run(solver(3), grids.trailing(table, 500), START)[-1]
-    errors = [
-        np.abs(run(solver(3, variable=variable, start=s), grids.trailing(table, 8), START)[-1] - exact).max() for s in multistep.STARTS
-    ]
+    errors = [np.abs(run(solver(3, variable=variable, start=s), grids.trailing(table, 8), START)[-1] - exact).max() for s in STARTS]
     assert errors[1] < errors[0] < 0.3
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import gendiff as gd
+from gendiff import diffusion
 from tests.diffusion.samplers.every import EVERY
 
-SCHEDULE = gd.schedules.flow()
+SCHEDULE = diffusion.schedules.flow()
 LONGEST = 6
 SHAPE = (3,)
 
@@ -19,7 +20,7 @@ def network(params, x, t, label):
 
 
 def grid(n):
-    return gd.grids.padded(gd.grids.trailing(SCHEDULE, n), LONGEST)
+    return diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, n), LONGEST)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -30,9 +31,9 @@ def test_one_compile_serves_steps_scales_seeds_and_parameters_and_a_sample_is_it
     @jax.jit
     def draw(sampler, params, key, index, label, scale, levels, num_steps):
         traces.append(None)
-        given = gd.denoiser.from_network(network, params, gd.parameterization.flow(), label)
-        guided = gd.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
-        return gd.sampling.sample(key, guided, sampler, levels, SHAPE, index, num_steps=num_steps)
+        given = diffusion.denoiser.from_network(network, params, diffusion.parameterization.flow(), label)
+        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        return diffusion.sampling.sample(key, guided, sampler, levels, SHAPE, index, num_steps=num_steps)
 
     def run(steps=5, index=(0, 1, 2, 3), scale=1.5, gain=0.7, seed=0):
         index = np.asarray(index, np.int32)
@@ -56,8 +57,10 @@ def test_float64_stays_float64_and_mapped_counts_give_each_its_own(name):
         @jax.jit
         @jax.vmap
         def draw(num_steps):
-            given = gd.oracles.gaussian(0.5, 0.1)
-            return gd.sampling.sample(jax.random.key(0), given, EVERY[name](SCHEDULE), levels, SHAPE, jnp.arange(2), num_steps=num_steps)
+            given = diffusion.oracles.gaussian(0.5, 0.1)
+            return diffusion.sampling.sample(
+                jax.random.key(0), given, EVERY[name](SCHEDULE), levels, SHAPE, jnp.arange(2), num_steps=num_steps
+            )
 
         both = draw(jnp.array([2, 3]))
         assert both.dtype == jnp.float64 and np.all(np.isfinite(both))
@@ -71,5 +74,5 @@ def test_rebuilt_samplers_are_equal_hash_alike_and_differ_from_their_siblings():
 
 
 def test_every_public_sampler_is_in_the_table():
-    public = {name for name in gd.samplers.__all__ if callable(getattr(gd.samplers, name))}
+    public = {name for name in diffusion.samplers.__all__ if callable(getattr(diffusion.samplers, name))}
     assert public == {name.split()[0] for name in EVERY} - {"reversible_heun"}

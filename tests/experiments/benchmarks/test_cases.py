@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import registry, results
 from experiments.benchmarks import bench, cases, inputs, networks, ours_work, setting
 from experiments.benchmarks.setting import Config, Thresholds
 from experiments.benchmarks.workloads import NETWORKS, Workload, from_json
-from experiments.progress import Progress
-from experiments.run_folder import RunFolder
+from experiments.framework import registry
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import results
 from gendiff.core.errors import ConfigError
 
 

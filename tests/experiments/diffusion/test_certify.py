@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import command_line, results
-from experiments.diffusion import certify, certify_findings, certify_plots, certify_samplers, certify_tables, certify_verdict
+from experiments.diffusion import certify
+from experiments.diffusion.certify import figures, findings, judge, tables
+from experiments.diffusion.certify import samplers as certify_samplers
+from experiments.framework import command_line
+from experiments.reporting import results
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids, inversion, samplers, sampling, schedules
 from gendiff.diffusion.certify import METHODS, Curve
-from gendiff.diffusion.orders import Fit
+from gendiff.diffusion.certify.convergence_order import Fit
 
 ENTRIES = certify_samplers.entries()
 
@@ -45,7 +48,7 @@ def test_the_readme_table_of_a_run_has_a_line_a_sampler(run):
     lines = (run / "samplers.md").read_text().splitlines()
     assert lines[0] == "| sampler | evaluations in n steps | order: theory | measured | source |" and lines[1] == "|---|---|---|---|---|"
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| `heun()`", "| `dpm_solver_multistep(3)`", "| `ddpm()`"]
-    assert (run / "samplers.md").read_text() == certify_tables.markdown(results.read(run).tables[0])
+    assert (run / "samplers.md").read_text() == tables.markdown(results.read(run).tables[0])
 
 
 def test_pictures_are_of_a_size_to_be_shown(run):
@@ -83,23 +86,23 @@ def test_an_unknown_sampler_is_refused_by_name():
 
 
 def test_the_formula_is_right_for_leading_spacing_and_for_divisors_alone():
-    assert certify_findings.wrong_counts("leading", 60) == ()
-    assert certify_findings.wrong_counts("trailing", 60) == tuple(n for n in range(1, 61) if 1000 % n)
-    assert certify_findings.wrong_counts("linspace", 60) == tuple(range(2, 61))
+    assert findings.wrong_counts("leading", 60) == ()
+    assert findings.wrong_counts("trailing", 60) == tuple(n for n in range(1, 61) if 1000 % n)
+    assert findings.wrong_counts("linspace", 60) == tuple(range(2, 61))
 
 
 def test_wrong_targets_are_counted():
     """Of entries 999, 666, 332 and the clean end, 332 is missed by one: 666 - 333 is 333."""
-    assert certify_findings.wrong_targets(grids.trailing(certify_findings.TABLE, 3)) == 1
+    assert findings.wrong_targets(grids.trailing(findings.TABLE, 3)) == 1
 
 
 @pytest.mark.float64
 def test_by_the_formula_ddim_is_right_with_leading_spacing_and_wrong_with_linspace():
-    oracle, wrong = certify_findings.two_gaussians(), certify_samplers.previous_timestep(certify_findings.TABLE)
+    oracle, wrong = findings.two_gaussians(), certify_samplers.previous_timestep(findings.TABLE)
     draw = jax.jit(sampling.sample, static_argnames=("shape",))
     differences = []
     for build in (grids.leading, grids.linspace):
-        levels = build(certify_findings.TABLE, 30)
+        levels = build(findings.TABLE, 30)
         ends = [draw(jax.random.key(0), oracle, sampler, levels, shape=(1,), index=jnp.arange(4)) for sampler in (samplers.ddim(), wrong)]
         differences.append(float(jnp.max(jnp.abs(ends[0] - ends[1]))))
     assert differences[0] < 1e-12 and differences[1] > 1e-2
@@ -111,7 +114,7 @@ def test_errors_orders_and_ratios_are_those_of_their_rows():
     rows = np.linspace(0.5, 2.0, 7)
     counts = (64, 128, 256)
     grid = np.array([rows / n**2 for n in counts])
-    errors = certify_findings.Errors(counts, (0, 1, 2), grid, 9 * grid)
+    errors = findings.Errors(counts, (0, 1, 2), grid, 9 * grid)
     assert errors.order("grid", counts) == pytest.approx((1, 1, 1)) and errors.ratio(128) == pytest.approx((3, 3, 3))
     value, low, high = errors.error("formula", 64)
     assert value == pytest.approx(3 / 64 * math.sqrt(1.25)) and low < value < high
@@ -134,20 +137,20 @@ def curve(stated=2, fit=None, steps=(8, 16, 32), evaluations=(15, 31, 63), error
     ],
 )
 def test_the_distance_from_an_order_keeps_the_interval_of_the_fit(fitted, expected):
-    assert certify_verdict.distance(curve(fit=Fit(*fitted))) == pytest.approx(expected)
+    assert judge.distance(curve(fit=Fit(*fitted))) == pytest.approx(expected)
 
 
 def test_an_order_that_was_not_fitted_fails_its_claim():
-    assert all(map(math.isnan, certify_verdict.distance(curve())))
+    assert all(map(math.isnan, judge.distance(curve())))
 
 
 def test_an_error_between_two_measured_ones_lies_on_their_line():
-    assert certify_tables.error_at(curve(), 31) == pytest.approx(2.5e-3)
-    assert certify_tables.error_at(curve(evaluations=(10, 40, 160), errors=(1e-2, 1e-3, 1e-4)), 20) == pytest.approx(10**-2.5)
-    assert certify_tables.error_at(curve(), 14) is None and certify_tables.error_at(curve(), 64) is None
+    assert tables.error_at(curve(), 31) == pytest.approx(2.5e-3)
+    assert tables.error_at(curve(evaluations=(10, 40, 160), errors=(1e-2, 1e-3, 1e-4)), 20) == pytest.approx(10**-2.5)
+    assert tables.error_at(curve(), 14) is None and tables.error_at(curve(), 64) is None
 
 
 def test_names_at_the_ends_of_curves_stand_apart_within_the_panel():
     for places in ([0.5, 0.5, 0.51], [0.0, 0.01, 0.3], [0.97, 0.99], [0.4]):
-        found = certify_plots._apart(places)
-        assert np.all(np.diff(found) > certify_plots.GAP - 1e-3) and found.min() >= 0 and found.max() <= 1
+        found = figures._apart(places)
+        assert np.all(np.diff(found) > figures.GAP - 1e-3) and found.min() >= 0 and found.max() <= 1

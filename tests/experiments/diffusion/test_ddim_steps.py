@@ -7,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import run_folder, runner
-from experiments.diffusion import ddim_steps, ddim_steps_draws, ddim_steps_equivalence
-from experiments.diffusion.ddim_steps_draws import DDIM, FEW, Set
-from experiments.progress import Progress
+from experiments.diffusion import ddim_steps
+from experiments.diffusion.ddim_steps import draw as ddim_steps_draws
+from experiments.diffusion.ddim_steps import equivalence
+from experiments.diffusion.ddim_steps.draw import DDIM, FEW, Set
+from experiments.framework import run_folder, runner
+from experiments.framework.progress import Progress
 from gendiff.metrics import frechet
 
 RNG = np.random.default_rng(0)
@@ -21,31 +23,31 @@ ROWS = RNG.standard_normal((2000, 3))
 @pytest.fixture(scope="module")
 def distances():
     sets = {"all": ROWS, "again": ROWS.copy(), "other": RNG.standard_normal((2000, 3)), "moved": ROWS - 0.15, "near": ROWS - 0.002}
-    return ddim_steps_equivalence.resampled(sets, HELD_OUT, resamples=200, seed=0)
+    return equivalence.resampled(sets, HELD_OUT, resamples=200, seed=0)
 
 
 def test_a_set_equals_itself_exactly(distances):
-    found = ddim_steps_equivalence.difference(distances["again"], distances["all"])
+    found = equivalence.difference(distances["again"], distances["all"])
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
 def test_a_set_of_the_same_law_differs_by_chance_and_pairing_narrows_the_interval(distances):
-    other, near = (ddim_steps_equivalence.difference(distances[name], distances["all"]) for name in ("other", "near"))
+    other, near = (equivalence.difference(distances[name], distances["all"]) for name in ("other", "near"))
     assert other.low < 0 < other.high and other.size[1] == 0.0
     assert near.high - near.low < (other.high - other.low) / 10
     assert near.value == pytest.approx(0.004, abs=0.001)  # |1 + 0.002|² / |1|² - 1
 
 
 def test_a_moved_set_is_different(distances):
-    found = ddim_steps_equivalence.difference(distances["moved"], distances["all"])
+    found = equivalence.difference(distances["moved"], distances["all"])
     assert found.value == pytest.approx(1.15**2 - 1, abs=0.03)
     assert 0.1 < found.size[1] <= found.value <= found.size[2]
 
 
 def test_the_size_of_a_difference_has_the_ends_of_its_absolute_value():
-    size = ddim_steps_equivalence.Difference(-0.2, -0.3, -0.1).size
+    size = equivalence.Difference(-0.2, -0.3, -0.1).size
     assert size == (0.2, 0.1, 0.3)
-    assert ddim_steps_equivalence.Difference(0.01, -0.05, 0.03).size == (0.01, 0.0, 0.05)
+    assert equivalence.Difference(0.01, -0.05, 0.03).size == (0.01, 0.0, 0.05)
 
 
 def test_resamples_centre_on_the_distance_of_the_whole_set(distances):
@@ -55,15 +57,15 @@ def test_resamples_centre_on_the_distance_of_the_whole_set(distances):
 
 
 def test_a_resample_is_fitted_as_its_rows_would_be():
-    times = ddim_steps_equivalence._times(np.random.default_rng(1), 50)
+    times = equivalence._times(np.random.default_rng(1), 50)
     rows = ROWS[:50]
     repeated = frechet.fit(rows.repeat(times.astype(int), axis=0))
-    assert frechet.between(ddim_steps_equivalence._fit(rows, times), repeated) == pytest.approx(0, abs=1e-10)
+    assert frechet.between(equivalence._fit(rows, times), repeated) == pytest.approx(0, abs=1e-10)
 
 
 def test_sets_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="equally many"):
-        ddim_steps_equivalence.resampled({"a": ROWS, "b": ROWS[1:]}, HELD_OUT, resamples=2, seed=0)
+        equivalence.resampled({"a": ROWS, "b": ROWS[1:]}, HELD_OUT, resamples=2, seed=0)
 
 
 def test_budgets_count_evaluations_and_the_chains_are_not_drawn_twice():

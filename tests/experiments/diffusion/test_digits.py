@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.diffusion import digits, digits_draws, digits_verdict
+from experiments.diffusion import digits, image_draws, image_judge
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bench():
-    return digits_verdict.Bench(draws=3, size=600)
+    return image_judge.Bench(draws=3, size=600)
 
 
 def test_a_smoke_run_leaves_everything_and_proves_nothing(run):
@@ -65,7 +65,7 @@ def test_real_digits_reach_the_floor_and_pass_every_claim(bench):
 
 def test_noise_fails_every_claim_but_that_of_near_copies(bench):
     noise = np.random.default_rng(0).standard_normal((1200, 8, 8, 1)).astype(np.float32)
-    measured = bench.measure(noise, digits_draws.labels(1200, 10))
+    measured = bench.measure(noise, image_draws.labels(1200, 10))
     assert measured.frechet[1] > 10
     assert measured.accuracy[2] < 0.3
     assert measured.precision[0] == 0.0
@@ -73,7 +73,7 @@ def test_noise_fails_every_claim_but_that_of_near_copies(bench):
 
 
 def test_labels_go_through_the_classes_in_turn():
-    assert digits_draws.labels(12, 10).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert image_draws.labels(12, 10).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
 
 
 def test_presets_share_thresholds_and_only_the_demo_leaves_out_the_second_training():

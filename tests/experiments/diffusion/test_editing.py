@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments import run_folder, runner
-from experiments.diffusion import editing, editing_measures, editing_problems
-from experiments.diffusion.editing_programs import Programs
-from experiments.registry import Model
-from gendiff import linear_operators, parameterization, schedules
+from experiments.diffusion import editing
+from experiments.diffusion.editing import measures
+from experiments.diffusion.editing import problems as editing_problems
+from experiments.diffusion.editing.programs import Programs
+from experiments.framework import run_folder, runner
+from experiments.framework.registry import Model
 from gendiff.core.types import NO_LABEL
 from gendiff.data import digits
+from gendiff.diffusion import linear_operators, parameterization, schedules
 
 SMALL = dataclasses.replace(editing.EXPERIMENT.smoke, digits=3)
 SPLIT = digits.load()
@@ -82,19 +84,19 @@ def test_the_nearest_training_digit_to_a_measured_training_digit_is_that_digit()
 
 def test_gains_slopes_and_ratios_are_those_of_the_numbers_given():
     error = np.random.default_rng(0).uniform(0.1, 1, 50)
-    assert editing_measures.gain(error / 10, error) == pytest.approx((10.0, 10.0, 10.0))
-    assert editing_measures.decibels(np.full(9, 0.04)) == pytest.approx((20.0, 20.0, 20.0))
-    assert editing_measures.slope({n: error / n**2 for n in (10, 20, 50)}) == pytest.approx((-1.0, -1.0, -1.0))
-    assert editing_measures.times(9 * error, error) == pytest.approx((3.0, 3.0, 3.0))
+    assert measures.gain(error / 10, error) == pytest.approx((10.0, 10.0, 10.0))
+    assert measures.decibels(np.full(9, 0.04)) == pytest.approx((20.0, 20.0, 20.0))
+    assert measures.slope({n: error / n**2 for n in (10, 20, 50)}) == pytest.approx((-1.0, -1.0, -1.0))
+    assert measures.times(9 * error, error) == pytest.approx((3.0, 3.0, 3.0))
 
 
 def test_rank_correlation_is_spearmans_of_each_digit():
     rng, strengths = np.random.default_rng(0), (0.0, 0.2, 0.5, 1.0)
     rows = rng.normal(size=(4, 6))
     wanted = np.mean([scipy.stats.spearmanr(strengths, row).statistic for row in rows.T])
-    assert editing_measures.rank_correlation(strengths, rows)[0] == pytest.approx(wanted)
-    assert editing_measures.rank_correlation(strengths, np.sort(rows, axis=0)) == pytest.approx((1, 1, 1))
-    assert editing_measures.rank_correlation(strengths, np.ones((4, 6))) == (0, 0, 0)
+    assert measures.rank_correlation(strengths, rows)[0] == pytest.approx(wanted)
+    assert measures.rank_correlation(strengths, np.sort(rows, axis=0)) == pytest.approx((1, 1, 1))
+    assert measures.rank_correlation(strengths, np.ones((4, 6))) == (0, 0, 0)
 
 
 def test_repaint_keeps_what_is_seen_and_samples_differ(programs, problems):
@@ -120,8 +122,8 @@ def test_reversible_round_trips_return_and_strength_zero_keeps(programs):
     np.testing.assert_allclose(programs.reversible_trip(params, TRUTH), TRUTH, atol=1e-5)
     assert (programs.edit(params, TRUTH, 0.0) == TRUTH).all()
     trips, fresh = programs.round_trips(params, TRUTH)
-    errors = {steps: editing_measures.square_error(back, TRUTH).mean() for steps, back in trips.items()}
-    assert max(errors.values()) < editing_measures.square_error(fresh, TRUTH).mean() / 10
+    errors = {steps: measures.square_error(back, TRUTH).mean() for steps, back in trips.items()}
+    assert max(errors.values()) < measures.square_error(fresh, TRUTH).mean() / 10
 
 
 def test_presets_share_their_thresholds():

@@ -11,9 +11,10 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from experiments import run_folder, runner
-from experiments.diffusion import forward, forward_chain, forward_prior
-from gendiff.core.types import Level
+from experiments.diffusion import forward
+from experiments.diffusion.forward import chain, prior
+from experiments.framework import run_folder, runner
+from gendiff.diffusion.types import Level
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +24,17 @@ def images():
 
 @pytest.mark.float64
 def test_composed_moments_are_the_closed_form_and_no_other():
-    path = forward_chain.path()
-    assert path.shape == (len(forward_chain.SCHEDULES), 1001)
+    path = chain.path()
+    assert path.shape == (len(chain.SCHEDULES), 1001)
     assert np.all(path.alpha[:, 0] == 1) and np.all(path.sigma[:, 0] == 0)
-    assert forward_chain.composed(path) < 1e-12
-    assert forward_chain.composed(path, shift=1) > 1e-3
+    assert chain.composed(path) < 1e-12
+    assert chain.composed(path, shift=1) > 1e-3
 
 
 @pytest.mark.float64
 def test_scores_of_the_chain_are_standard_normal_and_those_of_a_shifted_form_are_not(images):
-    found = forward_chain.scores(forward_chain.path(), images, (1, 20, 40), 4, 10, 200, seed=0)
-    assert found.chain.shape == found.closed.shape == found.shifted.shape == (3, 3, len(forward_chain.SCHEDULES), 4)
+    found = chain.scores(chain.path(), images, (1, 20, 40), 4, 10, 200, seed=0)
+    assert found.chain.shape == found.closed.shape == found.shifted.shape == (3, 3, len(chain.SCHEDULES), 4)
     for z in (found.chain, found.closed):
         assert np.abs(z).max() < 4
         assert 0.7 < z.std() < 1.3
@@ -50,7 +51,7 @@ def test_each_score_sees_the_moment_that_it_is_named_after(images, moment, chang
     right = 0.3 * clean + 0.9 * noise
 
     def score(x):
-        return np.abs(forward_chain._scores(jnp.asarray(x)[None], jnp.asarray(clean), level, 2)).max(axis=(1, 2))
+        return np.abs(chain._scores(jnp.asarray(x)[None], jnp.asarray(clean), level, 2)).max(axis=(1, 2))
 
     assert score(right).max() < 4
     wrong = score(change(right, clean))
@@ -66,23 +67,23 @@ def test_the_upper_bound_is_the_divergence_by_quadrature():
         return scipy.stats.norm.pdf(x, mean, std) * log_ratio
 
     exact = scipy.integrate.quad(integrand, -8, 8)[0]
-    assert forward_prior.upper_bound(x0**2, signal) == pytest.approx(exact, rel=1e-9)
+    assert prior.upper_bound(x0**2, signal) == pytest.approx(exact, rel=1e-9)
     to_start = scipy.integrate.quad(
         lambda x: scipy.stats.norm.pdf(x, mean, std) * (scipy.stats.norm.logpdf(x, mean, std) - scipy.stats.norm.logpdf(x, 0, std)), -8, 8
     )[0]
-    assert forward_prior.from_start(x0**2, signal) == pytest.approx(to_start, rel=1e-9)
+    assert prior.from_start(x0**2, signal) == pytest.approx(to_start, rel=1e-9)
 
 
 def test_the_lower_bound_is_that_of_a_gaussian_and_below_the_upper_one(images):
     rows = images.reshape(50, -1)
-    law = forward_prior.law(rows)
+    law = prior.law(rows)
     for signal in (1e-9, 1e-3, 0.3):
         mean = math.sqrt(signal) * rows.mean(axis=0)
         covariance = signal * np.cov(rows, rowvar=False, bias=True) + (1 - signal) * np.eye(64)
         exact = (np.trace(covariance) + mean @ mean - 64 - np.linalg.slogdet(covariance)[1]) / 2
-        found = forward_prior.lower_bound(law, signal)
+        found = prior.lower_bound(law, signal)
         assert found == pytest.approx(exact, rel=1e-6, abs=1e-12)
-        assert 0 < found <= 64 * forward_prior.upper_bound(np.mean(rows**2), signal)
+        assert 0 < found <= 64 * prior.upper_bound(np.mean(rows**2), signal)
 
 
 def test_bounds_meet_two_points_between_them():
@@ -95,12 +96,12 @@ def test_bounds_meet_two_points_between_them():
         return density * (math.log(density) - scipy.stats.norm.logpdf(x))
 
     exact = scipy.integrate.quad(integrand, -8, 8)[0]
-    law = forward_prior.Law(0.0, np.array([1.0]))
-    assert forward_prior.lower_bound(law, signal) < exact < forward_prior.upper_bound(1.0, signal)
+    law = prior.Law(0.0, np.array([1.0]))
+    assert prior.lower_bound(law, signal) < exact < prior.upper_bound(1.0, signal)
 
 
 def test_zero_terminal_snr_and_flow_leave_exactly_nothing(images):
-    found = forward_prior.distances(images, resamples=3)
+    found = prior.distances(images, resamples=3)
     nothing = {name for name, distance in found.items() if (distance.upper, distance.lower) == ((0.0,) * 3,) * 2}
     assert nothing == {"zero_terminal_snr(linear)", "zero_terminal_snr(scaled_linear)", "flow", "shifted(flow, 3)"}
     assert found["scaled_linear"].signal == pytest.approx(4.6600985e-3, rel=1e-7)

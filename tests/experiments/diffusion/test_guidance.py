@@ -7,29 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import run_folder, runner
-from experiments.diffusion import (
-    guidance,
-    guidance_cures,
-    guidance_draws,
-    guidance_figures,
-    guidance_measures,
-    guidance_networks,
-    guidance_tables,
-    guidance_trends,
-    guidance_verdict,
-)
-from experiments.diffusion.guidance_sets import Found
-from experiments.progress import Progress
-from experiments.registry import Model
-from gendiff import parameterization, schedules
+from experiments.diffusion import guidance
+from experiments.diffusion.guidance import cures, draw, figures, judge, measures, networks, trends
+from experiments.diffusion.guidance import tables as guidance_tables
+from experiments.diffusion.guidance.sets import Found
+from experiments.framework import run_folder, runner
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Model
+from gendiff.diffusion import parameterization, schedules
 
 SCALES = (0.0, 1.0, 2.0, 3.0)
 CONFIG = guidance.EXPERIMENT.smoke
 
 
 def trend(*tables, sign=1):
-    return guidance_trends.measure(SCALES, tables, sign=sign, resamples=50, permutations=2000)
+    return trends.measure(SCALES, tables, sign=sign, resamples=50, permutations=2000)
 
 
 def rising(slope, rows=20, noise=0.0, scales=SCALES, seed=0):
@@ -49,8 +41,8 @@ def test_spearman_is_that_of_scipy_and_its_steps_are_exact():
     values = np.random.default_rng(0).integers(0, 4, (30, 5)).astype(float)  # with ties
     values = values[values.std(axis=1) > 0]
     expected = [scipy.stats.spearmanr(range(5), row).statistic for row in values]
-    np.testing.assert_allclose(guidance_trends.spearman(range(5), values), expected, atol=1e-11)
-    assert guidance_trends.spearman(range(4), np.array([[1.0, 0.0, 2.0, 3.0]]))[0] == 0.8  # one pair swapped meets the threshold
+    np.testing.assert_allclose(trends.spearman(range(5), values), expected, atol=1e-11)
+    assert trends.spearman(range(4), np.array([[1.0, 0.0, 2.0, 3.0]]))[0] == 0.8  # one pair swapped meets the threshold
 
 
 def test_the_p_value_is_the_share_of_orders_that_rise_as_far():
@@ -65,56 +57,56 @@ def test_the_interval_widens_where_seeds_disagree():
 
 
 def test_holm_multiplies_the_least_by_all_and_never_falls():
-    np.testing.assert_allclose(guidance_trends.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
-    np.testing.assert_allclose(guidance_trends.holm([0.9, 0.8]), [1.0, 1.0])
+    np.testing.assert_allclose(trends.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(trends.holm([0.9, 0.8]), [1.0, 1.0])
 
 
 def test_the_matching_scale_is_the_first_that_is_as_faithful():
     adherence = np.array([0.5, 0.7, 0.6, 0.9])
-    assert guidance_cures.matching(SCALES, adherence, 0.6) == pytest.approx(0.5)
-    assert guidance_cures.matching(SCALES, adherence, 0.8) == pytest.approx(2.5)
-    assert guidance_cures.matching(SCALES, adherence, 0.4) == 0.0
-    assert guidance_cures.matching(SCALES, adherence, 0.95) == 3.0
-    assert guidance_cures.matching(SCALES, np.array([0.5, 0.7, 0.7, 0.7]), 0.7) == 1.0
+    assert cures.matching(SCALES, adherence, 0.6) == pytest.approx(0.5)
+    assert cures.matching(SCALES, adherence, 0.8) == pytest.approx(2.5)
+    assert cures.matching(SCALES, adherence, 0.4) == 0.0
+    assert cures.matching(SCALES, adherence, 0.95) == 3.0
+    assert cures.matching(SCALES, np.array([0.5, 0.7, 0.7, 0.7]), 0.7) == 1.0
 
 
 def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
     slopes = {"adherence": adherence, "recall": recall, "vendi": -1.0, "clipped": 0.1, "contrast": 0.1}
     one = [{name: rising(slope, rows, scales=scales)[place] for name, slope in slopes.items()} for place in range(len(scales))]
-    return guidance_cures.sweep(scales, [one] * seeds)
+    return cures.sweep(scales, [one] * seeds)
 
 
 def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
     plain, cure = of_slopes(0.1, -0.1), of_slopes(0.2, -0.1)
-    found = guidance_cures.at_equal_adherence(cure, plain.of([2.0]), resamples=20)
+    found = cures.at_equal_adherence(cure, plain.of([2.0]), resamples=20)
     assert found.scale[0] == pytest.approx(1.0) and found.reached
     assert found.less["recall"] == pytest.approx((0.1, 0.1, 0.1))
     assert found.less["adherence"][0] == pytest.approx(0.0)
-    assert not guidance_cures.at_equal_adherence(of_slopes(0.05, 0.0), plain.of([2.0]), resamples=20).reached
+    assert not cures.at_equal_adherence(of_slopes(0.05, 0.0), plain.of([2.0]), resamples=20).reached
 
 
 def test_the_same_sweep_differs_by_nothing_since_rows_are_drawn_together():
-    noisy = guidance_cures.sweep((1.0,), [[{name: rising(0.0, noise=1.0)[0] for name in guidance_measures.MEASURES}]])
-    found = guidance_cures.at_equal_adherence(noisy, noisy, resamples=20)
+    noisy = cures.sweep((1.0,), [[{name: rising(0.0, noise=1.0)[0] for name in measures.MEASURES}]])
+    found = cures.at_equal_adherence(noisy, noisy, resamples=20)
     assert found.less["recall"] == (0.0, 0.0, 0.0) and found.at["recall"][1] < found.at["recall"][2]
 
 
 @pytest.fixture(scope="module")
 def shapes():
-    return guidance_measures.of_shapes(dataclasses.replace(CONFIG, scenes=1600, reference=640))
+    return measures.of_shapes(dataclasses.replace(CONFIG, scenes=1600, reference=640))
 
 
 def test_renders_are_read_as_asked_and_others_are_not(shapes):
-    images = guidance_networks.rendered(2, 300)
-    assert guidance_measures.read_as_asked(images.clean, images.labels).mean() > 0.99
-    assert guidance_measures.read_as_asked(images.clean, np.roll(images.labels, 1)).mean() < 0.2
+    images = networks.rendered(2, 300)
+    assert measures.read_as_asked(images.clean, images.labels).mean() > 0.99
+    assert measures.read_as_asked(images.clean, np.roll(images.labels, 1)).mean() < 0.2
     noise = np.random.default_rng(0).standard_normal(images.clean.shape).astype(np.float32)
-    assert guidance_measures.read_as_asked(noise, images.labels).mean() == 0.0
+    assert measures.read_as_asked(noise, images.labels).mean() == 0.0
 
 
 def by_class(count):
     """Renders whose classes are 0, 1, … in turn."""
-    images = guidance_networks.rendered(3, 2000)
+    images = networks.rendered(3, 2000)
     return np.concatenate([np.stack([images.clean[images.labels == label][i] for label in range(32)]) for i in range(count // 32)])
 
 
@@ -143,26 +135,24 @@ def linear(params, x, t, label):
 @pytest.fixture(scope="module")
 def programs():
     model = Model(linear, None, schedules.flow(), parameterization.flow(), (2, 2, 1), num_classes=3)
-    return guidance_draws.Programs(model, model, steps=3, together=4, progress=Progress(quiet=True))
+    return draw.Programs(model, model, steps=3, together=4, progress=Progress(quiet=True))
 
 
 def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_not(programs):
-    at = {
-        (rule, scale): programs("", {}, 6, scale, rule=rule) for rule in (guidance_draws.deaf, guidance_draws.plain) for scale in (1.0, 7.5)
-    }
-    assert (at[guidance_draws.deaf, 1.0] == at[guidance_draws.deaf, 7.5]).all()
-    assert not np.allclose(at[guidance_draws.plain, 1.0], at[guidance_draws.plain, 7.5])
-    assert at[guidance_draws.plain, 1.0].shape == (6, 2, 2, 1)
+    at = {(rule, scale): programs("", {}, 6, scale, rule=rule) for rule in (draw.deaf, draw.plain) for scale in (1.0, 7.5)}
+    assert (at[draw.deaf, 1.0] == at[draw.deaf, 7.5]).all()
+    assert not np.allclose(at[draw.plain, 1.0], at[draw.plain, 7.5])
+    assert at[draw.plain, 1.0].shape == (6, 2, 2, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in guidance_draws.CURES if name not in ("CFG++", "thresholding")])
+@pytest.mark.parametrize("name", [name for name in draw.CURES if name not in ("CFG++", "thresholding")])
 def test_a_cure_at_scale_one_is_plain_guidance_there(programs, name):
-    cured = programs("", {}, 4, 1.0, rule=guidance_draws.CURES[name], weaker={})
+    cured = programs("", {}, 4, 1.0, rule=draw.CURES[name], weaker={})
     np.testing.assert_allclose(cured, programs("", {}, 4, 1.0), atol=1e-5)
 
 
 def test_cfg_plus_plus_at_scale_zero_is_unconditional(programs):
-    np.testing.assert_allclose(programs("", {}, 4, 0.0, rule=guidance_draws.cfg_plus_plus), programs("", {}, 4, 0.0), atol=1e-5)
+    np.testing.assert_allclose(programs("", {}, 4, 0.0, rule=draw.cfg_plus_plus), programs("", {}, 4, 0.0), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +160,7 @@ def found():
     scales = CONFIG.scales
     plain = {"digits": of_slopes(0.1, -0.1, scales=scales), "shapes": of_slopes(0.1, -0.1, scales=scales)}
     deaf = {name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain}
-    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in guidance_draws.CURES}
+    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in draw.CURES}
     images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
     return Found(
         plain=plain,
@@ -185,28 +175,26 @@ def found():
 
 
 def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network(found):
-    judged = guidance_verdict.judge(CONFIG, found)
-    claims = {claim.id: claim for claim in guidance_verdict.claims(CONFIG, found, judged)}
-    assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in guidance_verdict.SIGNS)
+    judged = judge.judge(CONFIG, found)
+    claims = {claim.id: claim for claim in judge.claims(CONFIG, found, judged)}
+    assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in judge.SIGNS)
     assert claims["digits-deaf-trend"].kind == "control" and claims["digits-deaf-trend"].value == 0.0
-    ignoring = guidance_verdict.judge(
-        CONFIG, dataclasses.replace(found, plain={**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)})
-    )
-    assert guidance_verdict.claims(CONFIG, found, ignoring)[0].verdict == "FAIL"
+    ignoring = judge.judge(CONFIG, dataclasses.replace(found, plain={**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}))
+    assert judge.claims(CONFIG, found, ignoring)[0].verdict == "FAIL"
     named = {claim.threshold_name for claim in claims.values()}
     assert named == {field.name for field in dataclasses.fields(guidance.Thresholds)}
 
 
 def test_figures_and_tables_hold_every_measure(found, tmp_path):
     folder = run_folder.create(tmp_path / "run")
-    judged = guidance_verdict.judge(CONFIG, found)
+    judged = judge.judge(CONFIG, found)
     tables = guidance_tables.tables(CONFIG, found, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
-    drawn = guidance_figures.figures(CONFIG, folder, found)
+    drawn = figures.figures(CONFIG, folder, found)
     assert all((folder.path / figure.file).exists() for figure in drawn)
     shown = dataclasses.replace(CONFIG, explored_steps=(1, 2))
-    assert [each.file for each in guidance_figures.explorers(shown, folder, found)] == ["explore_digits.png"]
-    claims = guidance_verdict.claims(CONFIG, found, judged)
+    assert [each.file for each in figures.explorers(shown, folder, found)] == ["explore_digits.png"]
+    claims = judge.claims(CONFIG, found, judged)
     assert {claim.figure for claim in claims} - {""} <= {figure.file for figure in drawn}
 
 

@@ -8,32 +8,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import run_folder, runner
-from experiments.diffusion import invariance, invariance_differences, invariance_draws, invariance_samplers, invariance_traces
-from gendiff import samplers, schedules
+from experiments.diffusion import invariance
+from experiments.diffusion.invariance import differences, draw, traces
+from experiments.diffusion.invariance import samplers as invariance_samplers
+from experiments.framework import run_folder, runner
+from gendiff.diffusion import samplers, schedules
 
 CONFIG = dataclasses.replace(
-    invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=invariance_draws.WAYS, trace_steps=(2, 3)
+    invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=draw.WAYS, trace_steps=(2, 3)
 )
 
 
 @pytest.fixture(scope="module")
 def programs():
-    return invariance_draws.oracle_programs(CONFIG, schedules.cosine())
+    return draw.oracle_programs(CONFIG, schedules.cosine())
 
 
 def case(programs, sampler, trajectory=False):
-    return invariance_draws.Case("test", programs, invariance_draws.oracle(), sampler, trajectory=trajectory)
+    return draw.Case("test", programs, draw.oracle(), sampler, trajectory=trajectory)
 
 
 def compare(programs, sampler, names, trajectory=False):
-    ways = invariance_draws.ways(CONFIG)
-    return invariance_differences.compare(case(programs, sampler, trajectory), [ways[name] for name in names], ways["reference"])
+    ways = draw.ways(CONFIG)
+    return differences.compare(case(programs, sampler, trajectory), [ways[name] for name in names], ways["reference"])
 
 
 def test_every_way_draws_the_same_noise_bit_for_bit(programs):
-    found = compare(programs, invariance_draws.RECORDER, CONFIG.ways, trajectory=True)
-    assert set(found.by_way) == {invariance_draws.ways(CONFIG)[name].how for name in CONFIG.ways}
+    found = compare(programs, draw.RECORDER, CONFIG.ways, trajectory=True)
+    assert set(found.by_way) == {draw.ways(CONFIG)[name].how for name in CONFIG.ways}
     assert found.worst == 0 and found.samples == 8 * 10 + 2
     noise = found.drawn["8 at once"]
     assert noise.shape == (8, CONFIG.sampling_steps + 1, 8, 8, 1)
@@ -42,17 +44,17 @@ def test_every_way_draws_the_same_noise_bit_for_bit(programs):
 
 def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
     assert compare(programs, samplers.ddim(1.0), ("chunks", "vmap")).worst <= 5e-6
-    exact, noise = case(programs, samplers.ddim()), case(programs, invariance_draws.RECORDER, trajectory=True)
-    assert invariance_differences.control(exact, invariance_samplers.neighbourless(), CONFIG).worst <= 5e-6
+    exact, noise = case(programs, samplers.ddim()), case(programs, draw.RECORDER, trajectory=True)
+    assert differences.control(exact, invariance_samplers.neighbourless(), CONFIG).worst <= 5e-6
     for wrong in (invariance_samplers.one_key, invariance_samplers.shared_norms):
-        assert 3e-4 < invariance_differences.control(exact, wrong(), CONFIG).worst < np.inf
-    shared = invariance_differences.control(noise, invariance_samplers.one_key_noise(), CONFIG)
+        assert 3e-4 < differences.control(exact, wrong(), CONFIG).worst < np.inf
+    shared = differences.control(noise, invariance_samplers.one_key_noise(), CONFIG)
     assert 0.5 < shared.worst <= 3 / 4  # x_T is drawn before the sampler begins
 
 
 def test_orders_are_permutations_and_others_are_left_out(programs):
-    ways = invariance_draws.ways(CONFIG)
-    assert set(ways) == {"reference", *invariance_draws.WAYS}
+    ways = draw.ways(CONFIG)
+    assert set(ways) == {"reference", *draw.WAYS}
     for way in ways.values():
         assert sorted(way.order(way.count)) == list(range(way.count))
         assert way.together is None or way.count % way.together == 0
@@ -61,28 +63,28 @@ def test_orders_are_permutations_and_others_are_left_out(programs):
 
 def test_differences_are_measured_against_the_size_of_the_samples():
     expected = np.full((2, 3), 10.0, np.float32)
-    assert invariance_differences.difference(expected + np.float32(0.5), expected) == pytest.approx(0.05)
-    assert invariance_differences.difference(expected / 100 + np.float32(0.5), expected / 100) == pytest.approx(0.5)
-    assert invariance_differences.difference(expected * np.nan, expected) == np.inf
-    assert invariance_differences.unequal(np.float32([0.0, 1.0]), np.float32([-0.0, 1.0])) == 0.5
+    assert differences.difference(expected + np.float32(0.5), expected) == pytest.approx(0.05)
+    assert differences.difference(expected / 100 + np.float32(0.5), expected / 100) == pytest.approx(0.5)
+    assert differences.difference(expected * np.nan, expected) == np.inf
+    assert differences.unequal(np.float32([0.0, 1.0]), np.float32([-0.0, 1.0])) == 0.5
 
 
 @pytest.mark.parametrize("name", ["ddim", "churn", "ddpm learned"])
 def test_a_sampler_rebuilt_with_other_numbers_keeps_its_trace_and_heeds_them(name):
     entry = invariance_samplers.ENTRIES[name]
-    found = invariance_traces.of_sampler(entry, CONFIG)
+    found = traces.of_sampler(entry, CONFIG)
     assert (found.traces, found.calls, found.own) == (1, 4 * len(entry.numbers), 4 * len(entry.numbers))
 
 
 def test_a_static_count_and_an_ignored_setting_are_seen():
-    static = invariance_traces.of_static(CONFIG)
+    static = traces.of_static(CONFIG)
     assert static.traces == len(CONFIG.trace_steps) and static.share == 1
 
     def deaf(params, x, t, label):
         return jnp.zeros_like(x)
 
     model = dataclasses.replace(invariance.model(CONFIG), predict=deaf, shape=(2, 2, 1))
-    found = invariance_traces.of_model(model, invariance_traces.small_params(), CONFIG)
+    found = traces.of_model(model, traces.small_params(), CONFIG)
     assert found.traces == 1 and found.share < 1
 
 
@@ -93,11 +95,11 @@ def test_every_sampler_of_the_library_is_drawn_with():
 
 
 def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys):
-    from experiments.progress import Progress
+    from experiments.framework.progress import Progress
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = dataclasses.replace(CONFIG, samplers=("ddim on a path",))
-    assert invariance_differences.every_sampler(config, Progress()) == []
+    assert differences.every_sampler(config, Progress()) == []
     assert "it needs diffrax" in capsys.readouterr().out
 
 
@@ -119,5 +121,5 @@ def test_presets_are_sound():
     assert full.thresholds == smoke.thresholds == invariance.Thresholds()
     for config in (full, smoke):
         assert config.samples % 8 == 0 and config.samples % config.small == 0
-        assert set(config.ways) <= set(invariance_draws.WAYS) and set(config.samplers) <= set(invariance_samplers.SAMPLERS)
+        assert set(config.ways) <= set(draw.WAYS) and set(config.samplers) <= set(invariance_samplers.SAMPLERS)
     assert jax.default_backend() == "cpu"

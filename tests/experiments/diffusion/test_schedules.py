@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import schedules, schedules_bits, schedules_learned, schedules_verdict
-from gendiff import denoiser, learned, objectives, parameterization, weighting
-from gendiff.core.types import Batch
+from experiments.diffusion import schedules
+from experiments.diffusion.schedules import bits, judge, learned
 from gendiff.data import digits
+from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, weighting
+from gendiff.diffusion.types import Batch
 
 CONFIG = schedules.EXPERIMENT.presets["full"]
 SMALL = schedules.EXPERIMENT.smoke
@@ -27,8 +28,8 @@ def batch(count=8):
 @pytest.fixture(scope="module")
 def slopes():
     start = schedules.start(SMALL)
-    loss = schedules_learned.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
-    shared = objectives.diffusion(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
+    loss = learned.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
+    shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
     data = batch()
 
     @jax.jit
@@ -38,7 +39,7 @@ def slopes():
         denoise = denoiser.from_network(predict, params["network"], parameterization.velocity(), *few.condition)
         joint = jax.grad(loss, has_aux=True)(params, key, data)[0]
         network = jax.grad(shared, has_aux=True)(params["network"], network_key, data)[0]
-        shape = jax.grad(learned.objective, has_aux=True)(params["schedule"], schedule_key, denoise, few.clean)[0]
+        shape = jax.grad(learned_schedule.objective, has_aux=True)(params["schedule"], schedule_key, denoise, few.clean)[0]
         return joint, network, shape
 
     return all_of_them({"network": {"scale": jnp.float32(0.3)}, "schedule": start}, jax.random.key(0))
@@ -59,8 +60,8 @@ def test_the_schedule_learns_by_its_own_objective_alone(slopes):
 
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
     linear = schedules.fixed(CONFIG)["linear"]
-    ends = schedules_learned.ends(linear)
-    retold, start = schedules_learned.retold(linear), learned.frozen(schedules.start(CONFIG))
+    ends = learned.ends(linear)
+    retold, start = learned.retold(linear), learned_schedule.frozen(schedules.start(CONFIG))
     for path in (retold, start):
         np.testing.assert_allclose(path.at(np.array([0.0, 1.0])).log_snr, ends, rtol=1e-6)
     level = retold.at(np.linspace(0.0, 1.0, 9))
@@ -69,11 +70,11 @@ def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_t
 
 
 def test_every_bound_ends_at_the_same_log_snr():
-    paths = {name: path for name, path in schedules.fixed(CONFIG).items()} | {"learned": learned.frozen(schedules.start(CONFIG))}
+    paths = {name: path for name, path in schedules.fixed(CONFIG).items()} | {"learned": learned_schedule.frozen(schedules.start(CONFIG))}
     for path in paths.values():
-        u = schedules_bits.position(path, CONFIG.cleanest)
+        u = bits.position(path, CONFIG.cleanest)
         assert path.at(np.float64(u)).log_snr == pytest.approx(CONFIG.cleanest, abs=1e-6)
-    assert schedules_bits.position(paths["linear"], 50.0) == 1 / CONFIG.levels  # beyond the cleanest level: that level
+    assert bits.position(paths["linear"], 50.0) == 1 / CONFIG.levels  # beyond the cleanest level: that level
 
 
 def test_the_bad_schedule_keeps_a_third_of_the_signal_and_the_others_none():
@@ -84,6 +85,6 @@ def test_the_bad_schedule_keeps_a_third_of_the_signal_and_the_others_none():
 
 def test_variance_ratios_are_of_single_draws():
     draws = np.random.default_rng(0).normal(size=(60, 8))
-    linear, start = schedules_verdict.variance_ratios(draws, 2 * draws, draws)
+    linear, start = judge.variance_ratios(draws, 2 * draws, draws)
     assert linear == pytest.approx((0.25, 0.25, 0.25))
     assert start == (1.0, 1.0, 1.0)

@@ -1,0 +1,149 @@
+"""Two formulas in common use beside the right ones: the third-order multistep step, and the previous timestep t - T // n.
+
+Both are judged on a mixture of two Gaussians in one dimension.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.diffusion.certify import samplers as certify_samplers
+from experiments.reporting.verdicts import Number
+from gendiff.core.types import Count
+from gendiff.diffusion import certify, grids, oracles, sampling, schedules
+from gendiff.diffusion.certify import Curve
+from gendiff.diffusion.oracles import Mixture
+from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.samplers.dpm_solver_multistep import dpm_solver_multistep
+from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level
+from gendiff.metrics import bootstrap
+
+FORMULAS = ("exact", "published")
+LENGTH = 1000
+TABLE = schedules.scaled_linear(LENGTH)
+"""Stable Diffusion's."""
+SPACINGS = {"linspace": grids.linspace, "trailing": grids.trailing, "leading": grids.leading}
+
+
+def two_gaussians() -> Mixture:
+    """In one dimension; make it under `jax.enable_x64`."""
+    return oracles.mixture([0.3, 0.7], [[-1.0], [1.2]], [0.4, 0.6])
+
+
+# The third order.
+
+
+@dataclass(frozen=True)
+class Range:
+    """Two levels, as sigma / alpha, and a word for them."""
+
+    name: str
+    sigma_max: float
+    sigma_min: float
+
+    def __str__(self) -> str:
+        return f"sigma/alpha {self.sigma_max:g}…{self.sigma_min:g}"
+
+
+def third_order(between: Range, steps: tuple[int, ...], starts: int, seed: int) -> dict[str, Curve]:
+    """Error curves of the third-order multistep method by each of `FORMULAS`, between two levels."""
+    with jax.enable_x64(True):
+        oracle = two_gaussians()
+    found = {}
+    for formula in FORMULAS:
+        sampler = dpm_solver_multistep(3, formula=formula)
+        certificate = certify.certify(
+            sampler,
+            "dpm_solver_multistep 3" + (" published" if formula == "published" else ""),
+            schedule=schedules.edm(),
+            oracle=oracle,
+            sigma_max=between.sigma_max,
+            sigma_min=between.sigma_min,
+            steps=steps,
+            starts=starts,
+            seed=seed,
+        )
+        found[formula] = certificate.curve("flow")
+    return found
+
+
+# The previous timestep.
+
+
+def wrong_targets(levels: Level) -> int:
+    """How many of n steps aim at another entry by t - T // n than the grid does. Entries below 0 are the clean end, t = -1."""
+    t = np.asarray(levels.t).round().astype(int)
+    aimed = np.maximum(t[:-1] - LENGTH // (len(t) - 1), -1)
+    return int(np.count_nonzero(aimed != t[1:]))
+
+
+def wrong_counts(spacing: str, most: int) -> tuple[int, ...]:
+    """The numbers of steps, of 1 … most, for which some step aims at another entry than the grid's next."""
+    return tuple(n for n in range(1, most + 1) if wrong_targets(SPACINGS[spacing](TABLE, n)))
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Squared distances (counts, starts) of DDIM's end points from the exact flow, by the grid's levels and by the formula.
+
+    wrong: how many steps aim at another entry by the formula than by the grid, for each number of steps.
+    """
+
+    counts: tuple[int, ...]
+    wrong: tuple[int, ...]
+    grid: np.ndarray
+    formula: np.ndarray
+
+    def error(self, way: str, count: int) -> Number:
+        """Root mean square over the start points."""
+        return _interval(_root, self._row(way, count))
+
+    def ratio(self, count: int) -> Number:
+        """The formula's error in multiples of the grid's."""
+        return _interval(lambda formula, grid: _root(formula) / _root(grid), self._row("formula", count), self._row("grid", count))
+
+    def order(self, way: str, counts: tuple[int, ...]) -> Number:
+        """Minus the least-squares slope of log error against log steps, wherever the errors lie."""
+        rows = np.stack([self._row(way, count) for count in counts], axis=1)  # (starts, counts)
+        return _interval(lambda rows: -np.polyfit(np.log(counts), np.log(np.mean(rows, axis=0)) / 2, 1)[0], rows)
+
+    def _row(self, way: str, count: int) -> np.ndarray:
+        squares = self.grid if way == "grid" else self.formula
+        return squares[self.counts.index(count)]
+
+
+def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: int) -> Errors:
+    """Errors of DDIM with and without the formula, on grids of a thousand levels that end at the table's first one."""
+    found: list[list[np.ndarray]] = []
+    with jax.enable_x64(True):
+        oracle, samplers = two_gaussians(), (ancestral.ddim(), certify_samplers.previous_timestep(TABLE))
+        for n in counts:
+            levels = SPACINGS[spacing](TABLE, n, end="first")
+            start = oracles.draw_noised(oracle, jax.random.key(seed), levels[0], starts)
+            exact = oracles.flow(oracle, start, levels[0], levels[-1])
+            padded = grids.padded(levels, LENGTH)  # one compile for all counts
+            ends = [_end(oracle, sampler, padded, start, jnp.asarray(n)) for sampler in samplers]
+            found.append([np.sum(np.asarray(end - exact) ** 2, axis=1) for end in ends])
+    grid, formula = np.moveaxis(np.array(found), 1, 0)
+    wrong = tuple(wrong_targets(SPACINGS[spacing](TABLE, n)) for n in counts)
+    return Errors(counts, wrong, grid, formula)
+
+
+@jax.jit
+def _end(oracle: Mixture, sampler: Sampler, levels: Level, start: Array, steps: Count) -> Array:
+    key, index = jax.random.key(0), jnp.arange(len(start))  # neither sampler draws
+    return sampling.sample(key, oracle, sampler, levels, start.shape[1:], index, num_steps=steps, start=start)
+
+
+def _root(squares: np.ndarray) -> float:
+    return math.sqrt(np.mean(squares))
+
+
+def _interval(statistic: Callable[..., float], *rows: np.ndarray) -> Number:
+    return bootstrap.interval(np.random.default_rng(0), statistic, *rows).number

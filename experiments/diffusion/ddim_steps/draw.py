@@ -1,0 +1,154 @@
+"""The sets of samples of the ddim-steps experiment, drawn once and kept in the run folder: the long ones take minutes."""
+
+import functools
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.diffusion import image_draws
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Model
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import json_files
+from gendiff.core import trees
+from gendiff.core.types import Params
+from gendiff.diffusion import grids, samplers
+from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Level
+
+GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "log_snr": grids.log_snr, "karras": grids.karras}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A sampler and the grid that it runs on, which was chosen before the run."""
+
+    name: str
+    build: Callable[[], Sampler]
+    grid: str
+
+    def evaluations(self, steps: int) -> int:
+        """Of the network, a sample."""
+        return self.build().evaluations(steps)
+
+    def steps_within(self, budget: int) -> int:
+        """The most steps that cost at most `budget` evaluations."""
+        return max(steps for steps in range(1, budget + 1) if self.evaluations(steps) <= budget)
+
+
+DDPM, DDIM = Method("DDPM", samplers.ddpm, "trailing"), Method("DDIM", samplers.ddim, "trailing")
+"""On the grid that starts at the last level of training; it has 1,000 levels at 1,000 steps."""
+FEW = {
+    method.name: method
+    for method in (
+        DDIM,
+        Method("DPM-Solver++ 2M", functools.partial(samplers.dpm_solver_multistep, 2), "log_snr"),
+        Method("DPM-Solver++ 3M", functools.partial(samplers.dpm_solver_multistep, 3), "log_snr"),
+        Method("UniPC 2", functools.partial(samplers.unipc, 2), "log_snr"),
+        Method("DEIS 3", functools.partial(samplers.deis, 3), "trailing"),
+        Method("Heun", samplers.heun, "karras"),
+    )
+}
+"""Samplers of few steps, on the grid of their own papers: even in log-SNR (Lu et al., 2022), in time, and Karras et al.'s for Heun."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """Samples 0, 1, … of one seed's network by one method in `steps` steps."""
+
+    seed: int
+    method: Method
+    steps: int
+
+    @property
+    def evaluations(self) -> int:
+        return self.method.evaluations(self.steps)
+
+    @property
+    def name(self) -> str:
+        return f"seed {self.seed}, {self.method.name}, {self.steps} steps"
+
+
+def sets(config: Any, seed: int) -> list[Set]:
+    """Every set of one seed: the two chains at each number of steps, and the samplers of few steps at each budget, none twice."""
+    chains = [Set(seed, method, steps) for method in (DDIM, DDPM) for steps in config.steps]
+    few = [Set(seed, FEW[name], FEW[name].steps_within(budget)) for name in config.few for budget in config.budgets]
+    return list(dict.fromkeys([*chains, *few]))
+
+
+class Programs:
+    """Draws of one model, one compiled program a method; it serves every number of steps and every seed's parameters."""
+
+    def __init__(self, config: Any, model: Model, progress: Progress) -> None:
+        self._config, self._model, self._progress = config, model, progress
+        self._draws: dict[str, image_draws.Draws] = {}
+
+    def draw(self, title: str, params: Params, method: Method, steps: int, count: int) -> tuple[np.ndarray, float]:
+        """(count, h, w, c) images, and the seconds that they took without compiling."""
+        draws = self._compiled(method, params)
+        begin = time.perf_counter()
+        images = draws(title, params, count, steps=steps)
+        return images, time.perf_counter() - begin
+
+    def _compiled(self, method: Method, params: Params) -> image_draws.Draws:
+        if method.name not in self._draws:
+            most = max(self._config.steps) if method in (DDIM, DDPM) else max(self._config.budgets)
+            draws = image_draws.Draws(
+                self._model, most, self._config.together, self._progress, sampler=method.build(), grid=GRIDS[method.grid]
+            )
+            draws(f"compile {method.name}", params, 1, steps=1)
+            self._draws[method.name] = draws
+        return self._draws[method.name]
+
+
+class Kept:
+    """Sets of samples in the folder `samples` of a run, each under what made it: parameters, method, steps and counts.
+
+    A set that lies there is read, not drawn again. The folder may be deleted, and is no part of the results.
+    """
+
+    def __init__(self, config: Any, programs: Programs, folder: RunFolder) -> None:
+        self._config, self._programs, self._folder = config, programs, folder.path / "samples"
+        self._folder.mkdir(exist_ok=True)
+
+    def __call__(self, wanted: Set, params: Params) -> tuple[np.ndarray, float]:
+        """The images, and the seconds that `together` of them took."""
+        file = self._file(wanted, params)
+        if not file.exists():
+            images, seconds = self._programs.draw(wanted.name, params, wanted.method, wanted.steps, self._config.samples)
+            parts = -(-len(images) // self._config.together)
+            content = io.BytesIO()
+            np.savez(content, images=images, seconds=seconds / parts)
+            json_files.write_bytes(file, content.getvalue())
+        with np.load(file) as stored:
+            return stored["images"], float(stored["seconds"])
+
+    def _file(self, wanted: Set, params: Params) -> Path:
+        made = hashlib.sha256(_digest(params))
+        chosen = (
+            wanted.method.name,
+            wanted.method.grid,
+            wanted.steps,
+            max(self._config.steps),
+            self._config.samples,
+            self._config.together,
+        )
+        made.update(json.dumps(chosen).encode())
+        title = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
+        return self._folder / f"{title}_{made.hexdigest()[:16]}.npz"
+
+
+def _digest(params: Params) -> bytes:
+    whole = hashlib.sha256()
+    for path, leaf in trees.paths(params).items():
+        values = np.asarray(jax.device_get(leaf))
+        whole.update(f"{path} {values.dtype} {values.shape}".encode() + values.tobytes())
+    return whole.digest()

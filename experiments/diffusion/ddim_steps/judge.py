@@ -1,0 +1,124 @@
+"""How the ddim-steps experiment judges: equivalence tests of paired sets, wall-clock of interleaved draws, and controls."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from experiments.diffusion import image_draws, image_judge
+from experiments.diffusion.ddim_steps import draw as ddim_steps_draws
+from experiments.diffusion.ddim_steps import equivalence, figures
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Set
+from experiments.diffusion.ddim_steps.equivalence import Difference
+from experiments.diffusion.ddim_steps.figures import Row
+from experiments.framework import training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Model, Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import verdicts
+from experiments.reporting.results import Cell, Table
+from experiments.reporting.verdicts import Claim
+from gendiff.core.types import Params
+from gendiff.data import digits, scaling
+from gendiff.metrics import bootstrap, features
+
+SEED = 0
+"""Of the bootstraps; training has its own seeds."""
+
+
+def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -> Outcome:
+    """Claims, figures and the table of every set, from the checkpoints of the folder and the sets that it keeps."""
+    programs = ddim_steps_draws.Programs(config, model, progress)
+    kept = ddim_steps_draws.Kept(config, programs, folder)
+    bench = image_judge.Bench(config.draws, config.draw_size)
+    claims: list[Claim] = []
+    rows: list[Row] = []
+    differences: dict[tuple[int, str], Difference] = {}
+    params: dict[int, Params] = {}
+    for seed in config.seeds:
+        params[seed] = training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)
+        wanted = ddim_steps_draws.sets(config, seed)
+        with progress.phase("sample", seed=seed):
+            drawn = {each: kept(each, params[seed]) for each in wanted}
+        with progress.phase("judge", seed=seed), progress.task(f"judge seed {seed}", len(wanted)) as task:
+            for each, (images, seconds) in drawn.items():
+                asked = image_draws.labels(len(images), model.num_classes)
+                rows.append(Row(each, bench.measure(images, asked), seconds))
+                task.update(len([row for row in rows if row.set.seed == seed]))
+        with progress.phase("equivalence", seed=seed):
+            found = compare(config, seed, {each: images for each, (images, _) in drawn.items()}, bench.split.held_out_images)
+        differences |= {(seed, id): of for id, of in found.items()}
+        claims += claims_of_seed(config, seed, found)
+        if seed == config.seeds[0]:
+            pictures = figures.pictures(config, folder, {each: images for each, (images, _) in drawn.items()}, seed)
+    with progress.phase("time"):
+        of_time, timings = speed(config, programs, params[config.seeds[0]])
+    pictures += figures.plots(config, folder, rows)
+    return Outcome((*claims, *of_time), tuple(pictures), (*figures.tables(config, rows, differences), timings))
+
+
+def compare(config: Any, seed: int, drawn: dict[Set, np.ndarray], held_out: np.ndarray) -> dict[str, Difference]:
+    """d of every comparison by its id. drawn: images, which are rounded to the data's levels."""
+    all_steps, of = max(config.steps), functools.partial(Set, seed)
+    pairs = {f"ddim-{n}-equivalent": (of(DDIM, n), of(DDIM, all_steps)) for n in config.equivalent}
+    pairs |= {f"ddim-{n}-equivalent-to-ddpm": (of(DDIM, n), of(DDPM, all_steps)) for n in config.equivalent}
+    pairs |= {
+        f"ddim-{config.same}-equivalent": (of(DDIM, config.same), of(DDIM, all_steps)),
+        f"ddim-{config.coarse}-different": (of(DDIM, config.coarse), of(DDIM, all_steps)),
+        f"ddpm-{config.coarse_chain}-different": (of(DDPM, config.coarse_chain), of(DDPM, all_steps)),
+    }
+    used = dict.fromkeys(each for pair in pairs.values() for each in pair)
+    points = {each.name: features.pixels(np.asarray(scaling.round_to_levels(drawn[each], digits.LEVELS))) for each in used}
+    distances = equivalence.resampled(points, features.pixels(held_out), resamples=config.resamples, seed=SEED)
+    return {id: equivalence.difference(distances[few.name], distances[many.name]) for id, (few, many) in pairs.items()}
+
+
+def claims_of_seed(config: Any, seed: int, found: dict[str, Difference]) -> list[Claim]:
+    """Equivalence is a claim of 20 and 50 steps; a test that can pass finds it at 250, and one that can fail does not at few."""
+    most, about = f"{max(config.steps):,} steps", "relative difference of Fréchet distances, 90 % interval (two one-sided tests at .05)"
+    claim, control = (functools.partial(_claim, config, seed, found, kind) for kind in ("claim", "control"))
+    same, coarse, chain = config.same, config.coarse, config.coarse_chain
+    return [
+        *(claim(f"ddim-{n}-equivalent", f"DDIM, {n} against {most}: {about}", "<=") for n in config.equivalent),
+        *(claim(f"ddim-{n}-equivalent-to-ddpm", f"DDIM, {n} steps against DDPM, {most}: {about}", "<=") for n in config.equivalent),
+        control(f"ddim-{same}-equivalent", f"positive control, to be found equal: DDIM, {same} against {most}: {about}", "<="),
+        control(f"ddim-{coarse}-different", f"DDIM, {coarse} against {most}: {about}", ">="),
+        control(f"ddpm-{chain}-different", f"DDPM, {chain} against {most}: {about}", ">="),
+    ]
+
+
+def speed(config: Any, programs: ddim_steps_draws.Programs, params: Params) -> tuple[list[Claim], Table]:
+    """Wall-clock of `together` samples: DDPM in all steps and, as a control, in as few as DDIM, each against DDIM in few steps."""
+    most, few = max(config.steps), config.fast
+    timed = ((DDPM, most), (DDIM, few), (DDPM, few))
+    seconds: dict[Any, list[float]] = {each: [] for each in timed}
+    for pair in range(config.pairs):
+        for method, steps in timed:
+            title = f"time {method.name} in {steps} steps, {pair + 1} of {config.pairs}"
+            seconds[method, steps].append(programs.draw(title, params, method, steps, config.together)[1])
+    about = f"in {few} steps, median seconds for {config.together} samples"
+    claims = [
+        _ratio(config, "speedup", f"DDPM in {most:,} steps over DDIM {about}", seconds[DDPM, most], seconds[DDIM, few], ">=", "claim"),
+        _ratio(
+            config, "speedup-not-of-ddim", f"DDPM in {few} steps over DDIM {about}", seconds[DDPM, few], seconds[DDIM, few], "<=", "control"
+        ),
+    ]
+    rows: list[tuple[Cell, ...]] = []
+    for method, steps in timed:
+        of = seconds[method, steps]
+        rows.append((f"{method.name}, {steps} steps", float(np.median(of)), min(of), max(of)))
+    title = f"Seconds for {config.together} samples in one call, {config.pairs} calls each in turn"
+    return claims, Table(title, ("draw", "median", "least", "largest"), tuple(rows))
+
+
+def _claim(config: Any, seed: int, found: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
+    return verdicts.against(config.thresholds, seed, id, statement, found[id].size, relation, "equivalence", n=config.samples, kind=kind)
+
+
+def _ratio(config: Any, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:
+    of = bootstrap.interval(np.random.default_rng(SEED), _ratio_of_medians, slow, fast)
+    return verdicts.against(config.thresholds, None, id, statement, of.number, relation, "speedup", n=config.pairs, kind=kind)
+
+
+def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.median(first) / np.median(second))

@@ -1,0 +1,112 @@
+"""What the editing experiment shows: digits before and after, errors as bars, round trips against steps, and tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.diffusion.editing import measures
+from experiments.diffusion.editing.measures import Restored
+from experiments.diffusion.editing.problems import Problem
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import figures
+from experiments.reporting.results import Figure, Table
+
+METHODS = ("RePaint", "PiGDM", "DPS")
+
+
+def pictures(
+    folder: RunFolder,
+    problems: Mapping[str, Problem],
+    truth: np.ndarray,
+    rivals: Mapping[str, list[Restored]],
+    restored: Mapping[str, Mapping[str, Restored]],
+    edits: Mapping[float, np.ndarray],
+    between: np.ndarray,
+    chosen: np.ndarray,
+) -> list[Figure]:
+    """A grid a problem, one digit a column; img2img by strength; and the way from digit to digit."""
+    found = []
+    for name, problem in problems.items():
+        made = [of.first for of in rivals[name][:1]] + [restored[name][method].first for method in METHODS if method in restored[name]]
+        rows = [truth, problem.picture, *made]
+        file = name.replace(" ", "_").replace("-", "_")
+        figures.grid(np.concatenate([row[chosen] for row in rows]), len(chosen), folder.figure(file))
+        named = ", ".join(["the digit", "what is measured", problem.rival_name, *(m for m in METHODS if m in restored[name])])
+        found.append(Figure(f"{file}.png", f"{name.capitalize()}, a row each: {named}. One sample each, not selected."))
+    figures.grid(np.concatenate([images[chosen] for images in edits.values()]), len(chosen), folder.figure("strengths"))
+    across = between.swapaxes(0, 1)  # a pair a row
+    figures.grid(across.reshape(-1, *across.shape[2:]), len(between), folder.figure("between"))
+    shares = ", ".join(f"{strength:g}" for strength in edits)
+    return [
+        *found,
+        Figure("strengths.png", f"img2img without a label, a strength a row: {shares}."),
+        Figure("between.png", "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."),
+    ]
+
+
+def plots(
+    config: Any,
+    folder: RunFolder,
+    problems: Mapping[str, Problem],
+    rivals: Mapping[str, list[Restored]],
+    restored: Mapping[int, Mapping[str, Mapping[str, Restored]]],
+    edited: Mapping[int, Any],
+) -> list[Figure]:
+    """PSNR of every method of the first seed, and the round trip's error of every seed."""
+    first = restored[config.seeds[0]]
+    labels, numbers = [], []
+    for name in problems:
+        for of in (*rivals[name][:2], *first[name].values()):
+            labels.append(f"{name}: {of.name}")
+            numbers.append(measures.decibels(of.error))
+    figures.bars(
+        labels,
+        [number[0] for number in numbers],
+        folder.figure("psnr"),
+        x_label="PSNR in dB",
+        intervals=[number[1:] for number in numbers],
+    )
+    curves = [
+        figures.Curve(f"seed {seed}", np.array(list(of.trips)), np.array([np.sqrt(each.mean()) for each in of.trips.values()]))
+        for seed, of in edited.items()
+    ]
+    figures.curves(
+        curves, folder.figure("round_trip"), x_label="steps there, and as many back", y_label="rms error", log_x=True, log_y=True
+    )
+    return [
+        Figure("psnr.png", f"PSNR over all digits, of hidden pixels only where there are some; seed {config.seeds[0]}, 95 % intervals."),
+        Figure("round_trip.png", "DDIM inversion and back: root mean square error of the digits against the number of steps."),
+    ]
+
+
+def tables(
+    rivals: Mapping[str, list[Restored]], restored: Mapping[int, Mapping[str, Mapping[str, Restored]]], edited: Mapping[int, Any]
+) -> tuple[Table, ...]:
+    """Every number of every method and seed, and of every round trip and edit."""
+    lines = [_line(None, problem, of) for problem, found in rivals.items() for of in found]
+    lines += [_line(seed, problem, of) for seed, found in restored.items() for problem, by in found.items() for of in by.values()]
+    columns = ("problem", "method", "seed", "PSNR", "PSNR of one sample", "judge", "rms of y - A x")
+    trips = []
+    for seed, of in edited.items():
+        trips += [(seed, f"DDIM, {steps} steps and back", _rms(error)) for steps, error in of.trips.items()]
+        trips += [(seed, "reversible Heun and back", _rms(of.reversible)), (seed, "DDIM from fresh noise", _rms(of.fresh))]
+        trips += [(seed, f"img2img of strength {strength:g}", _rms(error)) for strength, error in of.own.items()]
+    return (
+        Table(
+            "What is restored, in dB of the mean square error over all digits, and how often the judge reads it right",
+            columns,
+            tuple(lines),
+        ),
+        Table("Root mean square distance to the digit", ("seed", "by", "distance"), tuple(trips)),
+    )
+
+
+def _line(seed: int | None, problem: str, of: Restored) -> tuple[Any, ...]:
+    exact = not of.single.any()  # no error, no decibels
+    psnr = [None, None] if exact else [measures.decibels(of.error), measures.decibels(of.single)[0]]
+    return (problem, of.name, seed, *psnr, measures.share(of.right), _rms(of.residual))
+
+
+def _rms(square: np.ndarray) -> float:
+    return float(f"{np.sqrt(square.mean()):.4g}")

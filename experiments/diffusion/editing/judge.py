@@ -1,0 +1,166 @@
+"""How the editing experiment judges: what is restored against rivals that learned no digits, and what two networks must not restore."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.diffusion.editing import figures, measures
+from experiments.diffusion.editing import problems as editing_problems
+from experiments.diffusion.editing.measures import Examiner, Restored
+from experiments.diffusion.editing.problems import Problem
+from experiments.diffusion.editing.programs import Programs
+from experiments.framework import training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Model, Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import verdicts
+from experiments.reporting.verdicts import Claim
+from gendiff.core.types import Params
+from gendiff.data import digits
+
+SHARES = 7
+"""Images of each row from digit to digit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Edited:
+    """What one network does to whole digits. Errors and distances (n,) are mean squares.
+
+    trips: steps -> of DDIM's inversion and back. fresh: of samples from fresh noise. reversible: of reversible Heun and back.
+    own, others: strength -> img2img against the digit it began from, and against another one. images: strength -> img2img.
+    """
+
+    trips: dict[int, np.ndarray]
+    fresh: np.ndarray
+    reversible: np.ndarray
+    own: dict[float, np.ndarray]
+    others: dict[float, np.ndarray]
+    images: dict[float, np.ndarray]
+
+
+def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -> Outcome:
+    """Claims, figures and tables from the checkpoints of the folder."""
+    split = digits.load()
+    truth, labels = split.held_out_images[: config.digits], split.held_out_labels[: config.digits]
+    problems = editing_problems.problems(config, split, truth)
+    examine, programs = Examiner(split, truth, labels), Programs(config, model)
+    rivals = {name: _rivals(problem, examine, split) for name, problem in problems.items()}
+    claims: list[Claim] = []
+    restored: dict[int, dict[str, dict[str, Restored]]] = {}
+    edited: dict[int, Edited] = {}
+    for seed in config.seeds:
+        params = jax.device_get(training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema))
+        blank = jax.device_get(model.init(jax.random.key(seed)))
+        restored[seed] = {}
+        with progress.phase("restore", seed=seed), progress.task(f"restore, seed {seed}", len(problems)) as task:
+            for done, (name, problem) in enumerate(problems.items()):
+                restored[seed][name] = _restored(config, problem, programs, examine, params, blank)
+                task.update(done + 1)
+        with progress.phase("invert and edit", seed=seed):
+            edited[seed] = _edited(config, programs, params, truth)
+        for name, problem in problems.items():
+            claims += _claims_of_problem(config.thresholds, seed, problem, rivals[name][0], restored[seed][name])
+        claims += _kept(config.thresholds, seed, problems, restored[seed], truth)
+        claims += _claims_of_edits(config, seed, edited[seed])
+        if seed == config.seeds[0]:
+            chosen = _one_of_each(labels)
+            partners = np.arange(len(truth))
+            partners[chosen[:-1]] = chosen[1:]
+            between = programs.between(params, truth, partners, np.linspace(0, 1, SHARES))[:, chosen[:-1]]
+            pictures = figures.pictures(folder, problems, truth, rivals, restored[seed], edited[seed].images, between, chosen)
+    pictures += figures.plots(config, folder, problems, rivals, restored, edited)
+    return Outcome(tuple(claims), tuple(pictures), figures.tables(rivals, restored, edited))
+
+
+def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> list[Restored]:
+    """What learned no digits first, then the training digit that is measured most alike, then the digits themselves."""
+    known = editing_problems.nearest(problem, split.train_images)
+    sets = {problem.rival_name: problem.rival, "nearest training digit": known, "the digit itself": examine.truth}
+    return [examine(problem, name, [images]) for name, images in sets.items()]
+
+
+def _restored(config: Any, problem: Problem, programs: Programs, examine: Examiner, params: Params, blank: Params) -> dict[str, Restored]:
+    """By every method that fits, by an untrained network, and from the measurements of other digits."""
+    samples = range(1 if problem.mask is not None else config.posterior_samples)
+    found = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
+    found["DPS"] = [programs.restore("DPS", params, problem)]
+    if problem.mask is not None:
+        found["RePaint"] = [programs.restore("RePaint", params, problem)]
+    found["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
+    others = np.roll(problem.measured, 1, axis=0)  # held-out digits come in random order
+    found["PiGDM, other's data"] = [programs.restore("PiGDM", params, problem, measured=others)]
+    return {name: examine(problem, name, images) for name, images in found.items()}
+
+
+def _edited(config: Any, programs: Programs, params: Params, truth: np.ndarray) -> Edited:
+    apart = measures.square_error
+    trips, fresh = programs.round_trips(params, truth)
+    images = {strength: programs.edit(params, truth, strength) for strength in config.strengths}
+    others = np.roll(truth, 1, axis=0)
+    return Edited(
+        {steps: apart(back, truth) for steps, back in trips.items()},
+        apart(fresh, truth),
+        apart(programs.reversible_trip(params, truth), truth),
+        {strength: apart(made, truth) for strength, made in images.items()},
+        {strength: apart(made, others) for strength, made in images.items()},
+        images,
+    )
+
+
+def _claims_of_problem(limits: Any, seed: int, problem: Problem, rival: Restored, found: dict[str, Restored]) -> list[Claim]:
+    n, slug = len(rival.error), problem.name.replace(" ", "-")
+    claim = functools.partial(verdicts.against, limits, seed, n=n)
+    claims = []
+    for method in ("PiGDM", "DPS", "RePaint"):
+        if method in found:
+            read = measures.share(found[method].right - rival.right)
+            statement = f"{problem.name} by {method}: the judge's accuracy less that on {problem.rival_name}"
+            claims.append(claim(f"{slug}-{method.lower()}-judge", statement, read, ">=", "accuracy"))
+    if problem.mask is None:
+        better = measures.gain(found["PiGDM"].error, rival.error)
+        claims.append(claim(f"{slug}-psnr", f"{problem.name} by PiGDM: dB above {problem.rival_name}", better, ">=", "psnr"))
+    for name, id in (("PiGDM, untrained", "untrained"), ("PiGDM, other's data", "shuffled")):
+        worse = measures.gain(found[name].error, rival.error)
+        statement = f"{problem.name} by {name}: dB above {problem.rival_name}"
+        claims.append(claim(f"{slug}-{id}", statement, worse, "<=", "psnr", kind="control"))
+    return claims
+
+
+def _kept(limits: Any, seed: int, problems: dict[str, Problem], found: dict[str, dict[str, Restored]], truth: np.ndarray) -> list[Claim]:
+    masks = {name: problem.mask for name, problem in problems.items() if problem.mask is not None}
+    changes = [np.max(np.abs(np.where(mask, 0, found[name]["RePaint"].first - truth))) for name, mask in masks.items()]
+    statement = "RePaint: largest change of a pixel that was to be kept"
+    return [verdicts.against(limits, seed, "kept", statement, float(max(changes)), "<=", "kept", n=len(truth))]
+
+
+def _claims_of_edits(config: Any, seed: int, found: Edited) -> list[Claim]:
+    n = len(found.fresh)
+    claim = functools.partial(verdicts.against, config.thresholds, seed, n=n)
+    control = functools.partial(claim, kind="control")
+    most = found.trips[max(found.trips)]
+    strengths = tuple(found.own)
+    own, others = (measures.rank_correlation(strengths, np.stack(list(of.values()))) for of in (found.own, found.others))
+    worst = float(np.sqrt(found.reversible.max()))
+    missed = float(np.sqrt(found.fresh.min()))
+    return [
+        claim(
+            "round-trip-slope",
+            "DDIM inversion and back: slope of log error on log steps",
+            measures.slope(found.trips),
+            "<=",
+            "slope",
+        ),
+        claim("round-trip-reversible", "reversible Heun and back: largest error of a digit", worst, "<=", "reversible"),
+        control("fresh-ratio", "from fresh noise: error in DDIM round trips", measures.times(found.fresh, most), ">=", "fresh"),
+        control("fresh-reversible", "from fresh noise: least error of a digit", missed, ">=", "reversible"),
+        claim("strength", "img2img: rank correlation of strength and distance to its digit", own, ">=", "strength"),
+        control("strength-other", "img2img: rank correlation of strength and distance to another digit", others, "<=", "strength"),
+    ]
+
+
+def _one_of_each(labels: np.ndarray) -> np.ndarray:
+    """The row of the first digit of each class that there is."""
+    return np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])

@@ -1,0 +1,101 @@
+"""The numbers of the editing experiment, each with an interval over the digits."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.diffusion.editing.problems import Problem
+from experiments.diffusion.guidance import trends
+from experiments.reporting.verdicts import Number
+from gendiff.data import digits, scaling
+from gendiff.metrics import bootstrap, classifier_accuracy
+
+SEED = 0
+"""Of the bootstraps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the residual's square.
+
+    name: of the method. first, mean: images (n, 8, 8, 1), a single sample and the mean of several. single: the error of the single one.
+    residual: the mean square of y - A x for the single one, not clipped.
+    """
+
+    name: str
+    first: np.ndarray = dataclasses.field(repr=False)
+    single: np.ndarray
+    error: np.ndarray
+    right: np.ndarray
+    residual: np.ndarray
+
+
+class Examiner:
+    """Measures restored images against the digits they were made from."""
+
+    def __init__(self, split: digits.Split, truth: np.ndarray, labels: np.ndarray) -> None:
+        self.truth, self._labels = truth, labels
+        self._judge = classifier_accuracy.train(split.train_images, split.train_labels)
+
+    def right(self, images: np.ndarray) -> np.ndarray:
+        """Whether the judge reads each digit as what it is (n,), in the data's levels."""
+        seen = np.asarray(scaling.round_to_levels(images.astype(np.float32), digits.LEVELS))
+        return classifier_accuracy.correct(self._judge, seen, self._labels).astype(np.float64)
+
+    def __call__(self, problem: Problem, name: str, samples: list[np.ndarray]) -> Restored:
+        """The error is that of the mean of the samples; the judge reads the first."""
+        first, mean = samples[0], np.mean([np.clip(sample, -1, 1) for sample in samples], axis=0)
+        apart = np.asarray(problem.operator.forward(first), np.float64) - problem.measured
+        residual = np.mean(apart.reshape(len(first), -1) ** 2, axis=1)
+        single, averaged = (problem.errors(images, self.truth) for images in (first, mean))
+        return Restored(name, first, single, averaged, self.right(first), residual)
+
+
+def decibels(error: np.ndarray) -> Number:
+    """PSNR of the mean square error (n,) over all digits; one by one it would be infinite for a digit that is met exactly."""
+    return _interval(_psnr, error)
+
+
+def gain(ours: np.ndarray, rival: np.ndarray) -> Number:
+    """How much lower the mean square error (n,) is than the rival's, in dB, paired by digit."""
+    return _interval(lambda one, other: _psnr(one) - _psnr(other), ours, rival)
+
+
+def share(right: np.ndarray) -> Number:
+    """The mean of (n,)."""
+    return _interval(np.mean, right)
+
+
+def slope(errors: Mapping[int, np.ndarray]) -> Number:
+    """Of the log of the root mean square error over all digits on the log number of steps, by least squares; errors: steps -> (n,)."""
+    steps = np.log(list(errors))
+
+    def fitted(*squares: np.ndarray) -> float:
+        return float(np.polyfit(steps, [0.5 * np.log(np.mean(each)) for each in squares], 1)[0])
+
+    return _interval(fitted, *errors.values())
+
+
+def times(error: np.ndarray, other: np.ndarray) -> Number:
+    """The root mean square error of the first (n,) in multiples of that of the other."""
+    return _interval(lambda one, two: float(np.sqrt(np.mean(one) / np.mean(two))), error, other)
+
+
+def rank_correlation(strengths: tuple[float, ...], distances: np.ndarray) -> Number:
+    """The mean over digits of Spearman's correlation of strength (s,) and distance (s, n)."""
+    return _interval(np.mean, trends.spearman(strengths, distances.T))
+
+
+def square_error(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(n,), not clipped."""
+    return np.mean(np.square(images - truth, dtype=np.float64).reshape(len(truth), -1), axis=1)
+
+
+def _psnr(error: np.ndarray) -> float:
+    return float(10 * np.log10(4 / np.mean(error)))
+
+
+def _interval(statistic: Any, *rows: np.ndarray) -> Number:
+    return bootstrap.interval(np.random.default_rng(SEED), statistic, *rows).number

@@ -1,0 +1,116 @@
+"""What the editing experiment takes from digits, and the rivals that give it back without having learned digits."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gendiff.data import digits
+from gendiff.diffusion import linear_operators
+
+SEED = 0
+"""Of the noise on blurred digits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One way to degrade images (n, 8, 8, 1).
+
+    operator: y = A x, `noise_std` of the noise on y. measured: y (n, …). rival: images (n, 8, 8, 1) by the method called `rival_name`.
+    where: (1, 8, 8, 1), True at the pixels whose error counts: the hidden ones, or all. mask: that again where pixels are hidden.
+    """
+
+    name: str
+    operator: Any
+    measured: np.ndarray
+    noise_std: float
+    rival_name: str
+    rival: np.ndarray
+    where: np.ndarray
+    mask: np.ndarray | None = None
+
+    def errors(self, images: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """The mean square error of each image where it counts (n,), values clipped to the data's [-1, 1]."""
+        apart = (np.clip(images, -1, 1) - truth)[:, self.where[0]]
+        return np.mean(np.square(apart, dtype=np.float64), axis=1)
+
+    @property
+    def picture(self) -> np.ndarray:
+        """What is measured, as images (n, 8, 8, 1): hidden pixels in mid grey, small ones as large as they are."""
+        seen = self.measured.repeat(8 // self.measured.shape[1], axis=1).repeat(8 // self.measured.shape[2], axis=2)
+        return seen if self.mask is None else np.where(self.mask, np.float32(0), seen)
+
+
+def problems(config: Any, split: digits.Split, truth: np.ndarray) -> dict[str, Problem]:
+    """Every problem of the config for the clean images `truth` (n, 8, 8, 1)."""
+    found = [inpainting(name, split.train_images, truth) for name in config.masks]
+    found += [super_resolution(truth, config.factor), deblurring(split.train_images, truth, config.blur_std, config.noise_std)]
+    return {problem.name: problem for problem in found}
+
+
+def inpainting(name: str, training: np.ndarray, truth: np.ndarray) -> Problem:
+    """A mask by name; the rival fills it with the mean training digit."""
+    mask = np.zeros((1, 8, 8, 1), bool)
+    rows, columns = {"centre": (slice(2, 6), slice(2, 6)), "lower half": (slice(4, 8), slice(0, 8))}[name]
+    mask[:, rows, columns] = True
+    operator = linear_operators.inpaint(mask)
+    filled = np.where(mask, training.mean(axis=0), truth).astype(np.float32)
+    return Problem(name, operator, np.where(mask, np.float32(0), truth), 0.0, "mean digit", filled, mask, mask)
+
+
+def super_resolution(truth: np.ndarray, factor: int) -> Problem:
+    """Means of boxes; the rival is bicubic interpolation."""
+    operator = linear_operators.downsample(factor)
+    small = np.asarray(operator.forward(truth))
+    return Problem("super-resolution", operator, small, 0.0, "bicubic", bicubic(small, factor), np.ones((1, 8, 8, 1), bool))
+
+
+def deblurring(training: np.ndarray, truth: np.ndarray, std: float, noise_std: float) -> Problem:
+    """A circular Gaussian blur under noise; the rival is the Wiener filter."""
+    operator = linear_operators.blur(gaussian_kernel(std))
+    noise = np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32)
+    blurred = np.asarray(operator.forward(truth)) + np.float32(noise_std) * noise
+    rival = wiener(blurred, training, gaussian_kernel(std), noise_std)
+    return Problem("deblurring", operator, blurred, noise_std, "Wiener", rival, np.ones((1, 8, 8, 1), bool))
+
+
+def gaussian_kernel(std: float, radius: int = 3) -> np.ndarray:
+    """exp(-(i² + j²) / 2 std²), normalised, of 2 radius + 1 entries along each axis."""
+    line = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * std**2))
+    return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
+
+
+def bicubic(small: np.ndarray, factor: int) -> np.ndarray:
+    """(n, h, w, 1) enlarged by cubic convolution (Keys, 1981, a = -1/2), with each small pixel at the middle of its box."""
+    from PIL import Image
+
+    size = small.shape[2] * factor, small.shape[1] * factor
+    return np.stack([np.asarray(Image.fromarray(image[..., 0]).resize(size, Image.Resampling.BICUBIC)) for image in small])[..., None]
+
+
+def wiener(blurred: np.ndarray, training: np.ndarray, kernel: np.ndarray, noise_std: float) -> np.ndarray:
+    """The best linear estimate for stationary images: mean + S H* / (S |H|² + noise variance) (y - H mean), frequency by frequency.
+
+    mean, S: the mean of the training images (n, h, w, 1) and the power spectrum of their deviations from it (Wiener, 1949).
+    """
+    height, width = blurred.shape[1:3]
+    mean = training.mean(axis=0, dtype=np.float64)
+    spectrum = np.mean(np.abs(_transform(training - mean)) ** 2, axis=0) / (height * width)
+    wide = np.zeros((height, width, 1))
+    wide[: kernel.shape[0], : kernel.shape[1], 0] = kernel
+    transfer = _transform(np.roll(wide, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), axis=(0, 1))[None])[0]
+    gain = spectrum * np.conj(transfer) / (spectrum * np.abs(transfer) ** 2 + noise_std**2)
+    deviation = gain * (_transform(blurred) - transfer * _transform(mean[None]))
+    return (mean + np.fft.ifft2(deviation, axes=(1, 2)).real).astype(np.float32)
+
+
+def nearest(problem: Problem, training: np.ndarray) -> np.ndarray:
+    """The training image (n, 8, 8, 1) whose measurement is nearest to each measured one: a rival that knows digits by heart."""
+    kept = np.asarray(problem.operator.forward(training)).reshape(len(training), -1).astype(np.float64)
+    seen = problem.measured.reshape(len(problem.measured), -1).astype(np.float64)
+    apart = np.sum(kept**2, axis=1)[None] - 2 * seen @ kept.T
+    return training[np.argmin(apart, axis=1)]
+
+
+def _transform(images: np.ndarray) -> np.ndarray:
+    return np.fft.fft2(images, axes=(1, 2))

@@ -1,0 +1,106 @@
+"""The compiled programs of the editing experiment: one for each method and kind of measurement, with all numbers as data."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.diffusion.editing.problems import Problem
+from experiments.framework import devices
+from experiments.framework.registry import Model
+from gendiff.core.types import NO_LABEL, Params
+from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
+
+KEY = 0
+"""Of every draw. Digit i of sample k draws from index i + n k, whatever method and network."""
+
+
+class Programs:
+    """Restores, inverts and edits images with one network under any parameters; no program is told a label."""
+
+    def __init__(self, config: Any, model: Model) -> None:
+        self._config, self._model = config, model
+        options: Any = {"compiler_options": devices.compiler_options()}
+        self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
+        self._reversible = grids.trailing(model.schedule, config.reversible_steps)
+        self._guided = jax.jit(self._guide, static_argnames="method", **options)
+        self._painted = jax.jit(self._paint, **options)
+        self._tripped = jax.jit(self._trip, **options)
+        self._back = jax.jit(self._invert, **options)
+        self._forth = jax.jit(self._draw, **options)
+        self._edited = jax.jit(self._edit, **options)
+
+    def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
+        """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""
+        seen = jnp.asarray(problem.measured if measured is None else measured)
+        index = jnp.arange(len(seen)) + len(seen) * sample
+        if method == "RePaint":
+            return np.asarray(self._painted(params, index, seen, jnp.asarray(problem.mask)))
+        operator = jax.tree.map(jnp.asarray, problem.operator)
+        return np.asarray(self._guided(params, index, seen, operator, jnp.float32(problem.noise_std), method=method))
+
+    def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """(steps -> DDIM's images after inversion and back, what DDIM at most steps draws from fresh noise), each (n, 8, 8, 1)."""
+        most, index = max(self._config.round_trips), jnp.arange(len(images))
+        trips = {}
+        for steps in self._config.round_trips:
+            levels = grids.padded(grids.trailing(self._model.schedule, steps), most)
+            there, fresh = self._tripped(params, index, images, levels, jnp.int32(steps))
+            trips[steps] = np.asarray(there)
+        return trips, np.asarray(fresh)
+
+    def reversible_trip(self, params: Params, images: np.ndarray) -> np.ndarray:
+        """Images after reversible Heun's inversion and back."""
+        return np.asarray(self._forth(params, *self._back(params, images)))
+
+    def edit(self, params: Params, images: np.ndarray, strength: float) -> np.ndarray:
+        """img2img by DDPM from that share of the steps."""
+        return np.asarray(self._edited(params, images, jnp.arange(len(images)), jnp.float32(strength)))
+
+    def between(self, params: Params, images: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """(share, n, 8, 8, 1): from each image to images[partners], by slerp of their noises and companions (editing.between_images)."""
+        pair = self._back(params, images)
+        turned = [[editing.slerp(one, one[partners], np.float32(share)) for one in pair] for share in shares]
+        return np.stack([np.asarray(self._forth(params, *pair)) for pair in turned])
+
+    def _denoise(self, params: Params) -> Any:
+        return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
+
+    def _guide(self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str) -> jax.Array:
+        config, denoise = self._config, self._denoise(params)
+        sampler: Any
+        if method == "PiGDM":
+            guided = posterior.pigdm(denoise, operator, measured, noise_std, data_std=config.data_std)
+            sampler = samplers.ddim(config.pigdm_eta)
+        else:
+            guided, sampler = posterior.dps(denoise, operator, measured, config.dps_scale), samplers.ddim()
+        return sampling.sample(jax.random.key(KEY), guided, sampler, self._levels[config.guided_steps], self._model.shape, index)
+
+    def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
+        config = self._config
+        levels = inpainting.resampled(self._levels[config.repaint_steps], config.resamples, config.jump)
+        sampler = inpainting.repaint(samplers.ddim(1.0), known, mask)
+        return sampling.sample(jax.random.key(KEY), self._denoise(params), sampler, levels, self._model.shape, index)
+
+    def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
+        denoise, key, shape = self._denoise(params), jax.random.key(KEY), self._model.shape
+        inverted = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
+        fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(sampling.keys_of(key, index), shape, images.dtype)
+        start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])  # together, to compile one loop
+        drawn = sampling.sample(key, denoise, samplers.ddim(), levels, shape, twice, num_steps=steps, start=start)
+        return drawn[: len(images)], drawn[len(images) :]
+
+    def _invert(self, params: Params, images: Any) -> tuple[jax.Array, jax.Array]:
+        return inversion.reversible_invert(self._denoise(params), images, self._reversible)
+
+    def _draw(self, params: Params, start: Any, companion: Any) -> jax.Array:
+        sampler, index = inversion.reversible_heun(companion), jnp.arange(len(start))
+        key, shape = jax.random.key(KEY), self._model.shape  # a key that nothing draws from
+        return sampling.sample(key, self._denoise(params), sampler, self._reversible, shape, index, start=start)
+
+    def _edit(self, params: Params, images: Any, index: Any, strength: Any) -> jax.Array:
+        levels = grids.trailing(self._model.schedule, self._config.edit_steps)
+        return editing.image_to_image(
+            jax.random.key(KEY), self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength
+        )

@@ -1,0 +1,155 @@
+"""How far x_T is from the pure noise that sampling starts with: exact divergences between Gaussians.
+
+With x_T scaled to alpha² + sigma² = 1, q(x_T | x_0) = N(alpha x_0, sigma² I), and per dimension
+
+    KL(q(x_T | x_0) | N(0, I)) = (alpha² (x_0² - 1) - log(1 - alpha²)) / 2,
+
+the prior term of the variational bound (Ho et al., 2020, Eq. 5). Its mean over the digits is an upper bound on the divergence of q(x_T),
+in which x_0 is forgotten; that of the Gaussian with q(x_T)'s mean and covariance is a lower one, as the two differ by a divergence.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.reporting import figures
+from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Number
+from gendiff.diffusion import schedules
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
+
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
+    "linear": schedules.linear,
+    "scaled_linear": schedules.scaled_linear,
+    "cosine": schedules.cosine,
+    "sigmoid": schedules.sigmoid,
+    "edm": schedules.edm,
+    "shifted(cosine, 2)": lambda: schedules.shifted(schedules.cosine(), 2.0),
+    "zero_terminal_snr(linear)": lambda: schedules.zero_terminal_snr(schedules.linear()),
+    "zero_terminal_snr(scaled_linear)": lambda: schedules.zero_terminal_snr(schedules.scaled_linear()),
+    "flow": schedules.flow,
+    "shifted(flow, 3)": lambda: schedules.shifted(schedules.flow(), 3.0),
+}
+LATENT = 64 * 64 * 4
+"""Entries of a Stable Diffusion latent of 512×512 pixels."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Of x_T from N(0, I) in nats an image. signal: alpha², where alpha² + sigma² = 1. latent: that of a latent of unit second moment.
+
+    upper: the mean of q(x_T | x_0)'s. lower: at least that of q(x_T). start: as upper, but from N(0, sigma² I), where samplers start.
+    """
+
+    signal: float
+    upper: Number
+    lower: Number
+    start: Number
+    latent: float
+
+
+@dataclass(frozen=True)
+class Law:
+    """What the lower bound asks of clean data: the squared length of its mean, and its variances (d,) along the principal axes."""
+
+    square_of_mean: float
+    variances: np.ndarray
+
+
+def distances(images: np.ndarray, resamples: int) -> dict[str, Distance]:
+    """Of every schedule, for images (n, …) in [-1, 1]; intervals say how far they would move with other images."""
+    rows = images.reshape(len(images), -1)
+    squares = np.mean(rows**2, axis=1)
+    spread = 1.96 * squares.std(ddof=1) / math.sqrt(len(squares))
+    moments = squares.mean() + spread * np.array([0.0, -1.0, 1.0])
+    laws, found = _resampled(rows, resamples), {}
+    for name, schedule in SCHEDULES.items():
+        signal = share(schedule().noisiest)
+        value, *drawn = (lower_bound(law, signal) for law in laws)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        found[name] = Distance(
+            signal=signal,
+            upper=_for_all(upper_bound, moments, signal, rows.shape[1]),
+            lower=(value, float(low), float(high)),
+            start=_for_all(from_start, moments, signal, rows.shape[1]),
+            latent=LATENT * upper_bound(1.0, signal),
+        )
+    return found
+
+
+def share(level: Level) -> float:
+    """alpha² of the level () once x is scaled to alpha² + sigma² = 1."""
+    return float(level.alpha**2 / (level.alpha**2 + level.sigma**2))
+
+
+def upper_bound(second_moment: float, signal: float) -> float:
+    """Nats per dimension of q(x_T | x_0) from N(0, I), averaged over any data with this mean square, at alpha² = signal."""
+    return (signal * (second_moment - 1) - math.log1p(-signal)) / 2
+
+
+def from_start(second_moment: float, signal: float) -> float:
+    """Nats per dimension of q(x_T | x_0) from N(0, sigma² I), averaged likewise."""
+    return signal / (1 - signal) * second_moment / 2
+
+
+def law(rows: np.ndarray) -> Law:
+    """Of clean rows (n, d)."""
+    return Law(float(np.sum(rows.mean(axis=0) ** 2)), np.linalg.eigvalsh(np.cov(rows, rowvar=False, bias=True)))
+
+
+def lower_bound(law: Law, signal: float) -> float:
+    """Nats of the Gaussian with the mean and covariance of x_T from N(0, I), all dimensions together."""
+    excess = signal * (law.variances - 1)
+    return float((signal * law.square_of_mean + np.sum(excess - np.log1p(excess))) / 2)
+
+
+def plot(distances: dict[str, Distance], path: Path) -> Figure:
+    """A bar a schedule; those at 0 have no place on a logarithmic axis and stand in the caption."""
+    far = {name: found for name, found in distances.items() if found.upper[0] > 0}
+    figures.bars(
+        list(far),
+        [found.upper[0] for found in far.values()],
+        path,
+        x_label="KL from N(0, I), nats an image",
+        intervals=[(found.lower[0], found.upper[0]) for found in far.values()],
+        log=True,
+    )
+    return Figure(
+        "prior.png",
+        "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most where it ends. "
+        f"Exactly 0: {', '.join(name for name in distances if name not in far)}.",
+    )
+
+
+def table(distances: dict[str, Distance], dimensions: int) -> Table:
+    """All of them, for images of so many dimensions."""
+    columns = (
+        "schedule",
+        "alpha² at T",
+        "nats an image, at most",
+        "nats an image, at least",
+        "bits per dimension, at most",
+        "nats from N(0, sigma²), at most",
+        "nats of a 64×64×4 latent",
+    )
+    rows = []
+    for name, found in distances.items():
+        bits = found.upper[0] / math.log(2) / dimensions
+        rows.append((name, found.signal, found.upper, found.lower, bits, found.start, found.latent))
+    return Table("How far x_T is from N(0, I); real digits, and last a latent of unit second moment", columns, tuple(rows))
+
+
+def _resampled(rows: np.ndarray, resamples: int) -> list[Law]:
+    """The law of the rows, and those of bootstrap draws of them."""
+    rng = np.random.default_rng(0)
+    return [law(rows), *(law(rows[rng.integers(len(rows), size=len(rows))]) for _ in range(resamples))]
+
+
+def _for_all(per_dimension: Callable[[float, float], float], moments: np.ndarray, signal: float, dimensions: int) -> Number:
+    """Of the second moment and the two ends of its interval, in nats an image."""
+    value, low, high = (dimensions * float(per_dimension(moment, signal)) for moment in moments)
+    return value, low, high

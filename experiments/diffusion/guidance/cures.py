@@ -1,0 +1,108 @@
+"""Cures of guidance compared where they are equally faithful, and where they guide equally hard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.diffusion.guidance.measures import MEASURES, Rows
+from experiments.reporting.verdicts import Number
+
+SEED = 0
+"""Of resamples."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The rows of one rule. tables: of each measure and seed, (scales, rows), the same rows at every scale and in every rule."""
+
+    scales: tuple[float, ...]
+    tables: Mapping[str, tuple[np.ndarray, ...]]
+
+    def of(self, scales: Sequence[float]) -> "Sweep":
+        """The same at some of its scales."""
+        chosen = [self.scales.index(scale) for scale in scales]
+        return Sweep(tuple(scales), {name: tuple(table[chosen] for table in tables) for name, tables in self.tables.items()})
+
+    def seed(self, number: int) -> "Sweep":
+        """One seed alone, by its place."""
+        return Sweep(self.scales, {name: (tables[number],) for name, tables in self.tables.items()})
+
+    def followed_by(self, other: "Sweep") -> "Sweep":
+        """This one's scales, then the other's."""
+        both = {
+            name: tuple(np.concatenate(pair) for pair in zip(tables, other.tables[name], strict=True))
+            for name, tables in self.tables.items()
+        }
+        return Sweep((*self.scales, *other.scales), both)
+
+    def means(self) -> dict[str, np.ndarray]:
+        """(scales,) of each measure, a mean over the seeds."""
+        return {name: np.mean([table.mean(axis=1) for table in tables], axis=0) for name, tables in self.tables.items()}
+
+
+def sweep(scales: Sequence[float], sets: Sequence[Sequence[Rows]]) -> Sweep:
+    """sets: for each seed the rows at each scale."""
+    tables = {name: tuple(np.stack([rows[name] for rows in of_seed]) for of_seed in sets) for name in MEASURES}
+    return Sweep(tuple(scales), tables)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A rule held against plain guidance. at: each measure. less: the same less plain guidance's. reached: whether as faithful."""
+
+    scale: Number
+    at: Mapping[str, Number]
+    less: Mapping[str, Number]
+    reached: bool
+
+
+def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> Compared:
+    """The rule where its adherence, a mean over the seeds, first is that of `plain`, a sweep of one scale; linear between its scales.
+
+    Where none of its scales is as faithful, at the first of the most faithful. Intervals are of a bootstrap of two levels, as in
+    `guidance_trends.measure`, that finds the scale anew in each resample.
+    """
+
+    def compared(rule_means: Mapping[str, np.ndarray], plain_means: Mapping[str, np.ndarray]) -> np.ndarray:
+        scale = matching(rule.scales, rule_means["adherence"], float(plain_means["adherence"][0]))
+        at = [np.interp(scale, rule.scales, rule_means[name]) for name in MEASURES]
+        return np.array([scale, *at, *(value - plain_means[name][0] for name, value in zip(MEASURES, at, strict=True))])
+
+    rng = np.random.default_rng(SEED)
+    value = compared(rule.means(), plain.means())
+    drawn = np.stack([compared(*_resampled(rng, rule, plain)) for _ in range(resamples)])
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    numbers = [(float(a), float(b), float(c)) for a, b, c in zip(value, low, high, strict=True)]
+    count = len(MEASURES)
+    reached = bool(rule.means()["adherence"].max() >= plain.means()["adherence"][0])
+    return Compared(
+        numbers[0],
+        dict(zip(MEASURES, numbers[1 : 1 + count], strict=True)),
+        dict(zip(MEASURES, numbers[1 + count :], strict=True)),
+        reached,
+    )
+
+
+def matching(scales: Sequence[float], adherence: np.ndarray, target: float) -> float:
+    """The least scale at which adherence, linear between the ascending scales, is `target`; that of its first maximum if none is."""
+    best = np.maximum.accumulate(adherence)
+    if target > best[-1]:
+        return float(scales[int(np.argmax(adherence))])
+    after = int(np.searchsorted(best, target))
+    if after == 0:
+        return float(scales[0])
+    share = (target - best[after - 1]) / (best[after] - best[after - 1])
+    return float(scales[after - 1] + share * (scales[after] - scales[after - 1]))
+
+
+def _resampled(rng: np.random.Generator, *sweeps: Sweep) -> list[dict[str, np.ndarray]]:
+    """Means over seeds drawn again and, within each, rows drawn again: the same ones in all sweeps."""
+    first = sweeps[0].tables
+    seeds = rng.integers(len(first["adherence"]), size=len(first["adherence"]))
+    means: list[dict[str, np.ndarray]] = [{} for _ in sweeps]
+    for name in MEASURES:
+        rows = [rng.integers(first[name][seed].shape[1], size=first[name][seed].shape[1]) for seed in seeds]
+        for of, found in zip(sweeps, means, strict=True):
+            found[name] = np.mean([of.tables[name][seed][:, row].mean(axis=1) for seed, row in zip(seeds, rows, strict=True)], axis=0)
+    return means

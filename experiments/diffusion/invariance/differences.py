@@ -1,0 +1,100 @@
+"""What two ways to draw the same samples differ by, for a case, a control, or every sampler of the library."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from experiments.diffusion.invariance import draw, samplers
+from experiments.diffusion.invariance import traces as invariance_traces
+from experiments.diffusion.invariance.draw import Case, Way
+from experiments.diffusion.invariance.traces import Traces
+from experiments.framework.progress import Progress
+from gendiff.diffusion import schedules
+from gendiff.diffusion.sampling import Sampler
+
+
+@dataclass
+class Compared:
+    """One case. by_way: the largest difference of each way, in words. samples: how many were compared. drawn: those of each way."""
+
+    case: Case
+    by_way: dict[str, float] = field(default_factory=dict)
+    samples: int = 0
+    drawn: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def add(self, how: str, found: np.ndarray, expected: np.ndarray) -> None:
+        """One more way: of a trajectory of noise the share of unequal values, of samples the largest difference."""
+        measure = unequal if self.case.trajectory else difference
+        self.by_way[how], self.drawn[how] = measure(found, expected[: len(found)]), found
+        self.samples += len(found)
+
+    @property
+    def worst(self) -> float:
+        """Of all ways."""
+        return max(self.by_way.values())
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A sampler of the library. difference: the largest of all ways, with an oracle; None where it asks for more than an oracle says."""
+
+    name: str
+    evaluations: int
+    traces: Traces
+    difference: float | None
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest |found - expected| over max(1, rms of the expected); infinite where anything is not finite."""
+    if not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        return np.inf
+    wide = expected.astype(np.float64)
+    return float(np.abs(found - wide).max() / max(1.0, np.sqrt(np.mean(wide**2))))
+
+
+def unequal(found: np.ndarray, expected: np.ndarray) -> float:
+    """The share of float32 values that differ in any bit."""
+    return float(np.mean(found.view(np.uint32) != expected.view(np.uint32)))
+
+
+def compare(case: Case, ways: Iterable[Way], reference: Way) -> Compared:
+    """Each way against the reference."""
+    expected, found = case.draw(reference), Compared(case)
+    found.drawn[reference.how] = expected
+    for way in ways:
+        found.add(way.how, case.draw(way), expected)
+    return found
+
+
+def control(case: Case, sampler: Sampler, config: Any) -> Compared:
+    """The case with a sampler that must fail: batches of the same size whose samples have other neighbours."""
+    ways = draw.ways(config)
+    return compare(dataclasses.replace(case, sampler=sampler), [ways["shuffled batches"]], ways["small batches"])
+
+
+def every_sampler(config: Any, progress: Progress) -> list[Judged]:
+    """The samplers that the configuration names: traces with a small network, differences with an oracle, on Stable Diffusion's schedule.
+
+    A sampler that needs a package which is not installed is left out, and a line says so.
+    """
+    ways, schedule = draw.ways(config), schedules.scaled_linear()
+    exact, programs = draw.oracle(), draw.oracle_programs(config, schedule)
+    found = []
+    with progress.task("samplers", len(config.samplers)) as task:
+        for number, name in enumerate(config.samplers, 1):
+            entry = samplers.ENTRIES[name]
+            if entry.needs and importlib.util.find_spec(entry.needs) is None:
+                progress.line(f"{name} is left out: it needs {entry.needs}")
+                continue
+            sampler, worst = entry.make(entry.numbers[0], schedule), None
+            if entry.from_oracle:
+                case = Case(name, programs, exact, sampler)
+                worst = compare(case, [ways[way] for way in config.sampler_ways], ways["reference"]).worst
+            traces = invariance_traces.of_sampler(entry, config)
+            found.append(Judged(name, sampler.evaluations(config.sampling_steps), traces, worst))
+            task.update(number, name)
+    return found

@@ -1,0 +1,96 @@
+"""Options of the `sample` command, and what they mean in numbers."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from experiments.framework import configuration
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import NO_LABEL
+
+DEFAULT_NUM = 16
+LARGEST_INDEX = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions:
+    """Draw samples from the network of a run folder."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, such as runs/digits."""
+    label: int | None = None
+    """Class of every sample, from 0 to the number of classes - 1; None takes the classes in turn, by index."""
+    num: int | None = None
+    """Number of samples, the same as --index 0:NUM (16 without either)."""
+    index: str | None = None
+    """Which samples: FIRST:END (END excluded) or a list such as 3,17,40. A sample is the same whatever is drawn beside it."""
+    steps: int = 50
+    """Steps of the sampler, at most the length of the schedule's table."""
+    guidance: float = 1.0
+    """Scale of classifier-free guidance: 0 ignores the label, 1 is the conditional network, more is more typical and less diverse."""
+    sampler: Literal["ddim", "ddpm", "euler"] = "ddim"
+    """Which sampler."""
+    eta: float = 0.0
+    """Share of fresh noise in ddim, from 0 (none) to 1 (as ddpm)."""
+    temperature: float | None = None
+    """Factor on the noise that samples start from, above 0; None takes the model's own."""
+    seed: int = 0
+    """Seed of the samples' noise, from 0 to 2**32 - 1."""
+    trained_seed: int | None = None
+    """Which of the run's training seeds; None takes the first."""
+    out: str | None = None
+    """Where to write: NAME.png (one grid), NAME.npz (arrays in [-1, 1]) or a folder (one PNG each); None is RUN/samples.png."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace what is there."""
+    together: int = 256
+    """Samples drawn at a time, which changes memory and speed only."""
+
+
+def indices(options: SampleOptions) -> np.ndarray:
+    """(n,) int32, which samples to draw. ConfigError for both or nonsensical options."""
+    configuration.check_seed(options.seed)
+    if options.together < 1 or options.steps < 1:
+        raise ConfigError(f"--together {options.together} and --steps {options.steps} must be at least 1")
+    if not 0 <= options.guidance < np.inf:
+        raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
+    if options.temperature is not None and not 0 < options.temperature < np.inf:
+        raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
+    if options.num is not None and options.index is not None:
+        raise ConfigError(f"--num {options.num} is short for --index 0:{options.num}: give one of the two, not both")
+    if options.index is None:
+        number = DEFAULT_NUM if options.num is None else options.num
+        if number < 1:
+            raise ConfigError(f"--num {number} must be at least 1")
+        return _checked(np.arange(number))
+    return _checked(_parsed(options.index))
+
+
+def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.ndarray:
+    """(n,) int32, the class of each sample; NO_LABEL without classes. ConfigError for a label that the model does not know."""
+    if num_classes == 0:
+        if options.label is not None or options.guidance != 1.0:
+            raise ConfigError("--label and --guidance need a model with classes, and this one has none")
+        return np.full(index.shape, NO_LABEL, np.int32)
+    if options.label is None:
+        return (index % num_classes).astype(np.int32)
+    if not 0 <= options.label < num_classes:
+        raise ConfigError(f"--label {options.label} is outside 0 … {num_classes - 1}: the model knows {num_classes} classes")
+    return np.full(index.shape, options.label, np.int32)
+
+
+def _parsed(text: str) -> np.ndarray:
+    try:
+        if ":" in text:
+            first, end = text.split(":")
+            return np.arange(int(first or 0), int(end))
+        return np.array([int(part) for part in text.split(",")])
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"--index {text}: give FIRST:END, such as 0:16, or a list, such as 3,17,40") from error
+
+
+def _checked(index: np.ndarray) -> np.ndarray:
+    if index.size == 0 or index.min() < 0 or index.max() > LARGEST_INDEX:
+        raise ConfigError(f"--index names {index.size} samples: at least one is needed, each from 0 to {LARGEST_INDEX}")
+    return index.astype(np.int32)

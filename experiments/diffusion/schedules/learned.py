@@ -1,0 +1,91 @@
+"""The learned schedule in the parameter tree: one loss for network and schedule, and the paths that its variance is held against.
+
+The network learns by the loss that all schedules share and does not see the schedule move; the schedule descends the variance of the
+drawn bound (Kingma et al., 2021, App. I.2) and leaves the network alone.
+"""
+
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array, Float
+
+from experiments.diffusion import image_training
+from experiments.framework.registry import Model
+from gendiff.core import records
+from gendiff.core.types import Metrics, Params
+from gendiff.diffusion import denoiser, learned_schedule, objectives, weighting
+from gendiff.diffusion.parameterization import Parameterization
+from gendiff.diffusion.schedules import Family, Schedule
+from gendiff.diffusion.types import Batch, Level, Predict
+
+
+@records.record
+class JointLoss:
+    """(params {"network", "schedule"}, key, batch) -> the shared loss + `learned.objective` on the first `schedule_batch` samples.
+
+    Each part stops the other's gradient. Metrics: those of both; `mse` and `network_loss` are comparable between schedules.
+    """
+
+    predict: Predict = records.static()
+    parameterization: Parameterization = records.static()
+    drop_condition: float = records.static()
+    schedule_batch: int = records.static()
+    data_levels: int = records.static()
+
+    def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        network_key, schedule_key = jax.random.split(key)
+        still = jax.lax.stop_gradient(params["schedule"])
+        shared = objectives.denoising(
+            self.predict, still, self.parameterization, levels=weighting.stratified_levels(), drop_condition=self.drop_condition
+        )
+        loss, metrics = shared(params["network"], network_key, batch)
+        few = jax.tree.map(lambda array: array[: self.schedule_batch], batch)
+        constant = jax.lax.stop_gradient(params["network"])
+        denoise = denoiser.from_network(self.predict, constant, self.parameterization, *few.condition)
+        spread, found = learned_schedule.objective(params["schedule"], schedule_key, denoise, few.clean, data_levels=self.data_levels)
+        return loss + spread, metrics | found | {"network_loss": loss}
+
+
+def ends(schedule: Schedule) -> tuple[float, float]:
+    """log-SNR of the first and last entry of a table."""
+    table: Any = schedule.table
+    return float(table[0].log_snr), float(table[-1].log_snr)
+
+
+def init(made: Model, schedule: learned_schedule.LearnedSchedule) -> Any:
+    """key -> {"network", "schedule"}: the network as for any schedule, and the schedule's first numbers."""
+
+    def both(key: jax.Array) -> Params:
+        return {"network": made.init(key), "schedule": schedule}
+
+    return both
+
+
+def optimizer(config: Any) -> optax.GradientTransformation:
+    """The network's as for any schedule, clipped by its own gradient alone, and Adam at `schedule_rate` for the schedule."""
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.schedule_rate, config.warmup, config.train_steps)
+    parts = {"network": image_training.optimizer(config), "schedule": optax.adam(rate)}
+    return optax.multi_transform(parts, {"network": "network", "schedule": "schedule"})
+
+
+def retold(path: Schedule) -> Schedule:
+    """A table's log-SNR between its two ends, told to the network as a learned schedule of the same ends tells it: by log-SNR alone."""
+    return Schedule(_RETOLD, (path, *ends(path)))
+
+
+def _retold_at(u: Any, path: Schedule, high: float, low: float) -> Level:
+    first = 1 / len(path.table)  # type: ignore[arg-type]
+    level = path.at(first + (1 - first) * u)
+    return records.replace(level, t=1000 * (high - level.log_snr) / (high - low))
+
+
+def _retold_at_log_snr(value: Any, path: Schedule, high: float, low: float) -> Level:
+    return records.replace(path.at_log_snr(value), t=1000 * (high - value) / (high - low))
+
+
+def _clean_t(*_: Any) -> float:
+    return 0.0
+
+
+_RETOLD = Family(_retold_at, _retold_at_log_snr, _clean_t)

@@ -1,0 +1,1 @@
+"""The documentation: built from the docstrings and the pages beside this file."""

@@ -1,0 +1,287 @@
+"""The command line: words to frozen dataclasses (by tyro), errors to exit codes."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from experiments.framework import configuration, devices, errors, registry, run_folder
+from experiments.framework.registry import Experiment
+from gendiff.core.errors import ConfigError
+
+T = TypeVar("T")
+
+PROGRAM = "python -m experiments"
+MOST_LINES = 12
+"""Longest error message, in lines."""
+USAGE = f"""usage: {PROGRAM} COMMAND …
+
+  list                     the experiments and the questions they ask
+  run NAME [options]       train and evaluate; an interrupted run goes on, a finished one is left alone
+  sample RUN [options]     draw samples from the network of a run
+  evaluate RUN             compute the results of a run anew from its checkpoints
+  report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
+  bench [CASE …] [--peers] measure how fast the library is, beside torch and diffusers with --peers (make bench)
+
+RUN is a run folder, such as runs/digits. COMMAND --help explains every option.
+Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or checkpoint,
+69 no such device, 74 disk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Options of `run` that are no part of the experiment's configuration."""
+
+    preset: str = "full"
+    """Named configuration to begin with; the options below then change single fields."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Run everything in seconds to see that it runs; the verdict is INCONCLUSIVE."""
+    out: str | None = None
+    """Run folder; None is runs/NAME (runs/NAME-smoke with --smoke)."""
+    seed: int | None = None
+    """One seed in place of the preset's, from 0 to 2**32 - 1."""
+    resume: Literal["latest", "latest-valid"] = "latest"
+    """Checkpoint to go on from: latest-valid goes back past damaged ones and says so."""
+    compile_cache: str | None = None
+    """Folder that keeps compiled programs for the next process; None takes $GENDIFF_COMPILE_CACHE, or none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Compute the results of a run anew from its checkpoints."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder, such as runs/digits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """Rewrite report.html and print the claims."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder with a results.json, such as runs/digits or experiments/results/digits."""
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Exit 1 unless every claim and control is PASS."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """Measure how fast the library is. Without a CASE, all of them."""
+
+    cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
+    """Names of cases; `bench list` shows them."""
+    peers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where both sides run: cpu in float32, gpu in bfloat16."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Tiny shapes, to see that everything runs; the verdict is INCONCLUSIVE."""
+    pairs: int = 9
+    """Rounds in which each way is timed once; below 9 no ratio counts as reached."""
+    out: str | None = None
+    """Folder of the results; None is runs/bench (runs/bench-smoke with --smoke). What it holds is measured anew."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListOptions:
+    """List the experiments and the questions they ask."""
+
+
+def main(arguments: Sequence[str], experiments: Iterable[Experiment] | None = None) -> int:
+    """Runs one command and returns its exit code. experiments: those that there are; None takes the table of `registry`."""
+    known = None if experiments is None else list(experiments)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
+    try:
+        return _dispatch(list(arguments), known)
+    except SystemExit as error:  # tyro, after it has said why
+        return error.code if isinstance(error.code, int) else errors.USAGE
+    except KeyboardInterrupt:
+        return _say("interrupted: run the same command to go on from the last checkpoint", 130)
+    except BaseException as error:
+        code = errors.exit_code(error)
+        if code is None:
+            raise
+        return _say(_message(error, code), code)
+
+
+def _dispatch(arguments: list[str], known: list[Experiment] | None) -> int:
+    commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report, "bench": _bench}
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return errors.DONE if arguments else errors.USAGE
+    if arguments[0] not in commands:
+        near = difflib.get_close_matches(arguments[0], commands, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(commands)}"
+        raise ConfigError(f"no command is called {arguments[0]!r}" + hint)
+    return commands[arguments[0]](arguments[1:], known)
+
+
+def _list(arguments: list[str], known: list[Experiment] | None) -> int:
+    _parse(ListOptions, "list", arguments)
+    for experiment in registry.load_all(known):
+        print(f"{experiment.name:<16} {experiment.question}\n{'':<16} presets: {', '.join(experiment.presets)}, and --smoke")
+    return errors.DONE
+
+
+def _run(arguments: list[str], known: list[Experiment] | None) -> int:
+    names = registry.names(known)
+    if not arguments or arguments[0].startswith("-"):
+        asked = bool(arguments) and arguments[0] in ("-h", "--help")
+        print(f"usage: {PROGRAM} run NAME [options]; NAME is one of: {', '.join(names)}", file=sys.stdout if asked else sys.stderr)
+        return errors.DONE if asked else errors.USAGE
+    experiment = registry.load(arguments[0], known)
+    options, config = _parse_run(experiment, arguments[1:])
+    if options.seed is not None:
+        config = configuration.with_seed(config, options.seed)
+    configuration.seeds(config)
+    devices.use_compile_cache(options.compile_cache)
+    from experiments.framework import runner
+    from experiments.reporting import report
+
+    path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
+    folder = run_folder.create(path, options.resume)
+    outcome = runner.run(experiment, config, folder, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
+    print(report.table_text(outcome), flush=True)
+    print(f"report: {folder.report}", flush=True)
+    return errors.DONE
+
+
+def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
+    preset, smoke = _preset(arguments)
+    if preset is not None and smoke:
+        raise ConfigError(f"--smoke is a configuration of its own: leave out --preset {preset}")
+    if preset is not None and preset not in experiment.presets:
+        near = difflib.get_close_matches(preset, experiment.presets, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"--preset {preset}: {experiment.name} has {', '.join(experiment.presets)}" + hint)
+    begin = experiment.smoke if smoke else experiment.presets[preset or "full"]
+    both = dataclasses.make_dataclass(
+        "Run",
+        [("runner", _unnamed(RunOptions)), ("config", _unnamed(experiment.config))],
+        frozen=True,
+    )
+    both.__doc__ = experiment.question
+    parsed: Any = _parse(both, f"run {experiment.name}", arguments, default=both(RunOptions(preset or "full"), begin))
+    return parsed.runner, parsed.config
+
+
+def _unnamed(kind: type) -> Any:
+    """The dataclass as an argument whose own name is left out of its fields' options."""
+    return Annotated[kind, tyro.conf.arg(name="")]
+
+
+def _preset(arguments: list[str]) -> tuple[str | None, bool]:
+    """--preset and --smoke, which decide the defaults of all the others and so are looked for first."""
+    preset, smoke = None, False
+    for position, word in enumerate(arguments):
+        smoke = smoke or word == "--smoke"
+        if word.startswith("--preset="):
+            preset = word.partition("=")[2]
+        elif word == "--preset" and position + 1 < len(arguments):
+            preset = arguments[position + 1]
+    return preset, smoke
+
+
+def _sample(arguments: list[str], known: list[Experiment] | None) -> int:
+    from experiments.diffusion.sampling_options import SampleOptions
+
+    options = _parse(SampleOptions, "sample", arguments)
+    folder = run_folder.existing(options.run)
+    experiment = registry.load(configuration.read(folder).experiment, known)
+    devices.use_compile_cache()
+    from experiments.diffusion import image_sampling
+    from experiments.framework.progress import Progress
+
+    image_sampling.sample(experiment, folder, options, Progress())
+    return errors.DONE
+
+
+def _evaluate(arguments: list[str], known: list[Experiment] | None) -> int:
+    options = _parse(EvaluateOptions, "evaluate", arguments)
+    folder = run_folder.existing(options.run)
+    experiment = registry.load(configuration.read(folder).experiment, known)
+    devices.use_compile_cache()
+    from experiments.framework import runner
+    from experiments.reporting import report
+
+    print(report.table_text(runner.evaluate(experiment, folder)), flush=True)
+    return errors.DONE
+
+
+def _report(arguments: list[str], known: list[Experiment] | None) -> int:
+    options = _parse(ReportOptions, "report", arguments)
+    folder = run_folder.existing(options.run)
+    from experiments.framework import runner
+    from experiments.reporting import report
+
+    outcome = runner.rewrite_report(folder.path)
+    print(report.table_text(outcome), flush=True)
+    print(f"report: {folder.report}", flush=True)
+    return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
+
+
+def _bench(arguments: list[str], known: list[Experiment] | None) -> int:
+    options = _parse(BenchOptions, "bench", arguments)
+    from experiments.benchmarks import bench, cases
+    from experiments.framework.progress import Progress
+    from experiments.reporting import report
+
+    if options.cases == ("list",):
+        for case in cases.ALL:
+            print(f"{case.name:<20} {case.device}  {case.question}")
+        return errors.DONE
+    changes: dict[str, Any] = {"call_seconds": 0.02, "tiny": True} if options.smoke else {}
+    config = dataclasses.replace(
+        bench.EXPERIMENT.presets["full"], cases=options.cases, peers=options.peers, device=options.device, pairs=options.pairs, **changes
+    )
+    path = Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench"))
+    folder = run_folder.RunFolder(path)
+    outcome = bench.measure(config, folder, Progress(), smoke=options.smoke)
+    print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
+    print(f"report: {folder.report}", flush=True)
+    return errors.DONE
+
+
+def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:
+    with _shortened():
+        return tyro.cli(kind, prog=f"{PROGRAM} {command}", args=arguments, **options)
+
+
+@contextlib.contextmanager
+def _shortened() -> Iterator[None]:
+    """tyro's own message, cut to `MOST_LINES`."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    finally:
+        lines = said.getvalue().splitlines()
+        for line in lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 2], "…", lines[-1]]:
+            print(line, file=sys.stderr)
+
+
+def _message(error: BaseException, code: int) -> str:
+    text = str(error)
+    if isinstance(error, OSError):
+        place = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else "."
+        free = shutil.disk_usage(place if os.path.exists(place) else os.path.dirname(place) or ".").free
+        text = f"{text}; {free} bytes are free there"
+    if code == errors.PREEMPTED:
+        return f"interrupted by {text}: what is finished is saved, run the same command to go on"
+    return f"error: {text}"
+
+
+def _say(text: str, code: int) -> int:
+    lines = text.splitlines()
+    shown = lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], f"… and {len(lines) - MOST_LINES + 1} more lines"]
+    print("\n".join(shown), file=sys.stderr, flush=True)
+    return code

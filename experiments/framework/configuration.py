@@ -1,0 +1,99 @@
+"""The resolved configuration of a run: what config.json holds, and how two of them differ."""
+
+import dataclasses
+from typing import Any
+
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import json_files
+from gendiff.core.errors import ConfigError, DataError
+
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """config.json. preset: where the numbers began. commit, dirty: the code that began the run; None outside git."""
+
+    experiment: str
+    preset: str
+    smoke: bool
+    config: dict[str, Any]
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
+    """Writes config.json, or returns the one that is there. ConfigError, with a table of differences, where that is another one."""
+    if not folder.config.exists():
+        json_files.write(folder.config, wanted)
+        return wanted
+    stored = read(folder)
+    rows: list[tuple[str, Any, Any]] = []
+    if stored.experiment != wanted.experiment:
+        rows.append(("experiment", stored.experiment, wanted.experiment))
+    rows += differences(stored.config, json_files.encode(wanted.config))
+    if stored.smoke != wanted.smoke:
+        rows.append(("--smoke", stored.smoke, wanted.smoke))
+    if rows:
+        raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table(rows)}")
+    return stored
+
+
+def read(folder: RunFolder) -> Resolved:
+    """The config.json of a run folder. DataError where there is none, or a broken one."""
+    if not folder.config.exists():
+        raise DataError(f"{folder.path}: holds no config.json, so nothing can be rebuilt from it")
+    return json_files.read(folder.config, Resolved)
+
+
+def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
+    """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class has changed since."""
+    return json_files.decode(kind, resolved.config, f"{folder.config}: config")
+
+
+def differences(stored: Any, wanted: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """(field, stored, wanted) for every field that differs, by dotted path; a field of only one side is "absent" on the other."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        rows = []
+        for key in [*stored, *(key for key in wanted if key not in stored)]:
+            path = f"{name}.{key}" if name else str(key)
+            rows += differences(stored.get(key, "absent"), wanted.get(key, "absent"), path)
+        return rows
+    return [] if stored == wanted else [(name, stored, wanted)]
+
+
+def table(rows: list[tuple[str, Any, Any]], most: int = 7) -> str:
+    """At most `most` differences in aligned columns, and how many more there are."""
+    shown = [("field", "stored", "wanted"), *((name, _short(stored), _short(wanted)) for name, stored, wanted in rows[:most])]
+    widths = [max(len(row[column]) for row in shown) for column in range(3)]
+    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
+    return "\n".join(lines + ([f"  … and {len(rows) - most} more"] if len(rows) > most else []))
+
+
+def seeds(config: Any) -> tuple[int, ...]:
+    """The seeds of a config, from its field `seeds`; () without one. ConfigError outside 0 … 2**32 - 1, or where one repeats."""
+    found = tuple(getattr(config, "seeds", ()))
+    for seed in found:
+        check_seed(seed)
+    if len(set(found)) < len(found):
+        raise ConfigError(f"--seeds {' '.join(map(str, found))} names a seed twice")
+    return found
+
+
+def check_seed(seed: int) -> None:
+    """ConfigError unless the seed is one of those that give different random keys."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"--seed {seed} is outside 0 … {LARGEST_SEED} (2**32 - 1): other seeds repeat these modulo 2**32")
+
+
+def with_seed(config: Any, seed: int) -> Any:
+    """The config with this one seed. ConfigError where it has no field for it."""
+    check_seed(seed)
+    if not hasattr(config, "seeds"):
+        raise ConfigError(f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed")
+    return dataclasses.replace(config, seeds=(seed,))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 32 else text[:31] + "…"

@@ -1,0 +1,135 @@
+"""The folder of one run: what lies where, whose it is, and a metrics file that survives being cut off."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.reporting import json_files
+from gendiff.core.errors import ConfigError, DataError
+
+LOCK_NAME = "run.lock"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths within a run folder.
+
+    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, and debug/ after a non-finite stop.
+    resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
+    """
+
+    path: Path
+    resume: Literal["latest", "latest-valid"] = "latest"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path).absolute())
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timings(self) -> Path:
+        return self.path / "timings.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def debug(self) -> Path:
+        return self.path / "debug"
+
+    def checkpoints(self, seed: int) -> Path:
+        return self.path / "checkpoints" / f"seed_{seed}"
+
+    def figure(self, name: str) -> Path:
+        """Where the figure `name`.png belongs."""
+        return self.path / (name if name.endswith(".png") else f"{name}.png")
+
+    def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
+        text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
+        if not text:
+            return
+        with open(self.metrics, "ab") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
+        """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn last line is left out.
+
+        Raises DataError for a broken line that is not the last.
+        """
+        lines = [
+            {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()} for _, line in self._lines()
+        ]
+        return [line for line in lines if seed is None or line.get("seed") == seed]
+
+    def truncate_metrics(self, seed: int, step: int) -> None:
+        """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""
+        if not self.metrics.exists():
+            return
+        kept = b"".join(raw for raw, line in self._lines() if line.get("seed") != seed or line["step"] <= step)
+        if kept != self.metrics.read_bytes():
+            json_files.write_bytes(self.metrics, kept)
+
+    def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
+        pieces = content.splitlines(keepends=True)
+        if pieces and not pieces[-1].endswith(b"\n"):
+            pieces.pop()
+        read = []
+        for number, raw in enumerate(pieces):
+            try:
+                line = json.loads(raw)
+                if not isinstance(line, dict):
+                    raise ValueError(f"holds {type(line).__name__}, no object")
+            except ValueError as error:
+                if number == len(pieces) - 1:  # torn within: a file system may write the end of a line before its beginning
+                    break
+                raise DataError(f"{self.metrics}: line {number + 1} is broken ({error}); resuming needs every line before it") from error
+            read.append((raw, line))
+        return read
+
+
+def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid"] = "latest") -> RunFolder:
+    """The run folder at `path`, made if absent. ConfigError where it cannot be: a URL, a file, not writable, or full of something else."""
+    if "://" in os.fspath(path):
+        raise ConfigError(f"{os.fspath(path)} is a URL: a run folder is a local folder; copy the run there afterwards")
+    folder = RunFolder(Path(path), resume)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out") from error
+    except OSError as error:
+        raise ConfigError(f"{folder.path} cannot be made ({error.strerror}): choose another with --out") from error
+    if not os.access(folder.path, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder.path} is not writable: choose another with --out")
+    strange = [entry.name for entry in folder.path.iterdir() if entry.name != LOCK_NAME and not entry.name.startswith(".")]
+    if strange and not folder.config.exists():
+        raise ConfigError(f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with --out")
+    return folder
+
+
+def existing(path: str | os.PathLike[str]) -> RunFolder:
+    """The run folder at `path`. ConfigError where there is none."""
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        known = folder.path.parent
+        near = sorted(file.parent.name for file in known.glob("*/config.json"))[:8]
+        what = "is a file, not a run folder" if folder.path.exists() else "is no run folder"
+        raise ConfigError(f"{path} {what}" + (f"; {known} has: {', '.join(near)}" if near else ""))
+    return folder

@@ -1,0 +1,105 @@
+"""What `run`, `evaluate` and `report` do with an experiment and a folder; of the science they know nothing."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.framework import configuration, devices, interruption, run_folder, run_lock
+from experiments.framework.progress import Progress, stage_seconds
+from experiments.framework.registry import Experiment
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import json_files, report, results
+from experiments.reporting.environment import Environment, environment
+from experiments.reporting.results import Results
+from gendiff.core.errors import ConfigError
+
+
+def run(experiment: Experiment, config: Any, folder: RunFolder, *, preset: str, smoke: bool) -> Results:
+    """Trains and evaluates, going on where an earlier process stopped; a finished run is only read.
+
+    Raises ConfigError where the folder is in use or holds another configuration, and whatever the experiment raises.
+    """
+    seeds = configuration.seeds(config)
+    with run_lock.held(folder.path), _forgotten_if_empty(folder):
+        progress = Progress(timings=folder.timings)
+        devices.local()
+        code = environment()
+        wanted = configuration.Resolved(experiment.name, preset, smoke, json_files.encode(config), code["commit"], code["dirty"])
+        stored = configuration.settle(folder, wanted)
+        if folder.results.exists():
+            outcome = results.read(folder.path)
+            progress.line(f"{folder.path} is finished already: {outcome.verdict}")
+            return outcome
+        if stored.commit != wanted.commit:
+            progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
+        progress.line(f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder {folder.path}")
+        with interruption.immediate():
+            if experiment.train is not None:
+                with progress.phase("train"):
+                    experiment.train(config, folder, progress)
+            return _conclude(experiment, config, folder, progress, code, smoke)
+
+
+def evaluate(experiment: Experiment, folder: RunFolder) -> Results:
+    """Computes the results anew from the checkpoints of a run. Raises as `run` does, and CheckpointCorruptError for changed bytes."""
+    stored = configuration.read(folder)
+    config = configuration.restore(stored, experiment.config, folder)
+    with run_lock.held(folder.path), interruption.immediate():
+        devices.local()
+        return _conclude(experiment, config, folder, Progress(timings=folder.timings), environment(), stored.smoke)
+
+
+def rewrite_report(folder: Path) -> Results:
+    """Writes report.html from results.json, which is all that it needs: a committed folder of results will do.
+
+    Raises DataError where results or figures are missing.
+    """
+    outcome = results.read(folder)
+    report.write(folder)
+    return outcome
+
+
+def passes(outcome: Results) -> bool:
+    """Whether every claim and control holds."""
+    return outcome.verdict == "PASS" and all(claim.verdict == "PASS" for claim in outcome.claims)
+
+
+def _conclude(experiment: Experiment, config: Any, folder: RunFolder, progress: Progress, code: Environment, smoke: bool) -> Results:
+    found = experiment.evaluate(config, folder, progress)
+    trained = {"train": stage_seconds(folder.timings, "train")} if experiment.train is not None else {}
+    outcome = results.conclude(
+        experiment.name,
+        experiment.question,
+        config,
+        found.claims,
+        seeds=configuration.seeds(config),
+        seconds=progress.seconds | trained,  # training may have taken several processes
+        environment=code,
+        figures=found.figures,
+        tables=found.tables,
+        explorers=found.explorers,
+        smoke=smoke,
+    )
+    results.write(outcome, folder.path)
+    report.write(folder.path)
+    return outcome
+
+
+@contextlib.contextmanager
+def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
+    """A configuration that turns out to be impossible leaves nothing behind that would be in the way of the right one."""
+    new = not folder.config.exists()
+    try:
+        yield
+    except ConfigError:
+        if new and not folder.metrics.exists():
+            for path in (folder.config, folder.timings):
+                path.unlink(missing_ok=True)
+            shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
+            shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
+            with contextlib.suppress(OSError):  # other files may lie there
+                (folder.path / run_folder.LOCK_NAME).unlink()
+                folder.path.rmdir()
+        raise

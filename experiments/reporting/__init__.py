@@ -1,0 +1,1 @@
+"""Shows what an experiment measured: claims and verdicts, figures, plots, the report page. It knows no science."""

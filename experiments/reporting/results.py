@@ -1,0 +1,170 @@
+"""The outcome of an experiment: results.json, everything a reader needs to believe or repeat it."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.reporting import json_files, verdicts
+from experiments.reporting.environment import Environment, environment
+from experiments.reporting.verdicts import Claim, Verdict
+
+__all__ = ["FILE", "Axis", "Cell", "Explorer", "Figure", "Results", "Table", "conclude", "environment", "read", "write"]
+
+FILE = "results.json"
+
+Cell = str | int | float | bool | None | tuple[float, float, float]
+"""Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG of the run folder and what it shows."""
+
+    file: str
+    caption: str
+
+    def __post_init__(self) -> None:
+        _check_png(self.file)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What one slider of an explorer changes, such as the guidance scale, and the values it takes. Raises ValueError without any."""
+
+    label: str
+    values: tuple[str | int | float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))
+        if not self.values:
+            raise ValueError(f"axis {self.label!r} has no values: at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Pictures drawn beforehand over some axes, one of which the sliders choose.
+
+    file: the PNG that figures.explorer_sprite made of pictures (*axes, n, h, w, c), in the run folder.
+    start: for each axis the index of the value shown first; empty for the first of each. Raises ValueError where it does not fit the axes.
+    """
+
+    file: str
+    caption: str
+    axes: tuple[Axis, ...]
+    start: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_png(self.file)
+        object.__setattr__(self, "axes", tuple(self.axes))
+        object.__setattr__(self, "start", tuple(self.start) or (0,) * len(self.axes))
+        sizes = tuple(len(axis.values) for axis in self.axes)
+        if not sizes:
+            raise ValueError(f"explorer {self.file!r} has no axes: at least 1 is needed")
+        if len(self.start) != len(sizes) or not all(0 <= at < size for at, size in zip(self.start, sizes, strict=True)):
+            raise ValueError(f"start = {self.start} of explorer {self.file!r} is no place on axes of {sizes} values")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers that no claim is made of. Raises ValueError for a row that is not as long as the columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "rows", tuple(tuple(tuple(cell) if isinstance(cell, list) else cell for cell in row) for row in self.rows))
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: row {number} has {len(row)} cells for {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What results.json holds.
+
+    verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing.
+    commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
+    Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
+    """
+
+    name: str
+    question: str
+    verdict: Verdict
+    commit: str | None
+    dirty: bool | None
+    smoke: bool
+    config: dict[str, Any]
+    seeds: tuple[int, ...]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    seconds: dict[str, float]
+    claims: tuple[Claim, ...]
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    explorers: tuple[Explorer, ...] = ()
+
+    def __post_init__(self) -> None:
+        verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
+        right = _verdict(self.claims, self.smoke)
+        if self.verdict != right:
+            raise ValueError(f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with results.conclude")
+        shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
+        for claim in self.claims:
+            if claim.figure and claim.figure not in shown:
+                raise ValueError(f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}")
+
+
+def conclude(
+    name: str,
+    question: str,
+    config: Any,
+    claims: Iterable[Claim],
+    *,
+    seeds: Iterable[int],
+    seconds: Mapping[str, float],
+    environment: Environment,
+    figures: Iterable[Figure] = (),
+    tables: Iterable[Table] = (),
+    explorers: Iterable[Explorer] = (),
+    smoke: bool = False,
+) -> Results:
+    """Results with the verdict that their claims give. `config` is the experiment's frozen dataclass, or a dict."""
+    given = tuple(claims)
+    return Results(
+        name=name,
+        question=question,
+        verdict=_verdict(given, smoke),
+        smoke=smoke,
+        config=json_files.encode(config),
+        seeds=tuple(int(seed) for seed in seeds),
+        seconds={stage: float(spent) for stage, spent in seconds.items()},
+        claims=given,
+        figures=tuple(figures),
+        tables=tuple(tables),
+        explorers=tuple(explorers),
+        **environment,
+    )
+
+
+def write(results: Results, folder: str | os.PathLike[str]) -> Path:
+    """Writes results.json into the folder, whole or not at all, and returns its path."""
+    return json_files.write(Path(folder) / FILE, results)
+
+
+def read(path: str | os.PathLike[str]) -> Results:
+    """Results of a run folder, or of a results.json. Raises DataError, naming the file and the field, where anything is not as written."""
+    file = Path(path)
+    return json_files.read(file / FILE if file.is_dir() else file, Results)
+
+
+def _check_png(file: str) -> None:
+    if Path(file).name != file or not file.lower().endswith(".png"):
+        raise ValueError(f"file = {file!r} must be the plain name of a .png in the run folder")
+
+
+def _verdict(claims: Iterable[Claim], smoke: bool) -> Verdict:
+    return "INCONCLUSIVE" if smoke else verdicts.overall(claims)

@@ -1,0 +1,299 @@
+"""Certificates: a sampler's error against its evaluations, its order with an interval, and where it must be exact, all without training.
+
+    print(certify.certify(my_sampler, certify.Method("midpoint", order=2)))
+
+Everything is measured in float64 between two fixed levels with sigma > 0, on grids even in log-SNR, against an oracle whose exact flow or
+law is known. Three errors can be asked for:
+
+- flow: of a deterministic sampler, the distance of end points from the exact probability flow;
+- weak: of a stochastic sampler, the Wasserstein-2 distance of its law from the exact one on Gaussian data, by `propagation`, not sampling;
+- strong: of a stochastic sampler, the distance between its end points with n and 2n steps of the same keys. It falls for samplers that
+  follow one Brownian path per sample, to the exact end points if the weak error falls too, and for no others.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from gendiff.core import checks
+from gendiff.core.types import Count
+from gendiff.diffusion import grids, oracles, sampling, schedules
+from gendiff.diffusion.certify import convergence_order, gaussian_law
+from gendiff.diffusion.certify.convergence_order import Fit
+from gendiff.diffusion.certify.theory import FEW_STEPS, LAST_STEP, METHODS, POINT_MASS, Method, Order
+from gendiff.diffusion.oracles import Mixture, Oracle
+from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
+
+STEPS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+WITHIN = 0.15
+"""How far a fitted order may lie from the stated one."""
+ROUNDING = 1e-9
+"""What still counts as exact."""
+
+Laws = Callable[[np.ndarray, Level, int], np.ndarray]
+"""(stds (n,), levels, steps) -> distances (n,) of a sampler's laws from the exact ones."""
+
+_STDS = np.geomspace(0.25, 1.0, 8)  # of the Gaussians whose laws are propagated
+_MEAN = 0.5
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One kind of error ("flow", "weak" or "strong") against the number of steps, and the order that the method's theory states for it."""
+
+    kind: str
+    stated: Order | None
+    steps: tuple[int, ...]
+    evaluations: tuple[int, ...]
+    errors: tuple[float, ...]
+    fit: Fit
+
+    @property
+    def orders(self) -> tuple[float, ...]:
+        """Between each number of steps and the next."""
+        return convergence_order.between(self.steps, self.errors)
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the fitted order lies within `WITHIN` of the stated one; None where nothing is stated or fitted."""
+        if self.stated is None or self.fit.order is None:
+            return None
+        return abs(self.fit.order - self.stated) <= WITHIN
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that should be exact: the error found, and whether the method's theory says it must vanish."""
+
+    name: str
+    error: float
+    stated: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the error is rounding."""
+        return self.error <= ROUNDING
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was measured of one sampler. `dataclasses.asdict` makes it JSON."""
+
+    method: Method
+    stochastic: bool
+    curves: tuple[Curve, ...]
+    cases: tuple[Case, ...]
+    setting: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether every stated order was measured and agrees, and every case that must be exact is; true where nothing is stated."""
+        agreeing, holding = {curve.kind for curve in self.curves if curve.agrees}, {case.name for case in self.cases if case.holds}
+        return set(self.method.stated) <= agreeing and set(self.method.exact) <= holding
+
+    def curve(self, kind: str) -> Curve:
+        """The curve of that kind. Raises ValueError if it was not measured."""
+        checks.choice("kind", kind, [curve.kind for curve in self.curves])
+        return next(curve for curve in self.curves if curve.kind == kind)
+
+    def __str__(self) -> str:
+        verdict = "FAIL" if not self.passes else "PASS" if self.method.stated else "nothing stated"
+        lines = [f"{self.method.name} ({self.method.source}): {verdict}"]
+        for curve in self.curves:
+            lines += _table(curve)
+        for case in self.cases:
+            lines.append(f"{case.name}: {case.error:.1e}{'' if case.holds else ', not exact'}{'' if case.stated else ' (nothing stated)'}")
+        return "\n".join([*lines, self.setting])
+
+
+def _table(curve: Curve) -> list[str]:
+    lines = [f"{curve.kind} order {'—' if curve.stated is None else f'{curve.stated:g}'}, {curve.fit}"]
+    if curve.steps:
+        lines.append(f"{'steps':>7} {'evaluations':>12} {'error':>9} {'order':>6}")
+    for k, (n, cost, error) in enumerate(zip(curve.steps, curve.evaluations, curve.errors, strict=True)):
+        lines.append(f"{n:7d} {cost:12d} {error:9.2e}" + (f" {curve.orders[k - 1]:6.2f}" if k else ""))
+    return lines
+
+
+def certify(
+    sampler: Sampler,
+    method: Method | str | None = None,
+    *,
+    schedule: Schedule | None = None,
+    oracle: Oracle | None = None,
+    sigma_max: float = 2.0,
+    sigma_min: float = 0.1,
+    steps: tuple[int, ...] = STEPS,
+    starts: int = 64,
+    seed: int = 0,
+) -> Certificate:
+    """Measure a sampler against exact answers. It takes its own random numbers and start points from `seed`.
+
+    method: the theory to hold it to, a `Method` or the name of one in `METHODS`; without, nothing is stated and all is measured.
+    schedule: the noise path, default `schedules.flow()`; a sampler made for a schedule must be given that one.
+    oracle: the data of the flow and strong errors, default three Gaussians in the plane, of spread about 1. sigma_max, sigma_min: the two
+    levels, as ratios sigma / alpha. By default it starts where the noise is as wide as the data: from there the flow bends at once, and a
+    start-up of low order shows. steps: numbers of steps, each twice the one before. starts: start points, over which the intervals are
+    taken; strong errors are random, so that 256 are better there. Weak errors are taken over eight Gaussians of std 0.25 … 1 instead.
+
+    A sampler counts as deterministic if another seed changes nothing. Its evaluations are those it states, for a last step to sigma = 0.
+    Raises ValueError for an unknown method and for step counts that do not double.
+    """
+    if isinstance(method, str):
+        checks.choice("method", method, METHODS)
+    method = Method("unnamed") if method is None else METHODS[method] if isinstance(method, str) else method
+    schedule = schedules.flow() if schedule is None else schedule
+    checks.integer("starts", starts, 2)
+    with jax.enable_x64(True):
+        oracle = _three_gaussians() if oracle is None else oracle
+        task = _Task(sampler, schedule, oracle, sigma_min, sigma_max, tuple(steps), starts, seed)
+        few = task.levels(steps[0])
+        one, other = (task.end(oracle, few, steps[0], seed=s) for s in (seed, seed + 1))
+        stochastic = not np.array_equal(one, other, equal_nan=True)
+        laws = _laws(task) if stochastic else None
+        curves = (_weak(task, method, laws), _strong(task, method)) if laws else (_flow(task, method),)
+        cases = _cases(task, method, laws)
+    setting = f"{oracle.__class__.__name__}, sigma/alpha {sigma_max:g}…{sigma_min:g} even in log-SNR, {starts} start points, seed {seed}"
+    return Certificate(method, stochastic, curves, cases, setting)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The arguments of `certify`, and how its samples are drawn."""
+
+    sampler: Sampler
+    schedule: Schedule
+    oracle: Oracle
+    sigma_min: float
+    sigma_max: float
+    steps: tuple[int, ...]
+    starts: int
+    seed: int
+
+    def levels(self, steps: int) -> Level:
+        return self.padded(grids.log_snr(self.schedule, steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max, end="first"))
+
+    def padded(self, levels: Level) -> Level:
+        """To twice the longest grid, so that all share one compile. By NumPy: JAX would compile each padding."""
+        missing = 2 * max(self.steps) + 1 - len(levels)
+        return jax.tree.map(lambda field: jnp.asarray(np.pad(np.asarray(field, np.float64), (0, missing), mode="edge")), levels)
+
+    def start(self, oracle: Oracle, level: Level) -> Array:
+        """(starts, …) points of the marginal at a level."""
+        return _start(oracle, level, jnp.asarray(self.seed), self.starts)
+
+    def end(self, oracle: Oracle, levels: Level, steps: int, seed: int | None = None) -> np.ndarray:
+        """Where the sampler goes from there."""
+        seed = self.seed if seed is None else seed
+        start = self.start(oracle, levels[0])
+        return np.asarray(_end(self.sampler, oracle, levels, start, jnp.asarray(seed), jnp.asarray(steps)))
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _start(oracle: Oracle, level: Level, seed: Array, count: int) -> Array:
+    return oracles.draw_noised(oracle, jax.random.key(seed), level, count).astype(np.float64)
+
+
+@jax.jit
+def _denoised(oracle: Oracle, x: Array, level: Level) -> Array:
+    return oracle(x, level).clean
+
+
+@jax.jit
+def _end(sampler: Sampler, oracle: Oracle, levels: Level, start: Array, seed: Array, steps: Count) -> Array:
+    index = jnp.arange(len(start))
+    return sampling.sample(jax.random.key(seed), oracle, sampler, levels, start.shape[1:], index, num_steps=steps, start=start)
+
+
+def _flow(task: _Task, method: Method) -> Curve:
+    levels = task.levels(task.steps[0])
+    exact = np.asarray(oracles.flow(task.oracle, task.start(task.oracle, levels[0]), levels[0], levels[-1]))
+    return _curve("flow", method.order, task, [task.end(task.oracle, task.levels(n), n) - exact for n in task.steps])
+
+
+def _strong(task: _Task, method: Method) -> Curve:
+    ends = [task.end(task.oracle, task.levels(n), n) for n in (*task.steps, 2 * task.steps[-1])]
+    return _curve("strong", method.strong, task, [fine - coarse for coarse, fine in zip(ends, ends[1:], strict=False)])
+
+
+def _weak(task: _Task, method: Method, laws: Laws) -> Curve:
+    try:
+        return _curve("weak", method.weak, task, [laws(_STDS, task.levels(n), n) for n in task.steps])
+    except gaussian_law.NoLawError as refused:
+        return Curve("weak", method.weak, (), (), (), Fit(reason=str(refused)))
+
+
+def _curve(kind: str, stated: Order | None, task: _Task, distances: list[np.ndarray]) -> Curve:
+    """From the distances (n, …) of each row at each number of steps."""
+    squares = np.stack([np.sum(d.reshape(len(d), -1) ** 2, axis=1) for d in distances])
+    steps = task.steps[: len(distances)]
+    evaluations = tuple(int(task.sampler.evaluations(n)) for n in steps)
+    errors = tuple(np.sqrt(np.mean(squares, axis=1)).tolist())
+    return Curve(kind, stated, steps, evaluations, errors, convergence_order.fit(steps, squares))
+
+
+def _laws(task: _Task) -> Laws:
+    few = task.steps[0]
+    draws = gaussian_law.find_draws(task.sampler, task.levels(few), few)
+    return lambda stds, levels, steps: gaussian_law.law(task.sampler, stds, np.full(len(stds), _MEAN), levels, steps, draws).distance
+
+
+def _cases(task: _Task, method: Method, laws: Laws | None) -> tuple[Case, ...]:
+    found = {LAST_STEP: _last_step(task), FEW_STEPS: _few_steps(task)}
+    try:
+        found[POINT_MASS] = _point_mass_in_law(task, laws) if laws else _point_mass(task)
+    except gaussian_law.NoLawError:  # as the weak error says
+        pass
+    return tuple(Case(name, error, name in method.exact) for name, error in found.items())
+
+
+def _point_mass(task: _Task) -> float:
+    """The flow towards one point is a straight line in x / alpha: the largest error of one step and of three."""
+    point, errors = _three_gaussians(spread=0.0), []
+    for n in (1, 3):
+        levels = task.levels(n)
+        start, clean = task.start(point, levels[0]), point.means[:1]
+        exact = levels.alpha[-1] * clean + levels.sigma[-1] / levels.sigma[0] * (start - levels.alpha[0] * clean)
+        errors.append(np.abs(task.end(point, levels, n) - exact))
+    return float(np.max(errors))
+
+
+def _point_mass_in_law(task: _Task, laws: Laws) -> float:
+    """Data of spread 0, drawn in one step and in three: the largest distance in law."""
+    return float(np.max([laws(np.zeros(2), task.levels(n), n) for n in (1, 3)]))
+
+
+def _last_step(task: _Task) -> float:
+    """The largest difference between one step to sigma = 0 and the denoised prediction, from three levels."""
+    oracle, errors = _three_gaussians(), []
+    for ratio in (task.sigma_max, 1.0, task.sigma_min):
+        levels = task.padded(_joined(task.schedule.at_log_snr(np.float64(-2 * math.log(ratio))), task.schedule.clean))
+        exact = _denoised(oracle, task.start(oracle, levels[0]), levels[0])
+        errors.append(np.abs(task.end(oracle, levels, 1) - exact))
+    return float(np.max(errors))
+
+
+def _few_steps(task: _Task) -> float:
+    """How many entries are not finite after 1, 2 and 3 steps of the whole schedule."""
+    oracle = _three_gaussians()
+    ends = [task.end(oracle, task.padded(grids.trailing(task.schedule, n)), n) for n in (1, 2, 3)]
+    return float(sum(np.count_nonzero(~np.isfinite(end)) for end in ends))
+
+
+def _joined(level: Level, cleaner: Level) -> Level:
+    return jax.tree.map(lambda a, b: np.array([a, b], np.float64), level, cleaner)
+
+
+def _three_gaussians(spread: float = 1.0) -> Mixture:
+    """In the plane, or with spread 0 one point: of one structure, so that a sampler is compiled once for both."""
+    means = np.array([[-1.0, 0.4], [0.8, 0.9], [0.3, -1.1]])
+    means = means[:1] + spread * (means - means[:1])
+    return oracles.mixture([0.3, 0.4, 0.3], means, spread * np.array([0.35, 0.5, 0.6]))

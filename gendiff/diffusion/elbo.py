@@ -1,0 +1,258 @@
+"""The variational bound on -log p(x), in bits per dimension: of the discrete chain, and of the continuous-time model.
+
+bound = KL(q(x_T | x) || prior) + the sum over steps of KL(q(x_s | x_t, x) || p(x_s | x_t)) + E[-log p(x | x_0)]   (Ho et al., 2020, Eq. 5),
+each KL closed form, the expectations over q by drawing. The prior is N(0, prior_std²), by default sigma² of the noisiest level, from which
+`sampling.sample` starts. What the last term assumes of x is stated by each bound.
+
+Exact cases: with fixed "large" variance, unit-Gaussian data and its exact denoiser, the discrete bound is -log p(x) for every x and any
+number of steps; with "small", a point mass costs nothing but its prior. For any data the continuous bound of the exact denoiser exceeds
+-log p(x) only by what prior and last term miss, KL-like terms that vanish as the log-SNR runs from +inf to -inf.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Scalar
+from gendiff.diffusion import denoiser, process, sampling
+from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Denoiser, Level, Prediction
+
+
+@records.record
+class Bound:
+    """All (b,), in bits per dimension: bits = prior + diffusion + reconstruction + offset, and its standard error over the draws.
+
+    The error is infinite for one draw. For the continuous bound it is an upper estimate, as its draws are stratified.
+    """
+
+    bits: Any
+    prior: Any
+    diffusion: Any
+    reconstruction: Any
+    standard_error: Any
+
+
+def discrete(
+    key: jax.Array,
+    denoise: Denoiser,
+    x: Float[ArrayLike, "b *shape"],
+    levels: Level,
+    index: Int[ArrayLike, "b"],
+    *,
+    variance: str = "small",
+    data_levels: int | None = None,
+    prior_std: Scalar | None = None,
+    offset: Scalar = 0.0,
+    draws: int = 1,
+) -> Bound:
+    """The bound of the chain on `levels` (t + 1,), a grid that ends at alpha 1 and sigma 0 (Ho et al., 2020, Eqs. 5, 8 and 13).
+
+    variance: of p(x_s | x_t), as for `samplers.ddpm`; "learned" reads `Prediction.variance_share` (Nichol & Dhariwal, 2021, Eq. 15). At the
+    last step "small" would be 0, so it is the small one of the step before, and "large" where there is none.
+    data_levels: how many whole values lie evenly on [-1, 1], ends included: -log of the mass of x's own value under the last Gaussian
+    (Ho et al., 2020, Eq. 13). Default: its density, for continuous data, to which `offset` bits are added for dequantised values.
+    Evaluations: t times `draws`. Sample i draws from fold_in(fold_in(fold_in(key, index[i]), draw), step). A padded grid costs its length
+    and changes nothing. Raises ValueError for a concrete grid that does not end clean.
+    """
+    checks.one_key("key", key)
+    checks.floating("x", x)
+    checks.choice("variance", variance, ancestral.VARIANCES)
+    steps = sampling.steps_of(levels)
+    if arrays.is_concrete(levels.sigma) and float(levels.sigma[-1]) != 0:
+        raise ValueError(f'the chain must end at sigma = 0, got {float(levels.sigma[-1]):g}: make the grid with end="clean"')
+    x, levels = jnp.asarray(x), jax.tree.map(jnp.asarray, levels)
+    keys = sampling.keys_of(key, index)
+
+    def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own = arrays.fold_in(keys, draw)
+
+        def step(sums: tuple[jax.Array, jax.Array], j: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+            noise = arrays.normal(arrays.fold_in(own, j), like=x)
+            term = chain_term(denoise, x, noise, levels, j, variance=variance, data_levels=data_levels)
+            last = levels.sigma[j + 1] == 0
+            return (sums[0] + jnp.where(last, 0.0, term), sums[1] + jnp.where(last, term, 0.0)), None
+
+        zero = jnp.zeros(x.shape[0], x.dtype)
+        return jax.lax.scan(step, (zero, zero), jnp.arange(steps))[0]
+
+    between, last = jax.lax.map(one, jnp.arange(_draws(draws)))
+    return _bound(x, levels[0], prior_std, between, last, offset)
+
+
+def continuous(
+    key: jax.Array,
+    denoise: Denoiser,
+    x: Float[ArrayLike, "b *shape"],
+    schedule: Schedule,
+    index: Int[ArrayLike, "b"],
+    *,
+    span: tuple[Scalar, Scalar] = (0.0, 1.0),
+    data_levels: int | None = None,
+    prior_std: Scalar | None = None,
+    offset: Scalar = 0.0,
+    draws: int = 16,
+) -> Bound:
+    """The bound of the continuous-time model on `schedule` between u = span[0] and span[1] (Kingma et al., 2021, Eq. 11 and Sec. 5).
+
+    It depends on the schedule through its two ends only (their Sec. 5.1), if the denoiser's answer depends on the level's noise alone.
+    data_levels: x has that many whole values evenly on [-1, 1], and p(x | x_0) is proportional to q(x_0 | x) over them (their Sec. 3.3).
+    Default: over all numbers, so that it is N(x_0 / alpha, (sigma / alpha)²), for continuous data.
+    draws: of u and noise, one in each of that many equal parts of the span; as many evaluations. Sample i draws from its own key.
+    Raises ValueError where a concrete span starts at sigma = 0: the bound is infinite there, give it a start such as 1e-3.
+    """
+    checks.one_key("key", key)
+    checks.floating("x", x)
+    for end in span:
+        checks.in_range("span", end, 0.0, 1.0)
+    x = jnp.asarray(x)
+    low, high = (jnp.asarray(end, x.dtype) for end in span)
+    cleanest, noisiest = schedule.at(low), schedule.at(high)
+    if arrays.is_concrete(cleanest.sigma) and not cleanest.sigma > 0:
+        raise ValueError(f"span starts at sigma = {float(cleanest.sigma):g}, where the bound is infinite: start later, as span=(1e-3, 1.0)")
+    keys = sampling.keys_of(key, index)
+    count = _draws(draws)
+
+    def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own = arrays.fold_in(keys, draw)
+        within = jax.vmap(lambda one_key: jax.random.uniform(one_key, (), x.dtype))(arrays.fold_in(own, 0))
+        u = low + (high - low) * (draw + within) / count
+        noise = arrays.normal(arrays.fold_in(own, 1), like=x)
+        fresh = arrays.normal(arrays.fold_in(own, 2), like=x)
+        return (high - low) * path_rate(denoise, x, noise, schedule, u), flat_decoder_term(x, fresh, cleanest, data_levels)
+
+    between, last = jax.lax.map(one, jnp.arange(count))
+    return _bound(x, noisiest, prior_std, between, last, offset)
+
+
+def chain_term(
+    denoise: Denoiser,
+    x: Float[ArrayLike, "b *shape"],
+    noise: Float[ArrayLike, "..."],
+    levels: Level,
+    j: Count,
+    *,
+    variance: str = "small",
+    data_levels: int | None = None,
+) -> Float[Array, "b"]:
+    """Nats of step j of the chain for one standard normal noise (b, …): a KL, -log p(x | x_0) for the step to sigma = 0, 0 for no step."""
+    x, level, cleaner = jnp.asarray(x), levels[j], levels[j + 1]
+    prediction = denoise(process.add_noise(x, noise, level), level)
+    small, large, closeness = _step_variances(level, cleaner)
+    ends, moves = cleaner.sigma == 0, large > 0
+    previous, _, _ = _step_variances(levels[jnp.maximum(j - 1, 0)], level)
+    small = jnp.where(ends, jnp.where((j > 0) & (previous > 0), previous, large), small)
+    log_small, log_large = (jnp.log(jnp.where(moves, value, jnp.ones_like(value))) for value in (small, large))
+    log_variance = reverse_log_variance(prediction, log_small, log_large, variance)
+    apart = prediction.clean - x
+    against = log_variance - arrays.expand(log_small, x)
+    divergence = (against + jnp.exp(-against) * (1 + arrays.expand(closeness, x) * apart**2) - 1) / 2
+    if data_levels is None:
+        ending = (apart**2 * jnp.exp(-log_variance) + log_variance + math.log(2 * math.pi)) / 2
+    else:
+        ending = -_log_mass(x, prediction.clean, jnp.exp(log_variance / 2), data_levels)
+    nats = jnp.where(arrays.expand(ends, x), ending, divergence)
+    return jnp.sum(arrays.flatten_samples(jnp.where(arrays.expand(moves, x), nats, 0.0)), axis=1)
+
+
+def path_rate(
+    denoise: Denoiser, x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], schedule: Schedule, u: Float[Array, "b"]
+) -> Float[Array, "b"]:
+    """Nats a unit of u: -1/2 dSNR/du |x - clean|², and in the noise where alpha >= sigma (Kingma et al., 2021, Sec. 5).
+
+    Finite at alpha = 0. Differentiable in the schedule's numbers, through the level as well as through its slope.
+    """
+    level, slope = jax.jvp(schedule.at, (u,), (jnp.ones_like(u),))
+    level = jax.tree.map(lambda field: jnp.broadcast_to(field, u.shape), level)
+    prediction = denoise(process.add_noise(x, noise, level), level)
+    turn = level.alpha * slope.sigma - level.sigma * slope.alpha
+    nearer = level.alpha >= level.sigma
+    by_noise = arrays.safe_divide(turn, jnp.where(nearer, level.alpha * level.sigma, 0.0))
+    by_clean = arrays.safe_divide(level.alpha * turn, jnp.where(nearer, 0.0, level.sigma**3))
+    from_noise = jnp.sum(arrays.flatten_samples((prediction.noise - noise) ** 2), axis=1)
+    from_clean = jnp.sum(arrays.flatten_samples((prediction.clean - x) ** 2), axis=1)
+    return jnp.where(nearer, by_noise * from_noise, by_clean * from_clean).astype(x.dtype)
+
+
+def prior_term(x: Float[ArrayLike, "b *shape"], noisiest: Level, prior_std: Scalar | None = None) -> Float[Array, "b"]:
+    """Nats of KL(N(alpha x, sigma²) || N(0, prior_std²)), by default with sigma: then alpha² |x|² / (2 sigma²)."""
+    x = jnp.asarray(x)
+    alpha, sigma = jnp.asarray(noisiest.alpha, x.dtype), jnp.asarray(noisiest.sigma, x.dtype)
+    std = sigma if prior_std is None else jnp.asarray(prior_std, x.dtype)
+    spread = (sigma / std) ** 2 / 2 - 0.5 - jnp.log(sigma / std)
+    return jnp.sum(arrays.flatten_samples((alpha / std * x) ** 2), axis=1) / 2 + math.prod(x.shape[1:]) * spread
+
+
+def flat_decoder_term(
+    x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], cleanest: Level, data_levels: int | None = None
+) -> Float[Array, "b"]:
+    """Nats of -log p(x | x_0) at x_0 = alpha x + sigma noise, p proportional to q(x_0 | x) (Kingma et al., 2021, Sec. 3.3).
+
+    Over `data_levels` whole values evenly on [-1, 1], or over all numbers: then its expectation, (1 + log(2 pi sigma²/alpha²)) / 2 each.
+    """
+    x = jnp.asarray(x)
+    ratio = jnp.asarray(cleanest.sigma / cleanest.alpha, x.dtype)
+    if data_levels is None:
+        return jnp.broadcast_to(math.prod(x.shape[1:]) * (jnp.log(ratio) + math.log(2 * math.pi) / 2 + 0.5), x.shape[:1])
+    checks.integer("data_levels", data_levels, 2)
+    values = jnp.linspace(-1.0, 1.0, data_levels, dtype=x.dtype).reshape((1,) * x.ndim + (-1,))
+    distance = ((x + ratio * noise)[..., None] - values) / ratio
+    return jnp.sum(arrays.flatten_samples(noise**2 / 2 + jax.nn.logsumexp(-(distance**2) / 2, axis=-1)), axis=1)
+
+
+def reverse_log_variance(prediction: Prediction, log_small: Scalar, log_large: Scalar, variance: str) -> Float[Array, "..."]:
+    """The logarithm of the reverse step's variance, broadcasting against x (b, …), between those of the two fixed ones (() or (b,)).
+
+    "learned": v log large + (1 - v) log small with v = `prediction.variance_share` (Nichol & Dhariwal, 2021, Eq. 15).
+    """
+    low, high = arrays.expand(log_small, prediction.clean), arrays.expand(log_large, prediction.clean)
+    if variance == "small":
+        return low
+    if variance == "large":
+        return high
+    return low + denoiser.variance_share(prediction) * (high - low)
+
+
+def _step_variances(level: Level, cleaner: Level) -> tuple[Array, Array, Array]:
+    """The posterior's variance, the chain's own, and the factor of |x - clean|² in twice the KL with the former, SNR' - SNR."""
+    ratio = arrays.safe_divide(level.alpha, cleaner.alpha)
+    kept = ratio * cleaner.sigma
+    large = jnp.maximum((level.sigma - kept) * (level.sigma + kept), 0.0)
+    share = arrays.safe_divide(large, level.sigma**2)
+    return cleaner.sigma**2 * share, large, cleaner.alpha**2 * arrays.safe_divide(share, cleaner.sigma**2)
+
+
+def _log_mass(x: jax.Array, mean: jax.Array, std: jax.Array, data_levels: int) -> jax.Array:
+    """log of what N(mean, std²) puts on the value of x, the lowest and highest reaching to infinity (Ho et al., 2020, Eq. 13)."""
+    checks.integer("data_levels", data_levels, 2)
+    half = 1 / (data_levels - 1)
+    below, above = (x - half - mean) / std, (x + half - mean) / std
+    mirrored = below + above > 0  # in the left tail the logarithms keep their digits
+    low, high = jnp.where(mirrored, -above, below), jnp.where(mirrored, -below, above)
+    log_low, log_high = jax.scipy.stats.norm.logcdf(low), jax.scipy.stats.norm.logcdf(high)
+    gap = jnp.maximum(log_high - log_low, jnp.finfo(x.dtype).tiny)
+    inside = log_high + jnp.log(-jnp.expm1(-gap))
+    lowest = jax.scipy.stats.norm.logcdf(above)
+    highest = jax.scipy.stats.norm.logcdf(-below)
+    return jnp.where(x < half - 1, lowest, jnp.where(x > 1 - half, highest, inside))
+
+
+def _bound(x: jax.Array, noisiest: Level, prior_std: Scalar | None, between: jax.Array, last: jax.Array, offset: Scalar) -> Bound:
+    """From (m, b) draws in nats."""
+    unit = math.prod(x.shape[1:]) * math.log(2.0)
+    prior = prior_term(x, noisiest, prior_std) / unit
+    diffusion, reconstruction = jnp.mean(between, axis=0) / unit, jnp.mean(last, axis=0) / unit
+    total, count = (between + last) / unit, between.shape[0]
+    centred = total - jnp.mean(total, axis=0, keepdims=True)
+    error = arrays.safe_sqrt(jnp.sum(centred**2, axis=0) / max(count - 1, 1) / count) if count > 1 else jnp.full_like(prior, jnp.inf)
+    return Bound(prior + diffusion + reconstruction + jnp.asarray(offset, x.dtype), prior, diffusion, reconstruction, error)
+
+
+def _draws(draws: int) -> int:
+    checks.integer("draws", draws, 1)
+    return draws

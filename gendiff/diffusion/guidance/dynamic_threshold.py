@@ -1,0 +1,48 @@
+"""Dynamic thresholding: a clean prediction that leaves the data's range is brought back into it."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import Scalar
+from gendiff.diffusion import denoiser
+from gendiff.diffusion.guidance.with_clean import with_clean
+from gendiff.diffusion.types import Denoiser, Level, Prediction
+
+
+@records.record
+class _DynamicThreshold:
+    denoise: Denoiser
+    percentile: Scalar
+    bound: Scalar
+
+    def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
+        told = self.denoise(x, level)
+        share, bound = (jnp.asarray(value).astype(told.clean.dtype) for value in (self.percentile, self.bound))
+        size = jax.vmap(lambda one: jnp.quantile(one, share))(jnp.abs(arrays.flatten_samples(told.clean)))
+        limit = arrays.expand(jnp.maximum(size, bound), told.clean)
+        return with_clean(told, jnp.clip(told.clean, -limit, limit) * (bound / limit), level)
+
+    def take(self, rows: Array, count: int) -> "_DynamicThreshold":
+        return records.replace(self, denoise=denoiser.take(self.denoise, rows, count))
+
+
+def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: Scalar = 1.0) -> Denoiser:
+    """clip(clean, -s, s) · bound / s, s = max(bound, percentile of |clean| over that sample) (Saharia et al., 2022, Sec. 2.3).
+
+    percentile: () a share in [0, 1], .995 where the paper says 99.5 %. bound: () > 0, the data lie in [-bound, bound]. The noise becomes
+    (x - alpha * clean) / sigma, and is left alone at sigma = 0. A prediction within the bound passes unchanged. It is for pixels: latents
+    have no range of their own. Put it around the guidance, not inside.
+
+    Raises ValueError for a concrete percentile outside [0, 1] or a bound that is not positive.
+    """
+    if jnp.ndim(percentile) or jnp.ndim(bound):
+        raise ValueError(f"percentile and bound are single numbers, got shapes {jnp.shape(percentile)} and {jnp.shape(bound)}")
+    if arrays.is_concrete(percentile) and 1 < float(percentile) <= 100:
+        raise ValueError(f"percentile = {float(percentile):g} is outside [0, 1]: it is a share, 0.995 for 99.5 %")
+    checks.in_range("percentile", percentile, 0.0, 1.0)
+    checks.in_range("bound", bound, 0.0, math.inf, open_low=True, open_high=True)
+    return _DynamicThreshold(denoise, percentile, bound)

@@ -1,0 +1,180 @@
+"""A learned noise schedule: a monotone log-SNR whose numbers are leaves, trained to lower the variance of the bound's own estimate.
+
+log-SNR falls from `high` at u = 0 to `low` at u = 1 as high - (high - low) f(u), where f is a line plus sigmoids with positive weights,
+scaled to run from 0 to 1 (Kingma et al., 2021, App. H). The continuous bound depends on the two ends only, so the shape of f is free:
+it is chosen where the drawn bound varies least (their Sec. 5.1 and App. I.2); the ends, if they are learned, follow the bound itself.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import Metrics, Scalar
+from gendiff.diffusion import elbo
+from gendiff.diffusion.schedules import Family, Schedule
+from gendiff.diffusion.types import Denoiser, Level
+
+
+@records.record
+class Curve:
+    """Before softplus makes them positive: the line's slope (), the sigmoids' heights (h,) and steepness (h,). Their centres (h,) as is."""
+
+    slope: Any
+    heights: Any
+    steepness: Any
+    centres: Any
+
+
+@records.record
+class Ends:
+    """Learned ends: the log-SNR at u = 1 (), and the logarithm of what it gains until u = 0 ()."""
+
+    low: Any
+    log_range: Any
+
+
+def monotone(log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, learn_ends: bool = False) -> "LearnedSchedule":
+    """A variance-preserving schedule, log-SNR linear in u to begin with. t runs from 0 to 1000 linearly in log-SNR, whatever the shape.
+
+    So what the network is told depends on the noise alone, and the bound on the ends alone. log_snr: its values at u = 0 and u = 1,
+    by default those of Kingma et al. (2021). hidden: how many sigmoids. learn_ends: whether the ends are leaves as well.
+    """
+    high, low = (float(value) for value in log_snr)
+    checks.finite("log_snr", np.array(log_snr))
+    if not high > low:
+        raise ValueError(f"log_snr = ({high:g}, {low:g}) must fall from u = 0 to u = 1")
+    checks.integer("hidden", hidden, 1)
+    curve = Curve(
+        slope=_number(_before_softplus(1.0)),
+        heights=_number([_before_softplus(0.1 / hidden)] * hidden),
+        steepness=_number([_before_softplus(2.0 * hidden)] * hidden),
+        centres=_number(np.linspace(0.0, 1.0, hidden)),
+    )
+    if not learn_ends:
+        return LearnedSchedule(curve=curve, fixed=(high, low))
+    return LearnedSchedule(curve=curve, ends=Ends(_number(low), _number(math.log(high - low))))
+
+
+@records.record
+class LearnedSchedule(Schedule):
+    """A `Schedule` whose numbers are leaves: differentiate, train and store it as parameters, and sample with its `frozen` form.
+
+    Grids read it where its numbers are concrete. As it holds arrays it neither compares nor hashes.
+    """
+
+    family: Family = records.static(default_factory=lambda: _family())
+    settings: tuple[Any, ...] = records.static(default=())
+    curve: Any = None
+    ends: Any = None
+    fixed: tuple[float, float] | None = records.static(default=None)
+
+    def at(self, u: Scalar) -> Level:
+        """The level at u in [0, 1] of any shape. Raises ValueError for a concrete u outside."""
+        checks.in_range("u", u, 0.0, 1.0)
+        return self.family.at(jnp.asarray(u, jnp.result_type(u, float)), *self._numbers())
+
+    def at_log_snr(self, value: Scalar) -> Level:
+        """The level of that log-SNR, of any shape. t ends where the schedule ends."""
+        return self.family.at_log_snr(jnp.asarray(value, jnp.result_type(value, float)), *self._numbers())
+
+    @property
+    def noisiest(self) -> Level:
+        """The level at u = 1."""
+        return self.at(1.0)
+
+    @property
+    def limits(self) -> tuple[Any, Any]:
+        """log-SNR at u = 0 and at u = 1."""
+        if self.fixed is not None:
+            return self.fixed
+        return self.ends.low + arrays.namespace(self.ends.log_range).exp(self.ends.log_range), self.ends.low
+
+    def _numbers(self) -> tuple[Any, ...]:
+        return (*self.limits, self.curve.slope, self.curve.heights, self.curve.steepness, self.curve.centres)
+
+
+def frozen(schedule: LearnedSchedule) -> Schedule:
+    """The same schedule with its numbers fixed, which compares and hashes like any other. Needs concrete numbers."""
+    return Schedule(_LEARNED, tuple(_plain(number) for number in schedule._numbers()))
+
+
+def objective(
+    schedule: LearnedSchedule, key: jax.Array, denoise: Denoiser, clean: Float[Array, "b *shape"], *, data_levels: int | None = None
+) -> tuple[Float[Array, ""], Metrics]:
+    """What the schedule descends, in one draw a sample: the mean square of the drawn diffusion loss for its shape, the bound for its ends.
+
+    The mean of that loss does not depend on the shape, so the gradient of its second moment is that of its variance (Kingma et al.,
+    2021, App. I.2). Both parts stop the other's gradient, and the scalar is their sum. Metrics, a dimension: `bits`, the bound without
+    offset, and `variance`, of the drawn loss in bits². Differentiate by `schedule`; the denoiser's own numbers are constants here.
+    """
+    checks.one_key("key", key)
+    checks.floating("clean", clean)
+    time_key, noise_key, last_key = jax.random.split(key, 3)
+    count, unit = clean.shape[0], math.prod(clean.shape[1:]) * math.log(2.0)
+    u = (jax.random.uniform(time_key, (), clean.dtype) + jnp.arange(count, dtype=clean.dtype) / count) % 1  # evenly: their App. I.1
+    noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
+    still = records.replace(schedule, ends=jax.tree.map(jax.lax.stop_gradient, schedule.ends))
+    drawn = elbo.path_rate(denoise, clean, noise, still, u) / unit
+    total, mean = jnp.mean(drawn**2), jax.lax.stop_gradient(jnp.mean(drawn))
+    ended = records.replace(schedule, curve=jax.tree.map(jax.lax.stop_gradient, schedule.curve))
+    fresh = jax.random.normal(last_key, clean.shape, clean.dtype)
+    terms = elbo.prior_term(clean, ended.at(1.0)) + elbo.flat_decoder_term(clean, fresh, ended.at(0.0), data_levels)
+    if schedule.ends is None:
+        return total, {"bits": mean + jnp.mean(terms) / unit, "variance": total - mean**2}
+    bits = jnp.mean(elbo.path_rate(denoise, clean, noise, ended, u) + terms) / unit
+    return total + bits, {"bits": bits, "variance": total - mean**2}
+
+
+def _family() -> Family:
+    return _LEARNED
+
+
+def _learned_at(u: Any, high: Any, low: Any, slope: Any, heights: Any, steepness: Any, centres: Any) -> Level:
+    xp = arrays.namespace(u)
+    numbers = [xp.asarray(value, u.dtype) for value in (slope, heights, steepness, centres)]
+    start, end = (_rise(xp.asarray(value, u.dtype), *numbers) for value in (0.0, 1.0))
+    share = (_rise(u, *numbers) - start) / (end - start)
+    return _level(high - (high - low) * share, share)
+
+
+def _rise(u: Any, slope: Any, heights: Any, steepness: Any, centres: Any) -> Any:
+    """The line and the sigmoids, before scaling."""
+    xp = arrays.namespace(u)
+    heights, steepness, centres = (value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres))
+    steps = arrays.logistic(xp.logaddexp(0.0, steepness) * (u[..., None] - centres))
+    return xp.logaddexp(0.0, slope) * u + xp.sum(xp.logaddexp(0.0, heights) * steps, axis=-1)
+
+
+def _learned_at_log_snr(value: Any, high: Any, low: Any, *_: Any) -> Level:
+    return _level(value, arrays.namespace(value).clip((high - value) / (high - low), 0.0, 1.0))
+
+
+def _level(log_snr: Any, share: Any) -> Level:
+    xp = arrays.namespace(log_snr)
+    return Level(t=1000 * share, alpha=xp.sqrt(arrays.logistic(log_snr)), sigma=xp.sqrt(arrays.logistic(-log_snr)))
+
+
+def _clean_t(*_: Any) -> float:
+    return 0.0
+
+
+def _before_softplus(value: float) -> float:
+    return value + math.log(-math.expm1(-value))
+
+
+def _number(value: Any) -> np.ndarray:
+    """In the default dtype, by NumPy, so that a schedule made under a trace is concrete."""
+    return np.asarray(value, jnp.result_type(float))
+
+
+def _plain(number: Any) -> Any:
+    values = np.asarray(number, np.float64)
+    return float(values) if values.ndim == 0 else tuple(values.tolist())
+
+
+_LEARNED = Family(_learned_at, _learned_at_log_snr, _clean_t)

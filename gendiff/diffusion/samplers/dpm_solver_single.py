@@ -1,0 +1,122 @@
+"""DPM-Solver++ single-step methods: a step evaluates at levels between its ends, and nothing is remembered.
+
+The levels between come from the schedule. A step from alpha = 0 or to sigma = 0 is DDIM and costs one evaluation.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import Count, Keys, Scalar
+from gendiff.diffusion import sampling
+from gendiff.diffusion.samplers import ancestral, exponential_integrators
+from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Denoiser, Level, Prediction
+
+
+@records.record
+class _Span:
+    """A step in half log-SNR: from `here` over `step`, of the levels' shape. The step is 0 where an end is infinite."""
+
+    schedule: Schedule
+    here: Array
+    step: Array
+
+    def level(self, share: float) -> Level:
+        """Where this share of the step ends."""
+        return self.schedule.at_log_snr(2 * (self.here + share * self.step))
+
+    def correction(
+        self,
+        first: Prediction,
+        other: Prediction,
+        at: float,
+        to: float,
+        rule: exponential_integrators.Rule,
+        rate: exponential_integrators.Rate,
+    ) -> Array:
+        """What the line through the predictions at 0 and at the share `at` adds to a step over the share `to`, divided by alpha there."""
+        moment = rule(to * self.step, rate, jnp.ones_like(self.step, jnp.int32), 1)
+        weight = exponential_integrators.weights([at * self.step], [self.step != 0], moment)[0]
+        return arrays.expand(weight, first.clean) * (other.clean - first.clean)
+
+
+@records.record
+class _Single:
+    schedule: Schedule
+    order: int = records.static()
+    eta: Scalar | None = None
+
+    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        told = denoise(state.x, level)
+        if self.order == 1:
+            noise = None if self.eta is None else arrays.normal(keys, like=state.x)
+            return State(exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=noise))
+        here, usable = exponential_integrators.half_log_snr(level, state.x)
+        there, ends = exponential_integrators.half_log_snr(cleaner, state.x)
+        span = _Span(self.schedule, here, jnp.where(usable & ends, there - here, 0))
+        early, whole = (None, None) if self.eta is None else _path(keys, self.eta, span, state.x)
+        moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=whole)
+
+        def correction() -> Array:
+            return _second(denoise, told, level, span, self.eta, early) if self.order == 2 else _third(denoise, told, level, span)
+
+        added = jax.lax.cond(jnp.any(span.step != 0), correction, lambda: jnp.zeros_like(moved))
+        return State(moved + arrays.expand(cleaner.alpha, moved) * added)
+
+
+def dpm_solver_single(schedule: Schedule, order: int = 2, *, eta: Scalar = 0.0) -> Sampler:
+    """DPM-Solver++(2S), (3S) and the SDE form of 2S (Lu et al., 2022b, Alg. 1). `order` evaluations a step.
+
+    schedule: of the process, for the levels between. order: 1 (DDIM), 2 (the middle in log-SNR) or 3 (the thirds; Alg. 2 of Lu et al.,
+    2022a, in data form). eta: () >= 0, the noise scale of the reverse SDE as in `dpm_solver_multistep`; a step's noises lie on one path.
+
+    n steps cost order · (n - 1) + 1 evaluations where the last one ends at sigma = 0, order · n where it does not; a step from alpha = 0
+    costs one. Under a vmapped step count every step costs `order`.
+
+    Raises ValueError for another order, a concrete eta that is negative, or order 3 with an eta that is not 0.
+    """
+    checks.integer("order", order, 1, 3)
+    checks.in_range("eta", eta, 0.0, math.inf, open_high=True)
+    scale = None if ancestral.is_zero(eta) else eta
+    if order == 3 and scale is not None:
+        raise ValueError("eta: order 3 has no stochastic form, use order 2 or eta = 0")
+    return Sampler(sampling.start, _Single(schedule, order, scale), evaluations=_EVALUATIONS[order])
+
+
+def _path(keys: Keys, eta: Scalar, span: _Span, x: Float[Array, "b *shape"]) -> tuple[Array, Array]:
+    """Standard normal noise of the first half of a step and of the whole step, on one path of the SDE."""
+    early, late = (arrays.normal(arrays.fold_in(keys, half), like=x) for half in range(2))
+    kept = arrays.expand(jnp.exp(-jnp.square(jnp.asarray(eta)) * span.step / 2), x)
+    return early, (kept * early + late) / jnp.sqrt(1 + kept**2)
+
+
+def _second(denoise: Denoiser, told: Prediction, level: Level, span: _Span, eta: Scalar | None, noise: Array | None) -> Array:
+    """With r = 1/2 (Lu et al., 2022b, Alg. 1)."""
+    half = span.level(1 / 2)
+    middle = denoise(exponential_integrators.first_order_step(told, level, half, eta=eta, noise=noise), half)
+    return span.correction(told, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta))
+
+
+def _third(denoise: Denoiser, told: Prediction, level: Level, span: _Span) -> Array:
+    """With r1 = 1/3 and r2 = 2/3 (Lu et al., 2022a, Alg. 2)."""
+    early, late = span.level(1 / 3), span.level(2 / 3)
+    first = denoise(ancestral.ddim_step(told, level, early), early)
+    added = span.correction(told, first, 1 / 3, 2 / 3, exponential_integrators.moments, 1.0)
+    second = denoise(ancestral.ddim_step(told, level, late) + arrays.expand(late.alpha, added) * added, late)
+    return span.correction(told, second, 2 / 3, 1.0, exponential_integrators.moments, 1.0)
+
+
+def _twice(steps: int) -> int:
+    return 2 * steps - 1
+
+
+def _thrice(steps: int) -> int:
+    return 3 * steps - 2
+
+
+_EVALUATIONS = {1: sampling.one_each, 2: _twice, 3: _thrice}

@@ -1,0 +1,53 @@
+"""An independent judge: a support vector machine that has only seen real images says which class a sample shows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from gendiff.core.types import ArrayLike
+from gendiff.metrics import features, validation
+
+
+@dataclass(frozen=True)
+class Judge:
+    """classifier: a fitted scikit-learn SVC on flattened images. shape: of one image. classes: how many it knows."""
+
+    classifier: Any
+    shape: tuple[int, ...]
+    classes: int
+
+
+def train(images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> Judge:
+    """A judge from real images (n, …) in [-1, 1] and labels (n,) 0, 1, …; there is no chance in it.
+
+    Raises ValueError for labels that are no integers or not one an image, fewer than 2 classes, and images that are not finite.
+    """
+    from sklearn.svm import SVC
+
+    real = validation.images("images", images)
+    truth = validation.labels("labels", labels, len(real))
+    if len(np.unique(truth)) < 2:
+        raise ValueError(f"a judge needs at least 2 classes, all {len(truth)} labels are {truth[0]}")
+    classifier = SVC(C=10.0, gamma="scale").fit(features.pixels(real), truth)
+    return Judge(classifier, real.shape[1:], int(truth.max()) + 1)
+
+
+def accuracy(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> float:
+    """The share of images, in [0, 1], in which the judge sees the class that was asked for. Raises as `correct` does."""
+    return float(correct(judge, images, labels).mean())
+
+
+def correct(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> Bool[np.ndarray, "n"]:
+    """Whether the judge sees the class that was asked for, an image: the rows whose mean is the accuracy, for a bootstrap.
+
+    Raises ValueError for images of another shape than it was trained on, labels it does not know, and what `train` refuses.
+    """
+    asked = validation.images("images", images, at_least=1)
+    if asked.shape[1:] != judge.shape:
+        raise ValueError(f"images have shape {asked.shape[1:]}, but the judge was trained on {judge.shape}")
+    wanted = validation.labels("labels", labels, len(asked))
+    if wanted.max() >= judge.classes:
+        raise ValueError(f"label {wanted.max()} is none of the {judge.classes} classes the judge knows")
+    return np.asarray(judge.classifier.predict(features.pixels(asked)) == wanted)

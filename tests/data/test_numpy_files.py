@@ -1,0 +1,171 @@
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from gendiff.core.errors import DataError
+from gendiff.core.types import NO_LABEL
+from gendiff.data import numpy_files, scaling
+
+
+def whole(n=6, shape=(5, 4, 3), levels=256):
+    return np.random.default_rng(0).integers(0, levels, (n, *shape))
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_whole_values_and_labels_come_back_scaled(tmp_path):
+    pixels, labels = whole().astype(np.uint8), np.array([0, 2, 1, 2, 0, NO_LABEL])
+    images = numpy_files.load(npz(tmp_path / "a.npz", images=pixels, labels=labels))
+    np.testing.assert_array_equal(scaling.from_unit(images.clean, 256), pixels)
+    assert images.clean.dtype == np.float32 and images.labels.dtype == np.int32
+    assert images.labels.tolist() == labels.tolist() and images.classes == ("0", "1", "2") and images.levels == 256
+
+
+def test_an_npy_file_has_no_labels_and_grey_gains_its_channel(tmp_path):
+    np.save(tmp_path / "a.npy", whole(shape=(8, 8), levels=17))
+    images = numpy_files.load(tmp_path / "a.npy", levels=17)
+    assert images.clean.shape == (6, 8, 8, 1) and images.levels == 17 and images.classes == ()
+    assert images.labels.tolist() == [NO_LABEL] * 6
+
+
+def test_floats_in_the_unit_range_are_taken_as_they_are(tmp_path):
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 1))
+    np.save(tmp_path / "a.npy", x)
+    np.testing.assert_array_equal(numpy_files.load(tmp_path / "a.npy").clean, x.astype(np.float32))
+
+
+def test_arrays_of_other_names_are_chosen_by_name(tmp_path):
+    path = npz(tmp_path / "a.npz", x=whole(), y=np.zeros(6, np.int64))
+    assert numpy_files.load(path, images="x", labels="y").classes == ("0",)
+    assert numpy_files.load(path, images="x", labels=None).classes == ()
+    with pytest.raises(DataError, match=f"^{path}: has 0 arrays named 'images', one is needed; its arrays are x, y"):
+        numpy_files.load(path)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (whole(shape=(3, 8, 8)), r"\(6, 3, 8, 8\) have their channels first.*transpose"),
+        (whole(shape=(1, 8, 9)), "channels first"),
+        (whole() * 1.0, r"must lie in \[-1, 1\], got \[\d+, 25\d\]; store whole values as integers"),
+        (whole() / 255, r"looks like \[0, 1\]; store 2 x - 1"),
+        (whole() + 1, r"1…256, but 256 levels are 0…255; pass levels="),
+        (whole() * -1, "levels are 0…255"),
+        (np.full((2, 4, 4, 1), np.nan), "32 of 32 values are NaN"),
+        (np.zeros((2, 4, 4, 1), bool), "integers or floats, got bool"),
+        (np.zeros((2, 4, 4, 1), complex), "integers or floats, got complex"),
+        (np.zeros((4, 4), np.uint8), r"must be \(n, h, w\)"),
+        (np.zeros((0, 4, 4, 1), np.uint8), "not empty"),
+        (np.array([["a"]] * 4), r"must be \(n, h, w\)"),
+    ],
+)
+def test_wrong_images_are_refused_with_path_and_reason(tmp_path, images, message):
+    np.save(tmp_path / "a.npy", images)
+    with pytest.raises(DataError, match=f"^{tmp_path / 'a.npy'}: .*{message}"):
+        numpy_files.load(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(6), "must be integers, got float64"),
+        (np.zeros(6, bool), "must be integers, got bool"),
+        (np.zeros(5, int), r"labels have shape \(5,\), but there are 6 images"),
+        (np.zeros((6, 1), int), r"labels have shape \(6, 1\)"),
+        (np.full(6, -2), "labels lie in -2…-2"),
+        (np.full(6, 2**31), "labels lie in 2147483648"),
+    ],
+)
+def test_wrong_labels_are_refused_with_path_and_reason(tmp_path, labels, message):
+    path = npz(tmp_path / "a.npz", images=whole(), labels=labels)
+    with pytest.raises(DataError, match=f"^{path}: .*{message}"):
+        numpy_files.load(path)
+
+
+class Marker:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_pickled_objects_are_refused_and_never_run(tmp_path):
+    marker = tmp_path / "marker"
+    npz(tmp_path / "objects.npz", images=np.array([Marker(marker)], dtype=object), labels=np.zeros(1, int))
+    np.save(tmp_path / "objects.npy", np.array([Marker(marker)], dtype=object), allow_pickle=True)
+    for name in ("pickle.npz", "pickle.npy"):
+        (tmp_path / name).write_bytes(pickle.dumps(Marker(marker)))
+    for name in ("objects.npz", "objects.npy", "pickle.npz", "pickle.npy"):
+        with pytest.raises(DataError, match=f"^{tmp_path / name}: not a whole NumPy file without objects"):
+            numpy_files.load(tmp_path / name)
+        assert not marker.exists()
+
+
+def test_truncated_empty_missing_and_misnamed_files_are_refused_with_their_path(tmp_path):
+    full = npz(tmp_path / "full.npz", images=whole(), labels=np.zeros(6, int)).read_bytes()
+    np.save(tmp_path / "full.npy", whole())
+    cut = (tmp_path / "full.npy").read_bytes()[:-8]
+    for name, content, message in (
+        ("cut.npz", full[: len(full) // 2], "not a whole"),
+        ("cut.npy", cut, "not a whole"),
+        ("empty.npz", b"", "not a whole"),
+        ("empty.npy", b"", "not a whole"),
+        ("long.npy", (tmp_path / "full.npy").read_bytes() + b"x", "more bytes than its shape"),
+        ("image.png", full, "must be named .npy or .npz"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"^{tmp_path / name}: .*{message}"):
+            numpy_files.load(tmp_path / name)
+    with pytest.raises(DataError, match="no such file"):
+        numpy_files.load(tmp_path / "none.npz")
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(DataError, match="not a regular file"):
+        numpy_files.load(tmp_path / "folder.npy")
+
+
+def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((1, 4, 4, 1), np.uint8))
+    forged = buffer.getvalue().replace(b"(1, 4, 4, 1)", b"(10**15, 4,)")
+    (tmp_path / "a.npy").write_bytes(forged)
+    huge = buffer.getvalue().replace(b"(1, 4, 4, 1), }           ", b"(1000000000, 4000, 4, 1), }")
+    (tmp_path / "b.npy").write_bytes(huge)
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr("images.npy", huge)
+        archive.writestr("labels.npy", huge)
+    for name in ("a.npy", "b.npy", "c.npz"):
+        with pytest.raises(DataError, match="not a whole"):
+            numpy_files.load(tmp_path / name)
+
+
+def test_a_name_that_occurs_twice_is_ambiguous(tmp_path):
+    full = zipfile.ZipFile(npz(tmp_path / "a.npz", images=whole(), labels=np.zeros(6, int)))
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive, full, pytest.warns(UserWarning, match="Duplicate"):
+        for name in ("images.npy", "labels.npy", "images.npy"):
+            archive.writestr(name, full.read(name))
+    with pytest.raises(DataError, match="has 2 arrays named 'images'"):
+        numpy_files.load(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_damaged_header_gives_a_data_error_or_images_and_nothing_else(tmp_path, suffix):
+    pixels = whole(2, (4, 4, 1)).astype(np.uint8)
+    path = tmp_path / f"a{suffix}"
+    np.save(path, pixels) if suffix == ".npy" else npz(path, images=pixels, labels=np.zeros(2, int))
+    original, rng = path.read_bytes(), np.random.default_rng(1)
+    for _ in range(200):
+        damaged = bytearray(original)
+        for place in rng.integers(min(len(damaged), 160), size=rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            assert numpy_files.load(path).clean.dtype == np.float32
+        except DataError as error:
+            assert str(error).startswith(str(path))

@@ -1,0 +1,324 @@
+"""The variational bound: where it is exact it is exact, where it is not its gap is known, and the path between two ends does not enter."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.core import records
+from gendiff.diffusion import denoiser, elbo, grids, oracles, parameterization, schedules
+from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.types import Level
+
+LOG2 = math.log(2.0)
+KEY = jax.random.key(0)
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def normal_nats(x, std, mean=0.0):
+    return (x - mean) ** 2 / (2 * std**2) + math.log(std) + math.log(2 * math.pi) / 2
+
+
+@partial(jax.jit, static_argnames="variance")
+def chain_parts(oracle, x, levels, variance):
+    """Every step's expectation over the noise (by quadrature), for a one-dimensional x ()."""
+    noise = jnp.asarray(NODES)[:, None]
+
+    def step(j):
+        return jnp.sum(WEIGHTS * elbo.chain_term(oracle, jnp.full_like(noise, x), noise, levels, j, variance=variance))
+
+    return jax.lax.map(step, jnp.arange(len(levels) - 1))
+
+
+def chain_nats(oracle, x, levels, variance, prior_std=None):
+    top, std = levels[0], levels[0].sigma if prior_std is None else prior_std
+    prior = (top.sigma**2 + top.alpha**2 * x**2) / std**2 / 2 - 0.5 - np.log(top.sigma / std)
+    return float(prior + jnp.sum(chain_parts(oracle, x, levels, variance)))
+
+
+# The discrete chain.
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_fixed_large_is_exact_for_unit_gaussian_data_at_any_number_of_steps(steps):
+    levels = grids.trailing(schedules.linear(), steps)
+    for x in (-1.3, 0.2):
+        assert chain_nats(oracles.gaussian(1.0), x, levels, "large", prior_std=1.0) == pytest.approx(normal_nats(x, 1.0), rel=1e-9)
+
+
+@pytest.mark.float64
+def test_fixed_small_makes_a_point_mass_cost_nothing_between_its_ends():
+    levels = grids.trailing(schedules.cosine(), 6)
+    parts = chain_parts(oracles.gaussian(0.0, 0.7), 0.7, levels, "small")
+    np.testing.assert_allclose(parts[:-1], 0.0, atol=1e-12)
+
+
+@pytest.mark.float64
+def test_the_chain_bounds_the_likelihood_and_tightens_with_its_steps():
+    gaussian, x = oracles.gaussian(0.5, 0.2), 0.6
+    exact = normal_nats(x, 0.5, 0.2)
+    schedule = schedules.zero_terminal_snr(schedules.cosine(1000))
+    gaps = [chain_nats(gaussian, x, grids.trailing(schedule, steps), "large") - exact for steps in (10, 100, 1000)]
+    assert gaps[0] > gaps[1] > gaps[2] > 0, gaps
+    assert chain_nats(gaussian, x, grids.trailing(schedule, 10), "small") > exact
+
+
+def _two_variances(level, cleaner):
+    small = cleaner.sigma**2 * (1 - (level.alpha * cleaner.sigma / cleaner.alpha / level.sigma) ** 2)
+    return small, small * (level.sigma / cleaner.sigma) ** 2
+
+
+@pytest.mark.float64
+def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_between():
+    def told(share):
+        def denoise(x, level):
+            answer = oracles.gaussian(0.5)(x, level)
+            return records.replace(answer, log_variance=jnp.full_like(x, share))
+
+        return denoise
+
+    noise, x, levels = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), 0.4), grids.trailing(schedules.cosine(), 5)
+
+    def total(share, variance):
+        return np.array([WEIGHTS @ elbo.chain_term(told(share), x, noise, levels, j, variance=variance) for j in range(5)])
+
+    for share, fixed in ((0.0, "small"), (1.0, "large")):
+        np.testing.assert_allclose(total(share, "learned"), total(0.0, fixed), rtol=1e-10)
+    answer, level, cleaner = told(0.3)(x, levels[1]), levels[1], levels[2]
+    variances = [math.log(float(variance)) for variance in _two_variances(level, cleaner)]
+    mixed = elbo.reverse_log_variance(answer, *variances, "learned")
+    np.testing.assert_allclose(jnp.exp(mixed / 2), ancestral.learned_std(answer, level, cleaner), rtol=1e-9)
+    # The best variance of E over x as well is the true one of p(x_s | x_t), here in closed form.
+    small, large = _two_variances(level, cleaner)
+    left = 1 / (1 / 0.25 + (level.alpha / level.sigma) ** 2)  # Var(clean | x_t)
+    true = small + (cleaner.alpha * large / level.sigma**2) ** 2 * left
+    best = math.log(true / small) / math.log(large / small)
+    data = jnp.asarray(0.5 * NODES)
+
+    def over_data(share):
+        grid = jnp.repeat(data, len(NODES))[:, None], jnp.tile(jnp.asarray(NODES), len(NODES))[:, None]
+        return float(np.kron(WEIGHTS, WEIGHTS) @ elbo.chain_term(told(share), *grid, levels, 1, variance="learned"))
+
+    assert 0 < best < 1
+    assert over_data(best) < min(over_data(best - 0.05), over_data(best + 0.05))
+
+
+@pytest.mark.float64
+def test_the_masses_of_all_values_add_up_to_one():
+    """Through a chain of one step: exp(-term) is the mass of the value."""
+    levels = grids.trailing(schedules.cosine(1000), 1)
+    values = jnp.linspace(-1, 1, 17)[:, None]
+    for noise_level in (0.9, 0.3, 0.02):
+        levels = Level(jnp.array([10.0, -1.0]), jnp.array([math.sqrt(1 - noise_level**2), 1.0]), jnp.array([noise_level, 0.0]))
+
+        def fixed(x, level):
+            answer = oracles.gaussian(0.5)(x, level)
+            return records.replace(answer, clean=jnp.full_like(x, 0.31))
+
+        nats = elbo.chain_term(fixed, values, jnp.zeros_like(values), levels, 0, variance="large", data_levels=17)
+        assert float(jnp.sum(jnp.exp(-nats))) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_far_values_have_a_finite_mass_and_gradient():
+    levels = Level(jnp.array([0.0, -1.0]), jnp.array([0.9999, 1.0]), jnp.array([0.01, 0.0]))
+
+    def nats(shift):
+        def fixed(x, level):
+            return records.replace(oracles.gaussian(0.5)(x, level), clean=x + shift)
+
+        values = jnp.linspace(-1, 1, 256)[:, None]
+        return jnp.sum(elbo.chain_term(fixed, values, jnp.zeros_like(values), levels, 0, data_levels=256))
+
+    for shift in (0.0, 0.3, -2.0):
+        value, slope = jax.value_and_grad(nats)(shift)
+        assert np.isfinite(value) and np.isfinite(slope)
+
+
+@jax.jit
+def discrete(oracle, x, levels, index):
+    return elbo.discrete(KEY, oracle, x, levels, index, variance="large", prior_std=1.0, offset=3.0, draws=8)
+
+
+@pytest.mark.float64
+def test_drawing_agrees_with_the_exact_value_within_its_error():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(32, 4)))
+    found = discrete(oracles.gaussian(1.0), x, grids.trailing(schedules.linear(), 5), jnp.arange(32))
+    exact = 3 + np.mean(normal_nats(np.asarray(x), 1.0), axis=1) / LOG2
+    ratio = (np.asarray(found.bits) - exact) / found.standard_error
+    assert np.abs(ratio).max() < 6 and 0.7 < np.sqrt(np.mean(ratio**2)) < 1.6
+    np.testing.assert_allclose(found.prior + found.diffusion + found.reconstruction + 3, found.bits, rtol=1e-12)
+
+
+# Continuous time.
+
+SPAN_NODES, SPAN_WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
+@jax.jit
+def diffusion_nats(oracle, x, schedule, span):
+    """The integral over u in the span and the expectation over noise, by quadrature, for a one-dimensional x ()."""
+    low, high = span
+    noise = jnp.asarray(NODES)[:, None]
+
+    def at(u):
+        return jnp.sum(WEIGHTS * elbo.path_rate(oracle, jnp.full_like(noise, x), noise, schedule, jnp.full(len(NODES), u)))
+
+    return (high - low) / 2 * jnp.sum(SPAN_WEIGHTS * jax.lax.map(at, low + (high - low) * (jnp.asarray(SPAN_NODES) + 1) / 2))
+
+
+def flow_u(log_snr):
+    return 1 / (1 + np.exp(np.asarray(log_snr) / 2))
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("ends", [(4.0, -4.0), (8.0, -6.0)])
+def test_the_exact_denoiser_exceeds_the_likelihood_by_what_prior_and_decoder_miss(ends):
+    """E log q(x_T)/p(x_T) over q(x_T | x), and the same of q(x | x_0) and the flat decoder: closed form for Gaussian data."""
+    s, x, schedule = 0.5, 0.7, schedules.flow()
+    low, high = flow_u(ends)
+    total = float(diffusion_nats(oracles.gaussian(s), x, schedule, (low, high)))
+    clean, noisy = schedule.at(np.float64(low)), schedule.at(np.float64(high))
+    ratio = clean.sigma / clean.alpha
+    total += (noisy.alpha * x / noisy.sigma) ** 2 / 2 + math.log(ratio) + math.log(2 * math.pi) / 2 + 0.5
+    spread = noisy.alpha**2 * s**2 + noisy.sigma**2
+    second = noisy.alpha**2 * x**2 + noisy.sigma**2  # of x_T given x
+    prior_misses = second / (2 * noisy.sigma**2) - second / (2 * spread) + math.log(noisy.sigma) - math.log(spread) / 2
+    shrink, left = s**2 / (s**2 + ratio**2), s**2 * ratio**2 / (s**2 + ratio**2)  # x given x_0 is N(shrink x_0 / alpha, left)
+    off = ((1 - shrink) * x) ** 2 + (shrink * ratio) ** 2
+    decoder_misses = 0.5 + math.log(ratio) - off / (2 * left) - math.log(left) / 2
+    assert total - normal_nats(x, s) == pytest.approx(prior_misses + decoder_misses, abs=1e-8)
+    assert 0 < prior_misses + decoder_misses < 30 * (math.exp(-ends[0]) + math.exp(ends[1]))
+
+
+@pytest.mark.float64
+def test_the_path_between_two_ends_does_not_enter():
+    mixture = oracles.mixture([0.3, 0.7], [[-1.0], [0.8]], [0.2, 0.3])
+    high, low = 6.0, -6.0
+    edm = schedules.edm(math.exp(-high / 2), math.exp(-low / 2))
+    found = [
+        diffusion_nats(mixture, 0.4, schedules.flow(), tuple(flow_u([high, low]))),
+        diffusion_nats(mixture, 0.4, edm, (0.0, 1.0)),
+        diffusion_nats(
+            mixture, 0.4, schedules.shifted(schedules.flow(), 3.0), tuple(flow_u([high + 2 * math.log(3), low + 2 * math.log(3)]))
+        ),
+    ]
+    np.testing.assert_allclose(found[1:], found[0], rtol=1e-5)
+
+
+@pytest.mark.float64
+def test_the_chain_tends_to_continuous_time():
+    gaussian, x = oracles.gaussian(0.5, 0.2), 0.6
+    ends = (5.0, -5.0)
+    schedule = schedules.flow()
+    whole = float(diffusion_nats(gaussian, x, schedule, tuple(flow_u(ends))))
+    gaps = []
+    for steps in (50, 100, 200):
+        levels = grids.log_snr(schedule, steps, sigma_min=math.exp(-ends[0] / 2), sigma_max=math.exp(-ends[1] / 2), end="first")
+        gaps.append(float(jnp.sum(chain_parts(gaussian, x, levels, "small"))) - whole)
+    assert gaps[0] > gaps[1] > gaps[2] > 0 and 0.9 < math.log2(gaps[1] / gaps[2]) < 1.1, gaps
+
+
+@jax.jit
+def continuous(oracle, x, index, span):
+    return elbo.continuous(KEY, oracle, x, schedules.flow(), index, span=span, draws=32)
+
+
+@pytest.mark.float64
+def test_drawn_times_agree_with_quadrature_within_the_error_bar():
+    gaussian, x = oracles.gaussian(0.5, 0.2), 0.6
+    span = (0.02, 1.0)
+    exact = float(diffusion_nats(gaussian, x, schedules.flow(), span)) / LOG2
+    found = continuous(gaussian, jnp.full((64, 1), x), jnp.arange(64), span)
+    assert np.abs(np.mean(found.diffusion) - exact) < 4 * np.sqrt(np.mean(found.standard_error**2) / 64)
+    assert np.var(found.diffusion) < np.mean(found.standard_error**2), "stratified, so the bar is an upper estimate"
+
+
+@pytest.mark.float64
+def test_whole_values_are_told_apart_by_the_decoder_where_the_noise_is_small():
+    """The mean over the noise is the entropy left: 0 bits at a small noise, all log2(17) of them at a large one."""
+    x = jnp.full((64, 4), 0.25)
+    found = [
+        elbo.continuous(KEY, oracles.gaussian(0.5), x, schedules.edm(std, 80.0), jnp.arange(64), data_levels=17, draws=2).reconstruction
+        for std in (0.01, 50.0)
+    ]
+    np.testing.assert_allclose(found[0], 0.0, atol=1e-6)
+    np.testing.assert_allclose(found[1], math.log2(17), atol=0.05)
+
+
+# Both.
+
+
+def test_a_sample_has_its_value_alone_and_in_any_order():
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(5, 3)), jnp.float32)
+    gaussian, levels = oracles.gaussian(0.5), grids.trailing(schedules.flow(), 4)
+    order = jnp.array([3, 0, 4, 1, 2])
+    for run in (lambda x, i: discrete(gaussian, x, levels, i), lambda x, i: continuous(gaussian, x, i, (0.02, 1.0))):
+        whole, shuffled, alone = run(x, jnp.arange(5)), run(x[order], order), run(x[2:3], jnp.array([2]))
+        for name in ("bits", "prior", "diffusion", "reconstruction", "standard_error"):
+            assert getattr(whole, name).dtype == jnp.float32
+            np.testing.assert_allclose(getattr(shuffled, name), getattr(whole, name)[order], rtol=2e-5, atol=5e-6)
+            np.testing.assert_allclose(getattr(alone, name), getattr(whole, name)[2:3], rtol=2e-5, atol=5e-6)
+
+
+def test_padding_changes_nothing():
+    x = jnp.ones((2, 3))
+    levels = grids.trailing(schedules.flow(), 4)
+    whole, padded = (discrete(oracles.gaussian(0.5), x, given, jnp.arange(2)) for given in (levels, grids.padded(levels, 7)))
+    for name in ("bits", "diffusion", "reconstruction", "standard_error"):
+        np.testing.assert_allclose(getattr(padded, name), getattr(whole, name), rtol=1e-5)
+
+
+def network(params, x, t):
+    answer = jnp.tanh(params * x) + 1e-3 * t.astype(x.dtype)[:, None]
+    return jnp.concatenate([answer, jnp.tanh(params + x)], axis=-1)
+
+
+def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
+    zero = schedules.zero_terminal_snr(schedules.scaled_linear())
+
+    def chain(params, x, levels):
+        told = denoiser.from_network(network, params, parameterization.velocity(), learned_variance=True)
+        continuous = elbo.discrete(KEY, told, x, levels, jnp.arange(2), variance="learned")
+        return jnp.sum(continuous.bits + elbo.discrete(KEY, told, x, levels, jnp.arange(2), data_levels=17).bits)
+
+    slope = jax.jit(jax.value_and_grad(chain, argnums=(0, 1, 2)))
+    for schedule in (schedules.linear(), schedules.cosine(), zero, schedules.edm(), schedules.flow()):
+        for steps in (1, 2, 3):
+            value, slopes = slope(jnp.float32(0.7), jnp.array([[1.0, -0.5, 0.25]] * 2), grids.padded(grids.trailing(schedule, steps), 3))
+            assert np.isfinite(value) and all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), schedule
+
+    def path(params, x, schedule):
+        told = denoiser.from_network(network, params, parameterization.velocity(), learned_variance=True)
+        return jnp.sum(elbo.continuous(KEY, told, x, schedule, jnp.arange(2), span=(0.01, 1.0), draws=2).bits)
+
+    for schedule in (zero, schedules.flow()):
+        value, slopes = jax.jit(jax.value_and_grad(path, argnums=(0, 1)), static_argnums=2)(jnp.float32(0.7), jnp.ones((2, 3)), schedule)
+        assert np.isfinite(value) and all(np.all(np.isfinite(leaf)) for leaf in slopes), schedule
+
+
+def test_one_draw_has_no_error_bar():
+    found = elbo.discrete(KEY, oracles.gaussian(0.5), jnp.ones((2, 3)), grids.trailing(schedules.flow(), 2), jnp.arange(2))
+    assert np.all(np.isposinf(found.standard_error)) and np.all(np.isfinite(found.bits))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        (lambda x, i, levels: elbo.discrete(KEY, oracles.gaussian(0.5), x, levels, i, variance="tiny"), "variance"),
+        (lambda x, i, levels: elbo.discrete(KEY, oracles.gaussian(0.5), x, levels, i, variance="learned"), "learned_variance"),
+        (lambda x, i, levels: elbo.discrete(KEY, oracles.gaussian(0.5), x, levels[:2], i), "end"),
+        (lambda x, i, levels: elbo.discrete(KEY, oracles.gaussian(0.5), x, levels, i, draws=0), "draws"),
+        (lambda x, i, levels: elbo.discrete(KEY, oracles.gaussian(0.5), x, levels, i, data_levels=1), "data_levels"),
+        (lambda x, i, levels: elbo.continuous(KEY, oracles.gaussian(0.5), x, schedules.flow(), i), "span"),
+        (lambda x, i, levels: elbo.continuous(KEY, oracles.gaussian(0.5), x, schedules.edm(), i, span=(0.0, 1.5)), "span"),
+    ],
+)
+def test_mistakes_are_named(mistake, named):
+    with pytest.raises(ValueError, match=named):
+        mistake(jnp.ones((2, 3)), jnp.arange(2), grids.trailing(schedules.flow(), 3))

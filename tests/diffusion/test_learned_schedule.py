@@ -1,0 +1,199 @@
+"""The learned schedule: monotone between its ends, told by noise alone, and trained to the least variance that its bound can have."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gendiff import diffusion
+from gendiff.core import records, trees
+from gendiff.diffusion import elbo, grids, learned_schedule, oracles, sampling, schedules
+
+LOG2 = math.log(2.0)
+ENDS = (8.0, -6.0)
+
+
+def bent(seed=0, **options):
+    """A schedule whose numbers are far from their first values."""
+    made = learned_schedule.monotone(ENDS, hidden=8, **options)
+    noise = np.random.default_rng(seed)
+    curve = jax.tree.map(lambda leaf: leaf + jnp.asarray(noise.normal(size=leaf.shape), leaf.dtype), made.curve)
+    return records.replace(made, curve=curve)
+
+
+def mixture():
+    return oracles.mixture([0.4, 0.6], [[-0.6], [0.7]], [0.05, 0.2])
+
+
+@pytest.mark.float64
+def test_log_snr_is_linear_at_first_and_falls_strictly_between_its_ends_whatever_the_numbers():
+    u = jnp.linspace(0.0, 1.0, 501)
+    np.testing.assert_allclose(learned_schedule.monotone(ENDS).at(u).log_snr, 8 - 14 * u, atol=0.5)
+    for seed in range(5):
+        for schedule in (bent(seed), bent(seed, learn_ends=True)):
+            level = schedule.at(u)
+            np.testing.assert_allclose(level.log_snr[jnp.array([0, -1])], ENDS, rtol=1e-9)
+            assert np.all(np.diff(level.log_snr) < 0)
+            np.testing.assert_allclose(level.alpha**2 + level.sigma**2, 1.0, rtol=1e-12)
+
+
+@pytest.mark.float64
+def test_what_the_network_is_told_is_linear_in_log_snr_whatever_the_shape():
+    for schedule in (bent(), bent(1)):
+        level = schedule.at(jnp.linspace(0.0, 1.0, 21))
+        np.testing.assert_allclose(level.t, 1000 * (ENDS[0] - level.log_snr) / (ENDS[0] - ENDS[1]), atol=1e-6)
+        again = schedule.at_log_snr(level.log_snr)
+        for name in ("t", "alpha", "sigma"):
+            np.testing.assert_allclose(getattr(again, name), getattr(level, name), rtol=1e-9, atol=1e-9)
+    assert [float(bent().at_log_snr(value).t) for value in (20.0, -20.0)] == [0.0, 1000.0]
+
+
+def test_ends_are_leaves_only_where_they_are_learned():
+    assert {name.split("/")[0] for name in trees.paths(bent())} == {"curve"}
+    assert {name.split("/")[0] for name in trees.paths(bent(learn_ends=True))} == {"curve", "ends"}
+    np.testing.assert_allclose(np.array(bent(learn_ends=True).limits), ENDS, rtol=1e-6)
+
+
+def test_the_frozen_schedule_is_the_same_and_compares_hashes_and_drives_a_sampler():
+    schedule = bent()
+    fixed = learned_schedule.frozen(schedule)
+    assert (
+        fixed == learned_schedule.frozen(bent())
+        and hash(fixed) == hash(learned_schedule.frozen(bent()))
+        and fixed != learned_schedule.frozen(bent(1))
+    )
+    for u in (jnp.linspace(0.0, 1.0, 7), np.linspace(0.0, 1.0, 7), 0.3):
+        one, other = schedule.at(u), fixed.at(u)
+        np.testing.assert_allclose(other.alpha, one.alpha, rtol=1e-5)
+        np.testing.assert_allclose(other.t, one.t, rtol=1e-4, atol=1e-2)
+    for grid in (grids.trailing, grids.karras, grids.log_snr, grids.cosine):
+        for given in (schedule, fixed):
+            levels = grid(given, 5)
+            drawn = sampling.sample(jax.random.key(0), mixture(), diffusion.samplers.ddim(), levels, (1,), jnp.arange(3))
+            assert np.all(np.isfinite(drawn)) and levels.shape == (6,)
+    assert schedules.max_noise_ratio(schedule) == pytest.approx(math.exp(3.0), rel=1e-5)
+    assert schedules.max_noise_ratio(fixed) == pytest.approx(math.exp(3.0), rel=1e-12)
+    built_under_jit = jax.jit(lambda x: x + grids.trailing(fixed, 4).sigma[0])(0.0)
+    np.testing.assert_allclose(built_under_jit, fixed.noisiest.sigma, rtol=1e-6)
+
+
+@pytest.mark.float64
+def test_the_bound_does_not_depend_on_the_shape_nor_does_its_gradient():
+    nodes, weights = np.polynomial.legendre.leggauss(300)
+    noise = jnp.asarray(np.random.default_rng(0).normal(size=(8, 1)))
+    x = mixture().draw(jax.random.key(0), 8)
+
+    @jax.jit
+    @jax.value_and_grad
+    def total(schedule):
+        def at(u):
+            return jnp.mean(elbo.path_rate(mixture(), x, noise, schedule, jnp.full(8, u)))
+
+        return jnp.sum(weights / 2 * jax.lax.map(at, jnp.asarray((nodes + 1) / 2)))
+
+    def numbers(schedule):
+        return records.replace(schedule, curve=jax.tree.map(lambda leaf: 0.2 * leaf, schedule.curve))  # smooth enough for the nodes
+
+    (first, slope), (second, _) = total(numbers(bent())), total(numbers(bent(1)))
+    assert float(first) == pytest.approx(float(second), rel=1e-6)
+    assert max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(slope)) < 1e-5 * first
+
+
+@pytest.mark.float64
+def test_training_reaches_the_least_variance_and_leaves_the_bound_alone():
+    """E L² = integral of E h² / q over log-SNR for h the loss at a log-SNR drawn with density q: least at q ~ sqrt(E h²)."""
+    oracle, data = mixture(), mixture().draw(jax.random.key(1), 4096)
+    noise = jnp.asarray(np.random.default_rng(2).normal(size=data.shape))
+
+    @jax.jit
+    def moments(schedule):
+        """The mean and mean square of the drawn loss, in bits, over data, noise and u."""
+        u = (jnp.arange(4096) + 0.5) / 4096
+        drawn = elbo.path_rate(oracle, data, noise, schedule, u) / LOG2
+        return jnp.mean(drawn), jnp.mean(drawn**2)
+
+    @jax.jit
+    def squares(log_snr):
+        level = learned_schedule.monotone(ENDS).at_log_snr(log_snr)
+        found = oracle(level.alpha * data + level.sigma * noise, level)
+        return jnp.mean((jnp.sum((found.noise - noise) ** 2, axis=1) / 2 / LOG2) ** 2)
+
+    positions = jnp.linspace(ENDS[1], ENDS[0], 400)
+    least = float(jnp.trapezoid(jnp.sqrt(jax.lax.map(squares, positions)), positions)) ** 2
+    optimizer = optax.adam(optax.cosine_decay_schedule(3e-2, 300))
+
+    @jax.jit
+    def train(schedule):
+        def step(carry, key):
+            schedule, state = carry
+            data_key, key = jax.random.split(key)
+            slope = jax.grad(learned_schedule.objective, has_aux=True)(schedule, key, oracle, oracle.draw(data_key, 1024))[0]
+            change, state = optimizer.update(slope, state)
+            return (optax.apply_updates(schedule, change), state), None
+
+        return jax.lax.scan(step, (schedule, optimizer.init(schedule)), jax.random.split(jax.random.key(3), 300))[0][0]
+
+    start = learned_schedule.monotone(ENDS, hidden=16)
+    end = train(start)
+    (mean, before), (mean_after, after) = moments(start), moments(end)
+    assert float(mean_after) == pytest.approx(float(mean), rel=0.05)
+    assert before - after > 0.75 * (before - least) > 0, (before, after, least)
+    np.testing.assert_allclose(end.at(jnp.array([0.0, 1.0])).log_snr, ENDS, rtol=1e-9)
+
+
+@pytest.mark.float64
+def test_the_shape_follows_the_second_moment_and_the_ends_follow_the_bound():
+    schedule, x = bent(learn_ends=True), mixture().draw(jax.random.key(0), 16)
+    run = jax.jit(lambda schedule: learned_schedule.objective(schedule, jax.random.key(1), mixture(), x))
+    (scalar, metrics), slope = jax.jit(jax.value_and_grad(run, has_aux=True))(schedule)
+
+    def nudge(part, name, step):
+        moved = records.replace(getattr(schedule, part), **{name: getattr(getattr(schedule, part), name) + step})
+        return run(records.replace(schedule, **{part: moved}))
+
+    for part, name, quantity in (("curve", "slope", "second"), ("ends", "low", "bits"), ("ends", "log_range", "bits")):
+        values = []
+        for step in (1e-5, -1e-5):
+            total, seen = nudge(part, name, step)
+            values.append(seen["bits"] if quantity == "bits" else total - seen["bits"])
+        expected = float(values[0] - values[1]) / 2e-5
+        assert float(getattr(getattr(slope, part), name)) == pytest.approx(expected, rel=1e-4, abs=1e-7), name
+    assert np.isfinite(scalar) and metrics["variance"] > 0
+
+
+@pytest.mark.float64
+def test_the_bits_of_the_objective_are_those_of_the_bound():
+    schedule, x = learned_schedule.monotone(ENDS), mixture().draw(jax.random.key(0), 4096)
+    run = jax.jit(lambda key: learned_schedule.objective(schedule, key, mixture(), x)[1]["bits"])
+    drawn = [float(run(jax.random.key(seed))) for seed in range(8)]
+    found = elbo.continuous(jax.random.key(9), mixture(), x, schedule, jnp.arange(4096), draws=8)
+    error = math.hypot(np.std(drawn) / math.sqrt(8), math.sqrt(np.mean(found.standard_error**2) / 4096))
+    assert error < 0.2 and np.mean(drawn) == pytest.approx(float(jnp.mean(found.bits)), abs=4 * error)
+    whole = learned_schedule.objective(schedule, jax.random.key(0), mixture(), jnp.round(x[:4] * 8) / 8, data_levels=17)[1]
+    assert np.isfinite(whole["bits"])
+
+
+def test_values_and_gradients_are_finite_in_float32():
+    for schedule in (learned_schedule.monotone(), bent(learn_ends=True)):
+        x = mixture().draw(jax.random.key(0), 8)
+        (value, _), slope = jax.jit(jax.value_and_grad(learned_schedule.objective, has_aux=True))(schedule, jax.random.key(1), mixture(), x)
+        assert value.dtype == jnp.float32
+        assert np.isfinite(value) and all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slope))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        (lambda: learned_schedule.monotone((-5.0, 13.0)), "log_snr"),
+        (lambda: learned_schedule.monotone((float("nan"), 0.0)), "log_snr"),
+        (lambda: learned_schedule.monotone(hidden=0), "hidden"),
+        (lambda: bent().at(1.5), "u = 1.5"),
+    ],
+)
+def test_mistakes_are_named(mistake, named):
+    with pytest.raises(ValueError, match=named):
+        mistake()

@@ -1,0 +1,78 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from gendiff.metrics import kernel_distance
+
+
+def sample(n, seed, shift=0.0):
+    return np.random.default_rng(seed).standard_normal((n, 4)) + shift
+
+
+def by_hand(x, y):
+    def k(a, b):
+        return (a @ b / len(a) + 1) ** 3
+
+    within = [np.mean([k(a, b) for a, b in itertools.permutations(z, 2)]) for z in (x, y)]
+    return sum(within) - 2 * np.mean([k(a, b) for a in x for b in y])
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (5, 7), (8, 3)])
+def test_it_is_the_mean_over_all_pairs_written_out(n, m):
+    x, y = sample(n, 0), sample(m, 1, 0.5)
+    assert kernel_distance.distance(x, y) == pytest.approx(by_hand(x, y), rel=1e-12)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    x, y = sample(25, 0), sample(31, 1)
+    whole = kernel_distance.distance(x, y)
+    monkeypatch.setattr(kernel_distance, "CHUNK", 7)
+    assert kernel_distance.distance(x, y) == pytest.approx(whole, rel=1e-10, abs=1e-12)
+
+
+def test_it_is_unbiased_where_the_distributions_are_equal_whatever_the_sizes():
+    values = np.array([kernel_distance.distance(sample(12, 2 * i), sample(7, 2 * i + 1)) for i in range(2000)])
+    assert abs(values.mean()) < 4 * values.std(ddof=1) / np.sqrt(len(values))
+    assert (values < 0).any()
+
+
+def test_it_is_unbiased_where_they_differ():
+    """One dimension, N(0, 1) against the constant 1: E k(x, x') = E (xx' + 1)³ = 1 + 3, k(1, 1) = 8, E (x + 1)³ = 1 + 3."""
+    rng = np.random.default_rng(0)
+    values = np.array([kernel_distance.distance(rng.standard_normal((6, 1)), np.ones((3, 1))) for _ in range(4000)])
+    assert abs(values.mean() - (4 + 8 - 2 * 4)) < 4 * values.std(ddof=1) / np.sqrt(len(values))
+
+
+def test_block_means_are_unbiased_and_their_standard_error_is_right():
+    estimates = [kernel_distance.over_blocks(sample(100, 2 * i), sample(100, 2 * i + 1), blocks=5, seed=i) for i in range(400)]
+    values = np.array([estimate.value for estimate in estimates])
+    spread = values.std(ddof=1)
+    assert abs(values.mean()) < 4 * spread / np.sqrt(len(values))
+    claimed = np.sqrt(np.mean([estimate.standard_error**2 for estimate in estimates]))
+    assert 0.85 < claimed / spread < 1.15
+
+
+def test_a_shift_is_many_standard_errors_away_from_zero():
+    estimate = kernel_distance.over_blocks(sample(500, 0), sample(500, 1, 0.5), seed=0)
+    assert estimate.value > 5 * estimate.standard_error > 0
+
+
+def test_blocks_depend_on_the_seed_only():
+    x, y = sample(50, 0), sample(60, 1)
+    assert (
+        kernel_distance.over_blocks(x, y, seed=2) == kernel_distance.over_blocks(x, y, seed=2) != kernel_distance.over_blocks(x, y, seed=3)
+    )
+
+
+def test_too_few_rows_for_the_blocks_and_bad_features_are_refused_with_counts():
+    with pytest.raises(ValueError, match="other has 19 rows, fewer than the 20 asked for"):
+        kernel_distance.over_blocks(sample(50, 0), sample(19, 1), blocks=10, seed=0)
+    with pytest.raises(ValueError, match="blocks = 1 is outside"):
+        kernel_distance.over_blocks(sample(50, 0), sample(50, 1), blocks=1, seed=0)
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        kernel_distance.distance(sample(1, 0), sample(5, 1))
+    with pytest.raises(ValueError, match="features has 4 features a row but other has 3"):
+        kernel_distance.distance(sample(5, 0), sample(5, 1)[:, :3])
+    with pytest.raises(ValueError, match="features: 1 of 5 rows hold NaN"):
+        kernel_distance.distance(np.vstack([sample(4, 0), np.full((1, 4), np.nan)]), sample(5, 1))
