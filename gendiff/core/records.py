@@ -1,6 +1,7 @@
 """Records: frozen dataclasses that are also pytrees, so that numbers are data and functions are structure."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -9,46 +10,66 @@ T = TypeVar("T")
 
 
 def static(**options: Any) -> Any:
-    """Dataclass field that is part of the tree's structure (a function, a name), not one of its leaves."""
+    """Dataclass field that belongs to the structure of the tree (a function, a name, a setting) and is not one of its leaves.
+
+    Args:
+        **options: those of `dataclasses.field`, such as `default`.
+    """
     return dataclasses.field(metadata={"static": True}, **options)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
 def record(cls: type[T]) -> type[T]:
-    """Class decorator: a frozen dataclass registered with JAX; fields are leaves unless declared `static()`.
+    """Class decorator: a frozen dataclass that is registered with `jax.tree_util.register_dataclass`.
 
-    A callable field that is no pytree itself (a plain function) counts as static, so that a record of functions passes through jit.
+    Fields are leaves unless they are declared `static()`. A plain function in any other field, or in a tuple there, is held in a static
+    record of its own. So a record of functions crosses `jit`, and equal functions do not retrace.
+
+    JAX rebuilds records through their constructor, with any object as a leaf. Checks of leaves therefore belong in the function that
+    builds the record.
+
+    Raises:
+        TypeError: for a class with leaves that has a `__post_init__` of its own.
     """
+    names: tuple[str, ...] = ()
+
+    def hold_functions(self: T) -> None:
+        for name in names:
+            value = getattr(self, name)
+            held = _held(value)
+            if held is not value:
+                object.__setattr__(self, name, held)
+
+    checked = "__post_init__" in cls.__dict__
+    if not checked:
+        cls.__post_init__ = hold_functions  # type: ignore[attr-defined]
     frozen = dataclasses.dataclass(frozen=True)(cls)
-    fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
-    names = tuple(field.name for field in fields)
-    fixed = frozenset(field.name for field in fields if field.metadata.get("static"))
-
-    def split(value: T) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]:
-        still = {name for name in names if name in fixed or _is_plain_function(getattr(value, name))}
-        return tuple(n for n in names if n not in still), tuple((n, getattr(value, n)) for n in names if n in still)
-
-    def flatten_with_keys(value: T) -> tuple[Any, Any]:
-        leaves, structure = split(value)
-        return tuple((jax.tree_util.GetAttrKey(n), getattr(value, n)) for n in leaves), (leaves, structure)
-
-    def unflatten(structure: Any, children: Any) -> T:
-        made = object.__new__(frozen)  # leaves may be anything here, object() included: no checks
-        for name, child in (*zip(structure[0], children, strict=True), *structure[1]):
-            object.__setattr__(made, name, child)
-        return made
-
-    def flatten(value: T) -> tuple[Any, Any]:
-        leaves, structure = split(value)
-        return tuple(getattr(value, n) for n in leaves), (leaves, structure)
-
-    jax.tree_util.register_pytree_with_keys(frozen, flatten_with_keys, unflatten, flatten)
-    return frozen
+    frozen.__no_type_check__ = True  # type: ignore[attr-defined]  # a checker of annotations must let JAX put any leaf in
+    names = tuple(field.name for field in dataclasses.fields(frozen) if not field.metadata.get("static"))  # type: ignore[arg-type]
+    if checked and names:
+        raise TypeError(f"{cls.__name__} has leaves: check them in the function that builds it, not in __post_init__")
+    return jax.tree_util.register_dataclass(frozen)
 
 
 def replace(value: T, **changes: Any) -> T:
-    """`dataclasses.replace`."""
+    """`dataclasses.replace`, typed for any record."""
     return dataclasses.replace(value, **changes)  # type: ignore[type-var]
+
+
+@record
+class Held:
+    """A plain function as a pytree without leaves."""
+
+    function: Callable[..., Any] = static()
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.function(*args, **options)
+
+
+def _held(value: Any) -> Any:
+    if isinstance(value, tuple) and any(_is_plain_function(item) for item in value):
+        return jax.tree.map(_held, value)
+    return Held(value) if _is_plain_function(value) else value
 
 
 def _is_plain_function(value: Any) -> bool:

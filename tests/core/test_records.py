@@ -1,0 +1,105 @@
+"""Records: numbers are leaves, functions and settings are structure, and JAX rebuilds them with anything in place of a leaf."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import diffusion
+from gendiff.core import records, trees
+
+
+@records.record
+class Affine:
+    slope: Any
+    offset: Any = 0.0
+    name: str = records.static(default="affine")
+
+    def __call__(self, x: Any) -> Any:
+        return self.slope * x + self.offset
+
+
+@records.record
+class Sum:
+    parts: tuple[Callable[[Any], Any], ...]
+    then: Callable[[Any], Any]
+
+    def __call__(self, x: Any) -> Any:
+        return self.then(sum(part(x) for part in self.parts))
+
+
+def double(x):
+    return 2 * x
+
+
+def square(x):
+    return x**2
+
+
+def test_fields_are_leaves_named_by_attribute_unless_they_are_static():
+    record = Affine(2.0, jnp.ones(3), "line")
+    assert list(trees.paths({"a": record})) == ["a/slope", "a/offset"]
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, record)
+    assert (doubled.slope, doubled.name) == (4.0, "line")
+    np.testing.assert_array_equal(doubled.offset, np.full(3, 2.0))
+
+
+def test_records_are_frozen_compare_by_value_and_are_replaced_field_by_field():
+    record = Affine(2.0)
+    assert record == Affine(2.0) and hash(record) == hash(Affine(2.0)) and record != Affine(2.0, name="other")
+    assert records.replace(record, offset=1.0) == Affine(2.0, 1.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.slope = 3.0
+
+
+def test_the_test_runs_checker_of_annotations_lets_any_leaf_into_the_librarys_records():
+    structure = jax.tree.structure(diffusion.guidance.interval(1.0, 0.2, 5.0))
+    assert jax.tree.leaves(jax.tree.unflatten(structure, ["a", "b", "c"])) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "leaf", [object(), None, (1, 2), "text", jax.ShapeDtypeStruct((), jnp.float32)], ids=lambda leaf: type(leaf).__name__
+)
+def test_a_record_is_rebuilt_with_any_object_as_a_leaf(leaf):
+    structure = jax.tree.structure(Affine(1.0, 2.0))
+    rebuilt = jax.tree.unflatten(structure, [leaf, 2.0])
+    assert rebuilt.slope is leaf and rebuilt.name == "affine"
+
+
+def test_plain_functions_in_fields_and_tuples_cross_jit_and_do_not_retrace():
+    traces = []
+
+    @jax.jit
+    def run(record, x):
+        traces.append(None)
+        return record(x)
+
+    for slope in (3.0, 4.0):  # records among the functions keep their numbers as data
+        assert float(run(Sum((double, Affine(slope)), square), 2.0)) == (4 + 2 * slope) ** 2
+    assert len(traces) == 1
+    assert jax.tree.leaves(Sum((double, Affine(3.0)), square)) == [3.0, 0.0]
+    assert Sum((double,), square) == Sum((double,), square) != Sum((square,), square)
+
+
+def test_a_record_with_leaves_cannot_check_them_where_jax_rebuilds_it():
+    with pytest.raises(TypeError, match="Checked has leaves: check them in the function that builds it"):
+
+        @records.record
+        class Checked:
+            number: Any
+
+            def __post_init__(self) -> None:
+                pass
+
+
+def test_a_subclass_has_the_fields_of_its_base_and_holds_functions_too():
+    @records.record
+    class Named(Sum):
+        scale: Any = 1.0
+
+    named = jax.jit(lambda record: record)(Named((double,), square))
+    assert type(named) is Named and float(named(2.0)) == 16.0 and float(named.scale) == 1.0
