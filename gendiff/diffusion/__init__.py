@@ -28,7 +28,7 @@ from gendiff.diffusion import (
 )
 from gendiff.diffusion.denoiser import from_network
 from gendiff.diffusion.samplers import ancestral
-from gendiff.diffusion.sampling import sample
+from gendiff.diffusion.sampling import in_chunks, sample
 from gendiff.diffusion.types import Batch, Denoiser, Level, Prediction
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "from_network",
     "grids",
     "guidance",
+    "in_chunks",
     "inpainting",
     "inversion",
     "learned_schedule",

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike
-from gendiff.diffusion import denoiser, flow_coordinates, sampling
+from gendiff.diffusion import flow_coordinates, sampling
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -51,10 +51,11 @@ def solve(
     over one sample, is held below atol + rtol · |w|. max_steps: that a sample may try; where they do not suffice, success is False and x
     is no sample.
 
-    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. Conditions of
-    `from_network` follow their samples; a plain function is asked about one sample at a time and must not close over anything with a
-    batch axis. evaluations: 1 to start and 6 for each step tried; a first step that is refused costs one more, which is not counted. An
-    end at sigma = 0 is asked at sigma/alpha = sqrt(machine epsilon) instead. Differentiable in reverse mode.
+    denoise: it is asked about one sample at a time. Where conditions differ from sample to sample, map the call itself, for example
+    `jax.vmap(lambda x, label: solve(given.with_condition(label), schedule, x[None], level, cleaner))(x, labels)`.
+    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. evaluations: 1 to
+    start and 6 for each step tried; a first step that is refused costs one more, which is not counted. An end at sigma = 0 is asked at
+    sigma/alpha = sqrt(machine epsilon) instead. Differentiable in reverse mode.
 
     Raises ImportError without diffrax, TypeError for x that is not floating, ValueError for tolerances outside (0, 1], max_steps below 1
     or levels that are not single.
@@ -71,18 +72,16 @@ def solve(
     first = jnp.where(end > start, FIRST_TURN, -FIRST_TURN).astype(x.dtype)
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
 
-    def one(row: Array, w: Array) -> tuple[Array, Array, Array]:
-        told = denoiser.take(denoise, row[None], x.shape[0])
+    def slope(turned: Array, w: Array, _: Any) -> Array:
+        return _velocity(denoise, schedule, turned, w)
 
-        def slope(turned: Array, w: Array, _: Any) -> Array:
-            return _velocity(told, schedule, turned, w)
-
+    def one(w: Array) -> tuple[Array, Array, Array]:
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(slope), diffrax.Tsit5(), start, end, first, w, stepsize_controller=controller, max_steps=max_steps, throw=False
         )
         return found.ys[0], found.result == diffrax.RESULTS.successful, 1 + 6 * found.stats["num_steps"]
 
-    w, success, evaluations = jax.vmap(one)(jnp.arange(x.shape[0]), flow_coordinates.scaled(x, level))
+    w, success, evaluations = jax.vmap(one)(flow_coordinates.scaled(x, level))
     return Solution(flow_coordinates.unscaled(w, cleaner), success & _finite(w), evaluations)
 
 

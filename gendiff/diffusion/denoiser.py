@@ -1,6 +1,6 @@
 """Network + parameters + condition -> Denoiser, the waist between networks and everything that samples."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,6 @@ from gendiff.core import checks, records
 from gendiff.core.types import Params
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.types import Level, Predict, Prediction
-
-T = TypeVar("T")
 
 
 @records.record
@@ -31,7 +29,7 @@ class NetworkDenoiser:
             if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
                 raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: twice the channels are needed")
             output, share = jnp.split(output, 2, axis=-1)
-            return records.replace(self.parameterization.predict(x, output, level), log_variance=share.astype(x.dtype))
+            return records.replace(self.parameterization.predict(x, output, level), variance_share=share.astype(x.dtype))
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         return self.parameterization.predict(x, output, level)
@@ -43,10 +41,6 @@ class NetworkDenoiser:
     def condition_for(self, count: int) -> tuple[Any, ...]:
         """The condition with single values repeated for `count` samples."""
         return jax.tree.map(lambda leaf: _for_each(leaf, count), self.condition)
-
-    def take(self, rows: Array, count: int) -> "NetworkDenoiser":
-        """The denoiser of those rows of a batch of `count`."""
-        return records.replace(self, condition=jax.tree.map(lambda leaf: take_rows(leaf, rows, count), self.condition))
 
 
 def from_network(
@@ -70,19 +64,6 @@ def variance_share(prediction: Prediction) -> Float[Array, "b *shape"]:
         raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
     checks.same_shape("prediction.clean", prediction.clean, "prediction.variance_share", share)
     return share
-
-
-def take(denoise: T, rows: Array, count: int) -> T:
-    """The same denoiser for some rows of a batch of `count`: conditions of networks and per-sample guidance scales follow the rows.
-
-    Samplers and their functions too. A plain function is returned as it is: what it closes over cannot be taken apart.
-    """
-    return denoise.take(rows, count) if hasattr(denoise, "take") else denoise
-
-
-def take_rows(leaf: Any, rows: Array, count: int) -> Any:
-    """leaf[rows] where its first axis runs over the samples; a single value as it is."""
-    return leaf if jnp.ndim(leaf) == 0 else _for_each(leaf, count)[rows]
 
 
 def _for_each(leaf: Any, count: int) -> jax.Array:

@@ -41,7 +41,6 @@ def image_to_image(
     *,
     strength: Scalar,
     num_steps: Count | None = None,
-    chunk: int | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
     """`from_entry` at the entry that `first_entry` finds for a strength in [0, 1] (Meng et al., 2022, Alg. 1).
@@ -49,8 +48,7 @@ def image_to_image(
     strength: () the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image as it came.
     """
     first = first_entry(levels, strength, num_steps=num_steps)
-    options = {"num_steps": num_steps, "chunk": chunk, "trajectory": trajectory}
-    return from_entry(key, denoise, sampler, levels, clean, index, first=first, **options)  # type: ignore[arg-type]
+    return from_entry(key, denoise, sampler, levels, clean, index, first=first, num_steps=num_steps, trajectory=trajectory)
 
 
 def from_entry(
@@ -63,7 +61,6 @@ def from_entry(
     *,
     first: Count,
     num_steps: Count | None = None,
-    chunk: int | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
     """Clean samples (b, …) noised to entry `first` of the grid and drawn from there: SDEdit, img2img (Meng et al., 2022, Alg. 1).
@@ -72,7 +69,7 @@ def from_entry(
     `first` = 0 nothing of the image is left, and the answer is that of `sample`, bit for bit; at the last entry it is the image.
 
     first: () in 0 … n, data under jit; traced, it makes the steps a `while_loop`, which is not differentiable in reverse. levels, index,
-    num_steps (n), chunk, trajectory: as for `sample`; a trajectory has all t + 1 entries, the steps first and then the answer repeated.
+    num_steps (n), trajectory: as for `sample`; a trajectory has all t + 1 entries, the steps first and then the answer repeated.
 
     Raises TypeError for images that are not floating, ValueError for pixels 0…255 and for a concrete `first` outside 0 … n.
     """
@@ -87,7 +84,7 @@ def from_entry(
     if isinstance(left, int) and left == 0:
         return jnp.broadcast_to(start, (len(levels), *start.shape)) if trajectory else start
     rest, shape = grids.remaining(levels, first), clean.shape[1:]
-    return sampling.sample(key, denoise, sampler, rest, shape, index, start=start, num_steps=left, chunk=chunk, trajectory=trajectory)
+    return sampling.sample(key, denoise, sampler, rest, shape, index, start=start, num_steps=left, trajectory=trajectory)
 
 
 def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shape"], share: Scalar) -> Float[Array, "b *shape"]:

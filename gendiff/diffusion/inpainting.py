@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Keys
-from gendiff.diffusion import denoiser, process, sampling
+from gendiff.diffusion import process, sampling
 from gendiff.diffusion.sampling import Sampler, State
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -69,10 +69,6 @@ class _Repaint:
             return process.forward_step(state.x, noise, start, cleaner)
 
         return State(jax.lax.cond(up, back, down))
-
-    def take(self, rows: Array, count: int) -> "_Repaint":
-        step, known, mask = denoiser.take(self.step, rows, count), self.known, self.mask
-        return _Repaint(step, denoiser.take_rows(known, rows, count), denoiser.take_rows(mask, rows, count))
 
 
 def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Sampler:

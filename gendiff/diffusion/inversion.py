@@ -99,7 +99,7 @@ class _ReversibleHeun:
         if self.companion is None:
             return w
         if jnp.shape(self.companion) != x.shape:
-            raise ValueError(f"the companion has shape {jnp.shape(self.companion)}, but x is {x.shape}; a pair is not drawn in chunks")
+            raise ValueError(f"the companion has shape {jnp.shape(self.companion)}, but x is {x.shape}: give one for each sample")
         return flow_coordinates.scaled(jnp.asarray(self.companion, x.dtype), level)
 
 
@@ -107,8 +107,8 @@ def reversible_heun(companion: Float[ArrayLike, "b *shape"] | None = None) -> Sa
     """The algebraically reversible Heun method (Kidger et al., 2021) in the angle of the path: order 2, one evaluation a step.
 
     The network is never asked at the level where the grid ends. companion: what `reversible_invert` found beside the start (b, …), with
-    which the very sample comes out that went in; default the start itself. It belongs to those samples, so it raises ValueError under
-    `chunk`. A trajectory holds, between its ends, samples that are a DDIM step beyond the solution.
+    which the very sample comes out that went in; default the start itself. A trajectory holds, between its ends, samples that are a DDIM
+    step beyond the solution.
     """
     return Sampler(_begin, _ReversibleHeun(companion))
 

@@ -25,8 +25,6 @@ class LinearOperator(Protocol):
 
     def solve(self, y: Array, signal: Scalar, noise: Scalar, /) -> Array: ...
 
-    def take(self, rows: Array, count: int, /) -> "LinearOperator": ...
-
 
 def pseudo_inverse(operator: LinearOperator, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b ..."]:
     """Aᵀ (A Aᵀ)⁺ y, the smallest x that is measured as y, or comes nearest to it."""
@@ -48,10 +46,6 @@ class Inpaint:
 
     def solve(self, y: Float[ArrayLike, "b *shape"], signal: Scalar, noise: Scalar) -> Float[Array, "b *shape"]:
         return arrays.safe_divide(y, arrays.expand(signal, y) * self._kept(y) ** 2 + arrays.expand(noise, y))
-
-    def take(self, rows: Array, count: int) -> "Inpaint":
-        mask = jnp.asarray(self.mask)
-        return self if mask.shape[0] == 1 else Inpaint(mask[rows])
 
     def _kept(self, like: ArrayLike) -> jax.Array:
         shape = np.shape(self.mask)
@@ -84,9 +78,6 @@ class Downsample:
     def solve(self, y: Float[ArrayLike, "b *small"], signal: Scalar, noise: Scalar) -> Float[Array, "b *small"]:
         return arrays.safe_divide(y, arrays.expand(signal, y) / self._box(y) + arrays.expand(noise, y))
 
-    def take(self, rows: Array, count: int) -> "Downsample":
-        return self
-
     def _box(self, like: ArrayLike) -> int:
         return self.factor ** (like.ndim - 2)
 
@@ -108,9 +99,6 @@ class Blur:
         power = jnp.real(transfer) ** 2 + jnp.imag(transfer) ** 2
         power = jnp.where(power > 64 * jnp.finfo(power.dtype).eps * jnp.max(power), power, 0.0)  # frequencies that rounding alone fills
         return self._filtered(y, arrays.safe_divide(1.0, arrays.expand(signal, wide) * power + arrays.expand(noise, wide)))
-
-    def take(self, rows: Array, count: int) -> "Blur":
-        return self
 
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(1, 1 + np.ndim(self.kernel)))

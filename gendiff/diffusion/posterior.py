@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Scalar
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.linear_operators import LinearOperator
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -33,9 +32,6 @@ class _Dps:
         move = arrays.expand(arrays.safe_divide(jnp.asarray(self.scale, size.dtype), size), x) * slope
         alpha, sigma = arrays.expand(level.alpha, x), arrays.expand(level.sigma, x)
         return records.replace(prediction, clean=prediction.clean - sigma * move, noise=prediction.noise + alpha * move)
-
-    def take(self, rows: Array, count: int) -> "_Dps":
-        return records.replace(self, scale=denoiser.take_rows(self.scale, rows, count), **_taken(self, rows, count))
 
 
 def dps(denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, "b *measured"], scale: Scalar) -> Denoiser:
@@ -72,11 +68,6 @@ class _PiGdm:
         gradient = jnp.where(guided, pull(self.operator.adjoint(solved)), 0.0)
         clean = prediction.clean + arrays.safe_divide(sigma**2, alpha) * gradient
         return records.replace(prediction, clean=clean, noise=prediction.noise - sigma * gradient)
-
-    def take(self, rows: Array, count: int) -> "_PiGdm":
-        names = ("noise_std", "data_std", "ratio_max")
-        numbers = {name: denoiser.take_rows(getattr(self, name), rows, count) for name in names}
-        return records.replace(self, **numbers, **_taken(self, rows, count))
 
 
 def pigdm(
@@ -124,11 +115,3 @@ def _looked_at(denoise: Any, operator: Any, measured: Any, x: jax.Array, level: 
     if y.shape != seen.shape:
         raise ValueError(f"measured has shape {y.shape}, but the samples are measured as {seen.shape}")
     return prediction, y - seen, lambda v: pull(v)[0]
-
-
-def _taken(guided: Any, rows: Array, count: int) -> dict[str, Any]:
-    return {
-        "denoise": denoiser.take(guided.denoise, rows, count),
-        "operator": guided.operator.take(rows, count),
-        "measured": denoiser.take_rows(guided.measured, rows, count),
-    }

@@ -6,7 +6,7 @@ fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, order, padding, c
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Keys, Scalar
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.types import Denoiser, Level, Prediction
+
+Samples = TypeVar("Samples")
 
 
 @records.record
@@ -49,10 +50,6 @@ class Sampler:
     step: Callable[[Keys, Denoiser, State, Level, Level, Count], State]
     evaluations: Callable[[int], int] = records.static(default=one_each)
 
-    def take(self, rows: Array, count: int) -> "Sampler":
-        """The sampler of those rows of a batch of `count`, for one whose functions hold an array for each sample."""
-        return records.replace(self, init=denoiser.take(self.init, rows, count), step=denoiser.take(self.step, rows, count))
-
 
 def sample(
     key: jax.Array,
@@ -65,7 +62,6 @@ def sample(
     num_steps: Count | None = None,
     start: Shaped[ArrayLike, "..."] | None = None,
     temperature: Scalar = 1.0,
-    chunk: int | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
     """Draw samples (b, *shape), one for each entry of `index`, along `levels` (t + 1,). Call it under `jit`: it compiles anew otherwise.
@@ -76,7 +72,6 @@ def sample(
     start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
     temperature: > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian data at about
     0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
-    chunk: run that many samples at a time; the result does not depend on it beyond rounding.
     trajectory: answer (t + 1, b, *shape) instead, the state at each level; entries after `num_steps` repeat the last state.
 
     Raises TypeError for a legacy or missing key and for a denoiser whose output has another shape or dtype than x (before the loop),
@@ -96,20 +91,52 @@ def sample(
     checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
     levels = jax.tree.map(jnp.asarray, levels)
 
-    def run(denoise: Denoiser, sampler: Sampler, index: Array, start: ArrayLike | None) -> Array:
-        keys = keys_of(key, index)
-        if start is None:
-            noise = first_noise(keys, shape, levels.sigma.dtype)
-            x = jnp.asarray(temperature, noise.dtype) * levels.sigma[0] * noise
-        else:
-            x = jnp.asarray(start)
-        _check_output(denoise, x, levels)
-        return _drive(keys, denoise, sampler, levels, steps, x, trajectory)
+    keys = keys_of(key, index)
+    if start is None:
+        noise = first_noise(keys, shape, levels.sigma.dtype)
+        x = jnp.asarray(temperature, noise.dtype) * levels.sigma[0] * noise
+    else:
+        x = jnp.asarray(start)
+    _check_output(denoise, x, levels)
+    return _drive(keys, denoise, sampler, levels, steps, x, trajectory)
 
-    if chunk is None:
-        return run(denoise, sampler, index, start)
-    checks.integer("chunk", chunk, 1)
-    return _in_chunks(run, denoise, sampler, index, start, min(chunk, count), trajectory)
+
+def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]:
+    """The same draw, run `size` samples at a time, for draws that do not fit into memory at once.
+
+    The result does not depend on the size, beyond rounding. A last chunk that is not full repeats its last sample, and the copies are
+    left out of the result. The chunks run one after the other inside one `jax.lax.map`, so the draw is compiled once.
+
+    Example: `in_chunks(lambda index, label: sample(key, given.with_condition(label), …, index), 64)(index, labels)`.
+
+    Args:
+        draw: a function `draw(index, *aligned)` that returns an array (b, …), or a pytree of such arrays. A trajectory
+            (t + 1, b, …) needs its first two axes swapped: `jnp.moveaxis(trajectory, 1, 0)`.
+        size: how many samples a chunk holds, >= 1.
+
+    Returns:
+        A function of (index, *aligned). `index` is (b,) integers. Each of `aligned` is a pytree of arrays (b, …), such as labels, starts
+        or guidance scales: whatever belongs to a sample has to be passed here, as `draw` sees the rows of one chunk only.
+
+    Raises:
+        TypeError or ValueError: for a size that is no integer >= 1, and for arrays whose first axis is not that of `index`.
+    """
+    checks.integer("size", size, 1)
+
+    def draw_in_chunks(index: Int[ArrayLike, "b"], *aligned: Any) -> Samples:
+        given = (_checked_index(index), *jax.tree.map(jnp.asarray, aligned))
+        count = given[0].shape[0]
+        for leaf in jax.tree.leaves(given):
+            if leaf.shape[:1] != (count,):
+                raise ValueError(f"an array of shape {leaf.shape} does not align with {count} samples: its first axis must be theirs")
+        if count <= size:
+            return draw(*given)
+        chunks = -(-count // size)
+        rows = jnp.minimum(jnp.arange(chunks * size), count - 1).reshape(chunks, size)
+        drawn = jax.lax.map(lambda rows: draw(*jax.tree.map(lambda leaf: leaf[rows], given)), rows)
+        return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], drawn)
+
+    return draw_in_chunks
 
 
 def keys_of(key: jax.Array, index: Int[ArrayLike, "b"]) -> Keys:
@@ -183,27 +210,3 @@ def _drive(keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps
     last, states = jax.lax.fori_loop(0, steps, recorded, (first, jnp.zeros((len(levels), *x.shape), x.dtype).at[0].set(x)))
     after = (jnp.arange(len(levels)) > steps).reshape((-1,) + (1,) * x.ndim)
     return jnp.where(after, last.x[None], states)
-
-
-def _in_chunks(
-    run: Callable[[Denoiser, Sampler, Array, Any], Array],
-    denoise: Denoiser,
-    sampler: Sampler,
-    index: Array,
-    start: Any,
-    chunk: int,
-    trajectory: bool,
-) -> Array:
-    count = index.shape[0]
-    parts = -(-count // chunk)
-    rows = jnp.minimum(jnp.arange(parts * chunk), count - 1).reshape(parts, chunk)  # the last part repeats the last sample
-
-    def one(rows: Array) -> Array:
-        held = denoiser.take(denoise, rows, count), denoiser.take(sampler, rows, count)
-        return run(*held, index[rows], None if start is None else jnp.asarray(start)[rows])
-
-    drawn = jax.lax.map(one, rows)
-    if trajectory:  # (parts, t, chunk, …) -> (t, parts, chunk, …)
-        drawn = jnp.moveaxis(drawn, 1, 0)
-        return drawn.reshape(drawn.shape[0], parts * chunk, *drawn.shape[3:])[:, :count]
-    return drawn.reshape(parts * chunk, *drawn.shape[2:])[:count]

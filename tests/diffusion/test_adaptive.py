@@ -102,14 +102,14 @@ def test_conditions_and_scales_follow_their_samples():
     def network(params, x, t, label):
         return params * x + 0.1 * label.astype(x.dtype)[:, None]
 
-    def draw(rows):
-        told = denoiser.from_network(network, jnp.float32(0.3), parameterization.velocity(), jnp.array([1, 4, 2])[rows])
-        scales = jnp.array([0.0, 1.0, 3.0])[rows]
-        free = guidance.classifier_free(told, told.with_condition(-1), scales, batched=True)
-        return adaptive.sample(KEY, free, schedules.flow(), (2,), rows).x
+    def draw(row, label, scale):
+        given = denoiser.from_network(network, jnp.float32(0.3), parameterization.velocity(), label)
+        guided = guidance.classifier_free(given, given.with_condition(-1), scale, batched=True)
+        return adaptive.sample(KEY, guided, schedules.flow(), (2,), row[None]).x[0]
 
-    together = jax.jit(draw)(jnp.arange(3))
-    alone = jnp.concatenate([jax.jit(draw)(jnp.array([i])) for i in range(3)])
+    rows = jnp.arange(3), jnp.array([1, 4, 2]), jnp.array([0.0, 1.0, 3.0])
+    together, one = jax.jit(jax.vmap(draw))(*rows), jax.jit(draw)
+    alone = jnp.stack([one(*row) for row in zip(*rows, strict=True)])
     np.testing.assert_allclose(together, alone, atol=2e-5)
 
 
@@ -121,9 +121,12 @@ def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success():
     def broken(params, x, t, bad):
         return jnp.where(bad[:, None], jnp.nan, 0.1 * x)
 
-    told = denoiser.from_network(broken, None, parameterization.velocity(), jnp.array([False, True]))
-    found = adaptive.sample(KEY, told, schedules.flow(), (3,), jnp.arange(2), max_steps=50)
-    np.testing.assert_array_equal(found.success, [True, False])
+    def draw(row, bad):
+        given = denoiser.from_network(broken, None, parameterization.velocity(), bad)
+        return adaptive.sample(KEY, given, schedules.flow(), (3,), row[None], max_steps=50)
+
+    found = jax.vmap(draw)(jnp.arange(2), jnp.array([False, True]))
+    np.testing.assert_array_equal(found.success[:, 0], [True, False])
     assert np.all(np.isfinite(found.x[0]))
 
 

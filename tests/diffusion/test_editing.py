@@ -59,9 +59,9 @@ def test_an_edit_is_sampling_of_the_rest_of_the_grid_from_the_image_noised_by_th
     np.testing.assert_array_equal(found[4:], np.broadcast_to(found[4], (5, 2, *SHAPE)))
 
 
-def test_edits_without_a_jit_and_in_chunks_are_the_same():
+def test_edits_without_a_jit_and_of_one_state_are_the_same():
     whole = edited(diffusion.samplers.ddpm(), CLEAN, jnp.arange(5), 0.5)
-    for chunk, trajectory in ((None, True), (2, True), (3, False)):
+    for trajectory in (True, False):
         found = editing.image_to_image(
             jax.random.key(3),
             ORACLE,
@@ -71,7 +71,6 @@ def test_edits_without_a_jit_and_in_chunks_are_the_same():
             np.arange(5),
             strength=0.5,
             num_steps=STEPS,
-            chunk=chunk,
             trajectory=trajectory,
         )
         np.testing.assert_allclose(found, whole if trajectory else whole[-1], atol=5e-6)

@@ -78,7 +78,7 @@ def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_be
     def told(share):
         def denoise(x, level):
             answer = oracles.gaussian(0.5)(x, level)
-            return records.replace(answer, log_variance=jnp.full_like(x, share))
+            return records.replace(answer, variance_share=jnp.full_like(x, share))
 
         return denoise
 

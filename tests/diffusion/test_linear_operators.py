@@ -111,12 +111,6 @@ def test_operators_keep_dtype_pass_through_jit_and_have_finite_gradients(operato
     assert half.dtype == jnp.bfloat16 and np.allclose(half.astype(jnp.float32), forward(operator(), x), atol=0.1)
 
 
-def test_a_mask_for_each_sample_follows_its_rows():
-    operator, x = linear_operators.inpaint(mask(5, *SHAPE)), rand(6, 5, *SHAPE)
-    rows = jnp.array([3, 0])
-    np.testing.assert_array_equal(operator.take(rows, 5).forward(x[rows]), operator.forward(x)[rows])
-
-
 @pytest.mark.usefixtures("unchecked")
 def test_what_does_not_fit_is_refused():
     x = jnp.ones((2, 4, 6, 1))

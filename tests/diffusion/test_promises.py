@@ -31,14 +31,14 @@ RECORDER = diffusion.sampling.Sampler(diffusion.sampling.start, _noise_only)
 SAMPLERS = {"ddim one": diffusion.samplers.ddim(1.0), "ddpm": diffusion.samplers.ddpm(), "euler": diffusion.samplers.euler()}
 
 
-@partial(jax.jit, static_argnames=("num_steps", "chunk", "trajectory"))
-def _draw(sampler, index, levels, num_steps, chunk, trajectory):
+@partial(jax.jit, static_argnames=("num_steps", "trajectory"))
+def _draw(sampler, index, levels, num_steps, trajectory):
     key = jax.random.key(3)
-    return diffusion.sampling.sample(key, ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps, chunk=chunk, trajectory=trajectory)
+    return diffusion.sampling.sample(key, ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps, trajectory=trajectory)
 
 
-def draw(sampler, index, levels=LEVELS, num_steps=6, chunk=None, trajectory=False):
-    return _draw(sampler, jnp.asarray(index), levels, num_steps, chunk, trajectory)
+def draw(sampler, index, levels=LEVELS, num_steps=6, trajectory=False):
+    return _draw(sampler, jnp.asarray(index), levels, num_steps, trajectory)
 
 
 @jax.jit
@@ -63,12 +63,6 @@ def test_batch_and_order_do_not_enter(alone, index):
         np.testing.assert_allclose(draw(sampler, index), alone[name][index], atol=5e-6, err_msg=name)
 
 
-@given(chunk=st.sampled_from([1, 3, POOL + 1]))
-def test_chunks_do_not_enter(alone, chunk):
-    np.testing.assert_array_equal(draw(RECORDER, range(POOL), chunk=chunk, trajectory=True), alone["noise"])
-    np.testing.assert_allclose(draw(SAMPLERS["ddim one"], range(POOL), chunk=chunk), alone["ddim one"], atol=5e-6)
-
-
 @given(length=st.sampled_from([4, 9]), n=st.sampled_from([1, 2, 4]))
 def test_padding_of_the_grid_does_not_enter(length, n):
     short = diffusion.grids.trailing(SCHEDULE, n)
@@ -88,6 +82,16 @@ def test_padding_of_the_batch_and_vmap_do_not_enter(alone):
     np.testing.assert_allclose(rows, alone["ddpm"], atol=5e-6)
 
 
+@jax.jit
+def noise_in_threes(index):
+    steps_last = diffusion.in_chunks(lambda rows: jnp.moveaxis(draw(RECORDER, rows, trajectory=True), 1, 0), 3)
+    return jnp.moveaxis(steps_last(index), 0, 1)
+
+
+def test_chunks_do_not_enter_the_noise_of_a_trajectory(alone):
+    np.testing.assert_array_equal(noise_in_threes(jnp.arange(POOL)), alone["noise"])
+
+
 def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     def network(params, x, t, label):
         return params * x + 0.1 * label.astype(x.dtype)[:, None, None]
@@ -95,18 +99,17 @@ def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     labels, scales = jnp.arange(7), jnp.linspace(0.0, 3.0, 7)
     start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
 
-    def guided(rows, **options):
-        told = diffusion.denoiser.from_network(network, jnp.float32(0.5), diffusion.parameterization.velocity(), labels[rows])
-        free = diffusion.guidance.classifier_free(told, told.with_condition(gd.NO_LABEL), scales[rows], batched=True)
-        return diffusion.sampling.sample(
-            jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, rows, start=start[rows], **options
-        )
+    def guided(index, label, scale, start):
+        given = diffusion.denoiser.from_network(network, jnp.float32(0.5), diffusion.parameterization.velocity(), label)
+        free = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
+        return diffusion.sample(jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, index, start=start)
 
-    whole = guided(jnp.arange(7))
-    for chunk in (1, 3, 7):
-        np.testing.assert_allclose(guided(jnp.arange(7), chunk=chunk), whole, atol=5e-6)
+    aligned = jnp.arange(7), labels, scales, start
+    whole = guided(*aligned)
+    for size in (1, 3, 7, 9):
+        np.testing.assert_allclose(diffusion.in_chunks(guided, size)(*aligned), whole, atol=5e-6)
     shuffled = jnp.array([4, 1, 6])
-    np.testing.assert_allclose(guided(shuffled), whole[shuffled], atol=5e-6)
+    np.testing.assert_allclose(guided(*(leaf[shuffled] for leaf in aligned)), whole[shuffled], atol=5e-6)
 
 
 def test_eight_devices_draw_what_one_draws(tmp_path):

@@ -42,7 +42,8 @@ class Way:
     """One way to draw samples 0 … count - 1.
 
     how: in words. together: samples in one call (None: all). order: a permutation of a count. others: indices that are drawn along.
-    chunk: of `sample`. padding: intervals that the grid is longer. fixed: the step count is no data. mapped: each sample under `vmap`.
+    chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer. fixed: the step count is no data.
+    mapped: each sample under `vmap`.
     """
 
     how: str
@@ -128,9 +129,11 @@ class Programs:
 
         def some(index: jax.Array) -> jax.Array:
             denoise = self._build(numbers, index % self._classes)
-            x = sampling.sample(key, denoise, sampler, levels, self._shape, index, num_steps=count, chunk=chunk, trajectory=trajectory)
+            x = sampling.sample(key, denoise, sampler, levels, self._shape, index, num_steps=count, trajectory=trajectory)
             return x.swapaxes(0, 1) if trajectory else x
 
+        if chunk is not None:
+            return sampling.in_chunks(some, chunk)(index)
         return jax.vmap(lambda one: some(one[None])[0])(index) if mapped else some(index)
 
 

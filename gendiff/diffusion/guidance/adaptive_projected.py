@@ -7,11 +7,9 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Scalar
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.guidance import joint_call
 from gendiff.diffusion.guidance.classifier_free import combined
 from gendiff.diffusion.guidance.interval import Strength, check_strength, strength_at
-from gendiff.diffusion.guidance.interval import take as interval_take
 from gendiff.diffusion.guidance.joint_call import Together
 from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.types import Denoiser, Level, Prediction
@@ -32,15 +30,6 @@ class _AdaptiveProjected:
         kept = arrays.expand(_shrinking(change, self.norm_threshold), change)
         left_out = (1 - kept) * change + (1 - arrays.expand(self.eta, change)) * _parallel(kept * change, conditional.clean)
         return with_clean(plain, plain.clean - (arrays.expand(scale, change) - 1) * left_out, level)
-
-    def take(self, rows: Array, count: int) -> "_AdaptiveProjected":
-        return records.replace(
-            self,
-            asked=self.asked.take(rows, count),
-            scale=interval_take(self.scale, rows, count),
-            eta=denoiser.take_rows(self.eta, rows, count),
-            norm_threshold=denoiser.take_rows(self.norm_threshold, rows, count),
-        )
 
 
 def adaptive_projected(

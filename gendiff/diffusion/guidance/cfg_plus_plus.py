@@ -6,7 +6,6 @@ from gendiff.core import records
 from gendiff.diffusion.guidance import joint_call
 from gendiff.diffusion.guidance.classifier_free import combine
 from gendiff.diffusion.guidance.interval import Strength, check_strength, strength_at
-from gendiff.diffusion.guidance.interval import take as interval_take
 from gendiff.diffusion.guidance.joint_call import Together
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -20,9 +19,6 @@ class _CfgPlusPlus:
         conditional, unconditional = self.asked(x, level)
         clean = combine(unconditional.clean, conditional.clean, strength_at(self.scale, level))
         return records.replace(conditional, clean=clean, noise=unconditional.noise)
-
-    def take(self, rows: Array, count: int) -> "_CfgPlusPlus":
-        return records.replace(self, asked=self.asked.take(rows, count), scale=interval_take(self.scale, rows, count))
 
 
 def cfg_plus_plus(conditional: Denoiser, unconditional: Denoiser, scale: Strength, *, batched: bool = False) -> Denoiser:

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.guidance.interval import Strength, check_strength, strength_at
-from gendiff.diffusion.guidance.interval import take as interval_take
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 LogProbability = Callable[[jax.Array, Level], jax.Array]
@@ -35,22 +33,13 @@ class _Classifier:
         alpha, sigma = arrays.expand(level.alpha, x), arrays.expand(level.sigma, x)
         return records.replace(told, clean=told.clean + arrays.safe_divide(sigma**2, alpha) * push, noise=told.noise - sigma * push)
 
-    def take(self, rows: Array, count: int) -> "_Classifier":
-        return records.replace(
-            self,
-            denoise=denoiser.take(self.denoise, rows, count),
-            log_probability=denoiser.take(self.log_probability, rows, count),  # type: ignore[arg-type]
-            scale=interval_take(self.scale, rows, count),
-        )
-
 
 def classifier(denoise: Denoiser, log_probability: LogProbability, scale: Strength) -> Denoiser:
     """noise - scale · sigma · grad log p(y | x), and clean + scale · sigma²/alpha · grad (Dhariwal & Nichol, 2021, Alg. 2).
 
     log_probability: (x, level) -> (b,) in nats, of the classifier of *noised* samples, for the class each sample should have. Make it a
-    `trees.record` with the parameters and labels as fields, so that they stay data; with a method `take(rows, count)` if it holds arrays
-    (b, …) and samples are drawn in chunks. The gradient is of the sum, which is each sample's own where samples do not look at each
-    other. scale: >= 0, as in `classifier_free`; with an exact classifier 1 is the conditional score.
+    `trees.record` with the parameters and labels as fields, so that they stay data. The gradient is of the sum, which is each sample's own
+    where samples do not look at each other. scale: >= 0, as in `classifier_free`; with an exact classifier 1 is the conditional score.
 
     At alpha = 0, where x says nothing of the class, the gradient is 0 and so is its effect: the clean prediction stays unconditional, and
     the first step from zero terminal SNR is not guided.

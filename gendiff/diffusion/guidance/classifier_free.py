@@ -7,10 +7,8 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Scalar
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.guidance import joint_call
 from gendiff.diffusion.guidance.interval import Strength, check_strength, strength_at
-from gendiff.diffusion.guidance.interval import take as interval_take
 from gendiff.diffusion.guidance.joint_call import Together
 from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.types import Denoiser, Level, Prediction
@@ -49,14 +47,6 @@ class _ClassifierFree:
             return guided
         growth = arrays.expand(_relative_std(conditional.clean, guided.clean) - 1, guided.clean)
         return with_clean(guided, guided.clean * (1 + arrays.expand(self.rescale, guided.clean) * growth), level)
-
-    def take(self, rows: Array, count: int) -> "_ClassifierFree":
-        return records.replace(
-            self,
-            asked=self.asked.take(rows, count),
-            scale=interval_take(self.scale, rows, count),
-            rescale=None if self.rescale is None else denoiser.take_rows(self.rescale, rows, count),
-        )
 
 
 def classifier_free(
@@ -107,10 +97,6 @@ class _Composed:
             clean = clean + scale * (told.clean - unconditional.clean)
             noise = noise + scale * (told.noise - unconditional.noise)
         return records.replace(unconditional, clean=clean, noise=noise)
-
-    def take(self, rows: Array, count: int) -> "_Composed":
-        weights = tuple(interval_take(weight, rows, count) for weight in self.weights)
-        return records.replace(self, asked=self.asked.take(rows, count), weights=weights)
 
 
 def composed(unconditional: Denoiser, conditionals: Sequence[Denoiser], weights: Sequence[Strength], *, batched: bool = False) -> Denoiser:

@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Scalar
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -25,9 +24,6 @@ class _DynamicThreshold:
         size = jax.vmap(lambda one: jnp.quantile(one, share))(jnp.abs(arrays.flatten_samples(told.clean)))
         limit = arrays.expand(jnp.maximum(size, bound), told.clean)
         return with_clean(told, jnp.clip(told.clean, -limit, limit) * (bound / limit), level)
-
-    def take(self, rows: Array, count: int) -> "_DynamicThreshold":
-        return records.replace(self, denoise=denoiser.take(self.denoise, rows, count))
 
 
 def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: Scalar = 1.0) -> Denoiser:

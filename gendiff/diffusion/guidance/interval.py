@@ -9,7 +9,6 @@ from jaxtyping import Array
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Scalar
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.types import Level
 
 Strength = Scalar | Callable[[Level], Any]
@@ -26,9 +25,6 @@ class _Interval:
         ratio = arrays.safe_divide(level.sigma, level.alpha, otherwise=math.inf)
         inside = (ratio > jnp.asarray(self.low)) & (ratio <= jnp.asarray(self.high))
         return jnp.where(inside, jnp.asarray(self.scale), 1)
-
-    def take(self, rows: Array, count: int) -> "_Interval":
-        return records.replace(self, scale=denoiser.take_rows(self.scale, rows, count))
 
 
 def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Any]:
@@ -54,10 +50,3 @@ def check_strength(name: str, strength: Strength, low: float = 0.0) -> None:
 def strength_at(strength: Strength, level: Level) -> Scalar:
     """The number, or the numbers (b,), at this level."""
     return strength(level) if callable(strength) else strength
-
-
-def take(strength: Strength, rows: Array, count: int) -> Strength:
-    """The same for some rows of a batch of `count`. What a plain function closes over cannot be taken apart."""
-    if callable(strength):
-        return strength.take(rows, count) if hasattr(strength, "take") else strength
-    return denoiser.take_rows(strength, rows, count)

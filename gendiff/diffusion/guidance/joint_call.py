@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import records
-from gendiff.diffusion import denoiser
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -23,9 +22,6 @@ class Together:
         if self.batched:
             return _in_one_pass(self.denoisers, x, level)
         return [denoise(x, level) for denoise in self.denoisers]
-
-    def take(self, rows: Array, count: int) -> "Together":
-        return records.replace(self, denoisers=tuple(denoiser.take(denoise, rows, count) for denoise in self.denoisers))
 
 
 def ask(*denoisers: Denoiser, batched: bool = False) -> Together:

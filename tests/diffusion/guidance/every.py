@@ -4,7 +4,6 @@ import jax.numpy as jnp
 
 from gendiff import diffusion
 from gendiff.core import arrays, records
-from gendiff.diffusion import denoiser
 
 
 @records.record
@@ -16,9 +15,6 @@ class Leaning:
     def __call__(self, x, level):
         offset = arrays.flatten_samples(x) - 0.3 * self.label.astype(x.dtype)[:, None]
         return -arrays.expand(level.alpha, offset[:, 0]) * jnp.sum(offset**2, axis=1)
-
-    def take(self, rows, count):
-        return Leaning(denoiser.take_rows(self.label, rows, count))
 
 
 EVERY = {
