@@ -6,6 +6,7 @@ from typing import Any
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.training import compatibility
 
 LARGEST_SEED = 2**32 - 1
 
@@ -28,14 +29,12 @@ def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
         json_files.write(folder.config, wanted)
         return wanted
     stored = read(folder)
-    rows: list[tuple[str, Any, Any]] = []
-    if stored.experiment != wanted.experiment:
-        rows.append(("experiment", stored.experiment, wanted.experiment))
-    rows += differences(stored.config, json_files.encode(wanted.config))
-    if stored.smoke != wanted.smoke:
-        rows.append(("--smoke", stored.smoke, wanted.smoke))
+    rows = compatibility.in_config({"experiment": stored.experiment}, {"experiment": wanted.experiment})
+    rows += compatibility.in_config(stored.config, json_files.encode(wanted.config))
+    rows += compatibility.in_config({"--smoke": stored.smoke}, {"--smoke": wanted.smoke})
     if rows:
-        raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table(rows)}")
+        table = compatibility.table(rows, most=7)
+        raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table}")
     return stored
 
 
@@ -49,25 +48,6 @@ def read(folder: RunFolder) -> Resolved:
 def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
     """The experiment's own frozen dataclass from what config.json holds. DataError, naming the field, where the class has changed since."""
     return json_files.decode(kind, resolved.config, f"{folder.config}: config")
-
-
-def differences(stored: Any, wanted: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """(field, stored, wanted) for every field that differs, by dotted path; a field of only one side is "absent" on the other."""
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        rows = []
-        for key in [*stored, *(key for key in wanted if key not in stored)]:
-            path = f"{name}.{key}" if name else str(key)
-            rows += differences(stored.get(key, "absent"), wanted.get(key, "absent"), path)
-        return rows
-    return [] if stored == wanted else [(name, stored, wanted)]
-
-
-def table(rows: list[tuple[str, Any, Any]], most: int = 7) -> str:
-    """At most `most` differences in aligned columns, and how many more there are."""
-    shown = [("field", "stored", "wanted"), *((name, _short(stored), _short(wanted)) for name, stored, wanted in rows[:most])]
-    widths = [max(len(row[column]) for row in shown) for column in range(3)]
-    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
-    return "\n".join(lines + ([f"  … and {len(rows) - most} more"] if len(rows) > most else []))
 
 
 def seeds(config: Any) -> tuple[int, ...]:
@@ -92,8 +72,3 @@ def with_seed(config: Any, seed: int) -> Any:
     if not hasattr(config, "seeds"):
         raise ConfigError(f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed")
     return dataclasses.replace(config, seeds=(seed,))
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 32 else text[:31] + "…"

@@ -22,7 +22,6 @@ from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError
 from gendiff.training import compatibility, digests
 
 _TREE = ("path", "stored", "wanted")
-_CONFIG = ("setting", "stored", "wanted")
 
 
 class Restored(NamedTuple):
@@ -33,14 +32,42 @@ class Restored(NamedTuple):
     meta: dict[str, Any]
 
 
-class Checkpoints:
-    """The steps of one run in one folder. A context manager: leaving it waits for the last save, without which that step would be lost.
+class Saving(NamedTuple):
+    """What `Checkpoints.save` says: whether it began to write, and why not. True exactly when it began."""
 
-    config: the run's settings as JSON, stored with each step and compared at restore; None compares nothing.
-    may_differ: settings, their keys joined by dots, whose difference only warns; a key stands for all below it.
-    every: `save` acts on multiples of it. keep: how many of the newest steps stay. keep_every: its multiples stay for ever.
-    read_only: writes and cleans nothing, so that a running job's folder can be read.
-    Raises ConfigError for a path that is a file or a URL and for settings out of range, DataError for a missing folder when read_only.
+    begun: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.begun
+
+
+class _Offered(NamedTuple):
+    """A state that `every` left out, kept until the next one is written."""
+
+    step: int
+    state: Any
+    meta: Mapping[str, Any] | None
+
+
+class Checkpoints:
+    """The steps of one run in one folder, as a context manager.
+
+    Leaving the context waits for the save under way. It also saves the newest state that `save` declined because of `every`, unless the
+    arrays of that state have been donated since.
+
+    Args:
+        path: the folder; it is made where it is missing.
+        config: the settings of the run as JSON. They are stored with each step and compared at restore; None compares nothing.
+        may_differ: settings, their keys joined by dots, whose difference only warns; a key stands for all below it.
+        keep: how many of the newest steps stay, at least 1.
+        every: `save` acts on multiples of it, at least 1.
+        keep_every: multiples of it stay for ever; None for no such steps.
+        read_only: nothing is written or cleaned, so that the folder of a running job can be read.
+
+    Raises:
+        ConfigError: for a path that is a file or a URL, and for settings out of range.
+        DataError: for a missing folder with read_only.
     """
 
     def __init__(
@@ -63,56 +90,78 @@ class Checkpoints:
         self._every = every
         self._read_only = read_only
         self._saving: int | None = None
+        self._offered: _Offered | None = None
         self._manager = self._open(keep, keep_every)
 
-    def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> bool:
-        """Start to write the state and `meta` (JSON) in the background; the state may be donated at once. Says whether it does.
+    def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> Saving:
+        """Start to write a state in the background; the state may be donated at once.
 
-        False for a step that is stored already, and, unless forced, for one that `every` leaves out. Raises OSError where the save before
-        this one failed, ConfigError for a step before the newest stored one (see `discard_after`) and when read_only.
+        Args:
+            step: the number of the step, at least 0.
+            state: any tree of arrays.
+            meta: what else belongs to the step, as JSON.
+            force: save a step that `every` leaves out.
+
+        Returns:
+            `Saving`, which is False, with the reason, for a step that is stored already and for one that `every` leaves out. The newest of
+            the latter is kept, and saved when the context is left.
+
+        Raises:
+            OSError: where the save before this one failed.
+            ConfigError: for a step before the newest stored one (see `discard_after`), and with read_only.
         """
         checks.integer("step", step)
         if self._read_only:
             raise ConfigError(f"{self.path} was opened read_only: nothing can be saved in it")
         self.wait()
         newest = self.latest()
-        if step in self.steps() or not (force or step % self._every == 0):
-            return False
+        if step in self.steps():
+            return Saving(False, f"step {step} is stored already")
+        if not (force or step % self._every == 0):
+            self._offered = _Offered(int(step), state, meta)
+            return Saving(
+                False, f"step {step} is no multiple of every = {self._every}: force=True saves it, and so does leaving the context"
+            )
         if newest is not None and step < newest:
             raise ConfigError(f"step {step} is older than the newest stored step {newest} of {self.path}: call discard_after({step}) first")
         flat = compatibility.leaves(state)
         about = {"config": self._config, "meta": compatibility.as_json("meta", dict(meta or {})), "leaves": compatibility.outline(flat)}
-        arrays = {
-            path: leaf for path, leaf in flat.items() if np.size(leaf)
-        }  # Orbax refuses empty arrays; the outline is all there is to them
+        # Orbax refuses empty arrays; the outline is all there is to them
+        arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
+        self._offered = None
         self._saving = int(step)
         try:
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), meta=ocp.args.JsonSave(about))
             self._manager.save(int(step), args=items, force=True)
         except Exception as error:
             raise self._failed(error) from error
-        return True
+        return Saving(True)
 
     def wait(self) -> None:
-        """Until the save under way is on disk. Raises OSError, with path and free bytes, where it failed; earlier steps are intact."""
+        """Wait until the save under way is on disk.
+
+        Raises:
+            OSError: with path and free bytes, where it failed. Earlier steps are intact.
+        """
         try:
             self._manager.wait_until_finished()
         except Exception as error:
             raise self._failed(error) from error
 
     def steps(self) -> list[int]:
-        """Steps on disk whose save came to its end, oldest first; nothing is said about their bytes."""
+        """Return the steps on disk whose save came to its end, oldest first; their bytes are not checked."""
         folders = self.path.iterdir() if self.path.is_dir() else ()
         return sorted(int(folder.name) for folder in folders if folder.name.isdecimal() and folder.is_dir())
 
     def latest(self) -> int | None:
-        """The newest of `steps`."""
+        """Return the newest of `steps`, or None."""
         return max(self.steps(), default=None)
 
     def latest_valid(self) -> int | None:
-        """The newest step whose bytes are intact, with a warning for each newer one passed over; None where no step is stored.
+        """Return the newest step whose bytes are intact, or None where no step is stored. Each newer step that is not gets a warning.
 
-        Raises CheckpointCorruptError where steps are stored and none is intact.
+        Raises:
+            CheckpointCorruptError: where steps are stored and none is intact.
         """
         self.wait()
         problems = []
@@ -129,44 +178,94 @@ class Checkpoints:
         return None
 
     def verify(self, step: int) -> None:
-        """CheckpointCorruptError, naming step and item, unless every byte is the one that was written; DataError for no such step."""
+        """Compare every byte of a step with its digest.
+
+        Raises:
+            CheckpointCorruptError: naming step and item, unless every byte is the one that was written.
+            DataError: where the step is not stored.
+        """
         self.wait()
         if step not in self.steps():
             raise DataError(f"{self.path}: step {step} is not stored; stored are {self.steps() or 'none'}")
         digests.verify(self.path / str(step), f"step {step}")
 
     def restore(self, step: int | None, target: Any, *, cast: bool = False) -> Restored:
-        """The state of a step (None: the latest), of the structure, shapes, dtypes and shardings of `target` (arrays or ShapeDtypeStructs).
+        """Read the whole state of a step.
 
-        Leaves without a sharding go to the first local device. cast: floats are stored in one width and wanted in another, on purpose.
-        Raises, before any value is used: DataError for no such step, CheckpointCorruptError for bytes that changed, CheckpointMismatchError
-        with a table of all settings or all paths that differ.
+        Args:
+            step: None for the newest.
+            target: arrays or ShapeDtypeStructs, whose structure, shapes, dtypes and shardings the state gets. Leaves without a sharding go
+                to the first local device.
+            cast: floats are stored in one width and wanted in another, on purpose.
+
+        Raises:
+            DataError: where the step is not stored.
+            CheckpointCorruptError: for bytes that changed.
+            CheckpointMismatchError: with a table of all settings, or of all paths, that differ. No value has been used by then.
         """
-        self.wait()
-        step = self.latest() if step is None else step
-        if step is None:
-            raise DataError(f"{self.path}: no step is stored")
-        self.verify(step)
-        about = self._read(step, "meta", ocp.args.JsonRestore())
+        return self.restore_subtree(step, "", target, cast=cast)
+
+    def restore_subtree(self, step: int | None, path: str, like: Any, *, cast: bool = False) -> Restored:
+        """Read one part of the state of a step, and nothing else of it.
+
+        Args:
+            step: None for the newest.
+            path: where the part begins, as in "params" or "tracks/0.99"; "" is the whole state.
+            like: what the part looks like (see the target of `restore`).
+            cast: see `restore`.
+
+        Raises:
+            DataError: where the step, or that part of it, is not stored.
+            CheckpointCorruptError: as `restore` does.
+            CheckpointMismatchError: as `restore` does; of the part alone, and of the configuration.
+        """
+        step, about = self._about(step)
         self._compare_config(step, about["config"])
-        wanted = compatibility.leaves(target)
-        rows = compatibility.in_outline(about["leaves"], compatibility.outline(wanted), ignore_float_width=cast)
+        prefix = f"{path}/" if path else ""
+        stored = {name: leaf for name, leaf in about["leaves"].items() if name.startswith(prefix)}
+        if path and not stored:
+            parts = ", ".join(sorted({name.split("/")[0] for name in about["leaves"]}))
+            raise DataError(f"step {step} of {self.path} holds nothing at {path!r}: it begins with {parts}")
+        wanted = {prefix + name: leaf for name, leaf in compatibility.leaves(like).items()}
+        rows = compatibility.in_outline(stored, compatibility.outline(wanted), ignore_float_width=cast)
         compatibility.refuse(f"step {step} of {self.path} does not fit the target", rows, _TREE)
-        flat = self._read_arrays(step, wanted, about["leaves"])
-        return Restored(step, jax.tree.unflatten(jax.tree.structure(target), [flat[path] for path in wanted]), about["meta"])
+        flat = self._read_arrays(step, wanted, stored)
+        return Restored(step, jax.tree.unflatten(jax.tree.structure(like), list(flat.values())), about["meta"])
+
+    def contents(self, step: int | None = None) -> dict[str, jax.ShapeDtypeStruct]:
+        """Return what a step (None: the newest) holds, by path: a target for `restore` that needs no code of the run.
+
+        Raises:
+            DataError: where the step is not stored.
+            CheckpointCorruptError: for bytes that changed.
+        """
+        _, about = self._about(step)
+        return compatibility.from_outline(about["leaves"])
 
     def discard_after(self, step: int) -> None:
-        """Delete every step newer than `step`: what a run does that goes on from an older one."""
+        """Delete every step newer than `step`, as a run does that goes on from an older one.
+
+        Raises:
+            ConfigError: with read_only.
+        """
         if self._read_only:
             raise ConfigError(f"{self.path} was opened read_only: nothing can be deleted in it")
         self.wait()
         for newer in [stored for stored in self.steps() if stored > step]:
             shutil.rmtree(self.path / str(newer))
+        if self._offered is not None and self._offered.step > step:
+            self._offered = None
         self._manager.reload()
 
     def close(self) -> None:
-        """Wait for the save under way, then let go of the threads. Raises OSError as `wait` does."""
+        """Save the newest state that `every` left out, wait for what is under way, then let go of the threads.
+
+        Raises:
+            OSError: as `wait` does.
+        """
         self.wait()
+        if self._offered is not None:
+            self._save_offered(self._offered)
         self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
@@ -179,6 +278,17 @@ class Checkpoints:
             if error is None:
                 raise
             error.add_note(f"the last checkpoint failed too: {failure}")
+
+    def _save_offered(self, offered: _Offered) -> None:
+        if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(offered.state)):
+            warnings.warn(
+                f"{self.path}: step {offered.step} is not saved, for its state was donated to a later step; "
+                "offer the state of every step, or use force=True for the last",
+                stacklevel=4,
+            )
+        elif offered.step > (-1 if self.latest() is None else self.latest()):  # type: ignore[operator]
+            self.save(*offered, force=True)
+            self.wait()
 
     def _open(self, keep: int, keep_every: int | None) -> ocp.CheckpointManager:
         policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
@@ -215,14 +325,24 @@ class Checkpoints:
         text = f"{self.path}: step {self._saving} could not be saved ({needed} bytes were written, {free} are free): {error}"
         return OSError(number, text)
 
+    def _about(self, step: int | None) -> tuple[int, dict[str, Any]]:
+        """(step, what is stored beside its arrays), verified."""
+        self.wait()
+        step = self.latest() if step is None else step
+        if step is None:
+            raise DataError(f"{self.path}: no step is stored")
+        self.verify(step)
+        return step, self._read(step, "meta", ocp.args.JsonRestore())
+
     def _compare_config(self, step: int, stored: Any) -> None:
         if self._config is None:
             return
         rows, allowed = compatibility.split(compatibility.in_config(stored, self._config), self._may_differ)
-        compatibility.refuse(f"step {step} of {self.path} was written by another configuration", rows, _CONFIG)
+        compatibility.refuse(f"step {step} of {self.path} was written by another configuration", rows)
         if allowed:
             warnings.warn(
-                f"step {step} of {self.path} was written with other settings:\n{compatibility.table(allowed, _CONFIG)}", stacklevel=3
+                f"step {step} of {self.path} was written with other settings:\n{compatibility.table(allowed)}",
+                stacklevel=4,
             )
 
     def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, jax.Array]:
@@ -234,7 +354,7 @@ class Checkpoints:
             return jax.ShapeDtypeStruct(np.shape(leaf), dtype, sharding=getattr(leaf, "sharding", None) or here)
 
         target = {path: abstract(path, leaf) for path, leaf in wanted.items() if np.size(leaf)}
-        arguments = ocp.args.PyTreeRestore(target, restore_args=ocp.checkpoint_utils.construct_restore_args(target))
+        arguments = ocp.args.PyTreeRestore(target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True)
         read = self._read(step, "state", arguments) if target else {}
         flat = {path: read[path] if path in read else jnp.zeros(np.shape(leaf), jnp.result_type(leaf)) for path, leaf in wanted.items()}
         return {path: _to_dtype(value, jnp.result_type(wanted[path])) for path, value in flat.items()}

@@ -14,6 +14,9 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 Rows = list[tuple[str, str, str]]
 """(path, stored, wanted)"""
 
+CONFIG = ("setting", "stored", "wanted")
+"""Headings of the differences of two configurations."""
+
 _ABSENT = "-"
 
 
@@ -28,6 +31,11 @@ def leaves(tree: Any) -> dict[str, Any]:
 def outline(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Shape and dtype of each leaf, as JSON."""
     return {path: {"shape": list(np.shape(leaf)), "dtype": str(jnp.result_type(leaf))} for path, leaf in flat.items()}
+
+
+def from_outline(outline: Mapping[str, Mapping[str, Any]]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The inverse of `outline`, as shapes and dtypes without values."""
+    return {path: jax.ShapeDtypeStruct(tuple(entry["shape"]), _dtype(entry["dtype"])) for path, entry in outline.items()}
 
 
 def in_outline(stored: Mapping[str, Any], wanted: Mapping[str, Any], *, ignore_float_width: bool = False) -> Rows:
@@ -58,14 +66,15 @@ def split(rows: Rows, may_differ: Iterable[str]) -> tuple[Rows, Rows]:
     return [row for row in rows if row not in allowed], allowed
 
 
-def table(rows: Rows, headings: tuple[str, str, str]) -> str:
-    """The rows under their headings, in columns."""
-    lines = [headings, *rows]
+def table(rows: Rows, headings: tuple[str, str, str] = CONFIG, *, most: int | None = None) -> str:
+    """The rows under their headings, in columns. With `most`, only so many rows, and how many more there are."""
+    lines = [headings, *(tuple(map(_short, row)) for row in rows[:most])]
     widths = [max(len(line[column]) for line in lines) for column in range(2)]
-    return "\n".join(f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in lines)
+    shown = "\n".join(f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in lines)
+    return shown if most is None or len(rows) <= most else f"{shown}\n  … and {len(rows) - most} more"
 
 
-def refuse(what: str, rows: Rows, headings: tuple[str, str, str]) -> None:
+def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> None:
     """CheckpointMismatchError with the table, unless there are no rows."""
     if rows:
         raise CheckpointMismatchError(f"{what} ({len(rows)} difference{'s' if len(rows) > 1 else ''}):\n{table(rows, headings)}")
@@ -84,6 +93,17 @@ def _flat_config(value: Any, prefix: str = "") -> dict[str, str]:
         parts = (_flat_config(inner, f"{prefix}.{key}" if prefix else str(key)) for key, inner in value.items())
         return {key: text for part in parts for key, text in part.items()}
     return {prefix or "(all)": json.dumps(value, sort_keys=True)}
+
+
+def _dtype(name: str) -> Any:
+    if not name.startswith("key<"):
+        return jnp.dtype(name)
+    kinds = (jax.random.key(0, impl=kind).dtype for kind in ("threefry2x32", "rbg", "unsafe_rbg"))
+    return next(kind for kind in kinds if str(kind) == name)
+
+
+def _short(cell: str, longest: int = 60) -> str:
+    return cell if len(cell) <= longest else f"{cell[: longest - 1]}…"
 
 
 def _floats(*names: str) -> bool:

@@ -76,7 +76,7 @@ def test_another_configuration_is_refused_with_a_table(folder: RunFolder) -> Non
     with pytest.raises(ConfigError, match="--out") as caught:
         configuration.settle(folder, configuration.Resolved("toy", "demo", False, {"steps": 4, "network": {"width": 8, "depth": 3}}))
     lines = str(caught.value).splitlines()
-    assert [line.split() for line in lines[1:]] == [["field", "stored", "wanted"], ["steps", "3", "4"], ["network.depth", "2", "3"]]
+    assert [line.split() for line in lines[1:]] == [["setting", "stored", "wanted"], ["network.depth", "2", "3"], ["steps", "3", "4"]]
 
 
 @pytest.mark.parametrize("seeds", [(-1,), (2**32,), (3, 3)])

@@ -93,6 +93,38 @@ def test_only_the_newest_stay_and_multiples_for_ever(tmp_path):
         assert checkpoints.steps() == [4, 8, 12, 14] and checkpoints.latest() == 14
 
 
+def test_leaving_the_context_saves_the_newest_state_that_was_declined(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path, every=4) as checkpoints:
+        for step in range(4, 7):
+            saving = checkpoints.save(step, {"w": jnp.full(2, step)}, {"step": step})
+            assert saving.begun == (step == 4) and (saving.begun or "every = 4" in saving.reason)
+        raise KeyboardInterrupt
+    restored = restore(tmp_path, target={"w": jnp.zeros(2, int)})
+    assert restored.step == restored.meta["step"] == 6 and np.all(restored.state["w"] == 6)
+
+
+def test_a_declined_state_that_was_donated_is_not_saved_and_a_warning_says_so(tmp_path):
+    state = jnp.ones(2)
+    with pytest.warns(UserWarning, match="step 1 is not saved.*donated"), Checkpoints(tmp_path, every=4) as checkpoints:
+        checkpoints.save(1, {"w": state})
+        state.delete()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_part_of_the_state_is_restored_without_the_rest(written):
+    with Checkpoints(written, read_only=True) as reader:
+        whole = reader.restore(4, linear.start()).state
+        part = reader.restore_subtree(None, "tracks/0.5", jax.eval_shape(linear.params))
+        flat = reader.restore(2, reader.contents(2)).state
+        with pytest.raises(CheckpointMismatchError, match=r"1 difference\).*\n.*\n +tracks/0.5/dense/bias +float32\(2\) +bfloat16\(2\)"):
+            reader.restore_subtree(4, "tracks/0.5", {"dense": linear.params()["dense"] | {"bias": jnp.zeros(2, jnp.bfloat16)}})
+        with pytest.raises(DataError, match="nothing at 'tracks/0.99': it begins with key, optimizer_state, params"):
+            reader.restore_subtree(4, "tracks/0.99", linear.params())
+    assert part.step == 4 and part.meta == {"rows": 4}
+    jax.tree.map(np.testing.assert_array_equal, part.state, whole.tracks[0.5])
+    assert int(flat["step"]) == 2 and jnp.issubdtype(flat["key"].dtype, jax.dtypes.prng_key)
+
+
 def test_forced_save_ignores_the_interval_and_a_stored_step_is_not_written_again(tmp_path):
     with Checkpoints(tmp_path, every=100) as checkpoints:
         assert checkpoints.save(7, {"w": jnp.ones(1)}, force=True)
