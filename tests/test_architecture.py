@@ -32,7 +32,19 @@ EXTRAS = (
     "diffrax",
     "equinox",
 )
-TOP_LEVEL = {"pyproject.toml", "README.md", "LICENSE", "Makefile", ".gitignore", ".ci", "gendiff", "experiments", "tests"}
+TOP_LEVEL = {
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "Makefile",
+    ".gitignore",
+    ".ci",
+    "gendiff",
+    "experiments",
+    "tests",
+}
 LONGEST = 400
 
 

@@ -1,69 +1,51 @@
-"""What the README shows runs, and what it points to exists."""
+"""What the pages show runs, what they point to exists, and what is generated is as the generators write it."""
 
-import importlib
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from experiments.documentation import results_pages
+from experiments.framework import registry
+
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
+TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+PAGES = sorted(TRACKED.stdout.split()) or [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-zA-Z]*/**/*.md")]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_there_is_an_example_with_a_network_of_ours_and_one_written_by_hand():
-    assert len(BLOCKS) == 2
-    assert "gd.networks" in BLOCKS[0]
-    assert "gd.networks" not in BLOCKS[1]
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 130
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_each_python_block_runs_as_it_stands(number, tmp_path):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BLOCKS[number]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "page",
-    sorted(
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT, *ROOT.glob("[get]*/"))
-        for path in path.rglob("README.md")
-        if ".venv" not in path.as_posix()
-    ),
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_and_picture_of_a_page_exists(page):
-    text = (ROOT / page).read_text()
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|src=\"([^\"]+)\"", text)
-    missing = [
-        target for pair in targets for target in pair if target and "://" not in target and not ((ROOT / page).parent / target).exists()
-    ]
-    assert not missing
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in target]
+    assert not [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
 
 
-def test_every_make_target_is_in_the_readme():
-    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
-    assert not [target for target in targets if target != "help" and f"make {target}" not in README]
+def test_every_make_target_is_in_the_list_of_commands():
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    listed = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    assert not [target for target in targets if target != "help" and f"make {target}`" not in listed]
 
 
-def test_the_tree_names_every_module_of_the_library():
-    tree = re.search(r"^## The tree\n(.*?)^[^ \n]", README, re.M | re.S).group(1)
+def test_the_tree_names_every_module_of_the_library_and_nothing_else():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = re.search(r"^ {4}gendiff/.*?^(?= {4}experiments/)", contributing, re.M | re.S).group()
     modules = {path.stem for path in (ROOT / "gendiff").rglob("*.py")} - {"__init__"}
     chapters = {path.parent.name for path in (ROOT / "gendiff").rglob("__init__.py")}
-    assert not sorted((modules | chapters) - set(re.findall(r"\w+", tree)))
+    named = set(re.findall(r"[a-z_]+", tree))
+    assert not sorted((modules | chapters) - named)
+    assert not sorted(name for name in named - modules - chapters if "_" in name)
 
 
-def test_every_chapter_has_a_page_that_names_what_it_offers():
-    unnamed = []
-    for init in (ROOT / "gendiff").glob("*/__init__.py"):
-        chapter = importlib.import_module(f"gendiff.{init.parent.name}")
-        offered = getattr(chapter, "__all__", [path.stem for path in init.parent.glob("[!_]*.py")])
-        page = init.with_name("README.md").read_text()
-        unnamed += [f"{init.parent.name}: {name}" for name in offered if name not in re.findall(r"\w+", page)]
-    assert not unnamed
+@pytest.mark.parametrize(("file", "text"), [pytest.param(*page, id=page[0].parent.name) for page in results_pages.pages()])
+def test_a_page_of_results_is_as_it_is_generated(file, text):
+    assert file.read_text(encoding="utf-8") == text, "run python -m experiments.documentation.results_pages"
+
+
+def test_every_experiment_has_a_page_of_results():
+    assert [name for name in registry.names() if not (results_pages.FOLDER / name / "README.md").is_file()] == []
