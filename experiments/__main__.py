@@ -40,9 +40,10 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    from experiments import catalogue
     from experiments.framework import command_line
 
-    return command_line.main(sys.argv[1:])
+    return command_line.main(sys.argv[1:], catalogue.EXPERIMENTS)
 
 
 if __name__ == "__main__":

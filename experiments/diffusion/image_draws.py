@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion.image_model import Model
 from experiments.framework import devices
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
 from gendiff.diffusion.sampling import Sampler

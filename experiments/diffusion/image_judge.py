@@ -10,9 +10,10 @@ import scipy.stats
 from experiments.diffusion import image_draws, image_training
 from experiments.diffusion.digits import figures
 from experiments.diffusion.digits.figures import Measured
+from experiments.diffusion.image_model import Model
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model, Outcome
+from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.verdicts import Claim, Number

@@ -1,8 +1,10 @@
 """The `sample` command: images from the network of a run, as a grid, a folder of PNGs or an .npz."""
 
+import functools
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import sampling_options
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import configuration, devices, interruption, training_loop
+from experiments.framework import configuration, devices, drawing, training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model
+from experiments.framework.registry import Command
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, json_files
 from gendiff.core.errors import ConfigError, NonFiniteError
@@ -26,17 +29,18 @@ from gendiff.diffusion.sampling import Sampler
 COLUMNS = 8
 
 
-def sample(experiment: Experiment, folder: RunFolder, options: SampleOptions, progress: Progress) -> Path:
-    """Draws what the options ask for and returns where it was written.
+def command(model: Callable[[Any], Model]) -> Command:
+    """How `sample RUN` draws images. model: from the configuration of the run to its network."""
+    return Command(SampleOptions, functools.partial(_sample, model))
 
-    Sample i depends on the parameters, the seed and its index only. Raises ConfigError for options that do not fit the model,
-    NonFiniteError (and writes nothing) where samples are not finite, and the errors of `training_loop.restore_ema`.
+
+def _sample(model_of: Callable[[Any], Model], config: Any, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Draws what the options ask for. Sample i depends on the parameters, the seed and its index only.
+
+    Raises ConfigError for options that do not fit the model, NonFiniteError (and writes nothing) where samples are not finite, and the
+    errors of `training_loop.restore_ema`.
     """
-    if experiment.model is None:
-        raise ConfigError(f"experiment {experiment.name!r} has no model to sample from")
-    stored = configuration.read(folder)
-    config = configuration.restore(stored, experiment.config, folder)
-    model = experiment.model(config)
+    model = model_of(config)
     index = sampling_options.indices(options)
     labels = sampling_options.labels(options, model.num_classes, index)
     out = _free(options.out or str(folder.path / "samples.png"), model, options.force)
@@ -46,17 +50,15 @@ def sample(experiment: Experiment, folder: RunFolder, options: SampleOptions, pr
         raise ConfigError(f"--trained-seed {trained} was not trained: there are {', '.join(map(str, seeds))}")
     devices.local()
     draw = _Draw(model, options)  # before the checkpoint is read: it may refuse
-    with interruption.immediate():
-        params = training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
-        images = draw(params, index, labels, progress)
-        bad = index[~np.isfinite(images).reshape(len(index), -1).all(axis=1)]
-        if bad.size:
-            raise NonFiniteError(f"{bad.size} of {index.size} samples are not finite, so nothing was written; indices: {_listed(bad)}")
-        if model.levels is not None:
-            images = np.asarray(scaling.round_to_levels(images, model.levels))
-        _write(out, images, labels, index)
+    params = training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
+    images = draw(params, index, labels, progress)
+    bad = index[~np.isfinite(images).reshape(len(index), -1).all(axis=1)]
+    if bad.size:
+        raise NonFiniteError(f"{bad.size} of {index.size} samples are not finite, so nothing was written; indices: {_listed(bad)}")
+    if model.levels is not None:
+        images = np.asarray(scaling.round_to_levels(images, model.levels))
+    _write(out, images, labels, index)
     progress.line(f"{len(index)} samples, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
-    return out
 
 
 class _Draw:
@@ -73,19 +75,15 @@ class _Draw:
                 denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
             return sampling.sample(key, denoise, sampler, levels, shape=model.shape, index=index, temperature=temperature)
 
-        self._draw = jax.jit(draw, compiler_options=devices.compiler_options())
+        self._draw = drawing.jit(draw)
 
     def __call__(self, params: Any, index: np.ndarray, labels: np.ndarray, progress: Progress) -> np.ndarray:
-        together = min(self._options.together, len(index))
         key, scale = jax.random.key(self._options.seed), jnp.float32(self._options.guidance)
-        drawn = []
-        with progress.task("sample", len(index)) as task:
-            for begin in range(0, len(index), together):
-                rows = np.minimum(np.arange(begin, begin + together), len(index) - 1)  # the last part repeats the last sample
-                part = self._draw(params, key, jnp.asarray(index[rows]), jnp.asarray(labels[rows]), scale, self._levels)
-                drawn.append(np.asarray(part)[: len(index) - begin])
-                task.update(min(begin + together, len(index)))
-        return np.concatenate(drawn)
+
+        def draw(index: jax.Array, label: jax.Array) -> jax.Array:
+            return self._draw(params, key, index, label, scale, self._levels)
+
+        return drawing.whole(draw, index, labels, together=self._options.together, title="sample", progress=progress)
 
 
 def _levels(model: Model, steps: int) -> Any:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.diffusion.image_model import Model
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks
 from gendiff.core.types import Loss, Params

@@ -1,7 +1,7 @@
 """Options of the `sample` command, and what they mean in numbers."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -18,8 +18,6 @@ LARGEST_INDEX = 2**31 - 1
 class SampleOptions:
     """Draw samples from the network of a run folder."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder, such as runs/digits."""
     label: int | None = None
     """Class of every sample, from 0 to the number of classes - 1; None takes the classes in turn, by index."""
     num: int | None = None

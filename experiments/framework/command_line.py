@@ -8,14 +8,15 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.framework import configuration, devices, errors, registry, run_folder
-from experiments.framework.registry import Experiment
+from experiments.framework import configuration, devices, errors, interruption, registry, run_folder
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Catalogue, Experiment
 from gendiff.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -74,34 +75,15 @@ class ReportOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchOptions:
-    """Measure how fast the library is. Without a CASE, all of them."""
-
-    cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
-    """Names of cases; `bench list` shows them."""
-    peers: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """Where both sides run: cpu in float32, gpu in bfloat16."""
-    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Tiny shapes, to see that everything runs; the verdict is INCONCLUSIVE."""
-    pairs: int = 9
-    """Rounds in which each way is timed once; below 9 no ratio counts as reached."""
-    out: str | None = None
-    """Folder of the results; None is runs/bench (runs/bench-smoke with --smoke). What it holds is measured anew."""
-
-
-@dataclasses.dataclass(frozen=True)
 class ListOptions:
     """List the experiments and the questions they ask."""
 
 
-def main(arguments: Sequence[str], experiments: Iterable[Experiment] | None = None) -> int:
-    """Runs one command and returns its exit code. experiments: those that there are; None takes the table of `registry`."""
-    known = None if experiments is None else list(experiments)
+def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
+    """Runs one command and returns its exit code."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
     try:
-        return _dispatch(list(arguments), known)
+        return _dispatch(list(arguments), catalogue)
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
     except KeyboardInterrupt:
@@ -113,32 +95,36 @@ def main(arguments: Sequence[str], experiments: Iterable[Experiment] | None = No
         return _say(_message(error, code), code)
 
 
-def _dispatch(arguments: list[str], known: list[Experiment] | None) -> int:
-    commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report, "bench": _bench}
+def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
+    commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return errors.DONE if arguments else errors.USAGE
-    if arguments[0] not in commands:
-        near = difflib.get_close_matches(arguments[0], commands, n=1)
+    name, rest = arguments[0], arguments[1:]
+    if name in commands:
+        return commands[name](rest, catalogue)
+    own = registry.load(name, catalogue).command if name in catalogue else None
+    if own is None:
+        near = difflib.get_close_matches(name, commands, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(commands)}"
-        raise ConfigError(f"no command is called {arguments[0]!r}" + hint)
-    return commands[arguments[0]](arguments[1:], known)
+        raise ConfigError(f"no command is called {name!r}" + hint)
+    own.call(_parse(own.options, name, rest), Progress())
+    return errors.DONE
 
 
-def _list(arguments: list[str], known: list[Experiment] | None) -> int:
+def _list(arguments: list[str], catalogue: Catalogue) -> int:
     _parse(ListOptions, "list", arguments)
-    for experiment in registry.load_all(known):
+    for experiment in (registry.load(name, catalogue) for name in catalogue):
         print(f"{experiment.name:<16} {experiment.question}\n{'':<16} presets: {', '.join(experiment.presets)}, and --smoke")
     return errors.DONE
 
 
-def _run(arguments: list[str], known: list[Experiment] | None) -> int:
-    names = registry.names(known)
+def _run(arguments: list[str], catalogue: Catalogue) -> int:
     if not arguments or arguments[0].startswith("-"):
-        asked = bool(arguments) and arguments[0] in ("-h", "--help")
-        print(f"usage: {PROGRAM} run NAME [options]; NAME is one of: {', '.join(names)}", file=sys.stdout if asked else sys.stderr)
-        return errors.DONE if asked else errors.USAGE
-    experiment = registry.load(arguments[0], known)
+        return _usage(f"run NAME [options]; NAME is one of: {', '.join(catalogue)}", arguments)
+    experiment = registry.load(arguments[0], catalogue)
+    if experiment.command is not None:
+        raise ConfigError(f"{experiment.name} has a command of its own: {PROGRAM} {experiment.name} --help")
     options, config = _parse_run(experiment, arguments[1:])
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
@@ -191,24 +177,32 @@ def _preset(arguments: list[str]) -> tuple[str | None, bool]:
     return preset, smoke
 
 
-def _sample(arguments: list[str], known: list[Experiment] | None) -> int:
-    from experiments.diffusion.sampling_options import SampleOptions
+def _usage(text: str, arguments: list[str]) -> int:
+    wanted = bool(arguments) and arguments[0] in ("-h", "--help")
+    print(f"usage: {PROGRAM} {text}", file=sys.stdout if wanted else sys.stderr)
+    return errors.DONE if wanted else errors.USAGE
 
-    options = _parse(SampleOptions, "sample", arguments)
-    folder = run_folder.existing(options.run)
-    experiment = registry.load(configuration.read(folder).experiment, known)
+
+def _sample(arguments: list[str], catalogue: Catalogue) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        return _usage("sample RUN [options]; RUN is a run folder; sample RUN --help explains the options that it takes", arguments)
+    folder = run_folder.existing(arguments[0])
+    stored = configuration.read(folder)
+    experiment = registry.load(stored.experiment, catalogue)
+    if experiment.sample is None:
+        raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
+    options: Any = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
+    config = configuration.restore(stored, experiment.config, folder)
     devices.use_compile_cache()
-    from experiments.diffusion import image_sampling
-    from experiments.framework.progress import Progress
-
-    image_sampling.sample(experiment, folder, options, Progress())
+    with interruption.immediate():
+        experiment.sample.call(config, folder, options, Progress())
     return errors.DONE
 
 
-def _evaluate(arguments: list[str], known: list[Experiment] | None) -> int:
+def _evaluate(arguments: list[str], catalogue: Catalogue) -> int:
     options = _parse(EvaluateOptions, "evaluate", arguments)
     folder = run_folder.existing(options.run)
-    experiment = registry.load(configuration.read(folder).experiment, known)
+    experiment = registry.load(configuration.read(folder).experiment, catalogue)
     devices.use_compile_cache()
     from experiments.framework import runner
     from experiments.reporting import report
@@ -217,7 +211,7 @@ def _evaluate(arguments: list[str], known: list[Experiment] | None) -> int:
     return errors.DONE
 
 
-def _report(arguments: list[str], known: list[Experiment] | None) -> int:
+def _report(arguments: list[str], catalogue: Catalogue) -> int:
     options = _parse(ReportOptions, "report", arguments)
     folder = run_folder.existing(options.run)
     from experiments.framework import runner
@@ -227,28 +221,6 @@ def _report(arguments: list[str], known: list[Experiment] | None) -> int:
     print(report.table_text(outcome), flush=True)
     print(f"report: {folder.report}", flush=True)
     return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
-
-
-def _bench(arguments: list[str], known: list[Experiment] | None) -> int:
-    options = _parse(BenchOptions, "bench", arguments)
-    from experiments.benchmarks import bench, cases
-    from experiments.framework.progress import Progress
-    from experiments.reporting import report
-
-    if options.cases == ("list",):
-        for case in cases.ALL:
-            print(f"{case.name:<20} {case.device}  {case.question}")
-        return errors.DONE
-    changes: dict[str, Any] = {"call_seconds": 0.02, "tiny": True} if options.smoke else {}
-    config = dataclasses.replace(
-        bench.EXPERIMENT.presets["full"], cases=options.cases, peers=options.peers, device=options.device, pairs=options.pairs, **changes
-    )
-    path = Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench"))
-    folder = run_folder.RunFolder(path)
-    outcome = bench.measure(config, folder, Progress(), smoke=options.smoke)
-    print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
-    print(f"report: {folder.report}", flush=True)
-    return errors.DONE
 
 
 def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:

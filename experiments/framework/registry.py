@@ -1,51 +1,28 @@
-"""What an experiment is, and which ones there are."""
+"""What an experiment is, and how the command line finds one by its name."""
 
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from experiments.reporting.results import Explorer, Figure, Table
 from experiments.reporting.verdicts import Claim
 from gendiff.core.errors import ConfigError
 
-MODULES = {
-    "digits": "experiments.diffusion.digits",
-    "certify": "experiments.diffusion.certify",
-    "forward": "experiments.diffusion.forward",
-    "invariance": "experiments.diffusion.invariance",
-    "ddim-steps": "experiments.diffusion.ddim_steps",
-    "schedules": "experiments.diffusion.schedules",
-    "guidance": "experiments.diffusion.guidance",
-    "bench": "experiments.benchmarks.bench",
-    "editing": "experiments.diffusion.editing",
-}
-"""Name of each experiment -> the module whose `EXPERIMENT` it is; a new experiment is one line here."""
-
 
 @dataclasses.dataclass(frozen=True)
-class Model:
-    """What `sample RUN` needs to draw from a trained run; made from the run's config alone.
+class Command:
+    """A command that an experiment adds to the command line.
 
-    predict: (params, x, t, *condition) -> output, as `gendiff.networks.pure` makes it. init: key -> params, as in training.
-    schedule, parameterization: of gendiff.diffusion. shape: one sample's axes, such as (8, 8, 1).
-    num_classes: labels are 0 … num_classes - 1 and the only condition; 0 for a model without conditions.
-    levels: how many values a pixel has (digits: 17), to which samples are rounded; None leaves them as they are.
-    names: a name for each class, shown in messages; may be empty. ema: the EMA track to sample from, by decay; None takes the first.
-    temperature: of the noise that samples start from (gendiff.sampling.sample).
+    options: the frozen dataclass of its options. Every field has a default, and below it a docstring, which `--help` shows.
+    call: `sample RUN` calls it as (config, folder, options, progress), with the config and the RunFolder of the run; a signal may stop it
+      at any point, so it writes each finished part at once, whole or not at all. A command with the experiment's own name calls it as
+      (options, progress).
     """
 
-    predict: Callable[..., Any]
-    init: Callable[[Any], Any]
-    schedule: Any
-    parameterization: Any
-    shape: tuple[int, ...]
-    num_classes: int = 0
-    levels: int | None = None
-    names: tuple[str, ...] = ()
-    ema: float | None = None
-    temperature: float = 1.0
+    options: type
+    call: Callable[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +53,8 @@ class Experiment:
     evaluate(config, folder, progress) -> Outcome: computes every number from the folder's checkpoints and writes figures (PNG) into it.
       `run` calls it after `train`; `evaluate RUN` calls it alone. Stages within `with progress.phase("sample"):` appear in the log and in
       `seconds`. The runner adds config, seeds, environment and verdict (INCONCLUSIVE for --smoke), and writes results.json and report.html.
-    model(config) -> Model: for `sample RUN`; None where there is nothing to sample.
+    sample: how `sample RUN` draws from a trained run, and its options; None where there is nothing to sample.
+    command: a command of the experiment's own name, which takes the place of `run NAME`; None where `run` does.
     """
 
     name: str
@@ -86,7 +64,8 @@ class Experiment:
     smoke: Any
     train: Callable[..., None] | None
     evaluate: Callable[..., Outcome]
-    model: Callable[[Any], Model] | None = None
+    sample: Command | None = None
+    command: Command | None = None
 
     def __post_init__(self) -> None:
         if "full" not in self.presets:
@@ -96,23 +75,15 @@ class Experiment:
             raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
 
 
-def names(known: Iterable[Experiment] | None = None) -> list[str]:
-    """The names of `known`, or (None) of `MODULES`; nothing is loaded."""
-    return list(MODULES) if known is None else [experiment.name for experiment in known]
+Catalogue: TypeAlias = Mapping[str, str | Experiment]
+"""Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is needed."""
 
 
-def load(name: str, known: Iterable[Experiment] | None = None) -> Experiment:
-    """The experiment called `name`, among `known` or (None) among `MODULES`. ConfigError with the nearest name where there is none."""
-    given = None if known is None else list(known)
-    options = names(given)
-    if name not in options:
-        near = difflib.get_close_matches(name, options, n=1)
-        raise ConfigError(
-            f"no experiment is called {name!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(options)}")
-        )
-    return importlib.import_module(MODULES[name]).EXPERIMENT if given is None else given[options.index(name)]
-
-
-def load_all(known: Iterable[Experiment] | None = None) -> list[Experiment]:
-    """Every experiment, in the order of the table."""
-    return [load(name) for name in MODULES] if known is None else list(known)
+def load(name: str, catalogue: Catalogue) -> Experiment:
+    """The experiment called `name`. Raises ConfigError with the nearest name where there is none."""
+    if name not in catalogue:
+        near = difflib.get_close_matches(name, catalogue, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(catalogue)}"
+        raise ConfigError(f"no experiment is called {name!r}; {hint}")
+    entry = catalogue[name]
+    return importlib.import_module(entry).EXPERIMENT if isinstance(entry, str) else entry

@@ -53,7 +53,7 @@ def verdict(value: float, seed: int) -> verdicts.Claim:
 
 
 def run(arguments: str, *found: registry.Experiment) -> int:
-    return command_line.main(arguments.split(), found or (experiment(),))
+    return command_line.main(arguments.split(), {each.name: each for each in found or (experiment(),)})
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +233,7 @@ def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number: int, 
 
 def test_a_second_signal_ends_the_process_at_once() -> None:
     script = (
-        "import os, signal\nfrom experiments import interruption\n"
+        "import os, signal\nfrom experiments.framework import interruption\n"
         "with interruption.deferred() as asked:\n    os.kill(os.getpid(), signal.SIGTERM)\n    assert asked\n    print(asked, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n    print('never')"
     )
@@ -254,8 +254,8 @@ def test_one_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
-    script = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport toy\nfrom experiments import command_line\n"
-    script += "sys.exit(command_line.main(['run', 'toy', '--smoke', '--out', sys.argv[1]], [toy.EXPERIMENT]))"
+    script = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport toy\nfrom experiments.framework import command_line\n"
+    script += "sys.exit(command_line.main(['run', 'toy', '--smoke', '--out', sys.argv[1]], {'toy': toy.EXPERIMENT}))"
     environment = os.environ | {"JAX_PLATFORMS": "cuda", "PYTHONPATH": str(PROJECT)}
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True, env=environment)
     assert ended.returncode == 69, ended.stderr

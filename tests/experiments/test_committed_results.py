@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import catalogue
 from experiments.framework import registry
 from experiments.reporting import json_files, results, verdicts
 
@@ -54,7 +55,7 @@ def in_history(commit):
 def test_a_committed_result_is_clean_and_has_the_thresholds_of_its_code(folder):
     outcome = results.read(folder)
     assert folder.name == outcome.name
-    assert problems(outcome, registry.load(outcome.name), in_history) == []
+    assert problems(outcome, registry.load(outcome.name, catalogue.EXPERIMENTS), in_history) == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

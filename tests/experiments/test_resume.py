@@ -82,7 +82,7 @@ def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(t
 
 
 def run(folder: Path, *options: str) -> int:
-    return command_line.main(["run", "toy", "--out", str(folder), *options], [toy.EXPERIMENT])
+    return command_line.main(["run", "toy", "--out", str(folder), *options], {"toy": toy.EXPERIMENT})
 
 
 def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(

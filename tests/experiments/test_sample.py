@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.diffusion import image_sampling
+from experiments.diffusion.image_model import Model
 from experiments.framework import command_line, registry
 from tests.experiments import toy
 
@@ -18,12 +20,12 @@ from tests.experiments import toy
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    assert command_line.main(["run", "toy", "--train-steps", "20", "--seeds", "0", "5", "--out", str(folder)], [toy.EXPERIMENT]) == 0
+    assert command_line.main(["run", "toy", "--train-steps", "20", "--seeds", "0", "5", "--out", str(folder)], {"toy": toy.EXPERIMENT}) == 0
     return folder
 
 
 def sample(folder: Path, *options: str, experiment: registry.Experiment = toy.EXPERIMENT) -> int:
-    return command_line.main(["sample", str(folder), *options], [experiment])
+    return command_line.main(["sample", str(folder), *options], {"toy": experiment})
 
 
 def drawn(path: Path) -> dict[str, np.ndarray]:
@@ -53,10 +55,10 @@ def test_samples_are_rounded_to_the_data_levels_and_classes_take_turns(trained: 
 
 
 def test_temperature_is_the_models_unless_it_is_given(trained: Path, tmp_path: Path) -> None:
-    def warm(config: Any) -> registry.Model:
-        return dataclasses.replace(toy.EXPERIMENT.model(config), temperature=1.5)
+    def warm(config: Any) -> Model:
+        return dataclasses.replace(toy.model(config), temperature=1.5)
 
-    warmer = dataclasses.replace(toy.EXPERIMENT, model=warm)
+    warmer = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(warm))
     images = []
     for number, (options, experiment) in enumerate([((), warmer), (("--temperature", "1.5"), toy.EXPERIMENT), ((), toy.EXPERIMENT)]):
         out = str(tmp_path / f"{number}.npz")
@@ -160,20 +162,20 @@ def test_samples_that_are_not_finite_are_named_and_not_written(trained: Path, tm
     def broken(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
         return jnp.where((label == 1)[:, None, None, None], jnp.nan, x)
 
-    def model(config: toy.Config) -> registry.Model:
+    def model(config: toy.Config) -> Model:
         return dataclasses.replace(toy.model(config), predict=broken)
 
-    experiment = dataclasses.replace(toy.EXPERIMENT, model=model)
+    experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
     assert sample(trained, "--index", "4:8", "--steps", "2", "--out", str(tmp_path / "x.png"), experiment=experiment) == 3
     assert "2 of 4 samples are not finite" in (said := capsys.readouterr().err) and "indices: 5, 7" in said
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unconditional_model_takes_no_label_and_no_guidance(trained: Path, tmp_path: Path) -> None:
-    def model(config: toy.Config) -> registry.Model:
+    def model(config: toy.Config) -> Model:
         return dataclasses.replace(toy.model(config), num_classes=0, predict=lambda params, x, t: params["scale"] * x)
 
-    experiment = dataclasses.replace(toy.EXPERIMENT, model=model)
+    experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
     out = str(tmp_path / "x.npz")
     assert sample(trained, "--out", out, "--label", "1", experiment=experiment) == 2
     assert sample(trained, "--out", out, "--guidance", "2", experiment=experiment) == 2
@@ -198,10 +200,10 @@ def test_a_damaged_or_missing_checkpoint_exits_65(trained: Path, tmp_path: Path,
 
 
 def test_a_network_of_another_shape_is_refused_with_a_table(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def model(config: toy.Config) -> registry.Model:
+    def model(config: toy.Config) -> Model:
         return dataclasses.replace(toy.model(config), init=lambda key: toy.init(key) | {"bias": jnp.zeros((4, 4, 1))})
 
-    experiment = dataclasses.replace(toy.EXPERIMENT, model=model)
+    experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
     assert sample(trained, "--out", str(tmp_path / "x.png"), experiment=experiment) == 65
     said = capsys.readouterr().err
     assert "bias" in said and "float32(2, 2, 1)" in said and "float32(4, 4, 1)" in said

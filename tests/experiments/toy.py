@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.diffusion import image_sampling
+from experiments.diffusion.image_model import Model
 from experiments.framework import registry, training_loop
 from experiments.reporting import figures, results, verdicts
 from gendiff.core.types import NO_LABEL
@@ -137,8 +139,8 @@ def evaluate(config: Config, folder: Any, progress: Any) -> registry.Outcome:
     return registry.Outcome(tuple(claims), (results.Figure("data.png", "Real samples"),))
 
 
-def model(config: Config) -> registry.Model:
-    return registry.Model(
+def model(config: Config) -> Model:
+    return Model(
         predict=predict,
         init=init,
         schedule=schedules.cosine(50),
@@ -157,11 +159,11 @@ EXPERIMENT = registry.Experiment(
     smoke=Config(train_steps=3),
     train=train,
     evaluate=evaluate,
-    model=model,
+    sample=image_sampling.command(model),
 )
 
 
 if __name__ == "__main__":
     from experiments.framework import command_line
 
-    sys.exit(command_line.main(sys.argv[1:], [EXPERIMENT]))
+    sys.exit(command_line.main(sys.argv[1:], {"toy": EXPERIMENT}))

@@ -15,10 +15,11 @@ DPM-Solver++ 2M 1.6 at 10 evaluations.
 
 import dataclasses
 
-from experiments.diffusion import image_training
+from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.ddim_steps import draw, judge
+from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model, Outcome
+from experiments.framework.registry import Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from gendiff.data.digits import load
 from gendiff.diffusion import parameterization, schedules
@@ -124,5 +125,5 @@ EXPERIMENT = Experiment(
     ),
     train=train,
     evaluate=evaluate,
-    model=model,
+    sample=image_sampling.command(model),
 )

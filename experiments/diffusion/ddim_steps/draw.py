@@ -14,8 +14,8 @@ import jax
 import numpy as np
 
 from experiments.diffusion import image_draws
+from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
 from gendiff.core import trees

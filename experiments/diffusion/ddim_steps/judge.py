@@ -11,9 +11,10 @@ from experiments.diffusion.ddim_steps import equivalence, figures
 from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
 from experiments.diffusion.ddim_steps.figures import Row
+from experiments.diffusion.image_model import Model
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model, Outcome
+from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.results import Cell, Table

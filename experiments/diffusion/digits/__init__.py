@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import optax
 
-from experiments.diffusion import image_judge, image_training
+from experiments.diffusion import image_judge, image_sampling, image_training
+from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model, Outcome
+from experiments.framework.registry import Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
@@ -139,5 +140,5 @@ EXPERIMENT = Experiment(
     ),
     train=train,
     evaluate=evaluate,
-    model=model,
+    sample=image_sampling.command(model),
 )

@@ -12,10 +12,11 @@ back, and img2img by strength.
 
 import dataclasses
 
-from experiments.diffusion import image_training
+from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.editing import judge
+from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model, Outcome
+from experiments.framework.registry import Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
@@ -132,5 +133,5 @@ EXPERIMENT = Experiment(
     ),
     train=train,
     evaluate=evaluate,
-    model=model,
+    sample=image_sampling.command(model),
 )

@@ -12,9 +12,10 @@ from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.measures import Examiner, Restored
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.editing.programs import Programs
+from experiments.diffusion.image_model import Model
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model, Outcome
+from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.verdicts import Claim

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.editing.problems import Problem
+from experiments.diffusion.image_model import Model
 from experiments.framework import devices
-from experiments.framework.registry import Model
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
 

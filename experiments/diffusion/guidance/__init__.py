@@ -14,10 +14,12 @@ the contrast. Images are judged as they left the sampler, clipped for all but sa
 
 import dataclasses
 
+from experiments.diffusion import image_sampling
 from experiments.diffusion.guidance import draw, judge, networks
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.image_training import Learning
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model, Outcome
+from experiments.framework.registry import Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 
 
@@ -151,5 +153,5 @@ EXPERIMENT = Experiment(
     ),
     train=train,
     evaluate=evaluate,
-    model=model,
+    sample=image_sampling.command(model),
 )

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.image_training import Learning
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.data import digits, rendering, shapes

@@ -9,11 +9,12 @@ no full run has been measured yet.
 
 import dataclasses
 
-from experiments.diffusion import digits
+from experiments.diffusion import digits, image_sampling
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance import draw, judge, samplers
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model, Outcome
+from experiments.framework.registry import Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from gendiff.data.digits import load
 from gendiff.diffusion import objectives, weighting
@@ -147,5 +148,5 @@ EXPERIMENT = Experiment(
     ),
     train=train,
     evaluate=evaluate,
-    model=model,
+    sample=image_sampling.command(model),
 )

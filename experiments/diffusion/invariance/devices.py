@@ -1,6 +1,6 @@
 """The same samples on 8 devices: in a process of its own, since a CPU is as many devices as JAX is told when it starts.
 
-    python -m experiments.diffusion.invariance_devices RUN OUT.npz
+    python -m experiments.diffusion.invariance.devices RUN OUT.npz
 
 draws every case of the run folder, split over all devices and on the first of them. `draw` runs that with 8 devices made of one CPU.
 """
@@ -15,8 +15,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.diffusion import invariance
 from experiments.diffusion.invariance import draw as invariance_draws
-from experiments.framework import configuration, registry, run_folder, training_loop
+from experiments.framework import configuration, run_folder, training_loop
 from experiments.framework.run_folder import RunFolder
 from gendiff.training import sharding
 
@@ -46,9 +47,8 @@ def draw(folder: RunFolder) -> list[tuple[np.ndarray, np.ndarray]]:
 def main(run: str, out: str) -> None:
     folder = run_folder.existing(run)
     stored = configuration.read(folder)
-    experiment = registry.load(stored.experiment)
-    config = configuration.restore(stored, experiment.config, folder)
-    model = experiment.model(config)  # type: ignore[misc]
+    config = configuration.restore(stored, invariance.Config, folder)
+    model = invariance.model(config)
     params = {seed: training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema) for seed in config.seeds}
     mesh, reference = sharding.mesh(), invariance_draws.ways(config)["reference"]
     drawn: dict[str, Any] = {}

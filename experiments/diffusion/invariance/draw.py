@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.diffusion.image_model import Model
 from experiments.framework import devices
-from experiments.framework.registry import Model
 from gendiff.core import arrays
 from gendiff.core.types import NO_LABEL, Count, Keys, Params
 from gendiff.data import digits

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance import devices, differences, draw, samplers
 from experiments.diffusion.invariance import traces as invariance_traces
 from experiments.diffusion.invariance.differences import Compared, Judged
 from experiments.diffusion.invariance.traces import Traces
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model, Outcome
+from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
 from experiments.reporting.results import Figure, Table

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.samplers import Entry
 from experiments.framework import devices
-from experiments.framework.registry import Model
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.parameterization import Parameterization

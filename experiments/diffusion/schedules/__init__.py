@@ -16,9 +16,10 @@ import dataclasses
 import functools
 
 from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.schedules import judge, learned
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Model, Outcome
+from experiments.framework.registry import Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from gendiff.data import digits
 from gendiff.diffusion import learned_schedule, parameterization, schedules

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion.image_model import Model
 from experiments.framework import devices
-from experiments.framework.registry import Model
 from gendiff.core import arrays
 from gendiff.core.types import Params
 from gendiff.data import digits

@@ -6,12 +6,13 @@ import jax
 import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
+from experiments.diffusion.image_model import Model
 from experiments.diffusion.schedules import bits as schedules_bits
 from experiments.diffusion.schedules import figures, learned
 from experiments.diffusion.schedules.figures import Judged
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model, Outcome
+from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.verdicts import Claim, Number

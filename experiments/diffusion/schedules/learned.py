@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from experiments.diffusion import image_training
-from experiments.framework.registry import Model
+from experiments.diffusion.image_model import Model
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import denoiser, learned_schedule, objectives, weighting

@@ -6,10 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import bench, cases, inputs, networks, ours_work, setting
+from experiments.benchmarks import bench, cases, command, inputs, networks, ours_work, setting
 from experiments.benchmarks.setting import Config, Thresholds
 from experiments.benchmarks.workloads import NETWORKS, Workload, from_json
-from experiments.framework import registry
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import results
@@ -45,7 +44,7 @@ def test_a_workload_survives_json():
 
 
 def test_the_bench_is_an_experiment_with_the_thresholds_of_its_config():
-    assert registry.load("bench").presets["full"].thresholds == Thresholds()
+    assert command.EXPERIMENT.presets["full"].thresholds == Thresholds()
 
 
 def test_peers_without_their_environment_name_the_command(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import catalogue
 from experiments.diffusion import certify
 from experiments.diffusion.certify import figures, findings, judge, tables
 from experiments.diffusion.certify import samplers as certify_samplers
@@ -26,7 +27,7 @@ ENTRIES = certify_samplers.entries()
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certify") / "run"
-    assert command_line.main(["run", "certify", "--smoke", "--out", str(folder)]) == 0
+    assert command_line.main(["run", "certify", "--smoke", "--out", str(folder)], catalogue.EXPERIMENTS) == 0
     return folder
 
 

@@ -13,8 +13,8 @@ from experiments.diffusion import editing
 from experiments.diffusion.editing import measures
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.programs import Programs
+from experiments.diffusion.image_model import Model
 from experiments.framework import run_folder, runner
-from experiments.framework.registry import Model
 from gendiff.core.types import NO_LABEL
 from gendiff.data import digits
 from gendiff.diffusion import linear_operators, parameterization, schedules

@@ -11,9 +11,9 @@ from experiments.diffusion import guidance
 from experiments.diffusion.guidance import cures, draw, figures, judge, measures, networks, trends
 from experiments.diffusion.guidance import tables as guidance_tables
 from experiments.diffusion.guidance.sets import Found
+from experiments.diffusion.image_model import Model
 from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Model
 from gendiff.diffusion import parameterization, schedules
 
 SCALES = (0.0, 1.0, 2.0, 3.0)

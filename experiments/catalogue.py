@@ -1,0 +1,14 @@
+"""Which experiments there are."""
+
+EXPERIMENTS = {
+    "digits": "experiments.diffusion.digits",
+    "certify": "experiments.diffusion.certify",
+    "forward": "experiments.diffusion.forward",
+    "invariance": "experiments.diffusion.invariance",
+    "ddim-steps": "experiments.diffusion.ddim_steps",
+    "schedules": "experiments.diffusion.schedules",
+    "guidance": "experiments.diffusion.guidance",
+    "editing": "experiments.diffusion.editing",
+    "bench": "experiments.benchmarks.command",
+}
+"""Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

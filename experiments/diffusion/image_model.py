@@ -1,0 +1,29 @@
+"""What a trained network of images is: everything that drawing from it needs."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What drawing from a trained run needs; made from the run's config alone.
+
+    predict: (params, x, t, *condition) -> output, as `gendiff.networks.pure` makes it. init: key -> params, as in training.
+    schedule, parameterization: of gendiff.diffusion. shape: one sample's axes, such as (8, 8, 1).
+    num_classes: labels are 0 … num_classes - 1 and the only condition; 0 for a model without conditions.
+    levels: how many values a pixel has (digits: 17), to which samples are rounded; None leaves them as they are.
+    names: a name for each class, shown in messages; may be empty. ema: the EMA track to sample from, by decay; None takes the first.
+    temperature: of the noise that samples start from (gendiff.diffusion.sample).
+    """
+
+    predict: Callable[..., Any]
+    init: Callable[[Any], Any]
+    schedule: Any
+    parameterization: Any
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    levels: int | None = None
+    names: tuple[str, ...] = ()
+    ema: float | None = None
+    temperature: float = 1.0
