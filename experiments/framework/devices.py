@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from experiments.framework.errors import DeviceError
+from gendiff.core import extras
 
 CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of the persistent compile cache; unset means none."""
@@ -66,8 +67,8 @@ def local() -> list[jax.Device]:
         wanted = os.environ.get("JAX_PLATFORMS", "")
         first = next(iter(str(error).splitlines()), "JAX has no such platform")
         hint = {
-            "cuda": "install the plug-in: pip install 'gendiff[cuda12]' (or cuda13)",
-            "tpu": "install the plug-in: pip install 'gendiff[tpu]'",
+            "cuda": f"{extras.install('cuda12')} (or cuda13)",
+            "tpu": extras.install("tpu"),
         }
         advice = hint.get(wanted.split(",")[0], "see what JAX_PLATFORMS names")
         raise DeviceError(f"no device of JAX_PLATFORMS={wanted!r}: {first}; {advice}, or run with JAX_PLATFORMS=cpu") from error

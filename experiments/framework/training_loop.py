@@ -125,7 +125,7 @@ def _samples(data: Batch, batch: int, seed: int, step: int) -> tuple[np.ndarray,
 
 @functools.lru_cache(maxsize=2)  # the seeds of a run share one compiled step
 def _step(loss: Loss, optimizer: Any, accumulate: int, clip: float | None) -> Callable[..., Any]:
-    update = training.make_step(loss, optimizer, accumulate=accumulate, clip=clip)
+    update = training.make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=False)  # as the committed runs were made
     return jax.jit(update, donate_argnums=0, compiler_options=devices.compiler_options())
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gendiff.core import records
+from gendiff.core import extras, records
 from gendiff.data import scaling
 
 LEVELS = 17
@@ -29,7 +29,7 @@ def load() -> Split:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError as error:
-        raise ImportError("the digits come with scikit-learn: pip install 'gendiff[experiments]'") from error
+        raise ImportError(extras.needs("the digits need", "scikit-learn", "metrics")) from error
 
     pixels, labels = load_digits(return_X_y=True)  # float64 that holds whole numbers
     images = np.asarray(scaling.to_unit(pixels.astype(np.uint8), LEVELS)).reshape(-1, 8, 8, 1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from gendiff.core import extras
 from gendiff.core.errors import DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
@@ -51,7 +52,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise ImportError("image files are read with Pillow: pip install 'gendiff[experiments]'") from error
+        raise ImportError(extras.needs("image files need", "Pillow", "experiments")) from error
     return Image, ImageOps
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, checks, extras, records
 from gendiff.core.types import ArrayLike
 from gendiff.diffusion import flow_coordinates, sampling
 from gendiff.diffusion.schedules import Schedule
@@ -153,5 +153,5 @@ def _diffrax() -> Any:
     try:
         import diffrax
     except ImportError as error:
-        raise ImportError("adaptive steps need diffrax: pip install 'gendiff[ode]'") from error
+        raise ImportError(extras.needs("adaptive steps need", "diffrax", "ode")) from error
     return diffrax

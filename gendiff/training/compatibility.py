@@ -21,7 +21,11 @@ _ABSENT = "-"
 
 
 def leaves(tree: Any) -> dict[str, Any]:
-    """Leaves of the tree by path. Raises ConfigError where two leaves have one path (a name with "/" in it can do that)."""
+    """Return the leaves of the tree by path.
+
+    Raises:
+        ConfigError: where two leaves have one path (a name with "/" in it can do that).
+    """
     flat = trees.paths(tree)
     if len(flat) != len(jax.tree.leaves(tree)):
         raise ConfigError("two leaves of the state have the same path: rename one")
@@ -75,13 +79,21 @@ def table(rows: Rows, headings: tuple[str, str, str] = CONFIG, *, most: int | No
 
 
 def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> None:
-    """CheckpointMismatchError with the table, unless there are no rows."""
+    """Refuse what differs.
+
+    Raises:
+        CheckpointMismatchError: with the table, unless there are no rows.
+    """
     if rows:
         raise CheckpointMismatchError(f"{what} ({len(rows)} difference{'s' if len(rows) > 1 else ''}):\n{table(rows, headings)}")
 
 
 def as_json(name: str, value: Any) -> Any:
-    """The value as it comes back from a JSON file. Raises ConfigError for what JSON cannot hold."""
+    """Return the value as it comes back from a JSON file.
+
+    Raises:
+        ConfigError: for what JSON cannot hold.
+    """
     try:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError) as error:

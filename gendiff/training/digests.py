@@ -25,7 +25,11 @@ def write(folder: Path) -> None:
 
 
 def verify(folder: Path, what: str) -> None:
-    """CheckpointCorruptError, naming `what` and each bad file's item, unless the files are byte for byte those that were written."""
+    """Compare the files of a folder with their digests.
+
+    Raises:
+        CheckpointCorruptError: naming `what` and the item of each bad file, unless the files are byte for byte those that were written.
+    """
     problems = [f"item {name.split('/')[0]}: {name} {problem}" for name, problem in _problems(folder)]
     if problems:
         raise CheckpointCorruptError(f"{what} is corrupt: {'; '.join(problems)} (in {folder})")

@@ -1,6 +1,6 @@
 """Exponential moving average of parameters: average <- average + (1 - decay) (params - average), in float32 or wider.
 
-A bfloat16 average at decay .999 never moves: the change is smaller than its rounding. So an average is never narrower than float32.
+A bfloat16 average at decay 0.999 never moves: the change is smaller than its rounding. So an average is never narrower than float32.
 """
 
 from typing import Any
@@ -14,7 +14,11 @@ from gendiff.core.types import Count, Params, Scalar
 
 
 def check_decay(decay: Scalar) -> None:
-    """ConfigError unless a concrete decay lies in [0, 1)."""
+    """Refuse a decay out of range.
+
+    Raises:
+        ConfigError: unless a concrete decay lies in [0, 1).
+    """
     try:
         checks.in_range("decay", decay, 0.0, 1.0, open_high=True)
     except ValueError as error:
@@ -22,15 +26,23 @@ def check_decay(decay: Scalar) -> None:
 
 
 def start(params: Params) -> Params:
-    """An average that begins at params: a copy, floating leaves in float32 or wider."""
+    """Return an average that begins at params: a copy, floating leaves in float32 or wider."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=_wide(leaf), copy=True), params)
 
 
 def update(average: Params, params: Params, decay: Scalar, *, count: Count | None = None) -> Params:
-    """The average after one more step; leaves that are no floats are taken from params.
+    """Return the average after one more step; leaves that are no floats are taken from params.
 
-    decay: [0, 1). count: updates made before; when given, the decay is min(decay, (1 + count) / (10 + count)), so that the start is soon
-    forgotten. Raises ConfigError for a decay out of range, TypeError for an average narrower than float32.
+    Args:
+        average: what `start` or `update` returned.
+        params: the parameters after the step.
+        decay: in [0, 1).
+        count: () number of updates made before. When given, the decay is min(decay, (1 + count) / (10 + count)): the average then covers
+            the last ninth of the steps until the decay is reached, and its start weighs 1e-5 after 10 steps.
+
+    Raises:
+        ConfigError: for a decay out of range.
+        TypeError: for an average narrower than float32.
     """
     check_decay(decay)
     if count is not None:
@@ -48,7 +60,7 @@ def update(average: Params, params: Params, decay: Scalar, *, count: Count | Non
 
 
 def _share(decay: Scalar, count: Count | None) -> Any:
-    # the share of the new params, 1 - decay: as a difference of float32 numbers it would lose four digits at .9999
+    # the share of the new params, 1 - decay: as a difference of float32 numbers it would lose four digits at 0.9999
     kept = 1.0 - float(decay) if arrays.is_concrete(decay) else 1.0 - jnp.asarray(decay)
     return kept if count is None else jnp.maximum(kept, 9.0 / (10.0 + jnp.asarray(count, jnp.float32)))
 

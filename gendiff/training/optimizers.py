@@ -27,9 +27,25 @@ def adamw(
     epsilon: float = 1e-8,
     clip: float | None = None,
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter, 2019, Alg. 2) on the learning rate of `warm_up_then`; weight decay as `decayed` says.
+    """AdamW on the learning rate of `warm_up_then`, with weight decay where `decayed` says.
 
-    clip: largest global norm of the gradient, None for no clip. Raises ConfigError for warmup >= total and for numbers out of range.
+    Args:
+        learning_rate: the highest, above 0.
+        warmup: steps until it is reached, in [0, total).
+        total: steps until the decay is done.
+        weight_decay: at least 0.
+        decay: "cosine", "linear" or "constant".
+        final: share of the learning rate that is left at the end, in [0, 1].
+        betas: decays of the two moments, each in [0, 1).
+        epsilon: what is added to the root of the second moment, above 0.
+        clip: largest global norm of the gradient, above 0; None for no clip.
+
+    Raises:
+        ConfigError: for warmup >= total and for numbers out of range.
+        ValueError: for an unknown decay.
+
+    References:
+        Loshchilov & Hutter, 2019, Algorithm 2 (from memory).
     """
     _require("weight_decay", weight_decay, weight_decay >= 0 and math.isfinite(weight_decay), "at least 0")
     _require("betas", betas, all(0 <= beta < 1 for beta in betas), "in [0, 1)")
@@ -43,7 +59,14 @@ def adamw(
 def warm_up_then(learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0) -> Callable[[Any], jax.Array]:
     """Learning rate by step: up linearly from learning_rate / warmup over `warmup` steps, then down to final * learning_rate.
 
-    decay: "cosine" (Loshchilov & Hutter, 2017, Eq. 5), "linear" or "constant"; final: share in [0, 1] kept from step `total` on.
+    The arguments are those of `adamw`.
+
+    Raises:
+        ConfigError: for warmup >= total and for numbers out of range.
+        ValueError: for an unknown decay.
+
+    References:
+        Loshchilov & Hutter, 2017, Eq. 5 (the cosine; from memory).
     """
     checks.choice("decay", decay, DECAYS)
     _require("learning_rate", learning_rate, learning_rate > 0 and math.isfinite(learning_rate), "positive")
@@ -52,17 +75,19 @@ def warm_up_then(learning_rate: float, *, warmup: int, total: int, decay: str = 
     if warmup >= total:
         raise ConfigError(f"warmup = {warmup} must be smaller than total = {total}: both count steps, and the decay needs some")
 
-    def rate(count: Any) -> jax.Array:
-        step = jnp.asarray(count, jnp.float32)
-        progress = jnp.clip((step - warmup) / (total - warmup), 0.0, 1.0)
-        left = {"cosine": 0.5 * (1.0 + jnp.cos(jnp.pi * progress)), "linear": 1.0 - progress, "constant": jnp.ones_like(progress)}[decay]
-        return learning_rate * jnp.minimum(1.0, (step + 1.0) / max(warmup, 1)) * (final + (1.0 - final) * left)
-
-    return rate
+    down = {
+        "cosine": optax.cosine_decay_schedule(learning_rate, total - warmup, final),
+        "linear": optax.linear_schedule(learning_rate, final * learning_rate, total - warmup),
+        "constant": optax.constant_schedule(learning_rate),
+    }[decay]
+    if not warmup:
+        return down
+    up = optax.linear_schedule(learning_rate / warmup, learning_rate, max(warmup - 1, 1))
+    return optax.join_schedules([up, down], [warmup])
 
 
 def decayed(params: Params) -> Any:
-    """Which params weight decay pulls to 0: those with two axes or more that are no embeddings; so no bias and no scale of a norm."""
+    """Tell which params weight decay pulls to 0: those with two axes or more that are no embeddings; so no bias and no scale of a norm."""
 
     def one(path: Any, leaf: Any) -> bool:
         name = jax.tree_util.keystr(path[-1:], simple=True)

@@ -20,7 +20,15 @@ MATMUL = ("default", "high", "highest")
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """compute: dtype of params and activations inside the network. matmul: "highest" is full float32, "default" the backend's choice."""
+    """How exactly a network computes.
+
+    Args:
+        compute: dtype of params and activations inside the network: "float32", "bfloat16", "float16" or "float64".
+        matmul: "highest" is full float32, "default" the choice of the backend, "high" between them.
+
+    Raises:
+        ValueError: for any other name.
+    """
 
     compute: str = "float32"
     matmul: str = "highest"
@@ -31,12 +39,12 @@ class Precision:
 
 
 def apply(predict: Callable[..., jax.Array], precision: Precision) -> "InPrecision":
-    """The network (params, x, t, *condition) -> output, computing in this precision on copies of params and x; output has x's dtype."""
+    """Return the network (params, x, t, *condition) -> output in this precision: it computes on copies, and the output has x's dtype."""
     return InPrecision(predict, precision)
 
 
 def describe(precision: Precision) -> dict[str, Any]:
-    """What belongs beside every result: both settings, whether JAX allows 64 bits, and the backend that ran them."""
+    """Tell what belongs beside every result: both settings, whether JAX allows 64 bits, and the backend that ran them."""
     return {
         **dataclasses.asdict(precision),
         "x64": _has_float64(),

@@ -18,13 +18,17 @@ AXIS = "data"
 
 
 def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """One axis "data" over the devices, by default all of this process."""
+    """One axis "data" over the devices, by default all of this process. Its axis type is Auto: XLA chooses how to split what is inside."""
     chosen = jax.local_devices() if devices is None else list(devices)
     return jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
 
 
 def check_batch(size: int, mesh: Mesh) -> None:
-    """ConfigError with the nearest valid sizes unless the devices divide the batch."""
+    """Refuse a batch that the devices do not divide.
+
+    Raises:
+        ConfigError: with the nearest valid sizes.
+    """
     count = mesh.size
     if size < 1 or size % count:
         below, above = size // count * count, (size // count + 1) * count
@@ -33,7 +37,11 @@ def check_batch(size: int, mesh: Mesh) -> None:
 
 
 def shard(batch: T, mesh: Mesh) -> T:
-    """Every array (b, …) of the batch split over the devices along its first axis. Raises ConfigError unless the devices divide b."""
+    """Split every array (b, …) of the batch over the devices, along its first axis.
+
+    Raises:
+        ConfigError: unless the devices divide b, and for an array without axes.
+    """
     for path, leaf in trees.paths(batch).items():
         shape = getattr(leaf, "shape", ())
         if not shape:
@@ -43,10 +51,10 @@ def shard(batch: T, mesh: Mesh) -> T:
 
 
 def replicate(tree: T, mesh: Mesh) -> T:
-    """Every array of the tree whole on every device, in buffers of its own: donating the result leaves the original usable."""
+    """Put every array of the tree whole on every device, in buffers of its own: donating the result leaves the original usable."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()), may_alias=False)
 
 
 def describe(mesh: Mesh) -> dict[str, Any]:
-    """What belongs beside a result: the number of devices and their kind."""
+    """Tell what belongs beside a result: the number of devices and their kind."""
     return {"devices": mesh.size, "kind": mesh.devices.flat[0].device_kind}

@@ -15,7 +15,16 @@ from gendiff.training import ema as averages
 
 @records.record
 class TrainState:
-    """step: () int32, steps done. tracks: averages of params by decay. key: the base key, which never moves."""
+    """Everything that the next step depends on.
+
+    Attributes:
+        step: () int32, the number of steps done.
+        params: the parameters.
+        tracks: averages of params, by decay.
+        optimizer_state: what the optimizer keeps.
+        key: the base key, which never moves.
+        decays: the keys of `tracks`, in the order that `start` was given.
+    """
 
     step: Any
     params: Params
@@ -26,15 +35,26 @@ class TrainState:
 
     @property
     def ema(self) -> Params:
-        """The first average that `start` was asked for, or the params themselves when there is none."""
+        """The first average that `start` was given, or the params themselves when there is none.
+
+        `make_step` says after how many steps an average is worth sampling.
+        """
         return self.tracks[self.decays[0]] if self.decays else self.params
 
 
 def start(params: Params, optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[Scalar] = (0.999,)) -> TrainState:
-    """State before the first step. Every array is a copy, so donating the state leaves params and key usable.
+    """Build the state before the first step. Every array is a copy, so donating the state leaves params and key usable.
 
-    ema: decays in [0, 1), each giving a track `state.tracks[decay]`.
-    Raises TypeError or ValueError unless key is one typed key, ConfigError for a decay out of range or given twice.
+    Args:
+        params: fresh parameters. Averages begin at them, and forget them within 10 steps of `make_step`'s default.
+        optimizer: any optax transformation.
+        key: one typed key, from which each step takes its own.
+        ema: decays in [0, 1), each giving a track `state.tracks[decay]`; () for no average.
+
+    Raises:
+        TypeError: for a key that is not typed.
+        ValueError: for several keys.
+        ConfigError: for a decay that is out of range or given twice.
     """
     checks.one_key("key", key)
     decays = tuple(float(decay) for decay in ema)

@@ -25,17 +25,30 @@ def make_step(
     accumulate: int = 1,
     clip: float | None = None,
     skip_nonfinite: bool = True,
-    ema_warm_up: bool = False,
+    ema_warm_up: bool = True,
 ) -> Step:
-    """`step(state, batch) -> (state, metrics)` for a loss that is a mean over the batch; its key is fold_in(state.key, state.step).
+    """Build `step(state, batch) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
 
-    accumulate: number of equal slices whose gradients are averaged, one in memory at a time; the loss's own metrics are averaged too,
-    and each slice gets a key of its own. clip: largest global norm of the gradient (Pascanu et al., 2013), None for no clip.
-    skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `step` advances.
-    ema_warm_up: see `ema.update`; its count is `state.step`, skipped steps included.
-    Metrics: loss (), grad_norm () before the clip, finite () bool, and the loss's own.
-    Raises ConfigError for accumulate < 1 or not dividing the batch, for clip <= 0, and for a metric of the loss that is named like one
-    of these three.
+    The metrics are loss (), grad_norm () before the clip, finite () bool, and those of the loss.
+
+    Args:
+        loss: `(params, key, batch) -> (scalar, metrics)`, a mean over the batch.
+        optimizer: any optax transformation, the one that `start` was given.
+        accumulate: number of equal slices of the batch, at least 1. Their gradients and metrics are averaged, one slice is in memory at a
+            time, and each slice gets a key of its own.
+        clip: largest global norm of the gradient, above 0; None for no clip.
+        skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances.
+        ema_warm_up: averages begin with small decays (see `ema.update`; the count is `state.step`, skipped steps included). Such an average
+            has forgotten the random parameters after 10 steps, and is worth sampling as soon as the parameters are. False keeps the
+            decay constant: then an average is worth sampling after about 5 / (1 - decay) steps, 5,000 for 0.999, and holds mostly the
+            random parameters before 1 / (1 - decay).
+
+    Raises:
+        ConfigError: for accumulate below 1 or not dividing the batch, for clip not above 0, and for a metric of the loss that has the name
+            of one of the three above.
+
+    References:
+        Pascanu et al., 2013, Algorithm 1 (the clip; from memory).
     """
     checks.integer("accumulate", accumulate, low=-(2**31))
     if accumulate < 1:
@@ -46,7 +59,7 @@ def make_step(
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         value, own, gradient = _mean_gradient(loss, state.params, key, batch, accumulate)
-        norm = _global_norm(gradient)
+        norm = optax.tree.norm(jax.tree.map(_at_least_float32, gradient))
         if clip is not None:
             gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
@@ -92,9 +105,8 @@ def _slices(batch: Any, accumulate: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // accumulate, accumulate, *jnp.shape(leaf)[1:])), 0, 1), batch)
 
 
-def _global_norm(tree: Any) -> jax.Array:
-    squares = [jnp.sum(jnp.square(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))) for leaf in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(squares, start=jnp.zeros(())))
+def _at_least_float32(leaf: jax.Array) -> jax.Array:
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
 
 
 def _scaled(tree: Any, factor: jax.Array) -> Any:

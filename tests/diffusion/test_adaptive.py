@@ -182,5 +182,5 @@ def test_what_cannot_be_solved_is_refused():
 
 def test_without_diffrax_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffrax", None)
-    with pytest.raises(ImportError, match=r"gendiff\[ode\]"):
+    with pytest.raises(ImportError, match=r"diffrax: install this project.s extra \[ode\]"):
         adaptive.sample(KEY, GAUSSIAN, schedules.flow(), (3,), jnp.arange(2))

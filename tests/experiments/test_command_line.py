@@ -259,7 +259,7 @@ def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
     environment = os.environ | {"JAX_PLATFORMS": "cuda", "PYTHONPATH": str(PROJECT)}
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True, env=environment)
     assert ended.returncode == 69, ended.stderr
-    assert "gendiff[cuda12]" in ended.stderr and "Traceback" not in ended.stderr
+    assert "extra [cuda12]" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_a_stage_within_a_stage_is_counted_once(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,15 +76,17 @@ def test_decay_one_is_refused():
 def test_every_track_of_a_step_follows_its_own_decay():
     state = linear.start(ema=(0.9, 0.5))
     before = state.params["dense"]["bias"]
-    after, _ = training.make_step(linear.exact, linear.adamw())(state, linear.batch())
+    after, _ = training.make_step(linear.exact, linear.adamw(), ema_warm_up=False)(state, linear.batch())
     moved = after.params["dense"]["bias"] - before
     for decay in (0.9, 0.5):
         np.testing.assert_allclose(after.tracks[decay]["dense"]["bias"] - before, (1 - decay) * moved, rtol=1e-4)
 
 
-def test_warm_up_of_a_step_starts_at_one_tenth():
+def test_the_default_step_warms_up_so_that_ten_steps_forget_the_random_start():
+    start = follow(ema.start(jnp.array(1.0)), jnp.array(0.0), 0.999, 10, warm_up=True)
+    np.testing.assert_allclose(start, math.prod((1 + n) / (10 + n) for n in range(10)), rtol=1e-5)
     state = linear.start(ema=(0.999,))
     before = state.params["dense"]["bias"]
-    after, _ = training.make_step(linear.exact, linear.adamw(), ema_warm_up=True)(state, linear.batch())
+    after, _ = training.make_step(linear.exact, linear.adamw())(state, linear.batch())
     moved = after.params["dense"]["bias"] - before
     np.testing.assert_allclose(after.ema["dense"]["bias"] - before, 0.9 * moved, rtol=1e-4)

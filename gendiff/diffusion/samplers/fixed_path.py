@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, checks, extras, records
 from gendiff.core.types import Count, Keys
 from gendiff.diffusion.sampling import Sampler, State
 from gendiff.diffusion.types import Denoiser, Level
@@ -105,5 +105,5 @@ def _diffrax() -> Any:
     try:
         import diffrax
     except ImportError as error:
-        raise ImportError("Brownian paths need diffrax: pip install 'gendiff[ode]'") from error
+        raise ImportError(extras.needs("Brownian paths need", "diffrax", "ode")) from error
     return diffrax

@@ -125,5 +125,5 @@ def test_samplers_that_cannot_be_told_their_noise_are_refused():
 
 def test_without_diffrax_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffrax", None)
-    with pytest.raises(ImportError, match=r"gendiff\[ode\]"):
+    with pytest.raises(ImportError, match=r"extra \[ode\]"):
         fixed_path(ancestral.ddpm())
