@@ -35,16 +35,16 @@ class Bench:
         self._held_out = features.pixels(self.split.held_out_images)
         self._judge = classifier_accuracy.train(self.split.train_images, self.split.train_labels)
         self._real_copies = near_copies.ratios(self._held_out, self._training) < near_copies.THRESHOLD
-        self.floor = frechet.over_draws(self._held_out, self._training, draws=draws, size=size, seed=SEED)
+        self.floor = frechet.over_subsets(self._held_out, self._training, count=draws, size=size, seed=SEED)
 
     def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> Measured:
         """Every number of one set of images, which are first rounded to the data's levels."""
         seen = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
         rows = features.pixels(seen)
         rng = np.random.default_rng(SEED)
-        options: dict[str, Any] = {"draws": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
-        distances = frechet.over_draws(self._held_out, rows, **options)
-        cover = precision_recall.over_draws(self._held_out, rows, **options)
+        options: dict[str, Any] = {"count": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
+        distances = frechet.over_subsets(self._held_out, rows, **options)
+        cover = precision_recall.over_subsets(self._held_out, rows, **options)
         copied = near_copies.ratios(rows, self._training) < near_copies.THRESHOLD
         discrepancy = kernel_distance.over_blocks(rows, self._held_out, seed=SEED)
         spread = 1.96 * discrepancy.standard_error

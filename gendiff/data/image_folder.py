@@ -1,4 +1,4 @@
-"""Images from a folder of files: the class is the sub-folder, and no file is accepted or dropped in silence."""
+"""Images from a folder of files: the class is the sub-folder, and every file that is left out is named."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,24 @@ def load(
     background: tuple[int, int, int] | None = None,
     on_bad: str = "raise",
 ) -> Images:
-    """Every image under `path`, at any depth, sorted by class and path, in one float32 array (n, h, w, c) in [-1, 1].
+    """Load every image under `path`, at any depth, sorted by class and path.
 
     Classes are the folders directly under `path`, in order of their code points ("10" comes before "2"); without any folder the images
-    have NO_LABEL. Hidden files and folders (.name) are no part of the set; links are followed. `decoding.read` states how files become
-    pixels and how `size` resizes and crops; with size=None all images must have one size.
-    on_bad: "raise" stops at the first file that cannot be used, "skip" leaves it out and adds its message to `skipped`.
-    Raises DataError, path first: no such folder, no images, a class without images, images beside class folders, mixed sizes, a bad file.
+    have NO_LABEL. Hidden files and folders (.name) are no part of the set; links are followed.
+
+    Args:
+        path: the folder.
+        size: the side of the square images, 1 … 8192; `image_files.read` states how it resizes and crops. None keeps each image as it
+            is, and all must have one size.
+        mode: "RGB" for 3 channels, "L" for 1.
+        background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
+        on_bad: "raise" stops at the first file that cannot be used. "skip" leaves it out and adds its message to `skipped`; files
+            beside the class folders, such as Thumbs.db, are left out as well.
+    Returns:
+        Images with `clean` (n, h, w, c) in [-1, 1].
+    Raises:
+        DataError: path first, for no such folder, no images, a class without images, files beside class folders, mixed sizes, a bad file.
+        ImportError: without Pillow.
     """
     checks.choice("mode", mode, image_files.MODES)
     checks.choice("on_bad", on_bad, ("raise", "skip"))
@@ -35,8 +46,8 @@ def load(
     if background is not None:
         for value in background:
             checks.integer("background", value, 0, 255)
-    classes, files = _scan(Path(path))
-    pictures, labels, used, skipped = [], [], [], []
+    classes, files, skipped = _scan(Path(path), on_bad)
+    pictures, labels, used = [], [], []
     for file, label in files:
         try:
             pictures.append(_read(file, size, mode, background))
@@ -74,8 +85,8 @@ def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
             raise DataError(f"{file}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all to one size")
 
 
-def _scan(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """Class names, and every file with its label."""
+def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
+    """Class names, every file with its label, and what is left out."""
     if not root.is_dir():
         raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
     try:
@@ -87,20 +98,21 @@ def _scan(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     if not folders:
         if not loose:
             raise DataError(f"{root}: no images in it")
-        return (), [(file, NO_LABEL) for file in loose]
-    if loose:
-        raise DataError(f"{loose[0]}: lies beside the class folders {folders[0].name}, …, and so has no class; move it into one")
+        return (), [(file, NO_LABEL) for file in loose], []
+    skipped = [f"{file}: lies beside the class folders {folders[0].name}, …, and so has no class; move it into one" for file in loose]
+    if skipped and on_bad == "raise":
+        raise DataError(skipped[0])
     files = []
     for label, folder in enumerate(folders):
         inside = _files(folder)
         if not inside:
             raise DataError(f"{folder}: a class without images; remove the folder")
         files += [(file, label) for file in inside]
-    return tuple(folder.name for folder in folders), files
+    return tuple(folder.name for folder in folders), files, skipped
 
 
 def _files(folder: Path) -> list[Path]:
-    found: list[Path] = []
+    listed: list[Path] = []
     visited: set[str] = set()
     for here, folders, names in os.walk(folder, followlinks=True, onerror=_unlistable):
         real = os.path.realpath(here)
@@ -108,8 +120,8 @@ def _files(folder: Path) -> list[Path]:
             raise DataError(f"{here}: a link to a folder that is already part of class {folder.name}")
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(here, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+        listed += [Path(here, name) for name in names if not name.startswith(".")]
+    return sorted(listed)
 
 
 def _unlistable(error: OSError) -> None:

@@ -64,9 +64,9 @@ def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
 
 def inspect(images: Float[np.ndarray, "b h w 3"]) -> Reading:
     """What each quarter of each image holds, so that a scene with one broken object still counts its other ones. Raises as `read` does."""
-    size = images.shape[1]
-    if images.ndim != 4 or images.shape[2] != size or images.shape[3] != 3:
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images must be square, (b, size, size, 3), got {images.shape}")
+    size = images.shape[1]
     rendering.check_size(size)
     checks.floating("images", images)
     tall = -(-size // 2)  # an odd size's middle row belongs to both quarters: MARGIN keeps it free of objects

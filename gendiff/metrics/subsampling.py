@@ -1,4 +1,4 @@
-"""Draws of one size from a larger set, so that metrics whose value depends on the number of rows can be compared."""
+"""Random subsets of one size, so that metrics whose value depends on the number of rows can be compared."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,21 @@ from gendiff.core import checks
 from gendiff.metrics import validation
 
 
-def of(name: str, pool: Float64[np.ndarray, "n d"], *, draws: int, size: int, seed: int) -> Iterator[Float64[np.ndarray, "size d"]]:
-    """`draws` times `size` rows of `pool`, without replacement within a draw, one after the other.
+def subsets(name: str, pool: Float64[np.ndarray, "n d"], *, count: int, size: int, seed: int) -> Iterator[Float64[np.ndarray, "size d"]]:
+    """Draw `count` random subsets of the rows of `pool`, one after the other.
 
-    Raises ValueError, with both counts, when the pool has fewer than `size` rows.
+    Args:
+        name: what the pool is called in an error.
+        pool: (n, d) rows.
+        count: how many subsets, >= 1.
+        size: rows per subset, 2 … n, without replacement within a subset.
+        seed: 0 … 2³² - 1; it alone decides which rows are drawn.
+    Raises:
+        ValueError: for a number outside its range; both counts are named when the pool has fewer than `size` rows.
     """
-    checks.integer("draws", draws, 1)
+    checks.integer("count", count, 1)
     checks.integer("size", size, 2)
     checks.integer("seed", seed, 0, 2**32 - 1)
-    validation.draw_size(name, len(pool), size)
+    validation.check_subset_size(name, len(pool), size)
     rng = np.random.default_rng(seed)
-    return (pool[rng.choice(len(pool), size, replace=False)] for _ in range(draws))
+    return (pool[rng.choice(len(pool), size, replace=False)] for _ in range(count))

@@ -1,4 +1,4 @@
-"""What every metric demands of its rows: enough of them, of one size, finite. Said with counts."""
+"""What every metric demands of its rows: enough of them, of one size, finite. Errors name the counts."""
 
 import math
 from typing import Any
@@ -7,32 +7,48 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def features(name: str, value: Any, at_least: int = 2) -> np.ndarray:
-    """`value` as float64 (n, d). Raises ValueError for another rank, fewer than `at_least` rows, or a row that is not finite."""
+def as_features(name: str, value: Any, at_least: int = 2) -> np.ndarray:
+    """Return `value` as float64 (n, d).
+
+    Raises:
+        ValueError: for another rank, fewer than `at_least` rows, or a row that is not finite.
+    """
     rows = np.asarray(value)
     if rows.ndim != 2:
         raise ValueError(f"{name} must be features (n, d), got shape {rows.shape}; flatten images with gendiff.metrics.features.pixels")
     return _numbers(name, rows, at_least)
 
 
-def images(name: str, value: Any, at_least: int = 2) -> np.ndarray:
-    """`value` as float64 (n, …) of rank 2 and more. Raises ValueError as `features` does."""
+def as_images(name: str, value: Any, at_least: int = 2) -> np.ndarray:
+    """Return `value` as float64 (n, …) of rank 2 and more.
+
+    Raises:
+        ValueError: as `as_features` does.
+    """
     rows = np.asarray(value)
     if rows.ndim < 2:
         raise ValueError(f"{name} must be images (n, …), got shape {rows.shape}")
     return _numbers(name, rows, at_least)
 
 
-def pair(first_name: str, first: Any, second_name: str, second: Any, at_least: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of features of one size d, checked as `features` does."""
-    one, other = features(first_name, first, at_least), features(second_name, second, at_least)
+def as_feature_pair(first_name: str, first: Any, second_name: str, second: Any, at_least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Return two sets of features as float64 (n, d) and (m, d).
+
+    Raises:
+        ValueError: for different d, and as `as_features` does.
+    """
+    one, other = as_features(first_name, first, at_least), as_features(second_name, second, at_least)
     if one.shape[1] != other.shape[1]:
-        raise ValueError(f"{first_name} has {one.shape[1]} features a row but {second_name} has {other.shape[1]}: they must be equal")
+        raise ValueError(f"{first_name} has {one.shape[1]} features per row but {second_name} has {other.shape[1]}: they must be equal")
     return one, other
 
 
-def labels(name: str, value: Any, count: int) -> np.ndarray:
-    """`value` as integers (count,). Raises ValueError for floats, another length or a negative label."""
+def as_labels(name: str, value: Any, count: int) -> np.ndarray:
+    """Return `value` as integers (count,).
+
+    Raises:
+        ValueError: for floats, another length or a negative label.
+    """
     numbers = np.asarray(value)
     if not np.issubdtype(numbers.dtype, np.integer):
         raise ValueError(f"{name} must be whole numbers of an integer dtype, got {numbers.dtype}")
@@ -43,14 +59,18 @@ def labels(name: str, value: Any, count: int) -> np.ndarray:
     return numbers
 
 
-def draw_size(name: str, available: int, asked: int) -> None:
-    """ValueError when more rows are asked for, without replacement, than there are."""
-    if asked > available:
-        raise ValueError(f"{name} has {available} rows, fewer than the {asked} asked for")
+def check_subset_size(name: str, available: int, wanted: int) -> None:
+    """Raise ValueError when more rows are asked for, without replacement, than there are."""
+    if wanted > available:
+        raise ValueError(f"{name} has {available} rows, fewer than the {wanted} asked for")
 
 
-def data_range(low: int | float, high: int | float) -> float:
-    """high - low. Raises ValueError unless both are finite and low < high."""
+def range_width(low: int | float, high: int | float) -> float:
+    """Return high - low.
+
+    Raises:
+        ValueError: unless both are finite and low < high.
+    """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"the range of the data must have low < high, got low = {low:g} and high = {high:g}")
     return float(high - low)

@@ -7,44 +7,54 @@ from jaxtyping import Float64, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.metrics import subsampling as draw
-from gendiff.metrics import validation
+from gendiff.metrics import subsampling, validation
 
 
 def score(features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0) -> float:
-    """exp of the entropy of the eigenvalues of K / n, K the cosines between the rows: 1 for n equal rows, n for n orthogonal ones.
+    """Compute exp of the entropy of the eigenvalues of K / n, K the cosines between the rows.
 
-    order: q >= 0 of the Rényi entropy, log(sum of eigenvalue^q) / (1 - q) (Pasarkar & Dieng, 2024, Eq. 3): 1 is Shannon's, inf counts
-    the largest eigenvalue only, 0 the eigenvalues that are not 0; large orders see common items, small ones rare items too.
+    It is 1 for n equal rows and n for n orthogonal ones. It lies in [1, min(n, d)] and grows with n: compare only values of equal n.
 
-    Cosines are of the rows as given: pixels of one sign are all alike, so centre them, or use features. It lies in [1, min(n, d)] and grows
-    with n: compare only values of equal n. Raises ValueError for a row of zeros, which has no direction, an order below 0 and what
-    `rows.features` refuses.
+    Args:
+        features: (n, d). Cosines are of the rows as given: pixels of one sign are all alike, so centre them, or use other features.
+        order: q >= 0 of the Rényi entropy, log(sum of eigenvalue^q) / (1 - q). 1 is Shannon's, inf counts the largest eigenvalue only,
+            0 the eigenvalues that are not 0. Large orders see common items, small ones rare items too.
+    Raises:
+        ValueError: for a row of zeros, which has no direction, an order below 0, and features that are not finite.
+    References:
+        Friedman & Dieng, 2023, Def. 3.1; Pasarkar & Dieng, 2024, Eq. 3 (both from memory).
     """
     checks.in_range("order", order, 0.0, math.inf)
     return _score(_directions(features), order)
 
 
-def over_draws(
-    features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0, draws: int = 20, size: int = 1000, seed: int
-) -> Float64[np.ndarray, "draws"]:
-    """`score` of each of `draws` draws of `size` rows, without replacement within a draw, so that sets of different n compare.
+def over_subsets(
+    features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0, count: int = 20, size: int = 1000, seed: int
+) -> Float64[np.ndarray, "count"]:
+    """Apply `score` to each of `count` random subsets, so that sets of different n compare.
 
-    Raises ValueError when there are fewer than `size` rows, and as `score` does.
+    Args:
+        features: (n, d).
+        order: as for `score`.
+        count: how many subsets.
+        size: rows per subset, at most n, without replacement within a subset.
+        seed: decides which rows are drawn.
+    Raises:
+        ValueError: when there are fewer than `size` rows, and as `score` does.
     """
     checks.in_range("order", order, 0.0, math.inf)
     directions = _directions(features)
-    return np.array([_score(drawn, order) for drawn in draw.of("features", directions, draws=draws, size=size, seed=seed)])
+    return np.array([_score(rows, order) for rows in subsampling.subsets("features", directions, count=count, size=size, seed=seed)])
 
 
 def _directions(features: ArrayLike) -> np.ndarray:
-    given = validation.features("features", features, at_least=1)
-    longest = np.abs(given).max(axis=1, keepdims=True)  # taken out first, so that squares neither overflow nor vanish
+    rows = validation.as_features("features", features, at_least=1)
+    longest = np.abs(rows).max(axis=1, keepdims=True)  # taken out first, so that squares neither overflow nor vanish
     if not longest.all():
         raise ValueError(
-            f"features: {int((longest == 0).sum())} of {len(given)} rows are all zeros and have no direction; centre them first"
+            f"features: {int((longest == 0).sum())} of {len(rows)} rows are all zeros and have no direction; centre them first"
         )
-    scaled = given / longest
+    scaled = rows / longest
     return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
 
 

@@ -129,3 +129,11 @@ def test_a_broken_link_and_a_pipe_are_bad_files(tree):
 def test_unknown_options_are_refused(tree, options, message):
     with pytest.raises(ValueError, match=message):
         image_folder.load(tree, **options)
+
+
+def test_skipping_passes_over_loose_files_beside_class_folders(tree):
+    loose = tree / "Thumbs.db"
+    loose.write_bytes(b"no image")
+    images = image_folder.load(tree, on_bad="skip")
+    assert len(images) == 5 and images.classes == ("10", "2", "cat", "dog")
+    assert len(images.skipped) == 1 and images.skipped[0].startswith(f"{loose}: lies beside the class folders")

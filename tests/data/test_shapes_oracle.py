@@ -135,7 +135,7 @@ def test_an_empty_background_is_no_object_even_with_noise():
     assert np.all(shapes_oracle.read(empty + noise(empty, 0.1)) == shapes.ABSENT)
 
 
-@pytest.mark.parametrize("shape", [(2, 16, 17, 3), (2, 16, 16, 1), (16, 16, 3)])
+@pytest.mark.parametrize("shape", [(2, 16, 17, 3), (2, 16, 16, 1), (16, 16, 3), (3,), ()])
 def test_images_of_another_shape_are_refused(shape, unchecked):
     with pytest.raises(ValueError, match=r"must be square, \(b, size, size, 3\)"):
         shapes_oracle.read(np.zeros(shape, np.float32))

@@ -20,12 +20,12 @@ def trained(real):
 
 
 def test_it_knows_held_out_digits_with_accuracy_of_at_least_98_percent(real, trained):
-    assert classifier_accuracy.accuracy(trained, real["held_out"], real["held_out_labels"]) >= 0.98
+    assert classifier_accuracy.measure(trained, real["held_out"], real["held_out_labels"]) >= 0.98
 
 
 def test_wrong_labels_score_what_chance_scores(real, trained):
     shuffled = np.random.default_rng(0).permutation(real["held_out_labels"])
-    assert classifier_accuracy.accuracy(trained, real["held_out"], shuffled) < 0.2
+    assert classifier_accuracy.measure(trained, real["held_out"], shuffled) < 0.2
 
 
 def test_training_twice_gives_the_same_judge(real, trained):
@@ -38,8 +38,8 @@ def test_training_twice_gives_the_same_judge(real, trained):
 def test_accuracy_is_the_mean_of_correct_and_one_image_is_enough(real, trained):
     rows = classifier_accuracy.correct(trained, real["held_out"], real["held_out_labels"])
     assert rows.shape == (450,) and rows.dtype == bool
-    assert classifier_accuracy.accuracy(trained, real["held_out"], real["held_out_labels"]) == rows.mean()
-    assert classifier_accuracy.accuracy(trained, real["held_out"][:1], real["held_out_labels"][:1]) in (0.0, 1.0)
+    assert classifier_accuracy.measure(trained, real["held_out"], real["held_out_labels"]) == rows.mean()
+    assert classifier_accuracy.measure(trained, real["held_out"][:1], real["held_out_labels"][:1]) in (0.0, 1.0)
 
 
 def test_bad_images_and_labels_are_refused_with_counts(real, trained):
@@ -52,7 +52,7 @@ def test_bad_images_and_labels_are_refused_with_counts(real, trained):
         (images * np.nan, labels, "images: 5 of 5 rows hold NaN"),
     ):
         with pytest.raises(ValueError, match=message):
-            classifier_accuracy.accuracy(trained, bad_images, bad_labels)
+            classifier_accuracy.measure(trained, bad_images, bad_labels)
     with pytest.raises(ValueError, match="at least 2 classes, all 5 labels are 3"):
         classifier_accuracy.train(images, labels * 0 + 3)
     with pytest.raises(ValueError, match="at least 2 rows"):

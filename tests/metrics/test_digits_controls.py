@@ -24,15 +24,15 @@ def controls(split, name):
 
 def test_a_gaussian_for_each_class_is_further_than_the_floor_allows(split):
     train, held_out = features.pixels(split.train_images), features.pixels(split.held_out_images)
-    floor = frechet.over_draws(held_out, train, seed=0).mean()
-    assert frechet.over_draws(held_out, controls(split, "gaussian_per_class"), seed=0).mean() > 1.75 * floor
+    floor = frechet.over_subsets(held_out, train, seed=0).mean()
+    assert frechet.over_subsets(held_out, controls(split, "gaussian_per_class"), seed=0).mean() > 1.75 * floor
 
 
 def test_smote_is_known_by_its_copies_and_by_what_it_does_not_reach(split):
     train, held_out = features.pixels(split.train_images), features.pixels(split.held_out_images)
     samples = controls(split, "smote")
     assert near_copies.rate(samples, train) > near_copies.rate(held_out, train) + 0.5
-    reached, real = (precision_recall.over_draws(held_out, pool, draws=1, seed=0)[0].recall for pool in (samples, train))
+    reached, real = (precision_recall.over_subsets(held_out, pool, count=1, seed=0)[0].recall for pool in (samples, train))
     assert reached < real - 0.15
 
 
@@ -44,6 +44,6 @@ def test_training_digits_with_noise_of_one_level_are_copies(split):
 
 def test_the_held_out_digits_are_covered_and_rarely_copies(split):
     train, held_out = features.pixels(split.train_images), features.pixels(split.held_out_images)
-    measured = precision_recall.precision_recall(train, held_out)
+    measured = precision_recall.measure(train, held_out)
     assert measured.precision > 0.8 and measured.recall > 0.8
     assert near_copies.rate(held_out, train) < 0.03

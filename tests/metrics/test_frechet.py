@@ -100,28 +100,28 @@ def test_a_large_offset_does_not_drown_a_small_spread():
 
 def test_draws_without_replacement_of_everything_are_all_the_distance_itself():
     x, y = sample(50, 3, 0), sample(40, 3, 1)
-    np.testing.assert_allclose(frechet.over_draws(x, y, draws=4, size=40, seed=0), frechet.distance(x, y), rtol=1e-10)
+    np.testing.assert_allclose(frechet.over_subsets(x, y, count=4, size=40, seed=0), frechet.distance(x, y), rtol=1e-10)
 
 
 def test_draws_depend_on_the_seed_only_and_differ_from_each_other():
     x, y = sample(50, 3, 0), sample(400, 3, 1)
-    values = frechet.over_draws(x, y, size=50, seed=3)
+    values = frechet.over_subsets(x, y, size=50, seed=3)
     assert values.shape == (20,) and len(np.unique(values)) == 20
-    np.testing.assert_array_equal(frechet.over_draws(x, y, size=50, seed=3), values)
-    assert not np.array_equal(frechet.over_draws(x, y, size=50, seed=4), values)
+    np.testing.assert_array_equal(frechet.over_subsets(x, y, size=50, seed=3), values)
+    assert not np.array_equal(frechet.over_subsets(x, y, size=50, seed=4), values)
 
 
 def test_bad_features_are_refused_with_counts():
     good = sample(5, 3, 0)
     for bad, message in (
         (good[:1], r"other has shape \(1, 3\): at least 2 rows"),
-        (good[:, :2], "features has 3 features a row but other has 2"),
+        (good[:, :2], "features has 3 features per row but other has 2"),
         (good * np.nan, "other: 5 of 5 rows hold NaN"),
     ):
         with pytest.raises(ValueError, match=message):
             frechet.distance(good, bad)
     with pytest.raises(ValueError, match="other has 5 rows, fewer than the 1000 asked for"):
-        frechet.over_draws(good, good, seed=0)
+        frechet.over_subsets(good, good, seed=0)
 
 
 @pytest.mark.parametrize("matrix", [[[1.0, 0.0], [0.5, 1.0]], [[1.0, 2.0], [2.0, 1.0]]])

@@ -21,18 +21,18 @@ def by_hand(x, y):
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (5, 7), (8, 3)])
 def test_it_is_the_mean_over_all_pairs_written_out(n, m):
     x, y = sample(n, 0), sample(m, 1, 0.5)
-    assert kernel_distance.distance(x, y) == pytest.approx(by_hand(x, y), rel=1e-12)
+    assert kernel_distance.squared_mmd(x, y) == pytest.approx(by_hand(x, y), rel=1e-12)
 
 
 def test_chunks_change_nothing(monkeypatch):
     x, y = sample(25, 0), sample(31, 1)
-    whole = kernel_distance.distance(x, y)
+    whole = kernel_distance.squared_mmd(x, y)
     monkeypatch.setattr(kernel_distance, "CHUNK", 7)
-    assert kernel_distance.distance(x, y) == pytest.approx(whole, rel=1e-10, abs=1e-12)
+    assert kernel_distance.squared_mmd(x, y) == pytest.approx(whole, rel=1e-10, abs=1e-12)
 
 
 def test_it_is_unbiased_where_the_distributions_are_equal_whatever_the_sizes():
-    values = np.array([kernel_distance.distance(sample(12, 2 * i), sample(7, 2 * i + 1)) for i in range(2000)])
+    values = np.array([kernel_distance.squared_mmd(sample(12, 2 * i), sample(7, 2 * i + 1)) for i in range(2000)])
     assert abs(values.mean()) < 4 * values.std(ddof=1) / np.sqrt(len(values))
     assert (values < 0).any()
 
@@ -40,7 +40,7 @@ def test_it_is_unbiased_where_the_distributions_are_equal_whatever_the_sizes():
 def test_it_is_unbiased_where_they_differ():
     """One dimension, N(0, 1) against the constant 1: E k(x, x') = E (xx' + 1)³ = 1 + 3, k(1, 1) = 8, E (x + 1)³ = 1 + 3."""
     rng = np.random.default_rng(0)
-    values = np.array([kernel_distance.distance(rng.standard_normal((6, 1)), np.ones((3, 1))) for _ in range(4000)])
+    values = np.array([kernel_distance.squared_mmd(rng.standard_normal((6, 1)), np.ones((3, 1))) for _ in range(4000)])
     assert abs(values.mean() - (4 + 8 - 2 * 4)) < 4 * values.std(ddof=1) / np.sqrt(len(values))
 
 
@@ -71,8 +71,8 @@ def test_too_few_rows_for_the_blocks_and_bad_features_are_refused_with_counts():
     with pytest.raises(ValueError, match="blocks = 1 is outside"):
         kernel_distance.over_blocks(sample(50, 0), sample(50, 1), blocks=1, seed=0)
     with pytest.raises(ValueError, match="at least 2 rows"):
-        kernel_distance.distance(sample(1, 0), sample(5, 1))
-    with pytest.raises(ValueError, match="features has 4 features a row but other has 3"):
-        kernel_distance.distance(sample(5, 0), sample(5, 1)[:, :3])
+        kernel_distance.squared_mmd(sample(1, 0), sample(5, 1))
+    with pytest.raises(ValueError, match="features has 4 features per row but other has 3"):
+        kernel_distance.squared_mmd(sample(5, 0), sample(5, 1)[:, :3])
     with pytest.raises(ValueError, match="features: 1 of 5 rows hold NaN"):
-        kernel_distance.distance(np.vstack([sample(4, 0), np.full((1, 4), np.nan)]), sample(5, 1))
+        kernel_distance.squared_mmd(np.vstack([sample(4, 0), np.full((1, 4), np.nan)]), sample(5, 1))

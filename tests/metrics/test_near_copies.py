@@ -41,7 +41,7 @@ def test_duplicates_in_the_training_data_do_not_hide_a_copy():
 def test_bad_rows_are_refused_with_counts():
     with pytest.raises(ValueError, match="training has 1 distinct row of 3"):
         near_copies.ratios(sample(4, 0), np.ones((3, 16)))
-    with pytest.raises(ValueError, match="samples has 16 features a row but training has 15"):
+    with pytest.raises(ValueError, match="samples has 16 features per row but training has 15"):
         near_copies.ratios(sample(4, 0), sample(4, 1)[:, :15])
     with pytest.raises(ValueError, match="samples: 4 of 4 rows hold NaN"):
         near_copies.ratios(sample(4, 0) * np.nan, sample(4, 1))

@@ -7,8 +7,8 @@ from gendiff.metrics import validation
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, jnp.bfloat16])
 def test_any_real_numbers_become_float64(dtype):
-    assert validation.features("x", np.ones((2, 3), dtype)).dtype == np.float64
-    assert validation.features("x", jnp.ones((2, 3), jnp.bfloat16)).dtype == np.float64
+    assert validation.as_features("x", np.ones((2, 3), dtype)).dtype == np.float64
+    assert validation.as_features("x", jnp.ones((2, 3), jnp.bfloat16)).dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ def test_any_real_numbers_become_float64(dtype):
 )
 def test_features_that_cannot_be_measured_are_refused_with_counts(value, message):
     with pytest.raises(ValueError, match=message):
-        validation.features("x", value)
+        validation.as_features("x", value)
 
 
 def test_different_numbers_of_features_are_refused_with_both():
-    with pytest.raises(ValueError, match="a has 3 features a row but b has 4"):
-        validation.pair("a", np.zeros((2, 3)), "b", np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="a has 3 features per row but b has 4"):
+        validation.as_feature_pair("a", np.zeros((2, 3)), "b", np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_different_numbers_of_features_are_refused_with_both():
 )
 def test_labels_that_name_no_class_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        validation.labels("labels", labels, 3)
+        validation.as_labels("labels", labels, 3)

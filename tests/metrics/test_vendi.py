@@ -50,10 +50,10 @@ def test_orders_decrease_and_orders_near_one_reach_shannons():
 
 def test_draws_are_scores_of_subsets_and_depend_on_the_seed_only():
     rows = np.repeat(np.eye(3), 10, axis=0)
-    drawn = vendi.over_draws(rows, draws=4, size=30, seed=0)
+    drawn = vendi.over_subsets(rows, count=4, size=30, seed=0)
     np.testing.assert_allclose(drawn, 3, rtol=1e-12)
-    few = vendi.over_draws(sample(), draws=3, size=4, seed=1)
-    np.testing.assert_array_equal(few, vendi.over_draws(sample(), draws=3, size=4, seed=1))
+    few = vendi.over_subsets(sample(), count=3, size=4, seed=1)
+    np.testing.assert_array_equal(few, vendi.over_subsets(sample(), count=3, size=4, seed=1))
     assert np.all((few > 1) & (few <= 4)) and len(set(few)) == 3
 
 
@@ -63,4 +63,4 @@ def test_rows_without_direction_and_orders_below_zero_are_refused():
     with pytest.raises(ValueError, match="order = -1 is outside"):
         vendi.score(sample(), order=-1)
     with pytest.raises(ValueError, match="features has 12 rows, fewer than the 13 asked for"):
-        vendi.over_draws(sample(), size=13, seed=0)
+        vendi.over_subsets(sample(), size=13, seed=0)

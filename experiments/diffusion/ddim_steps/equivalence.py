@@ -82,7 +82,7 @@ def _times(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
 
 
-def _fit(rows: np.ndarray, times: np.ndarray) -> frechet.Gaussian:
+def _fit(rows: np.ndarray, times: np.ndarray) -> frechet.FittedGaussian:
     """`frechet.fit` of the rows, each `times` over, from their moments: thousands of these are needed, and no factor of n rows."""
     count = times.sum()
     mean = times @ rows / count
