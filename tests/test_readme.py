@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments import catalogue
 from experiments.documentation import results_pages
-from experiments.framework import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -48,4 +48,4 @@ def test_a_page_of_results_is_as_it_is_generated(file, text):
 
 
 def test_every_experiment_has_a_page_of_results():
-    assert [name for name in registry.names() if not (results_pages.FOLDER / name / "README.md").is_file()] == []
+    assert [name for name in catalogue.EXPERIMENTS if not (results_pages.FOLDER / name / "README.md").is_file()] == []

@@ -86,8 +86,6 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
         return _dispatch(list(arguments), catalogue)
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
-    except KeyboardInterrupt:
-        return _say("interrupted: run the same command to go on from the last checkpoint", 130)
     except BaseException as error:
         code = errors.exit_code(error)
         if code is None:
@@ -248,7 +246,7 @@ def _message(error: BaseException, code: int) -> str:
         free = shutil.disk_usage(place if os.path.exists(place) else os.path.dirname(place) or ".").free
         text = f"{text}; {free} bytes are free there"
     if code == errors.PREEMPTED:
-        return f"interrupted by {text}: what is finished is saved, run the same command to go on"
+        return f"interrupted by {text or 'SIGINT'}: what is finished is saved, run the same command to go on"
     return f"error: {text}"
 
 

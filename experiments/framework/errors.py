@@ -13,7 +13,7 @@ class DeviceError(errors.GendiffError):
 
 
 class Preempted(BaseException):
-    """SIGTERM or SIGUSR1 came. No Exception, so that nothing that handles failures takes it for one."""
+    """A signal of `interruption` came. No Exception, so that nothing that handles failures takes it for one."""
 
 
 def exit_code(error: BaseException) -> int | None:
@@ -28,6 +28,7 @@ def exit_code(error: BaseException) -> int | None:
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (Preempted, PREEMPTED),
+    (KeyboardInterrupt, PREEMPTED),
     (errors.ConfigError, USAGE),
     (errors.NonFiniteError, NON_FINITE),
     (errors.DataError, BAD_DATA),

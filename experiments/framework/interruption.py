@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1, which batch systems send before they take the machine away."""
+"""SIGTERM and SIGUSR1, which batch systems send before they take the machine away, and SIGINT, which Ctrl-C sends."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.framework.errors import Preempted
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 
 
 class Asked:

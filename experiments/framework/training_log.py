@@ -55,7 +55,7 @@ class TrainingLog:
         rows, chosen = batch
         key = jax.random.fold_in(jax.random.key(self._seed), step - 1)
         content = {
-            "rows": rows,
+            **({} if rows is None else {"rows": rows}),
             "key": jax.random.key_data(key),
             **{path.replace("/", "_"): leaf for path, leaf in trees.paths(chosen).items()},
         }

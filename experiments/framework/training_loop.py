@@ -2,23 +2,20 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from experiments.framework import configuration, devices, interruption, tensorboard
 from experiments.framework.errors import Preempted
-from experiments.framework.outline import Outline
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.training_log import TrainingLog
 from gendiff import training
-from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
-from gendiff.diffusion.types import Batch
 from gendiff.training import sharding
 from gendiff.training.checkpoints import Checkpoints
 
@@ -30,16 +27,16 @@ def train(
     loss: Loss,
     optimizer: Any,
     init: Callable[[jax.Array], Params],
-    data: Batch,
+    data: Any,
     *,
     seed: int,
     steps: int,
-    batch: int,
+    batch: int | None = None,
     folder: RunFolder,
     progress: Progress,
     ema: Sequence[float] = (0.999,),
+    ema_warm_up: bool = False,
     accumulate: int = 1,
-    clip: float | None = None,
     checkpoint_every: int = 1000,
     keep: int = 2,
     log_every: int = 10,
@@ -47,31 +44,41 @@ def train(
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
-    loss: (params, key, Batch) -> (scalar, metrics). optimizer: of optax; with the same two, several seeds compile once.
+    loss: (params, key, batch) -> (scalar, metrics). optimizer: of optax; with the same two, several seeds compile once.
     init: key -> params, under jit.
-    data: Batch(clean=(size, *shape) NumPy, condition=((size,) NumPy, …)), all of it in memory. Batches are gathered on the host by index,
-    as a pure function of (seed, step), and sharded over all local devices, which must divide them.
+    data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
+    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is sharded over all local
+    devices along the first axis of its arrays; the devices must divide it.
     seed: the key of a step is fold_in(key(seed), step); init gets fold_in(key(seed), 2**32 - 1).
-    ema: decays of the tracks. checkpoint_every, log_every: in steps; the last is always saved and logged. keep: how many checkpoints.
+    ema: decays of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is always saved and
+    logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
 
     Metrics go to `folder` as lines {"seed", "step", "skipped", …metrics of that step}, without any time, so that the files of a resumed and
     an uninterrupted run are equal. Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError,
-    errors of gendiff.training.checkpoints, and Preempted after SIGTERM or SIGUSR1 (the step is finished and saved first).
+    errors of gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
     mesh = sharding.mesh(devices.local())
-    _check(data, mesh, seed=seed, steps=steps, batch=batch, every=(checkpoint_every, log_every, most_nonfinite))
-    step = _step(loss, optimizer, accumulate, clip)
+    configuration.check_seed(seed)
+    counts_of_steps = {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every, "most_nonfinite": most_nonfinite}
+    for name, value in counts_of_steps.items():
+        if value < 1:
+            raise ConfigError(f"{name} = {value} must be at least 1")
+    samples = _samples(data, batch, seed)
+    size = _size(samples(0)[1])
+    sharding.check_batch(size, mesh)
+    step = _step(loss, optimizer, accumulate, ema_warm_up)
     with interruption.deferred() as asked, Checkpoints(folder.checkpoints(seed), config=_config(folder), keep=keep) as store:
-        state, done, counts = _begin(_fresh(init, optimizer, seed, ema), store, folder, seed, mesh)
+        state, done, counts = _begin(_fresh(init, optimizer, seed, ema), store, folder, mesh)
         folder.truncate_metrics(seed, done)
-        progress.line(f"seed {seed}: {steps} steps of {batch} samples over {_count(mesh)}" + (f", from step {done}" if done else ""))
+        progress.line(f"seed {seed}: {steps} steps of {size} samples over {_count(mesh)}" + (f", from step {done}" if done else ""))
+        if done < steps:
+            progress.line(f"seed {seed}: compiling …")
+            step = devices.compiled(step, state, sharding.shard(samples(done)[1], mesh))
         with progress.task(f"train seed {seed}", steps, done) as task, tensorboard.events(folder, seed, done) as show:
             log = TrainingLog(folder, seed, task, show, counts, most_nonfinite)
-            if done < steps:
-                step = devices.compiled(step, state, sharding.shard(_samples(data, batch, seed, done)[1], mesh))
             while done < steps and not asked:
-                rows, chosen = _samples(data, batch, seed, done)
+                rows, chosen = samples(done)
                 state, metrics = step(state, sharding.shard(chosen, mesh))
                 done += 1
                 log.add(done, metrics, (rows, chosen), write=done % log_every == 0 or done == steps)
@@ -85,47 +92,54 @@ def train(
 
 
 def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None) -> Params:
-    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes the first.
+    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes the only one.
 
-    init: as for `train`; it is only asked for shapes. Raises DataError where there is no checkpoint, CheckpointCorruptError where bytes
-    changed, CheckpointMismatchError where what is stored has another structure, ConfigError for a decay that was not tracked.
+    Without tracks None takes the parameters themselves. init: as for `train`; it is only asked for shapes. Raises DataError where there is
+    no checkpoint, CheckpointCorruptError where bytes changed, CheckpointMismatchError where what is stored has another structure,
+    ConfigError for a decay that was not tracked, and for None where several were.
     """
-    outline = Outline.read(folder, seed)
-    chosen = outline.decays[0] if decay is None and outline.decays else decay
-    if chosen is not None and chosen not in outline.decays:
-        raise ConfigError(f"EMA decay {chosen} was not tracked in {folder.path}: there are {', '.join(map(str, outline.decays)) or 'none'}")
-    prefix = "params/" if chosen is None else f"tracks/{chosen}/"
-    wanted = jax.eval_shape(init, jax.random.key(0))
-    target = {path: leaf for path, leaf in outline.abstract().items() if not path.startswith(prefix)}
-    target |= {prefix + path: leaf for path, leaf in trees.paths(wanted).items()}
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        flat = store.restore(None, target).state
-    return jax.tree.unflatten(jax.tree.structure(wanted), [flat[prefix + path] for path in trees.paths(wanted)])
+        tracks = sorted({path.split("/")[1] for path in store.contents() if path.startswith("tracks/")})
+        if decay is None and not tracks:
+            part = "params"
+        elif decay is None and len(tracks) == 1 or str(decay) in tracks:
+            part = f"tracks/{tracks[0] if decay is None else decay}"
+        else:
+            raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(tracks) or 'none'}")
+        return store.restore_subtree(None, part, jax.eval_shape(init, jax.random.key(0))).state
 
 
-def _check(data: Batch, mesh: jax.sharding.Mesh, *, seed: int, steps: int, batch: int, every: tuple[int, int, int]) -> None:
-    configuration.check_seed(seed)
-    sizes = {np.shape(leaf)[0] for leaf in jax.tree.leaves(data)}
-    if len(sizes) != 1:
-        raise ConfigError(f"the arrays of the data have different lengths: {', '.join(map(str, sorted(sizes)))}")
-    size = sizes.pop()
-    if not 1 <= batch <= size:
+Samples: TypeAlias = Callable[[int], tuple[np.ndarray | None, Any]]
+"""Of a step: the rows of the data, None without any, and the batch."""
+
+
+def _samples(data: Any, batch: int | None, seed: int) -> Samples:
+    if callable(data):
+        if batch is not None:
+            raise ConfigError(f"batch = {batch} has no meaning where the data are a function of the step: leave it out")
+        return lambda step: (None, data(step))
+    size = _size(data)
+    if batch is None or not 1 <= batch <= size:
         raise ConfigError(f"a batch of {batch} is outside 1 … {size}, the number of training samples")
-    sharding.check_batch(batch, mesh)
-    for name, value in zip(("steps", "checkpoint_every", "log_every", "most_nonfinite"), (steps, *every), strict=True):
-        if value < 1:
-            raise ConfigError(f"{name} = {value} must be at least 1")
+
+    def rows_of(step: int) -> tuple[np.ndarray, Any]:
+        rows = batches.batch_at(size, batch, seed, step)
+        return rows, jax.tree.map(lambda array: array[rows], data)
+
+    return rows_of
 
 
-def _samples(data: Batch, batch: int, seed: int, step: int) -> tuple[np.ndarray, Batch]:
-    """(rows of the data, what stands there) of one step."""
-    rows = batches.batch_at(len(data.clean), batch, seed, step)
-    return rows, jax.tree.map(lambda array: array[rows], data)
+def _size(tree: Any) -> int:
+    """The length that the first axis of all arrays has."""
+    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(tree)}
+    if len(sizes) != 1:
+        raise ConfigError(f"the arrays of the data have different lengths: {', '.join(map(str, sorted(sizes))) or 'there are none'}")
+    return sizes.pop()
 
 
 @functools.lru_cache(maxsize=2)  # the seeds of a run share one compiled step
-def _step(loss: Loss, optimizer: Any, accumulate: int, clip: float | None) -> Callable[..., Any]:
-    update = training.make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=False)  # as the committed runs were made
+def _step(loss: Loss, optimizer: Any, accumulate: int, ema_warm_up: bool) -> Callable[..., Any]:
+    update = training.make_step(loss, optimizer, accumulate=accumulate, ema_warm_up=ema_warm_up)
     return jax.jit(update, donate_argnums=0, compiler_options=devices.compiler_options())
 
 
@@ -138,14 +152,12 @@ def _fresh(init: Callable[[jax.Array], Params], optimizer: Any, seed: int, ema: 
 
 
 def _begin(
-    fresh: Callable[[], training.TrainState], store: Checkpoints, folder: RunFolder, seed: int, mesh: jax.sharding.Mesh
+    fresh: Callable[[], training.TrainState], store: Checkpoints, folder: RunFolder, mesh: jax.sharding.Mesh
 ) -> tuple[training.TrainState, int, dict[str, int]]:
     """(state, steps done, counts of skipped steps): restored, or new."""
     newest = store.latest_valid() if folder.resume == "latest-valid" else store.latest()
     if newest is None:
-        state = sharding.replicate(jax.jit(fresh)(), mesh)
-        Outline.of(state).write(folder, seed)
-        return state, 0, {}
+        return sharding.replicate(jax.jit(fresh)(), mesh), 0, {}
     store.discard_after(newest)
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from experiments import __main__
@@ -187,7 +188,7 @@ def test_an_impossible_configuration_leaves_no_folder_behind(capsys: pytest.Capt
         (CheckpointMismatchError("many\n" * 50), 65),
         (errors.DeviceError("no cuda"), 69),
         (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
-        (KeyboardInterrupt(), 130),
+        (KeyboardInterrupt(), 42),
     ],
 )
 def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,6 +200,13 @@ def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int,
     assert message and len(message.splitlines()) <= command_line.MOST_LINES
     assert code != 74 or "bytes are free" in message
     assert not Path("runs/bare/run.lock").exists()
+
+
+def test_several_processes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert run("run bare") == 2
+    assert "JAX spans 2 processes" in capsys.readouterr().err
+    assert not Path("runs/bare").exists()
 
 
 def test_an_unforeseen_error_keeps_its_traceback() -> None:

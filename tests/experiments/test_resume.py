@@ -12,13 +12,15 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 
-from experiments.framework import command_line
+from experiments.framework import command_line, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder, create
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError
+from gendiff.data import batches
 from tests.experiments import toy
 
 HERE = Path(__file__).parent
@@ -41,12 +43,11 @@ def finished(process: subprocess.Popen[str]) -> str:
 
 def leaves(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
     """Every stored leaf of the newest checkpoint, by path."""
-    from experiments.framework.outline import Outline
     from gendiff.training.checkpoints import Checkpoints
 
     run = RunFolder(folder)
     with Checkpoints(run.checkpoints(seed), read_only=True) as store:
-        state = store.restore(None, Outline.read(run, seed).abstract()).state
+        state = store.restore(None, store.contents()).state
     return {path: np.asarray(jax.random.key_data(leaf) if path == "key" else leaf) for path, leaf in trees.paths(state).items()}
 
 
@@ -85,17 +86,19 @@ def run(folder: Path, *options: str) -> int:
     return command_line.main(["run", "toy", "--out", str(folder), *options], {"toy": toy.EXPERIMENT})
 
 
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
 def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    signal_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--train-steps", "8", "--checkpoint-every", "100", "--seeds", "3", "4")
     assert run(tmp_path / "whole", *options) == 0
     monkeypatch.setenv("TOY_SIGNAL_AT", "5")
+    monkeypatch.setenv("TOY_SIGNAL", signal_name)
     assert run(tmp_path / "stopped", *options) == 42
     monkeypatch.delenv("TOY_SIGNAL_AT")
     saved = [int(path.name) for path in (tmp_path / "stopped" / "checkpoints" / "seed_3").iterdir()]
     assert len(saved) == 1 and saved[0] in (5, 6)  # the metrics of a step are shown while the next one runs
-    assert "SIGTERM" in capsys.readouterr().err
+    assert signal_name in capsys.readouterr().err
     assert run(tmp_path / "stopped", *options) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "stopped", (3, 4))
 
@@ -152,6 +155,25 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
     assert run(tmp_path / "one", "--smoke") == 0
     for many, one in zip(*(RunFolder(tmp_path / name).read_metrics() for name in ("eight", "one")), strict=True):
         assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
+
+
+def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path: Path) -> None:
+    data, states = {"tokens": np.arange(24, dtype=np.float32).reshape(12, 2)}, []
+
+    def loss(params: Any, key: jax.Array, batch: Any) -> Any:
+        return ((params["w"] - batch["tokens"]) ** 2).mean(), {}
+
+    def at(step: int) -> Any:
+        return {"tokens": data["tokens"][batches.batch_at(12, 4, 0, step)]}
+
+    optimizer, init = optax.sgd(0.1), lambda key: {"w": jax.numpy.zeros(())}
+    for name, given, batch in (("arrays", data, 4), ("function", at, None)):
+        folder = create(tmp_path / name)
+        more = {"seed": 0, "steps": 3, "folder": folder, "progress": Progress(quiet=True)}
+        states.append(training_loop.train(loss, optimizer, init, given, batch=batch, **more))
+    assert states[0].params["w"] == states[1].params["w"] != 0
+    with pytest.raises(ConfigError, match="function of the step"):
+        training_loop.train(loss, optimizer, init, at, batch=4, **more)
 
 
 def test_bad_numbers_of_the_loop_are_named(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A tiny experiment for the tests of the runner: 2x2 images of two classes, a network of nine numbers, no science.
 
-Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends SIGTERM to the process;
-TOY_PAUSE=S waits S seconds after every step.
+Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends it the signal
+TOY_SIGNAL (default SIGTERM); TOY_PAUSE=S waits S seconds after every step.
 """
 
 import dataclasses
@@ -123,14 +123,14 @@ class TrapTask:
         self._inside.update(done, text)
         time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
         if os.environ.get("TOY_SIGNAL_AT") == str(done):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGTERM")))
 
 
 def evaluate(config: Config, folder: Any, progress: Any) -> registry.Outcome:
     claims = []
     with progress.phase("judge"):
         for seed in config.seeds:
-            training_loop.restore_ema(init, folder, seed=seed)
+            training_loop.restore_ema(init, folder, seed=seed, decay=0.9)
             last = folder.read_metrics(seed)[-1]["loss"]
             claims.append(
                 verdicts.claim("loss", "the loss is small", last, (last, last), "<=", config.thresholds.loss, n=config.batch, seed=seed)
@@ -148,6 +148,7 @@ def model(config: Config) -> Model:
         shape=(2, 2, 1),
         num_classes=2,
         levels=17,
+        ema=0.9,
     )
 
 
