@@ -9,6 +9,6 @@ EXPERIMENTS = {
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",
-    "bench": "experiments.benchmarks.command",
+    "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

@@ -3,63 +3,99 @@
     make bench                                     both environments, every case, at most 30 minutes on 2 idle cores
     python -m experiments bench dit_sample         ours alone
     python -m experiments bench --peers --device gpu
+    python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
 the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers, eager, channels-last and compiled.
 denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from diffusers only in a few
-small operations a step, and their own networks are other architectures.
+small operations per step, and their own networks are other architectures.
 """
 
-import contextlib
 import dataclasses
+import sys
 import tempfile
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from experiments.benchmarks import cases, findings, setting, side_process, tables
+import tyro
+
+from experiments.benchmarks import cases, config, findings, side_process, tables
+from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import Findings
-from experiments.benchmarks.setting import Config, Setting
 from experiments.benchmarks.side_process import SideError
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Outcome
+from experiments.framework.registry import Command, Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import report, results
-from experiments.reporting.environment import environment
-from experiments.reporting.results import Results, Table
+from experiments.reporting.environment import PROJECT, environment
+from experiments.reporting.results import Cell, Results, Table
 
 
-def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
-    chosen = cases.chosen(config.cases, config.device)
-    peer = setting.peer_python() if config.peers else None
-    found: list[Findings] = []
+    limits, found = chosen.thresholds, []
+    peer = config.peer_python() if chosen.peers else None
+    before = config.other_checkout(chosen.against) if chosen.against else None
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
-        told = Setting(config, Path(place), progress, peer)
-        sides = _about(told)
-        for case in chosen:
+        setting = Setting(chosen, Path(place), peer, before)
+        sides = Table("Both sides", ("side", "what", "value"), tuple(_sides(setting)))
+        for case in cases.chosen(chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
                 try:
-                    found.append(case.measure(told))
+                    found.append(case.measure(setting))
                 except SideError as error:
                     found.append(Findings(failed={case.name: str(error)}))
-                for line in tables.lines(found[-1]):
+                for line in tables.lines(found[-1], limits):
                     progress.line(line)
-    claims = [claim for each in found for claim in findings.claims(each, config.thresholds)]
-    return Outcome(tuple(claims), tables.figures(found, config.thresholds, folder.path), (*tables.tables(found), sides))
+    claims = [claim for each in found for claim in findings.claims(each, limits)]
+    return Outcome(tuple(claims), tables.figures(found, limits, folder.path), (*tables.tables(found, limits), sides))
 
 
-def measure(config: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """Measure how fast the library is. Without a CASE, all of them."""
+
+    cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
+    """Names of cases; `bench list` shows them."""
+    peers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
+    against: str = ""
+    """Compare with the code of another checkout of this project, such as that of an older commit: its folder."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where all sides run: cpu in float32, gpu in bfloat16."""
+    smoke: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Tiny shapes, to see that everything runs; the verdict is INCONCLUSIVE."""
+    pairs: int = 9
+    """Rounds in which each way is timed once."""
+    out: str | None = None
+    """Folder of the results; None is runs/bench (runs/bench-smoke with --smoke). What it holds is measured anew."""
+
+
+def call(options: BenchOptions, progress: Progress) -> None:
+    """Measures the chosen cases and prints the claims."""
+    if options.cases == ("list",):
+        for case in cases.ALL:
+            print(f"{case.name:<20} {case.device}  {case.question}")
+        return
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("cases", "peers", "against", "device", "pairs")}
+    chosen |= {"call_seconds": 0.02, "tiny": True} if options.smoke else {}
+    folder = RunFolder(Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench")))
+    outcome = measure(Config(**chosen), folder, progress, smoke=options.smoke)
+    print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
+    print(f"report: {folder.report}", flush=True)
+
+
+def measure(settings: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
-    code, begin = environment(), time.monotonic()
+    code = environment()
     folder.path.mkdir(parents=True, exist_ok=True)
-    found = evaluate(config, folder, progress)
+    found = evaluate(settings, folder, progress)
     outcome = results.conclude(
         "bench",
         EXPERIMENT.question,
-        config,
+        settings,
         found.claims,
         seeds=(),
         seconds=progress.seconds,
@@ -70,32 +106,32 @@ def measure(config: Config, folder: RunFolder, progress: Progress, smoke: bool =
     )
     results.write(outcome, folder.path)
     report.write(folder.path)
-    progress.line(f"bench: {time.monotonic() - begin:.0f} s")
     return outcome
 
 
-def _about(told: Setting) -> Table:
-    """Versions and threads of both sides."""
-    with side_process.start(side_process.OURS, variables=told.variables) as ours:
-        rows = [("ours", name, _plain(value)) for name, value in ours.ask("about").items()]
-    if told.peer is not None:
-        with contextlib.closing(side_process.start(side_process.PEER, told.peer, told.variables)) as peer:
-            rows += [("torch", name, _plain(value)) for name, value in peer.ask("about").items()]
-    return Table("Both sides", ("side", "what", "value"), tuple(rows))
+def _sides(setting: Setting) -> Iterator[tuple[Cell, ...]]:
+    """Versions and threads of every side."""
+    sides: dict[str, tuple[Any, ...]] = {"ours": (side_process.OURS, sys.executable, setting.variables, PROJECT)}
+    if setting.peer is not None:
+        sides["torch"] = (side_process.PEER, setting.peer, setting.variables, PROJECT)
+    if setting.before is not None:
+        sides["before"] = (side_process.OURS, sys.executable, setting.variables, setting.before)
+    for side, about in sides.items():
+        with side_process.start(*about) as process:
+            yield from ((side, name, _plain(value)) for name, value in process.ask("about").items())
 
 
 def _plain(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
-_FULL = Config()
-
 EXPERIMENT = Experiment(
     name="bench",
     question="Is the library faster than what people would use instead?",
     config=Config,
-    presets={"full": _FULL},
-    smoke=dataclasses.replace(_FULL, cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
+    presets={"full": Config()},
+    smoke=Config(cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
     train=None,
     evaluate=evaluate,
+    command=Command(BenchOptions, call),
 )

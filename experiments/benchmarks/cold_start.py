@@ -2,19 +2,17 @@
 
 import shutil
 import statistics
-import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
-from experiments.benchmarks import inputs, pairs, side_process
+from experiments.benchmarks import inputs, ours_work, pairs, side_process
+from experiments.benchmarks.config import Setting
 from experiments.benchmarks.findings import Findings, Ratio
-from experiments.benchmarks.setting import Setting
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
 from experiments.reporting.results import Table
 
 WORKLOAD = Workload("sample", "unet32", batch=1, steps=20)
-OURS = "experiments.benchmarks.first_image"
 PEER = "experiments.benchmarks.peers.first_image"
 
 
@@ -24,42 +22,40 @@ def measure(setting: Setting) -> Findings:
     place = setting.folder / "cold_start"
     place.mkdir()
     arrays, cache, weights = inputs.write(workload, place / "inputs.npz"), place / "compiled", place / "weights"
-    given = [str(arrays), str(workload.steps)]
-    network = workload.network
+    ours_work.write_weights(workload, weights)
 
     def ours() -> float:
-        return _seconds(setting, sys.executable, [OURS, *given, network, weight, str(place / "ours.npz")], cache)
+        begin = time.perf_counter()
+        variables = setting.variables | {"GENDIFF_COMPILE_CACHE": str(cache)}
+        with side_process.start(side_process.OURS, variables=variables) as process:
+            process.ask("prepare", workload=workload.as_json(), arrays=str(arrays), weights=str(weights))
+            seconds = time.perf_counter() - begin
+            process.ask("output", to=str(place / "ours.npz"))
+        return seconds
 
-    weight = ""
-    if setting.peer is not None:
-        with side_process.start(side_process.PEER, setting.peer, setting.variables) as peer:
-            peer.ask("prepare", workload=workload.as_json(), arrays=str(arrays), weights=str(weights))
-        weight = str(weights)
+    def theirs() -> float:
+        begin = time.perf_counter()
+        words = [str(setting.peer), "-m", PEER, str(arrays), str(workload.steps), str(weights), str(place / "theirs.npz")]
+        with SideProcess(words, setting.variables, "first_image") as process:
+            process.ask("first")
+            return time.perf_counter() - begin
+
     without = []
     for _ in range(min(3, setting.config.pairs)):
         shutil.rmtree(cache, ignore_errors=True)
         without.append(ours())
-    calls = {"ours": ours}
-    if setting.peer is not None:
-        python = str(setting.peer)
-        calls["peer"] = lambda: _seconds(setting, python, [PEER, *given, weight, str(place / "theirs.npz")], None)
-    seconds = pairs.interleave(calls, setting.config.pairs)
-    rows = [("ours, compiled before", statistics.median(seconds["ours"]), min(seconds["ours"]), max(seconds["ours"]))]
-    rows += [("ours, nothing compiled", statistics.median(without), min(without), max(without))]
+    seconds = pairs.interleave({"ours": ours} | ({} if setting.peer is None else {"peer": theirs}), setting.config.pairs)
+    rows = [_row("ours, compiled before", seconds["ours"]), _row("ours, nothing compiled", without)]
     ratios = []
     if "peer" in seconds:
-        rows += [("torch, eager", statistics.median(seconds["peer"]), min(seconds["peer"]), max(seconds["peer"]))]
+        rows += [_row("torch, eager", seconds["peer"])]
         if inputs.difference(place / "ours.npz", place / "theirs.npz") > setting.config.thresholds.agreement:
             return Findings(failed={"cold_start": "the two images differ"})
-        said = "cold_start: torch's time to a first image over ours, compiled before"
-        ratios = [Ratio("cold_start", said, pairs.ratio(seconds["peer"], seconds["ours"]), setting.config.pairs, "cold_start")]
-    title = f"Seconds from a cold process to its first image ({network}, {workload.steps} steps, batch 1)"
+        statement = "cold_start: torch's time to a first image over ours, compiled before"
+        ratios = [Ratio("cold_start", statement, pairs.ratio(seconds["peer"], seconds["ours"]), setting.config.pairs, "cold_start")]
+    title = f"Seconds from a cold process to its first image ({workload.network}, {workload.steps} steps, batch 1)"
     return Findings(ratios=tuple(ratios), tables=(Table(title, ("process", "median", "least", "most"), tuple(rows)),))
 
 
-def _seconds(setting: Setting, python: str, words: list[str], cache: Path | None) -> float:
-    variables = setting.variables | ({} if cache is None else {"GENDIFF_COMPILE_CACHE": str(cache)})
-    begin = time.perf_counter()
-    with SideProcess([python, "-m", *words], variables, words[0].rpartition(".")[2]) as process:
-        process.ask("first")
-        return time.perf_counter() - begin
+def _row(process: str, seconds: Sequence[float]) -> tuple[str, float, float, float]:
+    return process, statistics.median(seconds), min(seconds), max(seconds)

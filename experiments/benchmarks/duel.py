@@ -1,36 +1,42 @@
-"""One workload on both sides: outputs compared, then timed in turn."""
+"""One workload on several sides: outputs compared first, then all ways to do the work timed in turn."""
 
 import contextlib
 import math
+import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import inputs, pairs, side_process
-from experiments.benchmarks.setting import Setting
+from experiments.benchmarks import inputs, ours_work, pairs, side_process
+from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
+from experiments.reporting.environment import PROJECT
 from gendiff.metrics.bootstrap import Interval
 
 MODES = ("eager", "channels_last", "compiled")
+OURS, BEFORE, SQUARE = "ours", "before", "matmul"
+"""Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the machine's rate."""
 MARGIN = 0.1
 """Modes of the peer within this share of its fastest take part in the pairs."""
 LONG = 5.0
 """Seconds beyond which one call before the rounds is enough to rank the modes."""
 MATMUL = 2048
-"""Side of the square matrices whose product is the machine's rate."""
+"""Side of the square matrices of `SQUARE`."""
 
 
 @dataclass(frozen=True)
 class Duel:
     """What was found.
 
-    seconds: of the work done once, a round each: "ours", the peer's modes that took part, "matmul". first: seconds of each first time,
-    with compilation. tried: seconds of each mode of the peer before the rounds. failed: why a mode could not run.
-    difference: of the outputs (see inputs.difference) or gradients; NaN where nothing was compared.
-    peak_mib: "ours" and "peer" (eager), of processes that did this work alone.
-    flops: of the work done once. busy: largest share of one core that the idle side used during a timed call.
+    seconds: of the work done once, one per round: "ours", the peer's modes that took part, "before" (the other checkout), "matmul".
+    first: seconds of each first time, with compilation. tried: seconds of each mode of the peer before the rounds.
+    failed: why a mode could not run. difference: of our outputs (see inputs.difference) or gradients from the peer's; NaN without a peer.
+    apart: the same from the other checkout. peak_mib: "ours" and "peer" (eager), of processes that did this work alone.
+    flops: of the work done once. busy: largest share of one core that idle sides used during a timed call.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Duel:
     tried: Mapping[str, float] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     difference: float = math.nan
+    apart: float = math.nan
     peak_mib: Mapping[str, float] = field(default_factory=dict)
     flops: float = math.nan
     busy: float = 0.0
@@ -47,110 +54,164 @@ class Duel:
     @property
     def mode(self) -> str | None:
         """The peer's best mode, by the median of its rounds."""
-        there = {name: pairs.median(self.seconds[name]) for name in self.seconds if name in MODES}
-        return min(there, key=lambda name: there[name]) if there else None
+        medians = {name: statistics.median(self.seconds[name]) for name in self.seconds if name in MODES}
+        return min(medians, key=lambda name: medians[name]) if medians else None
 
     @property
     def ratio(self) -> Interval | None:
         """How many times faster than the peer's best mode; None without a peer."""
-        return None if self.mode is None else pairs.ratio(self.seconds[self.mode], self.seconds["ours"])
+        return None if self.mode is None else pairs.ratio(self.seconds[self.mode], self.seconds[OURS])
+
+    @property
+    def gain(self) -> Interval | None:
+        """How many times faster than the other checkout; None without one."""
+        return pairs.ratio(self.seconds[BEFORE], self.seconds[OURS]) if BEFORE in self.seconds else None
 
     @property
     def share(self) -> Interval | None:
-        """FLOPs a second over those of the matrix product in the same round."""
-        if "matmul" not in self.seconds or not self.flops > 0:
+        """FLOPs per second over those of the matrix product in the same round."""
+        if SQUARE not in self.seconds or not self.flops > 0:
             return None
-        full = [spent * self.flops / (2 * MATMUL**3) for spent in self.seconds["matmul"]]
-        return pairs.ratio(full, self.seconds["ours"])
+        full = [spent * self.flops / (2 * MATMUL**3) for spent in self.seconds[SQUARE]]
+        return pairs.ratio(full, self.seconds[OURS])
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do the work: a process, and the name or mode that it is asked to run."""
+
+    side: SideProcess
+    named: Mapping[str, Any]
+
+    def seconds(self, repeats: int) -> float:
+        """Of the work done once."""
+        return self.side.ask("run", **self.named, repeats=repeats) / repeats
+
+    def output(self, file: Path) -> Path:
+        """The answer of the work in a file."""
+        self.side.ask("output", **self.named, to=str(file))
+        return file
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The ways that are ready to do the work, and what making them ready has shown (see `Duel`)."""
+
+    ways: dict[str, Way] = field(default_factory=dict)
+    first: dict[str, float] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, name: str, way: Way, op: str, **arguments: Any) -> None:
+        """Makes a way ready by doing the work once."""
+        about = way.side.ask(op, **arguments)
+        self.ways[name], self.first[name] = way, about["first"]
+        self.peaks.setdefault("peer" if name in MODES else name, about["peak_mib"])  # of modes the first, which takes least
 
 
 def fight(setting: Setting, name: str, workload: Workload, modes: tuple[str, ...] = MODES) -> Duel:
-    """Runs the workload on both sides, or on ours alone where the setting has no peers.
+    """Runs the workload with our code, with the peer where the setting has one, and with the other checkout where it has one.
 
     Raises SideError where ours, or every mode of the peer, cannot do the work.
     """
     place = setting.folder / name
     place.mkdir(parents=True, exist_ok=True)
-    arrays = str(inputs.write(workload, place / "inputs.npz"))
-    asked: dict[str, Any] = {"workload": workload.as_json(), "arrays": arrays}
+    weights = place / "weights" if workload.network or workload.kind == "block" else None
+    request: dict[str, Any] = {
+        "workload": workload.as_json(),
+        "arrays": str(inputs.write(workload, place / "inputs.npz")),
+        "weights": str(weights or ""),
+    }
+    ring = Ring()
     with contextlib.ExitStack() as stack:
-        peer = stack.enter_context(_peer(setting))
-        weights = ""
-        if peer is not None:
-            weights = str(place / "weights") if workload.network or workload.kind == "block" else ""
-            peer.ask("prepare", **asked, weights=weights)
-        first: dict[str, float] = {}
-        peaks: dict[str, float] = {}
-        failed: dict[str, str] = {}
-        difference = math.nan
-        gradients = place / "gradients"
-        if peer is not None and workload.kind == "train":
-            loss = peer.ask("gradient", folder=str(gradients))
-        for mode in modes if peer is not None else ():
-            try:
-                found = peer.ask("mode", mode=mode)  # type: ignore[union-attr]
-                first[mode] = found["first"]
-                peaks.setdefault("peer", found["peak_mib"])  # that of the first mode, which is the least
-            except SideError as error:
-                failed[mode] = str(error)
-        if peer is not None and not first:
-            raise SideError(f"{name}: no mode of the peer ran: {failed}")
-        with side_process.start(side_process.OURS, variables=setting.variables) as ours:
-            found = ours.ask("prepare", **asked, weights=weights)
-            first["ours"], peaks["ours"] = found["first"], found["peak_mib"]
-            if peer is not None and workload.kind == "train":
-                mine = ours.ask("gradient", folder=str(gradients))
-                difference = max(mine["difference"], abs(mine["loss"] - loss) / max(1.0, abs(loss)))
-            elif peer is not None:
-                mode = next(iter(first))
-                ours.ask("output", to=str(place / "ours.npz"))
-                peer.ask("output", mode=mode, to=str(place / "theirs.npz"))
-                difference = inputs.difference(place / "ours.npz", place / "theirs.npz")
-            flops = ours.ask("flops")
-            square = Workload("matmul", size=MATMUL)
-            ours.ask("prepare", workload=square.as_json(), arrays=str(inputs.write(square, place / "square.npz")), name="matmul")
-            seconds, tried, busy = _rounds(setting, ours, peer, list(first))
-    return Duel(name, workload, seconds, first, tried, failed, difference, peaks, flops, busy)
+
+        def start(*about: Any) -> SideProcess:
+            return stack.enter_context(side_process.start(*about))
+
+        gradients, loss = weights, math.nan
+        if setting.peer is not None:
+            peer = start(side_process.PEER, setting.peer, setting.variables)
+            peer.ask("prepare", **request)
+            if workload.kind == "train":
+                gradients = place / "gradients"
+                loss = peer.ask("gradient", folder=str(gradients))
+            _enter_modes(ring, peer, modes, name)
+        elif weights is not None:
+            ours_work.write_weights(workload, weights)
+        for own, project in ((OURS, PROJECT), (BEFORE, setting.before)):
+            if project is not None:
+                side = start(side_process.OURS, sys.executable, setting.variables, project)
+                ring.enter(own, Way(side, {"name": "ours"}), "prepare", **request)
+        difference, apart = _differences(ring, workload, place, gradients, loss)
+        ours = ring.ways[OURS].side
+        flops = ours.ask("flops")
+        square = Workload("matmul", size=MATMUL)
+        ours.ask("prepare", workload=square.as_json(), arrays=str(inputs.write(square, place / "square.npz")), name=SQUARE)
+        seconds, tried, busy = _rounds(setting, ring, Way(ours, {"name": SQUARE}))
+    return Duel(name, workload, seconds, ring.first, tried, ring.failed, difference, apart, ring.peaks, flops, busy)
 
 
-def _rounds(
-    setting: Setting, ours: SideProcess, peer: SideProcess | None, ready: list[str]
-) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
-    """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting side used)."""
+def _enter_modes(ring: Ring, peer: SideProcess, modes: Iterable[str], name: str) -> None:
+    for mode in modes:
+        try:
+            ring.enter(mode, Way(peer, {"mode": mode}), "mode", mode=mode)
+        except SideError as error:
+            ring.failed[mode] = str(error)
+    if not ring.ways:
+        raise SideError(f"{name}: no mode of the peer ran: {ring.failed}")
+
+
+def _differences(ring: Ring, workload: Workload, place: Path, gradients: Path | None, loss: float) -> tuple[float, float]:
+    """(of ours from the peer, of ours from the other checkout), NaN where there is none.
+
+    Gradients are compared by their distance from those in a folder: the peer's, or without it arbitrary ones of the same shapes.
+    """
+    modes = [name for name in ring.ways if name in MODES]
+    if workload.kind == "train":
+        found = {name: ring.ways[name].side.ask("gradient", folder=str(gradients)) for name in (OURS, BEFORE) if name in ring.ways}
+        ours, before = found[OURS], found.get(BEFORE)
+        peer = max(ours["difference"], _relative(ours["loss"], loss)) if modes else math.nan
+        return peer, math.nan if before is None else max(_relative(ours[name], before[name]) for name in ours)
+    own = ring.ways[OURS].output(place / "ours.npz")
+    rivals = (modes[0] if modes else "", BEFORE)
+    peer, apart = (
+        inputs.difference(own, ring.ways[name].output(place / f"{name}.npz")) if name in ring.ways else math.nan for name in rivals
+    )
+    return peer, apart
+
+
+def _relative(value: float, other: float) -> float:
+    return abs(value - other) / max(1.0, abs(other))
+
+
+def _rounds(setting: Setting, ring: Ring, square: Way) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
+    """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting sides used)."""
     busy = [0.0]
+    sides = {id(way.side): way.side for way in ring.ways.values()}.values()
 
-    def call(name: str, repeats: int) -> float:
-        side, other = (peer, ours) if name in MODES else (ours, peer)
-        assert side is not None
-        if other is not None:
-            other.settle()
-        before, begin = 0.0 if other is None else other.cpu_seconds(), time.monotonic()
-        named: dict[str, Any] = {"mode" if name in MODES else "name": name}
-        spent = side.ask("run", **named, repeats=repeats) / repeats
-        if other is not None:
-            busy[0] = max(busy[0], (other.cpu_seconds() - before) / max(time.monotonic() - begin, 0.1))
+    def call(way: Way, repeats: int) -> float:
+        idle = [side for side in sides if side is not way.side]
+        for side in idle:
+            side.settle()
+        before, begin = sum(side.cpu_seconds() for side in idle), time.monotonic()
+        spent = way.seconds(repeats)
+        busy[0] = max(busy[0], (sum(side.cpu_seconds() for side in idle) - before) / max(time.monotonic() - begin, 0.1))
         return spent
 
-    def warm(name: str) -> float:
-        once = call(name, 1)
-        return once if once > LONG else min(once, call(name, 1))
+    def warm(way: Way) -> float:
+        once = call(way, 1)
+        return once if once > LONG else min(once, call(way, 1))
 
-    tried = {mode: warm(mode) for mode in ready if mode != "ours"}
-    mine = warm("ours")
-    shortest = min([mine, *tried.values()])
-    repeats = max(1, min(10_000, round(setting.config.call_seconds / shortest)))
-    most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max([mine, *tried.values()]))) - 1)
-    names = ["ours", *pairs.contenders(tried, MARGIN, most)] if tried else ["ours"]
-    calls: dict[str, Callable[[], float]] = {name: lambda name=name: call(name, repeats) for name in names}  # type: ignore[misc]
-    calls["matmul"] = lambda: call("matmul", 1)
+    warmed = {name: warm(way) for name, way in ring.ways.items()}
+    tried = {name: seconds for name, seconds in warmed.items() if name in MODES}
+    repeats = max(1, min(10_000, round(setting.config.call_seconds / min(warmed.values()))))
+    most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max(warmed.values()))) - 1)
+    chosen = [OURS, *pairs.contenders(tried, MARGIN, most)] if tried else [OURS]
+    chosen += [BEFORE] if BEFORE in ring.ways else []
+
+    def timed(name: str) -> Callable[[], float]:
+        return lambda: call(ring.ways[name], repeats)
+
     busy[0] = 0.0
+    calls = {name: timed(name) for name in chosen} | {SQUARE: lambda: call(square, 1)}
     return pairs.interleave(calls, setting.config.pairs), tried, busy[0]
-
-
-@contextlib.contextmanager
-def _peer(setting: Setting) -> Iterator[SideProcess | None]:
-    if setting.peer is None:
-        yield None
-        return
-    with side_process.start(side_process.PEER, setting.peer, setting.variables) as process:
-        yield process

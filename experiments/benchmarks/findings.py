@@ -1,17 +1,32 @@
 """What cases answer, gathered, and the claims made of it."""
 
+import functools
 import math
+import shutil
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from experiments.benchmarks import machine, pairs
-from experiments.benchmarks.duel import Duel
-from experiments.benchmarks.setting import Thresholds
+from experiments.benchmarks import pairs
+from experiments.benchmarks.config import Thresholds
+from experiments.benchmarks.duel import BEFORE, OURS, Duel
 from experiments.reporting import verdicts
 from experiments.reporting.results import Table
-from experiments.reporting.verdicts import Claim
+from experiments.reporting.verdicts import Claim, Relation
 from gendiff.metrics.bootstrap import Interval
+
+PEAKS = {
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+}
+"""FLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""
+VOID = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -27,64 +42,96 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Findings:
-    """Of one case or several. threshold, share: by duel, the field of Thresholds that its ratio, or its share of the rate, must reach.
+    """Of one case. threshold, share: fields of Thresholds that the ratio of its first duel, or its share of a rate, must reach.
 
-    memory: whether peak memory is a claim.
+    memory: whether peak memory is a claim. failed: why a case could not be measured, by name.
     """
 
     duels: tuple[Duel, ...] = ()
     ratios: tuple[Ratio, ...] = ()
     tables: tuple[Table, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
-    threshold: Mapping[str, str] = field(default_factory=dict)
-    share: Mapping[str, str] = field(default_factory=dict)
+    threshold: str = ""
+    share: str = ""
     memory: bool = False
 
 
-def claims(found: Findings, thresholds: Thresholds) -> Iterable[Claim]:
+def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
     """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
+
+    def claim(id: str, statement: str, value: Interval, relation: Relation, limit: str, n: int = 1) -> Claim:
+        return verdicts.against(limits, None, id, statement, value.number, relation, limit, n=n)
+
     for each in found.duels:
-        if each.mode is None:
-            continue
-        name = "agreement" if each.workload.dtype == "float32" else "agreement_bfloat16"
-        if not math.isnan(each.difference):
-            difference = Interval(each.difference, each.difference, each.difference)
-            yield _claim(f"{each.name}_agrees", f"{each.name}: both sides compute the same", difference, "<=", name, thresholds, 1)
-        void = not each.difference <= getattr(thresholds, name)
-        if found.threshold.get(each.name) and each.ratio is not None:
-            said = f"{each.name}: times faster than torch ({each.mode})"
-            rounds = len(each.seconds["ours"])
-            yield _claim(each.name, said, _void() if void else each.ratio, ">=", found.threshold[each.name], thresholds, rounds)
-        if found.memory:
-            less = each.peak_mib["peer"] / each.peak_mib["ours"]
-            said = f"{each.name}: peak memory of torch over ours, compilation included"
-            yield _claim(f"{each.name}_memory", said, _void() if void else Interval(less, less, less), ">=", "memory", thresholds, 1)
-    for each in found.duels:
-        wanted = found.share.get(each.name)
-        share = _share(each, wanted or "")
-        if wanted and share is not None:
-            said = f"{each.name}: FLOP/s over {'the GPU’s peak' if wanted == 'utilisation' else 'those of a matrix product'}"
-            yield _claim(f"{each.name}_rate", said, share, ">=", wanted, thresholds, len(each.seconds["ours"]))
+        name, rounds = each.name, len(each.seconds[OURS])
+        for id, rival, difference in (
+            ("agrees", "both sides compute", each.difference),
+            ("agrees_with_before", "both checkouts compute", each.apart),
+        ):
+            if not math.isnan(difference):
+                yield claim(f"{name}_{id}", f"{name}: {rival} the same", Interval(*3 * (difference,)), "<=", agreement(each))
+        if each.ratio is not None:
+            void = not each.difference <= getattr(limits, agreement(each))
+            if found.threshold:
+                yield claim(
+                    name, f"{name}: times faster than torch ({each.mode})", VOID if void else each.ratio, ">=", found.threshold, rounds
+                )
+            if found.memory:
+                less = VOID if void else Interval(*3 * (each.peak_mib["peer"] / each.peak_mib["ours"],))
+                yield claim(f"{name}_memory", f"{name}: peak memory of torch over ours, compilation included", less, ">=", "memory")
+        share = _share(each, found.share) if found.share else None
+        if share is not None:
+            rate = "the GPU’s peak" if found.share == "utilisation" else "those of a matrix product"
+            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", found.share, rounds)
     for ratio in found.ratios:
         if ratio.threshold:
-            yield _claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, thresholds, ratio.n)
+            yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, ratio.n)
     for name, why in found.failed.items():
-        yield _claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", Interval(1.0, 1.0, 1.0), "<=", "failed", thresholds, 1)
+        yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", Interval(1.0, 1.0, 1.0), "<=", "failed")
+
+
+def ratios(found: Findings, limits: Thresholds) -> list[Ratio]:
+    """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
+    gains = [(each, each.gain) for each in found.duels]
+    return [
+        *found.ratios,
+        *(
+            Ratio(
+                f"{each.name}_{BEFORE}",
+                f"{each.name}: time of the other checkout over ours",
+                gain if each.apart <= getattr(limits, agreement(each)) else VOID,
+                len(each.seconds[OURS]),
+            )
+            for each, gain in gains
+            if gain is not None
+        ),
+    ]
+
+
+def agreement(each: Duel) -> str:
+    """The threshold of its outputs' difference."""
+    return "agreement" if each.workload.dtype == "float32" else "agreement_bfloat16"
+
+
+def peak_of(device: str) -> float | None:
+    """FLOP/s of a device by name; None for one that is not in the table."""
+    return next((peak for name, peak in PEAKS.items() if name in device), None)
 
 
 def _share(each: Duel, wanted: str) -> Interval | None:
     if wanted != "utilisation":
         return each.share
-    peak = machine.peak_flops()
+    peak = peak_of(_gpu_name())
     if peak is None or not each.flops > 0:
         return None
-    least = [each.flops / peak] * len(each.seconds["ours"])
-    return pairs.ratio(least, each.seconds["ours"])
+    return pairs.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS])
 
 
-def _claim(id: str, statement: str, value: Interval, relation: Any, name: str, thresholds: Thresholds, n: int) -> Claim:
-    return verdicts.against(thresholds, None, id, statement, value.number, relation, name, n=n)
-
-
-def _void() -> Interval:
-    return Interval(math.nan, math.nan, math.nan)
+@functools.cache
+def _gpu_name() -> str:
+    """The first GPU's name as its driver tells it; "" without one. The bench itself holds no GPU."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (ran.stdout.splitlines() or [""])[0].strip() if ran.returncode == 0 else ""

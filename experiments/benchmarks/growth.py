@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
+import statistics
 
 from experiments.benchmarks import inputs, pairs, side_process
+from experiments.benchmarks.config import Setting
 from experiments.benchmarks.findings import Findings
-from experiments.benchmarks.setting import Setting
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
 from experiments.reporting.results import Cell, Table
@@ -65,4 +66,4 @@ def _size(quantity: str, workload: Workload, parameters: float) -> float:
 
 
 def _spread(seconds: tuple[float, ...]) -> tuple[float, float, float]:
-    return pairs.median(seconds), min(seconds), max(seconds)
+    return statistics.median(seconds), min(seconds), max(seconds)

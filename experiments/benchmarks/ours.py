@@ -1,12 +1,13 @@
 """Our process: gendiff alone, answering `protocol`.
 
 python -m experiments.benchmarks.ours    (started by side_process)
+
+A bench of a later checkout starts this module of an earlier one (`--against`), so requests keep their names and arguments.
 """
 
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks import protocol, workloads
@@ -16,9 +17,8 @@ protocol.limit_cores(int(os.environ.get("BENCH_THREADS", "0")))  # before XLA co
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
-import safetensors.numpy  # noqa: E402
 
-from experiments.benchmarks import networks, ours_work  # noqa: E402
+from experiments.benchmarks import ours_work  # noqa: E402
 from experiments.framework import devices  # noqa: E402
 from experiments.reporting import environment  # noqa: E402
 from gendiff.networks.module import count  # noqa: E402
@@ -34,28 +34,26 @@ class Side:
 
     def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "", name: str = "ours") -> dict[str, float]:
         """Builds the work `name` and does it once: seconds of that first time, compilation included, and peak memory until then."""
-        asked = workloads.from_json(workload)
+        wanted = workloads.from_json(workload)
         with np.load(arrays) as stored:
             given = {key: jax.device_put(stored[key]) for key in stored.files}
         begin = time.perf_counter()
         network, size = None, 0
-        if asked.network:
-            network = networks.build(asked, weights)
-            params = jax.tree.map(jax.numpy.asarray, networks.parameters(asked, network, weights))
+        if wanted.network:
+            network = ours_work.build(wanted)
+            params = jax.tree.map(jax.numpy.asarray, ours_work.parameters(wanted, network, weights))
             size = count(params)
             if jax.device_count() > 1:
                 mesh = sharding.mesh()
                 params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
-            build = {"sample": ours_work.sampler, "train": ours_work.trainer, "sweep": ours_work.sweep}[asked.kind]
-            self.work[name] = build(asked, network, params, given)
+            build = {"sample": ours_work.sampler, "train": ours_work.trainer, "sweep": ours_work.sweep}[wanted.kind]
+            self.work[name] = build(wanted, network, params, given)
             del params  # a training run keeps those of its state alone
-        elif asked.kind == "block":
-            file = Path(weights) / "diffusion_pytorch_model.safetensors"
-            loaded: dict[str, Any] = {f"weights/{key}": value for key, value in safetensors.numpy.load_file(file).items()}
-            _, self.work[name] = ours_work.block(asked, {**loaded, **given})
+        elif wanted.kind == "block":
+            self.work[name] = ours_work.block(wanted, given, weights)
         else:
-            self.work[name] = ours_work.operation(asked, given)
-        self.prepared[name] = (asked, network, weights, given)
+            self.work[name] = ours_work.operation(wanted, given)
+        self.prepared[name] = (wanted, network, weights, given)
         jax.block_until_ready(self.work[name]())
         return {"first": time.perf_counter() - begin, "peak_mib": _peak(), "parameters": size}
 
@@ -69,24 +67,24 @@ class Side:
         return time.perf_counter() - begin
 
     def output(self, to: str, name: str = "ours") -> None:
-        """What the work answers, into the .npz file `to`."""
+        """Writes what the work answers into the .npz file `to`."""
         np.savez(to, output=np.asarray(self.work[name]()).astype(np.float32))
 
     def gradient(self, folder: str, name: str = "ours") -> dict[str, float]:
         """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
-        asked, network, weights, given = self.prepared[name]
-        loss, gradient = ours_work.gradient(asked, network, networks.parameters(asked, network, weights), given)
-        theirs = networks.parameters(asked, network, folder)
+        workload, network, weights, given = self.prepared[name]
+        loss, gradient = ours_work.gradient(workload, network, ours_work.parameters(workload, network, weights), given)
+        theirs = ours_work.parameters(workload, network, folder)
         pairs = list(zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True))
         apart = sum(float(np.sum(np.square(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
         return {"loss": float(loss), "difference": (apart / sum(float(np.sum(np.square(np.asarray(b)))) for _, b in pairs)) ** 0.5}
 
     def flops(self, name: str = "ours") -> float:
         """Of the work done once; a training step without the optimizer."""
-        asked, network, weights, _ = self.prepared[name]
+        workload, network, weights, _ = self.prepared[name]
         if network is None:
-            return asked.flops
-        return asked.calls * ours_work.operations_counted(asked, network, networks.parameters(asked, network, weights))
+            return workload.flops
+        return workload.calls * ours_work.operations_counted(workload, network, ours_work.parameters(workload, network, weights))
 
     def about(self) -> dict[str, Any]:
         """Versions, devices and precision."""

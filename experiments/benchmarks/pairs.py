@@ -1,4 +1,4 @@
-"""Interleaved timing of several ways to do one thing, and what the numbers say: medians, ratios with their intervals, exponents."""
+"""Interleaved timing of several ways to do one thing, and what the numbers say: ratios with their intervals, exponents."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,16 +7,14 @@ import numpy as np
 from gendiff.metrics import bootstrap
 from gendiff.metrics.bootstrap import Interval
 
-LEAST = 9
-"""Pairs that a ratio needs."""
 RESAMPLES = 2000
 
-Call = Callable[[], float]
-"""Does the work once and answers the seconds that it took."""
 
+def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds of each call in each round; a call does the work once and answers its seconds.
 
-def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, tuple[float, ...]]:
-    """Seconds of each call in each round. Every second round runs backwards, so that a drift of the machine favours none."""
+    Every second round runs backwards, so that a drift of the machine favours no call.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds):
         order = list(calls)[:: 1 if number % 2 == 0 else -1]
@@ -32,11 +30,6 @@ def ratio(slower: Sequence[float], faster: Sequence[float], seed: int = 0) -> In
     """
     quotients = np.asarray(slower, np.float64) / np.asarray(faster, np.float64)
     return bootstrap.interval(np.random.default_rng(seed), np.median, quotients, resamples=RESAMPLES)
-
-
-def reached(found: Interval, threshold: float, pairs: int) -> bool:
-    """Whether the lower end of the interval clears the threshold, on enough pairs."""
-    return pairs >= LEAST and found.low >= threshold
 
 
 def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]], seed: int = 0) -> Interval:
@@ -60,8 +53,3 @@ def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[s
     """The fastest name, and those within `margin` of it (0.1: 10 %), fastest first, at most `most`."""
     ranked = sorted(seconds, key=lambda name: seconds[name])
     return [name for name in ranked if seconds[name] <= (1 + margin) * seconds[ranked[0]]][:most]
-
-
-def median(seconds: Sequence[float]) -> float:
-    """The median as a plain number."""
-    return float(np.median(seconds))

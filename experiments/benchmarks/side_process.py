@@ -1,4 +1,4 @@
-"""A long-lived process of one side: asked by lines of JSON, idle in between."""
+"""A long-lived process of one side: it answers lines of JSON and is idle between them."""
 
 import contextlib
 import json
@@ -23,22 +23,24 @@ class SideError(RuntimeError):
 
 
 class SideProcess:
-    """One process. Use it as a context: it ends with it.
+    """One process. Use it as a context, at whose end it ends.
 
-    command: what to start. variables: added to the environment. name: how messages call it.
+    command: what to start. variables: added to the environment. name: how messages call it. project: the checkout whose code it runs.
     """
 
-    def __init__(self, command: Sequence[str], variables: Mapping[str, str] | None = None, name: str = "side") -> None:
+    def __init__(
+        self, command: Sequence[str], variables: Mapping[str, str] | None = None, name: str = "side", project: Path = PROJECT
+    ) -> None:
         self.name = name
-        self._said = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._errors,
             text=True,
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **(variables or {})},
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(project), "PYTHONUNBUFFERED": "1", **(variables or {})},
         )
 
     def __enter__(self) -> "SideProcess":
@@ -97,13 +99,15 @@ class SideProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        self._said.close()
+        self._errors.close()
 
     def _last_words(self) -> str:
-        self._said.seek(0)
-        return " | ".join(self._said.read().splitlines()[-4:])
+        self._errors.seek(0)
+        return " | ".join(self._errors.read().splitlines()[-4:])
 
 
-def start(module: str, python: str | Path = sys.executable, variables: Mapping[str, str] | None = None) -> SideProcess:
-    """A side of this project, as a module that calls `protocol.serve`, in the environment of `python`."""
-    return SideProcess([str(python), "-m", module], variables, module.rpartition(".")[2])
+def start(
+    module: str, python: str | Path = sys.executable, variables: Mapping[str, str] | None = None, project: Path = PROJECT
+) -> SideProcess:
+    """A side as a module of `project` that calls `protocol.serve`, in the environment of `python`."""
+    return SideProcess([str(python), "-m", module], variables, module.rpartition(".")[2], project)

@@ -2,15 +2,16 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Kind = Literal["sample", "train", "sweep", "block", "attention", "convolution", "matmul"]
 
 
 @dataclass(frozen=True)
 class UNet:
-    """size: of the image, in pixels. attention: sizes of feature maps that have it; head_size: channels of a head."""
+    """A U-Net for images of `size` pixels. Feature maps of the sizes `attention` have it, in heads of `head_size` channels."""
 
+    kind: ClassVar[str] = "UNet2DModel"
     size: int
     channels: tuple[int, ...]
     blocks: int
@@ -21,11 +22,31 @@ class UNet:
     image_channels: int = 3
     num_classes: int | None = None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What diffusers is told to build this network; `kind` is the class."""
+        attended = [self.size // 2**level in self.attention for level in range(len(self.channels))]
+        return {
+            "sample_size": self.size,
+            "in_channels": self.image_channels,
+            "out_channels": self.image_channels,
+            "block_out_channels": self.channels,
+            "layers_per_block": self.blocks,
+            "norm_num_groups": self.groups,
+            "attention_head_dim": self.head_size,
+            "attn_norm_num_groups": self.groups,
+            "resnet_time_scale_shift": "default" if self.modulation == "shift" else self.modulation,
+            "down_block_types": tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended),
+            "up_block_types": tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended)),
+            "num_class_embeds": None if self.num_classes is None else self.num_classes + 1,
+        }
+
 
 @dataclass(frozen=True)
 class DiT:
-    """size: of the latent image, in pixels."""
+    """A diffusion transformer for latent images of `size` pixels."""
 
+    kind: ClassVar[str] = "DiTTransformer2DModel"
     size: int
     width: int
     depth: int
@@ -33,6 +54,19 @@ class DiT:
     patch: int = 2
     image_channels: int = 4
     num_classes: int | None = 1000
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What diffusers is told to build this network; `kind` is the class."""
+        return {
+            "sample_size": self.size,
+            "in_channels": self.image_channels,
+            "num_layers": self.depth,
+            "num_attention_heads": self.heads,
+            "attention_head_dim": self.width // self.heads,
+            "patch_size": self.patch,
+            "num_embeds_ada_norm": self.num_classes,
+        }
 
 
 NETWORKS: dict[str, UNet | DiT] = {
@@ -52,14 +86,16 @@ NETWORKS: dict[str, UNet | DiT] = {
 
 @dataclass(frozen=True)
 class Workload:
-    """One piece of work, as often as the bench says.
+    """One piece of work, which the bench repeats as often as it needs.
+
+    Its fields are what travels between processes, also to processes of older checkouts: add fields, and rename none.
 
     kind: "sample" is a DDIM loop of `steps` on the linear 1000-step table (leading spacing, noise prediction), from a given x_T.
       "train" is an optimizer step of AdamW on fresh noise and levels. "sweep" samples at each of `scales` × `step_counts`, and pays for
       every compilation. "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
-    guidance: scale of classifier-free guidance, None for none; passes: "batched" evaluates both halves in one call, "two" in two.
-    batch; size, in pixels; channels; tokens; heads; head_size: of a block or an operation. embedding: channels of a block's embedding.
+    guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call, "two" in two.
+    size (in pixels), channels, tokens, heads, head_size: of a block or an operation. embedding: channels of a block's embedding.
     dtype: "float32" or "bfloat16", of activations.
     """
 
@@ -109,6 +145,6 @@ class Workload:
 
 
 def from_json(fields: dict[str, Any]) -> Workload:
-    """The workload of `as_json`."""
+    """The workload that `as_json` wrote."""
     given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     return Workload(**given)

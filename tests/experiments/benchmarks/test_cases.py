@@ -1,4 +1,4 @@
-"""The registry of cases, and one of them from end to end, ours alone and tiny."""
+"""The registry of cases, and one of them from end to end, tiny, against this very checkout."""
 
 import dataclasses
 
@@ -6,13 +6,24 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import bench, cases, command, inputs, networks, ours_work, setting
-from experiments.benchmarks.setting import Config, Thresholds
+from experiments.benchmarks import bench, cases, config, inputs, ours_work
+from experiments.benchmarks.config import Config, Thresholds
 from experiments.benchmarks.workloads import NETWORKS, Workload, from_json
+from experiments.diffusion import digits
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import results
+from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
+
+DUELS = [case.measure for case in cases.ALL if isinstance(case.measure, cases.Duelling)]
+OLD_FIELDS = (
+    "kind network batch steps objective guidance passes scales step_counts size channels embedding tokens heads head_size dtype".split()
+)
+
+
+def shapes(tree):
+    return jax.tree.map(lambda leaf: leaf.shape, tree)
 
 
 def test_names_are_unique_and_all_or_some_can_be_chosen():
@@ -22,57 +33,59 @@ def test_names_are_unique_and_all_or_some_can_be_chosen():
     assert [case.name for case in cases.chosen(("sweep", "matmul"), "cpu")] == ["sweep", "matmul"]
 
 
-def test_an_unknown_case_is_refused_with_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'dit_sample'"):
-        cases.chosen(("dit_smaple",), "cpu")
-    with pytest.raises(ConfigError, match="on gpu"):
-        cases.chosen(("sweep",), "gpu")
+def test_what_is_not_there_is_refused_with_a_hint(tmp_path):
+    for names, device, hint in ((("dit_smaple",), "cpu", "did you mean 'dit_sample'"), (("sweep",), "gpu", "on gpu")):
+        with pytest.raises(ConfigError, match=hint):
+            cases.chosen(names, device)
+    with pytest.raises(ConfigError, match="make bench"):
+        config.peer_python(tmp_path)
+    with pytest.raises(ConfigError, match="is no checkout of this project"):
+        config.other_checkout(str(tmp_path))
 
 
 def test_every_threshold_of_a_case_exists_and_every_target_has_one():
-    known = {field.name for field in dataclasses.fields(Thresholds)}
-    asked = {case.measure.threshold for case in cases.ALL if isinstance(case.measure, cases.Duelling)}
-    assert asked - {""} <= known
-    assert {"sampling", "training", "digits", "sweep", "gpu"} <= asked
+    named = {each.threshold for each in DUELS}
+    assert named - {""} <= {field.name for field in dataclasses.fields(Thresholds)}
+    assert {"sampling", "training", "digits", "sweep", "gpu"} <= named
+    assert bench.EXPERIMENT.presets["full"].thresholds == Thresholds()
 
 
-def test_a_workload_survives_json():
-    for case in cases.ALL:
-        if isinstance(case.measure, cases.Duelling):
-            for workload in (case.measure.workload, case.measure.tiny):
-                assert from_json(workload.as_json()) == workload
-
-
-def test_the_bench_is_an_experiment_with_the_thresholds_of_its_config():
-    assert command.EXPERIMENT.presets["full"].thresholds == Thresholds()
-
-
-def test_peers_without_their_environment_name_the_command(tmp_path):
-    with pytest.raises(ConfigError, match="make bench"):
-        setting.peer_python(tmp_path)
+def test_a_workload_survives_json_and_has_the_fields_that_older_checkouts_read():
+    for workload in (each for duel in DUELS for each in (duel.workload, duel.small)):
+        assert from_json(workload.as_json()) == workload
+        assert list(workload.as_json()) == OLD_FIELDS
 
 
 def test_the_digits_network_is_that_of_the_digits_experiment():
-    from experiments.diffusion import digits
-
-    model = digits.model(digits.Config())
-    wanted = jax.eval_shape(model.init, jax.random.key(0))
-    workload = Workload("sample", "digits")
-    found = jax.eval_shape(lambda: networks.parameters(workload, networks.build(workload)))
-    assert jax.tree.map(lambda leaf: leaf.shape, found) == jax.tree.map(lambda leaf: leaf.shape, wanted)
+    model, workload = digits.model(digits.Config()), Workload("sample", "digits")
+    found = jax.eval_shape(lambda: ours_work.parameters(workload, ours_work.build(workload)))
+    assert shapes(found) == shapes(jax.eval_shape(model.init, jax.random.key(0)))
     assert workload.shape == model.shape
 
 
-def test_the_flops_of_a_matrix_product_are_those_of_its_formula():
+@pytest.mark.parametrize("network", ["tiny_unet", "tiny_dit"])
+def test_weights_without_a_peer_are_random_everywhere_and_read_back(tmp_path, network):
+    workload = Workload("train", network)
+    ours_work.write_weights(workload, tmp_path / "weights")
+    params = ours_work.parameters(workload, ours_work.build(workload), str(tmp_path / "weights"))
+    assert min(float(np.abs(leaf).mean()) for leaf in jax.tree.leaves(params)) > 1e-3
+
+
+@pytest.mark.parametrize("embedding", [16, 0])
+def test_a_block_reads_the_weights_of_a_peer(tmp_path, embedding, unchecked):
+    workload = Workload("block", size=4, channels=32, embedding=embedding)
+    ours_work.write_weights(workload, tmp_path / "weights")
+    arrays = {name: jax.numpy.asarray(array) for name, array in inputs.draw(workload).items()}
+    output = ours_work.block(workload, arrays, str(tmp_path / "weights"))()
+    assert output.shape == arrays["x"].shape and np.abs(output - arrays["x"]).max() > 0.1
+
+
+def test_flops_are_those_of_the_formula_and_of_training_about_three_forward_passes():
     square = jax.ShapeDtypeStruct((32, 32), np.float32)
-    counted = jax.jit(lambda x: x @ x).lower(square).cost_analysis()
-    assert Workload("matmul", size=32).flops == counted["flops"]
-
-
-def test_flops_of_training_are_about_three_forward_passes():
+    assert Workload("matmul", size=32).flops == jax.jit(lambda x: x @ x).lower(square).cost_analysis()["flops"]
     workload = Workload("train", "tiny_dit", batch=4)
-    network = networks.build(workload)
-    params = jax.eval_shape(lambda: networks.parameters(workload, network))
+    network = ours_work.build(workload)
+    params = jax.eval_shape(lambda: ours_work.parameters(workload, network))
     forward = ours_work.operations_counted(dataclasses.replace(workload, kind="sample"), network, params)
     assert 2.0 < ours_work.operations_counted(workload, network, params) / forward < 4.0
 
@@ -85,10 +98,15 @@ def test_inputs_are_the_same_every_time_and_have_labels_where_there_are_classes(
     assert "label" not in inputs.draw(Workload("sample", "tiny_unet"))
 
 
-def test_a_case_runs_alone_and_leaves_results(tmp_path, capsys):
-    config = Config(cases=("convolution_64",), pairs=2, call_seconds=0.001, tiny=True)
-    outcome = bench.measure(config, RunFolder(tmp_path), Progress(), smoke=True)
-    assert outcome.verdict == "INCONCLUSIVE" and outcome.claims == ()
-    assert results.read(tmp_path) == outcome
-    assert {table.title.split(":")[0] for table in outcome.tables} >= {"Both sides", "Rates"}
-    assert "(convolution_64)" in capsys.readouterr().out
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["convolution_64", "dit_train"])
+def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsys, case):
+    chosen = Config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, against=str(PROJECT))
+    outcome = bench.measure(chosen, RunFolder(tmp_path), Progress(), smoke=True)
+    assert outcome.verdict == "INCONCLUSIVE" and results.read(tmp_path) == outcome
+    (claim,) = (claim for claim in outcome.claims if claim.id == f"{case}_agrees_with_before")
+    assert claim.value == 0.0
+    tables = {table.title.split(":")[0]: table for table in outcome.tables}
+    assert tables.keys() >= {"Both sides", "Rates"} and {row[0] for row in tables["Both sides"].rows} == {"ours", "before"}
+    assert tables["Other ratios"].rows[0][1][0] > 0
+    assert f"{case}: time of the other checkout over ours" in capsys.readouterr().out

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from experiments.benchmarks import findings, inputs, machine, tables
+from experiments.benchmarks import findings, inputs, tables
+from experiments.benchmarks.config import Thresholds
 from experiments.benchmarks.duel import MATMUL, Duel
 from experiments.benchmarks.findings import Findings
-from experiments.benchmarks.setting import Thresholds
 from experiments.benchmarks.workloads import Workload
 
 DUEL = Duel(
@@ -21,7 +21,7 @@ DUEL = Duel(
     peak_mib={"ours": 400.0, "peer": 500.0},
     flops=2 * MATMUL**3 * 8,
 )
-FOUND = Findings(duels=(DUEL,), threshold={"dit_sample": "sampling"}, share={"dit_sample": "matmul_share"}, memory=True)
+FOUND = Findings(duels=(DUEL,), threshold="sampling", share="matmul_share", memory=True)
 
 
 def claimed(found: Findings) -> dict[str, tuple[float, str]]:
@@ -47,7 +47,7 @@ def test_a_case_whose_outputs_disagree_is_void(difference: float):
 
 
 def test_ours_alone_claims_nothing_of_the_peer():
-    alone = dataclasses.replace(DUEL, seconds={"ours": (1.0,) * 9, "matmul": (0.1,) * 9}, peak_mib={"ours": 400.0})
+    alone = dataclasses.replace(DUEL, seconds={"ours": (1.0,) * 9, "matmul": (0.1,) * 9}, peak_mib={"ours": 400.0}, difference=math.nan)
     assert list(claimed(dataclasses.replace(FOUND, duels=(alone,)))) == ["dit_sample_rate"]
 
 
@@ -55,16 +55,19 @@ def test_a_case_that_could_not_run_fails():
     assert claimed(Findings(failed={"sweep": "ours ended"}))["sweep_ran"][1] == "FAIL"
 
 
-def test_every_threshold_that_a_claim_names_exists():
-    assert {claim.threshold_name for claim in findings.claims(FOUND, Thresholds())} <= {
-        field.name for field in dataclasses.fields(Thresholds)
-    }
+@pytest.mark.parametrize(("apart", "ratio", "verdict"), [(1e-6, 1.1, "PASS"), (2e-4, math.nan, "FAIL")])
+def test_another_checkout_is_compared_where_outputs_agree(apart: float, ratio: float, verdict: str):
+    seconds = {"ours": (1.0,) * 9, "before": (1.1,) * 9}
+    found = Findings(duels=(dataclasses.replace(DUEL, seconds=seconds, apart=apart, difference=math.nan),), threshold="sampling")
+    assert claimed(found) == {"dit_sample_agrees_with_before": (apart, verdict)}
+    (gain,) = findings.ratios(found, Thresholds())
+    assert gain.value.value == pytest.approx(ratio, nan_ok=True) and gain.n == 9
 
 
 def test_tables_and_lines_show_the_duel():
-    made = {table.title.split(":")[0].split(",")[0]: table for table in tables.tables([FOUND])}
+    made = {table.title.split(":")[0].split(",")[0]: table for table in tables.tables([FOUND], Thresholds())}
     assert made["Times of the work done once"].rows[0][3] == "compiled"
-    (line,) = tables.lines(FOUND)
+    (line,) = tables.lines(FOUND, Thresholds())
     assert "torch compiled 1.5 s: 1.5 [1.5, 1.5] times" in line
 
 
@@ -83,6 +86,6 @@ def test_the_difference_is_relative_to_large_outputs_only(tmp_path):
 
 
 def test_a_known_device_has_its_peak_and_an_unknown_one_none():
-    assert machine.peak_of("NVIDIA H100 80GB HBM3") == 989e12
-    assert machine.peak_of("NVIDIA H100 PCIe") == 756e12
-    assert machine.peak_of("some other chip") is None
+    assert findings.peak_of("NVIDIA H100 80GB HBM3") == 989e12
+    assert findings.peak_of("NVIDIA H100 PCIe") == 756e12
+    assert findings.peak_of("some other chip") is None

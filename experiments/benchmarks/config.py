@@ -1,11 +1,10 @@
-"""What a bench is told: its numbers, and where things lie while it runs."""
+"""The numbers of a bench, and where things lie while it runs."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.framework.progress import Progress
 from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
 
@@ -49,9 +48,11 @@ class Config:
     seeds: tuple[int, ...] = ()
     """None: inputs and weights are always the same."""
     cases: tuple[str, ...] = ()
-    """Names of the cases; none means all of the device."""
+    """Names of the cases; none means all of the device. `bench list` shows them."""
     peers: bool = False
     """Compare with torch and diffusers, which need the environment .venv-peers (make bench)."""
+    against: str = ""
+    """Compare with the code of another checkout of this project, such as that of an older commit: its folder; empty for none."""
     device: Literal["cpu", "gpu"] = "cpu"
     """Where both sides run: cpu in float32 at the highest precision, gpu in bfloat16."""
     threads: int = 2
@@ -59,7 +60,7 @@ class Config:
     pairs: int = 9
     """Rounds in which each way is timed once."""
     call_seconds: float = 0.5
-    """Least length of a timed call: shorter work is repeated, in seconds."""
+    """Least length of a timed call in seconds: shorter work is repeated."""
     budget: float = 90.0
     """Seconds of rounds a case may take; slower modes of the peer are left out of the rounds first."""
     tiny: bool = False
@@ -69,19 +70,22 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """A running bench. folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None."""
+    """A running bench.
+
+    folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None. before: another checkout, or None.
+    """
 
     config: Config
     folder: Path
-    progress: Progress
     peer: Path | None = None
+    before: Path | None = None
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of both sides' processes."""
+        """Added to the environment of every side's process."""
         chosen = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
         if self.config.device == "gpu":
-            # tiny shapes may run where there is no GPU, to see that the path works; nothing else may
+            # only tiny shapes, which show that the path works, may run where there is no GPU
             platform = os.environ.get("JAX_PLATFORMS", "cuda") if self.config.tiny else "cuda"
             return chosen | {"JAX_PLATFORMS": platform, "BENCH_DEVICE": platform, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         return chosen | {
@@ -97,4 +101,12 @@ def peer_python(project: Path = PROJECT) -> Path:
     path = Path(os.environ.get("GENDIFF_PEERS_PYTHON", project / PEER_PYTHON))
     if not path.exists():
         raise ConfigError(f"--peers needs {path}: run `make bench`, or name another with GENDIFF_PEERS_PYTHON")
+    return path
+
+
+def other_checkout(folder: str) -> Path:
+    """The root of another checkout. Raises ConfigError where its folder holds no bench that could be asked."""
+    path = Path(folder).expanduser().absolute()
+    if not (path / "experiments" / "benchmarks" / "ours.py").is_file():
+        raise ConfigError(f"--against {folder} is no checkout of this project: {path}/experiments/benchmarks/ours.py is absent")
     return path
