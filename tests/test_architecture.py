@@ -7,7 +7,7 @@ import os
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,35 +15,31 @@ import pytest
 import gendiff
 
 ROOT = Path(__file__).resolve().parents[1]
-SIBLINGS = ("networks", "diffusion", "training", "data", "metrics", "weights")
-UPPER = ("pipelines", "gan", "language")
+LOWER = {"networks", "training", "data", "metrics", "weights", "scaling"}
+MIDDLE = {"diffusion", "language", "preferences", "adversarial", "provenance"}
+CHAPTERS = (
+    {"core": {"core"}}
+    | {chapter: {"core", chapter} for chapter in LOWER}
+    | {chapter: {"core", "networks", "metrics", chapter} for chapter in MIDDLE}
+    | {"pipelines": {"core", "pipelines", *LOWER, *MIDDLE}}
+)
+"""Chapter of gendiff -> the chapters that it may import."""
+FRAMEWORK = ("experiments.framework", "experiments.reporting", "gendiff.core", "gendiff.training", "gendiff.data.batches")
+EXPERIMENTS = {
+    "reporting": ("experiments.reporting", "gendiff.core"),
+    "framework": FRAMEWORK,
+    "catalogue.py": (),
+    "__main__.py": ("experiments.catalogue", "experiments.framework"),
+    "examples": ("gendiff",),
+}
+"""Part of experiments -> what of this project it may import; every other folder is a chapter (see `may_import`)."""
 EXTRAS = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "tyro",
-    "rich",
-    "matplotlib",
-    "PIL",
-    "sklearn",
-    "grain",
-    "orbax",
-    "tensorboardX",
-    "diffrax",
-    "equinox",
+    *("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage", "grain", "orbax", "tensorboardX"),
+    *("diffrax", "equinox", "msgspec", "jinja2"),
 )
 TOP_LEVEL = {
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "Makefile",
-    ".gitignore",
-    ".ci",
-    "gendiff",
-    "experiments",
-    "tests",
+    *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".ci"),
+    *("gendiff", "experiments", "tests"),
 }
 LONGEST = 400
 
@@ -54,7 +50,7 @@ def python_files(*folders: str) -> list[Path]:
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """(line, module) of each import anywhere in the file, in functions too; `from a import b` counts as a.b."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,59 +58,57 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def allowed_chapters(chapter: str) -> set[str]:
-    if chapter == "core":
-        return {"core"}
-    if chapter in SIBLINGS:
-        return {"core", chapter}
-    return {"core", *SIBLINGS, chapter}
+def imports_against(rule: Callable[[str, list[str]], bool], *folders: str) -> list[str]:
+    """The imports that the rule, a function of (file below the root, parts of the module's name), does not allow."""
+    found = ((path.relative_to(ROOT).as_posix(), line, module) for path in python_files(*folders) for line, module in imported(path))
+    return [f"{file}:{line}: {module}" for file, line, module in found if not rule(file, module.split("."))]
 
 
-def show(path: Path, line: int, said: str) -> str:
-    return f"{path.relative_to(ROOT)}:{line}: {said}"
+def nodes_against(rule: Callable[[ast.AST], bool], *folders: str) -> list[str]:
+    """The nodes of the source that the rule does not allow."""
+    found = ((path, node) for path in python_files(*folders) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return [f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}" for path, node in found if not rule(node)]
 
 
 def test_every_folder_of_gendiff_is_a_known_chapter():
-    folders = {path.name for path in (ROOT / "gendiff").iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders <= {"core", *SIBLINGS, *UPPER}
+    assert {path.name for path in (ROOT / "gendiff").iterdir() if path.is_dir() and path.name != "__pycache__"} <= CHAPTERS.keys()
 
 
-def test_imports_go_down_and_not_between_siblings():
-    wrong = []
-    for path in python_files("gendiff"):
-        parts = path.relative_to(ROOT / "gendiff").parts
-        for line, module in imported(path):
-            names = module.split(".")
-            if names[0] == "experiments":
-                wrong.append(show(path, line, module))
-            elif names[0] == "gendiff" and len(parts) > 1 and (len(names) < 2 or names[1] not in allowed_chapters(parts[0])):
-                wrong.append(show(path, line, module))
-    assert not wrong, "\n".join(wrong)
+def test_chapters_import_what_lies_below_them_and_not_each_other():
+    def allowed(file: str, names: list[str]) -> bool:
+        chapter = file.split("/")[1]
+        own = names[0] != "gendiff" or chapter not in CHAPTERS or (len(names) > 1 and names[1] in CHAPTERS[chapter])
+        return own and names[0] != "experiments"
+
+    assert not imports_against(allowed, "gendiff")
 
 
-def test_flax_is_imported_in_networks_only():
-    wrong = [
-        show(path, line, module)
-        for path in python_files("gendiff", "experiments")
-        for line, module in imported(path)
-        if module.split(".")[0] == "flax" and path.relative_to(ROOT).parts[:2] != ("gendiff", "networks")
-    ]
-    assert not wrong, "\n".join(wrong)
+def test_experiments_import_what_lies_below_them_and_the_framework_no_science():
+    def allowed(file: str, names: list[str]) -> bool:
+        part = file.split("/")[1]
+        below = EXPERIMENTS.get(part, (*FRAMEWORK, f"experiments.{part}", "gendiff"))
+        module = ".".join(names)
+        return names[0] not in ("experiments", "gendiff") or any(f"{module}.".startswith(f"{each}.") for each in below)
+
+    assert not imports_against(allowed, "experiments")
 
 
-def test_orbax_is_imported_in_checkpoints_only():
-    wrong = [
-        show(path, line, module)
-        for path in python_files("gendiff", "experiments")
-        for line, module in imported(path)
-        if module.split(".")[0] == "orbax" and path.relative_to(ROOT).as_posix() != "gendiff/training/checkpoints.py"
-    ]
-    assert not wrong, "\n".join(wrong)
+@pytest.mark.parametrize(
+    ("package", "place"),
+    [("flax", "gendiff/networks/"), ("orbax", "gendiff/training/checkpoints.py"), ("filelock", "experiments/framework/")],
+)
+def test_a_package_is_imported_in_one_place_only(package: str, place: str):
+    assert not imports_against(lambda file, names: names[0] != package or file.startswith(place), "gendiff", "experiments")
+
+
+def test_gendiff_imports_no_peer():
+    peers = ("torch", "torchvision", "diffusers", "transformers")
+    assert not imports_against(lambda file, names: names[0] not in peers, "gendiff")
 
 
 def test_nothing_private_of_jax_is_used():
     wrong = [
-        show(path, number, line.strip())
+        f"{path.relative_to(ROOT)}:{number}"
         for path in python_files("gendiff", "experiments")
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if "jax._src" in line or "from jax import _" in line
@@ -122,32 +116,12 @@ def test_nothing_private_of_jax_is_used():
     assert not wrong, "\n".join(wrong)
 
 
-def test_gendiff_imports_no_peer():
-    peers = ("torch", "torchvision", "diffusers", "transformers")
-    wrong = [
-        show(path, line, module) for path in python_files("gendiff") for line, module in imported(path) if module.split(".")[0] in peers
-    ]
-    assert not wrong, "\n".join(wrong)
+def test_gendiff_prints_nothing_and_does_not_assert_what_a_user_passes():
+    def allowed(node: ast.AST) -> bool:
+        prints = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        return not prints and not isinstance(node, ast.Assert)
 
-
-def test_gendiff_prints_nothing():
-    wrong = [
-        show(path, node.lineno, "print")
-        for path in python_files("gendiff")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
-    ]
-    assert not wrong, "\n".join(wrong)
-
-
-def test_gendiff_does_not_assert_what_a_user_passes():
-    wrong = [
-        show(path, node.lineno, "assert")
-        for path in python_files("gendiff")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Assert)
-    ]
-    assert not wrong, "\n".join(wrong)
+    assert not nodes_against(allowed, "gendiff")
 
 
 def test_every_file_is_named_by_its_idea():
@@ -192,30 +166,24 @@ def test_every_listed_name_exists():
     assert not missing
 
 
-def test_importing_gendiff_loads_neither_flax_nor_orbax_nor_an_extra():
-    program = f"import sys, gendiff; print(*sorted({{'flax', *{EXTRAS!r}}} & set(sys.modules)))"
-    assert fresh(program) == ""
-
-
-def test_networks_are_loaded_on_first_use():
-    assert fresh("import sys, gendiff; gendiff.networks.init; print('flax' in sys.modules, 'orbax' in sys.modules)") == "True False"
-
-
-def test_importing_gendiff_starts_no_backend():
+@pytest.mark.slow
+def test_importing_gendiff_loads_no_extra_and_starts_no_backend():
     """A script may still choose its devices, or call jax.distributed.initialize, after the import."""
-    program = "import gendiff, gendiff.networks, jax; jax.config.update('jax_num_cpu_devices', 3); print(jax.device_count())"
-    assert fresh(program, JAX_PLATFORMS="cpu") == "3"
+    program = f"""
+import sys, gendiff
+print(*sorted({{'flax', *{EXTRAS!r}}} & set(sys.modules)))
+gendiff.networks.init
+print('flax' in sys.modules, 'orbax' in sys.modules)
+import jax
+jax.config.update('jax_num_cpu_devices', 3)
+print(jax.device_count())"""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-W", "error", "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split("\n") == ["", "True False", "3", ""]
 
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'network'"):
         gendiff.network  # noqa: B018
-
-
-def fresh(program: str, **variables: str) -> str:
-    """What the program prints in a new interpreter with warnings as errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
