@@ -15,34 +15,68 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import Metrics, Scalar
-from gendiff.diffusion import elbo
-from gendiff.diffusion.schedules import Family, Schedule
+from gendiff.diffusion import elbo, schedules
+from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
 
 @records.record
 class Curve:
-    """Before softplus makes them positive: the line's slope (), the sigmoids' heights (h,) and steepness (h,). Their centres (h,) as is."""
+    """The shape f of a learned schedule.
+
+    Args:
+        slope: () of the line, before softplus makes it positive.
+        heights: (h,) of the sigmoids, before softplus.
+        steepness: (h,) of the sigmoids, before softplus.
+        centres: (h,) of the sigmoids, in u.
+    """
 
     slope: Any
     heights: Any
     steepness: Any
     centres: Any
 
+    def share(self, u: Any) -> Any:
+        """f(u), from 0 at u = 0 to 1 at u = 1, in the namespace and dtype of u."""
+        xp = arrays.namespace(u)
+        slope, heights, steepness, centres = (
+            xp.asarray(value, u.dtype) for value in (self.slope, self.heights, self.steepness, self.centres)
+        )
+
+        def rise(u: Any) -> Any:
+            height, steep, centre = (value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres))
+            steps = arrays.logistic(xp.logaddexp(0.0, steep) * (u[..., None] - centre))
+            return xp.logaddexp(0.0, slope) * u + xp.sum(xp.logaddexp(0.0, height) * steps, axis=-1)
+
+        start, end = (rise(xp.asarray(value, u.dtype)) for value in (0.0, 1.0))
+        return (rise(u) - start) / (end - start)
+
 
 @records.record
 class Ends:
-    """Learned ends: the log-SNR at u = 1 (), and the logarithm of what it gains until u = 0 ()."""
+    """Learned ends.
+
+    Args:
+        low: () the log-SNR at u = 1.
+        log_range: () the logarithm of what the log-SNR gains until u = 0.
+    """
 
     low: Any
     log_range: Any
 
 
 def monotone(log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, learn_ends: bool = False) -> "LearnedSchedule":
-    """A variance-preserving schedule, log-SNR linear in u to begin with. t runs from 0 to 1000 linearly in log-SNR, whatever the shape.
+    """A variance-preserving schedule whose log-SNR is nearly linear in u to begin with.
 
-    So what the network is told depends on the noise alone, and the bound on the ends alone. log_snr: its values at u = 0 and u = 1,
-    by default those of Kingma et al. (2021). hidden: how many sigmoids. learn_ends: whether the ends are leaves as well.
+    t runs from 0 to 1000 linearly in log-SNR, whatever the shape. So what the network is told depends on the noise alone, and the bound
+    depends on the ends alone.
+
+    Args:
+        log_snr: its values at u = 0 and at u = 1, falling; the default is that of Kingma et al. (2021).
+        hidden: how many sigmoids, at least 1.
+        learn_ends: whether the ends are leaves as well.
+    Raises:
+        ValueError: for ends that are not finite or do not fall, and for fewer than one sigmoid.
     """
     high, low = (float(value) for value in log_snr)
     checks.finite("log_snr", np.array(log_snr))
@@ -56,8 +90,8 @@ def monotone(log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, l
         centres=_number(np.linspace(0.0, 1.0, hidden)),
     )
     if not learn_ends:
-        return LearnedSchedule(curve=curve, fixed=(high, low))
-    return LearnedSchedule(curve=curve, ends=Ends(_number(low), _number(math.log(high - low))))
+        return LearnedSchedule(curve, fixed=(high, low))
+    return LearnedSchedule(curve, Ends(_number(low), _number(math.log(high - low))))
 
 
 @records.record
@@ -67,20 +101,18 @@ class LearnedSchedule(Schedule):
     Grids read it where its numbers are concrete. As it holds arrays it neither compares nor hashes.
     """
 
-    family: Family = records.static(default_factory=lambda: _family())
-    settings: tuple[Any, ...] = records.static(default=())
-    curve: Any = None
-    ends: Any = None
+    curve: Curve
+    ends: Ends | None = None
     fixed: tuple[float, float] | None = records.static(default=None)
 
     def at(self, u: Scalar) -> Level:
         """The level at u in [0, 1] of any shape. Raises ValueError for a concrete u outside."""
         checks.in_range("u", u, 0.0, 1.0)
-        return self.family.at(jnp.asarray(u, jnp.result_type(u, float)), *self._numbers())
+        return self._at(jnp.asarray(u, jnp.result_type(u, float)))  # by JAX, so that derivatives reach the numbers
 
     def at_log_snr(self, value: Scalar) -> Level:
         """The level of that log-SNR, of any shape. t ends where the schedule ends."""
-        return self.family.at_log_snr(jnp.asarray(value, jnp.result_type(value, float)), *self._numbers())
+        return self._at_log_snr(jnp.asarray(value, jnp.result_type(value, float)))
 
     @property
     def noisiest(self) -> Level:
@@ -90,17 +122,40 @@ class LearnedSchedule(Schedule):
     @property
     def limits(self) -> tuple[Any, Any]:
         """log-SNR at u = 0 and at u = 1."""
-        if self.fixed is not None:
-            return self.fixed
+        if self.ends is None:
+            return self.fixed  # type: ignore[return-value]
         return self.ends.low + arrays.namespace(self.ends.log_range).exp(self.ends.log_range), self.ends.low
 
-    def _numbers(self) -> tuple[Any, ...]:
-        return (*self.limits, self.curve.slope, self.curve.heights, self.curve.steepness, self.curve.centres)
+    @property
+    def _clean_t(self) -> float:
+        return 0.0
+
+    def _at(self, u: Any) -> Level:
+        high, low = self.limits
+        share = self.curve.share(u)
+        return _level(high - (high - low) * share, share)
+
+    def _at_log_snr(self, value: Any) -> Level:
+        high, low = self.limits
+        return _level(value, arrays.namespace(value).clip((high - value) / (high - low), 0.0, 1.0))
+
+
+@records.record
+class FrozenSchedule(LearnedSchedule):
+    """A learned schedule whose numbers are settings: it compares and hashes like any other, and answers in NumPy's float64 as well."""
+
+    curve: Curve = records.static()
+    ends: Ends | None = records.static(default=None)
+
+    at = Schedule.at
+    at_log_snr = Schedule.at_log_snr
+    noisiest = Schedule.noisiest
 
 
 def frozen(schedule: LearnedSchedule) -> Schedule:
     """The same schedule with its numbers fixed, which compares and hashes like any other. Needs concrete numbers."""
-    return Schedule(_LEARNED, tuple(_plain(number) for number in schedule._numbers()))
+    high, low = (_plain(limit) for limit in schedule.limits)
+    return FrozenSchedule(jax.tree.map(_plain, schedule.curve), fixed=(high, low))
 
 
 def objective(
@@ -130,37 +185,9 @@ def objective(
     return total + bits, {"bits": bits, "variance": total - mean**2}
 
 
-def _family() -> Family:
-    return _LEARNED
-
-
-def _learned_at(u: Any, high: Any, low: Any, slope: Any, heights: Any, steepness: Any, centres: Any) -> Level:
-    xp = arrays.namespace(u)
-    numbers = [xp.asarray(value, u.dtype) for value in (slope, heights, steepness, centres)]
-    start, end = (_rise(xp.asarray(value, u.dtype), *numbers) for value in (0.0, 1.0))
-    share = (_rise(u, *numbers) - start) / (end - start)
-    return _level(high - (high - low) * share, share)
-
-
-def _rise(u: Any, slope: Any, heights: Any, steepness: Any, centres: Any) -> Any:
-    """The line and the sigmoids, before scaling."""
-    xp = arrays.namespace(u)
-    heights, steepness, centres = (value.reshape((1,) * u.ndim + value.shape) for value in (heights, steepness, centres))
-    steps = arrays.logistic(xp.logaddexp(0.0, steepness) * (u[..., None] - centres))
-    return xp.logaddexp(0.0, slope) * u + xp.sum(xp.logaddexp(0.0, heights) * steps, axis=-1)
-
-
-def _learned_at_log_snr(value: Any, high: Any, low: Any, *_: Any) -> Level:
-    return _level(value, arrays.namespace(value).clip((high - value) / (high - low), 0.0, 1.0))
-
-
 def _level(log_snr: Any, share: Any) -> Level:
-    xp = arrays.namespace(log_snr)
-    return Level(t=1000 * share, alpha=xp.sqrt(arrays.logistic(log_snr)), sigma=xp.sqrt(arrays.logistic(-log_snr)))
-
-
-def _clean_t(*_: Any) -> float:
-    return 0.0
+    alpha, sigma = schedules.variance_preserving(log_snr)
+    return Level(t=1000 * share, alpha=alpha, sigma=sigma)
 
 
 def _before_softplus(value: float) -> float:
@@ -175,6 +202,3 @@ def _number(value: Any) -> np.ndarray:
 def _plain(number: Any) -> Any:
     values = np.asarray(number, np.float64)
     return float(values) if values.ndim == 0 else tuple(values.tolist())
-
-
-_LEARNED = Family(_learned_at, _learned_at_log_snr, _clean_t)

@@ -1,11 +1,11 @@
 """Schedules: how alpha and sigma run from clean (u = 0) to noise (u = 1).
 
-Tables are built once in float64 NumPy: at the noisy end alpha² is a cumulative product of a thousand numbers, which float32 does not hold.
+Tables are built once in float64 NumPy. At the noisy end alpha² is a cumulative product of a thousand numbers, which float32 does not hold.
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,58 +19,93 @@ from gendiff.diffusion.types import Level
 
 @records.record
 class Schedule:
-    """A noise path. Two schedules of one family with equal settings are equal, and hash so: rebuilding one does not retrace."""
+    """A noise path. Each family is a record class with its settings as static fields.
 
-    family: "Family" = records.static()
-    settings: tuple[Any, ...] = records.static(default=())
+    Two schedules of one family with equal settings are equal and have the same hash, so rebuilding one does not retrace. A new family
+    defines `_at`, `_at_log_snr` and `_clean_t`, for arrays of NumPy and of JAX.
+    """
 
     def at(self, u: Scalar) -> Level:
-        """The level at u in [0, 1] of any shape: 0 is the clean end, 1 the noisy one. Raises ValueError for a concrete u outside."""
+        """The level at a position on the path.
+
+        Args:
+            u: in [0, 1], of any shape; 0 is the clean end, 1 the noisy one.
+        Raises:
+            ValueError: for a concrete u outside [0, 1].
+        """
         checks.in_range("u", u, 0.0, 1.0)
-        return self.family.at(_floating(u), *self.settings)
+        return self._at(_floating(u))
 
     def at_log_snr(self, value: Scalar) -> Level:
         """The level whose log(alpha² / sigma²) is `value`, of any shape. t is interpolated, and ends where the schedule ends."""
-        return self.family.at_log_snr(_floating(value), *self.settings)
+        return self._at_log_snr(_floating(value))
 
     @property
     def table(self) -> Level | None:
         """The levels (t,) of a discrete chain, least noise first, float64 NumPy; None for a continuous path. Treat as read-only."""
-        return self.family.table(*self.settings) if self.family.table else None
+        return None
 
     @property
     def clean(self) -> Level:
-        """Where a grid ends: alpha 1, sigma 0, and the t stated by the family (-1 for a table, 0 for flow, c_noise(sigma_min) for EDM)."""
-        return Level(t=self.family.clean_t(*self.settings), alpha=1.0, sigma=0.0)
+        """Where a grid ends: alpha 1, sigma 0, and the family's own t (-1 for a table, 0 for flow, c_noise(sigma_min) for EDM)."""
+        return Level(t=self._clean_t, alpha=1.0, sigma=0.0)
 
     @property
     def noisiest(self) -> Level:
         """The level at u = 1 in float64 NumPy: where sampling starts."""
-        return self.table[-1] if self.table is not None else self.family.at(np.float64(1.0), *self.settings)
+        return self._at(np.float64(1.0))
 
+    @property
+    def _clean_t(self) -> float:
+        raise NotImplementedError
 
-@records.record
-class Family:
-    """What the schedules of one kind share: functions of (u or log-SNR, *settings)."""
+    def _at(self, u: Any) -> Level:
+        raise NotImplementedError
 
-    at: Callable[..., Level] = records.static()
-    at_log_snr: Callable[..., Level] = records.static()
-    clean_t: Callable[..., float] = records.static()
-    table: Callable[..., Level] | None = records.static(default=None)
+    def _at_log_snr(self, value: Any) -> Level:
+        raise NotImplementedError
+
+    def _at_shifted(self, u: Any, shift: float) -> Level:
+        """The level with `shift` times the noise ratio of the one at u."""
+        return self.at_log_snr(self._at(u).log_snr - 2 * math.log(shift))
 
 
 def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Schedule:
-    """Variances beta linear in the step (Ho et al., 2020, Sec. 4)."""
+    """Variances beta that are linear in the step.
+
+    Args:
+        steps: length of the chain, at least 1.
+        start: beta of the first step, in (0, 1).
+        end: beta of the last step, in (0, 1).
+    References:
+        Ho et al., 2020, Sec. 4.
+    """
     return from_betas(_between("linear", steps, start, end))
 
 
 def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Schedule:
-    """sqrt(beta) linear in the step: the schedule of latent and Stable Diffusion (Rombach et al., 2022)."""
+    """sqrt(beta) linear in the step: the schedule of latent diffusion and Stable Diffusion.
+
+    Args:
+        steps: length of the chain, at least 1.
+        start: beta of the first step, in (0, 1).
+        end: beta of the last step, in (0, 1).
+    References:
+        Rombach et al., 2022.
+    """
     return from_betas(_between("scaled_linear", steps, start, end, root=True))
 
 
 def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
-    """alpha² = f(t) / f(0), f(t) = cos²((t/T + s) / (1 + s) · pi/2), beta clipped at `max_beta` (Nichol & Dhariwal, 2021, Eq. 17)."""
+    """alpha² = f(t) / f(0) with f(t) = cos²((t/T + s) / (1 + s) · pi/2).
+
+    Args:
+        steps: T, the length of the chain, at least 1.
+        offset: s, at least 0.
+        max_beta: in (0, 1); a larger beta is clipped to it.
+    References:
+        Nichol & Dhariwal, 2021, Eq. 17.
+    """
     checks.integer("steps", steps, 1)
     checks.in_range("offset", offset, 0.0, math.inf, open_high=True)
     checks.in_range("max_beta", max_beta, 0.0, 1.0, open_low=True, open_high=True)
@@ -80,7 +115,17 @@ def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) ->
 
 
 def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999) -> Schedule:
-    """alpha² falls from 1 to 0 along a sigmoid between `start` and `end` at temperature `tau` (Jabri et al., 2022; Chen, 2023, Alg. 1)."""
+    """alpha² falls from 1 to 0 along a sigmoid.
+
+    Args:
+        steps: length of the chain, at least 1.
+        start: where on the sigmoid the path begins.
+        end: where it ends, above `start`.
+        tau: temperature of the sigmoid, above 0.
+        max_beta: in (0, 1); a larger beta is clipped to it.
+    References:
+        Jabri et al., 2022; Chen, 2023, Alg. 1.
+    """
     checks.integer("steps", steps, 1)
     checks.in_range("tau", tau, 0.0, math.inf, open_low=True, open_high=True)
     checks.in_range("max_beta", max_beta, 0.0, 1.0, open_low=True, open_high=True)
@@ -92,23 +137,37 @@ def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float
 
 
 def from_betas(betas: Sequence[float] | np.ndarray) -> Schedule:
-    """The chain whose step t adds variance betas[t] (t,), each in (0, 1): alpha² is the running product of 1 - beta."""
+    """The chain with given variances: alpha² is the running product of 1 - beta.
+
+    Args:
+        betas: (t,) the variance that each step adds, in (0, 1).
+    """
     values = _one_axis("betas", betas)
     checks.in_range("betas", values, 0.0, 1.0, open_low=True, open_high=True)
     return from_alpha_bar(np.cumprod(1 - values))
 
 
 def from_alpha_bar(alpha_bar: Sequence[float] | np.ndarray) -> Schedule:
-    """The variance-preserving chain with alpha² = alpha_bar (t,), strictly falling within (0, 1), the last of them possibly 0."""
+    """The variance-preserving chain with alpha² = alpha_bar.
+
+    Args:
+        alpha_bar: (t,) within (0, 1) and strictly falling; the last entry may be 0.
+    """
     values = _one_axis("alpha_bar", alpha_bar)
     checks.in_range("alpha_bar", values, 0.0, 1.0, open_high=True)
     if np.any(np.diff(values) >= 0):
         raise ValueError(f"alpha_bar must fall strictly, but does not at steps {np.flatnonzero(np.diff(values) >= 0)[:5] + 1}")
-    return Schedule(_TABLE, tuple(values.tolist()))
+    return TableSchedule(tuple(values.tolist()))
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
-    """The same chain with alpha shifted and scaled so that it ends at exactly 0 and starts as before (Lin et al., 2024, Alg. 1)."""
+    """The same chain with alpha shifted and scaled, so that it ends at exactly 0 and starts as before.
+
+    Args:
+        schedule: one with a table of at least 2 steps.
+    References:
+        Lin et al., 2024, Alg. 1.
+    """
     if schedule.table is None or len(schedule.table) < 2:
         raise ValueError("zero_terminal_snr needs a schedule with a table of at least 2 steps; flow() ends at zero SNR already")
     alpha = schedule.table.alpha
@@ -117,30 +176,43 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 
 
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
-    """Variance exploding: alpha = 1, sigma^(1/rho) linear in u from sigma_min to sigma_max (Karras et al., 2022, Eq. 5).
+    """Variance exploding: alpha = 1 and sigma^(1/rho) linear in u. t is ln(sigma) / 4.
 
-    t = ln(sigma) / 4, the c_noise of its Tab. 1.
+    Args:
+        sigma_min: sigma at u = 0, above 0, in the data's unit.
+        sigma_max: sigma at u = 1, above `sigma_min`.
+        rho: above 0; larger values spend more of the path at low noise.
+    References:
+        Karras et al., 2022, Eq. 5; c_noise of Tab. 1.
     """
     checks.in_range("sigma_min", sigma_min, 0.0, math.inf, open_low=True, open_high=True)
     checks.in_range("sigma_max", sigma_max, sigma_min, math.inf, open_low=True, open_high=True)
     checks.in_range("rho", rho, 0.0, math.inf, open_low=True, open_high=True)
-    return Schedule(_EDM, (float(sigma_min), float(sigma_max), float(rho)))
+    return EdmSchedule(float(sigma_min), float(sigma_max), float(rho))
 
 
 def flow() -> Schedule:
-    """The straight path of rectified flow: alpha = 1 - u, sigma = u, t = 1000 u (Liu et al., 2023; Lipman et al., 2023, Eq. 22)."""
-    return Schedule(_FLOW)
+    """The straight path of rectified flow: alpha = 1 - u, sigma = u, t = 1000 u.
+
+    References:
+        Liu et al., 2023; Lipman et al., 2023, Eq. 22.
+    """
+    return FlowSchedule()
 
 
 def shifted(schedule: Schedule, shift: float) -> Schedule:
-    """sigma/alpha multiplied by `shift` > 0 at every u, that is log-SNR lowered by 2 ln(shift).
+    """The path with sigma / alpha multiplied by `shift` at every u, that is with log-SNR lowered by 2 ln(shift).
 
-    On a flow schedule this is Esser et al. (2024, Eq. 23), with t = 1000 sigma; with `shift` = resolution / reference side it is
-    Hoogeboom et al. (2023, Sec. 3.1). A table keeps its numbering 0…T-1; a continuous path keeps what t means at each noise level.
+    On a flow schedule this is Esser et al. (2024, Eq. 23), with t = 1000 sigma. With `shift` = resolution / reference side it is
+    Hoogeboom et al. (2023, Sec. 3.1). A table keeps its numbering 0…T-1. A continuous path keeps what t means at each noise level.
+
+    Args:
+        schedule: any schedule.
+        shift: above 0.
     """
     checks.in_range("shift", shift, 0.0, math.inf, open_low=True, open_high=True)
     if schedule.table is None:
-        return Schedule(_SHIFTED, (schedule, float(shift)))
+        return ShiftedSchedule(schedule, float(shift))
     alpha, sigma = schedule.table.alpha, schedule.table.sigma * shift
     return from_alpha_bar(alpha**2 / (alpha**2 + sigma**2))
 
@@ -149,6 +221,114 @@ def max_noise_ratio(schedule: Schedule) -> float:
     """sigma / alpha at the noisy end, infinite at zero terminal SNR: the factor on the network's error under noise prediction."""
     level = schedule.noisiest
     return float(level.sigma / level.alpha) if level.alpha > 0 else math.inf
+
+
+@records.record
+class TableSchedule(Schedule):
+    """A chain as a path. Position p = u T - 1 runs from -1 (clean) to T - 1.
+
+    Between two entries alpha and sigma go along the chord and are brought back to alpha² + sigma² = 1. That is exact at the entries,
+    monotone in log-SNR, and finite from clean to zero terminal SNR.
+    """
+
+    alpha_bar: tuple[float, ...] = records.static()
+
+    @property
+    def table(self) -> Level:
+        """The levels (t,) of the chain, least noise first, float64 NumPy."""
+        return _table(self)
+
+    @property
+    def noisiest(self) -> Level:
+        """The last entry of the table."""
+        return self.table[-1]
+
+    @property
+    def _clean_t(self) -> float:
+        return -1.0
+
+    def _at(self, u: Any) -> Level:
+        xp, steps = arrays.namespace(u), len(self.alpha_bar)
+        position = u * steps
+        below = xp.clip(xp.floor(position), 0, steps - 1)
+        return _on_chord(_with_clean(self), below.astype(int), position - below, u.dtype)
+
+    def _at_log_snr(self, value: Any) -> Level:
+        path, xp = _with_clean(self), arrays.namespace(value)
+        alpha, sigma = variance_preserving(value)
+        above = xp.searchsorted(xp.asarray(-path.log_snr, value.dtype), -value)
+        below = xp.clip(above - 1, 0, len(self.alpha_bar) - 1)
+        first, last = (_gather(path, index, value.dtype) for index in (below, below + 1))
+        distance = sigma * first.alpha - alpha * first.sigma
+        along = distance / (distance - (sigma * last.alpha - alpha * last.sigma))
+        return Level(t=first.t + xp.clip(along, 0.0, 1.0), alpha=alpha, sigma=sigma)
+
+
+@records.record
+class EdmSchedule(Schedule):
+    """The variance-exploding path of `edm`."""
+
+    sigma_min: float = records.static()
+    sigma_max: float = records.static()
+    rho: float = records.static()
+
+    @property
+    def _clean_t(self) -> float:
+        return math.log(self.sigma_min) / 4
+
+    def _at(self, u: Any) -> Level:
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return self._of_sigma((low + u * (high - low)) ** self.rho)
+
+    def _at_log_snr(self, value: Any) -> Level:
+        return self._of_sigma(arrays.namespace(value).exp(-value / 2))
+
+    def _of_sigma(self, sigma: Any) -> Level:
+        xp = arrays.namespace(sigma)
+        return Level(t=xp.log(sigma) / 4, alpha=xp.ones_like(sigma), sigma=sigma)
+
+
+@records.record
+class FlowSchedule(Schedule):
+    """The straight path of `flow`."""
+
+    @property
+    def _clean_t(self) -> float:
+        return 0.0
+
+    def _at(self, u: Any) -> Level:
+        return Level(t=1000 * u, alpha=1 - u, sigma=u)
+
+    def _at_log_snr(self, value: Any) -> Level:
+        sigma = arrays.logistic(-value / 2)
+        return Level(t=1000 * sigma, alpha=arrays.logistic(value / 2), sigma=sigma)
+
+    def _at_shifted(self, u: Any, shift: float) -> Level:
+        return self._at(shift * u / (1 + (shift - 1) * u))  # through log-SNR both ends would lose digits
+
+
+@records.record
+class ShiftedSchedule(Schedule):
+    """A continuous path of `shifted`."""
+
+    base: Schedule = records.static()
+    shift: float = records.static()
+
+    @property
+    def _clean_t(self) -> float:
+        return self.base._clean_t
+
+    def _at(self, u: Any) -> Level:
+        return self.base._at_shifted(u, self.shift)
+
+    def _at_log_snr(self, value: Any) -> Level:
+        return self.base.at_log_snr(value)
+
+
+def variance_preserving(log_snr: Any) -> tuple[Any, Any]:
+    """alpha and sigma of that log-SNR, of its shape, with alpha² + sigma² = 1."""
+    xp = arrays.namespace(log_snr)
+    return xp.sqrt(arrays.logistic(log_snr)), xp.sqrt(arrays.logistic(-log_snr))
 
 
 def _one_axis(name: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -173,13 +353,9 @@ def _floating(value: Scalar) -> Any:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
-# A table as a path. Position p = u T - 1 runs from -1 (clean) to T - 1; between two entries alpha and sigma go along the chord and are
-# brought back to alpha² + sigma² = 1. That is exact at the entries, monotone in log-SNR, and finite from clean to zero terminal SNR.
-
-
 @functools.lru_cache(maxsize=64)
-def _table(*alpha_bar: float) -> Level:
-    share = np.asarray(alpha_bar, np.float64)
+def _table(schedule: TableSchedule) -> Level:
+    share = np.asarray(schedule.alpha_bar, np.float64)
     level = Level(t=np.arange(share.size, dtype=np.float64), alpha=np.sqrt(share), sigma=np.sqrt(1 - share))
     for field in (level.t, level.alpha, level.sigma):
         field.setflags(write=False)
@@ -187,28 +363,9 @@ def _table(*alpha_bar: float) -> Level:
 
 
 @functools.lru_cache(maxsize=64)
-def _with_clean(*alpha_bar: float) -> Level:
-    table = _table(*alpha_bar)
+def _with_clean(schedule: TableSchedule) -> Level:
+    table = _table(schedule)
     return Level(t=np.append(-1.0, table.t), alpha=np.append(1.0, table.alpha), sigma=np.append(0.0, table.sigma))
-
-
-def _table_at(u: Any, *alpha_bar: float) -> Level:
-    xp, path = arrays.namespace(u), _with_clean(*alpha_bar)
-    position = u * len(alpha_bar)
-    below = xp.clip(xp.floor(position), 0, len(alpha_bar) - 1)
-    return _on_chord(path, below.astype(int), position - below, u.dtype)
-
-
-def _table_at_log_snr(value: Any, *alpha_bar: float) -> Level:
-    path = _with_clean(*alpha_bar)
-    xp = arrays.namespace(value)
-    alpha, sigma = _from_log_snr(value)
-    above = xp.searchsorted(xp.asarray(-path.log_snr, value.dtype), -value)
-    below = xp.clip(above - 1, 0, len(alpha_bar) - 1)
-    first, last = (_gather(path, index, value.dtype) for index in (below, below + 1))
-    distance = sigma * first.alpha - alpha * first.sigma
-    along = distance / (distance - (sigma * last.alpha - alpha * last.sigma))
-    return Level(t=first.t + xp.clip(along, 0.0, 1.0), alpha=alpha, sigma=sigma)
 
 
 def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
@@ -223,65 +380,3 @@ def _on_chord(path: Level, below: Any, along: Any, dtype: Any) -> Level:
 def _gather(path: Level, index: Any, dtype: Any) -> Level:
     xp = arrays.namespace(index)
     return jax.tree.map(lambda field: xp.asarray(field, dtype)[index], path)
-
-
-def _from_log_snr(value: Any) -> tuple[Any, Any]:
-    """Variance-preserving alpha and sigma."""
-    xp = arrays.namespace(value)
-    return xp.sqrt(arrays.logistic(value)), xp.sqrt(arrays.logistic(-value))
-
-
-def _edm_at(u: Any, sigma_min: float, sigma_max: float, rho: float) -> Level:
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return _edm_level((low + u * (high - low)) ** rho)
-
-
-def _edm_at_log_snr(value: Any, *_: float) -> Level:
-    return _edm_level(arrays.namespace(value).exp(-value / 2))
-
-
-def _edm_level(sigma: Any) -> Level:
-    xp = arrays.namespace(sigma)
-    return Level(t=xp.log(sigma) / 4, alpha=xp.ones_like(sigma), sigma=sigma)
-
-
-def _edm_clean_t(sigma_min: float, *_: float) -> float:
-    return math.log(sigma_min) / 4
-
-
-def _flow_at(u: Any) -> Level:
-    return Level(t=1000 * u, alpha=1 - u, sigma=u)
-
-
-def _flow_at_log_snr(value: Any) -> Level:
-    sigma = arrays.logistic(-value / 2)
-    return Level(t=1000 * sigma, alpha=arrays.logistic(value / 2), sigma=sigma)
-
-
-def _shifted_at(u: Any, schedule: Schedule, shift: float) -> Level:
-    base = schedule.family.at(u, *schedule.settings)
-    if schedule.family is _FLOW:  # closed form: log-SNR would lose digits at both ends
-        return _flow_at(shift * u / (1 + (shift - 1) * u))
-    return schedule.at_log_snr(base.log_snr - 2 * math.log(shift))
-
-
-def _shifted_at_log_snr(value: Any, schedule: Schedule, shift: float) -> Level:
-    return schedule.at_log_snr(value)
-
-
-def _shifted_clean_t(schedule: Schedule, shift: float) -> float:
-    return schedule.family.clean_t(*schedule.settings)
-
-
-def _zero(*_: float) -> float:
-    return 0.0
-
-
-def _minus_one(*_: float) -> float:
-    return -1.0
-
-
-_TABLE = Family(_table_at, _table_at_log_snr, _minus_one, _table)
-_EDM = Family(_edm_at, _edm_at_log_snr, _edm_clean_t)
-_FLOW = Family(_flow_at, _flow_at_log_snr, _zero)
-_SHIFTED = Family(_shifted_at, _shifted_at_log_snr, _shifted_clean_t)

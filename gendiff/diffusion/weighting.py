@@ -3,6 +3,7 @@
 A weight is a function (level, gain) -> (b,), the factor on the squared error of the network's own target; `gain` is the
 parameterization's |target error|² / |clean error|², so a weight stated on the clean error is divided by it.
 A level sampler is a function (key, schedule, count) -> Level of (count,). On a schedule with a table, the samplers of u answer its entries.
+Both are records here: equal settings compare and hash equal, so rebuilding one does not retrace.
 """
 
 import math
@@ -20,120 +21,206 @@ Weight = Callable[[Level, jax.Array], jax.Array]
 LevelSampler = Callable[[jax.Array, Schedule, int], Level]
 
 
-@records.record
-class _Weight:
-    formula: Callable[..., jax.Array] = records.static()
-    settings: tuple[float, ...] = records.static(default=())
-
-    def __call__(self, level: Level, gain: Array) -> Array:
-        snr = (jnp.asarray(level.alpha) / jnp.asarray(level.sigma)) ** 2
-        return self.formula(snr, gain, *self.settings)
-
-
 def uniform() -> Weight:
-    """1 on the target's own error: the simple loss of each parameterization (Ho et al., 2020, Eq. 14, for noise)."""
-    return _Weight(_uniform)
+    """1 on the target's own error: the simple loss of each parameterization.
+
+    References:
+        Ho et al., 2020, Eq. 14, for noise.
+    """
+    return UniformWeight()
 
 
 def min_snr(gamma: float = 5.0) -> Weight:
-    """min(SNR, gamma) on the clean error: min(s, g) / s on noise, min(s, g) / (s + 1) on velocity (Hang et al., 2023, Sec. 3.4)."""
-    checks.in_range("gamma", gamma, 0.0, float("inf"), open_low=True, open_high=True)
-    return _Weight(_min_snr, (float(gamma),))
+    """min(SNR, gamma) on the clean error: min(s, g) / s on noise, min(s, g) / (s + 1) on velocity.
+
+    Args:
+        gamma: the largest weight, above 0.
+    References:
+        Hang et al., 2023, Sec. 3.4.
+    """
+    checks.in_range("gamma", gamma, 0.0, math.inf, open_low=True, open_high=True)
+    return MinSnrWeight(float(gamma))
 
 
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
-    """1 / (k + SNR)^gamma on the noise error (Choi et al., 2022, Eq. 8)."""
-    checks.in_range("gamma", gamma, 0.0, float("inf"), open_high=True)
-    checks.in_range("k", k, 0.0, float("inf"), open_low=True, open_high=True)
-    return _Weight(_p2, (float(gamma), float(k)))
+    """1 / (k + SNR)^gamma on the noise error.
+
+    Args:
+        gamma: at least 0.
+        k: above 0.
+    References:
+        Choi et al., 2022, Eq. 8.
+    """
+    checks.in_range("gamma", gamma, 0.0, math.inf, open_high=True)
+    checks.in_range("k", k, 0.0, math.inf, open_low=True, open_high=True)
+    return P2Weight(float(gamma), float(k))
 
 
 def edm(data_std: float = 0.5) -> Weight:
-    """(sigma² + s²) / (sigma s)² on the clean error, for sigma / alpha as sigma (Karras et al., 2022, Tab. 1): 1 on the EDM target."""
-    checks.in_range("data_std", data_std, 0.0, float("inf"), open_low=True, open_high=True)
-    return _Weight(_edm, (float(data_std),))
+    """(sigma² + s²) / (sigma s)² on the clean error, for sigma / alpha as sigma: 1 on the EDM target.
+
+    Args:
+        data_std: s, the standard deviation of the data, above 0.
+    References:
+        Karras et al., 2022, Tab. 1.
+    """
+    checks.in_range("data_std", data_std, 0.0, math.inf, open_low=True, open_high=True)
+    return EdmWeight(float(data_std))
 
 
 def sigmoid(bias: float = 0.0) -> Weight:
-    """sigmoid(bias - log SNR) on the noise error (Kingma & Gao, 2023; Hoogeboom et al., 2024, Eq. 6).
+    """sigmoid(bias - log SNR) on the noise error.
 
-    Their integral runs over log-SNR: the density of the levels drawn takes the place of its d(log SNR)/du.
+    The papers' integral runs over log-SNR: the density of the levels drawn takes the place of its d(log SNR)/du.
+
+    Args:
+        bias: the log-SNR at which the weight is one half.
+    References:
+        Kingma & Gao, 2023; Hoogeboom et al., 2024, Eq. 6.
     """
     checks.finite("bias", bias)
-    return _Weight(_sigmoid, (float(bias),))
-
-
-@records.record
-class _Levels:
-    draw: Callable[..., Level] = records.static()
-    settings: tuple[float, ...] = records.static(default=())
-
-    def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
-        return self.draw(key, schedule, count, *self.settings)
+    return SigmoidWeight(float(bias))
 
 
 def uniform_levels() -> LevelSampler:
     """u uniform in (0, 1]; on a table every entry is equally likely."""
-    return _Levels(_uniform_levels)
+    return UniformLevels()
 
 
 def stratified_levels() -> LevelSampler:
-    """One uniform offset and equal spacing: the batch covers (0, 1] evenly, each sample is still uniform (Kingma et al., 2021, I.1)."""
-    return _Levels(_stratified_levels)
+    """One uniform offset and equal spacing: the batch covers (0, 1] evenly, and each sample is still uniform.
+
+    References:
+        Kingma et al., 2021, App. I.1.
+    """
+    return StratifiedLevels()
 
 
 def log_normal_levels(mean: float = -1.2, std: float = 1.2) -> LevelSampler:
-    """ln(sigma / alpha) normal (Karras et al., 2022, Tab. 1)."""
-    checks.finite("mean", mean)
-    checks.in_range("std", std, 0.0, float("inf"), open_low=True, open_high=True)
-    return _Levels(_log_normal_levels, (float(mean), float(std)))
+    """ln(sigma / alpha) normal.
+
+    Args:
+        mean: of ln(sigma / alpha).
+        std: its standard deviation, above 0.
+    References:
+        Karras et al., 2022, Tab. 1.
+    """
+    return LogNormalLevels(*_normal(mean, std))
 
 
 def logit_normal_levels(mean: float = 0.0, std: float = 1.0) -> LevelSampler:
-    """logit(u) normal (Esser et al., 2024, Eq. 19), meant for a flow schedule."""
+    """logit(u) normal, meant for a flow schedule.
+
+    Args:
+        mean: of logit(u).
+        std: its standard deviation, above 0.
+    References:
+        Esser et al., 2024, Eq. 19.
+    """
+    return LogitNormalLevels(*_normal(mean, std))
+
+
+@records.record
+class UniformWeight:
+    """The weight of `uniform`."""
+
+    def __call__(self, level: Level, gain: Array) -> Array:
+        return jnp.ones_like(_snr(level))
+
+
+@records.record
+class MinSnrWeight:
+    """The weight of `min_snr`."""
+
+    gamma: float = records.static()
+
+    def __call__(self, level: Level, gain: Array) -> Array:
+        return jnp.minimum(_snr(level), self.gamma) / gain
+
+
+@records.record
+class P2Weight:
+    """The weight of `p2`."""
+
+    gamma: float = records.static()
+    k: float = records.static()
+
+    def __call__(self, level: Level, gain: Array) -> Array:
+        snr = _snr(level)
+        return snr / (self.k + snr) ** self.gamma / gain
+
+
+@records.record
+class EdmWeight:
+    """The weight of `edm`."""
+
+    data_std: float = records.static()
+
+    def __call__(self, level: Level, gain: Array) -> Array:
+        return (1 / self.data_std**2 + _snr(level)) / gain
+
+
+@records.record
+class SigmoidWeight:
+    """The weight of `sigmoid`."""
+
+    bias: float = records.static()
+
+    def __call__(self, level: Level, gain: Array) -> Array:
+        snr = _snr(level)
+        return snr / (1 + snr * math.exp(-self.bias)) / gain  # snr * sigmoid(bias - log snr), differentiable at snr = 0
+
+
+@records.record
+class UniformLevels:
+    """The draw of `uniform_levels`."""
+
+    def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
+        return _at(schedule, 1 - jax.random.uniform(key, (count,)))
+
+
+@records.record
+class StratifiedLevels:
+    """The draw of `stratified_levels`."""
+
+    def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
+        offset = jax.random.uniform(key, ())
+        return _at(schedule, 1 - (jnp.arange(count) / count + offset) % 1)
+
+
+@records.record
+class LogNormalLevels:
+    """The draw of `log_normal_levels`."""
+
+    mean: float = records.static()
+    std: float = records.static()
+
+    def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
+        return schedule.at_log_snr(-2 * (self.mean + self.std * jax.random.normal(key, (count,))))
+
+
+@records.record
+class LogitNormalLevels:
+    """The draw of `logit_normal_levels`."""
+
+    mean: float = records.static()
+    std: float = records.static()
+
+    def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
+        return _at(schedule, jax.nn.sigmoid(self.mean + self.std * jax.random.normal(key, (count,))))
+
+
+def _normal(mean: float, std: float) -> tuple[float, float]:
     checks.finite("mean", mean)
-    checks.in_range("std", std, 0.0, float("inf"), open_low=True, open_high=True)
-    return _Levels(_logit_normal_levels, (float(mean), float(std)))
+    checks.in_range("std", std, 0.0, math.inf, open_low=True, open_high=True)
+    return float(mean), float(std)
 
 
-def _uniform(snr: jax.Array, gain: jax.Array) -> jax.Array:
-    return jnp.ones_like(snr)
+def _snr(level: Level) -> Array:
+    return (jnp.asarray(level.alpha) / jnp.asarray(level.sigma)) ** 2
 
 
-def _min_snr(snr: jax.Array, gain: jax.Array, gamma: float) -> jax.Array:
-    return jnp.minimum(snr, gamma) / gain
-
-
-def _p2(snr: jax.Array, gain: jax.Array, gamma: float, k: float) -> jax.Array:
-    return snr / (k + snr) ** gamma / gain
-
-
-def _edm(snr: jax.Array, gain: jax.Array, std: float) -> jax.Array:
-    return (1 / std**2 + snr) / gain
-
-
-def _sigmoid(snr: jax.Array, gain: jax.Array, bias: float) -> jax.Array:
-    return snr / (1 + snr * math.exp(-bias)) / gain  # snr * sigmoid(bias - log snr), differentiable at snr = 0
-
-
-def _uniform_levels(key: jax.Array, schedule: Schedule, count: int) -> Level:
-    return _at(schedule, 1 - jax.random.uniform(key, (count,)))
-
-
-def _stratified_levels(key: jax.Array, schedule: Schedule, count: int) -> Level:
-    offset = jax.random.uniform(key, ())
-    return _at(schedule, 1 - (jnp.arange(count) / count + offset) % 1)
-
-
-def _log_normal_levels(key: jax.Array, schedule: Schedule, count: int, mean: float, std: float) -> Level:
-    return schedule.at_log_snr(-2 * (mean + std * jax.random.normal(key, (count,))))
-
-
-def _logit_normal_levels(key: jax.Array, schedule: Schedule, count: int, mean: float, std: float) -> Level:
-    return _at(schedule, jax.nn.sigmoid(mean + std * jax.random.normal(key, (count,))))
-
-
-def _at(schedule: Schedule, u: jax.Array) -> Level:
+def _at(schedule: Schedule, u: Array) -> Level:
     """The level at u, and on a table the entry ceil(u T) - 1, so that a chain is trained on the levels it has."""
     if schedule.table is None:
         return schedule.at(u)

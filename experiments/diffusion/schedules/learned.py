@@ -16,7 +16,7 @@ from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import denoiser, learned_schedule, objectives, weighting
 from gendiff.diffusion.parameterization import Parameterization
-from gendiff.diffusion.schedules import Family, Schedule
+from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level, Predict
 
 
@@ -69,23 +69,30 @@ def optimizer(config: Any) -> optax.GradientTransformation:
     return optax.multi_transform(parts, {"network": "network", "schedule": "schedule"})
 
 
+@records.record
+class RetoldSchedule(Schedule):
+    """A path whose t is linear in log-SNR between two ends."""
+
+    path: Schedule = records.static()
+    high: float = records.static()
+    low: float = records.static()
+
+    @property
+    def _clean_t(self) -> float:
+        return 0.0
+
+    def _at(self, u: Any) -> Level:
+        first = 1 / len(self.path.table)  # type: ignore[arg-type]
+        return self._told(self.path.at(first + (1 - first) * u))
+
+    def _at_log_snr(self, value: Any) -> Level:
+        return self._told(self.path.at_log_snr(value), value)
+
+    def _told(self, level: Level, log_snr: Any = None) -> Level:
+        log_snr = level.log_snr if log_snr is None else log_snr
+        return records.replace(level, t=1000 * (self.high - log_snr) / (self.high - self.low))
+
+
 def retold(path: Schedule) -> Schedule:
     """A table's log-SNR between its two ends, told to the network as a learned schedule of the same ends tells it: by log-SNR alone."""
-    return Schedule(_RETOLD, (path, *ends(path)))
-
-
-def _retold_at(u: Any, path: Schedule, high: float, low: float) -> Level:
-    first = 1 / len(path.table)  # type: ignore[arg-type]
-    level = path.at(first + (1 - first) * u)
-    return records.replace(level, t=1000 * (high - level.log_snr) / (high - low))
-
-
-def _retold_at_log_snr(value: Any, path: Schedule, high: float, low: float) -> Level:
-    return records.replace(path.at_log_snr(value), t=1000 * (high - value) / (high - low))
-
-
-def _clean_t(*_: Any) -> float:
-    return 0.0
-
-
-_RETOLD = Family(_retold_at, _retold_at_log_snr, _clean_t)
+    return RetoldSchedule(path, *ends(path))
