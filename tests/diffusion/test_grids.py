@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gendiff.diffusion import grids, schedules
+from gendiff.diffusion import grids, oracles, samplers, sampling, schedules
+from tests.diffusion.families import GRIDS as ON_TABLES
 
-ON_TABLES = {
-    "leading": grids.leading,
-    "trailing": grids.trailing,
-    "linspace": grids.linspace,
-    "karras": grids.karras,
-    "log_snr": grids.log_snr,
-    "cosine": grids.cosine,
-}
 ON_PATHS = {name: ON_TABLES[name] for name in ("trailing", "karras", "log_snr", "cosine")}
 SCHEDULES = {
     "linear": schedules.linear,
@@ -123,6 +116,17 @@ def test_continuous_paths_have_grids_too(name, build):
         ratio = np.asarray(levels.sigma, np.float64) / np.maximum(np.asarray(levels.alpha, np.float64), 1e-30)
         assert np.all(np.diff(ratio) < 0)
         assert (levels.sigma[-1] == 0) == (end == "clean")
+
+
+@jax.jit
+def sampled(levels):
+    return sampling.sample(jax.random.key(0), oracles.gaussian(0.5, 0.1), samplers.ddim(), levels, (2,), jnp.arange(2))
+
+
+@pytest.mark.parametrize("name", ON_TABLES)
+def test_grids_drive_a_sampler(name):
+    for steps in (1, 2, 5):
+        assert np.all(np.isfinite(sampled(ON_TABLES[name](schedules.cosine(), steps))))
 
 
 @pytest.mark.float64

@@ -7,19 +7,11 @@ import pytest
 
 from gendiff.diffusion import schedules
 from gendiff.diffusion.types import Level
+from tests.diffusion.families import SCHEDULES, TABLES, every
 
-TABLES = {
-    "linear": schedules.linear,
-    "scaled_linear": schedules.scaled_linear,
-    "cosine": schedules.cosine,
-    "sigmoid": schedules.sigmoid,
-    "zero_terminal": lambda *steps: schedules.zero_terminal_snr(schedules.scaled_linear(*steps)),
-    "shifted_cosine": lambda *steps: schedules.shifted(schedules.cosine(*steps), 2.0),
-}
-CONTINUOUS = {"edm": schedules.edm, "flow": schedules.flow, "shifted_flow": lambda: schedules.shifted(schedules.flow(), 3.0)}
-ALL = TABLES | CONTINUOUS
-BUILDERS = pytest.mark.parametrize("build", ALL.values(), ids=ALL.keys())
-TABLE_BUILDERS = pytest.mark.parametrize("build", TABLES.values(), ids=TABLES.keys())
+BUILDERS = every("build", SCHEDULES)
+TABLE_BUILDERS = every("build", TABLES)
+CHAINS = pytest.mark.parametrize("build", [schedules.linear, schedules.scaled_linear, schedules.cosine, schedules.sigmoid])
 
 
 def alpha_bar(schedule: schedules.Schedule) -> np.ndarray:
@@ -27,35 +19,27 @@ def alpha_bar(schedule: schedules.Schedule) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("build", "first", "middle", "last"),
+    ("build", "first", "middle", "last", "ratio"),
     [
-        (schedules.scaled_linear, 0.99915, 0.2776696505, 4.6600985e-3),
-        (schedules.linear, 0.9999, 0.0785872429, 4.0358298e-5),
-        (schedules.cosine, 0.9999587158, 0.4938435904, 2.428767e-9),
+        (schedules.scaled_linear, 0.99915, 0.2776696505, 4.6600985e-3, 14.614641),
+        (schedules.linear, 0.9999, 0.0785872429, 4.0358298e-5, 157.4073),
+        (schedules.cosine, 0.9999587158, 0.4938435904, 2.428767e-9, 20291.17),
     ],
 )
-def test_tables_of_1000_steps_have_the_published_alpha_bar(build, first, middle, last):
+def test_tables_of_1000_steps_have_the_published_alpha_bar_and_noise_ratio(build, first, middle, last, ratio):
+    table = build().table
     found = alpha_bar(build())[[0, 499, 999]]
     np.testing.assert_allclose(found, (first, middle, last), rtol=2e-7)
     np.testing.assert_allclose(found[:2], (first, middle), atol=5.1e-11)
+    ratios = table.sigma / table.alpha
+    assert ratios.max() == ratios[-1] == pytest.approx(ratio, rel=5e-7) == schedules.max_noise_ratio(build())
 
 
-@pytest.mark.parametrize(
-    ("build", "first_ratio", "last_ratio"),
-    [(schedules.scaled_linear, 0.029167, 14.614641), (schedules.linear, None, 157.4073), (schedules.cosine, None, 20291.17)],
-)
-def test_noise_ratio_runs_as_published(build, first_ratio, last_ratio):
-    table = build().table
-    ratio = table.sigma / table.alpha
-    assert ratio.max() == ratio[-1] == pytest.approx(last_ratio, rel=5e-7)
-    if first_ratio is not None:
-        assert ratio[0] == pytest.approx(first_ratio, rel=3e-5)
-    assert schedules.max_noise_ratio(build()) == pytest.approx(last_ratio, rel=5e-7)
-
-
-@pytest.mark.parametrize(("build", "end"), [(schedules.scaled_linear, -5.3640), (schedules.linear, -10.1177)])
-def test_log_snr_ends_as_published(build, end):
-    assert build().table.log_snr[-1] == pytest.approx(end, abs=5.1e-5)
+def test_scaled_linear_and_linear_run_as_published():
+    table = schedules.scaled_linear().table
+    assert table.sigma[0] / table.alpha[0] == pytest.approx(0.029167, rel=3e-5)
+    assert table.log_snr[-1] == pytest.approx(-5.3640, abs=5.1e-5)
+    assert schedules.linear().table.log_snr[-1] == pytest.approx(-10.1177, abs=5.1e-5)
 
 
 def test_zero_terminal_snr_ends_at_exactly_zero_and_starts_as_before():
@@ -175,11 +159,17 @@ def test_at_is_a_function_of_data_under_jit_vmap_and_grad(build):
     schedule = build()
     u = jnp.array([0.2, 0.5, 0.9])
     plain = schedule.at(u)
-    for made in (jax.jit(schedule.at)(u), jax.vmap(schedule.at)(u), jax.jit(lambda s, v: s.at(v))(schedule, u)):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), made, plain)
-    for ends in (0.0, 0.5, 1.0):
-        slope = jax.grad(lambda v: schedule.at(v).alpha + schedule.at(v).sigma)(ends)
-        assert np.isfinite(slope)
+    for level in (jax.jit(lambda s, v: s.at(v))(schedule, u), jax.vmap(schedule.at)(u)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), level, plain)
+
+    @jax.jit
+    def slopes(u):
+        level = schedule.at(u)
+        return jax.jacrev(schedule.at)(u), jax.jacfwd(schedule.at_log_snr)(level.log_snr)
+
+    assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes(u)))
+    for end in (0.0, 1.0):
+        assert np.isfinite(jax.grad(lambda v: schedule.at(v).alpha + schedule.at(v).sigma)(end))
 
 
 @pytest.mark.float64
@@ -221,20 +211,6 @@ def test_shift_of_one_changes_nothing():
     np.testing.assert_allclose(schedules.shifted(schedules.linear(), 1.0).table.alpha, schedules.linear().table.alpha, rtol=1e-12)
 
 
-@BUILDERS
-def test_rebuilt_schedules_are_equal_and_hash_alike(build):
-    assert build() == build() and hash(build()) == hash(build())
-    traces = []
-
-    @jax.jit
-    def alpha(schedule, u):
-        traces.append(None)
-        return schedule.at(u).alpha
-
-    alpha(build(), 0.3), alpha(build(), 0.4)
-    assert len(traces) == 1
-
-
 def test_different_settings_are_different_schedules():
     assert schedules.linear(1000) != schedules.linear(999)
     assert schedules.cosine() != schedules.linear()
@@ -243,15 +219,11 @@ def test_different_settings_are_different_schedules():
     assert schedules.shifted(schedules.flow(), 2.0) != schedules.shifted(schedules.flow(), 3.0)
 
 
-@pytest.mark.parametrize("build", [schedules.linear, schedules.scaled_linear, schedules.cosine, schedules.sigmoid])
-@pytest.mark.parametrize("steps", [0, -1])
-def test_tables_without_steps_are_refused(build, steps):
-    with pytest.raises(ValueError, match=f"steps.*{steps}"):
-        build(steps)
-
-
-@pytest.mark.parametrize("build", [schedules.linear, schedules.scaled_linear, schedules.cosine, schedules.sigmoid])
-def test_tables_of_one_and_two_steps_exist(build):
+@CHAINS
+def test_tables_of_one_and_two_steps_exist_and_those_of_fewer_are_refused(build):
+    for steps in (0, -1):
+        with pytest.raises(ValueError, match=f"steps.*{steps}"):
+            build(steps)
     for steps in (1, 2):
         table = build(steps).table
         assert table.shape == (steps,) and np.all(np.isfinite(table.alpha)) and np.all(table.sigma > 0)

@@ -7,24 +7,12 @@ import pytest
 
 from gendiff.diffusion import parameterization, schedules, weighting
 from gendiff.diffusion.types import Level
+from tests.diffusion.families import LEVELS, WEIGHTS, every
 
 SNR = np.array([0.01, 0.5, 1.0, 4.0, 5.0, 30.0, 1000.0])
 LEVEL = Level(np.zeros(7), np.sqrt(SNR / (1 + SNR)), np.sqrt(1 / (1 + SNR)))  # alpha² + sigma² = 1
+draw = jax.jit(lambda levels, key, schedule, count: levels(key, schedule, count), static_argnums=3)
 GAIN = {"clean": np.ones(7), "noise": SNR, "velocity": SNR + 1}
-
-WEIGHTS = {
-    "uniform": weighting.uniform,
-    "min_snr": weighting.min_snr,
-    "p2": weighting.p2,
-    "edm": weighting.edm,
-    "sigmoid": weighting.sigmoid,
-}
-SAMPLERS = {
-    "uniform": weighting.uniform_levels,
-    "stratified": weighting.stratified_levels,
-    "log_normal": weighting.log_normal_levels,
-    "logit_normal": weighting.logit_normal_levels,
-}
 
 
 @pytest.mark.float64
@@ -47,17 +35,9 @@ def test_weights_are_the_papers_on_every_target(target):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("gamma", [1.0, 5.0])
-def test_min_snr_is_right_for_noise_and_velocity(gamma):
-    capped = np.minimum(SNR, gamma)
-    np.testing.assert_allclose(weighting.min_snr(gamma)(LEVEL, parameterization.clean().gain(LEVEL)), capped, rtol=1e-11)
-    np.testing.assert_allclose(weighting.min_snr(gamma)(LEVEL, parameterization.noise().gain(LEVEL)), capped / SNR, rtol=1e-11)
-    np.testing.assert_allclose(weighting.min_snr(gamma)(LEVEL, parameterization.velocity().gain(LEVEL)), capped / (SNR + 1), rtol=1e-11)
-
-
-@pytest.mark.float64
 def test_settings_enter_as_in_the_papers():
     snr = parameterization.noise().gain(LEVEL)
+    np.testing.assert_allclose(weighting.min_snr(1.0)(LEVEL, snr), np.minimum(SNR, 1.0) / SNR, rtol=1e-11)
     np.testing.assert_allclose(weighting.p2(gamma=0.5, k=2.0)(LEVEL, snr), (2.0 + SNR) ** -0.5, rtol=1e-11)
     np.testing.assert_allclose(weighting.sigmoid(bias=2.0)(LEVEL, snr), 1 / (1 + np.exp(np.log(SNR) - 2.0)), rtol=1e-11)
 
@@ -84,17 +64,15 @@ def test_weights_and_their_gradients_are_finite_at_zero_signal(name, target):
     assert np.isfinite(value) and value >= 0 and all(np.isfinite(slopes))
 
 
-@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
+@every("build", LEVELS)
 @pytest.mark.parametrize("schedule", [schedules.cosine(100), schedules.flow(), schedules.edm()], ids=["table", "flow", "edm"])
 def test_drawn_levels_belong_to_the_schedule_and_depend_on_the_key_only(build, schedule):
-    draw = jax.jit(build(), static_argnums=2)
-    level = draw(jax.random.key(0), schedule, 64)
+    level = draw(build(), jax.random.key(0), schedule, 64)
     assert level.alpha.shape == level.sigma.shape == level.t.shape == (64,)
     assert level.alpha.dtype == level.sigma.dtype == jnp.float32
     assert np.all(np.isfinite(level.t)) and np.all(level.sigma > 0)
-    jax.tree.map(np.testing.assert_array_equal, level, draw(jax.random.key(0), schedule, 64))
-    assert not np.array_equal(level.sigma, draw(jax.random.key(1), schedule, 64).sigma)
-    assert draw(jax.random.key(2), schedule, 1).shape == (1,)
+    jax.tree.map(np.testing.assert_array_equal, level, draw(build(), jax.random.key(0), schedule, 64))
+    assert not np.array_equal(level.sigma, draw(build(), jax.random.key(1), schedule, 64).sigma)
 
 
 def test_uniform_levels_on_a_table_are_its_entries_equally_often():
@@ -132,11 +110,6 @@ def test_logit_normal_levels_are_normal_after_the_logit():
     u = np.asarray(weighting.logit_normal_levels(0.3, 0.8)(jax.random.key(0), schedules.flow(), 20000).sigma, np.float64)
     logits = np.log(u / (1 - u))
     assert logits.mean() == pytest.approx(0.3, abs=0.03) and logits.std() == pytest.approx(0.8, abs=0.03)
-
-
-@pytest.mark.parametrize("build", [*WEIGHTS.values(), *SAMPLERS.values()])
-def test_rebuilt_records_are_equal_and_hash_alike(build):
-    assert build() == build() and hash(build()) == hash(build())
 
 
 def test_other_settings_are_other_records():
