@@ -51,8 +51,9 @@ format: $(FOR_TESTS)  ## put the code into ruff's form and mend what ruff can
 	@$(BIN) -m ruff check --fix --quiet --exit-zero .
 	@$(BIN) -m ruff format .
 
-docs: $(FOR_TESTS)  ## API pages from the docstrings and the chapters' READMEs: build/docs/index.html
-	@$(BIN) -W error -m experiments.documentation.docs build/docs
+docs: $(FOR_TESTS)  ## the documentation site, from the pages, the READMEs and the docstrings: build/docs/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN) -m mkdocs build --strict --quiet --config-file experiments/documentation/mkdocs.yml
+	@echo build/docs/index.html
 
 clean:  ## remove the environments and whatever can be made again; keeps runs/
 	@for made in "$(VENV)" "$(PEERS)"; do [ ! -f "$$made/pyvenv.cfg" ] || rm -rf "$$made"; done

@@ -1,0 +1,122 @@
+"""Hooks of MkDocs: pages that lie elsewhere in the repository, one page per module, the navigation, and formulas as MathML."""
+
+import html
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = Path(__file__).with_name("pages")
+CHAPTERS = ("diffusion", "networks", "training", "data", "metrics", "weights", "core")
+GUIDE = {
+    "Getting started": "start.md",
+    "Concepts": "concepts.md",
+    "How to choose a sampler": "samplers.md",
+    "Guidance": "guidance.md",
+    "Training": "training.md",
+    "Extending": "extending.md",
+    "Coming from diffusers": "peers.md",
+    "Precision and known faults": "precision.md",
+    "Features": "features.md",
+}
+ELSEWHERE = {
+    "peers.md": "tests/peers/README.md",
+    "experiments.md": "experiments/README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changes.md": "CHANGELOG.md",
+}
+SCRIPT, DOUBLE = {"N": "𝒩", "L": "ℒ"}, {"E": "𝔼", "R": "ℝ"}
+"""Letters that browsers show in another alphabet only where they are such characters."""
+
+
+def on_config(config: Any) -> Any:
+    """The navigation, so that a new chapter, module or result appears by itself."""
+    results = [path.parent.name for path in sorted((ROOT / "experiments" / "results").glob("*/README.md"))]
+    config.nav = [
+        {"Home": "index.md"},
+        {"Guide": [{title: page} for title, page in GUIDE.items()]},
+        {"Chapters": [{name: f"chapters/{name}.md"} for name in CHAPTERS]},
+        {"Results": ["results/index.md", *({name: f"results/{name}.md"} for name in results)]},
+        {"API": [{name: [{module.split(".", 1)[1]: f"api/{module}.md"} for module in _modules(name)]} for name in CHAPTERS]},
+        {"Project": [{"Experiments": "experiments.md"}, {"Contributing": "contributing.md"}, {"Changes": "changes.md"}]},
+    ]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the pages that lie elsewhere, their pictures, and the page of each module."""
+    for page, source in _sources().items():
+        if not (OWN / page).is_file():
+            files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    for picture in _pictures():
+        files.append(File.generated(config, picture, abs_src_path=str(ROOT / "experiments" / picture)))
+    for name in CHAPTERS:
+        for module in _modules(name):
+            files.append(File.generated(config, f"api/{module}.md", content=f"# {module}\n\n::: gendiff.{module}\n"))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Links between files of the repository become links between pages; what has no page is named without a link."""
+    source = _sources().get(page.file.src_uri)
+    if source is None:
+        return markdown
+    uris = {path: uri for uri, path in _sources().items()} | {f"experiments/{picture}": picture for picture in _pictures()}
+    here, folder = os.path.dirname(page.file.src_uri), os.path.dirname(source)
+
+    def linked(match: re.Match[str]) -> str:
+        words, target, anchor = match.groups()
+        if "://" in target:
+            return match[0]
+        uri = uris.get(os.path.normpath(os.path.join(folder, target)))
+        plain = re.sub(r"^!?\[|\]$", "", words)
+        return plain if uri is None else f"{words}({os.path.relpath(uri, here or '.')}{anchor or ''})"
+
+    return re.sub(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s]+)(#[^)\s]*)?\)", linked, markdown)
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Formulas as MathML, which browsers show without a script."""
+    return re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', lambda match: _formula(html.unescape(match[2])), content, flags=re.S)
+
+
+def _formula(source: str) -> str:
+    block, formula = source.startswith("\\["), source[2:-2]
+    for command, letters in (("mathcal", SCRIPT), ("mathbb", DOUBLE)):
+        formula = re.sub(rf"\\{command}\s*(?:{{(\w)}}|(\w))", lambda match, letters=letters: letters[match[1] or match[2]], formula)
+    formula = re.sub(r"\\mathrm\b", r"\\text", formula)
+    mathml = latex2mathml.converter.convert(formula, display="block" if block else "inline")
+    primed = re.sub(r"<msup><mi>([^<]*)</mi><mi>&#x02032;</mi></msup>", r"<mi>\1′</mi>", mathml)  # a raised prime would be raised twice
+    return re.sub(r"<msup><mi>([^<]*)</mi><mrow><mi>&#x02032;</mi>(<m\w>[^<]*</m\w>)</mrow></msup>", r"<msup><mi>\1′</mi>\2</msup>", primed)
+
+
+def _sources() -> dict[str, str]:
+    """Page of the site -> file of the repository."""
+    results = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
+    return {
+        **{path.relative_to(OWN).as_posix(): path.relative_to(ROOT).as_posix() for path in OWN.rglob("*.md")},
+        **{f"chapters/{name}.md": f"gendiff/{name}/README.md" for name in CHAPTERS},
+        "results/index.md": "experiments/results/README.md",
+        **{f"results/{name}.md": f"experiments/results/{name}/README.md" for name in results},
+        **ELSEWHERE,
+    }
+
+
+def _pictures() -> Iterator[str]:
+    """results/NAME/FILE of every picture that a page of results shows."""
+    for page in sorted((ROOT / "experiments" / "results").glob("*/README.md")):
+        shown = dict.fromkeys(re.findall(r"\]\(([^)/]+\.png)\)", page.read_text(encoding="utf-8")))
+        yield from (f"results/{page.parent.name}/{file}" for file in shown)
+
+
+def _modules(chapter: str) -> list[str]:
+    """Dotted names below gendiff of a chapter's packages and modules, those of the top before those of its folders."""
+    folder = ROOT / "gendiff" / chapter
+    paths = sorted(folder.rglob("[!_]*.py"), key=lambda path: (len(path.parts), path))
+    packages = [path for path in sorted(folder.rglob("__init__.py")) if path.parent != folder]
+    return [".".join(path.with_suffix("").relative_to(ROOT / "gendiff").parts).removesuffix(".__init__") for path in (*paths, *packages)]
