@@ -10,7 +10,11 @@ import jax
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHORTER = {"range(800)": "range(2)", "channels=(32, 64)": "channels=(32,)", "(schedule, 50)": "(schedule, 2)"}
+SHORTER = {
+    "range(800)": "range(2)",
+    "UNet(channels=(32, 64), blocks=1, attention=(), groups=8": "DiT(patch=2, width=16, depth=1, heads=2",
+    "(schedule, 50)": "(schedule, 2)",
+}
 """Of the README's example, which runs whole in test_package."""
 PAGES = {
     path.relative_to(ROOT).as_posix(): blocks
