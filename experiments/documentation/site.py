@@ -30,8 +30,8 @@ ELSEWHERE = {
     "contributing.md": "CONTRIBUTING.md",
     "changes.md": "CHANGELOG.md",
 }
-SCRIPT, DOUBLE = {"N": "𝒩", "L": "ℒ"}, {"E": "𝔼", "R": "ℝ"}
-"""Letters that browsers show in another alphabet only where they are such characters."""
+ALPHABETS = {"N": "𝒩", "L": "ℒ", "E": "𝔼", "R": "ℝ"}
+"""Of \\mathcal and \\mathbb: browsers show another alphabet only where the letters are such characters."""
 
 
 def on_config(config: Any) -> Any:
@@ -87,8 +87,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _formula(source: str) -> str:
     block, formula = source.startswith("\\["), source[2:-2]
-    for command, letters in (("mathcal", SCRIPT), ("mathbb", DOUBLE)):
-        formula = re.sub(rf"\\{command}\s*(?:{{(\w)}}|(\w))", lambda match, letters=letters: letters[match[1] or match[2]], formula)
+    formula = re.sub(r"\\math(?:cal|bb)\s*{?(\w)}?", lambda match: ALPHABETS[match[1]], formula)
     formula = re.sub(r"\\mathrm\b", r"\\text", formula)
     mathml = latex2mathml.converter.convert(formula, display="block" if block else "inline")
     primed = re.sub(r"<msup><mi>([^<]*)</mi><mi>&#x02032;</mi></msup>", r"<mi>\1′</mi>", mathml)  # a raised prime would be raised twice
