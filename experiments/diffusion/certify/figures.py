@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion.certify.findings import Errors, Range
+from experiments.diffusion.certify.measure import Measured
 from experiments.diffusion.certify.samplers import FAMILIES, Entry
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, plots
@@ -38,6 +39,16 @@ class Line:
     y: Sequence[float]
     colour: str
     joined: bool = True
+
+
+def all_of(folder: RunFolder, first: Measured) -> tuple[Figure, ...]:
+    """Every figure of the experiment, from the measurements of one seed."""
+    return (
+        *flow_errors(folder, first.certificates),
+        *weak_errors(folder, first.certificates),
+        *third_order(folder, first.third_order),
+        *previous_timestep(folder, first.timesteps),
+    )
 
 
 def flow_errors(folder: RunFolder, measured: Mapping[Entry, Certificate]) -> list[Figure]:

@@ -2,47 +2,58 @@
 
 import functools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-from experiments.diffusion.certify.findings import FORMULAS, Errors, Range
+from experiments.diffusion.certify import figures, findings, tables
+from experiments.diffusion.certify.config import Config
+from experiments.diffusion.certify.findings import FORMULAS, Errors
+from experiments.diffusion.certify.measure import Measured, chosen, measure
 from experiments.diffusion.certify.samplers import Entry
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Outcome
+from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
+from experiments.reporting.results import Table
 from experiments.reporting.verdicts import Claim, Number
-from gendiff.diffusion.certify import Certificate, Curve
+from gendiff.diffusion.certify import Curve
 
 GAUSSIANS = 8
 """Over which `gendiff.diffusion.certify` takes a weak error."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Everything of one seed. third_order: curves by formula. timesteps: errors by spacing."""
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Certificates of every sampler, both findings and both controls: one claim per seed; tables and figures of the first seed."""
+    entries = chosen(config)
+    first = measure(config, entries, config.seeds[0], findings.SPACINGS, progress)
+    judged = claims(config, first)
+    again = tuple(entry for entry, found in first.certificates.items() if not found.stochastic or entry.along_path)
+    for seed in config.seeds[1:]:  # where a seed changes nothing, one is enough
+        judged += claims(config, measure(config, again, seed, ("linspace",), progress))
+    with progress.phase("figures and tables"):
+        shown = _tables(config, first)
+        (folder.path / "samplers.md").write_text(tables.markdown(shown[0]), encoding="utf-8")
+        return Outcome(tuple(judged), figures.all_of(folder, first), tuple(shown))
 
-    seed: int
-    certificates: Mapping[Entry, Certificate]
-    third_order: Mapping[Range, Mapping[str, Curve]]
-    timesteps: Mapping[str, Errors]
-    wrong_heun: Curve
 
-
-def claims(config: Any, measured: Measured) -> list[Claim]:
+def claims(config: Config, measured: Measured) -> list[Claim]:
     """Of one seed. Weak errors have no seed, so their claims stand in whichever `measured` holds them."""
-    seed, starts = measured.seed, config.starts
-    claim = functools.partial(verdicts.against, config.thresholds, seed)
-    found = [_order(config, entry, curve, seed) for entry, kept in measured.certificates.items() for curve in kept.curves if _stated(curve)]
-    stated = [case.error for kept in measured.certificates.values() for case in kept.cases if case.stated]
+    claim = functools.partial(verdicts.against, config.thresholds, measured.seed)
+    certificates = measured.certificates.items()
+    judged = [
+        _order(config, entry, curve, measured.seed) for entry, kept in certificates for curve in kept.curves if curve.stated is not None
+    ]
+    stated = [case.error for _, kept in certificates for case in kept.cases if case.stated]
     if stated:
         worst = max(math.inf if math.isnan(error) else error for error in stated)
-        said = "every case that theory says is exact: the largest error"
-        found.append(claim("exact-cases", said, worst, "<=", "exact", n=len(stated)))
+        judged.append(claim("exact-cases", "every case that theory says is exact: the largest error", worst, "<=", "exact", n=len(stated)))
     for between, curves in measured.third_order.items():
         for formula in FORMULAS:
-            said = f"third-order multistep, {formula}, {between}: distance of its order from {curves[formula].stated}"
-            name = f"third-order-{formula}-{between.name}"
-            found.append(claim(name, said, distance(curves[formula]), "<=", "order", n=starts))
-    return [*found, *_timesteps(config, measured.timesteps["linspace"], claim), *_controls(config, measured, claim)]
+            text = f"third-order multistep, {formula}, {between}: distance of its order from {curves[formula].stated}"
+            id = f"third-order-{formula}-{between.name}"
+            judged.append(claim(id, text, distance(curves[formula]), "<=", "order", n=config.starts))
+    wrong = "Heun with the weights 0.4 and 0.6: distance of its order from 2"
+    judged += _timesteps(config, measured.timesteps["linspace"], functools.partial(claim, n=config.starts))
+    return [*judged, claim("wrong-heun", wrong, distance(measured.wrong_heun), ">=", "order", n=config.starts, kind="control")]
 
 
 def distance(curve: Curve) -> Number:
@@ -53,35 +64,33 @@ def distance(curve: Curve) -> Number:
     return verdicts.away((fit.order, fit.low, fit.high), curve.stated)
 
 
-def _stated(curve: Curve) -> bool:
-    return curve.stated is not None
-
-
-def _order(config: Any, entry: Entry, curve: Curve, seed: int) -> Claim:
+def _order(config: Config, entry: Entry, curve: Curve, seed: int) -> Claim:
     weak, starts = curve.kind == "weak", config.path_starts if entry.along_path else config.starts
     kind = "order" if curve.kind == "flow" else f"{curve.kind} order"
-    said = f"{entry.call}: distance of its {kind} from {curve.stated:g}"
+    text = f"{entry.call}: distance of its {kind} from {curve.stated:g}"
     n = GAUSSIANS if weak else starts
-    return verdicts.against(config.thresholds, None if weak else seed, f"order-{entry.id}", said, distance(curve), "<=", "order", n=n)
+    return verdicts.against(config.thresholds, None if weak else seed, f"order-{entry.id}", text, distance(curve), "<=", "order", n=n)
 
 
-def _timesteps(config: Any, errors: Errors, claim: Any) -> list[Claim]:
+def _timesteps(config: Config, errors: Errors, claim: Callable[..., Claim]) -> list[Claim]:
     most = max(config.control_counts)
-    order = verdicts.away(errors.order("grid", config.control_counts), 1)
-    said = "DDIM by the grid's levels, linspace spacing on a table: distance of its order from 1"
+    grid, formula = (verdicts.away(errors.order(way, config.control_counts), 1) for way in ("grid", "formula"))
+    by = "linspace spacing on a table: distance of its order from 1"
     worse = f"DDIM by t − T//n, linspace spacing, {most} steps: error in multiples of the grid's"
     return [
-        claim("grid-order", said, order, "<=", "order", n=config.starts),
-        claim("previous-timestep-error", worse, errors.ratio(most), ">=", "previous_ratio", n=config.starts),
+        claim("grid-order", f"DDIM by the grid's levels, {by}", grid, "<=", "order"),
+        claim("previous-timestep-error", worse, errors.ratio(most), ">=", "previous_ratio"),
+        claim("previous-timestep", f"DDIM by t − T//n, {by}", formula, ">=", "order", kind="control"),
     ]
 
 
-def _controls(config: Any, measured: Measured, claim: Any) -> list[Claim]:
-    control = functools.partial(claim, kind="control", n=config.starts)
-    order = verdicts.away(measured.timesteps["linspace"].order("formula", config.control_counts), 1)
-    said = "DDIM by t − T//n, linspace spacing on a table: distance of its order from 1"
-    wrong = "Heun with the weights 0.4 and 0.6: distance of its order from 2"
+def _tables(config: Config, first: Measured) -> list[Table]:
+    wrong = {name: findings.wrong_counts(name, config.checked) for name in first.timesteps}
     return [
-        control("previous-timestep", said, order, ">=", "order"),
-        control("wrong-heun", wrong, distance(measured.wrong_heun), ">=", "order"),
+        tables.readme(first.certificates),
+        tables.samplers(first.certificates, config.evaluations, first.seed),
+        *tables.unfitted(first.certificates),
+        *tables.third_order(first.third_order),
+        tables.wrong_counts(wrong, config.checked),
+        *tables.previous_timestep(first.timesteps),
     ]

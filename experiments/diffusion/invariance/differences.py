@@ -4,12 +4,12 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from experiments.diffusion.invariance import draw, samplers
 from experiments.diffusion.invariance import traces as invariance_traces
+from experiments.diffusion.invariance.config import Config
 from experiments.diffusion.invariance.draw import Case, Way
 from experiments.diffusion.invariance.traces import Traces
 from experiments.framework.progress import Progress
@@ -70,13 +70,13 @@ def compare(case: Case, ways: Iterable[Way], reference: Way) -> Compared:
     return found
 
 
-def control(case: Case, sampler: Sampler, config: Any) -> Compared:
+def control(case: Case, sampler: Sampler, config: Config) -> Compared:
     """The case with a sampler that must fail: batches of the same size whose samples have other neighbours."""
     ways = draw.ways(config)
     return compare(dataclasses.replace(case, sampler=sampler), [ways["shuffled batches"]], ways["small batches"])
 
 
-def every_sampler(config: Any, progress: Progress) -> list[Judged]:
+def every_sampler(config: Config, progress: Progress) -> list[Judged]:
     """The samplers that the configuration names: traces with a small network, differences with an oracle, on Stable Diffusion's schedule.
 
     A sampler that needs a package which is not installed is left out, and a line says so.

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments.diffusion.image_model import Model
+from experiments.diffusion.invariance.config import Config
 from experiments.framework import devices
 from gendiff.core import arrays
 from gendiff.core.types import NO_LABEL, Count, Keys, Params
@@ -19,20 +20,6 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 from gendiff.training import sharding
 
-WAYS = (
-    "alone",
-    "small batches",
-    "shuffled batches",
-    "crowd",
-    "falling",
-    "shuffled",
-    "padded batch",
-    "padded grid",
-    "fixed count",
-    "chunks",
-    "vmap",
-)
-"""Besides the reference, all samples at once."""
 KEY = 0
 """Seed of the key that all draws share."""
 
@@ -65,8 +52,8 @@ def _shuffled(count: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(count)
 
 
-def ways(config: Any) -> dict[str, Way]:
-    """Those of WAYS by name, and the reference."""
+def ways(config: Config) -> dict[str, Way]:
+    """Those of `config.WAYS` by name, and the reference."""
     n, small, steps = config.samples, config.small, config.sampling_steps
     way = functools.partial(Way, count=n)
     return {
@@ -156,7 +143,7 @@ class Case:
         return self.programs.draw_split(self.numbers, self.sampler, count, mesh, trajectory=self.trajectory)
 
 
-def network_programs(config: Any, model: Model) -> Programs:
+def network_programs(config: Config, model: Model) -> Programs:
     """Guided draws of the model; numbers are (params, scale)."""
 
     def build(numbers: tuple[Params, Any], label: jax.Array) -> Denoiser:
@@ -167,7 +154,7 @@ def network_programs(config: Any, model: Model) -> Programs:
     return Programs(build, model.schedule, model.shape, model.num_classes, config.sampling_steps)
 
 
-def oracle_programs(config: Any, schedule: Schedule) -> Programs:
+def oracle_programs(config: Config, schedule: Schedule) -> Programs:
     """Draws of an oracle, which is all of the numbers."""
     return Programs(lambda oracle, label: oracle, schedule, (8, 8, 1), digits.CLASSES, config.sampling_steps)
 
@@ -179,7 +166,7 @@ def oracle() -> oracles.Mixture:
     return oracles.mixture(np.full(digits.CLASSES, 1 / digits.CLASSES), means, np.full(digits.CLASSES, 0.3))
 
 
-def cases(config: Any, model: Model, params: dict[int, Params]) -> list[Case]:
+def cases(config: Config, model: Model, params: dict[int, Params]) -> list[Case]:
     """Noise alone, DDIM with an oracle, and DDIM with the network of every seed at every guidance. params: by seed."""
     exact, network = oracle_programs(config, model.schedule), network_programs(config, model)
     found = [Case("noise", exact, oracle(), RECORDER, trajectory=True)]

@@ -1,16 +1,16 @@
 """How invariance is judged, and what is shown of it. Nothing is left to chance, so the interval of a number is the number itself."""
 
 import functools
-from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance import devices, differences, draw, samplers
 from experiments.diffusion.invariance import traces as invariance_traces
+from experiments.diffusion.invariance.config import Config, Thresholds
 from experiments.diffusion.invariance.differences import Compared, Judged
 from experiments.diffusion.invariance.traces import Traces
+from experiments.diffusion.invariance.train import model
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
@@ -25,10 +25,11 @@ MOST_GUIDED = 3.0
 """The largest guidance under the threshold `network`."""
 
 
-def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -> Outcome:
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and tables, from the checkpoints of the folder."""
-    params = {seed: training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema) for seed in config.seeds}
-    ways, cases = draw.ways(config), draw.cases(config, model, params)
+    network = model(config)
+    params = {seed: training_loop.restore_ema(network.init, folder, seed=seed, decay=network.ema) for seed in config.seeds}
+    ways, cases = draw.ways(config), draw.cases(config, network, params)
     compared: list[Compared] = []
     with progress.phase("draw"), progress.task("draw", len(cases)) as task:
         for case in cases:
@@ -42,7 +43,7 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
     with progress.phase("traces"):
         first = params[config.seeds[0]]
         both = first, jax.tree.map(lambda leaf: 0.9 * leaf, first)
-        traces, static = invariance_traces.of_model(model, both, config), invariance_traces.of_static(config)
+        traces, static = invariance_traces.of_model(network, both, config), invariance_traces.of_static(config)
     with progress.phase("samplers"):
         every = differences.every_sampler(config, progress)
     claims = [*_draw_claims(config, compared, every), *_control_claims(config.thresholds, controls)]
@@ -51,7 +52,7 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
     return Outcome(tuple(claims), shown, (_ways_table(compared, controls), _samplers_table(every)))
 
 
-def _controls(config: Any, compared: list[Compared]) -> dict[str, list[Compared]]:
+def _controls(config: Config, compared: list[Compared]) -> dict[str, list[Compared]]:
     """By what they share over the batch; noise alone, and each network at its first guidance."""
     wrong = {"one key": samplers.one_key(), "norms of the batch": samplers.shared_norms()}
     networks = [of.case for of in compared if of.case.scale == config.guidance[0] and of.case.id.endswith(f"eta {config.etas[-1]:g}")]
@@ -62,7 +63,7 @@ def _controls(config: Any, compared: list[Compared]) -> dict[str, list[Compared]
     return found
 
 
-def _draw_claims(config: Any, compared: list[Compared], every: list[Judged]) -> list[Claim]:
+def _draw_claims(config: Config, compared: list[Compared], every: list[Judged]) -> list[Claim]:
     claim = functools.partial(verdicts.against, config.thresholds)
     noise, exact = compared[0], [of for of in compared[1:] if of.case.seed is None]
     claims = [
@@ -97,7 +98,7 @@ def _draw_claims(config: Any, compared: list[Compared], every: list[Judged]) -> 
     return claims
 
 
-def _control_claims(limits: Any, controls: dict[str, list[Compared]]) -> list[Claim]:
+def _control_claims(limits: Thresholds, controls: dict[str, list[Compared]]) -> list[Claim]:
     control = functools.partial(verdicts.against, limits, kind="control")
     (noise,) = controls["noise from one key"]
     claims = [
@@ -115,7 +116,7 @@ def _control_claims(limits: Any, controls: dict[str, list[Compared]]) -> list[Cl
     return claims
 
 
-def _trace_claims(limits: Any, traces: Traces, static: Traces, every: list[Judged]) -> list[Claim]:
+def _trace_claims(limits: Thresholds, traces: Traces, static: Traces, every: list[Judged]) -> list[Claim]:
     claim = functools.partial(verdicts.against, limits, None)
     most, least = max(judged.traces.traces for judged in every), min(judged.traces.share for judged in every)
     calls, text = sum(judged.traces.calls for judged in every), "steps × guidance × eta × parameters"
@@ -130,7 +131,7 @@ def _trace_claims(limits: Any, traces: Traces, static: Traces, every: list[Judge
     ]
 
 
-def _pictures(config: Any, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]]) -> Figure:
+def _pictures(config: Config, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]]) -> Figure:
     """The same eight samples four times."""
     at_once, small, mixed = (draw.ways(config)[name].how for name in ("reference", "small batches", "shuffled batches"))
     control = controls["one key"][0]
@@ -145,7 +146,7 @@ def _pictures(config: Any, folder: RunFolder, compared: list[Compared], controls
 
 
 def _plots(
-    limits: Any, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]], every: list[Judged]
+    limits: Thresholds, folder: RunFolder, compared: list[Compared], controls: dict[str, list[Compared]], every: list[Judged]
 ) -> list[Figure]:
     networks = [of for of in compared if of.case.scale is not None and of.case.scale <= MOST_GUIDED]
     bars = {how: max(of.by_way[how] for of in networks) for how in networks[0].by_way}

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.image_model import Model
+from experiments.diffusion.invariance.config import Config
 from experiments.diffusion.invariance.samplers import Entry
 from experiments.framework import devices
 from gendiff.core.types import NO_LABEL, Count, Params
@@ -37,7 +38,7 @@ class Traces:
 
 
 def of_design(
-    predict: Predict, kind: Parameterization, schedule: Schedule, shape: tuple[int, ...], params: Iterable[Params], config: Any,
+    predict: Predict, kind: Parameterization, schedule: Schedule, shape: tuple[int, ...], params: Iterable[Params], config: Config,
     *, static: bool = False,
 ) -> Traces:  # fmt: skip
     """The draw of the design over steps × guidance scales × etas × parameters. static: the step count is part of the program."""
@@ -58,17 +59,17 @@ def of_design(
     )
 
 
-def of_model(model: Model, params: Iterable[Params], config: Any) -> Traces:
+def of_model(model: Model, params: Iterable[Params], config: Config) -> Traces:
     """`of_design` with a trained network."""
     return of_design(model.predict, model.parameterization, model.schedule, model.shape, params, config)
 
 
-def of_static(config: Any) -> Traces:
+def of_static(config: Config) -> Traces:
     """`of_design` with the small network, and the step count as part of the program."""
     return of_design(small_network, parameterization.velocity(), schedules.scaled_linear(), SHAPE, small_params(), config, static=True)
 
 
-def of_sampler(entry: Entry, config: Any) -> Traces:
+def of_sampler(entry: Entry, config: Config) -> Traces:
     """One sampler, rebuilt for every call, over its numbers × parameters × steps, with the small network."""
     schedule = schedules.scaled_linear()
 

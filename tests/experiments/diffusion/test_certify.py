@@ -12,7 +12,7 @@ from PIL import Image
 
 from experiments import catalogue
 from experiments.diffusion import certify
-from experiments.diffusion.certify import figures, findings, judge, tables
+from experiments.diffusion.certify import figures, findings, judge, measure, tables
 from experiments.diffusion.certify import samplers as certify_samplers
 from experiments.framework import command_line
 from experiments.reporting import results
@@ -78,9 +78,9 @@ def test_a_call_makes_the_sampler_that_is_measured_at_the_stated_cost(entry):
 
 
 def test_an_unknown_sampler_is_refused_by_name():
-    assert [entry.id for entry in certify.chosen(certify.Config(samplers=("rk4-schedule", "ddim")))] == ["ddim", "rk4-schedule"]
+    assert [entry.id for entry in measure.chosen(certify.Config(samplers=("rk4-schedule", "ddim")))] == ["ddim", "rk4-schedule"]
     with pytest.raises(ConfigError, match="ddimm is none of ddim, euler"):
-        certify.chosen(certify.Config(samplers=("ddimm",)))
+        measure.chosen(certify.Config(samplers=("ddimm",)))
 
 
 # The previous timestep.

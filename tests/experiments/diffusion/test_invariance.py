@@ -11,12 +11,12 @@ import pytest
 from experiments.diffusion import invariance
 from experiments.diffusion.invariance import differences, draw, traces
 from experiments.diffusion.invariance import samplers as invariance_samplers
+from experiments.diffusion.invariance.config import WAYS
+from experiments.diffusion.invariance.train import model
 from experiments.framework import run_folder, runner
 from gendiff.diffusion import samplers, schedules
 
-CONFIG = dataclasses.replace(
-    invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=draw.WAYS, trace_steps=(2, 3)
-)
+CONFIG = dataclasses.replace(invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
 
 def test_orders_are_permutations_and_others_are_left_out(programs):
     ways = draw.ways(CONFIG)
-    assert set(ways) == {"reference", *draw.WAYS}
+    assert set(ways) == {"reference", *WAYS}
     for way in ways.values():
         assert sorted(way.order(way.count)) == list(range(way.count))
         assert way.together is None or way.count % way.together == 0
@@ -83,8 +83,8 @@ def test_a_static_count_and_an_ignored_setting_are_seen():
     def deaf(params, x, t, label):
         return jnp.zeros_like(x)
 
-    model = dataclasses.replace(invariance.model(CONFIG), predict=deaf, shape=(2, 2, 1))
-    found = traces.of_model(model, traces.small_params(), CONFIG)
+    network = dataclasses.replace(model(CONFIG), predict=deaf, shape=(2, 2, 1))
+    found = traces.of_model(network, traces.small_params(), CONFIG)
     assert found.traces == 1 and found.share < 1
 
 
@@ -121,5 +121,5 @@ def test_presets_are_sound():
     assert full.thresholds == smoke.thresholds == invariance.Thresholds()
     for config in (full, smoke):
         assert config.samples % 8 == 0 and config.samples % config.small == 0
-        assert set(config.ways) <= set(draw.WAYS) and set(config.samplers) <= set(invariance_samplers.SAMPLERS)
+        assert set(config.ways) <= set(WAYS) and set(config.samplers) <= set(invariance_samplers.SAMPLERS)
     assert jax.default_backend() == "cpu"

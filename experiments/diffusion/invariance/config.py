@@ -1,0 +1,88 @@
+"""The numbers of the invariance experiment."""
+
+import dataclasses
+
+from experiments.diffusion import image_training
+from experiments.diffusion.invariance.samplers import SAMPLERS
+
+WAYS = (
+    "alone",
+    "small batches",
+    "shuffled batches",
+    "crowd",
+    "falling",
+    "shuffled",
+    "padded batch",
+    "padded grid",
+    "fixed count",
+    "chunks",
+    "vmap",
+)
+"""Besides the reference, all samples at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. Differences are the largest of any pixel; a network's are divided by max(1, rms of the samples)."""
+
+    noise: float = 0.0
+    """Largest share of noise values that differ in any bit."""
+    shared_noise: float = 0.5
+    """Noise drawn from one key for the whole batch must differ in at least this share."""
+    oracle: float = 5e-6
+    """Largest difference after 50 evaluations of an exact denoiser."""
+    network: float = 1e-4
+    """Largest difference after 50 evaluations of a trained network at guidance 1 to 3."""
+    guided: float = 3e-4
+    """Largest difference at guidance above 3; samplers that look at the whole batch must exceed it."""
+    traces: float = 1.0
+    """Most traces of one sampler for all values of its settings."""
+    static_traces: float = 2.0
+    """A step count that is part of the program must need at least so many traces."""
+    settings: float = 1.0
+    """Least share of settings whose samples are their own: a value that is ignored would need no trace either."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(image_training.Learning):
+    """Every number of the experiment, those of `Learning` among them."""
+
+    seeds: tuple[int, ...] = (0, 1)
+    """Seeds of training; each trains a network of its own."""
+    train_steps: int = 600
+    """Optimizer steps."""
+    channels: tuple[int, ...] = (32, 64)
+    """Channels of the U-Net at 8×8 and 4×4 pixels."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    warmup: int = 50
+    """Steps until the learning rate peaks."""
+    weight_decay: float = 0.0
+    """Weight decay of AdamW on matrices and kernels."""
+    checkpoint_every: int = 300
+    """Steps between checkpoints."""
+    sampling_steps: int = 50
+    """Steps of each draw, of one evaluation each but for samplers that need more."""
+    guidance: tuple[float, ...] = (1.0, 3.0, 7.5)
+    """Scales of classifier-free guidance."""
+    etas: tuple[float, ...] = (0.0, 1.0)
+    """Noise scales of DDIM."""
+    samples: int = 16
+    """Samples that are drawn in every way, a multiple of 8 (the devices)."""
+    alone: int = 4
+    """How many of them are also drawn one by one."""
+    small: int = 4
+    """Samples in a small batch, a divisor of `samples`."""
+    crowd: int = 64
+    """Samples in the largest batch."""
+    chunk: int = 5
+    """Samples in a chunk."""
+    ways: tuple[str, ...] = WAYS
+    """Ways to draw them, besides all at once."""
+    sampler_ways: tuple[str, ...] = ("alone", "shuffled", "chunks")
+    """Ways to draw with every sampler of the library, from an exact denoiser."""
+    samplers: tuple[str, ...] = SAMPLERS
+    """Samplers of the library."""
+    trace_steps: tuple[int, ...] = (5, 20, 50)
+    """Numbers of steps, each 2 or more, that share one trace."""
+    thresholds: Thresholds = Thresholds()
