@@ -1,7 +1,7 @@
 """Options of the `sample` command, and what they mean in numbers."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -9,6 +9,8 @@ import tyro
 from experiments.framework import configuration
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
+from gendiff.diffusion import samplers
+from gendiff.diffusion.sampling import Sampler
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
@@ -39,9 +41,11 @@ class SampleOptions:
     trained_seed: int | None = None
     """Which of the run's training seeds; None takes the first."""
     out: str | None = None
-    """Where to write: NAME.png (one grid), NAME.npz (arrays in [-1, 1]) or a folder (one PNG each); None is RUN/samples.png."""
+    """Where to write: a folder (one PNG each), NAME.png (one grid) or NAME.npz (arrays in [-1, 1]); None is the folder RUN/samples.
+
+    Samples that are there already are not drawn again."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace what is there."""
+    """Replace samples of other settings, or the file that is there."""
     together: int = 256
     """Samples drawn at a time, which changes memory and speed only."""
 
@@ -76,6 +80,21 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     if not 0 <= options.label < num_classes:
         raise ConfigError(f"--label {options.label} is outside 0 … {num_classes - 1}: the model knows {num_classes} classes")
     return np.full(index.shape, options.label, np.int32)
+
+
+def settings(options: SampleOptions) -> dict[str, Any]:
+    """What a sample depends on beside its index, its label and the network."""
+    return {name: getattr(options, name) for name in ("steps", "guidance", "sampler", "eta", "temperature", "seed")}
+
+
+def sampler(options: SampleOptions) -> Sampler:
+    """The sampler that the options name. ConfigError for numbers that it does not have, or that are out of range."""
+    if options.eta != 0.0 and options.sampler != "ddim":
+        raise ConfigError(f"--eta {options.eta:g} belongs to --sampler ddim; {options.sampler} has no such number")
+    try:
+        return {"ddim": lambda: samplers.ddim(eta=options.eta), "ddpm": samplers.ddpm, "euler": samplers.euler}[options.sampler]()
+    except ValueError as error:
+        raise ConfigError(f"--eta: {error}") from error
 
 
 def _parsed(text: str) -> np.ndarray:

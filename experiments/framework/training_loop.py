@@ -13,7 +13,7 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.training_log import TrainingLog
 from gendiff import training
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
 from gendiff.training import sharding
@@ -107,6 +107,15 @@ def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed:
         else:
             raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(tracks) or 'none'}")
         return store.restore_subtree(None, part, jax.eval_shape(init, jax.random.key(0))).state
+
+
+def newest_step(folder: RunFolder, seed: int) -> int:
+    """The step of the newest checkpoint of one seed. Raises DataError where there is none."""
+    with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
+        step = store.latest()
+    if step is None:
+        raise DataError(f"{folder.checkpoints(seed)}: no checkpoint of seed {seed} is stored")
+    return step
 
 
 Samples: TypeAlias = Callable[[int], tuple[np.ndarray | None, Any]]

@@ -58,18 +58,25 @@ def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
 
 
 def grid(
-    images: ArrayLike, columns: int, path: str | os.PathLike[str], *, levels: int = 256, scale: int | None = None, gap: int = 4
+    images: ArrayLike,
+    columns: int,
+    path: str | os.PathLike[str],
+    *,
+    levels: int = 256,
+    scale: int | None = None,
+    gap: int = 4,
+    ground: int | None = None,
 ) -> Path:
     """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times (None: to about 48 pixels).
 
-    Values as in `to_pixels`. gap: transparent pixels between images.
+    Values as in `to_pixels`. gap: pixels between images; ground: their grey, 0…255, None for transparent ones.
     """
     pixels = _with_channels(to_pixels(images, levels))
     factor = max(1, round(TILE / max(pixels.shape[1:3]))) if scale is None else scale
     if factor < 1 or columns < 1:
         raise ValueError(f"scale = {factor} and columns = {columns} must be at least 1")
     enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    return _save(_tiled(enlarged, columns, gap), path)
+    return _save(_tiled(enlarged, columns, gap, ground), path)
 
 
 def denoising_sprite(
@@ -131,13 +138,15 @@ def _with_channels(pixels: np.ndarray) -> np.ndarray:
     return with_axis
 
 
-def _tiled(images: np.ndarray, columns: int, gap: int) -> np.ndarray:
+def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None) -> np.ndarray:
     """(rows, cols, c + 1) of images (n, h, w, c) or, with their opacity already, (n, h, w, c + 1); what no image covers is transparent."""
     count, height, width, channels = images.shape
     if channels in (1, 3):
         images = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
     across, down = min(columns, count), math.ceil(count / columns)
     sheet = np.zeros((down * (height + gap) - gap, across * (width + gap) - gap, images.shape[-1]), np.uint8)
+    if ground is not None:
+        sheet[..., :-1], sheet[..., -1] = ground, 255
     for index, image in enumerate(images):
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = image
@@ -152,7 +161,9 @@ def _save(pixels: np.ndarray, path: str | os.PathLike[str], texts: dict[str, str
     for name, text in (texts or {}).items():
         information.add_itxt(name, text)
     if colours is None:
-        Image.fromarray(pixels).save(path, format="PNG", optimize=True, pnginfo=information)
+        opaque = bool((pixels[..., -1] == 255).all())  # then L or RGB, which more programs read
+        drawn = np.squeeze(pixels[..., :-1], -1) if opaque and pixels.shape[-1] == 2 else pixels[..., :-1] if opaque else pixels
+        Image.fromarray(drawn).save(path, format="PNG", optimize=True, pnginfo=information)
         return Path(path)
     nearest = Image.fromarray(pixels).convert("RGB").quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     clear = colours - 1  # the last entry of the palette is no colour but where no image is

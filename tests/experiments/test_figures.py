@@ -40,8 +40,8 @@ def test_gaps_and_empty_places_are_transparent(tmp_path):
 def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
     images = jnp.stack([jnp.full((4, 6), value) for value in (-1.0, 0.0, 1.0)], axis=-1)[None]
     sheet, mode = pixels(figures.grid(images, 1, tmp_path / "a.png", scale=2))
-    assert mode == "RGBA" and sheet.shape == (8, 12, 4)
-    assert sheet[0, 0].tolist() == [0, 128, 255, 255]
+    assert mode == "RGB" and sheet.shape == (8, 12, 3)  # no alpha where nothing is transparent
+    assert sheet[0, 0].tolist() == [0, 128, 255]
 
 
 @pytest.mark.parametrize(("side", "shown"), [(8, 48), (28, 56), (64, 64), (256, 256)])

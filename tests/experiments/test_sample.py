@@ -1,7 +1,9 @@
 """The sample command: what it draws, where it writes, and what it refuses."""
 
 import dataclasses
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 from experiments.diffusion import image_sampling
 from experiments.diffusion.image_model import Model
+from experiments.diffusion.sample_files import SampleFiles
 from experiments.framework import command_line, registry
 from gendiff.core.errors import ConfigError
 from tests.experiments import toy
@@ -88,26 +91,63 @@ def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(train
             training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=decay)
 
 
-def test_a_grid_a_folder_and_an_archive_are_written_and_replaced_only_by_force(
+def test_a_grid_and_an_archive_are_written_and_replaced_only_by_force(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("grid.png", "folder", "archive.npz"):
+    for name in ("grid.png", "archive.npz"):
         options = ("--steps", "2", "--index", "3,8", "--label", "0", "--out", str(tmp_path / name))
         assert sample(trained, *options) == 0
         assert sample(trained, *options) == 2
         assert "exists: add --force" in capsys.readouterr().err
         assert sample(trained, *options, "--force") == 0
-    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["000003_label0.png", "000008_label0.png"]
-    with Image.open(tmp_path / "folder" / "000003_label0.png") as image:
-        assert image.size == (2, 2)
     with Image.open(tmp_path / "grid.png") as image:
-        assert image.size[0] > image.size[1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.npz", "folder", "grid.png"]
+        assert image.size[0] > image.size[1] and image.mode == "L"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.npz", "grid.png"]
 
 
-def test_the_default_place_is_in_the_run_folder(trained: Path) -> None:
-    assert sample(trained, "--num", "1", "--steps", "1") == 0
-    assert (trained / "samples.png").exists()
+def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same_settings(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, folder = ("--steps", "2", "--label", "0"), trained / "samples"
+    assert sample(trained, *options, "--index", "3,8") == 0
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert before.keys() == {"000003_label0.png", "000008_label0.png", "samples.json"}
+    with Image.open(folder / "000003_label0.png") as image:
+        assert image.size == (2, 2) and image.mode == "L"
+    assert sample(trained, *options, "--index", "3,5,8") == 0
+    assert "2 of 3 samples are there already" in capsys.readouterr().out
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}.items()
+    assert sample(trained, "--steps", "3", "--index", "3") == 2
+    assert "samples of other settings" in (message := capsys.readouterr().err) and "options.steps  2" in message
+    assert sample(trained, "--steps", "3", "--index", "3", "--force") == 0
+    assert {path.name for path in folder.iterdir()} == {"000003_label1.png", "samples.json"}
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["folder", "archive.npz"])
+def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
+    name: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--num", "6", "--together", "2", "--steps", "2", "--out")
+    assert sample(trained, *options, str(tmp_path / f"whole_{name}")) == 0
+    write = SampleFiles.write
+
+    def interrupted(self: SampleFiles, *arguments: Any) -> None:
+        write(self, *arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SampleFiles, "write", interrupted)
+        assert sample(trained, *options, str(tmp_path / name)) == 42
+    assert "what is finished is saved" in capsys.readouterr().err
+    assert sample(trained, *options, str(tmp_path / name)) == 0
+    assert "2 of 6 samples are there already" in capsys.readouterr().out
+    whole, other = tmp_path / f"whole_{name}", tmp_path / name
+    if name == "folder":
+        assert {path.name: path.read_bytes() for path in whole.iterdir()} == {path.name: path.read_bytes() for path in other.iterdir()}
+    else:
+        assert np.array_equal(drawn(whole)["images"], drawn(other)["images"])
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -153,7 +193,7 @@ def test_force_never_replaces_what_is_no_samples(trained: Path, tmp_path: Path, 
     folder.mkdir()
     (folder / "thesis.tex").write_text("")
     assert sample(trained, "--out", str(folder), "--force") == 2
-    assert "holds more than PNGs" in capsys.readouterr().err
+    assert "holds more than samples" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert sample(trained, "--out", str(tmp_path / "file"), "--force") == 2
     assert (folder / "thesis.tex").exists()
