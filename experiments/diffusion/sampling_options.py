@@ -92,7 +92,9 @@ def sampler(options: SampleOptions) -> Sampler:
     if options.eta != 0.0 and options.sampler != "ddim":
         raise ConfigError(f"--eta {options.eta:g} belongs to --sampler ddim; {options.sampler} has no such number")
     try:
-        return {"ddim": lambda: samplers.ddim(eta=options.eta), "ddpm": samplers.ddpm, "euler": samplers.euler}[options.sampler]()
+        if options.sampler == "ddim":
+            return samplers.ddim(eta=options.eta)
+        return samplers.ddpm() if options.sampler == "ddpm" else samplers.euler()
     except ValueError as error:
         raise ConfigError(f"--eta: {error}") from error
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from gendiff.core import arrays, checks
 from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion import grids, inversion, process, sampling
+from gendiff.diffusion.samplers.reversible_heun import reversible_heun
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -131,7 +132,7 @@ def between_images(
     checks.same_shape("first", first, "second", second)
     ends = [inversion.reversible_invert(denoise, jnp.asarray(image), levels, num_steps=num_steps) for image in (first, second)]
     start, companion = (slerp(one, other, share) for one, other in zip(*ends, strict=True))
-    sampler, index = inversion.reversible_heun(companion), jnp.arange(len(start))
+    sampler, index = reversible_heun(companion), jnp.arange(len(start))
     options: dict[str, Any] = {"start": start, "num_steps": num_steps, "trajectory": trajectory}
     return sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, **options)  # a key that nothing draws from
 

@@ -4,6 +4,7 @@ A mask is 1, or True, where a sample is to be painted and 0 where it is kept. Go
 answers one that rises again, and the sampler goes up such an interval by the forward chain.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.core import checks, records
+from gendiff.core.types import ArrayLike, Count
 from gendiff.diffusion import process, sampling
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import InnerNoise, Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level
 
 
@@ -43,35 +44,40 @@ def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
 
 
 @records.record
-class _Repaint:
-    step: Any
+class Repaint(Sampler):
+    """A sampler whose every step ends with what is known. Built by `repaint`. The sampler draws within part 1 of a step."""
+
+    sampler: Sampler
     known: Any
     mask: Any
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         level, cleaner = (jax.tree.map(jnp.asarray, at) for at in (level, cleaner))
         up = cleaner.sigma * level.alpha > level.sigma * cleaner.alpha
-
-        own = arrays.fold_in(keys, 0)
-        words, kind = jax.random.key_data(own), jax.random.key_impl(own)  # under vmap both ways run, and the checker of keys sees a reuse
-        noise = arrays.normal(arrays.fold_in(keys, 1), like=state.x)  # either of what is known or of the way back, never of both
+        rebuilt = _without_keys(noise)
+        fresh = noise(state.x, 2)  # either of what is known or of the way back, never of both
 
         def down() -> Array:
-            x = self.step(jax.random.wrap_key_data(words, impl=kind), denoise, state, level, cleaner, left).x
+            x = self.sampler.step(InnerNoise(rebuilt(), 1), denoise, state, level, cleaner, left).x
             known, mask = jnp.asarray(self.known).astype(x.dtype), jnp.asarray(self.mask).astype(x.dtype)
             if known.shape != x.shape:
                 raise ValueError(f"known has shape {known.shape}, but the samples are {x.shape}: give one known sample for each")
-            return mask * x + (1 - mask) * process.add_noise(known, noise, cleaner)
+            return mask * x + (1 - mask) * process.add_noise(known, fresh, cleaner)
 
         def back() -> Array:
             # A level without signal is never one to go back from; the 1 keeps what vmap computes and throws away finite.
             start = records.replace(level, alpha=jnp.where(up, level.alpha, 1.0))
-            return process.forward_step(state.x, noise, start, cleaner)
+            return process.forward_step(state.x, fresh, start, cleaner)
 
         return State(jax.lax.cond(up, back, down))
 
+    def evaluations(self, steps: int) -> int:
+        """At most those of the sampler: intervals up need none."""
+        return self.sampler.evaluations(steps)
 
-def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Sampler:
+
+def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Repaint:
     """A sampler whose every step ends with what is known, noised to the level reached (Lugmayr et al., 2022, Eq. 8 and Alg. 1).
 
     To be given a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings less well.
@@ -85,7 +91,8 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
     checks.floating("known", known)
     checks.unscaled_pixels("known", known)
     checks.in_range("mask", mask, 0.0, 1.0)
-    if sampler.init != sampling.start:
+    sampling.check_no_noise_source("sampler", sampler)
+    if jax.tree.leaves(jax.eval_shape(sampler.init, known).memory):
         raise ValueError(
             "repaint needs a sampler without memory, such as ddpm(), ddim(), euler() or heun(): after a jump it would be stale"
         )
@@ -95,4 +102,17 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
         shape = ()
     if shape != known.shape:
         raise ValueError(f"mask has shape {np.shape(mask)}, which does not broadcast to that of known, {known.shape}")
-    return records.replace(sampler, step=_Repaint(sampler.step, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape)))
+    return Repaint(sampler, jnp.asarray(known), jnp.broadcast_to(jnp.asarray(mask), known.shape))
+
+
+def _without_keys(noise: Noise) -> Callable[[], Noise]:
+    """Builds the noise anew from plain bits: under vmap both branches of a `cond` run, and JAX's checker of typed keys sees a reuse."""
+    leaves, tree = jax.tree.flatten(noise)
+    kinds = [jax.random.key_impl(leaf) if jnp.issubdtype(getattr(leaf, "dtype", bool), jax.dtypes.prng_key) else None for leaf in leaves]
+    plain = [leaf if kind is None else jax.random.key_data(leaf) for leaf, kind in zip(leaves, kinds, strict=True)]
+
+    def rebuilt() -> Noise:
+        typed = (leaf if kind is None else jax.random.wrap_key_data(leaf, impl=kind) for leaf, kind in zip(plain, kinds, strict=True))
+        return jax.tree.unflatten(tree, typed)
+
+    return rebuilt

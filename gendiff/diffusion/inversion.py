@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.core import arrays, checks
+from gendiff.core.types import ArrayLike, Count
 from gendiff.diffusion import flow_coordinates, sampling
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.samplers.reversible_heun import over_samples, trigonometry, turn_to
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
@@ -58,61 +58,6 @@ def ddim_invert(
     return jax.lax.fori_loop(0, steps, back, jnp.asarray(x))
 
 
-# Reversible Heun keeps y, the solution, and z, at which the network is asked (Kidger et al., 2021, Alg. 1 without noise). With f = v(z):
-#   z' = (1 + cos h) y - z + sin h f,    y' = y + tan(h/2) (f + f'),
-# their 2y - z + h f and y + h/2 (f + f') fitted to the angle h: exact while clean and noise stay what they are, as for a point mass
-# (trigonometric fitting: Gautschi, 1961). With -h it undoes itself, since (1 + cos h) tan(h/2) = sin h. To need one evaluation a step and
-# none at the clean end, a sample is reported, and ended, as w' = cos h y + sin h f, DDIM with the network's answer at z, and the step to
-# y' = (y + w') (1 + tan²(h/2)) / 2 + tan(h/2) f' is completed at the next evaluation.
-
-
-@records.record
-class Past:
-    """y and z (b, …) at the level before, scaled by `angle`, and tan(h/2) of the step since (b,): 0 while there was none."""
-
-    y: Any
-    z: Any
-    half_tangent: Any
-
-
-def _begin(keys: Keys, x: Array) -> State:
-    return State(x, Past(x, x, jnp.zeros(x.shape[0], jnp.promote_types(x.dtype, jnp.float32))))
-
-
-@records.record
-class _ReversibleHeun:
-    companion: Any = None
-
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        past, w = state.memory, flow_coordinates.scaled(state.x, level)
-        fresh = _over_samples(past.half_tangent == 0, w)
-        z = jnp.where(fresh, self._companion(state.x, w, level), past.y + w - past.z)
-        f = flow_coordinates.velocity(denoise(flow_coordinates.unscaled(z, level), level), level)
-        tangent = arrays.expand(past.half_tangent, w)
-        y = jnp.where(fresh, w, (past.y + w) * (1 + tangent**2) / 2 + tangent * f)
-        turn = _turn(level, cleaner, past.half_tangent)
-        cosine, sine, _ = _trigonometry(turn, w)
-        ahead = State(flow_coordinates.unscaled(cosine * y + sine * f, cleaner), Past(y, z, turn))
-        return jax.tree.map(lambda new, old: jnp.where(_over_samples(turn == 0, new), old, new), ahead, state)  # equal levels: no step
-
-    def _companion(self, x: jax.Array, w: jax.Array, level: Level) -> jax.Array:
-        if self.companion is None:
-            return w
-        if jnp.shape(self.companion) != x.shape:
-            raise ValueError(f"the companion has shape {jnp.shape(self.companion)}, but x is {x.shape}: give one for each sample")
-        return flow_coordinates.scaled(jnp.asarray(self.companion, x.dtype), level)
-
-
-def reversible_heun(companion: Float[ArrayLike, "b *shape"] | None = None) -> Sampler:
-    """The algebraically reversible Heun method (Kidger et al., 2021) in the angle of the path: order 2, one evaluation a step.
-
-    The network is never asked at the level where the grid ends. companion: what `reversible_invert` found beside the start (b, …), with
-    which the very sample comes out that went in; default the start itself. A trajectory holds, between its ends, samples that are a DDIM
-    step beyond the solution.
-    """
-    return Sampler(_begin, _ReversibleHeun(companion))
-
-
 def reversible_invert(
     denoise: Denoiser,
     x: Float[ArrayLike, "b *shape"],
@@ -147,16 +92,16 @@ def reversible_invert(
     def back(k: Any, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         y, z, f = carry
         level, noisier = levels[steps - 1 - k], levels[steps - 2 - k]
-        turn = _turn(level, noisier, like)
-        cosine, sine, tangent = _trigonometry(turn, y)
+        turn = turn_to(level, noisier, like)
+        cosine, sine, tangent = trigonometry(turn, y)
         there = (1 + cosine) * y - z + sine * f
         beyond = velocity(there, noisier)
-        stay = _over_samples((turn == 0) | (steps - 2 - k >= last), y)
+        stay = over_samples((turn == 0) | (steps - 2 - k >= last), y)
         return tuple(jnp.where(stay, old, new) for old, new in zip(carry, (y + tangent * (f + beyond), there, beyond), strict=True))
 
     z = flow_coordinates.scaled(jnp.asarray(companion, x.dtype), before)
     f = velocity(z, before)
-    cosine, sine, _ = _trigonometry(_turn(before, end, like), z)
+    cosine, sine, _ = trigonometry(turn_to(before, end, like), z)
     y = arrays.safe_divide(flow_coordinates.scaled(x, end) - sine * f, cosine)
     y, z, _ = jax.lax.fori_loop(0, steps - 1, back, (y, z, f))
     return flow_coordinates.unscaled(y, levels[0]), flow_coordinates.unscaled(z, levels[0])
@@ -167,19 +112,3 @@ def _last_interval(levels: Level, steps: Count) -> jax.Array:
     starts, ends = (jax.tree.map(lambda field, part=part: field[part], levels) for part in (slice(None, -1), slice(1, None)))
     number = jnp.arange(len(starts))
     return jnp.max(jnp.where((number < steps) & (flow_coordinates.half_tangent(starts, ends) != 0), number, 0))
-
-
-def _turn(level: Level, target: Level, like: jax.Array) -> jax.Array:
-    """tan(h/2) for each sample, in the dtype of `like` (b,)."""
-    return jnp.broadcast_to(flow_coordinates.half_tangent(level, target), like.shape).astype(like.dtype)
-
-
-def _trigonometry(half_tangent: jax.Array, like: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """cos(h), sin(h) and tan(h/2), shaped and typed like `like` (b, …)."""
-    square = half_tangent**2
-    cosine, sine = (1 - square) / (1 + square), 2 * half_tangent / (1 + square)
-    return arrays.expand(cosine, like), arrays.expand(sine, like), arrays.expand(half_tangent, like)
-
-
-def _over_samples(condition: jax.Array, like: jax.Array) -> jax.Array:
-    return condition.reshape(condition.shape + (1,) * (like.ndim - 1))

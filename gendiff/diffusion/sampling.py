@@ -1,12 +1,14 @@
-"""Samplers as records of functions, and the only loop that drives them.
+"""Samplers as records, and the only loop that drives them.
 
 Sample i of a call is a function of (denoiser, key, index[i]): its key is k = fold_in(key, index[i]), its x_T is sigma_0 times noise from
 fold_in(k, 0), and step j draws from fold_in(k, j + 1). Batch, order, padding, chunks and devices do not enter.
 """
 
+import abc
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,20 @@ from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Keys, Scalar
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
+Part = int | tuple[int, ...]
+"""Which draw of a step: 0 the only one, 1, 2, … one of several, a tuple the path of a draw inside a sampler inside another one."""
 Samples = TypeVar("Samples")
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """Where the randomness of one step comes from: `noise(like, part=0)` is standard normal noise like x (b, …).
+
+    Different parts are independent; a part is drawn at most once per step, since it would be the same noise again. A step that draws
+    once uses part 0. A step that draws several times uses parts 1, 2, … and never part 0, whose key is the parent of theirs.
+    """
+
+    def __call__(self, like: Array, part: Part = 0, /) -> Array: ...
 
 
 @records.record
@@ -28,27 +43,69 @@ class State:
     memory: Any = ()
 
 
-def start(keys: Keys, x: Array) -> State:
-    """A state without memory: the `init` of every single-step sampler."""
-    return State(x)
+@records.record
+class KeyNoise:
+    """Noise from the samples' keys of one step (b,): part 0 is drawn from the key, part p from the key folded with p - 1."""
 
+    keys: Keys
 
-def one_each(steps: int) -> int:
-    """One evaluation of the network a step."""
-    return steps
+    def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        keys = functools.reduce(lambda keys, p: arrays.fold_in(keys, p - 1), path(part), self.keys)
+        return arrays.normal(keys, like=like)
 
 
 @records.record
-class Sampler:
-    """init(keys, x) -> State; step(keys, denoise, state, level, cleaner, left) -> State; evaluations(steps) -> network evaluations.
+class InnerNoise:
+    """The noise of a sampler that is used inside the step of another one: its parts lie within one part of the outer step."""
 
-    `keys` (b,) are fresh at every step, `left` counts the intervals still to come. A step that holds numbers is a `trees.record`, so
-    that they stay data and equal samplers compare equal.
+    outer: Noise
+    within: Part = records.static()
+
+    def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        return self.outer(like, path(self.within) + path(part))
+
+
+class Sampler(abc.ABC):
+    """A sampler is a record with `step`; its numbers are its fields. It never sees a key.
+
+    A sampler with memory defines `init`, one that does not cost one evaluation per step defines `evaluations`.
     """
 
-    init: Callable[[Keys, Array], State]
-    step: Callable[[Keys, Denoiser, State, Level, Level, Count], State]
-    evaluations: Callable[[int], int] = records.static(default=one_each)
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """The state before the first step. What it remembers must be made from x, so that it lies where x lies."""
+        return State(x)
+
+    @abc.abstractmethod
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """The state at `cleaner`, one step after `level`.
+
+        Args:
+            noise: draws standard normal noise for this step.
+            denoise: the denoiser.
+            state: x (b, …) at `level`, and the memory.
+            level: where the step begins, of shape () or (b,).
+            cleaner: where it ends.
+            left: how many intervals are still to come after this one.
+        """
+
+    def evaluations(self, steps: int) -> int:
+        """How many evaluations of the denoiser this many steps cost."""
+        return steps
+
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
+        """Where the randomness of step number `step` comes from, given the samples' keys (b,). A wrapper may supply another source."""
+        return KeyNoise(arrays.fold_in(keys, step + 1))
+
+
+def path(part: Part) -> tuple[int, ...]:
+    """The part as a path of parts without zeros: () for part 0, the only draw of a step."""
+    return tuple(p for p in (part if isinstance(part, tuple) else (part,)) if p)
+
+
+def check_no_noise_source(name: str, sampler: Sampler) -> None:
+    """TypeError for a sampler with its own source of noise, which would be lost inside another sampler."""
+    if type(sampler).noise_for_step is not Sampler.noise_for_step:
+        raise TypeError(f"{name} = {type(sampler).__name__} brings its own source of noise: it cannot stand inside another sampler")
 
 
 def sample(
@@ -64,19 +121,29 @@ def sample(
     temperature: Scalar = 1.0,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
-    """Draw samples (b, *shape), one for each entry of `index`, along `levels` (t + 1,). Call it under `jit`: it compiles anew otherwise.
+    """Draw samples, one for each entry of `index`, along a grid of levels. Call it under `jit`: it compiles anew otherwise.
 
-    key: one typed key. index: (b,) integers 0 … 2**32 - 1 that name the samples; conditions made by `from_network` align with it.
-    num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
-    `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
-    start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
-    temperature: > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian data at about
-    0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
-    trajectory: answer (t + 1, b, *shape) instead, the state at each level; entries after `num_steps` repeat the last state.
+    Args:
+        key: one typed key.
+        denoise: the denoiser; conditions made by `from_network` align with `index`.
+        sampler: a record such as `samplers.ddim()`.
+        levels: the grid (t + 1,), from noise to clean.
+        shape: of one sample.
+        index: (b,) integers 0 … 2**32 - 1 that name the samples.
+        num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
+            `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
+        start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
+        temperature: > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian data at
+            about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
+        trajectory: whether to return the state at each level instead of the last one only.
 
-    Raises TypeError for a legacy or missing key and for a denoiser whose output has another shape or dtype than x (before the loop),
-    ValueError for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or comes with
-    a `start`, or shapes that do not agree.
+    Returns:
+        The samples (b, *shape), or the trajectory (t + 1, b, *shape), whose entries after `num_steps` repeat the last state.
+
+    Raises:
+        TypeError: for a legacy or missing key, and for a denoiser whose output has another shape or dtype than x (before the loop).
+        ValueError: for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or
+            comes with a `start`, and shapes that do not agree.
     """
     checks.one_key("key", key)
     steps = steps_of(levels, num_steps)
@@ -186,9 +253,10 @@ def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
 
 def _drive(keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps: Count, x: Array, trajectory: bool) -> Array:
     def advance(j: Count, state: State) -> State:
-        return sampler.step(arrays.fold_in(keys, j + 1), denoise, state, levels[j], levels[j + 1], steps - 1 - j)
+        level, cleaner = levels[j], levels[j + 1]
+        return sampler.step(sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, steps - 1 - j)
 
-    first = sampler.init(keys, x)
+    first = sampler.init(x)
     if isinstance(steps, int):
 
         def scanned(state: State, j: Array) -> tuple[State, Any]:

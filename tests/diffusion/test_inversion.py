@@ -9,6 +9,7 @@ import pytest
 
 from gendiff.diffusion import denoiser, flow_coordinates, grids, inversion, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
+from gendiff.diffusion.samplers.reversible_heun import reversible_heun
 from gendiff.diffusion.types import Level
 
 MEANS = np.array([[-1.0, 0.5, 0.0], [1.5, 0.0, -0.5]])
@@ -106,7 +107,7 @@ def test_reversible_heun_has_order_two_between_levels_and_to_the_clean_end():
 
     def orders(oracle, build, exact, counts):
         start = build(2).sigma[0] * x
-        ends = [draw(oracle, inversion.reversible_heun(), grids.padded(build(n), 800), start, jnp.asarray(n)) for n in counts]
+        ends = [draw(oracle, reversible_heun(), grids.padded(build(n), 800), start, jnp.asarray(n)) for n in counts]
         errors = [rms(found - exact(ends[-1])) for found in ends[:3]]
         return [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
 
@@ -125,7 +126,7 @@ def test_reversible_heun_is_exact_for_a_point():
     for schedule in (schedules.cosine(), schedules.edm()):
         for steps in (1, 2, 5):
             levels = grids.trailing(schedule, steps)
-            point = draw(oracles.gaussian(0.0, 0.7), inversion.reversible_heun(), levels, levels.sigma[0] * x)
+            point = draw(oracles.gaussian(0.0, 0.7), reversible_heun(), levels, levels.sigma[0] * x)
             np.testing.assert_allclose(point, 0.7, atol=1e-9)
 
 
@@ -141,7 +142,7 @@ def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(schedule,
         noise, companion = undo(oracle, given, levels)
         assert noise.dtype == dtype and companion.dtype == dtype
         assert np.all(np.isfinite(noise)) and rms(noise) < 3 * float(levels.sigma[0])
-        np.testing.assert_allclose(draw(oracle, inversion.reversible_heun(companion), levels, noise), given, atol=there)
+        np.testing.assert_allclose(draw(oracle, reversible_heun(companion), levels, noise), given, atol=there)
         start = levels.sigma[0] * rand(10, 16, 3).astype(dtype)
         state = walk(oracle, levels, start)
         noise, companion = undo(oracle, state.x, levels, flow_coordinates.unscaled(state.memory.z, levels[-2]))
@@ -152,12 +153,12 @@ def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(schedule,
 @jax.jit
 def walk(oracle, levels, start):
     """A draw whose last state is seen."""
-    sampler, keys = inversion.reversible_heun(), jax.random.split(jax.random.key(0), len(start))
+    sampler = reversible_heun()
 
     def step(state, j):
-        return sampler.step(keys, oracle, state, levels[j], levels[j + 1], len(levels) - 2 - j), None
+        return sampler.step(None, oracle, state, levels[j], levels[j + 1], len(levels) - 2 - j), None
 
-    return jax.lax.scan(step, sampler.init(keys, start), jnp.arange(len(levels) - 1))[0]
+    return jax.lax.scan(step, sampler.init(start), jnp.arange(len(levels) - 1))[0]
 
 
 @pytest.mark.float64
@@ -179,7 +180,7 @@ def test_reversible_heun_asks_the_network_once_a_step_and_never_at_the_end():
         return mixture()(x, level)
 
     levels = grids.trailing(schedules.flow(), 4)
-    draw.__wrapped__(denoise, inversion.reversible_heun(), levels, jnp.ones((1, 3)))
+    draw.__wrapped__(denoise, reversible_heun(), levels, jnp.ones((1, 3)))
     jax.effects_barrier()
     assert sorted(asked) == [250.0, 500.0, 750.0, 1000.0]
     asked.clear()
@@ -202,9 +203,7 @@ def test_samples_stand_alone_padding_and_counts_do_not_enter():
         found = undo(oracle, x[order], given, **options)
         np.testing.assert_allclose(found[0], noise[order], atol=5e-6)
         np.testing.assert_allclose(found[1], companion[order], atol=5e-6)
-    np.testing.assert_allclose(
-        draw(oracle, inversion.reversible_heun(), padded, x), draw(oracle, inversion.reversible_heun(), levels, x), atol=5e-6
-    )
+    np.testing.assert_allclose(draw(oracle, reversible_heun(), padded, x), draw(oracle, reversible_heun(), levels, x), atol=5e-6)
 
 
 def network(params, x, t):
@@ -240,7 +239,7 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule(kind):
         (lambda x, levels: inversion.ddim_invert(mixture(), x.astype(int), levels), TypeError, "x must be"),
         (lambda x, levels: inversion.reversible_invert(mixture(), x, levels, x[:1]), ValueError, "companion"),
         (lambda x, levels: inversion.reversible_invert(mixture(), x, levels, num_steps=0), ValueError, "num_steps"),
-        (lambda x, levels: draw(mixture(), inversion.reversible_heun(x[:1]), levels, x), ValueError, "companion"),
+        (lambda x, levels: draw(mixture(), reversible_heun(x[:1]), levels, x), ValueError, "companion"),
     ],
 )
 def test_mistakes_are_named(mistake, error, named):

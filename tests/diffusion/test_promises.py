@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import gendiff as gd
 from gendiff import diffusion, networks
+from gendiff.core.records import record
 
 SHAPE = (2, 2)
 SCHEDULE = diffusion.schedules.cosine(100)
@@ -23,11 +24,15 @@ ORACLE = diffusion.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(s
 POOL = 8
 
 
-def _noise_only(keys, denoise, state, level, cleaner, left):
-    return diffusion.sampling.State(jax.vmap(lambda key: jax.random.normal(key, SHAPE))(keys))
+@record
+class Recorder(diffusion.sampling.Sampler):
+    """A step is the noise that it draws."""
+
+    def step(self, noise, denoise, state, level, cleaner, left):
+        return diffusion.sampling.State(noise(state.x))
 
 
-RECORDER = diffusion.sampling.Sampler(diffusion.sampling.start, _noise_only)
+RECORDER = Recorder()
 SAMPLERS = {"ddim one": diffusion.samplers.ddim(1.0), "ddpm": diffusion.samplers.ddpm(), "euler": diffusion.samplers.euler()}
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gendiff.core import records
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.types import Level, Prediction
@@ -159,21 +160,21 @@ def test_keys_steps_and_samples_all_differ():
 # Samplers are records: memory, count of steps left, evaluations.
 
 
-def _count(keys, denoise, state, level, cleaner, left):
-    seen = state.memory[0] + 1
-    return sampling.State(denoise(state.x, level).clean, (seen, state.memory[1] + 10.0**seen * left))
+@records.record
+class Counter(sampling.Sampler):
+    """Its memory is how many steps it has seen and a number that holds each `left` at a place of its own, which is also its x."""
 
+    def init(self, x):
+        return sampling.State(x, (jnp.zeros(()), jnp.zeros(())))
 
-def _count_from_zero(keys, x):
-    return sampling.State(x, (jnp.zeros(()), jnp.zeros(())))
+    def step(self, noise, denoise, state, level, cleaner, left):
+        seen = state.memory[0] + 1
+        lefts = state.memory[1] + 10.0**seen * left
+        return sampling.State(jnp.full_like(state.x, lefts), (seen, lefts))
 
 
 def test_memory_is_carried_and_left_counts_the_steps_to_come():
-    def step(keys, denoise, state, level, cleaner, left):
-        state = _count(keys, denoise, state, level, cleaner, left)
-        return sampling.State(jnp.full_like(state.x, state.memory[1]), state.memory)
-
-    counter = sampling.Sampler(_count_from_zero, step)
+    counter = Counter()
     assert np.all(np.asarray(draw(counter)) == 10 * 3 + 100 * 2 + 1000 * 1)
     assert np.all(np.asarray(draw(counter, num_steps=2)) == 10 * 1)
     traced = jax.jit(lambda n: sampling.sample(jax.random.key(0), GAUSSIAN, counter, levels(), SHAPE, jnp.arange(3), num_steps=n))

@@ -46,7 +46,7 @@ def measure(config: Config, entries: tuple[Entry, ...], seed: int, spacings: Ite
         third_order = {between: findings.third_order(between, config.steps, config.starts, seed) for between in ranges}
         timesteps = {name: findings.previous_timestep(name, config.counts, config.starts, seed) for name in spacings}
     with progress.phase("control", seed=seed):
-        wrong = _certified(config, samplers.wrong_heun(), "heun", seed)
+        wrong = _certified(config, samplers.WrongHeun(), "heun", seed)
     return Measured(seed, certificates, third_order, timesteps, wrong.curve("flow"))
 
 

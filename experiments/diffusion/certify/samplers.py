@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from gendiff.core import records
-from gendiff.core.types import Count, Keys
-from gendiff.diffusion import inversion, samplers, sampling, schedules
+from gendiff.core.types import Count
+from gendiff.diffusion import samplers, schedules
 from gendiff.diffusion.certify.theory import METHODS, Method
 from gendiff.diffusion.samplers import ancestral, runge_kutta
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -94,7 +94,7 @@ def _deterministic(schedule: Schedule) -> tuple[Entry, ...]:
         Entry("deis(4)", "deis 4", samplers.deis(4), exponential, "4"),
         Entry("pndm()", "pndm", samplers.pndm(), rest, "PLMS"),
         Entry("pndm(schedule)", "pndm runge_kutta", samplers.pndm(schedule), rest, "F-PNDM"),
-        Entry("reversible_heun()", "reversible_heun", inversion.reversible_heun(), rest, "reversible Heun"),
+        Entry("reversible_heun()", "reversible_heun", samplers.reversible_heun(), rest, "reversible Heun"),
     )
 
 
@@ -106,7 +106,7 @@ def _stochastic(schedule: Schedule) -> tuple[Entry, ...]:
         Entry("ddim(0.6)", "ddim stochastic", samplers.ddim(0.6), old, "DDIM, eta 0.6"),
         Entry("ddpm()", "ddpm small", samplers.ddpm(), old, "DDPM"),
         Entry('ddpm("large")', "ddpm large", samplers.ddpm("large"), old, "DDPM large"),
-        Entry('ddpm("learned")', "ddpm learned", records.replace(learned, step=HalfWay(learned.step)), old, "DDPM half-way"),
+        Entry('ddpm("learned")', "ddpm learned", HalfWay(learned), old, "DDPM half-way"),
         Entry("euler_ancestral()", "euler_ancestral", samplers.euler_ancestral(), old, ""),
         Entry("churn(schedule)", "churn", samplers.churn(schedule), sde, "churn 40"),
         Entry("dpm_solver_multistep(1, eta=1.0)", "dpm_solver_multistep 1 sde", multi(1, eta=1.0), sde, "SDE 1"),
@@ -120,31 +120,30 @@ def _stochastic(schedule: Schedule) -> tuple[Entry, ...]:
 
 
 @records.record
-class HalfWay:
-    """The step of `ddpm("learned")` with a network that answers the middle between both variances, in the logarithm."""
+class HalfWay(Sampler):
+    """`ddpm("learned")` with a network that answers the middle between both variances, in the logarithm."""
 
-    step: Any
+    sampler: Sampler
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         def told(x: Array, level: Level) -> Prediction:
             prediction = denoise(x, level)
-            return records.replace(prediction, log_variance=jnp.full_like(prediction.clean, 0.5))
+            return records.replace(prediction, variance_share=jnp.full_like(prediction.clean, 0.5))
 
-        return self.step(keys, told, state, level, cleaner, left)
+        return self.sampler.step(noise, told, state, level, cleaner, left)
 
 
 # Null controls: samplers that are wrong on purpose.
 
 
-def wrong_heun() -> Sampler:
+@records.record
+class WrongHeun(runge_kutta.Heun):
     """Heun's method with the weights 0.4 and 0.6 in place of a half each: order 1."""
-    return Sampler(sampling.start, _wrong_heun_step, evaluations=runge_kutta.twice_less_one)
 
-
-def _wrong_heun_step(keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-    told = denoise(state.x, level)
-    moved = ancestral.ddim_step(told, level, cleaner)
-    return State(moved + 1.2 * runge_kutta.heun_correction(told, denoise(moved, cleaner), level, cleaner))
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        first = denoise(state.x, level)
+        moved = ancestral.ddim_step(first, level, cleaner)
+        return State(moved + 1.2 * runge_kutta.heun_correction(first, denoise(moved, cleaner), level, cleaner))
 
 
 def previous_timestep(schedule: Schedule) -> Sampler:
@@ -156,17 +155,20 @@ def previous_timestep(schedule: Schedule) -> Sampler:
     table = schedule.table
     if table is None:
         raise ValueError("t - T // n is an entry of a table, and this schedule has none")
-    return Sampler(_counting, PreviousTimestep(jnp.asarray(table.alpha), jnp.asarray(table.sigma)))
+    return PreviousTimestep(jnp.asarray(table.alpha), jnp.asarray(table.sigma))
 
 
 @records.record
-class PreviousTimestep:
-    """The step; alpha, sigma (T,): the table's."""
+class PreviousTimestep(Sampler):
+    """alpha, sigma (T,): the table's. The memory counts the steps taken."""
 
     alpha: Any
     sigma: Any
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def init(self, x: Array) -> State:
+        return State(x, jnp.zeros((), jnp.int32))
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         length = self.alpha.shape[0]
         entry = jnp.round(level.t).astype(jnp.int32) - length // (state.memory + left + 1)
         inside = entry >= 0
@@ -176,8 +178,3 @@ class PreviousTimestep:
         ]
         moved = ancestral.ddim_step(denoise(state.x, level), level, Level(entry, *reached))
         return State(moved, state.memory + 1)
-
-
-def _counting(keys: Keys, x: Array) -> State:
-    """The memory counts the steps taken."""
-    return State(x, jnp.zeros((), jnp.int32))

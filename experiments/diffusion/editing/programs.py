@@ -95,7 +95,7 @@ class Programs:
         return inversion.reversible_invert(self._denoise(params), images, self._reversible)
 
     def _draw(self, params: Params, start: Any, companion: Any) -> jax.Array:
-        sampler, index = inversion.reversible_heun(companion), jnp.arange(len(start))
+        sampler, index = samplers.reversible_heun(companion), jnp.arange(len(start))
         key, shape = jax.random.key(KEY), self._model.shape  # a key that nothing draws from
         return sampling.sample(key, self._denoise(params), sampler, self._reversible, shape, index, start=start)
 

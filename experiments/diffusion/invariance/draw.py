@@ -11,11 +11,11 @@ import numpy as np
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
 from experiments.framework import devices
-from gendiff.core import arrays
-from gendiff.core.types import NO_LABEL, Count, Keys, Params
+from gendiff.core import records
+from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, grids, guidance, oracles, samplers, sampling
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 from gendiff.training import sharding
@@ -179,9 +179,13 @@ def cases(config: Config, model: Model, params: dict[int, Params]) -> list[Case]
     return found
 
 
-def _record(keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-    return State(arrays.normal(keys, like=state.x))
+@records.record
+class Recorder(Sampler):
+    """A step is the noise that it draws."""
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        return State(noise(state.x))
 
 
-RECORDER = Sampler(sampling.start, _record)
+RECORDER = Recorder()
 """Its trajectory is the noise of every step, after that of x_T."""

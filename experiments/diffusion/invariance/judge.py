@@ -54,11 +54,11 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def _controls(config: Config, compared: list[Compared]) -> dict[str, list[Compared]]:
     """By what they share over the batch; noise alone, and each network at its first guidance."""
-    wrong = {"one key": samplers.one_key(), "norms of the batch": samplers.shared_norms()}
+    wrong = {"one key": samplers.ONE_KEY, "norms of the batch": samplers.SHARED_NORMS}
     networks = [of.case for of in compared if of.case.scale == config.guidance[0] and of.case.id.endswith(f"eta {config.etas[-1]:g}")]
-    alone = differences.control(compared[0].case, samplers.one_key_noise(), config)
+    alone = differences.control(compared[0].case, samplers.OneKeyNoise(), config)
     found = {"noise from one key": [alone]}
-    for name, sampler in (wrong | {NEITHER: samplers.neighbourless()}).items():
+    for name, sampler in (wrong | {NEITHER: samplers.NEIGHBOURLESS}).items():
         found[name] = [differences.control(case, sampler, config) for case in networks]
     return found
 

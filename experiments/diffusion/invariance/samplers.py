@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from experiments.diffusion.invariance import draw
 from gendiff.core import arrays, records
 from gendiff.core.types import Count, Keys
-from gendiff.diffusion import samplers, sampling
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion import samplers
+from gendiff.diffusion.sampling import Noise, Part, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -59,45 +60,49 @@ SAMPLERS = tuple(ENTRIES)
 
 
 @records.record
-class _Neighbourly:
-    """shared_key, shared_norms: 0 or 1, as data, so that one program serves all of them; with neither it is `ddim(1.0)`."""
+class FirstsNoise:
+    """Noise for the whole batch from the first sample's key, as one call of a generator gives it."""
+
+    keys: Keys
+
+    def __call__(self, like: jax.Array, part: Part = 0, /) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(self.keys[0], 1), like.shape, like.dtype)
+
+
+@records.record
+class Neighbourly(Sampler):
+    """DDIM with eta = 1, then a Langevin step, whose samples look at each other.
+
+    shared_key, shared_norms: 0 or 1, as data, so that one program serves all of them. With shared_key the noise is `FirstsNoise`; with
+    shared_norms the Langevin step is sized by norms averaged over the batch, as published code has it. With neither it is `ddim(1.0)`.
+    """
 
     shared_key: float
     shared_norms: float
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        own, other = arrays.normal(arrays.fold_in(keys, 0), like=state.x), _noise_of_first(keys, state.x)
-        noise = jnp.where(jnp.asarray(self.shared_key) > 0, other, own)
-        x = samplers.ancestral.ddim_step(denoise(state.x, level), level, cleaner, eta=1.0, noise=noise)
-        noise, told = arrays.normal(arrays.fold_in(keys, 2), like=x), denoise(x, cleaner).noise
-        drawn, strength = (jnp.mean(jnp.linalg.norm(arrays.flatten_samples(field), axis=1)) for field in (noise, told))
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        fresh = noise(state.x, 1)
+        x = samplers.ancestral.ddim_step(denoise(state.x, level), level, cleaner, eta=1.0, noise=fresh)
+        fresh, predicted = noise(x, 3), denoise(x, cleaner).noise
+        drawn, strength = (jnp.mean(jnp.linalg.norm(arrays.flatten_samples(field), axis=1)) for field in (fresh, predicted))
         width = self.shared_norms * 2 * (0.16 * arrays.safe_divide(drawn, strength)) ** 2  # an oracle says no noise at sigma = 0
-        return State(x + cleaner.sigma * (jnp.sqrt(2 * width) * noise - width * told))
+        return State(x + cleaner.sigma * (jnp.sqrt(2 * width) * fresh - width * predicted))
+
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
+        own, firsts = super().noise_for_step(keys, step, level, cleaner), FirstsNoise(arrays.fold_in(keys, step + 1))
+        shared = jnp.asarray(self.shared_key) > 0
+        return lambda like, part=0: jnp.where(shared & (part == 1), firsts(like), own(like, part))
 
 
-def one_key() -> Sampler:
-    """DDIM with eta = 1 whose noise comes from the first sample's key for the whole batch, as one call of a generator gives it."""
-    return Sampler(sampling.start, _Neighbourly(1.0, 0.0))
-
-
-def shared_norms() -> Sampler:
-    """DDIM with eta = 1, then a Langevin step sized by norms averaged over the batch, as published code has it; noise is each one's own."""
-    return Sampler(sampling.start, _Neighbourly(0.0, 1.0))
-
-
-def neighbourless() -> Sampler:
-    """The same program without either: it must pass where these fail."""
-    return Sampler(sampling.start, _Neighbourly(0.0, 0.0))
-
-
-def one_key_noise() -> Sampler:
+@records.record
+class OneKeyNoise(draw.Recorder):
     """Nothing but noise from the first sample's key."""
-    return Sampler(sampling.start, _one_key_noise)
+
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
+        return FirstsNoise(arrays.fold_in(keys, step + 1))
 
 
-def _one_key_noise(keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-    return State(_noise_of_first(keys, state.x))
-
-
-def _noise_of_first(keys: Keys, x: jax.Array) -> jax.Array:
-    return jax.random.normal(jax.random.fold_in(keys[0], 1), x.shape, x.dtype)
+ONE_KEY = Neighbourly(1.0, 0.0)
+SHARED_NORMS = Neighbourly(0.0, 1.0)
+NEIGHBOURLESS = Neighbourly(0.0, 0.0)
+"""The same program without either: it must pass where these fail."""

@@ -10,6 +10,7 @@ from gendiff.diffusion.samplers.euler_ancestral import euler_ancestral
 from gendiff.diffusion.samplers.fixed_path import fixed_path
 from gendiff.diffusion.samplers.pndm import pndm
 from gendiff.diffusion.samplers.predictor_corrector import predictor_corrector
+from gendiff.diffusion.samplers.reversible_heun import reversible_heun
 from gendiff.diffusion.samplers.runge_kutta import euler, heun, rk4
 from gendiff.diffusion.samplers.unipc import unipc
 
@@ -28,6 +29,7 @@ __all__ = [
     "heun",
     "pndm",
     "predictor_corrector",
+    "reversible_heun",
     "rk4",
     "runge_kutta",
     "unipc",

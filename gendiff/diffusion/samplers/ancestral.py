@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys, Scalar
-from gendiff.diffusion import denoiser, process, sampling
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.core.types import ArrayLike, Count, Scalar
+from gendiff.diffusion import denoiser, process
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 VARIANCES = ("small", "large", "learned")
@@ -91,46 +91,63 @@ def learned_std(prediction: Prediction, level: Level, cleaner: Level) -> Float[A
 
 
 @records.record
-class _Ddim:
+class Ddim(Sampler):
+    """First-order sampler: eta = 0 follows the probability flow, eta = 1 is DDPM. Built by `ddim`."""
+
     eta: Scalar
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        prediction = denoise(state.x, level)
         if is_zero(self.eta):
-            return State(ddim_step(denoise(state.x, level), level, cleaner))
-        return self.given_noise(arrays.normal(keys, like=state.x), denoise, state, level, cleaner, left)
-
-    def given_noise(self, noise: Array, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        return State(ddim_step(denoise(state.x, level), level, cleaner, eta=self.eta, noise=noise))
+            return State(ddim_step(prediction, level, cleaner))
+        return State(ddim_step(prediction, level, cleaner, eta=self.eta, noise=noise(state.x)))
 
 
-def ddim(eta: Scalar = 0.0) -> Sampler:
-    """First-order sampler (Song et al., 2021, Eq. 12): eta = 0 follows the probability flow, eta = 1 is DDPM.
+def ddim(eta: Scalar = 0.0) -> Ddim:
+    """First-order sampler: eta = 0 follows the probability flow, eta = 1 is DDPM.
 
-    Holds for any process x = alpha * clean + sigma * noise. eta: () in [0, 1], data under jit. One evaluation a step.
-    Raises ValueError for a concrete eta outside [0, 1].
+    Holds for any process x = alpha * clean + sigma * noise. One evaluation per step.
+
+    Args:
+        eta: () in [0, 1], data under jit.
+
+    Raises:
+        ValueError: for a concrete eta outside [0, 1].
+
+    References:
+        Song et al., 2021, Eq. 12.
     """
     checks.in_range("eta", eta, 0.0, 1.0)
-    return Sampler(sampling.start, _Ddim(eta))
+    return Ddim(eta)
 
 
 @records.record
-class _Ddpm:
+class Ddpm(Sampler):
+    """Ancestral sampling of the reverse chain. Built by `ddpm`."""
+
     variance: str = records.static()
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        return self.given_noise(arrays.normal(keys, like=state.x), denoise, state, level, cleaner, left)
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        fresh = noise(state.x)
+        return State(ddpm_step(state.x, denoise(state.x, level), level, cleaner, noise=fresh, variance=self.variance))
 
-    def given_noise(self, noise: Array, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        return State(ddpm_step(state.x, denoise(state.x, level), level, cleaner, noise=noise, variance=self.variance))
 
+def ddpm(variance: str = "small") -> Ddpm:
+    """Ancestral sampling of the reverse chain, on any sub-grid. One evaluation per step.
 
-def ddpm(variance: str = "small") -> Sampler:
-    """Ancestral sampling of the reverse chain (Ho et al., 2020, Alg. 2), on any sub-grid. One evaluation a step.
+    Args:
+        variance: "small", "large" or "learned", as in `ddpm_step`; the last needs a denoiser built with `learned_variance=True`.
 
-    variance: "small", "large" or "learned", as in `ddpm_step`; the last needs a denoiser built with `learned_variance=True`.
+    Raises:
+        ValueError: for another variance.
+
+    References:
+        Ho et al., 2020, Alg. 2.
     """
     checks.choice("variance", variance, VARIANCES)
-    return Sampler(sampling.start, _Ddpm(variance))
+    return Ddpm(variance)
 
 
 def is_zero(eta: Scalar) -> bool:

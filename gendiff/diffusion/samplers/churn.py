@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys, Scalar
+from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion.samplers import ancestral, runge_kutta
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -36,26 +36,37 @@ def churned(
 
 
 @records.record
-class _Churn:
+class Churn(Sampler):
+    """Heun's method after a step back towards noise. Built by `churn`."""
+
     schedule: Schedule
     churn: Scalar
     churn_min: Scalar
     churn_max: Scalar
     churn_noise: Scalar
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """The memory is the number of steps, which the first step reads off `left`."""
+        return State(x, jnp.zeros((), jnp.int32))
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         steps = jnp.where(state.memory > 0, state.memory, left + 1).astype(jnp.int32)
         x = state.x
         if not ancestral.is_zero(self.churn):
             gamma = self._gamma(level, steps, x)
-            noise = arrays.normal(keys, like=x)
+            added = noise(x)
             here = jax.tree.map(jnp.asarray, level)
 
             def back() -> tuple[Array, Level]:
-                return churned(x, here, gamma, self.schedule, noise=noise, churn_noise=self.churn_noise)
+                return churned(x, here, gamma, self.schedule, noise=added, churn_noise=self.churn_noise)
 
             x, level = jax.lax.cond(jnp.any(gamma > 0), back, lambda: (x, here))
         return State(runge_kutta.heun_step(denoise, x, level, cleaner), steps)
+
+    def evaluations(self, steps: int) -> int:
+        """Two per step, one in the last, which ends clean."""
+        return 2 * steps - 1
 
     def _gamma(self, level: Level, steps: Array, like: Array) -> Array:
         """min(churn / steps, sqrt(2) - 1) where the level lies in the range and neither alpha nor sigma is 0."""
@@ -68,22 +79,27 @@ class _Churn:
 
 def churn(
     schedule: Schedule, churn: Scalar = 40.0, *, churn_min: Scalar = 0.0, churn_max: Scalar = math.inf, churn_noise: Scalar = 1.0
-) -> Sampler:
-    """Heun's method after a step back towards noise (Karras et al., 2022, Alg. 2), for any process. Churn 0 is `heun`, bit for bit.
+) -> Churn:
+    """Heun's method after a step back towards noise, for any process. Churn 0 is `heun`, bit for bit.
 
     A step first raises sigma/alpha by a factor 1 + min(churn / n, sqrt(2) - 1), n the number of steps, where sigma/alpha lies between
-    churn_min and churn_max and alpha > 0. churn_noise multiplies the noise that is added. All of them: () >= 0, data under jit; the
-    algorithm's S_churn, S_tmin, S_tmax and S_noise. schedule: of the process, for the noisier level; it may lie beyond the schedule's
-    noisy end, where t stays.
+    churn_min and churn_max and alpha > 0. All numbers are () >= 0, data under jit. The noise of a step grows like sqrt(churn), so that
+    its derivative at churn = 0 is infinite; 0 is reported there. Evaluations as for `heun`: 2n - 1 on a grid that ends clean.
 
-    Evaluations as for `heun`: 2n - 1 on a grid that ends clean. Raises ValueError for a concrete number that is negative.
+    Args:
+        schedule: of the process, for the noisier level; it may lie beyond the schedule's noisy end, where t stays.
+        churn: S_churn of the algorithm, the amount over all steps.
+        churn_min: S_tmin, the smallest sigma/alpha that is raised.
+        churn_max: S_tmax, the largest sigma/alpha that is raised.
+        churn_noise: S_noise, multiplies the noise that is added.
+
+    Raises:
+        ValueError: for a concrete number that is negative, or an infinite churn.
+
+    References:
+        Karras et al., 2022, Alg. 2.
     """
     for name, value in (("churn", churn), ("churn_min", churn_min), ("churn_max", churn_max), ("churn_noise", churn_noise)):
         checks.in_range(name, value, 0.0, math.inf)
     checks.finite("churn", churn)
-    return Sampler(_count_unknown, _Churn(schedule, churn, churn_min, churn_max, churn_noise), evaluations=runge_kutta.twice_less_one)
-
-
-def _count_unknown(keys: Keys, x: Array) -> State:
-    """The memory is the number of steps, which the first step reads off `left`."""
-    return State(x, jnp.zeros((), jnp.int32))
+    return Churn(schedule, churn, churn_min, churn_max, churn_noise)

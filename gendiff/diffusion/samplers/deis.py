@@ -7,11 +7,10 @@ from gendiff.core import checks
 from gendiff.core.types import Scalar
 from gendiff.diffusion.samplers import exponential_integrators
 from gendiff.diffusion.samplers.dpm_solver_multistep import STARTS, Coefficients, Multistep
-from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Level, Prediction
 
 
-def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected", lower_order_final: bool = False) -> Sampler:
+def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected", lower_order_final: bool = False) -> Multistep:
     """DEIS, the exponential Adams-Bashforth method for the noise prediction (Zhang & Chen, 2023, Secs. 3-4). One evaluation a step.
 
     order: 1 (DDIM) … 4, the number of predictions in use once there is history. variable: what the polynomial runs in. "log_ratio" is
@@ -26,7 +25,7 @@ def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected
     checks.choice("variable", variable, VARIABLES)
     checks.choice("start", start, STARTS)
     correct = "first" if start == "corrected" and order > 2 else "never"
-    return Multistep(VARIABLES[variable], order, correct, lower_order_final).sampler()
+    return Multistep(VARIABLES[variable], order, correct, lower_order_final)
 
 
 def noise(prediction: Prediction) -> Array:

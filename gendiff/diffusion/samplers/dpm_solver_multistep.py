@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Count, Keys, Scalar
+from gendiff.core.types import Count, Scalar
 from gendiff.diffusion.samplers import ancestral, exponential_integrators
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 FORMULAS = {
@@ -34,18 +34,6 @@ class History:
     positions: Array
     known: Array
     used: Array
-
-
-@records.record
-class Start:
-    """The `init` of a multistep method: an empty history of the last `length` predictions."""
-
-    length: int = records.static()
-
-    def __call__(self, keys: Keys, x: Float[Array, "b *shape"]) -> State:
-        count = jnp.zeros(x.shape[0], jnp.int32)
-        positions = jnp.zeros((self.length, x.shape[0]), jnp.promote_types(x.dtype, jnp.float32))
-        return State(x, History(jnp.zeros((self.length, *x.shape), x.dtype), positions, known=count, used=count))
 
 
 def clean(prediction: Prediction) -> Array:
@@ -78,9 +66,10 @@ class Coefficients:
 
 
 @records.record
-class Multistep:
-    """The step. correct: "never", "always" (UniPC), or "first": only the first step, whose error falls from second to third order.
+class Multistep(Sampler):
+    """A multistep method. Built by `dpm_solver_multistep`, `unipc` and `deis`.
 
+    correct: "never", "always" (UniPC), or "first": only the first step, whose error falls from second to third order.
     eta: () noise scale of the reverse SDE, in the data form; None draws nothing.
     """
 
@@ -90,16 +79,16 @@ class Multistep:
     lower_order_final: bool = records.static(default=False)
     eta: Scalar | None = None
 
-    def sampler(self) -> Sampler:
-        """With the memory it needs: a corrector looks one prediction further back, and "first" has to tell the first from later steps."""
-        return Sampler(Start({"never": self.order - 1, "first": max(self.order - 1, 2), "always": self.order}[self.correct]), self)
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """An empty history. A corrector looks one prediction further back, and "first" has to tell the first from later steps."""
+        length = {"never": self.order - 1, "first": max(self.order - 1, 2), "always": self.order}[self.correct]
+        count = jnp.zeros(x.shape[0], jnp.int32)
+        positions = jnp.zeros((length, x.shape[0]), jnp.promote_types(x.dtype, jnp.float32))
+        return State(x, History(jnp.zeros((length, *x.shape), x.dtype), positions, known=count, used=count))
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        noise = None if self.eta is None else arrays.normal(keys, like=state.x)
-        return self.given_noise(noise, denoise, state, level, cleaner, left)
-
-    def given_noise(self, noise: Array | None, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        """The step with this noise (b, …) in place of its own; without eta it is not looked at."""
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        fresh = None if self.eta is None else noise(state.x)
         x, past = state.x, state.memory
         told = denoise(x, level)
         present = self.coefficients.prediction(told)
@@ -113,7 +102,7 @@ class Multistep:
         if self.lower_order_final:
             allowed = jnp.minimum(allowed, left + 1)
         used = jnp.where(usable & ends, allowed, 1).astype(jnp.int32)
-        moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=noise)
+        moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=fresh)
         moved += arrays.expand(self.coefficients.scale(cleaner), x) * self._extrapolated(present, here, there, past, used)
         known = jnp.where(usable, jnp.minimum(past.known + 1, len(past.positions)), 0).astype(jnp.int32)
         return State(moved, History(_pushed(present, past.predictions), _pushed(here, past.positions), known, used))
@@ -152,20 +141,26 @@ class Multistep:
 
 def dpm_solver_multistep(
     order: int = 2, *, eta: Scalar = 0.0, formula: str | None = None, start: str | None = None, lower_order_final: bool = False
-) -> Sampler:
-    """DPM-Solver++(2M), (3M) and their SDE forms (Lu et al., 2022b, Alg. 2 and SDE-DPM-Solver++ 2M). One evaluation a step.
+) -> Multistep:
+    """DPM-Solver++(2M), (3M) and their SDE forms. One evaluation per step.
 
-    order: 1 (DDIM), 2 or 3, the number of predictions in use once there is history. eta: () >= 0, data under jit; 0 follows the
-    probability flow, 1 the reverse SDE, others the SDE whose noise is eta times as strong: `ddim(eta)` in the limit of small steps (some
-    libraries call eta² eta). The SDE forms have weak order 2 at most.
+    A step to sigma = 0 has order 1 in any case.
 
-    formula: "exact" integrates the polynomial exactly, the default of order 3; "midpoint" is Alg. 2, the default of order 2; "published"
-    is the third order of the usual code, whose second difference lacks a factor 2 and which tends to order 2.
-    start: "plain" is DDIM, the default; "corrected" lets the second evaluation correct the first step, the default of order 3 with the
-    exact formula, since a method of order 3 needs a start of order 2. lower_order_final: the k-th last step has at most order k. A step to
-    sigma = 0 has order 1 in any case.
+    Args:
+        order: 1 (DDIM), 2 or 3, the number of predictions in use once there is history.
+        eta: () >= 0, data under jit; 0 follows the probability flow, 1 the reverse SDE, others the SDE whose noise is eta times as
+            strong: `ddim(eta)` in the limit of small steps (some libraries call eta² eta). The SDE forms have weak order 2 at most.
+        formula: "exact" integrates the polynomial exactly, the default of order 3; "midpoint" is Alg. 2, the default of order 2;
+            "published" is the third order of the usual code, whose second difference lacks a factor 2 and which tends to order 2.
+        start: "plain" is DDIM, the default; "corrected" lets the second evaluation correct the first step, the default of order 3 with
+            the exact formula, since a method of order 3 needs a start of order 2.
+        lower_order_final: the k-th last step has at most order k.
 
-    Raises ValueError for another order or start, a formula of another order, or a concrete eta that is negative.
+    Raises:
+        ValueError: for another order or start, a formula of another order, or a concrete eta that is negative.
+
+    References:
+        Lu et al., 2022b, Alg. 2 and SDE-DPM-Solver++ 2M.
     """
     checks.integer("order", order, 1, 3)
     checks.in_range("eta", eta, 0.0, math.inf, open_high=True)
@@ -176,7 +171,7 @@ def dpm_solver_multistep(
     start = ("corrected" if order == 3 and formula == "exact" else "plain") if start is None else start
     checks.choice("start", start, STARTS)
     scale = None if ancestral.is_zero(eta) else eta
-    return Multistep(Coefficients(rule=FORMULAS[formula]), order, STARTS[start], lower_order_final, scale).sampler()
+    return Multistep(Coefficients(rule=FORMULAS[formula]), order, STARTS[start], lower_order_final, scale)
 
 
 def _combined(weights: Sequence[Array], predictions: Array, base: Array) -> Array:

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Count, Keys, Scalar
-from gendiff.diffusion import sampling
+from gendiff.core.types import Count, Scalar
 from gendiff.diffusion.samplers import ancestral, exponential_integrators
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -46,51 +45,67 @@ class _Span:
 
 
 @records.record
-class _Single:
+class DpmSolverSingle(Sampler):
+    """DPM-Solver++ in single steps. Built by `dpm_solver_single`. eta is None without noise."""
+
     schedule: Schedule
     order: int = records.static()
     eta: Scalar | None = None
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        told = denoise(state.x, level)
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        prediction = denoise(state.x, level)
         if self.order == 1:
-            noise = None if self.eta is None else arrays.normal(keys, like=state.x)
-            return State(exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=noise))
+            fresh = None if self.eta is None else noise(state.x)
+            return State(exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=fresh))
         here, usable = exponential_integrators.half_log_snr(level, state.x)
         there, ends = exponential_integrators.half_log_snr(cleaner, state.x)
         span = _Span(self.schedule, here, jnp.where(usable & ends, there - here, 0))
-        early, whole = (None, None) if self.eta is None else _path(keys, self.eta, span, state.x)
-        moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=whole)
+        early, whole = (None, None) if self.eta is None else _path(noise, self.eta, span, state.x)
+        moved = exponential_integrators.first_order_step(prediction, level, cleaner, eta=self.eta, noise=whole)
 
         def correction() -> Array:
-            return _second(denoise, told, level, span, self.eta, early) if self.order == 2 else _third(denoise, told, level, span)
+            if self.order == 2:
+                return _second(denoise, prediction, level, span, self.eta, early)
+            return _third(denoise, prediction, level, span)
 
         added = jax.lax.cond(jnp.any(span.step != 0), correction, lambda: jnp.zeros_like(moved))
         return State(moved + arrays.expand(cleaner.alpha, moved) * added)
 
+    def evaluations(self, steps: int) -> int:
+        """`order` per step, one in the last, which ends clean."""
+        return self.order * (steps - 1) + 1
 
-def dpm_solver_single(schedule: Schedule, order: int = 2, *, eta: Scalar = 0.0) -> Sampler:
-    """DPM-Solver++(2S), (3S) and the SDE form of 2S (Lu et al., 2022b, Alg. 1). `order` evaluations a step.
 
-    schedule: of the process, for the levels between. order: 1 (DDIM), 2 (the middle in log-SNR) or 3 (the thirds; Alg. 2 of Lu et al.,
-    2022a, in data form). eta: () >= 0, the noise scale of the reverse SDE as in `dpm_solver_multistep`; a step's noises lie on one path.
+def dpm_solver_single(schedule: Schedule, order: int = 2, *, eta: Scalar = 0.0) -> DpmSolverSingle:
+    """DPM-Solver++(2S), (3S) and the SDE form of 2S. `order` evaluations per step.
 
     n steps cost order · (n - 1) + 1 evaluations where the last one ends at sigma = 0, order · n where it does not; a step from alpha = 0
     costs one. Under a vmapped step count every step costs `order`.
 
-    Raises ValueError for another order, a concrete eta that is negative, or order 3 with an eta that is not 0.
+    Args:
+        schedule: of the process, for the levels between.
+        order: 1 (DDIM), 2 (the middle in log-SNR) or 3 (the thirds, in data form).
+        eta: () >= 0, data under jit: the noise scale of the reverse SDE as in `dpm_solver_multistep`. The two noises of a step lie on
+            one path.
+
+    Raises:
+        ValueError: for another order, a concrete eta that is negative, or order 3 with an eta that is not 0.
+
+    References:
+        Lu et al., 2022b, Alg. 1; Lu et al., 2022a, Alg. 2.
     """
     checks.integer("order", order, 1, 3)
     checks.in_range("eta", eta, 0.0, math.inf, open_high=True)
     scale = None if ancestral.is_zero(eta) else eta
     if order == 3 and scale is not None:
         raise ValueError("eta: order 3 has no stochastic form, use order 2 or eta = 0")
-    return Sampler(sampling.start, _Single(schedule, order, scale), evaluations=_EVALUATIONS[order])
+    return DpmSolverSingle(schedule, order, scale)
 
 
-def _path(keys: Keys, eta: Scalar, span: _Span, x: Float[Array, "b *shape"]) -> tuple[Array, Array]:
+def _path(noise: Noise, eta: Scalar, span: _Span, x: Float[Array, "b *shape"]) -> tuple[Array, Array]:
     """Standard normal noise of the first half of a step and of the whole step, on one path of the SDE."""
-    early, late = (arrays.normal(arrays.fold_in(keys, half), like=x) for half in range(2))
+    early, late = noise(x, 1), noise(x, 2)
     kept = arrays.expand(jnp.exp(-jnp.square(jnp.asarray(eta)) * span.step / 2), x)
     return early, (kept * early + late) / jnp.sqrt(1 + kept**2)
 
@@ -109,14 +124,3 @@ def _third(denoise: Denoiser, told: Prediction, level: Level, span: _Span) -> Ar
     added = span.correction(told, first, 1 / 3, 2 / 3, exponential_integrators.moments, 1.0)
     second = denoise(ancestral.ddim_step(told, level, late) + arrays.expand(late.alpha, added) * added, late)
     return span.correction(told, second, 2 / 3, 1.0, exponential_integrators.moments, 1.0)
-
-
-def _twice(steps: int) -> int:
-    return 2 * steps - 1
-
-
-def _thrice(steps: int) -> int:
-    return 3 * steps - 2
-
-
-_EVALUATIONS = {1: sampling.one_each, 2: _twice, 3: _thrice}

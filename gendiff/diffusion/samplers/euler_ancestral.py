@@ -3,10 +3,9 @@
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys, Scalar
-from gendiff.diffusion import sampling
+from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion.samplers import ancestral, runge_kutta
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
@@ -30,24 +29,29 @@ def euler_ancestral_step(
 
 
 @records.record
-class _EulerAncestral:
+class EulerAncestral(Sampler):
+    """Euler's method with fresh noise in every step. Built by `euler_ancestral`."""
+
     eta: Scalar
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        if ancestral.is_zero(self.eta):
-            return State(runge_kutta.euler_step(state.x, denoise(state.x, level), level, cleaner))
-        return self.given_noise(arrays.normal(keys, like=state.x), denoise, state, level, cleaner, left)
-
-    def given_noise(self, noise: Array, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         prediction = denoise(state.x, level)
-        return State(euler_ancestral_step(state.x, prediction, level, cleaner, eta=self.eta, noise=noise))
+        if ancestral.is_zero(self.eta):
+            return State(runge_kutta.euler_step(state.x, prediction, level, cleaner))
+        return State(euler_ancestral_step(state.x, prediction, level, cleaner, eta=self.eta, noise=noise(state.x)))
 
 
-def euler_ancestral(eta: Scalar = 1.0) -> Sampler:
-    """Euler's method with fresh noise: eta = 0 is `euler`, bit for bit, eta = 1 draws what the reverse chain does. One evaluation a step.
+def euler_ancestral(eta: Scalar = 1.0) -> EulerAncestral:
+    """Euler's method with fresh noise: eta = 0 is `euler`, bit for bit, eta = 1 draws what the reverse chain does.
 
-    It differs from `ddim(eta)` only for denoisers that break x = alpha * clean + sigma * noise. eta: () in [0, 1], data under jit.
-    Raises ValueError for a concrete eta outside [0, 1].
+    It differs from `ddim(eta)` only for denoisers that break x = alpha * clean + sigma * noise. One evaluation per step.
+
+    Args:
+        eta: () in [0, 1], data under jit.
+
+    Raises:
+        ValueError: for a concrete eta outside [0, 1].
     """
     checks.in_range("eta", eta, 0.0, 1.0)
-    return Sampler(sampling.start, _EulerAncestral(eta))
+    return EulerAncestral(eta)

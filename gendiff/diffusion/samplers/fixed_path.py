@@ -7,7 +7,6 @@ clean end it keeps the time in bounds, for a correlation of 0.98 over a step tha
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +16,8 @@ from jaxtyping import Array, Float, UInt32
 
 from gendiff.core import arrays, checks, extras, records
 from gendiff.core.types import Count, Keys
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion import sampling
+from gendiff.diffusion.sampling import Noise, Part, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level
 
 CLEANEST = 1e-6
@@ -61,44 +61,69 @@ def increments(
 
 
 @records.record
-class _Start:
-    init: Callable[..., State]
+class PathNoise:
+    """Noise from what the samples' paths (b, word) do between two levels."""
 
-    def __call__(self, keys: Keys, x: Array) -> State:
-        state = self.init(keys, x)
-        return State(state.x, (paths(keys), state.memory))
+    paths: Array
+    level: Level
+    cleaner: Level
+    tolerance: float = records.static()
+
+    def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        if part:
+            raise TypeError(
+                "fixed_path needs a sampler whose steps draw noise once (part 0), such as ddpm(), ddim(1.0) or euler_ancestral(); "
+                "this one draws several times per step"
+            )
+        return increments(self.paths, self.level, self.cleaner, like, tolerance=self.tolerance)
 
 
 @records.record
-class _Step:
-    step: Any
+class FixedPath(Sampler):
+    """A sampler whose noise comes from one Brownian path per sample. Built by `fixed_path`."""
+
+    sampler: Sampler
     tolerance: float = records.static()
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        path, memory = state.memory
-        noise = increments(path, level, cleaner, state.x, tolerance=self.tolerance)
-        after = self.step.given_noise(noise, denoise, State(state.x, memory), level, cleaner, left)
-        return State(after.x, (path, after.memory))
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """The sampler's own."""
+        return self.sampler.init(x)
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        return self.sampler.step(noise, denoise, state, level, cleaner, left)
+
+    def evaluations(self, steps: int) -> int:
+        """The sampler's own."""
+        return self.sampler.evaluations(steps)
+
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
+        """What the path of each key does over the step."""
+        return PathNoise(paths(keys), level, cleaner, self.tolerance)
 
 
-def fixed_path(sampler: Sampler, *, tolerance: float = 1e-5) -> Sampler:
+def fixed_path(sampler: Sampler, *, tolerance: float = 1e-5) -> FixedPath:
     """The same sampler, but a sample's noise comes from one Brownian path, whatever the grid and the number of steps.
 
-    sampler: one whose step draws once and has `given_noise(noise, denoise, state, level, cleaner, left)`, such as `ddpm()`, `ddim(1.0)`
-    or `euler_ancestral()`. As steps get shorter, samples converge to the solution of their stochastic equation along the path (Kloeden &
-    Platen, 1992, Sec. 10.2), at order 1, since the noise does not depend on x. tolerance: as for `increments`; make it smaller for steps
-    shorter than it. Evaluations as before. Paths are virtual trees (Li et al., 2020), never stored.
+    As steps get shorter, samples converge to the solution of their stochastic equation along the path, at order 1 where the noise does
+    not depend on x. Evaluations as before; a sampler that draws nothing stays as it is. Paths are virtual trees, never stored.
 
-    Raises ImportError without diffrax, TypeError for a sampler without `given_noise`, ValueError for a tolerance outside (0, 1].
+    Args:
+        sampler: one whose steps draw once, such as `ddpm()`, `ddim(1.0)` or `euler_ancestral()`.
+        tolerance: in (0, 1], as for `increments`; make it smaller for steps shorter than it.
+
+    Raises:
+        ImportError: without diffrax.
+        TypeError: for a sampler that already brings its own source of noise, and, in its first step, for one that draws several times.
+        ValueError: for a tolerance outside (0, 1].
+
+    References:
+        Kloeden & Platen, 1992, Sec. 10.2; Li et al., 2020.
     """
     _diffrax()
     checks.in_range("tolerance", tolerance, 0.0, 1.0, open_low=True)
-    if not hasattr(sampler.step, "given_noise"):
-        raise TypeError(
-            "fixed_path needs a sampler whose step has given_noise(noise, denoise, state, level, cleaner, left), "
-            "such as ddpm(), ddim(1.0) or euler_ancestral(); this one draws noise of another kind, or none"
-        )
-    return records.replace(sampler, init=_Start(sampler.init), step=_Step(sampler.step, float(tolerance)))
+    sampling.check_no_noise_source("sampler", sampler)
+    return FixedPath(sampler, float(tolerance))
 
 
 def _diffrax() -> Any:

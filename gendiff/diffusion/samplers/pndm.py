@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
-from gendiff.core.types import Count, Keys
+from gendiff.core.types import Count
 from gendiff.diffusion.samplers import ancestral, exponential_integrators
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -28,17 +28,19 @@ class Noises:
     known: Array
 
 
-def empty(keys: Keys, x: Float[Array, "b *shape"]) -> State:
-    """The `init`: no noise predictions yet."""
-    return State(x, Noises(jnp.zeros((3, *x.shape), x.dtype), jnp.zeros(x.shape[0], jnp.int32)))
-
-
 @records.record
-class _Pndm:
+class Pndm(Sampler):
+    """Adams-Bashforth means of noise predictions. Built by `pndm`."""
+
     schedule: Schedule | None
     """For the levels between of the Runge-Kutta start; None starts as Stable Diffusion does."""
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """No noise predictions yet."""
+        return State(x, Noises(jnp.stack([jnp.zeros_like(x)] * 3), jnp.zeros(x.shape[0], jnp.int32)))
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         x, past = state.x, state.memory
         told = denoise(x, level)
         usable = (jnp.asarray(level.alpha) > 0) & (jnp.asarray(cleaner.sigma) > 0)
@@ -56,19 +58,26 @@ class _Pndm:
         predictions = jnp.concatenate([told.noise[None], past.predictions[:-1]])
         return State(_transfer(told, changed, level, cleaner), Noises(predictions, known))
 
+    def evaluations(self, steps: int) -> int:
+        """One per step, and those of the start."""
+        return steps + (min(steps - 1, 1) if self.schedule is None else 3 * min(steps - 1, 3))
 
-def pndm(schedule: Schedule | None = None) -> Sampler:
-    """PNDM: the fourth-order Adams-Bashforth mean of noise predictions in DDIM's formula (Liu et al., 2022, Alg. 1). Order 2.
 
-    Its weights suppose steps of one size. schedule: None is PLMS, as Stable Diffusion's samplers and `skip_prk_steps` have it: the first
-    step takes the mean of the noise predictions at both its ends, and the order of the Adams-Bashforth mean grows from 2 to 4. A schedule
-    is F-PNDM: the first three steps are pseudo Runge-Kutta steps through the middle of the step, in the index of a table, or else in
-    log-SNR.
+def pndm(schedule: Schedule | None = None) -> Pndm:
+    """PNDM: the fourth-order Adams-Bashforth mean of noise predictions in DDIM's formula. Order 2.
 
-    One evaluation a step, in PLMS one more for the first, in F-PNDM three more for each of the first three. A step to sigma = 0 starts
-    nothing and costs one. Under a vmapped step count every step costs as much as the first.
+    Its weights suppose steps of one size. One evaluation per step, in PLMS one more for the first, in F-PNDM three more for each of the
+    first three. A step to sigma = 0 starts nothing and costs one. Under a vmapped step count every step costs as much as the first.
+
+    Args:
+        schedule: None is PLMS, as Stable Diffusion's samplers and `skip_prk_steps` have it: the first step takes the mean of the noise
+            predictions at both its ends, and the order of the Adams-Bashforth mean grows from 2 to 4. A schedule is F-PNDM: the first
+            three steps are pseudo Runge-Kutta steps through the middle of the step, in the index of a table, or else in log-SNR.
+
+    References:
+        Liu et al., 2022, Alg. 1.
     """
-    return Sampler(empty, _Pndm(schedule), evaluations=_plms_evaluations if schedule is None else _runge_kutta_evaluations)
+    return Pndm(schedule)
 
 
 def _transfer(told: Prediction, changed: Array, level: Level, cleaner: Level) -> Array:
@@ -107,11 +116,3 @@ def _between(schedule: Schedule, level: Level, cleaner: Level, like: Array) -> L
     return schedule.at_log_snr(
         exponential_integrators.half_log_snr(level, like)[0] + exponential_integrators.half_log_snr(cleaner, like)[0]
     )
-
-
-def _plms_evaluations(steps: int) -> int:
-    return steps + min(steps - 1, 1)
-
-
-def _runge_kutta_evaluations(steps: int) -> int:
-    return steps + 3 * min(steps - 1, 3)

@@ -1,16 +1,16 @@
 """Predictor-corrector: a step to a cleaner level, then Langevin steps that settle x there."""
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import ArrayLike, Count, Keys, Scalar
+from gendiff.core.types import ArrayLike, Count, Scalar
+from gendiff.diffusion import sampling
 from gendiff.diffusion.samplers import ancestral
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import InnerNoise, Noise, Sampler, State
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
@@ -34,50 +34,61 @@ def langevin_step(
 
 
 @records.record
-class _PredictorCorrector:
-    predictor: Callable[..., State]
+class PredictorCorrector(Sampler):
+    """A step of a predictor, then Langevin steps. Built by `predictor_corrector`. The predictor draws within part 1 of a step."""
+
+    predictor: Sampler
     snr: Scalar
     corrector_steps: int = records.static()
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        state = self.predictor(arrays.fold_in(keys, 0), denoise, state, level, cleaner, left)
-        drawn = jax.vmap(lambda j: arrays.normal(arrays.fold_in(keys, j), like=state.x))(1 + jnp.arange(self.corrector_steps))
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """The predictor's."""
+        return self.predictor.init(x)
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        state = self.predictor.step(InnerNoise(noise, 1), denoise, state, level, cleaner, left)
+        drawn = [noise(state.x, 2 + j) for j in range(self.corrector_steps)]
         noisy = jnp.asarray(cleaner.sigma) > 0
 
         def settled() -> Array:
             at = jax.tree.map(lambda there, here: jnp.where(noisy, there, here), cleaner, level)  # finite where vmap runs this anyway
 
-            def correct(x: Array, noise: Array) -> tuple[Array, None]:
-                return langevin_step(x, denoise(x, at), at, noise=noise, snr=self.snr), None
+            def correct(x: Array, fresh: Array) -> tuple[Array, None]:
+                return langevin_step(x, denoise(x, at), at, noise=fresh, snr=self.snr), None
 
-            x, _ = jax.lax.scan(correct, state.x, drawn)
+            x, _ = jax.lax.scan(correct, state.x, jnp.stack(drawn))
             return jnp.where(arrays.expand(noisy, x) > 0, x, state.x)
 
+        if not drawn:
+            return state
         return records.replace(state, x=jax.lax.cond(jnp.any(noisy), settled, lambda: state.x))
 
-
-@records.record
-class _Evaluations:
-    predictor: Callable[[int], int] = records.static()
-    corrector_steps: int = records.static()
-
-    def __call__(self, steps: int) -> int:
-        return self.predictor(steps) + self.corrector_steps * (steps - 1)
+    def evaluations(self, steps: int) -> int:
+        """Those of the predictor, and one per Langevin step, of which the last step, which ends clean, makes none."""
+        return self.predictor.evaluations(steps) + self.corrector_steps * (steps - 1)
 
 
-def predictor_corrector(predictor: Sampler | None = None, *, corrector_steps: int = 1, snr: Scalar = 0.16) -> Sampler:
-    """Each step of a predictor, followed by Langevin steps at the level that it reached (Song et al., 2021b, Algs. 2-5).
-
-    predictor: any sampler, default `ddpm()`, the ancestral one; `euler()` follows the flow. corrector_steps: a fixed int >= 0.
-    snr: () >= 0, data under jit: r of Alg. 4, the size of a Langevin step against its noise.
+def predictor_corrector(predictor: Sampler | None = None, *, corrector_steps: int = 1, snr: Scalar = 0.16) -> PredictorCorrector:
+    """Each step of a predictor, followed by Langevin steps at the level that it reached.
 
     The algorithms' corrector has no effect at sigma = 0, so that n steps cost those of the predictor and corrector_steps · (n - 1)
     evaluations on a grid that ends clean, corrector_steps · n on one that does not, and under a vmapped count.
 
-    Raises TypeError or ValueError for corrector_steps that are no count, ValueError for a concrete snr that is negative or infinite.
+    Args:
+        predictor: any sampler that draws from its keys, default `ddpm()`, the ancestral one; `euler()` follows the flow.
+        corrector_steps: a fixed int >= 0.
+        snr: () >= 0, data under jit: r of Alg. 4, the size of a Langevin step against its noise.
+
+    Raises:
+        TypeError: for corrector_steps that are no count, and for a predictor with another source of noise, such as `fixed_path`.
+        ValueError: for negative corrector_steps, and for a concrete snr that is negative or infinite.
+
+    References:
+        Song et al., 2021b, Algs. 2-5.
     """
     checks.integer("corrector_steps", corrector_steps)
     checks.in_range("snr", snr, 0.0, math.inf, open_high=True)
     predictor = ancestral.ddpm() if predictor is None else predictor
-    cost = _Evaluations(predictor.evaluations, corrector_steps)
-    return Sampler(predictor.init, _PredictorCorrector(predictor.step, snr, corrector_steps), evaluations=cost)
+    sampling.check_no_noise_source("predictor", predictor)
+    return PredictorCorrector(predictor, snr, corrector_steps)

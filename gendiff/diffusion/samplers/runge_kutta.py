@@ -11,10 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, records
-from gendiff.core.types import ArrayLike, Count, Keys
-from gendiff.diffusion import sampling
+from gendiff.core.types import ArrayLike, Count
 from gendiff.diffusion.samplers import ancestral
-from gendiff.diffusion.sampling import Sampler, State
+from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -81,57 +80,73 @@ def rk4_step(denoise: Denoiser, x: Float[Array, "b *shape"], level: Level, clean
 
 
 @records.record
-class _Euler:
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+class Euler(Sampler):
+    """Euler's method on the probability flow. Built by `euler`."""
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         return State(euler_step(state.x, denoise(state.x, level), level, cleaner))
 
 
-def euler() -> Sampler:
-    """Euler's method on the probability flow: order 1, one evaluation a step."""
-    return Sampler(sampling.start, _Euler())
+def euler() -> Euler:
+    """Euler's method on the probability flow: order 1, one evaluation per step."""
+    return Euler()
 
 
 @records.record
-class _Heun:
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+class Heun(Sampler):
+    """Heun's method on the probability flow. Built by `heun`."""
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         return State(heun_step(denoise, state.x, level, cleaner))
 
+    def evaluations(self, steps: int) -> int:
+        """Two per step, one in the last, which ends clean."""
+        return 2 * steps - 1
 
-def heun() -> Sampler:
-    """Heun's method on the probability flow (Karras et al., 2022, Alg. 1): order 2.
+
+def heun() -> Heun:
+    """Heun's method on the probability flow: order 2.
 
     n steps cost 2n - 1 evaluations on a grid that ends clean, also when the count is traced, and 2n on one whose last level has
     sigma > 0: the end of the grid decides, not the end of the count. Under a vmapped count, or vmapped levels, the evaluation that a
     step to sigma' = 0 needs no answer of is made all the same, so that n steps cost 2n.
+
+    References:
+        Karras et al., 2022, Alg. 1.
     """
-    return Sampler(sampling.start, _Heun(), evaluations=twice_less_one)
+    return Heun()
 
 
 @records.record
-class _Rk4:
+class Rk4(Sampler):
+    """The classical Runge-Kutta method on the probability flow. Built by `rk4`."""
+
     schedule: Schedule
 
-    def __call__(self, keys: Keys, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
         return State(rk4_step(denoise, state.x, level, cleaner, self.schedule))
 
+    def evaluations(self, steps: int) -> int:
+        """Four per step, one in the last, which ends clean."""
+        return 4 * steps - 3
 
-def rk4(schedule: Schedule) -> Sampler:
+
+def rk4(schedule: Schedule) -> Rk4:
     """The classical Runge-Kutta method on the probability flow: order 4.
 
-    schedule: of the process, for the level half-way. n steps cost 4n - 3 evaluations on a grid that ends clean and 4n on one whose last
-    level has sigma > 0; under a vmapped count or vmapped levels always 4n. It starts at alpha = 0 like anywhere else.
+    n steps cost 4n - 3 evaluations on a grid that ends clean and 4n on one whose last level has sigma > 0; under a vmapped count or
+    vmapped levels always 4n. It starts at alpha = 0 like anywhere else.
+
+    Args:
+        schedule: of the process, for the level half-way.
+
+    References:
+        Kutta, 1901 (from memory).
     """
-    return Sampler(sampling.start, _Rk4(schedule), evaluations=four_times_less_three)
-
-
-def twice_less_one(steps: int) -> int:
-    """Two evaluations a step, one in the last, which ends clean."""
-    return 2 * steps - 1
-
-
-def four_times_less_three(steps: int) -> int:
-    """Four evaluations a step, one in the last, which ends clean."""
-    return 4 * steps - 3
+    return Rk4(schedule)
 
 
 def _unless_clean(cleaner: Level, moved: Array, better: Callable[[Level], Array], level: Level) -> Array:

@@ -3,12 +3,11 @@
 from gendiff.core import checks
 from gendiff.diffusion.samplers import exponential_integrators
 from gendiff.diffusion.samplers.dpm_solver_multistep import Coefficients, Multistep
-from gendiff.diffusion.sampling import Sampler
 
 VARIANTS = {"bh1": exponential_integrators.linear, "bh2": exponential_integrators.midpoint}
 
 
-def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = False) -> Sampler:
+def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = False) -> Multistep:
     """UniPC in data form (Zhao et al., 2023, Alg. 1-2 and App. A). One evaluation a step: the one at a new level first corrects the step
     that led there and then predicts the next. The last level is not evaluated, so the last step is not corrected.
 
@@ -20,4 +19,4 @@ def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = Fal
     """
     checks.integer("order", order, 1, 3)
     checks.choice("variant", variant, VARIANTS)
-    return Multistep(Coefficients(rule=VARIANTS[variant]), order, "always", lower_order_final).sampler()
+    return Multistep(Coefficients(rule=VARIANTS[variant]), order, "always", lower_order_final)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core import arrays
+from gendiff.core import arrays, records
 from gendiff.diffusion import certify, oracles, sampling, schedules
 from gendiff.diffusion.certify import METHODS, Method
 from gendiff.diffusion.certify import certify as certified
@@ -27,15 +27,29 @@ def slope(denoise, y, ratio):
     return denoise(level.alpha * y, level).noise
 
 
-def explicit(rule):
+@records.record
+class Explicit(sampling.Sampler):
     """A sampler whose step is rule(slope, y, ratio, width) in x / alpha."""
 
-    def step(keys, denoise, state, level, cleaner, left):
+    rule: object = records.static()
+
+    def step(self, noise, denoise, state, level, cleaner, left):
         ratio, to = level.sigma / level.alpha, cleaner.sigma / cleaner.alpha
-        moved = rule(lambda y, r: slope(denoise, y, r), state.x / level.alpha, ratio, to - ratio)
+        moved = self.rule(lambda y, r: slope(denoise, y, r), state.x / level.alpha, ratio, to - ratio)
         return sampling.State(cleaner.alpha * moved)
 
-    return sampling.Sampler(sampling.start, step, evaluations=lambda steps: 2 * steps)
+    def evaluations(self, steps):
+        return 2 * steps
+
+
+@records.record
+class Stepping(sampling.Sampler):
+    """A sampler of one function."""
+
+    function: object = records.static()
+
+    def step(self, noise, denoise, state, level, cleaner, left):
+        return self.function(noise, denoise, state, level, cleaner, left)
 
 
 def midpoint(slope, y, ratio, width):
@@ -49,7 +63,7 @@ def wrong_weights(slope, y, ratio, width):
 
 
 def test_a_sampler_of_your_own_is_certified_in_three_lines(capsys):
-    sampler = explicit(midpoint)
+    sampler = Explicit(midpoint)
     certificate = certify.certify(sampler, certify.Method("midpoint", order=2, exact=("point mass",)))
     print(certificate)
 
@@ -61,25 +75,27 @@ def test_a_sampler_of_your_own_is_certified_in_three_lines(capsys):
 
 
 def test_wrong_weights_are_caught_with_order_one():
-    found = certified(explicit(wrong_weights), Method("heun", order=2))
+    found = certified(Explicit(wrong_weights), Method("heun", order=2))
     assert not found.passes and found.curve("flow").agrees is False and abs(found.curve("flow").fit.order - 1) < 0.05
     assert "FAIL" in str(found)
 
 
-def counting(keys, x):
-    return sampling.State(x, jnp.zeros((), int))
-
-
-def previous_timestep(keys, denoise, state, level, cleaner, left):
+@records.record
+class PreviousTimestep(sampling.Sampler):
     """DDIM to the level at t - 1000 // n, with t = 1000 sigma of the flow, in place of the grid's next one."""
-    steps = state.memory + left + 1
-    sigma = jnp.maximum(level.t - 1000 // steps, 0.0) / 1000
-    moved = ancestral.ddim_step(denoise(state.x, level), level, Level(1000 * sigma, 1 - sigma, sigma))
-    return sampling.State(moved, state.memory + 1)
+
+    def init(self, x):
+        return sampling.State(x, jnp.zeros((), int))
+
+    def step(self, noise, denoise, state, level, cleaner, left):
+        steps = state.memory + left + 1
+        sigma = jnp.maximum(level.t - 1000 // steps, 0.0) / 1000
+        moved = ancestral.ddim_step(denoise(state.x, level), level, Level(1000 * sigma, 1 - sigma, sigma))
+        return sampling.State(moved, state.memory + 1)
 
 
 def test_a_previous_timestep_that_is_not_the_grids_is_caught():
-    found = certified(sampling.Sampler(counting, previous_timestep), "ddim")
+    found = certified(PreviousTimestep(), "ddim")
     assert not found.passes and not found.curve("flow").agrees
     assert min(found.curve("flow").errors) > 0.05  # it never converges
 
@@ -125,30 +141,31 @@ def test_other_oracles_give_the_same_order():
 FINE = 4096
 
 
-class Path:
+@records.record
+class Path(sampling.Sampler):
     """Euler-Maruyama on the reverse SDE in x / alpha against sigma² / alpha², along one Brownian path for each sample."""
 
-    @staticmethod
-    def init(keys, x):
-        noise = arrays.normal(arrays.fold_in(keys, 2**31), jax.ShapeDtypeStruct((len(x), FINE, *x.shape[1:]), x.dtype))
-        time = np.geomspace(2.0, 0.1, FINE + 1) ** 2
-        moves = jnp.cumsum(jnp.sqrt(-np.diff(time)).reshape(1, -1, *[1] * (x.ndim - 1)) * noise, axis=1)
-        return sampling.State(x, jnp.concatenate([jnp.zeros_like(moves[:, :1]), moves], axis=1))
+    def noise_for_step(self, keys, step, level, cleaner):
+        def moves(x):
+            noise = arrays.normal(arrays.fold_in(keys, 2**31), jax.ShapeDtypeStruct((len(x), FINE, *x.shape[1:]), x.dtype))
+            time = np.geomspace(2.0, 0.1, FINE + 1) ** 2
+            moves = jnp.cumsum(jnp.sqrt(-np.diff(time)).reshape(1, -1, *[1] * (x.ndim - 1)) * noise, axis=1)
+            return jnp.concatenate([jnp.zeros_like(moves[:, :1]), moves], axis=1)
 
-    @staticmethod
-    def step(keys, denoise, state, level, cleaner, left):
+        return moves
+
+    def step(self, noise, denoise, state, level, cleaner, left):
+        path = noise(state.x)
         ratio, to = level.sigma / level.alpha, cleaner.sigma / cleaner.alpha
         here, there = (jnp.round(FINE * jnp.log(2.0 / r) / math.log(20.0)).astype(int) for r in (ratio, to))
         score = -denoise(state.x, level).noise / ratio
-        moved = state.x / level.alpha + (ratio**2 - to**2) * score + state.memory[:, there] - state.memory[:, here]
-        return sampling.State(cleaner.alpha * moved, state.memory)
+        moved = state.x / level.alpha + (ratio**2 - to**2) * score + path[:, there] - path[:, here]
+        return sampling.State(cleaner.alpha * moved)
 
 
 def test_a_sampler_along_one_brownian_path_has_a_strong_order():
     """Euler-Maruyama with additive noise: 1 (Kloeden & Platen, 1992, Sec. 10.3)."""
-    found = certified(
-        sampling.Sampler(Path.init, Path.step), Method("Euler-Maruyama", strong=1, exact=()), steps=(128, 256, 512, 1024, 2048)
-    )
+    found = certified(Path(), Method("Euler-Maruyama", strong=1, exact=()), steps=(128, 256, 512, 1024, 2048))
     assert found.passes and found.stochastic and abs(found.curve("strong").fit.order - 1) < 0.15
     assert found.curve("weak").fit.order is None and "normal draws" in found.curve("weak").fit.reason  # its noise is not the steps' own
     assert "weak order —, not fitted" in str(found) and "point mass" not in [case.name for case in found.cases]
@@ -174,36 +191,36 @@ def test_without_theory_everything_is_measured_and_nothing_asserted():
 
 
 def test_a_sampler_that_is_not_finite_from_pure_noise_fails():
-    found = certified(explicit(midpoint), Method("midpoint", exact=("few steps",)), steps=(8, 16), starts=4)
+    found = certified(Explicit(midpoint), Method("midpoint", exact=("few steps",)), steps=(8, 16), starts=4)
     assert not found.passes and next(case.error for case in found.cases if case.name == "few steps") > 0
 
 
-def noisy_end(keys, denoise, state, level, cleaner, left):
+def noisy_end(noise, denoise, state, level, cleaner, left):
     x = ancestral.ddim_step(denoise(state.x, level), level, cleaner)
-    return sampling.State(x + 1e-3 * arrays.normal(keys, like=x))
+    return sampling.State(x + 1e-3 * noise(x))
 
 
 def test_noise_in_the_last_step_is_caught():
-    found = certified(sampling.Sampler(sampling.start, noisy_end), Method("noisy", exact=("last step",)), steps=(8, 16), starts=4)
+    found = certified(Stepping(noisy_end), Method("noisy", exact=("last step",)), steps=(8, 16), starts=4)
     assert not found.passes and next(case.error for case in found.cases if case.name == "last step") > 1e-4
 
 
-def broken(keys, denoise, state, level, cleaner, left):
+def broken(noise, denoise, state, level, cleaner, left):
     raise ValueError("a mistake of the sampler's own")
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_mistake_in_the_sampler_is_not_taken_for_a_missing_order():
     with pytest.raises(ValueError, match="a mistake"):
-        certified(sampling.Sampler(sampling.start, broken), steps=(8, 16), starts=4)
+        certified(Stepping(broken), steps=(8, 16), starts=4)
 
 
-def nowhere(keys, denoise, state, level, cleaner, left):
+def nowhere(noise, denoise, state, level, cleaner, left):
     return sampling.State(state.x * jnp.nan)
 
 
 def test_a_sampler_that_ends_nowhere_fails():
-    found = certified(sampling.Sampler(sampling.start, nowhere), Method("nowhere", exact=("point mass",)), steps=(8, 16), starts=4)
+    found = certified(Stepping(nowhere), Method("nowhere", exact=("point mass",)), steps=(8, 16), starts=4)
     assert not found.passes and "not finite" in found.curve("flow").fit.reason and not any(case.holds for case in found.cases)
 
 

@@ -18,8 +18,8 @@ def pair():
 
 @jax.jit
 def step(sampler, denoise, x, level, cleaner):
-    keys = jax.random.split(jax.random.key(0), len(x))
-    return sampler.step(keys, denoise, sampler.init(keys, x), level, cleaner, 1).x
+    noise = diffusion.sampling.KeyNoise(jax.random.split(jax.random.key(0), len(x)))
+    return sampler.step(noise, denoise, sampler.init(x), level, cleaner, 1).x
 
 
 @pytest.mark.float64

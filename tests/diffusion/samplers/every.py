@@ -26,5 +26,5 @@ EVERY = {
     "pndm": lambda schedule: diffusion.samplers.pndm(),
     "pndm runge_kutta": lambda schedule: diffusion.samplers.pndm(schedule),
     "fixed_path": lambda schedule: diffusion.samplers.fixed_path(diffusion.samplers.ddim(1.0)),
-    "reversible_heun": lambda schedule: diffusion.inversion.reversible_heun(),
+    "reversible_heun": lambda schedule: diffusion.samplers.reversible_heun(),
 }

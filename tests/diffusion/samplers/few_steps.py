@@ -96,9 +96,10 @@ def check_levels_of_their_own(sampler):
 
     @jax.jit
     def two(x, keys, *levels):
-        state = sampler.init(keys, x)
+        state = sampler.init(x)
         for left, (level, cleaner) in enumerate(zip(levels, levels[1:], strict=False)):
-            state = sampler.step(jax.vmap(jax.random.fold_in, (0, None))(keys, left), given, state, level, cleaner, 1 - left)
+            noise = sampler.noise_for_step(keys, left, level, cleaner)
+            state = sampler.step(noise, given, state, level, cleaner, 1 - left)
         return state.x
 
     together = two(x, keys, before, after, last)

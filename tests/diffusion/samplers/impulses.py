@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import arrays
 from gendiff.diffusion import grids, oracles
 from gendiff.diffusion.types import Level
 
@@ -27,16 +26,16 @@ def _run(sampler, grid, steps, draws):
     impulses = unit[1:].reshape(LONGEST, draws, len(unit), 1)
 
     def move(j, state):
-        noise = impulses[j] if draws > 1 else impulses[j, 0]
+        def noise(like, part=0):
+            return impulses[j, max(part - 1, 0)]
+
         return sampler.step(noise, oracles.gaussian(STD), state, grid[j], grid[j + 1], steps - 1 - j)
 
-    return jax.lax.fori_loop(0, steps, move, sampler.init(impulses[0, 0], unit[0][:, None])).x
+    return jax.lax.fori_loop(0, steps, move, sampler.init(unit[0][:, None])).x
 
 
-def measured(monkeypatch, sampler, steps, draws=1):
-    """The factor on the start, and the variance that the noise of all steps adds. draws: how many noises a step draws, by folded keys."""
-    monkeypatch.setattr(arrays, "normal", lambda keys, like: keys)  # the keys of this loop are the noise itself
-    monkeypatch.setattr(arrays, "fold_in", lambda keys, part: keys[part])
+def measured(sampler, steps, draws=1):
+    """The factor on the start, and the variance that the noise of all steps adds. draws: how many parts of noise a step draws."""
     ends = np.asarray(_run(sampler, grids.padded(levels(steps), LONGEST), steps, draws))[:, 0]
     return np.array([ends[0], np.sum(ends[1:] ** 2)])
 
@@ -53,7 +52,7 @@ def exact(eta):
     return np.array([kept * spread[1] / spread[0], spread[1] ** 2 * (1 - kept**2)])
 
 
-def weak_orders(monkeypatch, sampler, eta, steps=(64, 128), draws=1):
+def weak_orders(sampler, eta, steps=(64, 128), draws=1):
     """log2 of how much the errors of the factor (…, 0) and of the variance (…, 1) fall when the steps double."""
-    errors = np.array([np.abs(measured(monkeypatch, sampler, n, draws) - exact(eta)) for n in steps])
+    errors = np.array([np.abs(measured(sampler, n, draws) - exact(eta)) for n in steps])
     return np.log2(errors[:-1] / errors[1:])

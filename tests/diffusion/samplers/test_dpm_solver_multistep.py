@@ -144,17 +144,17 @@ def test_a_prediction_linear_in_log_snr_is_integrated_exactly(sampler):
     [(solver(1, eta=0.5), 1), (solver(2, eta=0.5, formula="exact"), 2), (solver(2, eta=1.0, formula="exact"), 2)],
     ids=["1", "2M", "2M eta one"],
 )
-def test_weak_order_of_the_sde_forms(monkeypatch, sampler, expected):
+def test_weak_order_of_the_sde_forms(sampler, expected):
     eta = sampler.step.eta
-    found = impulses.weak_orders(monkeypatch, sampler, eta)[0]
+    found = impulses.weak_orders(sampler, eta)[0]
     assert found[1] == pytest.approx(expected, abs=0.1)
     if eta != 1:  # for eta = 1 the mean is exact in any number of steps: the clean prediction is a martingale
         assert found[0] == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.float64
-def test_sde_forms_of_higher_order_are_nearer_to_the_law_of_the_sde(monkeypatch):
-    first, third = (np.abs(impulses.measured(monkeypatch, solver(p, eta=1.0), 64) - impulses.exact(1.0)) for p in (1, 3))
+def test_sde_forms_of_higher_order_are_nearer_to_the_law_of_the_sde():
+    first, third = (np.abs(impulses.measured(solver(p, eta=1.0), 64) - impulses.exact(1.0)) for p in (1, 3))
     assert first[0] < 1e-12 and third[0] < 1e-12
     assert first[1] > 1e-2 and third[1] < 1e-4
 

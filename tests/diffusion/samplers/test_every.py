@@ -75,4 +75,4 @@ def test_rebuilt_samplers_are_equal_hash_alike_and_differ_from_their_siblings():
 
 def test_every_public_sampler_is_in_the_table():
     public = {name for name in diffusion.samplers.__all__ if callable(getattr(diffusion.samplers, name))}
-    assert public == {name.split()[0] for name in EVERY} - {"reversible_heun"}
+    assert public == {name.split()[0] for name in EVERY}

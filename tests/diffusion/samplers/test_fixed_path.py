@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gendiff.diffusion import grids, oracles, sampling, schedules
-from gendiff.diffusion.samplers import ancestral, runge_kutta
+from gendiff.diffusion.samplers import ancestral, predictor_corrector
 from gendiff.diffusion.samplers.euler_ancestral import euler_ancestral
 from gendiff.diffusion.samplers.fixed_path import LATEST, fixed_path, increments, time
 from gendiff.diffusion.samplers.fixed_path import paths as fixed_path_paths
@@ -114,8 +114,12 @@ def test_any_kind_of_key_names_a_path():
 
 
 def test_samplers_that_cannot_be_told_their_noise_are_refused():
-    with pytest.raises(TypeError, match="given_noise"):
-        fixed_path(runge_kutta.heun())
+    levels, several = grids.trailing(schedules.flow(), 2), predictor_corrector()
+    with pytest.raises(TypeError, match="several times per step"):
+        draw(fixed_path(several), levels, jnp.arange(2))
+    for build in (fixed_path, predictor_corrector):
+        with pytest.raises(TypeError, match="own source of noise"):
+            build(fixed_path(ancestral.ddpm()))
     with pytest.raises(ValueError, match="tolerance"):
         fixed_path(ancestral.ddpm(), tolerance=0.0)
     build = fixed_path

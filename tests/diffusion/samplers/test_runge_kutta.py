@@ -110,7 +110,6 @@ def test_endpoint_error_is_measured_between_the_stated_levels():
 COSINE = schedules.cosine()
 HIGHER = {"heun": runge_kutta.heun(), "rk4": runge_kutta.rk4(COSINE)}
 ORDERS = {"heun": 2, "rk4": 4}
-KEYS = jax.random.split(jax.random.key(0), 2)  # which these methods never draw from
 
 
 def counted(denoise, seen):
@@ -254,7 +253,7 @@ def test_steps_from_zero_signal_and_to_clean_are_finite_and_so_are_their_gradien
 
     def total(gain, x, levels):
         told = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x + 0.02 * t[:, None]), gain, parameterization.clean())
-        return jnp.sum(sampler.step(KEYS, told, sampling.State(x), levels[0], levels[1], 0).x ** 2)
+        return jnp.sum(sampler.step(None, told, sampling.State(x), levels[0], levels[1], 0).x ** 2)
 
     both = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
     only, three = grids.trailing(schedule, 1), grids.trailing(schedule, 3)
@@ -272,7 +271,7 @@ def test_steps_from_zero_signal_and_to_clean_are_finite_and_so_are_their_gradien
 @pytest.mark.parametrize("name", HIGHER)
 def test_the_last_step_of_higher_methods_returns_the_prediction(name):
     x, gaussian = jnp.asarray(rand(0, 2, 3)), oracles.gaussian(0.5, 0.3)
-    step = jax.jit(lambda level, cleaner: HIGHER[name].step(KEYS, gaussian, sampling.State(x), level, cleaner, 0).x)
+    step = jax.jit(lambda level, cleaner: HIGHER[name].step(None, gaussian, sampling.State(x), level, cleaner, 0).x)
     for alpha in (0.0, 0.3, 0.9):
         level = Level(5.0, alpha, np.sqrt(1 - alpha**2))
         np.testing.assert_allclose(step(level, Level(-1.0, 1.0, 0.0)), gaussian(x, level).clean, rtol=1e-12)
@@ -286,7 +285,7 @@ def test_samples_may_have_levels_of_their_own(name):
 
     @jax.jit
     def step(x, level, cleaner):
-        return HIGHER[name].step(KEYS, gaussian, sampling.State(x), level, cleaner, 0).x
+        return HIGHER[name].step(None, gaussian, sampling.State(x), level, cleaner, 0).x
 
     x = jnp.asarray(rand(0, 2, 3), jnp.float32)
     both, each = step(x, levels, cleaner), [step(x, levels[i], cleaner[i])[i] for i in range(2)]

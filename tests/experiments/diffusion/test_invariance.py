@@ -45,10 +45,10 @@ def test_every_way_draws_the_same_noise_bit_for_bit(programs):
 def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
     assert compare(programs, samplers.ddim(1.0), ("chunks", "vmap")).worst <= 5e-6
     exact, noise = case(programs, samplers.ddim()), case(programs, draw.RECORDER, trajectory=True)
-    assert differences.control(exact, invariance_samplers.neighbourless(), CONFIG).worst <= 5e-6
-    for wrong in (invariance_samplers.one_key, invariance_samplers.shared_norms):
-        assert 3e-4 < differences.control(exact, wrong(), CONFIG).worst < np.inf
-    shared = differences.control(noise, invariance_samplers.one_key_noise(), CONFIG)
+    assert differences.control(exact, invariance_samplers.NEIGHBOURLESS, CONFIG).worst <= 5e-6
+    for wrong in (invariance_samplers.ONE_KEY, invariance_samplers.SHARED_NORMS):
+        assert 3e-4 < differences.control(exact, wrong, CONFIG).worst < np.inf
+    shared = differences.control(noise, invariance_samplers.OneKeyNoise(), CONFIG)
     assert 0.5 < shared.worst <= 3 / 4  # x_T is drawn before the sampler begins
 
 
