@@ -13,6 +13,7 @@ from experiments.reporting.verdicts import Summary
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 READINGS = Path(__file__).with_name("readings")
+SAMPLERS = Path(__file__).with_name("pages") / "samplers.md"
 FOLDED = 30
 """Rows above which a table is folded away."""
 COMMANDS = {"bench": "make bench"}
@@ -20,9 +21,11 @@ COMMANDS = {"bench": "make bench"}
 
 
 def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
-    """(file, text) of each result's page and of the list of them all."""
+    """(file, text) of each result's page, of the list of them all, and of the page of samplers, which has a table between two marks."""
     outcomes = [results.read(path.parent) for path in sorted(folder.glob(f"*/{results.FILE}"))]
     yield folder / "README.md", index(outcomes)
+    before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
+    yield SAMPLERS, before + sampler_table(results.read(folder / "certify")) + "\n" + after
     for outcome in outcomes:
         reading = READINGS / f"{outcome.name}.md"
         yield folder / outcome.name / "README.md", page(outcome, reading.read_text(encoding="utf-8") if reading.is_file() else "")
@@ -56,6 +59,26 @@ def page(outcome: Results, reading: str = "") -> str:
         "## How it was made",
         _rows(("", ""), _facts(outcome).items()),
     )
+
+
+def sampler_table(certified: Results) -> str:
+    """What the experiment `certify` measured of every sampler, as Markdown."""
+    short, long = certified.tables[:2]
+    errors = [long.columns.index(name) for name in long.columns if name.startswith("error at")]
+    at = [long.columns[column].removesuffix(" evaluations") for column in errors]
+    names = ("sampler", "evaluations", "order by theory", "measured", *at, "source")
+    rows = [
+        [
+            _cell(name, None),
+            str(evaluations),
+            str(theory),
+            str(measured),
+            *(_cell(row[column], None) for column in errors),
+            _text(str(source)),
+        ]
+        for (name, evaluations, theory, measured, source), row in zip(short.rows, long.rows, strict=True)
+    ]
+    return _rows(names, rows, right=range(4, 4 + len(errors)))
 
 
 def main() -> None:
