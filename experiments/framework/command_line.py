@@ -17,6 +17,7 @@ import tyro
 from experiments.framework import configuration, devices, errors, interruption, registry, run_folder
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Experiment
+from experiments.reporting import environment
 from gendiff.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -31,11 +32,11 @@ USAGE = f"""usage: {PROGRAM} COMMAND …
   sample RUN [options]     draw samples from the network of a run
   evaluate RUN             compute the results of a run anew from its checkpoints
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
-  bench [CASE …] [--peers] measure how fast the library is, beside torch and diffusers with --peers (make bench)
+  NAME [options]           the command of an experiment that brings its own, as `list` tells
 
-RUN is a run folder, such as runs/digits. COMMAND --help explains every option.
-Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or checkpoint,
-69 no such device, 74 disk."""
+RUN is a run folder, such as runs/digits. COMMAND --help explains every option. --quiet shows results and errors only; --version the
+versions. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or
+checkpoint, 69 no such device, 74 disk, 128 + N a second signal N."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,29 +96,36 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
 
 def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
     commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report}
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    progress = Progress(quiet="--quiet" in arguments)
+    name, *rest = [word for word in arguments if word != "--quiet"] or [""]
+    if name == "--version":
+        print(", ".join(f"{package} {version}" for package, version in environment.versions().items()))
+        return errors.DONE
+    if name in ("", "-h", "--help", "help"):
         print(USAGE)
-        return errors.DONE if arguments else errors.USAGE
-    name, rest = arguments[0], arguments[1:]
+        return errors.DONE if name else errors.USAGE
     if name in commands:
-        return commands[name](rest, catalogue)
+        return commands[name](rest, catalogue, progress)
     own = registry.load(name, catalogue).command if name in catalogue else None
     if own is None:
         near = difflib.get_close_matches(name, commands, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(commands)}"
-        raise ConfigError(f"no command is called {name!r}" + hint)
-    own.call(_parse(own.options, name, rest), Progress())
+        there = f"run {name}" if name in catalogue else near[0] if near else ""
+        hint = f"did you mean {there!r}?" if there else f"there are: {', '.join(commands)}"
+        raise ConfigError(f"no command is called {name!r}; {hint}")
+    own.call(_parse(own.options, name, rest), progress)
     return errors.DONE
 
 
-def _list(arguments: list[str], catalogue: Catalogue) -> int:
+def _list(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     _parse(ListOptions, "list", arguments)
-    for experiment in (registry.load(name, catalogue) for name in catalogue):
-        print(f"{experiment.name:<16} {experiment.question}\n{'':<16} presets: {', '.join(experiment.presets)}, and --smoke")
+    for name in catalogue:
+        experiment = registry.load(name, catalogue)
+        how = f"presets: {', '.join(experiment.presets)}, and --smoke" if experiment.command is None else f"command: {name} [options]"
+        print(f"{name:<16} {experiment.question}\n{'':<16} {how}")
     return errors.DONE
 
 
-def _run(arguments: list[str], catalogue: Catalogue) -> int:
+def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
         return _usage(f"run NAME [options]; NAME is one of: {', '.join(catalogue)}", arguments)
     experiment = registry.load(arguments[0], catalogue)
@@ -133,7 +141,7 @@ def _run(arguments: list[str], catalogue: Catalogue) -> int:
 
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
     folder = run_folder.create(path, options.resume)
-    outcome = runner.run(experiment, config, folder, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
+    outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
     print(report.table_text(outcome), flush=True)
     print(f"report: {folder.report}", flush=True)
     return errors.DONE
@@ -181,7 +189,7 @@ def _usage(text: str, arguments: list[str]) -> int:
     return errors.DONE if wanted else errors.USAGE
 
 
-def _sample(arguments: list[str], catalogue: Catalogue) -> int:
+def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
         return _usage("sample RUN [options]; RUN is a run folder; sample RUN --help explains the options that it takes", arguments)
     folder = run_folder.existing(arguments[0])
@@ -193,11 +201,11 @@ def _sample(arguments: list[str], catalogue: Catalogue) -> int:
     config = configuration.restore(stored, experiment.config, folder)
     devices.use_compile_cache()
     with interruption.immediate():
-        experiment.sample.call(config, folder, options, Progress())
+        experiment.sample.call(config, folder, options, progress)
     return errors.DONE
 
 
-def _evaluate(arguments: list[str], catalogue: Catalogue) -> int:
+def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     options = _parse(EvaluateOptions, "evaluate", arguments)
     folder = run_folder.existing(options.run)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)
@@ -205,11 +213,11 @@ def _evaluate(arguments: list[str], catalogue: Catalogue) -> int:
     from experiments.framework import runner
     from experiments.reporting import report
 
-    print(report.table_text(runner.evaluate(experiment, folder)), flush=True)
+    print(report.table_text(runner.evaluate(experiment, folder, progress)), flush=True)
     return errors.DONE
 
 
-def _report(arguments: list[str], catalogue: Catalogue) -> int:
+def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     options = _parse(ReportOptions, "report", arguments)
     folder = run_folder.existing(options.run)
     from experiments.framework import runner

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a bar on a terminal, plain unbuffered lines elsewhere; and how long each stage took."""
 
+import collections
 import contextlib
 import json
 import sys
@@ -8,8 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from experiments.reporting import formatting
+
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one task."""
+WINDOW = 30.0
+"""Seconds over which a rate is measured."""
 
 
 class Task(Protocol):
@@ -27,12 +32,12 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None, timings: Path | None = None, quiet: bool = False) -> None:
-        self._stream = sys.stdout if stream is None else stream
-        self._timings = timings
-        self._quiet = quiet
-        self._live: Any = None
+        self.timings = timings
         self.seconds: dict[str, float] = {}
         """Seconds of each outermost stage so far, by name."""
+        self._stream = sys.stdout if stream is None else stream
+        self._quiet = quiet
+        self._live: Any = None
         self._open: list[str] = []
 
     def line(self, text: str) -> None:
@@ -63,8 +68,8 @@ class Progress:
                 self.seconds[name] = self.seconds.get(name, 0.0) + spent
             detail = "".join(f" {key} {value}" for key, value in about.items() if key != "within")
             self.line(f"{name}{detail}: {spent:.1f} s")
-            if self._timings is not None:
-                with open(self._timings, "a", encoding="utf-8") as file:
+            if self.timings is not None:
+                with open(self.timings, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"phase": name, **about, "seconds": round(spent, 3)}) + "\n")
 
     @contextlib.contextmanager
@@ -76,7 +81,7 @@ class Progress:
             with self._bar() as bar:
                 yield _Bar(bar, bar.add_task(title, total=total, completed=done, text=""))
         else:
-            yield _Lines(self, title, total, done)
+            yield _Lines(self, title, total)
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[Any]:
@@ -109,6 +114,21 @@ def stage_seconds(timings: Path, phase: str) -> float:
     return spent
 
 
+class Rate:
+    """Units per second over the last seconds, from the first update on, so that a compilation before it does not count."""
+
+    def __init__(self) -> None:
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
+
+    def update(self, now: float, done: int) -> float:
+        """The rate up to now; 0 while it is unknown."""
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW:
+            self._seen.popleft()
+        begin, first = self._seen[0]
+        return (done - first) / (now - begin) if now > begin else 0.0
+
+
 class _Silent:
     def update(self, done: int, text: str = "") -> None:
         pass
@@ -116,22 +136,24 @@ class _Silent:
 
 class _Bar:
     def __init__(self, bar: Any, task: Any) -> None:
-        self._bar, self._task = bar, task
+        self._bar, self._task, self._rate = bar, task, Rate()
 
     def update(self, done: int, text: str = "") -> None:
-        self._bar.update(self._task, completed=done, text=text)
+        rate = self._rate.update(time.monotonic(), done)
+        self._bar.update(self._task, completed=done, text=text + (f" {rate:.1f}/s" if rate else ""))
 
 
 class _Lines:
-    def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
         self._progress, self._title, self._total = progress, title, total
-        self._begin = self._shown = time.monotonic()
-        self._first = done
+        self._shown, self._rate = time.monotonic(), Rate()
 
     def update(self, done: int, text: str = "") -> None:
         now = time.monotonic()
+        rate = self._rate.update(now, done)
         if done < self._total and now - self._shown < LINE_EVERY:
             return
         self._shown = now
-        rate = (done - self._first) / max(now - self._begin, 1e-9)
-        self._progress.line(f"{self._title}: {done}/{self._total}" + (f" {text}" if text else "") + f" ({rate:.1f}/s)")
+        left = f", {formatting.duration((self._total - done) / rate)} left" if rate and done < self._total else ""
+        speed = f" ({rate:.1f}/s{left})" if rate else ""
+        self._progress.line(f"{self._title}: {done}/{self._total}" + (f" {text}" if text else "") + speed)

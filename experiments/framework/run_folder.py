@@ -10,8 +10,6 @@ from typing import Any, Literal
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
 
-LOCK_NAME = "run.lock"
-
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
@@ -118,7 +116,7 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
         raise ConfigError(f"{folder.path} cannot be made ({error.strerror}): choose another with --out") from error
     if not os.access(folder.path, os.W_OK | os.X_OK):
         raise ConfigError(f"{folder.path} is not writable: choose another with --out")
-    strange = [entry.name for entry in folder.path.iterdir() if entry.name != LOCK_NAME and not entry.name.startswith(".")]
+    strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")]
     if strange and not folder.config.exists():
         raise ConfigError(f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with --out")
     return folder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.framework import configuration, devices, interruption, run_folder, run_lock
+from experiments.framework import configuration, devices, interruption, run_lock
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Experiment
 from experiments.framework.run_folder import RunFolder
@@ -16,14 +16,14 @@ from experiments.reporting.results import Results
 from gendiff.core.errors import ConfigError
 
 
-def run(experiment: Experiment, config: Any, folder: RunFolder, *, preset: str, smoke: bool) -> Results:
+def run(experiment: Experiment, config: Any, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results:
     """Trains and evaluates, going on where an earlier process stopped; a finished run is only read.
 
     Raises ConfigError where the folder is in use or holds another configuration, and whatever the experiment raises.
     """
     seeds = configuration.seeds(config)
     with run_lock.held(folder.path), _forgotten_if_empty(folder):
-        progress = Progress(timings=folder.timings)
+        progress.timings = folder.timings
         devices.local()
         code = environment()
         wanted = configuration.Resolved(experiment.name, preset, smoke, json_files.encode(config), code["commit"], code["dirty"])
@@ -42,13 +42,14 @@ def run(experiment: Experiment, config: Any, folder: RunFolder, *, preset: str, 
             return _conclude(experiment, config, folder, progress, code, smoke)
 
 
-def evaluate(experiment: Experiment, folder: RunFolder) -> Results:
+def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
     """Computes the results anew from the checkpoints of a run. Raises as `run` does, and CheckpointCorruptError for changed bytes."""
     stored = configuration.read(folder)
     config = configuration.restore(stored, experiment.config, folder)
     with run_lock.held(folder.path), interruption.immediate():
+        progress.timings = folder.timings
         devices.local()
-        return _conclude(experiment, config, folder, Progress(timings=folder.timings), environment(), stored.smoke)
+        return _conclude(experiment, config, folder, progress, environment(), stored.smoke)
 
 
 def rewrite_report(folder: Path) -> Results:
@@ -100,6 +101,7 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
             shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
             shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
             with contextlib.suppress(OSError):  # other files may lie there
-                (folder.path / run_folder.LOCK_NAME).unlink()
+                for name in (run_lock.LOCK, run_lock.OWNER):
+                    (folder.path / name).unlink()
                 folder.path.rmdir()
         raise

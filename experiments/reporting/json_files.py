@@ -5,11 +5,10 @@ import difflib
 import json
 import math
 import os
-import types
-import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from gendiff.core.errors import DataError
@@ -45,20 +44,30 @@ def encode(value: Any) -> Any:
 def decode(kind: type[T], data: Any, place: str) -> T:
     """`data` (as json.loads gives it) as a dataclass, or any type that its annotations may name.
 
-    Raises DataError that starts with `place` and names the field, what it needs and what it holds. Every field without a default is needed.
+    Raises DataError that starts with `place` and names the field, what it needs and what it holds. Every field without a default is needed,
+    and every other field is refused.
     """
-    return _decode(kind, data, place, "")
+    try:
+        try:
+            value = msgspec.convert(data, kind, dec_hook=_decode_path)
+        except msgspec.ValidationError:
+            value = msgspec.convert(_with_non_finite(data), kind, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        reason, _, field = str(error).partition(" - at `$")
+        field = field.rstrip("`").lstrip(".")
+        raise DataError(f"{place}: {field + ': ' if field else ''}{reason}") from error
+    _refuse_unknown(data, encode(value), place, "")
+    return value
 
 
 def read(path: str | os.PathLike[str], kind: type[T]) -> T:
     """The dataclass that the file holds. Raises DataError, which starts with the path, for a missing, broken or wrong file."""
     place = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        data = json.loads(text, parse_constant=_refuse_constant)
+        data = msgspec.json.decode(Path(path).read_bytes())
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except msgspec.DecodeError as error:
         raise DataError(f"{place}: is not valid JSON ({error})") from error
     return decode(kind, data, place)
 
@@ -94,90 +103,30 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+def _decode_path(kind: type, text: Any) -> Any:
+    if kind is Path and isinstance(text, str):
+        return Path(text)
+    raise TypeError(f"Expected `{kind.__name__}`, got `{type(text).__name__}`")
 
 
-def _decode(kind: Any, data: Any, place: str, field: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return data
-    if origin is typing.Literal:
-        return (
-            data
-            if data in arguments and not isinstance(data, bool)
-            else _fail(place, field, f"one of {', '.join(map(str, arguments))}", data)
-        )
-    if origin in (typing.Union, types.UnionType):
-        return _decode_union(arguments, data, place, field)
-    if origin in (tuple, list):
-        return _decode_sequence(origin, arguments, data, place, field)
-    if origin is dict:
-        entries = data if isinstance(data, dict) else _fail(place, field, "an object", data)
-        return {key: _decode(arguments[1], entry, place, _join(field, key)) for key, entry in entries.items()}
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, data, place, field)
-    return _decode_scalar(kind, data, place, field)
+def _with_non_finite(data: Any) -> Any:
+    """The data with the numbers that `encode` wrote as strings."""
+    if isinstance(data, dict):
+        return {key: _with_non_finite(entry) for key, entry in data.items()}
+    if isinstance(data, list):
+        return [_with_non_finite(entry) for entry in data]
+    return float(data) if isinstance(data, str) and data in NON_FINITE else data
 
 
-def _decode_scalar(kind: Any, data: Any, place: str, field: str) -> Any:
-    if kind is type(None) or kind is None:
-        return data if data is None else _fail(place, field, "null", data)
-    if kind is float and ((isinstance(data, int | float) and not isinstance(data, bool)) or (isinstance(data, str) and data in NON_FINITE)):
-        return float(data)
-    if kind is Path and isinstance(data, str):
-        return Path(data)
-    exact = isinstance(data, kind) and (kind is bool or not isinstance(data, bool))
-    return data if exact and kind is not float else _fail(place, field, _NAMES.get(kind, str(kind)), data)
-
-
-def _decode_union(arguments: tuple[Any, ...], data: Any, place: str, field: str) -> Any:
-    failures = []
-    for option in arguments:
-        try:
-            return _decode(option, data, place, field)
-        except DataError as error:
-            failures.append(error)
-    raise next((error for error, option in zip(failures, arguments, strict=True) if option is not type(None)), failures[0])
-
-
-def _decode_sequence(origin: Any, arguments: tuple[Any, ...], data: Any, place: str, field: str) -> Any:
-    entries = data if isinstance(data, list) else _fail(place, field, "a list", data)
-    if origin is tuple and Ellipsis not in arguments:
-        if len(entries) != len(arguments):
-            _fail(place, field, f"a list of {len(arguments)}", data)
-        each = arguments
-    else:
-        each = (arguments[0],) * len(entries)
-    return origin(_decode(kind, entry, place, f"{field}[{index}]") for index, (kind, entry) in enumerate(zip(each, entries, strict=True)))
-
-
-def _decode_dataclass(kind: Any, data: Any, place: str, field: str) -> Any:
-    entries = data if isinstance(data, dict) else _fail(place, field, "an object", data)
-    hints = typing.get_type_hints(kind)
-    known = {each.name: each for each in dataclasses.fields(kind) if each.init}
-    for name in entries.keys() - known.keys():
-        near = difflib.get_close_matches(name, known, n=1)
-        raise DataError(f"{place}: {_join(field, name)}: is no field of {kind.__name__}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    for name, each in known.items():
-        needed = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-        if needed and name not in entries:
-            raise DataError(f"{place}: {_join(field, name)}: is missing")
-    values = {name: _decode(hints[name], entry, place, _join(field, name)) for name, entry in entries.items()}
-    try:
-        return kind(**values)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{place}: {field + ': ' if field else ''}{error}") from error
-
-
-def _join(field: str, name: str) -> str:
-    return f"{field}.{name}" if field else name
-
-
-def _fail(place: str, field: str, need: str, data: Any) -> Any:
-    shown = json.dumps(data, ensure_ascii=False, default=str)
-    shown = shown if len(shown) <= 60 else shown[:57] + "…"
-    raise DataError(f"{place}: {field + ': ' if field else ''}needs {need}, holds {shown}")
-
-
-_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
+def _refuse_unknown(data: Any, known: Any, place: str, field: str) -> None:
+    """DataError for an entry that decoding has passed over: what it kept is in `known`."""
+    if isinstance(data, list):
+        for number, (entry, kept) in enumerate(zip(data, known, strict=True)):
+            _refuse_unknown(entry, kept, place, f"{field}[{number}]")
+    elif isinstance(data, dict):
+        for name, entry in data.items():
+            path = f"{field}.{name}" if field else name
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise DataError(f"{place}: {path}: is no known field" + (f"; did you mean {near[0]!r}?" if near else ""))
+            _refuse_unknown(entry, known[name], place, path)

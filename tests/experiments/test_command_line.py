@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -199,7 +200,7 @@ def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int,
     message = capsys.readouterr().err
     assert message and len(message.splitlines()) <= command_line.MOST_LINES
     assert code != 74 or "bytes are free" in message
-    assert not Path("runs/bare/run.lock").exists()
+    assert run("run bare") == 0  # nothing holds the folder
 
 
 def test_several_processes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,6 +286,21 @@ def test_a_stage_within_a_stage_is_counted_once(tmp_path: Path) -> None:
     assert progress.stage_seconds(tmp_path / "timings.jsonl", "train") == pytest.approx(outer)
 
 
+def test_quiet_shows_the_results_only_and_version_the_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run bare --quiet") == 0
+    assert capsys.readouterr().out.startswith("bare: PASS")
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith(f"python {platform.python_version()}, gendiff ")
+
+
+def test_a_rate_is_measured_from_the_first_update_on_and_over_a_window() -> None:
+    rate = progress.Rate()
+    assert [rate.update(100 + second, 2 * second) for second in (0, 1, 2)] == [0, 2, 2]  # what came before took 100 s
+    for second in range(200):
+        last = rate.update(102 + second, 4 + second)
+    assert last == 1
+
+
 def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -297,7 +313,7 @@ def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
             for done in (1, 2, 3):
                 task.update(done, f"loss 0.{done}")
             shown.line("[half] done")
-        assert "[half] done" in stream.getvalue()
+        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue()
         assert shown.seconds["train"] >= 0
     assert "━" in terminal.getvalue()
     assert "\x1b" not in file.getvalue() and "train: 3/3 loss 0.3" in file.getvalue()

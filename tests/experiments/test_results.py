@@ -76,8 +76,8 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
             "claims[1]: verdict = 'PASS' of claim 'accuracy' contradicts its numbers, which say FAIL",
         ),
         (lambda data: data["claims"][1].update(threshold=0.9), "claim 'accuracy' has different values of threshold"),
-        (lambda data: data["claims"][0].update(interval=[0.96]), "claims[0].interval: needs a list of 2, holds [0.96]"),
-        (lambda data: data["claims"][0].pop("seed"), "claims[0].seed: is missing"),
+        (lambda data: data["claims"][0].update(interval=[0.96]), "claims[0].interval: Expected `array` of length 2, got 1"),
+        (lambda data: data["claims"][0].pop("seed"), "claims[0]: Object missing required field `seed`"),
         (lambda data: data["figures"][0].update(file="../secret.png"), "figures[0]: file = '../secret.png' must be the plain name"),
         (lambda data: data["claims"][0].update(figure="a.png"), "claim 'accuracy' has different values of figure in its seeds"),
         (
@@ -90,8 +90,8 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
         (lambda data: data["explorers"][0].update(axes=[]), "has no axes"),
         (lambda data: data["explorers"][0]["axes"][0].update(values=[]), "axis 'guidance scale' has no values"),
         (lambda data: data["tables"][0]["rows"][1].pop(), "tables[0]: table 'Guidance': row 1 has 2 cells for 3 columns"),
-        (lambda data: data.update(dirty="no"), 'dirty: needs true or false, holds "no"'),
-        (lambda data: data.update(seeds=["0"]), 'seeds[0]: needs a whole number, holds "0"'),
+        (lambda data: data.update(dirty="no"), "dirty: Expected `bool | null`, got `str`"),
+        (lambda data: data.update(seeds=["0"]), "seeds[0]: Expected `int`, got `str`"),
     ],
 )
 def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, said):
