@@ -2,19 +2,27 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks, records
 from gendiff.core.types import Params
+from gendiff.diffusion import conditions
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.types import Level, Predict, Prediction
 
 
 @records.record
 class NetworkDenoiser:
-    """A pytree: parameters and condition are leaves, the functions are static."""
+    """A network with its parameters and condition. Those two are leaves; the functions are static.
+
+    Args:
+        predict: the network, (params, x, t, *condition) -> output.
+        parameterization: what its output means.
+        params: its parameters.
+        condition: a tuple of conditions, each as `conditions` states.
+        learned_variance: whether it answers twice the channels of x.
+    """
 
     predict: Predict = records.static()
     parameterization: Parameterization = records.static()
@@ -23,8 +31,8 @@ class NetworkDenoiser:
     learned_variance: bool = records.static(default=False)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        t = jnp.broadcast_to(jnp.asarray(level.t).astype(x.dtype), x.shape[:1])
-        output = self.predict(self.params, self.parameterization.scale_in(x, level), t, *self.condition_for(x.shape[0]))
+        condition = conditions.for_each(self.condition, x.shape[0])
+        output = self.predict(self.params, self.parameterization.scale_in(x, level), level.t_for(x), *condition)
         if self.learned_variance:
             if output.shape != (*x.shape[:-1], 2 * x.shape[-1]):
                 raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: twice the channels are needed")
@@ -35,40 +43,47 @@ class NetworkDenoiser:
         return self.parameterization.predict(x, output, level)
 
     def with_condition(self, *condition: Any) -> "NetworkDenoiser":
-        """The same network under another condition: one value for all samples () or arrays (b, …)."""
-        return records.replace(self, condition=condition)
+        """The same network under another condition.
 
-    def condition_for(self, count: int) -> tuple[Any, ...]:
-        """The condition with single values repeated for `count` samples."""
-        return jax.tree.map(lambda leaf: _for_each(leaf, count), self.condition)
+        Args:
+            *condition: as many as before, each an array (b, …), a pytree of arrays, or one value for all samples: a value with fewer axes
+                than the condition that it replaces is what one sample gets. One value may replace a whole pytree.
+        Raises:
+            ValueError: for a pytree of another structure, or a value that does not fit one sample's condition.
+        """
+        if len(condition) == len(self.condition):
+            condition = tuple(conditions.in_place_of(old, new) for old, new in zip(self.condition, condition, strict=True))
+        return records.replace(self, condition=condition)
 
 
 def from_network(
     predict: Predict, params: Params, parameterization: Parameterization, *condition: Any, learned_variance: bool = False
 ) -> NetworkDenoiser:
-    """predict (params, x, t, *condition) -> output as a Denoiser; t arrives as (b,) whatever the level's shape.
+    """A network as a Denoiser.
 
-    A condition is one value for all samples (), or an array (b, …) aligned with them.
-    learned_variance: the network answers twice the channels of x (last axis); the second half is `Prediction.variance_share`, the share
-    of Nichol & Dhariwal (2021, Eq. 15), unchanged. Weights whose share runs over [-1, 1] need their last layer halved and shifted.
-
-    Raises TypeError, when called, if the network's output has another shape than this.
+    Args:
+        predict: (params, x, t, *condition) -> output. t arrives as (b,), whatever the level's shape, and never in less than float32.
+        params: its parameters.
+        parameterization: what its output means.
+        *condition: each a pytree of arrays (b, …) aligned with the samples, or of values () or (1, …) for all of them.
+        learned_variance: the network answers twice the channels of x (last axis), and the second half is `Prediction.variance_share`,
+            unchanged. Weights whose share runs over [-1, 1] need their last layer halved and shifted.
+    Raises:
+        TypeError: when called, if the network's output has another shape than this.
+    References:
+        Nichol & Dhariwal, 2021, Eq. 15, for the share.
     """
     return NetworkDenoiser(predict, parameterization, params, condition, learned_variance)
 
 
 def variance_share(prediction: Prediction) -> Float[Array, "b *shape"]:
-    """v of Nichol & Dhariwal (2021, Eq. 15), `prediction.variance_share`. Raises ValueError if there is none, or one of another shape."""
+    """`prediction.variance_share`, checked: the v of Nichol & Dhariwal (2021, Eq. 15).
+
+    Raises:
+        ValueError: if there is none, or one of another shape than the clean sample.
+    """
     share = prediction.variance_share
     if share is None:
         raise ValueError('variance = "learned" needs a network that answers it: denoiser.from_network(..., learned_variance=True)')
     checks.same_shape("prediction.clean", prediction.clean, "prediction.variance_share", share)
     return share
-
-
-def _for_each(leaf: Any, count: int) -> jax.Array:
-    if jnp.ndim(leaf) == 0:
-        return jnp.broadcast_to(leaf, (count,))
-    if jnp.shape(leaf)[0] != count:
-        raise ValueError(f"a condition of shape {jnp.shape(leaf)} does not align with {count} samples")
-    return jnp.asarray(leaf)

@@ -10,39 +10,59 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import NO_LABEL, Loss, Metrics, Params
-from gendiff.diffusion import process, schedules, weighting
+from gendiff.diffusion import conditions, process, schedules, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Predict
 
 
 @records.record
-class _Diffusion:
+class DenoisingLoss:
+    """The loss of `denoising`."""
+
     predict: Predict = records.static()
     schedule: Schedule = records.static()
     parameterization: Parameterization = records.static()
     weight: weighting.Weight = records.static()
     levels: weighting.LevelSampler = records.static()
     drop_condition: float = records.static()
-    null: Any = records.static()
     stochastic: bool = records.static()
+    null: Any = NO_LABEL
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        if not isinstance(batch, Batch):
+            raise TypeError(f"batch is a {type(batch).__name__}: pass diffusion.Batch(clean=images, condition=(labels,))")
         checks.floating("batch.clean", batch.clean)
         level_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
-        count = batch.clean.shape[0]
-        level = self.levels(level_key, self.schedule, count)
+        level = self.levels(level_key, self.schedule, batch.clean.shape[0])
         noise = jax.random.normal(noise_key, batch.clean.shape, batch.clean.dtype)
         x = process.add_noise(batch.clean, noise, level)
-        condition = _dropped(drop_key, batch.condition, self.drop_condition, self.null, count)
+        condition = self._dropped(drop_key, batch)
         chance = {"key": network_key} if self.stochastic else {}
-        output = self.predict(params, self.parameterization.scale_in(x, level), level.t.astype(x.dtype), *condition, **chance)
+        output = self.predict(params, self.parameterization.scale_in(x, level), level.t_for(x), *condition, **chance)
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
         squared = jnp.square(output.astype(x.dtype) - self.parameterization.target(batch.clean, noise, level))
         error = jnp.mean(arrays.flatten_samples(squared), axis=1)
         weight = self.weight(level, self.parameterization.gain(level)).astype(x.dtype)
         return jnp.mean(weight * error), {"mse": jnp.mean(error)}
+
+    def _dropped(self, key: jax.Array, batch: Batch) -> tuple[Any, ...]:
+        """The conditions, with those of some samples replaced by their null."""
+        condition = batch.condition if isinstance(batch.condition, tuple) else (batch.condition,)
+        if not condition or self.drop_condition == 0.0:
+            return condition
+        nulls = self.null if isinstance(self.null, tuple) else (self.null,) * len(condition)
+        if len(nulls) != len(condition):
+            raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
+        drop = jax.random.bernoulli(key, self.drop_condition, batch.clean.shape[:1])
+
+        def one(value: Any, null: Any) -> jax.Array:
+            value = jnp.asarray(value)
+            where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
+            return jnp.where(where, jnp.broadcast_to(jnp.asarray(null, value.dtype), value.shape), value)
+
+        return tuple(jax.tree.map(one, value, conditions.in_place_of(value, null)) for value, null in zip(condition, nulls, strict=True))
 
 
 def denoising(
@@ -56,28 +76,39 @@ def denoising(
     null: Any = NO_LABEL,
     stochastic: bool | None = None,
 ) -> Loss:
-    """Mean over samples of weight(level) · mean squared error of the network's target (Ho et al., 2020, Eq. 14, for any parameterization).
+    """Mean over samples of weight(level) · mean squared error of the network's target.
 
-    weight: default `weighting.uniform()`. levels: default `weighting.uniform_levels()`. drop_condition: share of samples in [0, 1] whose
-    conditions are replaced by `null` (Ho & Salimans, 2022, Alg. 1): one value for all of them, or a tuple with one for each; it says
-    nothing where a batch has no condition. stochastic: whether the network gets a fresh `key=` at every call, for dropout; None asks its
-    attribute `stochastic`, which networks of `networks.pure` have. Metrics: `mse`, the unweighted error.
-
-    Raises ValueError for noise prediction on a schedule that reaches alpha = 0, and warns where sigma / alpha exceeds 200: there
-    the first sampling step multiplies the network's error by that ratio.
+    Args:
+        predict: the network, (params, x, t, *condition) -> output. t is (b,) and never in less than float32.
+        schedule: the noise path.
+        parameterization: what the network's output means.
+        weight: the factor on each sample's error; default `weighting.uniform()`.
+        levels: how levels are drawn; default `weighting.uniform_levels()`.
+        drop_condition: share of samples in [0, 1] whose conditions are replaced by `null`. Nothing happens where a batch has no condition.
+        null: one value for all conditions, or a tuple with one for each. Each is one value, such as a label or an embedding, or a pytree
+            with the structure of its condition.
+        stochastic: whether the network gets a fresh `key=` at every call, for dropout. None asks its attribute `stochastic`, which
+            networks of `networks.pure` have.
+    Returns:
+        The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a `diffusion.Batch`.
+    Raises:
+        ValueError: for noise prediction on a schedule that reaches alpha = 0. Where sigma / alpha exceeds 200 it warns: the first sampling
+            step multiplies the network's error by that ratio.
+    References:
+        Ho et al., 2020, Eq. 14, for any parameterization; Ho & Salimans, 2022, Alg. 1, for the dropped conditions.
     """
     checks.in_range("drop_condition", drop_condition, 0.0, 1.0)
     if parameterization.divides_by_alpha:
         _refuse_lost_signal(schedule)
-    return _Diffusion(
+    return DenoisingLoss(
         predict,
         schedule,
         parameterization,
         weight or weighting.uniform(),
         levels or weighting.uniform_levels(),
         float(drop_condition),
-        null,
         getattr(predict, "stochastic", False) if stochastic is None else stochastic,
+        null,
     )
 
 
@@ -91,20 +122,3 @@ def _refuse_lost_signal(schedule: Schedule) -> None:
             "network's error by it; use parameterization.velocity()",
             stacklevel=3,
         )
-
-
-def _dropped(key: jax.Array, condition: Any, share: float, null: Any, count: int) -> tuple[Any, ...]:
-    given = condition if isinstance(condition, tuple) else (condition,)
-    if not given or share == 0.0:
-        return given
-    nulls = null if isinstance(null, tuple) else (null,) * len(given)
-    if len(nulls) != len(given):
-        raise ValueError(f"{len(nulls)} null conditions for {len(given)} conditions: give one for all, or one for each")
-    drop = jax.random.bernoulli(key, share, (count,))
-
-    def one(value: jax.Array, nothing: Any) -> jax.Array:
-        value = jnp.asarray(value)
-        where = drop.reshape((count,) + (1,) * (value.ndim - 1))
-        return jnp.where(where, jnp.broadcast_to(jnp.asarray(nothing, value.dtype), value.shape), value)
-
-    return tuple(jax.tree.map(lambda leaf, n=nothing: one(leaf, n), value) for value, nothing in zip(given, nulls, strict=True))

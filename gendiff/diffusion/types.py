@@ -12,9 +12,12 @@ from gendiff.core import records
 
 @records.record
 class Level:
-    """Where on the noise path a sample is. Each field is (), (b,) for one level a sample, or (t,) for a table or grid.
+    """Where on the noise path a sample is. Each field is (), (b,) for one level per sample, or (t,) for a table or grid.
 
-    t: what the network is told, in the schedule's own scale. alpha, sigma >= 0: the shares of clean and noise.
+    Args:
+        t: what the network is told, in the schedule's own scale.
+        alpha: at least 0, the share of clean.
+        sigma: at least 0, the share of noise.
     """
 
     t: Any
@@ -23,6 +26,7 @@ class Level:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of each field."""
         return np.shape(self.alpha)
 
     def __len__(self) -> int:
@@ -38,14 +42,23 @@ class Level:
         with np.errstate(divide="ignore"):
             return 2.0 * (xp.log(self.alpha) - xp.log(self.sigma))
 
+    def t_for(self, x: jax.Array) -> jax.Array:
+        """(b,) what the network is told of each sample of x (b, …), in float32 at least: bfloat16 would round 999 to 1000."""
+        return jnp.broadcast_to(jnp.asarray(self.t), x.shape[:1]).astype(jnp.promote_types(x.dtype, jnp.float32))
+
 
 @records.record
 class Prediction:
     """What a network said of x (b, …), in both forms, each computed by the formula that stays finite.
 
-    variance_share: (b, …) the share v, for a network that answers it as well: the variance of a reverse step has logarithm
-    v log large + (1 - v) log small, between the two fixed variances of that step (Nichol & Dhariwal, 2021, Eq. 15). It is the network's
-    answer as it stands: meant for [0, 1], bound by nothing. None where the network does not say.
+    Args:
+        clean: (b, …) the clean sample.
+        noise: (b, …) the noise.
+        variance_share: (b, …) the share v, for a network that answers it as well; None where it does not. The variance of a reverse step
+            has logarithm v log large + (1 - v) log small, between the two fixed variances of that step. It is the network's answer as it
+            stands: meant for [0, 1], and bound by nothing.
+    References:
+        Nichol & Dhariwal, 2021, Eq. 15, for `variance_share`.
     """
 
     clean: Any
@@ -55,7 +68,12 @@ class Prediction:
 
 @records.record
 class Batch:
-    """Clean samples (b, …) and their conditions: a tuple of arrays (b, …), possibly empty."""
+    """Clean samples and what belongs to each of them.
+
+    Args:
+        clean: (b, …) floating samples.
+        condition: a tuple of conditions, possibly empty; each is a pytree of arrays (b, …).
+    """
 
     clean: Any
     condition: Any = ()

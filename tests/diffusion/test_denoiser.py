@@ -47,6 +47,19 @@ def test_network_gets_t_and_condition_one_a_sample():
     np.testing.assert_array_equal(seen["label"], [4, 5, 6])
 
 
+def test_t_is_not_rounded_where_x_is():
+    seen = []
+
+    def look(params, x, t):
+        seen.append(t)
+        return x
+
+    given = denoiser.from_network(look, {}, parameterization.velocity())
+    for dtype, expected in ((jnp.bfloat16, jnp.float32), (jnp.float32, jnp.float32)):
+        given(jnp.ones((1, 2), dtype), Level(999.0, 0.6, 0.8))
+        assert seen[-1].dtype == expected and seen[-1] == 999.0
+
+
 def test_edm_network_sees_scaled_input():
     seen = {}
 

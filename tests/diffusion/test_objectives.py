@@ -112,6 +112,20 @@ def test_network_sees_t_of_the_schedule_one_a_sample():
     assert np.log(0.002) / 4 - 1e-5 <= edm.min() and edm.max() <= np.log(80) / 4 + 1e-5
 
 
+def test_t_is_not_rounded_where_x_is():
+    seen = []
+
+    def network(params, x, t):
+        seen.append(t)
+        return x
+
+    schedule, key = schedules.linear(1000), jax.random.key(0)
+    for dtype in (jnp.bfloat16, jnp.float32):
+        objectives.denoising(network, schedule, parameterization.velocity())((), key, Batch(jnp.ones((64, 2), dtype)))
+    assert seen[0].dtype == seen[1].dtype == jnp.float32
+    np.testing.assert_array_equal(seen[0], seen[1])
+
+
 def test_a_network_gets_a_fresh_key_only_where_it_draws_at_random():
     seen = []
 
@@ -238,6 +252,9 @@ def test_unscaled_images_and_wrong_outputs_are_refused():
         loss(jnp.float32(0.0), jax.random.key(0), Batch(np.zeros((2, 4, 4, 1), np.uint8)))
     with pytest.raises(ValueError, match="255"):
         loss(jnp.float32(0.0), jax.random.key(0), Batch(np.array([[0.0, 255.0]], np.float32)))
+
+    with pytest.raises(TypeError, match=r"batch is a ndarray: pass diffusion.Batch\(clean=images"):
+        loss(jnp.float32(0.0), jax.random.key(0), np.zeros((2, 4)))
 
     def short(params, x, t):
         return x[:, :1]

@@ -1,4 +1,4 @@
-"""Guidance: Denoiser -> Denoiser, without memory, one idea a file.
+"""Guidance: Denoiser -> Denoiser, without memory, one idea per file.
 
 Every rule but `cfg_plus_plus` keeps x = alpha * clean + sigma * noise, so that every sampler may follow it. Rules nest: a guided denoiser
 is a denoiser.
@@ -10,6 +10,7 @@ from gendiff.diffusion.guidance.classifier import classifier
 from gendiff.diffusion.guidance.classifier_free import autoguidance, classifier_free, combine, composed
 from gendiff.diffusion.guidance.dynamic_threshold import dynamic_threshold
 from gendiff.diffusion.guidance.interval import interval
+from gendiff.diffusion.guidance.with_clean import with_clean
 
 __all__ = [
     "adaptive_projected",
@@ -21,4 +22,5 @@ __all__ = [
     "composed",
     "dynamic_threshold",
     "interval",
+    "with_clean",
 ]

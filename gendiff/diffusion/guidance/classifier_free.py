@@ -1,5 +1,6 @@
 """Linear combinations of predictions: classifier-free guidance, several and negative conditions, autoguidance."""
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -7,17 +8,21 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Scalar
-from gendiff.diffusion.guidance import joint_call
-from gendiff.diffusion.guidance.interval import Strength, check_strength, strength_at
-from gendiff.diffusion.guidance.joint_call import Together
+from gendiff.diffusion.guidance.joint_call import JointCall
+from gendiff.diffusion.guidance.strength import Scale, Strength
 from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def combine(unconditional: Float[ArrayLike, "b *shape"], conditional: Float[ArrayLike, "..."], scale: Scalar) -> Float[Array, "b *shape"]:
-    """u + scale (c - u): scale 0 is u, 1 is c, both to the last bit; above 1 extrapolates. scale: () or (b,).
+    """u + scale (c - u): scale 0 is u and 1 is c, both to the last bit; above 1 extrapolates.
 
-    Ho & Salimans (2022, Eq. 6) count from the conditional output: their w is scale - 1.
+    Args:
+        unconditional: u (b, …).
+        conditional: c (b, …).
+        scale: () or (b,).
+    References:
+        Ho & Salimans, 2022, Eq. 6. They count from the conditional output: their w is scale - 1.
     """
     checks.same_shape("unconditional", unconditional, "conditional", conditional)
     from_u, from_c = jnp.asarray(unconditional), jnp.asarray(conditional)
@@ -34,87 +39,99 @@ def combined(unconditional: Prediction, conditional: Prediction, scale: Scalar) 
     )
 
 
+def classifier_free(
+    conditional: Denoiser, unconditional: Denoiser, scale: Scale, *, batched: bool = False, rescale: Scalar | None = None
+) -> Denoiser:
+    """The combination of two denoisers' predictions, u + scale (c - u).
+
+    x = alpha * clean + sigma * noise still holds. A learned variance is that of `conditional`.
+
+    Args:
+        conditional: c. Scale 1 is this one.
+        unconditional: u. A negative condition may take its place: the result moves away from it.
+        scale: at least 0, () or (b,), or a function of the level that answers one of them, such as `interval(3.0, 0.2, 5.0)`.
+        batched: both in one network call of 2b samples. It needs two denoisers from `from_network` with one `predict`, and uses the
+            first one's parameters for both.
+        rescale: phi in [0, 1], () or (b,): the share in which the guided clean prediction gets back the standard deviation that the
+            conditional one has over that sample. A clean prediction without any deviation is left as it is. None, or 0, leaves all.
+    Raises:
+        ValueError: for a concrete scale that is negative or NaN, and a rescale outside [0, 1].
+        TypeError: for a batched pair that is not of one network.
+    References:
+        Ho & Salimans, 2022, Eq. 6, with scale = w + 1; Lin et al., 2024, Sec. 3.4, who rescale the network's output, whatever it is.
+    """
+    if rescale is not None:
+        checks.in_range("rescale", rescale, 0.0, 1.0)
+    return _ClassifierFree(JointCall.checked(conditional, unconditional, batched=batched), Strength.checked("scale", scale), rescale)
+
+
+def autoguidance(denoise: Denoiser, weaker: Denoiser, scale: Scale, *, rescale: Scalar | None = None) -> Denoiser:
+    """weaker + scale (denoise - weaker): away from the errors that a weaker network makes more of. Two network calls.
+
+    Args:
+        denoise: the better one; scale 1 is this one.
+        weaker: under the same condition, and worse in the same way: a smaller network, one trained for less time, or an earlier EMA.
+        scale: as in `classifier_free`.
+        rescale: as in `classifier_free`.
+    Raises:
+        ValueError: for a concrete scale that is negative or NaN, and a rescale outside [0, 1].
+    References:
+        Karras et al., 2024a, Eq. 4.
+    """
+    return classifier_free(denoise, weaker, scale, rescale=rescale)
+
+
+def composed(unconditional: Denoiser, conditionals: Sequence[Denoiser], weights: Sequence[Scale], *, batched: bool = False) -> Denoiser:
+    """u + sum of w_i (c_i - u): all conditions at once, and none of those with a negative weight.
+
+    With weights 1 the score is that of p(x) · prod p(c_i | x) / p(c_i), the condition "all of them" where they are independent given the
+    noised x. A learned variance is that of `unconditional`.
+
+    Args:
+        unconditional: u.
+        conditionals: c_i, at least one.
+        weights: w_i, one per condition, each of either sign: () or (b,), or a function of the level.
+        batched: one network call of (n + 1) b samples, as in `classifier_free`.
+    Raises:
+        ValueError: for no condition, other numbers of weights and conditions, and concrete weights that are not finite.
+        TypeError: for a batched call of different networks.
+    References:
+        Liu et al., 2022b, Eqs. 11 and 13.
+    """
+    if not conditionals or len(conditionals) != len(weights):
+        raise ValueError(f"{len(conditionals)} conditions and {len(weights)} weights: give one weight for each of at least one condition")
+    strengths = tuple(Strength.checked(f"weights[{i}]", weight, low=-math.inf) for i, weight in enumerate(weights))
+    return _Composed(JointCall.checked(unconditional, *conditionals, batched=batched), strengths)
+
+
 @records.record
 class _ClassifierFree:
-    asked: Together
-    scale: Strength
+    pair: JointCall
+    strength: Strength
     rescale: Scalar | None = None
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        conditional, unconditional = self.asked(x, level)
-        guided = combined(unconditional, conditional, strength_at(self.scale, level))
+        conditional, unconditional = self.pair(x, level)
+        guided = combined(unconditional, conditional, self.strength.at(level))
         if self.rescale is None:
             return guided
         growth = arrays.expand(_relative_std(conditional.clean, guided.clean) - 1, guided.clean)
         return with_clean(guided, guided.clean * (1 + arrays.expand(self.rescale, guided.clean) * growth), level)
 
 
-def classifier_free(
-    conditional: Denoiser, unconditional: Denoiser, scale: Strength, *, batched: bool = False, rescale: Scalar | None = None
-) -> Denoiser:
-    """The combination of two denoisers' predictions at `scale` >= 0 (Ho & Salimans, 2022, Eq. 6, with scale = w + 1).
-
-    scale: () or (b,), or a function of the level that answers one of them, such as `interval(3.0, 0.2, 5.0)`. A negative condition takes
-    the place of the unconditional one: the result moves away from it, from `conditional` at scale 1.
-
-    rescale: phi in [0, 1], () or (b,): the share in which the guided clean prediction gets back the standard deviation that the
-    conditional one has over that sample (Lin et al., 2024, Sec. 3.4; they rescale the network's output, whatever it is). A clean
-    prediction without any deviation is left as it is; None, or 0, leaves all of them.
-
-    batched: both in one network call of 2b samples. It needs two denoisers from `from_network` with one `predict` and uses the first's
-    parameters for both. x = alpha * clean + sigma * noise still holds. A learned variance is that of `conditional`.
-
-    Raises ValueError for a concrete scale that is negative or NaN and a rescale outside [0, 1], TypeError for a batched pair that is not
-    of one network.
-    """
-    check_strength("scale", scale)
-    if rescale is not None:
-        checks.in_range("rescale", rescale, 0.0, 1.0)
-    return _ClassifierFree(joint_call.ask(conditional, unconditional, batched=batched), scale, rescale)
-
-
-def autoguidance(denoise: Denoiser, weaker: Denoiser, scale: Strength, *, rescale: Scalar | None = None) -> Denoiser:
-    """weaker + scale (denoise - weaker): away from the errors that a weaker network makes more of (Karras et al., 2024a, Eq. 4).
-
-    weaker: under the same condition, and worse in the same way: a smaller network, one trained for less time, or an earlier EMA. scale,
-    rescale: as in `classifier_free`; 1 is `denoise` itself. Two network calls.
-
-    Raises ValueError for a concrete scale that is negative or NaN and a rescale outside [0, 1].
-    """
-    return classifier_free(denoise, weaker, scale, rescale=rescale)
-
-
 @records.record
 class _Composed:
-    asked: Together
-    weights: tuple[Strength, ...]
+    members: JointCall
+    strengths: tuple[Strength, ...]
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        unconditional, *conditionals = self.asked(x, level)
+        unconditional, *conditionals = self.members(x, level)
         clean, noise = unconditional.clean, unconditional.noise
-        for weight, told in zip(self.weights, conditionals, strict=True):
-            scale = arrays.expand(strength_at(weight, level), clean)
-            clean = clean + scale * (told.clean - unconditional.clean)
-            noise = noise + scale * (told.noise - unconditional.noise)
+        for strength, conditional in zip(self.strengths, conditionals, strict=True):
+            scale = arrays.expand(strength.at(level), clean)
+            clean = clean + scale * (conditional.clean - unconditional.clean)
+            noise = noise + scale * (conditional.noise - unconditional.noise)
         return records.replace(unconditional, clean=clean, noise=noise)
-
-
-def composed(unconditional: Denoiser, conditionals: Sequence[Denoiser], weights: Sequence[Strength], *, batched: bool = False) -> Denoiser:
-    """u + sum of w_i (c_i - u): all conditions at once, and none of those with a negative weight (Liu et al., 2022b, Eqs. 11 and 13).
-
-    weights: one a condition, each of either sign, () or (b,), or a function of the level. With weights 1 the score is that of
-    p(x) · prod p(c_i | x) / p(c_i), the condition "all of them" where they are independent given the noised x. batched: one network call
-    of (n + 1) b samples, as in `classifier_free`. A learned variance is that of `unconditional`.
-
-    Raises ValueError for no condition, other numbers of weights and conditions, and concrete weights that are not finite; TypeError for
-    a batched call of different networks.
-    """
-    if not conditionals or len(conditionals) != len(weights):
-        raise ValueError(f"{len(conditionals)} conditions and {len(weights)} weights: give one weight for each of at least one condition")
-    for i, weight in enumerate(weights):
-        if not callable(weight):
-            checks.finite(f"weights[{i}]", weight)
-    return _Composed(joint_call.ask(unconditional, *conditionals, batched=batched), tuple(weights))
 
 
 def _relative_std(wanted: Array, present: Array) -> Array:

@@ -12,28 +12,20 @@ from gendiff.diffusion.guidance.with_clean import with_clean
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
-@records.record
-class _DynamicThreshold:
-    denoise: Denoiser
-    percentile: Scalar
-    bound: Scalar
-
-    def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        told = self.denoise(x, level)
-        share, bound = (jnp.asarray(value).astype(told.clean.dtype) for value in (self.percentile, self.bound))
-        size = jax.vmap(lambda one: jnp.quantile(one, share))(jnp.abs(arrays.flatten_samples(told.clean)))
-        limit = arrays.expand(jnp.maximum(size, bound), told.clean)
-        return with_clean(told, jnp.clip(told.clean, -limit, limit) * (bound / limit), level)
-
-
 def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: Scalar = 1.0) -> Denoiser:
-    """clip(clean, -s, s) · bound / s, s = max(bound, percentile of |clean| over that sample) (Saharia et al., 2022, Sec. 2.3).
+    """clip(clean, -s, s) · bound / s with s = max(bound, percentile of |clean| over that sample).
 
-    percentile: () a share in [0, 1], .995 where the paper says 99.5 %. bound: () > 0, the data lie in [-bound, bound]. The noise becomes
-    (x - alpha * clean) / sigma, and is left alone at sigma = 0. A prediction within the bound passes unchanged. It is for pixels: latents
-    have no range of their own. Put it around the guidance, not inside.
+    The noise becomes (x - alpha * clean) / sigma, and is left alone at sigma = 0. A prediction within the bound passes unchanged. The rule
+    is for pixels: latents have no range of their own. Put it around the guidance, not inside.
 
-    Raises ValueError for a concrete percentile outside [0, 1] or a bound that is not positive.
+    Args:
+        denoise: the denoiser whose clean prediction is bounded.
+        percentile: () a share in [0, 1], 0.995 where the paper says 99.5 %.
+        bound: () above 0; the data lie in [-bound, bound].
+    Raises:
+        ValueError: for a concrete percentile outside [0, 1], a bound that is not positive, and arrays.
+    References:
+        Saharia et al., 2022, Sec. 2.3.
     """
     if jnp.ndim(percentile) or jnp.ndim(bound):
         raise ValueError(f"percentile and bound are single numbers, got shapes {jnp.shape(percentile)} and {jnp.shape(bound)}")
@@ -42,3 +34,18 @@ def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: S
     checks.in_range("percentile", percentile, 0.0, 1.0)
     checks.in_range("bound", bound, 0.0, math.inf, open_low=True, open_high=True)
     return _DynamicThreshold(denoise, percentile, bound)
+
+
+@records.record
+class _DynamicThreshold:
+    denoise: Denoiser
+    percentile: Scalar
+    bound: Scalar
+
+    def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
+        prediction = self.denoise(x, level)
+        clean = prediction.clean
+        share, bound = (jnp.asarray(value).astype(clean.dtype) for value in (self.percentile, self.bound))
+        size = jax.vmap(lambda one: jnp.quantile(one, share))(jnp.abs(arrays.flatten_samples(clean)))
+        limit = arrays.expand(jnp.maximum(size, bound), clean)
+        return with_clean(prediction, jnp.clip(clean, -limit, limit) * (bound / limit), level)

@@ -243,7 +243,7 @@ def test_weights_and_rescale_that_make_no_sense_are_refused():
         guidance.composed(free, [given, given], [1.0])
     with pytest.raises(ValueError, match="0 conditions"):
         guidance.composed(free, [], [])
-    with pytest.raises(ValueError, match=r"weights\[1\] is not finite"):
+    with pytest.raises(ValueError, match=r"weights\[1\] = inf is outside"):
         guidance.composed(free, [given, given], [1.0, float("inf")])
     with pytest.raises(ValueError, match=r"rescale = 1.5 is outside \[0, 1\]"):
         guidance.classifier_free(given, free, 2.0, rescale=1.5)

@@ -6,7 +6,7 @@ import pytest
 
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import denoiser, oracles, parameterization
-from gendiff.diffusion.guidance import joint_call
+from gendiff.diffusion.guidance.joint_call import JointCall
 from gendiff.diffusion.types import Level
 
 LEVEL = Level(7.0, 0.6, 0.8)
@@ -33,7 +33,7 @@ def test_one_pass_of_three_answers_what_three_passes_answer():
         return network(params, x, t, label)
 
     level = Level(7.0, jnp.array([0.6, 0.8, 1.0]), jnp.array([0.8, 0.6, 0.0]))
-    for one, alone in zip(joint_call.ask(*three(counting), batched=True)(x(), level), three(), strict=True):
+    for one, alone in zip(JointCall.checked(*three(counting), batched=True)(x(), level), three(), strict=True):
         np.testing.assert_allclose(one.clean, alone(x(), level).clean, atol=1e-6)
         np.testing.assert_allclose(one.noise, alone(x(), level).noise, atol=1e-6)
     assert seen == [9]
@@ -42,8 +42,8 @@ def test_one_pass_of_three_answers_what_three_passes_answer():
 def test_one_pass_of_different_networks_is_refused():
     given, free, _ = three()
     with pytest.raises(TypeError, match="batched=True needs denoisers made by"):
-        joint_call.ask(given, free, oracles.gaussian(1.0), batched=True)
+        JointCall.checked(given, free, oracles.gaussian(1.0), batched=True)
     with pytest.raises(TypeError, match="batched=True needs denoisers of one network"):
-        joint_call.ask(given, free, three(lambda *a: x())[0], batched=True)
-    with pytest.raises(TypeError, match="1 conditions against 2"):
-        joint_call.ask(given, given.with_condition(1, 2), batched=True)
+        JointCall.checked(given, free, three(lambda *a: x())[0], batched=True)
+    with pytest.raises(TypeError, match="conditions of one structure, got 1 and 2"):
+        JointCall.checked(given, given.with_condition(1, 2), batched=True)

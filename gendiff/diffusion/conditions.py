@@ -1,0 +1,72 @@
+"""Conditions: what a network is told besides x and t. Each is a pytree of arrays aligned with the samples, or of values for all of them.
+
+One rule holds everywhere: a leaf (b, …) belongs to the samples one by one; a leaf () or (1, …) holds for all of them. Where a value takes
+the place of a condition (b, …) and has fewer axes, it is what one sample gets, and holds for all.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def for_each(condition: Any, count: int) -> Any:
+    """The condition with every leaf as (count, …).
+
+    Raises:
+        ValueError: for a leaf that is aligned with another number of samples.
+    """
+
+    def one(leaf: Any) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        if leaf.ndim == 0:
+            return jnp.broadcast_to(leaf, (count,))
+        if leaf.shape[0] not in (1, count):
+            raise ValueError(
+                f"a condition of shape {leaf.shape} does not align with {count} samples: pass ({count}, …) for one per sample, "
+                "or (1, …) for one that holds for all"
+            )
+        return jnp.broadcast_to(leaf, (count, *leaf.shape[1:]))
+
+    return jax.tree.map(one, condition)
+
+
+def in_place_of(condition: Any, value: Any) -> Any:
+    """The value in the structure of the condition that it replaces, such as a null.
+
+    Args:
+        condition: a pytree of leaves (b, …) or ().
+        value: one leaf for all leaves of the condition, or a pytree of the same structure. A leaf with fewer axes than the one that it
+            replaces is broadcast to one sample's shape, with a leading axis of 1.
+    Raises:
+        ValueError: for a pytree of another structure, and for a leaf that cannot be broadcast to one sample's shape.
+    """
+    leaves = jax.tree.leaves(condition)
+    structure: Any = jax.tree.structure(condition)
+    if jax.tree_util.all_leaves([value]):
+        values = [value] * len(leaves)
+    elif jax.tree.structure(value) == structure:
+        values = jax.tree.leaves(value)
+    else:
+        raise ValueError(
+            f"{_shown(value)} cannot take the place of the condition {_shown(condition)}: give one value for all its leaves, "
+            "or a tree with the same names"
+        )
+    return jax.tree.unflatten(structure, [_for_all(leaf, new) for leaf, new in zip(leaves, values, strict=True)])
+
+
+def _for_all(leaf: Any, value: Any) -> Any:
+    if jnp.ndim(leaf) <= 1 or jnp.ndim(value) >= jnp.ndim(leaf):
+        return value
+    shape = jnp.shape(leaf)[1:]
+    try:
+        return jnp.broadcast_to(jnp.asarray(value, jnp.result_type(leaf)), shape)[None]
+    except ValueError:
+        raise ValueError(
+            f"a value of shape {jnp.shape(value)} cannot stand for a condition of shape {jnp.shape(leaf)}: one sample has {shape}"
+        ) from None
+
+
+def _shown(tree: Any) -> str:
+    """Structure and shapes, as in {'text': (2, 7)}."""
+    return str(jax.tree.map(lambda leaf: jnp.shape(leaf) if hasattr(leaf, "dtype") else leaf, tree))
