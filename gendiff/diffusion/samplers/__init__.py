@@ -1,6 +1,6 @@
 """Samplers, one family a file."""
 
-from gendiff.diffusion.samplers import ancestral, exponential_integrators, runge_kutta
+from gendiff.diffusion.samplers import ancestral, catalogue, exponential_integrators, runge_kutta
 from gendiff.diffusion.samplers.ancestral import ddim, ddpm
 from gendiff.diffusion.samplers.churn import churn
 from gendiff.diffusion.samplers.deis import deis
@@ -16,6 +16,7 @@ from gendiff.diffusion.samplers.unipc import unipc
 
 __all__ = [
     "ancestral",
+    "catalogue",
     "churn",
     "ddim",
     "ddpm",

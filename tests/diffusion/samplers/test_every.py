@@ -1,5 +1,7 @@
 """What every sampler keeps: one compile for a grid of values, samples that do not know their neighbours, the dtype, equality of records."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import gendiff as gd
 from gendiff import diffusion
+from gendiff.diffusion.samplers.catalogue import METHODS
 from tests.diffusion.samplers.every import EVERY
 
 SCHEDULE = diffusion.schedules.flow()
@@ -73,6 +76,13 @@ def test_rebuilt_samplers_are_equal_hash_alike_and_differ_from_their_siblings():
     assert len({build(SCHEDULE) for build in EVERY.values()}) == len(EVERY)
 
 
-def test_every_public_sampler_is_in_the_table():
-    public = {name for name in diffusion.samplers.__all__ if callable(getattr(diffusion.samplers, name))}
-    assert public == {name.split()[0] for name in EVERY}
+def test_the_catalogue_holds_every_public_sampler_as_users_call_it():
+    public = {name: value for name, value in vars(diffusion.samplers).items() if name in diffusion.samplers.__all__ and callable(value)}
+    assert set(public) == {name.split()[0] for name in METHODS}
+    for name, method in METHODS.items():
+        sampler = method.make(SCHEDULE)
+        assert method.name == name and sampler == eval(method.call, public | {"schedule": SCHEDULE})
+        for n in (10, 50):
+            assert sampler.evaluations(n) == eval(method.evaluations.replace("n", "*n").lstrip("*"), {"n": n})
+        for field, (low, high) in method.numbers:
+            assert dataclasses.replace(sampler, **{field: low}) != dataclasses.replace(sampler, **{field: high})
