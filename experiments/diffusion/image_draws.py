@@ -1,26 +1,44 @@
-"""The sets of images that experiments on digits judge: samples of a trained network."""
+"""Samples of a trained network of images, in parts, under any parameters, guidance and number of steps."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import devices
+from experiments.framework import drawing
 from experiments.framework.progress import Progress
-from gendiff.core.types import NO_LABEL, Params
+from gendiff.core.types import NO_LABEL, Params, Scalar
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
+from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Level
+from gendiff.diffusion.types import Denoiser, Level
+
+Rule: TypeAlias = Callable[[NetworkDenoiser, NetworkDenoiser, NetworkDenoiser, Scalar], Denoiser]
+"""(conditional, unconditional, a second network under the same condition, scale) -> the guided denoiser."""
+Grid: TypeAlias = Callable[[Schedule, int], Level]
+
+
+def unguided(given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar) -> Denoiser:
+    """The conditional network alone."""
+    return given
+
+
+def classifier_free(given: NetworkDenoiser, absent: NetworkDenoiser, second: NetworkDenoiser, scale: Scalar) -> Denoiser:
+    """Classifier-free guidance, both predictions in one call of the network."""
+    return guidance.classifier_free(given, absent, scale, batched=True)
 
 
 class Draws:
-    """Samples of one network under any parameters, guidance and number of steps: two compiled programs serve all of them.
+    """Samples of one network. One compiled program per rule of guidance serves every scale, number of steps and parameters.
 
-    steps: most steps, and how many are taken unless a call says otherwise. sampler: default DDIM. grid: (schedule, steps) -> levels.
+    Sample i starts from the same noise and shows class i mod classes, whatever else differs.
+    steps: most steps, and how many are taken unless a call says otherwise. together: samples per call of the program.
+    sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of guidance may use.
     """
 
     def __init__(
@@ -29,22 +47,14 @@ class Draws:
         steps: int,
         together: int,
         progress: Progress,
+        *,
         sampler: Sampler | None = None,
-        grid: Callable[..., Level] = grids.trailing,
+        grid: Grid = grids.trailing,
+        second: Model | None = None,
     ) -> None:
         self._model, self._steps, self._together, self._progress = model, steps, together, progress
-        self._sampler, self._grid = samplers.ddim() if sampler is None else sampler, grid
-        options = devices.compiler_options()
-        self._plain = jax.jit(self._draw, static_argnames="guided", compiler_options=options)
-
-    def _draw(
-        self, params: Params, key: Any, index: Any, label: Any, scale: Any, levels: Any, steps: Any, temperature: Any, *, guided: bool
-    ) -> jax.Array:
-        model = self._model
-        denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, label)
-        if guided:
-            denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
-        return sampling.sample(key, denoise, self._sampler, levels, model.shape, index, num_steps=steps, temperature=temperature)
+        self._sampler, self._grid, self._second = samplers.ddim() if sampler is None else sampler, grid, second or model
+        self._draw = drawing.jit(self._sample, static_argnames="rule")
 
     def __call__(
         self,
@@ -53,55 +63,62 @@ class Draws:
         count: int,
         *,
         scale: float = 1.0,
+        rule: Rule | None = None,
+        second: Params = None,
         steps: int | None = None,
         temperature: float | None = None,
         schedule: Schedule | None = None,
     ) -> np.ndarray:
-        """`count` images (n, h, w, c) of the classes 0, 1, … in turn; sample i always starts from the same noise.
+        """`count` images (n, h, w, c), not clipped.
 
+        rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
         temperature, schedule: None takes the model's.
         """
-        temperature = self._model.temperature if temperature is None else temperature
         steps = self._steps if steps is None else steps
-        levels = grids.padded(self._grid(schedule or self._model.schedule, steps), self._steps)
-        drawn = []
-        with self._progress.task(f"sample {title}", count) as task:
-            for index in parts(count, self._together):
-                images = self._plain(
-                    params,
-                    jax.random.key(0),
-                    jnp.asarray(index),
-                    jnp.asarray(index % self._model.num_classes),
-                    jnp.float32(scale),
-                    levels,
-                    jnp.int32(steps),
-                    jnp.float32(temperature),
-                    guided=scale != 1.0,
-                )
-                drawn.append(np.asarray(images))
-                task.update(min(sum(map(len, drawn)), count))
-        return np.concatenate(drawn)[:count]
+        draw = functools.partial(
+            self._draw,
+            params,
+            second,
+            scale=jnp.float32(scale),
+            levels=grids.padded(self._grid(schedule or self._model.schedule, steps), self._steps),
+            steps=jnp.int32(steps),
+            temperature=jnp.float32(self._model.temperature if temperature is None else temperature),
+            rule=rule or (unguided if scale == 1.0 else classifier_free),
+        )
+        index = np.arange(count, dtype=np.int32)
+        return drawing.whole(draw, index, together=self._together, title=f"sample {title}", progress=self._progress)
 
     def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
         """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
-        index = jnp.arange(count)
-        given = denoiser.from_network(self._model.predict, params, self._model.parameterization, index % self._model.num_classes)
-        guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
         levels = self._grid(self._model.schedule, self._steps)
-        warm = self._model.temperature
+        draw = functools.partial(self._sample, levels=levels, steps=None, rule=classifier_free, trajectory=True)
+        return np.asarray(jax.jit(draw)(params, params, jnp.arange(count), scale=scale, temperature=self._model.temperature))
 
-        def frames(key: jax.Array) -> jax.Array:
-            return sampling.sample(key, guided, self._sampler, levels, self._model.shape, index, temperature=warm, trajectory=True)
-
-        return np.asarray(jax.jit(frames)(jax.random.key(0)))
+    def _sample(
+        self,
+        params: Params,
+        second: Params,
+        index: jax.Array,
+        *,
+        scale: Any,
+        levels: Level,
+        steps: Any,
+        temperature: Any,
+        rule: Rule,
+        trajectory: bool = False,
+    ) -> jax.Array:
+        label = index % self._model.num_classes
+        given, other = (
+            denoiser.from_network(model.predict, values, model.parameterization, label)
+            for model, values in ((self._model, params), (self._second, second))
+        )
+        guided = rule(given, given.with_condition(NO_LABEL), other, scale)
+        key, shape = jax.random.key(0), self._model.shape
+        return sampling.sample(
+            key, guided, self._sampler, levels, shape, index, num_steps=steps, temperature=temperature, trajectory=trajectory
+        )
 
 
 def labels(count: int, classes: int) -> np.ndarray:
-    """The labels that `Draws` asks for: 0, 1, … in turn."""
+    """(count,) the classes of samples of `Draws`: 0, 1, … in turn."""
     return (np.arange(count) % classes).astype(np.int32)
-
-
-def parts(count: int, together: int) -> Iterator[np.ndarray]:
-    """Indices in parts of one size, so that one program serves: the last part runs past the end."""
-    for begin in range(0, count, together):
-        yield np.arange(begin, begin + together, dtype=np.int32)

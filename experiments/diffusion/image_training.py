@@ -1,16 +1,19 @@
 """The network, optimizer and training that experiments on digits share; each brings its own schedule, loss and config."""
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from experiments.diffusion.image_model import Model
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting.plots import Curve
 from gendiff import networks
 from gendiff.core.types import Loss, Params
 from gendiff.data import digits
@@ -23,16 +26,16 @@ from gendiff.training import optimizers
 
 @dataclasses.dataclass(frozen=True)
 class Learning:
-    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` a kind of network."""
+    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` per kind of network."""
 
     train_steps: int = 1200
     """Optimizer steps."""
     batch: int = 64
-    """Images a step."""
+    """Images per step."""
     channels: tuple[int, ...] = (16, 32)
     """Channels of the U-Net, at full and at half the size."""
     blocks: int = 1
-    """Residual blocks a level."""
+    """Residual blocks per level."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
     warmup: int = 100
@@ -42,7 +45,7 @@ class Learning:
     clip: float = 1.0
     """Largest global norm of the gradient."""
     ema: float = 0.99
-    """Decay of the parameter average that is sampled from, a step."""
+    """Decay per step of the parameter average that is sampled from."""
     drop_condition: float = 0.1
     """Share of labels replaced by the null label in training."""
     checkpoint_every: int = 500
@@ -51,28 +54,16 @@ class Learning:
     """Steps between lines of metrics."""
 
 
-def model(
-    config: Learning,
-    schedule: Schedule,
-    parameterization: Parameterization,
-    temperature: float = 1.0,
-    *,
-    convolution: str = "direct",
+def digits_model(
+    config: Learning, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0, *, convolution: str = "direct"
 ) -> Model:
-    """The class-conditional U-Net of digits on that schedule, its average config's `ema`.
+    """The class-conditional U-Net of digits on that schedule. Its average is the one of config's `ema`.
 
     convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
     """
-    made = unet(
-        config,
-        schedule,
-        parameterization,
-        shape=(8, 8, 1),
-        num_classes=digits.CLASSES,
-        levels=digits.LEVELS,
-        convolution=convolution,
-    )
-    return dataclasses.replace(made, names=tuple(str(digit) for digit in range(digits.CLASSES)), temperature=temperature)
+    classes, levels = digits.CLASSES, digits.LEVELS
+    made = unet(config, schedule, parameterization, shape=(8, 8, 1), num_classes=classes, levels=levels, convolution=convolution)
+    return dataclasses.replace(made, names=tuple(map(str, range(classes))), temperature=temperature)
 
 
 def unet(
@@ -85,7 +76,7 @@ def unet(
     levels: int | None = None,
     convolution: str = "direct",
 ) -> Model:
-    """A class-conditional U-Net of config's `channels` and `blocks` for images of a shape; levels: of a pixel, None for any value."""
+    """A class-conditional U-Net of config's `channels` and `blocks` for images of a shape. levels: of a pixel, None for any value."""
     network = networks.UNet(
         channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=num_classes, convolution=convolution
     )
@@ -93,54 +84,80 @@ def unet(
     def init(key: jax.Array) -> Params:
         return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
 
-    return Model(
-        predict=networks.pure(network),
-        init=init,
-        schedule=schedule,
-        parameterization=parameterization,
-        shape=shape,
-        num_classes=num_classes,
-        levels=levels,
-        ema=config.ema,
-    )
+    return Model(networks.pure(network), init, schedule, parameterization, shape, num_classes, levels, ema=config.ema)
 
 
-def optimizer(config: Learning) -> optax.GradientTransformation:
-    """AdamW by config's numbers. One object for several trainings lets them share a compiled step."""
+@functools.lru_cache  # one object, so that all trainings of a configuration share a compiled step
+def adamw(config: Learning) -> optax.GradientTransformation:
+    """AdamW by config's numbers."""
     return optimizers.adamw(
         config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=config.weight_decay, clip=config.clip
     )
 
 
-def loss(config: Learning, made: Model) -> Loss:
-    """Uniform weight on the squared error of the network's own target, at levels evenly spread in u."""
+def denoising(config: Learning, model: Model) -> Loss:
+    """Uniform weight on the squared error of the network's own target, at levels spread evenly in u."""
     return objectives.denoising(
-        made.predict, made.schedule, made.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
+        model.predict, model.schedule, model.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
     )
 
 
-def learn(
-    config: Learning, loss: Loss, optimizer: Any, init: Any, data: Batch, folder: RunFolder, progress: Progress, *, seed: int, steps: int
+def digits_batch(split: digits.Split, labels: np.ndarray | None = None) -> Batch:
+    """The training digits with their labels, or with others."""
+    return Batch(clean=split.train_images, condition=(split.train_labels if labels is None else labels,))
+
+
+def shuffled_labels(split: digits.Split, seed: int) -> np.ndarray:
+    """The labels of the training digits in another order: a network that learns these learns no class."""
+    return np.random.default_rng(seed).permutation(split.train_labels)
+
+
+def train(
+    config: Learning,
+    model: Model,
+    data: Batch,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    seeds: Iterable[int],
+    steps: int | None = None,
+    loss: Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> None:
-    """One training of `steps` steps by config's `batch`, `ema`, `checkpoint_every` and `log_every`."""
-    training_loop.train(
-        loss,
-        optimizer,
-        init,
-        data,
-        seed=seed,
-        steps=steps,
-        batch=config.batch,
-        folder=folder,
-        progress=progress,
-        ema=(config.ema,),
-        checkpoint_every=config.checkpoint_every,
-        log_every=config.log_every,
-    )
+    """Trains the model once per seed by config's numbers. None: config's `train_steps`, `denoising` and `adamw`."""
+    for seed in seeds:
+        training_loop.train(
+            denoising(config, model) if loss is None else loss,
+            adamw(config) if optimizer is None else optimizer,
+            model.init,
+            data,
+            seed=seed,
+            steps=config.train_steps if steps is None else steps,
+            batch=config.batch,
+            folder=folder,
+            progress=progress,
+            ema=(config.ema,),
+            ema_warm_up=False,  # the committed results come from averages without it
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+        )
+
+
+def averaged(model: Model, folder: RunFolder, seed: int) -> Params:
+    """The averaged parameters of one seed's training."""
+    return training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)
 
 
 def inside(folder: RunFolder, name: str) -> RunFolder:
-    """Where a further training of the run keeps its checkpoints and metrics."""
-    found = dataclasses.replace(folder, path=folder.path / name)
-    found.path.mkdir(exist_ok=True)
-    return found
+    """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own folder."""
+    further = dataclasses.replace(folder, path=folder.path / name)
+    further.path.mkdir(exist_ok=True)
+    return further
+
+
+def loss_curve(label: str, folder: RunFolder, seed: int, name: str = "loss", width: int = 20) -> Curve:
+    """A metric of the training log against the step, as a mean over `width` lines."""
+    lines = folder.read_metrics(seed)
+    step, value = (np.array([line[key] for line in lines], np.float64) for key in ("step", name))
+    width = min(width, len(value))
+    return Curve(label, step[width - 1 :], np.convolve(value, np.ones(width) / width, mode="valid"))

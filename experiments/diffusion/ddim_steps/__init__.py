@@ -13,88 +13,12 @@ Figures to expect, Fréchet distances in floors: DDIM 1.7 at 1,000 steps, 1.8 at
 DPM-Solver++ 2M 1.6 at 10 evaluations.
 """
 
-import dataclasses
+from experiments.diffusion import image_sampling
+from experiments.diffusion.ddim_steps import judge, train
+from experiments.diffusion.ddim_steps.config import Config, Thresholds
+from experiments.framework.registry import Experiment
 
-from experiments.diffusion import image_sampling, image_training
-from experiments.diffusion.ddim_steps import draw, judge
-from experiments.diffusion.image_model import Model
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Outcome
-from experiments.framework.run_folder import RunFolder
-from gendiff.data.digits import load
-from gendiff.diffusion import parameterization, schedules
-from gendiff.diffusion.types import Batch
-
-
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run."""
-
-    equivalence: float = 0.1
-    """Largest relative difference of two Fréchet distances that still counts as none."""
-    speedup: float = 15.0
-    """Least ratio of the times of DDPM in all steps and DDIM in `fast` of them; counting evaluations it is 20."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(image_training.Learning):
-    """Every number of the experiment, those of `Learning` among them."""
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training; each trains a network of its own."""
-    train_steps: int = 1600
-    """Optimizer steps."""
-    levels: int = 1000
-    """Levels of the process, with DDPM's linear variances."""
-    steps: tuple[int, ...] = (1000, 250, 100, 50, 20, 10, 5)
-    """Steps of DDPM and DDIM; the first is what all others are held against."""
-    few: tuple[str, ...] = tuple(draw.FEW)
-    """Samplers of few steps."""
-    budgets: tuple[int, ...] = (5, 10, 20)
-    """Most evaluations of the samplers of few steps."""
-    equivalent: tuple[int, ...] = (20, 50)
-    """Steps of DDIM that are claimed to lose nothing, each one of `steps`."""
-    same: int = 250
-    """Steps of DDIM that must be found equivalent: the positive control, one of `steps`."""
-    coarse: int = 5
-    """Steps of DDIM that must be found different, one of `steps`."""
-    coarse_chain: int = 20
-    """Steps of DDPM that must be found different, one of `steps`."""
-    fast: int = 50
-    """Steps of DDIM whose time is held against that of DDPM in all steps, one of `steps`."""
-    samples: int = 5000
-    """Samples of each set, class-balanced."""
-    together: int = 500
-    """Samples drawn in one call."""
-    draws: int = 20
-    """Draws behind each Fréchet distance in floors, precision and recall."""
-    draw_size: int = 1000
-    """Samples in a draw."""
-    resamples: int = 400
-    """Bootstrap resamples of each equivalence test."""
-    pairs: int = 7
-    """Interleaved timings of `together` samples by each of the methods that are timed."""
-    thresholds: Thresholds = Thresholds()
-
-
-def model(config: Config) -> Model:
-    """The network of the digits experiment in this size, on DDPM's process."""
-    return image_training.model(config, schedules.linear(config.levels), parameterization.noise())
-
-
-def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """One network a seed."""
-    split, made, optimizer = load(), model(config), image_training.optimizer(config)
-    data = Batch(clean=split.train_images, condition=(split.train_labels,))
-    loss = image_training.loss(config, made)
-    for seed in config.seeds:
-        image_training.learn(config, loss, optimizer, made.init, data, folder, progress, seed=seed, steps=config.train_steps)
-
-
-def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
-    """Draws every set that is not in the folder yet, and compares them."""
-    return judge.evaluate(config, model(config), folder, progress)
-
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 EXPERIMENT = Experiment(
     name="ddim-steps",
@@ -123,7 +47,7 @@ EXPERIMENT = Experiment(
         resamples=5,
         pairs=2,
     ),
-    train=train,
-    evaluate=evaluate,
-    sample=image_sampling.command(model),
+    train=train.train,
+    evaluate=judge.evaluate,
+    sample=image_sampling.command(train.model),
 )

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.diffusion import image_draws
+from experiments.diffusion.ddim_steps.config import Config
+from experiments.diffusion.image_draws import Draws, Grid
 from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -22,9 +22,8 @@ from gendiff.core import trees
 from gendiff.core.types import Params
 from gendiff.diffusion import grids, samplers
 from gendiff.diffusion.sampling import Sampler
-from gendiff.diffusion.types import Level
 
-GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "log_snr": grids.log_snr, "karras": grids.karras}
+GRIDS: dict[str, Grid] = {"trailing": grids.trailing, "log_snr": grids.log_snr, "karras": grids.karras}
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Method:
     grid: str
 
     def evaluations(self, steps: int) -> int:
-        """Of the network, a sample."""
+        """Of the network, per sample."""
         return self.build().evaluations(steps)
 
     def steps_within(self, budget: int) -> int:
@@ -77,19 +76,19 @@ class Set:
         return f"seed {self.seed}, {self.method.name}, {self.steps} steps"
 
 
-def sets(config: Any, seed: int) -> list[Set]:
+def sets(config: Config, seed: int) -> list[Set]:
     """Every set of one seed: the two chains at each number of steps, and the samplers of few steps at each budget, none twice."""
     chains = [Set(seed, method, steps) for method in (DDIM, DDPM) for steps in config.steps]
     few = [Set(seed, FEW[name], FEW[name].steps_within(budget)) for name in config.few for budget in config.budgets]
     return list(dict.fromkeys([*chains, *few]))
 
 
-class Programs:
-    """Draws of one model, one compiled program a method; it serves every number of steps and every seed's parameters."""
+class MethodDraws:
+    """Draws of one model, one compiled program per method. It serves every number of steps and every seed's parameters."""
 
-    def __init__(self, config: Any, model: Model, progress: Progress) -> None:
+    def __init__(self, config: Config, model: Model, progress: Progress) -> None:
         self._config, self._model, self._progress = config, model, progress
-        self._draws: dict[str, image_draws.Draws] = {}
+        self._draws: dict[str, Draws] = {}
 
     def draw(self, title: str, params: Params, method: Method, steps: int, count: int) -> tuple[np.ndarray, float]:
         """(count, h, w, c) images, and the seconds that they took without compiling."""
@@ -98,13 +97,11 @@ class Programs:
         images = draws(title, params, count, steps=steps)
         return images, time.perf_counter() - begin
 
-    def _compiled(self, method: Method, params: Params) -> image_draws.Draws:
+    def _compiled(self, method: Method, params: Params) -> Draws:
         if method.name not in self._draws:
-            most = max(self._config.steps) if method in (DDIM, DDPM) else max(self._config.budgets)
-            draws = image_draws.Draws(
-                self._model, most, self._config.together, self._progress, sampler=method.build(), grid=GRIDS[method.grid]
-            )
-            draws(f"compile {method.name}", params, 1, steps=1)
+            together, most = self._config.together, max(self._config.steps if method in (DDIM, DDPM) else self._config.budgets)
+            draws = Draws(self._model, most, together, self._progress, sampler=method.build(), grid=GRIDS[method.grid])
+            draws(f"compile {method.name}", params, together, steps=1)
             self._draws[method.name] = draws
         return self._draws[method.name]
 
@@ -115,7 +112,7 @@ class Kept:
     A set that lies there is read, not drawn again. The folder may be deleted, and is no part of the results.
     """
 
-    def __init__(self, config: Any, programs: Programs, folder: RunFolder) -> None:
+    def __init__(self, config: Config, programs: MethodDraws, folder: RunFolder) -> None:
         self._config, self._programs, self._folder = config, programs, folder.path / "samples"
         self._folder.mkdir(exist_ok=True)
 
@@ -132,18 +129,12 @@ class Kept:
             return stored["images"], float(stored["seconds"])
 
     def _file(self, wanted: Set, params: Params) -> Path:
-        made = hashlib.sha256(_digest(params))
-        chosen = (
-            wanted.method.name,
-            wanted.method.grid,
-            wanted.steps,
-            max(self._config.steps),
-            self._config.samples,
-            self._config.together,
-        )
-        made.update(json.dumps(chosen).encode())
+        config, method = self._config, wanted.method
+        chosen = (method.name, method.grid, wanted.steps, max(config.steps), config.samples, config.together)
+        digest = hashlib.sha256(_digest(params))
+        digest.update(json.dumps(chosen).encode())
         title = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
-        return self._folder / f"{title}_{made.hexdigest()[:16]}.npz"
+        return self._folder / f"{title}_{digest.hexdigest()[:16]}.npz"
 
 
 def _digest(params: Params) -> bytes:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.diffusion.ddim_steps.config import Config
 from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, Method, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
-from experiments.diffusion.digits.figures import Measured
+from experiments.diffusion.image_judge import Measured
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
 from experiments.reporting.results import Figure, Table
@@ -19,26 +20,26 @@ SHOWN = (5, 10, 20, 50, 1000)
 
 @dataclass(frozen=True)
 class Row:
-    """One set, what the bench says of it, and the seconds that one call took."""
+    """One set, its measures, and the seconds that one call took."""
 
     set: Set
     measured: Measured
     seconds: float
 
 
-def pictures(config: Any, folder: RunFolder, drawn: Mapping[Set, np.ndarray], seed: int) -> list[Figure]:
-    """Samples 0 … 9 of one seed by DDIM, a number of steps a row."""
+def pictures(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray], seed: int) -> list[Figure]:
+    """Samples 0 … 9 of one seed by DDIM, one number of steps per row."""
     shown = [steps for steps in sorted(config.steps) if steps in SHOWN]
     figures.grid(np.concatenate([drawn[Set(seed, DDIM, steps)][:10] for steps in shown]), 10, folder.figure("same_samples"))
     steps = ", ".join(f"{each:,}" for each in shown)
-    return [Figure("same_samples.png", f"The same ten samples by DDIM, a row each: {steps} steps.")]
+    return [Figure("same_samples.png", f"The same ten samples by DDIM, one row for each number of steps: {steps}.")]
 
 
-def plots(config: Any, folder: RunFolder, rows: Sequence[Row]) -> list[Figure]:
+def plots(config: Config, folder: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     """Fréchet distance in floors against evaluations: the two chains, and the samplers of few steps."""
     all_steps, margin = max(config.steps), config.thresholds.equivalence
     reference = np.mean([row.measured.frechet[0] for row in rows if row.set.method == DDIM and row.set.steps == all_steps])
-    labels: Any = {"x_label": "evaluations of the network a sample", "y_label": "Fréchet distance, in floors"}
+    labels: Any = {"x_label": "evaluations of the network per sample", "y_label": "Fréchet distance, in floors"}
     name = f"DDIM in {all_steps:,} steps ± {100 * margin:g} %"
     for file, methods, most in (
         ("steps", (DDPM, DDIM), all_steps),
@@ -55,7 +56,7 @@ def plots(config: Any, folder: RunFolder, rows: Sequence[Row]) -> list[Figure]:
     ]
 
 
-def tables(config: Any, rows: Sequence[Row], differences: Mapping[tuple[int, str], Difference]) -> tuple[Table, ...]:
+def tables(config: Config, rows: Sequence[Row], differences: Mapping[tuple[int, str], Difference]) -> tuple[Table, ...]:
     """Every number of every set, and every difference with its sign."""
     columns = ("set", "grid", "steps", "evaluations", "Fréchet / floor", "judge", "precision", "recall", f"seconds for {config.together}")
     lines = []

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_judge
-from experiments.diffusion.ddim_steps import draw as ddim_steps_draws
-from experiments.diffusion.ddim_steps import equivalence, figures
-from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Set
+from experiments.diffusion import image_draws, image_judge, image_training
+from experiments.diffusion.ddim_steps import draw, equivalence, figures
+from experiments.diffusion.ddim_steps.config import Config
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Kept, MethodDraws, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
 from experiments.diffusion.ddim_steps.figures import Row
-from experiments.diffusion.image_model import Model
-from experiments.framework import training_loop
+from experiments.diffusion.ddim_steps.train import model
+from experiments.diffusion.image_judge import SEED, DigitsJudge
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -21,33 +21,31 @@ from experiments.reporting.results import Cell, Table
 from experiments.reporting.verdicts import Claim
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
-from gendiff.metrics import bootstrap, features
-
-SEED = 0
-"""Of the bootstraps; training has its own seeds."""
+from gendiff.metrics import features
 
 
-def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -> Outcome:
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and the table of every set, from the checkpoints of the folder and the sets that it keeps."""
-    programs = ddim_steps_draws.Programs(config, model, progress)
-    kept = ddim_steps_draws.Kept(config, programs, folder)
-    bench = image_judge.Bench(config.draws, config.draw_size)
+    network = model(config)
+    programs = MethodDraws(config, network, progress)
+    kept = Kept(config, programs, folder)
+    digits_judge = DigitsJudge(config.draws, config.draw_size)
     claims: list[Claim] = []
     rows: list[Row] = []
     differences: dict[tuple[int, str], Difference] = {}
     params: dict[int, Params] = {}
     for seed in config.seeds:
-        params[seed] = training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)
-        wanted = ddim_steps_draws.sets(config, seed)
+        params[seed] = image_training.averaged(network, folder, seed)
+        wanted = draw.sets(config, seed)
         with progress.phase("sample", seed=seed):
             drawn = {each: kept(each, params[seed]) for each in wanted}
         with progress.phase("judge", seed=seed), progress.task(f"judge seed {seed}", len(wanted)) as task:
             for each, (images, seconds) in drawn.items():
-                asked = image_draws.labels(len(images), model.num_classes)
-                rows.append(Row(each, bench.measure(images, asked), seconds))
+                asked = image_draws.labels(len(images), network.num_classes)
+                rows.append(Row(each, digits_judge.measure(images, asked), seconds))
                 task.update(len([row for row in rows if row.set.seed == seed]))
         with progress.phase("equivalence", seed=seed):
-            found = compare(config, seed, {each: images for each, (images, _) in drawn.items()}, bench.split.held_out_images)
+            found = compare(config, seed, {each: images for each, (images, _) in drawn.items()}, digits_judge.split.held_out_images)
         differences |= {(seed, id): of for id, of in found.items()}
         claims += claims_of_seed(config, seed, found)
         if seed == config.seeds[0]:
@@ -58,7 +56,7 @@ def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -
     return Outcome((*claims, *of_time), tuple(pictures), (*figures.tables(config, rows, differences), timings))
 
 
-def compare(config: Any, seed: int, drawn: dict[Set, np.ndarray], held_out: np.ndarray) -> dict[str, Difference]:
+def compare(config: Config, seed: int, drawn: dict[Set, np.ndarray], held_out: np.ndarray) -> dict[str, Difference]:
     """d of every comparison by its id. drawn: images, which are rounded to the data's levels."""
     all_steps, of = max(config.steps), functools.partial(Set, seed)
     pairs = {f"ddim-{n}-equivalent": (of(DDIM, n), of(DDIM, all_steps)) for n in config.equivalent}
@@ -74,7 +72,7 @@ def compare(config: Any, seed: int, drawn: dict[Set, np.ndarray], held_out: np.n
     return {id: equivalence.difference(distances[few.name], distances[many.name]) for id, (few, many) in pairs.items()}
 
 
-def claims_of_seed(config: Any, seed: int, found: dict[str, Difference]) -> list[Claim]:
+def claims_of_seed(config: Config, seed: int, found: dict[str, Difference]) -> list[Claim]:
     """Equivalence is a claim of 20 and 50 steps; a test that can pass finds it at 250, and one that can fail does not at few."""
     most, about = f"{max(config.steps):,} steps", "relative difference of Fréchet distances, 90 % interval (two one-sided tests at .05)"
     claim, control = (functools.partial(_claim, config, seed, found, kind) for kind in ("claim", "control"))
@@ -88,7 +86,7 @@ def claims_of_seed(config: Any, seed: int, found: dict[str, Difference]) -> list
     ]
 
 
-def speed(config: Any, programs: ddim_steps_draws.Programs, params: Params) -> tuple[list[Claim], Table]:
+def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[Claim], Table]:
     """Wall-clock of `together` samples: DDPM in all steps and, as a control, in as few as DDIM, each against DDIM in few steps."""
     most, few = max(config.steps), config.fast
     timed = ((DDPM, most), (DDIM, few), (DDPM, few))
@@ -112,13 +110,13 @@ def speed(config: Any, programs: ddim_steps_draws.Programs, params: Params) -> t
     return claims, Table(title, ("draw", "median", "least", "largest"), tuple(rows))
 
 
-def _claim(config: Any, seed: int, found: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
+def _claim(config: Config, seed: int, found: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
     return verdicts.against(config.thresholds, seed, id, statement, found[id].size, relation, "equivalence", n=config.samples, kind=kind)
 
 
-def _ratio(config: Any, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:
-    of = bootstrap.interval(np.random.default_rng(SEED), _ratio_of_medians, slow, fast)
-    return verdicts.against(config.thresholds, None, id, statement, of.number, relation, "speedup", n=config.pairs, kind=kind)
+def _ratio(config: Config, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:
+    number = image_judge.interval(_ratio_of_medians, slow, fast, paired=True)
+    return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
 
 
 def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:

@@ -1,30 +1,14 @@
 """What the digits experiment shows: pictures, plots and the table of every set of images."""
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 
+from experiments.diffusion import image_training
+from experiments.diffusion.digits.config import Config
+from experiments.diffusion.image_judge import Measured
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
 from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Number
 from gendiff.data import digits
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One set of images."""
-
-    n: int
-    frechet: Number
-    accuracy: Number
-    precision: Number
-    recall: Number
-    copies: Number
-    excess: Number
-    kernel: Number
-    distances: np.ndarray = dataclasses.field(repr=False)
 
 
 def pictures(folder: RunFolder, split: digits.Split, plain: np.ndarray, guided: np.ndarray, trajectory: np.ndarray) -> list[Figure]:
@@ -32,24 +16,23 @@ def pictures(folder: RunFolder, split: digits.Split, plain: np.ndarray, guided: 
     held_out = split.held_out_images
     order = np.argsort(split.held_out_labels, kind="stable")
     by_class = np.concatenate([order[split.held_out_labels[order] == digit][:10] for digit in range(digits.CLASSES)])
-    asked = min(100, len(plain), len(guided))
-    index = np.arange(asked).reshape(-1, digits.CLASSES).T.ravel()  # one class a row
-    across = asked // digits.CLASSES
+    count = min(100, len(plain), len(guided))
+    index = np.arange(count).reshape(-1, digits.CLASSES).T.ravel()  # one class per row
+    across = count // digits.CLASSES
     figures.grid(held_out[by_class], 10, folder.figure("real"))
     figures.grid(plain[index], across, folder.figure("guidance_1"))
     figures.grid(guided[index], across, folder.figure("guidance_2"))
     figures.denoising_sprite(trajectory, folder.figure("denoising"), columns=10)
     return [
         Figure("real.png", "Held-out digits: ten of each class."),
-        Figure("guidance_1.png", "Samples at guidance 1, one class a row, not selected."),
+        Figure("guidance_1.png", "Samples at guidance 1, one class per row, not selected."),
         Figure("guidance_2.png", "Samples from the same noise at guidance 2."),
     ]
 
 
-def plots(config: Any, folder: RunFolder, sets: dict[str, Measured]) -> list[Figure]:
+def plots(config: Config, folder: RunFolder, sets: dict[str, Measured]) -> list[Figure]:
     """Training loss, and the Fréchet distance of every set."""
-    lines = {seed: folder.read_metrics(seed) for seed in config.seeds}
-    curves = [figures.Curve(f"seed {seed}", *smooth(of)) for seed, of in lines.items()]
+    curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in config.seeds]
     figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (flow)", log_y=True)
     figures.bars(
         list(sets),
@@ -71,10 +54,3 @@ def table(sets: dict[str, Measured]) -> Table:
     columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
     rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in sets.items()]
     return Table("Every set against the held-out digits, in draws of equal size", columns, tuple(rows))
-
-
-def smooth(lines: list[dict[str, Any]], name: str = "loss", width: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """(step, metric) of the log, the metric a mean over `width` lines."""
-    step, value = (np.array([line[key] for line in lines], np.float64) for key in ("step", name))
-    width = min(width, len(value))
-    return step[width - 1 :], np.convolve(value, np.ones(width) / width, mode="valid")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion.editing import measures
+from experiments.diffusion.editing.config import Config
 from experiments.diffusion.editing.measures import Restored
 from experiments.diffusion.editing.problems import Problem
 from experiments.framework.run_folder import RunFolder
@@ -46,7 +47,7 @@ def pictures(
 
 
 def plots(
-    config: Any,
+    config: Config,
     folder: RunFolder,
     problems: Mapping[str, Problem],
     rivals: Mapping[str, list[Restored]],

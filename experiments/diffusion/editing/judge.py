@@ -2,18 +2,18 @@
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import numpy as np
 
+from experiments.diffusion import image_training
 from experiments.diffusion.editing import figures, measures
 from experiments.diffusion.editing import problems as editing_problems
+from experiments.diffusion.editing.config import Config, Thresholds
 from experiments.diffusion.editing.measures import Examiner, Restored
 from experiments.diffusion.editing.problems import Problem
-from experiments.diffusion.editing.programs import Programs
-from experiments.diffusion.image_model import Model
-from experiments.framework import training_loop
+from experiments.diffusion.editing.programs import EditingPrograms
+from experiments.diffusion.editing.train import model
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -42,19 +42,19 @@ class Edited:
     images: dict[float, np.ndarray]
 
 
-def evaluate(config: Any, model: Model, folder: RunFolder, progress: Progress) -> Outcome:
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and tables from the checkpoints of the folder."""
-    split = digits.load()
+    split, network = digits.load(), model(config)
     truth, labels = split.held_out_images[: config.digits], split.held_out_labels[: config.digits]
     problems = editing_problems.problems(config, split, truth)
-    examine, programs = Examiner(split, truth, labels), Programs(config, model)
+    examine, programs = Examiner(split, truth, labels), EditingPrograms(config, network)
     rivals = {name: _rivals(problem, examine, split) for name, problem in problems.items()}
     claims: list[Claim] = []
     restored: dict[int, dict[str, dict[str, Restored]]] = {}
     edited: dict[int, Edited] = {}
     for seed in config.seeds:
-        params = jax.device_get(training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema))
-        blank = jax.device_get(model.init(jax.random.key(seed)))
+        params = jax.device_get(image_training.averaged(network, folder, seed))
+        blank = jax.device_get(network.init(jax.random.key(seed)))
         restored[seed] = {}
         with progress.phase("restore", seed=seed), progress.task(f"restore, seed {seed}", len(problems)) as task:
             for done, (name, problem) in enumerate(problems.items()):
@@ -83,7 +83,9 @@ def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> list[Re
     return [examine(problem, name, [images]) for name, images in sets.items()]
 
 
-def _restored(config: Any, problem: Problem, programs: Programs, examine: Examiner, params: Params, blank: Params) -> dict[str, Restored]:
+def _restored(
+    config: Config, problem: Problem, programs: EditingPrograms, examine: Examiner, params: Params, blank: Params
+) -> dict[str, Restored]:
     """By every method that fits, by an untrained network, and from the measurements of other digits."""
     samples = range(1 if problem.mask is not None else config.posterior_samples)
     found = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
@@ -96,7 +98,7 @@ def _restored(config: Any, problem: Problem, programs: Programs, examine: Examin
     return {name: examine(problem, name, images) for name, images in found.items()}
 
 
-def _edited(config: Any, programs: Programs, params: Params, truth: np.ndarray) -> Edited:
+def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np.ndarray) -> Edited:
     apart = measures.square_error
     trips, fresh = programs.round_trips(params, truth)
     images = {strength: programs.edit(params, truth, strength) for strength in config.strengths}
@@ -111,7 +113,7 @@ def _edited(config: Any, programs: Programs, params: Params, truth: np.ndarray) 
     )
 
 
-def _claims_of_problem(limits: Any, seed: int, problem: Problem, rival: Restored, found: dict[str, Restored]) -> list[Claim]:
+def _claims_of_problem(limits: Thresholds, seed: int, problem: Problem, rival: Restored, found: dict[str, Restored]) -> list[Claim]:
     n, slug = len(rival.error), problem.name.replace(" ", "-")
     claim = functools.partial(verdicts.against, limits, seed, n=n)
     claims = []
@@ -130,14 +132,16 @@ def _claims_of_problem(limits: Any, seed: int, problem: Problem, rival: Restored
     return claims
 
 
-def _kept(limits: Any, seed: int, problems: dict[str, Problem], found: dict[str, dict[str, Restored]], truth: np.ndarray) -> list[Claim]:
+def _kept(
+    limits: Thresholds, seed: int, problems: dict[str, Problem], found: dict[str, dict[str, Restored]], truth: np.ndarray
+) -> list[Claim]:
     masks = {name: problem.mask for name, problem in problems.items() if problem.mask is not None}
     changes = [np.max(np.abs(np.where(mask, 0, found[name]["RePaint"].first - truth))) for name, mask in masks.items()]
     statement = "RePaint: largest change of a pixel that was to be kept"
     return [verdicts.against(limits, seed, "kept", statement, float(max(changes)), "<=", "kept", n=len(truth))]
 
 
-def _claims_of_edits(config: Any, seed: int, found: Edited) -> list[Claim]:
+def _claims_of_edits(config: Config, seed: int, found: Edited) -> list[Claim]:
     n = len(found.fresh)
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=n)
     control = functools.partial(claim, kind="control")

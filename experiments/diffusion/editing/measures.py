@@ -2,18 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from experiments.diffusion import trends
 from experiments.diffusion.editing.problems import Problem
-from experiments.diffusion.guidance import trends
+from experiments.diffusion.image_judge import interval
 from experiments.reporting.verdicts import Number
 from gendiff.data import digits, scaling
-from gendiff.metrics import bootstrap, classifier_accuracy
-
-SEED = 0
-"""Of the bootstraps."""
+from gendiff.metrics import classifier_accuracy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +52,17 @@ class Examiner:
 
 def decibels(error: np.ndarray) -> Number:
     """PSNR of the mean square error (n,) over all digits; one by one it would be infinite for a digit that is met exactly."""
-    return _interval(_psnr, error)
+    return interval(_psnr, error, paired=True)
 
 
 def gain(ours: np.ndarray, rival: np.ndarray) -> Number:
     """How much lower the mean square error (n,) is than the rival's, in dB, paired by digit."""
-    return _interval(lambda one, other: _psnr(one) - _psnr(other), ours, rival)
+    return interval(lambda one, other: _psnr(one) - _psnr(other), ours, rival, paired=True)
 
 
 def share(right: np.ndarray) -> Number:
     """The mean of (n,)."""
-    return _interval(np.mean, right)
+    return interval(np.mean, right, paired=True)
 
 
 def slope(errors: Mapping[int, np.ndarray]) -> Number:
@@ -75,17 +72,17 @@ def slope(errors: Mapping[int, np.ndarray]) -> Number:
     def fitted(*squares: np.ndarray) -> float:
         return float(np.polyfit(steps, [0.5 * np.log(np.mean(each)) for each in squares], 1)[0])
 
-    return _interval(fitted, *errors.values())
+    return interval(fitted, *errors.values(), paired=True)
 
 
 def times(error: np.ndarray, other: np.ndarray) -> Number:
     """The root mean square error of the first (n,) in multiples of that of the other."""
-    return _interval(lambda one, two: float(np.sqrt(np.mean(one) / np.mean(two))), error, other)
+    return interval(lambda one, two: float(np.sqrt(np.mean(one) / np.mean(two))), error, other, paired=True)
 
 
 def rank_correlation(strengths: tuple[float, ...], distances: np.ndarray) -> Number:
     """The mean over digits of Spearman's correlation of strength (s,) and distance (s, n)."""
-    return _interval(np.mean, trends.spearman(strengths, distances.T))
+    return interval(np.mean, trends.spearman(strengths, distances.T), paired=True)
 
 
 def square_error(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -95,7 +92,3 @@ def square_error(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _psnr(error: np.ndarray) -> float:
     return float(10 * np.log10(4 / np.mean(error)))
-
-
-def _interval(statistic: Any, *rows: np.ndarray) -> Number:
-    return bootstrap.interval(np.random.default_rng(SEED), statistic, *rows).number

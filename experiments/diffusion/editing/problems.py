@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.diffusion.editing.config import Config
 from gendiff.data import digits
 from gendiff.diffusion import linear_operators
 
@@ -41,11 +42,11 @@ class Problem:
         return seen if self.mask is None else np.where(self.mask, np.float32(0), seen)
 
 
-def problems(config: Any, split: digits.Split, truth: np.ndarray) -> dict[str, Problem]:
+def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str, Problem]:
     """Every problem of the config for the clean images `truth` (n, 8, 8, 1)."""
-    found = [inpainting(name, split.train_images, truth) for name in config.masks]
-    found += [super_resolution(truth, config.factor), deblurring(split.train_images, truth, config.blur_std, config.noise_std)]
-    return {problem.name: problem for problem in found}
+    every = [inpainting(name, split.train_images, truth) for name in config.masks]
+    every += [super_resolution(truth, config.factor), deblurring(split.train_images, truth, config.blur_std, config.noise_std)]
+    return {problem.name: problem for problem in every}
 
 
 def inpainting(name: str, training: np.ndarray, truth: np.ndarray) -> Problem:

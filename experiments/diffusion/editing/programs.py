@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion.editing.config import Config
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.image_model import Model
-from experiments.framework import devices
+from experiments.framework import drawing
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
 
@@ -16,20 +17,19 @@ KEY = 0
 """Of every draw. Digit i of sample k draws from index i + n k, whatever method and network."""
 
 
-class Programs:
+class EditingPrograms:
     """Restores, inverts and edits images with one network under any parameters; no program is told a label."""
 
-    def __init__(self, config: Any, model: Model) -> None:
+    def __init__(self, config: Config, model: Model) -> None:
         self._config, self._model = config, model
-        options: Any = {"compiler_options": devices.compiler_options()}
         self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
-        self._guided = jax.jit(self._guide, static_argnames="method", **options)
-        self._painted = jax.jit(self._paint, **options)
-        self._tripped = jax.jit(self._trip, **options)
-        self._back = jax.jit(self._invert, **options)
-        self._forth = jax.jit(self._draw, **options)
-        self._edited = jax.jit(self._edit, **options)
+        self._guided = drawing.jit(self._guide, static_argnames="method")
+        self._painted = drawing.jit(self._paint)
+        self._tripped = drawing.jit(self._trip)
+        self._back = drawing.jit(self._invert)
+        self._forth = drawing.jit(self._draw)
+        self._edited = drawing.jit(self._edit)
 
     def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
         """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""

@@ -7,156 +7,11 @@ divergence of x_T from N(0, I) for every schedule. Everything is float64 and not
 expect: a largest |z| of 2.5 to 2.9, and 241 against a closed form 10 steps ahead.
 """
 
-import dataclasses
-import functools
+from experiments.diffusion.forward import judge
+from experiments.diffusion.forward.config import Config, Thresholds
+from experiments.framework.registry import Experiment
 
-import jax
-import numpy as np
-
-from experiments.diffusion.forward import chain as forward_chain
-from experiments.diffusion.forward import prior
-from experiments.diffusion.forward.prior import Distance
-from experiments.framework.progress import Progress
-from experiments.framework.registry import Experiment, Outcome
-from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
-from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim
-from gendiff.data import digits
-
-
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run."""
-
-    exact: float = 1e-12
-    """Largest difference of mean factor and variance, composed without sampling, from the closed form."""
-    shifted_exact: float = 1e-3
-    """A closed form shifted by `shift` steps must differ by at least this."""
-    standard_errors: float = 4.0
-    """Largest |z| of all levels, schedules, pixel groups and moments of drawn chains; a shifted closed form must exceed it."""
-    terminal: float = 1e-12
-    """Largest divergence of x_T from N(0, I) at zero terminal SNR, in nats an image."""
-    leaked: float = 0.01
-    """Stable Diffusion's schedule must leave x_T at least so far from N(0, I), in nats an image."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Every number of the experiment."""
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the noise; the digits are the same."""
-    chains: int = 4000
-    """Chains a seed, from the digits in turn; the schedules share their noise."""
-    levels: tuple[int, ...] = (1, 50, 250, 500, 750, 1000)
-    """Numbers of steps, 1 … 1000, after which moments are compared."""
-    groups: int = 2
-    """Bands of pixels that are tested each by itself; a divisor of 64."""
-    shift: int = 10
-    """Steps by which the closed form of the control is ahead."""
-    resamples: int = 200
-    """Bootstrap draws of the digits behind the intervals of the lower bounds."""
-    thresholds: Thresholds = Thresholds()
-
-
-def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
-    """Both halves of the question, with their claims, plots and tables."""
-    split = digits.load()
-    images = np.concatenate([split.train_images, split.held_out_images]).astype(np.float64)
-    with jax.enable_x64(True):
-        claims, pictures, tables = _chain(config, images, folder, progress)
-        with progress.phase("prior"):
-            distances = prior.distances(images, config.resamples)
-    claims += _prior_claims(config.thresholds, distances, len(images))
-    pictures.append(prior.plot(distances, folder.figure("prior")))
-    return Outcome(tuple(claims), tuple(pictures), (*tables, prior.table(distances, images[0].size)))
-
-
-def _chain(config: Config, images: np.ndarray, folder: RunFolder, progress: Progress) -> tuple[list[Claim], list[Figure], list[Table]]:
-    limits, path = config.thresholds, forward_chain.path()
-    with progress.phase("compose"):
-        exact, ahead = forward_chain.composed(path), forward_chain.composed(path, config.shift)
-    compared = 2 * path.alpha[:, 1:].size
-    claims = [
-        verdicts.against(
-            limits,
-            None,
-            "closed-form",
-            "the chain's mean factor and variance, composed without sampling, against the closed form: largest difference",
-            exact,
-            "<=",
-            "exact",
-            n=compared,
-        ),
-        verdicts.against(
-            limits,
-            None,
-            "closed-form-shifted",
-            f"the same against a closed form {config.shift} steps ahead",
-            ahead,
-            ">=",
-            "shifted_exact",
-            n=compared,
-            kind="control",
-        ),
-    ]
-    found = []
-    for seed in config.seeds:
-        with progress.phase("draw", seed=seed):
-            found.append(forward_chain.scores(path, images, config.levels, config.groups, config.shift, config.chains, seed))
-        claims += _score_claims(config, found[-1], seed)
-    figure = _score_plot(config, found, folder)
-    return claims, [figure], [forward_chain.table(found, config.levels)]
-
-
-def _score_claims(config: Config, scores: forward_chain.Scores, seed: int) -> list[Claim]:
-    """A test's largest score is a number, not an estimate: its chance is in the threshold, which of N(0, 1) alone is missed with
-    probability 6.3e-5 a score."""
-    claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.chains)
-    chain, shifted = (float(np.abs(found).max()) for found in (scores.chain, scores.shifted))
-    said = f"moments of drawn chains against the closed form: largest |z| of {scores.chain.size}"
-    wrong = f"the same chains against a closed form {config.shift} steps ahead: largest |z| of {scores.shifted.size}"
-    return [
-        claim("moments", said, chain, "<=", "standard_errors"),
-        claim("moments-shifted", wrong, shifted, ">=", "standard_errors", kind="control"),
-    ]
-
-
-def _score_plot(config: Config, found: list[forward_chain.Scores], folder: RunFolder) -> Figure:
-    def largest(name: str) -> np.ndarray:
-        return np.max([np.abs(getattr(scores, name)).max(axis=(1, 2, 3)) for scores in found], axis=0)
-
-    curves = [
-        figures.Curve("chain against closed form", config.levels, largest("chain")),
-        figures.Curve("add_noise against closed form", config.levels, largest("closed")),
-        figures.Curve(f"chain against {config.shift} steps ahead", config.levels, largest("shifted")),
-    ]
-    figures.curves(
-        curves,
-        folder.figure("moments"),
-        x_label="steps of the chain",
-        y_label="largest |z|",
-        log_x=True,
-        log_y=True,
-        thresholds=[("threshold", config.thresholds.standard_errors)],
-    )
-    return Figure("moments.png", "Largest |z| of mean, slope and variance over schedules, pixel groups and seeds.")
-
-
-def _prior_claims(limits: Thresholds, distances: dict[str, Distance], count: int) -> list[Claim]:
-    claim = functools.partial(verdicts.against, limits, None, n=count)
-    said = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image"
-    ends = {
-        "zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)",
-        "zero-snr-linear": "zero_terminal_snr(linear)",
-        "flow": "flow",
-    }
-    claims = [claim(f"terminal-{id}", f"{name}: {said}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
-    leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats an image"
-    claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
-    return claims
-
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 EXPERIMENT = Experiment(
     name="forward",
@@ -165,5 +20,5 @@ EXPERIMENT = Experiment(
     presets={"full": Config()},
     smoke=Config(seeds=(0,), chains=60, resamples=20),
     train=None,
-    evaluate=evaluate,
+    evaluate=judge.evaluate,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.diffusion.guidance.measures import MEASURES, Rows
+from experiments.diffusion.trends import Trend
 from experiments.reporting.verdicts import Number
 
 SEED = 0
@@ -57,11 +58,26 @@ class Compared:
     reached: bool
 
 
+@dataclass(frozen=True)
+class Comparisons:
+    """trends: by (subject, measure), the family that Holm's correction is over, and `corrected` their p-values after it. ignoring: of
+    adherence where the label is withheld, by subject. equal: each cure at the adherence of plain guidance at `moderate`. strong: at the
+    scale `strong` itself; CFG++, which has no such scale, at its largest. essay: of each subject, plain guidance at `strong` against 1.
+    """
+
+    trends: Mapping[tuple[str, str], Trend]
+    corrected: Mapping[tuple[str, str], float]
+    ignoring: Mapping[str, Trend]
+    equal: Mapping[str, Compared]
+    strong: Mapping[str, Compared]
+    essay: Mapping[str, Compared]
+
+
 def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> Compared:
     """The rule where its adherence, a mean over the seeds, first is that of `plain`, a sweep of one scale; linear between its scales.
 
     Where none of its scales is as faithful, at the first of the most faithful. Intervals are of a bootstrap of two levels, as in
-    `guidance_trends.measure`, that finds the scale anew in each resample.
+    `trends.measure`, that finds the scale anew in each resample.
     """
 
     def compared(rule_means: Mapping[str, np.ndarray], plain_means: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,10 +1,10 @@
 """What the guidance experiment shows: trade-off curves, the same samples at every scale, and pictures under sliders."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import Found
@@ -16,7 +16,7 @@ PALETTE = 128
 """Colours of an explorer's file."""
 
 
-def figures(config: Any, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
+def figures(config: Config, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
     """Curves and pictures, left in the folder."""
     made = []
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
@@ -26,7 +26,7 @@ def figures(config: Any, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
         made.append(Figure(f"curves_{subject}.png", f"{subject.capitalize()}: {caption}"))
     for subject, images in found.shown.items():
         draw.grid(images.reshape(-1, *images.shape[2:]), images.shape[1], folder.figure(f"pictures_{subject}"))
-        caption = f"the same ten samples in each column, one guidance scale a row: w = {scales}."
+        caption = f"the same ten samples in each column, one guidance scale per row: w = {scales}."
         made.append(Figure(f"pictures_{subject}.png", f"{subject.capitalize()}: {caption}".replace("ten", str(images.shape[1]))))
     rules = {"plain": found.short.of([scale for scale in found.short.scales if 1 <= scale <= config.strong]), **found.cures}
     _curves(folder, "cures", {name: of for name, of in rules.items() if name != "CFG++"}, "scale")
@@ -38,7 +38,7 @@ def figures(config: Any, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
     )
 
 
-def explorers(config: Any, folder: RunFolder, found: Found) -> tuple[Explorer, ...]:
+def explorers(config: Config, folder: RunFolder, found: Found) -> tuple[Explorer, ...]:
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(config.moderate), len(config.explored_steps) - 1, 0)

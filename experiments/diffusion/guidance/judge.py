@@ -2,15 +2,14 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
+from experiments.diffusion import trends
 from experiments.diffusion.guidance import cures, sets, tables
 from experiments.diffusion.guidance import figures as guidance_figures
-from experiments.diffusion.guidance import trends as guidance_trends
-from experiments.diffusion.guidance.cures import Compared, Sweep
+from experiments.diffusion.guidance.config import Config
+from experiments.diffusion.guidance.cures import Comparisons, Sweep
 from experiments.diffusion.guidance.sets import Found
-from experiments.diffusion.guidance.trends import Trend
+from experiments.diffusion.trends import Trend
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -36,22 +35,7 @@ WORDS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Judged:
-    """trends: by (subject, measure), the family that Holm's correction is over, and `corrected` their p-values after it. ignoring: of
-    adherence where the label is withheld, by subject. equal: each cure at the adherence of plain guidance at `moderate`. strong: at the
-    scale `strong` itself; CFG++, which has no such scale, at its largest. essay: of each subject, plain guidance at `strong` against 1.
-    """
-
-    trends: Mapping[tuple[str, str], Trend]
-    corrected: Mapping[tuple[str, str], float]
-    ignoring: Mapping[str, Trend]
-    equal: Mapping[str, Compared]
-    strong: Mapping[str, Compared]
-    essay: Mapping[str, Compared]
-
-
-def evaluate(config: Any, folder: RunFolder, progress: Progress) -> Outcome:
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures, explorers and tables, from the checkpoints of the folder."""
     found = sets.draw(config, folder, progress)
     with progress.phase("judge"):
@@ -62,20 +46,20 @@ def evaluate(config: Any, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(tuple(claims(config, found, judged)), figures, tables.tables(config, found, judged), explorers)
 
 
-def judge(config: Any, found: Found) -> Judged:
+def judge(config: Config, found: Found) -> Comparisons:
     """Every comparison that claims and tables are made of."""
     trend = functools.partial(_trend, config)
-    trends = {
+    rising = {
         (subject, measure): trend(plain.of(scales_of(config, subject, measure)), measure)
         for measure in SIGNS
         for subject, plain in found.plain.items()
     }
-    corrected = guidance_trends.holm([each.p for each in trends.values()])
+    corrected = trends.holm([each.p for each in rising.values()])
     compare = functools.partial(cures.at_equal_adherence, resamples=config.resamples)
     moderate, strong = found.short.of([config.moderate]), found.short.of([config.strong])
-    return Judged(
-        trends,
-        dict(zip(trends, map(float, corrected), strict=True)),
+    return Comparisons(
+        rising,
+        dict(zip(rising, map(float, corrected), strict=True)),
         {subject: trend(deaf, "adherence") for subject, deaf in found.deaf.items()},
         {name: compare(cure, moderate) for name, cure in found.cures.items()},
         {name: compare(cure.of([cure.scales[-1] if name == "CFG++" else config.strong]), strong) for name, cure in found.cures.items()},
@@ -83,13 +67,13 @@ def judge(config: Any, found: Found) -> Judged:
     )
 
 
-def scales_of(config: Any, subject: str, measure: str) -> list[float]:
+def scales_of(config: Config, subject: str, measure: str) -> list[float]:
     """Where a trend is claimed: everywhere, but that of adherence only as far as it can still grow."""
     most = config.digits_faithful_to if subject == "digits" else config.shapes_faithful_to
     return [scale for scale in config.scales if measure != "adherence" or scale <= most]
 
 
-def claims(config: Any, found: Found, judged: Judged) -> list[Claim]:
+def claims(config: Config, found: Found, judged: Comparisons) -> list[Claim]:
     """The essay's sentence as trends, two claims of cures, and the controls."""
     claim = functools.partial(verdicts.against, config.thresholds, None)
     control = functools.partial(claim, kind="control")
@@ -121,13 +105,13 @@ def claims(config: Any, found: Found, judged: Judged) -> list[Claim]:
     return made
 
 
-def _trend(config: Any, sweep: Sweep, measure: str) -> Trend:
-    return guidance_trends.measure(
+def _trend(config: Config, sweep: Sweep, measure: str) -> Trend:
+    return trends.measure(
         sweep.scales, sweep.tables[measure], sign=SIGNS[measure], resamples=config.resamples, permutations=config.permutations
     )
 
 
-def _adherence(config: Any, sweep: Sweep) -> verdicts.Number:
+def _adherence(config: Config, sweep: Sweep) -> verdicts.Number:
     return cures.at_equal_adherence(sweep, sweep, resamples=config.resamples).at["adherence"]
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from experiments.diffusion import image_draws
 from experiments.diffusion.guidance import networks
+from experiments.diffusion.guidance.config import Config
 from gendiff.data import digits, scaling, shapes, shapes_oracle
 from gendiff.metrics import classifier_accuracy, features, precision_recall, saturation, vendi
 
@@ -77,7 +77,7 @@ def of_digits() -> Subject:
     return Subject("digits", digits.CLASSES, adherent, split.held_out_images, split.held_out_labels, means, limit)
 
 
-def of_shapes(config: Any) -> Subject:
+def of_shapes(config: Config) -> Subject:
     """Rendered shapes, whose colour, shape and size an oracle reads from the pixels. Renders stay within ±0.81."""
     recipe = networks.RECIPE
     training = networks.rendered(networks.TRAINING, config.scenes)

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from experiments.diffusion.guidance import cures as guidance_cures
-from experiments.diffusion.guidance import draw as guidance_draws
 from experiments.diffusion.guidance import measures, networks
+from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
-from experiments.diffusion.guidance.draw import CURES, Programs
 from experiments.diffusion.guidance.measures import Rows, Subject
+from experiments.diffusion.guidance.networks import Data
+from experiments.diffusion.guidance.rules import RULES
+from experiments.diffusion.image_draws import Draws, classifier_free
+from experiments.diffusion.image_training import Learning
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
@@ -35,20 +37,20 @@ class Found:
     explored: Mapping[str, np.ndarray]
 
 
-def draw(config: Any, folder: RunFolder, progress: Progress) -> Found:
+def draw(config: Config, folder: RunFolder, progress: Progress) -> Found:
     """From the checkpoints of the folder."""
     with progress.phase("sample digits"):
         subject = measures.of_digits()
-        digits = _Bench(config, "digits", subject, folder, progress)
+        digits = _Drawn(config, "digits", subject, folder, progress)
         plain, short, shown = digits.plain(config.samples, config.cure_samples)
         deaf = digits.deaf()
         cures = digits.cures(short)
         shares = {config.digits.drop_condition: plain.seed(0)} | {
             share: digits.other(networks.dropout_name(share), config.digits) for share in networks.dropouts(config)
         }
-        shuffled = digits.other("shuffled_labels", config.digits)
+        shuffled = digits.other(networks.SHUFFLED, config.digits)
     with progress.phase("sample shapes"):
-        shapes = _Bench(config, "shapes", measures.of_shapes(config), folder, progress)
+        shapes = _Drawn(config, "shapes", measures.of_shapes(config), folder, progress)
         plain_shapes, _, shown_shapes = shapes.plain(config.shape_samples, config.shape_samples)
         deaf_shapes = shapes.deaf()
     with progress.phase("explore"):
@@ -65,16 +67,16 @@ def draw(config: Any, folder: RunFolder, progress: Progress) -> Found:
     )
 
 
-class _Bench:
+class _Drawn:
     """Networks of one data set, the program that draws from them, and the subject that judges."""
 
-    def __init__(self, config: Any, data: str, subject: Subject, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, config: Config, data: Data, subject: Subject, folder: RunFolder, progress: Progress) -> None:
         self._config, self._data, self._subject, self._folder = config, data, subject, folder
         learning, self._name = (config.digits, "") if data == "digits" else (config.shapes, "shapes")
         model = networks.model(learning, data)
         second = networks.model(config.weaker, data) if data == "digits" else model  # shapes have no weaker network
         together = config.together if data == "digits" else config.shapes_together
-        self._draw = Programs(model, second, config.sampling_steps, together, progress)
+        self._draw = Draws(model, config.sampling_steps, together, progress, second=second)
         self._params = {seed: networks.restore(learning, data, folder, self._name, seed) for seed in config.seeds}
 
     def plain(self, count: int, fewer: int) -> tuple[Sweep, Sweep, np.ndarray]:
@@ -115,7 +117,7 @@ class _Bench:
             found[name] = swept if name == "thresholding" else plain.of([start]).followed_by(swept)
         return found
 
-    def other(self, name: str, learning: Any) -> Sweep:
+    def other(self, name: str, learning: Learning) -> Sweep:
         """The sweep of a network of the first seed that lies in its own folder."""
         params = networks.restore(learning, self._data, self._folder, name, self._config.seeds[0])
         count = self._config.samples
@@ -123,23 +125,19 @@ class _Bench:
         return guidance_cures.sweep(self._config.scales, [rows])
 
     def explored(self) -> np.ndarray:
-        """The same noise under every guidance, number of steps and seed."""
+        """(scales, steps, seeds, n, h, w, c): the same noise under every guidance, number of steps and seed."""
         config = self._config
-        pictures = [
-            [
-                [
-                    self._draw(f"guidance {scale:g}, {steps} steps, seed {seed}", params, config.explored, scale, steps=steps)
-                    for seed, params in self._params.items()
-                ]
-                for steps in config.explored_steps
-            ]
-            for scale in config.scales
-        ]
-        return np.array(pictures)
+
+        def draw(scale: float, steps: int, seed: int) -> np.ndarray:
+            title = f"guidance {scale:g}, {steps} steps, seed {seed}"
+            return self._draw(title, self._params[seed], config.explored, scale=scale, rule=classifier_free, steps=steps)
+
+        return np.array(
+            [[[draw(scale, steps, seed) for seed in self._params] for steps in config.explored_steps] for scale in config.scales]
+        )
 
     def _limit(self) -> float:
         return self._config.digits_faithful_to if self._data == "digits" else self._config.shapes_faithful_to
 
     def _set(self, title: str, params: Params, count: int, scale: float, rule: str = "plain", weaker: Params = None) -> np.ndarray:
-        chosen = {"plain": guidance_draws.plain, "deaf": guidance_draws.deaf, **CURES}[rule]
-        return self._draw(f"{self._data}, {title}", params, count, scale, rule=chosen, weaker=weaker)
+        return self._draw(f"{self._data}, {title}", params, count, scale=scale, rule=RULES[rule], second=weaker)

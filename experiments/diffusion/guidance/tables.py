@@ -1,10 +1,10 @@
 """The tables of the guidance experiment: every measure at every scale, trends, dropouts and cures."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from experiments.diffusion.guidance import cures
-from experiments.diffusion.guidance.cures import Compared, Sweep
+from experiments.diffusion.guidance.config import Config
+from experiments.diffusion.guidance.cures import Compared, Comparisons, Sweep
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import Found
 from experiments.reporting.results import Cell, Table
@@ -12,8 +12,8 @@ from experiments.reporting.results import Cell, Table
 _COLUMNS = tuple(NAMES[name] for name in MEASURES)
 
 
-def tables(config: Any, found: Found, judged: Any) -> tuple[Table, ...]:
-    """judged: guidance_verdict.Judged."""
+def tables(config: Config, found: Found, judged: Comparisons) -> tuple[Table, ...]:
+    """Every number that the experiment found."""
     strong, moderate = f"w = {config.strong:g}", f"w = {config.moderate:g}"
     return (
         _trends(judged),
@@ -34,7 +34,7 @@ def tables(config: Any, found: Found, judged: Any) -> tuple[Table, ...]:
     )
 
 
-def _trends(judged: Any) -> Table:
+def _trends(judged: Comparisons) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for (subject, measure), trend in judged.trends.items():
         each = ", ".join(f"{rho:.2f}" for rho in trend.each)
@@ -47,7 +47,7 @@ def _trends(judged: Any) -> Table:
     return Table("Trends with the guidance scale; adherence as far as it is claimed", columns, tuple(rows))
 
 
-def _compared(title: str, first: str, found: dict[str, Compared], *, less: bool = False, reached: bool = False) -> Table:
+def _compared(title: str, first: str, found: Mapping[str, Compared], *, less: bool = False, reached: bool = False) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, of in found.items():
         numbers = of.less if less else of.at
@@ -55,7 +55,7 @@ def _compared(title: str, first: str, found: dict[str, Compared], *, less: bool 
     return Table(title, (first, "scale", *_COLUMNS, *(("reached",) if reached else ())), tuple(rows))
 
 
-def _sweeps(config: Any, title: str, sweeps: Iterable[tuple[str, Sweep]]) -> Table:
+def _sweeps(config: Config, title: str, sweeps: Iterable[tuple[str, Sweep]]) -> Table:
     """Intervals of a bootstrap over seeds, where there are several, and rows."""
     rows: list[tuple[Cell, ...]] = []
     for name, sweep in sweeps:

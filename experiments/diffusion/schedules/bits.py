@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import devices
+from experiments.framework import drawing
 from gendiff.core import arrays
 from gendiff.core.types import Params
 from gendiff.data import digits
@@ -44,9 +44,8 @@ class Meter:
 
     def __init__(self, model: Model, images: np.ndarray, labels: np.ndarray, draws: int) -> None:
         self._images, self._labels = jnp.asarray(images), jnp.asarray(labels)
-        compiled = functools.partial(jax.jit, compiler_options=devices.compiler_options())
-        self._bound = compiled(functools.partial(_bound, model, draws))
-        self._rates = compiled(functools.partial(_rates, model, draws))
+        self._bound = drawing.jit(functools.partial(_bound, model, draws))
+        self._rates = drawing.jit(functools.partial(_rates, model, draws))
 
     def bits(self, params: Params, schedule: Schedule, first: float) -> Bits:
         """From u = `first` to the noisiest level."""

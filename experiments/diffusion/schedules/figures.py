@@ -1,26 +1,27 @@
 """What the schedules experiment shows: the schedules themselves, their bits, distances and losses."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from experiments.diffusion import image_training
-from experiments.diffusion.digits import figures as digits_figures
-from experiments.diffusion.digits.figures import Measured
+from experiments.diffusion.image_judge import Measured
 from experiments.diffusion.schedules.bits import Bits
+from experiments.diffusion.schedules.config import Config
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
 from experiments.reporting.results import Cell, Figure, Table
 from experiments.reporting.verdicts import Number
+from gendiff.diffusion.learned_schedule import LearnedSchedule
 from gendiff.diffusion.schedules import Schedule
 
-Found = dict[str, "dict[int, Judged]"]
+BySchedule = dict[str, "dict[int, Assessed]"]
 """By schedule and seed."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessed:
     """One network on one schedule: bits from the common cleanest level, and from the schedule's own."""
 
     bits: Bits
@@ -28,7 +29,9 @@ class Judged:
     measured: Measured
 
 
-def plots(config: Any, folder: RunFolder, fixed: dict[str, Schedule], shapes: dict[int, Any], found: Found) -> list[Figure]:
+def plots(
+    config: Config, folder: RunFolder, fixed: dict[str, Schedule], shapes: Mapping[int, Schedule | LearnedSchedule], found: BySchedule
+) -> list[Figure]:
     """Four figures; those of losses and bars hold every schedule and seed."""
     u = np.linspace(1 / config.levels, 1.0, 400)
     paths = {name: schedule for name, schedule in fixed.items() if name != "loud"}
@@ -56,7 +59,7 @@ def bits_interval(of: Bits) -> Number:
     return value, value - spread, value + spread
 
 
-def table(found: Found) -> Table:
+def table(found: BySchedule) -> Table:
     """Every network."""
     terms = ("bits", "prior", "diffusion", "decoder", "bits, own ends")
     columns = ("schedule", "seed", *terms, "Fréchet / floor", "judge", "precision", "recall")
@@ -70,7 +73,7 @@ def table(found: Found) -> Table:
     return Table("Every network: bits per dimension with the error of the draws, and samples against held-out digits", columns, tuple(rows))
 
 
-def over_seeds(found: Found) -> Table:
+def over_seeds(found: BySchedule) -> Table:
     """Mean and range over the seeds, which the intervals of single networks leave out."""
     rows = []
     for name, seeds in found.items():
@@ -89,14 +92,14 @@ def variances(spreads: list[tuple[int, Number, Number]]) -> Table:
     return Table("Variance of a draw of the bound on the learned schedule, same network and ends", columns, tuple(spreads))
 
 
-def _bars(found: Found, folder: RunFolder, file: str, label: str, without: set[str], number: Any) -> None:
+def _bars(found: BySchedule, folder: RunFolder, file: str, label: str, without: set[str], number: Callable[[Assessed], Number]) -> None:
     shown = {f"{name}, seed {seed}": number(of) for name, seeds in found.items() if name not in without for seed, of in seeds.items()}
     values, ends = [of[0] for of in shown.values()], [of[1:] for of in shown.values()]
     figures.bars(list(shown), values, folder.figure(file), x_label=label, intervals=ends, log=file == "frechet")
 
 
-def _losses(config: Any, folder: RunFolder, found: Found) -> None:
+def _losses(config: Config, folder: RunFolder, found: BySchedule) -> None:
     seed = config.seeds[0]
-    lines = {name: image_training.inside(folder, name).read_metrics(seed) for name in found if name != "untrained"}
-    curves = [figures.Curve(name, *digits_figures.smooth(of, "mse")) for name, of in lines.items() if of]
+    trained = [(name, image_training.inside(folder, name)) for name, of in found.items() if name != "untrained" and of]
+    curves = [image_training.loss_curve(name, place, seed, "mse") for name, place in trained]
     figures.curves(curves, folder.figure("loss"), x_label="step", y_label="squared error of the velocity", log_y=True)

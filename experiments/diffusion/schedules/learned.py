@@ -4,6 +4,7 @@ The network learns by the loss that all schedules share and does not see the sch
 drawn bound (Kingma et al., 2021, App. I.2) and leaves the network alone.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.diffusion.schedules.config import Config
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import denoiser, learned_schedule, objectives, weighting
@@ -53,7 +55,7 @@ def ends(schedule: Schedule) -> tuple[float, float]:
     return float(table[0].log_snr), float(table[-1].log_snr)
 
 
-def init(made: Model, schedule: learned_schedule.LearnedSchedule) -> Any:
+def init(made: Model, schedule: learned_schedule.LearnedSchedule) -> Callable[[jax.Array], Params]:
     """key -> {"network", "schedule"}: the network as for any schedule, and the schedule's first numbers."""
 
     def both(key: jax.Array) -> Params:
@@ -62,10 +64,10 @@ def init(made: Model, schedule: learned_schedule.LearnedSchedule) -> Any:
     return both
 
 
-def optimizer(config: Any) -> optax.GradientTransformation:
+def optimizer(config: Config) -> optax.GradientTransformation:
     """The network's as for any schedule, clipped by its own gradient alone, and Adam at `schedule_rate` for the schedule."""
     rate = optax.warmup_cosine_decay_schedule(0.0, config.schedule_rate, config.warmup, config.train_steps)
-    parts = {"network": image_training.optimizer(config), "schedule": optax.adam(rate)}
+    parts = {"network": image_training.adamw(config), "schedule": optax.adam(rate)}
     return optax.multi_transform(parts, {"network": "network", "schedule": "schedule"})
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import ddim_steps
-from experiments.diffusion.ddim_steps import draw as ddim_steps_draws
-from experiments.diffusion.ddim_steps import equivalence
+from experiments.diffusion.ddim_steps import draw, equivalence, train
 from experiments.diffusion.ddim_steps.draw import DDIM, FEW, Set
 from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
@@ -71,7 +70,7 @@ def test_sets_of_different_lengths_are_refused():
 def test_budgets_count_evaluations_and_the_chains_are_not_drawn_twice():
     config = ddim_steps.Config()
     assert [FEW["Heun"].steps_within(budget) for budget in config.budgets] == [3, 5, 10]
-    wanted = ddim_steps_draws.sets(config, 0)
+    wanted = draw.sets(config, 0)
     assert len(set(wanted)) == len(wanted) == 2 * 7 + 5 * 3
     assert all(each.evaluations <= 20 for each in wanted if each.method.name not in ("DDIM", "DDPM"))
 
@@ -85,7 +84,7 @@ def test_a_set_that_lies_in_the_folder_is_read_and_one_of_other_parameters_is_no
             return np.full((count, 2, 2, 1), params["w"]), 3.0
 
     config, programs = dataclasses.replace(ddim_steps.Config(), samples=4, together=2), Counted()
-    kept = ddim_steps_draws.Kept(config, programs, run_folder.create(tmp_path / "run"))
+    kept = draw.Kept(config, programs, run_folder.create(tmp_path / "run"))
     first, again, other = (kept(Set(0, DDIM, 5), {"w": np.float32(value)}) for value in (1, 1, 2))
     assert programs.calls == 2
     assert first[1] == again[1] == 1.5  # a call of `together`
@@ -94,9 +93,9 @@ def test_a_set_that_lies_in_the_folder_is_read_and_one_of_other_parameters_is_no
 
 def test_samples_are_paired_by_index_whatever_the_steps():
     config = ddim_steps.EXPERIMENT.smoke
-    model = ddim_steps.model(config)
+    model = train.model(config)
     params = model.init(jax.random.key(0))
-    programs = ddim_steps_draws.Programs(config, model, Progress(quiet=True))
+    programs = draw.MethodDraws(config, model, Progress(quiet=True))
     coarse, fine = (programs.draw("", params, DDIM, steps, 40)[0] for steps in (20, 30))
     apart = np.mean((coarse - fine) ** 2, axis=(1, 2, 3))
     assert (apart < np.mean((coarse - np.roll(fine, 10, axis=0)) ** 2, axis=(1, 2, 3)) / 10).all()

@@ -12,7 +12,7 @@ import scipy.stats
 from experiments.diffusion import editing
 from experiments.diffusion.editing import measures
 from experiments.diffusion.editing import problems as editing_problems
-from experiments.diffusion.editing.programs import Programs
+from experiments.diffusion.editing.programs import EditingPrograms
 from experiments.diffusion.image_model import Model
 from experiments.framework import run_folder, runner
 from gendiff.core.types import NO_LABEL
@@ -32,7 +32,7 @@ def predict(params, x, t, label):
 @pytest.fixture(scope="module")
 def programs():
     model = Model(predict, lambda key: jnp.float32(0.3), schedules.flow(), parameterization.flow(), (8, 8, 1), num_classes=10)
-    return Programs(SMALL, model)
+    return EditingPrograms(SMALL, model)
 
 
 @pytest.fixture(scope="module")

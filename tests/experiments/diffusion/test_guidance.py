@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import guidance
-from experiments.diffusion.guidance import cures, draw, figures, judge, measures, networks, trends
+from experiments.diffusion import guidance, trends
+from experiments.diffusion.guidance import cures, figures, judge, measures, networks, rules
 from experiments.diffusion.guidance import tables as guidance_tables
 from experiments.diffusion.guidance.sets import Found
+from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_model import Model
 from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
@@ -133,26 +134,25 @@ def linear(params, x, t, label):
 
 
 @pytest.fixture(scope="module")
-def programs():
+def draw():
     model = Model(linear, None, schedules.flow(), parameterization.flow(), (2, 2, 1), num_classes=3)
-    return draw.Programs(model, model, steps=3, together=4, progress=Progress(quiet=True))
+    draws = Draws(model, steps=3, together=4, progress=Progress(quiet=True))
+    return lambda name, scale, count=4: draws("", {}, count, scale=scale, rule=rules.RULES[name], second={})
 
 
-def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_not(programs):
-    at = {(rule, scale): programs("", {}, 6, scale, rule=rule) for rule in (draw.deaf, draw.plain) for scale in (1.0, 7.5)}
-    assert (at[draw.deaf, 1.0] == at[draw.deaf, 7.5]).all()
-    assert not np.allclose(at[draw.plain, 1.0], at[draw.plain, 7.5])
-    assert at[draw.plain, 1.0].shape == (6, 2, 2, 1)
+def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_not(draw):
+    assert (draw("deaf", 1.0) == draw("deaf", 7.5)).all()
+    assert not np.allclose(draw("plain", 1.0), draw("plain", 7.5))
+    assert draw("plain", 1.0, 6).shape == (6, 2, 2, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in draw.CURES if name not in ("CFG++", "thresholding")])
-def test_a_cure_at_scale_one_is_plain_guidance_there(programs, name):
-    cured = programs("", {}, 4, 1.0, rule=draw.CURES[name], weaker={})
-    np.testing.assert_allclose(cured, programs("", {}, 4, 1.0), atol=1e-5)
+@pytest.mark.parametrize("name", [name for name in rules.CURES if name not in ("CFG++", "thresholding")])
+def test_a_cure_at_scale_one_is_plain_guidance_there(draw, name):
+    np.testing.assert_allclose(draw(name, 1.0), draw("plain", 1.0), atol=1e-5)
 
 
-def test_cfg_plus_plus_at_scale_zero_is_unconditional(programs):
-    np.testing.assert_allclose(programs("", {}, 4, 0.0, rule=draw.cfg_plus_plus), programs("", {}, 4, 0.0), atol=1e-5)
+def test_cfg_plus_plus_at_scale_zero_is_unconditional(draw):
+    np.testing.assert_allclose(draw("CFG++", 0.0), draw("plain", 0.0), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def found():
     scales = CONFIG.scales
     plain = {"digits": of_slopes(0.1, -0.1, scales=scales), "shapes": of_slopes(0.1, -0.1, scales=scales)}
     deaf = {name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain}
-    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in draw.CURES}
+    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in rules.CURES}
     images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
     return Found(
         plain=plain,

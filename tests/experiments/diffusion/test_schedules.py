@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import schedules
-from experiments.diffusion.schedules import bits, judge, learned
+from experiments.diffusion.schedules import bits, judge, learned, train
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, weighting
 from gendiff.diffusion.types import Batch
@@ -27,7 +27,7 @@ def batch(count=8):
 
 @pytest.fixture(scope="module")
 def slopes():
-    start = schedules.start(SMALL)
+    start = train.start(SMALL)
     loss = learned.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
     shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
     data = batch()
@@ -59,9 +59,9 @@ def test_the_schedule_learns_by_its_own_objective_alone(slopes):
 
 
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
-    linear = schedules.fixed(CONFIG)["linear"]
+    linear = train.fixed(CONFIG)["linear"]
     ends = learned.ends(linear)
-    retold, start = learned.retold(linear), learned_schedule.frozen(schedules.start(CONFIG))
+    retold, start = learned.retold(linear), learned_schedule.frozen(train.start(CONFIG))
     for path in (retold, start):
         np.testing.assert_allclose(path.at(np.array([0.0, 1.0])).log_snr, ends, rtol=1e-6)
     level = retold.at(np.linspace(0.0, 1.0, 9))
@@ -70,7 +70,7 @@ def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_t
 
 
 def test_every_bound_ends_at_the_same_log_snr():
-    paths = {name: path for name, path in schedules.fixed(CONFIG).items()} | {"learned": learned_schedule.frozen(schedules.start(CONFIG))}
+    paths = {name: path for name, path in train.fixed(CONFIG).items()} | {"learned": learned_schedule.frozen(train.start(CONFIG))}
     for path in paths.values():
         u = bits.position(path, CONFIG.cleanest)
         assert path.at(np.float64(u)).log_snr == pytest.approx(CONFIG.cleanest, abs=1e-6)
@@ -78,7 +78,7 @@ def test_every_bound_ends_at_the_same_log_snr():
 
 
 def test_the_bad_schedule_keeps_a_third_of_the_signal_and_the_others_none():
-    ends = {name: float(path.noisiest.alpha) ** 2 for name, path in schedules.fixed(CONFIG).items()}
+    ends = {name: float(path.noisiest.alpha) ** 2 for name, path in train.fixed(CONFIG).items()}
     assert 0.3 < ends.pop("loud") < 0.4
     assert max(ends.values()) < 1e-4
 

@@ -1,0 +1,56 @@
+"""The numbers of the ddim-steps experiment."""
+
+import dataclasses
+
+from experiments.diffusion.image_training import Learning
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run."""
+
+    equivalence: float = 0.1
+    """Largest relative difference of two Fréchet distances that still counts as none."""
+    speedup: float = 15.0
+    """Least ratio of the times of DDPM in all steps and DDIM in `fast` of them; counting evaluations it is 20."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Learning):
+    """Every number of the experiment, those of `Learning` among them."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training; each trains a network of its own."""
+    train_steps: int = 1600
+    """Optimizer steps."""
+    levels: int = 1000
+    """Levels of the process, with DDPM's linear variances."""
+    steps: tuple[int, ...] = (1000, 250, 100, 50, 20, 10, 5)
+    """Steps of DDPM and DDIM; the first is what all others are held against."""
+    few: tuple[str, ...] = ("DDIM", "DPM-Solver++ 2M", "DPM-Solver++ 3M", "UniPC 2", "DEIS 3", "Heun")
+    """Samplers of few steps."""
+    budgets: tuple[int, ...] = (5, 10, 20)
+    """Most evaluations of the samplers of few steps."""
+    equivalent: tuple[int, ...] = (20, 50)
+    """Steps of DDIM that are claimed to lose nothing, each one of `steps`."""
+    same: int = 250
+    """Steps of DDIM that must be found equivalent: the positive control, one of `steps`."""
+    coarse: int = 5
+    """Steps of DDIM that must be found different, one of `steps`."""
+    coarse_chain: int = 20
+    """Steps of DDPM that must be found different, one of `steps`."""
+    fast: int = 50
+    """Steps of DDIM whose time is held against that of DDPM in all steps, one of `steps`."""
+    samples: int = 5000
+    """Samples of each set, class-balanced."""
+    together: int = 500
+    """Samples drawn in one call."""
+    draws: int = 20
+    """Draws behind each Fréchet distance in floors, precision and recall."""
+    draw_size: int = 1000
+    """Samples in a draw."""
+    resamples: int = 400
+    """Bootstrap resamples of each equivalence test."""
+    pairs: int = 7
+    """Interleaved timings of `together` samples by each of the methods that are timed."""
+    thresholds: Thresholds = Thresholds()

@@ -1,0 +1,62 @@
+"""The numbers of the digits experiment."""
+
+import dataclasses
+
+from experiments.diffusion.image_training import Learning
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run; ratios of Fréchet distances are to the floor, training digits against held-out ones."""
+
+    frechet: float = 1.75
+    """Largest Fréchet distance at guidance 1, in floors."""
+    accuracy: float = 0.95
+    """Least judge accuracy at guidance 1, a share."""
+    precision: float = 0.8
+    """Least precision at guidance 1, a share."""
+    recall: float = 0.8
+    """Least recall at guidance 1, a share."""
+    copies: float = 0.01
+    """Largest rate of near-copies above that of held-out digits, a share."""
+    guided_accuracy: float = 0.985
+    """Least judge accuracy at guidance 2, a share."""
+    untrained_frechet: float = 10.0
+    """An untrained network must stay above this Fréchet distance, in floors."""
+    untrained_accuracy: float = 0.3
+    """An untrained network must stay below this judge accuracy, a share."""
+    shuffled_accuracy: float = 0.2
+    """A network trained on shuffled labels must stay below this judge accuracy, a share."""
+    two_steps: float = 2.0
+    """Two sampling steps must stay above this multiple of the Fréchet distance at the full number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Learning):
+    """Every number of the experiment, those of `Learning` among them."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training; each trains a network of its own."""
+    train_steps: int = 1600
+    """Optimizer steps."""
+    channels: tuple[int, ...] = (32, 64)
+    """Channels of the U-Net at 8×8 and 4×4 pixels."""
+    sampling_steps: int = 50
+    """DDIM steps."""
+    temperature: float = 1.05
+    """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
+    samples: int = 5000
+    """Samples at guidance 1, class-balanced."""
+    guided_samples: int = 2000
+    """Samples at guidance 2, class-balanced."""
+    control_samples: int = 2000
+    """Samples of each control, class-balanced; more than draw_size, so that draws differ."""
+    together: int = 500
+    """Samples drawn in one call."""
+    draws: int = 20
+    """Draws behind each Fréchet distance, precision and recall."""
+    draw_size: int = 1000
+    """Samples in a draw."""
+    shuffled_steps: int = 1000
+    """Optimizer steps of the control that learns from shuffled labels, with the first seed; 0 leaves it out."""
+    thresholds: Thresholds = Thresholds()

@@ -1,0 +1,107 @@
+"""How the digits experiment judges: every number with its interval, the same number for real digits, and controls that must fail."""
+
+import functools
+
+import jax
+import numpy as np
+
+from experiments.diffusion import image_draws, image_judge, image_training
+from experiments.diffusion.digits import figures
+from experiments.diffusion.digits.config import Config, Thresholds
+from experiments.diffusion.digits.train import SHUFFLED, model
+from experiments.diffusion.image_draws import Draws
+from experiments.diffusion.image_judge import SEED, DigitsJudge, Measured
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import verdicts
+from experiments.reporting.results import Figure
+from experiments.reporting.verdicts import Claim, Kind, Number, Relation
+from gendiff.data import digits
+from gendiff.metrics import baselines
+
+
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Claims, figures and the table of every set, from the checkpoints of the folder."""
+    judge, network = DigitsJudge(config.draws, config.draw_size), model(config)
+    draw = Draws(network, config.sampling_steps, config.together, progress)
+    claims: list[Claim] = []
+    pictures: list[Figure] = []
+    table: dict[str, Measured] = {"real training digits": judge.measure(judge.split.train_images, judge.split.train_labels)}
+
+    def measure(name: str, images: np.ndarray, *, rounded: bool = True) -> Measured:
+        table[name] = judge.measure(images, image_draws.labels(len(images), network.num_classes), rounded=rounded)
+        return table[name]
+
+    for seed in config.seeds:
+        params, controls = image_training.averaged(network, folder, seed), config.control_samples
+        with progress.phase("sample", seed=seed):
+            sets = {
+                "guidance 1": draw(f"seed {seed}, guidance 1", params, config.samples),
+                "guidance 2": draw(f"seed {seed}, guidance 2", params, config.guided_samples, scale=2.0),
+                "2 steps": draw(f"seed {seed}, 2 steps", params, controls, steps=2),
+                "untrained": draw(f"seed {seed}, untrained", network.init(jax.random.key(seed)), controls),
+            }
+        with progress.phase("judge", seed=seed):
+            measured = [measure(f"seed {seed}, {name}", images) for name, images in sets.items()]
+            measure(f"seed {seed}, guidance 1, not rounded", sets["guidance 1"], rounded=False)
+            claims += _claims_of_seed(config.thresholds, seed, *measured)
+        if seed == config.seeds[0]:
+            measure(f"seed {seed}, guidance 1, temperature 1", draw(f"seed {seed}, temperature 1", params, controls, temperature=1.0))
+            frames = draw.trajectory(params, 20, 2.0)
+            pictures = figures.pictures(folder, judge.split, sets["guidance 1"], sets["guidance 2"], frames)
+    with progress.phase("controls"):
+        claims += _generators(config, judge, table)
+        if config.shuffled_steps:
+            params = image_training.averaged(network, image_training.inside(folder, SHUFFLED), config.seeds[0])
+            claims.append(_shuffled(config, measure("shuffled labels", draw("shuffled labels", params, config.control_samples))))
+    return Outcome(tuple(claims), (*pictures, *figures.plots(config, folder, table)), (figures.table(table),))
+
+
+def _claims_of_seed(limits: Thresholds, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured) -> list[Claim]:
+    def claim(of: Measured, id: str, statement: str, number: Number, relation: Relation) -> Claim:
+        """The threshold is the field that is named like the claim. Other sets than the two guided ones are controls."""
+        kind: Kind = "claim" if of is plain or of is guided else "control"
+        return verdicts.against(limits, seed, id, statement, number, relation, id.replace("-", "_"), n=of.n, kind=kind)
+
+    two_steps = image_judge.ratio(coarse, plain)
+    asked = "the judge sees the digit that was asked for"
+    return [
+        claim(plain, "frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain.frechet, "<="),
+        claim(plain, "accuracy", f"guidance 1: {asked}", plain.accuracy, ">="),
+        claim(plain, "precision", "guidance 1: precision", plain.precision, ">="),
+        claim(plain, "recall", "guidance 1: recall", plain.recall, ">="),
+        claim(plain, "copies", "guidance 1: near-copies above the held-out digits' own rate", plain.excess, "<="),
+        claim(guided, "guided-accuracy", f"guidance 2: {asked}", guided.accuracy, ">="),
+        claim(blank, "untrained-frechet", "untrained network: Fréchet distance, in floors", blank.frechet, ">="),
+        claim(blank, "untrained-accuracy", "untrained network: judge accuracy", blank.accuracy, "<="),
+        claim(coarse, "two-steps", "2 steps: Fréchet distance, in multiples of the full number's", two_steps, ">="),
+    ]
+
+
+def _generators(config: Config, judge: DigitsJudge, table: dict[str, Measured]) -> list[Claim]:
+    """Controls: generators without a model, which are added to the table."""
+    images, truth = judge.split.train_images, judge.split.train_labels
+    wanted = image_draws.labels(config.control_samples, digits.CLASSES)
+    rng = np.random.default_rng(SEED)
+    one_level = 2 / (digits.LEVELS - 1)  # N(0, 1) in the unit of the pixels, 0…16
+    sets = {
+        "Gaussian a class": (baselines.gaussian_per_class(images, truth, rng, wanted), wanted),
+        "SMOTE": (baselines.smote(images, truth, rng, wanted), wanted),
+        "training digits + N(0, 1)": (baselines.noisy(images, rng, one_level), truth),
+    }
+    gaussian, smote, noisy = (judge.measure(drawn, labels) for drawn, labels in sets.values())
+    table.update(zip(sets, (gaussian, smote, noisy), strict=True))
+    control = functools.partial(verdicts.against, config.thresholds, None, kind="control")
+    return [
+        control("gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian.frechet, ">=", "frechet", n=gaussian.n),
+        control("gaussian-recall", "a Gaussian a class: recall", gaussian.recall, "<=", "recall", n=gaussian.n),
+        control("smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote.excess, ">=", "copies", n=smote.n),
+        control("noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy.excess, ">=", "copies", n=noisy.n),
+    ]
+
+
+def _shuffled(config: Config, found: Measured) -> Claim:
+    statement, limit = "shuffled labels: judge accuracy", "shuffled_accuracy"
+    seed, limits = config.seeds[0], config.thresholds
+    return verdicts.against(limits, seed, "shuffled-accuracy", statement, found.accuracy, "<=", limit, n=found.n, kind="control")

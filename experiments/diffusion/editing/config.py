@@ -1,0 +1,72 @@
+"""The numbers of the editing experiment."""
+
+import dataclasses
+
+from experiments.diffusion.image_training import Learning
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. Pixels lie in [-1, 1]; shares are of the held-out digits."""
+
+    kept: float = 1e-6
+    """Largest change of a pixel that RePaint was to keep."""
+    psnr: float = 0.0
+    """Least gain over the rival, in dB of the mean square error over all digits."""
+    accuracy: float = 0.0
+    """Least gain over the rival in the share of digits that the judge reads right."""
+    slope: float = -0.5
+    """Largest slope of the log round-trip error of DDIM on the log number of steps; first order is -1."""
+    reversible: float = 1e-4
+    """Largest root-mean-square change of any digit by reversible Heun and back, in float32."""
+    fresh: float = 3.0
+    """Sampling from fresh noise must miss the digit by so many times the round-trip error of DDIM at most steps."""
+    strength: float = 0.8
+    """Least mean rank correlation of img2img's strength and the distance to the digit it began from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Learning):
+    """Every number of the experiment, those of `Learning` among them."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training; each trains a network of its own."""
+    drop_condition: float = 0.2
+    """Share of labels replaced by the null label in training, under which all is restored."""
+    digits: int = 450
+    """Held-out digits, from the first."""
+    masks: tuple[str, ...] = ("centre", "lower half")
+    """What is hidden: 4×4 pixels in the middle, and rows 4 to 7."""
+    guided_steps: int = 50
+    """Steps of PiGDM and DPS, with trailing spacing."""
+    pigdm_eta: float = 1.0
+    """Share of DDPM's noise that the steps of PiGDM draw (the paper's is 1), in [0, 1]."""
+    data_std: float = 1.0
+    """Standard deviation that PiGDM takes digits to have (the paper's is 1), in units of pixels."""
+    dps_scale: float = 5.0
+    """Scale of DPS, in units of pixels."""
+    posterior_samples: int = 4
+    """Samples of super-resolution and deblurring by PiGDM behind the mean whose error is measured."""
+    repaint_steps: int = 50
+    """Levels of RePaint's grid before it rises."""
+    resamples: int = 5
+    """Times that RePaint walks each stretch."""
+    jump: int = 5
+    """Steps of a stretch."""
+    factor: int = 2
+    """Super-resolution: pixels of a box along each axis."""
+    blur_std: float = 1.0
+    """Deblurring: standard deviation of the circular Gaussian kernel, in pixels."""
+    noise_std: float = 0.05
+    """Deblurring: standard deviation of the noise on the blurred digits, in units of pixels."""
+    round_trips: tuple[int, ...] = (10, 20, 50, 100)
+    """Steps of DDIM inversion, and as many back."""
+    reversible_steps: int = 50
+    """Steps of reversible Heun, and as many back."""
+    strengths: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+    """Shares of the steps that img2img runs."""
+    edit_steps: int = 50
+    """Steps of DDPM that img2img takes its share of."""
+    checkpoint_every: int = 600
+    """Steps between checkpoints."""
+    thresholds: Thresholds = Thresholds()

@@ -1,0 +1,70 @@
+"""The numbers of the schedules experiment."""
+
+import dataclasses
+
+from experiments.diffusion.image_training import Learning
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. Fréchet distances are in floors, training digits against held-out ones; bits are per dimension."""
+
+    cosine_frechet: float = 0.0
+    """Largest difference of Fréchet distances, cosine's less linear's."""
+    cosine_bits: float = 0.05
+    """Largest difference of bits, cosine's less linear's."""
+    variance_linear: float = 1.0
+    """Largest variance of a draw of the bound on the learned schedule, in multiples of that on linear's path between the same ends."""
+    variance_start: float = 0.8
+    """Largest variance of a draw of the bound on the learned schedule, in multiples of that on the schedule as it was before training."""
+    learned_bits: float = 0.05
+    """Largest difference of bits, learned's less the least of the three fixed schedules."""
+    untrained_bits: float = 1.0
+    """An untrained network must need at least so many bits more than the worst trained one of its seed."""
+    untrained_frechet: float = 10.0
+    """An untrained network must stay above this Fréchet distance."""
+    same_bits: float = 0.05
+    """Largest difference of bits between linear's trainings from two seeds: the measure must resolve the margin of the claims."""
+    same_frechet: float = 0.25
+    """Largest difference of Fréchet distances between linear's trainings from two seeds."""
+    loud_frechet: float = 1.5
+    """A schedule that keeps a third of the signal's power at its end must stay above this multiple of cosine's Fréchet distance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Learning):
+    """Every number of the experiment, those of `Learning` among them."""
+
+    names: tuple[str, ...] = ("linear", "cosine", "sigmoid")
+    """Fixed schedules, linear and cosine among them."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training, the same for every schedule; the difference between two seeds needs two of them."""
+    loud_seeds: int = 1
+    """How many of the seeds, from the first, the deliberately bad schedule is trained with."""
+    levels: int = 1000
+    """Entries of the fixed schedules' tables."""
+    schedule_rate: float = 3e-2
+    """Peak learning rate of Adam on the learned schedule's numbers, warmed up and falling alike."""
+    schedule_batch: int = 32
+    """Images of each batch that the learned schedule's own objective is drawn on."""
+    hidden: int = 32
+    """Sigmoids of the learned schedule."""
+    sampling_steps: int = 50
+    """DDIM steps, with trailing spacing on each schedule's own levels."""
+    samples: int = 3000
+    """Samples of each network, class-balanced."""
+    control_samples: int = 2000
+    """Samples of an untrained network, class-balanced."""
+    together: int = 500
+    """Samples drawn in one call."""
+    draws: int = 20
+    """Draws behind each Fréchet distance, precision and recall."""
+    draw_size: int = 1000
+    """Samples in a draw."""
+    bound_draws: int = 32
+    """Levels, one in each of so many equal parts of u, at which the bound of each held-out digit is drawn."""
+    cleanest: float = 7.0
+    """log-SNR at which every bound ends near the clean digits; sigma / alpha is then half of half a step between pixel values."""
+    checkpoint_every: int = 600
+    """Steps between checkpoints."""
+    thresholds: Thresholds = Thresholds()
