@@ -6,7 +6,6 @@ from experiments.diffusion.invariance.config import Config
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.data.digits import load
-from gendiff.diffusion.types import Batch
 
 
 def model(config: Config) -> Model:
@@ -16,8 +15,4 @@ def model(config: Config) -> Model:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per seed."""
-    network, split = model(config), load()
-    loss, optimizer = image_training.loss(config, network), image_training.optimizer(config)
-    data = Batch(clean=split.train_images, condition=(split.train_labels,))
-    for seed in config.seeds:
-        image_training.learn(config, loss, optimizer, network.init, data, folder, progress, seed=seed, steps=config.train_steps)
+    image_training.train(config, model(config), image_training.digits_batch(load()), folder, progress, seeds=config.seeds)
