@@ -72,7 +72,7 @@ def sampler_table(certified: Results) -> str:
             _cell(name, None),
             str(evaluations),
             str(theory),
-            str(measured),
+            _unbroken(str(measured)),
             *(_cell(row[column], None) for column in errors),
             _text(str(source)),
         ]
@@ -105,7 +105,8 @@ def _numbers(summary: Summary) -> str:
     """The value and interval of each seed, which share their number of decimals."""
     decimals = formatting.places(number for claim in summary.claims for number in (claim.value, *claim.interval))
     return "<br>".join(
-        f"{formatting.number(claim.value, decimals)} {formatting.interval(*claim.interval, decimals)}" for claim in summary.claims
+        _unbroken(f"{formatting.number(claim.value, decimals)} {formatting.interval(*claim.interval, decimals)}")
+        for claim in summary.claims
     )
 
 
@@ -148,12 +149,17 @@ def _counts(outcome: Results) -> list[str]:
 
 def _cell(cell: Cell, decimals: int | None) -> str:
     if isinstance(cell, tuple):
-        return f"{formatting.number(cell[0], decimals)} {formatting.interval(cell[1], cell[2], decimals)}"
+        return _unbroken(f"{formatting.number(cell[0], decimals)} {formatting.interval(cell[1], cell[2], decimals)}")
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, int | float):
         return formatting.number(cell, decimals)
     return "" if cell is None else f"`{cell}`" if re.fullmatch(r"\w+\(.*\)", cell) else _text(cell)
+
+
+def _unbroken(words: str) -> str:
+    """Words that stay on one line."""
+    return words.replace(" ", "\u00a0")
 
 
 def _floats(cells: Iterable[Cell]) -> Iterator[float]:

@@ -32,6 +32,7 @@ ELSEWHERE = {
 }
 ALPHABETS = {"N": "𝒩", "L": "ℒ", "E": "𝔼", "R": "ℝ"}
 """Of \\mathcal and \\mathbb: browsers show another alphabet only where the letters are such characters."""
+PRIME = '<mo lspace="0" rspace="0">′</mo>'
 
 
 def on_config(config: Any) -> Any:
@@ -90,8 +91,11 @@ def _formula(source: str) -> str:
     formula = re.sub(r"\\math(?:cal|bb)\s*{?(\w)}?", lambda match: ALPHABETS[match[1]], formula)
     formula = re.sub(r"\\mathrm\b", r"\\text", formula)
     mathml = latex2mathml.converter.convert(formula, display="block" if block else "inline")
-    primed = re.sub(r"<msup><mi>([^<]*)</mi><mi>&#x02032;</mi></msup>", r"<mi>\1′</mi>", mathml)  # a raised prime would be raised twice
-    return re.sub(r"<msup><mi>([^<]*)</mi><mrow><mi>&#x02032;</mi>(<m\w>[^<]*</m\w>)</mrow></msup>", r"<msup><mi>\1′</mi>\2</msup>", primed)
+    # a prime is a raised sign already: beside its letter, not above it
+    mathml = re.sub(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>", rf"<mrow>\1{PRIME}</mrow>", mathml)
+    return re.sub(
+        r"<msup>(<mi>[^<]*</mi>)<mrow><mi>&#x02032;</mi>(<mn>2</mn>)</mrow></msup>", rf"<msup><mrow>\1{PRIME}</mrow>\2</msup>", mathml
+    )
 
 
 def _sources() -> dict[str, str]:
