@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.reporting import formatting, json_files, results, verdicts
 from experiments.reporting.results import Cell, Results, Table
 from experiments.reporting.verdicts import Summary
+from gendiff.diffusion.samplers import catalogue
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 READINGS = Path(__file__).with_name("readings")
@@ -62,23 +63,17 @@ def page(outcome: Results, reading: str = "") -> str:
 
 
 def sampler_table(certified: Results) -> str:
-    """What the experiment `certify` measured of every sampler, as Markdown."""
-    short, long = certified.tables[:2]
-    errors = [long.columns.index(name) for name in long.columns if name.startswith("error at")]
-    at = [long.columns[column].removesuffix(" evaluations") for column in errors]
-    names = ("sampler", "evaluations", "order by theory", "measured", *at, "source")
-    rows = [
-        [
-            _cell(name, None),
-            str(evaluations),
-            str(theory),
-            _unbroken(str(measured)),
-            *(_cell(row[column], None) for column in errors),
-            _text(str(source)),
-        ]
-        for (name, evaluations, theory, measured, source), row in zip(short.rows, long.rows, strict=True)
-    ]
-    return _rows(names, rows, right=range(4, 4 + len(errors)))
+    """Every method of the catalogue, with what the experiment `certify` measured of it, as Markdown."""
+    short, long = ({str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows} for table in certified.tables[:2])
+    errors = [name for name in certified.tables[1].columns if name.startswith("error at")]
+    rows = []
+    for method in catalogue.METHODS.values():
+        theory = " ".join(f"{kind} {order}".removeprefix("flow ") for kind, order in method.stated.items()) or "—"
+        measured = str(short[method.call]["measured"]) if method.call in short else "not measured"
+        numbers = [_cell(long[method.call][name], None) if method.call in long else "" for name in errors]
+        rows.append((f"`{method.call}`", method.evaluations, theory, _unbroken(measured), *numbers, _text(method.source)))
+    names = [name.removesuffix(" evaluations") for name in errors]
+    return _rows(("sampler", "evaluations", "order by theory", "measured", *names, "source"), rows, right=range(4, 4 + len(errors)))
 
 
 def main() -> None:
