@@ -16,19 +16,24 @@ def is_concrete(value: Any) -> bool:
 
 
 def namespace(value: Any) -> Any:
-    """numpy for NumPy's arrays and numbers, so that tables keep float64 where JAX has 32 bits; jax.numpy for the rest."""
+    """The module numpy for NumPy's arrays and numbers, so that tables keep float64 where JAX has 32 bits; jax.numpy for the rest."""
     return np if isinstance(value, np.ndarray | np.generic) else jnp
 
 
 def logistic(value: Any) -> Any:
-    """1 / (1 + exp(-value)) in the value's own namespace, with full relative precision in both tails."""
+    """The logistic 1 / (1 + exp(-value)) in the value's own namespace, with full relative precision in both tails."""
     return jax.nn.sigmoid(value) if namespace(value) is jnp else scipy.special.expit(value)
 
 
 def expand(value: Scalar, like: ArrayLike) -> jax.Array:
-    """A number a batch () or a sample (b,), in the dtype of `like` (b, …) and shaped to broadcast against it.
+    """A number per batch or per sample, shaped to broadcast against its samples.
 
-    Raises ValueError for any other shape.
+    Args:
+        value: () or (b,).
+        like: (b, …) the samples, whose dtype and rank the result has.
+
+    Raises:
+        ValueError: for any other shape.
     """
     array = jnp.asarray(value).astype(jax.dtypes.canonicalize_dtype(like.dtype))  # like may be float64 NumPy where JAX has 32 bits
     if array.ndim == 0:
@@ -41,14 +46,14 @@ def expand(value: Scalar, like: ArrayLike) -> jax.Array:
 
 
 def safe_sqrt(value: ArrayLike | float) -> jax.Array:
-    """sqrt(max(value, 0)) whose gradient at and below zero is 0, not NaN or infinity."""
+    """The root sqrt(max(value, 0)), whose gradient at and below zero is 0, not NaN or infinity."""
     array = jnp.asarray(value)
     positive = array > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, array, jnp.ones_like(array))), jnp.zeros_like(array))
 
 
 def safe_divide(numerator: ArrayLike | float, denominator: ArrayLike | float, otherwise: float = 0.0) -> jax.Array:
-    """numerator / denominator, and `otherwise` (with zero gradient) where the denominator is 0."""
+    """The quotient, and `otherwise` (with zero gradient) where the denominator is 0."""
     below = jnp.asarray(denominator)
     usable = below != 0
     quotient = jnp.asarray(numerator) / jnp.where(usable, below, jnp.ones_like(below))
@@ -56,7 +61,7 @@ def safe_divide(numerator: ArrayLike | float, denominator: ArrayLike | float, ot
 
 
 def normal(keys: Keys, like: ArrayLike | jax.ShapeDtypeStruct) -> jax.Array:
-    """Standard normal noise of the shape and dtype of `like` (b, …), one key (b,) a sample: no sample depends on its neighbours."""
+    """Standard normal noise of the shape and dtype of `like` (b, …), one key (b,) per sample: no sample depends on its neighbours."""
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 
 
@@ -66,10 +71,10 @@ def fold_in(keys: Keys, value: Any) -> Keys:
 
 
 def flatten_samples(x: ArrayLike) -> jax.Array:
-    """(b, …) as (b, d)."""
+    """The samples (b, …) as (b, d)."""
     return jnp.asarray(x).reshape(x.shape[0], -1)
 
 
 def rms(x: ArrayLike) -> jax.Array:
-    """() root of the mean square."""
+    """The root of the mean square, ()."""
     return jnp.sqrt(jnp.mean(jnp.square(jnp.asarray(x))))

@@ -13,7 +13,19 @@ from gendiff.core import arrays
 
 
 def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> None:
-    """ValueError unless every entry of a concrete `value` lies between low and high (NaN never does)."""
+    """A concrete value lies between two bounds; NaN never does.
+
+    Args:
+        name: of the argument, for the message.
+        value: of any shape; each entry is tested.
+        low: the least value.
+        high: the largest value.
+        open_low: whether `low` itself is outside.
+        open_high: whether `high` itself is outside.
+
+    Raises:
+        ValueError: with the value and its range.
+    """
     if not arrays.is_concrete(value):
         return
     number = np.asarray(value)
@@ -25,13 +37,24 @@ def in_range(name: str, value: Any, low: float, high: float, *, open_low: bool =
 
 
 def finite(name: str, value: Any) -> None:
-    """ValueError unless every entry of a concrete `value` is finite."""
+    """Raise ValueError unless every entry of a concrete `value` is finite."""
     if arrays.is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name} is not finite: {_show(np.asarray(value))}")
 
 
 def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> None:
-    """TypeError unless an integer (bool is none), ValueError unless low <= value <= high."""
+    """A concrete integer lies between two bounds.
+
+    Args:
+        name: of the argument, for the message.
+        value: () an integer; a bool is none.
+        low: the least value.
+        high: the largest value, or None.
+
+    Raises:
+        TypeError: for anything but an integer, of a tracer too.
+        ValueError: with the value and its range.
+    """
     if not arrays.is_concrete(value):
         if not jnp.issubdtype(value.dtype, jnp.integer):
             raise TypeError(f"{name} must be an integer, got dtype {value.dtype}")
@@ -45,13 +68,13 @@ def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> Non
 
 
 def same_shape(first_name: str, first: Any, second_name: str, second: Any) -> None:
-    """ValueError naming both shapes unless they are equal."""
+    """Raise ValueError with both shapes unless they are equal."""
     if np.shape(first) != np.shape(second):
         raise ValueError(f"{first_name} has shape {np.shape(first)} but {second_name} has shape {np.shape(second)}: they must be equal")
 
 
 def floating(name: str, value: Any) -> None:
-    """TypeError unless `value` is a floating array: pixels are scaled before they come here."""
+    """Raise TypeError unless `value` is a floating array: pixels are scaled before they come here."""
     dtype = getattr(value, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
@@ -61,7 +84,7 @@ def floating(name: str, value: Any) -> None:
 
 
 def unscaled_pixels(name: str, value: Any) -> None:
-    """ValueError for a concrete float array that still holds whole pixel values 0…255."""
+    """Raise ValueError for a concrete float array that still holds whole pixel values 0…255."""
     if not arrays.is_concrete(value) or np.size(value) == 0:
         return
     numbers_ = np.asarray(value)
@@ -73,7 +96,7 @@ def unscaled_pixels(name: str, value: Any) -> None:
 
 
 def one_key(name: str, value: Any) -> None:
-    """TypeError unless a typed random key, ValueError unless exactly one."""
+    """Raise TypeError unless `value` is a typed random key, and ValueError unless it is exactly one."""
     if value is None:
         raise TypeError(f"{name} is None: pass jax.random.key(seed)")
     dtype = getattr(value, "dtype", None)
@@ -87,7 +110,7 @@ def one_key(name: str, value: Any) -> None:
 
 
 def choice(name: str, value: str, allowed: Iterable[str]) -> None:
-    """ValueError naming the allowed options and the nearest of them."""
+    """Raise ValueError with the allowed options and the nearest of them, unless `value` is one of them."""
     import difflib
 
     options = list(allowed)

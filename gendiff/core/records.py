@@ -52,7 +52,7 @@ def record(cls: type[T]) -> type[T]:
 
 
 def replace(value: T, **changes: Any) -> T:
-    """`dataclasses.replace`, typed for any record."""
+    """The record with some fields replaced, as by `dataclasses.replace`."""
     return dataclasses.replace(value, **changes)  # type: ignore[type-var]
 
 
@@ -63,6 +63,7 @@ class Held:
     function: Callable[..., Any] = static()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """What the function answers."""
         return self.function(*args, **options)
 
 

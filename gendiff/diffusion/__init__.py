@@ -1,10 +1,14 @@
-"""The diffusion chapter, in reading order: schedules, process, parameterization, weighting, objectives, denoiser, guidance, grids,
-sampling, samplers, and what is built on them: oracles, certify, likelihood, bound, learned, inversion, adaptive, editing, inpainting,
-linear_operators, posterior."""
+"""The diffusion chapter.
+
+In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
+samplers. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion, adaptive, editing, inpainting,
+linear_operators, posterior.
+"""
 
 from gendiff.diffusion import (
     adaptive,
     certify,
+    conditions,
     denoiser,
     editing,
     elbo,
@@ -39,6 +43,7 @@ __all__ = [
     "adaptive",
     "ancestral",
     "certify",
+    "conditions",
     "denoiser",
     "editing",
     "elbo",

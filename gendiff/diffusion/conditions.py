@@ -38,6 +38,7 @@ def in_place_of(condition: Any, value: Any) -> Any:
         condition: a pytree of leaves (b, …) or ().
         value: one leaf for all leaves of the condition, or a pytree of the same structure. A leaf with fewer axes than the one that it
             replaces is broadcast to one sample's shape, with a leading axis of 1.
+
     Raises:
         ValueError: for a pytree of another structure, and for a leaf that cannot be broadcast to one sample's shape.
     """

@@ -31,6 +31,7 @@ class NetworkDenoiser:
     learned_variance: bool = records.static(default=False)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
+        """The prediction of each sample of x (b, …) at a level of () or (b,)."""
         condition = conditions.for_each(self.condition, x.shape[0])
         output = self.predict(self.params, self.parameterization.scale_in(x, level), level.t_for(x), *condition)
         if self.learned_variance:
@@ -48,6 +49,7 @@ class NetworkDenoiser:
         Args:
             *condition: as many as before, each an array (b, …), a pytree of arrays, or one value for all samples: a value with fewer axes
                 than the condition that it replaces is what one sample gets. One value may replace a whole pytree.
+
         Raises:
             ValueError: for a pytree of another structure, or a value that does not fit one sample's condition.
         """
@@ -68,8 +70,10 @@ def from_network(
         *condition: each a pytree of arrays (b, …) aligned with the samples, or of values () or (1, …) for all of them.
         learned_variance: the network answers twice the channels of x (last axis), and the second half is `Prediction.variance_share`,
             unchanged. Weights whose share runs over [-1, 1] need their last layer halved and shifted.
+
     Raises:
         TypeError: when called, if the network's output has another shape than this.
+
     References:
         Nichol & Dhariwal, 2021, Eq. 15, for the share.
     """

@@ -26,9 +26,15 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 @records.record
 class Bound:
-    """All (b,), in bits per dimension: bits = prior + diffusion + reconstruction + offset, and its standard error over the draws.
+    """A bound and its parts, all (b,) and in bits per dimension.
 
-    The error is infinite for one draw. For the continuous bound it is an upper estimate, as its draws are stratified.
+    Args:
+        bits: prior + diffusion + reconstruction + offset.
+        prior: the divergence at the noisy end.
+        diffusion: the sum over steps, or the integral.
+        reconstruction: the last term.
+        standard_error: of `bits` over the draws, infinite for one draw. For the continuous bound it is an upper estimate, as its draws are
+            stratified.
     """
 
     bits: Any
@@ -51,14 +57,29 @@ def discrete(
     offset: Scalar = 0.0,
     draws: int = 1,
 ) -> Bound:
-    """The bound of the chain on `levels` (t + 1,), a grid that ends at alpha 1 and sigma 0 (Ho et al., 2020, Eqs. 5, 8 and 13).
+    """The bound of the chain on a grid.
 
-    variance: of p(x_s | x_t), as for `samplers.ddpm`; "learned" reads `Prediction.variance_share` (Nichol & Dhariwal, 2021, Eq. 15). At the
-    last step "small" would be 0, so it is the small one of the step before, and "large" where there is none.
-    data_levels: how many whole values lie evenly on [-1, 1], ends included: -log of the mass of x's own value under the last Gaussian
-    (Ho et al., 2020, Eq. 13). Default: its density, for continuous data, to which `offset` bits are added for dequantised values.
-    Evaluations: t times `draws`. Sample i draws from fold_in(fold_in(fold_in(key, index[i]), draw), step). A padded grid costs its length
-    and changes nothing. Raises ValueError for a concrete grid that does not end clean.
+    Evaluations: t times `draws`. A padded grid costs its length and changes nothing.
+
+    Args:
+        key: one key. Sample i draws from fold_in(fold_in(fold_in(key, index[i]), draw), step).
+        denoise: the model.
+        x: (b, …) data.
+        levels: (t + 1,) a grid that ends at alpha 1 and sigma 0.
+        index: (b,) the number of each sample.
+        variance: of p(x_s | x_t), as for `samplers.ddpm`; "learned" reads `Prediction.variance_share`. At the last step "small" would be
+            0, so it is the small one of the step before, and "large" where there is none.
+        data_levels: how many whole values lie evenly on [-1, 1], ends included: the last term is -log of the mass of x's own value under
+            the last Gaussian. Default: its density, for continuous data.
+        prior_std: () of the prior; default sigma of the noisiest level.
+        offset: bits per dimension that are added, such as those of dequantised values.
+        draws: at least 1.
+
+    Raises:
+        ValueError: for a concrete grid that does not end clean.
+
+    References:
+        Ho et al., 2020, Eqs. 5, 8 and 13; Nichol & Dhariwal, 2021, Eq. 15.
     """
     checks.one_key("key", key)
     checks.floating("x", x)
@@ -98,13 +119,28 @@ def continuous(
     offset: Scalar = 0.0,
     draws: int = 16,
 ) -> Bound:
-    """The bound of the continuous-time model on `schedule` between u = span[0] and span[1] (Kingma et al., 2021, Eq. 11 and Sec. 5).
+    """The bound of the continuous-time model between two positions of a schedule.
 
-    It depends on the schedule through its two ends only (their Sec. 5.1), if the denoiser's answer depends on the level's noise alone.
-    data_levels: x has that many whole values evenly on [-1, 1], and p(x | x_0) is proportional to q(x_0 | x) over them (their Sec. 3.3).
-    Default: over all numbers, so that it is N(x_0 / alpha, (sigma / alpha)²), for continuous data.
-    draws: of u and noise, one in each of that many equal parts of the span; as many evaluations. Sample i draws from its own key.
-    Raises ValueError where a concrete span starts at sigma = 0: the bound is infinite there, give it a start such as 1e-3.
+    It depends on the schedule through its two ends only, if the denoiser's answer depends on the level's noise alone.
+
+    Args:
+        key: one key; sample i draws from its own.
+        denoise: the model.
+        x: (b, …) data.
+        schedule: the noise path.
+        index: (b,) the number of each sample.
+        span: u at the clean and at the noisy end, in [0, 1].
+        data_levels: x has that many whole values evenly on [-1, 1], and p(x | x_0) is proportional to q(x_0 | x) over them. Default: over
+            all numbers, so that it is N(x_0 / alpha, (sigma / alpha)²), for continuous data.
+        prior_std: as for `discrete`.
+        offset: as for `discrete`.
+        draws: of u and noise, one in each of that many equal parts of the span; as many evaluations.
+
+    Raises:
+        ValueError: where a concrete span starts at sigma = 0. The bound is infinite there: give it a start such as 1e-3.
+
+    References:
+        Kingma et al., 2021, Eq. 11 and Secs. 3.3, 5 and 5.1.
     """
     checks.one_key("key", key)
     checks.floating("x", x)
@@ -140,7 +176,17 @@ def chain_term(
     variance: str = "small",
     data_levels: int | None = None,
 ) -> Float[Array, "b"]:
-    """Nats of step j of the chain for one standard normal noise (b, …): a KL, -log p(x | x_0) for the step to sigma = 0, 0 for no step."""
+    """Nats of one step of the chain: a KL, or -log p(x | x_0) for the step to sigma = 0, or 0 for no step.
+
+    Args:
+        denoise: the model.
+        x: (b, …) data.
+        noise: (b, …) standard normal.
+        levels: (t + 1,) the grid.
+        j: () the step, from levels[j] to levels[j + 1].
+        variance: as for `discrete`.
+        data_levels: as for `discrete`.
+    """
     x, level, cleaner = jnp.asarray(x), levels[j], levels[j + 1]
     prediction = denoise(process.add_noise(x, noise, level), level)
     small, large, closeness = _step_variances(level, cleaner)
@@ -163,9 +209,19 @@ def chain_term(
 def path_rate(
     denoise: Denoiser, x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], schedule: Schedule, u: Float[Array, "b"]
 ) -> Float[Array, "b"]:
-    """Nats a unit of u: -1/2 dSNR/du |x - clean|², and in the noise where alpha >= sigma (Kingma et al., 2021, Sec. 5).
+    """Nats per unit of u: -1/2 dSNR/du |x - clean|², and in the noise where alpha >= sigma.
 
     Finite at alpha = 0. Differentiable in the schedule's numbers, through the level as well as through its slope.
+
+    Args:
+        denoise: the model.
+        x: (b, …) data.
+        noise: (b, …) standard normal.
+        schedule: the noise path.
+        u: (b,) positions on it.
+
+    References:
+        Kingma et al., 2021, Sec. 5.
     """
     level, slope = jax.jvp(schedule.at, (u,), (jnp.ones_like(u),))
     level = jax.tree.map(lambda field: jnp.broadcast_to(field, u.shape), level)
@@ -191,9 +247,17 @@ def prior_term(x: Float[ArrayLike, "b *shape"], noisiest: Level, prior_std: Scal
 def flat_decoder_term(
     x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], cleanest: Level, data_levels: int | None = None
 ) -> Float[Array, "b"]:
-    """Nats of -log p(x | x_0) at x_0 = alpha x + sigma noise, p proportional to q(x_0 | x) (Kingma et al., 2021, Sec. 3.3).
+    """Nats of -log p(x | x_0) at x_0 = alpha x + sigma noise, with p proportional to q(x_0 | x).
 
-    Over `data_levels` whole values evenly on [-1, 1], or over all numbers: then its expectation, (1 + log(2 pi sigma²/alpha²)) / 2 each.
+    Args:
+        x: (b, …) data.
+        noise: (b, …) standard normal.
+        cleanest: () where the path begins.
+        data_levels: over that many whole values evenly on [-1, 1], or by default over all numbers: then its expectation,
+            (1 + log(2 pi sigma²/alpha²)) / 2 each.
+
+    References:
+        Kingma et al., 2021, Sec. 3.3.
     """
     x = jnp.asarray(x)
     ratio = jnp.asarray(cleanest.sigma / cleanest.alpha, x.dtype)
@@ -206,9 +270,16 @@ def flat_decoder_term(
 
 
 def reverse_log_variance(prediction: Prediction, log_small: Scalar, log_large: Scalar, variance: str) -> Float[Array, "..."]:
-    """The logarithm of the reverse step's variance, broadcasting against x (b, …), between those of the two fixed ones (() or (b,)).
+    """The logarithm of the reverse step's variance, broadcasting against x (b, …).
 
-    "learned": v log large + (1 - v) log small with v = `prediction.variance_share` (Nichol & Dhariwal, 2021, Eq. 15).
+    Args:
+        prediction: of the step; "learned" needs its `variance_share`, v.
+        log_small: () or (b,), of the posterior's variance.
+        log_large: () or (b,), of the chain's own.
+        variance: "small", "large", or "learned": v log large + (1 - v) log small.
+
+    References:
+        Nichol & Dhariwal, 2021, Eq. 15.
     """
     low, high = arrays.expand(log_small, prediction.clean), arrays.expand(log_large, prediction.clean)
     if variance == "small":
@@ -228,7 +299,7 @@ def _step_variances(level: Level, cleaner: Level) -> tuple[Array, Array, Array]:
 
 
 def _log_mass(x: jax.Array, mean: jax.Array, std: jax.Array, data_levels: int) -> jax.Array:
-    """log of what N(mean, std²) puts on the value of x, the lowest and highest reaching to infinity (Ho et al., 2020, Eq. 13)."""
+    """The logarithm of what N(mean, std²) puts on the value of x, the lowest and highest reaching to infinity (Ho et al., 2020, Eq. 13)."""
     checks.integer("data_levels", data_levels, 2)
     half = 1 / (data_levels - 1)
     below, above = (x - half - mean) / std, (x + half - mean) / std

@@ -15,7 +15,7 @@ from gendiff.diffusion.types import Level, Prediction
 
 
 def length(level: Level) -> Array:
-    """N = sqrt(alpha² + sigma²), of the level's shape: 1 for a variance-preserving path."""
+    """The length N = sqrt(alpha² + sigma²), of the level's shape: 1 for a variance-preserving path."""
     return jnp.sqrt(jnp.asarray(level.alpha) ** 2 + jnp.asarray(level.sigma) ** 2)
 
 
@@ -26,7 +26,7 @@ def between(level: Level, other: Level) -> Array:
 
 
 def half_tangent(level: Level, other: Level) -> Array:
-    """tan(h/2) of the angle h between two levels, in [-1, 1]: +-1 exactly for a quarter turn, 0 exactly for equal levels.
+    """The tangent tan(h/2) of half the angle h between two levels, in [-1, 1]: ±1 exactly for a quarter turn, 0 for equal levels.
 
     cos(h) = (1 - tan²) / (1 + tan²) and sin(h) = 2 tan / (1 + tan²).
     """
@@ -35,18 +35,22 @@ def half_tangent(level: Level, other: Level) -> Array:
 
 
 def velocity(prediction: Prediction, level: Level) -> Float[Array, "b *shape"]:
-    """v = (alpha noise - sigma clean) / N at that level (Salimans & Ho, 2022, App. D, for any alpha and sigma)."""
+    """The velocity v = (alpha noise - sigma clean) / N at that level.
+
+    References:
+        Salimans & Ho, 2022, App. D, for any alpha and sigma.
+    """
     moved = process.velocity_from(prediction.clean, prediction.noise, level)
     return moved / arrays.expand(length(level), moved)
 
 
 def scaled(x: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
-    """w = x / N."""
+    """The scaled sample w = x / N."""
     return jnp.asarray(x) / arrays.expand(length(level), x)
 
 
 def unscaled(w: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
-    """x = N w."""
+    """The sample x = N w."""
     return jnp.asarray(w) * arrays.expand(length(level), w)
 
 

@@ -1,4 +1,4 @@
-"""Grids: which levels a sampler visits. Each answers a Level of shape (n + 1,), n starts and the level where the last step ends.
+"""Grids: which levels a sampler visits. Each answers a Level of shape (n + 1,): n starts, and the level where the last step ends.
 
 `end="clean"` ends at alpha 1, sigma 0; `end="first"` at the cleanest level that the schedule has (entry 0 of a table). Entries of a
 table are chosen by index arithmetic and everything is computed in float64, then cast once to the default dtype.
@@ -17,9 +17,16 @@ from gendiff.diffusion.types import Level
 
 
 def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") -> Level:
-    """Entries k · floor(T/n) + offset, k = n-1 … 0: DDPM and DDIM use offset 0, Stable Diffusion 1. Needs a table of T >= n entries.
+    """Entries k · floor(T/n) + offset, k = n-1 … 0. It never starts at the last entry unless n = T.
 
-    It never starts at the last entry unless n = T. Raises ValueError if the offset leaves the table.
+    Args:
+        schedule: one with a table of T >= n entries.
+        n: steps, at least 1.
+        offset: 0 in DDPM and DDIM, 1 in Stable Diffusion.
+        end: "clean" or "first".
+
+    Raises:
+        ValueError: if there is no table, or the offset leaves it.
     """
     steps = _table_length("leading", schedule, n)
     checks.integer("offset", offset)
@@ -30,9 +37,15 @@ def leading(schedule: Schedule, n: int, *, offset: int = 0, end: str = "clean") 
 
 
 def trailing(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
-    """Entries round(T (n-k) / n) - 1, k = 0 … n-1, halves rounded up, so that it starts at the last entry (Lin et al., 2024, Tab. 2).
+    """Entries round(T (n-k) / n) - 1, k = 0 … n-1, halves rounded up: it starts at the last entry. Without a table: u = 1 - k/n.
 
-    Without a table: u = 1 - k/n.
+    Args:
+        schedule: any; a table has T >= n entries.
+        n: steps, at least 1.
+        end: "clean", or "first" on a table.
+
+    References:
+        Lin et al., 2024, Tab. 2.
     """
     if schedule.table is None:
         _steps("trailing", n)
@@ -42,7 +55,13 @@ def trailing(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
 
 
 def linspace(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
-    """Entries round((T-1) (n-1-k) / (n-1)), halves rounded up: from the last entry to the first. n = 1 is the last entry. Needs a table."""
+    """Entries round((T-1) (n-1-k) / (n-1)), halves rounded up: from the last entry to the first. n = 1 is the last entry.
+
+    Args:
+        schedule: one with a table of T >= n entries.
+        n: steps, at least 1.
+        end: "clean" or "first".
+    """
     steps = _table_length("linspace", schedule, n)
     last = max(n - 1, 1)
     indices = (2 * (steps - 1) * np.arange(n - 1, -1, -1) + last) // (2 * last) if n > 1 else np.array([steps - 1])
@@ -52,7 +71,10 @@ def linspace(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
 def cosine(schedule: Schedule, n: int, *, end: str = "clean") -> Level:
     """Positions cos(pi k / 2n) of the way from clean to noise: short steps near noise, long ones near clean.
 
-    On a table the position runs over 0 … T-1 and may lie between two entries.
+    Args:
+        schedule: any. On a table the position runs over 0 … T-1 and may lie between two entries.
+        n: steps, at least 1.
+        end: "clean", or "first" on a table.
     """
     _steps("cosine", n)
     points = np.cos(np.pi / 2 * np.arange(n) / n)
@@ -71,9 +93,21 @@ def karras(
     sigma_max: float | None = None,
     end: str = "clean",
 ) -> Level:
-    """(sigma/alpha)^(1/rho) evenly spaced from `sigma_max` to `sigma_min`, both included (Karras et al., 2022, Eq. 5).
+    """Levels with (sigma/alpha)^(1/rho) evenly spaced from `sigma_max` to `sigma_min`, both included.
 
-    The limits are ratios sigma / alpha and default to the schedule's own. With `end="first"` the n + 1 levels share the interval.
+    Args:
+        schedule: any.
+        n: steps, at least 1.
+        rho: above 0; larger values put more levels at low noise.
+        sigma_min: a ratio sigma / alpha; default the schedule's own.
+        sigma_max: a ratio sigma / alpha; default the schedule's own.
+        end: with "first" the n + 1 levels share the interval.
+
+    Raises:
+        ValueError: unless 0 < sigma_min < sigma_max < inf.
+
+    References:
+        Karras et al., 2022, Eq. 5.
     """
     checks.in_range("rho", rho, 0.0, math.inf, open_low=True, open_high=True)
     low, high = _ratio_limits("karras", schedule, sigma_min, sigma_max)
@@ -82,15 +116,31 @@ def karras(
 
 
 def log_snr(schedule: Schedule, n: int, *, sigma_min: float | None = None, sigma_max: float | None = None, end: str = "clean") -> Level:
-    """log-SNR evenly spaced (Lu et al., 2022, Sec. 3.4), between limits as for `karras`."""
+    """Levels with log-SNR evenly spaced.
+
+    Args:
+        schedule: any.
+        n: steps, at least 1.
+        sigma_min: as for `karras`.
+        sigma_max: as for `karras`.
+        end: as for `karras`.
+
+    Raises:
+        ValueError: unless 0 < sigma_min < sigma_max < inf.
+
+    References:
+        Lu et al., 2022, Sec. 3.4.
+    """
     low, high = _ratio_limits("log_snr", schedule, sigma_min, sigma_max)
     return _at_ratio(schedule, np.exp(np.log(high) + _fractions("log_snr", n, end) * (np.log(low) - np.log(high))), end)
 
 
 def padded(levels: Level, length: int) -> Level:
-    """The grid with its last level repeated until it has `length` intervals, that is `length` + 1 levels.
+    """The grid with its last level repeated. Grids of different n padded to one length share a compiled sampler: pass n as `num_steps`.
 
-    Grids of different n padded to one length share a compiled sampler: pass n as `num_steps`.
+    Args:
+        levels: (t + 1,).
+        length: intervals of the result, at least t; it has `length` + 1 levels.
     """
     have = len(levels) - 1
     checks.integer("length", length, have)
@@ -98,9 +148,14 @@ def padded(levels: Level, length: int) -> Level:
 
 
 def remaining(levels: Level, first: Count) -> Level:
-    """The grid from entry `first` on, with its last level repeated until it is as long as before: `first` is data under jit.
+    """The grid from one entry on, with its last level repeated until it is as long as before.
 
-    Raises ValueError for a concrete `first` outside 0 … t.
+    Args:
+        levels: (t + 1,).
+        first: () the entry to start from, in 0 … t; data under jit.
+
+    Raises:
+        ValueError: for a concrete `first` outside 0 … t.
     """
     last = len(levels) - 1
     checks.integer("first", first, 0, last)

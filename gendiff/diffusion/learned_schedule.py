@@ -37,7 +37,7 @@ class Curve:
     centres: Any
 
     def share(self, u: Any) -> Any:
-        """f(u), from 0 at u = 0 to 1 at u = 1, in the namespace and dtype of u."""
+        """The value f(u), from 0 at u = 0 to 1 at u = 1, in the namespace and dtype of u."""
         xp = arrays.namespace(u)
         slope, heights, steepness, centres = (
             xp.asarray(value, u.dtype) for value in (self.slope, self.heights, self.steepness, self.centres)
@@ -75,6 +75,7 @@ def monotone(log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, l
         log_snr: its values at u = 0 and at u = 1, falling; the default is that of Kingma et al. (2021).
         hidden: how many sigmoids, at least 1.
         learn_ends: whether the ends are leaves as well.
+
     Raises:
         ValueError: for ends that are not finite or do not fall, and for fewer than one sigmoid.
     """
@@ -106,7 +107,7 @@ class LearnedSchedule(Schedule):
     fixed: tuple[float, float] | None = records.static(default=None)
 
     def at(self, u: Scalar) -> Level:
-        """The level at u in [0, 1] of any shape. Raises ValueError for a concrete u outside."""
+        """The level at u in [0, 1], of any shape; a concrete u outside is refused."""
         checks.in_range("u", u, 0.0, 1.0)
         return self._at(jnp.asarray(u, jnp.result_type(u, float)))  # by JAX, so that derivatives reach the numbers
 
@@ -121,7 +122,7 @@ class LearnedSchedule(Schedule):
 
     @property
     def limits(self) -> tuple[Any, Any]:
-        """log-SNR at u = 0 and at u = 1."""
+        """The log-SNR at u = 0 and at u = 1."""
         if self.ends is None:
             return self.fixed  # type: ignore[return-value]
         return self.ends.low + arrays.namespace(self.ends.log_range).exp(self.ends.log_range), self.ends.low
@@ -161,11 +162,23 @@ def frozen(schedule: LearnedSchedule) -> Schedule:
 def objective(
     schedule: LearnedSchedule, key: jax.Array, denoise: Denoiser, clean: Float[Array, "b *shape"], *, data_levels: int | None = None
 ) -> tuple[Float[Array, ""], Metrics]:
-    """What the schedule descends, in one draw a sample: the mean square of the drawn diffusion loss for its shape, the bound for its ends.
+    """What the schedule descends: the mean square of the drawn diffusion loss for its shape, and the bound for its ends.
 
-    The mean of that loss does not depend on the shape, so the gradient of its second moment is that of its variance (Kingma et al.,
-    2021, App. I.2). Both parts stop the other's gradient, and the scalar is their sum. Metrics, a dimension: `bits`, the bound without
-    offset, and `variance`, of the drawn loss in bits². Differentiate by `schedule`; the denoiser's own numbers are constants here.
+    The mean of that loss does not depend on the shape, so the gradient of its second moment is that of its variance. Each part stops the
+    other's gradient, and the scalar is their sum.
+
+    Args:
+        schedule: differentiate by it.
+        key: one key.
+        denoise: its own numbers are constants here.
+        clean: (b, …) data.
+        data_levels: as for `elbo.continuous`.
+
+    Returns:
+        The scalar, and metrics per dimension: `bits`, the bound without offset, and `variance`, of the drawn loss in bits².
+
+    References:
+        Kingma et al., 2021, Apps. I.1 and I.2.
     """
     checks.one_key("key", key)
     checks.floating("clean", clean)

@@ -30,6 +30,7 @@ class DenoisingLoss:
     null: Any = NO_LABEL
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        """The scalar and its metrics for one batch."""
         if not isinstance(batch, Batch):
             raise TypeError(f"batch is a {type(batch).__name__}: pass diffusion.Batch(clean=images, condition=(labels,))")
         checks.floating("batch.clean", batch.clean)
@@ -89,11 +90,14 @@ def denoising(
             with the structure of its condition.
         stochastic: whether the network gets a fresh `key=` at every call, for dropout. None asks its attribute `stochastic`, which
             networks of `networks.pure` have.
+
     Returns:
         The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a `diffusion.Batch`.
+
     Raises:
         ValueError: for noise prediction on a schedule that reaches alpha = 0. Where sigma / alpha exceeds 200 it warns: the first sampling
             step multiplies the network's error by that ratio.
+
     References:
         Ho et al., 2020, Eq. 14, for any parameterization; Ho & Salimans, 2022, Alg. 1, for the dropped conditions.
     """

@@ -105,6 +105,7 @@ def edm(data_std: float = 0.5) -> Parameterization:
 
     Args:
         data_std: standard deviation of the data, above 0.
+
     References:
         Karras et al., 2022, Eq. 7 and Tab. 1.
     """
@@ -189,7 +190,7 @@ class EdmParameterization(Parameterization):
     data_std: float = records.static()
 
     def scale_in(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
-        """x / √m, of unit variance."""
+        """What the network is shown: x / √m, of unit variance."""
         return jnp.asarray(x) * (1 / jnp.sqrt(self._norm(arrays.expand(level.alpha, x), arrays.expand(level.sigma, x))))
 
     def _norm(self, alpha: Array, sigma: Array) -> Array:

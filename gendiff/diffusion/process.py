@@ -1,6 +1,6 @@
 """The forward process x = alpha * clean + sigma * noise: its closed form, its chain, its posterior and the views of its noise.
 
-Levels are () for a whole batch or (b,) for one a sample; every array is (b, …). Between a level and a `cleaner` one,
+Levels are () for a whole batch or (b,) for one per sample; every array is (b, …). Between a level and a `cleaner` one,
 r = alpha / alpha' is the factor of the mean and sigma² - r² sigma'² the variance that the chain adds.
 """
 
@@ -14,9 +14,19 @@ from gendiff.diffusion.types import Level
 
 
 def add_noise(clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:
-    """alpha * clean + sigma * noise: a sample of q(x_t | x_0) for standard normal noise (Ho et al., 2020, Eq. 4).
+    """The noised sample alpha * clean + sigma * noise, which follows q(x_t | x_0) for standard normal noise.
 
-    Raises ValueError if the shapes differ or clean still holds pixel values 0…255, TypeError if it is not floating.
+    Args:
+        clean: (b, …) floating.
+        noise: (b, …).
+        level: () or (b,).
+
+    Raises:
+        ValueError: if the shapes differ, or if clean still holds pixel values 0…255.
+        TypeError: if clean is not floating.
+
+    References:
+        Ho et al., 2020, Eq. 4.
     """
     checks.floating("clean", clean)
     checks.same_shape("clean", clean, "noise", noise)
@@ -25,7 +35,17 @@ def add_noise(clean: Shaped[ArrayLike, "b *shape"], noise: Shaped[ArrayLike, "..
 
 
 def forward_step(x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], cleaner: Level, level: Level) -> Float[Array, "b *shape"]:
-    """One step of the chain, from x at `cleaner` to `level`: a sample of q(x_t | x_s), s < t (Ho et al., 2020, Eq. 2)."""
+    """One step of the chain, from x at `cleaner` to `level`: a sample of q(x_t | x_s), s < t.
+
+    Args:
+        x: (b, …) at `cleaner`.
+        noise: (b, …) standard normal.
+        cleaner: () or (b,), where x is.
+        level: () or (b,), noisier.
+
+    References:
+        Ho et al., 2020, Eq. 2.
+    """
     checks.same_shape("x", x, "noise", noise)
     ratio, added = _transition(cleaner, level, x)
     return ratio * x + added * noise
@@ -34,9 +54,19 @@ def forward_step(x: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."]
 def posterior(
     x: Float[ArrayLike, "b *shape"], clean: Float[ArrayLike, "..."], level: Level, cleaner: Level
 ) -> tuple[Float[Array, "b *shape"], Float[Array, "..."]]:
-    """Mean (b, …) and standard deviation (broadcasting against it) of q(x_s | x_t, x_0), s < t (Ho et al., 2020, Eqs. 6-7).
+    """Mean and standard deviation of q(x_s | x_t, x_0), s < t. Finite wherever sigma > 0, zero terminal SNR included.
 
-    Finite wherever sigma > 0, zero terminal SNR included.
+    Args:
+        x: (b, …) at `level`.
+        clean: (b, …) x_0.
+        level: () or (b,).
+        cleaner: () or (b,), where the answer is.
+
+    Returns:
+        The mean (b, …), and the standard deviation, which broadcasts against it.
+
+    References:
+        Ho et al., 2020, Eqs. 6-7.
     """
     checks.same_shape("x", x, "clean", clean)
     ratio, added = _transition(cleaner, level, x)
@@ -48,22 +78,34 @@ def posterior(
 
 
 def added_std(cleaner: Level, level: Level, like: ArrayLike) -> Float[Array, "..."]:
-    """sqrt(sigma² - r² sigma'²), broadcasting against `like` (b, …): what the chain adds (Kingma et al., 2021, Eq. 20)."""
+    """The standard deviation sqrt(sigma² - r² sigma'²) that the chain adds, broadcasting against `like` (b, …).
+
+    References:
+        Kingma et al., 2021, Eq. 20.
+    """
     return _transition(cleaner, level, like)[1]
 
 
 def score_from_noise(noise: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
-    """grad log q(x_t) = -noise / sigma (Song et al., 2021b). Infinite at sigma = 0, where the score is."""
+    """The score grad log q(x_t) = -noise / sigma. Infinite at sigma = 0, where the score is.
+
+    References:
+        Song et al., 2021b.
+    """
     return jnp.negative(noise) / arrays.expand(level.sigma, noise)
 
 
 def noise_from_score(score: Float[ArrayLike, "b *shape"], level: Level) -> Float[Array, "b *shape"]:
-    """-sigma * score."""
+    """The noise -sigma * score."""
     return -arrays.expand(level.sigma, score) * score
 
 
 def velocity_from(clean: Float[ArrayLike, "b *shape"], noise: Float[ArrayLike, "..."], level: Level) -> Float[Array, "b *shape"]:
-    """alpha * noise - sigma * clean (Salimans & Ho, 2022, App. D)."""
+    """The velocity alpha * noise - sigma * clean.
+
+    References:
+        Salimans & Ho, 2022, App. D.
+    """
     checks.same_shape("clean", clean, "noise", noise)
     return arrays.expand(level.alpha, clean) * noise - arrays.expand(level.sigma, clean) * clean
 

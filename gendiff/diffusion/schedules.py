@@ -30,6 +30,7 @@ class Schedule:
 
         Args:
             u: in [0, 1], of any shape; 0 is the clean end, 1 the noisy one.
+
         Raises:
             ValueError: for a concrete u outside [0, 1].
         """
@@ -77,6 +78,7 @@ def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Schedul
         steps: length of the chain, at least 1.
         start: beta of the first step, in (0, 1).
         end: beta of the last step, in (0, 1).
+
     References:
         Ho et al., 2020, Sec. 4.
     """
@@ -84,12 +86,13 @@ def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Schedul
 
 
 def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> Schedule:
-    """sqrt(beta) linear in the step: the schedule of latent diffusion and Stable Diffusion.
+    """Variances whose root is linear in the step: the schedule of latent diffusion and Stable Diffusion.
 
     Args:
         steps: length of the chain, at least 1.
         start: beta of the first step, in (0, 1).
         end: beta of the last step, in (0, 1).
+
     References:
         Rombach et al., 2022.
     """
@@ -97,12 +100,13 @@ def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012)
 
 
 def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
-    """alpha² = f(t) / f(0) with f(t) = cos²((t/T + s) / (1 + s) · pi/2).
+    """The chain with alpha² = f(t) / f(0), f(t) = cos²((t/T + s) / (1 + s) · pi/2).
 
     Args:
         steps: T, the length of the chain, at least 1.
         offset: s, at least 0.
         max_beta: in (0, 1); a larger beta is clipped to it.
+
     References:
         Nichol & Dhariwal, 2021, Eq. 17.
     """
@@ -115,7 +119,7 @@ def cosine(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) ->
 
 
 def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999) -> Schedule:
-    """alpha² falls from 1 to 0 along a sigmoid.
+    """The chain whose alpha² falls from 1 to 0 along a sigmoid.
 
     Args:
         steps: length of the chain, at least 1.
@@ -123,6 +127,7 @@ def sigmoid(steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float
         end: where it ends, above `start`.
         tau: temperature of the sigmoid, above 0.
         max_beta: in (0, 1); a larger beta is clipped to it.
+
     References:
         Jabri et al., 2022; Chen, 2023, Alg. 1.
     """
@@ -165,6 +170,7 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
 
     Args:
         schedule: one with a table of at least 2 steps.
+
     References:
         Lin et al., 2024, Alg. 1.
     """
@@ -182,6 +188,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
         sigma_min: sigma at u = 0, above 0, in the data's unit.
         sigma_max: sigma at u = 1, above `sigma_min`.
         rho: above 0; larger values spend more of the path at low noise.
+
     References:
         Karras et al., 2022, Eq. 5; c_noise of Tab. 1.
     """
@@ -218,7 +225,7 @@ def shifted(schedule: Schedule, shift: float) -> Schedule:
 
 
 def max_noise_ratio(schedule: Schedule) -> float:
-    """sigma / alpha at the noisy end, infinite at zero terminal SNR: the factor on the network's error under noise prediction."""
+    """The ratio sigma / alpha at the noisy end, infinite at zero terminal SNR: the factor on the network's error under noise prediction."""
     level = schedule.noisiest
     return float(level.sigma / level.alpha) if level.alpha > 0 else math.inf
 
@@ -326,7 +333,7 @@ class ShiftedSchedule(Schedule):
 
 
 def variance_preserving(log_snr: Any) -> tuple[Any, Any]:
-    """alpha and sigma of that log-SNR, of its shape, with alpha² + sigma² = 1."""
+    """The alpha and sigma of that log-SNR, of its shape, with alpha² + sigma² = 1."""
     xp = arrays.namespace(log_snr)
     return xp.sqrt(arrays.logistic(log_snr)), xp.sqrt(arrays.logistic(-log_snr))
 

@@ -57,6 +57,7 @@ class Prediction:
         variance_share: (b, …) the share v, for a network that answers it as well; None where it does not. The variance of a reverse step
             has logarithm v log large + (1 - v) log small, between the two fixed variances of that step. It is the network's answer as it
             stands: meant for [0, 1], and bound by nothing.
+
     References:
         Nichol & Dhariwal, 2021, Eq. 15, for `variance_share`.
     """
@@ -81,9 +82,11 @@ class Batch:
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """The narrow waist between networks and everything that samples: x (b, …) at a level of () or (b,) -> Prediction."""
+    """The narrow waist between networks and everything that samples."""
 
-    def __call__(self, x: jax.Array, level: Level, /) -> Prediction: ...
+    def __call__(self, x: jax.Array, level: Level, /) -> Prediction:
+        """The prediction of each sample of x (b, …) at a level of () or (b,)."""
+        ...
 
 
 Predict = Callable[..., jax.Array]

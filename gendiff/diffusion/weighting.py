@@ -27,64 +27,68 @@ def uniform() -> Weight:
     References:
         Ho et al., 2020, Eq. 14, for noise.
     """
-    return UniformWeight()
+    return _UniformWeight()
 
 
 def min_snr(gamma: float = 5.0) -> Weight:
-    """min(SNR, gamma) on the clean error: min(s, g) / s on noise, min(s, g) / (s + 1) on velocity.
+    """The weight min(SNR, gamma) on the clean error: min(s, g) / s on noise, min(s, g) / (s + 1) on velocity.
 
     Args:
         gamma: the largest weight, above 0.
+
     References:
         Hang et al., 2023, Sec. 3.4.
     """
     checks.in_range("gamma", gamma, 0.0, math.inf, open_low=True, open_high=True)
-    return MinSnrWeight(float(gamma))
+    return _MinSnrWeight(float(gamma))
 
 
 def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
-    """1 / (k + SNR)^gamma on the noise error.
+    """The weight 1 / (k + SNR)^gamma on the noise error.
 
     Args:
         gamma: at least 0.
         k: above 0.
+
     References:
         Choi et al., 2022, Eq. 8.
     """
     checks.in_range("gamma", gamma, 0.0, math.inf, open_high=True)
     checks.in_range("k", k, 0.0, math.inf, open_low=True, open_high=True)
-    return P2Weight(float(gamma), float(k))
+    return _P2Weight(float(gamma), float(k))
 
 
 def edm(data_std: float = 0.5) -> Weight:
-    """(sigma² + s²) / (sigma s)² on the clean error, for sigma / alpha as sigma: 1 on the EDM target.
+    """The weight (sigma² + s²) / (sigma s)² on the clean error, for sigma / alpha as sigma: 1 on the EDM target.
 
     Args:
         data_std: s, the standard deviation of the data, above 0.
+
     References:
         Karras et al., 2022, Tab. 1.
     """
     checks.in_range("data_std", data_std, 0.0, math.inf, open_low=True, open_high=True)
-    return EdmWeight(float(data_std))
+    return _EdmWeight(float(data_std))
 
 
 def sigmoid(bias: float = 0.0) -> Weight:
-    """sigmoid(bias - log SNR) on the noise error.
+    """The weight sigmoid(bias - log SNR) on the noise error.
 
     The papers' integral runs over log-SNR: the density of the levels drawn takes the place of its d(log SNR)/du.
 
     Args:
         bias: the log-SNR at which the weight is one half.
+
     References:
         Kingma & Gao, 2023; Hoogeboom et al., 2024, Eq. 6.
     """
     checks.finite("bias", bias)
-    return SigmoidWeight(float(bias))
+    return _SigmoidWeight(float(bias))
 
 
 def uniform_levels() -> LevelSampler:
-    """u uniform in (0, 1]; on a table every entry is equally likely."""
-    return UniformLevels()
+    """Levels with u uniform in (0, 1]; on a table every entry is equally likely."""
+    return _UniformLevels()
 
 
 def stratified_levels() -> LevelSampler:
@@ -93,45 +97,43 @@ def stratified_levels() -> LevelSampler:
     References:
         Kingma et al., 2021, App. I.1.
     """
-    return StratifiedLevels()
+    return _StratifiedLevels()
 
 
 def log_normal_levels(mean: float = -1.2, std: float = 1.2) -> LevelSampler:
-    """ln(sigma / alpha) normal.
+    """Levels with ln(sigma / alpha) normal.
 
     Args:
         mean: of ln(sigma / alpha).
         std: its standard deviation, above 0.
+
     References:
         Karras et al., 2022, Tab. 1.
     """
-    return LogNormalLevels(*_normal(mean, std))
+    return _LogNormalLevels(*_normal(mean, std))
 
 
 def logit_normal_levels(mean: float = 0.0, std: float = 1.0) -> LevelSampler:
-    """logit(u) normal, meant for a flow schedule.
+    """Levels with logit(u) normal, meant for a flow schedule.
 
     Args:
         mean: of logit(u).
         std: its standard deviation, above 0.
+
     References:
         Esser et al., 2024, Eq. 19.
     """
-    return LogitNormalLevels(*_normal(mean, std))
+    return _LogitNormalLevels(*_normal(mean, std))
 
 
 @records.record
-class UniformWeight:
-    """The weight of `uniform`."""
-
+class _UniformWeight:
     def __call__(self, level: Level, gain: Array) -> Array:
         return jnp.ones_like(_snr(level))
 
 
 @records.record
-class MinSnrWeight:
-    """The weight of `min_snr`."""
-
+class _MinSnrWeight:
     gamma: float = records.static()
 
     def __call__(self, level: Level, gain: Array) -> Array:
@@ -139,9 +141,7 @@ class MinSnrWeight:
 
 
 @records.record
-class P2Weight:
-    """The weight of `p2`."""
-
+class _P2Weight:
     gamma: float = records.static()
     k: float = records.static()
 
@@ -151,9 +151,7 @@ class P2Weight:
 
 
 @records.record
-class EdmWeight:
-    """The weight of `edm`."""
-
+class _EdmWeight:
     data_std: float = records.static()
 
     def __call__(self, level: Level, gain: Array) -> Array:
@@ -161,9 +159,7 @@ class EdmWeight:
 
 
 @records.record
-class SigmoidWeight:
-    """The weight of `sigmoid`."""
-
+class _SigmoidWeight:
     bias: float = records.static()
 
     def __call__(self, level: Level, gain: Array) -> Array:
@@ -172,26 +168,20 @@ class SigmoidWeight:
 
 
 @records.record
-class UniformLevels:
-    """The draw of `uniform_levels`."""
-
+class _UniformLevels:
     def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
         return _at(schedule, 1 - jax.random.uniform(key, (count,)))
 
 
 @records.record
-class StratifiedLevels:
-    """The draw of `stratified_levels`."""
-
+class _StratifiedLevels:
     def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
         offset = jax.random.uniform(key, ())
         return _at(schedule, 1 - (jnp.arange(count) / count + offset) % 1)
 
 
 @records.record
-class LogNormalLevels:
-    """The draw of `log_normal_levels`."""
-
+class _LogNormalLevels:
     mean: float = records.static()
     std: float = records.static()
 
@@ -200,9 +190,7 @@ class LogNormalLevels:
 
 
 @records.record
-class LogitNormalLevels:
-    """The draw of `logit_normal_levels`."""
-
+class _LogitNormalLevels:
     mean: float = records.static()
     std: float = records.static()
 

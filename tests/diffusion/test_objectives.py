@@ -119,9 +119,9 @@ def test_t_is_not_rounded_where_x_is():
         seen.append(t)
         return x
 
-    schedule, key = schedules.linear(1000), jax.random.key(0)
+    loss = objectives.denoising(network, schedules.linear(1000), parameterization.velocity())
     for dtype in (jnp.bfloat16, jnp.float32):
-        objectives.denoising(network, schedule, parameterization.velocity())((), key, Batch(jnp.ones((64, 2), dtype)))
+        loss((), jax.random.key(0), Batch(jnp.ones((64, 2), dtype)))
     assert seen[0].dtype == seen[1].dtype == jnp.float32
     np.testing.assert_array_equal(seen[0], seen[1])
 

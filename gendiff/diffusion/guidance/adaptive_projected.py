@@ -23,7 +23,7 @@ def adaptive_projected(
     norm_threshold: Scalar = math.inf,
     batched: bool = False,
 ) -> Denoiser:
-    """c + (scale - 1) (orthogonal + eta · parallel) of d = c - u, for clean predictions. The noise follows the clean sample.
+    """The prediction c + (scale - 1) (orthogonal + eta · parallel) of d = c - u, for clean predictions. The noise follows the clean sample.
 
     Parallel and orthogonal are to c, over each sample by itself. The paper's momentum, a running sum of d over the steps, is left out:
     guidance here has no memory, and a sample's path depends on its state alone.
@@ -36,9 +36,11 @@ def adaptive_projected(
         norm_threshold: above 0, () or (b,): the largest Euclidean norm of d over a sample, in the data's unit. A longer d is shortened to
             it first; inf is no threshold.
         batched: as in `classifier_free`.
+
     Raises:
         ValueError: for concrete values outside these ranges.
         TypeError: for a batched pair that is not of one network.
+
     References:
         APG: Sadat et al., 2025, Alg. 1.
     """

@@ -26,9 +26,11 @@ def cfg_plus_plus(conditional: Denoiser, unconditional: Denoiser, scale: Scale, 
         unconditional: u.
         scale: as in `classifier_free`; the paper's lambda lies in [0, 1].
         batched: as in `classifier_free`.
+
     Raises:
         ValueError: for a concrete scale that is negative or NaN.
         TypeError: for a batched pair that is not of one network.
+
     References:
         Chung et al., 2025, Alg. 2.
     """

@@ -15,7 +15,7 @@ LogProbability = Callable[[jax.Array, Level], jax.Array]
 
 
 def classifier(denoise: Denoiser, log_probability: LogProbability, scale: Scale) -> Denoiser:
-    """noise - scale · sigma · grad log p(y | x), and clean + scale · sigma²/alpha · grad.
+    """The prediction with noise - scale · sigma · grad log p(y | x), and clean + scale · sigma²/alpha · grad.
 
     At alpha = 0, where x says nothing of the class, the gradient is 0 and so is its effect: the clean prediction stays unconditional, and
     the first step from zero terminal SNR is not guided.
@@ -26,9 +26,11 @@ def classifier(denoise: Denoiser, log_probability: LogProbability, scale: Scale)
             it a `records.record` with the parameters and labels as fields, so that they stay data. The gradient is of the sum, which is
             each sample's own where samples do not look at each other.
         scale: at least 0, as in `classifier_free`; with an exact classifier 1 is the conditional score.
+
     Raises:
         ValueError: for a concrete scale that is negative or NaN.
         TypeError: when called, if the answer is not (b,).
+
     References:
         Dhariwal & Nichol, 2021, Alg. 2.
     """

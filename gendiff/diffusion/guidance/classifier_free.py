@@ -15,12 +15,13 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def combine(unconditional: Float[ArrayLike, "b *shape"], conditional: Float[ArrayLike, "..."], scale: Scalar) -> Float[Array, "b *shape"]:
-    """u + scale (c - u): scale 0 is u and 1 is c, both to the last bit; above 1 extrapolates.
+    """The combination u + scale (c - u): scale 0 is u and 1 is c, both to the last bit; above 1 extrapolates.
 
     Args:
         unconditional: u (b, …).
         conditional: c (b, …).
         scale: () or (b,).
+
     References:
         Ho & Salimans, 2022, Eq. 6. They count from the conditional output: their w is scale - 1.
     """
@@ -54,9 +55,11 @@ def classifier_free(
             first one's parameters for both.
         rescale: phi in [0, 1], () or (b,): the share in which the guided clean prediction gets back the standard deviation that the
             conditional one has over that sample. A clean prediction without any deviation is left as it is. None, or 0, leaves all.
+
     Raises:
         ValueError: for a concrete scale that is negative or NaN, and a rescale outside [0, 1].
         TypeError: for a batched pair that is not of one network.
+
     References:
         Ho & Salimans, 2022, Eq. 6, with scale = w + 1; Lin et al., 2024, Sec. 3.4, who rescale the network's output, whatever it is.
     """
@@ -66,15 +69,17 @@ def classifier_free(
 
 
 def autoguidance(denoise: Denoiser, weaker: Denoiser, scale: Scale, *, rescale: Scalar | None = None) -> Denoiser:
-    """weaker + scale (denoise - weaker): away from the errors that a weaker network makes more of. Two network calls.
+    """The combination weaker + scale (denoise - weaker): away from the errors that a weaker network makes more of. Two network calls.
 
     Args:
         denoise: the better one; scale 1 is this one.
         weaker: under the same condition, and worse in the same way: a smaller network, one trained for less time, or an earlier EMA.
         scale: as in `classifier_free`.
         rescale: as in `classifier_free`.
+
     Raises:
         ValueError: for a concrete scale that is negative or NaN, and a rescale outside [0, 1].
+
     References:
         Karras et al., 2024a, Eq. 4.
     """
@@ -82,7 +87,7 @@ def autoguidance(denoise: Denoiser, weaker: Denoiser, scale: Scale, *, rescale: 
 
 
 def composed(unconditional: Denoiser, conditionals: Sequence[Denoiser], weights: Sequence[Scale], *, batched: bool = False) -> Denoiser:
-    """u + sum of w_i (c_i - u): all conditions at once, and none of those with a negative weight.
+    """The combination u + sum of w_i (c_i - u): all conditions at once, and none of those with a negative weight.
 
     With weights 1 the score is that of p(x) · prod p(c_i | x) / p(c_i), the condition "all of them" where they are independent given the
     noised x. A learned variance is that of `unconditional`.
@@ -92,9 +97,11 @@ def composed(unconditional: Denoiser, conditionals: Sequence[Denoiser], weights:
         conditionals: c_i, at least one.
         weights: w_i, one per condition, each of either sign: () or (b,), or a function of the level.
         batched: one network call of (n + 1) b samples, as in `classifier_free`.
+
     Raises:
         ValueError: for no condition, other numbers of weights and conditions, and concrete weights that are not finite.
         TypeError: for a batched call of different networks.
+
     References:
         Liu et al., 2022b, Eqs. 11 and 13.
     """

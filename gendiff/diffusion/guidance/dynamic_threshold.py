@@ -22,8 +22,10 @@ def dynamic_threshold(denoise: Denoiser, percentile: Scalar = 0.995, *, bound: S
         denoise: the denoiser whose clean prediction is bounded.
         percentile: () a share in [0, 1], 0.995 where the paper says 99.5 %.
         bound: () above 0; the data lie in [-bound, bound].
+
     Raises:
         ValueError: for a concrete percentile outside [0, 1], a bound that is not positive, and arrays.
+
     References:
         Saharia et al., 2022, Sec. 2.3.
     """

@@ -22,8 +22,10 @@ def interval(scale: Scalar, low: Scalar, high: Scalar) -> Callable[[Level], Any]
         scale: () or (b,), at least 0.
         low: () in [0, inf], a ratio sigma/alpha; data under jit. A log-SNR v is the ratio exp(-v / 2).
         high: () in [0, inf]; inf includes alpha = 0.
+
     Raises:
         ValueError: for a concrete scale that is negative, and for ends outside [0, inf].
+
     References:
         Kynkäänniemi et al., 2024, Eq. 6, whose noise levels are sigma/alpha.
     """

@@ -36,6 +36,7 @@ class JointCall:
         return cls(denoisers, batched)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> list[Prediction]:
+        """The predictions of all denoisers, in their order."""
         if self.batched:
             return _in_one_pass(self.denoisers, x, level)
         return [denoise(x, level) for denoise in self.denoisers]
