@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -24,10 +24,11 @@ from experiments.benchmarks import cases, config, findings, side_process, tables
 from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
+from experiments.framework import runner
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command, Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import report, results
+from experiments.reporting import report
 from experiments.reporting.environment import PROJECT, environment
 from experiments.reporting.results import Cell, Results, Table
 
@@ -54,21 +55,15 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(Config):
     """Measure how fast the library is. Without a CASE, all of them."""
 
     cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
     """Names of cases; `bench list` shows them."""
     peers: tyro.conf.FlagCreatePairsOff[bool] = False
     """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
-    against: str = ""
-    """Compare with the code of another checkout of this project, such as that of an older commit: its folder."""
-    device: Literal["cpu", "gpu"] = "cpu"
-    """Where all sides run: cpu in float32, gpu in bfloat16."""
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Tiny shapes, to see that everything runs; the verdict is INCONCLUSIVE."""
-    pairs: int = 9
-    """Rounds in which each way is timed once."""
+    """Tiny shapes and short calls, to see that everything runs; the verdict is INCONCLUSIVE."""
     out: str | None = None
     """Folder of the results; None is runs/bench (runs/bench-smoke with --smoke). What it holds is measured anew."""
 
@@ -79,34 +74,19 @@ def call(options: BenchOptions, progress: Progress) -> None:
         for case in cases.ALL:
             print(f"{case.name:<20} {case.device}  {case.question}")
         return
-    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("cases", "peers", "against", "device", "pairs")}
-    chosen |= {"call_seconds": 0.02, "tiny": True} if options.smoke else {}
+    chosen = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
+    if options.smoke:
+        chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
     folder = RunFolder(Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench")))
-    outcome = measure(Config(**chosen), folder, progress, smoke=options.smoke)
+    outcome = measure(chosen, folder, progress, smoke=options.smoke)
     print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
     print(f"report: {folder.report}", flush=True)
 
 
-def measure(settings: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
+def measure(chosen: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
-    code = environment()
     folder.path.mkdir(parents=True, exist_ok=True)
-    found = evaluate(settings, folder, progress)
-    outcome = results.conclude(
-        "bench",
-        EXPERIMENT.question,
-        settings,
-        found.claims,
-        seeds=(),
-        seconds=progress.seconds,
-        environment=code,
-        figures=found.figures,
-        tables=found.tables,
-        smoke=smoke,
-    )
-    results.write(outcome, folder.path)
-    report.write(folder.path)
-    return outcome
+    return runner.conclude(EXPERIMENT, chosen, folder, progress, environment(), smoke)
 
 
 def _sides(setting: Setting) -> Iterator[tuple[Cell, ...]]:

@@ -145,21 +145,13 @@ ALL = (
     ),
     Case("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _guidance),
     _duel(
-        "sweep",
-        "8 guidance scales × 4 step counts, digits network, batch 64, compilation included",
-        _SWEEP,
-        _OF_SWEEP,
-        threshold="sweep",
+        "sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, _OF_SWEEP, threshold="sweep"
     ),
     Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1", cold_start.measure),
     Case("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", growth.measure),
     _duel("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _GPU_UNET, _UNET, **_GPU),
     _duel(
-        "gpu_unet_train",
-        "the same, training step at batch 256",
-        Workload("train", "unet32", batch=256, dtype="bfloat16"),
-        _UNET,
-        **_GPU,
+        "gpu_unet_train", "the same, training step at batch 256", Workload("train", "unet32", batch=256, dtype="bfloat16"), _UNET, **_GPU
     ),
     _duel("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", _GPU_DIT, _DIT, modes=_PLAIN, **_GPU),
     _duel(

@@ -2,85 +2,79 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 Kind = Literal["sample", "train", "sweep", "block", "attention", "convolution", "matmul"]
 
 
 @dataclass(frozen=True)
-class UNet:
-    """A U-Net for images of `size` pixels. Feature maps of the sizes `attention` have it, in heads of `head_size` channels."""
+class Network:
+    """A network by diffusers' name of its class, and what diffusers is told to build it. size: of the image or latent, in pixels."""
 
-    kind: ClassVar[str] = "UNet2DModel"
+    kind: Literal["UNet2DModel", "DiTTransformer2DModel"]
+    settings: dict[str, Any]
     size: int
-    channels: tuple[int, ...]
-    blocks: int
-    attention: tuple[int, ...] = ()
-    head_size: int = 8
-    groups: int = 32
-    modulation: str = "shift"
-    image_channels: int = 3
-    num_classes: int | None = None
+    num_classes: int | None
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What diffusers is told to build this network; `kind` is the class."""
-        attended = [self.size // 2**level in self.attention for level in range(len(self.channels))]
-        return {
-            "sample_size": self.size,
-            "in_channels": self.image_channels,
-            "out_channels": self.image_channels,
-            "block_out_channels": self.channels,
-            "layers_per_block": self.blocks,
-            "norm_num_groups": self.groups,
-            "attention_head_dim": self.head_size,
-            "attn_norm_num_groups": self.groups,
-            "resnet_time_scale_shift": "default" if self.modulation == "shift" else self.modulation,
-            "down_block_types": tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended),
-            "up_block_types": tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended)),
-            "num_class_embeds": None if self.num_classes is None else self.num_classes + 1,
-        }
+    def image_channels(self) -> int:
+        return self.settings["in_channels"]
 
 
-@dataclass(frozen=True)
-class DiT:
-    """A diffusion transformer for latent images of `size` pixels."""
+def unet(
+    size: int,
+    channels: tuple[int, ...],
+    *,
+    attention: tuple[int, ...] = (),
+    head_size: int = 8,
+    groups: int = 32,
+    digits: bool = False,
+) -> Network:
+    """A U-Net whose feature maps of the sizes `attention` have it. digits: for labelled digits, with one block per level instead of two."""
+    attended = [size // 2**level in attention for level in range(len(channels))]
+    settings = {
+        "sample_size": size,
+        "in_channels": 1 if digits else 3,
+        "out_channels": 1 if digits else 3,
+        "block_out_channels": channels,
+        "layers_per_block": 1 if digits or size < 32 else 2,
+        "norm_num_groups": groups,
+        "attention_head_dim": head_size,
+        "attn_norm_num_groups": groups,
+        "resnet_time_scale_shift": "scale_shift" if digits else "default",
+        "down_block_types": tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended),
+        "up_block_types": tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended)),
+        "num_class_embeds": 11 if digits else None,
+    }
+    return Network("UNet2DModel", settings, size, 10 if digits else None)
 
-    kind: ClassVar[str] = "DiTTransformer2DModel"
-    size: int
-    width: int
-    depth: int
-    heads: int
-    patch: int = 2
-    image_channels: int = 4
-    num_classes: int | None = 1000
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What diffusers is told to build this network; `kind` is the class."""
-        return {
-            "sample_size": self.size,
-            "in_channels": self.image_channels,
-            "num_layers": self.depth,
-            "num_attention_heads": self.heads,
-            "attention_head_dim": self.width // self.heads,
-            "patch_size": self.patch,
-            "num_embeds_ada_norm": self.num_classes,
-        }
+def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Network:
+    """A diffusion transformer with patches of 2×2 on latents of four channels."""
+    settings = {
+        "sample_size": size,
+        "in_channels": 4,
+        "num_layers": depth,
+        "num_attention_heads": heads,
+        "attention_head_dim": width // heads,
+        "patch_size": 2,
+        "num_embeds_ada_norm": num_classes,
+    }
+    return Network("DiTTransformer2DModel", settings, size, num_classes)
 
 
-NETWORKS: dict[str, UNet | DiT] = {
-    "unet32": UNet(32, (64, 128, 128), 2, attention=(16,)),
-    "dit_s2": DiT(32, 384, 12, 6),
-    "dit_xl2": DiT(32, 1152, 28, 16),
+NETWORKS: dict[str, Network] = {
+    "unet32": unet(32, (64, 128, 128), attention=(16,)),
+    "dit_s2": dit(32, 384, 12, 6),
+    "dit_xl2": dit(32, 1152, 28, 16),
     # the network of experiments.diffusion.digits, whose two heads at 64 channels have 32 each
-    "digits": UNet(8, (32, 64), 1, head_size=32, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
-    "digits_half": UNet(8, (16, 32), 1, head_size=16, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
-    "digits_double": UNet(8, (64, 128), 1, head_size=64, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
-    "digits_fourfold": UNet(8, (128, 256), 1, head_size=128, groups=8, modulation="scale_shift", image_channels=1, num_classes=10),
-    "tiny_unet": UNet(8, (8, 16), 1, attention=(4,), groups=4),
-    "tiny_digits": UNet(8, (8, 16), 1, head_size=8, groups=4, modulation="scale_shift", image_channels=1, num_classes=10),
-    "tiny_dit": DiT(8, 32, 2, 2, num_classes=10),
+    "digits": unet(8, (32, 64), head_size=32, groups=8, digits=True),
+    "digits_half": unet(8, (16, 32), head_size=16, groups=8, digits=True),
+    "digits_double": unet(8, (64, 128), head_size=64, groups=8, digits=True),
+    "digits_fourfold": unet(8, (128, 256), head_size=128, groups=8, digits=True),
+    "tiny_unet": unet(8, (8, 16), attention=(4,), groups=4),
+    "tiny_digits": unet(8, (8, 16), groups=4, digits=True),
+    "tiny_dit": dit(8, 32, 2, 2, num_classes=10),
 }
 
 

@@ -39,7 +39,7 @@ def run(experiment: Experiment, config: Any, folder: RunFolder, progress: Progre
             if experiment.train is not None:
                 with progress.phase("train"):
                     experiment.train(config, folder, progress)
-            return _conclude(experiment, config, folder, progress, code, smoke)
+            return conclude(experiment, config, folder, progress, code, smoke)
 
 
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
@@ -49,7 +49,7 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
     with run_lock.held(folder.path), interruption.immediate():
         progress.timings = folder.timings
         devices.local()
-        return _conclude(experiment, config, folder, progress, environment(), stored.smoke)
+        return conclude(experiment, config, folder, progress, environment(), stored.smoke)
 
 
 def rewrite_report(folder: Path) -> Results:
@@ -67,7 +67,8 @@ def passes(outcome: Results) -> bool:
     return outcome.verdict == "PASS" and all(claim.verdict == "PASS" for claim in outcome.claims)
 
 
-def _conclude(experiment: Experiment, config: Any, folder: RunFolder, progress: Progress, code: Environment, smoke: bool) -> Results:
+def conclude(experiment: Experiment, config: Any, folder: RunFolder, progress: Progress, code: Environment, smoke: bool) -> Results:
+    """Evaluates, and writes results.json and report.html. code: what the environment was before the run."""
     found = experiment.evaluate(config, folder, progress)
     trained = {"train": stage_seconds(folder.timings, "train")} if experiment.train is not None else {}
     outcome = results.conclude(

@@ -9,7 +9,7 @@ from diffusers import DiTTransformer2DModel, UNet2DModel
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import save_file
 
-from experiments.benchmarks.workloads import NETWORKS, DiT, Workload
+from experiments.benchmarks.workloads import NETWORKS, Network, Workload
 
 MODES = ("eager", "channels_last", "compiled")
 
@@ -18,7 +18,7 @@ def build(name: str, device: str) -> torch.nn.Module:
     """A network with random weights."""
     network = NETWORKS[name]
     torch.manual_seed(0)
-    return (_dit(network) if isinstance(network, DiT) else UNet2DModel(**network.settings)).to(device)
+    return (UNet2DModel(**network.settings) if network.kind == UNet2DModel.__name__ else _dit(network)).to(device)
 
 
 def block(workload: Workload, device: str) -> torch.nn.Module:
@@ -50,7 +50,7 @@ def save(module: torch.nn.Module, folder: Path, gradients: bool = False) -> None
     (folder / "config.json").write_text(json.dumps({"_class_name": type(module).__name__, **kept}), encoding="utf-8")
 
 
-def _dit(network: DiT) -> DiTTransformer2DModel:
+def _dit(network: Network) -> DiTTransformer2DModel:
     model = DiTTransformer2DModel(**network.settings)
     # diffusers builds an embedder per block, where the paper has one for all; sharing it is less work for the peer, never more
     first = model.transformer_blocks[0].norm1.emb

@@ -71,7 +71,7 @@ class Side:
     def gradient(self, folder: str) -> float:
         """The loss of `torch_work.gradient`; its gradients go to the folder, under the names of the weights."""
         assert self.module is not None
-        loss = float(torch_work.gradient(torch_work.Network(self.workload, self.module, "eager"), self.arrays))
+        loss = float(torch_work.gradient(torch_work.TorchNetwork(self.workload, self.module, "eager"), self.arrays))
         torch_models.save(self.module, Path(folder), gradients=True)
         self.module.zero_grad(set_to_none=True)
         return loss
@@ -88,7 +88,7 @@ class Side:
         if self.workload.kind == "block":
             return torch_work.block(self.workload, module, self.arrays, mode)
         build = {"sample": torch_work.sampler, "train": torch_work.trainer, "sweep": torch_work.sweep}[self.workload.kind]
-        return build(torch_work.Network(self.workload, module, mode), self.arrays)
+        return build(torch_work.TorchNetwork(self.workload, module, mode), self.arrays)
 
     def _wait(self) -> None:
         if self.device == "cuda":

@@ -7,18 +7,18 @@ import torch
 from diffusers import DDIMScheduler
 
 from experiments.benchmarks.peers import torch_models
-from experiments.benchmarks.workloads import NETWORKS, DiT, Workload
+from experiments.benchmarks.workloads import NETWORKS, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 Work = Callable[[], torch.Tensor]
 
 
-class Network:
+class TorchNetwork:
     """A diffusers network in one mode behind one signature: (x, t (b,), label (b,) or None) -> prediction."""
 
     def __init__(self, workload: Workload, module: torch.nn.Module, mode: str) -> None:
         self.workload, self.module, self.mode = workload, module, mode
-        self.is_dit = isinstance(NETWORKS[workload.network], DiT)
+        self.is_dit = NETWORKS[workload.network].kind == "DiTTransformer2DModel"
         self.null = NETWORKS[workload.network].num_classes
         self.forward: Callable[..., Any] = torch_models.laid_out(module, mode)
 
@@ -28,7 +28,7 @@ class Network:
         return self.forward(x, t).sample if self.null is None else self.forward(x, t, class_labels=label).sample
 
 
-def sampler(network: Network, arrays: Arrays) -> Work:
+def sampler(network: TorchNetwork, arrays: Arrays) -> Work:
     """DDIM from arrays["start"], with labels arrays["label"] where the network has classes."""
     workload, start, label = network.workload, _images(arrays["start"], network.mode), arrays.get("label")
     network.module.eval()
@@ -40,7 +40,7 @@ def sampler(network: Network, arrays: Arrays) -> Work:
     return work
 
 
-def sweep(network: Network, arrays: Arrays) -> Work:
+def sweep(network: TorchNetwork, arrays: Arrays) -> Work:
     """A loop over scales and step counts. Compiled code is forgotten first, since its compilation counts."""
     workload, start, label = network.workload, _images(arrays["start"], network.mode), arrays["label"]
     network.module.eval()
@@ -58,7 +58,7 @@ def sweep(network: Network, arrays: Arrays) -> Work:
     return work
 
 
-def _ddim(network: Network, x: torch.Tensor, label: torch.Tensor | None, steps: int, scale: float | None, passes: str) -> torch.Tensor:
+def _ddim(network: TorchNetwork, x: torch.Tensor, label: torch.Tensor | None, steps: int, scale: float | None, passes: str) -> torch.Tensor:
     scheduler = DDIMScheduler(1000, 1e-4, 0.02, "linear", clip_sample=False)
     scheduler.set_timesteps(steps)
     null = None if label is None else torch.full_like(label, network.null or 0)
@@ -70,13 +70,13 @@ def _ddim(network: Network, x: torch.Tensor, label: torch.Tensor | None, steps: 
             both = network(torch.cat([x, x]), t.expand(2 * len(x)).to(x.device), torch.cat([label, null]))
             noise = torch.lerp(both[len(x) :], both[: len(x)], scale)
         else:
-            told = t.expand(len(x)).to(x.device)
-            noise = torch.lerp(network(x, told, null), network(x, told, label), scale)
+            times = t.expand(len(x)).to(x.device)
+            noise = torch.lerp(network(x, times, null), network(x, times, label), scale)
         x = scheduler.step(noise.to(x.dtype), t, x).prev_sample
     return x
 
 
-def trainer(network: Network, arrays: Arrays) -> Work:
+def trainer(network: TorchNetwork, arrays: Arrays) -> Work:
     """An optimizer step on arrays["clean"] (and "label"); the answer is the loss."""
     workload, clean, label = network.workload, _images(arrays["clean"], network.mode), arrays.get("label")
     network.module.train()
@@ -112,7 +112,7 @@ def trainer(network: Network, arrays: Arrays) -> Work:
     return work
 
 
-def gradient(network: Network, arrays: Arrays) -> torch.Tensor:
+def gradient(network: TorchNetwork, arrays: Arrays) -> torch.Tensor:
     """Backward of the mean squared error of network(x, t, label) against arrays["target"]; the gradients stay in the module."""
     network.module.eval()  # no dropped labels: both sides must see the same
     network.module.zero_grad(set_to_none=True)

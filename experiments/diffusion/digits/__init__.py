@@ -24,10 +24,7 @@ EXPERIMENT = Experiment(
     name="digits",
     question="Does a small diffusion model learn real handwritten digits, judged without trusting the model?",
     config=Config,
-    presets={
-        "full": Config(),
-        "demo": Config(**_DEMO, train_steps=1400, samples=2000, guided_samples=2000),
-    },
+    presets={"full": Config(), "demo": Config(**_DEMO, train_steps=1400, samples=2000, guided_samples=2000)},
     smoke=Config(
         **_DEMO,
         train_steps=4,

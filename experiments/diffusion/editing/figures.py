@@ -62,11 +62,7 @@ def plots(
             labels.append(f"{name}: {of.name}")
             numbers.append(measures.decibels(of.error))
     figures.bars(
-        labels,
-        [number[0] for number in numbers],
-        folder.figure("psnr"),
-        x_label="PSNR in dB",
-        intervals=[number[1:] for number in numbers],
+        labels, [number[0] for number in numbers], folder.figure("psnr"), x_label="PSNR in dB", intervals=[number[1:] for number in numbers]
     )
     curves = [
         figures.Curve(f"seed {seed}", np.array(list(of.trips)), np.array([np.sqrt(each.mean()) for each in of.trips.values()]))

@@ -151,13 +151,7 @@ def _claims_of_edits(config: Config, seed: int, found: Edited) -> list[Claim]:
     worst = float(np.sqrt(found.reversible.max()))
     missed = float(np.sqrt(found.fresh.min()))
     return [
-        claim(
-            "round-trip-slope",
-            "DDIM inversion and back: slope of log error on log steps",
-            measures.slope(found.trips),
-            "<=",
-            "slope",
-        ),
+        claim("round-trip-slope", "DDIM inversion and back: slope of log error on log steps", measures.slope(found.trips), "<=", "slope"),
         claim("round-trip-reversible", "reversible Heun and back: largest error of a digit", worst, "<=", "reversible"),
         control("fresh-ratio", "from fresh noise: error in DDIM round trips", measures.times(found.fresh, most), ">=", "fresh"),
         control("fresh-reversible", "from fresh noise: least error of a digit", missed, ">=", "reversible"),

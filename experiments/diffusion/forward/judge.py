@@ -87,11 +87,7 @@ def _score_plot(config: Config, found: list[forward_chain.Scores], folder: RunFo
 def _prior_claims(limits: Thresholds, distances: dict[str, Distance], count: int) -> list[Claim]:
     claim = functools.partial(verdicts.against, limits, None, n=count)
     said = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image"
-    ends = {
-        "zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)",
-        "zero-snr-linear": "zero_terminal_snr(linear)",
-        "flow": "flow",
-    }
+    ends = {"zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)", "zero-snr-linear": "zero_terminal_snr(linear)", "flow": "flow"}
     claims = [claim(f"terminal-{id}", f"{name}: {said}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
     leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats an image"
     claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
