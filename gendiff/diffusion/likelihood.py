@@ -1,10 +1,11 @@
 """Likelihood along the probability flow, in bits per dimension.
 
-log p(x) = log prior(x_T) + d log(N_T / N) + integral of tr(dv/dw) over the angle (Chen et al., 2018, Eq. 8; Song et al., 2021b, Eq. 39),
-by Heun's method in the coordinates of `angle`: order 2 in value and log-determinant, finite at both ends of a single step.
+log p(x) = log prior(x_T) + d log(N_T / N) + integral of tr(dv/dw) over the angle (Chen et al., 2018, Eq. 8; Song et al., 2021b, Eq. 39;
+both from memory), by Heun's method in the coordinates of `flow_coordinates`: order 2 in value and log-determinant, finite at both ends of
+a single step.
 
-What is assumed: `x` is a sample at the last level of the grid (the data itself where alpha = 1 and sigma = 0), and x_T is
-N(0, prior_std²), by default sigma² of the first level, from which `sampling.sample` starts. So the value is the density of what the
+Two things are assumed. `x` is a sample at the last level of the grid, the data itself where alpha = 1 and sigma = 0. x_T is
+N(0, prior_std²), by default with the sigma of the first level, at which `sampling.sample` starts. So the value is the density of what the
 sampler draws in the limit of many steps. Where alpha_T > 0 this is not the density of the data, even for an exact denoiser.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
@@ -25,14 +27,20 @@ MOST_EXACT = 256
 """Dimensions up to which the trace is taken exactly when no divergence is named."""
 
 _AT_ONCE = 64  # directions pushed through the network together
+_PROBES, _WHOLE_VALUES = (
+    np.uint32(2**32 - 1),
+    np.uint32(2**32 - 2),
+)  # folded into a sample's key first: no step of `sample` has such a number
 
 
 @records.record
 class Likelihood:
     """All (b,), in bits per dimension.
 
-    bits: -log2 p(x) / d + offset. standard_error: of `bits` over the probes; 0 for the exact trace, infinite for a single probe.
-    step_error: |difference to every second level| / 3, the leading error of the steps on a smooth grid; infinite for a single step.
+    Args:
+        bits: -log2 p(x) / d + offset.
+        standard_error: of `bits` over the probes; 0 for the exact trace, infinite for a single probe.
+        step_error: |difference to every second level| / 3, the leading error of the steps on a smooth grid; infinite for a single step.
     """
 
     bits: Any
@@ -42,13 +50,19 @@ class Likelihood:
 
 @runtime_checkable
 class Divergence(Protocol):
-    """How the trace is taken: along which directions, how their (m, b) rates make (p, b) estimates, and the spread of p totals."""
+    """How the trace is taken.
 
-    def directions(self, x: jax.Array, /) -> jax.Array: ...
+    It has directions, makes (p, b) estimates of their (m, b) rates, and knows the spread of p totals.
+    """
 
-    def estimates(self, rates: jax.Array, /) -> jax.Array: ...
+    def directions(self, x: jax.Array, /) -> jax.Array:
+        """(m, b or 1, …) directions for samples like x (b, …)."""
 
-    def standard_error(self, totals: jax.Array, /) -> jax.Array: ...
+    def estimates(self, rates: jax.Array, /) -> jax.Array:
+        """(p, b) estimates of the trace from the rates (m, b) along the directions."""
+
+    def standard_error(self, totals: jax.Array, /) -> jax.Array:
+        """(b,) standard error of the mean of p totals (p, b)."""
 
 
 @records.record
@@ -91,20 +105,28 @@ class _Hutchinson:
 
 
 def exact() -> Divergence:
-    """The whole trace: one forward-mode derivative for each of the d dimensions."""
+    """Take the whole trace: one forward-mode derivative for each of the d dimensions."""
     return _Exact()
 
 
 def hutchinson(key: jax.Array, index: Int[ArrayLike, "b"], probes: int = 8, distribution: str = "rademacher") -> Divergence:
-    """The mean of v·J v over `probes` random directions (Hutchinson, 1990; Grathwohl et al., 2019, Eq. 7): unbiased in log p.
+    """Estimate the trace by the mean of v·J v over random directions v: unbiased in log p.
 
-    Sample i has the key fold_in(key, index[i]) and keeps its probes along the whole path, so that the integrand is smooth.
-    distribution: "rademacher" (the smaller variance) or "gaussian".
+    Each sample keeps its probes along the whole path, so that the integrand is smooth. They share nothing with the noise of `sample` with
+    the same key.
+
+    Args:
+        key: one typed key.
+        index: (b,) integers that name the samples: the probes of sample i are a function of key and index[i].
+        probes: how many directions, >= 1.
+        distribution: "rademacher", which has the smaller variance, or "gaussian".
+    References:
+        Hutchinson, 1990; Grathwohl et al., 2019, Eq. 7 (from memory).
     """
     checks.one_key("key", key)
     checks.integer("probes", probes, 1)
     checks.choice("distribution", distribution, ("rademacher", "gaussian"))
-    return _Hutchinson(sampling.keys_of(key, index), probes, distribution)
+    return _Hutchinson(arrays.fold_in(sampling.keys_of(key, index), _PROBES), probes, distribution)
 
 
 def likelihood(
@@ -117,14 +139,21 @@ def likelihood(
     offset: Scalar = 0.0,
     num_steps: Count | None = None,
 ) -> Likelihood:
-    """Bits per dimension of x (b, …) along `levels` (t + 1,), a grid as for `sample`, walked from its last level to its first.
+    """Compute bits per dimension along a grid, walked from its last level to its first.
 
-    divergence: default `exact()` up to 256 dimensions. prior_std: of x_T, > 0, default sigma of the first level. offset: bits to add for
-    data scaled from whole values, log2(1 / width of a value) (see `dequantize`). num_steps: as for `sample`, 1 … t, may be traced.
-    2 evaluations a step, and half as many for the step error; each with one forward-mode derivative a direction.
+    It takes 2 evaluations per step, and half as many for the step error, each with one forward-mode derivative per direction.
 
-    The denoiser must be finite at every level of the grid: one that answers clean needs a grid that ends before sigma = 0, one that
-    answers noise a grid that starts after alpha = 0. Raises ValueError without a divergence above 256 dimensions.
+    Args:
+        denoise: finite at every level of the grid: a network that predicts clean needs a grid that ends before sigma = 0, one that
+            predicts noise needs a grid that starts after alpha = 0.
+        x: (b, …) samples at the last level.
+        levels: (t + 1,) a grid as for `sample`.
+        divergence: how the trace is taken; default `exact()`, up to 256 dimensions.
+        prior_std: of x_T, > 0; default the sigma of the first level.
+        offset: bits to add for data scaled from whole values, log2(1 / width of a value); see `dequantize`.
+        num_steps: 1 … t, may be traced; default t.
+    Raises:
+        ValueError: above 256 dimensions without a divergence, and for a divergence of other samples.
     """
     checks.floating("x", x)
     steps = sampling.steps_of(levels, num_steps)
@@ -154,16 +183,24 @@ def likelihood(
 
 
 def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Int[ArrayLike, "b"], width: Scalar) -> Float[Array, "b *shape"]:
-    """x plus uniform noise of `width` > 0 around it, the distance of neighbouring values (Theis et al., 2016, Sec. 3.1).
+    """Add uniform noise as wide as the distance of neighbouring values.
 
-    The mean of its bits with offset log2(1 / width) bounds -log2 P(value) / d from above. L values evenly on [-1, 1], ends included
-    (`data.scaling.to_unit`): width 2 / (L - 1), offset log2((L - 1) / 2). L values that fill [-1, 1] side by side: 2 / L, log2(L / 2).
-    Sample i draws from fold_in(fold_in(key, index[i]), 0): use another key than the divergence's.
+    The mean of the bits of the result, with offset log2(1 / width), bounds -log2 P(value) / d from above. L values evenly on [-1, 1], ends
+    included (`data.scaling.to_unit`), have width 2 / (L - 1) and offset log2((L - 1) / 2). L values that fill [-1, 1] side by side have
+    width 2 / L and offset log2(L / 2).
+
+    Args:
+        key: one typed key; the noise shares nothing with that of `sample` and `hutchinson` with the same key.
+        x: (b, …) values.
+        index: (b,) integers that name the samples.
+        width: > 0, the distance of neighbouring values, in the unit of x.
+    References:
+        Theis et al., 2016, Sec. 3.1 (from memory).
     """
     checks.one_key("key", key)
     checks.floating("x", x)
     checks.in_range("width", width, 0.0, math.inf, open_low=True, open_high=True)
-    keys = arrays.fold_in(sampling.keys_of(key, index), 0)
+    keys = arrays.fold_in(sampling.keys_of(key, index), _WHOLE_VALUES)
     noise = jax.vmap(lambda one: jax.random.uniform(one, x.shape[1:], x.dtype, -0.5, 0.5))(keys)
     return jnp.asarray(x) + arrays.expand(width, x) * noise
 

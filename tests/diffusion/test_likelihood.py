@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from gendiff.diffusion import denoiser, flow_coordinates, grids, likelihood, oracles, parameterization, schedules
+from gendiff.core import arrays
+from gendiff.diffusion import denoiser, flow_coordinates, grids, likelihood, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.types import Level
 
 LOG2 = math.log(2.0)
@@ -195,6 +197,18 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
         for levels in (grids.trailing(build(), 1), grids.trailing(build(), 2), three[:2], three[1:3], three[2:], three):
             value, slopes = slope(jnp.float32(0.7), jnp.ones((2, 3)), grids.padded(levels, 3), given)
             assert np.isfinite(value) and all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), build
+
+
+def test_probes_and_the_noise_of_whole_values_share_nothing_with_the_noise_of_a_sample_of_that_key():
+    """`sample(key)` and then `hutchinson(key, index)` used one noise as x_T and as probe, which biased the bits."""
+    key, index = jax.random.key(0), jnp.arange(8)
+    keys = sampling.keys_of(key, index)
+    drawn = {f"sample, noise {part}": arrays.normal(arrays.fold_in(keys, part), jnp.zeros((8, 64))) for part in range(4)}
+    probes = likelihood.hutchinson(key, index, 4, "gaussian").directions(jnp.zeros((8, 64)))
+    drawn |= {f"probe {number}": probe for number, probe in enumerate(probes)}
+    drawn["whole values"] = norm.ppf(0.5 + np.asarray(likelihood.dequantize(key, jnp.zeros((8, 64)), index, 1.0 - 1e-6), np.float64))
+    flat = np.stack([np.ravel(value) for value in drawn.values()])
+    assert np.abs(np.corrcoef(flat) - np.eye(len(flat))).max() < 5 / np.sqrt(8 * 64), list(drawn)
 
 
 # Whole values.

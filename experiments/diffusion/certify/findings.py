@@ -126,7 +126,7 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
         for n in counts:
             levels = SPACINGS[spacing](TABLE, n, end="first")
             start = oracles.draw_noised(oracle, jax.random.key(seed), levels[0], starts)
-            exact = oracles.flow(oracle, start, levels[0], levels[-1])
+            exact = oracle.flow(start, levels[0], levels[-1])
             padded = grids.padded(levels, LENGTH)  # one compile for all counts
             ends = [_end(oracle, sampler, padded, start, jnp.asarray(n)) for sampler in samplers]
             found.append([np.sum(np.asarray(end - exact) ** 2, axis=1) for end in ends])

@@ -215,7 +215,7 @@ def _end(sampler: Sampler, oracle: Oracle, levels: Level, start: Array, seed: Ar
 
 def _flow(task: _Task, method: Method) -> Curve:
     levels = task.levels(task.steps[0])
-    exact = np.asarray(oracles.flow(task.oracle, task.start(task.oracle, levels[0]), levels[0], levels[-1]))
+    exact = np.asarray(task.oracle.flow(task.start(task.oracle, levels[0]), levels[0], levels[-1]))
     return _curve("flow", method.order, task, [task.end(task.oracle, task.levels(n), n) - exact for n in task.steps])
 
 
