@@ -72,7 +72,7 @@ def edm(data_std: float = 0.5) -> Weight:
 
 
 def sigmoid(bias: float = 0.0) -> Weight:
-    """The weight sigmoid(bias - log SNR) on the noise error.
+    """The weight 1 / (1 + exp(log SNR - bias)) on the noise error.
 
     The papers' integral runs over log-SNR: the density of the levels drawn takes the place of its d(log SNR)/du.
 

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from gendiff import diffusion
 from gendiff.core import arrays, records
+from gendiff.diffusion import guidance
 
 
 @records.record
@@ -17,19 +17,24 @@ class Leaning:
         return -arrays.expand(level.alpha, offset[:, 0]) * jnp.sum(offset**2, axis=1)
 
 
-EVERY = {
-    "classifier_free": lambda given, free, scale: diffusion.guidance.classifier_free(given, free, scale),
-    "classifier_free batched": lambda given, free, scale: diffusion.guidance.classifier_free(given, free, scale, batched=True),
-    "classifier_free rescale": lambda given, free, scale: diffusion.guidance.classifier_free(given, free, scale, rescale=0.7),
-    "classifier_free interval": lambda given, free, scale: diffusion.guidance.classifier_free(
-        given, free, diffusion.guidance.interval(scale, 0.2, 5.0)
+RULES = {
+    "classifier_free": guidance.classifier_free,
+    "classifier_free rescale": lambda given, free, scale, **how: guidance.classifier_free(given, free, scale, rescale=0.7, **how),
+    "classifier_free interval": lambda given, free, scale, **how: guidance.classifier_free(
+        given, free, guidance.interval(scale, 0.2, 5.0), **how
     ),
-    "autoguidance": lambda given, free, scale: diffusion.guidance.autoguidance(given, records.replace(given, params={"gain": 0.3}), scale),
-    "composed": lambda given, free, scale: diffusion.guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], batched=True),
-    "cfg_plus_plus": lambda given, free, scale: diffusion.guidance.cfg_plus_plus(given, free, scale),
-    "adaptive_projected": lambda given, free, scale: diffusion.guidance.adaptive_projected(given, free, scale, eta=0.3, norm_threshold=0.1),
-    "dynamic_threshold": lambda given, free, scale: diffusion.guidance.dynamic_threshold(
-        diffusion.guidance.classifier_free(given, free, scale), 0.8, bound=0.5
+    "composed": lambda given, free, scale, **how: guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], **how),
+    "cfg_plus_plus": guidance.cfg_plus_plus,
+    "adaptive_projected": lambda given, free, scale, **how: guidance.adaptive_projected(
+        given, free, scale, eta=0.3, norm_threshold=0.1, **how
     ),
-    "classifier": lambda given, free, scale: diffusion.guidance.classifier(free, Leaning(given.condition[0]), scale),
+}
+"""Those that ask one network under several conditions, in one call (`batched=True`) or in several."""
+EVERY = RULES | {
+    "classifier_free batched": lambda given, free, scale: guidance.classifier_free(given, free, scale, batched=True),
+    "autoguidance": lambda given, free, scale: guidance.autoguidance(given, records.replace(given, params={"gain": 0.3}), scale),
+    "dynamic_threshold": lambda given, free, scale: guidance.dynamic_threshold(
+        guidance.classifier_free(given, free, scale), 0.8, bound=0.5
+    ),
+    "classifier": lambda given, free, scale: guidance.classifier(free, Leaning(given.condition[0]), scale),
 }

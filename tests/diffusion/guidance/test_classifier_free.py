@@ -28,13 +28,14 @@ def x():
 
 
 @pytest.mark.float64
-def test_combine_is_u_plus_scale_times_the_difference():
-    u, c = np.random.default_rng(0).normal(size=(2, 3, 4))
-    np.testing.assert_allclose(guidance.combine(u, c, 2.5), u + 2.5 * (c - u), rtol=1e-13)
+def test_combine_is_u_plus_scale_times_the_difference_and_each_end_to_the_last_bit():
+    u, c = np.random.default_rng(0).normal(size=(2, 3, 4)) * [[[1e6]], [[1e-3]]]
+    for scale in (2.5, np.array([0.2, 1.5, 3.0])):
+        expected = u + np.reshape(scale, (-1, 1)) * (c - u)
+        np.testing.assert_allclose(guidance.combine(u, c, scale), expected, rtol=1e-13, atol=1e-9)
     np.testing.assert_array_equal(guidance.combine(u, c, 0.0), u)
-    np.testing.assert_allclose(guidance.combine(u, c, 1.0), c, rtol=1e-14, atol=1e-15)
-    scales = np.array([0.0, 1.0, 3.0])
-    np.testing.assert_allclose(guidance.combine(u, c, scales), u + scales[:, None] * (c - u), rtol=1e-13)
+    np.testing.assert_array_equal(guidance.combine(u, c, np.ones(3)), c)
+    np.testing.assert_allclose(jax.grad(lambda s: jnp.sum(guidance.combine(u, c, s)))(1.0), np.sum(c - u), rtol=1e-12)
 
 
 @pytest.mark.float64
@@ -45,82 +46,6 @@ def test_scale_one_is_conditional_and_zero_unconditional(batched):
         found, expected = guidance.classifier_free(given, free, scale, batched=batched)(x(), LEVEL), alone(x(), LEVEL)
         np.testing.assert_allclose(found.clean, expected.clean, atol=1e-14)
         np.testing.assert_allclose(found.noise, expected.noise, atol=1e-14)
-
-
-@pytest.mark.float64
-@pytest.mark.parametrize("scale", [0.5, 3.0, np.array([0.0, 1.0, 7.0])])
-def test_batched_and_two_pass_agree_and_explain_x(scale):
-    given, free = pair()
-    one, two = (guidance.classifier_free(given, free, scale, batched=batched)(x(), LEVEL) for batched in (True, False))
-    np.testing.assert_allclose(one.clean, two.clean, atol=1e-13)
-    np.testing.assert_allclose(one.noise, two.noise, atol=1e-13)
-    np.testing.assert_allclose(0.6 * one.clean + 0.8 * one.noise, x(), atol=1e-13)
-    expected = np.asarray(free(x(), LEVEL).noise)
-    expected = expected + np.reshape(scale, (-1, 1)) * (np.asarray(given(x(), LEVEL).noise) - expected)
-    np.testing.assert_allclose(two.noise, expected, atol=1e-13)
-
-
-@pytest.mark.parametrize(("batched", "calls"), [(True, 1), (False, 2)])
-def test_batched_guidance_calls_the_network_once(batched, calls):
-    seen = []
-
-    def counting(params, x, t, label):
-        seen.append(x.shape[0])
-        return network(params, x, t, label)
-
-    guidance.classifier_free(*pair(counting), 2.0, batched=batched)(x(), LEVEL)
-    assert len(seen) == calls and sum(seen) == 6
-
-
-def test_batched_guidance_takes_a_level_for_each_sample():
-    level = Level(jnp.array([1.0, 2.0, 3.0]), jnp.array([0.6, 0.8, 0.0]), jnp.array([0.8, 0.6, 1.0]))
-    one, two = (guidance.classifier_free(*pair(), 2.0, batched=batched)(x(), level) for batched in (True, False))
-    np.testing.assert_allclose(one.clean, two.clean, atol=1e-5)
-
-
-def test_scale_is_data_and_differentiable():
-    traces = []
-
-    @jax.jit
-    def total(scale, x):
-        traces.append(None)
-        return jnp.sum(guidance.classifier_free(*pair(), scale, batched=True)(x, LEVEL).clean ** 2)
-
-    values = [total(scale, x()) for scale in (0.0, 1.0, 7.5)]
-    assert len(traces) == 1 and len({float(v) for v in values}) == 3
-    assert np.isfinite(jax.grad(total)(1.0, x()))
-
-
-def test_any_two_denoisers_are_guided_in_two_passes():
-    narrow, wide = oracles.gaussian(0.5), oracles.gaussian(2.0)
-    found = guidance.classifier_free(narrow, wide, 2.0)(x(), LEVEL)
-    expected = 2 * np.asarray(narrow(x(), LEVEL).clean) - np.asarray(wide(x(), LEVEL).clean)
-    np.testing.assert_allclose(found.clean, expected, atol=1e-5)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("scale", [-1.0, float("nan"), np.array([1.0, -0.5, 2.0])])
-def test_negative_and_nan_scales_are_refused(scale):
-    with pytest.raises(ValueError, match="scale"):
-        guidance.classifier_free(*pair(), scale)
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_batched_needs_two_network_denoisers_of_one_predict():
-    given, _ = pair()
-
-    def other(params, x, t, label):
-        return x
-
-    strangers = [
-        (oracles.gaussian(0.5), oracles.gaussian(1.0)),
-        (given, oracles.gaussian(1.0)),
-        (given, denoiser.from_network(other, {}, parameterization.velocity(), 1)),
-        (given, denoiser.from_network(network, given.params, parameterization.flow(), 1)),
-    ]
-    for conditional, unconditional in strangers:
-        with pytest.raises(TypeError, match="batched"):
-            guidance.classifier_free(conditional, unconditional, 2.0, batched=True)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -141,14 +66,6 @@ def test_a_learned_variance_is_that_of_the_conditional_network(batched):
     level = Level(jnp.array(10.0), jnp.array(0.8), jnp.array(0.6))
     guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), 2.0, batched=batched)(jnp.ones((2, 4)), level)
     np.testing.assert_allclose(guided.variance_share, [[0.3] * 4, [0.5] * 4], rtol=1e-6)
-
-
-@pytest.mark.float64
-def test_scale_zero_and_one_are_the_predictions_to_the_last_bit():
-    u, c = np.random.default_rng(0).normal(size=(2, 3, 4)) * [[[1e6]], [[1e-3]]]
-    np.testing.assert_array_equal(guidance.combine(u, c, 0.0), u)
-    np.testing.assert_array_equal(guidance.combine(u, c, np.ones(3)), c)
-    np.testing.assert_allclose(jax.grad(lambda s: jnp.sum(guidance.combine(u, c, s)))(1.0), np.sum(c - u), rtol=1e-12)
 
 
 # On a mixture of classes every guided score is closed form.

@@ -7,7 +7,7 @@ import pytest
 
 import gendiff as gd
 from gendiff import diffusion
-from tests.diffusion.guidance.every import EVERY
+from tests.diffusion.guidance.every import EVERY, RULES
 
 INNER = [(0.6, 0.8), (1.0, 0.5), (0.3, 0.7), (1.0, 20.0), (0.999, 0.01)]
 NOISE, CLEAN = (0.0, 1.0), (1.0, 0.0)
@@ -94,6 +94,58 @@ def test_numbers_are_data_and_rebuilt_rules_do_not_retrace(name):
     before = len(TRACES)
     second = ask(guided(name, np.full(3, 3.0), gain=0.9), noised(1), levels([CLEAN] * 3))
     assert len(TRACES) == before and not np.array_equal(first.clean, second.clean)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_one_pass_answers_what_several_passes_answer_and_calls_the_network_once(name):
+    seen = []
+
+    def counting(params, x, t, label):
+        seen.append(x.shape[0])
+        return network(params, x, t, label)
+
+    given = diffusion.from_network(counting, {"gain": 0.7}, diffusion.parameterization.velocity(), jnp.asarray(LABELS))
+    free, scales = given.with_condition(gd.NO_LABEL), np.array([0.5, 1.0, 7.0], np.float32)
+    several, one = (RULES[name](given, free, scales, batched=batched)(noised(), levels(INNER[:3])) for batched in (False, True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one, several)
+    assert seen == [3] * (len(seen) - 1) + [3 * (len(seen) - 1)]
+
+
+def plain(x, level):
+    return diffusion.Prediction(0.5 * x, x)
+
+
+def plain_other(x, level):
+    return diffusion.Prediction(0.2 * x, 2 * x)
+
+
+def plain_logits(x, level):
+    return jnp.sum(x**2, axis=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda scale: diffusion.guidance.classifier_free(plain, plain_other, scale),
+        lambda scale: diffusion.guidance.autoguidance(plain, plain_other, scale),
+        lambda scale: diffusion.guidance.composed(plain, [plain_other, plain], [scale, lambda level: level.sigma]),
+        lambda scale: diffusion.guidance.cfg_plus_plus(plain, plain_other, scale),
+        lambda scale: diffusion.guidance.adaptive_projected(plain, plain_other, scale),
+        lambda scale: diffusion.guidance.dynamic_threshold(plain, 0.9, bound=scale),
+        lambda scale: diffusion.guidance.classifier(plain, plain_logits, scale),
+    ],
+)
+def test_rules_of_plain_functions_cross_jit(build):
+    at = levels([(0.6, 0.8)] * 3)
+    np.testing.assert_allclose(ask(build(2.0), noised(), at).clean, build(2.0)(noised(), at).clean, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), np.array([1.0, -0.5, 2.0])])
+def test_negative_and_nan_scales_are_refused(scale):
+    for name in set(EVERY) - {"composed"}:  # its weights have either sign
+        with pytest.raises(ValueError, match="scale = .* is outside"):
+            guided(name, scale)
 
 
 def test_every_public_rule_is_in_the_table():
