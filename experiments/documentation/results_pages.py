@@ -70,7 +70,7 @@ def sampler_table(certified: Results) -> str:
     for method in catalogue.METHODS.values():
         theory = " ".join(f"{kind} {order}".removeprefix("flow ") for kind, order in method.stated.items()) or "—"
         measured = str(short[method.call]["measured"]) if method.call in short else "not measured"
-        numbers = [_cell(long[method.call][name], None) if method.call in long else "" for name in errors]
+        numbers = [_column([long[method.call][name]])[0] if method.call in long else "" for name in errors]
         rows.append((f"`{method.call}`", method.evaluations, theory, _unbroken(measured), *numbers, _text(method.source)))
     names = [name.removesuffix(" evaluations") for name in errors]
     return _rows(("sampler", "evaluations", "order by theory", "measured", *names, "source"), rows, right=range(4, 4 + len(errors)))
@@ -98,18 +98,15 @@ def _claims(title: str, summaries: list[Summary]) -> list[str]:
 
 def _numbers(summary: Summary) -> str:
     """The value and interval of each seed, which share their number of decimals."""
-    decimals = formatting.places(number for claim in summary.claims for number in (claim.value, *claim.interval))
-    return "<br>".join(
-        _unbroken(f"{formatting.number(claim.value, decimals)} {formatting.interval(*claim.interval, decimals)}")
-        for claim in summary.claims
-    )
+    texts = formatting.measured((claim.value, *claim.interval) for claim in summary.claims)
+    return "<br>".join(_unbroken(f"{value} {interval}") for value, interval in texts)
 
 
 def _table(table: Table) -> str:
-    columns = range(len(table.columns))
-    decimals = [formatting.places(_floats(row[column] for row in table.rows)) for column in columns]
-    right = [column for column in columns if all(_is_number(row[column]) for row in table.rows)]
-    rows = [[_cell(cell, places) for cell, places in zip(row, decimals, strict=True)] for row in table.rows]
+    columns = [[row[number] for row in table.rows] for number in range(len(table.columns))]
+    right = [number for number, column in enumerate(columns) if all(map(formatting.is_number, column))]
+    texts = [_column(column) for column in columns]
+    rows = [list(row) for row in zip(*texts, strict=True)]
     return f"### {_text(table.title)}\n\n" + _folded(table.title, [_text(name) for name in table.columns], rows, right)
 
 
@@ -142,29 +139,20 @@ def _counts(outcome: Results) -> list[str]:
     return [str(sum(each.verdict == verdict for each in summaries)) for verdict in ("PASS", "FAIL", "INCONCLUSIVE")]
 
 
-def _cell(cell: Cell, decimals: int | None) -> str:
-    if isinstance(cell, tuple):
-        return _unbroken(f"{formatting.number(cell[0], decimals)} {formatting.interval(cell[1], cell[2], decimals)}")
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int | float):
-        return formatting.number(cell, decimals)
-    return "" if cell is None else f"`{cell}`" if re.fullmatch(r"\w+\(.*\)", cell) else _text(cell)
+def _column(cells: list[Cell]) -> list[str]:
+    shown = zip(cells, formatting.column(cells), strict=True)
+    return [
+        _unbroken(f"{text} {interval}") if interval else _code(text) if isinstance(cell, str) else text for cell, (text, interval) in shown
+    ]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if re.fullmatch(r"\w+\(.*\)", text) else _text(text)
 
 
 def _unbroken(words: str) -> str:
     """Words that stay on one line."""
     return words.replace(" ", "\u00a0")
-
-
-def _floats(cells: Iterable[Cell]) -> Iterator[float]:
-    for cell in cells:
-        if isinstance(cell, float | tuple):
-            yield from cell if isinstance(cell, tuple) else (cell,)
-
-
-def _is_number(cell: Cell) -> bool:
-    return cell is None or isinstance(cell, tuple) or (isinstance(cell, int | float) and not isinstance(cell, bool))
 
 
 def _plain(value: object) -> str:

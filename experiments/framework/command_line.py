@@ -223,8 +223,8 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     from experiments.framework import runner
     from experiments.reporting import report
 
-    outcome = runner.rewrite_report(folder.path)
-    print(report.table_text(outcome), flush=True)
+    outcome, notice = runner.rewrite_report(folder, catalogue)
+    print(report.table_text(outcome, notice), flush=True)
     print(f"report: {folder.report}", flush=True)
     return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
 

@@ -3,12 +3,11 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from experiments.framework import configuration, devices, interruption, run_lock
+from experiments.framework import configuration, devices, interruption, registry, run_lock, unfinished
 from experiments.framework.progress import Progress, stage_seconds
-from experiments.framework.registry import Experiment
+from experiments.framework.registry import Catalogue, Experiment
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files, report, results
 from experiments.reporting.environment import Environment, environment
@@ -52,14 +51,18 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
         return conclude(experiment, config, folder, progress, environment(), stored.smoke)
 
 
-def rewrite_report(folder: Path) -> Results:
-    """Writes report.html from results.json, which is all that it needs: a committed folder of results will do.
+def rewrite_report(folder: RunFolder, catalogue: Catalogue) -> tuple[Results, str]:
+    """(results, notice); writes report.html from results.json, which is all that it needs: a committed folder of results will do.
 
-    Raises DataError where results or figures are missing.
+    Of a run that has not finished it shows what there is. Raises DataError where results or figures are missing.
     """
-    outcome = results.read(folder)
-    report.write(folder)
-    return outcome
+    if folder.config.exists() and not folder.results.exists():
+        stored = configuration.read(folder)
+        outcome, notice = unfinished.outcome(registry.load(stored.experiment, catalogue), stored, folder)
+    else:
+        outcome, notice = results.read(folder.path), ""
+    report.write(folder.path, outcome, notice)
+    return outcome, notice
 
 
 def passes(outcome: Results) -> bool:
@@ -83,7 +86,9 @@ def conclude(experiment: Experiment, config: Any, folder: RunFolder, progress: P
         tables=found.tables,
         explorers=found.explorers,
         smoke=smoke,
+        named=json_files.encode(config) in map(json_files.encode, experiment.presets.values()),
     )
+    unfinished.discard(folder)
     results.write(outcome, folder.path)
     report.write(folder.path)
     return outcome

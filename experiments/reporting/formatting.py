@@ -1,28 +1,66 @@
-"""Numbers as people read them, the same in the report and on the terminal."""
+"""Numbers as people read them, the same in the report, on the pages and on the terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+Cell = str | int | float | bool | None | tuple[float, float, float]
+"""Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
 SIGNS = {"<=": "≤", ">=": "≥"}
 DIGITS = 4
 """Significant digits of a measured number."""
 
 
-def places(values: Iterable[float]) -> int | None:
+def places(values: Iterable[float], sizes: Iterable[float] | None = None) -> int | None:
     """Decimals for numbers that stand together, so that they align: four digits of the largest, less the zeros that all of them end in.
 
     None where no count suits all (they span more than three orders of magnitude, or need an exponent): each is then shown by itself.
+    sizes: whose span counts, if not that of the values themselves.
     """
-    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
-    if not sizes:
+    numbers = [abs(value) for value in values if math.isfinite(value) and value != 0]
+    spanned = numbers if sizes is None else [size for size in sizes if size != 0]
+    if not numbers or not spanned:
         return 0
-    largest = max(sizes)
-    if not 1e-4 <= largest < 1e6 or largest / min(sizes) > 1e3:
+    largest = max(spanned)
+    if not 1e-4 <= largest < 1e6 or largest / min(spanned) > 1e3:
         return None
     decimals = _decimals(largest)
-    while decimals > 0 and all(math.isclose(round(size, decimals - 1), size, abs_tol=10.0 ** -(decimals + 2)) for size in sizes):
+    while decimals > 0 and all(math.isclose(round(size, decimals - 1), size, abs_tol=10.0 ** -(decimals + 2)) for size in numbers):
         decimals -= 1
     return decimals
+
+
+def measured(numbers: Iterable[tuple[float, float, float]]) -> list[tuple[str, str]]:
+    """(value, "[low, high]") of numbers that stand together. What vanishes beside its interval is 0."""
+    rows = [_settled(row) for row in numbers]
+    sizes = [_size(row) for row in rows]
+    shared = places((end for row in rows for end in row), sizes)
+    texts = []
+    for (value, low, high), size in zip(rows, sizes, strict=True):
+        decimals = places((value, low, high), [size]) if shared is None else shared
+        texts.append((number(value, decimals), interval(low, high, decimals)))
+    return texts
+
+
+def column(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """(text, interval) of the cells of one column of a table, whose numbers share their decimals; a cell without interval has ""."""
+    rows = [_settled(cell if isinstance(cell, tuple) else (cell,)) for cell in cells if isinstance(cell, float | tuple)]
+    decimals = places((end for row in rows for end in row), map(_size, rows))
+
+    def text(cell: Cell) -> tuple[str, str]:
+        if isinstance(cell, tuple):
+            value, low, high = _settled(cell)
+            return measured([cell])[0] if decimals is None else (number(value, decimals), interval(low, high, decimals))
+        if isinstance(cell, bool):
+            return ("yes" if cell else "no"), ""
+        return "" if cell is None else number(cell, decimals) if isinstance(cell, int | float) else cell, ""
+
+    return [text(cell) for cell in cells]
+
+
+def is_number(cell: Cell) -> bool:
+    """Whether a column that holds the cell may be right-aligned."""
+    return cell is None or isinstance(cell, tuple) or (isinstance(cell, int | float) and not isinstance(cell, bool))
 
 
 def number(value: float | int, decimals: int | None = None) -> str:
@@ -60,6 +98,17 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _size(row: Sequence[float]) -> float:
+    return max((abs(end) for end in row if math.isfinite(end)), default=0.0)
+
+
+def _settled(row: tuple[float, ...]) -> Any:
+    """The numbers, with 0 for those that vanish beside the largest: 0, not 3.469e−18."""
+    size = _size(row)
+    digits = DIGITS - 1 - math.floor(math.log10(size)) if size else 0
+    return tuple(0.0 if math.isfinite(end) and round(end, digits) == 0 else end for end in row)
 
 
 def _decimals(size: float) -> int:

@@ -4,18 +4,16 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from experiments.reporting import json_files, verdicts
 from experiments.reporting.environment import Environment, environment
+from experiments.reporting.formatting import Cell
 from experiments.reporting.verdicts import Claim, Verdict
 
 __all__ = ["FILE", "Axis", "Cell", "Explorer", "Figure", "Results", "Table", "conclude", "environment", "read", "write"]
 
 FILE = "results.json"
-
-Cell = str | int | float | bool | None | tuple[float, float, float]
-"""Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +84,15 @@ class Table:
 class Results:
     """What results.json holds.
 
-    verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing.
+    verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run whose numbers are
+      those of no named preset.
     commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
     Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
     """
 
     name: str
     question: str
-    verdict: Verdict
+    verdict: Verdict | Literal["NONE"]
     commit: str | None
     dirty: bool | None
     smoke: bool
@@ -110,7 +109,7 @@ class Results:
     def __post_init__(self) -> None:
         verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
         right = _verdict(self.claims, self.smoke)
-        if self.verdict != right:
+        if self.verdict != right and (self.smoke or self.verdict != "NONE"):
             raise ValueError(f"verdict = {self.verdict!r} contradicts the claims, which give {right}; build results with results.conclude")
         shown = [each.file for each in self.explorers] + [each.file for each in self.figures]
         for claim in self.claims:
@@ -131,13 +130,14 @@ def conclude(
     tables: Iterable[Table] = (),
     explorers: Iterable[Explorer] = (),
     smoke: bool = False,
+    named: bool = True,
 ) -> Results:
-    """Results with the verdict that their claims give. `config` is the experiment's frozen dataclass, or a dict."""
+    """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset."""
     given = tuple(claims)
     return Results(
         name=name,
         question=question,
-        verdict=_verdict(given, smoke),
+        verdict=_verdict(given, smoke) if smoke or named else "NONE",
         smoke=smoke,
         config=json_files.encode(config),
         seeds=tuple(int(seed) for seed in seeds),

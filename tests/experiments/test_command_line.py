@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from experiments import __main__
 from experiments.framework import command_line, errors, interruption, progress, registry
-from experiments.reporting import verdicts
+from experiments.reporting import figures, verdicts
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
 
 PROJECT = Path(__file__).parents[2]
@@ -138,12 +139,41 @@ def test_a_smoke_run_is_inconclusive_and_has_its_own_folder(capsys: pytest.Captu
 
 
 def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("run bare --train-steps 6") == 0
+    assert run("run bare", experiment(lambda *_: registry.Outcome((verdict(9, 0),)))) == 0
     assert run("report runs/bare") == 0
     assert "FAIL" in capsys.readouterr().out
     assert run("report runs/bare --strict") == 1
     assert run("run bare --out good") == 0
     assert run("report good --strict") == 0
+
+
+@pytest.mark.parametrize("options", ["--train-steps 6", "--seed 0", "--preset demo --train-steps 6"])
+def test_verdicts_belong_to_named_presets_only(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"run bare {options}") == 0
+    message = capsys.readouterr().out
+    assert "few steps do" in message and "no named preset" in message and "PASS" not in message and "FAIL" not in message
+    assert json.loads(Path("runs/bare/results.json").read_text())["verdict"] == "NONE"
+    page = Path("runs/bare/report.html").read_text().split("</style>")[1].split("<script>")[0]
+    assert "few steps do" in page and 'class="badge' not in page
+    assert run("report runs/bare --strict") == 1
+
+
+def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(config: Config, folder: Any, progress: Any) -> None:
+        folder.append_metrics([{"seed": seed, "step": step, "loss": 1 / step} for seed in (0, 1) for step in (1, 2)])
+        (folder.path / "samples").mkdir(exist_ok=True)
+        figures.grid(np.zeros((1, 4, 4)), 1, folder.path / "samples" / "000000.png")
+        raise errors.Preempted("SIGTERM")
+
+    assert run("run bare", experiment(train=stop)) == 42
+    capsys.readouterr()
+    assert run("report runs/bare") == 0
+    assert "has not finished" in (message := capsys.readouterr().out) and "preset" not in message
+    page = Path("runs/bare/report.html").read_text()
+    assert "seed 0 is at step 2, seed 1 is at step 2" in page and page.count("<img") == 2
+    assert run("report runs/bare --strict") == 1
+    assert run("run bare") == 0
+    assert not list(Path("runs/bare").glob("*_so_far.png"))
 
 
 def test_a_report_needs_only_results_and_says_where_they_lack(capsys: pytest.CaptureFixture[str]) -> None:

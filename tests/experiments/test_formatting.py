@@ -28,6 +28,16 @@ def test_numbers_that_stand_together_share_their_decimals(values, decimals):
     assert formatting.places(values) == decimals
 
 
+def test_a_measured_number_has_the_digits_of_its_interval():
+    assert formatting.measured([(3.469e-18, -0.0123, 0.0117), (0.02, 0.01, 0.03)]) == [
+        ("0.0000", "[−0.0123, 0.0117]"),
+        ("0.0200", "[0.0100, 0.0300]"),
+    ]
+    assert formatting.measured([(0.5, 0.4, 0.6), (3e-18, 0.0, 3e-18)]) == [("0.5", "[0.4, 0.6]"), ("3.000e−18", "[0, 3.000e−18]")]
+    column = [(-3.469e-18, -1.0, 1.5), 2.0, None, "text", True, 3]
+    assert formatting.column(column) == [("0.0", "[−1.0, 1.5]"), ("2.0", ""), ("", ""), ("text", ""), ("yes", ""), ("3", "")]
+
+
 def test_a_threshold_is_shown_as_configured():
     assert formatting.needed("<=", 1.75) == "≤ 1.75"
     assert formatting.needed(">=", 10.0) == "≥ 10"

@@ -110,6 +110,11 @@ def test_every_seed_of_every_claim_is_shown_with_value_interval_threshold_and_ve
         assert text in page.visible
 
 
+def test_the_page_begins_with_pictures(page):
+    order = [page.visible.index(f" {title} ") for title in ("Explore", "Denoising", "Figures", "Claims", "Controls")]
+    assert order == sorted(order)
+
+
 def test_controls_stand_apart_from_claims(page):
     claims_part, controls_part = page.visible.split(" Controls ")
     assert "The judge names the class" in claims_part and "Untrained" not in claims_part.split(" Claims ")[1]

@@ -1,0 +1,78 @@
+"""What there is to see of a run that has not finished: its loss so far, and the samples drawn from it."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.framework import configuration
+from experiments.framework.configuration import Resolved
+from experiments.framework.progress import stage_seconds
+from experiments.framework.registry import Experiment
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import figures, results
+from experiments.reporting.environment import environment
+from experiments.reporting.results import Figure, Results
+
+LOSS, SAMPLES = "loss_so_far.png", "samples_so_far.png"
+MOST = 64
+"""Samples that are shown."""
+
+
+def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tuple[Results, str]:
+    """(results without claims, a sentence on how far the run is). Draws two figures into the folder."""
+    newest = {seed: lines[-1]["step"] for seed, lines in _lines(folder).items()}
+    how_far = ", ".join(f"seed {seed} is at step {step}" for seed, step in newest.items()) or "no step is logged yet"
+    shown = results.conclude(
+        stored.experiment,
+        experiment.question,
+        stored.config,
+        (),
+        seeds=configuration.seeds(configuration.restore(stored, experiment.config, folder)),
+        seconds={"train": stage_seconds(folder.timings, "train")},
+        environment={**environment(), "commit": stored.commit, "dirty": stored.dirty},
+        figures=[*_loss(folder), *_samples(folder), *_others(folder)],
+        named=False,
+    )
+    return shown, f"This run has not finished: {how_far}."
+
+
+def discard(folder: RunFolder) -> None:
+    """Removes the figures of `outcome`, once the run has its own."""
+    for name in (LOSS, SAMPLES):
+        (folder.path / name).unlink(missing_ok=True)
+
+
+def _lines(folder: RunFolder) -> dict[int, list[dict[str, Any]]]:
+    by_seed: dict[int, list[dict[str, Any]]] = {}
+    for line in folder.read_metrics():
+        by_seed.setdefault(line["seed"], []).append(line)
+    return by_seed
+
+
+def _loss(folder: RunFolder) -> list[Figure]:
+    curves = [
+        figures.Curve(f"seed {seed}", [line["step"] for line in lines], np.array([line["loss"] for line in lines], np.float64))
+        for seed, lines in _lines(folder).items()
+    ]
+    if not any(np.isfinite(curve.y).any() for curve in curves):
+        return []
+    positive = all((curve.y[np.isfinite(curve.y)] > 0).all() for curve in curves)
+    figures.curves(curves, folder.path / LOSS, x_label="optimizer step", y_label="training loss", log_y=positive)
+    return [Figure(LOSS, "The training loss so far")]
+
+
+def _samples(folder: RunFolder) -> list[Figure]:
+    from PIL import Image
+
+    paths = sorted((folder.path / "samples").glob("*.png"))[:MOST]
+    images = [np.asarray(Image.open(path)) for path in paths]
+    if not images or len({image.shape for image in images}) > 1:
+        return []
+    figures.grid(np.stack(images), 8, folder.path / SAMPLES)
+    return [Figure(SAMPLES, f"The first {len(images)} of the samples in the folder samples")]
+
+
+def _others(folder: RunFolder) -> list[Figure]:
+    """Figures of an evaluation that was interrupted."""
+    names = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))
+    return [Figure(name, f"{name}, of an evaluation that has not finished") for name in names if not name.startswith("denoising")]
