@@ -3,13 +3,12 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.invariance.config import Config
 from experiments.framework import devices
 from gendiff.core import records
 from gendiff.core.types import NO_LABEL, Count, Params
@@ -19,6 +18,9 @@ from gendiff.diffusion.sampling import Noise, Sampler, State
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 from gendiff.training import sharding
+
+if TYPE_CHECKING:  # the numbers name the samplers, which draw by this file
+    from experiments.diffusion.invariance.config import Config
 
 KEY = 0
 """Seed of the key that all draws share."""
@@ -52,7 +54,7 @@ def _shuffled(count: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(count)
 
 
-def ways(config: Config) -> dict[str, Way]:
+def ways(config: "Config") -> dict[str, Way]:
     """Those of `config.WAYS` by name, and the reference."""
     n, small, steps = config.samples, config.small, config.sampling_steps
     way = functools.partial(Way, count=n)
@@ -143,7 +145,7 @@ class Case:
         return self.programs.draw_split(self.numbers, self.sampler, count, mesh, trajectory=self.trajectory)
 
 
-def network_programs(config: Config, model: Model) -> Programs:
+def network_programs(config: "Config", model: Model) -> Programs:
     """Guided draws of the model; numbers are (params, scale)."""
 
     def build(numbers: tuple[Params, Any], label: jax.Array) -> Denoiser:
@@ -154,7 +156,7 @@ def network_programs(config: Config, model: Model) -> Programs:
     return Programs(build, model.schedule, model.shape, model.num_classes, config.sampling_steps)
 
 
-def oracle_programs(config: Config, schedule: Schedule) -> Programs:
+def oracle_programs(config: "Config", schedule: Schedule) -> Programs:
     """Draws of an oracle, which is all of the numbers."""
     return Programs(lambda oracle, label: oracle, schedule, (8, 8, 1), digits.CLASSES, config.sampling_steps)
 
@@ -166,7 +168,7 @@ def oracle() -> oracles.Mixture:
     return oracles.mixture(np.full(digits.CLASSES, 1 / digits.CLASSES), means, np.full(digits.CLASSES, 0.3))
 
 
-def cases(config: Config, model: Model, params: dict[int, Params]) -> list[Case]:
+def cases(config: "Config", model: Model, params: dict[int, Params]) -> list[Case]:
     """Noise alone, DDIM with an oracle, and DDIM with the network of every seed at every guidance. params: by seed."""
     exact, network = oracle_programs(config, model.schedule), network_programs(config, model)
     found = [Case("noise", exact, oracle(), RECORDER, trajectory=True)]

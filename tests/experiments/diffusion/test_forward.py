@@ -1,19 +1,14 @@
 """The forward experiment: its scores tell a wrong moment from a right one, and its divergences are those of quadrature."""
 
-import dataclasses
-import json
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
 
-from experiments.diffusion import forward
 from experiments.diffusion.forward import chain, prior
-from experiments.framework import run_folder, runner
 from gendiff.diffusion.types import Level
 
 
@@ -108,19 +103,3 @@ def test_zero_terminal_snr_and_flow_leave_exactly_nothing(images):
     for distance in found.values():
         assert distance.upper[1] <= distance.upper[0] <= distance.upper[2]
         assert distance.lower[1] <= distance.lower[2]
-
-
-def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
-    folder = run_folder.create(tmp_path / "run")
-    config = dataclasses.replace(forward.EXPERIMENT.smoke, chains=20, levels=(1, 30))
-    outcome = runner.run(forward.EXPERIMENT, config, folder, preset="smoke", smoke=True)
-    assert outcome.verdict == "INCONCLUSIVE"
-    results = json.loads(folder.results.read_text())
-    assert {"moments.png", "prior.png", "report.html"} <= {path.name for path in folder.path.iterdir()}
-    assert {claim["threshold_name"] for claim in results["claims"]} == {field.name for field in dataclasses.fields(forward.Thresholds)}
-    assert {claim["verdict"] for claim in results["claims"]} == {"PASS"}
-    assert not jax.config.jax_enable_x64
-
-
-def test_presets_share_thresholds():
-    assert forward.EXPERIMENT.smoke.thresholds == forward.EXPERIMENT.presets["full"].thresholds == forward.Thresholds()

@@ -1,19 +1,17 @@
 """The guidance experiment: trends are found where they are, cures are compared where they are equally faithful, controls can fail."""
 
 import dataclasses
-import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.diffusion import guidance, trends
-from experiments.diffusion.guidance import cures, figures, judge, measures, networks, rules
+from experiments.diffusion.guidance import cures, judge, measures, networks, rules
 from experiments.diffusion.guidance import tables as guidance_tables
 from experiments.diffusion.guidance.sets import Found
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_model import Model
-from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
 from gendiff.diffusion import parameterization, schedules
 
@@ -185,32 +183,16 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
     assert named == {field.name for field in dataclasses.fields(guidance.Thresholds)}
 
 
-def test_figures_and_tables_hold_every_measure(found, tmp_path):
-    folder = run_folder.create(tmp_path / "run")
+def test_tables_hold_every_measure(found):
     judged = judge.judge(CONFIG, found)
     tables = guidance_tables.tables(CONFIG, found, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
-    drawn = figures.figures(CONFIG, folder, found)
-    assert all((folder.path / figure.file).exists() for figure in drawn)
-    shown = dataclasses.replace(CONFIG, explored_steps=(1, 2))
-    assert [each.file for each in figures.explorers(shown, folder, found)] == ["explore_digits.png"]
-    claims = judge.claims(CONFIG, found, judged)
-    assert {claim.figure for claim in claims} - {""} <= {figure.file for figure in drawn}
+    assert all(column in tables[2].columns for column in measures.NAMES.values())
 
 
 def test_scales_of_presets_fit_together():
     full, smoke = guidance.EXPERIMENT.presets["full"], CONFIG
-    assert full.thresholds == smoke.thresholds == guidance.Thresholds()
     for config in (full, smoke):
         assert {0.0, 1.0, config.strong, config.moderate} <= set(config.scales) and config.strong in config.cure_scales
         assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps
         assert min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4
-
-
-@pytest.mark.slow
-def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
-    folder = run_folder.create(tmp_path / "run")
-    outcome = runner.run(guidance.EXPERIMENT, CONFIG, folder, preset="smoke", smoke=True)
-    assert outcome.verdict == "INCONCLUSIVE"
-    claims = json.loads(folder.results.read_text())["claims"]
-    assert {claim["threshold_name"] for claim in claims} == {field.name for field in dataclasses.fields(guidance.Thresholds)}

@@ -1,0 +1,45 @@
+"""What every experiment keeps: presets share thresholds, and a smoke run leaves everything, names every threshold and proves nothing."""
+
+import json
+
+import pytest
+
+from experiments import catalogue
+from experiments.framework import command_line, registry
+
+LEAVES = {
+    "digits": ("real", "guidance_1", "guidance_2", "denoising", "loss", "frechet"),
+    "ddim-steps": ("steps", "few_steps", "same_samples"),
+    "schedules": ("log_snr", "bits", "frechet", "loss"),
+    "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
+    "editing": ("centre", "deblurring", "psnr", "round_trip", "strengths", "between"),
+    "forward": ("moments", "prior"),
+}
+OPTIONS = {"digits": ("--shuffled-steps", "2"), "schedules": ("--loud-seeds", "1"), "forward": ("--chains", "20", "--levels", "1", "30")}
+"""Of a smoke run that makes every claim, or is a little faster."""
+
+
+@pytest.mark.parametrize("name", catalogue.EXPERIMENTS)
+def test_presets_share_their_thresholds(name):
+    experiment = registry.load(name, catalogue.EXPERIMENTS)
+    configs = (*experiment.presets.values(), experiment.smoke)
+    thresholds = {config.thresholds for config in configs if hasattr(config, "thresholds")}
+    assert len(thresholds) == 1 and thresholds == {type(*thresholds)()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_smoke_run_leaves_everything_and_proves_nothing(name, tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = ("run", name, "--smoke", *OPTIONS.get(name, ()), "--out", str(folder))
+    assert command_line.main(words, catalogue.EXPERIMENTS) == 0
+    outcome = json.loads((folder / "results.json").read_text())
+    assert outcome["verdict"] == "INCONCLUSIVE"
+    left = {path.name for path in folder.iterdir()}
+    assert {"config.json", "report.html", *(f"{file}.png" for file in LEAVES[name])} <= left
+    assert {claim["threshold_name"] for claim in outcome["claims"]} == set(outcome["config"]["thresholds"])
+    if name == "forward":  # nothing is trained, so that even a smoke run must be right
+        assert {claim["verdict"] for claim in outcome["claims"]} == {"PASS"}
+    assert command_line.main(words, catalogue.EXPERIMENTS) == 0  # a finished run is left alone
+    assert json.loads((folder / "results.json").read_text()) == outcome
+    assert "is finished already" in capsys.readouterr().out
