@@ -1,18 +1,18 @@
-"""The schedulers of diffusers, and the options of each, that end where a sampler of gendiff does."""
+"""The schedulers of diffusers, and the options of each, that end where a sampler of gendiff does.
+
+A line is the scheduler as it is made | gendiff's sampler | gendiff's levels; `diffusers_case` says how it is read.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from tests.peers import exact
-from tests.peers.diffusers_case import EVEN, EVERY_KIND, FURTHER, NAMES, NOISE_FORM, PAIRS, SDE, TO_CLEAN, TO_FIRST, case
-
-TWO = ("epsilon", "v_prediction")
-BUT_LAST = "all but the last step"
+from tests.peers.diffusers_case import NAMES, PAIRED, cases
 
 
 def two_noises(levels: str) -> Callable[[int], np.ndarray]:
-    """At each call of a scheduler that is asked twice a step: the noises that gendiff's sampler draws on one path with eta = 1."""
+    """At each call of a scheduler that asks twice per step: the noises that gendiff's sampler draws on one path with eta = 1."""
     return lambda call: exact.path_noise(eval(levels, NAMES), 1.0, call // 2, early=call % 2 == 0)
 
 
@@ -21,181 +21,105 @@ def no_noise(t: int) -> float:
     return 0.0
 
 
-TABLES = [
-    case("DDIM", "ddim()", "leading(SD, 10, offset=1)", steps_offset=1, kinds=EVERY_KIND),
-    case("DDIM", "ddim()", "leading(SD, 10, offset=1, end='first')", steps_offset=1, set_alpha_to_one=False),
-    case("DDIM", "ddim()", "trailing(SD, 10)", timestep_spacing="trailing"),
-    case("DDIM", "ddim()", "trailing(ZERO_SNR, 10)", timestep_spacing="trailing", rescale_betas_zero_snr=True, kinds=EVERY_KIND[1:]),
-    case("DDIM", "ddim(0.5)", "leading(SD, 10, offset=1)", steps_offset=1, step={"eta": 0.5}),
-    case("DDIMParallel", "ddim()", "trailing(SD, 10)", timestep_spacing="trailing", kinds=EVERY_KIND),
-    case("CogVideoXDDIM", "ddim()", "trailing(shifted(SD, 3**0.5), 10)", timestep_spacing="trailing", kinds=EVERY_KIND),
-    case(
-        "CogVideoXDDIM",
-        "ddim()",
-        "trailing(zero_terminal_snr(shifted(SD, 3**0.5)), 10)",
-        timestep_spacing="trailing",
-        rescale_betas_zero_snr=True,
-        kinds=("v_prediction",),
-    ),
-    case("DDPM", "ddpm()", "leading(SD, 10)", kinds=EVERY_KIND),
-    case("DDPM", "ddpm()", "trailing(SD, 10)", timestep_spacing="trailing"),
-    case("DDPM", "ddpm()", "linspace(SD, 10)", timestep_spacing="linspace"),
-    case("DDPM", "ddpm()", "leading(SD, 10)", variance_type="fixed_small_log"),
-    case("DDPM", "ddpm('large')", "leading(SD, 10)", variance_type="fixed_large"),
-    case(
-        "DDPM",
-        "ddpm('large')",
-        "trailing(SD, 10)[:-1]",
-        variance_type="fixed_large",
-        timestep_spacing="trailing",
-        calls=9,
-        note=BUT_LAST,
-    ),
-    case("DDPM", "ddpm('learned')", "leading(SD, 10)", variance_type="learned_range"),
-    case("DDPMParallel", "ddpm()", "leading(SD, 10)"),
-    case("DDPMWuerstchen", "ddpm()", calls=9, kinds=(None,), note=BUT_LAST),
-    case("PNDM", "pndm()", "leading(SD, 10, offset=1, end='first')", skip_prk_steps=True, steps_offset=1),
-    case("PNDM", "pndm()", "trailing(SD, 10, end='first')", skip_prk_steps=True, timestep_spacing="trailing"),
-    case(
-        "PNDM",
-        "pndm()",
-        "leading(SD, 10, offset=1)[:-1]",
-        skip_prk_steps=True,
-        steps_offset=1,
-        set_alpha_to_one=True,
-        calls=10,
-        note=BUT_LAST,
-    ),
-    case("PNDM", "pndm(SD)", "leading(SD, 10, offset=1, end='first')", steps_offset=1),
-    case("TCD", "ddim()", step={"eta": 0.0}, kinds=EVERY_KIND),
-]
+NAMED = {
+    "EVENLY": {"timesteps": {"sigmas": np.linspace(1, 0.1, 10)}, "note": "sigmas=linspace(1, 1/n, n)"},
+    "SOME": {"timesteps": [300, 250, 200, 150, 100, 50, 20, 0]},
+    "no_noise": no_noise,
+    "two_noises": two_noises,
+    "PAIRED": PAIRED,
+    "TWO": ("epsilon", "v_prediction"),
+    "BUT_LAST": "all but the last step",
+}
 
-RATIOS = [
-    case("EulerDiscrete", "euler()", "trailing(SD, 10)", timestep_spacing="trailing", kinds=EVERY_KIND),
-    case("EulerDiscrete", "euler()", "leading(SD, 10, offset=1)", timestep_spacing="leading", steps_offset=1),
-    case("EulerDiscrete", "euler()", steps=20),
-    case("EulerDiscrete", "euler()", "karras(SD, 10)", use_karras_sigmas=True),
-    case("EulerDiscrete", "euler()", "log_snr(SD, 10)", use_exponential_sigmas=True),
-    case("EulerDiscrete", "euler()", use_beta_sigmas=True),
-    case("EulerAncestralDiscrete", "euler_ancestral()", "trailing(SD, 10)", timestep_spacing="trailing", kinds=TWO),
-    case(
-        "HeunDiscrete",
-        "heun()",
-        timesteps={"timesteps": [300, 250, 200, 150, 100, 50, 20, 0]},
-        kinds=EVERY_KIND,
-        note="levels with sigma <= alpha",
-    ),
-    case("LMSDiscrete", "deis(4, variable='ratio', start='plain')", calls=9, kinds=EVERY_KIND, note=BUT_LAST),
-    case("LMSDiscrete", "deis(2, variable='ratio', start='plain')", calls=9, step={"order": 2}, note=BUT_LAST),
-    case("EDMEuler", "euler()", "karras(EDM, 10)", kinds=TWO),
-    case("EDMEuler", "euler()", "log_snr(EDM, 10)", sigma_schedule="exponential"),
-    case("FlowMatchEulerDiscrete", "euler()", shift=3.0, kinds=(None,)),
-    case(
-        "FlowMatchEulerDiscrete",
-        "euler()",
-        "trailing(shifted(FLOW, 3.0), 10)",
-        shift=3.0,
-        kinds=(None,),
-        timesteps={"sigmas": np.linspace(1, 0.1, 10)},
-        note="sigmas=linspace(1, 1/n, n)",
-    ),
-    case("FlowMapEulerDiscrete", "euler()", "trailing(shifted(FLOW, 3.0), 10)", shift=3.0, kinds=(None,)),
-    case("MiniMaxH3", "euler()", kinds=(None,)),
-    case("LTXEulerAncestralRF", "euler()", kinds=(None,), eta=0.0),
-]
+TABLES = """\
+DDIM(steps_offset=1, kinds=EVERY_KIND) | ddim() | leading(SD, 10, offset=1)
+DDIM(steps_offset=1, set_alpha_to_one=False) | ddim() | leading(SD, 10, offset=1, end='first')
+DDIM(**TRAILING) | ddim() | trailing(SD, 10)
+DDIM(**TRAILING, **ZERO, kinds=EVERY_KIND[1:]) | ddim() | trailing(ZERO_SNR, 10)
+DDIM(steps_offset=1, step={'eta': 0.5}) | ddim(0.5) | leading(SD, 10, offset=1)
+DDIMParallel(**TRAILING, kinds=EVERY_KIND) | ddim() | trailing(SD, 10)
+CogVideoXDDIM(**TRAILING, kinds=EVERY_KIND) | ddim() | trailing(shifted(SD, 3**0.5), 10)
+CogVideoXDDIM(**TRAILING, **ZERO, kinds=VELOCITY) | ddim() | COGVIDEO
+DDPM(kinds=EVERY_KIND) | ddpm() | leading(SD, 10)
+DDPM(**TRAILING) | ddpm() | trailing(SD, 10)
+DDPM(timestep_spacing='linspace') | ddpm() | linspace(SD, 10)
+DDPM(variance_type='fixed_small_log') | ddpm() | leading(SD, 10)
+DDPM(variance_type='fixed_large') | ddpm('large') | leading(SD, 10)
+DDPM(variance_type='fixed_large', **TRAILING, calls=9, note=BUT_LAST) | ddpm('large') | trailing(SD, 10)[:-1]
+DDPM(variance_type='learned_range') | ddpm('learned') | leading(SD, 10)
+DDPMParallel() | ddpm() | leading(SD, 10)
+DDPMWuerstchen(calls=9, kinds=UNNAMED, note=BUT_LAST) | ddpm() | own
+PNDM(skip_prk_steps=True, steps_offset=1) | pndm() | leading(SD, 10, offset=1, end='first')
+PNDM(skip_prk_steps=True, **TRAILING) | pndm() | trailing(SD, 10, end='first')
+PNDM(skip_prk_steps=True, steps_offset=1, set_alpha_to_one=True, calls=10, note=BUT_LAST) | pndm() | leading(SD, 10, offset=1)[:-1]
+PNDM(steps_offset=1) | pndm(SD) | leading(SD, 10, offset=1, end='first')
+TCD(step={'eta': 0.0}, kinds=EVERY_KIND) | ddim() | own
+"""
 
-SECOND = "dpm_solver_multistep(2, lower_order_final=True)"
-INTEGRATORS = [
-    case("DPMSolverMultistep", "dpm_solver_multistep(1)", TO_CLEAN, solver_order=1),
-    case("DPMSolverMultistep", SECOND, TO_CLEAN, kinds=EVERY_KIND),
-    case("DPMSolverMultistep", SECOND, TO_FIRST, final_sigmas_type="sigma_min"),
-    case("DPMSolverMultistep", SECOND, FURTHER, 20, final_sigmas_type="sigma_min", euler_at_final=True),
-    case("DPMSolverMultistep", "dpm_solver_multistep(2)", FURTHER, 20, final_sigmas_type="sigma_min", lower_order_final=False),
-    case("DPMSolverMultistep", "dpm_solver_multistep(2)", "without_last_start(linspace(SD, 21))", 20),
-    case("DPMSolverMultistep", "dpm_solver_multistep(2, formula='exact', lower_order_final=True)", TO_CLEAN, solver_type="heun"),
-    case("DPMSolverMultistep", "dpm_solver_multistep(3, formula='published', lower_order_final=True)", TO_CLEAN, solver_order=3),
-    case("DPMSolverMultistep", SECOND, "trailing(SD, 10)", timestep_spacing="trailing"),
-    case("DPMSolverMultistep", SECOND, "karras(SD, 10)", use_karras_sigmas=True),
-    case("DPMSolverMultistep", SECOND, "log_snr(SD, 10)", use_lu_lambdas=True),
-    case("DPMSolverMultistep", SECOND, "log_snr(SD, 10)", use_exponential_sigmas=True),
-    case("DPMSolverMultistep", SECOND, use_flow_sigmas=True, flow_shift=3.0, kinds=("flow_prediction",)),
-    case("DPMSolverMultistep", SECOND, timestep_spacing="trailing", rescale_betas_zero_snr=True, kinds=("v_prediction",)),
-    case("DPMSolverMultistep", "ddim(1.0)", TO_CLEAN, solver_order=1, **SDE),
-    case("DPMSolverMultistep", "dpm_solver_multistep(2, eta=1.0, lower_order_final=True)", TO_CLEAN, kinds=EVERY_KIND, **SDE),
-    case(
-        "DPMSolverMultistep",
-        "dpm_solver_multistep(2, eta=1.0, formula='exact', lower_order_final=True)",
-        TO_CLEAN,
-        solver_type="heun",
-        **SDE,
-    ),
-    case("DPMSolverMultistep", "ddim()", TO_FIRST, solver_order=1, **NOISE_FORM),
-    case("DPMSolverMultistep", "deis(2, lower_order_final=True)", TO_FIRST, solver_type="heun", **NOISE_FORM),
-    case("DPMSolverSinglestep", "ddim()", TO_CLEAN, solver_order=1, lower_order_final=True),
-    case("DPMSolverSinglestep", "dpm_solver_single(SD, 2)", f"some(log_snr(SD, 11), {PAIRS})", 11, kinds=EVERY_KIND, **EVEN),
-    case(
-        "DPMSolverSinglestep",
-        "dpm_solver_single(SD, 2, eta=1.0)",
-        f"some(log_snr(SD, 11), {PAIRS})",
-        11,
-        noise=two_noises(f"some(log_snr(SD, 11), {PAIRS})"),
-        **EVEN,
-        **SDE,
-    ),
-    case(
-        "DPMSolverSDE",
-        "dpm_solver_single(SD, 2, eta=1.0)",
-        "trailing(SD, 10)",
-        timestep_spacing="trailing",
-        noise=two_noises("trailing(SD, 10)"),
-        kinds=TWO,
-    ),
-    case("DEISMultistep", "deis(1)", TO_FIRST, solver_order=1),
-    case("DEISMultistep", "deis(2, lower_order_final=True)", TO_FIRST, kinds=EVERY_KIND),
-    case("DEISMultistep", "deis(2, lower_order_final=True)", use_karras_sigmas=True),
-    case("UniPCMultistep", "unipc(1, lower_order_final=True)", TO_CLEAN, solver_order=1),
-    case("UniPCMultistep", "unipc(2, lower_order_final=True)", TO_CLEAN, kinds=EVERY_KIND),
-    case("UniPCMultistep", "unipc(3, lower_order_final=True)", TO_CLEAN, solver_order=3),
-    *[
-        case(
-            "UniPCMultistep",
-            f"unipc({order}, variant='bh1', lower_order_final=True)",
-            TO_FIRST,
-            solver_order=order,
-            solver_type="bh1",
-            final_sigmas_type="sigma_min",
-        )
-        for order in (1, 2, 3)
-    ],
-    case("UniPCMultistep", "unipc(2)", TO_FIRST, lower_order_final=False, final_sigmas_type="sigma_min"),
-    case("UniPCMultistep", "unipc(2, lower_order_final=True)", use_flow_sigmas=True, flow_shift=3.0, kinds=("flow_prediction",)),
-    case("UniPCMultistep", SECOND, TO_CLEAN, disable_corrector=list(range(10))),
-    *[
-        case(
-            "SASolver",
-            f"unipc({order}, variant='bh1', lower_order_final=True)",
-            TO_FIRST,
-            predictor_order=order,
-            corrector_order=order + 1,
-            tau_func=no_noise,
-            note="tau=0",
-        )
-        for order in (1, 2, 3)
-    ],
-    case("EDMDPMSolverMultistep", SECOND, "karras(EDM, 10)", kinds=TWO),
-    case(
-        "EDMDPMSolverMultistep", "dpm_solver_multistep(3, formula='published', lower_order_final=True)", "karras(EDM, 10)", solver_order=3
-    ),
-    case(
-        "EDMDPMSolverMultistep", "dpm_solver_multistep(2, formula='exact', lower_order_final=True)", "karras(EDM, 10)", solver_type="heun"
-    ),
-    case("EDMDPMSolverMultistep", "dpm_solver_multistep(2, eta=1.0, lower_order_final=True)", "karras(EDM, 10)", **SDE),
-    case(
-        "CosineDPMSolverMultistep",
-        "dpm_solver_multistep(2, eta=1.0, lower_order_final=True)",
-        "log_snr(edm(0.3, 500.0), 10)",
-        kinds=("v_prediction", "epsilon"),
-    ),
-]
+RATIOS = """\
+EulerDiscrete(**TRAILING, kinds=EVERY_KIND) | euler() | trailing(SD, 10)
+EulerDiscrete(timestep_spacing='leading', steps_offset=1) | euler() | leading(SD, 10, offset=1)
+EulerDiscrete(steps=20) | euler() | own
+EulerDiscrete(use_karras_sigmas=True) | euler() | karras(SD, 10)
+EulerDiscrete(use_exponential_sigmas=True) | euler() | log_snr(SD, 10)
+EulerDiscrete(use_beta_sigmas=True) | euler() | own
+EulerAncestralDiscrete(**TRAILING, kinds=TWO) | euler_ancestral() | trailing(SD, 10)
+HeunDiscrete(timesteps=SOME, kinds=EVERY_KIND, note='levels with sigma <= alpha') | heun() | own
+LMSDiscrete(calls=9, kinds=EVERY_KIND, note=BUT_LAST) | deis(4, variable='ratio', start='plain') | own
+LMSDiscrete(calls=9, step={'order': 2}, note=BUT_LAST) | deis(2, variable='ratio', start='plain') | own
+EDMEuler(kinds=TWO) | euler() | karras(EDM, 10)
+EDMEuler(sigma_schedule='exponential') | euler() | log_snr(EDM, 10)
+FlowMatchEulerDiscrete(shift=3.0, kinds=UNNAMED) | euler() | own
+FlowMatchEulerDiscrete(shift=3.0, kinds=UNNAMED, **EVENLY) | euler() | trailing(shifted(FLOW, 3.0), 10)
+FlowMapEulerDiscrete(shift=3.0, kinds=UNNAMED) | euler() | trailing(shifted(FLOW, 3.0), 10)
+MiniMaxH3(kinds=UNNAMED) | euler() | own
+LTXEulerAncestralRF(kinds=UNNAMED, eta=0.0) | euler() | own
+"""
 
-AGREEMENTS = [*TABLES, *RATIOS, *INTEGRATORS]
+INTEGRATORS = """\
+DPMSolverMultistep(solver_order=1) | dpm_solver_multistep(1) | TO_CLEAN
+DPMSolverMultistep(kinds=EVERY_KIND) | SECOND | TO_CLEAN
+DPMSolverMultistep(**TO_MIN) | SECOND | TO_FIRST
+DPMSolverMultistep(steps=20, **TO_MIN, euler_at_final=True) | SECOND | FURTHER
+DPMSolverMultistep(steps=20, **TO_MIN, lower_order_final=False) | dpm_solver_multistep(2) | FURTHER
+DPMSolverMultistep(steps=20) | dpm_solver_multistep(2) | without_last_start(linspace(SD, 21))
+DPMSolverMultistep(solver_type='heun') | dpm_solver_multistep(2, formula='exact', lower_order_final=True) | TO_CLEAN
+DPMSolverMultistep(solver_order=3) | PUBLISHED | TO_CLEAN
+DPMSolverMultistep(**TRAILING) | SECOND | trailing(SD, 10)
+DPMSolverMultistep(use_karras_sigmas=True) | SECOND | karras(SD, 10)
+DPMSolverMultistep(use_lu_lambdas=True) | SECOND | log_snr(SD, 10)
+DPMSolverMultistep(use_exponential_sigmas=True) | SECOND | log_snr(SD, 10)
+DPMSolverMultistep(use_flow_sigmas=True, flow_shift=3.0, kinds=FLOW) | SECOND | own
+DPMSolverMultistep(**TRAILING, **ZERO, kinds=VELOCITY) | SECOND | own
+DPMSolverMultistep(solver_order=1, **SDE) | ddim(1.0) | TO_CLEAN
+DPMSolverMultistep(kinds=EVERY_KIND, **SDE) | SECOND_SDE | TO_CLEAN
+DPMSolverMultistep(solver_type='heun', **SDE) | dpm_solver_multistep(2, eta=1.0, formula='exact', lower_order_final=True) | TO_CLEAN
+DPMSolverMultistep(solver_order=1, **NOISE_FORM) | ddim() | TO_FIRST
+DPMSolverMultistep(solver_type='heun', **NOISE_FORM) | deis(2, lower_order_final=True) | TO_FIRST
+DPMSolverSinglestep(solver_order=1, lower_order_final=True) | ddim() | TO_CLEAN
+DPMSolverSinglestep(steps=11, kinds=EVERY_KIND, **EVEN) | dpm_solver_single(SD, 2) | PAIRED
+DPMSolverSinglestep(steps=11, noise=two_noises(PAIRED), **EVEN, **SDE) | dpm_solver_single(SD, 2, eta=1.0) | PAIRED
+DPMSolverSDE(**TRAILING, noise=two_noises('trailing(SD, 10)'), kinds=TWO) | dpm_solver_single(SD, 2, eta=1.0) | trailing(SD, 10)
+DEISMultistep(solver_order=1) | deis(1) | TO_FIRST
+DEISMultistep(kinds=EVERY_KIND) | deis(2, lower_order_final=True) | TO_FIRST
+DEISMultistep(use_karras_sigmas=True) | deis(2, lower_order_final=True) | own
+UniPCMultistep(solver_order=1) | unipc(1, lower_order_final=True) | TO_CLEAN
+UniPCMultistep(kinds=EVERY_KIND) | unipc(2, lower_order_final=True) | TO_CLEAN
+UniPCMultistep(solver_order=3) | unipc(3, lower_order_final=True) | TO_CLEAN
+UniPCMultistep(solver_order=1, solver_type='bh1', **TO_MIN) | unipc(1, variant='bh1', lower_order_final=True) | TO_FIRST
+UniPCMultistep(solver_order=2, solver_type='bh1', **TO_MIN) | unipc(2, variant='bh1', lower_order_final=True) | TO_FIRST
+UniPCMultistep(solver_order=3, solver_type='bh1', **TO_MIN) | unipc(3, variant='bh1', lower_order_final=True) | TO_FIRST
+UniPCMultistep(lower_order_final=False, **TO_MIN) | unipc(2) | TO_FIRST
+UniPCMultistep(use_flow_sigmas=True, flow_shift=3.0, kinds=FLOW) | unipc(2, lower_order_final=True) | own
+UniPCMultistep(disable_corrector=list(range(10))) | SECOND | TO_CLEAN
+SASolver(predictor_order=1, corrector_order=2, tau_func=no_noise, note='tau=0') | unipc(1, variant='bh1', lower_order_final=True) | TO_FIRST
+SASolver(predictor_order=2, corrector_order=3, tau_func=no_noise, note='tau=0') | unipc(2, variant='bh1', lower_order_final=True) | TO_FIRST
+SASolver(predictor_order=3, corrector_order=4, tau_func=no_noise, note='tau=0') | unipc(3, variant='bh1', lower_order_final=True) | TO_FIRST
+EDMDPMSolverMultistep(kinds=TWO) | SECOND | karras(EDM, 10)
+EDMDPMSolverMultistep(solver_order=3) | PUBLISHED | karras(EDM, 10)
+EDMDPMSolverMultistep(solver_type='heun') | dpm_solver_multistep(2, formula='exact', lower_order_final=True) | karras(EDM, 10)
+EDMDPMSolverMultistep(**SDE) | SECOND_SDE | karras(EDM, 10)
+CosineDPMSolverMultistep(kinds=('v_prediction', 'epsilon')) | SECOND_SDE | log_snr(edm(0.3, 500.0), 10)
+"""
+
+AGREEMENTS = cases(TABLES + RATIOS + INTEGRATORS, NAMED)

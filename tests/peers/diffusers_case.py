@@ -14,13 +14,35 @@ from gendiff.diffusion import grids, samplers, schedules
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Level
 
-EVERY_KIND = ("epsilon", "sample", "v_prediction")
-SDE = {"algorithm_type": "sde-dpmsolver++"}
-NOISE_FORM = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}
-EVEN = {"use_exponential_sigmas": True, "lower_order_final": True}
-TO_CLEAN, TO_FIRST, FURTHER = "without_last_start(linspace(SD, 11))", "linspace(SD, 11)[:-1]", "linspace(SD, 21)[:-1]"
-PAIRS, TRIPLES = "[0, 2, 4, 6, 8, 10, 11]", "[0, 3, 6, 9, 10]"
+PAIRED = "some(log_snr(SD, 11), [0, 2, 4, 6, 8, 10, 11])"
+TRIPLED = "some(log_snr(SD, 10), [0, 3, 6, 9, 10])"
 """Ends of steps on a grid that lists their stages as well."""
+WORDS = {
+    "SECOND": "dpm_solver_multistep(2, lower_order_final=True)",
+    "SECOND_SDE": "dpm_solver_multistep(2, eta=1.0, lower_order_final=True)",
+    "PUBLISHED": "dpm_solver_multistep(3, formula='published', lower_order_final=True)",
+    "PLAIN": "dpm_solver_multistep(3, start='plain', lower_order_final=True)",
+    "COGVIDEO": "trailing(zero_terminal_snr(shifted(SD, 3**0.5)), 10)",
+    "TO_CLEAN": "without_last_start(linspace(SD, 11))",
+    "TO_FIRST": "linspace(SD, 11)[:-1]",
+    "FURTHER": "linspace(SD, 21)[:-1]",
+    "PAIRED": PAIRED,
+    "TRIPLED": TRIPLED,
+}
+"""What a line of a table may have in place of a sampler or of levels."""
+OPTIONS = {
+    "EVERY_KIND": ("epsilon", "sample", "v_prediction"),
+    "VELOCITY": ("v_prediction",),
+    "FLOW": ("flow_prediction",),
+    "UNNAMED": (None,),
+    "TRAILING": {"timestep_spacing": "trailing"},
+    "ZERO": {"rescale_betas_zero_snr": True},
+    "TO_MIN": {"final_sigmas_type": "sigma_min"},
+    "SDE": {"algorithm_type": "sde-dpmsolver++"},
+    "NOISE_FORM": {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"},
+    "EVEN": {"use_exponential_sigmas": True, "lower_order_final": True},
+}
+"""What its scheduler's arguments may be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +90,32 @@ class Difference:
     size: float
     cause: str
     shipped: bool = False
-    proof: Callable[[], Sampler] | None = None
+    proof: Sampler | None = None
 
     def __str__(self) -> str:
         return str(self.case)
 
 
-def case(scheduler: str, sampler: str, levels: str = "own", steps: int = 10, **options: Any) -> Case:
-    """A name without "Scheduler". Arguments that no field of `Case` takes are options of the scheduler."""
-    fields = {name: options.pop(name) for name in ("kinds", "note") if name in options}
-    return Case(scheduler, sampler, levels, steps, options=options, **fields)
+def cases(table: str, names: dict[str, Any], make: Callable[..., Any] = Case) -> list[Any]:
+    """A case of each line "Scheduler(arguments) | sampler | levels". Arguments that no field of `make` takes are its options."""
+    return [_case(line.split(" | "), names, make) for line in table.strip().splitlines()]
+
+
+def differences(table: str, names: dict[str, Any], make: Callable[..., Any] = Case, shipped: bool = False) -> list[Difference]:
+    """A difference of each two lines "size | Scheduler(arguments) | sampler | levels" and "cause" or "cause | proof"."""
+    lines = [line.strip().split(" | ") for line in table.strip().splitlines()]
+    return [
+        Difference(_case(case, names, make), float(size), cause, shipped, eval(proof[0], NAMES | names) if proof else None)
+        for (size, *case), (cause, *proof) in zip(lines[::2], lines[1::2], strict=True)
+    ]
+
+
+def _case(cells: list[str], names: dict[str, Any], make: Callable[..., Any]) -> Any:
+    scheduler, _, arguments = cells[0].removesuffix(")").partition("(")
+    options = eval(f"dict({arguments})", OPTIONS | names)
+    fields = {field.name: options.pop(field.name) for field in dataclasses.fields(make) if field.name in options}
+    sampler, levels = (WORDS.get(cell, cell) for cell in cells[1:])
+    return make(scheduler, sampler, levels, options=options, **fields)
 
 
 def without_last_start(levels: Level) -> Level:

@@ -29,7 +29,7 @@ class WithShare:
 
     def __call__(self, x, level):
         told = self.inner(x, level)
-        return Prediction(told.clean, told.noise, log_variance=0.5 + 0.4 * jnp.sin(3 * x))
+        return Prediction(told.clean, told.noise, variance_share=0.5 + 0.4 * jnp.sin(3 * x))
 
 
 @jax.jit

@@ -46,7 +46,7 @@ def test_the_difference_has_the_stated_size_and_cause(difference):
     found = exact.worst(ours, theirs.end)
     assert found == pytest.approx(difference.size, rel=0.1)
     if difference.proof is not None:
-        assert exact.worst(exact.ours(difference.proof(), levels, theirs.start), theirs.end) < SAME
+        assert exact.worst(exact.ours(difference.proof, levels, theirs.start), theirs.end) < SAME
 
 
 def test_every_scheduler_is_in_a_table():

@@ -39,7 +39,7 @@ def test_the_difference_has_the_stated_size_and_cause(difference):
     levels, start, end, _ = ran(difference.case)
     assert exact.worst(exact.ours(difference.case.ours(), levels, start), end) == pytest.approx(difference.size, rel=0.1)
     if difference.proof is not None:
-        assert exact.worst(exact.ours(difference.proof(), levels, start), end) < SAME
+        assert exact.worst(exact.ours(difference.proof, levels, start), end) < SAME
 
 
 def test_heun_is_nearer_to_the_exact_flow_in_gendiff():
