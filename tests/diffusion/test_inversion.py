@@ -245,14 +245,3 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule(kind):
 def test_mistakes_are_named(mistake, error, named):
     with pytest.raises(error, match=named):
         mistake(jnp.zeros((2, 3)), grids.trailing(schedules.cosine(), 3))
-
-
-def test_angles_are_those_of_the_noise_path():
-    quarter = flow_coordinates.between(Level(0.0, 1.0, 0.0), Level(0.0, 0.0, 1.0))
-    assert float(quarter) == pytest.approx(math.pi / 2)
-    edm = flow_coordinates.between(Level(0.0, 1.0, 0.002), Level(0.0, 1.0, 80.0))
-    assert float(edm) == pytest.approx(math.atan(80) - math.atan(0.002), rel=1e-6)
-    assert float(flow_coordinates.half_tangent(Level(0.0, 0.0, 1.0), Level(0.0, 1.0, 0.0))) == -1
-    assert float(flow_coordinates.half_tangent(Level(0.0, 1.0, 0.002), Level(0.0, 1.0, 80.0))) == pytest.approx(
-        math.tan(float(edm) / 2), rel=1e-6
-    )
