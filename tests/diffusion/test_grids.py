@@ -59,12 +59,6 @@ def test_every_table_length_and_number_of_steps_stays_inside_and_falls(total, da
     np.testing.assert_allclose(levels.sigma[:-1], schedule.table.sigma[found], rtol=1e-6)
 
 
-@pytest.mark.parametrize("n", [61, 103, 121, 122, 201])
-def test_trailing_has_no_extra_entry_where_a_float_range_does(n):
-    found = entries(grids.trailing(schedules.linear(), n))
-    assert found.shape == (n,) and found[0] == 999 and found[-1] >= 0
-
-
 def test_published_spacings():
     np.testing.assert_array_equal(entries(grids.leading(schedules.linear(), 5, offset=1)), [801, 601, 401, 201, 1])
     np.testing.assert_array_equal(entries(grids.leading(schedules.linear(), 10)), np.arange(900, -1, -100))
@@ -124,9 +118,11 @@ def sampled(levels):
 
 
 @pytest.mark.parametrize("name", ON_TABLES)
-def test_grids_drive_a_sampler(name):
+def test_grids_drive_a_sampler_and_have_the_default_dtype(name):
     for steps in (1, 2, 5):
         assert np.all(np.isfinite(sampled(ON_TABLES[name](schedules.cosine(), steps))))
+    with jax.enable_x64(True):
+        assert ON_TABLES[name](schedules.linear(), 5).alpha.dtype == jnp.float64
 
 
 @pytest.mark.float64
@@ -193,33 +189,17 @@ def test_padding_repeats_the_last_level():
     jax.tree.map(np.testing.assert_array_equal, grids.padded(levels, 5), levels)
 
 
-def test_grids_of_float64_are_float64(float64):
-    for name, build in ON_TABLES.items():
-        assert build(schedules.linear(), 5).alpha.dtype == jnp.float64, name
-
-
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", ON_TABLES)
-@pytest.mark.parametrize("n", [0, -3])
-def test_grids_without_steps_are_refused(name, n):
-    with pytest.raises(ValueError, match=f"{n}"):
-        ON_TABLES[name](schedules.linear(), n)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("name", ["karras", "log_snr"])
-def test_ratios_that_end_nowhere_need_limits(name):
-    with pytest.raises(ValueError, match="sigma_max"):
-        ON_TABLES[name](schedules.zero_terminal_snr(schedules.linear()), 5)
-    with pytest.raises(ValueError, match="sigma_min"):
-        ON_TABLES[name](schedules.flow(), 5)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("name", ["leading", "trailing", "linspace"])
-def test_more_steps_than_the_table_has_are_refused(name):
-    with pytest.raises(ValueError, match="1001.*1000"):
-        ON_TABLES[name](schedules.linear(1000), 1001)
+def test_grids_of_no_steps_of_too_many_and_without_limits_are_refused(name):
+    refused = [(schedules.linear(), 0, "n = 0"), (schedules.linear(), -3, "n = -3")]
+    if name in ("leading", "trailing", "linspace"):
+        refused.append((schedules.linear(1000), 1001, "1001.*1000"))
+    if name in ("karras", "log_snr"):
+        refused += [(schedules.zero_terminal_snr(schedules.linear()), 5, "sigma_max"), (schedules.flow(), 5, "sigma_min")]
+    for schedule, n, named in refused:
+        with pytest.raises(ValueError, match=named):
+            ON_TABLES[name](schedule, n)
 
 
 @pytest.mark.usefixtures("unchecked")
