@@ -21,6 +21,7 @@ from gendiff.core.errors import ConfigError, NonFiniteError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
 from gendiff.diffusion import denoiser, grids, guidance, sampling
+from gendiff.diffusion.types import Level, Prediction
 
 
 def command(model: Callable[[Any], Model]) -> Command:
@@ -78,8 +79,12 @@ def _program(model: Model, options: SampleOptions) -> Callable[..., Any]:
         levels = grids.trailing(model.schedule, options.steps)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--steps {options.steps}: {error}") from error
-    sampler, guided = sampling_options.sampler(options), model.num_classes > 0 and options.guidance != 1.0
+    sampler, guided = sampling_options.sampler(options, model.schedule), model.num_classes > 0 and options.guidance != 1.0
     temperature = model.temperature if options.temperature is None else options.temperature
+    try:  # what the sampler refuses, it refuses with any denoiser
+        jax.eval_shape(lambda: sampling.sample(jax.random.key(0), _echo, sampler, levels, model.shape, jnp.zeros((1,), jnp.int32)))
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--sampler {options.sampler}: {error}") from error
 
     def draw(params: Any, key: jax.Array, scale: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
         denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, *((label,) if model.num_classes else ()))
@@ -89,6 +94,10 @@ def _program(model: Model, options: SampleOptions) -> Callable[..., Any]:
 
     program, key, scale = drawing.jit(draw), jax.random.key(options.seed), jnp.float32(options.guidance)
     return lambda params, index, label: program(params, key, scale, index, label)
+
+
+def _echo(x: jax.Array, level: Level) -> Prediction:
+    return Prediction(x, x)
 
 
 def _listed(index: np.ndarray) -> str:

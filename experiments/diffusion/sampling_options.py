@@ -1,7 +1,9 @@
 """Options of the `sample` command, and what they mean in numbers."""
 
 import dataclasses
-from typing import Any, Literal
+import difflib
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -9,11 +11,15 @@ import tyro
 from experiments.framework import configuration
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
-from gendiff.diffusion import samplers
+from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.schedules import Schedule
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
+_MADE = {name.replace(" ", "-"): method.make for name, method in catalogue.METHODS.items() if method.make and not method.learned_variance}
+SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddpm-small"]}
+"""Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a space."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +36,9 @@ class SampleOptions:
     """Steps of the sampler, at most the length of the schedule's table."""
     guidance: float = 1.0
     """Scale of classifier-free guidance: 0 ignores the label, 1 is the conditional network, more is more typical and less diverse."""
-    sampler: Literal["ddim", "ddpm", "euler"] = "ddim"
-    """Which sampler."""
-    eta: float = 0.0
-    """Share of fresh noise in ddim, from 0 (none) to 1 (as ddpm)."""
+    sampler: Annotated[str, tyro.conf.arg(help=f"Which sampler: {', '.join(SAMPLERS)}.")] = "ddim"
+    eta: float | None = None
+    """Share of fresh noise in the samplers that have one, from 0 (none) to 1 (as ddpm); None is the sampler's own."""
     temperature: float | None = None
     """Factor on the noise that samples start from, above 0; None takes the model's own."""
     seed: int = 0
@@ -87,16 +92,21 @@ def settings(options: SampleOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("steps", "guidance", "sampler", "eta", "temperature", "seed")}
 
 
-def sampler(options: SampleOptions) -> Sampler:
-    """The sampler that the options name. ConfigError for numbers that it does not have, or that are out of range."""
-    if options.eta != 0.0 and options.sampler != "ddim":
-        raise ConfigError(f"--eta {options.eta:g} belongs to --sampler ddim; {options.sampler} has no such number")
+def sampler(options: SampleOptions, schedule: Schedule) -> Sampler:
+    """The sampler that the options name. ConfigError for an unknown name, and for an eta that it does not have or that is out of range."""
+    if options.sampler not in SAMPLERS:
+        near = difflib.get_close_matches(options.sampler, SAMPLERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(SAMPLERS)}"
+        raise ConfigError(f"--sampler {options.sampler}: no sampler has that name; {hint}")
     try:
-        if options.sampler == "ddim":
-            return samplers.ddim(eta=options.eta)
-        return samplers.ddpm() if options.sampler == "ddpm" else samplers.euler()
-    except ValueError as error:
-        raise ConfigError(f"--eta: {error}") from error
+        made: Any = SAMPLERS[options.sampler](schedule)
+        if options.eta is None:
+            return made
+        if "eta" not in (each.name for each in dataclasses.fields(made)):
+            raise ConfigError(f"--eta {options.eta:g}: --sampler {options.sampler} has no such number")
+        return dataclasses.replace(made, eta=options.eta)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--sampler {options.sampler}: {error}") from error
 
 
 def _parsed(text: str) -> np.ndarray:

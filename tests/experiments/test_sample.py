@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.diffusion import image_sampling
+from experiments.diffusion import image_sampling, sampling_options
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
 from experiments.framework import command_line, registry
 from gendiff.core.errors import ConfigError
+from gendiff.diffusion import schedules
+from gendiff.diffusion.samplers import catalogue
 from tests.experiments import toy
 
 
@@ -166,8 +168,9 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
         ("--steps 0", "at least 1"),
         ("--steps 51", "[1, 50]"),
         ("--eta 1.5", "[0, 1]"),
-        ("--eta 0.5 --sampler euler", "belongs to --sampler ddim"),
-        ("--sampler dmd", "ddim"),
+        ("--eta 0.5 --sampler euler", "--sampler euler has no such number"),
+        ("--sampler ddmi", "did you mean 'ddpm'?"),
+        ("--sampler flux", "there are: ddim"),
         ("--guidance -1", "[0, inf)"),
         ("--temperature 0", "(0, inf)"),
         ("--guidance nan", "[0, inf)"),
@@ -186,6 +189,14 @@ def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(
     said = capsys.readouterr().err
     assert hint in said and len(said.splitlines()) <= command_line.MOST_LINES
     assert not list(tmp_path.iterdir())
+
+
+def test_every_sampler_of_the_library_has_a_name_on_the_command_line() -> None:
+    wanted = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
+    assert {name.replace("-", " ") for name in sampling_options.SAMPLERS} - {"ddpm"} == wanted
+    for name in sampling_options.SAMPLERS:
+        sampler = sampling_options.sampler(sampling_options.SampleOptions(sampler=name), schedules.cosine(50))
+        assert sampler.evaluations(10) >= 10
 
 
 def test_force_never_replaces_what_is_no_samples(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
