@@ -35,7 +35,7 @@ from experiments.reporting.results import Cell, Results, Table
 
 def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
-    limits, found = chosen.thresholds, []
+    limits, measured = chosen.thresholds, []
     peer = config.peer_python() if chosen.peers else None
     before = config.other_checkout(chosen.against) if chosen.against else None
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
@@ -45,13 +45,13 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
                 try:
-                    found.append(case.measure(setting))
+                    measured.append(case.measure(setting))
                 except SideError as error:
-                    found.append(Findings(failed={case.name: str(error)}))
-                for line in tables.lines(found[-1], limits):
+                    measured.append(Findings(failed={case.name: str(error)}))
+                for line in tables.lines(measured[-1], limits):
                     progress.line(line)
-    claims = [claim for each in found for claim in findings.claims(each, limits)]
-    return Outcome(tuple(claims), tables.figures(found, limits, folder.path), (*tables.tables(found, limits), sides))
+    claims = [claim for each in measured for claim in findings.claims(each, limits)]
+    return Outcome(tuple(claims), tables.figures(measured, limits, folder.path), (*tables.tables(measured, limits), sides))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,8 +42,8 @@ class Duelling:
 
     def __call__(self, setting: Setting) -> Findings:
         tiny = setting.config.tiny
-        found = duel.fight(setting, self.name, self.small if tiny else self.workload, self.modes[:1] if tiny else self.modes)
-        return Findings(duels=(found,), threshold=self.threshold, memory=self.memory, share=self.share)
+        result = duel.fight(setting, self.name, self.small if tiny else self.workload, self.modes[:1] if tiny else self.modes)
+        return Findings(duels=(result,), threshold=self.threshold, memory=self.memory, share=self.share)
 
 
 def chosen(names: tuple[str, ...], device: str) -> list[Case]:

@@ -168,8 +168,8 @@ def _differences(ring: Ring, workload: Workload, place: Path, gradients: Path | 
     """
     modes = [name for name in ring.ways if name in MODES]
     if workload.kind == "train":
-        found = {name: ring.ways[name].side.ask("gradient", folder=str(gradients)) for name in (OURS, BEFORE) if name in ring.ways}
-        ours, before = found[OURS], found.get(BEFORE)
+        answers = {name: ring.ways[name].side.ask("gradient", folder=str(gradients)) for name in (OURS, BEFORE) if name in ring.ways}
+        ours, before = answers[OURS], answers.get(BEFORE)
         peer = max(ours["difference"], _relative(ours["loss"], loss)) if modes else math.nan
         return peer, math.nan if before is None else max(_relative(ours[name], before[name]) for name in ours)
     own = ring.ways[OURS].output(place / "ours.npz")

@@ -56,13 +56,13 @@ class Findings:
     memory: bool = False
 
 
-def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
+def claims(outcome: Findings, limits: Thresholds) -> Iterable[Claim]:
     """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
 
     def claim(id: str, statement: str, value: Interval, relation: Relation, limit: str, n: int = 1) -> Claim:
         return verdicts.against(limits, None, id, statement, value.number, relation, limit, n=n)
 
-    for each in found.duels:
+    for each in outcome.duels:
         name, rounds = each.name, len(each.seconds[OURS])
         for id, rival, difference in (
             ("agrees", "both sides compute", each.difference),
@@ -72,29 +72,29 @@ def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
                 yield claim(f"{name}_{id}", f"{name}: {rival} the same", Interval(*3 * (difference,)), "<=", agreement(each))
         if each.ratio is not None:
             void = not each.difference <= getattr(limits, agreement(each))
-            if found.threshold:
+            if outcome.threshold:
                 yield claim(
-                    name, f"{name}: times faster than torch ({each.mode})", VOID if void else each.ratio, ">=", found.threshold, rounds
+                    name, f"{name}: times faster than torch ({each.mode})", VOID if void else each.ratio, ">=", outcome.threshold, rounds
                 )
-            if found.memory:
+            if outcome.memory:
                 less = VOID if void else Interval(*3 * (each.peak_mib["peer"] / each.peak_mib["ours"],))
                 yield claim(f"{name}_memory", f"{name}: peak memory of torch over ours, compilation included", less, ">=", "memory")
-        share = _share(each, found.share) if found.share else None
+        share = _share(each, outcome.share) if outcome.share else None
         if share is not None:
-            rate = "the GPU’s peak" if found.share == "utilisation" else "those of a matrix product"
-            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", found.share, rounds)
-    for ratio in found.ratios:
+            rate = "the GPU’s peak" if outcome.share == "utilisation" else "those of a matrix product"
+            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", outcome.share, rounds)
+    for ratio in outcome.ratios:
         if ratio.threshold:
             yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, ratio.n)
-    for name, why in found.failed.items():
+    for name, why in outcome.failed.items():
         yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", Interval(1.0, 1.0, 1.0), "<=", "failed")
 
 
-def ratios(found: Findings, limits: Thresholds) -> list[Ratio]:
+def ratios(outcome: Findings, limits: Thresholds) -> list[Ratio]:
     """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
-    gains = [(each, each.gain) for each in found.duels]
+    gains = [(each, each.gain) for each in outcome.duels]
     return [
-        *found.ratios,
+        *outcome.ratios,
         *(
             Ratio(
                 f"{each.name}_{BEFORE}",

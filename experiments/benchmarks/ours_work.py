@@ -167,8 +167,8 @@ def operations_counted(workload: Workload, network: Any, params: Params) -> floa
         return jnp.mean(jnp.square(predict(params, x, t, *condition)))
 
     function: Callable[..., Any] = jax.value_and_grad(error) if workload.kind == "train" else error
-    found: Any = jax.jit(function).lower(params).cost_analysis()
-    return float((found[0] if isinstance(found, list) else found or {}).get("flops", float("nan")))
+    cost: Any = jax.jit(function).lower(params).cost_analysis()
+    return float((cost[0] if isinstance(cost, list) else cost or {}).get("flops", float("nan")))
 
 
 _BLOCK = (

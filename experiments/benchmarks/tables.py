@@ -13,9 +13,9 @@ from experiments.reporting.results import Cell, Figure, Table
 from gendiff.metrics.bootstrap import Interval
 
 
-def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
+def lines(outcome: Findings, limits: Thresholds) -> Iterable[str]:
     """What one case found, for the terminal."""
-    for each in found.duels:
+    for each in outcome.duels:
         text = f"  ours {statistics.median(each.seconds[OURS]):.4g} s"
         if each.mode is not None and each.ratio is not None:
             text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_interval(each.ratio)} times"
@@ -25,18 +25,18 @@ def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
         if each.share is not None:
             text += f"; {_interval(each.share)} of the matrix product's rate"
         yield f"{text}  ({each.name})"
-    for ratio in findings.ratios(found, limits):
+    for ratio in findings.ratios(outcome, limits):
         yield f"  {ratio.statement}: {_interval(ratio.value)}"
-    for table in found.tables:
+    for table in outcome.tables:
         yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
-    for name, why in found.failed.items():
+    for name, why in outcome.failed.items():
         yield f"  {name} failed: {why}"
 
 
-def tables(found: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...]:
+def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...]:
     """Every number behind the claims."""
-    duels = [(each, of.threshold) for of in found for each in of.duels]
-    made = [
+    duels = [(each, of.threshold) for of in outcomes for each in of.duels]
+    every = [
         Table(
             "Times of the work done once, in seconds, and how many times faster ours is",
             ("case", "ours", "torch", "torch's best mode", "ratio", "target", "outputs differ by", "idle side, cores"),
@@ -60,16 +60,16 @@ def tables(found: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...]:
         Table(
             "Other ratios",
             ("ratio", "value", "pairs"),
-            tuple((ratio.statement, ratio.value.number, ratio.n) for of in found for ratio in findings.ratios(of, limits)),
+            tuple((ratio.statement, ratio.value.number, ratio.n) for of in outcomes for ratio in findings.ratios(of, limits)),
         ),
     ]
-    return (*(table for table in made if table.rows), *(table for of in found for table in of.tables))
+    return (*(table for table in every if table.rows), *(table for of in outcomes for table in of.tables))
 
 
-def figures(found: Sequence[Findings], limits: Thresholds, folder: Path) -> tuple[Figure, ...]:
+def figures(outcomes: Sequence[Findings], limits: Thresholds, folder: Path) -> tuple[Figure, ...]:
     """One bar per ratio, with its interval; none where nothing was compared."""
-    ratios = {each.name: each.ratio for of in found for each in of.duels if each.ratio is not None}
-    ratios |= {ratio.name: ratio.value for of in found for ratio in findings.ratios(of, limits)}
+    ratios = {each.name: each.ratio for of in outcomes for each in of.duels if each.ratio is not None}
+    ratios |= {ratio.name: ratio.value for of in outcomes for ratio in findings.ratios(of, limits)}
     if not ratios:
         return ()
     drawing.bars(

@@ -62,8 +62,8 @@ def digits_model(
     convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
     """
     classes, levels = digits.CLASSES, digits.LEVELS
-    made = unet(config, schedule, parameterization, shape=(8, 8, 1), num_classes=classes, levels=levels, convolution=convolution)
-    return dataclasses.replace(made, names=tuple(map(str, range(classes))), temperature=temperature)
+    model = unet(config, schedule, parameterization, shape=(8, 8, 1), num_classes=classes, levels=levels, convolution=convolution)
+    return dataclasses.replace(model, names=tuple(map(str, range(classes))), temperature=temperature)
 
 
 def unet(

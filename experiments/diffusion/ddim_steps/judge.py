@@ -41,13 +41,13 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
             drawn = {each: kept(each, params[seed]) for each in wanted}
         with progress.phase("judge", seed=seed), progress.task(f"judge seed {seed}", len(wanted)) as task:
             for each, (images, seconds) in drawn.items():
-                asked = image_draws.labels(len(images), network.num_classes)
-                rows.append(Row(each, digits_judge.measure(images, asked), seconds))
+                labels = image_draws.labels(len(images), network.num_classes)
+                rows.append(Row(each, digits_judge.measure(images, labels), seconds))
                 task.update(len([row for row in rows if row.set.seed == seed]))
         with progress.phase("equivalence", seed=seed):
-            found = compare(config, seed, {each: images for each, (images, _) in drawn.items()}, digits_judge.split.held_out_images)
-        differences |= {(seed, id): of for id, of in found.items()}
-        claims += claims_of_seed(config, seed, found)
+            compared = compare(config, seed, {each: images for each, (images, _) in drawn.items()}, digits_judge.split.held_out_images)
+        differences |= {(seed, id): of for id, of in compared.items()}
+        claims += claims_of_seed(config, seed, compared)
         if seed == config.seeds[0]:
             pictures = figures.pictures(config, folder, {each: images for each, (images, _) in drawn.items()}, seed)
     with progress.phase("time"):
@@ -72,10 +72,10 @@ def compare(config: Config, seed: int, drawn: dict[Set, np.ndarray], held_out: n
     return {id: equivalence.difference(distances[few.name], distances[many.name]) for id, (few, many) in pairs.items()}
 
 
-def claims_of_seed(config: Config, seed: int, found: dict[str, Difference]) -> list[Claim]:
+def claims_of_seed(config: Config, seed: int, compared: dict[str, Difference]) -> list[Claim]:
     """Equivalence is a claim of 20 and 50 steps; a test that can pass finds it at 250, and one that can fail does not at few."""
     most, about = f"{max(config.steps):,} steps", "relative difference of Fréchet distances, 90 % interval (two one-sided tests at .05)"
-    claim, control = (functools.partial(_claim, config, seed, found, kind) for kind in ("claim", "control"))
+    claim, control = (functools.partial(_claim, config, seed, compared, kind) for kind in ("claim", "control"))
     same, coarse, chain = config.same, config.coarse, config.coarse_chain
     return [
         *(claim(f"ddim-{n}-equivalent", f"DDIM, {n} against {most}: {about}", "<=") for n in config.equivalent),
@@ -110,8 +110,8 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[C
     return claims, Table(title, ("draw", "median", "least", "largest"), tuple(rows))
 
 
-def _claim(config: Config, seed: int, found: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
-    return verdicts.against(config.thresholds, seed, id, statement, found[id].size, relation, "equivalence", n=config.samples, kind=kind)
+def _claim(config: Config, seed: int, compared: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
+    return verdicts.against(config.thresholds, seed, id, statement, compared[id].size, relation, "equivalence", n=config.samples, kind=kind)
 
 
 def _ratio(config: Config, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:

@@ -65,14 +65,14 @@ def _claims_of_seed(limits: Thresholds, seed: int, plain: Measured, guided: Meas
         return verdicts.against(limits, seed, id, statement, number, relation, id.replace("-", "_"), n=of.n, kind=kind)
 
     two_steps = image_judge.ratio(coarse, plain)
-    asked = "the judge sees the digit that was asked for"
+    seen = "the judge sees the digit that was asked for"
     return [
         claim(plain, "frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain.frechet, "<="),
-        claim(plain, "accuracy", f"guidance 1: {asked}", plain.accuracy, ">="),
+        claim(plain, "accuracy", f"guidance 1: {seen}", plain.accuracy, ">="),
         claim(plain, "precision", "guidance 1: precision", plain.precision, ">="),
         claim(plain, "recall", "guidance 1: recall", plain.recall, ">="),
         claim(plain, "copies", "guidance 1: near-copies above the held-out digits' own rate", plain.excess, "<="),
-        claim(guided, "guided-accuracy", f"guidance 2: {asked}", guided.accuracy, ">="),
+        claim(guided, "guided-accuracy", f"guidance 2: {seen}", guided.accuracy, ">="),
         claim(blank, "untrained-frechet", "untrained network: Fréchet distance, in floors", blank.frechet, ">="),
         claim(blank, "untrained-accuracy", "untrained network: judge accuracy", blank.accuracy, "<="),
         claim(coarse, "two-steps", "2 steps: Fréchet distance, in multiples of the full number's", two_steps, ">="),
@@ -101,7 +101,7 @@ def _generators(config: Config, judge: DigitsJudge, table: dict[str, Measured]) 
     ]
 
 
-def _shuffled(config: Config, found: Measured) -> Claim:
+def _shuffled(config: Config, measured: Measured) -> Claim:
     statement, limit = "shuffled labels: judge accuracy", "shuffled_accuracy"
     seed, limits = config.seeds[0], config.thresholds
-    return verdicts.against(limits, seed, "shuffled-accuracy", statement, found.accuracy, "<=", limit, n=found.n, kind="control")
+    return verdicts.against(limits, seed, "shuffled-accuracy", statement, measured.accuracy, "<=", limit, n=measured.n, kind="control")

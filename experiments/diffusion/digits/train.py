@@ -19,9 +19,9 @@ def model(config: Config) -> Model:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per seed and, where it is wanted, the control that learns from shuffled labels."""
-    split, made, first = digits.load(), model(config), config.seeds[0]
-    image_training.train(config, made, image_training.digits_batch(split), folder, progress, seeds=config.seeds)
+    split, network, first = digits.load(), model(config), config.seeds[0]
+    image_training.train(config, network, image_training.digits_batch(split), folder, progress, seeds=config.seeds)
     if config.shuffled_steps:
         data = image_training.digits_batch(split, image_training.shuffled_labels(split, first))
         place = image_training.inside(folder, SHUFFLED)
-        image_training.train(config, made, data, place, progress, seeds=[first], steps=config.shuffled_steps)
+        image_training.train(config, network, data, place, progress, seeds=[first], steps=config.shuffled_steps)

@@ -27,20 +27,20 @@ def pictures(
     chosen: np.ndarray,
 ) -> list[Figure]:
     """A grid a problem, one digit a column; img2img by strength; and the way from digit to digit."""
-    found = []
+    grids = []
     for name, problem in problems.items():
-        made = [of.first for of in rivals[name][:1]] + [restored[name][method].first for method in METHODS if method in restored[name]]
-        rows = [truth, problem.picture, *made]
+        outputs = [of.first for of in rivals[name][:1]] + [restored[name][method].first for method in METHODS if method in restored[name]]
+        rows = [truth, problem.picture, *outputs]
         file = name.replace(" ", "_").replace("-", "_")
         figures.grid(np.concatenate([row[chosen] for row in rows]), len(chosen), folder.figure(file))
         named = ", ".join(["the digit", "what is measured", problem.rival_name, *(m for m in METHODS if m in restored[name])])
-        found.append(Figure(f"{file}.png", f"{name.capitalize()}, a row each: {named}. One sample each, not selected."))
+        grids.append(Figure(f"{file}.png", f"{name.capitalize()}, a row each: {named}. One sample each, not selected."))
     figures.grid(np.concatenate([images[chosen] for images in edits.values()]), len(chosen), folder.figure("strengths"))
     across = between.swapaxes(0, 1)  # a pair a row
     figures.grid(across.reshape(-1, *across.shape[2:]), len(between), folder.figure("between"))
     shares = ", ".join(f"{strength:g}" for strength in edits)
     return [
-        *found,
+        *grids,
         Figure("strengths.png", f"img2img without a label, a strength a row: {shares}."),
         Figure("between.png", "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."),
     ]
@@ -81,8 +81,8 @@ def tables(
     rivals: Mapping[str, list[Restored]], restored: Mapping[int, Mapping[str, Mapping[str, Restored]]], edited: Mapping[int, Any]
 ) -> tuple[Table, ...]:
     """Every number of every method and seed, and of every round trip and edit."""
-    lines = [_line(None, problem, of) for problem, found in rivals.items() for of in found]
-    lines += [_line(seed, problem, of) for seed, found in restored.items() for problem, by in found.items() for of in by.values()]
+    lines = [_line(None, problem, of) for problem, results in rivals.items() for of in results]
+    lines += [_line(seed, problem, of) for seed, results in restored.items() for problem, by in results.items() for of in by.values()]
     columns = ("problem", "method", "seed", "PSNR", "PSNR of one sample", "judge", "rms of y - A x")
     trips = []
     for seed, of in edited.items():

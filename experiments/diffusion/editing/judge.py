@@ -88,14 +88,14 @@ def _restored(
 ) -> dict[str, Restored]:
     """By every method that fits, by an untrained network, and from the measurements of other digits."""
     samples = range(1 if problem.mask is not None else config.posterior_samples)
-    found = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
-    found["DPS"] = [programs.restore("DPS", params, problem)]
+    drawn = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
+    drawn["DPS"] = [programs.restore("DPS", params, problem)]
     if problem.mask is not None:
-        found["RePaint"] = [programs.restore("RePaint", params, problem)]
-    found["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
+        drawn["RePaint"] = [programs.restore("RePaint", params, problem)]
+    drawn["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
     others = np.roll(problem.measured, 1, axis=0)  # held-out digits come in random order
-    found["PiGDM, other's data"] = [programs.restore("PiGDM", params, problem, measured=others)]
-    return {name: examine(problem, name, images) for name, images in found.items()}
+    drawn["PiGDM, other's data"] = [programs.restore("PiGDM", params, problem, measured=others)]
+    return {name: examine(problem, name, images) for name, images in drawn.items()}
 
 
 def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np.ndarray) -> Edited:
@@ -107,53 +107,53 @@ def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np
         {steps: apart(back, truth) for steps, back in trips.items()},
         apart(fresh, truth),
         apart(programs.reversible_trip(params, truth), truth),
-        {strength: apart(made, truth) for strength, made in images.items()},
-        {strength: apart(made, others) for strength, made in images.items()},
+        {strength: apart(edit, truth) for strength, edit in images.items()},
+        {strength: apart(edit, others) for strength, edit in images.items()},
         images,
     )
 
 
-def _claims_of_problem(limits: Thresholds, seed: int, problem: Problem, rival: Restored, found: dict[str, Restored]) -> list[Claim]:
+def _claims_of_problem(limits: Thresholds, seed: int, problem: Problem, rival: Restored, restored: dict[str, Restored]) -> list[Claim]:
     n, slug = len(rival.error), problem.name.replace(" ", "-")
     claim = functools.partial(verdicts.against, limits, seed, n=n)
     claims = []
     for method in ("PiGDM", "DPS", "RePaint"):
-        if method in found:
-            read = measures.share(found[method].right - rival.right)
+        if method in restored:
+            read = measures.share(restored[method].right - rival.right)
             statement = f"{problem.name} by {method}: the judge's accuracy less that on {problem.rival_name}"
             claims.append(claim(f"{slug}-{method.lower()}-judge", statement, read, ">=", "accuracy"))
     if problem.mask is None:
-        better = measures.gain(found["PiGDM"].error, rival.error)
+        better = measures.gain(restored["PiGDM"].error, rival.error)
         claims.append(claim(f"{slug}-psnr", f"{problem.name} by PiGDM: dB above {problem.rival_name}", better, ">=", "psnr"))
     for name, id in (("PiGDM, untrained", "untrained"), ("PiGDM, other's data", "shuffled")):
-        worse = measures.gain(found[name].error, rival.error)
+        worse = measures.gain(restored[name].error, rival.error)
         statement = f"{problem.name} by {name}: dB above {problem.rival_name}"
         claims.append(claim(f"{slug}-{id}", statement, worse, "<=", "psnr", kind="control"))
     return claims
 
 
 def _kept(
-    limits: Thresholds, seed: int, problems: dict[str, Problem], found: dict[str, dict[str, Restored]], truth: np.ndarray
+    limits: Thresholds, seed: int, problems: dict[str, Problem], restored: dict[str, dict[str, Restored]], truth: np.ndarray
 ) -> list[Claim]:
     masks = {name: problem.mask for name, problem in problems.items() if problem.mask is not None}
-    changes = [np.max(np.abs(np.where(mask, 0, found[name]["RePaint"].first - truth))) for name, mask in masks.items()]
+    changes = [np.max(np.abs(np.where(mask, 0, restored[name]["RePaint"].first - truth))) for name, mask in masks.items()]
     statement = "RePaint: largest change of a pixel that was to be kept"
     return [verdicts.against(limits, seed, "kept", statement, float(max(changes)), "<=", "kept", n=len(truth))]
 
 
-def _claims_of_edits(config: Config, seed: int, found: Edited) -> list[Claim]:
-    n = len(found.fresh)
+def _claims_of_edits(config: Config, seed: int, edited: Edited) -> list[Claim]:
+    n = len(edited.fresh)
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=n)
     control = functools.partial(claim, kind="control")
-    most = found.trips[max(found.trips)]
-    strengths = tuple(found.own)
-    own, others = (measures.rank_correlation(strengths, np.stack(list(of.values()))) for of in (found.own, found.others))
-    worst = float(np.sqrt(found.reversible.max()))
-    missed = float(np.sqrt(found.fresh.min()))
+    most = edited.trips[max(edited.trips)]
+    strengths = tuple(edited.own)
+    own, others = (measures.rank_correlation(strengths, np.stack(list(of.values()))) for of in (edited.own, edited.others))
+    worst = float(np.sqrt(edited.reversible.max()))
+    missed = float(np.sqrt(edited.fresh.min()))
     return [
-        claim("round-trip-slope", "DDIM inversion and back: slope of log error on log steps", measures.slope(found.trips), "<=", "slope"),
+        claim("round-trip-slope", "DDIM inversion and back: slope of log error on log steps", measures.slope(edited.trips), "<=", "slope"),
         claim("round-trip-reversible", "reversible Heun and back: largest error of a digit", worst, "<=", "reversible"),
-        control("fresh-ratio", "from fresh noise: error in DDIM round trips", measures.times(found.fresh, most), ">=", "fresh"),
+        control("fresh-ratio", "from fresh noise: error in DDIM round trips", measures.times(edited.fresh, most), ">=", "fresh"),
         control("fresh-reversible", "from fresh noise: least error of a digit", missed, ">=", "reversible"),
         claim("strength", "img2img: rank correlation of strength and distance to its digit", own, ">=", "strength"),
         control("strength-other", "img2img: rank correlation of strength and distance to another digit", others, "<=", "strength"),

@@ -44,7 +44,7 @@ def composed(path: Level, shift: int = 0) -> float:
 
     Mean and variance follow from `forward_step` alone: of a mean without noise, of a standard deviation without noise, and of noise alone.
     """
-    mean, variance = (np.asarray(found) for found in _compose(jax.tree.map(jnp.asarray, path)))
+    mean, variance = (np.asarray(moment) for moment in _compose(jax.tree.map(jnp.asarray, path)))
     expected = _ahead(path, np.arange(1, path.shape[1]), shift)
     return float(max(np.abs(mean - expected.alpha).max(), np.abs(variance - expected.sigma**2).max()))
 
@@ -55,23 +55,23 @@ def scores(path: Level, images: np.ndarray, levels: tuple[int, ...], groups: int
     walk_key, closed_key = jax.random.split(jax.random.key(seed))
     x, done = jnp.broadcast_to(clean, (path.shape[0], *clean.shape)), 0
     whole = jax.tree.map(jnp.asarray, path)
-    found: dict[str, list[np.ndarray]] = {"chain": [], "closed": [], "shifted": []}
+    values_of: dict[str, list[np.ndarray]] = {"chain": [], "closed": [], "shifted": []}
     for steps in levels:
         x, done = _walk(x, walk_key, whole, done, steps), steps
         level, ahead = (_ahead(path, np.array(steps), by) for by in (0, shift))
         drawn = _add_noise(clean, jax.random.normal(jax.random.fold_in(closed_key, steps), clean.shape), level)
         for name, values, at in (("chain", x, level), ("closed", drawn, level), ("shifted", x, ahead)):
-            found[name].append(np.asarray(_scores(values, clean, at, groups)))
-    return Scores(**{name: np.stack(each) for name, each in found.items()})
+            values_of[name].append(np.asarray(_scores(values, clean, at, groups)))
+    return Scores(**{name: np.stack(each) for name, each in values_of.items()})
 
 
-def table(found: list[Scores], levels: tuple[int, ...]) -> Table:
+def table(of_seeds: list[Scores], levels: tuple[int, ...]) -> Table:
     """The largest |z| of each schedule and level, over seeds, groups and moments."""
     rows: list[tuple[Cell, ...]] = []
     for number, name in enumerate(SCHEDULES):
         for at, steps in enumerate(levels):
             chain, closed, shifted = (
-                max(float(np.abs(getattr(each, kind)[at, :, number]).max()) for each in found) for kind in ("chain", "closed", "shifted")
+                max(float(np.abs(getattr(each, kind)[at, :, number]).max()) for each in of_seeds) for kind in ("chain", "closed", "shifted")
             )
             rows.append((name, steps, chain, closed, shifted))
     columns = ("schedule", "steps", "chain", "add_noise itself", "chain against the shifted form")

@@ -42,30 +42,30 @@ def _chain(config: Config, images: np.ndarray, folder: RunFolder, progress: Prog
         claim("closed-form", statement, exact, "<=", "exact"),
         claim("closed-form-shifted", shifted, ahead, ">=", "shifted_exact", kind="control"),
     ]
-    found = []
+    of_seeds = []
     for seed in config.seeds:
         with progress.phase("draw", seed=seed):
-            found.append(forward_chain.scores(path, images, config.levels, config.groups, config.shift, config.chains, seed))
-        claims += _score_claims(config, found[-1], seed)
-    figure = _score_plot(config, found, folder)
-    return claims, [figure], [forward_chain.table(found, config.levels)]
+            of_seeds.append(forward_chain.scores(path, images, config.levels, config.groups, config.shift, config.chains, seed))
+        claims += _score_claims(config, of_seeds[-1], seed)
+    figure = _score_plot(config, of_seeds, folder)
+    return claims, [figure], [forward_chain.table(of_seeds, config.levels)]
 
 
 def _score_claims(config: Config, scores: forward_chain.Scores, seed: int) -> list[Claim]:
     """The largest score is exact. Its chance is in the threshold: a score of N(0, 1) misses it with probability 6.3e-5."""
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.chains)
-    chain, shifted = (float(np.abs(found).max()) for found in (scores.chain, scores.shifted))
-    said = f"moments of drawn chains against the closed form: largest |z| of {scores.chain.size}"
+    chain, shifted = (float(np.abs(z).max()) for z in (scores.chain, scores.shifted))
+    statement = f"moments of drawn chains against the closed form: largest |z| of {scores.chain.size}"
     wrong = f"the same chains against a closed form {config.shift} steps ahead: largest |z| of {scores.shifted.size}"
     return [
-        claim("moments", said, chain, "<=", "standard_errors"),
+        claim("moments", statement, chain, "<=", "standard_errors"),
         claim("moments-shifted", wrong, shifted, ">=", "standard_errors", kind="control"),
     ]
 
 
-def _score_plot(config: Config, found: list[forward_chain.Scores], folder: RunFolder) -> Figure:
+def _score_plot(config: Config, of_seeds: list[forward_chain.Scores], folder: RunFolder) -> Figure:
     def largest(name: str) -> np.ndarray:
-        return np.max([np.abs(getattr(scores, name)).max(axis=(1, 2, 3)) for scores in found], axis=0)
+        return np.max([np.abs(getattr(scores, name)).max(axis=(1, 2, 3)) for scores in of_seeds], axis=0)
 
     curves = [
         figures.Curve("chain against closed form", config.levels, largest("chain")),
@@ -86,9 +86,9 @@ def _score_plot(config: Config, found: list[forward_chain.Scores], folder: RunFo
 
 def _prior_claims(limits: Thresholds, distances: dict[str, Distance], count: int) -> list[Claim]:
     claim = functools.partial(verdicts.against, limits, None, n=count)
-    said = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image"
+    statement = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image"
     ends = {"zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)", "zero-snr-linear": "zero_terminal_snr(linear)", "flow": "flow"}
-    claims = [claim(f"terminal-{id}", f"{name}: {said}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
+    claims = [claim(f"terminal-{id}", f"{name}: {statement}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
     leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats an image"
     claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
     return claims

@@ -66,19 +66,19 @@ def distances(images: np.ndarray, resamples: int) -> dict[str, Distance]:
     squares = np.mean(rows**2, axis=1)
     spread = 1.96 * squares.std(ddof=1) / math.sqrt(len(squares))
     moments = squares.mean() + spread * np.array([0.0, -1.0, 1.0])
-    laws, found = _resampled(rows, resamples), {}
+    laws, by_schedule = _resampled(rows, resamples), {}
     for name, schedule in SCHEDULES.items():
         signal = share(schedule().noisiest)
         value, *drawn = (lower_bound(law, signal) for law in laws)
         low, high = np.quantile(drawn, [0.025, 0.975])
-        found[name] = Distance(
+        by_schedule[name] = Distance(
             signal=signal,
             upper=_for_all(upper_bound, moments, signal, rows.shape[1]),
             lower=(value, float(low), float(high)),
             start=_for_all(from_start, moments, signal, rows.shape[1]),
             latent=LATENT * upper_bound(1.0, signal),
         )
-    return found
+    return by_schedule
 
 
 def share(level: Level) -> float:
@@ -109,13 +109,13 @@ def lower_bound(law: Law, signal: float) -> float:
 
 def plot(distances: dict[str, Distance], path: Path) -> Figure:
     """A bar a schedule; those at 0 have no place on a logarithmic axis and stand in the caption."""
-    far = {name: found for name, found in distances.items() if found.upper[0] > 0}
+    far = {name: distance for name, distance in distances.items() if distance.upper[0] > 0}
     figures.bars(
         list(far),
-        [found.upper[0] for found in far.values()],
+        [distance.upper[0] for distance in far.values()],
         path,
         x_label="KL from N(0, I), nats an image",
-        intervals=[(found.lower[0], found.upper[0]) for found in far.values()],
+        intervals=[(distance.lower[0], distance.upper[0]) for distance in far.values()],
         log=True,
     )
     return Figure(
@@ -137,9 +137,9 @@ def table(distances: dict[str, Distance], dimensions: int) -> Table:
         "nats of a 64×64×4 latent",
     )
     rows = []
-    for name, found in distances.items():
-        bits = found.upper[0] / math.log(2) / dimensions
-        rows.append((name, found.signal, found.upper, found.lower, bits, found.start, found.latent))
+    for name, distance in distances.items():
+        bits = distance.upper[0] / math.log(2) / dimensions
+        rows.append((name, distance.signal, distance.upper, distance.lower, bits, distance.start, distance.latent))
     return Table("How far x_T is from N(0, I); real digits, and last a latent of unit second moment", columns, tuple(rows))
 
 

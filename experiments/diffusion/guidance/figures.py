@@ -7,7 +7,7 @@ import numpy as np
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
-from experiments.diffusion.guidance.sets import Found
+from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
 from experiments.reporting.results import Axis, Explorer, Figure
@@ -16,38 +16,38 @@ PALETTE = 128
 """Colours of an explorer's file."""
 
 
-def figures(config: Config, folder: RunFolder, found: Found) -> tuple[Figure, ...]:
+def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure, ...]:
     """Curves and pictures, left in the folder."""
-    made = []
+    shown = []
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
-    for subject, plain in found.plain.items():
+    for subject, plain in drawn.plain.items():
         _curves(folder, f"curves_{subject}", {subject: plain}, "guidance scale w")
         caption = "every measure against the guidance scale; bands reach from the least to the largest seed."
-        made.append(Figure(f"curves_{subject}.png", f"{subject.capitalize()}: {caption}"))
-    for subject, images in found.shown.items():
+        shown.append(Figure(f"curves_{subject}.png", f"{subject.capitalize()}: {caption}"))
+    for subject, images in drawn.shown.items():
         draw.grid(images.reshape(-1, *images.shape[2:]), images.shape[1], folder.figure(f"pictures_{subject}"))
         caption = f"the same ten samples in each column, one guidance scale per row: w = {scales}."
-        made.append(Figure(f"pictures_{subject}.png", f"{subject.capitalize()}: {caption}".replace("ten", str(images.shape[1]))))
-    rules = {"plain": found.short.of([scale for scale in found.short.scales if 1 <= scale <= config.strong]), **found.cures}
+        shown.append(Figure(f"pictures_{subject}.png", f"{subject.capitalize()}: {caption}".replace("ten", str(images.shape[1]))))
+    rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong]), **drawn.cures}
     _curves(folder, "cures", {name: of for name, of in rules.items() if name != "CFG++"}, "scale")
-    _curves(folder, "dropouts", {f"dropout {share:g}": of for share, of in found.dropouts.items()}, "guidance scale w")
+    _curves(folder, "dropouts", {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}, "guidance scale w")
     return (
-        *made,
+        *shown,
         Figure("cures.png", "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."),
         Figure("dropouts.png", "Digits: the share of labels dropped in training, one network each."),
     )
 
 
-def explorers(config: Config, folder: RunFolder, found: Found) -> tuple[Explorer, ...]:
+def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Explorer, ...]:
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(config.moderate), len(config.explored_steps) - 1, 0)
-    made = []
-    for subject, images in found.explored.items():
+    shown = []
+    for subject, images in drawn.explored.items():
         name = f"explore_{subject}"
         draw.explorer_sprite(images, folder.figure(name), columns=8, colours=PALETTE)
-        made.append(Explorer(f"{name}.png", f"{subject.capitalize()}: samples from the same noise.", axes, start))
-    return tuple(made)
+        shown.append(Explorer(f"{name}.png", f"{subject.capitalize()}: samples from the same noise.", axes, start))
+    return tuple(shown)
 
 
 def _curves(folder: RunFolder, name: str, sweeps: Mapping[str, Sweep], x_label: str) -> None:

@@ -8,7 +8,7 @@ from experiments.diffusion.guidance import cures, sets, tables
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Comparisons, Sweep
-from experiments.diffusion.guidance.sets import Found
+from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.trends import Trend
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
@@ -37,33 +37,33 @@ WORDS: Mapping[str, str] = {
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures, explorers and tables, from the checkpoints of the folder."""
-    found = sets.draw(config, folder, progress)
+    drawn = sets.draw(config, folder, progress)
     with progress.phase("judge"):
-        judged = judge(config, found)
+        judged = judge(config, drawn)
     with progress.phase("figures"):
-        figures = guidance_figures.figures(config, folder, found)
-        explorers = guidance_figures.explorers(config, folder, found)
-    return Outcome(tuple(claims(config, found, judged)), figures, tables.tables(config, found, judged), explorers)
+        figures = guidance_figures.figures(config, folder, drawn)
+        explorers = guidance_figures.explorers(config, folder, drawn)
+    return Outcome(tuple(claims(config, drawn, judged)), figures, tables.tables(config, drawn, judged), explorers)
 
 
-def judge(config: Config, found: Found) -> Comparisons:
+def judge(config: Config, drawn: DrawnSets) -> Comparisons:
     """Every comparison that claims and tables are made of."""
     trend = functools.partial(_trend, config)
     rising = {
         (subject, measure): trend(plain.of(scales_of(config, subject, measure)), measure)
         for measure in SIGNS
-        for subject, plain in found.plain.items()
+        for subject, plain in drawn.plain.items()
     }
     corrected = trends.holm([each.p for each in rising.values()])
     compare = functools.partial(cures.at_equal_adherence, resamples=config.resamples)
-    moderate, strong = found.short.of([config.moderate]), found.short.of([config.strong])
+    moderate, strong = drawn.short.of([config.moderate]), drawn.short.of([config.strong])
     return Comparisons(
         rising,
         dict(zip(rising, map(float, corrected), strict=True)),
-        {subject: trend(deaf, "adherence") for subject, deaf in found.deaf.items()},
-        {name: compare(cure, moderate) for name, cure in found.cures.items()},
-        {name: compare(cure.of([cure.scales[-1] if name == "CFG++" else config.strong]), strong) for name, cure in found.cures.items()},
-        {subject: compare(plain.of([config.strong]), plain.of([1.0])) for subject, plain in found.plain.items()},
+        {subject: trend(deaf, "adherence") for subject, deaf in drawn.deaf.items()},
+        {name: compare(cure, moderate) for name, cure in drawn.cures.items()},
+        {name: compare(cure.of([cure.scales[-1] if name == "CFG++" else config.strong]), strong) for name, cure in drawn.cures.items()},
+        {subject: compare(plain.of([config.strong]), plain.of([1.0])) for subject, plain in drawn.plain.items()},
     )
 
 
@@ -73,36 +73,36 @@ def scales_of(config: Config, subject: str, measure: str) -> list[float]:
     return [scale for scale in config.scales if measure != "adherence" or scale <= most]
 
 
-def claims(config: Config, found: Found, judged: Comparisons) -> list[Claim]:
+def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]:
     """The essay's sentence as trends, two claims of cures, and the controls."""
     claim = functools.partial(verdicts.against, config.thresholds, None)
     control = functools.partial(claim, kind="control")
-    made = []
+    every = []
     for (subject, measure), trend in judged.trends.items():
         scales = scales_of(config, subject, measure)
         about = f"{subject}, w = {scales[0]:g} … {scales[-1]:g}, {WORDS[measure]}; Spearman's rho with w"
         relation: verdicts.Relation = ">=" if SIGNS[measure] > 0 else "<="
-        figure, count = f"curves_{subject}.png", _count(found.plain[subject])
-        made.append(claim(f"{subject}-{measure}", about, trend.rho, relation, LIMITS[measure], n=count, figure=figure))
+        figure, count = f"curves_{subject}.png", _count(drawn.plain[subject])
+        every.append(claim(f"{subject}-{measure}", about, trend.rho, relation, LIMITS[measure], n=count, figure=figure))
     about = f"the largest of the {len(judged.corrected)} p-values of these trends, after Holm's correction"
-    made.append(claim("trends-significant", about, max(judged.corrected.values()), "<=", "significance", n=len(judged.corrected)))
+    every.append(claim("trends-significant", about, max(judged.corrected.values()), "<=", "significance", n=len(judged.corrected)))
 
-    count, figure, strong, moderate = _count(found.short), "cures.png", f"{config.strong:g}", f"{config.moderate:g}"
+    count, figure, strong, moderate = _count(drawn.short), "cures.png", f"{config.strong:g}", f"{config.moderate:g}"
     about = f"digits: recall of interval guidance less that of plain guidance, at the adherence of plain guidance at w = {moderate}"
-    made.append(claim("interval-recall", about, judged.equal["interval"].less["recall"], ">=", "interval_recall", n=count, figure=figure))
+    every.append(claim("interval-recall", about, judged.equal["interval"].less["recall"], ">=", "interval_recall", n=count, figure=figure))
     about = f"digits: clipped fraction of rescaled guidance less that of plain guidance, both at w = {strong}"
-    made.append(claim("rescale-clipped", about, judged.strong["rescale"].less["clipped"], "<=", "rescale_clipped", n=count, figure=figure))
+    every.append(claim("rescale-clipped", about, judged.strong["rescale"].less["clipped"], "<=", "rescale_clipped", n=count, figure=figure))
 
     for subject, trend in judged.ignoring.items():
-        deaf, about = found.deaf[subject], f"{subject}, label withheld: "
+        deaf, about = drawn.deaf[subject], f"{subject}, label withheld: "
         count = _count(deaf)
-        made.append(control(f"{subject}-deaf-trend", f"{about}Spearman's rho of adherence with w", trend.rho, "<=", "faithful", n=count))
+        every.append(control(f"{subject}-deaf-trend", f"{about}Spearman's rho of adherence with w", trend.rho, "<=", "faithful", n=count))
         seen = _adherence(config, deaf.of([deaf.scales[-1]]))
-        made.append(control(f"{subject}-deaf-chance", f"{about}adherence at w = {deaf.scales[-1]:g}", seen, "<=", "chance", n=count))
-    seen = _adherence(config, found.shuffled.of([config.strong]))
+        every.append(control(f"{subject}-deaf-chance", f"{about}adherence at w = {deaf.scales[-1]:g}", seen, "<=", "chance", n=count))
+    seen = _adherence(config, drawn.shuffled.of([config.strong]))
     about = f"digits, trained on shuffled labels: adherence at w = {strong}"
-    made.append(control("digits-shuffled-chance", about, seen, "<=", "chance", n=_count(found.shuffled)))
-    return made
+    every.append(control("digits-shuffled-chance", about, seen, "<=", "chance", n=_count(drawn.shuffled)))
+    return every
 
 
 def _trend(config: Config, sweep: Sweep, measure: str) -> Trend:

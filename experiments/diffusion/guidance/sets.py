@@ -20,7 +20,7 @@ from gendiff.core.types import Params
 
 
 @dataclass(frozen=True)
-class Found:
+class DrawnSets:
     """plain, deaf: of each subject. cures, short: of digits, by rule; short is plain guidance of as many samples as a cure.
 
     dropouts: by the share, one seed each. shuffled: of the network that learned shuffled labels. shown: of each subject the first images of
@@ -37,7 +37,7 @@ class Found:
     explored: Mapping[str, np.ndarray]
 
 
-def draw(config: Config, folder: RunFolder, progress: Progress) -> Found:
+def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
     """From the checkpoints of the folder."""
     with progress.phase("sample digits"):
         subject = measures.of_digits()
@@ -55,7 +55,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Found:
         deaf_shapes = shapes.deaf()
     with progress.phase("explore"):
         explored = {"digits": digits.explored(), "shapes": shapes.explored()}
-    return Found(
+    return DrawnSets(
         {"digits": plain, "shapes": plain_shapes},
         {"digits": deaf, "shapes": deaf_shapes},
         cures,
@@ -103,7 +103,7 @@ class _Drawn:
 
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
         """Each rule at its own scales, after the one where it does nothing: plain guidance's 1, or 0 for CFG++; thresholding has none."""
-        found = {}
+        sweeps = {}
         for name in self._config.cures:
             own = self._config.renoised_scales if name == "CFG++" else self._config.cure_scales
             rows: list[list[Rows]] = []
@@ -114,8 +114,8 @@ class _Drawn:
                 rows.append([self._subject.rows(images) for images in sets])
             start = 0.0 if name == "CFG++" else 1.0
             swept = guidance_cures.sweep(own, rows)
-            found[name] = swept if name == "thresholding" else plain.of([start]).followed_by(swept)
-        return found
+            sweeps[name] = swept if name == "thresholding" else plain.of([start]).followed_by(swept)
+        return sweeps
 
     def other(self, name: str, learning: Learning) -> Sweep:
         """The sweep of a network of the first seed that lies in its own folder."""

@@ -6,13 +6,13 @@ from experiments.diffusion.guidance import cures
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Compared, Comparisons, Sweep
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
-from experiments.diffusion.guidance.sets import Found
+from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.reporting.results import Cell, Table
 
 _COLUMNS = tuple(NAMES[name] for name in MEASURES)
 
 
-def tables(config: Config, found: Found, judged: Comparisons) -> tuple[Table, ...]:
+def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:
     """Every number that the experiment found."""
     strong, moderate = f"w = {config.strong:g}", f"w = {config.moderate:g}"
     return (
@@ -23,13 +23,13 @@ def tables(config: Config, found: Found, judged: Comparisons) -> tuple[Table, ..
         _compared(
             f"Digits: each cure at {strong} (CFG++ at its largest scale), less plain guidance there", "rule", judged.strong, less=True
         ),
-        *(_sweeps(config, f"{subject}: plain guidance, mean over the seeds", [("", plain)]) for subject, plain in found.plain.items()),
-        _sweeps(config, "digits: share of labels dropped in training, one seed each", [(f"{s:g}", of) for s, of in found.dropouts.items()]),
-        _sweeps(config, "digits: cures, mean over the seeds", [(name, cure) for name, cure in found.cures.items()]),
+        *(_sweeps(config, f"{subject}: plain guidance, mean over the seeds", [("", plain)]) for subject, plain in drawn.plain.items()),
+        _sweeps(config, "digits: share of labels dropped in training, one seed each", [(f"{s:g}", of) for s, of in drawn.dropouts.items()]),
+        _sweeps(config, "digits: cures, mean over the seeds", [(name, cure) for name, cure in drawn.cures.items()]),
         _sweeps(
             config,
             "Networks that ignore their label",
-            [*((f"{subject}, label withheld", deaf) for subject, deaf in found.deaf.items()), ("digits, shuffled labels", found.shuffled)],
+            [*((f"{subject}, label withheld", deaf) for subject, deaf in drawn.deaf.items()), ("digits, shuffled labels", drawn.shuffled)],
         ),
     )
 
@@ -47,9 +47,9 @@ def _trends(judged: Comparisons) -> Table:
     return Table("Trends with the guidance scale; adherence as far as it is claimed", columns, tuple(rows))
 
 
-def _compared(title: str, first: str, found: Mapping[str, Compared], *, less: bool = False, reached: bool = False) -> Table:
+def _compared(title: str, first: str, compared: Mapping[str, Compared], *, less: bool = False, reached: bool = False) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for name, of in found.items():
+    for name, of in compared.items():
         numbers = of.less if less else of.at
         rows.append((name, of.scale, *(numbers[measure] for measure in MEASURES), *((of.reached,) if reached else ())))
     return Table(title, (first, "scale", *_COLUMNS, *(("reached",) if reached else ())), tuple(rows))

@@ -49,11 +49,11 @@ class Meter:
 
     def bits(self, params: Params, schedule: Schedule, first: float) -> Bits:
         """From u = `first` to the noisiest level."""
-        found = self._bound(params, schedule, self._images, self._labels, np.float32(first))
+        bound = self._bound(params, schedule, self._images, self._labels, np.float32(first))
         bits, prior, diffusion, decoder = (
-            np.asarray(part, np.float64) for part in (found.bits, found.prior, found.diffusion, found.reconstruction)
+            np.asarray(part, np.float64) for part in (bound.bits, bound.prior, bound.diffusion, bound.reconstruction)
         )
-        error = np.asarray(found.standard_error, np.float64)
+        error = np.asarray(bound.standard_error, np.float64)
         return Bits(bits, prior, diffusion, decoder, float(np.sqrt(np.sum(error**2)) / len(error)))
 
     def rates(self, params: Params, schedule: Schedule) -> np.ndarray:

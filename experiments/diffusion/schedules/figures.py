@@ -30,7 +30,7 @@ class Assessed:
 
 
 def plots(
-    config: Config, folder: RunFolder, fixed: dict[str, Schedule], shapes: Mapping[int, Schedule | LearnedSchedule], found: BySchedule
+    config: Config, folder: RunFolder, fixed: dict[str, Schedule], shapes: Mapping[int, Schedule | LearnedSchedule], assessed: BySchedule
 ) -> list[Figure]:
     """Four figures; those of losses and bars hold every schedule and seed."""
     u = np.linspace(1 / config.levels, 1.0, 400)
@@ -42,9 +42,9 @@ def plots(
         x_label="u",
         y_label="log-SNR",
     )
-    _bars(found, folder, "bits", "bits per dimension, an upper bound", {"untrained"}, lambda of: bits_interval(of.bits))
-    _bars(found, folder, "frechet", "Fréchet distance to held-out digits, in floors", set(), lambda of: of.measured.frechet)
-    _losses(config, folder, found)
+    _bars(assessed, folder, "bits", "bits per dimension, an upper bound", {"untrained"}, lambda of: bits_interval(of.bits))
+    _bars(assessed, folder, "frechet", "Fréchet distance to held-out digits, in floors", set(), lambda of: of.measured.frechet)
+    _losses(config, folder, assessed)
     return [
         Figure("log_snr.png", "log-SNR against u: the learned schedules start and end where linear does."),
         Figure("bits.png", "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."),
@@ -59,12 +59,12 @@ def bits_interval(of: Bits) -> Number:
     return value, value - spread, value + spread
 
 
-def table(found: BySchedule) -> Table:
+def table(assessed: BySchedule) -> Table:
     """Every network."""
     terms = ("bits", "prior", "diffusion", "decoder", "bits, own ends")
     columns = ("schedule", "seed", *terms, "Fréchet / floor", "judge", "precision", "recall")
     rows: list[tuple[Cell, ...]] = []
-    for name, seeds in found.items():
+    for name, seeds in assessed.items():
         for seed, of in seeds.items():
             parts = (float(np.mean(part)) for part in (of.bits.prior, of.bits.diffusion, of.bits.decoder))
             measured = of.measured
@@ -73,10 +73,10 @@ def table(found: BySchedule) -> Table:
     return Table("Every network: bits per dimension with the error of the draws, and samples against held-out digits", columns, tuple(rows))
 
 
-def over_seeds(found: BySchedule) -> Table:
+def over_seeds(assessed: BySchedule) -> Table:
     """Mean and range over the seeds, which the intervals of single networks leave out."""
     rows = []
-    for name, seeds in found.items():
+    for name, seeds in assessed.items():
         bits = [bits_interval(of.bits)[0] for of in seeds.values()]
         distances = [of.measured.frechet[0] for of in seeds.values()]
         if bits:
@@ -92,14 +92,14 @@ def variances(spreads: list[tuple[int, Number, Number]]) -> Table:
     return Table("Variance of a draw of the bound on the learned schedule, same network and ends", columns, tuple(spreads))
 
 
-def _bars(found: BySchedule, folder: RunFolder, file: str, label: str, without: set[str], number: Callable[[Assessed], Number]) -> None:
-    shown = {f"{name}, seed {seed}": number(of) for name, seeds in found.items() if name not in without for seed, of in seeds.items()}
+def _bars(assessed: BySchedule, folder: RunFolder, file: str, label: str, without: set[str], number: Callable[[Assessed], Number]) -> None:
+    shown = {f"{name}, seed {seed}": number(of) for name, seeds in assessed.items() if name not in without for seed, of in seeds.items()}
     values, ends = [of[0] for of in shown.values()], [of[1:] for of in shown.values()]
     figures.bars(list(shown), values, folder.figure(file), x_label=label, intervals=ends, log=file == "frechet")
 
 
-def _losses(config: Config, folder: RunFolder, found: BySchedule) -> None:
+def _losses(config: Config, folder: RunFolder, assessed: BySchedule) -> None:
     seed = config.seeds[0]
-    trained = [(name, image_training.inside(folder, name)) for name, of in found.items() if name != "untrained" and of]
+    trained = [(name, image_training.inside(folder, name)) for name, of in assessed.items() if name != "untrained" and of]
     curves = [image_training.loss_curve(name, place, seed, "mse") for name, place in trained]
     figures.curves(curves, folder.figure("loss"), x_label="step", y_label="squared error of the velocity", log_y=True)

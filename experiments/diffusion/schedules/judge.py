@@ -42,28 +42,30 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
     claims: list[Claim] = []
     names = [name for name in fixed if name != "loud"]
-    found: BySchedule = {name: {} for name in (*names, "learned", "loud", "untrained")}
+    assessed: BySchedule = {name: {} for name in (*names, "learned", "loud", "untrained")}
     shapes: dict[int, learned_schedule.LearnedSchedule] = {}
     spreads: list[tuple[int, Number, Number]] = []
     for number, seed in enumerate(config.seeds):
         for name in (*names, *(("loud",) if number < config.loud_seeds else ())):
             inside = image_training.inside(folder, name)
             params = image_training.averaged(network, inside, seed)
-            found[name][seed] = judge(name, seed, params, fixed[name], config.samples)
+            assessed[name][seed] = judge(name, seed, params, fixed[name], config.samples)
         inside = image_training.inside(folder, "learned")
         both = image_training.averaged(dataclasses.replace(network, init=learned.init(network, start)), inside, seed)
         shapes[seed] = jax.device_get(both["schedule"])
-        found["learned"][seed] = judge("learned", seed, both["network"], shapes[seed], config.samples)
+        assessed["learned"][seed] = judge("learned", seed, both["network"], shapes[seed], config.samples)
         with progress.phase("bits", seed=seed):
             paths = (shapes[seed], learned.retold(fixed["linear"]), start)
             spreads.append((seed, *variance_ratios(*(meter.rates(jax.device_get(both["network"]), path) for path in paths))))
         blank = network.init(jax.random.key(seed))
-        found["untrained"][seed] = judge("untrained", seed, blank, fixed["cosine"], config.control_samples)
-        claims += _claims_of_seed(config.thresholds, digits_judge.floor, seed, {name: of[seed] for name, of in found.items() if seed in of})
+        assessed["untrained"][seed] = judge("untrained", seed, blank, fixed["cosine"], config.control_samples)
+        claims += _claims_of_seed(
+            config.thresholds, digits_judge.floor, seed, {name: of[seed] for name, of in assessed.items() if seed in of}
+        )
         claims += _variance_claims(config.thresholds, *spreads[-1], n=len(digits_judge.split.held_out_images))
-    claims += _same(config.thresholds, digits_judge.floor, found["linear"])
-    pictures = figures.plots(config, folder, fixed, shapes, found)
-    tables = (figures.table(found), figures.over_seeds(found), figures.variances(spreads))
+    claims += _same(config.thresholds, digits_judge.floor, assessed["linear"])
+    pictures = figures.plots(config, folder, fixed, shapes, assessed)
+    tables = (figures.table(assessed), figures.over_seeds(assessed), figures.variances(spreads))
     return Outcome(tuple(claims), tuple(pictures), tables)
 
 

@@ -45,8 +45,10 @@ class JointLoss:
         few = jax.tree.map(lambda array: array[: self.schedule_batch], batch)
         constant = jax.lax.stop_gradient(params["network"])
         denoise = denoiser.from_network(self.predict, constant, self.parameterization, *few.condition)
-        spread, found = learned_schedule.objective(params["schedule"], schedule_key, denoise, few.clean, data_levels=self.data_levels)
-        return loss + spread, metrics | found | {"network_loss": loss}
+        spread, bound_metrics = learned_schedule.objective(
+            params["schedule"], schedule_key, denoise, few.clean, data_levels=self.data_levels
+        )
+        return loss + spread, metrics | bound_metrics | {"network_loss": loss}
 
 
 def ends(schedule: Schedule) -> tuple[float, float]:
@@ -55,11 +57,11 @@ def ends(schedule: Schedule) -> tuple[float, float]:
     return float(table[0].log_snr), float(table[-1].log_snr)
 
 
-def init(made: Model, schedule: learned_schedule.LearnedSchedule) -> Callable[[jax.Array], Params]:
+def init(network: Model, schedule: learned_schedule.LearnedSchedule) -> Callable[[jax.Array], Params]:
     """key -> {"network", "schedule"}: the network as for any schedule, and the schedule's first numbers."""
 
     def both(key: jax.Array) -> Params:
-        return {"network": made.init(key), "schedule": schedule}
+        return {"network": network.init(key), "schedule": schedule}
 
     return both
 

@@ -36,17 +36,17 @@ def model(config: Config) -> Model:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per schedule and seed, each schedule in a folder of its own, since each compiles its own step."""
-    data, made = image_training.digits_batch(digits.load()), model(config)
+    data, network = image_training.digits_batch(digits.load()), model(config)
     for name, schedule in fixed(config).items():
         place, seeds = image_training.inside(folder, name), config.seeds[: config.loud_seeds] if name == "loud" else config.seeds
-        image_training.train(config, dataclasses.replace(made, schedule=schedule), data, place, progress, seeds=seeds)
+        image_training.train(config, dataclasses.replace(network, schedule=schedule), data, place, progress, seeds=seeds)
     image_training.train(
         config,
-        dataclasses.replace(made, init=learned.init(made, start(config))),
+        dataclasses.replace(network, init=learned.init(network, start(config))),
         data,
         image_training.inside(folder, "learned"),
         progress,
         seeds=config.seeds,
-        loss=learned.JointLoss(made.predict, made.parameterization, config.drop_condition, config.schedule_batch, digits.LEVELS),
+        loss=learned.JointLoss(network.predict, network.parameterization, config.drop_condition, config.schedule_batch, digits.LEVELS),
         optimizer=learned.optimizer(config),
     )

@@ -9,7 +9,7 @@ import pytest
 from experiments.diffusion import guidance, trends
 from experiments.diffusion.guidance import cures, judge, measures, networks, rules
 from experiments.diffusion.guidance import tables as guidance_tables
-from experiments.diffusion.guidance.sets import Found
+from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
@@ -160,7 +160,7 @@ def found():
     deaf = {name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain}
     cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in rules.CURES}
     images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
-    return Found(
+    return DrawnSets(
         plain=plain,
         deaf=deaf,
         cures=cures,
