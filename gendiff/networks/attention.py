@@ -1,6 +1,5 @@
 """Scaled dot-product attention by equal implementations, of which each backend gets its fastest."""
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -8,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gendiff.core import arrays, checks
+from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.networks.layers import Compute, GroupNorm, dense, recomputed
+from gendiff.networks import fast
+from gendiff.networks.layers import Compute, GroupNorm, dense
 
 
 def attend(
@@ -22,11 +22,22 @@ def attend(
     implementation: str = "auto",
     precision: str | None = None,
 ) -> Float[Array, "b s heads size"]:
-    """softmax(query · key / sqrt(size)) · value (Vaswani et al., 2017, Eq. 1), accumulated in at least float32.
+    """Compute softmax(query · key / sqrt(size)) · value, accumulated in at least float32.
 
-    mask: which keys each query sees; a query that sees none gets 0. implementation: "auto" is "cudnn" for 16-bit floats on a GPU without
-    a stated precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
-    Raises ValueError for an unknown implementation, or for a precision with "cudnn".
+    Args:
+        query: (b, s, heads, size).
+        key: (b, k, heads, size).
+        value: (b, k, heads, size).
+        mask: which keys each query sees; a query that sees none gets 0. None: all of them.
+        implementation: "heads_first", "xla" or "cudnn", which are equal. "auto" is "cudnn" for 16-bit floats on a GPU without a stated
+            precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
+        precision: of the products: None, "default", "high" or "highest".
+
+    Raises:
+        ValueError: for an unknown implementation, or for a precision with "cudnn".
+
+    References:
+        Vaswani et al., 2017, Eq. 1.
     """
     checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
     chosen = _fastest(query.dtype, precision) if implementation == "auto" else implementation
@@ -34,15 +45,22 @@ def attend(
 
 
 def causal(query_positions: Int[ArrayLike, "b s"], key_positions: Int[ArrayLike, "b k"]) -> Bool[Array, "b 1 s k"]:
-    """The mask by which each query sees the keys at its own position and before. A key at a negative position is empty: nobody sees it."""
+    """The mask by which each query sees the keys at its own position and before it. A key at a negative position is empty: none sees it."""
     queries, keys = jnp.asarray(query_positions)[:, None, :, None], jnp.asarray(key_positions)[:, None, None, :]
     return (keys >= 0) & (keys <= queries)
 
 
 class ImageAttention(nn.Module):
-    """Residual self-attention over the pixels of a feature map, group-normalised first (Dhariwal & Nichol, 2021); starts as the identity.
+    """Residual self-attention over the pixels of a feature map, group-normalised first; it starts as the identity.
 
-    Raises ValueError when the channels do not divide into the heads.
+    Args:
+        heads: their number, which divides the channels.
+        groups: of the norm, which divide the channels.
+        compute: how to compute.
+        epsilon: what the norm adds to a variance.
+
+    References:
+        Dhariwal & Nichol, 2021, section 3.
     """
 
     heads: int
@@ -52,10 +70,15 @@ class ImageAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Add to each pixel what it attends to.
+
+        Raises:
+            ValueError: when the heads do not divide the channels.
+        """
         b, h, w, c = x.shape
         if c % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the {c} channels of {self.name}")
-        y = recomputed(ImageAttention._projected)(self, x)
+        y = fast.recomputed(ImageAttention._projected)(self, x)
         query, key, value = jnp.split(y.reshape(b, h * w, 3 * self.heads, c // self.heads), 3, 2)
         y = attend(query, key, value, implementation=self.compute.attention, precision=self.compute.precision)
         return x + dense(c, self.compute, "output", zero=True)(y.reshape(b, h, w, c))
@@ -69,29 +92,6 @@ def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
     if backend == "gpu" and precision is None and dtype in (jnp.bfloat16, jnp.float16):
         return "cudnn"
     return "heads_first" if backend == "cpu" or precision is not None else "xla"
-
-
-def _heads_first(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
-    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
-    # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
-    mixed = jax.checkpoint(functools.partial(_mixed, precision=precision))(query, key, value, mask)
-    return mixed.transpose(0, 2, 1, 3)
-
-
-def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
-    accumulate = jnp.promote_types(query.dtype, jnp.float32)
-    scores = jnp.einsum("bhqd,bhkd->bhqk", query * query.shape[-1] ** -0.5, key, precision=precision, preferred_element_type=accumulate)
-    if mask is not None:
-        scores = jnp.where(mask, scores, jnp.finfo(accumulate).min)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))  # the shift cancels, so it needs no derivative
-    if mask is not None:
-        weights = jnp.where(mask, weights, 0)
-    # a column of ones makes the sum of the weights part of the product, and one division a query is left for the end
-    summed = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
-    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
-    mixed, total = mixed[..., :-1], mixed[..., -1:]
-    mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
-    return mixed.astype(value.dtype)
 
 
 def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
@@ -110,4 +110,4 @@ def _nothing_seen(mixed: jax.Array, mask: jax.Array | None) -> jax.Array:
     return mixed if mask is None else jnp.where(mask.any(-1)[..., None].swapaxes(1, 2), mixed, 0)
 
 
-IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {"heads_first": _heads_first, "xla": _xla, "cudnn": _cudnn}
+IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {"heads_first": fast.heads_first_attention, "xla": _xla, "cudnn": _cudnn}

@@ -5,15 +5,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.networks import convolution
-from gendiff.networks.layers import Compute, GroupNorm, dense, recomputed
+from gendiff.networks import convolution, fast
+from gendiff.networks.layers import Compute, GroupNorm, dense
 
 
 class ResidualBlock(nn.Module):
-    """norm, SiLU, convolution, embedding, norm, SiLU, dropout, convolution, added to x (Ho et al., 2020; Dhariwal & Nichol, 2021, App. A).
+    """Norm, SiLU, convolution, embedding, norm, SiLU, dropout, convolution, added to x.
 
-    modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before. resize: "half" or "double"
-    changes the size inside of the block. The second convolution starts at 0, so that a fresh block is its shortcut.
+    The second convolution starts at 0, so that a fresh block is its shortcut.
+
+    Args:
+        features: channels of the output.
+        groups: of both norms.
+        modulation: "scale_shift" lets the embedding scale and shift the second norm, "shift" adds it before that norm.
+        resize: "half" or "double" changes the size inside of the block; None keeps it.
+        dropout: share of activations dropped when there is a key.
+        compute: how to compute.
+        epsilon: what the norms add to a variance.
+
+    References:
+        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, App. A (from memory).
     """
 
     features: int
@@ -26,13 +37,14 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
-        y = recomputed(ResidualBlock._first)(self, x)
+        """Add to x, or to its shortcut, what the block computes."""
+        y = fast.recomputed(ResidualBlock._first)(self, x)
         x = self._resized(x)
         if self.modulation == "scale_shift":
             change = jnp.split(dense(2 * self.features, self.compute, "embedding")(embedding), 2, -1)
         else:
             y, change = y + dense(self.features, self.compute, "embedding")(embedding)[:, None, None, :], []
-        y = recomputed(ResidualBlock._second)(self, y, *change)
+        y = fast.recomputed(ResidualBlock._second)(self, y, *change)
         if x.shape[-1] != self.features:
             x = dense(self.features, self.compute, "shortcut")(x)
         return x + y
@@ -51,9 +63,12 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A convolution of stride 2. The embedding is taken and ignored, so that every change of size is called alike.
+    """A convolution of stride 2.
 
-    padding: zeros above and to the left: 1 centres the kernel on the first of each two pixels, 0 on the second.
+    Args:
+        features: channels of the output.
+        compute: how to compute.
+        padding: zeros above and to the left: 1 centres the kernel on the first of each two pixels, 0 on the second.
     """
 
     features: int
@@ -62,15 +77,22 @@ class Downsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
+        """Halve the size. The embedding is ignored: it is there so that every change of size is called alike."""
         return convolution.Convolution(self.features, stride=2, compute=self.compute, padding=self.padding, name="convolution")(x)
 
 
 class Upsample(nn.Module):
-    """Each pixel repeated to 2 × 2, then a convolution."""
+    """Each pixel repeated to 2 × 2, then a convolution.
+
+    Args:
+        features: channels of the output.
+        compute: how to compute.
+    """
 
     features: int
     compute: Compute = Compute()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]) -> Float[Array, "b h2 w2 d"]:
+        """Double the size. The embedding is ignored, as in `Downsample`."""
         return convolution.Convolution(self.features, compute=self.compute, name="convolution")(convolution.double(x))

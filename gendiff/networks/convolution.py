@@ -7,7 +7,6 @@ On a CPU it sums the gradient of a kernel over strips of rows, which is faster o
 It has no forward mode: `jax.jvp` and `jax.linearize` raise.
 """
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -16,17 +15,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import checks
-from gendiff.networks import initializers
+from gendiff.networks import fast, initializers
 from gendiff.networks.layers import Compute
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Convolution(nn.Module):
-    """A square convolution with bias and padding size // 2: stride 1 keeps the size, 2 halves an even one. `zero` starts it at 0.
+    """A square convolution with bias.
 
-    padding: zeros above and to the left, if other than size // 2; what is left of size − 1 then goes below and to the right.
+    Args:
+        features: channels of the output.
+        size: side of the kernel, odd.
+        stride: 1 keeps the size of an image, 2 halves an even one.
+        zero: start at 0.
+        compute: how to compute.
+        padding: zeros above and to the left; what is left of size − 1 then goes below and to the right. None: size // 2 on all sides.
     """
 
     features: int
@@ -38,6 +40,7 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
+        """Convolve, then add the bias."""
         start = initializers.zeros if self.zero else initializers.kernel()
         kernel = self.param("kernel", start, (self.size, self.size, x.shape[-1], self.features))
         bias = self.param("bias", initializers.zeros, (self.features,))
@@ -62,9 +65,18 @@ def convolve(
     implementation: str = "direct",
     precision: str | None = None,
 ) -> Float[Array, "b h2 w2 d"]:
-    """Cross-correlation of images with a kernel of odd size, zero-padded by size // 2 (or `padding` before and the rest of size − 1 after).
+    """Cross-correlate images with a kernel of odd size, between zeros.
 
-    Raises ValueError for an unknown implementation, or a padding outside of 0 … size − 1.
+    Args:
+        x: (b, h, w, c).
+        kernel: (u, v, c, d).
+        stride: in both directions, at least 1.
+        padding: zeros above and to the left, in [0, size − 1]; what is left of size − 1 goes below and to the right. None: size // 2.
+        implementation: "direct" or "fast_backward", see the top of this file.
+        precision: of the products: None, "default", "high" or "highest".
+
+    Raises:
+        ValueError: for an unknown implementation, or a padding out of range.
     """
     checks.choice("convolution", implementation, IMPLEMENTATIONS)
     if padding is not None:
@@ -75,81 +87,18 @@ def convolve(
 
 
 def double(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """Each pixel repeated to 2 × 2."""
+    """Repeat each pixel to 2 × 2."""
     b, h, w, c = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
 
 
 def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """The mean of each 2 × 2 pixels."""
+    """Return the mean of each 2 × 2 pixels."""
     b, h, w, c = x.shape
     return jnp.mean(x.reshape(b, h // 2, 2, w // 2, 2, c), (2, 4))
 
 
-def _direct(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT, precision=precision)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _fast_backward(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
-    return _direct(x, kernel, stride, padding, precision)
-
-
-def _forward(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _direct(x, kernel, stride, padding, precision), (x, kernel)
-
-
-def _backward(
-    stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], g: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = saved
-    # each is read twice, once transposed: there XLA would otherwise compute what it comes from, pixel by pixel
-    x, g = jax.lax.optimization_barrier((x, g))
-    across = tuple(zip(x.shape[1:3], kernel.shape[:2], g.shape[1:3], (low for low, _ in padding), strict=True))
-    spread = [stride * (after - 1) + 1 for _, _, after, _ in across]  # the extent of g on the grid of x
-    # input: every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles
-    back = [(taps - 1 - low, before - wide + low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
-    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    to_x = jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
-    # kernel: g slides over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other
-    (before, taps, after, low), (breadth, span, _, left) = across
-    sideways = (left, span - 1 + spread[1] - breadth - left)
-    rows = after // _strips(*g.shape[:3])
-    strips = []
-    for first in range(0, after, rows):
-        start, end = stride * first - low, stride * (first + rows - 1) - low + taps  # the rows of x that these of g meet
-        strips.append(
-            jax.lax.conv_general_dilated(
-                x[:, max(start, 0) : min(end, before)].transpose(3, 1, 2, 0),
-                g[:, first : first + rows].transpose(1, 2, 0, 3),
-                (1, 1),
-                ((max(-start, 0), max(end - before, 0)), sideways),
-                rhs_dilation=(stride, stride),
-                dimension_numbers=LAYOUT,
-                precision=precision,
-            )
-        )
-    return to_x, functools.reduce(jnp.add, strips).transpose(1, 2, 0, 3)
-
-
-_STRIP = 4096
-"""Pixels of a batch that the gradient of a kernel sums at once: up to twice as fast on 2 cores as all of 16,384 or more."""
-
-
-def _strips(batch: int, height: int, width: int) -> int:
-    """The least number of equal strips of rows, at most 16, of which each has no more pixels than that.
-
-    One for twice as many pixels, where strips gain nothing, and on accelerators.
-    """
-    if jax.default_backend() != "cpu" or batch * height * width <= 2 * _STRIP:
-        return 1
-    even = [number for number in range(1, min(height, 16) + 1) if height % number == 0]
-    return next((number for number in even if batch * height * width <= _STRIP * number), even[-1])
-
-
-_fast_backward.defvjp(_forward, _backward)
-
-
-IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {"direct": _direct, "fast_backward": _fast_backward}
+IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {
+    "direct": fast.direct_convolution,
+    "fast_backward": fast.fast_backward_convolution,
+}

@@ -18,10 +18,20 @@ Label = Shaped[ArrayLike, "..."] | np.integer | int | None
 
 
 def sinusoidal(t: Shaped[ArrayLike, " b"], size: int, shift: int = 0) -> Float[Array, "b size"]:
-    """cos and sin of t at n = size / 2 frequencies 10,000^(−i / (n − shift)) (Vaswani et al., 2017, 3.5; cosines first, as in ADM).
+    """Return cos and sin of t at n = size / 2 frequencies 10,000^(−i / (n − shift)), cosines first, as in ADM.
 
-    shift: 0, or 1 for a last frequency of exactly 1/10,000. In at least float32: 16-bit floats cannot tell neighbouring times apart.
-    Raises ValueError for an odd size, or a shift that leaves no frequency.
+    It is computed in at least float32: 16-bit floats cannot tell neighbouring times apart.
+
+    Args:
+        t: (b,) times.
+        size: even.
+        shift: 0, or 1 for a last frequency of exactly 1 / 10,000.
+
+    Raises:
+        ValueError: for an odd size, or a shift that leaves no frequency.
+
+    References:
+        Vaswani et al., 2017, section 3.5.
     """
     if size % 2:
         raise ValueError(f"size = {size} of the time embedding must be even")
@@ -34,9 +44,13 @@ def sinusoidal(t: Shaped[ArrayLike, " b"], size: int, shift: int = 0) -> Float[A
 
 
 def grid_positions(height: int, width: int, size: int) -> np.ndarray:
-    """Fixed 2-D positions of (height × width) tokens, row by row: (s, size), of which the first half tells the column, the second the row.
+    """Return fixed 2-D positions of (height × width) tokens, row by row: (s, size), the first half for the column, the second for the row.
 
-    As in DiT (Peebles & Xie, 2023). Raises ValueError unless 4 divides the size.
+    Raises:
+        ValueError: unless 4 divides the size.
+
+    References:
+        Peebles & Xie, 2023 (from their description).
     """
     if size % 4:
         raise ValueError(f"width = {size} must be divisible by 4 to hold sines and cosines of two coordinates")
@@ -47,10 +61,14 @@ def grid_positions(height: int, width: int, size: int) -> np.ndarray:
 
 
 class Embedding(nn.Module):
-    """Time and label as one vector a sample: an MLP of the sinusoidal time plus the label's row, of which the last is the null class.
+    """Time and label as one vector per sample: an MLP of the sinusoidal time, plus the row of the label.
 
-    frequencies: size of the sinusoidal embedding. features: size of the result. num_classes: None for a network without labels.
-    frequency_shift: of the sinusoidal embedding.
+    Args:
+        frequencies: size of the sinusoidal embedding.
+        features: size of the result.
+        num_classes: rows of labels, after which comes that of the null class. None: no labels.
+        compute: how to compute.
+        frequency_shift: of the sinusoidal embedding.
     """
 
     frequencies: int
@@ -61,6 +79,7 @@ class Embedding(nn.Module):
 
     @nn.compact
     def __call__(self, t: Shaped[Array, " b"], label: Shaped[Array, " b"] | None) -> Float[Array, "b d"]:
+        """Embed times (b,) and, unless None, labels (b,)."""
         t = t.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
         y = sinusoidal(t, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
         y = dense(self.features, self.compute, "time_0")(y)
@@ -72,7 +91,7 @@ class Embedding(nn.Module):
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:
-    """The row of each label: the last for NO_LABEL, NaN for what is none of 0 … k − 2 (JAX would clamp it in silence)."""
+    """Return the row of each label: the last for NO_LABEL, NaN for what is none of 0 … k − 2 (JAX would clamp it in silence)."""
     null = table.shape[0] - 1
     known = (label >= 0) & (label < null)
     row = table[jnp.where(known, label, null)]
@@ -80,10 +99,12 @@ def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array,
 
 
 def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Array | None:
-    """Labels as integers (b,), from () or (b,).
+    """Return labels as integers (b,), from () or (b,).
 
-    Raises TypeError unless they are integers; ValueError for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not
-    NO_LABEL, a label for a network without classes, or none for one with.
+    Raises:
+        TypeError: unless they are integers.
+        ValueError: for a wrong shape, a concrete label outside of 0 … num_classes − 1 that is not NO_LABEL, a label for a network without
+            classes, or none for one with.
     """
     if num_classes is None:
         if label is not None:
@@ -94,7 +115,7 @@ def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Arra
     if not jnp.issubdtype(jnp.result_type(label), jnp.integer):
         raise TypeError(f"label must hold integers, got {jnp.result_type(label)}")
     if np.shape(label) not in ((), (batch,)):
-        raise ValueError(f"label has shape {np.shape(label)}: one label () or one a sample ({batch},) is needed")
+        raise ValueError(f"label has shape {np.shape(label)}: one label () or one per sample ({batch},) is needed")
     if arrays.is_concrete(label):
         values = np.asarray(label)
         wrong = values[(values != NO_LABEL) & ((values < 0) | (values >= num_classes))]

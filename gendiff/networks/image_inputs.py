@@ -8,9 +8,17 @@ from gendiff.core import checks
 
 
 def check(x: Any, t: Any, factor: int, what: str) -> None:
-    """Raises TypeError unless x is floating, ValueError unless it is (b, h, w, c) with `factor` dividing h and w, and t is (b,).
+    """Refuse what is no batch of images with one time per sample.
 
-    what: the cause of the factor, for the message.
+    Args:
+        x: should be floating, (b, h, w, c).
+        t: should be (b,).
+        factor: what must divide h and w.
+        what: the cause of the factor, for the message.
+
+    Raises:
+        TypeError: unless x is floating.
+        ValueError: unless the shapes are those.
     """
     checks.floating("x", x)
     if x.ndim != 4:
@@ -22,4 +30,4 @@ def check(x: Any, t: Any, factor: int, what: str) -> None:
         rule = f"height and width must be multiples of {factor} ({what})"
         raise ValueError(f"x has shape {x.shape}, read as (batch, height, width, channels): {rule}{hint}")
     if np.shape(t) != x.shape[:1]:
-        raise ValueError(f"t has shape {np.shape(t)}: one time a sample, {x.shape[:1]}, is needed")
+        raise ValueError(f"t has shape {np.shape(t)}: one time per sample, {x.shape[:1]}, is needed")

@@ -24,20 +24,24 @@ class Drawn(flax.struct.PyTreeNode, meta.AxisMetadata):
     std: float = flax.struct.field(pytree_node=False)
 
     def unbox(self) -> Any:
+        """Return the value."""
         return self.value
 
     def replace_boxed(self, value: Any) -> "Drawn":
+        """Return the box with another value."""
         return self.replace(value=value)
 
     def add_axis(self, index: int, params: dict[Any, Any]) -> "Drawn":
+        """Return the box itself: a new axis changes no standard deviation."""
         return self
 
     def remove_axis(self, index: int, params: dict[Any, Any]) -> "Drawn":
+        """Return the box itself."""
         return self
 
 
 def normal(std: float) -> Any:
-    """Initialiser: normal with this standard deviation."""
+    """Build an initialiser: normal with this standard deviation."""
 
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Drawn:
         return Drawn(std * jax.random.normal(key, shape, dtype), std)
@@ -46,7 +50,11 @@ def normal(std: float) -> Any:
 
 
 def kernel() -> Any:
-    """Initialiser of kernels (…, in, out): normal with variance 1 / inputs, which keeps that of activations (LeCun et al., 1998)."""
+    """Build an initialiser of kernels (…, in, out): normal with variance 1 / inputs, which keeps that of activations.
+
+    References:
+        LeCun et al., 1998, section 4.6 (from memory).
+    """
 
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Drawn:
         return normal(math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)
@@ -55,7 +63,7 @@ def kernel() -> Any:
 
 
 def fill(key: jax.Array, params: Any) -> Any:
-    """The tree with each Drawn parameter replaced by a slice of one long draw; its old value is unused, so jit never computes it."""
+    """Replace each Drawn parameter by a slice of one long draw; its old value is unused, so jit never computes it."""
     leaves, structure = jax.tree.flatten(params, is_leaf=_is_drawn)
     sizes = [leaf.value.size if _is_drawn(leaf) else 0 for leaf in leaves]
     noise = jax.random.normal(key, (sum(sizes),), jnp.float32)

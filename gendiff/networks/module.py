@@ -1,4 +1,4 @@
-"""The door between Flax and the rest: a module in, a pure function of (params, x, t, *condition) out."""
+"""The door between Flax and the rest: a module in, a pure function of its parameters and inputs out."""
 
 import dataclasses
 import functools
@@ -6,64 +6,90 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+import numpy as np
 
-from gendiff.core import checks
-from gendiff.core.types import ArrayLike, Params
+from gendiff.core import checks, explicit_axes
+from gendiff.core.types import Params
 from gendiff.networks import initializers
 
 
-def init(module: nn.Module, key: jax.Array, x: Float[ArrayLike, "b *shape"], t: Float[ArrayLike, " b"], *condition: Any) -> Params:
-    """Fresh float32 parameters of a network, a plain nested dict.
+def init(module: nn.Module, key: jax.Array, *example: Any) -> Params:
+    """Draw fresh float32 parameters, a plain nested dict.
 
-    key: one typed key. x, t, condition: an example of the input; only shapes and dtypes matter. Raises ValueError if the module keeps
-    state other than parameters.
+    Args:
+        module: any Linen module without state.
+        key: one typed key.
+        *example: an example of the inputs, trees of arrays or ShapeDtypeStructs; only shapes and dtypes matter.
+
+    Raises:
+        TypeError: for what is no Linen module, or has unhashable fields, and for a key that is not typed.
+        ValueError: if the module keeps state other than parameters, and for several keys.
     """
     checks.one_key("key", key)
-    return _create(_hashable(module), key, x, t, *condition)
+    return _create(_checked(module), key, *jax.tree.map(_of_its_shape, example))
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """(params, x, t, *condition) -> output: what `pure` makes. Equal modules make equal networks: rebuilding one does not retrace."""
+class PureFunction:
+    """(params, *inputs) -> output: what `pure` makes. Equal modules make equal functions: rebuilding one does not retrace.
+
+    Args:
+        module: the Linen module.
+        method: the name of the method that is called; None is `__call__`.
+    """
 
     module: nn.Module
+    method: str | None = None
 
     @property
     def stochastic(self) -> bool:
         """Whether it draws at random when it gets a key: the module has a field `dropout` above 0."""
         return getattr(self.module, "dropout", 0.0) > 0
 
-    def __call__(
-        self, params: Params, x: Float[ArrayLike, "b *shape"], t: Float[ArrayLike, " b"], *condition: Any, key: jax.Array | None = None
-    ) -> Float[Array, "..."]:
-        """The network's output, in the dtype of x.
+    def __call__(self, params: Params, *inputs: Any, key: jax.Array | None = None) -> Any:
+        """Call the module.
 
-        key: the key of dropout in training; without one nothing is dropped.
+        Args:
+            params: of the module, as `init` returns them.
+            *inputs: those of the method.
+            key: one key for dropout in training; without one nothing is dropped.
         """
+        return explicit_axes.as_auto(self._apply, (params, inputs, key), lambda mesh: explicit_axes.by_sample(inputs[0], mesh))
+
+    def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
         rngs = None if key is None else {"dropout": key}
-        return self.module.apply({"params": params}, x, t, *condition, rngs=rngs)  # type: ignore[return-value]
+        return self.module.apply({"params": params}, *inputs, rngs=rngs, method=self.method)
 
 
-def pure(module: nn.Module) -> Network:
-    """The network as a function of its parameters: (params, x, t, *condition, key=None) -> output.
+def pure(module: nn.Module, method: str | None = None) -> PureFunction:
+    """Return the module as a function of its parameters: (params, *inputs, key=None) -> output.
 
-    Raises TypeError for what is no Linen module, or has unhashable fields.
+    On a mesh with Explicit axes, the result is split as the first axis of the first input is.
+
+    Args:
+        module: any Linen module without state.
+        method: the name of a method, as in "encode"; None is `__call__`.
+
+    Raises:
+        TypeError: for what is no Linen module, or has unhashable fields.
+        ValueError: for a method that the module lacks.
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a flax.linen Module, got {type(module).__name__}; a plain function needs no wrapping")
-    return Network(_hashable(module))
+    checked = _checked(module)
+    if method is not None and not callable(getattr(type(module), method, None)):
+        raise ValueError(f"method = {method!r}: {type(module).__name__} has no method of that name")
+    return PureFunction(checked, method)
 
 
 def count(params: Params) -> int:
-    """How many numbers the parameters hold."""
+    """Return how many numbers the parameters hold."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @functools.partial(jax.jit, static_argnums=0)  # compiled, the forward pass is dead code: only the initialisers run
-def _create(module: nn.Module, key: jax.Array, x: jax.Array, t: jax.Array, *condition: Any) -> Params:
+def _create(module: nn.Module, key: jax.Array, *example: Any) -> Params:
     own, drawn = jax.random.split(key)
-    variables = module.init(own, x, t, *condition)
+    variables = explicit_axes.as_auto(module.init, (own, *example), explicit_axes.whole)
     state = sorted(set(variables) - {"params"})
     if state:
         raise ValueError(
@@ -72,7 +98,15 @@ def _create(module: nn.Module, key: jax.Array, x: jax.Array, t: jax.Array, *cond
     return initializers.fill(drawn, variables.get("params", {}))
 
 
-def _hashable(module: nn.Module) -> nn.Module:
+def _of_its_shape(leaf: Any) -> Any:
+    # the values are of no use, and the devices of an example must not become those of the parameters
+    dtype = getattr(leaf, "dtype", None)
+    return leaf if dtype is None or jnp.issubdtype(dtype, jax.dtypes.extended) else np.zeros(leaf.shape, dtype)
+
+
+def _checked(module: nn.Module) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a flax.linen Module, got {type(module).__name__}; a plain function needs no wrapping")
     try:
         hash(module)
     except TypeError as error:

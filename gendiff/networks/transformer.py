@@ -1,6 +1,5 @@
 """The transformer block, written once for images, language and video: positions, mask, conditioning and cache are optional arguments."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -11,8 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import records
 from gendiff.core.types import ArrayLike
+from gendiff.networks import fast
 from gendiff.networks.attention import attend
-from gendiff.networks.layers import Compute, LayerNorm, dense, recomputed
+from gendiff.networks.layers import Compute, LayerNorm, dense
 
 EPSILON = 1e-6
 
@@ -21,8 +21,13 @@ EPSILON = 1e-6
 class Cache:
     """Keys and values of the tokens so far, in buffers of a fixed length k.
 
-    key, value: (b, k, heads, size). positions: (b, k, axes), −1 where empty. used: () tokens written.
     Writing more than k is not noticed under jit; allocate enough.
+
+    Attributes:
+        key: (b, k, heads, size).
+        value: (b, k, heads, size).
+        positions: (b, k, axes) integers, −1 where empty.
+        used: () number of tokens written.
     """
 
     key: Any
@@ -32,12 +37,12 @@ class Cache:
 
     @staticmethod
     def empty(batch: int, length: int, heads: int, size: int, axes: int = 1, dtype: Any = jnp.float32) -> "Cache":
-        """A cache without tokens."""
+        """Allocate a cache without tokens."""
         zeros = jnp.zeros((batch, length, heads, size), dtype)
         return Cache(zeros, zeros, jnp.full((batch, length, axes), -1, jnp.int32), jnp.zeros((), jnp.int32))
 
     def extended(self, key: jax.Array, value: jax.Array, positions: jax.Array) -> "Cache":
-        """With more tokens (b, s, …) written after those in use."""
+        """Return the cache with more tokens (b, s, …) written after those in use."""
 
         def write(old: jax.Array, new: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), self.used, 1)
@@ -46,9 +51,17 @@ class Cache:
 
 
 def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axes"]) -> Float[Array, "b s heads size"]:
-    """Rotary positions (Su et al., 2021, Eq. 34) in one or several coordinates, each of which turns its share of the channels.
+    """Turn queries or keys by their positions, in one or several coordinates, each of which turns its share of the channels.
 
-    Raises ValueError unless twice the number of coordinates divides the head size.
+    Args:
+        x: (b, s, heads, size).
+        positions: (b, s, axes) integers.
+
+    Raises:
+        ValueError: unless twice the number of coordinates divides the head size.
+
+    References:
+        Su et al., 2021, Eq. 34 (from memory).
     """
     axes, size = positions.shape[-1], x.shape[-1]
     if size % (2 * axes):
@@ -64,10 +77,16 @@ def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axe
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and an MLP, each normalised first and added to x (Vaswani et al., 2017).
+    """Self-attention and an MLP, each normalised first and added to x. With a condition it is the adaLN-zero block of DiT.
 
-    With a condition it is the adaLN-zero block of DiT (Peebles & Xie, 2023, 3.2). mlp_epsilon: what the second norm adds to a variance.
-    Raises ValueError when the channels do not divide into the heads.
+    Args:
+        heads: their number, which divides the channels.
+        expansion: width of the MLP over that of x.
+        compute: how to compute.
+        mlp_epsilon: what the second norm adds to a variance; the first adds 1e-6.
+
+    References:
+        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2.
     """
 
     heads: int
@@ -84,19 +103,25 @@ class TransformerBlock(nn.Module):
         mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
         cache: Cache | None = None,
     ) -> tuple[Float[Array, "b s d"], Cache | None]:
-        """(x, cache), the cache with this call's tokens in it.
+        """Return (x, cache), the cache with the tokens of this call in it.
 
-        condition: shifts, scales and gates both halves; a fresh block is then the identity. positions: absolute ids in 1 to 3
-        coordinates, which turn queries and keys, and which a cache needs. mask: which keys each query sees, those of the whole cache if
-        there is one.
+        Args:
+            x: (b, s, d).
+            condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity.
+            positions: (b, s, axes) absolute ids in 1 to 3 coordinates, which turn queries and keys, and which a cache needs.
+            mask: which keys each query sees, those of the whole cache if there is one.
+            cache: the tokens before these.
+
+        Raises:
+            ValueError: when the heads do not divide the channels, and for a cache without positions and mask.
         """
         width = x.shape[-1]
         if width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the width {width}")
         if cache is not None and (positions is None or mask is None):
             raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
-        changes = [None] * 6 if condition is None else jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
-        y = recomputed(TransformerBlock._projected)(self, x, *changes[:2])
+        shift_0, scale_0, gate_0, shift_1, scale_1, gate_1 = self._modulation(width, condition)
+        y = fast.recomputed(TransformerBlock._projected)(self, x, scale_0, shift_0)
         query, key, value = jnp.split(y.reshape(*x.shape[:2], 3 * self.heads, -1), 3, 2)
         if positions is not None:
             query, key = rotate(query, positions), rotate(key, positions)
@@ -104,32 +129,26 @@ class TransformerBlock(nn.Module):
             cache = cache.extended(key, value, jnp.asarray(positions))
             key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
         y = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
-        x = x + _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), changes[2])
-        y = recomputed(TransformerBlock._widened)(self, x, *changes[3:5])
-        return x + _gated(recomputed(TransformerBlock._narrowed)(self, y), changes[5]), cache
+        x = x + _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), gate_0)
+        y = fast.recomputed(TransformerBlock._widened)(self, x, scale_1, shift_1)
+        return x + _gated(fast.recomputed(TransformerBlock._narrowed)(self, y), gate_1), cache
 
-    def _projected(self, x: jax.Array, *change: jax.Array | None) -> jax.Array:
-        return dense(3 * x.shape[-1], self.compute, "qkv")(LayerNorm(self.compute, EPSILON, name="norm_0")(x, *change))
+    def _modulation(self, width: int, condition: jax.Array | None) -> list[Any]:
+        if condition is None:
+            return [None] * 6
+        return jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
 
-    def _widened(self, x: jax.Array, *change: jax.Array | None) -> jax.Array:
+    def _projected(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
+        return dense(3 * x.shape[-1], self.compute, "qkv")(LayerNorm(self.compute, EPSILON, name="norm_0")(x, scale, shift))
+
+    def _widened(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
         return dense(self.expansion * x.shape[-1], self.compute, "mlp_0")(
-            LayerNorm(self.compute, self.mlp_epsilon, name="norm_1")(x, *change)
+            LayerNorm(self.compute, self.mlp_epsilon, name="norm_1")(x, scale, shift)
         )
 
     def _narrowed(self, x: jax.Array) -> jax.Array:
-        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(_gelu(x))
+        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(fast.gelu(x))
 
 
 def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:
     return x if gate is None else x * gate[:, None, :]
-
-
-@jax.custom_jvp
-def _gelu(x: jax.Array) -> jax.Array:
-    return nn.gelu(x, approximate=True)
-
-
-@_gelu.defjvp
-def _gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    # without the barrier jaxlib 0.12 joins a linear layer and its GELU to one call of oneDNN, and takes the GELU's value for its argument
-    return jax.jvp(functools.partial(nn.gelu, approximate=True), (jax.lax.optimization_barrier(primals[0]),), tangents)

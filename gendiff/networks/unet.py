@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Shaped
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.networks import image_inputs
+from gendiff.networks import fast, image_inputs
 from gendiff.networks.attention import ImageAttention
 from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
 from gendiff.networks.convolution import Convolution
@@ -20,23 +20,32 @@ from gendiff.networks.layers import Compute, GroupNorm, dtype_of
 class UNet(nn.Module):
     """A network of images (b, h, w, c), whose height and width 2^(levels − 1) divides; the output starts at 0.
 
-    channels: of each level, the finest first; each level halves the size.
-    blocks: residual blocks a level on the way down, one more on the way up.
-    attention: sizes of feature maps (the longer side, in pixels) that get self-attention after each block.
-    middle_attention: self-attention at the coarsest size, between the two middle blocks.
-    head_size: channels of an attention head; heads: their number, which then replaces head_size.
-    groups: of the group norms; divides the channels of every level. epsilon: what they add to a variance.
-    modulation: how time and label enter a block: "scale_shift" or "shift".
-    resampling: the size changes by "convolution" or by a residual "block".
-    downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
-    frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
-    dropout: share of activations dropped in training, where the network is called with a key.
-    num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
-    out_channels: None for those of x.
-    dtype: of activations: "float32", "bfloat16", or None for x's, at least float32. Parameters stay float32; the output has x's.
-    precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
-    convolution, attention_implementation: which of several equal implementations (see convolution.py, attention.py).
-    remat: compute each block again in the backward pass rather than keep it.
+    Args:
+        channels: of each level, the finest first; each level halves the size.
+        blocks: residual blocks per level on the way down; there is one more on the way up.
+        attention: sizes of feature maps (the longer side, in pixels) that get self-attention after each block. Its place then depends on
+            the size of x, so parameters serve the sizes that agree with those they were made for; others are refused.
+        middle_attention: self-attention at the coarsest size, between the two middle blocks.
+        head_size: channels of an attention head.
+        heads: number of attention heads, which replaces head_size; None for head_size.
+        groups: of the group norms; divides the channels of every level.
+        modulation: how time and label enter a block: "scale_shift" or "shift".
+        resampling: the size changes by "convolution" or by a residual "block".
+        dropout: share of activations dropped in training, where the network is called with a key, in [0, 1).
+        num_classes: the condition is then a label in 0 … num_classes − 1, or NO_LABEL. None: no condition.
+        out_channels: None for those of x.
+        dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
+        precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
+        convolution: which of several equal implementations (see convolution.py).
+        attention_implementation: which of several equal implementations (see attention.py).
+        remat: compute each block again in the backward pass rather than keep it.
+        epsilon: what the norms add to a variance.
+        downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
+        frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
+        attention_levels: levels, 0 the finest, that get self-attention whatever the size of x. None: `attention` says which.
+
+    References:
+        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3.
     """
 
     channels: tuple[int, ...] = (64, 128, 128)
@@ -59,12 +68,20 @@ class UNet(nn.Module):
     epsilon: float = 1e-5
     downsample_padding: int = 1
     frequency_shift: int = 0
+    attention_levels: tuple[int, ...] | None = None
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Label = None) -> Float[Array, "b h w d"]:
-        """x in, its prediction out, in x's dtype. t: one time a sample. label: (b,) or () integers, or NO_LABEL.
+        """Predict from x, in the dtype of x.
 
-        Raises ValueError and TypeError for inputs or fields against the rules above.
+        Args:
+            x: (b, h, w, c) images.
+            t: (b,) one time per sample.
+            label: (b,) or () integers, or NO_LABEL.
+
+        Raises:
+            ValueError: for inputs or fields against the rules above, and for parameters whose attention stands elsewhere.
+            TypeError: for inputs of the wrong type.
         """
         self._check()
         image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
@@ -79,7 +96,7 @@ class UNet(nn.Module):
         for level, features in enumerate(self.channels):
             for block in range(self.blocks):
                 y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"down_{level}_{block}_attention", y, compute, max(y.shape[1:3]) in self.attention)
+                y = self._attention(f"down_{level}_{block}_attention", y, compute, self._attends(level, y))
                 skips.append(y)
             if level < len(self.channels) - 1:
                 y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
@@ -93,7 +110,7 @@ class UNet(nn.Module):
             for block in range(self.blocks + 1):
                 y = jnp.concatenate([y, skips.pop()], -1)
                 y = self._block(f"up_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"up_{level}_{block}_attention", y, compute, max(y.shape[1:3]) in self.attention)
+                y = self._attention(f"up_{level}_{block}_attention", y, compute, self._attends(level, y))
             if level > 0:
                 y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
 
@@ -110,15 +127,26 @@ class UNet(nn.Module):
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         if not self.channels:
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
+        for level in self.attention_levels or ():
+            checks.integer("attention_levels", level, 0, len(self.channels) - 1)
         for name in ("heads", "num_classes", "out_channels"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
 
+    def _attends(self, level: int, y: jax.Array) -> bool:
+        return max(y.shape[1:3]) in self.attention if self.attention_levels is None else level in self.attention_levels
+
     def _block(self, name: str, features: int, compute: Compute) -> ResidualBlock:
-        build = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        build = fast.remat(ResidualBlock, self.remat)
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
     def _attention(self, name: str, y: jax.Array, compute: Compute, wanted: bool) -> jax.Array:
+        if not self.is_initializing() and wanted != self.has_variable("params", name):
+            raise ValueError(
+                f"the parameters {'lack' if wanted else 'have'} {name}, which the network {'needs' if wanted else 'has not'} at a feature "
+                f"map of shape {y.shape}. attention = {self.attention} names sizes, so its place moves with the size of x: "
+                "name levels instead, as in attention_levels=(1,)"
+            )
         if not wanted:
             return y
         heads = self.heads
@@ -126,12 +154,11 @@ class UNet(nn.Module):
             if y.shape[-1] % self.head_size:
                 raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
             heads = y.shape[-1] // self.head_size
-        build = nn.remat(ImageAttention) if self.remat else ImageAttention
-        return build(heads, self.groups, compute, self.epsilon, name=name)(y)
+        return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":
-            build = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+            build = fast.remat(ResidualBlock, self.remat)
             return build(features, self.groups, self.modulation, resize, self.dropout, compute, self.epsilon, name=name)
         if resize == "half":
             return Downsample(features, compute, self.downsample_padding, name=name)
@@ -146,10 +173,20 @@ def adm(
     num_classes: int | None = 1000,
     **options: Any,
 ) -> UNet:
-    """The U-Net of ADM (Dhariwal & Nichol, 2021, Table 4 and App. I), by default the one for ImageNet at 64 × 64.
+    """The U-Net of ADM, by default the one for ImageNet at 64 × 64.
 
-    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Its networks that learn a variance have out_channels = 6. Any
-    field of UNet may be given as an option.
+    256 × 256 has base = 256, multipliers = (1, 1, 2, 2, 4, 4), blocks = 2. Networks that learn a variance have out_channels = 6.
+
+    Args:
+        base: channels of the finest level, before its multiplier.
+        multipliers: channels of each level over the base.
+        blocks: residual blocks per level.
+        attention: sizes of feature maps with self-attention.
+        num_classes: None for no condition.
+        **options: any other field of UNet.
+
+    References:
+        Dhariwal & Nichol, 2021, Table 4 and App. I (from memory).
     """
     settings: dict[str, Any] = {"head_size": 64, "modulation": "scale_shift", "resampling": "block"}
     return UNet(tuple(base * m for m in multipliers), blocks, attention, num_classes=num_classes, **(settings | options))
@@ -158,14 +195,18 @@ def adm(
 def diffusers_unet(
     channels: tuple[int, ...] = (224, 448, 672, 896),
     blocks: int = 2,
-    attention: tuple[int, ...] = (32, 16, 8),
+    attention_levels: tuple[int, ...] = (1, 2, 3),
     head_size: int = 8,
     **options: Any,
 ) -> UNet:
-    """The network of `diffusers`' UNet2DModel with its default options: equal outputs for equal weights.
+    """The network of UNet2DModel in `diffusers`, with its default options: equal outputs for equal weights.
 
-    blocks is its layers_per_block. Its Attn blocks are here the sizes in `attention`: the default is its own, for samples of 64 × 64. Its
-    num_class_embeds rows are num_classes rows and the null class's.
+    Args:
+        channels: its block_out_channels.
+        blocks: its layers_per_block.
+        attention_levels: where its Attn blocks stand, 0 the finest.
+        head_size: its attention_head_dim.
+        **options: any other field of UNet. Its num_class_embeds rows are num_classes rows and that of the null class.
     """
     settings: dict[str, Any] = {"head_size": head_size, "modulation": "shift", "resampling": "convolution"}
-    return UNet(channels, blocks, attention, **(settings | options))
+    return UNet(channels, blocks, attention=(), attention_levels=attention_levels, **(settings | options))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gendiff.core import checks, trees
+from gendiff.core import checks, explicit_axes, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.training import ema
@@ -57,6 +57,10 @@ def make_step(
         raise ConfigError(f"clip = {clip} must be positive: the largest norm of the gradient, or None for no clip")
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        out = lambda mesh: (explicit_axes.like(state, mesh), explicit_axes.whole(mesh))  # noqa: E731
+        return explicit_axes.as_auto(advance, (state, batch), out)
+
+    def advance(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         value, own, gradient = _mean_gradient(loss, state.params, key, batch, accumulate)
         norm = optax.tree.norm(jax.tree.map(_at_least_float32, gradient))

@@ -46,24 +46,25 @@ SUPPORTED: dict[str, tuple] = {
     "only_cross_attention": (False,),
     "use_linear_projection": (False,),
 }
+OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `networks.DiT` that make it equal to the model of a config.json, on square samples of its sample_size.
+    """Return the fields of `networks.DiT` that make it equal to the model of a config.json, on square samples of its sample_size.
 
     At other sizes theirs squeezes the positions, ours counts on. The row after the last class is that of NO_LABEL.
-    Raises ConfigError that names the setting and value without a match.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
     """
-    found = settings.of(config, KINDS, DEFAULTS, SUPPORTED)
-    classes = found["num_embeds_ada_norm"]
-    settings.refuse_unless(classes is not None, KINDS[0], "num_embeds_ada_norm", classes, "a whole number is needed")
+    found = settings.of(config, KINDS, DEFAULTS, SUPPORTED, OPTIONAL)
     return {
         "patch": found["patch_size"],
         "width": found["num_attention_heads"] * found["attention_head_dim"],
         "depth": found["num_layers"],
         "heads": found["num_attention_heads"],
         "expansion": 4,
-        "num_classes": classes,
+        "num_classes": found["num_embeds_ada_norm"],
         "out_channels": found["in_channels"] if found["out_channels"] is None else found["out_channels"],
         "mlp_epsilon": found["norm_eps"],
         "frequency_shift": 1,
@@ -71,9 +72,12 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """The rules for every parameter of the model of a config.json. Raises ConfigError as `network_fields` does.
+    """Return the rules for every parameter of the model of a config.json.
 
     They keep a time and label embedder in each block; ours has one, so all of theirs must be equal.
+
+    Raises:
+        ConfigError: as `network_fields` does.
     """
     fields = network_fields(config)
     block, depth = "transformer_blocks.{block}", fields["depth"]
@@ -94,8 +98,15 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
-    """The model's arrays as the parameters of `networks.DiT(**network_fields(config))`, whose shapes `like` tells (see rules.to_ours).
+    """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
-    Raises ConfigError and CheckpointMismatchError.
+    Args:
+        config: its config.json.
+        arrays: its arrays by name.
+        like: parameters of that network, or their shapes.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
     """
     return naming.to_ours(arrays, rules(config), like)

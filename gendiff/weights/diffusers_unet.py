@@ -56,24 +56,30 @@ SUPPORTED: dict[str, tuple] = {
     "add_attention": (True, False),
     "class_embed_type": (None,),
 }
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "sample_size": (int, tuple),
+    "time_embedding_dim": (int,),
+    "attention_head_dim": (int,),
+    "attn_norm_num_groups": (int,),
+    "num_class_embeds": (int,),
+    "num_train_timesteps": (int,),
+}
 CHANGES_OF_SIZE = {"DownBlock2D": "conv", "ResnetDownsampleBlock2D": "resnet", "UpBlock2D": "conv", "ResnetUpsampleBlock2D": "resnet"}
 ATTENTION = ("AttnDownBlock2D", "AttnUpBlock2D")
 FORMER_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `networks.UNet` that make it equal to the model of a config.json, on samples of its sample_size.
+    """Return the fields of `networks.UNet` that make it equal to the model of a config.json, on samples of any size.
 
-    Of num_class_embeds rows the last becomes that of NO_LABEL. Raises ConfigError that names the setting and value without a match.
+    Of num_class_embeds rows the last becomes that of NO_LABEL.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
     """
     found = _settings(config)
     down, up = found["down_block_types"], found["up_block_types"]
     levels = [level for level, name in enumerate(down) if name in ATTENTION]
-    size = found["sample_size"] if levels else 0
-    settings.refuse_unless(
-        size is not None, KIND, "sample_size", size, "with attention it must be known: set config['sample_size'] to a size"
-    )
-    longest = max(size) if isinstance(size, tuple) else size
     changes = {CHANGES_OF_SIZE.get(name, found["downsample_type"]) for name in down[:-1]}
     changes |= {CHANGES_OF_SIZE.get(name, found["upsample_type"]) for name in up[:-1]}
     settings.refuse_unless(len(changes) < 2, KIND, "down_block_types, up_block_types", (down, up), "all must change the size alike")
@@ -81,7 +87,8 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "channels": found["block_out_channels"],
         "blocks": found["layers_per_block"],
-        "attention": tuple(longest // 2**level for level in levels),
+        "attention": (),
+        "attention_levels": tuple(levels),
         "middle_attention": found["add_attention"],
         **({"heads": 1} if head is None else {"head_size": head}),
         "groups": found["norm_num_groups"],
@@ -97,7 +104,11 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """The rules for every parameter of the model of a config.json. Raises ConfigError as `network_fields` does."""
+    """Return the rules for every parameter of the model of a config.json.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
     found = _settings(config)
     levels = len(found["block_out_channels"])
     made = [
@@ -124,15 +135,24 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
-    """The model's arrays as the parameters of `networks.UNet(**network_fields(config))`, whose shapes `like` tells (see rules.to_ours).
+    """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
 
-    Attention layers may have the names of before diffusers 0.13. Raises ConfigError and CheckpointMismatchError.
+    Attention layers may have the names of before diffusers 0.13.
+
+    Args:
+        config: its config.json.
+        arrays: its arrays by name.
+        like: parameters of that network, or their shapes.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
     """
     return naming.to_ours(_renamed(arrays), rules(config), like)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED)
+    found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
     channels, down, up = found["block_out_channels"], found["down_block_types"], found["up_block_types"]
     for name, kinds in (
         ("down_block_types", (ATTENTION[0], *list(CHANGES_OF_SIZE)[:2])),
@@ -154,8 +174,6 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     # without groups of its own the middle attention of a scale_shift model has no norm
     allowed = (found["norm_num_groups"], *((None,) if found["resnet_time_scale_shift"] == "default" else ()))
     settings.refuse_unless(not found["add_attention"] or groups in allowed, KIND, "attn_norm_num_groups", groups, f"only {allowed}")
-    for name in ("norm_num_groups", "out_channels", "layers_per_block"):
-        settings.refuse_unless(isinstance(found[name], int), KIND, name, found[name], "a whole number is needed")
     classes = found["num_class_embeds"]
     settings.refuse_unless(classes is None or classes > 1, KIND, "num_class_embeds", classes, "at least 2: the last is that of NO_LABEL")
     return found

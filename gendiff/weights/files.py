@@ -24,7 +24,11 @@ class Stored(NamedTuple):
 
 
 def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of one `.safetensors` file by name. Raises DataError, path first, for any other or a damaged one."""
+    """Read the arrays of one `.safetensors` file by name.
+
+    Raises:
+        DataError: path first, for any other file or a damaged one.
+    """
     file = Path(path)
     if file.suffix.lower() in PICKLED:
         raise DataError(f"{file}: only .safetensors is read, for a pickle can run code when it is opened; {CONVERT}")
@@ -39,9 +43,10 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
-    """A folder as `diffusers` writes it: config.json beside `stem`.safetensors, or beside its parts and their index.
+    """Read a folder as `diffusers` writes it: config.json beside `stem`.safetensors, or beside its parts and their index.
 
-    Raises DataError, path first, for a missing or damaged file, or one name in two parts.
+    Raises:
+        DataError: path first, for a missing or damaged file, or one name in two parts.
     """
     folder = Path(path)
     config = load_config(folder)
@@ -57,7 +62,11 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
 
 
 def load_config(path: str | os.PathLike) -> dict[str, Any]:
-    """The config.json of such a folder, without its arrays. Raises DataError, path first, where it is missing or damaged."""
+    """Read the config.json of such a folder, without its arrays.
+
+    Raises:
+        DataError: path first, where it is missing or damaged.
+    """
     return _json(Path(path) / "config.json")
 
 

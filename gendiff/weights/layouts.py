@@ -15,10 +15,10 @@ class Layout(Protocol):
     """Two functions, each the inverse of the other."""
 
     def ours(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """From their order of axes to ours."""
+        """Turn their order of axes into ours."""
 
     def theirs(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """From our order of axes to theirs."""
+        """Turn our order of axes into theirs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Axes:
     order: tuple[int, ...] | None = None
 
     def ours(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """Transposed by `order`."""
+        """Transpose by `order`."""
         return array if self.order is None else array.transpose(self.order)
 
     def theirs(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """Transposed back."""
+        """Transpose back."""
         return array if self.order is None else array.transpose(np.argsort(self.order))
 
 
@@ -46,11 +46,11 @@ class Patches:
     size: int = 1
 
     def ours(self, array: Float[np.ndarray, "d c u v"]) -> Float[np.ndarray, "p d"]:
-        """Rows of a patch first, then its columns, then channels."""
+        """Order the inputs by the rows of a patch, then its columns, then channels."""
         return array.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
 
     def theirs(self, array: Float[np.ndarray, "p d"]) -> Float[np.ndarray, "d c u v"]:
-        """The kernel again."""
+        """Return the kernel again."""
         return array.reshape(self.size, self.size, -1, array.shape[-1]).transpose(3, 2, 0, 1)
 
 
@@ -59,11 +59,11 @@ class SwappedInputs:
     """A linear layer (out, in) whose inputs stand in the other order of halves: sines and cosines of the time, say."""
 
     def ours(self, array: Float[np.ndarray, "d c"]) -> Float[np.ndarray, "c d"]:
-        """The second half of the inputs first."""
+        """Put the second half of the inputs first."""
         return np.roll(array.T, array.shape[1] // 2, 0)
 
     def theirs(self, array: Float[np.ndarray, "c d"]) -> Float[np.ndarray, "d c"]:
-        """The halves swapped back."""
+        """Swap the halves back."""
         return np.roll(array, -(array.shape[0] // 2), 0).T
 
 

@@ -29,10 +29,11 @@ Arrays = Mapping[str, np.ndarray]
 class Rule:
     """One kind of parameter.
 
-    ours: a path as in "down_0_{block}/convolution_0/kernel"; a word in braces stands for a whole number.
-    theirs: the name with the same words in braces; several names are joined along our last axis, in equal parts.
-    layout: the order of axes, there and here.
-    copies: how many equal copies they keep of what is one parameter here; their name then holds {copy}, which counts from 0.
+    Args:
+        ours: a path as in "down_0_{block}/convolution_0/kernel"; a word in braces stands for a whole number.
+        theirs: the name with the same words in braces; several names are joined along our last axis, in equal parts.
+        layout: the order of axes, there and here.
+        copies: how many equal copies they keep of what is one parameter here; their name then holds {copy}, which counts from 0.
     """
 
     ours: str
@@ -41,20 +42,20 @@ class Rule:
     copies: int = 1
 
     def numbers(self, path: str) -> dict[str, str] | None:
-        """What the words in braces stand for in a path of ours, or None if the rule is about another."""
+        """Read what the words in braces stand for in a path of ours, or None if the rule is about another."""
         found = _pattern(self.ours).fullmatch(path)
         return None if found is None else found.groupdict()
 
     def names(self, numbers: Mapping[str, str]) -> list[list[str]]:
-        """Their names: the copies of each part."""
+        """Return their names: the copies of each part."""
         return [[part.format(copy=copy, **numbers) for copy in range(self.copies)] for part in self.theirs]
 
     def joined(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Our array from their parts."""
+        """Join our array from their parts."""
         return np.concatenate([self.layout.ours(part) for part in parts], -1) if len(parts) > 1 else self.layout.ours(parts[0])
 
     def parts(self, array: np.ndarray) -> list[np.ndarray]:
-        """Their parts of our array."""
+        """Split our array into their parts."""
         return [self.layout.theirs(part) for part in (np.split(array, len(self.theirs), -1) if len(self.theirs) > 1 else [array])]
 
 
@@ -78,10 +79,16 @@ def norm(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 
 def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params) -> Params:
-    """Foreign arrays as the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
+    """Turn foreign arrays into the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
 
-    like: parameters of that network; only shapes and dtypes matter, so jax.eval_shape's will do. Raises CheckpointMismatchError that
-    names what is missing, left over, of another shape (both are shown), no floating number, or not equal to its copies.
+    Args:
+        arrays: by their names.
+        rules: one for every parameter.
+        like: parameters of that network; only shapes and dtypes matter, so those of jax.eval_shape will do.
+
+    Raises:
+        CheckpointMismatchError: that names what is missing, left over, of another shape (both are shown), no floating number, or not equal
+            to its copies.
     """
     wanted = trees.paths(like)
     wrong: dict[str, list[str]] = {"missing": [], "left over": [], "wrong": []}
@@ -106,9 +113,10 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params) -> Params:
 
 
 def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:
-    """Parameters of ours under their names and in their layout: the inverse of `to_ours`, bit for bit.
+    """Write parameters of ours under their names and in their layout: the inverse of `to_ours`, bit for bit.
 
-    Raises CheckpointMismatchError for a parameter without a rule.
+    Raises:
+        CheckpointMismatchError: for a parameter without a rule.
     """
     ours = trees.paths(params)
     arrays = {}

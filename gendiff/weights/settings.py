@@ -1,17 +1,34 @@
-"""A foreign configuration over its defaults: every setting is one we know, with a value that we can follow."""
+"""A foreign configuration over its defaults: every setting is one we know, with a type and value that we can follow."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from gendiff.core.errors import ConfigError
 
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "null"}
 
-def of(config: Mapping[str, Any], kinds: tuple[str, ...], defaults: Mapping[str, Any], supported: Mapping[str, tuple]) -> dict[str, Any]:
-    """The settings, with lists as tuples; keys with a leading underscore are notes of the writer and stay out.
 
-    kinds: names of the class, if the configuration tells one. defaults: of every setting there is. supported: the values of those
-    that have few. Raises ConfigError that names the setting and its value.
+def of(
+    config: Mapping[str, Any],
+    kinds: tuple[str, ...],
+    defaults: Mapping[str, Any],
+    supported: Mapping[str, tuple],
+    optional: Mapping[str, tuple[type, ...]],
+) -> dict[str, Any]:
+    """Return the settings, with lists as tuples; keys with a leading underscore are notes of the writer and stay out.
+
+    Args:
+        config: as it stands in config.json.
+        kinds: names of the class, if the configuration tells one.
+        defaults: of every setting there is. Its type is the one that a value must have; so is that of the entries of a list.
+        supported: the values of those settings that have few.
+        optional: types of the settings that may be null.
+
+    Raises:
+        ConfigError: that names the setting and its value.
     """
+    if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
+        raise ConfigError(f"config = {config!r} must be a mapping with the settings of {kinds[0]} by name, as in its config.json")
     kind = config.get("_class_name", kinds[0])
     if kind not in kinds:
         raise ConfigError(f"_class_name = {kind!r}: these rules are for {' and '.join(kinds)}")
@@ -19,13 +36,41 @@ def of(config: Mapping[str, Any], kinds: tuple[str, ...], defaults: Mapping[str,
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise ConfigError(f"{kind}: {unknown[0]} = {given[unknown[0]]!r} is a setting that these rules do not know")
-    found = dict(defaults) | given
-    for name, values in supported.items():
-        refuse_unless(found[name] in values, kind, name, found[name], f"only {', '.join(map(repr, values))}")
-    return found
+    result = dict(defaults) | given
+    for name, value in result.items():
+        if name in supported:
+            refuse_unless(value in supported[name], kind, name, value, f"only {', '.join(map(repr, supported[name]))}")
+        else:
+            _check_type(kind, name, value, defaults[name], optional.get(name))
+    return result
 
 
 def refuse_unless(fits: bool, kind: str, name: str, value: Any, instead: str) -> None:
-    """ConfigError unless `fits`. instead: what is supported."""
+    """Refuse a value of a setting.
+
+    Args:
+        fits: whether it can be followed.
+        kind: the class.
+        name: the setting.
+        value: the value.
+        instead: what is supported.
+
+    Raises:
+        ConfigError: unless it fits.
+    """
     if not fits:
         raise ConfigError(f"{kind}: {name} = {value!r} is not supported, {instead}")
+
+
+def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[type, ...] | None) -> None:
+    types = (type(default),) if optional is None else (*optional, type(None))
+    entry = type(default[0]) if isinstance(default, tuple) else int
+    fits = any(_is(value, one) for one in types) and all(_is(part, entry) for part in (value if isinstance(value, tuple) else ()))
+    words = (f"a list of {_WORDS[entry].removeprefix('a ')}s" if one is tuple else _WORDS[one] for one in types)
+    refuse_unless(fits, kind, name, value, f"{' or '.join(words)} is needed")
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.networks import convolution
+from gendiff.networks import convolution, fast
 
 RANDOM = np.random.default_rng(0)
 
@@ -16,7 +16,7 @@ RANDOM = np.random.default_rng(0)
 def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(
     shape: tuple[int, int], stride: int, size: int, strip: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(convolution, "_STRIP", strip)
+    monkeypatch.setattr(fast, "_STRIP", strip)
     x, kernel = jnp.asarray(RANDOM.normal(size=(3, *shape, 2))), jnp.asarray(RANDOM.normal(size=(size, size, 2, 5)))
 
     def all_of(implementation: str) -> tuple[jax.Array, ...]:
@@ -43,7 +43,7 @@ def test_the_gradients_of_fast_backward_are_convolutions_of_the_fast_layout():
 
 def test_a_kernels_gradient_sums_strips_of_whole_rows_no_more_than_needed():
     sizes = {(16, 16, 16): 1, (128, 8, 8): 1, (16, 32, 32): 4, (16, 31, 31): 1, (10_000, 32, 32): 16}
-    assert {size: convolution._strips(*size) for size in sizes} == sizes
+    assert {size: fast._strips(*size) for size in sizes} == sizes
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])

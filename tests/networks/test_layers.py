@@ -40,22 +40,22 @@ def test_group_norm_of_bfloat16_accumulates_in_float32():
     np.testing.assert_array_equal(half, full.astype(jnp.bfloat16))
 
 
-def plain_layer_norm(x: Any, shift: Any, scale: Any) -> Any:
+def plain_layer_norm(x: Any, scale: Any, shift: Any) -> Any:
     unit = (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-6)
     return unit * (1 + scale[:, None]) + shift[:, None]
 
 
-def plain_group_norm(x: Any, shift: Any, scale: Any) -> Any:
+def plain_group_norm(x: Any, scale: Any, shift: Any) -> Any:
     grouped = x.reshape(2, 16, 3, 4)
     unit = (grouped - grouped.mean((1, 3), keepdims=True)) / jnp.sqrt(grouped.var((1, 3), keepdims=True) + 1e-5)
     return jax.nn.silu(unit.reshape(x.shape) * (1 + scale[:, None, None]) + shift[:, None, None])
 
 
-def our_layer_norm(x: Any, shift: Any, scale: Any) -> Any:
-    return layers.LayerNorm(layers.Compute(jnp.float64)).apply({"params": {}}, x, shift, scale)
+def our_layer_norm(x: Any, scale: Any, shift: Any) -> Any:
+    return layers.LayerNorm(layers.Compute(jnp.float64)).apply({"params": {}}, x, scale, shift)
 
 
-def our_group_norm(x: Any, shift: Any, scale: Any) -> Any:
+def our_group_norm(x: Any, scale: Any, shift: Any) -> Any:
     params = {"scale": jnp.ones(12), "bias": jnp.zeros(12)}
     return layers.GroupNorm(3, layers.Compute(jnp.float64), silu=True).apply({"params": params}, x, scale, shift)
 

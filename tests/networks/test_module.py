@@ -19,6 +19,21 @@ class Affine(nn.Module):
         return nn.Dense(self.sizes[0], bias_init=nn.initializers.ones)(x)
 
 
+class Twin(nn.Module):
+    """What an autoencoder is to this chapter: other inputs than (x, t), and more than one method."""
+
+    dropout: float = 0.5
+
+    def setup(self) -> None:
+        self.layer, self.drop = nn.Dense(3, use_bias=False), nn.Dropout(self.dropout)
+
+    def __call__(self, pair: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return {"both": self.encode(pair["a"], pair["b"])}
+
+    def encode(self, a: jax.Array, b: jax.Array) -> jax.Array:
+        return self.drop(self.layer(a) * b, deterministic=not self.has_rng("dropout"))
+
+
 class Counting(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, t: jax.Array) -> jax.Array:
@@ -31,6 +46,37 @@ def test_any_linen_module_becomes_a_pure_function_with_its_own_initialisers():
     assert np.all(params["Dense_0"]["bias"] == 1) and networks.count(params) == 12
     output = networks.pure(Affine())(params, X, T)
     np.testing.assert_allclose(output, X @ params["Dense_0"]["kernel"] + 1, rtol=1e-6)
+
+
+def test_inputs_are_any_trees_and_a_method_is_called_by_its_name():
+    a, b = jnp.asarray(X), jnp.ones((2, 3))
+    params = networks.init(Twin(), jax.random.key(0), {"a": a, "b": jax.ShapeDtypeStruct((2, 3), jnp.float32)})
+    call, encode = networks.pure(Twin()), networks.pure(Twin(), "encode")
+    np.testing.assert_array_equal(call(params, {"a": a, "b": b})["both"], encode(params, a, b))
+    assert np.any(encode(params, a, b, key=jax.random.key(1)) == 0)
+    assert encode.stochastic and encode == networks.pure(Twin(), "encode") != call and hash(encode) == hash(networks.pure(Twin(), "encode"))
+    with pytest.raises(ValueError, match="method = 'encoder': Twin has no method"):
+        networks.pure(Twin(), "encoder")
+
+
+TINY = {
+    "dit": networks.DiT(2, 8, 1, 1, num_classes=2),
+    "unet": networks.UNet((4, 8), 1, (2,), head_size=4, groups=2, num_classes=2, modulation="shift", middle_attention=False),
+}
+
+
+@pytest.mark.parametrize("network", TINY.values(), ids=TINY)
+def test_a_network_on_a_mesh_with_explicit_axes_gives_what_one_device_gives(network: nn.Module):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    inputs = np.ones((2, 4, 4, 1), np.float32), np.zeros(2, np.float32), np.array([0, 1])
+    split = jax.device_put(inputs, jax.NamedSharding(mesh, jax.P("data")))
+    params = networks.init(network, jax.random.key(0), *split)
+    placed = jax.device_put(params, jax.NamedSharding(mesh, jax.P()))
+    call = jax.jit(networks.pure(network))
+    assert jax.eval_shape(call, placed, *split).sharding.spec[0] == "data"
+    if isinstance(network, networks.DiT):  # its values stand for all: nothing but the types of arrays is another
+        moved = jax.tree.map(lambda leaf: leaf + 0.1, params)
+        np.testing.assert_allclose(call(jax.tree.map(lambda leaf: leaf + 0.1, placed), *split), call(moved, *inputs), atol=1e-6)
 
 
 def test_parameters_depend_on_the_key_alone():

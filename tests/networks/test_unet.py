@@ -135,7 +135,7 @@ def test_dropout_draws_only_with_a_key(params: Any):
     "network",
     [
         networks.unet.adm(32, (1, 2), blocks=1, attention=(4,), num_classes=10, head_size=16),
-        networks.unet.diffusers_unet((32, 64), 1, attention=(4,), num_classes=10, out_channels=2),
+        networks.unet.diffusers_unet((32, 64), 1, (1,), num_classes=10, out_channels=2),
         networks.UNet((8,), blocks=1, attention=(), middle_attention=False, groups=4, num_classes=10, modulation="shift", heads=2),
     ],
     ids=["adm", "diffusers", "one level"],
@@ -165,6 +165,18 @@ def test_attention_stands_at_the_sizes_asked_for(fresh: Any):
         "up_1_0_attention",
         "up_1_1_attention",
     }
+
+
+def test_attention_by_size_refuses_a_size_that_would_move_it_and_attention_by_level_stays(fresh: Any):
+    large, times = np.zeros((1, 16, 16, 1), np.float32), T[:1]
+    with pytest.raises(ValueError, match="have down_1_0_attention, which the network has not.*attention_levels"):
+        jax.eval_shape(networks.pure(tiny()), fresh, large, times, LABEL[:1])
+    with pytest.raises(ValueError, match="lack down_0_0_attention, which the network needs"):
+        jax.eval_shape(networks.pure(tiny()), fresh, large[:, :4, :4], times, LABEL[:1])
+    by_level = tiny(attention=(), attention_levels=(1,))
+    assert jax.eval_shape(networks.pure(by_level), fresh, large, times, LABEL[:1]).shape == large.shape
+    same = [str(jax.make_jaxpr(networks.pure(network))(fresh, X, T, LABEL)) for network in (tiny(), by_level)]
+    assert same[0] == same[1]
 
 
 @pytest.mark.parametrize(

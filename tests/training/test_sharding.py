@@ -70,6 +70,17 @@ def test_replicated_state_can_be_donated_and_the_original_stays():
     linear.assert_bitwise_equal(state, linear.start())
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_on_explicit_axes_equals_one_on_auto_axes(accumulate):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    step = jax.jit(training.make_step(linear.noisy, linear.adamw(), accumulate=accumulate, clip=1.0))
+    after, metrics = step(sharding.replicate(linear.start(), mesh), sharding.shard(linear.batch(), mesh))
+    plain, wanted = step(linear.start(), linear.batch())
+    assert jax.typeof(after.params["dense"]["kernel"]).sharding.mesh.explicit_axes == ("data",)
+    np.testing.assert_allclose(metrics["loss"], wanted["loss"], rtol=1e-6)
+    np.testing.assert_allclose(after.params["dense"]["kernel"], plain.params["dense"]["kernel"], rtol=1e-6)
+
+
 def test_sharded_batch_keeps_its_values():
     batch = sharding.shard(linear.batch(), sharding.mesh())
     np.testing.assert_array_equal(batch.clean, linear.batch().clean)

@@ -97,6 +97,8 @@ UNSUPPORTED = {
     "cross_attention_dim": 768,
     "caption_channels": 4096,
     "_class_name": "PixArtTransformer2DModel",
+    "num_layers": "12",
+    "patch_size": 2.0,
 }
 
 

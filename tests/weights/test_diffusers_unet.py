@@ -98,7 +98,7 @@ def test_names_and_shapes_are_those_of_the_model():
 
 def test_the_benchmarks_configuration_is_a_network_of_ours():
     fields = unet.network_fields(BENCHMARK)
-    assert networks.UNet(**fields) == networks.unet.diffusers_unet((64, 128, 128), 2, attention=(16,), head_size=8, out_channels=3)
+    assert networks.UNet(**fields) == networks.unet.diffusers_unet((64, 128, 128), 2, (1,), head_size=8, out_channels=3)
 
 
 def test_their_defaults_are_those_of_diffusers_unet():
@@ -111,8 +111,10 @@ def test_settings_of_the_first_models_are_followed():
     assert wanted.items() <= fields.items() and "head_size" not in fields
 
 
-def test_the_longer_side_and_the_kind_of_resampling_are_read():
-    assert unet.network_fields(BLOCKS)["attention"] == (16,) and unet.network_fields(BLOCKS)["resampling"] == "block"
+def test_attention_stands_at_its_levels_whatever_the_size_and_the_kind_of_resampling_is_read():
+    for size in (64, None, [16, 32]):
+        fields = unet.network_fields(BLOCKS | {"sample_size": size})
+        assert (fields["attention"], fields["attention_levels"], fields["resampling"]) == ((), (1,), "block")
 
 
 def test_sines_first_become_cosines_first():
@@ -158,21 +160,31 @@ UNSUPPORTED = {
     "resnet_time_scale_shift": "spatial",
     "class_embed_type": "timestep",
     "num_class_embeds": 1,
-    "sample_size": None,
+    "sample_size": "32",
+    "layers_per_block": "2",
+    "norm_eps": "1e-5",
+    "dropout": True,
+    "attention_head_dim": 8.0,
     "down_block_types": ["SkipDownBlock2D", "AttnDownBlock2D", "DownBlock2D"],
     "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D"],
     "block_out_channels": [64, 128],
     "_class_name": "UNet2DConditionModel",
     "encoder_hid_dim": None,
 }
+WRONG_LISTS = [
+    ("block_out_channels", 64),
+    ("block_out_channels", ["64", 128, 128]),
+    ("block_out_channels", None),
+    ("up_block_types", "UpBlock2D"),
+]
 
 
-@pytest.mark.parametrize(("name", "value"), UNSUPPORTED.items())
+@pytest.mark.parametrize(("name", "value"), [*UNSUPPORTED.items(), *WRONG_LISTS])
 def test_a_setting_without_a_match_is_refused_by_name_and_value(name, value):
     with pytest.raises(ConfigError) as caught:
         unet.network_fields(BENCHMARK | {name: value})
     shown = tuple(value) if isinstance(value, list) else value
-    named = "down_block_types" if name == "block_out_channels" else f"{name} = {shown!r}"
+    named = "down_block_types" if value == [64, 128] else f"{name} = {shown!r}"
     assert named in str(caught.value)
 
 
@@ -189,6 +201,7 @@ def test_scale_and_shift_needs_groups_for_the_middle_attention_which_has_no_norm
         assert unet.network_fields(scaled | change)["modulation"] == "scale_shift"
 
 
-def test_without_attention_no_sample_size_is_needed():
-    plain = {"down_block_types": ["DownBlock2D"] * 3, "up_block_types": ["UpBlock2D"] * 3, "sample_size": None}
-    assert unet.network_fields(BENCHMARK | plain)["attention"] == ()
+@pytest.mark.parametrize("config", [None, [BENCHMARK], {0: 1}], ids=["none", "list", "number"])
+def test_what_is_no_configuration_is_refused(config, unchecked):
+    with pytest.raises(ConfigError, match="config = .* must be a mapping"):
+        unet.network_fields(config)

@@ -3,16 +3,17 @@ import pytest
 from gendiff.core.errors import ConfigError
 from gendiff.weights import settings
 
-DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain"}
+DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain", "size": None}
 
 
 def settled(**given):
-    return settings.of(given, ("Net", "OlderNet"), DEFAULTS, {"form": ("plain", "fancy")})
+    return settings.of(given, ("Net", "OlderNet"), DEFAULTS, {"form": ("plain", "fancy")}, {"size": (int, tuple)})
 
 
 def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
     assert settled() == DEFAULTS
-    assert settled(_class_name="OlderNet", _version="1.0", sizes=[3, 4], form="fancy") == {"depth": 2, "sizes": (3, 4), "form": "fancy"}
+    assert settled(_class_name="OlderNet", _version="1.0", sizes=[3, 4], form="fancy") == DEFAULTS | {"sizes": (3, 4), "form": "fancy"}
+    assert settled(size=[3, 4])["size"] == (3, 4) and settled(size=5)["size"] == 5
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,9 @@ def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
         ({"_class_name": "Other"}, "'Other': these rules are for Net and OlderNet"),
         ({"width": 3}, "width = 3 is a setting that these rules do not know"),
         ({"form": "round"}, "form = 'round' is not supported, only 'plain', 'fancy'"),
+        ({"depth": "2"}, "depth = '2' is not supported, a whole number is needed"),
+        ({"sizes": [1, 2.5]}, r"sizes = \(1, 2.5\) is not supported, a list of whole numbers is needed"),
+        ({"size": [True]}, r"size = \(True,\) is not supported, a whole number or a list of whole numbers or null is needed"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(given, said):

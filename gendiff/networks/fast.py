@@ -1,0 +1,203 @@
+"""What only makes compiled networks faster or smaller. Every function here equals its plain formula, and tests compare the two.
+
+Layers call these by name, so that each of them reads like its formula. Three kinds of means: barriers, which keep XLA from computing one
+thing many times or from joining what it joins wrongly; recomputation, which keeps little for the backward pass; and derivative rules.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+from gendiff.core import arrays
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+_MOMENTS = "moments"
+
+# --- recomputation ---
+
+
+def recomputed(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Return function(module, *arrays), of whose inside the backward pass keeps the moments of norms and computes the rest again.
+
+    For a norm or an activation and the layer that follows, which are large to keep and cheap to compute.
+    """
+    return nn.remat(function, policy=jax.checkpoint_policies.save_only_these_names(_MOMENTS))  # type: ignore[return-value]
+
+
+def remat(module: Any, wanted: bool) -> Any:
+    """Return the class of a module, whose inside the backward pass computes again if that is wanted."""
+    return nn.remat(module) if wanted else module
+
+
+# --- barriers ---
+
+
+def computed_once(*values: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the values themselves. Inside of a loop over pixels, XLA would otherwise compute them again for each pixel."""
+    return jax.lax.optimization_barrier(values)
+
+
+@jax.custom_jvp
+def gelu(x: jax.Array) -> jax.Array:
+    """GELU by its tanh formula."""
+    return nn.gelu(x, approximate=True)
+
+
+@gelu.defjvp
+def _gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # without the barrier jaxlib 0.12 joins a linear layer and its GELU to one call of oneDNN, and takes the GELU's value for its argument
+    return jax.jvp(functools.partial(nn.gelu, approximate=True), (jax.lax.optimization_barrier(primals[0]),), tangents)
+
+
+# --- linear layers and norms ---
+
+
+def product_of_rows(
+    x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None, preferred_element_type: Any = None
+) -> jax.Array:
+    """Multiply (…, in) by (in, out), as `jax.lax.dot_general` of a linear layer does.
+
+    It is a product of two matrices: with more axes XLA:CPU would transpose the factors of the kernel's gradient in memory.
+    """
+    y = jax.lax.dot_general(
+        x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), precision=precision, preferred_element_type=preferred_element_type
+    )
+    return y.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def moments(groups: int | None, epsilon: float, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and 1 / sqrt(variance + epsilon) of what is normalised together, in a shape that broadcasts over x.
+
+    Args:
+        groups: how many groups of channels are normalised, each over space and its channels; None normalises the last axis.
+        epsilon: what is added to the variance.
+        x: (b, …, c).
+    """
+    mean = _average(groups, x)
+    inverse = jax.lax.rsqrt(_average(groups, jnp.square(x - mean)) + epsilon)
+    return checkpoint_name(mean, _MOMENTS), checkpoint_name(inverse, _MOMENTS)
+
+
+@moments.defjvp
+def _moments_tangent(
+    groups: int | None, epsilon: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    # the derivative of the variance by the mean is 0, so its reduction over all of x, which JAX would compute, is left out
+    (x,), (dx,) = primals, tangents
+    mean, inverse = moments(groups, epsilon, x)
+    return (mean, inverse), (_average(groups, dx), -(inverse**3) * _average(groups, (x - mean) * dx))
+
+
+def _average(groups: int | None, x: jax.Array) -> jax.Array:
+    if groups is None:
+        return jnp.mean(x, -1, keepdims=True)
+    space, channels = tuple(range(1, x.ndim - 1)), x.shape[-1]
+    # space first: that reduction runs along contiguous channels
+    mean = jnp.mean(jnp.mean(x, space).reshape(-1, groups, channels // groups), -1)
+    return jnp.repeat(mean, channels // groups, -1).reshape(x.shape[:1] + (1,) * len(space) + (channels,))
+
+
+# --- attention ---
+
+
+def heads_first_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+    """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU."""
+    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
+    # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
+    mixed = jax.checkpoint(functools.partial(_mixed, precision=precision))(query, key, value, mask)
+    return mixed.transpose(0, 2, 1, 3)
+
+
+def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+    accumulate = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.einsum("bhqd,bhkd->bhqk", query * query.shape[-1] ** -0.5, key, precision=precision, preferred_element_type=accumulate)
+    if mask is not None:
+        scores = jnp.where(mask, scores, jnp.finfo(accumulate).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))  # the shift cancels, so it needs no derivative
+    if mask is not None:
+        weights = jnp.where(mask, weights, 0)
+    # a column of ones makes the sum of the weights part of the product, and one division per query is left for the end
+    summed = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
+    mixed, total = mixed[..., :-1], mixed[..., -1:]
+    mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
+    return mixed.astype(value.dtype)
+
+
+# --- convolutions ---
+
+
+def direct_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
+    """XLA's own convolution."""
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT, precision=precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def fast_backward_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
+    """XLA's own convolution, whose gradients are written as channels-last convolutions too (see convolution.py)."""
+    return direct_convolution(x, kernel, stride, padding, precision)
+
+
+def _forward(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return direct_convolution(x, kernel, stride, padding, precision), (x, kernel)
+
+
+def _backward(
+    stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    # each is read twice, once transposed: there XLA would otherwise compute what it comes from, pixel by pixel
+    x, g = jax.lax.optimization_barrier((x, g))
+    across = tuple(zip(x.shape[1:3], kernel.shape[:2], g.shape[1:3], (low for low, _ in padding), strict=True))
+    spread = [stride * (after - 1) + 1 for _, _, after, _ in across]  # the extent of g on the grid of x
+    # input: every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles
+    back = [(taps - 1 - low, before - wide + low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    to_x = jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
+    # kernel: g slides over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other
+    (before, taps, after, low), (breadth, span, _, left) = across
+    sideways = (left, span - 1 + spread[1] - breadth - left)
+    rows = after // _strips(*g.shape[:3])
+    strips = []
+    for first in range(0, after, rows):
+        start, end = stride * first - low, stride * (first + rows - 1) - low + taps  # the rows of x that these of g meet
+        strips.append(
+            jax.lax.conv_general_dilated(
+                x[:, max(start, 0) : min(end, before)].transpose(3, 1, 2, 0),
+                g[:, first : first + rows].transpose(1, 2, 0, 3),
+                (1, 1),
+                ((max(-start, 0), max(end - before, 0)), sideways),
+                rhs_dilation=(stride, stride),
+                dimension_numbers=LAYOUT,
+                precision=precision,
+            )
+        )
+    return to_x, functools.reduce(jnp.add, strips).transpose(1, 2, 0, 3)
+
+
+_STRIP = 4096
+"""Pixels of a batch that the gradient of a kernel sums at once: up to twice as fast on 2 cores as all of 16,384 or more."""
+
+
+def _strips(batch: int, height: int, width: int) -> int:
+    """The least number of equal strips of rows, at most 16, of which each has no more pixels than that.
+
+    One for twice as many pixels, where strips gain nothing, and on accelerators.
+    """
+    if jax.default_backend() != "cpu" or batch * height * width <= 2 * _STRIP:
+        return 1
+    even = [number for number in range(1, min(height, 16) + 1) if height % number == 0]
+    return next((number for number in even if batch * height * width <= _STRIP * number), even[-1])
+
+
+fast_backward_convolution.defvjp(_forward, _backward)
