@@ -31,19 +31,11 @@ every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPE
 
 
 forward = jax.jit(lambda operator, x: operator.forward(x))
-adjoint = jax.jit(lambda operator, y: operator.adjoint(y))
-solve = jax.jit(lambda operator, *values: operator.solve(*values))
-pseudo_inverse = jax.jit(linear_operators.pseudo_inverse)
 
 
-def matrix(operator):
-    """Its columns are what the operator makes of each unit vector."""
-    return np.asarray(forward(operator, jnp.eye(SIZE).reshape(SIZE, *SHAPE))).reshape(SIZE, -1).T
-
-
-def seen(operator, seed):
-    """Something of the shape of measurements."""
-    return rand(seed, *jax.eval_shape(operator.forward, jnp.eye(SIZE).reshape(SIZE, *SHAPE)).shape)
+@jax.jit
+def everything(operator, x, y, noise):
+    return operator.forward(x), operator.adjoint(y), operator.solve(y, 0.7, noise), linear_operators.pseudo_inverse(operator, y)
 
 
 def flat(y):
@@ -52,31 +44,17 @@ def flat(y):
 
 @pytest.mark.float64
 @every_operator
-def test_the_adjoint_is_the_transpose(operator):
-    x, y = rand(0, SIZE, *SHAPE), seen(operator(), 1)
-    back = adjoint(operator(), y)
-    np.testing.assert_allclose(np.sum(flat(forward(operator(), x)) * flat(y)), np.sum(flat(x) * flat(back)), rtol=1e-11)
-    np.testing.assert_allclose(flat(back), flat(y) @ matrix(operator()), atol=1e-13)
-
-
-@pytest.mark.float64
-@every_operator
-def test_solve_is_the_inverse_of_the_covariance_of_what_is_seen(operator):
-    a, y = matrix(operator()), seen(operator(), 2)
-    noise = np.linspace(0.1, 1.0, SIZE)
-    found = flat(solve(operator(), y, 0.7, noise))
+def test_adjoint_solve_and_pseudo_inverse_are_those_of_the_matrix(operator):
+    """Its columns are what the operator makes of each unit vector."""
+    units, noise = jnp.eye(SIZE).reshape(SIZE, *SHAPE), np.linspace(0.1, 1.0, SIZE)
+    y = rand(1, *jax.eval_shape(operator().forward, units).shape)
+    columns, transposed, solved, least = everything(operator(), units, y, noise)
+    matrix = flat(columns).T
+    np.testing.assert_allclose(flat(transposed), flat(y) @ matrix, atol=1e-13)
+    np.testing.assert_allclose(flat(least), flat(y) @ np.linalg.pinv(matrix, rcond=1e-9).T, atol=1e-10)
     for row in range(0, SIZE, 5):
-        expected = np.linalg.solve(0.7 * a @ a.T + noise[row] * np.eye(len(a)), flat(y)[row])
-        np.testing.assert_allclose(found[row], expected, rtol=1e-11, atol=1e-12)
-
-
-@pytest.mark.float64
-@every_operator
-def test_the_pseudo_inverse_is_that_of_moore_and_penrose(operator):
-    y = seen(operator(), 3)
-    found = pseudo_inverse(operator(), y)
-    np.testing.assert_allclose(flat(found), flat(y) @ np.linalg.pinv(matrix(operator()), rcond=1e-9).T, atol=1e-10)
-    np.testing.assert_allclose(pseudo_inverse(operator(), forward(operator(), found)), found, atol=1e-11)
+        expected = np.linalg.solve(0.7 * matrix @ matrix.T + noise[row] * np.eye(len(matrix)), flat(y)[row])
+        np.testing.assert_allclose(flat(solved)[row], expected, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.float64
@@ -112,21 +90,19 @@ def test_operators_keep_dtype_pass_through_jit_and_have_finite_gradients(operato
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_does_not_fit_is_refused():
-    x = jnp.ones((2, 4, 6, 1))
-    with pytest.raises(ValueError, match="factor = 4"):
-        linear_operators.downsample(4).forward(x)
-    with pytest.raises(ValueError, match="factor"):
-        linear_operators.downsample(0)
-    with pytest.raises(ValueError, match="mask"):
-        linear_operators.inpaint(np.zeros((4, 6, 1))).forward(x)
-    with pytest.raises(ValueError, match="mask"):
-        linear_operators.inpaint(np.full((1, 4, 6, 1), 2.0))
-    with pytest.raises(ValueError, match="rank"):
-        linear_operators.inpaint(np.zeros(4))
-    with pytest.raises(ValueError, match="kernel"):
-        linear_operators.blur(np.ones((5, 5))).forward(x)
-    with pytest.raises(ValueError, match="kernel"):
-        linear_operators.blur(np.array([1.0, np.nan]))
-    with pytest.raises(ValueError, match="channels"):
-        linear_operators.downsample(2).forward(jnp.ones((2, 4)))
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        (lambda x: linear_operators.downsample(4).forward(x), "factor = 4"),
+        (lambda x: linear_operators.downsample(0), "factor"),
+        (lambda x: linear_operators.downsample(2).forward(jnp.ones((2, 4))), "channels"),
+        (lambda x: linear_operators.inpaint(np.zeros((4, 6, 1))).forward(x), "mask"),
+        (lambda x: linear_operators.inpaint(np.full((1, 4, 6, 1), 2.0)), "mask"),
+        (lambda x: linear_operators.inpaint(np.zeros(4)), "rank"),
+        (lambda x: linear_operators.blur(np.ones((5, 5))).forward(x), "kernel"),
+        (lambda x: linear_operators.blur(np.array([1.0, np.nan])), "kernel"),
+    ],
+)
+def test_what_does_not_fit_is_refused(mistake, named):
+    with pytest.raises(ValueError, match=named):
+        mistake(jnp.ones((2, 4, 6, 1)))

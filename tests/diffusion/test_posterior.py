@@ -29,8 +29,15 @@ LEVELS = {
     "each": Level(np.array([1.0, 2.0]), np.array([0.9, 0.3]), np.array([0.1, 0.7])),
 }
 BY_SAMPLE = [jax.tree.map(lambda field: np.broadcast_to(field, 2), level) for level in LEVELS.values()]
-pigdm_at = jax.jit(lambda x, level, operator, y, noise: posterior.pigdm(ORACLE, operator, y, noise, data_std=STD)(x, level))
-dps_at = jax.jit(lambda x, level, operator, y, scale: posterior.dps(ORACLE, operator, y, scale)(x, level))
+
+
+@jax.jit
+def corrected(x, level, operator, y, noise, scale):
+    """What both methods make of the prediction, and the prediction itself."""
+    pigdm, dps = posterior.pigdm(ORACLE, operator, y, noise, data_std=STD), posterior.dps(ORACLE, operator, y, scale)
+    return pigdm(x, level), dps(x, level), ORACLE(x, level)
+
+
 every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS.keys())
 
 
@@ -62,49 +69,28 @@ def conditioned(mean, variance, a, y, noise):
 
 @pytest.mark.float64
 @every_operator
-def test_pigdm_of_a_gaussian_is_the_exact_posterior_mean(operator):
-    x, y, a = rand(0, 2, *SHAPE), measure(operator), matrix(operator)
+def test_predictions_for_a_gaussian_are_corrected_by_closed_forms(operator):
+    """PiGDM gives the exact posterior mean, DPS the analytic gradient with each sample's own norm; both still explain x."""
+    x, y, a, scales = rand(0, 2, *SHAPE), measure(operator), matrix(operator), np.array([0.5, 2.0])
     for level in BY_SAMPLE:
-        found = pigdm_at(x, level, operator, y, 0.3)
-        for row in range(2):
+        pigdm, dps, plain = corrected(x, level, operator, y, 0.3, scales)
+        for row, (alpha, sigma) in enumerate(zip(level.alpha, level.sigma, strict=True)):
             # x is a second measurement, alpha clean + sigma noise, beside y: by Bayes' rule with both at once
-            both, seen = np.concatenate([level.alpha[row] * np.eye(SIZE), a]), np.concatenate([flat(x)[row], flat(y)[row]])
-            noise = np.concatenate([np.full(SIZE, level.sigma[row]), np.full(len(a), 0.3)])
+            both, seen = np.concatenate([alpha * np.eye(SIZE), a]), np.concatenate([flat(x)[row], flat(y)[row]])
+            noise = np.concatenate([np.full(SIZE, sigma), np.full(len(a), 0.3)])
             expected, _ = conditioned(np.full(SIZE, MEAN), STD**2, both, seen, noise)
-            np.testing.assert_allclose(flat(found.clean)[row], expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.float64
-@every_operator
-def test_without_noise_pigdm_of_a_gaussian_agrees_with_the_measurement(operator):
-    y = measure(operator, noise=0.0)
-    found = pigdm_at(rand(0, 2, *SHAPE), BY_SAMPLE[0], operator, y, 0.0)
-    np.testing.assert_allclose(forward(operator, found.clean), y, atol=1e-10)
-
-
-@pytest.mark.float64
-@every_operator
-def test_corrected_predictions_still_explain_x(operator):
-    x, y = rand(0, 2, *SHAPE), measure(operator)
-    for level in BY_SAMPLE:
-        alpha, sigma = (np.reshape(field, (-1, 1, 1, 1)) for field in (level.alpha, level.sigma))
-        for said in (pigdm_at(x, level, operator, y, 0.3), dps_at(x, level, operator, y, np.array([0.5, 2.0]))):
-            np.testing.assert_allclose(alpha * said.clean + sigma * said.noise, x, atol=1e-12)
-            assert not np.allclose(said.clean, ORACLE(x, level).clean)
-
-
-@pytest.mark.float64
-@every_operator
-def test_dps_of_a_gaussian_is_its_analytic_gradient_with_each_samples_own_norm(operator):
-    x, y, a = rand(0, 2, *SHAPE), measure(operator), matrix(operator)
-    for level, row in itertools.product(BY_SAMPLE, range(2)):
-        found, plain = dps_at(x, level, operator, y, np.array([0.5, 2.0])), ORACLE(x, level)
-        alpha, sigma = level.alpha[row], level.sigma[row]
-        slope = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)  # of clean by x
-        residual = flat(y)[row] - a @ flat(plain.clean)[row]
-        gradient = (0.5, 2.0)[row] * -2 * slope * a.T @ residual / np.linalg.norm(residual)
-        np.testing.assert_allclose(flat(found.clean)[row], flat(plain.clean)[row] - sigma * gradient, atol=1e-12)
-        np.testing.assert_allclose(flat(found.noise)[row], flat(plain.noise)[row] + alpha * gradient, atol=1e-12)
+            np.testing.assert_allclose(flat(pigdm.clean)[row], expected, rtol=0, atol=1e-10)
+            slope = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)  # of clean by x
+            residual = flat(y)[row] - a @ flat(plain.clean)[row]
+            gradient = scales[row] * -2 * slope * a.T @ residual / np.linalg.norm(residual)
+            np.testing.assert_allclose(flat(dps.clean)[row], flat(plain.clean)[row] - sigma * gradient, atol=1e-12)
+            np.testing.assert_allclose(flat(dps.noise)[row], flat(plain.noise)[row] + alpha * gradient, atol=1e-12)
+            for prediction in (pigdm, dps):
+                explained = alpha * flat(prediction.clean)[row] + sigma * flat(prediction.noise)[row]
+                np.testing.assert_allclose(explained, flat(x)[row], atol=1e-12)
+    exact = measure(operator, noise=0.0)
+    pigdm, _, _ = corrected(x, BY_SAMPLE[0], operator, exact, 0.0, scales)
+    np.testing.assert_allclose(forward(operator, pigdm.clean), exact, atol=1e-10)
 
 
 @pytest.mark.float64
@@ -122,6 +108,13 @@ def test_a_ddim_step_with_dps_on_the_cosine_path_moves_x_by_the_papers_step():
     np.testing.assert_allclose(found, diffusion.ancestral.ddim_step(ORACLE(x, here), here, there) - step_size * gradient, atol=1e-12)
 
 
+@jax.jit
+def drawn(guided, levels, steps, start):
+    """By DDIM, with one compile for all numbers of steps."""
+    index, sampler = jnp.arange(len(start)), diffusion.samplers.ddim()
+    return diffusion.sampling.sample(jax.random.key(0), guided, sampler, levels, SHAPE, index, num_steps=steps, start=start)
+
+
 @pytest.mark.float64
 @every_operator
 def test_ddim_with_pigdm_draws_from_the_posterior(operator):
@@ -130,12 +123,11 @@ def test_ddim_with_pigdm_draws_from_the_posterior(operator):
     y, a = measure(operator, count=1, noise=noise), matrix(operator)
     start = jnp.concatenate([jnp.zeros((1, SIZE)), jnp.eye(SIZE)]).reshape(-1, *SHAPE)
     mean, covariance = conditioned(np.full(SIZE, MEAN), STD**2, a, flat(y)[0], noise)
+    guided = posterior.pigdm(ORACLE, operator, jnp.repeat(y, SIZE + 1, axis=0), noise, data_std=STD, ratio_max=math.inf)
     errors = []
     for steps in (100, 400):
-        guided = posterior.pigdm(ORACLE, operator, jnp.repeat(y, SIZE + 1, axis=0), noise, data_std=STD, ratio_max=math.inf)
         levels = diffusion.grids.karras(diffusion.schedules.edm(), steps, sigma_min=0.002, sigma_max=2000.0)
-        draw = jax.jit(diffusion.sampling.sample, static_argnames="shape")
-        ended = flat(draw(jax.random.key(0), guided, diffusion.samplers.ddim(), levels, SHAPE, jnp.arange(SIZE + 1), start=2000.0 * start))
+        ended = flat(drawn(guided, diffusion.grids.padded(levels, 400), jnp.asarray(steps), 2000.0 * start))
         root = ended[1:] - ended[0]
         errors.append((np.abs(ended[0] - mean).max(), np.abs(root.T @ root - covariance).max()))
     assert errors[1][0] < 0.001 and errors[1][1] < 0.02, errors
@@ -144,28 +136,20 @@ def test_ddim_with_pigdm_draws_from_the_posterior(operator):
 
 @every_operator
 def test_residuals_of_dps_fall(operator):
-    y = measure(operator, count=4, noise=0.0).astype(jnp.float32)
-
-    @jax.jit
-    def misfit(scale):
-        guided = posterior.dps(ORACLE, operator, y, scale)
-        levels = diffusion.grids.trailing(diffusion.schedules.cosine(), 50)
-        drawn = diffusion.sampling.sample(jax.random.key(0), guided, diffusion.samplers.ddim(), levels, SHAPE, jnp.arange(4))
-        return jnp.sqrt(jnp.sum((y - operator.forward(drawn)) ** 2, axis=(1, 2, 3)))
-
-    without, weak, strong = misfit(0.0), misfit(0.3), misfit(4.0)
-    assert np.all(weak < without) and np.all(strong < 0.5 * without), (without, weak, strong)
+    y, start = (v.astype(jnp.float32) for v in (measure(operator, count=4, noise=0.0), rand(5, 4, *SHAPE)))
+    levels, misfits = diffusion.grids.trailing(diffusion.schedules.cosine(), 50), []
+    for scale in (0.0, 0.3, 4.0):
+        ended = drawn(posterior.dps(ORACLE, operator, y, jnp.float32(scale)), levels, jnp.asarray(50), start)
+        misfits.append(np.linalg.norm(flat(y - forward(operator, ended)), axis=1))
+    without, weak, strong = misfits
+    assert np.all(weak < without) and np.mean(strong) < 0.25 * np.mean(without), (without, weak, strong)
 
 
 def network(params, x, t, label):
     return jnp.tanh(params * x + (0.1 * label.astype(x.dtype) + 1e-3 * t.astype(x.dtype))[:, None, None, None])
 
 
-GUIDES = {
-    "pigdm": lambda denoise, operator, y, number: posterior.pigdm(denoise, operator, y, number),
-    "dps": lambda denoise, operator, y, number: posterior.dps(denoise, operator, y, number),
-}
-every_guide = pytest.mark.parametrize("guide", GUIDES.values(), ids=GUIDES.keys())
+every_guide = pytest.mark.parametrize("guide", [posterior.pigdm, posterior.dps], ids=["pigdm", "dps"])
 
 
 @every_guide
@@ -207,31 +191,32 @@ ENDS = {
 @every_operator
 def test_values_and_gradients_are_finite_at_the_ends_and_where_the_residual_is_zero(guide, operator):
     @jax.jit
-    def slopes_and_said(x, y, number, level):
+    def slopes_and_prediction(x, y, number, level):
         def total(x, number, level):
-            said = guide(ORACLE, operator, y, number)(x, level)
-            return jnp.sum(said.clean**2) + jnp.sum(said.noise**2), said
+            prediction = guide(ORACLE, operator, y, number)(x, level)
+            return jnp.sum(prediction.clean**2) + jnp.sum(prediction.noise**2), prediction
 
         return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(x, number, level)
 
     met = forward(operator, jnp.full((2, *SHAPE), MEAN))
     for y, number, (name, level) in itertools.product((met, measure(operator).astype(jnp.float32)), (0.0, 0.3), ENDS.items()):
         x = np.full((2, *SHAPE), MEAN * level.alpha, np.float32)
-        slopes, said = slopes_and_said(x, y, np.float32(number), jax.tree.map(np.float32, level))
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((slopes, said))), (name, number, slopes, said)
-        assert said.clean.dtype == said.noise.dtype == jnp.float32
+        slopes, prediction = slopes_and_prediction(x, y, np.float32(number), jax.tree.map(np.float32, level))
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((slopes, prediction))), (name, number, slopes, prediction)
+        assert prediction.clean.dtype == prediction.noise.dtype == jnp.float32
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_cannot_be_is_refused():
-    operator, y, x = OPERATORS["downsample"], jnp.ones((2, 2, 1, 1)), jnp.ones((2, *SHAPE))
-    for build in (
-        lambda: posterior.dps(ORACLE, operator, y, -1.0),
-        lambda: posterior.pigdm(ORACLE, operator, y, -0.1),
-        lambda: posterior.pigdm(ORACLE, operator, y, data_std=0.0),
-    ):
-        with pytest.raises(ValueError, match="outside"):
-            build()
-    for guided in (posterior.dps(ORACLE, operator, y[:1], 1.0), posterior.pigdm(ORACLE, operator, x)):
-        with pytest.raises(ValueError, match="measured"):
-            guided(x, LEVELS["signal"])
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        (lambda operator, y, x: posterior.dps(ORACLE, operator, y, -1.0), "outside"),
+        (lambda operator, y, x: posterior.pigdm(ORACLE, operator, y, -0.1), "outside"),
+        (lambda operator, y, x: posterior.pigdm(ORACLE, operator, y, data_std=0.0), "outside"),
+        (lambda operator, y, x: posterior.dps(ORACLE, operator, y[:1], 1.0)(x, LEVELS["signal"]), "measured"),
+        (lambda operator, y, x: posterior.pigdm(ORACLE, operator, x)(x, LEVELS["signal"]), "measured"),
+    ],
+)
+def test_what_cannot_be_is_refused(mistake, named):
+    with pytest.raises(ValueError, match=named):
+        mistake(OPERATORS["downsample"], jnp.ones((2, 2, 1, 1)), jnp.ones((2, *SHAPE)))
