@@ -7,11 +7,20 @@ from gendiff.core import checks
 
 
 def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "b"]:
-    """Indices of the rows of step `step` = 0, 1, …, out of `size` rows, drawn without replacement within an epoch.
+    """Find the rows of one step, drawn without replacement within an epoch.
 
-    An epoch is size // batch steps through one permutation; the last size % batch rows of the permutation sit that epoch out (another
-    epoch, another permutation, others sit out). Costs one permutation of `size` a call. Raises ValueError for batch > size and for a
-    seed outside 0…2³²-1.
+    An epoch is size // batch steps through one permutation. The last size % batch rows of the permutation sit that epoch out; in another
+    epoch others do. A call costs one permutation of `size`.
+
+    Args:
+        size: rows of the data, 1 … 2³¹ - 1.
+        batch: rows per step, 1 … size.
+        seed: 0 … 2³² - 1.
+        step: 0, 1, …
+    Returns:
+        (batch,) indices 0 … size - 1.
+    Raises:
+        ValueError: for numbers outside these ranges.
     """
     checks.integer("size", size, 1, 2**31 - 1)
     checks.integer("batch", batch, 1)
@@ -24,12 +33,12 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Int32[np.ndarray, "n"]:
-    """The permutation of 0…size-1 that epoch `epoch` walks through."""
+    """Draw the permutation of 0…size-1 that epoch number `epoch` walks through."""
     return np.random.default_rng((int(seed), int(epoch))).permutation(size).astype(np.int32)
 
 
 def endless_at(batch: int, step: int) -> Int64[np.ndarray, "b"]:
-    """Numbers of the examples of step `step` = 0, 1, … of a set without end, such as `shapes`: each number once, in order."""
+    """Number the examples of step 0, 1, … of a set without end, such as `shapes`: each number once, in order."""
     checks.integer("batch", batch, 1)
     checks.integer("step", step, 0)
     return np.arange(batch, dtype=np.int64) + int(step) * batch

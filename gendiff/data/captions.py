@@ -19,7 +19,7 @@ _OBJECT = re.compile(f"an? ({_SIZE}) ({_COLOUR}) ({_SHAPE}) at the ({_POSITION})
 
 
 def write(attributes: Int[np.ndarray, "b 3 4"]) -> list[str]:
-    """One caption a scene: its objects in order, joined by "and", with commas before the last of three.
+    """Write one caption per scene: its objects in order, joined by "and", with commas before the last of three.
 
     A scene without objects is "nothing", one with other negative values (see `shapes_oracle.UNCLEAR`) "something unclear".
     """
@@ -27,7 +27,7 @@ def write(attributes: Int[np.ndarray, "b 3 4"]) -> list[str]:
 
 
 def phrase(attributes: Int[np.ndarray, "4"]) -> str:
-    """One object in words; what is ABSENT is left out, and a shape that is not said is an "object"."""
+    """Put one object in words; what is ABSENT is left out, and a shape that is not given is an "object"."""
     colour, shape, size, position = (
         values[value] if value >= 0 else "" for values, value in zip(shapes.VOCABULARY.values(), attributes, strict=True)
     )
@@ -36,9 +36,10 @@ def phrase(attributes: Int[np.ndarray, "4"]) -> str:
 
 
 def read(captions: list[str]) -> Int32[np.ndarray, "b 3 4"]:
-    """The attributes that captions of this grammar state, objects in the order of their positions: the inverse of `write`.
+    """Read the attributes that captions of this grammar state, objects in the order of their positions: the inverse of `write`.
 
-    Raises ValueError, with the caption, for one outside the grammar and for two objects at one position.
+    Raises:
+        ValueError: with the caption, for one outside the grammar and for two objects at one position.
     """
     return np.array([_parse(caption) for caption in captions], dtype=np.int32).reshape(-1, shapes.MOST_OBJECTS, 4)
 
@@ -46,8 +47,8 @@ def read(captions: list[str]) -> Int32[np.ndarray, "b 3 4"]:
 def _caption(scene: np.ndarray) -> str:
     if np.any(scene < shapes.ABSENT):
         return UNCLEAR
-    said = [phrase(one) for one in scene if one[0] >= 0]
-    return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]])) or NOTHING
+    phrases = [phrase(one) for one in scene if one[0] >= 0]
+    return " and ".join(filter(None, [", ".join(phrases[:-1]), *phrases[-1:]])) or NOTHING
 
 
 def _parse(caption: str) -> np.ndarray:

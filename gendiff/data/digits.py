@@ -12,7 +12,14 @@ HELD_OUT = 450
 
 @records.record
 class Split:
-    """Images (n, 8, 8, 1) float32 in [-1, 1] and labels (n,) int32 0…9: 1,347 to train on, 450 held out."""
+    """The digits, 1,347 to train on and 450 held out.
+
+    Args:
+        train_images: (1347, 8, 8, 1) float32 in [-1, 1].
+        train_labels: (1347,) int32 0…9.
+        held_out_images: (450, 8, 8, 1) float32 in [-1, 1].
+        held_out_labels: (450,) int32 0…9.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -21,9 +28,12 @@ class Split:
 
 
 def load() -> Split:
-    """The digits, split by class (seed 0): the same rows in every version and on every machine.
+    """Load the digits, split by class (seed 0): the same rows in every version and on every machine.
 
-    They come with scikit-learn, so nothing is downloaded. Raises ImportError when scikit-learn is missing.
+    They come with scikit-learn, so nothing is downloaded.
+
+    Raises:
+        ImportError: without scikit-learn.
     """
     try:
         from sklearn.datasets import load_digits

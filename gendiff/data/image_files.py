@@ -20,17 +20,26 @@ MAX_PIXELS = 2**26
 def read(
     path: str | os.PathLike, *, mode: str, size: int | None = None, background: tuple[int, int, int] | None = None
 ) -> UInt8[np.ndarray, "h w c"]:
-    """The picture (h, w, c) of one file, c = 3 for mode "RGB" and 1 for "L".
+    """Read the picture of one file.
 
     - 1-bit, grey, palette and RGB files are converted: palettes by their entries, RGB to grey by 299/587/114 luma, grey to RGB by
       repetition.
     - A camera's rotation (EXIF) is applied; colour profiles are ignored.
-    - An alpha channel that is opaque everywhere is dropped; any other is laid over `background` (0…255), and is an error without one.
+    - An alpha channel that is opaque everywhere is dropped; any other is laid over `background`, and is an error without one.
     - With `size`, the shorter side is resized to it (bicubic with antialiasing, smaller images are enlarged) and the centre is cropped
       to size × size, the extra pixel of an odd margin falling at the right and the bottom.
 
-    Raises DataError for 16-bit, CMYK, float and animated files, for more than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG
-    or WebP file.
+    Args:
+        path: the file.
+        mode: "RGB" for 3 channels, "L" for 1.
+        size: the side of the square result, or None to keep the picture's own sides.
+        background: the colour under transparent pixels, each value 0 … 255.
+    Returns:
+        (h, w, c) whole values 0 … 255.
+    Raises:
+        DataError: for 16-bit, CMYK, float and animated files, for more than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG
+            or WebP file.
+        ImportError: without Pillow.
     """
     Image, ImageOps = _pillow()
     try:
@@ -62,7 +71,9 @@ def _refuse(path: Any, file: Any) -> None:
         raise DataError(f"{path}: {width} × {height} is more than {MAX_PIXELS} pixels")
     # Pillow cuts colour PNGs of 16 bits to 8 without a word; only the raw mode of the tile tells
     if file.mode.startswith(("I", "F")) or (file.format == "PNG" and any("16" in str(tile[3]) for tile in file.tile)):
-        raise DataError(f"{path}: holds more than 8 bits a channel; convert it to 8 bits, or store arrays with their own number of levels")
+        raise DataError(
+            f"{path}: holds more than 8 bits per channel; convert it to 8 bits, or store arrays with their own number of levels"
+        )
     if file.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise DataError(f"{path}: colour mode {file.mode} has no rule here; convert it to RGB first")
     if getattr(file, "is_animated", False) and file.format != "MPO":  # an MPO is a camera's JPEG with a preview behind it

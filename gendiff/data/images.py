@@ -9,8 +9,12 @@ from gendiff.core import records
 class Images:
     """Images that one array holds, and what was left out of it.
 
-    clean: (n, h, w, c) float32 in [-1, 1]. labels: (n,) int32, NO_LABEL where there are no classes. classes: the name of label 0, 1, ….
-    levels: whole values a channel had (256 for 8 bits). skipped: one message, path first, a file left out.
+    Args:
+        clean: (n, h, w, c) float32 in [-1, 1].
+        labels: (n,) int32, NO_LABEL where there are no classes.
+        classes: the name of label 0, 1, …
+        levels: whole values that a channel had, 256 for 8 bits.
+        skipped: one message, path first, per file left out.
     """
 
     clean: np.ndarray

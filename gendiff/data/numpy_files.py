@@ -20,12 +20,21 @@ T = TypeVar("T")
 
 
 def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", labels: str | None = "labels") -> Images:
-    """The images of one `.npy` or `.npz` file as float32 (n, h, w, c) in [-1, 1]; `images` and `labels` name the arrays of an `.npz`.
+    """Load the images of one `.npy` or `.npz` file.
 
     Images are (n, h, w) or (n, h, w, c): whole values 0…levels-1 of an integer dtype, which are scaled, or floats, which must already
-    lie in [-1, 1]. Labels are integers (n,), NO_LABEL or 0, 1, …; without labels (`.npy`, or labels=None) all are NO_LABEL. An `.npz`
-    that lacks the array named by `labels` is an error, not an unlabelled set.
-    Raises DataError, path first, for everything else.
+    lie in [-1, 1]. Labels are integers (n,), NO_LABEL or 0, 1, …; an `.npy` has none, and all are NO_LABEL. An `.npz` that lacks the array
+    named by `labels` is an error, not an unlabelled set.
+
+    Args:
+        path: the file.
+        levels: whole values that a channel has, 2 … 65536.
+        images: the name of the array of images in an `.npz`.
+        labels: the name of the array of labels in an `.npz`; None for a set without labels.
+    Returns:
+        Images with `clean` float32 (n, h, w, c) in [-1, 1].
+    Raises:
+        DataError: path first, for every other content.
     """
     checks.integer("levels", levels, 2, scaling.MOST_LEVELS)
     file = Path(path)

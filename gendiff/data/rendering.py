@@ -20,7 +20,11 @@ PALETTE = 0.8 * np.array(
 
 
 def render(scenes: shapes.Scenes, size: int) -> Float32[np.ndarray, "b h w 3"]:
-    """Images of size × size pixels. Raises ValueError for a size below 16, where shapes cannot be told apart."""
+    """Render scenes as images of size × size pixels.
+
+    Raises:
+        ValueError: for a size below 16, where shapes cannot be told apart.
+    """
     check_size(size)
     edges = np.arange(size + 1) / size
     images = np.full((len(scenes), size, size, 3), BACKGROUND)
@@ -33,10 +37,19 @@ def render(scenes: shapes.Scenes, size: int) -> Float32[np.ndarray, "b h w 3"]:
     return images.astype(np.float32)
 
 
-def images(recipe: shapes.Recipe, size: int, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool = False) -> Images:
-    """The scenes `shapes.draw(recipe, seed, index, unseen=unseen)` rendered and rounded to 256 levels, with their classes.
+def labelled_images(recipe: shapes.Recipe, size: int, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool = False) -> Images:
+    """Render the scenes `shapes.draw(recipe, seed, index, unseen=unseen)`, rounded to 256 levels, with their classes.
 
-    A scene of several objects has NO_LABEL. `classes` holds each class in words. Raises as `shapes.draw` and `render` do.
+    A scene of several objects has NO_LABEL. `classes` holds each class in words.
+
+    Args:
+        recipe: which scenes there are.
+        size: pixels per side, >= 16.
+        seed: as for `shapes.draw`.
+        index: (b,) as for `shapes.draw`.
+        unseen: as for `shapes.draw`.
+    Raises:
+        ValueError: as `shapes.draw` and `render` do.
     """
     scenes = shapes.draw(recipe, seed, index, unseen=unseen)
     clean = np.asarray(scaling.round_to_levels(render(scenes, size), 256))
@@ -47,9 +60,15 @@ def images(recipe: shapes.Recipe, size: int, seed: int, index: Int[np.ndarray, "
 def coverage(
     shape: int, radius: Float64[np.ndarray, "n"], centre: Float64[np.ndarray, "n 2"], edges: Float64[np.ndarray, "e"]
 ) -> Float64[np.ndarray, "n h w"]:
-    """The share, 0…1, of each pixel that n objects of one shape cover, by the area up to each corner of the pixels and its differences.
+    """Compute the share, 0…1, of each pixel that n objects of one shape cover.
 
-    `edges` are the e = h + 1 borders of the pixels, both down and right, evenly spaced, in the unit of radius and centre (down, right).
+    It comes from the area up to each corner of the pixels and its differences.
+
+    Args:
+        shape: its number in shapes.SHAPES.
+        radius: (n,) of the objects.
+        centre: (n, 2) of the objects, down and right.
+        edges: (h + 1,) borders of the pixels, both down and right, evenly spaced, in the unit of radius and centre.
     """
     scaled = [(edges - centre[:, axis, None]) / radius[:, None] for axis in (0, 1)]
     area = _AREAS[shape](np.clip(scaled[0], -1, 1)[:, :, None], np.clip(scaled[1], -1, 1)[:, None, :])
@@ -58,7 +77,7 @@ def coverage(
 
 
 def check_size(size: int) -> None:
-    """Raises ValueError for a size below 16."""
+    """Raise ValueError for a size below 16."""
     checks.integer("size", size)
     if size < SMALLEST:
         raise ValueError(f"size = {size}: shapes cannot be told apart below {SMALLEST} x {SMALLEST} pixels; use size >= {SMALLEST}")

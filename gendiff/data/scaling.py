@@ -20,9 +20,14 @@ MOST_LEVELS = 2**16
 
 
 def to_unit(pixels: Shaped[ArrayLike, "*shape"], levels: int) -> Float32[ArrayLike, "*shape"]:
-    """Whole values 0…levels-1 as float32 in [-1, 1].
+    """Scale whole values 0…levels-1 to float32 in [-1, 1].
 
-    Raises TypeError unless `pixels` has an integer dtype, ValueError for a concrete value outside 0…levels-1.
+    Args:
+        pixels: any shape, of an integer dtype.
+        levels: how many values there are, 2 … 65536.
+    Raises:
+        TypeError: unless `pixels` has an integer dtype.
+        ValueError: for a concrete value outside 0…levels-1.
     """
     _check_levels(levels)
     if not jnp.issubdtype(pixels.dtype, jnp.integer):
@@ -37,9 +42,13 @@ def to_unit(pixels: Shaped[ArrayLike, "*shape"], levels: int) -> Float32[ArrayLi
 
 
 def from_unit(x: Shaped[ArrayLike, "*shape"], levels: int) -> Shaped[ArrayLike, "*shape"]:
-    """The nearest of the whole values 0…levels-1, halves up, values outside [-1, 1] clipped; uint8 up to 256 levels, else uint16.
+    """Find the nearest of the whole values 0…levels-1, halves up; uint8 up to 256 levels, else uint16.
 
-    Raises NonFiniteError for a concrete NaN or infinity, because a cast would make it a pixel; under jit a NaN has no defined pixel.
+    Args:
+        x: any shape, floating; values outside [-1, 1] are clipped. Under jit a NaN has no defined pixel.
+        levels: how many values there are, 2 … 65536.
+    Raises:
+        NonFiniteError: for a concrete NaN or infinity, because a cast would make it a pixel.
     """
     _check_levels(levels)
     checks.floating("x", x)
@@ -51,14 +60,16 @@ def from_unit(x: Shaped[ArrayLike, "*shape"], levels: int) -> Shaped[ArrayLike, 
 
 
 def round_to_levels(x: Shaped[ArrayLike, "*shape"], levels: int) -> Float[ArrayLike, "*shape"]:
-    """x snapped to the nearest of `levels` values in [-1, 1], in x's dtype: `to_unit(from_unit(x))`, except that NaN stays NaN."""
+    """Snap x to the nearest of `levels` values in [-1, 1], in x's dtype: `to_unit(from_unit(x))`, except that NaN stays NaN."""
     _check_levels(levels)
     checks.floating("x", x)
     return _unit(_nearest(x, levels), levels).astype(x.dtype)
 
 
 def bits_offset(levels: int) -> float:
-    """Bits a dimension to add to a continuous bound on data in [-1, 1]: log2(levels / 2), the log of one over the width of a level.
+    """Compute the bits per dimension to add to a continuous bound on data in [-1, 1]: log2(levels / 2).
+
+    It is the log of one over the width of a level.
 
     7 for 256 levels, 3.09 for the digits' 17. It belongs to whole values that fill [-1, 1] side by side, each 2 / levels wide; on the
     grid of `to_unit`, whose neighbours are 2 / (levels - 1) apart, the exact offset is log2((levels - 1) / 2): 6.994 and 3.

@@ -32,8 +32,11 @@ UNIFORMS = 15
 
 @records.record
 class Scenes:
-    """attributes: (b, 3, 4) int32, objects in the order of their positions, ABSENT ones last. centres: (b, 3, 2) float64, the middle of
-    each bounding box as (down, right) in image sides, NaN where absent.
+    """Scenes as numbers.
+
+    Args:
+        attributes: (b, 3, 4) int32, objects in the order of their positions, ABSENT ones last.
+        centres: (b, 3, 2) float64, the middle of each bounding box as (down, right) in image sides, NaN where absent.
     """
 
     attributes: np.ndarray
@@ -47,10 +50,17 @@ class Scenes:
 class Recipe:
     """Which scenes there are. Names come from VOCABULARY; the default holds them all.
 
-    objects: the fewest and the most in a scene, within 1…3; each number is equally likely. held_out: combinations that no scene shows
-    unless asked for by `unseen`; each is a tuple of names of different attributes, as in ("red", "circle") or
-    ("blue", "large", "top left"). classes_by: the attributes that tell classes of one-object scenes apart.
-    Raises ValueError for an unknown or repeated name, for more objects than positions, and for `held_out` that leaves too few scenes.
+    Args:
+        objects: the fewest and the most in a scene, within 1…3; each number is equally likely.
+        colours: names.
+        shapes: names.
+        sizes: names.
+        positions: names.
+        held_out: combinations that no scene shows unless asked for by `unseen`; each is a tuple of names of different attributes, as in
+            ("red", "circle") or ("blue", "large", "top left").
+        classes_by: the attributes that tell classes of one-object scenes apart.
+    Raises:
+        ValueError: for an unknown or repeated name, for more objects than positions, and for `held_out` that leaves too few scenes.
     """
 
     objects: tuple[int, int] = records.static(default=(1, MOST_OBJECTS))
@@ -87,12 +97,19 @@ class Recipe:
 
 
 def draw(recipe: Recipe, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool = False) -> Scenes:
-    """Scenes number `index` = 0, 1, … of the stream `seed`: each a function of (recipe, seed, its own index, unseen).
+    """Draw scenes: each is a function of (recipe, seed, its own index, unseen).
 
     Positions are drawn first, without replacement, then colour, shape and size together, uniformly over what the recipe allows there, and
-    the centre uniformly over its quarter less the object's radius and MARGIN. unseen=False never shows a held-out combination;
-    unseen=True shows one or more in exactly one object of each scene, and is another stream of random numbers.
-    Raises ValueError for unseen=True of a recipe that holds nothing out, and for a seed outside 0…2³²-1.
+    the centre uniformly over its quarter less the object's radius and MARGIN.
+
+    Args:
+        recipe: which scenes there are.
+        seed: the stream, 0 … 2³² - 1.
+        index: (b,) the numbers 0, 1, … of the scenes in that stream.
+        unseen: False never shows a held-out combination. True shows one or more in exactly one object of each scene, and is another
+            stream of random numbers.
+    Raises:
+        ValueError: for unseen=True of a recipe that holds nothing out, and for numbers outside their ranges.
     """
     checks.integer("seed", seed, 0, 2**32 - 1)
     if len(index) and index.min() < 0:
@@ -120,10 +137,11 @@ def draw(recipe: Recipe, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool
 
 
 def labels(recipe: Recipe, attributes: Int[np.ndarray, "b 3 4"]) -> Int32[np.ndarray, "b"]:
-    """The class 0…num_classes-1 of each one-object scene: a number with one digit for each attribute of `recipe.classes_by`, last fastest.
+    """Find the class 0…num_classes-1 of each one-object scene.
 
-    NO_LABEL for a scene of any other number of objects, for one that the oracle found unclear, and for values outside the recipe's lists;
-    so `labels(recipe, shapes_oracle.read(images)) == asked` is exact adherence to a class.
+    It is a number with one digit for each attribute of `recipe.classes_by`, last fastest. It is NO_LABEL for a scene of any other number of
+    objects, for one that the oracle found unclear, and for values outside the recipe's lists. So
+    `labels(recipe, shapes_oracle.read(images)) == wanted` is exact adherence to a class.
     """
     single = (attributes[:, 0, 0] >= 0) & np.all(attributes[:, 1:] < 0, axis=(1, 2))
     label, known = np.zeros(len(attributes), dtype=np.int64), single
@@ -135,9 +153,10 @@ def labels(recipe: Recipe, attributes: Int[np.ndarray, "b 3 4"]) -> Int32[np.nda
 
 
 def class_attributes(recipe: Recipe, label: Int[np.ndarray, "b"]) -> Int32[np.ndarray, "b 4"]:
-    """The attributes that a class fixes, ABSENT for those outside `recipe.classes_by`: the inverse of `labels`.
+    """Find the attributes that a class fixes, ABSENT for those outside `recipe.classes_by`: the inverse of `labels`.
 
-    Raises ValueError for a label outside 0…num_classes-1.
+    Raises:
+        ValueError: for a label outside 0…num_classes-1.
     """
     if len(label) and (label.min() < 0 or label.max() >= recipe.num_classes):
         raise ValueError(f"labels lie in {label.min()}…{label.max()}, but there are classes 0…{recipe.num_classes - 1}")

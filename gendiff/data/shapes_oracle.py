@@ -39,8 +39,12 @@ CHUNK = 2**17
 
 @records.record
 class Reading:
-    """attributes: (b, 4 quarters, 4) int32; a quarter is ABSENT, UNCLEAR or an object. centres: (b, 4, 2) of the objects, as in
-    shapes.Scenes, NaN elsewhere. residual: (b, 4) root mean square per channel of what the object (or the background) leaves unexplained.
+    """What each quarter of an image holds.
+
+    Args:
+        attributes: (b, 4 quarters, 4) int32; a quarter is ABSENT, UNCLEAR or an object.
+        centres: (b, 4, 2) of the objects, as in shapes.Scenes, NaN elsewhere.
+        residual: (b, 4) root mean square per channel of what the object (or the background) leaves unexplained.
     """
 
     attributes: np.ndarray
@@ -49,10 +53,16 @@ class Reading:
 
 
 def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
-    """The attributes of each image as in shapes.Scenes: objects in the order of their positions, ABSENT ones last.
+    """Read the attributes of each image as in shapes.Scenes: objects in the order of their positions, ABSENT ones last.
 
-    Images are square, 16 pixels or more, in [-1, 1] (values outside are clipped). All UNCLEAR where an image is no clear scene: noise,
-    NaN, an off-palette colour, a broken or fourth object. All ABSENT for an empty background. Raises ValueError for another shape.
+    All are UNCLEAR where an image is no clear scene: noise, NaN, an off-palette colour, a broken or fourth object. All are ABSENT for an
+    empty background.
+
+    Args:
+        images: (b, size, size, 3) of 16 pixels or more, in [-1, 1]; values outside are clipped.
+    Raises:
+        TypeError: for images that are not floating.
+        ValueError: for another shape.
     """
     quarters = inspect(images).attributes
     found = quarters[:, :, 0] >= 0
@@ -63,7 +73,13 @@ def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
 
 
 def inspect(images: Float[np.ndarray, "b h w 3"]) -> Reading:
-    """What each quarter of each image holds, so that a scene with one broken object still counts its other ones. Raises as `read` does."""
+    """Read what each quarter of each image holds, so that a scene with one broken object still counts its other ones.
+
+    Args:
+        images: as for `read`.
+    Raises:
+        ValueError: as `read` does.
+    """
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images must be square, (b, size, size, 3), got {images.shape}")
     size = images.shape[1]
@@ -126,8 +142,10 @@ def _read_quarter(contrast: np.ndarray, edges: np.ndarray, corner: np.ndarray) -
 
 @records.record
 class _Fit:
-    """A template on each crop. explained: mean square per value; rival: the most that any template of another shape or size explains.
-    reach: how far, per axis, the centre may be from the quarter's.
+    """A template on each crop.
+
+    explained: mean square per value. rival: the most that any template of another shape or size explains. reach: how far, per axis, the
+    centre may be from the quarter's.
     """
 
     shape: np.ndarray

@@ -1,7 +1,7 @@
 """The probability flow by an adaptive method: steps as long as a tolerance allows, each sample at its own pace.
 
-The flow is solved in the angle of the noise path (`angle`), from pi/2 where nothing is left of the clean sample to 0 where nothing else
-is: time and state are finite from end to end, for any process.
+The flow is solved in the angle of the noise path (`flow_coordinates`), from pi/2 where nothing is left of the clean sample to 0 where
+nothing else is: time and state are finite from end to end, for any process.
 """
 
 import math
@@ -27,7 +27,13 @@ FIRST_TURN = 0.01
 
 @records.record
 class Solution:
-    """x (b, …); success (b,): whether the end was reached, in numbers that are finite; evaluations (b,) of the network."""
+    """What `solve` and `sample` return.
+
+    Args:
+        x: (b, …).
+        success: (b,) whether the end was reached, in numbers that are finite.
+        evaluations: (b,) of the network.
+    """
 
     x: Any
     success: Any
@@ -45,20 +51,30 @@ def solve(
     atol: float = 1e-4,
     max_steps: int = 1000,
 ) -> Solution:
-    """Carry x (b, …) along the flow from one level () to a cleaner one, or back if it is noisier, by the method of Tsitouras (2011).
+    """Carry x along the flow from one level to a cleaner one, or back if it is noisier, by the method of Tsitouras.
 
-    schedule: of the process, for the levels between. rtol, atol: the error of a step in w = x / sqrt(alpha² + sigma²), root mean square
-    over one sample, is held below atol + rtol · |w|. max_steps: that a sample may try; where they do not suffice, success is False and x
-    is no sample.
-
-    denoise: it is asked about one sample at a time. Where conditions differ from sample to sample, map the call itself, for example
-    `jax.vmap(lambda x, label: solve(given.with_condition(label), schedule, x[None], level, cleaner))(x, labels)`.
-    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. evaluations: 1 to
-    start and 6 for each step tried; a first step that is refused costs one more, which is not counted. An end at sigma = 0 is asked at
+    A sample does not depend on its neighbours, beyond rounding within its tolerance, but all wait for the slowest. It takes 1 evaluation
+    to start and 6 for each step tried; a first step that is refused costs one more, which is not counted. An end at sigma = 0 is asked at
     sigma/alpha = sqrt(machine epsilon) instead. Differentiable in reverse mode.
 
-    Raises ImportError without diffrax, TypeError for x that is not floating, ValueError for tolerances outside (0, 1], max_steps below 1
-    or levels that are not single.
+    Args:
+        denoise: the denoiser, which is asked about one sample at a time. Where conditions differ from sample to sample, map the call
+            itself, for example
+            `jax.vmap(lambda x, label: solve(given.with_condition(label), schedule, x[None], level, cleaner))(x, labels)`.
+        schedule: of the process, for the levels between.
+        x: (b, …) at `level`.
+        level: () where to begin.
+        cleaner: () where to end.
+        rtol: in (0, 1]. The error of a step in w = x / sqrt(alpha² + sigma²), root mean square over one sample, is held below
+            atol + rtol · |w|.
+        atol: in (0, 1].
+        max_steps: that a sample may try, >= 1; where they do not suffice, success is False and x is no sample.
+    Raises:
+        ImportError: without diffrax.
+        TypeError: for x that is not floating.
+        ValueError: for numbers outside their ranges, and levels that are not single.
+    References:
+        Tsitouras, 2011.
     """
     diffrax = _diffrax()
     checks.floating("x", x)
@@ -76,10 +92,10 @@ def solve(
         return _velocity(denoise, schedule, turned, w)
 
     def one(w: Array) -> tuple[Array, Array, Array]:
-        found = diffrax.diffeqsolve(
+        solution = diffrax.diffeqsolve(
             diffrax.ODETerm(slope), diffrax.Tsit5(), start, end, first, w, stepsize_controller=controller, max_steps=max_steps, throw=False
         )
-        return found.ys[0], found.result == diffrax.RESULTS.successful, 1 + 6 * found.stats["num_steps"]
+        return solution.ys[0], solution.result == diffrax.RESULTS.successful, 1 + 6 * solution.stats["num_steps"]
 
     w, success, evaluations = jax.vmap(one)(flow_coordinates.scaled(x, level))
     return Solution(flow_coordinates.unscaled(w, cleaner), success & _finite(w), evaluations)
@@ -99,13 +115,25 @@ def sample(
     atol: float = 1e-4,
     max_steps: int = 1000,
 ) -> Solution:
-    """Draw samples (b, *shape), one for each entry of `index`, from the x_T that `sampling.sample` starts at, by `solve`.
+    """Draw samples by `solve` from the x_T that `sampling.sample` starts at.
 
-    The flow is followed from the ratio sigma/alpha = `sigma_max` to `sigma_min` > 0, default the schedule's own ends, or SIGMA_MIN where
-    that end is clean; the answer is the denoised prediction there, which costs one more evaluation, as on a grid that ends clean.
-    start: (b, *shape) in place of x_T; its dtype is the solver's.
+    The result is the denoised prediction at the end of the flow, which costs one more evaluation, as on a grid that ends clean.
 
-    Raises as `solve` does, TypeError for a legacy or missing key, ValueError for ratios out of order or a start of another shape.
+    Args:
+        key: as for `sampling.sample`.
+        denoise: the denoiser.
+        schedule: of the process.
+        shape: of one sample.
+        index: (b,) as for `sampling.sample`.
+        sigma_max: the ratio sigma/alpha where the flow begins; default the schedule's own end.
+        sigma_min: the ratio where it ends, > 0; default the schedule's own end, or SIGMA_MIN where that end is clean.
+        start: (b, *shape) in place of x_T; its dtype is the solver's.
+        rtol: as for `solve`.
+        atol: as for `solve`.
+        max_steps: as for `solve`.
+    Raises:
+        TypeError: for a legacy or missing key, and as `solve` does.
+        ValueError: for ratios out of order or a start of another shape, and as `solve` does.
     """
     checks.one_key("key", key)
     first, last = _ends(schedule, sigma_max, sigma_min)
@@ -113,9 +141,9 @@ def sample(
         start = first.sigma * sampling.first_noise(sampling.keys_of(key, index), shape, jnp.result_type(float))
     elif start.shape != (len(index), *shape):
         raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(len(index), *shape)}")
-    found = solve(denoise, schedule, start, first, last, rtol=rtol, atol=atol, max_steps=max_steps)
-    clean = denoise(found.x, last).clean
-    return Solution(clean, found.success & _finite(clean), found.evaluations + 1)
+    end = solve(denoise, schedule, start, first, last, rtol=rtol, atol=atol, max_steps=max_steps)
+    clean = denoise(end.x, last).clean
+    return Solution(clean, end.success & _finite(clean), end.evaluations + 1)
 
 
 def _ends(schedule: Schedule, sigma_max: float | None, sigma_min: float | None) -> tuple[Level, Level]:

@@ -19,10 +19,16 @@ SLACK = 7e-4
 
 
 def first_entry(levels: Level, strength: Scalar, *, num_steps: Count | None = None) -> Count:
-    """The entry n - k of a grid of n intervals where an edit begins, with k = strength · n rounded, halves up, () in 0 … n.
+    """Find the entry n - k of a grid of n intervals where an edit begins, with k = strength · n rounded, halves up.
 
-    strength: () in [0, 1], the share of the steps that are run; data under jit. n is `num_steps`, by default all of the grid's.
-    Raises ValueError for a concrete strength outside [0, 1]. An int is answered where strength and num_steps are concrete.
+    Args:
+        levels: (t + 1,) the grid.
+        strength: () in [0, 1], the share of the steps that are run; data under jit.
+        num_steps: n, default t.
+    Returns:
+        () in 0 … n, an int where strength and num_steps are concrete.
+    Raises:
+        ValueError: for a concrete strength outside [0, 1].
     """
     checks.in_range("strength", strength, 0.0, 1.0)
     steps = sampling.steps_of(levels, num_steps)
@@ -44,9 +50,20 @@ def image_to_image(
     num_steps: Count | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
-    """`from_entry` at the entry that `first_entry` finds for a strength in [0, 1] (Meng et al., 2022, Alg. 1).
+    """Edit images by `from_entry` at the entry that `first_entry` finds for a strength.
 
-    strength: () the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image as it came.
+    Args:
+        key: as for `sample`.
+        denoise: as for `sample`.
+        sampler: as for `sample`.
+        levels: (t + 1,) as for `sample`.
+        clean: (b, …) the images.
+        index: (b,) as for `sample`.
+        strength: () in [0, 1], the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image as it came.
+        num_steps: as for `sample`.
+        trajectory: as for `from_entry`.
+    References:
+        Meng et al., 2022, Alg. 1 (from memory).
     """
     first = first_entry(levels, strength, num_steps=num_steps)
     return from_entry(key, denoise, sampler, levels, clean, index, first=first, num_steps=num_steps, trajectory=trajectory)
@@ -64,15 +81,26 @@ def from_entry(
     num_steps: Count | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
-    """Clean samples (b, …) noised to entry `first` of the grid and drawn from there: SDEdit, img2img (Meng et al., 2022, Alg. 1).
+    """Noise clean samples to entry `first` of the grid and draw from there: SDEdit, img2img.
 
-    The noise is that of x_T: sample i's own, from fold_in(fold_in(key, index[i]), 0); steps are counted from the edit's first one. At
-    `first` = 0 nothing of the image is left, and the answer is that of `sample`, bit for bit; at the last entry it is the image.
+    The noise is that of x_T: sample i's own, from fold_in(fold_in(key, index[i]), 0). Steps are counted from the edit's first one. At
+    `first` = 0 nothing of the image is left, and the result is that of `sample`, bit for bit; at the last entry it is the image.
 
-    first: () in 0 … n, data under jit; traced, it makes the steps a `while_loop`, which is not differentiable in reverse. levels, index,
-    num_steps (n), trajectory: as for `sample`; a trajectory has all t + 1 entries, the steps first and then the answer repeated.
-
-    Raises TypeError for images that are not floating, ValueError for pixels 0…255 and for a concrete `first` outside 0 … n.
+    Args:
+        key: as for `sample`.
+        denoise: as for `sample`.
+        sampler: as for `sample`.
+        levels: (t + 1,) as for `sample`.
+        clean: (b, …) floating, scaled to the data's range.
+        index: (b,) as for `sample`.
+        first: () in 0 … n, data under jit. A traced one makes the steps a `while_loop`, which is not differentiable in reverse.
+        num_steps: n, as for `sample`.
+        trajectory: return all t + 1 entries: the steps first, and then the result repeated.
+    Raises:
+        TypeError: for images that are not floating.
+        ValueError: for pixels 0…255 and for a concrete `first` outside 0 … n.
+    References:
+        Meng et al., 2022, Alg. 1 (from memory).
     """
     checks.floating("clean", clean)
     checks.unscaled_pixels("clean", clean)
@@ -89,12 +117,18 @@ def from_entry(
 
 
 def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shape"], share: Scalar) -> Float[Array, "b *shape"]:
-    """The point at `share` of the great circle from first to second, of each sample by itself (Shoemake, 1985, Sec. 3.3).
+    """Find the point at `share` of the great circle from first to second, of each sample by itself.
 
-    share: () or (b,), 0 is first and 1 is second, exactly. The norm runs linearly from one to the other: noises, whose norms are close
-    to sqrt(d), stay noises, which a straight line does not. Where the vectors are parallel within the root of the rounding, or one is
-    zero, the straight line is taken: of opposite ones, between which no circle is the shortest, it goes through 0. Values and gradients
-    are finite everywhere.
+    The norm runs linearly from one to the other: noises, whose norms are close to sqrt(d), stay noises, which a straight line does not.
+    The straight line is taken where one vector is zero, or both are parallel within the root of the rounding. Between opposite vectors no
+    circle is the shortest, and the line goes through 0. Values and gradients are finite everywhere.
+
+    Args:
+        first: (b, …).
+        second: (b, …).
+        share: () or (b,); 0 is first and 1 is second, exactly.
+    References:
+        Shoemake, 1985, Sec. 3.3 (from memory).
     """
     checks.same_shape("first", first, "second", second)
     a, b = jnp.asarray(first), jnp.asarray(second)
@@ -123,10 +157,22 @@ def between_images(
     num_steps: Count | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "..."]:
-    """The image drawn from the noise at `share` of the great circle between those of two images (Song et al., 2021, Sec. 5.3).
+    """Draw the image from the noise at `share` of the great circle between those of two images.
 
-    Both are inverted by `inversion.reversible_invert`, so that shares 0 and 1 return the images to rounding at any number of steps;
-    sample and companion are turned alike. share: () or (b,), data. levels, num_steps, trajectory: as for `sample`; 3 (n) + 2 evaluations.
+    Both are inverted by `inversion.reversible_invert`, and sample and companion are turned alike. So shares 0 and 1 return the images to
+    rounding at any number of steps. The exception is a single step from alpha = 0 to sigma = 0, which keeps nothing of its start: its
+    result is finite and is neither image. n steps take 3 n + 2 evaluations.
+
+    Args:
+        denoise: the denoiser.
+        first: (b, …) images.
+        second: (b, …) images.
+        share: () or (b,), data under jit.
+        levels: (t + 1,) as for `sample`.
+        num_steps: as for `sample`.
+        trajectory: as for `sample`.
+    References:
+        Song et al., 2021, Sec. 5.3 (from memory), by another inversion.
     """
     checks.floating("first", first)
     checks.same_shape("first", first, "second", second)

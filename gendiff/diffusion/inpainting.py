@@ -1,7 +1,7 @@
 """RePaint (Lugmayr et al., 2022): what is known is put back, noised afresh, after every step, and steps are taken back to make them agree.
 
-A mask is 1, or True, where a sample is to be painted and 0 where it is kept. Going back in time is a matter of the grid: `resampled`
-answers one that rises again, and the sampler goes up such an interval by the forward chain.
+A mask is 1, or True, where a sample is to be painted and 0 where it is kept. The grid decides where time goes back: `resampled` makes one
+that rises again, and the sampler goes up such an interval by the forward chain.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,21 @@ from gendiff.diffusion.types import Denoiser, Level
 
 
 def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
-    """The grid with every stretch of `jump` intervals walked `resamples` times (Lugmayr et al., 2022, Alg. 1 and App. B).
+    """Make the grid on which every stretch of `jump` intervals is walked `resamples` times.
 
     From entries n - 1 - jump · m of a grid of n intervals, m = 0, 1, …, it goes back `jump` entries, where there are so many, and
-    does so `resamples` - 1 times: the defaults are the paper's, for 250 steps. One interval up does what `jump` steps of the chain would,
-    and each stretch costs jump · (resamples - 1) more evaluations. With one resample, or a jump of n and more, the grid stays as it was.
+    does so `resamples` - 1 times. One interval up does what `jump` steps of the chain would, and each stretch costs jump · (resamples - 1)
+    more evaluations. With one resample, or a jump of n and more, the grid stays as it was.
 
-    Raises TypeError or ValueError for counts that are no integers >= 1.
+    Args:
+        levels: (n + 1,) a grid.
+        resamples: >= 1; the default is the paper's, for 250 steps.
+        jump: >= 1; the default is the paper's.
+    Raises:
+        TypeError: for counts that are no integers.
+        ValueError: for counts below 1.
+    References:
+        Lugmayr et al., 2022, Alg. 1 and App. B (from memory).
     """
     checks.integer("resamples", resamples, 1)
     checks.integer("jump", jump, 1)
@@ -78,15 +86,20 @@ class Repaint(Sampler):
 
 
 def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[ArrayLike, "..."]) -> Repaint:
-    """A sampler whose every step ends with what is known, noised to the level reached (Lugmayr et al., 2022, Eq. 8 and Alg. 1).
+    """Make every step of a sampler end with what is known, noised to the level reached.
 
-    To be given a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings less well.
-    known: clean samples (b, …), whose masked entries do not matter if finite. mask: broadcasts against known, 1 or True where it is to
-    be painted; entries between 0 and 1 blend. Where it is 0 the answer is `known`, exactly, on a grid that ends clean.
-    sampler: any without memory; the paper's is `ddpm()`, one that draws noise forgets bad starts faster than `ddim()`.
+    Give it a grid from `resampled`; on a plain one nothing is walked twice, and what is painted fits its surroundings less well. Each
+    sample draws its noise from its own keys. It takes at most the evaluations of `sampler`, because intervals up need none.
 
-    Each sample draws its noise from its own keys. Evaluations: at most those of `sampler`, as intervals up need none.
-    Raises ValueError for a sampler with memory, which would be of another stretch, and for a mask that does not broadcast.
+    Args:
+        sampler: any without memory. The paper's is `ddpm()`; a sampler that draws noise forgets bad starts faster than `ddim()`.
+        known: (b, …) clean samples, whose masked entries do not matter if finite.
+        mask: broadcasts against known; 1 or True where it is to be painted, and entries between 0 and 1 blend. Where it is 0 the result
+            is `known`, exactly, on a grid that ends clean.
+    Raises:
+        ValueError: for a sampler with memory, which would be of another stretch, and for a mask that does not broadcast.
+    References:
+        Lugmayr et al., 2022, Eq. 8 and Alg. 1 (from memory).
     """
     checks.floating("known", known)
     checks.unscaled_pixels("known", known)

@@ -20,10 +20,19 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def ddim_inverse_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, noisier: Level) -> Float[Array, "b *shape"]:
-    """The x at `noisier` that a DDIM step with this prediction would bring to x at `level`.
+    """Find the x at `noisier` that a DDIM step with this prediction would bring to x at `level`.
 
-    x alpha'/alpha + (sigma' - sigma alpha'/alpha) noise, or x sigma'/sigma + (alpha' - alpha sigma'/sigma) clean where alpha < sigma, with
-    primes on the noisier level: Song et al. (2021, Eq. 12) at eta = 0 solved for x_t. Finite at both ends, zero terminal SNR included.
+    It is x alpha'/alpha + (sigma' - sigma alpha'/alpha) noise where alpha >= sigma, else x sigma'/sigma + (alpha' - alpha sigma'/sigma)
+    clean, with primes on the noisier level. Both forms are finite at both ends, zero terminal SNR included. The first is the inverse
+    scheduler of diffusers; the two differ, because the prediction was not made at x.
+
+    Args:
+        x: (b, …) at `level`.
+        prediction: the denoiser's at about the result.
+        level: () or (b,).
+        noisier: () or (b,).
+    References:
+        Song et al., 2021, Eq. 12 at eta = 0 solved for x_t (from memory).
     """
     alpha, sigma = arrays.expand(level.alpha, x), arrays.expand(level.sigma, x)
     to_alpha, to_sigma = arrays.expand(noisier.alpha, x), arrays.expand(noisier.sigma, x)
@@ -36,11 +45,22 @@ def ddim_inverse_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, l
 def ddim_invert(
     denoise: Denoiser, x: Float[ArrayLike, "b *shape"], levels: Level, *, refinements: int = 0, num_steps: Count | None = None
 ) -> Float[Array, "b *shape"]:
-    """x at the last level walked back to the first, to be passed to `sample` as `start` (Song et al., 2021, Sec. 4.3).
+    """Walk x at the last level back to the first, where it can be passed to `sample` as `start`.
 
-    levels, num_steps: as for `sample`. The network is asked at the levels that the sampler visits, never at the clean one. With k
-    `refinements` each step is a fixed-point iteration on its own end (Pan et al., 2023): 1 + k evaluations a step, and the exact inverse
-    in the limit where the step is a contraction. Otherwise the round trip through DDIM has an error of order 1 in the step.
+    The network is asked at the levels that the sampler visits, never at the clean one. The round trip through DDIM has an error of order 1
+    in the step.
+
+    Args:
+        denoise: the denoiser.
+        x: (b, …) at the last level.
+        levels: (t + 1,) a grid as for `sample`.
+        refinements: k >= 0 more evaluations per step, each a fixed-point iteration on the step's own end. The limit is the exact inverse
+            where the step is a contraction.
+        num_steps: as for `sample`, 1 … t, may be traced.
+    Returns:
+        x (b, …) at the first level.
+    References:
+        Song et al., 2021, Sec. 4.3; Pan et al., 2023 (both from memory).
     """
     checks.floating("x", x)
     checks.integer("refinements", refinements)
@@ -66,13 +86,23 @@ def reversible_invert(
     *,
     num_steps: Count | None = None,
 ) -> tuple[Float[Array, "b *shape"], Float[Array, "b *shape"]]:
-    """The pair at the first level that `reversible_heun` takes to x at the last one, exactly: `start` and `companion` of a new draw.
+    """Find the pair at the first level that `reversible_heun` takes to x at the last one, exactly.
 
-    companion: at the last level but one, the z that the draw ended with; with it a draw is taken back to its own start. Without it, for
-    a given sample, a step of DDIM inversion finds one: the pair is the noise of x to second order, and still returns to x to rounding.
-    levels, num_steps: as for `sample`; one evaluation a step and one to find the companion, none at the last level. Rounding grows as
-    the flow contracts, by about the largest over the smallest std of the data. A single step from alpha = 0 to sigma = 0 keeps
-    nothing of its start and cannot be undone; it is finite.
+    It takes one evaluation per step and one to find the companion, none at the last level. Rounding grows as the flow contracts, by about
+    the largest over the smallest std of the data. A single step from alpha = 0 to sigma = 0 keeps nothing of its start and cannot be
+    undone; the pair is finite there.
+
+    Args:
+        denoise: the denoiser.
+        x: (b, …) at the last level.
+        levels: (t + 1,) a grid as for `sample`.
+        companion: (b, …) at the last level but one, the z that a draw ended with; with it the draw is taken back to its own start.
+            Without it a step of DDIM inversion finds one: the pair is the noise of x to second order, and still returns to x to rounding.
+        num_steps: as for `sample`, 1 … t, may be traced.
+    Returns:
+        `start` and `companion` (b, …) of a new draw.
+    References:
+        Kidger et al., 2021, Alg. 1 (from memory), in the angle of the path.
     """
     checks.floating("x", x)
     if companion is not None:

@@ -19,32 +19,42 @@ from gendiff.core.types import ArrayLike, Scalar
 class LinearOperator(Protocol):
     """What posterior sampling asks of a measurement. `signal` and `noise` are variances >= 0, () or (b,)."""
 
-    def forward(self, x: Array, /) -> Array: ...
+    def forward(self, x: Array, /) -> Array:
+        """A x."""
 
-    def adjoint(self, y: Array, /) -> Array: ...
+    def adjoint(self, y: Array, /) -> Array:
+        """Aᵀ y."""
 
-    def solve(self, y: Array, signal: Scalar, noise: Scalar, /) -> Array: ...
+    def solve(self, y: Array, signal: Scalar, noise: Scalar, /) -> Array:
+        """(signal · A Aᵀ + noise)⁻¹ y."""
 
 
 def pseudo_inverse(operator: LinearOperator, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b ..."]:
-    """Aᵀ (A Aᵀ)⁺ y, the smallest x that is measured as y, or comes nearest to it."""
+    """Compute Aᵀ (A Aᵀ)⁺ y, the smallest x that is measured as y, or comes nearest to it."""
     y = jnp.asarray(y)
     return operator.adjoint(operator.solve(y, 1.0, 0.0))
 
 
 @records.record
 class Inpaint:
-    """A sets masked entries to 0, and A Aᵀ is that again. Measurements have the shape of samples."""
+    """A sets masked entries to 0, and A Aᵀ is that again. Measurements have the shape of samples.
+
+    Args:
+        mask: of the rank of samples, each axis as long or 1.
+    """
 
     mask: ArrayLike
 
     def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        """A x."""
         return self._kept(x) * x
 
     def adjoint(self, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        """Aᵀ y."""
         return self._kept(y) * y
 
     def solve(self, y: Float[ArrayLike, "b *shape"], signal: Scalar, noise: Scalar) -> Float[Array, "b *shape"]:
+        """(signal · A Aᵀ + noise)⁻¹ y."""
         return arrays.safe_divide(y, arrays.expand(signal, y) * self._kept(y) ** 2 + arrays.expand(noise, y))
 
     def _kept(self, like: ArrayLike) -> jax.Array:
@@ -56,11 +66,16 @@ class Inpaint:
 
 @records.record
 class Downsample:
-    """A averages boxes of `factor` entries along each spatial axis, and A Aᵀ = 1 / (entries of a box)."""
+    """A averages boxes of entries along each spatial axis, and A Aᵀ = 1 / (entries of a box).
+
+    Args:
+        factor: entries per axis of a box.
+    """
 
     factor: int = records.static()
 
     def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *small"]:
+        """A x."""
         axes = _spatial(x)
         shape: tuple[int, ...] = x.shape[:1]
         for size in x.shape[1:-1]:
@@ -70,12 +85,14 @@ class Downsample:
         return jnp.mean(jnp.asarray(x).reshape(*shape, x.shape[-1]), axis=tuple(2 * axis for axis in axes))
 
     def adjoint(self, y: Float[ArrayLike, "b *small"]) -> Float[Array, "b *shape"]:
+        """Aᵀ y."""
         wide = jnp.asarray(y)
         for axis in _spatial(y):
             wide = jnp.repeat(wide, self.factor, axis=axis)
         return wide / self._box(y)
 
     def solve(self, y: Float[ArrayLike, "b *small"], signal: Scalar, noise: Scalar) -> Float[Array, "b *small"]:
+        """(signal · A Aᵀ + noise)⁻¹ y."""
         return arrays.safe_divide(y, arrays.expand(signal, y) / self._box(y) + arrays.expand(noise, y))
 
     def _box(self, like: ArrayLike) -> int:
@@ -84,17 +101,24 @@ class Downsample:
 
 @records.record
 class Blur:
-    """A convolves with a kernel along the first spatial axes, circularly: in the Fourier basis A Aᵀ is |transfer|²."""
+    """A convolves with a kernel along the first spatial axes, circularly: in the Fourier basis A Aᵀ is |transfer|².
+
+    Args:
+        kernel: (k,) or (k, l) or more.
+    """
 
     kernel: ArrayLike
 
     def forward(self, x: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        """A x."""
         return self._filtered(x, self._transfer(x))
 
     def adjoint(self, y: Float[ArrayLike, "b *shape"]) -> Float[Array, "b *shape"]:
+        """Aᵀ y."""
         return self._filtered(y, jnp.conj(self._transfer(y)))
 
     def solve(self, y: Float[ArrayLike, "b *shape"], signal: Scalar, noise: Scalar) -> Float[Array, "b *shape"]:
+        """(signal · A Aᵀ + noise)⁻¹ y."""
         transfer, wide = self._transfer(y), jnp.asarray(y).astype(jnp.promote_types(y.dtype, jnp.float32))
         power = jnp.real(transfer) ** 2 + jnp.imag(transfer) ** 2
         power = jnp.where(power > 64 * jnp.finfo(power.dtype).eps * jnp.max(power), power, 0.0)  # frequencies that rounding alone fills
@@ -118,7 +142,13 @@ class Blur:
 
 
 def inpaint(mask: Shaped[ArrayLike, "..."]) -> Inpaint:
-    """All but the masked entries. mask: (b, …) or (1, …), each axis as long as that of samples or 1; 1 or True where nothing is seen."""
+    """Measure all but the masked entries.
+
+    Args:
+        mask: (b, …) or (1, …), each axis as long as that of samples or 1; 1 or True where nothing is seen.
+    Raises:
+        ValueError: for entries outside [0, 1] and for rank below 2.
+    """
     checks.in_range("mask", mask, 0.0, 1.0)
     if np.ndim(mask) < 2:
         raise ValueError(f"mask has shape {np.shape(mask)}: give it the rank of samples, with a first axis of 1 if it is the same for all")
@@ -126,15 +156,23 @@ def inpaint(mask: Shaped[ArrayLike, "..."]) -> Inpaint:
 
 
 def downsample(factor: int) -> Downsample:
-    """Means of boxes of `factor` >= 1 entries along every axis between the first and the last, which are samples and channels."""
+    """Measure means of boxes along every axis between the first and the last, which are samples and channels.
+
+    Args:
+        factor: entries per axis of a box, >= 1; each axis must be a multiple of it.
+    """
     checks.integer("factor", factor, 1)
     return Downsample(factor)
 
 
 def blur(kernel: Float[ArrayLike, "..."]) -> Blur:
-    """Circular convolution of the axes after the first with a kernel (k,) or (k, l) or more, the same for all samples and channels.
+    """Measure the circular convolution of the axes after the first, the same for all samples and channels.
 
-    The kernel may have any entries and sizes; it is data under jit. Entry size // 2 of each axis is its centre.
+    Args:
+        kernel: (k,) or (k, l) or more, of any entries and sizes; data under jit. Entry size // 2 of each axis is its centre.
+    Raises:
+        TypeError: for a kernel that is not floating.
+        ValueError: for a single number and for entries that are not finite.
     """
     checks.floating("kernel", kernel)
     checks.finite("kernel", kernel)

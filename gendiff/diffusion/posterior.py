@@ -26,7 +26,7 @@ class _Dps:
     scale: Scalar
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        prediction, residual, pull = _looked_at(self.denoise, self.operator, self.measured, x, level)
+        prediction, residual, pull = _linearized(self.denoise, self.operator, self.measured, x, level)
         size = arrays.safe_sqrt(jnp.sum(arrays.flatten_samples(residual) ** 2, axis=1))
         slope = -2 * pull(self.operator.adjoint(residual))
         move = arrays.expand(arrays.safe_divide(jnp.asarray(self.scale, size.dtype), size), x) * slope
@@ -35,15 +35,22 @@ class _Dps:
 
 
 def dps(denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, "b *measured"], scale: Scalar) -> Denoiser:
-    """Diffusion posterior sampling (Chung et al., 2023, Eq. 16 and Alg. 1): down the gradient of |y - A clean|, through the network.
+    """Correct predictions down the gradient of |y - A clean|, through the network: diffusion posterior sampling.
 
     With g = scale / |y - A clean| times the gradient of |y - A clean|² by x, norms of each sample by itself, clean moves by -sigma g and
     noise by alpha g: nothing is divided by alpha or sigma. A DDIM step then moves x by -sin(h) g, h its angle on the path; the paper moves
     it by the same -g in each of N steps, which is this on the cosine schedule, with a step size of scale · pi / 2N.
 
-    measured: y (b, …), one for each sample. scale: () or (b,), >= 0; the sensible one grows like the norm of y, and x chatters by about
-    2 scale · sigma at the last level before the clean one. Noise in y is not modelled. Raises ValueError for a concrete negative scale,
-    and where y has not the shape of A clean.
+    Args:
+        denoise: the denoiser.
+        operator: A.
+        measured: y (b, …), one for each sample. Noise in y is not modelled.
+        scale: () or (b,), >= 0. A sensible one grows like the norm of y; x chatters by about 2 scale · sigma at the last level before
+            the clean one.
+    Raises:
+        ValueError: for a concrete negative scale, and where y has not the shape of A clean.
+    References:
+        Chung et al., 2023, Eq. 16 and Alg. 1 (from memory).
     """
     checks.in_range("scale", scale, 0.0, math.inf, open_high=True)
     checks.floating("measured", measured)
@@ -60,7 +67,7 @@ class _PiGdm:
     ratio_max: Scalar
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        prediction, residual, pull = _looked_at(self.denoise, self.operator, self.measured, x, level)
+        prediction, residual, pull = _linearized(self.denoise, self.operator, self.measured, x, level)
         signal = clean_variance(level, jnp.asarray(self.data_std, x.dtype))
         solved = self.operator.solve(residual, signal, jnp.square(jnp.asarray(self.noise_std, x.dtype)))
         alpha, sigma, ratio_max = (arrays.expand(value, x) for value in (level.alpha, level.sigma, self.ratio_max))
@@ -79,15 +86,23 @@ def pigdm(
     data_std: Scalar = 1.0,
     ratio_max: Scalar = 200.0,
 ) -> Denoiser:
-    """Pseudo-inverse guidance (Song et al., 2023, Eqs. 7-8): p(clean | x) is taken for a Gaussian of variance r² around the prediction.
+    """Correct predictions by pseudo-inverse guidance: p(clean | x) is taken for a Gaussian of variance r² around the prediction.
 
     The score gains the gradient Jᵀ Aᵀ (r² A Aᵀ + noise_std²)⁻¹ (y - A clean), J the network's Jacobian; r² is `clean_variance`, the paper's
     for data_std = 1. For Gaussian data of that std, independent by entry, the answer is E[clean | x, y], exactly.
 
-    measured: y (b, …), one for each sample. noise_std: of y, () or (b,), >= 0. data_std: > 0, () or (b,).
-    ratio_max: the sigma/alpha beyond which the prediction is left alone. The correction of clean is sigma²/alpha times a gradient, and a
-    network's error with it, as where it predicts noise; with the exact denoiser `math.inf` will do, and only alpha = 0 is left alone.
-    Raises ValueError for concrete numbers outside these ranges, and where y has not the shape of A clean.
+    Args:
+        denoise: the denoiser.
+        operator: A.
+        measured: y (b, …), one for each sample.
+        noise_std: of y, () or (b,), >= 0.
+        data_std: () or (b,), > 0.
+        ratio_max: the sigma/alpha beyond which the prediction is left alone. The correction of clean is sigma²/alpha times a gradient,
+            and so is the network's error in it. With the exact denoiser `math.inf` will do, and only alpha = 0 is left alone.
+    Raises:
+        ValueError: for concrete numbers outside these ranges, and where y has not the shape of A clean.
+    References:
+        Song et al., 2023, Eqs. 7-8 (from memory).
     """
     checks.in_range("noise_std", noise_std, 0.0, math.inf, open_high=True)
     checks.in_range("data_std", data_std, 0.0, math.inf, open_low=True, open_high=True)
@@ -97,17 +112,21 @@ def pigdm(
 
 
 def clean_variance(level: Level, data_std: Scalar = 1.0) -> Array:
-    """s² sigma² / (alpha² s² + sigma²), of the level's shape: what is open of clean data of std s at x (Song et al., 2023, Sec. 3.2)."""
+    """Compute s² sigma² / (alpha² s² + sigma²), of the level's shape: what x leaves open of clean data of std s.
+
+    References:
+        Song et al., 2023, Sec. 3.2 (from memory).
+    """
     alpha, sigma, variance = jnp.asarray(level.alpha), jnp.asarray(level.sigma), jnp.square(jnp.asarray(data_std))
     return arrays.safe_divide(variance * sigma**2, alpha**2 * variance + sigma**2)
 
 
-def _looked_at(denoise: Any, operator: Any, measured: Any, x: jax.Array, level: Level) -> tuple[Prediction, jax.Array, Any]:
+def _linearized(denoise: Any, operator: Any, measured: Any, x: jax.Array, level: Level) -> tuple[Prediction, jax.Array, Any]:
     """The prediction at x, the residual y - A clean, and the map v -> Jᵀ v of clean's Jacobian by x."""
 
     def clean_of(x: jax.Array) -> tuple[jax.Array, Prediction]:
-        said = denoise(x, level)
-        return said.clean, said
+        prediction = denoise(x, level)
+        return prediction.clean, prediction
 
     _, pull, prediction = jax.vjp(clean_of, x, has_aux=True)
     seen = operator.forward(prediction.clean)

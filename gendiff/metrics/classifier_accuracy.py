@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from gendiff.core import extras
 from gendiff.core.types import ArrayLike
 from gendiff.metrics import features, validation
 
@@ -35,7 +36,10 @@ def train(images: Shaped[ArrayLike, "n *shape"], labels: Shaped[ArrayLike, "_"])
         ImportError: without scikit-learn.
         ValueError: for labels that are no integers or not one per image, fewer than 2 classes, and images that are not finite.
     """
-    from sklearn.svm import SVC
+    try:
+        from sklearn.svm import SVC
+    except ImportError as error:
+        raise ImportError(extras.needs("the judge needs", "scikit-learn", "metrics")) from error
 
     real = validation.as_images("images", images)
     truth = validation.as_labels("labels", labels, len(real))

@@ -71,7 +71,7 @@ def test_an_image_does_not_depend_on_its_batch(scenes):
 
 def test_labelled_images_lie_on_256_levels_and_their_classes_are_words():
     recipe = shapes.Recipe(objects=(1, 1), colours=("red", "blue"), classes_by=("colour", "shape"))
-    data = rendering.images(recipe, 16, 3, np.arange(50))
+    data = rendering.labelled_images(recipe, 16, 3, np.arange(50))
     scenes = shapes.draw(recipe, 3, np.arange(50))
     np.testing.assert_array_equal(scaling.round_to_levels(data.clean, data.levels), data.clean)
     np.testing.assert_allclose(data.clean, rendering.render(scenes, 16), atol=1 / 255 + 1e-6)

@@ -223,3 +223,10 @@ def test_between_images_returns_the_images_at_its_ends_in_few_steps():
         np.testing.assert_allclose(between(0.0, levels), first, atol=1e-8)
         np.testing.assert_allclose(between(1.0, levels), second, atol=1e-8)
         np.testing.assert_allclose(between(np.array([1.0, 0.0]), levels), [second[0], first[1]], atol=1e-8)
+
+
+def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented():
+    levels = diffusion.grids.trailing(FLOW, 1)  # from alpha = 0 to sigma = 0 nothing of the start is kept
+    oracle = diffusion.oracles.gaussian(0.3)
+    for share in (0.0, 0.5, 1.0):
+        assert np.all(np.isfinite(editing.between_images(oracle, CENTRES[:1], CENTRES[1:], share, levels)))

@@ -42,7 +42,7 @@ def model(learning: Learning, data: Data) -> Model:
 
 def rendered(stream: int, count: int) -> Images:
     """Scenes 0, 1, … of a stream and their classes."""
-    return rendering.images(RECIPE, SIDE, stream, np.arange(count))
+    return rendering.labelled_images(RECIPE, SIDE, stream, np.arange(count))
 
 
 def digits_model(config: Config) -> Model:
