@@ -22,7 +22,7 @@ class Trend:
 
 
 def measure(scales: Sequence[float], tables: Sequence[np.ndarray], *, sign: int, resamples: int, permutations: int) -> Trend:
-    """The trend of the means of `tables`, one a seed, each (scales, rows) with the same rows at every scale.
+    """The trend of the means of `tables`, one per seed, each (scales, rows) with the same rows at every scale.
 
     The interval is the percentile interval of a bootstrap of two levels: seeds are drawn again, and in each of them its rows, the same
     ones at every scale. p: the share of random orders of the scales, drawn for each seed by itself, whose mean coefficient is at least

@@ -2,7 +2,7 @@
 
     python -m experiments run ddim-steps
 
-trains one small network a seed on DDPM's own process (1,000 levels, linear variances, noise prediction) and draws the same 5,000 samples,
+trains one small network per seed on DDPM's own process (1,000 levels, linear variances, noise prediction) and draws the same 5,000 samples,
 that is the same labels and the same x_T, by DDPM and DDIM in 1,000 to 5 steps, and by samplers made for few steps.
 
 The network is smaller than that of `digits` because of the budget: 43 million evaluations of it take 40 minutes on 2 idle cores, 76

@@ -1,6 +1,6 @@
 """How far two sets of samples differ in their Fréchet distance, paired sample by sample, with the interval of an equivalence test.
 
-d = (F_few - F_many) / F_many, F a set's Fréchet distance to the held-out digits. Two one-sided tests at level .05 find |d| below a margin
+d = (F_few - F_many) / F_many, F a set's Fréchet distance to the held-out digits. Two one-sided tests at level 0.05 find |d| below a margin
 exactly when d's 90 % interval lies within the margin (Schuirmann, 1987). The interval is a bootstrap: each resample takes the same sample
 indices of every set and the same held-out digits.
 
@@ -20,7 +20,7 @@ from gendiff.core import checks
 from gendiff.metrics import frechet
 
 CONFIDENCE = 0.9
-"""Of the interval: two one-sided tests at level .05."""
+"""Of the interval: two one-sided tests at level 0.05."""
 
 
 @dataclass(frozen=True)

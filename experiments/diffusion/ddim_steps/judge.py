@@ -1,14 +1,13 @@
 """How the ddim-steps experiment judges: equivalence tests of paired sets, wall-clock of interleaved draws, and controls."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
 from experiments.diffusion.ddim_steps import draw, equivalence, figures
 from experiments.diffusion.ddim_steps.config import Config
-from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Kept, MethodDraws, Set
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Kept, Method, MethodDraws, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
 from experiments.diffusion.ddim_steps.figures import Row
 from experiments.diffusion.ddim_steps.train import model
@@ -18,7 +17,7 @@ from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.results import Cell, Table
-from experiments.reporting.verdicts import Claim
+from experiments.reporting.verdicts import Claim, Kind, Relation
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.metrics import features
@@ -74,7 +73,7 @@ def compare(config: Config, seed: int, drawn: dict[Set, np.ndarray], held_out: n
 
 def claims_of_seed(config: Config, seed: int, compared: dict[str, Difference]) -> list[Claim]:
     """Equivalence is a claim of 20 and 50 steps; a test that can pass finds it at 250, and one that can fail does not at few."""
-    most, about = f"{max(config.steps):,} steps", "relative difference of Fréchet distances, 90 % interval (two one-sided tests at .05)"
+    most, about = f"{max(config.steps):,} steps", "relative difference of Fréchet distances, 90 % interval (two one-sided tests at 0.05)"
     claim, control = (functools.partial(_claim, config, seed, compared, kind) for kind in ("claim", "control"))
     same, coarse, chain = config.same, config.coarse, config.coarse_chain
     return [
@@ -90,7 +89,7 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[C
     """Wall-clock of `together` samples: DDPM in all steps and, as a control, in as few as DDIM, each against DDIM in few steps."""
     most, few = max(config.steps), config.fast
     timed = ((DDPM, most), (DDIM, few), (DDPM, few))
-    seconds: dict[Any, list[float]] = {each: [] for each in timed}
+    seconds: dict[tuple[Method, int], list[float]] = {each: [] for each in timed}
     for pair in range(config.pairs):
         for method, steps in timed:
             title = f"time {method.name} in {steps} steps, {pair + 1} of {config.pairs}"
@@ -110,11 +109,11 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[C
     return claims, Table(title, ("draw", "median", "least", "largest"), tuple(rows))
 
 
-def _claim(config: Config, seed: int, compared: dict[str, Difference], kind: Any, id: str, statement: str, relation: Any) -> Claim:
+def _claim(config: Config, seed: int, compared: dict[str, Difference], kind: Kind, id: str, statement: str, relation: Relation) -> Claim:
     return verdicts.against(config.thresholds, seed, id, statement, compared[id].size, relation, "equivalence", n=config.samples, kind=kind)
 
 
-def _ratio(config: Config, id: str, statement: str, slow: list[float], fast: list[float], relation: Any, kind: Any) -> Claim:
+def _ratio(config: Config, id: str, statement: str, slow: list[float], fast: list[float], relation: Relation, kind: Kind) -> Claim:
     number = image_judge.interval(_ratio_of_medians, slow, fast, paired=True)
     return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
 

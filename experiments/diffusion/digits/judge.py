@@ -86,7 +86,7 @@ def _generators(config: Config, judge: DigitsJudge, table: dict[str, Measured]) 
     rng = np.random.default_rng(SEED)
     one_level = 2 / (digits.LEVELS - 1)  # N(0, 1) in the unit of the pixels, 0…16
     sets = {
-        "Gaussian a class": (baselines.gaussian_per_class(images, truth, rng, wanted), wanted),
+        "Gaussian per class": (baselines.gaussian_per_class(images, truth, rng, wanted), wanted),
         "SMOTE": (baselines.smote(images, truth, rng, wanted), wanted),
         "training digits + N(0, 1)": (baselines.noisy(images, rng, one_level), truth),
     }
@@ -94,8 +94,8 @@ def _generators(config: Config, judge: DigitsJudge, table: dict[str, Measured]) 
     table.update(zip(sets, (gaussian, smote, noisy), strict=True))
     control = functools.partial(verdicts.against, config.thresholds, None, kind="control")
     return [
-        control("gaussian-frechet", "a Gaussian a class: Fréchet distance, in floors", gaussian.frechet, ">=", "frechet", n=gaussian.n),
-        control("gaussian-recall", "a Gaussian a class: recall", gaussian.recall, "<=", "recall", n=gaussian.n),
+        control("gaussian-frechet", "a Gaussian per class: Fréchet distance, in floors", gaussian.frechet, ">=", "frechet", n=gaussian.n),
+        control("gaussian-recall", "a Gaussian per class: recall", gaussian.recall, "<=", "recall", n=gaussian.n),
         control("smote-copies", "SMOTE: near-copies above the held-out digits' own rate", smote.excess, ">=", "copies", n=smote.n),
         control("noisy-copies", "training digits + N(0, 1): near-copies above held-out", noisy.excess, ">=", "copies", n=noisy.n),
     ]

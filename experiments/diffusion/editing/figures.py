@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.diffusion.editing import measures
 from experiments.diffusion.editing.config import Config
-from experiments.diffusion.editing.measures import Restored
+from experiments.diffusion.editing.measures import Edited, Restored
 from experiments.diffusion.editing.problems import Problem
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
@@ -26,7 +26,7 @@ def pictures(
     between: np.ndarray,
     chosen: np.ndarray,
 ) -> list[Figure]:
-    """A grid a problem, one digit a column; img2img by strength; and the way from digit to digit."""
+    """One grid per problem, with one digit per column; img2img by strength; and the way from digit to digit."""
     grids = []
     for name, problem in problems.items():
         outputs = [of.first for of in rivals[name][:1]] + [restored[name][method].first for method in METHODS if method in restored[name]]
@@ -34,14 +34,14 @@ def pictures(
         file = name.replace(" ", "_").replace("-", "_")
         figures.grid(np.concatenate([row[chosen] for row in rows]), len(chosen), folder.figure(file))
         named = ", ".join(["the digit", "what is measured", problem.rival_name, *(m for m in METHODS if m in restored[name])])
-        grids.append(Figure(f"{file}.png", f"{name.capitalize()}, a row each: {named}. One sample each, not selected."))
+        grids.append(Figure(f"{file}.png", f"{name.capitalize()}, one row each: {named}. One sample each, not selected."))
     figures.grid(np.concatenate([images[chosen] for images in edits.values()]), len(chosen), folder.figure("strengths"))
-    across = between.swapaxes(0, 1)  # a pair a row
+    across = between.swapaxes(0, 1)  # one pair per row
     figures.grid(across.reshape(-1, *across.shape[2:]), len(between), folder.figure("between"))
     shares = ", ".join(f"{strength:g}" for strength in edits)
     return [
         *grids,
-        Figure("strengths.png", f"img2img without a label, a strength a row: {shares}."),
+        Figure("strengths.png", f"img2img without a label, one strength per row: {shares}."),
         Figure("between.png", "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."),
     ]
 
@@ -52,7 +52,7 @@ def plots(
     problems: Mapping[str, Problem],
     rivals: Mapping[str, list[Restored]],
     restored: Mapping[int, Mapping[str, Mapping[str, Restored]]],
-    edited: Mapping[int, Any],
+    edited: Mapping[int, Edited],
 ) -> list[Figure]:
     """PSNR of every method of the first seed, and the round trip's error of every seed."""
     first = restored[config.seeds[0]]
@@ -78,7 +78,7 @@ def plots(
 
 
 def tables(
-    rivals: Mapping[str, list[Restored]], restored: Mapping[int, Mapping[str, Mapping[str, Restored]]], edited: Mapping[int, Any]
+    rivals: Mapping[str, list[Restored]], restored: Mapping[int, Mapping[str, Mapping[str, Restored]]], edited: Mapping[int, Edited]
 ) -> tuple[Table, ...]:
     """Every number of every method and seed, and of every round trip and edit."""
     lines = [_line(None, problem, of) for problem, results in rivals.items() for of in results]

@@ -1,6 +1,5 @@
 """How the editing experiment judges: what is restored against rivals that learned no digits, and what two networks must not restore."""
 
-import dataclasses
 import functools
 
 import jax
@@ -10,7 +9,7 @@ from experiments.diffusion import image_training
 from experiments.diffusion.editing import figures, measures
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.config import Config, Thresholds
-from experiments.diffusion.editing.measures import Examiner, Restored
+from experiments.diffusion.editing.measures import Edited, Examiner, Restored
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.editing.programs import EditingPrograms
 from experiments.diffusion.editing.train import model
@@ -24,22 +23,6 @@ from gendiff.data import digits
 
 SHARES = 7
 """Images of each row from digit to digit."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Edited:
-    """What one network does to whole digits. Errors and distances (n,) are mean squares.
-
-    trips: steps -> of DDIM's inversion and back. fresh: of samples from fresh noise. reversible: of reversible Heun and back.
-    own, others: strength -> img2img against the digit it began from, and against another one. images: strength -> img2img.
-    """
-
-    trips: dict[int, np.ndarray]
-    fresh: np.ndarray
-    reversible: np.ndarray
-    own: dict[float, np.ndarray]
-    others: dict[float, np.ndarray]
-    images: dict[float, np.ndarray]
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:

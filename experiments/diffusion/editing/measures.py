@@ -29,6 +29,22 @@ class Restored:
     residual: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Edited:
+    """What one network does to whole digits. Errors and distances (n,) are mean squares.
+
+    trips: steps -> of DDIM's inversion and back. fresh: of samples from fresh noise. reversible: of reversible Heun and back.
+    own, others: strength -> img2img against the digit it began from, and against another one. images: strength -> img2img.
+    """
+
+    trips: dict[int, np.ndarray]
+    fresh: np.ndarray
+    reversible: np.ndarray
+    own: dict[float, np.ndarray]
+    others: dict[float, np.ndarray]
+    images: dict[float, np.ndarray]
+
+
 class Examiner:
     """Measures restored images against the digits they were made from."""
 

@@ -115,7 +115,7 @@ def _walk(x: jax.Array, key: jax.Array, path: Level, begin: int, end: int) -> ja
 
 @jax.jit
 def _add_noise(clean: jax.Array, noise: jax.Array, level: Level) -> jax.Array:
-    """(schedules, n, …) the closed form, at one level a schedule."""
+    """(schedules, n, …) the closed form, at one level per schedule."""
     return jax.vmap(process.add_noise, in_axes=(None, None, 0))(clean, noise, level)
 
 

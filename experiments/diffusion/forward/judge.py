@@ -86,9 +86,9 @@ def _score_plot(config: Config, of_seeds: list[forward_chain.Scores], folder: Ru
 
 def _prior_claims(limits: Thresholds, distances: dict[str, Distance], count: int) -> list[Claim]:
     claim = functools.partial(verdicts.against, limits, None, n=count)
-    statement = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats an image"
+    statement = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats per image"
     ends = {"zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)", "zero-snr-linear": "zero_terminal_snr(linear)", "flow": "flow"}
     claims = [claim(f"terminal-{id}", f"{name}: {statement}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
-    leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats an image"
+    leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats per image"
     claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
     return claims

@@ -40,7 +40,7 @@ LATENT = 64 * 64 * 4
 
 @dataclass(frozen=True)
 class Distance:
-    """Of x_T from N(0, I) in nats an image. signal: alpha², where alpha² + sigma² = 1. latent: that of a latent of unit second moment.
+    """Of x_T from N(0, I) in nats per image. signal: alpha², where alpha² + sigma² = 1. latent: that of a latent of unit second moment.
 
     upper: the mean of q(x_T | x_0)'s. lower: at least that of q(x_T). start: as upper, but from N(0, sigma² I), where samplers start.
     """
@@ -108,13 +108,13 @@ def lower_bound(law: Law, signal: float) -> float:
 
 
 def plot(distances: dict[str, Distance], path: Path) -> Figure:
-    """A bar a schedule; those at 0 have no place on a logarithmic axis and stand in the caption."""
+    """One bar per schedule. Those at 0 have no place on a logarithmic axis, so the caption names them."""
     far = {name: distance for name, distance in distances.items() if distance.upper[0] > 0}
     figures.bars(
         list(far),
         [distance.upper[0] for distance in far.values()],
         path,
-        x_label="KL from N(0, I), nats an image",
+        x_label="KL from N(0, I), nats per image",
         intervals=[(distance.lower[0], distance.upper[0]) for distance in far.values()],
         log=True,
     )
@@ -130,8 +130,8 @@ def table(distances: dict[str, Distance], dimensions: int) -> Table:
     columns = (
         "schedule",
         "alpha² at T",
-        "nats an image, at most",
-        "nats an image, at least",
+        "nats per image, at most",
+        "nats per image, at least",
         "bits per dimension, at most",
         "nats from N(0, sigma²), at most",
         "nats of a 64×64×4 latent",
@@ -150,6 +150,6 @@ def _resampled(rows: np.ndarray, resamples: int) -> list[Law]:
 
 
 def _for_all(per_dimension: Callable[[float, float], float], moments: np.ndarray, signal: float, dimensions: int) -> Number:
-    """Of the second moment and the two ends of its interval, in nats an image."""
+    """Of the second moment and the two ends of its interval, in nats per image."""
     value, low, high = (dimensions * float(per_dimension(moment, signal)) for moment in moments)
     return value, low, high

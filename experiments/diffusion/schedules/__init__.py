@@ -4,7 +4,7 @@
 
 trains the class-conditional U-Net with each schedule from the same seeds, by the same number of steps and the same loss (uniform weight
 on the velocity's squared error, u spread evenly over each schedule's own [0, 1]), and samples each with as many DDIM steps. The learned
-schedule (Kingma et al., 2021) has the ends of the linear one; its own objective costs `schedule_batch` further evaluations a step, which
+schedule (Kingma et al., 2021) has the ends of the linear one; its own objective costs `schedule_batch` further evaluations per step, which
 move the schedule and not the network. Measured on held-out digits: an upper bound on bits per dimension, with prior and decoder terms
 over the 17 values of a pixel, from a log-SNR that all share, and the Fréchet distance of samples.
 
