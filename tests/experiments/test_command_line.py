@@ -270,6 +270,7 @@ def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number: int, 
     assert run("run bare") == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once() -> None:
     script = (
         "import os, signal\nfrom experiments.framework import interruption\n"
@@ -280,6 +281,7 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
     assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "SIGTERM\n")
 
 
+@pytest.mark.slow
 def test_without_packages_it_says_make_setup() -> None:
     bare = subprocess.run([sys.executable, "-S", "-m", "experiments", "list"], capture_output=True, text=True, cwd=PROJECT)
     assert bare.returncode == 2
@@ -292,6 +294,7 @@ def test_one_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "lacks tyro: run `make setup`" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
     script = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport toy\nfrom experiments.framework import command_line\n"
     script += "sys.exit(command_line.main(['run', 'toy', '--smoke', '--out', sys.argv[1]], {'toy': toy.EXPERIMENT}))"

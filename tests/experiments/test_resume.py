@@ -60,6 +60,7 @@ def assert_same_run(first: Path, second: Path, seeds: tuple[int, ...] = (0,)) ->
     assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(tmp_path: Path) -> None:
     step = random.SystemRandom().randrange(1, STEPS)
     command = ["run", "toy", "--train-steps", str(STEPS), "--out"]
@@ -84,6 +85,19 @@ def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(t
 
 def run(folder: Path, *options: str) -> int:
     return command_line.main(["run", "toy", "--out", str(folder), *options], {"toy": toy.EXPERIMENT})
+
+
+@pytest.mark.parametrize("step", [1, 3, 7])
+def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--train-steps", "8", "--checkpoint-every", "3")
+    assert run(tmp_path / "whole", *options) == 0
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="died"):
+        patched.setenv("TOY_DIES_AT", str(step))
+        run(tmp_path / "died", *options)
+    assert run(tmp_path / "died", *options) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "died")
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
@@ -145,6 +159,7 @@ def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path: Path, mo
     assert [line["step"] for line in RunFolder(folder).read_metrics()] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_path: Path) -> None:
     eight = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     runs = [start(["run", "toy", "--smoke", "--out", str(tmp_path / "eight")], **eight)]

@@ -1,7 +1,7 @@
 """A tiny experiment for the tests of the runner: 2x2 images of two classes, a network of nine numbers, no science.
 
 Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends it the signal
-TOY_SIGNAL (default SIGTERM); TOY_PAUSE=S waits S seconds after every step.
+TOY_SIGNAL (default SIGTERM), and TOY_DIES_AT=N raises an error that nobody handles. TOY_PAUSE=S waits S seconds after every step.
 """
 
 import dataclasses
@@ -122,6 +122,8 @@ class TrapTask:
     def update(self, done: int, text: str = "") -> None:
         self._inside.update(done, text)
         time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        if os.environ.get("TOY_DIES_AT") == str(done):
+            raise RuntimeError("died")
         if os.environ.get("TOY_SIGNAL_AT") == str(done):
             os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGTERM")))
 
