@@ -81,8 +81,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return re.sub(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s]+)(#[^)\s]*)?\)", linked, markdown)
 
 
-def on_page_content(content: str, **_: Any) -> str:
-    """Formulas as MathML, which browsers show without a script."""
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Formulas as MathML, which browsers show without a script; axes of a shape as in the source, `b *shape`, which is no product."""
+    if page.file.src_uri.startswith("api/"):
+        content = re.sub(r'(<span class="o">\*</span>) (?=<span class="n">)', r"\1", content)
+        content = re.sub(r"(\w) \* (\w+\])", r"\1 *\2", content)
     return re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', lambda match: _formula(html.unescape(match[2])), content, flags=re.S)
 
 
