@@ -10,7 +10,6 @@ number of steps; with "small", a point mass costs nothing but its prior. For any
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,11 +36,11 @@ class Bound:
             stratified.
     """
 
-    bits: Any
-    prior: Any
-    diffusion: Any
-    reconstruction: Any
-    standard_error: Any
+    bits: Array
+    prior: Array
+    diffusion: Array
+    reconstruction: Array
+    standard_error: Array
 
 
 def discrete(

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Metrics, Scalar
+from gendiff.core.types import ArrayLike, Metrics, Scalar
 from gendiff.diffusion import elbo, schedules
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
@@ -31,10 +31,10 @@ class Curve:
         centres: (h,) of the sigmoids, in u.
     """
 
-    slope: Any
-    heights: Any
-    steepness: Any
-    centres: Any
+    slope: ArrayLike
+    heights: ArrayLike
+    steepness: ArrayLike
+    centres: ArrayLike
 
     def share(self, u: Any) -> Any:
         """The value f(u), from 0 at u = 0 to 1 at u = 1, in the namespace and dtype of u."""
@@ -61,8 +61,8 @@ class Ends:
         log_range: () the logarithm of what the log-SNR gains until u = 0.
     """
 
-    low: Any
-    log_range: Any
+    low: ArrayLike
+    log_range: ArrayLike
 
 
 def monotone(log_snr: tuple[float, float] = (13.3, -5.0), *, hidden: int = 32, learn_ends: bool = False) -> "LearnedSchedule":

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import records
+from gendiff.core.types import ArrayLike
 
 
 @records.record
@@ -20,7 +21,7 @@ class Level:
         sigma: at least 0, the share of noise.
     """
 
-    t: Any
+    t: Any  # a float, NumPy's float64 in tables or a JAX array: their union supports no arithmetic in mypy
     alpha: Any
     sigma: Any
 
@@ -62,9 +63,9 @@ class Prediction:
         Nichol & Dhariwal, 2021, Eq. 15, for `variance_share`.
     """
 
-    clean: Any
-    noise: Any
-    variance_share: Any = None
+    clean: jax.Array
+    noise: jax.Array
+    variance_share: jax.Array | None = None
 
 
 @records.record
@@ -76,7 +77,7 @@ class Batch:
         condition: a tuple of conditions, possibly empty; each is a pytree of arrays (b, …).
     """
 
-    clean: Any
+    clean: ArrayLike
     condition: Any = ()
 
 

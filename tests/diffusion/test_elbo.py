@@ -84,8 +84,9 @@ def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_be
 
     noise, x, levels = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), 0.4), grids.trailing(schedules.cosine(), 5)
 
+    @partial(jax.jit, static_argnums=1)
     def total(share, variance):
-        return np.array([WEIGHTS @ elbo.chain_term(told(share), x, noise, levels, j, variance=variance) for j in range(5)])
+        return jax.lax.map(lambda j: WEIGHTS @ elbo.chain_term(told(share), x, noise, levels, j, variance=variance), jnp.arange(5))
 
     for share, fixed in ((0.0, "small"), (1.0, "large")):
         np.testing.assert_allclose(total(share, "learned"), total(0.0, fixed), rtol=1e-10)
@@ -100,9 +101,10 @@ def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_be
     best = math.log(true / small) / math.log(large / small)
     data = jnp.asarray(0.5 * NODES)
 
+    @jax.jit
     def over_data(share):
         grid = jnp.repeat(data, len(NODES))[:, None], jnp.tile(jnp.asarray(NODES), len(NODES))[:, None]
-        return float(np.kron(WEIGHTS, WEIGHTS) @ elbo.chain_term(told(share), *grid, levels, 1, variance="learned"))
+        return np.kron(WEIGHTS, WEIGHTS) @ elbo.chain_term(told(share), *grid, levels, 1, variance="learned")
 
     assert 0 < best < 1
     assert over_data(best) < min(over_data(best - 0.05), over_data(best + 0.05))
@@ -127,6 +129,8 @@ def test_the_masses_of_all_values_add_up_to_one():
 def test_far_values_have_a_finite_mass_and_gradient():
     levels = Level(jnp.array([0.0, -1.0]), jnp.array([0.9999, 1.0]), jnp.array([0.01, 0.0]))
 
+    @jax.jit
+    @jax.value_and_grad
     def nats(shift):
         def fixed(x, level):
             return records.replace(oracles.gaussian(0.5)(x, level), clean=x + shift)
@@ -135,7 +139,7 @@ def test_far_values_have_a_finite_mass_and_gradient():
         return jnp.sum(elbo.chain_term(fixed, values, jnp.zeros_like(values), levels, 0, data_levels=256))
 
     for shift in (0.0, 0.3, -2.0):
-        value, slope = jax.value_and_grad(nats)(shift)
+        value, slope = nats(shift)
         assert np.isfinite(value) and np.isfinite(slope)
 
 

@@ -21,7 +21,7 @@ class JointCall:
         batched: whether one call of n · b samples asks them all, with the first one's parameters.
     """
 
-    denoisers: tuple[Any, ...]
+    denoisers: tuple[Denoiser, ...]
     batched: bool = records.static(default=False)
 
     @classmethod
@@ -58,7 +58,7 @@ def _refuse_strangers(*denoisers: Denoiser) -> None:
             )
 
 
-def _in_one_pass(denoisers: tuple[NetworkDenoiser, ...], x: jax.Array, level: Level) -> list[Prediction]:
+def _in_one_pass(denoisers: tuple[Any, ...], x: jax.Array, level: Level) -> list[Prediction]:
     count, times = x.shape[0], len(denoisers)
     each = [conditions.for_each(denoise.condition, count) for denoise in denoisers]
     together = jax.tree.map(lambda first, *others: jnp.concatenate([first, *(leaf.astype(first.dtype) for leaf in others)]), *each)

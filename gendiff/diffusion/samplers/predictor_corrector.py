@@ -30,7 +30,7 @@ def langevin_step(
     strength, drawn = (jnp.sum(arrays.flatten_samples(field) ** 2, axis=1) for field in (prediction.noise, noise))
     width = jnp.minimum(2 * jnp.square(jnp.asarray(snr, drawn.dtype)) * arrays.safe_divide(drawn, strength), 1)
     sigma, width = arrays.expand(level.sigma, x), arrays.expand(width, x)
-    return x - sigma * width * prediction.noise + sigma * arrays.safe_sqrt(2 * width) * noise
+    return jnp.asarray(x) - sigma * width * prediction.noise + sigma * arrays.safe_sqrt(2 * width) * noise
 
 
 @records.record
