@@ -10,11 +10,10 @@ import numpy as np
 
 from experiments.diffusion.certify.findings import Errors, Range
 from experiments.diffusion.certify.measure import Measured
-from experiments.diffusion.certify.samplers import FAMILIES, Entry
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, plots
 from experiments.reporting.results import Figure
-from gendiff.diffusion.certify import Certificate, Curve
+from gendiff.diffusion.certify import Certificate, Curve, Method
 
 COLOURS: dict[float | None, str] = {
     None: figures.COLOURS[5],
@@ -51,23 +50,23 @@ def all_of(folder: RunFolder, first: Measured) -> tuple[Figure, ...]:
     )
 
 
-def flow_errors(folder: RunFolder, measured: Mapping[Entry, Certificate]) -> list[Figure]:
+def flow_errors(folder: RunFolder, measured: Sequence[Certificate]) -> list[Figure]:
     """Of the deterministic samplers, a panel for each family; nothing where none was measured."""
-    curves = {entry: found.curve("flow") for entry, found in measured.items() if not found.stochastic}
+    curves = {found.method: found.curve("flow") for found in measured if not found.stochastic}
     if not curves:
         return []
-    _of_families(folder.figure("flow_errors"), curves, FAMILIES[:6], "error of end points")
+    _of_families(folder.figure("flow_errors"), curves, "error of end points")
     caption = "Error against evaluations of every deterministic sampler; a colour is the order that theory states."
     return [Figure("flow_errors.png", caption)]
 
 
-def weak_errors(folder: RunFolder, measured: Mapping[Entry, Certificate]) -> list[Figure]:
+def weak_errors(folder: RunFolder, measured: Sequence[Certificate]) -> list[Figure]:
     """Of the stochastic samplers, where there is a law."""
-    stochastic = {entry: found.curve("weak") for entry, found in measured.items() if found.stochastic}
-    curves = {entry: curve for entry, curve in stochastic.items() if curve.steps}
+    stochastic = {found.method: found.curve("weak") for found in measured if found.stochastic}
+    curves = {method: curve for method, curve in stochastic.items() if curve.steps}
     if not curves:
         return []
-    _of_families(folder.figure("weak_errors"), curves, FAMILIES[6:], "Wasserstein-2 distance of laws")
+    _of_families(folder.figure("weak_errors"), curves, "Wasserstein-2 distance of laws")
     caption = (
         "Weak error against evaluations of the stochastic samplers, exact on Gaussian data. "
         "Euler ancestral and SDE solvers of first order draw the curve of DDPM."
@@ -126,15 +125,14 @@ def panels(
     return plots.save(figure, path)
 
 
-def _of_families(path: Path, curves: Mapping[Entry, Curve], families: Sequence[str], y_label: str) -> None:
-    """A panel a family, over the curves of all others. Entries without a short name are a named one's double."""
-    shown = {entry: curve for entry, curve in curves.items() if entry.short}
+def _of_families(path: Path, curves: Mapping[Method, Curve], y_label: str) -> None:
+    """A panel a family, over the curves of all others. Methods without a label are a labelled one's double."""
+    shown = {method: curve for method, curve in curves.items() if method.label}
     background = [Line("", curve.evaluations, curve.errors, figures.INK) for curve in shown.values()]
-    parts = {}
-    for family in families:
-        lines = [Line(e.short, c.evaluations, c.errors, COLOURS[c.stated]) for e, c in shown.items() if e.family == family]
-        if lines:
-            parts[family] = background + lines
+    parts: dict[str, list[Line]] = {}
+    for method, curve in shown.items():
+        line = Line(method.label, curve.evaluations, curve.errors, COLOURS[curve.stated])
+        parts.setdefault(method.family, [*background]).append(line)
     orders = sorted({curve.stated for curve in shown.values()}, key=lambda order: (order is None, order or 0))
     key = {"no order stated" if order is None else f"order {order:g}": COLOURS[order] for order in orders}
     panels(parts, path, x_label="evaluations", y_label=y_label, key=key)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from experiments.diffusion.certify import samplers as certify_samplers
+from experiments.diffusion.certify import wrong
 from experiments.reporting.verdicts import Number
 from gendiff.core.types import Count
 from gendiff.diffusion import certify, grids, oracles, sampling, schedules
@@ -122,7 +122,7 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
     """Errors of DDIM with and without the formula, on grids of a thousand levels that end at the table's first one."""
     found: list[list[np.ndarray]] = []
     with jax.enable_x64(True):
-        oracle, samplers = two_gaussians(), (ancestral.ddim(), certify_samplers.previous_timestep(TABLE))
+        oracle, samplers = two_gaussians(), (ancestral.ddim(), wrong.previous_timestep(TABLE))
         for n in counts:
             levels = SPACINGS[spacing](TABLE, n, end="first")
             start = oracles.draw_noised(oracle, jax.random.key(seed), levels[0], starts)
@@ -131,8 +131,8 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
             ends = [_end(oracle, sampler, padded, start, jnp.asarray(n)) for sampler in samplers]
             found.append([np.sum(np.asarray(end - exact) ** 2, axis=1) for end in ends])
     grid, formula = np.moveaxis(np.array(found), 1, 0)
-    wrong = tuple(wrong_targets(SPACINGS[spacing](TABLE, n)) for n in counts)
-    return Errors(counts, wrong, grid, formula)
+    missed = tuple(wrong_targets(SPACINGS[spacing](TABLE, n)) for n in counts)
+    return Errors(counts, missed, grid, formula)
 
 
 @jax.jit

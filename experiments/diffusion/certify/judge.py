@@ -8,14 +8,14 @@ from experiments.diffusion.certify import figures, findings, tables
 from experiments.diffusion.certify.config import Config
 from experiments.diffusion.certify.findings import FORMULAS, Errors
 from experiments.diffusion.certify.measure import Measured, chosen, measure
-from experiments.diffusion.certify.samplers import Entry
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.results import Table
 from experiments.reporting.verdicts import Claim, Number
-from gendiff.diffusion.certify import Curve
+from gendiff.diffusion.certify import Curve, Method
+from gendiff.diffusion.certify.certificate import WIDEST
 
 GAUSSIANS = 8
 """Over which `gendiff.diffusion.certify` takes a weak error."""
@@ -23,10 +23,11 @@ GAUSSIANS = 8
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Certificates of every sampler, both findings and both controls: one claim per seed; tables and figures of the first seed."""
-    entries = chosen(config)
-    first = measure(config, entries, config.seeds[0], findings.SPACINGS, progress)
+    methods = chosen(config)
+    first = measure(config, methods, config.seeds[0], findings.SPACINGS, progress)
     judged = claims(config, first)
-    again = tuple(entry for entry, found in first.certificates.items() if not found.stochastic or entry.along_path)
+    kept = zip(methods, first.certificates, strict=True)
+    again = tuple(method for method, found in kept if not found.stochastic or method.along_path)
     for seed in config.seeds[1:]:  # where a seed changes nothing, one is enough
         judged += claims(config, measure(config, again, seed, ("linspace",), progress))
     with progress.phase("figures and tables"):
@@ -38,14 +39,19 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 def claims(config: Config, measured: Measured) -> list[Claim]:
     """Of one seed. Weak errors have no seed, so their claims stand in whichever `measured` holds them."""
     claim = functools.partial(verdicts.against, config.thresholds, measured.seed)
-    certificates = measured.certificates.items()
+    certificates = measured.certificates
     judged = [
-        _order(config, entry, curve, measured.seed) for entry, kept in certificates for curve in kept.curves if curve.stated is not None
+        _order(config, kept.method, curve, measured.seed) for kept in certificates for curve in kept.curves if curve.stated is not None
     ]
-    stated = [case.error for _, kept in certificates for case in kept.cases if case.stated]
+    stated = [case.error for kept in certificates for case in kept.cases if case.stated]
     if stated:
         worst = max(math.inf if math.isnan(error) else error for error in stated)
         judged.append(claim("exact-cases", "every case that theory says is exact: the largest error", worst, "<=", "exact", n=len(stated)))
+    shortfalls = [kept.shortfall for kept in certificates if kept.shortfall is not None]
+    if shortfalls:
+        worst = max(math.inf if math.isnan(shortfall) else max(shortfall, 0.0) for shortfall in shortfalls)
+        text = f"orders from sigma/alpha {WIDEST:g} to {config.sigma_max:g}: how far any stays below the stated one"
+        judged.append(claim("wide-orders", text, worst, "<=", "order", n=len(shortfalls)))
     for between, curves in measured.third_order.items():
         for formula in FORMULAS:
             text = f"third-order multistep, {formula}, {between}: distance of its order from {curves[formula].stated}"
@@ -64,12 +70,12 @@ def distance(curve: Curve) -> Number:
     return verdicts.away((fit.order, fit.low, fit.high), curve.stated)
 
 
-def _order(config: Config, entry: Entry, curve: Curve, seed: int) -> Claim:
-    weak, starts = curve.kind == "weak", config.path_starts if entry.along_path else config.starts
+def _order(config: Config, method: Method, curve: Curve, seed: int) -> Claim:
+    weak, starts = curve.kind == "weak", config.path_starts if method.along_path else config.starts
     kind = "order" if curve.kind == "flow" else f"{curve.kind} order"
-    text = f"{entry.call}: distance of its {kind} from {curve.stated:g}"
+    text = f"{method.call}: distance of its {kind} from {curve.stated:g}"
     n = GAUSSIANS if weak else starts
-    return verdicts.against(config.thresholds, None if weak else seed, f"order-{entry.id}", text, distance(curve), "<=", "order", n=n)
+    return verdicts.against(config.thresholds, None if weak else seed, f"order-{method.id}", text, distance(curve), "<=", "order", n=n)
 
 
 def _timesteps(config: Config, errors: Errors, claim: Callable[..., Claim]) -> list[Claim]:

@@ -3,15 +3,21 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from experiments.diffusion.certify import findings, samplers
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from experiments.diffusion.certify import findings, wrong
 from experiments.diffusion.certify.config import Config
 from experiments.diffusion.certify.findings import Errors, Range
-from experiments.diffusion.certify.samplers import Entry
 from experiments.framework.progress import Progress
+from gendiff.core import records
 from gendiff.core.errors import ConfigError
-from gendiff.diffusion import certify
-from gendiff.diffusion.certify import Certificate, Curve
-from gendiff.diffusion.sampling import Sampler
+from gendiff.core.types import Count
+from gendiff.diffusion import certify, schedules
+from gendiff.diffusion.certify import Certificate, Curve, Method
+from gendiff.diffusion.samplers import catalogue
+from gendiff.diffusion.sampling import Noise, Sampler, State
+from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 @dataclass(frozen=True)
@@ -19,44 +25,66 @@ class Measured:
     """Everything of one seed. third_order: curves by formula. timesteps: errors by spacing."""
 
     seed: int
-    certificates: Mapping[Entry, Certificate]
+    certificates: tuple[Certificate, ...]
     third_order: Mapping[Range, Mapping[str, Curve]]
     timesteps: Mapping[str, Errors]
     wrong_heun: Curve
 
 
-def chosen(config: Config) -> tuple[Entry, ...]:
-    """The samplers of the configuration. ConfigError for an id that there is not."""
-    entries = {entry.id: entry for entry in samplers.entries()}
-    strange = [id for id in config.samplers if id not in entries]
+def chosen(config: Config) -> tuple[Method, ...]:
+    """The methods of the configuration. ConfigError for an id that there is not."""
+    methods = {method.id: method for method in catalogue.METHODS.values()}
+    strange = [id for id in config.samplers if id not in methods]
     if strange:
-        raise ConfigError(f"--samplers {strange[0]} is none of {', '.join(entries)}")
-    return tuple(entry for id, entry in entries.items() if not config.samplers or id in config.samplers)
+        raise ConfigError(f"--samplers {strange[0]} is none of {', '.join(methods)}")
+    return tuple(method for id, method in methods.items() if not config.samplers or id in config.samplers)
 
 
-def measure(config: Config, entries: tuple[Entry, ...], seed: int, spacings: Iterable[str], progress: Progress) -> Measured:
+def measure(config: Config, methods: tuple[Method, ...], seed: int, spacings: Iterable[str], progress: Progress) -> Measured:
     """Everything of one seed. spacings: those for which t - T//n is measured."""
-    with progress.phase("samplers", seed=seed), progress.task("certify", len(entries)) as task:
-        certificates = {}
-        for number, entry in enumerate(entries, 1):
-            certificates[entry] = _certified(config, entry.sampler, entry.name, seed, entry.along_path)
-            task.update(number, entry.id)
+    with progress.phase("samplers", seed=seed), progress.task("certify", len(methods)) as task:
+        certificates = []
+        for method in methods:
+            certificates.append(_certified(config, sampler(method), method, seed))
+            task.update(len(certificates), method.id)
     with progress.phase("findings", seed=seed):
         ranges = Range("narrow", config.sigma_max, config.sigma_min), Range("wide", config.wide_sigma_max, config.wide_sigma_min)
         third_order = {between: findings.third_order(between, config.steps, config.starts, seed) for between in ranges}
         timesteps = {name: findings.previous_timestep(name, config.counts, config.starts, seed) for name in spacings}
     with progress.phase("control", seed=seed):
-        wrong = _certified(config, samplers.WrongHeun(), "heun", seed)
-    return Measured(seed, certificates, third_order, timesteps, wrong.curve("flow"))
+        heun = _certified(config, wrong.WrongHeun(), catalogue.METHODS["heun"], seed)
+    return Measured(seed, tuple(certificates), third_order, timesteps, heun.curve("flow"))
 
 
-def _certified(config: Config, sampler: Sampler, method: str, seed: int, along_path: bool = False) -> Certificate:
+def sampler(method: Method) -> Sampler:
+    """The method's sampler for `schedules.flow()`. Where it needs a predicted variance, that is half-way between both fixed ones."""
+    made = method.make(schedules.flow()) if method.make else None
+    if made is None:
+        raise ConfigError(f"{method.name} has no sampler")
+    return HalfWay(made) if method.learned_variance else made
+
+
+@records.record
+class HalfWay(Sampler):
+    """A sampler with a network that predicts the middle between both variances, in the logarithm."""
+
+    sampler: Sampler
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        def with_share(x: Array, level: Level) -> Prediction:
+            prediction = denoise(x, level)
+            return records.replace(prediction, variance_share=jnp.full_like(prediction.clean, 0.5))
+
+        return self.sampler.step(noise, with_share, state, level, cleaner, left)
+
+
+def _certified(config: Config, sampler: Sampler, method: Method, seed: int) -> Certificate:
     return certify.certify(
         sampler,
         method,
-        sigma_max=config.path_sigma_max if along_path else config.sigma_max,
+        sigma_max=config.path_sigma_max if method.along_path else config.sigma_max,
         sigma_min=config.sigma_min,
         steps=config.steps,
-        starts=config.path_starts if along_path else config.starts,
+        starts=config.path_starts if method.along_path else config.starts,
         seed=seed,
     )

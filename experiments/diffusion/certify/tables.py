@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.diffusion.certify.findings import FORMULAS, LENGTH, Errors, Range
-from experiments.diffusion.certify.samplers import Entry
 from experiments.reporting.results import Cell, Table
 from gendiff.diffusion.certify import Certificate, Curve
 
@@ -19,16 +18,16 @@ def stated_kind(found: Certificate) -> str:
     return next(iter(found.method.stated), "weak" if found.stochastic else "flow")
 
 
-def readme(measured: Mapping[Entry, Certificate]) -> Table:
+def readme(measured: Sequence[Certificate]) -> Table:
     """Sampler, evaluations in n steps, order of theory, measured order, source."""
     rows: list[tuple[Cell, ...]] = []
-    for entry, found in measured.items():
+    for found in measured:
         curve = found.curve(stated_kind(found))
         kind = "" if curve.kind == "flow" else f"{curve.kind} "
         theory = "—" if curve.stated is None else f"{kind}{curve.stated:g}"
         fit = curve.fit
         order = "—" if fit.order is None else f"{kind}{fit.order:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
-        rows.append((entry.call, found.method.evaluations, theory, order, found.method.source))
+        rows.append((found.method.call, found.method.evaluations, theory, order, found.method.source))
     return Table(README, ("sampler", "evaluations in n steps", "order: theory", "measured", "source"), tuple(rows))
 
 
@@ -41,15 +40,15 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def samplers(measured: Mapping[Entry, Certificate], evaluations: Sequence[int], seed: int) -> Table:
+def samplers(measured: Sequence[Certificate], evaluations: Sequence[int], seed: int) -> Table:
     """Everything measured of each sampler."""
     rows: list[tuple[Cell, ...]] = []
-    for entry, found in measured.items():
+    for found in measured:
         curve = found.curve(stated_kind(found))
         exact = [case.name for case in found.cases if case.holds]
         theory = "—" if curve.stated is None else f"{curve.stated:g}"
         errors = [error_at(curve, count) for count in evaluations]
-        about = (entry.call, found.method.evaluations, found.method.start_up, curve.kind, theory)
+        about = (found.method.call, found.method.evaluations, found.method.start_up, curve.kind, theory)
         rows.append((*about, _order(curve), *errors, ", ".join(exact), found.method.source))
     columns: tuple[str, ...] = ("sampler", "evaluations", "start-up", "error", "theory", "measured order")
     columns += tuple(f"error at {count} evaluations" for count in evaluations) + ("exact", "source")
@@ -57,11 +56,9 @@ def samplers(measured: Mapping[Entry, Certificate], evaluations: Sequence[int], 
     return Table(title, columns, tuple(rows))
 
 
-def unfitted(measured: Mapping[Entry, Certificate]) -> list[Table]:
+def unfitted(measured: Sequence[Certificate]) -> list[Table]:
     """The orders that were not fitted, and why; no table where all were."""
-    rows = [
-        (entry.call, curve.kind, curve.fit.reason) for entry, found in measured.items() for curve in found.curves if curve.fit.order is None
-    ]
+    rows = [(found.method.call, curve.kind, curve.fit.reason) for found in measured for curve in found.curves if curve.fit.order is None]
     return [Table("Not fitted, and why", ("sampler", "error", "reason"), tuple(rows))] if rows else []
 
 

@@ -1,42 +1,47 @@
 """Certificates: a sampler's error against its evaluations, its order with an interval, and where it must be exact, all without training.
 
-    print(certify.certify(my_sampler, certify.Method("midpoint", order=2)))
+    print(certify.certify(MySampler(), certify.Method("midpoint", order=2)))
 
 Everything is measured in float64 between two fixed levels with sigma > 0, on grids even in log-SNR, against an oracle whose exact flow or
 law is known. Three errors can be asked for:
 
 - flow: of a deterministic sampler, the distance of end points from the exact probability flow;
-- weak: of a stochastic sampler, the Wasserstein-2 distance of its law from the exact one on Gaussian data, by `propagation`, not sampling;
+- weak: of a stochastic sampler, the Wasserstein-2 distance of its law from the exact one on Gaussian data, by `gaussian_law`, not by draws;
 - strong: of a stochastic sampler, the distance between its end points with n and 2n steps of the same keys. It falls for samplers that
   follow one Brownian path per sample, to the exact end points if the weak error falls too, and for no others.
+
+The fit starts at little noise. So the stated order is checked once more above it, from sigma/alpha = 20, and the exact cases once more from
+the noisiest level of the schedule, where alpha may be 0.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from gendiff.core import checks
+from gendiff.core import arrays, checks, records
 from gendiff.core.types import Count
 from gendiff.diffusion import grids, oracles, sampling, schedules
 from gendiff.diffusion.certify import convergence_order, gaussian_law
 from gendiff.diffusion.certify.convergence_order import Fit
-from gendiff.diffusion.certify.theory import FEW_STEPS, LAST_STEP, METHODS, POINT_MASS, Method, Order
 from gendiff.diffusion.oracles import Mixture, Oracle
+from gendiff.diffusion.samplers.catalogue import FEW_STEPS, LAST_STEP, METHODS, POINT_MASS, PURE_NOISE, TIME, Method, Order
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Level
+from gendiff.diffusion.types import Level, Prediction
 
 STEPS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 WITHIN = 0.15
 """How far a fitted order may lie from the stated one."""
 ROUNDING = 1e-9
 """What still counts as exact."""
+WIDEST = 20.0
+"""The sigma / alpha from which the stated order is checked again, on schedules that reach it; others start at their noisiest level."""
 
 Laws = Callable[[np.ndarray, Level, int], np.ndarray]
 """(stds (n,), levels, steps) -> distances (n,) of a sampler's laws from the exact ones."""
@@ -45,9 +50,18 @@ _STDS = np.geomspace(0.25, 1.0, 8)  # of the Gaussians whose laws are propagated
 _MEAN = 0.5
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Curve:
-    """One kind of error ("flow", "weak" or "strong") against the number of steps, and the order that the method's theory states for it."""
+    """One kind of error against the number of steps.
+
+    Args:
+        kind: "flow", "weak" or "strong".
+        stated: the order that the method's theory states for it; None where it states none.
+        steps: numbers of steps, each twice the one before.
+        evaluations: of the network, for each number of steps.
+        errors: root mean square error at each number of steps.
+        fit: the fitted order.
+    """
 
     kind: str
     stated: Order | None
@@ -69,9 +83,9 @@ class Curve:
         return abs(self.fit.order - self.stated) <= WITHIN
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Case:
-    """Something that should be exact: the error found, and whether the method's theory says it must vanish."""
+    """Something that should be exact: the error that was measured, and whether the method's theory says it must vanish."""
 
     name: str
     error: float
@@ -83,24 +97,41 @@ class Case:
         return self.error <= ROUNDING
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What was measured of one sampler. `dataclasses.asdict` makes it JSON."""
+    """What was measured of one sampler. `dataclasses.asdict` makes it JSON.
+
+    Args:
+        method: the theory that the sampler is held to, without the function that makes it.
+        stochastic: whether another seed changes its end points.
+        curves: the errors that were measured.
+        cases: the exact cases that were measured.
+        shortfall: by how much the order from sigma/alpha = 20 to `sigma_max`, between the two finest numbers of steps, stays below the
+            stated one; at most 0 where the error is rounding, None where no flow or weak order is stated,
+            and where `sigma_max` lies above.
+        setting: oracle, levels, start points and seed, in words.
+    """
 
     method: Method
     stochastic: bool
     curves: tuple[Curve, ...]
     cases: tuple[Case, ...]
+    shortfall: float | None
     setting: str
 
     @property
     def passes(self) -> bool:
-        """Whether every stated order was measured and agrees, and every case that must be exact is; true where nothing is stated."""
+        """Whether every stated order agrees, also from much noise, and every stated case is exact; true where nothing is stated."""
         agreeing, holding = {curve.kind for curve in self.curves if curve.agrees}, {case.name for case in self.cases if case.holds}
-        return set(self.method.stated) <= agreeing and set(self.method.exact) <= holding
+        wide = self.shortfall is None or self.shortfall <= WITHIN
+        return wide and set(self.method.stated) <= agreeing and set(self.method.exact) <= holding
 
     def curve(self, kind: str) -> Curve:
-        """The curve of that kind. Raises ValueError if it was not measured."""
+        """The curve of that kind.
+
+        Raises:
+            ValueError: if it was not measured.
+        """
         checks.choice("kind", kind, [curve.kind for curve in self.curves])
         return next(curve for curve in self.curves if curve.kind == kind)
 
@@ -109,6 +140,8 @@ class Certificate:
         lines = [f"{self.method.name} ({self.method.source}): {verdict}"]
         for curve in self.curves:
             lines += _table(curve)
+        if self.shortfall is not None:
+            lines.append(f"order from sigma/alpha {WIDEST:g}: {max(0.0, self.shortfall):.2f} below the stated one")
         for case in self.cases:
             lines.append(f"{case.name}: {case.error:.1e}{'' if case.holds else ', not exact'}{'' if case.stated else ' (nothing stated)'}")
         return "\n".join([*lines, self.setting])
@@ -137,15 +170,24 @@ def certify(
 ) -> Certificate:
     """Measure a sampler against exact answers. It takes its own random numbers and start points from `seed`.
 
-    method: the theory to hold it to, a `Method` or the name of one in `METHODS`; without, nothing is stated and all is measured.
-    schedule: the noise path, default `schedules.flow()`; a sampler made for a schedule must be given that one.
-    oracle: the data of the flow and strong errors, default three Gaussians in the plane, of spread about 1. sigma_max, sigma_min: the two
-    levels, as ratios sigma / alpha. By default it starts where the noise is as wide as the data: from there the flow bends at once, and a
-    start-up of low order shows. steps: numbers of steps, each twice the one before. starts: start points, over which the intervals are
-    taken; strong errors are random, so that 256 are better there. Weak errors are taken over eight Gaussians of std 0.25 … 1 instead.
-
     A sampler counts as deterministic if another seed changes nothing. Its evaluations are those it states, for a last step to sigma = 0.
-    Raises ValueError for an unknown method and for step counts that do not double.
+
+    Args:
+        sampler: the sampler. One that was made for a schedule must be given that schedule.
+        method: the theory to hold it to, a `Method` or the name of one in the catalogue of samplers. Without it nothing is stated and
+            all is measured.
+        schedule: the noise path, default `schedules.flow()`.
+        oracle: the data of the flow and strong errors, default three Gaussians in the plane, of spread about 1. Weak errors are taken
+            over eight Gaussians of std 0.25 … 1 instead.
+        sigma_max: where the fit starts, as a ratio sigma / alpha. At the default the noise is as wide as the data: from there the flow
+            bends at once, and a start-up of low order shows.
+        sigma_min: where all grids end, as such a ratio.
+        steps: numbers of steps, each twice the one before.
+        starts: start points, >= 2, over which intervals are taken. Strong errors are random, so that 256 are better there.
+        seed: of start points and noise.
+
+    Raises:
+        ValueError: for an unknown method and for numbers of steps that do not double.
     """
     if isinstance(method, str):
         checks.choice("method", method, METHODS)
@@ -158,14 +200,35 @@ def certify(
         few = task.levels(steps[0])
         one, other = (task.end(oracle, few, steps[0], seed=s) for s in (seed, seed + 1))
         stochastic = not np.array_equal(one, other, equal_nan=True)
-        laws = _laws(task) if stochastic else None
+        laws = functools.partial(_law_distance, sampler) if stochastic else None
         curves = (_weak(task, method, laws), _strong(task, method)) if laws else (_flow(task, method),)
-        cases = _cases(task, method, laws)
+        cases, shortfall = _cases(task, method, laws), _shortfall(task, method, laws)
     setting = f"{oracle.__class__.__name__}, sigma/alpha {sigma_max:g}…{sigma_min:g} even in log-SNR, {starts} start points, seed {seed}"
-    return Certificate(method, stochastic, curves, cases, setting)
+    return Certificate(dataclasses.replace(method, make=None), stochastic, curves, cases, shortfall, setting)
 
 
-@dataclass(frozen=True)
+@records.record
+class Timed:
+    """An oracle that is wrong by `weight` where it is told another t than the schedule's at its alpha and sigma.
+
+    The difference counts in units of the range of t. With weight 0 it is the oracle.
+    """
+
+    oracle: Oracle
+    weight: Array
+    schedule: Schedule = records.static()
+
+    def __call__(self, x: Array, level: Level) -> Prediction:
+        """The prediction, with the weighted difference in t added to both forms."""
+        prediction = self.oracle(x, level)
+        clean, noisiest = self.schedule.clean.t, self.schedule.noisiest.t
+        t = jnp.where(jnp.asarray(level.sigma) > 0, self.schedule.at_log_snr(level.log_snr).t, clean)
+        shift = jnp.where(self.weight > 0, self.weight * (jnp.asarray(level.t) - t) / (noisiest - clean), 0.0)
+        shift = arrays.expand(shift, x)
+        return Prediction(prediction.clean + shift, prediction.noise + shift)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Task:
     """The arguments of `certify`, and how its samples are drawn."""
 
@@ -179,7 +242,22 @@ class _Task:
     seed: int
 
     def levels(self, steps: int) -> Level:
-        return self.padded(grids.log_snr(self.schedule, steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max, end="first"))
+        return self.padded(self.grid(steps, self.sigma_max, self.sigma_min))
+
+    def wide(self, steps: int) -> Level:
+        return self.padded(self.grid(steps, self.widest, self.sigma_max))
+
+    @property
+    def widest(self) -> float:
+        return min(WIDEST, 0.999 * schedules.max_noise_ratio(self.schedule))
+
+    def from_noisiest(self, steps: int) -> Level:
+        """One step from the noisiest level, where alpha may be 0, and then that many more."""
+        first = self.schedule.noisiest
+        return self.padded(jax.tree.map(lambda a, rest: np.append(a, rest), first, self.grid(steps, self.sigma_max, self.sigma_min)))
+
+    def grid(self, steps: int, sigma_max: float | None, sigma_min: float) -> Level:
+        return grids.log_snr(self.schedule, steps, sigma_min=sigma_min, sigma_max=sigma_max, end="first")
 
     def padded(self, levels: Level) -> Level:
         """To twice the longest grid, so that all share one compile. By NumPy: JAX would compile each padding."""
@@ -190,11 +268,11 @@ class _Task:
         """(starts, …) points of the marginal at a level."""
         return _start(oracle, level, jnp.asarray(self.seed), self.starts)
 
-    def end(self, oracle: Oracle, levels: Level, steps: int, seed: int | None = None) -> np.ndarray:
+    def end(self, oracle: Oracle, levels: Level, steps: int, *, seed: int | None = None, weight: float = 0.0) -> np.ndarray:
         """Where the sampler goes from there."""
-        seed = self.seed if seed is None else seed
+        seed, timed = self.seed if seed is None else seed, Timed(oracle, jnp.asarray(weight), self.schedule)
         start = self.start(oracle, levels[0])
-        return np.asarray(_end(self.sampler, oracle, levels, start, jnp.asarray(seed), jnp.asarray(steps)))
+        return np.asarray(_end(self.sampler, timed, levels, start, jnp.asarray(seed), jnp.asarray(steps)))
 
 
 @functools.partial(jax.jit, static_argnames="count")
@@ -208,9 +286,9 @@ def _denoised(oracle: Oracle, x: Array, level: Level) -> Array:
 
 
 @jax.jit
-def _end(sampler: Sampler, oracle: Oracle, levels: Level, start: Array, seed: Array, steps: Count) -> Array:
+def _end(sampler: Sampler, denoise: Timed, levels: Level, start: Array, seed: Array, steps: Count) -> Array:
     index = jnp.arange(len(start))
-    return sampling.sample(jax.random.key(seed), oracle, sampler, levels, start.shape[1:], index, num_steps=steps, start=start)
+    return sampling.sample(jax.random.key(seed), denoise, sampler, levels, start.shape[1:], index, num_steps=steps, start=start)
 
 
 def _flow(task: _Task, method: Method) -> Curve:
@@ -240,42 +318,58 @@ def _curve(kind: str, stated: Order | None, task: _Task, distances: list[np.ndar
     return Curve(kind, stated, steps, evaluations, errors, convergence_order.fit(steps, squares))
 
 
-def _laws(task: _Task) -> Laws:
-    few = task.steps[0]
-    draws = gaussian_law.find_draws(task.sampler, task.levels(few), few)
-    return lambda stds, levels, steps: gaussian_law.law(task.sampler, stds, np.full(len(stds), _MEAN), levels, steps, draws).distance
+def _law_distance(sampler: Sampler, stds: np.ndarray, levels: Level, steps: int) -> np.ndarray:
+    return gaussian_law.law(sampler, stds, np.full(len(stds), _MEAN), levels, steps).distance
+
+
+def _shortfall(task: _Task, method: Method, laws: Laws | None) -> float | None:
+    """By how much the order from `WIDEST` stays below the stated one, between the two finest numbers of steps."""
+    stated, counts = method.weak if laws else method.order, (task.steps[-1] // 2, task.steps[-1])
+    if stated is None or task.widest <= task.sigma_max:
+        return None
+    errors = [laws(_STDS, task.wide(n), n) for n in counts] if laws else _wide_errors(task, counts)
+    coarse, fine = (float(np.sqrt(np.mean(error**2))) for error in errors)
+    return 0.0 if fine <= convergence_order.WINDOW[0] else stated - convergence_order.between(counts, (coarse, fine))[0]
+
+
+def _wide_errors(task: _Task, counts: tuple[int, int]) -> list[np.ndarray]:
+    oracle, levels = _three_gaussians(), task.wide(counts[0])
+    exact = np.asarray(oracle.flow(task.start(oracle, levels[0]), levels[0], levels[-1]))
+    return [task.end(oracle, task.wide(n), n) - exact for n in counts]
 
 
 def _cases(task: _Task, method: Method, laws: Laws | None) -> tuple[Case, ...]:
-    found = {LAST_STEP: _last_step(task), FEW_STEPS: _few_steps(task)}
+    at = [task.schedule.at_log_snr(np.float64(-2 * math.log(ratio))) for ratio in (task.sigma_max, 1.0, task.sigma_min)]
+    measured = {LAST_STEP: _last_step(task, at), FEW_STEPS: _few_steps(task), TIME: _time(task)}
+    from_noisiest = [_last_step(task, [task.schedule.noisiest])] if LAST_STEP in method.exact else []
     try:
-        found[POINT_MASS] = _point_mass_in_law(task, laws) if laws else _point_mass(task)
+        measured[POINT_MASS] = _point_mass(task, laws, [(task.levels(n), n) for n in (1, 3)])
+        if POINT_MASS in method.exact:
+            from_noisiest.append(_point_mass(task, laws, [(task.from_noisiest(2), 3)]))
     except gaussian_law.NoLawError:  # as the weak error says
         pass
-    return tuple(Case(name, error, name in method.exact) for name, error in found.items())
+    if from_noisiest:
+        measured[PURE_NOISE] = float(np.max(from_noisiest))
+    return tuple(Case(name, error, name in method.exact) for name, error in measured.items())
 
 
-def _point_mass(task: _Task) -> float:
-    """The flow towards one point is a straight line in x / alpha: the largest error of one step and of three."""
+def _point_mass(task: _Task, laws: Laws | None, runs: list[tuple[Level, int]]) -> float:
+    """Data at one point: the largest distance of the laws, or of the end points from the flow, a straight line in x / alpha."""
+    if laws:
+        return float(np.max([laws(np.zeros(2), levels, steps) for levels, steps in runs]))
     point, errors = _three_gaussians(spread=0.0), []
-    for n in (1, 3):
-        levels = task.levels(n)
+    for levels, steps in runs:
         start, clean = task.start(point, levels[0]), point.means[:1]
         exact = levels.alpha[-1] * clean + levels.sigma[-1] / levels.sigma[0] * (start - levels.alpha[0] * clean)
-        errors.append(np.abs(task.end(point, levels, n) - exact))
+        errors.append(np.abs(task.end(point, levels, steps) - exact))
     return float(np.max(errors))
 
 
-def _point_mass_in_law(task: _Task, laws: Laws) -> float:
-    """Data of spread 0, drawn in one step and in three: the largest distance in law."""
-    return float(np.max([laws(np.zeros(2), task.levels(n), n) for n in (1, 3)]))
-
-
-def _last_step(task: _Task) -> float:
-    """The largest difference between one step to sigma = 0 and the denoised prediction, from three levels."""
+def _last_step(task: _Task, at: list[Level]) -> float:
+    """The largest difference between one step to sigma = 0 and the denoised prediction, from each of the levels."""
     oracle, errors = _three_gaussians(), []
-    for ratio in (task.sigma_max, 1.0, task.sigma_min):
-        levels = task.padded(_joined(task.schedule.at_log_snr(np.float64(-2 * math.log(ratio))), task.schedule.clean))
+    for level in at:
+        levels = task.padded(jax.tree.map(lambda a, b: np.array([a, b], np.float64), level, task.schedule.clean))
         exact = _denoised(oracle, task.start(oracle, levels[0]), levels[0])
         errors.append(np.abs(task.end(oracle, levels, 1) - exact))
     return float(np.max(errors))
@@ -288,8 +382,13 @@ def _few_steps(task: _Task) -> float:
     return float(sum(np.count_nonzero(~np.isfinite(end)) for end in ends))
 
 
-def _joined(level: Level, cleaner: Level) -> Level:
-    return jax.tree.map(lambda a, b: np.array([a, b], np.float64), level, cleaner)
+def _time(task: _Task) -> float:
+    """The largest change of an end point where the oracle heeds t, at little noise and on the whole schedule: 0 if told right."""
+    oracle, errors = _three_gaussians(), []
+    for levels in (task.levels(3), task.padded(grids.trailing(task.schedule, 3))):
+        plain, timed = (task.end(oracle, levels, 3, weight=weight) for weight in (0.0, 1.0))
+        errors.append(np.abs(timed - plain))
+    return float(np.max(errors))
 
 
 def _three_gaussians(spread: float = 1.0) -> Mixture:

@@ -1,50 +1,54 @@
 """The exact law of a sampler on Gaussian data, without sampling.
 
-The denoiser of Gaussian data is affine in x, so a sampler that is affine in x and in its noise ends at m + M x_T + the sum over its draws z
-of C z: Gaussian, of variance M² v + the sum of C². The factors are read off with impulse keys: typed keys whose normal draws are all 0,
-except for the one whose address (number of the step, path of the key within the step) is the sample's index. One more sample turns on every
-draw at once, at values that depend on the address. Where the factors do not add up to its answer, a draw was missed or the sampler is not
-affine, and no law is given.
+The denoiser of Gaussian data is affine in x. A sampler that is affine in x and in its noise therefore ends at m + M x_T + the sum of C z
+over its draws z. That is Gaussian, with M² times the variance of x_T plus the sum of C² as variance. Impulses give the factors: in each row
+of a batch the noise is 0, except for the one draw (step, part) that the row names. One more row has every draw at once, at values that
+depend on step, part and place. Where the factors do not add up to its end point, the sampler is not affine, and no law is given.
 """
 
 import functools
-from collections.abc import Hashable, Sequence
+import math
+import operator
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import random as key_types
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from gendiff.core import errors
+from gendiff.core import arrays, errors, records
 from gendiff.core.types import ArrayLike, Count
 from gendiff.diffusion import oracles, sampling
-from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.sampling import Part, Sampler
 from gendiff.diffusion.types import Level
 
-FOLDS = 16
-"""Where draws are looked for: the step's own key, fold_in(key, k) and split(key)[k], k below this."""
 ROUNDING = 1e-9
-"""How far the factors may miss the answer to all draws at once, relative to it."""
+"""How far the factors may miss the end point of all draws at once, relative to it."""
 CHUNK = 2048
-"""Samples a call, so that one compile serves every number of steps."""
+"""Rows per call, so that one compile serves every number of steps."""
 
-_EVERY = 0xFFFF  # as the number of the step: every draw of every step
-_SECOND_FOLD = 0x9E3779B1  # spreads the paths of keys folded more than once; they are met, and refused, but never searched
+_NONE, _EVERY = -1, -2  # as the step of a row: no draw, every draw
 
 
 class NoLawError(errors.GendiffError, ValueError):
-    """The sampler is not affine in x and in normal draws from the keys of its steps, so its law cannot be read off."""
+    """The sampler is not affine in x and in the noise of its steps, so its law cannot be read off."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """Mean and standard deviation (n,) of the end points for n Gaussians in one dimension, and what they should be."""
+    """The law of the end points for n Gaussians in one dimension, and what it should be.
+
+    Args:
+        mean: (n,) mean of the end points.
+        std: (n,) their standard deviation.
+        carried: (n,) by how much an end point moves when its start moves by 1.
+        exact_mean: (n,) mean of the exact marginal.
+        exact_std: (n,) its standard deviation.
+    """
 
     mean: np.ndarray
     std: np.ndarray
+    carried: np.ndarray
     exact_mean: np.ndarray
     exact_std: np.ndarray
 
@@ -54,106 +58,121 @@ class Law:
         return np.hypot(self.mean - self.exact_mean, self.std - self.exact_std)
 
 
-def law(
-    sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"], levels: Level, num_steps: int, draws: Sequence[int]
-) -> Law:
-    """The law of x after `num_steps` of the intervals of `levels` (t + 1,), started in the exact marginal. Needs float64.
+def law(sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"], levels: Level, num_steps: int) -> Law:
+    """The law of x after some steps, started in the exact marginal. It needs float64.
 
-    draws: addresses within a step, as found by `find_draws`. Raises NoLawError if the sampler is not affine in x and in those draws.
+    Args:
+        sampler: any sampler that is affine in x and in its noise on Gaussian data.
+        std: (n,) standard deviation of the data, >= 0.
+        mean: (n,) its mean.
+        levels: the grid (t + 1,).
+        num_steps: how many of its intervals to walk, 1 … t.
+
+    Returns:
+        The law at `levels[num_steps]`.
+
+    Raises:
+        NoLawError: for a sampler that is not affine, or whose noise comes from a source of its own, such as a Brownian path.
+
+    References:
+        Givens & Shortt, 1984 (from memory), for the distance.
     """
     std, mean = np.asarray(std, np.float64), np.asarray(mean, np.float64)
-    to_alpha, to_sigma = float(levels.alpha[num_steps]), float(levels.sigma[num_steps])
-    addresses = [_address(step, path) for step in range(1, num_steps + 1) for path in draws]
-    ends = _ends(sampler, std, mean, levels, num_steps, [0, 0, 0, _address(_EVERY, 0), *addresses], [0.0, 1.0, -2.0])
-    base, carried, everything, moved = ends[0], ends[1] - ends[0], ends[3] - ends[0], ends[4:] - ends[0]
-    factors = moved / _values(addresses)[:, None]
+    alpha, sigma, to_alpha, to_sigma = (float(field[j]) for j in (0, num_steps) for field in (levels.alpha, levels.sigma))
+    parts = parts_of(sampler, levels[0])
+    step, part = (axis.ravel() for axis in np.meshgrid(np.arange(num_steps), np.arange(len(parts)), indexing="ij"))
+    rows = np.concatenate([[_NONE, _NONE, _NONE, _EVERY], step]), np.concatenate([[0, 0, 0, 0], part])
+    offset = np.zeros((len(rows[0]), 1))
+    offset[1:3, 0] = 1.0, -2.0
+    start = alpha * mean + offset * np.hypot(alpha * std, sigma)
+    ends = _ends(sampler, levels, num_steps, start, std, mean, rows, parts)
+    base, moved, everything, factors = ends[0], ends[1] - ends[0], ends[3] - ends[0], ends[4:] - ends[0]
     size = ROUNDING * np.max(np.abs(ends), axis=0)
-    if np.any(np.abs(ends[2] - base + 2 * carried) > size):
+    if np.any(np.abs(ends[2] - base + 2 * moved) > size):
         raise NoLawError("the sampler is not affine in x on Gaussian data")
-    if np.any(np.abs(everything - _values(addresses, every=True) @ factors) > size):
-        raise NoLawError(f"the sampler's noise is no sum over normal draws from the keys of its steps (looked below fold {FOLDS})")
-    variance = carried**2 + np.sum(factors**2, axis=0)
-    return Law(base, np.sqrt(variance), to_alpha * mean, np.hypot(to_alpha * std, to_sigma))
+    if np.any(np.abs(everything - np.asarray(_together(step, part, np.zeros_like(step))) @ factors) > size):
+        raise NoLawError("the sampler is not affine in its noise: its end point is no sum over one normal draw per step and part")
+    spread = np.sqrt(moved**2 + np.sum(factors**2, axis=0))
+    return Law(base, spread, moved / np.hypot(alpha * std, sigma), to_alpha * mean, np.hypot(to_alpha * std, to_sigma))
 
 
-def find_draws(sampler: Sampler, levels: Level, num_steps: int) -> tuple[int, ...]:
-    """The addresses within a step whose draws move the end point: 0 the step's own key, 2k + 1 its fold k, 2k + 2 its part k."""
-    paths, steps = range(2 * FOLDS + 1), range(1, num_steps + 1)
-    addresses = [_address(step, path) for path in paths for step in steps]
-    ends = _ends(sampler, np.array([0.5]), np.array([0.5]), levels, num_steps, [0, *addresses], [])
-    moved = np.any(np.reshape(ends[1:] != ends[:1], (len(paths), -1)), axis=1)
-    return tuple(path for path in paths if moved[path])
+def parts_of(sampler: Sampler, level: Level) -> tuple[tuple[int, ...], ...]:
+    """The parts that a step draws, found by tracing one.
+
+    Args:
+        sampler: any sampler.
+        level: any level ().
+
+    Raises:
+        NoLawError: for a sampler that brings its own source of noise.
+    """
+    if type(sampler).noise_for_step is not Sampler.noise_for_step:
+        raise NoLawError("the sampler's noise is not the noise of its steps: it comes from a source of its own")
+    seen: list[tuple[int, ...]] = []
+
+    def noise(like: Array, part: Part = 0, /) -> Array:
+        seen.append(sampling.path(part))
+        return jnp.zeros(like.shape, like.dtype)
+
+    def step(sampler: Sampler, level: Level, x: Array) -> Array:  # numbers are tracers here, as they are under jit
+        return sampler.step(noise, oracles.Gaussian(1.0), sampler.init(x), level, level, 1).x
+
+    jax.eval_shape(step, sampler, level, jax.ShapeDtypeStruct((1, 1), level.sigma.dtype))
+    return tuple(dict.fromkeys(seen))
+
+
+@records.record
+class Impulses:
+    """The noise of one step: rows (b,) that name this step and the part are 1 at the first place, all others 0."""
+
+    step: Count
+    rows_step: Int[ArrayLike, "b"]
+    rows_part: Int[ArrayLike, "b"]
+    parts: tuple[tuple[int, ...], ...] = records.static()
+
+    def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        """The noise of that part, like x (b, …)."""
+        number, shape = self.parts.index(sampling.path(part)), (1, *like.shape[1:])
+        place = jnp.arange(math.prod(shape)).reshape(shape)
+        alone = arrays.expand((self.rows_step == self.step) & (self.rows_part == number), like) * (place == 0)
+        every = arrays.expand(self.rows_step == _EVERY, like)
+        return (alone + every * _together(self.step, number, place)).astype(like.dtype)
+
+
+def _together(step: Count | np.ndarray, part: int | np.ndarray, place: Array | np.ndarray) -> Array:
+    """What is drawn at an address when all draws are on: 1 or -2, without a pattern."""
+    factors = (step, 0x85EBCA6B), (part, 0xC2B2AE35), (place, 0x27D4EB2F)
+    mixed = functools.reduce(operator.xor, ((jnp.asarray(value).astype(jnp.uint32) + 1) * jnp.uint32(odd) for value, odd in factors))
+    return jnp.where((mixed * jnp.uint32(0x9E3779B1)) >> 31 == 0, 1.0, -2.0)
 
 
 def _ends(
-    sampler: Sampler, std: np.ndarray, mean: np.ndarray, levels: Level, num_steps: int, index: list[int], offsets: list[float]
+    sampler: Sampler,
+    levels: Level,
+    num_steps: int,
+    start: np.ndarray,
+    std: np.ndarray,
+    mean: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    parts: tuple[tuple[int, ...], ...],
 ) -> np.ndarray:
-    """(len(index), n) end points from the mean of the first level, plus that many standard deviations."""
-    alpha, sigma = float(levels.alpha[0]), float(levels.sigma[0])
-    offset = np.zeros(len(index))
-    offset[: len(offsets)] = offsets
-    start = alpha * mean + offset[:, None] * np.hypot(alpha * std, sigma)
-    columns = [np.broadcast_to(column, start.shape).ravel() for column in (start, std, mean, np.asarray(index)[:, None])]
-    parts = []
+    """The end points (r, n) from start (r, n), with the noise of each row."""
+    columns = [np.broadcast_to(column, start.shape).ravel() for column in (start, std, mean, rows[0][:, None], rows[1][:, None])]
+    ends = []
     for k in range(0, start.size, CHUNK):
-        rows = np.minimum(np.arange(k, k + CHUNK), start.size - 1)  # the last part repeats the last row
-        parts.append(np.asarray(_end(sampler, levels, jnp.asarray(num_steps), *(jnp.asarray(column[rows]) for column in columns))))
-    return np.concatenate(parts)[: start.size].reshape(start.shape)
+        chosen = np.minimum(np.arange(k, k + CHUNK), start.size - 1)  # the last part repeats the last row
+        ends.append(np.asarray(_end(sampler, levels, jnp.asarray(num_steps), *(jnp.asarray(column[chosen]) for column in columns), parts)))
+    return np.concatenate(ends)[: start.size].reshape(start.shape)
 
 
-@jax.jit
-def _end(sampler: Sampler, levels: Level, num_steps: Count, start: Array, std: Array, mean: Array, index: Array) -> Array:
+@functools.partial(jax.jit, static_argnames="parts")
+def _end(
+    sampler: Sampler, levels: Level, num_steps: Count, start: Array, std: Array, mean: Array, step: Array, part: Array,
+    parts: tuple[tuple[int, ...], ...],
+) -> Array:  # fmt: skip
     gaussian = oracles.Gaussian(std, mean)
-    key = jax.random.key(0, impl=_impulses())
-    return sampling.sample(key, gaussian, sampler, levels, (1,), index, num_steps=num_steps, start=start[:, None])[:, 0]
 
+    def advance(j: Count, state: sampling.State) -> sampling.State:
+        return sampler.step(Impulses(j, step, part, parts), gaussian, state, levels[j], levels[j + 1], num_steps - 1 - j)
 
-def _address(step: int, path: int) -> int:
-    return step + (path << 16)
-
-
-def _values(addresses: list[int], every: bool = False) -> np.ndarray:
-    """What is drawn at each address when it is on, alone or with every other."""
-    index = np.asarray(addresses, np.uint32)
-    told = np.full_like(index, _EVERY) if every else index
-    keys = np.stack([np.full_like(index, 2), told, index & 0xFFFF, index >> 16], axis=1)
-    draw = jax.vmap(lambda key: jax.random.normal(key, (1,), jnp.float64))
-    return np.asarray(draw(jax.random.wrap_key_data(jnp.asarray(keys), impl=_impulses())))[:, 0]
-
-
-# The key type. A key holds (folds so far, at most 2; index of the sample; number of the step; path within the step), as `sample` folds.
-
-
-@functools.cache
-def _impulses() -> Hashable:
-    return key_types.define_prng_impl(
-        key_shape=(4,), seed=_seeded, split=_split, random_bits=_bits, fold_in=_folded, name="gendiff_impulse", tag="imp"
-    )
-
-
-def _seeded(seed: Any) -> Array:
-    return jnp.zeros(4, jnp.uint32)
-
-
-def _folded(key: Array, data: Any) -> Array:
-    folds, index, step, path = key
-    data = jnp.asarray(data).astype(jnp.uint32)
-    deeper = path * jnp.uint32(_SECOND_FOLD) + 2 * data + 1
-    named = jnp.where(folds == 0, data, index), jnp.where(folds == 1, data, step), jnp.where(folds == 2, deeper, path)
-    return jnp.stack([jnp.minimum(folds + 1, 2), *named])
-
-
-def _split(key: Array, shape: tuple[int, ...]) -> Array:
-    part = jnp.arange(np.prod(shape, dtype=int), dtype=jnp.uint32).reshape(shape)
-    path = key[3] * jnp.uint32(_SECOND_FOLD) + 2 * part + 2
-    return jnp.broadcast_to(key, (*shape, 4)).at[..., 3].set(path)
-
-
-def _bits(key: Array, width: int, shape: tuple[int, ...]) -> Array:
-    """Bits of a uniform draw of 1/2, which is a normal draw of 0; where the draw is on, of 3/4, or of 1/8 as well when all are on."""
-    folds, index, step, path = key
-    place = jnp.arange(np.prod(shape, dtype=int), dtype=jnp.uint32).reshape(shape)
-    on = (folds == 2) & (index == step + (path << 16)) & (path < 1 << 16) & (place == 0)
-    mixed = (step * jnp.uint32(0x85EBCA6B) ^ path * jnp.uint32(0xC2B2AE35) ^ place * jnp.uint32(0x27D4EB2F)) * jnp.uint32(_SECOND_FOLD)
-    eighths = jnp.where(on, 6, jnp.where((index & 0xFFFF) == _EVERY, jnp.where(mixed >> 31 == 0, 6, 1), 4))
-    return eighths.astype(f"uint{width}") << (width - 3)
+    return jax.lax.fori_loop(0, num_steps, advance, sampler.init(start[:, None])).x[:, 0]

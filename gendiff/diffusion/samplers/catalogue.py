@@ -32,6 +32,7 @@ POINT_MASS = "point mass"
 LAST_STEP = "last step"
 FEW_STEPS = "few steps"
 TIME = "time"
+PURE_NOISE = "pure noise"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Method:
         source: where the method and its order are stated.
         exact: the cases that it must answer exactly. "point mass": data at one point, in any number of steps. "last step": a step to
             sigma = 0 returns the denoised prediction. "few steps": finite for 1 … 3 steps of the whole schedule. "time": the network is
-            told the t of its level.
+            told the t of its level. "pure noise": point mass and last step, as far as they are in this list, hold from the noisiest
+            level of the schedule as well.
         call: how a user writes it, with `schedule` where it needs one.
         make: the sampler for a schedule. None for a method that is not the library's own.
         family: the methods that are shown together.
@@ -75,14 +77,19 @@ class Method:
     along_path: bool = False
 
     @property
+    def id(self) -> str:
+        """A word of letters, digits, hyphens and underscores for the call, such as ddim-0-6: for commands and claims."""
+        return "-".join("".join(letter if letter.isalnum() or letter == "_" else " " for letter in self.call).split())
+
+    @property
     def stated(self) -> dict[str, Order]:
         """The orders that theory gives, by the kind of error: "flow", "weak" and "strong"."""
         orders = {"flow": self.order, "weak": self.weak, "strong": self.strong}
         return {kind: order for kind, order in orders.items() if order is not None}
 
 
-_ALL = (POINT_MASS, LAST_STEP, FEW_STEPS, TIME)
-_ENDS = (LAST_STEP, FEW_STEPS, TIME)
+_ALL = (POINT_MASS, LAST_STEP, FEW_STEPS, TIME, PURE_NOISE)
+_ENDS = (LAST_STEP, FEW_STEPS, TIME, PURE_NOISE)
 _ETA = (("eta", (0.3, 0.8)),)
 _SDE = (("eta", (0.5, 1.0)),)
 _FIRST = "one step of order 1"
@@ -273,7 +280,7 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
             weak=2,
             evaluations="2n - 1",
             source="Karras et al., 2022, Alg. 2, as Heun's method",
-            exact=(POINT_MASS, FEW_STEPS, TIME),
+            exact=(POINT_MASS, FEW_STEPS, TIME, PURE_NOISE),
             numbers=(("churn", (0.2, 0.6)),),
         ),
         _own(

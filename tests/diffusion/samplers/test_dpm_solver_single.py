@@ -11,7 +11,7 @@ from gendiff.diffusion import grids, oracles, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.samplers.dpm_solver_single import dpm_solver_single
 from gendiff.diffusion.types import Level
-from tests.diffusion.samplers import few_steps, impulses, mixture_flow
+from tests.diffusion.samplers import few_steps, mixture_flow
 
 FLOW = schedules.flow()
 MIXTURE = oracles.mixture([0.3, 0.7], np.random.default_rng(1).normal(size=(2, 3)), [0.4, 0.6])
@@ -73,15 +73,6 @@ def test_first_order_is_ddim():
     grid = grids.trailing(schedules.cosine(), 5)
     for eta in (0.0, 1.0):
         np.testing.assert_allclose(run(solver(1, eta=eta), grid, START), run(ancestral.ddim(eta), grid, START), atol=5e-6)
-
-
-@pytest.mark.float64
-@pytest.mark.parametrize("eta", [0.5, 1.0])
-def test_weak_order_of_the_sde_form(eta):
-    found = impulses.weak_orders(solver(2, eta=eta), eta, draws=2)[0]
-    assert found[1] == pytest.approx(2, abs=0.1)
-    if eta != 1:  # for eta = 1 the mean is exact in any number of steps
-        assert found[0] == pytest.approx(2, abs=0.1)
 
 
 @pytest.mark.float64
