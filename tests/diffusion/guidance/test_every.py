@@ -148,6 +148,19 @@ def test_negative_and_nan_scales_are_refused(scale):
             guided(name, scale)
 
 
+@pytest.mark.float64
+def test_with_clean_moves_the_noise_so_that_x_is_still_explained_and_leaves_it_at_sigma_zero():
+    x = noised(dtype=np.float64)
+    for alpha, sigma in ((0.8, 0.6), CLEAN):
+        at = diffusion.Level(0.0, alpha, sigma)
+        prediction = diffusion.oracles.gaussian(0.5, 0.1)(x, at)
+        moved = diffusion.guidance.with_clean(prediction, prediction.clean + 1.5, at)
+        if sigma:
+            np.testing.assert_allclose(alpha * moved.clean + sigma * moved.noise, x, atol=1e-13)
+            moved = diffusion.guidance.with_clean(prediction, prediction.clean, at)
+        np.testing.assert_array_equal(moved.noise, prediction.noise)
+
+
 def test_every_public_rule_is_in_the_table():
     parts = {"combine", "interval", "with_clean"}  # of which rules are made
     assert set(diffusion.guidance.__all__) - parts == {name.split()[0] for name in EVERY}
