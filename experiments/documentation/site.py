@@ -12,7 +12,9 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Path(__file__).with_name("pages")
-CHAPTERS = ("diffusion", "networks", "training", "data", "metrics", "weights", "core")
+CHAPTERS = sorted(
+    (path.parent.name for path in ROOT.glob("gendiff/*/README.md")), key=lambda name: (name == "core", name != "diffusion", name)
+)
 GUIDE = {
     "Getting started": "start.md",
     "Concepts": "concepts.md",
