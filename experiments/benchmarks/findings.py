@@ -92,20 +92,14 @@ def claims(outcome: Findings, limits: Thresholds) -> Iterable[Claim]:
 
 def ratios(outcome: Findings, limits: Thresholds) -> list[Ratio]:
     """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
-    gains = [(each, each.gain) for each in outcome.duels]
-    return [
-        *outcome.ratios,
-        *(
-            Ratio(
-                f"{each.name}_{BEFORE}",
-                f"{each.name}: time of the other checkout over ours",
-                gain if each.apart <= getattr(limits, agreement(each)) else VOID,
-                len(each.seconds[OURS]),
+    every = list(outcome.ratios)
+    for each in outcome.duels:
+        if each.gain is not None:
+            gain = each.gain if each.apart <= getattr(limits, agreement(each)) else VOID
+            every.append(
+                Ratio(f"{each.name}_{BEFORE}", f"{each.name}: time of the other checkout over ours", gain, len(each.seconds[OURS]))
             )
-            for each, gain in gains
-            if gain is not None
-        ),
-    ]
+    return every
 
 
 def agreement(each: Duel) -> str:

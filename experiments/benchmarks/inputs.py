@@ -16,7 +16,17 @@ def draw(workload: Workload, seed: int = 0) -> dict[str, np.ndarray]:
     def normal(*shape: int) -> np.ndarray:
         return rng.normal(size=shape).astype(np.float32)
 
-    return _KINDS.get(workload.kind, _network)(workload, rng, normal)
+    batch, size, channels = workload.batch, workload.size, workload.channels
+    if workload.network:
+        return _of_network(workload, rng, normal)
+    if workload.kind == "block":
+        return {"x": normal(batch, size, size, channels), "embedding": normal(batch, max(1, workload.embedding))}
+    if workload.kind == "attention":
+        return {name: normal(batch, workload.tokens, workload.heads, workload.head_size) for name in ("query", "key", "value")}
+    if workload.kind == "convolution":
+        kernel = normal(3, 3, channels, channels) / np.sqrt(9 * channels, dtype=np.float32)
+        return {"x": normal(batch, size, size, channels), "kernel": kernel}
+    return {"x": normal(size, size) / np.sqrt(size, dtype=np.float32)}
 
 
 def write(workload: Workload, file: Path, seed: int = 0) -> Path:
@@ -35,10 +45,7 @@ def difference(ours: Path, theirs: Path) -> float:
     return float(np.abs(first - second).max() / max(1.0, np.sqrt(np.mean(np.square(second)))))
 
 
-Normal = Callable[..., np.ndarray]
-
-
-def _network(workload: Workload, rng: np.random.Generator, normal: Normal) -> dict[str, np.ndarray]:
+def _of_network(workload: Workload, rng: np.random.Generator, normal: Callable[..., np.ndarray]) -> dict[str, np.ndarray]:
     shape = (workload.batch, *workload.shape)
     classes = NETWORKS[workload.network].num_classes
     labels = {} if classes is None else {"label": rng.integers(0, classes, workload.batch).astype(np.int32)}
@@ -46,26 +53,3 @@ def _network(workload: Workload, rng: np.random.Generator, normal: Normal) -> di
         return {"start": normal(*shape), **labels}
     times = rng.integers(0, 1000, workload.batch).astype(np.float32)
     return {"clean": np.tanh(normal(*shape)), "x": normal(*shape), "target": normal(*shape), "t": times, **labels}
-
-
-def _block(workload: Workload, rng: np.random.Generator, normal: Normal) -> dict[str, np.ndarray]:
-    x = normal(workload.batch, workload.size, workload.size, workload.channels)
-    return {"x": x, "embedding": normal(workload.batch, max(1, workload.embedding))}
-
-
-def _attention(workload: Workload, rng: np.random.Generator, normal: Normal) -> dict[str, np.ndarray]:
-    shape = (workload.batch, workload.tokens, workload.heads, workload.head_size)
-    return {name: normal(*shape) for name in ("query", "key", "value")}
-
-
-def _convolution(workload: Workload, rng: np.random.Generator, normal: Normal) -> dict[str, np.ndarray]:
-    channels = workload.channels
-    kernel = normal(3, 3, channels, channels) / np.sqrt(9 * channels, dtype=np.float32)
-    return {"x": normal(workload.batch, workload.size, workload.size, channels), "kernel": kernel}
-
-
-def _matmul(workload: Workload, rng: np.random.Generator, normal: Normal) -> dict[str, np.ndarray]:
-    return {"x": normal(workload.size, workload.size) / np.sqrt(workload.size, dtype=np.float32)}
-
-
-_KINDS = {"block": _block, "attention": _attention, "convolution": _convolution, "matmul": _matmul}

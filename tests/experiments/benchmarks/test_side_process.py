@@ -10,10 +10,12 @@ from experiments.benchmarks import inputs, side_process
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
 
+PEER = "tests.experiments.benchmarks.fake_peer"
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def peer() -> Iterator[SideProcess]:
-    with side_process.start("tests.experiments.benchmarks.fake_peer") as process:
+    with side_process.start(PEER) as process:
         yield process
 
 
@@ -34,15 +36,13 @@ def test_a_failed_operation_is_told_and_the_process_goes_on(peer: SideProcess):
     assert peer.ask("run", mode="eager") > 0
 
 
-def test_a_process_that_ends_is_told_with_its_last_words(peer: SideProcess):
-    with pytest.raises(SideError, match="ended with code 1 in 'run': .*gone"):
-        peer.ask("run", mode="dies")
-
-
-def test_an_answer_that_takes_too_long_ends_the_process(peer: SideProcess):
-    peer.ask("run", mode="eager")
-    with pytest.raises(SideError, match="ended with code -9"):
-        peer.ask("run", mode="eager", repeats=10_000, limit=0.2)
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [({"mode": "dies"}, "ended with code 1 in 'run': .*gone"), ({"mode": "eager", "repeats": 10_000, "limit": 0.5}, "ended with code -9")],
+)
+def test_a_process_that_ends_or_takes_too_long_is_told_with_its_last_words(request_, why):
+    with side_process.start(PEER) as process, pytest.raises(SideError, match=why):
+        process.ask("run", **request_)
 
 
 def test_a_process_that_waits_uses_no_processor_time(peer: SideProcess):
