@@ -24,34 +24,21 @@ def project(tmp_path):
     return tmp_path
 
 
-def test_a_clean_tree_gives_its_full_commit(project):
-    assert environment.source_state(project) == (git(project, "rev-parse", "HEAD"), False)
+@pytest.mark.parametrize(
+    ("file", "dirty"),
+    [(None, False), ("code.py", True), ("more.py", True), ("runs/digits/results.json", False), ("experiments/results/digits/a.png", False)],
+)
+def test_a_changed_or_new_file_is_dirty_and_output_is_not(project, file, dirty):
+    if file is not None:
+        (project / file).parent.mkdir(parents=True, exist_ok=True)
+        (project / file).write_text("a = 2\n")
+    assert environment.source_state(project) == (git(project, "rev-parse", "HEAD"), dirty)
 
 
-def test_a_changed_file_is_dirty(project):
-    (project / "code.py").write_text("a = 2\n")
-    assert environment.source_state(project)[1] is True
-
-
-def test_a_new_file_is_dirty_since_it_may_be_imported(project):
-    (project / "more.py").write_text("")
-    assert environment.source_state(project)[1] is True
-
-
-@pytest.mark.parametrize("folder", ["runs/digits", "experiments/results/digits"])
-def test_output_is_not_dirty(project, folder):
-    (project / folder).mkdir(parents=True)
-    (project / folder / "results.json").write_text("{}")
-    assert environment.source_state(project)[1] is False
-
-
-def test_outside_git_nothing_is_claimed(tmp_path):
-    assert environment.source_state(tmp_path) == (None, None)
-
-
-def test_a_folder_within_another_repository_is_not_taken_for_it(project):
+def test_outside_git_and_within_another_repository_nothing_is_claimed(project, tmp_path_factory):
     (project / "vendored").mkdir()
-    assert environment.source_state(project / "vendored") == (None, None)
+    for folder in (tmp_path_factory.mktemp("bare"), project / "vendored"):
+        assert environment.source_state(folder) == (None, None)
 
 
 def test_the_environment_of_a_git_hook_does_not_redirect_the_question(project, tmp_path_factory, monkeypatch):

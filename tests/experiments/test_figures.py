@@ -14,11 +14,8 @@ def pixels(path):
         return np.asarray(image), image.mode
 
 
-def test_the_range_of_floats_maps_onto_the_whole_range_of_pixels():
+def test_floats_map_by_their_range_and_whole_numbers_by_their_levels():
     assert figures.to_pixels(np.array([-1.0, 0.0, 1.0, -1.7, 1.3])).tolist() == [0, 128, 255, 0, 255]
-
-
-def test_whole_numbers_map_by_their_number_of_levels():
     assert figures.to_pixels(np.array([0, 8, 16]), levels=17).tolist() == [0, 128, 255]
     assert figures.to_pixels(np.arange(256, dtype=np.uint8)).tolist() == list(range(256))
 
@@ -32,9 +29,11 @@ def test_a_grid_shows_each_image_where_it_belongs_enlarged_without_blur(tmp_path
     assert np.all(fourth[..., 1] == 255)
 
 
-def test_gaps_and_empty_places_are_transparent(tmp_path):
+def test_gaps_and_empty_places_are_transparent_or_of_the_given_ground(tmp_path):
     sheet, _ = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2))
     assert np.all(sheet[:8, 8:10, 1] == 0) and np.all(sheet[10:, 10:, 1] == 0)
+    sheet, mode = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2, ground=255))
+    assert mode == "L" and np.all(sheet[:8, 8:10] == 255) and np.all(sheet[10:, 10:] == 255)
 
 
 def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
@@ -49,36 +48,34 @@ def test_small_images_are_enlarged_to_be_seen_and_large_ones_left(tmp_path, side
     assert pixels(figures.grid(np.zeros((1, side, side)), 1, tmp_path / "a.png"))[0].shape[0] == shown
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_images_that_are_not_finite_are_refused_by_number_and_no_file_is_written(tmp_path, bad):
-    images = np.zeros((4, 8, 8, 1), np.float32)
-    images[2, 3, 3, 0] = bad
-    with pytest.raises(ValueError, match="1 values that are not finite, in images 2$"):
-        figures.grid(images, 2, tmp_path / "a.png")
-    with pytest.raises(ValueError, match="not finite"):
-        figures.denoising_sprite(images[None], tmp_path / "a.png")
-    assert not list(tmp_path.iterdir())
+NAN = np.zeros((4, 8, 8, 1), np.float32)
+NAN[2, 3, 3, 0] = np.nan
+GRID, SPRITE, EXPLORER = figures.grid, figures.denoising_sprite, figures.explorer_sprite
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("draw", "images", "options", "message"),
     [
-        (np.full((1, 8, 8), 16.0), "whole numbers in \\[16, 16\\] as floats"),
-        (np.full((1, 8, 8), 300), "outside \\[0, 255\\]"),
-        (np.full((1, 8, 8), -1), "outside \\[0, 255\\]"),
-        (np.zeros((1, 3, 8, 8)), r"got shape \(1, 3, 8, 8\)"),
-        (np.zeros((0, 8, 8)), "no empty axis"),
-        (np.zeros((8, 8)), r"got shape \(8, 8\)"),
+        (GRID, NAN, {"columns": 2}, "1 values that are not finite, in images 2$"),
+        (GRID, np.where(np.isnan(NAN), -np.inf, NAN), {"columns": 2}, "1 values that are not finite, in images 2$"),
+        (SPRITE, NAN[None], {}, "not finite"),
+        (GRID, np.full((1, 8, 8), 16.0), {"columns": 2}, "whole numbers in \\[16, 16\\] as floats"),
+        (GRID, np.full((1, 8, 8), 300), {"columns": 2}, "outside \\[0, 255\\]"),
+        (GRID, np.full((1, 8, 8), -1), {"columns": 2}, "outside \\[0, 255\\]"),
+        (GRID, np.zeros((1, 3, 8, 8)), {"columns": 2}, r"got shape \(1, 3, 8, 8\)"),
+        (GRID, np.zeros((0, 8, 8)), {"columns": 2}, "no empty axis"),
+        (GRID, np.zeros((8, 8)), {"columns": 2}, r"got shape \(8, 8\)"),
+        (GRID, np.zeros((1, 8, 8)), {"columns": 0}, "columns = 0 must be at least 1"),
+        (SPRITE, np.zeros((3, 1, 8, 8, 1)), {"labels": ["a", "b"]}, "2 labels for 3 frames"),
+        (SPRITE, np.zeros((3, 8, 8, 1)), {}, r"must be \(t, n, h, w, c\)"),
+        (EXPLORER, np.zeros((4, 8, 8, 1)), {}, r"must be \(\*axes, n, h, w, c\)"),
+        (EXPLORER, np.zeros((2, 4, 8, 8, 1)), {"colours": 1}, "colours = 1"),
     ],
 )
-def test_what_is_no_batch_of_images_is_refused(tmp_path, images, said):
-    with pytest.raises(ValueError, match=said):
-        figures.grid(images, 2, tmp_path / "a.png")
-
-
-def test_a_grid_of_no_columns_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="columns = 0 must be at least 1"):
-        figures.grid(np.zeros((1, 8, 8)), 0, tmp_path / "a.png")
+def test_what_cannot_be_drawn_is_refused_and_no_file_is_written(tmp_path, draw, images, options, message):
+    with pytest.raises(ValueError, match=message):
+        draw(images, path=tmp_path / "a.png", **options)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -97,16 +94,6 @@ def test_a_sprite_holds_every_frame_where_its_layout_says(tmp_path, channels):
 def test_a_thousand_frames_make_a_sheet_that_browsers_can_show(tmp_path):
     sheet, _ = pixels(figures.denoising_sprite(np.zeros((1000, 16, 8, 8, 1)), tmp_path / "denoising.png"))
     assert max(sheet.shape) <= 2048
-
-
-def test_labels_must_match_the_frames(tmp_path):
-    with pytest.raises(ValueError, match="2 labels for 3 frames"):
-        figures.denoising_sprite(np.zeros((3, 1, 8, 8, 1)), tmp_path / "a.png", labels=["a", "b"])
-
-
-def test_a_trajectory_needs_five_axes(tmp_path):
-    with pytest.raises(ValueError, match=r"must be \(t, n, h, w, c\)"):
-        figures.denoising_sprite(np.zeros((3, 8, 8, 1)), tmp_path / "a.png")
 
 
 def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
@@ -145,13 +132,6 @@ def test_bars_are_drawn_with_their_intervals(tmp_path):
     assert pixels(path)[0].shape[1] == 1080
 
 
-def test_plots_of_nothing_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"curves for a\.png hold no finite point"):
-        figures.curves([figures.Curve("loss", [1, 2], [np.nan, np.nan])], tmp_path / "a.png", x_label="step", y_label="loss")
-    with pytest.raises(ValueError, match="2 labels, 1 values and 2 intervals"):
-        figures.bars(["a", "b"], [1.0], tmp_path / "a.png", x_label="x", intervals=[(0, 1), (0, 1)])
-
-
 def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 8, 8, 3))
     path = figures.explorer_sprite(pictures, tmp_path / "a.png", columns=2)
@@ -179,14 +159,6 @@ def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path
     assert np.array_equal(wanted[shown], found[shown])
 
 
-@pytest.mark.parametrize(
-    ("shape", "colours", "said"), [((4, 8, 8, 1), None, r"must be \(\*axes, n, h, w, c\)"), ((2, 4, 8, 8, 1), 1, "colours = 1")]
-)
-def test_an_explorer_without_axes_or_colours_is_refused(tmp_path, shape, colours, said):
-    with pytest.raises(ValueError, match=said):
-        figures.explorer_sprite(np.zeros(shape), tmp_path / "a.png", colours=colours)
-
-
 def panels(*titles, y=(0.1, 0.4, 0.9)):
     x = [0.0, 1.0, 12.0]
     series = [figures.Curve("digits", x, y, np.array(y) - 0.1, np.array(y) + 0.1), figures.Curve("shapes", x, np.array(y) / 2)]
@@ -210,13 +182,18 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "columns", "said"),
+    ("draw", "message"),
     [
-        ([], 1, "0 panels in 1 columns"),
-        (panels("a"), 0, "1 panels in 0 columns"),
-        (panels("a") + panels("b", y=(np.nan,) * 3), 1, "panel 'b' holds"),
+        (
+            lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, x_label="x", y_label="y"),
+            "hold no finite point",
+        ),
+        (lambda path: figures.bars(["a", "b"], [1.0], path, x_label="x", intervals=[(0, 1)] * 2), "2 labels, 1 values and 2 intervals"),
+        (lambda path: figures.small_multiples([], path, x_label="x"), "0 panels in 1 columns"),
+        (lambda path: figures.small_multiples(panels("a"), path, x_label="x", columns=0), "1 panels in 0 columns"),
+        (lambda path: figures.small_multiples(panels("a") + panels("b", y=(np.nan,) * 3), path, x_label="x"), "panel 'b' holds"),
     ],
 )
-def test_small_multiples_of_nothing_are_refused(tmp_path, given, columns, said):
-    with pytest.raises(ValueError, match=said):
-        figures.small_multiples(given, tmp_path / "a.png", x_label="x", columns=columns)
+def test_plots_of_nothing_are_refused(tmp_path, draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw(tmp_path / "a.png")
