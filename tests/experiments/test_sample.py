@@ -39,47 +39,37 @@ def drawn(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+def arrays(folder: Path, out: Path, *options: str, experiment: registry.Experiment = toy.EXPERIMENT) -> dict[str, np.ndarray]:
+    """What is in the archive that the command writes."""
+    assert sample(folder, *options, "--out", str(out), experiment=experiment) == 0
+    return drawn(out)
+
+
 def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained: Path, tmp_path: Path) -> None:
     options = ("--steps", "5", "--eta", "1", "--guidance", "2", "--label", "1")
-    assert sample(trained, *options, "--num", "12", "--out", str(tmp_path / "all.npz")) == 0
-    assert sample(trained, *options, "--index", "7", "--out", str(tmp_path / "one.npz")) == 0
-    assert sample(trained, *options, "--index", "11,7,2", "--out", str(tmp_path / "list.npz")) == 0
-    assert sample(trained, *options, "--index", "0:12", "--together", "5", "--out", str(tmp_path / "parts.npz")) == 0
-    whole = drawn(tmp_path / "all.npz")
+    whole = arrays(trained, tmp_path / "parts.npz", *options, "--num", "12", "--together", "5")
     assert whole["images"].shape == (12, 2, 2, 1) and (whole["labels"] == 1).all() and (whole["index"] == np.arange(12)).all()
-    assert np.array_equal(drawn(tmp_path / "one.npz")["images"], whole["images"][[7]])
-    assert np.array_equal(drawn(tmp_path / "list.npz")["images"], whole["images"][[11, 7, 2]])
-    assert np.array_equal(drawn(tmp_path / "parts.npz")["images"], whole["images"])
+    for number, index in enumerate(([7], [11, 7, 2])):
+        some = arrays(trained, tmp_path / f"{number}.npz", *options, "--index", ",".join(map(str, index)))
+        assert np.array_equal(some["images"], whole["images"][index])
 
 
-def test_samples_are_rounded_to_the_data_levels_and_classes_take_turns(trained: Path, tmp_path: Path) -> None:
-    assert sample(trained, "--num", "6", "--steps", "3", "--out", str(tmp_path / "a.npz")) == 0
-    found = drawn(tmp_path / "a.npz")
-    steps = (found["images"] + 1) * 8
-    assert np.allclose(steps, np.round(steps), atol=1e-5) and np.abs(found["images"]).max() <= 1
-    assert found["labels"].tolist() == [0, 1, 0, 1, 0, 1]
-
-
-def test_temperature_is_the_models_unless_it_is_given(trained: Path, tmp_path: Path) -> None:
+def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(trained: Path, tmp_path: Path) -> None:
     def warm(config: Any) -> Model:
         return dataclasses.replace(toy.model(config), temperature=1.5)
 
     warmer = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(warm))
+    base = ("--steps", "2", "--sampler", "ddpm")
+    different = ((), ("--seed", "1"), ("--trained-seed", "5"), ("--temperature", "1.5"), ("--sampler", "euler"))
     images = []
-    for number, (options, experiment) in enumerate([((), warmer), (("--temperature", "1.5"), toy.EXPERIMENT), ((), toy.EXPERIMENT)]):
-        out = str(tmp_path / f"{number}.npz")
-        assert sample(trained, "--steps", "3", *options, "--out", out, experiment=experiment) == 0
-        images.append(drawn(tmp_path / f"{number}.npz")["images"])
-    assert np.array_equal(images[0], images[1]) and not np.array_equal(images[0], images[2])
-
-
-def test_seeds_of_samples_and_of_training_are_told_apart(trained: Path, tmp_path: Path) -> None:
-    images = []
-    for number, options in enumerate((("--seed", "0"), ("--seed", "1"), ("--trained-seed", "5"))):
-        assert sample(trained, "--steps", "2", "--sampler", "ddpm", *options, "--out", str(tmp_path / f"{number}.npz")) == 0
-        images.append(drawn(tmp_path / f"{number}.npz")["images"])
-    assert len(images[0]) == 16
-    assert not np.array_equal(images[0], images[1]) and not np.array_equal(images[0], images[2])
+    for number, options in enumerate(different):
+        found = arrays(trained, tmp_path / f"{number}.npz", *base, *options)
+        images.append(found["images"])
+        levels = (found["images"] + 1) * 8
+        assert np.allclose(levels, np.round(levels), atol=1e-5) and np.abs(found["images"]).max() <= 1
+        assert found["labels"].tolist() == [0, 1] * 8, "16 samples, whose classes take turns"
+    assert not any(np.array_equal(one, other) for number, one in enumerate(images) for other in images[:number])
+    assert np.array_equal(arrays(trained, tmp_path / "warm.npz", *base, experiment=warmer)["images"], images[3])
 
 
 def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained: Path) -> None:
@@ -93,15 +83,13 @@ def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(train
             training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=decay)
 
 
-def test_a_grid_and_an_archive_are_written_and_replaced_only_by_force(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_grid_and_an_archive_are_replaced_only_by_force(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--steps", "2", "--index", "3,8", "--label", "0", "--out")
     for name in ("grid.png", "archive.npz"):
-        options = ("--steps", "2", "--index", "3,8", "--label", "0", "--out", str(tmp_path / name))
-        assert sample(trained, *options) == 0
-        assert sample(trained, *options) == 2
+        (tmp_path / name).write_bytes(b"old")
+        assert sample(trained, *options, str(tmp_path / name)) == 2
         assert "exists: add --force" in capsys.readouterr().err
-        assert sample(trained, *options, "--force") == 0
+        assert sample(trained, *options, str(tmp_path / name), "--force") == 0
     with Image.open(tmp_path / "grid.png") as image:
         assert image.size[0] > image.size[1] and image.mode == "L"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.npz", "grid.png"]
@@ -130,9 +118,7 @@ def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same
 def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
     name: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--num", "6", "--together", "2", "--steps", "2", "--out")
-    assert sample(trained, *options, str(tmp_path / f"whole_{name}")) == 0
-    write = SampleFiles.write
+    options, write = ("--num", "6", "--together", "2", "--steps", "2", "--out", str(tmp_path / name)), SampleFiles.write
 
     def interrupted(self: SampleFiles, *arguments: Any) -> None:
         write(self, *arguments)
@@ -140,16 +126,19 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
 
     with monkeypatch.context() as patched:
         patched.setattr(SampleFiles, "write", interrupted)
-        assert sample(trained, *options, str(tmp_path / name)) == 42
+        assert sample(trained, *options) == 42
     assert "what is finished is saved" in capsys.readouterr().err
-    assert sample(trained, *options, str(tmp_path / name)) == 0
+    (folder,) = tmp_path.iterdir()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(before) == 3 and "samples.json" in before
+    assert sample(trained, *options) == 0
     assert "2 of 6 samples are there already" in capsys.readouterr().out
-    whole, other = tmp_path / f"whole_{name}", tmp_path / name
+    (out,) = tmp_path.iterdir()
     if name == "folder":
-        assert {path.name: path.read_bytes() for path in whole.iterdir()} == {path.name: path.read_bytes() for path in other.iterdir()}
+        after = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+        assert len(after) == 7 and before.items() <= after.items()
     else:
-        assert np.array_equal(drawn(whole)["images"], drawn(other)["images"])
-    assert len(list(tmp_path.iterdir())) == 2
+        assert drawn(out)["index"].tolist() == [*range(6)] and drawn(out)["images"].shape == (6, 2, 2, 1)
 
 
 @pytest.mark.parametrize(
