@@ -124,6 +124,26 @@ def test_gendiff_prints_nothing_and_does_not_assert_what_a_user_passes():
     assert not nodes_against(allowed, "gendiff")
 
 
+def test_no_protocol_is_found_by_hasattr():
+    """What may be probed for: a leaf's dtype, and what a platform offers."""
+    free = ("leaf", "os", "signal")
+
+    def allowed(node: ast.AST) -> bool:
+        probes = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "hasattr"
+        return not probes or (isinstance(node.args[0], ast.Name) and node.args[0].id in free)
+
+    assert not nodes_against(allowed, "gendiff", "experiments")
+
+
+def test_no_function_takes_a_config_of_any_type():
+    def allowed(node: ast.AST) -> bool:
+        untyped = node.annotation is None or ast.unparse(node.annotation) == "Any" if isinstance(node, ast.arg) else False
+        return not (untyped and node.arg == "config")
+
+    folders = [path.relative_to(ROOT).as_posix() for path in (ROOT / "experiments").iterdir() if path.is_dir()]
+    assert not nodes_against(allowed, *(folder for folder in folders if not folder.endswith("documentation")))  # mkdocs names its own so
+
+
 def test_every_file_is_named_by_its_idea():
     nameless = {"utils.py", "util.py", "common.py", "helper.py", "helpers.py", "misc.py"}
     assert not [path for path in python_files("gendiff", "experiments", "tests") if path.name in nameless]

@@ -159,7 +159,7 @@ def operations_counted(workload: Workload, network: Any, params: Params) -> floa
 
     A training step is counted with the plain convolution, whatever runs.
     """
-    predict = networks.pure(network.clone(convolution="direct") if hasattr(network, "convolution") else network)
+    predict = networks.pure(network.clone(convolution="direct") if isinstance(network, networks.UNet) else network)
     x, t = jnp.zeros((workload.batch, *workload.shape)), jnp.zeros((workload.batch,))
     condition = _condition(workload, jnp.zeros((workload.batch,), jnp.int32))
 

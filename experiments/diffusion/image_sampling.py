@@ -14,6 +14,7 @@ from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
 from experiments.diffusion.sampling_options import SampleOptions
 from experiments.framework import configuration, devices, drawing, training_loop
+from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command
 from experiments.framework.run_folder import RunFolder
@@ -29,7 +30,7 @@ def command(model: Callable[[Any], Model]) -> Command:
     return Command(SampleOptions, functools.partial(_sample, model))
 
 
-def _sample(model_of: Callable[[Any], Model], config: Any, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Draws the samples that are not on disk yet. Sample i depends on the parameters, the settings and its index only.
 
     Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the ones drawn beside

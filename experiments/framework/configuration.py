@@ -1,7 +1,7 @@
 """The resolved configuration of a run: what config.json holds, and how two of them differ."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
@@ -21,6 +21,12 @@ class Resolved:
     config: dict[str, Any]
     commit: str | None = None
     dirty: bool | None = None
+
+
+class Config(Protocol):
+    """The numbers of one experiment: a frozen dataclass of its own. A field `seeds` is known to the framework."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
@@ -50,7 +56,7 @@ def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
     return json_files.decode(kind, resolved.config, f"{folder.config}: config")
 
 
-def seeds(config: Any) -> tuple[int, ...]:
+def seeds(config: Config) -> tuple[int, ...]:
     """The seeds of a config, from its field `seeds`; () without one. ConfigError outside 0 … 2**32 - 1, or where one repeats."""
     found = tuple(getattr(config, "seeds", ()))
     for seed in found:
@@ -66,9 +72,9 @@ def check_seed(seed: int) -> None:
         raise ConfigError(f"--seed {seed} is outside 0 … {LARGEST_SEED} (2**32 - 1): other seeds repeat these modulo 2**32")
 
 
-def with_seed(config: Any, seed: int) -> Any:
+def with_seed(config: Config, seed: int) -> Config:
     """The config with this one seed. ConfigError where it has no field for it."""
     check_seed(seed)
-    if not hasattr(config, "seeds"):
+    if "seeds" not in config.__dataclass_fields__:
         raise ConfigError(f"--seed: {type(config).__name__} has no field `seeds`, so this experiment has no chance to seed")
-    return dataclasses.replace(config, seeds=(seed,))
+    return dataclasses.replace(config, **{"seeds": (seed,)})

@@ -3,9 +3,9 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 from experiments.framework import configuration, devices, interruption, registry, run_lock, unfinished
+from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
 from experiments.framework.run_folder import RunFolder
@@ -15,7 +15,7 @@ from experiments.reporting.results import Results
 from gendiff.core.errors import ConfigError
 
 
-def run(experiment: Experiment, config: Any, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results:
+def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results:
     """Trains and evaluates, going on where an earlier process stopped; a finished run is only read.
 
     Raises ConfigError where the folder is in use or holds another configuration, and whatever the experiment raises.
@@ -70,7 +70,7 @@ def passes(outcome: Results) -> bool:
     return outcome.verdict == "PASS" and all(claim.verdict == "PASS" for claim in outcome.claims)
 
 
-def conclude(experiment: Experiment, config: Any, folder: RunFolder, progress: Progress, code: Environment, smoke: bool) -> Results:
+def conclude(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, code: Environment, smoke: bool) -> Results:
     """Evaluates, and writes results.json and report.html. code: what the environment was before the run."""
     found = experiment.evaluate(config, folder, progress)
     trained = {"train": stage_seconds(folder.timings, "train")} if experiment.train is not None else {}

@@ -120,7 +120,7 @@ class Results:
 def conclude(
     name: str,
     question: str,
-    config: Any,
+    config: object,
     claims: Iterable[Claim],
     *,
     seeds: Iterable[int],
