@@ -1,5 +1,6 @@
 """From samples back to noise: DDIM inversion falls short by first order, reversible Heun returns to rounding and is of second order."""
 
+import itertools
 import math
 
 import jax
@@ -13,7 +14,7 @@ from gendiff.diffusion.samplers.reversible_heun import reversible_heun
 from gendiff.diffusion.types import Level
 
 MEANS = np.array([[-1.0, 0.5, 0.0], [1.5, 0.0, -0.5]])
-LENGTH = 100
+LENGTH = 200
 ZERO = schedules.zero_terminal_snr(schedules.scaled_linear())
 SCHEDULES = {
     "linear": schedules.linear(),
@@ -33,11 +34,6 @@ def mixture():
     return oracles.mixture([0.3, 0.7], MEANS, [0.4, 0.3])
 
 
-def narrow():
-    """Where the data are narrow the flow contracts most, and what is undone grows."""
-    return oracles.mixture([0.3, 0.7], MEANS, [0.4, 0.05])
-
-
 def rms(x):
     return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
 
@@ -49,7 +45,22 @@ def draw(oracle, sampler, levels, start, steps=None):
 
 
 back = jax.jit(inversion.ddim_invert, static_argnames="refinements")
-undo = jax.jit(inversion.reversible_invert)
+
+
+@jax.jit
+def undo(oracle, x, levels, companion=None, steps=None):
+    return inversion.reversible_invert(oracle, x, levels, companion, num_steps=steps)
+
+
+@jax.jit
+def walk(oracle, levels, start):
+    """A draw by reversible Heun, which draws no noise, whose last state is seen."""
+    sampler = reversible_heun()
+
+    def step(state, j):
+        return sampler.step(lambda like, part=0: like, oracle, state, levels[j], levels[j + 1], len(levels) - 2 - j), None
+
+    return jax.lax.scan(step, sampler.init(start), jnp.arange(len(levels) - 1))[0]
 
 
 # DDIM.
@@ -80,14 +91,14 @@ def test_the_round_trip_of_ddim_has_a_first_order_error_that_falls_with_the_step
 
 
 @pytest.mark.float64
-def test_ddim_inversion_tends_to_the_exact_flow():
-    x, gaussian, end = rand(2, 4, 3), oracles.gaussian(0.5, 0.2), Level(0.0, 1.0, 0.0)
-    errors = []
-    for steps in (25, 50, 100):
-        levels = grids.trailing(schedules.flow(), steps)
-        found = back(gaussian, x, grids.padded(levels, LENGTH), num_steps=jnp.asarray(steps))
-        errors.append(rms(found - gaussian.flow(x, end, levels[0])))
-    assert all(0.8 < math.log2(a / b) < 1.2 for a, b in zip(errors, errors[1:], strict=False)), errors
+@pytest.mark.parametrize("order", [1, 2], ids=["ddim", "reversible Heun"])
+def test_the_noise_of_a_given_sample_tends_to_the_exact_flow(order):
+    x, gaussian, errors = rand(2, 4, 3), oracles.gaussian(0.5, 0.2), []
+    for steps in (50, 100, 200):
+        levels, count = grids.padded(grids.trailing(schedules.flow(), steps), LENGTH), jnp.asarray(steps)
+        noise = back(gaussian, x, levels, num_steps=count) if order == 1 else undo(gaussian, x, levels, None, count)[0]
+        errors.append(rms(noise - gaussian.flow(x, Level(0.0, 1.0, 0.0), levels[0])))
+    assert all(order - 0.2 < math.log2(a / b) < order + 0.2 for a, b in zip(errors, errors[1:], strict=False)), errors
 
 
 @pytest.mark.float64
@@ -122,54 +133,32 @@ def test_reversible_heun_has_order_two_between_levels_and_to_the_clean_end():
 
 @pytest.mark.float64
 def test_reversible_heun_is_exact_for_a_point():
-    x = rand(5, 3, 3)
-    for schedule in (schedules.cosine(), schedules.edm()):
-        for steps in (1, 2, 5):
-            levels = grids.trailing(schedule, steps)
-            point = draw(oracles.gaussian(0.0, 0.7), reversible_heun(), levels, levels.sigma[0] * x)
-            np.testing.assert_allclose(point, 0.7, atol=1e-9)
+    for schedule, steps in itertools.product((schedules.cosine(), schedules.edm()), (1, 2, 5)):
+        levels = grids.padded(grids.trailing(schedule, steps), 5)
+        point = draw(oracles.gaussian(0.0, 0.7), reversible_heun(), levels, levels.sigma[0] * rand(5, 3, 3), jnp.asarray(steps))
+        np.testing.assert_allclose(point, 0.7, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @every_schedule
 def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(schedule, dtype, float64):
     """From a given sample to its noise and back, and from a draw to its own start, where the data are narrow."""
-    there, back = {jnp.float32: (1e-4, 2e-5), jnp.float64: (1e-12, 1e-13)}[dtype]
-    oracle = narrow()
+    there, here = {jnp.float32: (1e-4, 2e-5), jnp.float64: (1e-12, 1e-13)}[dtype]
+    oracle = oracles.mixture([0.3, 0.7], MEANS, [0.4, 0.05])  # where the data are narrow the flow contracts most, and what is undone grows
     for steps in (5, 50):
-        levels = jax.tree.map(lambda field: field.astype(dtype), grids.trailing(schedule, steps))
+        levels, count = (
+            jax.tree.map(lambda field: field.astype(dtype), grids.padded(grids.trailing(schedule, steps), 50)),
+            jnp.asarray(steps),
+        )
         given = (0.05 * rand(11, 16, 3) + MEANS[np.arange(16) % 2]).astype(dtype)
-        noise, companion = undo(oracle, given, levels)
+        noise, companion = undo(oracle, given, levels, None, count)
         assert noise.dtype == dtype and companion.dtype == dtype
         assert np.all(np.isfinite(noise)) and rms(noise) < 3 * float(levels.sigma[0])
-        np.testing.assert_allclose(draw(oracle, reversible_heun(companion), levels, noise), given, atol=there)
+        np.testing.assert_allclose(draw(oracle, reversible_heun(companion), levels, noise, count), given, atol=there)
         start = levels.sigma[0] * rand(10, 16, 3).astype(dtype)
         state = walk(oracle, levels, start)
-        noise, companion = undo(oracle, state.x, levels, flow_coordinates.unscaled(state.memory.z, levels[-2]))
-        np.testing.assert_allclose(noise, start, atol=back * float(levels.sigma[0]))
-        np.testing.assert_allclose(companion, start, atol=back * float(levels.sigma[0]))
-
-
-@jax.jit
-def walk(oracle, levels, start):
-    """A draw whose last state is seen."""
-    sampler = reversible_heun()
-
-    def step(state, j):
-        return sampler.step(None, oracle, state, levels[j], levels[j + 1], len(levels) - 2 - j), None
-
-    return jax.lax.scan(step, sampler.init(start), jnp.arange(len(levels) - 1))[0]
-
-
-@pytest.mark.float64
-def test_the_noise_of_a_given_sample_tends_to_the_exact_flow_at_second_order():
-    x, gaussian, end = rand(12, 4, 3), oracles.gaussian(0.5, 0.2), Level(0.0, 1.0, 0.0)
-    errors = []
-    for steps in (50, 100, 200):
-        levels = grids.trailing(schedules.flow(), steps)
-        noise, _ = undo(gaussian, x, grids.padded(levels, 200), num_steps=jnp.asarray(steps))
-        errors.append(rms(noise - gaussian.flow(x, end, levels[0])))
-    assert all(1.8 < math.log2(a / b) < 2.2 for a, b in zip(errors, errors[1:], strict=False)), errors
+        for end in undo(oracle, state.x, levels, flow_coordinates.unscaled(state.memory.z, levels[steps - 1]), count):
+            np.testing.assert_allclose(end, start, atol=here * float(levels.sigma[0]))
 
 
 def test_reversible_heun_asks_the_network_once_a_step_and_never_at_the_end():
@@ -180,11 +169,11 @@ def test_reversible_heun_asks_the_network_once_a_step_and_never_at_the_end():
         return mixture()(x, level)
 
     levels = grids.trailing(schedules.flow(), 4)
-    draw.__wrapped__(denoise, reversible_heun(), levels, jnp.ones((1, 3)))
+    jax.jit(lambda x: draw.__wrapped__(denoise, reversible_heun(), levels, x))(jnp.ones((1, 3)))
     jax.effects_barrier()
     assert sorted(asked) == [250.0, 500.0, 750.0, 1000.0]
     asked.clear()
-    inversion.reversible_invert(denoise, jnp.ones((1, 3)), levels)
+    jax.jit(lambda x: inversion.reversible_invert(denoise, x, levels))(jnp.ones((1, 3)))
     jax.effects_barrier()
     assert sorted(asked) == [250.0, 250.0, 500.0, 750.0, 1000.0]
 
@@ -198,11 +187,10 @@ def test_samples_stand_alone_padding_and_counts_do_not_enter():
     padded = grids.padded(levels, 9)
     whole, (noise, companion) = back(oracle, x, levels), undo(oracle, x, levels)
     order = jnp.array([3, 0, 3, 1, 2])
-    for given, options in ((levels, {}), (padded, {}), (padded, {"num_steps": jnp.asarray(6)})):
-        np.testing.assert_allclose(back(oracle, x[order], given, **options), whole[order], atol=5e-6)
-        found = undo(oracle, x[order], given, **options)
-        np.testing.assert_allclose(found[0], noise[order], atol=5e-6)
-        np.testing.assert_allclose(found[1], companion[order], atol=5e-6)
+    for given, count in ((levels, None), (padded, None), (padded, jnp.asarray(6))):
+        ends = back(oracle, x[order], given, num_steps=count), *undo(oracle, x[order], given, None, count)
+        for value, expected in zip(ends, (whole, noise, companion), strict=True):
+            np.testing.assert_allclose(value, expected[order], atol=5e-6)
     np.testing.assert_allclose(draw(oracle, reversible_heun(), padded, x), draw(oracle, reversible_heun(), levels, x), atol=5e-6)
 
 
@@ -215,9 +203,9 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule(kind):
     """`clean` answers an infinite noise at sigma = 0: neither method asks there."""
 
     def total(params, x, levels):
-        told = denoiser.from_network(network, params, kind())
-        noise, companion = inversion.reversible_invert(told, x, levels)
-        ends = (inversion.ddim_invert(told, x, levels, refinements=1), noise, companion)
+        given = denoiser.from_network(network, params, kind())
+        noise, companion = inversion.reversible_invert(given, x, levels)
+        ends = (inversion.ddim_invert(given, x, levels, refinements=1), noise, companion)
         return sum(jnp.sum(end**2) for end in ends)
 
     slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
