@@ -22,24 +22,27 @@ def grid(schedule=COSINE, n=STEPS):
 GRID = grid()
 
 
+KEY = jax.random.key(3)
+
+
 @jax.jit
 def edited(sampler, clean, index, strength, levels=GRID, steps=STEPS):
-    return editing.image_to_image(
-        jax.random.key(3), ORACLE, sampler, levels, clean, index, strength=strength, num_steps=steps, trajectory=True
-    )
+    options = {"strength": strength, "num_steps": steps, "trajectory": True}
+    return editing.image_to_image(KEY, ORACLE, sampler, levels, clean, index, **options)
 
 
 @jax.jit
 def sampled(sampler, index, levels=GRID, steps=STEPS, start=None):
-    return diffusion.sampling.sample(
-        jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=steps, start=start, trajectory=True
-    )
+    options = {"num_steps": steps, "start": start, "trajectory": True}
+    return diffusion.sampling.sample(KEY, ORACLE, sampler, levels, SHAPE, index, **options)
 
+
+every_path = pytest.mark.parametrize("schedule", [COSINE, FLOW, diffusion.schedules.edm()], ids=["cosine", "straight", "exploding"])
 
 # Images to images.
 
 
-@pytest.mark.parametrize("schedule", [COSINE, FLOW, diffusion.schedules.edm()], ids=["cosine", "straight", "exploding"])
+@every_path
 @pytest.mark.parametrize("sampler", [diffusion.samplers.ddpm(), diffusion.samplers.dpm_solver_multistep()], ids=["ddpm", "multistep"])
 def test_strength_one_is_plain_sampling_and_zero_the_image(schedule, sampler):
     index = jnp.arange(5)
@@ -59,41 +62,25 @@ def test_an_edit_is_sampling_of_the_rest_of_the_grid_from_the_image_noised_by_th
     np.testing.assert_array_equal(found[4:], np.broadcast_to(found[4], (5, 2, *SHAPE)))
 
 
-def test_edits_without_a_jit_and_of_one_state_are_the_same():
-    whole = edited(diffusion.samplers.ddpm(), CLEAN, jnp.arange(5), 0.5)
-    for trajectory in (True, False):
-        found = editing.image_to_image(
-            jax.random.key(3),
-            ORACLE,
-            diffusion.samplers.ddpm(),
-            grid(),
-            CLEAN,
-            np.arange(5),
-            strength=0.5,
-            num_steps=STEPS,
-            trajectory=trajectory,
-        )
-        np.testing.assert_allclose(found, whole if trajectory else whole[-1], atol=5e-6)
+def test_an_edit_without_a_jit_or_a_trajectory_is_the_same():
+    whole, options = edited(diffusion.samplers.ddpm(), CLEAN, jnp.arange(5), 0.5), {"strength": 0.5, "num_steps": STEPS}
+    found = editing.image_to_image(KEY, ORACLE, diffusion.samplers.ddpm(), grid(), CLEAN, np.arange(5), **options)
+    np.testing.assert_allclose(found, whole[-1], atol=5e-6)
 
 
 def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data():
-    traces = []
-
-    @jax.jit
-    def run(clean, index, strength, levels, steps):
-        traces.append(None)
-        return editing.image_to_image(
-            jax.random.key(0), ORACLE, diffusion.samplers.ddpm(), levels, clean, index, strength=strength, num_steps=steps
-        )
-
-    base = run(CLEAN, np.arange(5), 0.5, grid(), 6)
     order = np.array([2, 0, 4, 1, 3])
-    np.testing.assert_allclose(run(CLEAN[order], order, 0.5, grid(), 6), base[order], atol=5e-6)
-    others = run(np.where(order[:, None, None] == 4, CLEAN[order], 9.0).astype(np.float32), order + 900 * (order != 4), 0.5, grid(), 6)
-    np.testing.assert_allclose(others[2], base[4], atol=5e-6)
-    for other in (run(CLEAN, np.arange(5), 0.9, grid(), 6), run(CLEAN, np.arange(5), 0.5, grid(FLOW, 4), 4)):
+
+    def run(clean, index, strength=0.5, levels=GRID, steps=STEPS):
+        return edited(diffusion.samplers.ddpm(), clean, index, strength, levels, steps)
+
+    base, compiled = run(CLEAN, np.arange(5)), edited._cache_size()
+    np.testing.assert_allclose(run(CLEAN[order], order), base[:, order], atol=5e-6)
+    strangers = np.where(order[:, None, None] == 4, CLEAN[order], 9.0).astype(np.float32)
+    np.testing.assert_allclose(run(strangers, order + 900 * (order != 4))[:, 2], base[:, 4], atol=5e-6)
+    for other in (run(CLEAN, np.arange(5), 0.9), run(CLEAN, np.arange(5), 0.5, grid(FLOW, 4), 4)):
         assert np.all(np.isfinite(other)) and not np.allclose(other, base)
-    assert len(traces) == 1
+    assert edited._cache_size() == compiled
 
 
 def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
@@ -111,9 +98,8 @@ def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
 def test_a_fixed_strength_is_differentiable_and_float64_stays():
     def total(clean, levels):
         options = {"strength": 0.5, "num_steps": STEPS}
-        return jnp.sum(
-            editing.image_to_image(jax.random.key(0), ORACLE, diffusion.samplers.ddim(), levels, clean, np.arange(5), **options) ** 2
-        )
+        ends = editing.image_to_image(jax.random.key(0), ORACLE, diffusion.samplers.ddim(), levels, clean, np.arange(5), **options)
+        return jnp.sum(ends**2)
 
     for schedule in (COSINE, FLOW):
         slopes = jax.jit(jax.grad(total, argnums=(0, 1)))(CLEAN, grid(schedule))
@@ -124,23 +110,26 @@ def test_a_fixed_strength_is_differentiable_and_float64_stays():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_edits_that_cannot_be_are_refused():
-    key, sampler, index = jax.random.key(0), diffusion.samplers.ddim(), np.arange(5)
-    for strength in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="strength"):
-            editing.image_to_image(key, ORACLE, sampler, grid(), CLEAN, index, strength=strength)
-    with pytest.raises(ValueError, match="first = 7"):
-        editing.from_entry(key, ORACLE, sampler, grid(), CLEAN, index, first=7, num_steps=6)
-    with pytest.raises(ValueError, match="index names 3"):
-        editing.from_entry(key, ORACLE, sampler, grid(), CLEAN, index[:3], first=2)
-    with pytest.raises(TypeError, match="clean"):
-        editing.from_entry(key, ORACLE, sampler, grid(), np.ones((5, *SHAPE), np.uint8), index, first=2)
-    with pytest.raises(ValueError, match="pixels"):
-        editing.from_entry(key, ORACLE, sampler, grid(), np.full((5, *SHAPE), 255.0), index, first=2)
-    with pytest.raises(TypeError, match="key"):
-        editing.from_entry(jax.random.PRNGKey(0), ORACLE, sampler, grid(), CLEAN, index, first=2)
-    with pytest.raises(ValueError, match="index"):
-        editing.from_entry(key, ORACLE, sampler, grid(), CLEAN, index - 1, first=2)
+@pytest.mark.parametrize(
+    ("changed", "error", "named"),
+    [
+        ({"strength": -0.1}, ValueError, "strength"),
+        ({"strength": 1.1}, ValueError, "strength"),
+        ({"strength": float("nan")}, ValueError, "strength"),
+        ({"first": 7, "num_steps": 6}, ValueError, "first = 7"),
+        ({"index": np.arange(3)}, ValueError, "index names 3"),
+        ({"clean": np.ones((5, *SHAPE), np.uint8)}, TypeError, "clean"),
+        ({"clean": np.full((5, *SHAPE), 255.0)}, ValueError, "pixels"),
+        ({"key": jax.random.PRNGKey(0)}, TypeError, "key"),
+        ({"index": np.arange(5) - 1}, ValueError, "index"),
+    ],
+)
+def test_edits_that_cannot_be_are_refused(changed, error, named):
+    options = {"key": jax.random.key(0), "clean": CLEAN, "index": np.arange(5)} | changed
+    with pytest.raises(error, match=named):
+        if "strength" in changed:
+            editing.image_to_image(denoise=ORACLE, sampler=diffusion.samplers.ddim(), levels=grid(), **options)
+        editing.from_entry(denoise=ORACLE, sampler=diffusion.samplers.ddim(), levels=grid(), **{"first": 2} | options)
 
 
 # The circle between two noises.
@@ -202,31 +191,32 @@ def test_slerp_refuses_other_shapes():
 CENTRES = np.array([[1.0, -1.0], [-1.0, 1.0]])
 
 
-@pytest.mark.parametrize("schedule", [COSINE, FLOW, diffusion.schedules.edm()], ids=["cosine", "straight", "exploding"])
-def test_between_images_is_finite_and_has_a_trajectory_on_every_path(schedule):
+@jax.jit
+def between(first, second, share, levels, steps):
     oracle = diffusion.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
-    first, second = CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32)
-    options = {"num_steps": STEPS, "trajectory": True}
-    between = jax.jit(lambda share, levels: editing.between_images(oracle, first, second, share, levels, **options))
-    found = between(np.array([0.0, 1.0, 0.5], np.float32), grid(schedule))
+    return editing.between_images(oracle, first, second, share, levels, num_steps=steps, trajectory=True)
+
+
+@every_path
+def test_between_images_is_finite_and_has_a_trajectory_on_every_path(schedule):
+    shares = np.array([0.0, 1.0, 0.5], np.float32)
+    found = between(CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32), shares, grid(schedule), STEPS)
     assert found.shape == (LONGEST + 1, 3, 2) and np.all(np.isfinite(found))
     np.testing.assert_array_equal(found[-1], found[STEPS])
 
 
 @pytest.mark.float64
-def test_between_images_returns_the_images_at_its_ends_in_few_steps():
-    oracle = diffusion.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
-    first, second = np.array([[1.2, -0.9], [0.8, -1.1]]), np.array([[-0.9, 0.7], [1.1, -0.6]])
-    between = jax.jit(lambda share, levels: editing.between_images(oracle, first, second, share, levels))
-    for n in (4, 20):
-        levels = diffusion.grids.trailing(COSINE, n)
-        np.testing.assert_allclose(between(0.0, levels), first, atol=1e-8)
-        np.testing.assert_allclose(between(1.0, levels), second, atol=1e-8)
-        np.testing.assert_allclose(between(np.array([1.0, 0.0]), levels), [second[0], first[1]], atol=1e-8)
+@pytest.mark.parametrize("steps", [4, 20])
+def test_between_images_returns_the_images_at_its_ends_in_few_steps(steps):
+    images = np.array([[1.2, -0.9], [0.8, -1.1], [1.2, -0.9]]), np.array([[-0.9, 0.7], [1.1, -0.6], [-0.9, 0.7]])
+    levels = diffusion.grids.padded(diffusion.grids.trailing(COSINE, steps), 20)
+    ends = between(*images, np.array([0.0, 1.0, 1.0]), levels, steps)[-1]
+    np.testing.assert_allclose(ends, [images[0][0], images[1][1], images[1][2]], atol=1e-8)
 
 
-def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented():
-    levels = diffusion.grids.trailing(FLOW, 1)  # from alpha = 0 to sigma = 0 nothing of the start is kept
-    oracle = diffusion.oracles.gaussian(0.3)
-    for share in (0.0, 0.5, 1.0):
-        assert np.all(np.isfinite(editing.between_images(oracle, CENTRES[:1], CENTRES[1:], share, levels)))
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented(share):
+    """From alpha = 0 to sigma = 0 nothing of the start is kept."""
+    levels = diffusion.grids.padded(diffusion.grids.trailing(FLOW, 1), LONGEST)
+    first, second = CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32)
+    assert np.all(np.isfinite(between(first, second, np.full(3, share, np.float32), levels, 1)))
