@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gendiff.networks import attention
+from tests.networks.rig import quickly
 
 SHAPE = (2, 5, 3, 4)
 ARRAYS = tuple(jnp.asarray(array, jnp.float32) for array in np.random.default_rng(0).normal(size=(3, *SHAPE)))
@@ -34,7 +35,7 @@ def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent(implem
 
         return jax.jvp(back, ARRAYS, tuple(jnp.cos(array) for array in ARRAYS))
 
-    result = jax.jit(all_of, static_argnums=0)
+    result = quickly(all_of, static_argnums=0)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), result(ours), result(lambda *arrays: plain(*arrays, mask)))
 
 
@@ -48,7 +49,7 @@ def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(imple
     def loss(*arrays: jax.Array) -> jax.Array:
         return jnp.sum(jnp.square(attention.attend(*arrays, implementation=implementation).astype(jnp.float32)))
 
-    gradients = jax.jit(jax.grad(loss, (0, 1, 2)))
+    gradients = quickly(jax.grad(loss, (0, 1, 2)))
     for half, full in zip(gradients(*halves), gradients(*ARRAYS), strict=True):
         np.testing.assert_allclose(half.astype(jnp.float32), full, atol=0.15)
 

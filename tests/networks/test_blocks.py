@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gendiff.networks import blocks, convolution
+from tests.networks.rig import moved, quickly
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 8)), jnp.float32)
 EMBEDDING = jnp.ones((2, 3))
@@ -24,9 +25,13 @@ def test_a_fresh_residual_block_is_its_shortcut(resize: str | None, modulation: 
 
 def test_the_backward_pass_of_a_block_keeps_two_maps_and_no_more():
     module = blocks.ResidualBlock(8, 4)
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 16, 16, 8)), jnp.float32)
-    variables = jax.jit(module.init)(jax.random.key(0), x, EMBEDDING)
-    _, back = jax.vjp(lambda x: module.apply(variables, x, EMBEDDING), x)
+    x = jnp.ones((2, 16, 16, 8))
+
+    def back(x: jax.Array) -> Any:
+        variables = module.init(jax.random.key(0), x, EMBEDDING)
+        return jax.vjp(lambda x: module.apply(variables, x, EMBEDDING), x)[1]
+
+    back = jax.eval_shape(back, x)
     assert sum(leaf.size >= x.size for leaf in jax.tree.leaves(back)) == 2  # what each norm is given
 
 
@@ -46,9 +51,7 @@ def test_a_downsample_kernel_is_centred_on_the_first_or_the_second_of_each_two_p
 
 def test_dropout_changes_a_block_only_with_a_key():
     module = blocks.ResidualBlock(8, 4, dropout=0.5)
-    params = jax.eval_shape(lambda: nn.meta.unbox(module.init(jax.random.key(0), X, EMBEDDING)))
-    params = jax.tree.map(lambda leaf: 0.1 * jnp.cos(jnp.arange(float(leaf.size))).reshape(leaf.shape), params)
-    off = module.apply(params, X, EMBEDDING)
-    first, second = (module.apply(params, X, EMBEDDING, rngs={"dropout": jax.random.key(seed)}) for seed in (1, 2))
-    assert np.array_equal(off, module.apply(params, X, EMBEDDING))
+    params = moved(nn.meta.unbox(jax.jit(module.init)(jax.random.key(0), X, EMBEDDING)))
+    drawn = quickly(lambda key: module.apply(params, X, EMBEDDING, rngs={"dropout": key}))
+    off, first, second = quickly(lambda: module.apply(params, X, EMBEDDING))(), drawn(jax.random.key(1)), drawn(jax.random.key(2))
     assert not np.allclose(off, first) and not np.allclose(first, second)

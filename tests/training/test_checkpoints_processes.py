@@ -15,6 +15,8 @@ import pytest
 from gendiff.training.checkpoints import Checkpoints
 from tests.training import linear
 
+pytestmark = pytest.mark.slow
+
 RESUME = """
 import sys
 import numpy as np

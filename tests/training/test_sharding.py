@@ -48,6 +48,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_step_on_eight_devices_has_the_losses_of_one_and_is_compiled_once():
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_NUMPY_RANK_PROMOTION": "raise"}
     done = subprocess.run([sys.executable, "-c", EIGHT_DEVICES], env=environment, capture_output=True, text=True, timeout=120)

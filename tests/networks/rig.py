@@ -1,0 +1,28 @@
+"""What the tests of whole networks share: parameters away from 0, and compilation that takes half of the time."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import networks
+from gendiff.core.types import NO_LABEL
+
+T = np.array([0.0, 500.0, 999.0], np.float32)
+LABEL = np.array([0, 3, NO_LABEL], np.int32)
+
+quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+apply = quickly(lambda predict, params, *inputs: predict(params, *inputs), static_argnums=0)
+
+
+@jax.jit
+def moved(params: Any) -> Any:
+    """Parameters away from the zeros that hide half of a network, by a fixed pattern."""
+    return jax.tree.map(lambda leaf: leaf + 0.1 * jnp.sin(1.0 + 7.0 * jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
+
+
+def lowered(network: Any, params: Any, x: np.ndarray) -> str:
+    """The network's program, constants included, uncompiled."""
+    return jax.jit(networks.pure(network)).lower(params, x, T, LABEL).as_text()
