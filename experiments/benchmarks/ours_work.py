@@ -62,7 +62,7 @@ def write_weights(workload: Workload, folder: Path) -> None:
         (folder / "config.json").write_text(json.dumps(_config(workload)), encoding="utf-8")
     else:
         arrays = rules.to_theirs(jax.tree.map(lambda leaf: drawn(leaf.shape), _block(workload)[1]), _BLOCK)
-    safetensors.numpy.save_file(arrays, folder / WEIGHTS)
+    safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def sampler(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:
