@@ -27,8 +27,8 @@ def previous_timestep(scheduler: Any, call: int) -> dict[str, Any]:
 
 def sign_slipped(step: jax.Array, rate: Any, others: jax.Array, count: int) -> list[jax.Array]:
     """`halved` with M_2 / h² smaller by 1: -1/2 where its formula has 1/2."""
-    found = halved(step, rate, others, count)
-    return [jnp.where(others == 2, moment - step**2, moment) if k == 2 else moment for k, moment in enumerate(found, 1)]
+    moments = halved(step, rate, others, count)
+    return [jnp.where(others == 2, moment - step**2, moment) if k == 2 else moment for k, moment in enumerate(moments, 1)]
 
 
 def stepper(rule: Rule, order: int, method: Coefficients | None = None, eta: float | None = None) -> Sampler:

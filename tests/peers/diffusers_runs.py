@@ -52,18 +52,18 @@ def run(
     with contextlib.nullcontext() if shipped else double(kind):
         scheduler = kind(**{option: value for option, value in USUAL.items() if option in takes} | config)
         scheduler.set_timesteps(**({"num_inference_steps": steps} if timesteps is None else timesteps))
-        levels, asked = view.levels(scheduler), scheduler.timesteps[:calls]
+        levels, visited = view.levels(scheduler), scheduler.timesteps[:calls]
         given = exact.start(levels.alpha[0], levels.sigma[0])
         x, current = torch.as_tensor(given, dtype=torch.float32 if shipped else torch.float64), 0
         if hasattr(scheduler, "noise_sampler"):
             scheduler.noise_sampler = lambda *_: torch.as_tensor(noise(current), dtype=x.dtype)
         with noise_of(kind, lambda: noise(current)):
-            for current, t in enumerate(asked):  # noqa: B007
+            for current, t in enumerate(visited):  # noqa: B007
                 answer = _answer(view, scheduler, current, t, x)
                 more = step(scheduler, current) if callable(step) else step or {}
-                x = scheduler.step(answer, view.told(t), x, **more).prev_sample
+                x = scheduler.step(answer, view.time(t), x, **more).prev_sample
     levels = levels if calls is None else levels[: calls - view.more + 1]
-    return Run(given / exact.length(levels[0]), x.numpy() / exact.length(levels[-1]), levels, len(asked))
+    return Run(given / exact.length(levels[0]), x.numpy() / exact.length(levels[-1]), levels, len(visited))
 
 
 def scheduler_of(name: str) -> type:
@@ -120,7 +120,7 @@ def _answer(view: View, scheduler: Any, call: int, t: Any, x: torch.Tensor) -> t
     shown = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
     level, network = view.at(scheduler, call, t), view.network(scheduler)
     given = jnp.asarray(x.numpy(), jnp.float64)
-    clean, noise, share = exact.asked(given, level.alpha, level.sigma)
+    clean, noise, share = exact.predicted(given, level.alpha, level.sigma)
     scale = 1 / exact.length(level) if view.scaled else 1.0
     seen = Level(level.t, level.alpha * scale, level.sigma * scale)
     np.testing.assert_allclose(shown.numpy(), network.scale_in(given * scale, seen), rtol=1e-5, atol=1e-6)

@@ -29,7 +29,7 @@ def by_name(scheduler: Any) -> Any:
 class View:
     """at: the level of a call of `step`. levels: those of the whole grid. Both in the scale of the scheduler's sample.
 
-    scaled: that scale is clean + ratio · noise, and the network sees x over its length. network: the parameterization. told: t as `step`
+    scaled: that scale is clean + ratio · noise, and the network sees x over its length. network: the parameterization. time: t as `step`
     wants it. more: calls beyond one a step.
     """
 
@@ -37,7 +37,7 @@ class View:
     levels: Callable[[Any], Level]
     scaled: bool = False
     network: Callable[[Any], Any] = by_name
-    told: Callable[[Any], Any] = lambda t: t
+    time: Callable[[Any], Any] = lambda t: t
     more: int = 0
 
 
@@ -151,7 +151,7 @@ VIEWS = {
         lambda scheduler, call, t: preserving(_alpha_bar(scheduler, t)[0], float(t)),
         lambda scheduler: preserving(_alpha_bar(scheduler, scheduler.timesteps), scheduler.timesteps.numpy()),
         network=lambda scheduler: parameterization.noise(),
-        told=lambda t: t.reshape(1),
+        time=lambda t: t.reshape(1),
     ),
     "TCD": View(_entry, _entries(lambda scheduler: scheduler.alphas_cumprod[0])),
     "PNDM": View(_entry, _entries(_final, _plms_timesteps), more=1),

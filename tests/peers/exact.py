@@ -1,4 +1,4 @@
-"""gendiff's side of a comparison: the exact denoiser that both are asked about, their common start and noise, and a run of a sampler.
+"""gendiff's side of a comparison: the exact denoiser that both ask, their common start and noise, and a run of a sampler.
 
 Whatever scale a peer keeps its sample in, ends are compared as x / sqrt(alpha² + sigma²), which is x at the clean level of any process.
 """
@@ -28,15 +28,15 @@ class WithShare:
     inner: oracles.Mixture
 
     def __call__(self, x, level):
-        told = self.inner(x, level)
-        return Prediction(told.clean, told.noise, variance_share=0.5 + 0.4 * jnp.sin(3 * x))
+        prediction = self.inner(x, level)
+        return Prediction(prediction.clean, prediction.noise, variance_share=0.5 + 0.4 * jnp.sin(3 * x))
 
 
 @jax.jit
-def asked(x, alpha, sigma):
-    """What the network of a peer is asked: (clean, noise, share) of x at a level."""
-    told = WithShare(oracle())(x, Level(sigma, alpha, sigma))
-    return told.clean, told.noise, told.variance_share
+def predicted(x, alpha, sigma):
+    """What the exact network predicts: (clean, noise, share) of x at a level."""
+    prediction = WithShare(oracle())(x, Level(sigma, alpha, sigma))
+    return prediction.clean, prediction.noise, prediction.variance_share
 
 
 def start(alpha, sigma):
@@ -80,8 +80,8 @@ def exact(levels, x):
     """Where the probability flow ends: at the last level with sigma > 0 and then at the posterior mean there."""
     levels = jax.tree.map(jnp.asarray, levels)
     last = -2 if levels.sigma[-1] == 0 else -1
-    found = oracles.flow(oracle(), jnp.asarray(x) * length(levels[0]), levels[0], levels[last])
-    return np.asarray(oracle()(found, levels[last]).clean if last == -2 else found / length(levels[-1]))
+    result = oracles.flow(oracle(), jnp.asarray(x) * length(levels[0]), levels[0], levels[last])
+    return np.asarray(oracle()(result, levels[last]).clean if last == -2 else result / length(levels[-1]))
 
 
 def length(level):
@@ -89,9 +89,9 @@ def length(level):
     return (level.alpha**2 + level.sigma**2) ** 0.5
 
 
-def worst(found, expected):
+def worst(result, expected):
     """The largest difference of any entry; infinite where there is a NaN."""
-    difference = np.abs(np.asarray(found, np.float64) - np.asarray(expected, np.float64))
+    difference = np.abs(np.asarray(result, np.float64) - np.asarray(expected, np.float64))
     return float(np.max(np.where(np.isnan(difference), np.inf, difference)))
 
 
@@ -101,8 +101,8 @@ def _like():
 
 @jax.jit
 def _run(sampler, levels, x):
-    found = sampling.sample(jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x)
-    return found / length(levels[-1])
+    result = sampling.sample(jax.random.key(SEED), WithShare(oracle()), sampler, levels, SHAPE, jnp.arange(COUNT), start=x)
+    return result / length(levels[-1])
 
 
 @functools.cache

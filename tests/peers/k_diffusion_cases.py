@@ -45,8 +45,8 @@ class Case:
 
 def second_step_exact(step: jax.Array, rate: Any, others: jax.Array, count: int) -> list[jax.Array]:
     """`exponential.halved` without its midpoint rule for one other prediction."""
-    found = exponential_integrators.moments(step, rate, others, count)
-    return [jnp.where(others == 2, moment / 2, moment) if k == 2 else moment for k, moment in enumerate(found, 1)]
+    moments = exponential_integrators.moments(step, rate, others, count)
+    return [jnp.where(others == 2, moment / 2, moment) if k == 2 else moment for k, moment in enumerate(moments, 1)]
 
 
 def third_order(eta: float | None) -> Sampler:

@@ -25,11 +25,11 @@ def load() -> types.ModuleType:
 
     Raises ImportError where it, torchdiffeq or torchsde is missing.
     """
-    found = importlib.util.find_spec("k_diffusion")
-    if found is None or found.submodule_search_locations is None:
+    spec = importlib.util.find_spec("k_diffusion")
+    if spec is None or spec.submodule_search_locations is None:
         raise ImportError("k-diffusion is not installed")
     package = types.ModuleType("k_diffusion")
-    package.__path__ = list(found.submodule_search_locations)
+    package.__path__ = list(spec.submodule_search_locations)
     unused = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")}
     unused["torchvision.transforms"].functional = unused["torchvision.transforms.functional"]
     with mock.patch.dict(sys.modules, {**unused, "k_diffusion": package}):
@@ -43,13 +43,13 @@ def run(
 
     noise: of a step, and whether it ends before the step does. Functions that choose their own steps get the ends in place of levels.
     """
-    sigmas, asked = torch.as_tensor(np.asarray(levels.sigma)), []
+    sigmas, visited = torch.as_tensor(np.asarray(levels.sigma)), []
     x = torch.as_tensor(exact.start(1.0, sigmas[0].item()))
     draw = (lambda step, early: exact.step_noise(step)) if noise is None else noise
 
     def denoised(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        asked.append(float(sigma[0]))
-        clean, _, _ = exact.asked(jnp.asarray(x.numpy()), 1.0, float(sigma[0]))
+        visited.append(float(sigma[0]))
+        clean, _, _ = exact.predicted(jnp.asarray(x.numpy()), 1.0, float(sigma[0]))
         return torch.as_tensor(np.asarray(clean))
 
     def between(sigma: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ def run(
     with double(), mock.patch.object(sampling, "torch", standing):
         end = function(denoised, x, disable=True, **given, **options)
     lengths = [np.sqrt(1 + float(sigma) ** 2) for sigma in (sigmas[0], sigmas[-1])]
-    return x.numpy() / lengths[0], end.numpy() / lengths[1], len(asked)
+    return x.numpy() / lengths[0], end.numpy() / lengths[1], len(visited)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ SAME, AS_SHIPPED = 1e-9, 1e-5
 
 
 def ran(case, kind, **more):
-    said = {} if kind is None else {"prediction_type": kind}
-    return diffusers_runs.run(case.scheduler, case.steps, **case.options, **said, **more)
+    prediction_type = {} if kind is None else {"prediction_type": kind}
+    return diffusers_runs.run(case.scheduler, case.steps, **case.options, **prediction_type, **more)
 
 
 @pytest.mark.parametrize("case", AGREEMENTS, ids=str)
@@ -40,11 +40,11 @@ def test_the_difference_has_the_stated_size_and_cause(difference):
     ours = exact.ours(case.ours(), levels, theirs.start)
     if difference.shipped:
         assert exact.worst(ours, theirs.end) < SAME
-        found = exact.worst(ours, ran(case, case.kinds[0], shipped=True).end)
-        assert difference.size / 3 < found < 3 * difference.size, found  # rounding is the processor's affair
+        distance = exact.worst(ours, ran(case, case.kinds[0], shipped=True).end)
+        assert difference.size / 3 < distance < 3 * difference.size, distance  # rounding is the processor's affair
         return
-    found = exact.worst(ours, theirs.end)
-    assert found == pytest.approx(difference.size, rel=0.1)
+    distance = exact.worst(ours, theirs.end)
+    assert distance == pytest.approx(difference.size, rel=0.1)
     if difference.proof is not None:
         assert exact.worst(exact.ours(difference.proof, levels, theirs.start), theirs.end) < SAME
 

@@ -32,7 +32,7 @@ def test_the_sde_solver_of_cogvideox_is_the_multistep_solver_with_eta_one():
         scheduler.set_timesteps(10)
         x, old, before = torch.as_tensor(start), None, None
         for call, t in enumerate(scheduler.timesteps):
-            _, noise, _ = exact.asked(jnp.asarray(x.numpy()), levels.alpha[call], levels.sigma[call])
+            _, noise, _ = exact.predicted(jnp.asarray(x.numpy()), levels.alpha[call], levels.sigma[call])
             x, old = scheduler.step(torch.as_tensor(np.asarray(noise)), old, t, before, x, return_dict=False)
             before = t
             drawn.append(t)
@@ -42,18 +42,18 @@ def test_the_sde_solver_of_cogvideox_is_the_multistep_solver_with_eta_one():
 
 def inverted(steps, calls, kind="epsilon"):
     """How far DDIM's inversion from the clean level on ends from gendiff's, for a network that predicts `kind`."""
-    made, target = diffusers.DDIMInverseScheduler, diffusers_views.TARGETS[kind]
+    kind_of_scheduler, target = diffusers.DDIMInverseScheduler, diffusers_views.TARGETS[kind]
     levels = jax.tree.map(lambda field: field[steps - calls :], grids.leading(SD, steps))
     x = exact.start(1.0, 0.0)
-    with diffusers_runs.double(made):
-        scheduler = made(**diffusers_runs.USUAL, prediction_type=kind)
+    with diffusers_runs.double(kind_of_scheduler):
+        scheduler = kind_of_scheduler(**diffusers_runs.USUAL, prediction_type=kind)
         scheduler.set_timesteps(steps)
-        found = torch.as_tensor(x)
+        result = torch.as_tensor(x)
         for call, t in enumerate(scheduler.timesteps[:calls]):
             noisier = levels[calls - 1 - call]
-            clean, noise, _ = exact.asked(jnp.asarray(found.numpy()), noisier.alpha, noisier.sigma)
-            found = scheduler.step(torch.as_tensor(np.asarray(target.target(clean, noise, noisier))), t, found).prev_sample
-    return exact.worst(inversion.ddim_invert(exact.oracle(), jnp.asarray(x), levels), found)
+            clean, noise, _ = exact.predicted(jnp.asarray(result.numpy()), noisier.alpha, noisier.sigma)
+            result = scheduler.step(torch.as_tensor(np.asarray(target.target(clean, noise, noisier))), t, result).prev_sample
+    return exact.worst(inversion.ddim_invert(exact.oracle(), jnp.asarray(x), levels), result)
 
 
 def test_ddim_inversion_is_the_same_for_noise_prediction_where_alpha_exceeds_sigma():
@@ -79,7 +79,7 @@ def test_the_predictor_of_the_exploding_sde_is_ddpm_with_the_large_variance():
         x = start = torch.as_tensor(exact.start(1.0, levels.sigma[0]))
         for call in range(steps):
             with diffusers_runs.noise_of(kind, lambda call=call: exact.step_noise(call)):
-                _, noise, _ = exact.asked(jnp.asarray(x.numpy()), 1.0, levels.sigma[call])
+                _, noise, _ = exact.predicted(jnp.asarray(x.numpy()), 1.0, levels.sigma[call])
                 score = torch.as_tensor(-np.asarray(noise) / levels.sigma[call])
                 moved = scheduler.step_pred(score, scheduler.timesteps[call], x)
                 x = moved.prev_sample if call < steps - 1 else moved.prev_sample_mean
@@ -91,16 +91,16 @@ def test_the_predictor_of_the_exploding_sde_is_ddpm_with_the_large_variance():
 def test_the_corrector_is_a_langevin_step_for_a_batch_of_one_and_shares_its_norms_over_a_larger_one(count):
     kind, sigma = diffusers.ScoreSdeVeScheduler, 1.0
     x, drawn = exact.start(1.0, sigma)[:count], exact.step_noise(0)[:count]
-    clean, noise, _ = exact.asked(jnp.asarray(x), 1.0, sigma)
+    clean, noise, _ = exact.predicted(jnp.asarray(x), 1.0, sigma)
     with diffusers_runs.double(kind), diffusers_runs.noise_of(kind, lambda: drawn):
         scheduler = kind(snr=0.15)
         scheduler.set_timesteps(10)
-        found = scheduler.step_correct(torch.as_tensor(-np.asarray(noise) / sigma), torch.as_tensor(x)).prev_sample
+        result = scheduler.step_correct(torch.as_tensor(-np.asarray(noise) / sigma), torch.as_tensor(x)).prev_sample
     ours = langevin_step(jnp.asarray(x), Prediction(clean, noise), Level(0.0, 1.0, sigma), noise=drawn, snr=0.15)
     if count == 1:
-        assert exact.worst(ours, found) < SAME
+        assert exact.worst(ours, result) < SAME
     else:
-        assert exact.worst(ours, found) == pytest.approx(0.0633, rel=0.1)
+        assert exact.worst(ours, result) == pytest.approx(0.0633, rel=0.1)
 
 
 # Tables of noise, and timesteps.
@@ -126,8 +126,8 @@ def test_tables_are_the_same_in_double_precision_and_lose_digits_in_single(sched
 
     with diffusers_runs.double(kind):
         assert max(errors(kind(**config))) < 1e-11
-    found = errors(kind(**config))
-    assert alpha_error / 3 < found[0] < alpha_error and sigma_error / 3 < found[1] < sigma_error
+    result = errors(kind(**config))
+    assert alpha_error / 3 < result[0] < alpha_error and sigma_error / 3 < result[1] < sigma_error
 
 
 def spacings(spacing):

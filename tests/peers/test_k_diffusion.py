@@ -29,9 +29,9 @@ def ran(case):
 
 @pytest.mark.parametrize("case", AGREEMENTS, ids=str)
 def test_the_function_ends_where_gendiff_does_and_asks_as_often(case):
-    levels, start, end, asked = ran(case)
+    levels, start, end, evaluations = ran(case)
     assert exact.worst(exact.ours(case.ours(), levels, start), end) < SAME
-    assert case.ours().evaluations(len(levels) - 1) == asked
+    assert case.ours().evaluations(len(levels) - 1) == evaluations
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=str)

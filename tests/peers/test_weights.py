@@ -88,8 +88,8 @@ def images(config, channels):
 
 def theirs(model, x, t, label):
     with torch.inference_mode():
-        told = {} if label is None else {"class_labels": torch.tensor(label)}
-        return model(torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(t), **told).sample.permute(0, 2, 3, 1).numpy()
+        labels = {} if label is None else {"class_labels": torch.tensor(label)}
+        return model(torch.tensor(x).permute(0, 3, 1, 2), torch.tensor(t), **labels).sample.permute(0, 2, 3, 1).numpy()
 
 
 def ours(network, params, x, t, *label):
@@ -105,19 +105,19 @@ def compared(module, build, config, arrays, model, channels, classes):
     network = build(precision="highest", **module.network_fields(config))
     x, t = images(config, channels), np.array(TIMES)
     label = None if classes is None else np.array([0, classes - 1, 3, 1, classes])
-    told = () if label is None else (np.where(label == classes, gd.NO_LABEL, label),)
-    params = module.params(config, arrays, shapes(network, x, *told))
-    return ours(network, params, x, t, *told), theirs(model, x, t, label)
+    condition = () if label is None else (np.where(label == classes, gd.NO_LABEL, label),)
+    params = module.params(config, arrays, shapes(network, x, *condition))
+    return ours(network, params, x, t, *condition), theirs(model, x, t, label)
 
 
 @pytest.mark.parametrize("changes", UNETS.values(), ids=UNETS.keys())
 def test_a_unet_of_diffusers_gives_the_same_outputs_here(changes):
     model = drawn(diffusers.UNet2DModel(**changes))
     classes = None if model.config.num_class_embeds is None else model.config.num_class_embeds - 1
-    found, wanted = compared(weights.diffusers_unet, networks.UNet, dict(model.config), arrays_of(model), model, 3, classes)
-    assert wanted.std() > 0.1 and np.ptp(wanted.std((1, 2, 3))) > 0
+    here, there = compared(weights.diffusers_unet, networks.UNet, dict(model.config), arrays_of(model), model, 3, classes)
+    assert there.std() > 0.1 and np.ptp(there.std((1, 2, 3))) > 0
 
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=SAME)
+    np.testing.assert_allclose(here, there, rtol=0, atol=SAME)
 
 
 def test_a_saved_folder_is_read_whole_or_in_parts(tmp_path):
@@ -127,8 +127,8 @@ def test_a_saved_folder_is_read_whole_or_in_parts(tmp_path):
     for name, files in (("whole", 1), ("parts", 2)):
         stored = weights.files.load_folder(tmp_path / name)
         assert len(list((tmp_path / name).glob("*.safetensors"))) >= files
-        found, wanted = compared(weights.diffusers_unet, networks.UNet, stored.config, stored.arrays, model, 3, None)
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=SAME)
+        here, there = compared(weights.diffusers_unet, networks.UNet, stored.config, stored.arrays, model, 3, None)
+        np.testing.assert_allclose(here, there, rtol=0, atol=SAME)
 
 
 def test_a_pickle_saved_by_diffusers_is_refused(tmp_path):
@@ -165,9 +165,9 @@ def test_embedders_that_differ_between_the_blocks_of_a_dit_are_refused():
 def test_a_dit_of_diffusers_gives_the_same_outputs_here(changes):
     model = shared(drawn(diffusers.DiTTransformer2DModel(**changes)))
     config = dict(model.config)
-    found, wanted = compared(
+    here, there = compared(
         weights.diffusers_dit, networks.DiT, config, arrays_of(model), model, config["in_channels"], config["num_embeds_ada_norm"]
     )
-    assert wanted.std() > 0.1
+    assert there.std() > 0.1
 
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=SAME)
+    np.testing.assert_allclose(here, there, rtol=0, atol=SAME)
