@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, extras, records
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, Scalar
 from gendiff.diffusion import flow_coordinates, sampling
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
@@ -47,8 +47,8 @@ def solve(
     level: Level,
     cleaner: Level,
     *,
-    rtol: float = 1e-4,
-    atol: float = 1e-4,
+    rtol: Scalar = 1e-4,
+    atol: Scalar = 1e-4,
     max_steps: int = 1000,
 ) -> Solution:
     """Carry x along the flow from one level to a cleaner one, or back if it is noisier, by the method of Tsitouras.
@@ -65,9 +65,9 @@ def solve(
         x: (b, …) at `level`.
         level: () where to begin.
         cleaner: () where to end.
-        rtol: in (0, 1]. The error of a step in w = x / sqrt(alpha² + sigma²), root mean square over one sample, is held below
-            atol + rtol · |w|.
-        atol: in (0, 1].
+        rtol: in (0, 1], data under jit. The error of a step in w = x / sqrt(alpha² + sigma²), root mean square over one sample, is held
+            below atol + rtol · |w|.
+        atol: in (0, 1], data under jit.
         max_steps: that a sample may try, >= 1; where they do not suffice, success is False and x is no sample.
     Raises:
         ImportError: without diffrax.
@@ -111,8 +111,8 @@ def sample(
     sigma_max: float | None = None,
     sigma_min: float | None = None,
     start: Shaped[ArrayLike, "..."] | None = None,
-    rtol: float = 1e-4,
-    atol: float = 1e-4,
+    rtol: Scalar = 1e-4,
+    atol: Scalar = 1e-4,
     max_steps: int = 1000,
 ) -> Solution:
     """Draw samples by `solve` from the x_T that `sampling.sample` starts at.

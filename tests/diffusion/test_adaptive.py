@@ -33,27 +33,20 @@ def ends(schedule, dtype=None):
 
 @pytest.mark.float64
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_gaussian_data_is_carried_to_its_closed_form_within_tolerance_and_back(name):
+def test_gaussian_data_is_carried_to_its_closed_form_and_back_and_a_smaller_tolerance_costs_more(name):
     schedule = SCHEDULES[name]
     level, cleaner = ends(schedule)
     x = level.sigma * jnp.asarray(rand(0, 3, 2))
-    solve = jax.jit(lambda x, level, cleaner: adaptive.solve(GAUSSIAN, schedule, x, level, cleaner, rtol=1e-8, atol=1e-8))
-    found = solve(x, level, cleaner)
-    assert np.all(found.success)
-    np.testing.assert_allclose(found.x, GAUSSIAN.flow(x, level, cleaner), atol=1e-6)
-    np.testing.assert_allclose(solve(found.x, cleaner, level).x / level.sigma, x / level.sigma, atol=1e-5)
-
-
-@pytest.mark.float64
-def test_a_smaller_tolerance_costs_more_and_errs_less():
-    schedule, errors, costs = schedules.flow(), [], []
-    level, cleaner = ends(schedule)
-    x = jnp.asarray(rand(0, 2, 3))
-    for tolerance in (1e-3, 1e-6, 1e-9):
-        found = adaptive.solve(GAUSSIAN, schedule, x, level, cleaner, rtol=tolerance, atol=tolerance)
-        errors.append(float(jnp.max(jnp.abs(found.x - GAUSSIAN.flow(x, level, cleaner)))))
+    solve = jax.jit(lambda x, level, cleaner, tol: adaptive.solve(GAUSSIAN, schedule, x, level, cleaner, rtol=tol, atol=tol))
+    exact, errors, costs = GAUSSIAN.flow(x, level, cleaner), [], []
+    for tolerance in (1e-3, 1e-6, 1e-8):
+        found = solve(x, level, cleaner, tolerance)
+        assert np.all(found.success)
+        errors.append(float(jnp.max(jnp.abs(found.x - exact))))
         costs.append(int(found.evaluations.max()))
-    assert errors[0] > 10 * errors[1] > 100 * errors[2] and costs[0] < costs[1] < costs[2], (errors, costs)
+        np.testing.assert_allclose(solve(x, level, level, tolerance).x, x, rtol=1e-6)  # equal levels: nothing moves
+    assert errors[0] > 10 * errors[1] > 20 * errors[2] and errors[2] < 1e-6 and costs[0] < costs[1] < costs[2], (errors, costs)
+    np.testing.assert_allclose(solve(found.x, cleaner, level, 1e-8).x / level.sigma, x / level.sigma, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["zero terminal", "flow", "edm"])
@@ -114,7 +107,7 @@ def test_conditions_and_scales_follow_their_samples():
 
 
 def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success():
-    few = adaptive.sample(KEY, GAUSSIAN, schedules.flow(), (3,), jnp.arange(2), max_steps=3)
+    few = jax.jit(lambda: adaptive.sample(KEY, GAUSSIAN, schedules.flow(), (3,), jnp.arange(2), max_steps=3))()
     np.testing.assert_array_equal(few.success, False)
     np.testing.assert_array_equal(few.evaluations, 1 + 6 * 3 + 1)
 
@@ -125,7 +118,7 @@ def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success():
         given = denoiser.from_network(broken, None, parameterization.velocity(), bad)
         return adaptive.sample(KEY, given, schedules.flow(), (3,), row[None], max_steps=50)
 
-    found = jax.vmap(draw)(jnp.arange(2), jnp.array([False, True]))
+    found = jax.jit(jax.vmap(draw))(jnp.arange(2), jnp.array([False, True]))
     np.testing.assert_array_equal(found.success[:, 0], [True, False])
     assert np.all(np.isfinite(found.x[0]))
 
@@ -148,36 +141,31 @@ def test_an_end_without_noise_is_finite_for_a_network_that_answers_the_clean_sam
     """Its noise prediction is 0/0 at sigma = 0."""
 
     def total(gain, x):
-        told = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x), gain, parameterization.clean())
-        return jnp.sum(adaptive.solve(told, schedules.flow(), x, Level(1000.0, 0.0, 1.0), Level(0.0, 1.0, 0.0)).x ** 2)
+        given = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x), gain, parameterization.clean())
+        return jnp.sum(adaptive.solve(given, schedules.flow(), x, Level(1000.0, 0.0, 1.0), Level(0.0, 1.0, 0.0)).x ** 2)
 
     found = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(jnp.float32(0.7), jnp.ones((2, 3)))
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
 
 
-def test_between_equal_levels_nothing_moves():
-    x, level = jnp.ones((2, 3)), Level(100.0, 0.8, 0.6)
-    found = adaptive.solve(GAUSSIAN, schedules.cosine(), x, level, level)
-    np.testing.assert_allclose(found.x, x, rtol=1e-6)
-    assert np.all(found.success)
-
-
 @pytest.mark.usefixtures("unchecked")
-def test_what_cannot_be_solved_is_refused():
-    flow, x = schedules.flow(), jnp.ones((2, 3))
-    level, cleaner = Level(900.0, 0.1, 0.9), Level(100.0, 0.9, 0.1)
-    with pytest.raises(ValueError, match="rtol"):
-        adaptive.solve(GAUSSIAN, flow, x, level, cleaner, rtol=0.0)
-    with pytest.raises(ValueError, match="max_steps"):
-        adaptive.solve(GAUSSIAN, flow, x, level, cleaner, max_steps=0)
-    with pytest.raises(ValueError, match="shape"):
-        adaptive.solve(GAUSSIAN, flow, x, grids.trailing(flow, 3), cleaner)
-    with pytest.raises(TypeError, match="floating"):
-        adaptive.solve(GAUSSIAN, flow, jnp.ones((2, 3), jnp.int32), level, cleaner)
-    with pytest.raises(ValueError, match="sigma_min"):
-        adaptive.sample(KEY, GAUSSIAN, flow, (3,), jnp.arange(2), sigma_min=2.0, sigma_max=1.0)
-    with pytest.raises(ValueError, match="start"):
-        adaptive.sample(KEY, GAUSSIAN, flow, (3,), jnp.arange(2), start=jnp.ones((3, 3)))
+@pytest.mark.parametrize(
+    ("changed", "error", "named"),
+    [
+        ({"rtol": 0.0}, ValueError, "rtol"),
+        ({"max_steps": 0}, ValueError, "max_steps"),
+        ({"level": grids.trailing(SCHEDULES["flow"], 3)}, ValueError, "shape"),
+        ({"x": jnp.ones((2, 3), jnp.int32)}, TypeError, "floating"),
+        ({"sigma_min": 2.0, "sigma_max": 1.0}, ValueError, "sigma_min"),
+        ({"start": jnp.ones((3, 3))}, ValueError, "start"),
+    ],
+)
+def test_what_cannot_be_solved_is_refused(changed, error, named):
+    levels = {"x": jnp.ones((2, 3)), "level": Level(900.0, 0.1, 0.9), "cleaner": Level(100.0, 0.9, 0.1)}
+    with pytest.raises(error, match=named):
+        if {"start", "sigma_min"} & set(changed):
+            adaptive.sample(KEY, GAUSSIAN, SCHEDULES["flow"], (3,), jnp.arange(2), **changed)
+        adaptive.solve(GAUSSIAN, SCHEDULES["flow"], **levels | changed)
 
 
 def test_without_diffrax_the_error_names_the_extra(monkeypatch):

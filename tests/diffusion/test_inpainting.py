@@ -105,31 +105,23 @@ def test_resampling_brings_what_is_painted_to_the_posterior():
 
 
 def test_a_painting_is_its_own_in_batches_and_one_compile_serves_all_values():
-    traces = []
-    masks = np.random.default_rng(2).random((5, *SHAPE)) < 0.5
+    masks, order = np.random.default_rng(2).random((5, *SHAPE)) < 0.5, np.array([2, 0, 4, 1, 3])
 
     @jax.jit
-    def run(known, mask, index, mean, levels, steps):
-        traces.append(None)
-        sampler = inpainting.repaint(diffusion.samplers.ddpm(), known, mask)
-        denoise = diffusion.oracles.gaussian(0.5, mean)
-        return diffusion.sampling.sample(jax.random.key(3), denoise, sampler, levels, SHAPE, index, num_steps=steps)
+    def run(known, mask, index, levels, steps, mean):
+        sampler, oracle = inpainting.repaint(diffusion.samplers.ddpm(), known, mask), diffusion.oracles.gaussian(0.5, mean)
+        return diffusion.sampling.sample(jax.random.key(3), oracle, sampler, levels, SHAPE, index, num_steps=steps)
 
-    flow, cosine = (
-        diffusion.grids.padded(grid(SCHEDULES[name], *sizes), 20) for name, sizes in (("straight", (6, 3, 2)), ("cosine", (5, 2, 2)))
-    )
-    base = run(KNOWN, masks, np.arange(5), 0.2, flow, 18)
-    order = np.array([2, 0, 4, 1, 3])
-    np.testing.assert_allclose(run(KNOWN[order], masks[order], order, 0.2, flow, 18), base[order], atol=5e-6)
-    strangers = np.where(order == 4, 4, order + 900)
-    np.testing.assert_allclose(
-        run(KNOWN[order] * (order == 4)[:, None, None, None], masks[order], strangers, 0.2, flow, 18)[2], base[4], atol=5e-6
-    )
-    for other in (run(KNOWN, masks, np.arange(5), 0.9, flow, 18), run(KNOWN, masks, np.arange(5), 0.2, cosine, 11)):
+    flow = diffusion.grids.padded(grid(SCHEDULES["straight"]), 20), 18
+    cosine = diffusion.grids.padded(grid(SCHEDULES["cosine"], 5, 2, 2), 20), 11
+    base = run(KNOWN, masks, np.arange(5), *flow, 0.2)
+    np.testing.assert_array_equal(base[~masks], KNOWN[~masks])
+    np.testing.assert_allclose(run(KNOWN[order], masks[order], order, *flow, 0.2), base[order], atol=5e-6)
+    strangers = KNOWN[order] * (order == 4)[:, None, None, None], masks[order], np.where(order == 4, 4, order + 900)
+    np.testing.assert_allclose(run(*strangers, *flow, 0.2)[2], base[4], atol=5e-6)
+    for other in (run(KNOWN, masks, np.arange(5), *flow, 0.9), run(KNOWN, masks, np.arange(5), *cosine, 0.2)):
         assert np.all(np.isfinite(other)) and not np.allclose(other, base)
-    assert len(traces) == 1
-    sampler = inpainting.repaint(diffusion.samplers.ddpm(), KNOWN, masks)
-    np.testing.assert_array_equal(draw(sampler, flow, steps=18)[-1][~masks], KNOWN[~masks])
+    assert run._cache_size() == 1
 
 
 def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
@@ -153,20 +145,23 @@ def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_cannot_be_is_refused():
-    ddpm = diffusion.samplers.ddpm()
-    with pytest.raises(ValueError, match="memory"):
-        inpainting.repaint(diffusion.samplers.dpm_solver_multistep(), KNOWN, MASK)
-    with pytest.raises(ValueError, match="does not broadcast"):
-        inpainting.repaint(ddpm, KNOWN, np.ones((3, 2, 1)))
-    with pytest.raises(ValueError, match="does not broadcast"):
-        inpainting.repaint(ddpm, KNOWN[:1], np.ones((5, *SHAPE)))
-    with pytest.raises(ValueError, match="mask"):
-        inpainting.repaint(ddpm, KNOWN, np.full(SHAPE, 255.0))
-    with pytest.raises(TypeError, match="known"):
-        inpainting.repaint(ddpm, np.ones((5, *SHAPE), np.uint8), MASK)
-    with pytest.raises(ValueError, match="one known sample for each"):
-        draw(inpainting.repaint(ddpm, KNOWN[:2], MASK), grid(SCHEDULES["straight"]))
-    for resamples, jump in ((0, 1), (1, 0)):
-        with pytest.raises(ValueError, match="outside"):
-            inpainting.resampled(diffusion.grids.trailing(SCHEDULES["straight"], 3), resamples, jump)
+@pytest.mark.parametrize(
+    ("mistake", "error", "named"),
+    [
+        (lambda ddpm: inpainting.repaint(diffusion.samplers.dpm_solver_multistep(), KNOWN, MASK), ValueError, "memory"),
+        (lambda ddpm: inpainting.repaint(ddpm, KNOWN, np.ones((3, 2, 1))), ValueError, "does not broadcast"),
+        (lambda ddpm: inpainting.repaint(ddpm, KNOWN[:1], np.ones((5, *SHAPE))), ValueError, "does not broadcast"),
+        (lambda ddpm: inpainting.repaint(ddpm, KNOWN, np.full(SHAPE, 255.0)), ValueError, "mask"),
+        (lambda ddpm: inpainting.repaint(ddpm, np.ones((5, *SHAPE), np.uint8), MASK), TypeError, "known"),
+        (
+            lambda ddpm: draw(inpainting.repaint(ddpm, KNOWN[:2], MASK), grid(SCHEDULES["straight"])),
+            ValueError,
+            "one known sample for each",
+        ),
+        (lambda ddpm: grid(SCHEDULES["straight"], 3, 0, 1), ValueError, "outside"),
+        (lambda ddpm: grid(SCHEDULES["straight"], 3, 1, 0), ValueError, "outside"),
+    ],
+)
+def test_what_cannot_be_is_refused(mistake, error, named):
+    with pytest.raises(error, match=named):
+        mistake(diffusion.samplers.ddpm())
