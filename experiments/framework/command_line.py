@@ -34,9 +34,10 @@ USAGE = f"""usage: {PROGRAM} COMMAND …
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
   NAME [options]           the command of an experiment that brings its own, as `list` tells
 
-RUN is a run folder, such as runs/digits. COMMAND --help explains every option. --quiet shows results and errors only; --version the
-versions. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or
-checkpoint, 69 no such device, 74 disk, 128 + N a second signal N."""
+Begin with `list`. RUN is a run folder, as `run` leaves it in runs/. COMMAND --help explains every option.
+--quiet shows results and errors only; --version shows versions.
+Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or checkpoint,
+69 no such device, 74 disk, 128 + N a second signal N."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,9 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
         return _dispatch(list(arguments), catalogue)
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
+    except BrokenPipeError:  # who reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.DONE
     except BaseException as error:
         code = errors.exit_code(error)
         if code is None:
@@ -161,7 +165,7 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
         [("runner", _unnamed(RunOptions)), ("config", _unnamed(experiment.config))],
         frozen=True,
     )
-    both.__doc__ = experiment.question
+    both.__doc__ = f"{experiment.question} Presets: {', '.join(experiment.presets)}."
     parsed: Any = _parse(both, f"run {experiment.name}", arguments, default=both(RunOptions(preset or "full"), begin))
     return parsed.runner, parsed.config
 

@@ -75,7 +75,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
 
 def table_text(outcome: Results, notice: str = "") -> str:
     """The claims as plain text: a line with verdict, statement and threshold, then a line per seed with its numbers."""
-    head = f"{outcome.name}: {outcome.verdict}" if _judged(outcome) else outcome.name
+    head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
     sentence = "" if outcome.smoke else notice or _notice(outcome)
     lines = [head + (" (a smoke run: its numbers mean nothing)" if outcome.smoke else ""), *([sentence] if sentence else [])]
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
@@ -109,7 +109,8 @@ def _template() -> jinja2.Template:
 
 
 def _judged(outcome: Results) -> bool:
-    return outcome.verdict != "NONE"
+    """Whether the verdicts of single claims mean anything."""
+    return outcome.verdict != "NONE" and not outcome.smoke
 
 
 def _notice(outcome: Results) -> str:
