@@ -14,7 +14,7 @@ from gendiff.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Case:
+class BenchCase:
     """name: the word on the command line. measure: setting -> what was found. device: where it belongs."""
 
     name: str
@@ -46,7 +46,7 @@ class Duelling:
         return Findings(duels=(result,), threshold=self.threshold, memory=self.memory, share=self.share)
 
 
-def chosen(names: tuple[str, ...], device: str) -> list[Case]:
+def chosen(names: tuple[str, ...], device: str) -> list[BenchCase]:
     """The cases of those names, or all of the device. Raises ConfigError with the nearest name for one that is not there."""
     there = {case.name: case for case in ALL if case.device == device}
     for name in names:
@@ -69,8 +69,8 @@ def _guidance(setting: Setting) -> Findings:
     return Findings(duels=(one, two), ratios=(Ratio("guidance_passes", statement, gain, len(one.seconds[duel.OURS])),))
 
 
-def _duel(name: str, question: str, workload: Workload, tiny: dict[str, Any], *, device: str = "cpu", **options: Any) -> Case:
-    return Case(name, question, Duelling(name, workload, tiny, **options), device)
+def _duel(name: str, question: str, workload: Workload, tiny: dict[str, Any], *, device: str = "cpu", **options: Any) -> BenchCase:
+    return BenchCase(name, question, Duelling(name, workload, tiny, **options), device)
 
 
 _PLAIN = ("eager", "compiled")  # for networks that have no feature maps to lay out
@@ -143,12 +143,12 @@ ALL = (
         Workload("convolution", batch=16, size=16, channels=128),
         _CONVOLUTION,
     ),
-    Case("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _guidance),
+    BenchCase("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _guidance),
     _duel(
         "sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, _OF_SWEEP, threshold="sweep"
     ),
-    Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1", cold_start.measure),
-    Case("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", growth.measure),
+    BenchCase("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1", cold_start.measure),
+    BenchCase("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", growth.measure),
     _duel("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _GPU_UNET, _UNET, **_GPU),
     _duel(
         "gpu_unet_train", "the same, training step at batch 256", Workload("train", "unet32", batch=256, dtype="bfloat16"), _UNET, **_GPU

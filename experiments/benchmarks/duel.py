@@ -77,7 +77,7 @@ class Duel:
 
 
 @dataclass(frozen=True)
-class Way:
+class Contender:
     """One way to do the work: a process, and the name or mode that it is asked to run."""
 
     side: SideProcess
@@ -97,12 +97,12 @@ class Way:
 class Ring:
     """The ways that are ready to do the work, and what making them ready has shown (see `Duel`)."""
 
-    ways: dict[str, Way] = field(default_factory=dict)
+    ways: dict[str, Contender] = field(default_factory=dict)
     first: dict[str, float] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def enter(self, name: str, way: Way, op: str, **arguments: Any) -> None:
+    def enter(self, name: str, way: Contender, op: str, **arguments: Any) -> None:
         """Makes a way ready by doing the work once."""
         about = way.side.ask(op, **arguments)
         self.ways[name], self.first[name] = way, about["first"]
@@ -141,20 +141,20 @@ def fight(setting: Setting, name: str, workload: Workload, modes: tuple[str, ...
         for own, project in ((OURS, PROJECT), (BEFORE, setting.before)):
             if project is not None:
                 side = start(side_process.OURS, sys.executable, setting.variables, project)
-                ring.enter(own, Way(side, {"name": "ours"}), "prepare", **request)
+                ring.enter(own, Contender(side, {"name": "ours"}), "prepare", **request)
         difference, apart = _differences(ring, workload, place, gradients, loss)
         ours = ring.ways[OURS].side
         flops = ours.ask("flops")
         square = Workload("matmul", size=MATMUL)
         ours.ask("prepare", workload=square.as_json(), arrays=str(inputs.write(square, place / "square.npz")), name=SQUARE)
-        seconds, tried, busy = _rounds(setting, ring, Way(ours, {"name": SQUARE}))
+        seconds, tried, busy = _rounds(setting, ring, Contender(ours, {"name": SQUARE}))
     return Duel(name, workload, seconds, ring.first, tried, ring.failed, difference, apart, ring.peaks, flops, busy)
 
 
 def _enter_modes(ring: Ring, peer: SideProcess, modes: Iterable[str], name: str) -> None:
     for mode in modes:
         try:
-            ring.enter(mode, Way(peer, {"mode": mode}), "mode", mode=mode)
+            ring.enter(mode, Contender(peer, {"mode": mode}), "mode", mode=mode)
         except SideError as error:
             ring.failed[mode] = str(error)
     if not ring.ways:
@@ -184,12 +184,12 @@ def _relative(value: float, other: float) -> float:
     return abs(value - other) / max(1.0, abs(other))
 
 
-def _rounds(setting: Setting, ring: Ring, square: Way) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
+def _rounds(setting: Setting, ring: Ring, square: Contender) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
     """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting sides used)."""
     busy = [0.0]
     sides = {id(way.side): way.side for way in ring.ways.values()}.values()
 
-    def call(way: Way, repeats: int) -> float:
+    def call(way: Contender, repeats: int) -> float:
         idle = [side for side in sides if side is not way.side]
         for side in idle:
             side.settle()
@@ -198,7 +198,7 @@ def _rounds(setting: Setting, ring: Ring, square: Way) -> tuple[dict[str, tuple[
         busy[0] = max(busy[0], (sum(side.cpu_seconds() for side in idle) - before) / max(time.monotonic() - begin, 0.1))
         return spent
 
-    def warm(way: Way) -> float:
+    def warm(way: Contender) -> float:
         once = call(way, 1)
         return once if once > LONG else min(once, call(way, 1))
 

@@ -25,7 +25,7 @@ from gendiff.networks.module import count  # noqa: E402
 from gendiff.training import sharding  # noqa: E402
 
 
-class Side:
+class OurSide:
     """What the process holds between requests: works by name."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ def _peak() -> float:
 
 def main() -> None:
     devices.use_compile_cache()
-    side = Side()
+    side = OurSide()
     protocol.serve({name: getattr(side, name) for name in ("prepare", "run", "output", "gradient", "flops", "about")})
 
 

@@ -8,7 +8,7 @@ Kind = Literal["sample", "train", "sweep", "block", "attention", "convolution", 
 
 
 @dataclass(frozen=True)
-class Network:
+class Architecture:
     """A network by diffusers' name of its class, and what diffusers is told to build it. size: of the image or latent, in pixels."""
 
     kind: Literal["UNet2DModel", "DiTTransformer2DModel"]
@@ -29,7 +29,7 @@ def unet(
     head_size: int = 8,
     groups: int = 32,
     digits: bool = False,
-) -> Network:
+) -> Architecture:
     """A U-Net whose feature maps of the sizes `attention` have it. digits: for labelled digits, with one block per level instead of two."""
     attended = [size // 2**level in attention for level in range(len(channels))]
     settings = {
@@ -46,10 +46,10 @@ def unet(
         "up_block_types": tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended)),
         "num_class_embeds": 11 if digits else None,
     }
-    return Network("UNet2DModel", settings, size, 10 if digits else None)
+    return Architecture("UNet2DModel", settings, size, 10 if digits else None)
 
 
-def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Network:
+def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Architecture:
     """A diffusion transformer with patches of 2×2 on latents of four channels."""
     settings = {
         "sample_size": size,
@@ -60,10 +60,10 @@ def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 100
         "patch_size": 2,
         "num_embeds_ada_norm": num_classes,
     }
-    return Network("DiTTransformer2DModel", settings, size, num_classes)
+    return Architecture("DiTTransformer2DModel", settings, size, num_classes)
 
 
-NETWORKS: dict[str, Network] = {
+NETWORKS: dict[str, Architecture] = {
     "unet32": unet(32, (64, 128, 128), attention=(16,)),
     "dit_s2": dit(32, 384, 12, 6),
     "dit_xl2": dit(32, 1152, 28, 16),

@@ -16,7 +16,7 @@ SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class MeasuredSet:
     """One set of `n` images. frechet: in floors, a floor being the distance of training digits. excess: near-copies above held-out ones."""
 
     n: int
@@ -42,7 +42,7 @@ class DigitsJudge:
         self._real_copies = near_copies.ratios(self._held_out, self._training) < near_copies.THRESHOLD
         self.floor = frechet.over_subsets(self._held_out, self._training, count=draws, size=size, seed=SEED)
 
-    def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> Measured:
+    def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> MeasuredSet:
         """Every number of one set of images, which are first rounded to the data's levels."""
         seen = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
         rows = features.pixels(seen)
@@ -53,7 +53,7 @@ class DigitsJudge:
         copied = near_copies.ratios(rows, self._training) < near_copies.THRESHOLD
         discrepancy = kernel_distance.over_blocks(rows, self._held_out, seed=SEED)
         spread = 1.96 * discrepancy.standard_error
-        return Measured(
+        return MeasuredSet(
             n=len(rows),
             frechet=interval(ratio_of_means, distances, self.floor, rng=rng),
             accuracy=_share(classifier_accuracy.correct(self._classifier, seen, labels)),
@@ -66,7 +66,7 @@ class DigitsJudge:
         )
 
 
-def ratio(first: Measured, second: Measured) -> Number:
+def ratio(first: MeasuredSet, second: MeasuredSet) -> Number:
     """The first set's Fréchet distance in units of the second's."""
     return interval(ratio_of_means, first.distances, second.distances)
 

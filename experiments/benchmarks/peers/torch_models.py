@@ -9,7 +9,7 @@ from diffusers import DiTTransformer2DModel, UNet2DModel
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import save_file
 
-from experiments.benchmarks.workloads import NETWORKS, Network, Workload
+from experiments.benchmarks.workloads import NETWORKS, Architecture, Workload
 
 MODES = ("eager", "channels_last", "compiled")
 
@@ -50,7 +50,7 @@ def save(module: torch.nn.Module, folder: Path, gradients: bool = False) -> None
     (folder / "config.json").write_text(json.dumps({"_class_name": type(module).__name__, **kept}), encoding="utf-8")
 
 
-def _dit(network: Network) -> DiTTransformer2DModel:
+def _dit(network: Architecture) -> DiTTransformer2DModel:
     model = DiTTransformer2DModel(**network.settings)
     # diffusers builds an embedder per block, where the paper has one for all; sharing it is less work for the peer, never more
     first = model.transformer_blocks[0].norm1.emb

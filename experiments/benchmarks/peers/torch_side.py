@@ -21,7 +21,7 @@ from experiments.benchmarks.peers import torch_models, torch_work  # noqa: E402
 from experiments.benchmarks.workloads import Workload  # noqa: E402
 
 
-class Side:
+class TorchSide:
     """What the process holds between requests: one workload, in one mode at a time."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("BENCH_THREADS", "0")) or torch.get_num_threads())
     torch.set_float32_matmul_precision("highest")
     diffusers.utils.logging.set_verbosity_error()
-    side = Side()
+    side = TorchSide()
     names = ("prepare", "run", "output", "gradient", "about")
     protocol.serve({name: getattr(side, name) for name in names} | {"mode": side.mode_on})
 

@@ -27,7 +27,7 @@ GRIDS: dict[str, Grid] = {"trailing": grids.trailing, "log_snr": grids.log_snr, 
 
 
 @dataclass(frozen=True)
-class Method:
+class DrawMethod:
     """A sampler and the grid that it runs on, which was chosen before the run."""
 
     name: str
@@ -43,17 +43,17 @@ class Method:
         return max(steps for steps in range(1, budget + 1) if self.evaluations(steps) <= budget)
 
 
-DDPM, DDIM = Method("DDPM", samplers.ddpm, "trailing"), Method("DDIM", samplers.ddim, "trailing")
+DDPM, DDIM = DrawMethod("DDPM", samplers.ddpm, "trailing"), DrawMethod("DDIM", samplers.ddim, "trailing")
 """On the grid that starts at the last level of training; it has 1,000 levels at 1,000 steps."""
 FEW = {
     method.name: method
     for method in (
         DDIM,
-        Method("DPM-Solver++ 2M", functools.partial(samplers.dpm_solver_multistep, 2), "log_snr"),
-        Method("DPM-Solver++ 3M", functools.partial(samplers.dpm_solver_multistep, 3), "log_snr"),
-        Method("UniPC 2", functools.partial(samplers.unipc, 2), "log_snr"),
-        Method("DEIS 3", functools.partial(samplers.deis, 3), "trailing"),
-        Method("Heun", samplers.heun, "karras"),
+        DrawMethod("DPM-Solver++ 2M", functools.partial(samplers.dpm_solver_multistep, 2), "log_snr"),
+        DrawMethod("DPM-Solver++ 3M", functools.partial(samplers.dpm_solver_multistep, 3), "log_snr"),
+        DrawMethod("UniPC 2", functools.partial(samplers.unipc, 2), "log_snr"),
+        DrawMethod("DEIS 3", functools.partial(samplers.deis, 3), "trailing"),
+        DrawMethod("Heun", samplers.heun, "karras"),
     )
 }
 """Samplers of few steps, on the grid of their own papers: even in log-SNR (Lu et al., 2022), in time, and Karras et al.'s for Heun."""
@@ -64,7 +64,7 @@ class Set:
     """Samples 0, 1, … of one seed's network by one method in `steps` steps."""
 
     seed: int
-    method: Method
+    method: DrawMethod
     steps: int
 
     @property
@@ -90,14 +90,14 @@ class MethodDraws:
         self._config, self._model, self._progress = config, model, progress
         self._draws: dict[str, Draws] = {}
 
-    def draw(self, title: str, params: Params, method: Method, steps: int, count: int) -> tuple[np.ndarray, float]:
+    def draw(self, title: str, params: Params, method: DrawMethod, steps: int, count: int) -> tuple[np.ndarray, float]:
         """(count, h, w, c) images, and the seconds that they took without compiling."""
         draws = self._compiled(method, params)
         begin = time.perf_counter()
         images = draws(title, params, count, steps=steps)
         return images, time.perf_counter() - begin
 
-    def _compiled(self, method: Method, params: Params) -> Draws:
+    def _compiled(self, method: DrawMethod, params: Params) -> Draws:
         if method.name not in self._draws:
             together, most = self._config.together, max(self._config.steps if method in (DDIM, DDPM) else self._config.budgets)
             draws = Draws(self._model, most, together, self._progress, sampler=method.build(), grid=GRIDS[method.grid])

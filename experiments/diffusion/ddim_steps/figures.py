@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion.ddim_steps.config import Config
-from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, Method, Set
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, DrawMethod, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
-from experiments.diffusion.image_judge import Measured
+from experiments.diffusion.image_judge import MeasuredSet
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
 from experiments.reporting.results import Figure, Table
@@ -23,7 +23,7 @@ class Row:
     """One set, its measures, and the seconds that one call took."""
 
     set: Set
-    measured: Measured
+    measured: MeasuredSet
     seconds: float
 
 
@@ -71,7 +71,7 @@ def tables(config: Config, rows: Sequence[Row], differences: Mapping[tuple[int, 
     )
 
 
-def _curve(method: Method, rows: Sequence[Row]) -> figures.Curve:
+def _curve(method: DrawMethod, rows: Sequence[Row]) -> figures.Curve:
     """Mean, least and largest over the seeds, at each number of evaluations."""
     evaluations = np.array(sorted({row.set.evaluations for row in rows}))
     values = [[row.measured.frechet[0] for row in rows if row.set.evaluations == count] for count in evaluations]

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.diffusion import image_draws, image_judge, image_training
 from experiments.diffusion.ddim_steps import draw, equivalence, figures
 from experiments.diffusion.ddim_steps.config import Config
-from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, Kept, Method, MethodDraws, Set
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, DrawMethod, Kept, MethodDraws, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
 from experiments.diffusion.ddim_steps.figures import Row
 from experiments.diffusion.ddim_steps.train import model
@@ -89,7 +89,7 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[C
     """Wall-clock of `together` samples: DDPM in all steps and, as a control, in as few as DDIM, each against DDIM in few steps."""
     most, few = max(config.steps), config.fast
     timed = ((DDPM, most), (DDIM, few), (DDPM, few))
-    seconds: dict[tuple[Method, int], list[float]] = {each: [] for each in timed}
+    seconds: dict[tuple[DrawMethod, int], list[float]] = {each: [] for each in timed}
     for pair in range(config.pairs):
         for method, steps in timed:
             title = f"time {method.name} in {steps} steps, {pair + 1} of {config.pairs}"

@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.diffusion import image_training
 from experiments.diffusion.digits.config import Config
-from experiments.diffusion.image_judge import Measured
+from experiments.diffusion.image_judge import MeasuredSet
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
 from experiments.reporting.results import Figure, Table
@@ -30,7 +30,7 @@ def pictures(folder: RunFolder, split: digits.Split, plain: np.ndarray, guided: 
     ]
 
 
-def plots(config: Config, folder: RunFolder, sets: dict[str, Measured]) -> list[Figure]:
+def plots(config: Config, folder: RunFolder, sets: dict[str, MeasuredSet]) -> list[Figure]:
     """Training loss, and the Fréchet distance of every set."""
     curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in config.seeds]
     figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (flow)", log_y=True)
@@ -49,7 +49,7 @@ def plots(config: Config, folder: RunFolder, sets: dict[str, Measured]) -> list[
     ]
 
 
-def table(sets: dict[str, Measured]) -> Table:
+def table(sets: dict[str, MeasuredSet]) -> Table:
     """Every number of every set."""
     columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
     rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in sets.items()]

@@ -10,7 +10,7 @@ from experiments.diffusion.digits import figures
 from experiments.diffusion.digits.config import Config, Thresholds
 from experiments.diffusion.digits.train import SHUFFLED, model
 from experiments.diffusion.image_draws import Draws
-from experiments.diffusion.image_judge import SEED, DigitsJudge, Measured
+from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -27,9 +27,9 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     draw = Draws(network, config.sampling_steps, config.together, progress)
     claims: list[Claim] = []
     pictures: list[Figure] = []
-    table: dict[str, Measured] = {"real training digits": judge.measure(judge.split.train_images, judge.split.train_labels)}
+    table: dict[str, MeasuredSet] = {"real training digits": judge.measure(judge.split.train_images, judge.split.train_labels)}
 
-    def measure(name: str, images: np.ndarray, *, rounded: bool = True) -> Measured:
+    def measure(name: str, images: np.ndarray, *, rounded: bool = True) -> MeasuredSet:
         table[name] = judge.measure(images, image_draws.labels(len(images), network.num_classes), rounded=rounded)
         return table[name]
 
@@ -58,8 +58,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(tuple(claims), (*pictures, *figures.plots(config, folder, table)), (figures.table(table),))
 
 
-def _claims_of_seed(limits: Thresholds, seed: int, plain: Measured, guided: Measured, coarse: Measured, blank: Measured) -> list[Claim]:
-    def claim(of: Measured, id: str, statement: str, number: Number, relation: Relation) -> Claim:
+def _claims_of_seed(
+    limits: Thresholds, seed: int, plain: MeasuredSet, guided: MeasuredSet, coarse: MeasuredSet, blank: MeasuredSet
+) -> list[Claim]:
+    def claim(of: MeasuredSet, id: str, statement: str, number: Number, relation: Relation) -> Claim:
         """The threshold is the field that is named like the claim. Other sets than the two guided ones are controls."""
         kind: Kind = "claim" if of is plain or of is guided else "control"
         return verdicts.against(limits, seed, id, statement, number, relation, id.replace("-", "_"), n=of.n, kind=kind)
@@ -79,7 +81,7 @@ def _claims_of_seed(limits: Thresholds, seed: int, plain: Measured, guided: Meas
     ]
 
 
-def _generators(config: Config, judge: DigitsJudge, table: dict[str, Measured]) -> list[Claim]:
+def _generators(config: Config, judge: DigitsJudge, table: dict[str, MeasuredSet]) -> list[Claim]:
     """Controls: generators without a model, which are added to the table."""
     images, truth = judge.split.train_images, judge.split.train_labels
     wanted = image_draws.labels(config.control_samples, digits.CLASSES)
@@ -101,7 +103,7 @@ def _generators(config: Config, judge: DigitsJudge, table: dict[str, Measured]) 
     ]
 
 
-def _shuffled(config: Config, measured: Measured) -> Claim:
+def _shuffled(config: Config, measured: MeasuredSet) -> Claim:
     statement, limit = "shuffled labels: judge accuracy", "shuffled_accuracy"
     seed, limits = config.seeds[0], config.thresholds
     return verdicts.against(limits, seed, "shuffled-accuracy", statement, measured.accuracy, "<=", limit, n=measured.n, kind="control")

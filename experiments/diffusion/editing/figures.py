@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.diffusion.editing import measures
 from experiments.diffusion.editing.config import Config
-from experiments.diffusion.editing.measures import Edited, Restored
+from experiments.diffusion.editing.measures import Edited, Restoration
 from experiments.diffusion.editing.problems import Problem
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
@@ -20,8 +20,8 @@ def pictures(
     folder: RunFolder,
     problems: Mapping[str, Problem],
     truth: np.ndarray,
-    rivals: Mapping[str, list[Restored]],
-    restored: Mapping[str, Mapping[str, Restored]],
+    rivals: Mapping[str, list[Restoration]],
+    restored: Mapping[str, Mapping[str, Restoration]],
     edits: Mapping[float, np.ndarray],
     between: np.ndarray,
     chosen: np.ndarray,
@@ -50,8 +50,8 @@ def plots(
     config: Config,
     folder: RunFolder,
     problems: Mapping[str, Problem],
-    rivals: Mapping[str, list[Restored]],
-    restored: Mapping[int, Mapping[str, Mapping[str, Restored]]],
+    rivals: Mapping[str, list[Restoration]],
+    restored: Mapping[int, Mapping[str, Mapping[str, Restoration]]],
     edited: Mapping[int, Edited],
 ) -> list[Figure]:
     """PSNR of every method of the first seed, and the round trip's error of every seed."""
@@ -78,7 +78,7 @@ def plots(
 
 
 def tables(
-    rivals: Mapping[str, list[Restored]], restored: Mapping[int, Mapping[str, Mapping[str, Restored]]], edited: Mapping[int, Edited]
+    rivals: Mapping[str, list[Restoration]], restored: Mapping[int, Mapping[str, Mapping[str, Restoration]]], edited: Mapping[int, Edited]
 ) -> tuple[Table, ...]:
     """Every number of every method and seed, and of every round trip and edit."""
     lines = [_line(None, problem, of) for problem, results in rivals.items() for of in results]
@@ -99,7 +99,7 @@ def tables(
     )
 
 
-def _line(seed: int | None, problem: str, of: Restored) -> tuple[Any, ...]:
+def _line(seed: int | None, problem: str, of: Restoration) -> tuple[Any, ...]:
     exact = not of.single.any()  # no error, no decibels
     psnr = [None, None] if exact else [measures.decibels(of.error), measures.decibels(of.single)[0]]
     return (problem, of.name, seed, *psnr, measures.share(of.right), _rms(of.residual))

@@ -9,7 +9,7 @@ from experiments.diffusion import image_training
 from experiments.diffusion.editing import figures, measures
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.config import Config, Thresholds
-from experiments.diffusion.editing.measures import Edited, Examiner, Restored
+from experiments.diffusion.editing.measures import Edited, Examiner, Restoration
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.editing.programs import EditingPrograms
 from experiments.diffusion.editing.train import model
@@ -33,7 +33,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     examine, programs = Examiner(split, truth, labels), EditingPrograms(config, network)
     rivals = {name: _rivals(problem, examine, split) for name, problem in problems.items()}
     claims: list[Claim] = []
-    restored: dict[int, dict[str, dict[str, Restored]]] = {}
+    restored: dict[int, dict[str, dict[str, Restoration]]] = {}
     edited: dict[int, Edited] = {}
     for seed in config.seeds:
         params = jax.device_get(image_training.averaged(network, folder, seed))
@@ -59,7 +59,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(tuple(claims), tuple(pictures), figures.tables(rivals, restored, edited))
 
 
-def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> list[Restored]:
+def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> list[Restoration]:
     """What learned no digits first, then the training digit that is measured most alike, then the digits themselves."""
     known = editing_problems.nearest(problem, split.train_images)
     sets = {problem.rival_name: problem.rival, "nearest training digit": known, "the digit itself": examine.truth}
@@ -68,7 +68,7 @@ def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> list[Re
 
 def _restored(
     config: Config, problem: Problem, programs: EditingPrograms, examine: Examiner, params: Params, blank: Params
-) -> dict[str, Restored]:
+) -> dict[str, Restoration]:
     """By every method that fits, by an untrained network, and from the measurements of other digits."""
     samples = range(1 if problem.mask is not None else config.posterior_samples)
     drawn = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
@@ -96,7 +96,9 @@ def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np
     )
 
 
-def _claims_of_problem(limits: Thresholds, seed: int, problem: Problem, rival: Restored, restored: dict[str, Restored]) -> list[Claim]:
+def _claims_of_problem(
+    limits: Thresholds, seed: int, problem: Problem, rival: Restoration, restored: dict[str, Restoration]
+) -> list[Claim]:
     n, slug = len(rival.error), problem.name.replace(" ", "-")
     claim = functools.partial(verdicts.against, limits, seed, n=n)
     claims = []
@@ -116,7 +118,7 @@ def _claims_of_problem(limits: Thresholds, seed: int, problem: Problem, rival: R
 
 
 def _kept(
-    limits: Thresholds, seed: int, problems: dict[str, Problem], restored: dict[str, dict[str, Restored]], truth: np.ndarray
+    limits: Thresholds, seed: int, problems: dict[str, Problem], restored: dict[str, dict[str, Restoration]], truth: np.ndarray
 ) -> list[Claim]:
     masks = {name: problem.mask for name, problem in problems.items() if problem.mask is not None}
     changes = [np.max(np.abs(np.where(mask, 0, restored[name]["RePaint"].first - truth))) for name, mask in masks.items()]

@@ -14,7 +14,7 @@ from gendiff.metrics import classifier_accuracy
 
 
 @dataclasses.dataclass(frozen=True)
-class Restored:
+class Restoration:
     """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the residual's square.
 
     name: of the method. first, mean: images (n, 8, 8, 1), a single sample and the mean of several. single: the error of the single one.
@@ -57,13 +57,13 @@ class Examiner:
         seen = np.asarray(scaling.round_to_levels(images.astype(np.float32), digits.LEVELS))
         return classifier_accuracy.correct(self._judge, seen, self._labels).astype(np.float64)
 
-    def __call__(self, problem: Problem, name: str, samples: list[np.ndarray]) -> Restored:
+    def __call__(self, problem: Problem, name: str, samples: list[np.ndarray]) -> Restoration:
         """The error is that of the mean of the samples; the judge reads the first."""
         first, mean = samples[0], np.mean([np.clip(sample, -1, 1) for sample in samples], axis=0)
         apart = np.asarray(problem.operator.forward(first), np.float64) - problem.measured
         residual = np.mean(apart.reshape(len(first), -1) ** 2, axis=1)
         single, averaged = (problem.errors(images, self.truth) for images in (first, mean))
-        return Restored(name, first, single, averaged, self.right(first), residual)
+        return Restoration(name, first, single, averaged, self.right(first), residual)
 
 
 def decibels(error: np.ndarray) -> Number:

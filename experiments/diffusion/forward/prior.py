@@ -53,7 +53,7 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Law:
+class CleanLaw:
     """What the lower bound asks of clean data: the squared length of its mean, and its variances (d,) along the principal axes."""
 
     square_of_mean: float
@@ -96,12 +96,12 @@ def from_start(second_moment: float, signal: float) -> float:
     return signal / (1 - signal) * second_moment / 2
 
 
-def law(rows: np.ndarray) -> Law:
+def law(rows: np.ndarray) -> CleanLaw:
     """Of clean rows (n, d)."""
-    return Law(float(np.sum(rows.mean(axis=0) ** 2)), np.linalg.eigvalsh(np.cov(rows, rowvar=False, bias=True)))
+    return CleanLaw(float(np.sum(rows.mean(axis=0) ** 2)), np.linalg.eigvalsh(np.cov(rows, rowvar=False, bias=True)))
 
 
-def lower_bound(law: Law, signal: float) -> float:
+def lower_bound(law: CleanLaw, signal: float) -> float:
     """Nats of the Gaussian with the mean and covariance of x_T from N(0, I), all dimensions together."""
     excess = signal * (law.variances - 1)
     return float((signal * law.square_of_mean + np.sum(excess - np.log1p(excess))) / 2)
@@ -143,7 +143,7 @@ def table(distances: dict[str, Distance], dimensions: int) -> Table:
     return Table("How far x_T is from N(0, I); real digits, and last a latent of unit second moment", columns, tuple(rows))
 
 
-def _resampled(rows: np.ndarray, resamples: int) -> list[Law]:
+def _resampled(rows: np.ndarray, resamples: int) -> list[CleanLaw]:
     """The law of the rows, and those of bootstrap draws of them."""
     rng = np.random.default_rng(0)
     return [law(rows), *(law(rows[rng.integers(len(rows), size=len(rows))]) for _ in range(resamples))]

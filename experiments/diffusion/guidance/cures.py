@@ -49,7 +49,7 @@ def sweep(scales: Sequence[float], sets: Sequence[Sequence[Rows]]) -> Sweep:
 
 
 @dataclass(frozen=True)
-class Compared:
+class RuleComparison:
     """A rule held against plain guidance. at: each measure. less: the same less plain guidance's. reached: whether as faithful."""
 
     scale: Number
@@ -68,12 +68,12 @@ class Comparisons:
     trends: Mapping[tuple[str, str], Trend]
     corrected: Mapping[tuple[str, str], float]
     ignoring: Mapping[str, Trend]
-    equal: Mapping[str, Compared]
-    strong: Mapping[str, Compared]
-    essay: Mapping[str, Compared]
+    equal: Mapping[str, RuleComparison]
+    strong: Mapping[str, RuleComparison]
+    essay: Mapping[str, RuleComparison]
 
 
-def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> Compared:
+def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> RuleComparison:
     """The rule where its adherence, a mean over the seeds, first is that of `plain`, a sweep of one scale; linear between its scales.
 
     Where none of its scales is as faithful, at the first of the most faithful. Intervals are of a bootstrap of two levels, as in
@@ -92,7 +92,7 @@ def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> Compared
     numbers = [(float(a), float(b), float(c)) for a, b, c in zip(value, low, high, strict=True)]
     count = len(MEASURES)
     reached = bool(rule.means()["adherence"].max() >= plain.means()["adherence"][0])
-    return Compared(
+    return RuleComparison(
         numbers[0],
         dict(zip(MEASURES, numbers[1 : 1 + count], strict=True)),
         dict(zip(MEASURES, numbers[1 + count :], strict=True)),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from experiments.diffusion.guidance import cures
 from experiments.diffusion.guidance.config import Config
-from experiments.diffusion.guidance.cures import Compared, Comparisons, Sweep
+from experiments.diffusion.guidance.cures import Comparisons, RuleComparison, Sweep
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.reporting.results import Cell, Table
@@ -47,7 +47,7 @@ def _trends(judged: Comparisons) -> Table:
     return Table("Trends with the guidance scale; adherence as far as it is claimed", columns, tuple(rows))
 
 
-def _compared(title: str, first: str, compared: Mapping[str, Compared], *, less: bool = False, reached: bool = False) -> Table:
+def _compared(title: str, first: str, compared: Mapping[str, RuleComparison], *, less: bool = False, reached: bool = False) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, of in compared.items():
         numbers = of.less if less else of.at

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.diffusion import image_training
-from experiments.diffusion.image_judge import Measured
+from experiments.diffusion.image_judge import MeasuredSet
 from experiments.diffusion.schedules.bits import Bits
 from experiments.diffusion.schedules.config import Config
 from experiments.framework.run_folder import RunFolder
@@ -26,7 +26,7 @@ class Assessed:
 
     bits: Bits
     own: Bits
-    measured: Measured
+    measured: MeasuredSet
 
 
 def plots(

@@ -91,7 +91,7 @@ def test_bounds_meet_two_points_between_them():
         return density * (math.log(density) - scipy.stats.norm.logpdf(x))
 
     exact = scipy.integrate.quad(integrand, -8, 8)[0]
-    law = prior.Law(0.0, np.array([1.0]))
+    law = prior.CleanLaw(0.0, np.array([1.0]))
     assert prior.lower_bound(law, signal) < exact < prior.upper_bound(1.0, signal)
 
 
