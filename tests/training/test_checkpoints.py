@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 
@@ -41,20 +40,9 @@ def restore(path, step=None, target=None, **options):
 def test_run_resumed_from_a_checkpoint_equals_an_uninterrupted_one_bitwise(written):
     whole = linear.train(linear.start(), 0, 7)
     for step in (2, 4):
-        restored = restore(written, step, target=linear.start(seed=9))
+        restored = restore(written, step, target=linear.start(seed=9) if step == 2 else jax.eval_shape(linear.start))
         assert restored.step == int(restored.state.step) == step and restored.meta == {"rows": step}
         linear.assert_bitwise_equal(linear.train(restored.state, step, 7), whole)
-
-
-def test_shapes_alone_are_a_target(written):
-    abstract = jax.eval_shape(linear.start)
-    linear.assert_bitwise_equal(restore(written, 4, target=abstract).state, linear.train(linear.start(), 0, 4))
-
-
-def test_restored_typed_key_gives_the_same_numbers(written):
-    key = restore(written).state.key
-    assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    np.testing.assert_array_equal(jax.random.normal(key, (3,)), jax.random.normal(jax.random.key(0), (3,)))
 
 
 def test_state_donated_while_it_is_being_written_is_stored_as_it_was(tmp_path):
@@ -134,12 +122,6 @@ def test_forced_save_ignores_the_interval_and_a_stored_step_is_not_written_again
             checkpoints.save(5, {"w": jnp.ones(1)}, force=True)
 
 
-def test_leaving_the_context_finishes_the_save(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, {"w": jnp.ones(1000)})
-    assert digests.NAME in os.listdir(tmp_path / "1")
-
-
 def test_unfinished_folders_are_no_steps_and_the_next_writer_removes_them(folder):
     shutil.copytree(folder / "4", folder / "6.orbax-checkpoint-tmp")
     with Checkpoints(folder, read_only=True) as reader:
@@ -170,22 +152,20 @@ def test_one_flipped_byte_in_any_file_is_an_error_naming_step_and_item(folder):
         assert checkpoints.restore(4, linear.start()).step == 4
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing"])
-def test_truncated_or_missing_file_is_an_error_naming_step_and_item(folder, damage):
-    path = max(files_of(folder / "4" / "state"), key=lambda path: path.stat().st_size)
-    path.write_bytes(path.read_bytes()[:-1]) if damage == "truncated" else path.unlink()
-    with pytest.raises(
-        CheckpointCorruptError, match="step 4 .*item state.*" + {"truncated": "bytes instead of", "missing": "is missing"}[damage]
-    ):
-        restore(folder, 4)
-
-
-@pytest.mark.parametrize("name", ["state/_METADATA", "meta/metadata", "_CHECKPOINT_METADATA", digests.NAME, "state", "meta"])
-def test_missing_metadata_or_item_is_an_error_naming_it(folder, name):
-    path = folder / "4" / name
+@pytest.mark.parametrize("name", ["largest", "state/_METADATA", "meta/metadata", "_CHECKPOINT_METADATA", digests.NAME, "state", "meta"])
+def test_truncated_or_missing_file_or_item_is_an_error_naming_step_and_item(folder, name):
+    step = folder / "4"
+    path = max(files_of(step / "state"), key=lambda path: path.stat().st_size) if name == "largest" else step / name
+    whole = path.read_bytes() if name == "largest" else b""
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(CheckpointCorruptError, match=rf"step 4 .*item {name.split('/')[0]}"):
-        restore(folder, 4)
+    item = path.relative_to(step).parts[0]
+    with Checkpoints(folder) as checkpoints:
+        with pytest.raises(CheckpointCorruptError, match=f"step 4 .*item {item}" + (".*is missing" if whole else "")):
+            checkpoints.restore(4, linear.start())
+        if whole:
+            path.write_bytes(whole[:-1])
+            with pytest.raises(CheckpointCorruptError, match="step 4 .*item state.*bytes instead of"):
+                checkpoints.restore(4, linear.start())
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": {}, "sha256": "0"}'])
@@ -251,10 +231,7 @@ def test_other_configuration_is_a_table_of_every_key(written):
     lines = [line.split() for line in str(raised.value).splitlines()[2:]]
     assert [line[0] for line in lines] == ["model.depth", "model.heads", "model.width"]
     assert lines[0][1:] == ["-", "2"] and lines[2][1:] == ["8", "16"]
-
-
-def test_same_configuration_passes_tuples_being_lists(written):
-    assert restore(written, 4, config={"run": {"steps": 100}, "model": {"heads": (1, 2), "width": 8}}).step == 4
+    assert restore(written, 4, config={"run": {"steps": 100}, "model": {"heads": (1, 2), "width": 8}}).step == 4  # a tuple is a list
 
 
 def test_settings_that_may_differ_only_warn(written):
@@ -270,15 +247,10 @@ def test_two_leaves_of_one_path_are_refused(tmp_path):
         checkpoints.save(1, {"a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)})
 
 
-@pytest.mark.parametrize("options", [{"keep": 0}, {"every": 0}, {"keep_every": True}, {"keep": 1.5}])
+@pytest.mark.parametrize("options", [{"keep": 0}, {"every": 0}, {"keep_every": True}, {"keep": 1.5}, {"config": {"dtype": jnp.float32}}])
 def test_settings_out_of_range_are_refused_with_their_name(tmp_path, options):
     with pytest.raises((ConfigError, TypeError), match=next(iter(options))):
         Checkpoints(tmp_path, **options)
-
-
-def test_configuration_that_is_no_json_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="config must be JSON"):
-        Checkpoints(tmp_path, config={"dtype": jnp.float32})
 
 
 def test_path_that_cannot_hold_checkpoints_is_refused(tmp_path):
@@ -312,9 +284,3 @@ def test_relative_path_is_made_absolute(tmp_path, monkeypatch):
     with Checkpoints("here") as checkpoints:
         checkpoints.save(1, {"w": jnp.ones(2)})
     assert checkpoints.path == tmp_path / "here" and (tmp_path / "here" / "1").is_dir()
-
-
-def test_digests_list_every_file_with_its_size(written):
-    listed = json.loads((written / "4" / digests.NAME).read_text())["files"]
-    assert all((written / "4" / name).stat().st_size == entry["size"] for name, entry in listed.items())
-    assert {"state/_METADATA", "meta/metadata"} <= listed.keys()

@@ -10,15 +10,11 @@ from gendiff.training import compatibility
 def test_outline_is_json_and_holds_for_arrays_numbers_and_keys():
     flat = {"a": jnp.zeros((2, 3), jnp.bfloat16), "b": np.float32(1), "k": jax.random.key(0)}
     outline = compatibility.outline(flat)
-    assert outline == compatibility.as_json("outline", outline)
+    assert outline == compatibility.as_json("outline", outline) and compatibility.in_outline(outline, dict(outline)) == []
+    assert compatibility.outline(compatibility.from_outline(outline)) == outline
     assert (
         outline["a"] == {"shape": [2, 3], "dtype": "bfloat16"} and outline["b"]["shape"] == [] and outline["k"]["dtype"].startswith("key")
     )
-
-
-def test_equal_outlines_have_no_rows():
-    outline = compatibility.outline({"a": jnp.zeros(2)})
-    assert compatibility.in_outline(outline, dict(outline)) == []
 
 
 def test_width_of_floats_is_ignored_on_request_and_shape_is_not():
@@ -44,6 +40,11 @@ def test_refusal_shows_every_row_under_headings():
     with pytest.raises(CheckpointMismatchError, match=r"(?s)wrong \(2 differences\):\n  path +stored +wanted\n  a +1 +2\n  bb +- +3"):
         compatibility.refuse("wrong", [("a", "1", "2"), ("bb", "-", "3")], ("path", "stored", "wanted"))
     compatibility.refuse("right", [], ("path", "stored", "wanted"))
+
+
+def test_a_table_shortens_what_is_long_and_counts_what_it_leaves_out():
+    text = compatibility.table([(str(n), "x" * 100, "y") for n in range(9)], most=7)
+    assert text.splitlines()[-1] == "  … and 2 more" and "x" * 59 + "…" in text and "x" * 60 not in text
 
 
 def test_what_json_cannot_hold_is_refused_with_its_name():

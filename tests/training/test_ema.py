@@ -63,14 +63,11 @@ def test_integer_leaves_are_taken_from_params():
     assert int(average["n"]) == 7
 
 
-def test_bfloat16_average_is_refused():
-    with pytest.raises(TypeError, match="float32"):
-        ema.update(jnp.ones(1, jnp.bfloat16), jnp.ones(1, jnp.bfloat16), 0.9)
-
-
-def test_decay_one_is_refused():
+def test_a_bfloat16_average_and_a_decay_of_one_are_refused():
     with pytest.raises(ConfigError, match="decay = 1"):
         ema.update(jnp.ones(1), jnp.ones(1), 1.0)
+    with pytest.raises(TypeError, match="float32"):
+        ema.update(jnp.ones(1, jnp.bfloat16), jnp.ones(1, jnp.bfloat16), 0.9)
 
 
 def test_every_track_of_a_step_follows_its_own_decay():

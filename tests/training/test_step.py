@@ -35,7 +35,7 @@ def test_key_of_a_step_is_the_base_key_folded_with_its_number():
     assert (jax.random.key_data(state.key) == jax.random.key_data(jax.random.key(5))).all()
 
 
-@pytest.mark.parametrize("accumulate", [2, 4, 8])
+@pytest.mark.parametrize("accumulate", [2, 8])
 @pytest.mark.float64
 def test_accumulated_gradient_of_an_exact_loss_is_the_full_one(accumulate):
     whole, plain = one_step()
@@ -88,12 +88,9 @@ def test_clip_bounds_the_gradient_and_leaves_its_direction():
     moved = jax.tree.map(lambda a, b: a - b, state.params, linear.params())
     unclipped = jax.tree.map(lambda a, b: a - b, free.params, linear.params())
     np.testing.assert_allclose(optax.tree.norm(moved), 0.01, rtol=1e-4)
+    linear.assert_bitwise_equal(one_step(clip=1e6)[0], free)  # above the norm a clip changes nothing
     factor = 0.01 / metrics["grad_norm"]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b * factor, rtol=1e-3, atol=1e-7), moved, unclipped)
-
-
-def test_clip_above_the_norm_changes_nothing():
-    linear.assert_bitwise_equal(one_step(clip=1e6)[0], one_step()[0])
 
 
 def test_clip_of_a_zero_gradient_is_finite():
@@ -116,6 +113,8 @@ def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulat
     linear.assert_bitwise_equal(records.replace(after, step=before.step), before)
     again, metrics = step(after, linear.batch())
     assert metrics["finite"] and np.isfinite(again.params["dense"]["kernel"]).all()
+    state, metrics = one_step(batch=batch, skip_nonfinite=False)
+    assert not metrics["finite"] and not np.isfinite(state.params["dense"]["kernel"]).all()
 
 
 def test_nonfinite_gradient_of_a_finite_loss_is_skipped():
@@ -141,13 +140,6 @@ def test_nonfinite_update_of_a_finite_gradient_is_skipped():
     np.testing.assert_array_equal(after.params["w"], [1, 1])
 
 
-def test_skipping_can_be_turned_off_and_the_flag_stays():
-    batch = linear.batch()
-    batch.clean[0, 0] = np.nan
-    state, metrics = one_step(batch=batch, skip_nonfinite=False)
-    assert not metrics["finite"] and np.isnan(state.params["dense"]["kernel"]).any()
-
-
 def test_many_steps_are_traced_once():
     traces = []
 
@@ -169,12 +161,9 @@ def test_step_keeps_every_dtype_when_64_bits_are_allowed():
     assert jax.tree.map(lambda leaf: leaf.dtype, after) == jax.tree.map(lambda leaf: leaf.dtype, state)
 
 
-def test_accumulation_that_does_not_divide_the_batch_names_both():
+def test_accumulation_that_does_not_divide_the_batch_names_both_and_different_batch_axes_are_shown():
     with pytest.raises(ConfigError, match="accumulate = 3 does not divide the batch of 8"):
         one_step(accumulate=3)
-
-
-def test_accumulation_of_arrays_with_different_batch_axes_shows_their_shapes():
     with pytest.raises(ConfigError, match=r"condition/0.*\(4, 2\)"):
         one_step(batch=Batch(np.zeros((8, 3), np.float32), (np.zeros((4, 2), np.float32),)), accumulate=2)
 
