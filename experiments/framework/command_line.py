@@ -34,10 +34,9 @@ USAGE = f"""usage: {PROGRAM} COMMAND …
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
   NAME [options]           the command of an experiment that brings its own, as `list` tells
 
-Begin with `list`. RUN is a run folder, as `run` leaves it in runs/. COMMAND --help explains every option.
---quiet shows results and errors only; --version shows versions.
-Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again), 65 bad data or checkpoint,
-69 no such device, 74 disk, 128 + N a second signal N."""
+Begin with `list`. RUN is a run folder, as `run` leaves it in runs/. COMMAND --help explains its options; --quiet shows no progress;
+--version shows versions. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again),
+65 bad data or checkpoint, 69 no such device, 74 disk, 128 + N a second signal N."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,23 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, small_multiples
+from experiments.reporting.plots import COLOURS as COLOURS
+from experiments.reporting.plots import INK as INK
+from experiments.reporting.plots import Curve as Curve
+from experiments.reporting.plots import Panel as Panel
+from experiments.reporting.plots import bars as bars
+from experiments.reporting.plots import curves as curves
+from experiments.reporting.plots import small_multiples as small_multiples
 from gendiff.core.types import ArrayLike
-
-__all__ = [
-    "COLOURS",
-    "INK",
-    "TILE",
-    "Curve",
-    "Panel",
-    "bars",
-    "curves",
-    "denoising_sprite",
-    "explorer_sprite",
-    "grid",
-    "small_multiples",
-    "to_pixels",
-]
 
 TILE = 48
 """Side in pixels that a small image is enlarged to, by a whole factor."""

@@ -60,16 +60,16 @@ def run(arguments: str, *found: registry.Experiment) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_list_shows_each_name_and_question(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_each_name_and_question(capsys):
     assert run("list") == 0
     assert "bare             Is it bare?" in capsys.readouterr().out
 
 
-def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_explains_every_option(capsys):
     assert run("run bare --help") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for option, meaning in (
@@ -101,7 +101,7 @@ def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         ("sample", "RUN"),
     ],
 )
-def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments, hint, capsys):
     assert run(arguments) == 2
     shown = capsys.readouterr()
     text = shown.err if arguments else shown.out
@@ -110,14 +110,14 @@ def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments: str, hint:
     assert not list(Path().iterdir())
 
 
-def test_a_preset_is_the_start_and_single_options_change_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preset_is_the_start_and_single_options_change_it(capsys):
     assert run("run bare --preset demo --network.width 16 --no-augment --seed 7") == 0
     stored = json.loads(Path("runs/bare/config.json").read_text())
     assert stored["config"] == {"seeds": [7], "train_steps": 3, "augment": False, "network": {"width": 16}}
     assert (stored["experiment"], stored["preset"], stored["smoke"]) == ("bare", "demo", False)
 
 
-def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsys):
     assert run("run bare") == 0
     before = {path.name: path.read_bytes() for path in Path("runs/bare").iterdir()}
 
@@ -132,14 +132,14 @@ def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsy
     assert {path.name: path.read_bytes() for path in Path("runs/bare").iterdir()} == before
 
 
-def test_a_smoke_run_is_inconclusive_and_has_its_own_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_smoke_run_is_inconclusive_and_has_its_own_folder(capsys):
     assert run("run bare --smoke") == 0
     assert json.loads(Path("runs/bare-smoke/results.json").read_text())["verdict"] == "INCONCLUSIVE"
     assert "PASS" not in capsys.readouterr().out, "its numbers mean nothing"
     assert run("report runs/bare-smoke --strict") == 1
 
 
-def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys):
     assert run("run bare", experiment(lambda *_: registry.Outcome((verdict(9, 0),)))) == 0
     assert run("report runs/bare") == 0
     assert "FAIL" in capsys.readouterr().out
@@ -149,7 +149,7 @@ def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys: pyte
 
 
 @pytest.mark.parametrize("options", ["--train-steps 6", "--seed 0", "--preset demo --train-steps 6"])
-def test_verdicts_belong_to_named_presets_only(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verdicts_belong_to_named_presets_only(options, capsys):
     assert run(f"run bare {options}") == 0
     message = capsys.readouterr().out
     assert "few steps do" in message and "no named preset" in message and "PASS" not in message and "FAIL" not in message
@@ -159,7 +159,7 @@ def test_verdicts_belong_to_named_presets_only(options: str, capsys: pytest.Capt
     assert run("report runs/bare --strict") == 1
 
 
-def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
     def stop(config: Config, folder: Any, progress: Any) -> None:
         folder.append_metrics([{"seed": seed, "step": step, "loss": 1 / step} for seed in (0, 1) for step in (1, 2)])
         (folder.path / "samples").mkdir(exist_ok=True)
@@ -177,7 +177,7 @@ def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys: pyte
     assert not list(Path("runs/bare").glob("*_so_far.png"))
 
 
-def test_a_report_needs_only_results_and_says_where_they_lack(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_needs_only_results_and_says_where_they_lack(capsys):
     assert run("run bare") == 0
     Path("committed").mkdir()
     Path("committed/results.json").write_bytes(Path("runs/bare/results.json").read_bytes())
@@ -189,7 +189,7 @@ def test_a_report_needs_only_results_and_says_where_they_lack(capsys: pytest.Cap
     assert "config.json" in capsys.readouterr().err
 
 
-def test_evaluate_computes_the_results_anew(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_computes_the_results_anew(capsys):
     assert run("run bare") == 0
 
     def worse(config: Config, folder: Any, progress: Any) -> registry.Outcome:
@@ -201,7 +201,7 @@ def test_evaluate_computes_the_results_anew(capsys: pytest.CaptureFixture[str]) 
     assert results["verdict"] == "FAIL" and set(results["seconds"]) == {"judge"}
 
 
-def test_an_impossible_configuration_leaves_no_folder_behind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_configuration_leaves_no_folder_behind(capsys):
     def refuse(*_: Any) -> None:
         raise ConfigError("a batch of 9 is too large")
 
@@ -223,7 +223,7 @@ def test_an_impossible_configuration_leaves_no_folder_behind(capsys: pytest.Capt
         (KeyboardInterrupt(), 42),
     ],
 )
-def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_kind_of_failure_has_its_exit_code(error, code, capsys):
     def fail(*_: Any) -> None:
         raise error
 
@@ -234,14 +234,14 @@ def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int,
     assert run("run bare") == 0  # nothing holds the folder
 
 
-def test_several_processes_are_refused_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_processes_are_refused_at_once(monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert run("run bare") == 2
     assert "JAX spans 2 processes" in capsys.readouterr().err
     assert not Path("runs/bare").exists()
 
 
-def test_an_unforeseen_error_keeps_its_traceback() -> None:
+def test_an_unforeseen_error_keeps_its_traceback():
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
@@ -249,7 +249,7 @@ def test_an_unforeseen_error_keeps_its_traceback() -> None:
         run("run bare", experiment(train=fail))
 
 
-def test_a_run_in_use_is_refused_with_host_and_process(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_in_use_is_refused_with_host_and_process(capsys):
     def meanwhile(*_: Any) -> None:
         assert run("run bare") == 2
         assert f"in use by process {os.getpid()} on host" in capsys.readouterr().err
@@ -258,7 +258,7 @@ def test_a_run_in_use_is_refused_with_host_and_process(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("number", interruption.SIGNALS)
-def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsys):
     before = signal.getsignal(number)
 
     def evaluate(*_: Any) -> Any:
@@ -272,7 +272,7 @@ def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number: int, 
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_the_process_at_once() -> None:
+def test_a_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\nfrom experiments.framework import interruption\n"
         "with interruption.deferred() as asked:\n    os.kill(os.getpid(), signal.SIGTERM)\n    assert asked\n    print(asked, flush=True)\n"
@@ -283,20 +283,20 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
 
 
 @pytest.mark.slow
-def test_without_packages_it_says_make_setup() -> None:
+def test_without_packages_it_says_make_setup():
     bare = subprocess.run([sys.executable, "-S", "-m", "experiments", "list"], capture_output=True, text=True, cwd=PROJECT)
     assert bare.returncode == 2
     assert "make setup" in bare.stderr and "tyro" in bare.stderr and len(bare.stderr.splitlines()) == 1
 
 
-def test_one_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_missing_package_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert __main__.main() == 2
     assert "lacks tyro: run `make setup`" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
+def test_a_missing_platform_exits_69_with_a_hint(tmp_path):
     script = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport toy\nfrom experiments.framework import command_line\n"
     script += "sys.exit(command_line.main(['run', 'toy', '--smoke', '--out', sys.argv[1]], {'toy': toy.EXPERIMENT}))"
     environment = os.environ | {"JAX_PLATFORMS": "cuda", "PYTHONPATH": str(PROJECT)}
@@ -305,7 +305,7 @@ def test_a_missing_platform_exits_69_with_a_hint(tmp_path: Path) -> None:
     assert "extra [cuda12]" in ended.stderr and "Traceback" not in ended.stderr
 
 
-def test_a_stage_within_a_stage_is_counted_once(tmp_path: Path) -> None:
+def test_a_stage_within_a_stage_is_counted_once(tmp_path):
     for _ in range(2):
         shown = progress.Progress(io.StringIO(), timings=tmp_path / "timings.jsonl")
         with shown.phase("train"):
@@ -320,14 +320,14 @@ def test_a_stage_within_a_stage_is_counted_once(tmp_path: Path) -> None:
     assert progress.stage_seconds(tmp_path / "timings.jsonl", "train") == pytest.approx(outer)
 
 
-def test_quiet_shows_the_results_only_and_version_the_versions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shows_the_results_only_and_version_the_versions(capsys):
     assert run("run bare --quiet") == 0
     assert capsys.readouterr().out.startswith("bare: PASS")
     assert run("--version") == 0
     assert capsys.readouterr().out.startswith(f"python {platform.python_version()}, gendiff ")
 
 
-def test_a_rate_is_measured_from_the_first_update_on_and_over_a_window() -> None:
+def test_a_rate_is_measured_from_the_first_update_on_and_over_a_window():
     rate = progress.Rate()
     assert [rate.update(100 + second, 2 * second) for second in (0, 1, 2)] == [0, 2, 2]  # what came before took 100 s
     for second in range(200):
@@ -335,7 +335,7 @@ def test_a_rate_is_measured_from_the_first_update_on_and_over_a_window() -> None
     assert last == 1
 
 
-def test_a_terminal_gets_a_bar_and_anything_else_plain_lines() -> None:
+def test_a_terminal_gets_a_bar_and_anything_else_plain_lines():
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

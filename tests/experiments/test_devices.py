@@ -2,8 +2,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +20,7 @@ from gendiff import networks
     ],
     ids=["unet", "dit"],
 )
-def test_what_is_compiled_with_the_options_computes_the_same(network: Any, shape: tuple[int, ...]):
+def test_what_is_compiled_with_the_options_computes_the_same(network, shape):
     x, t = jax.random.normal(jax.random.key(0), shape), jnp.array([3.0, 700.0])
     params = networks.init(network, jax.random.key(1), x, t)
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)  # the output begins at 0
@@ -38,14 +36,14 @@ def test_what_is_compiled_with_the_options_computes_the_same(network: Any, shape
 
 
 @pytest.mark.parametrize(("release", "machine"), [("0.9.2", "x86_64"), ("0.13.0", "x86_64"), ("1.0.0", "x86_64"), ("0.12.0", "aarch64")])
-def test_no_option_is_given_to_a_release_or_processor_that_was_not_tried(monkeypatch: pytest.MonkeyPatch, release: str, machine: str):
+def test_no_option_is_given_to_a_release_or_processor_that_was_not_tried(monkeypatch, release, machine):
     monkeypatch.setattr(jax, "__version__", release)
     monkeypatch.setattr("platform.machine", lambda: machine)
     assert devices.compiler_options() == {}
 
 
 @pytest.mark.slow
-def test_programs_with_a_loop_are_kept_for_the_next_process(tmp_path: Path):
+def test_programs_with_a_loop_are_kept_for_the_next_process(tmp_path):
     program = """
         import jax, jax.numpy as jnp
         from experiments.framework import devices

@@ -61,7 +61,7 @@ def assert_same_run(first: Path, second: Path, seeds: tuple[int, ...] = (0,)) ->
 
 
 @pytest.mark.slow
-def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(tmp_path: Path) -> None:
+def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(tmp_path):
     step = random.SystemRandom().randrange(1, STEPS)
     command = ["run", "toy", "--train-steps", str(STEPS), "--out"]
     whole = start([*command, str(tmp_path / "whole")])
@@ -99,9 +99,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("step", [1, 4])
-def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(
-    step: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(step, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="died"):
         patched.setenv("TOY_DIES_AT", str(step))
         run(tmp_path / "died", *SHORT)
@@ -110,9 +108,7 @@ def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
-def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
-    signal_name: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(signal_name, whole, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TOY_SIGNAL_AT", "5")
     monkeypatch.setenv("TOY_SIGNAL", signal_name)
     assert run(tmp_path / "stopped", *SHORT) == 42
@@ -124,7 +120,7 @@ def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(
     assert_same_run(whole, tmp_path / "stopped", (3, 4))
 
 
-def test_a_poisoned_sample_is_skipped_and_counted_and_the_state_stays_finite(tmp_path: Path) -> None:
+def test_a_poisoned_sample_is_skipped_and_counted_and_the_state_stays_finite(tmp_path):
     assert run(tmp_path / "run", "--train-steps", "12", "--poisoned", "1", "--checkpoint-every", "100") == 0
     lines = RunFolder(tmp_path / "run").read_metrics()
     bad = [line["step"] for line in lines if not np.isfinite(line["loss"])]
@@ -132,7 +128,7 @@ def test_a_poisoned_sample_is_skipped_and_counted_and_the_state_stays_finite(tmp
     assert all(np.isfinite(leaf).all() for leaf in leaves(tmp_path / "run").values())
 
 
-def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path, capsys):
     assert run(tmp_path / "run", "--poisoned", "50", "--checkpoint-every", "2") == 3
     assert "3 steps in a row, the last of them step 3" in capsys.readouterr().err
     assert not [path for path in (tmp_path / "run" / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal()]
@@ -142,13 +138,13 @@ def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path:
         assert np.array_equal(debug["key"], jax.random.key_data(key))
 
 
-def test_a_batch_larger_than_the_data_is_refused_before_anything_is_compiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_compiled(tmp_path, capsys):
     assert run(tmp_path / "run", "--batch", "51") == 2
     assert "1 … 50" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     options = ("--train-steps", "6", "--checkpoint-every", "2")
     assert run(folder, *options) == 0
@@ -167,7 +163,7 @@ def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path: Path, mo
 
 
 @pytest.mark.slow
-def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_path: Path) -> None:
+def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_path):
     eight = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     runs = [start(["run", "toy", "--smoke", "--out", str(tmp_path / "eight")], **eight)]
     runs.append(start(["run", "toy", "--smoke", "--batch", "12", "--out", str(tmp_path / "twelve")], **eight))
@@ -179,7 +175,7 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
         assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
 
 
-def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path: Path) -> None:
+def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path):
     data, states = {"tokens": np.arange(24, dtype=np.float32).reshape(12, 2)}, []
 
     def loss(params: Any, key: jax.Array, batch: Any) -> Any:
@@ -198,7 +194,7 @@ def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path: Path) -> None:
         training_loop.train(loss, optimizer, init, at, batch=4, **more)
 
 
-def test_bad_numbers_of_the_loop_are_named(tmp_path: Path) -> None:
+def test_bad_numbers_of_the_loop_are_named(tmp_path):
     folder = create(tmp_path / "run")
     for change in ({"train_steps": 0}, {"log_every": 0}, {"checkpoint_every": 0}, {"seeds": (2**32,)}):
         config: Any = toy.dataclasses.replace(toy.Config(), **change)

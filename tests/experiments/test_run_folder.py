@@ -20,21 +20,21 @@ def folder(tmp_path: Path) -> RunFolder:
     return run_folder.create(tmp_path / "run")
 
 
-def test_metrics_come_back_as_they_were_written_and_by_seed(folder: RunFolder) -> None:
+def test_metrics_come_back_as_they_were_written_and_by_seed(folder):
     folder.append_metrics(LINES[:3])
     folder.append_metrics(LINES[3:])
     assert folder.read_metrics() == LINES
     assert folder.read_metrics(1) == LINES[3:]
 
 
-def test_numbers_that_are_not_finite_come_back_as_floats(folder: RunFolder) -> None:
+def test_numbers_that_are_not_finite_come_back_as_floats(folder):
     folder.append_metrics([{"seed": 0, "step": 1, "loss": float("inf"), "norm": float("nan")}])
     (line,) = folder.read_metrics()
     assert line["loss"] == float("inf") and line["norm"] != line["norm"]
 
 
 @pytest.mark.parametrize("torn", [b'{"seed": 0, "st', b'{"seed": 0, "st\n', b"\x00\x00\n"])
-def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(folder: RunFolder, torn: bytes) -> None:
+def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(folder, torn):
     folder.append_metrics(LINES[:3])
     whole = folder.metrics.read_bytes()
     folder.metrics.write_bytes(whole + torn)
@@ -43,19 +43,19 @@ def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(folder
     assert folder.metrics.read_bytes() == whole
 
 
-def test_a_broken_line_within_is_an_error_with_its_number(folder: RunFolder) -> None:
+def test_a_broken_line_within_is_an_error_with_its_number(folder):
     folder.metrics.write_text('{"seed": 0, "step": 1}\nbroken\n{"seed": 0, "step": 3}\n')
     with pytest.raises(DataError, match=r"metrics\.jsonl: line 2 is broken"):
         folder.read_metrics()
 
 
-def test_truncation_touches_one_seed_and_later_steps_only(folder: RunFolder) -> None:
+def test_truncation_touches_one_seed_and_later_steps_only(folder):
     folder.append_metrics(LINES)
     folder.truncate_metrics(1, 1)
     assert folder.read_metrics() == LINES[:4]
 
 
-def test_a_run_folder_is_refused_where_it_cannot_be(tmp_path: Path) -> None:
+def test_a_run_folder_is_refused_where_it_cannot_be(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     for bad, reason in ((file, "is a file"), ("gs://bucket/run", "is a URL"), (file / "below", "cannot be made")):
@@ -67,7 +67,7 @@ def test_a_run_folder_is_refused_where_it_cannot_be(tmp_path: Path) -> None:
         run_folder.create(tmp_path / "other")
 
 
-def test_another_configuration_is_refused_with_a_table(folder: RunFolder) -> None:
+def test_another_configuration_is_refused_with_a_table(folder):
     first = configuration.Resolved("toy", "full", False, {"steps": 3, "network": {"width": 8, "depth": 2}})
     assert configuration.settle(folder, first) == first
     assert configuration.settle(folder, first) == first
@@ -78,7 +78,7 @@ def test_another_configuration_is_refused_with_a_table(folder: RunFolder) -> Non
 
 
 @pytest.mark.parametrize("seeds", [(-1,), (2**32,), (3, 3)])
-def test_seeds_that_alias_are_refused(seeds: tuple[int, ...]) -> None:
+def test_seeds_that_alias_are_refused(seeds):
     class Config:
         pass
 
@@ -88,7 +88,7 @@ def test_seeds_that_alias_are_refused(seeds: tuple[int, ...]) -> None:
         configuration.seeds(config)
 
 
-def test_a_held_lock_names_its_owner_and_goes_with_it(folder: RunFolder) -> None:
+def test_a_held_lock_names_its_owner_and_goes_with_it(folder):
     for _ in range(2):
         with run_lock.held(folder.path):
             for _ in range(2):  # the first one that is refused leaves the owner's name alone
@@ -99,7 +99,7 @@ def test_a_held_lock_names_its_owner_and_goes_with_it(folder: RunFolder) -> None
 
 
 @pytest.mark.slow
-def test_the_lock_of_a_killed_process_is_free(folder: RunFolder) -> None:
+def test_the_lock_of_a_killed_process_is_free(folder):
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom experiments.framework import run_lock\n"
         "lock = run_lock.held(Path(sys.argv[1]))\nlock.__enter__()\nprint(os.getpid(), flush=True)\nsys.stdin.read()"

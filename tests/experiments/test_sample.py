@@ -45,7 +45,7 @@ def arrays(folder: Path, out: Path, *options: str, experiment: registry.Experime
     return drawn(out)
 
 
-def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained: Path, tmp_path: Path) -> None:
+def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained, tmp_path):
     options = ("--steps", "5", "--eta", "1", "--guidance", "2", "--label", "1")
     whole = arrays(trained, tmp_path / "parts.npz", *options, "--num", "12", "--together", "5")
     assert whole["images"].shape == (12, 2, 2, 1) and (whole["labels"] == 1).all() and (whole["index"] == np.arange(12)).all()
@@ -54,7 +54,7 @@ def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained: Path, t
         assert np.array_equal(some["images"], whole["images"][index])
 
 
-def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(trained: Path, tmp_path: Path) -> None:
+def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(trained, tmp_path):
     def warm(config: Any) -> Model:
         return dataclasses.replace(toy.model(config), temperature=1.5)
 
@@ -72,7 +72,7 @@ def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(t
     assert np.array_equal(arrays(trained, tmp_path / "warm.npz", *base, experiment=warmer)["images"], images[3])
 
 
-def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained: Path) -> None:
+def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained):
     from experiments.framework import training_loop
     from experiments.framework.run_folder import RunFolder
 
@@ -83,7 +83,7 @@ def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(train
             training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=decay)
 
 
-def test_a_grid_and_an_archive_are_replaced_only_by_force(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_grid_and_an_archive_are_replaced_only_by_force(trained, tmp_path, capsys):
     options = ("--steps", "2", "--index", "3,8", "--label", "0", "--out")
     for name in ("grid.png", "archive.npz"):
         (tmp_path / name).write_bytes(b"old")
@@ -95,9 +95,7 @@ def test_a_grid_and_an_archive_are_replaced_only_by_force(trained: Path, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.npz", "grid.png"]
 
 
-def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same_settings(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same_settings(trained, capsys):
     options, folder = ("--steps", "2", "--label", "0"), trained / "samples"
     assert sample(trained, *options, "--index", "3,8") == 0
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -115,9 +113,7 @@ def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same
 
 
 @pytest.mark.parametrize("name", ["folder", "archive.npz"])
-def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
-    name: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(name, trained, tmp_path, monkeypatch, capsys):
     options, write = ("--num", "6", "--together", "2", "--steps", "2", "--out", str(tmp_path / name)), SampleFiles.write
 
     def interrupted(self: SampleFiles, *arguments: Any) -> None:
@@ -170,9 +166,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(
         ("--out s3://bucket/samples.png", "is a URL"),
     ],
 )
-def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(
-    trained: Path, options: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(trained, options, hint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert sample(trained, "--out", str(tmp_path / "x.png"), *options.split()) == 2
     said = capsys.readouterr().err
@@ -180,7 +174,7 @@ def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(
     assert not list(tmp_path.iterdir())
 
 
-def test_every_sampler_of_the_library_has_a_name_on_the_command_line() -> None:
+def test_every_sampler_of_the_library_has_a_name_on_the_command_line():
     wanted = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
     assert {name.replace("-", " ") for name in sampling_options.SAMPLERS} - {"ddpm"} == wanted
     for name in sampling_options.SAMPLERS:
@@ -188,7 +182,7 @@ def test_every_sampler_of_the_library_has_a_name_on_the_command_line() -> None:
         assert sampler.evaluations(10) >= 10
 
 
-def test_force_never_replaces_what_is_no_samples(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_force_never_replaces_what_is_no_samples(trained, tmp_path, capsys):
     folder = tmp_path / "thesis"
     folder.mkdir()
     (folder / "thesis.tex").write_text("")
@@ -199,7 +193,7 @@ def test_force_never_replaces_what_is_no_samples(trained: Path, tmp_path: Path, 
     assert (folder / "thesis.tex").exists()
 
 
-def test_samples_that_are_not_finite_are_named_and_not_written(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_that_are_not_finite_are_named_and_not_written(trained, tmp_path, capsys):
     def broken(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
         return jnp.where((label == 1)[:, None, None, None], jnp.nan, x)
 
@@ -212,7 +206,7 @@ def test_samples_that_are_not_finite_are_named_and_not_written(trained: Path, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unconditional_model_takes_no_label_and_no_guidance(trained: Path, tmp_path: Path) -> None:
+def test_an_unconditional_model_takes_no_label_and_no_guidance(trained, tmp_path):
     def model(config: toy.Config) -> Model:
         return dataclasses.replace(toy.model(config), num_classes=0, predict=lambda params, x, t: params["scale"] * x)
 
@@ -224,7 +218,7 @@ def test_an_unconditional_model_takes_no_label_and_no_guidance(trained: Path, tm
     assert (drawn(tmp_path / "x.npz")["labels"] == -1).all()
 
 
-def test_a_damaged_or_missing_checkpoint_exits_65(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_or_missing_checkpoint_exits_65(trained, tmp_path, capsys):
     copy, out = tmp_path / "copy", str(tmp_path / "x.png")
     shutil.copytree(trained, copy)
     step = copy / "checkpoints" / "seed_0" / "20"
@@ -240,7 +234,7 @@ def test_a_damaged_or_missing_checkpoint_exits_65(trained: Path, tmp_path: Path,
     assert not Path(out).exists()
 
 
-def test_a_network_of_another_shape_is_refused_with_a_table(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_of_another_shape_is_refused_with_a_table(trained, tmp_path, capsys):
     def model(config: toy.Config) -> Model:
         return dataclasses.replace(toy.model(config), init=lambda key: toy.init(key) | {"bias": jnp.zeros((4, 4, 1))})
 

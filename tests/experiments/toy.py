@@ -4,12 +4,14 @@ Run as a script it is the command line with this one experiment. When training s
 TOY_SIGNAL (default SIGTERM), and TOY_DIES_AT=N raises an error that nobody handles. TOY_PAUSE=S waits S seconds after every step.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
 import signal
 import sys
 import time
+import types
 from typing import Any
 
 import jax
@@ -99,33 +101,21 @@ class Trap:
     """A Progress that harms its own process when training reaches a step."""
 
     def __init__(self, progress: Any) -> None:
-        self._progress = progress
+        self.line, self._task = progress.line, progress.task
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._progress, name)
-
+    @contextlib.contextmanager
     def task(self, *arguments: Any) -> Any:
-        return TrapTask(self._progress.task(*arguments))
+        with self._task(*arguments) as inside:
+            yield types.SimpleNamespace(update=functools.partial(_update, inside))
 
 
-class TrapTask:
-    def __init__(self, task: Any) -> None:
-        self._task = task
-
-    def __enter__(self) -> Any:
-        self._inside = self._task.__enter__()
-        return self
-
-    def __exit__(self, *reason: Any) -> Any:
-        return self._task.__exit__(*reason)
-
-    def update(self, done: int, text: str = "") -> None:
-        self._inside.update(done, text)
-        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
-        if os.environ.get("TOY_DIES_AT") == str(done):
-            raise RuntimeError("died")
-        if os.environ.get("TOY_SIGNAL_AT") == str(done):
-            os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGTERM")))
+def _update(task: Any, done: int, text: str = "") -> None:
+    task.update(done, text)
+    time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+    if os.environ.get("TOY_DIES_AT") == str(done):
+        raise RuntimeError("died")
+    if os.environ.get("TOY_SIGNAL_AT") == str(done):
+        os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGTERM")))
 
 
 def evaluate(config: Config, folder: Any, progress: Any) -> registry.Outcome:
