@@ -190,7 +190,7 @@ def test_every_listed_name_exists():
 def test_importing_gendiff_loads_no_extra_and_starts_no_backend():
     """A script may still choose its devices, or call jax.distributed.initialize, after the import."""
     program = f"""
-import sys, gendiff
+import sys, gendiff, gendiff.data, gendiff.metrics
 print(*sorted({{'flax', *{EXTRAS!r}}} & set(sys.modules)))
 gendiff.networks.init
 print('flax' in sys.modules, 'orbax' in sys.modules)

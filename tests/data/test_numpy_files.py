@@ -19,6 +19,11 @@ def npz(path, **arrays):
     return path
 
 
+def refused(path, message):
+    with pytest.raises(DataError, match=f"^{path}: .*{message}"):
+        numpy_files.load(path)
+
+
 def test_whole_values_and_labels_come_back_scaled(tmp_path):
     pixels, labels = whole().astype(np.uint8), np.array([0, 2, 1, 2, 0, NO_LABEL])
     images = numpy_files.load(npz(tmp_path / "a.npz", images=pixels, labels=labels))
@@ -40,14 +45,6 @@ def test_floats_in_the_unit_range_are_taken_as_they_are(tmp_path):
     np.testing.assert_array_equal(numpy_files.load(tmp_path / "a.npy").clean, x.astype(np.float32))
 
 
-def test_arrays_of_other_names_are_chosen_by_name(tmp_path):
-    path = npz(tmp_path / "a.npz", x=whole(), y=np.zeros(6, np.int64))
-    assert numpy_files.load(path, images="x", labels="y").classes == ("0",)
-    assert numpy_files.load(path, images="x", labels=None).classes == ()
-    with pytest.raises(DataError, match=f"^{path}: has 0 arrays named 'images', one is needed; its arrays are x, y"):
-        numpy_files.load(path)
-
-
 @pytest.mark.parametrize(
     ("images", "message"),
     [
@@ -67,8 +64,7 @@ def test_arrays_of_other_names_are_chosen_by_name(tmp_path):
 )
 def test_wrong_images_are_refused_with_path_and_reason(tmp_path, images, message):
     np.save(tmp_path / "a.npy", images)
-    with pytest.raises(DataError, match=f"^{tmp_path / 'a.npy'}: .*{message}"):
-        numpy_files.load(tmp_path / "a.npy")
+    refused(tmp_path / "a.npy", message)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +79,7 @@ def test_wrong_images_are_refused_with_path_and_reason(tmp_path, images, message
     ],
 )
 def test_wrong_labels_are_refused_with_path_and_reason(tmp_path, labels, message):
-    path = npz(tmp_path / "a.npz", images=whole(), labels=labels)
-    with pytest.raises(DataError, match=f"^{path}: .*{message}"):
-        numpy_files.load(path)
+    refused(npz(tmp_path / "a.npz", images=whole(), labels=labels), message)
 
 
 class Marker:
@@ -97,61 +91,50 @@ class Marker:
 
 
 def test_pickled_objects_are_refused_and_never_run(tmp_path):
-    marker = tmp_path / "marker"
-    npz(tmp_path / "objects.npz", images=np.array([Marker(marker)], dtype=object), labels=np.zeros(1, int))
-    np.save(tmp_path / "objects.npy", np.array([Marker(marker)], dtype=object), allow_pickle=True)
+    marker = Marker(tmp_path / "marker")
+    npz(tmp_path / "objects.npz", images=np.array([marker], dtype=object), labels=np.zeros(1, int))
+    np.save(tmp_path / "objects.npy", np.array([marker], dtype=object), allow_pickle=True)
     for name in ("pickle.npz", "pickle.npy"):
-        (tmp_path / name).write_bytes(pickle.dumps(Marker(marker)))
+        (tmp_path / name).write_bytes(pickle.dumps(marker))
     for name in ("objects.npz", "objects.npy", "pickle.npz", "pickle.npy"):
-        with pytest.raises(DataError, match=f"^{tmp_path / name}: not a whole NumPy file without objects"):
-            numpy_files.load(tmp_path / name)
-        assert not marker.exists()
+        refused(tmp_path / name, "not a whole NumPy file without objects")
+        assert not marker.path.exists()
 
 
-def test_truncated_empty_missing_and_misnamed_files_are_refused_with_their_path(tmp_path):
-    full = npz(tmp_path / "full.npz", images=whole(), labels=np.zeros(6, int)).read_bytes()
-    np.save(tmp_path / "full.npy", whole())
-    cut = (tmp_path / "full.npy").read_bytes()[:-8]
+def test_broken_forged_missing_and_misnamed_files_are_refused_with_their_path(tmp_path):
+    full, array = npz(tmp_path / "full.npz", images=whole(), labels=np.zeros(6, int)).read_bytes(), io.BytesIO()
+    np.save(array, np.zeros((1, 4, 4, 1), np.uint8))
+    huge = array.getvalue().replace(b"(1, 4, 4, 1), }           ", b"(1000000000, 4000, 4, 1), }")  # more than the file holds
     for name, content, message in (
         ("cut.npz", full[: len(full) // 2], "not a whole"),
-        ("cut.npy", cut, "not a whole"),
+        ("cut.npy", array.getvalue()[:-8], "not a whole"),
         ("empty.npz", b"", "not a whole"),
         ("empty.npy", b"", "not a whole"),
-        ("long.npy", (tmp_path / "full.npy").read_bytes() + b"x", "more bytes than its shape"),
+        ("forged.npy", array.getvalue().replace(b"(1, 4, 4, 1)", b"(10**15, 4,)"), "not a whole"),
+        ("huge.npy", huge, "not a whole"),
+        ("long.npy", array.getvalue() + b"x", "more bytes than its shape"),
         ("image.png", full, "must be named .npy or .npz"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=f"^{tmp_path / name}: .*{message}"):
-            numpy_files.load(tmp_path / name)
-    with pytest.raises(DataError, match="no such file"):
-        numpy_files.load(tmp_path / "none.npz")
-    (tmp_path / "folder.npy").mkdir()
-    with pytest.raises(DataError, match="not a regular file"):
-        numpy_files.load(tmp_path / "folder.npy")
-
-
-def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path):
-    buffer = io.BytesIO()
-    np.save(buffer, np.zeros((1, 4, 4, 1), np.uint8))
-    forged = buffer.getvalue().replace(b"(1, 4, 4, 1)", b"(10**15, 4,)")
-    (tmp_path / "a.npy").write_bytes(forged)
-    huge = buffer.getvalue().replace(b"(1, 4, 4, 1), }           ", b"(1000000000, 4000, 4, 1), }")
-    (tmp_path / "b.npy").write_bytes(huge)
-    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        refused(tmp_path / name, message)
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
         archive.writestr("images.npy", huge)
         archive.writestr("labels.npy", huge)
-    for name in ("a.npy", "b.npy", "c.npz"):
-        with pytest.raises(DataError, match="not a whole"):
-            numpy_files.load(tmp_path / name)
+    refused(tmp_path / "huge.npz", "not a whole")
+    refused(tmp_path / "none.npz", "no such file")
+    (tmp_path / "folder.npy").mkdir()
+    refused(tmp_path / "folder.npy", "not a regular file")
 
 
-def test_a_name_that_occurs_twice_is_ambiguous(tmp_path):
-    full = zipfile.ZipFile(npz(tmp_path / "a.npz", images=whole(), labels=np.zeros(6, int)))
-    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive, full, pytest.warns(UserWarning, match="Duplicate"):
-        for name in ("images.npy", "labels.npy", "images.npy"):
-            archive.writestr(name, full.read(name))
-    with pytest.raises(DataError, match="has 2 arrays named 'images'"):
-        numpy_files.load(tmp_path / "b.npz")
+def test_a_name_that_is_missing_or_occurs_twice_is_refused(tmp_path):
+    path = npz(tmp_path / "a.npz", x=whole(), y=np.zeros(6, np.int64))
+    assert numpy_files.load(path, images="x", labels="y").classes == ("0",)
+    assert numpy_files.load(path, images="x", labels=None).classes == ()
+    refused(path, "has 0 arrays named 'images', one is needed; its arrays are x, y")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive, zipfile.ZipFile(path) as full, pytest.warns(UserWarning, match="Duplicate"):
+        for name, source in (("images.npy", "x.npy"), ("labels.npy", "y.npy"), ("images.npy", "x.npy")):
+            archive.writestr(name, full.read(source))
+    refused(tmp_path / "b.npz", "has 2 arrays named 'images'")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

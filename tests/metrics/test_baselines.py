@@ -66,18 +66,20 @@ def test_noise_has_its_standard_deviation_and_none_changes_nothing():
     np.testing.assert_array_equal(baselines.noisy(images(), rng(), 0.0), images())
 
 
-def test_bad_images_and_labels_are_refused_with_counts():
-    few = np.concatenate([LABELS[:-5], np.full(5, 3)])
-    with pytest.raises(ValueError, match="class 3 has 5 images, at least 6 are needed"):
-        baselines.smote(images(), few, rng(), np.array([3]))
-    with pytest.raises(ValueError, match="class 7 has 0 images, at least 2 are needed"):
-        baselines.gaussian_per_class(images(), LABELS, rng(), np.array([7]))
-    with pytest.raises(ValueError, match="wanted_labels must be whole numbers"):
-        baselines.gaussian_per_class(images(), LABELS, rng(), np.array([1.0]))
-    with pytest.raises(ValueError, match=r"labels has shape \(119,\), but 120 rows need"):
-        baselines.gaussian_per_class(images(), LABELS[1:], rng(), np.array([1]))
-    with pytest.raises(ValueError, match="neighbours = 0"):
-        baselines.smote(images(), LABELS, rng(), np.array([1]), neighbours=0)
-    for std in (-1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="std = "):
-            baselines.noisy(images(), rng(), float(std))
+FEW = np.concatenate([LABELS[:-5], np.full(5, 3)])
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda x: baselines.smote(x, FEW, rng(), np.array([3])), "class 3 has 5 images, at least 6 are needed"),
+        (lambda x: baselines.gaussian_per_class(x, LABELS, rng(), np.array([7])), "class 7 has 0 images, at least 2 are needed"),
+        (lambda x: baselines.gaussian_per_class(x, LABELS, rng(), np.array([1.0])), "wanted_labels must be whole numbers"),
+        (lambda x: baselines.gaussian_per_class(x, LABELS[1:], rng(), np.array([1])), r"labels has shape \(119,\), but 120 rows need"),
+        (lambda x: baselines.smote(x, LABELS, rng(), np.array([1]), neighbours=0), "neighbours = 0"),
+        *((lambda x, std=std: baselines.noisy(x, rng(), std), "std = ") for std in (-1.0, float("nan"), float("inf"))),
+    ],
+)
+def test_bad_images_and_labels_are_refused_with_counts(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake(images())

@@ -53,26 +53,21 @@ def test_block_means_are_unbiased_and_their_standard_error_is_right():
     assert 0.85 < claimed / spread < 1.15
 
 
-def test_a_shift_is_many_standard_errors_away_from_zero():
-    estimate = kernel_distance.over_blocks(sample(500, 0), sample(500, 1, 0.5), seed=0)
-    assert estimate.value > 5 * estimate.standard_error > 0
+def test_a_shift_is_many_standard_errors_away_from_zero_and_blocks_depend_on_the_seed_only():
+    one, same, other = (kernel_distance.over_blocks(sample(500, 0), sample(500, 1, 0.5), seed=seed) for seed in (0, 0, 3))
+    assert one.value > 5 * one.standard_error > 0 and one == same != other
 
 
-def test_blocks_depend_on_the_seed_only():
-    x, y = sample(50, 0), sample(60, 1)
-    assert (
-        kernel_distance.over_blocks(x, y, seed=2) == kernel_distance.over_blocks(x, y, seed=2) != kernel_distance.over_blocks(x, y, seed=3)
-    )
-
-
-def test_too_few_rows_for_the_blocks_and_bad_features_are_refused_with_counts():
-    with pytest.raises(ValueError, match="other has 19 rows, fewer than the 20 asked for"):
-        kernel_distance.over_blocks(sample(50, 0), sample(19, 1), blocks=10, seed=0)
-    with pytest.raises(ValueError, match="blocks = 1 is outside"):
-        kernel_distance.over_blocks(sample(50, 0), sample(50, 1), blocks=1, seed=0)
-    with pytest.raises(ValueError, match="at least 2 rows"):
-        kernel_distance.squared_mmd(sample(1, 0), sample(5, 1))
-    with pytest.raises(ValueError, match="features has 4 features per row but other has 3"):
-        kernel_distance.squared_mmd(sample(5, 0), sample(5, 1)[:, :3])
-    with pytest.raises(ValueError, match="features: 1 of 5 rows hold NaN"):
-        kernel_distance.squared_mmd(np.vstack([sample(4, 0), np.full((1, 4), np.nan)]), sample(5, 1))
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda x: kernel_distance.over_blocks(x, x[:19], blocks=10, seed=0), "other has 19 rows, fewer than the 20 asked for"),
+        (lambda x: kernel_distance.over_blocks(x, x, blocks=1, seed=0), "blocks = 1 is outside"),
+        (lambda x: kernel_distance.squared_mmd(x[:1], x), "at least 2 rows"),
+        (lambda x: kernel_distance.squared_mmd(x, x[:, :3]), "features has 4 features per row but other has 3"),
+        (lambda x: kernel_distance.squared_mmd(np.vstack([x, np.full((1, 4), np.nan)]), x), "features: 1 of 51 rows hold NaN"),
+    ],
+)
+def test_too_few_rows_for_the_blocks_and_bad_features_are_refused_with_counts(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake(sample(50, 0))
