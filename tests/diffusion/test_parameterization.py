@@ -104,15 +104,6 @@ def test_gain_is_the_ratio_of_target_error_to_clean_error(build, level):
 
 
 @pytest.mark.float64
-def test_gain_is_snr_for_noise_and_snr_plus_one_for_velocity():
-    level = Level(np.zeros(3), np.sqrt([0.9, 0.5, 0.01]), np.sqrt([0.1, 0.5, 0.99]))
-    snr = np.array([9.0, 1.0, 1 / 99])
-    np.testing.assert_allclose(parameterization.noise().gain(level), snr, rtol=1e-12)
-    np.testing.assert_allclose(parameterization.velocity().gain(level), snr + 1, rtol=1e-12)
-    np.testing.assert_allclose(parameterization.clean().gain(level), np.ones(3), rtol=1e-12)
-
-
-@pytest.mark.float64
 @pytest.mark.parametrize("sigma", [0.002, 0.5, 1.0, 80.0])
 def test_edm_is_karras_preconditioning(sigma):
     """c_skip, c_out and c_in of Karras et al. (2022), Tab. 1, on their own process (alpha = 1)."""
