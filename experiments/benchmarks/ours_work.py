@@ -13,7 +13,7 @@ import optax
 import safetensors.numpy
 
 from experiments.benchmarks.workloads import NETWORKS, Workload
-from experiments.framework import devices
+from experiments.framework import devices, drawing
 from gendiff import networks, training
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, grids, guidance, objectives, parameterization, samplers, sampling, schedules, weighting
@@ -69,7 +69,7 @@ def sampler(workload: Workload, network: Any, params: Params, arrays: Arrays) ->
     """DDIM from arrays["start"], compiled."""
     scale = jnp.float32(1.0 if workload.guidance is None else workload.guidance)
     given = (params, arrays["start"], arrays.get("label"), scale, _levels(workload.steps), None)
-    draw = devices.compiled(_jit(functools.partial(_draw, workload, network)), *given)
+    draw = devices.compiled(drawing.jit(functools.partial(_draw, workload, network)), *given)
     return lambda: draw(*given)
 
 
@@ -80,7 +80,7 @@ def sweep(workload: Workload, network: Any, params: Params, arrays: Arrays) -> W
 
     def work() -> jax.Array:
         jax.clear_caches()
-        draw = _jit(functools.partial(_draw, workload, network))
+        draw = drawing.jit(functools.partial(_draw, workload, network))
         drawn = [
             draw(params, arrays["start"], arrays["label"], jnp.float32(scale), levels[steps], jnp.int32(steps))
             for scale in workload.scales
@@ -104,7 +104,7 @@ def trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) ->
     update = training.make_step(loss, optimizer, ema_warm_up=False)  # torch averages with a constant decay as well
     held = [training.start(params, optimizer, jax.random.key(0), (0.99,) if flow else ())]
     batch = Batch(clean=arrays["clean"], condition=_condition(workload, arrays.get("label")))
-    step = devices.compiled(_jit(update, donate_argnums=0), held[0], batch)
+    step = devices.compiled(drawing.jit(update, donate_argnums=0), held[0], batch)
 
     def work() -> jax.Array:
         held[0], metrics = step(held[0], batch)
@@ -121,7 +121,7 @@ def gradient(workload: Workload, network: Any, params: Params, arrays: Arrays) -
         output = predict(params, arrays["x"], arrays["t"], *_condition(workload, arrays.get("label")))
         return jnp.mean(jnp.square(output - arrays["target"]))
 
-    return _jit(jax.value_and_grad(error))(params)
+    return drawing.jit(jax.value_and_grad(error))(params)
 
 
 def block(workload: Workload, arrays: Arrays, weights: str) -> Work:
@@ -138,7 +138,7 @@ def block(workload: Workload, arrays: Arrays, weights: str) -> Work:
     params = rules.to_ours(stored, _BLOCK, like)
     # their block begins with this activation; ours applies it once for all blocks
     embedding = jax.nn.silu(arrays["embedding"] if workload.embedding else jnp.zeros((workload.batch, 1)))
-    call = _jit(lambda params, x, embedding: module.apply({"params": params}, x, embedding))
+    call = drawing.jit(lambda params, x, embedding: module.apply({"params": params}, x, embedding))
     return lambda: call(params, arrays["x"], embedding)
 
 
@@ -150,7 +150,7 @@ def operation(workload: Workload, arrays: Arrays) -> Work:
         "matmul": (jnp.matmul, ("x", "x")),
     }
     function, names = calls[workload.kind]
-    call, given = _jit(function), tuple(arrays[name] for name in names)
+    call, given = drawing.jit(function), tuple(arrays[name] for name in names)
     return lambda: call(*given)
 
 
@@ -179,10 +179,6 @@ _BLOCK = (
     *rules.convolution("conv2", "convolution_1"),
 )
 """From the names of a peer's residual block to ours."""
-
-
-def _jit(function: Callable[..., Any], **options: Any) -> Any:
-    return jax.jit(function, compiler_options=devices.compiler_options(), **options)
 
 
 def _kind(workload: Workload) -> tuple[Any, Any]:

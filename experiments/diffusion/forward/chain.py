@@ -7,17 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.diffusion.forward import prior
 from experiments.reporting.results import Cell, Table
-from gendiff.diffusion import process, schedules
+from gendiff.diffusion import process
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    "linear": schedules.linear,
-    "scaled_linear": schedules.scaled_linear,
-    "cosine": schedules.cosine,
-    "sigmoid": schedules.sigmoid,
-    "zero_terminal_snr(scaled_linear)": lambda: schedules.zero_terminal_snr(schedules.scaled_linear()),
+    name: prior.SCHEDULES[name] for name in ("linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr(scaled_linear)")
 }
 """The chains that are run, all of 1,000 steps."""
 MOMENTS = ("mean", "slope on the clean image", "variance")

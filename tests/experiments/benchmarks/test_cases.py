@@ -72,7 +72,7 @@ def test_weights_without_a_peer_are_random_everywhere_and_read_back(tmp_path, ne
 
 
 @pytest.mark.parametrize("embedding", [16, 0])
-def test_a_block_reads_the_weights_of_a_peer(tmp_path, embedding, unchecked):
+def test_a_block_reads_the_weights_of_a_peer(tmp_path, embedding):
     workload = Workload("block", size=4, channels=32, embedding=embedding)
     ours_work.write_weights(workload, tmp_path / "weights")
     arrays = {name: jax.numpy.asarray(array) for name, array in inputs.draw(workload).items()}
