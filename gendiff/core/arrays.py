@@ -60,6 +60,16 @@ def safe_divide(numerator: ArrayLike | float, denominator: ArrayLike | float, ot
     return jnp.where(usable, quotient, jnp.full_like(quotient, otherwise))
 
 
+def at_least_float32(dtype: Any) -> Any:
+    """The floating dtype, but float32 for a narrower one: coefficients are no place for half precision. Works under strict promotion."""
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+
+
+def zero_per_sample(x: jax.Array, dtype: Any) -> jax.Array:
+    """Zeros (b,) for x (b, …), made from x: inside `shard_map` they vary over the mesh as x does."""
+    return jnp.sum(jnp.zeros_like(x), axis=tuple(range(1, x.ndim))).astype(dtype)
+
+
 def normal(keys: Keys, like: ArrayLike | jax.ShapeDtypeStruct) -> jax.Array:
     """Standard normal noise of the shape and dtype of `like` (b, …), one key (b,) per sample: no sample depends on its neighbours."""
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)

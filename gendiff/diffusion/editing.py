@@ -176,6 +176,10 @@ def between_images(
     """
     checks.floating("first", first)
     checks.same_shape("first", first, "second", second)
+    steps = sampling.steps_of(levels, num_steps)
+    known = isinstance(steps, int) and arrays.is_concrete(levels.alpha) and arrays.is_concrete(levels.sigma)
+    if known and steps == 1 and np.asarray(levels.alpha)[0] == 0 and np.asarray(levels.sigma)[1] == 0:
+        raise ValueError("one step from alpha = 0 to sigma = 0 keeps nothing of its start, so nothing lies between: use 2 steps or more")
     ends = [inversion.reversible_invert(denoise, jnp.asarray(image), levels, num_steps=num_steps) for image in (first, second)]
     start, companion = (slerp(one, other, share) for one, other in zip(*ends, strict=True))
     sampler, index = reversible_heun(companion), jnp.arange(len(start))

@@ -114,7 +114,7 @@ def reversible_invert(
     if companion is None:
         guess = flow_coordinates.unscaled(flow_coordinates.scaled(x, end), before)
         companion = ddim_inverse_step(x, denoise(guess, before), end, before)
-    like = jnp.zeros(x.shape[0], jnp.promote_types(x.dtype, jnp.float32))
+    like = arrays.zero_per_sample(x, arrays.at_least_float32(x.dtype))
 
     def velocity(z: jax.Array, level: Level) -> jax.Array:
         return flow_coordinates.velocity(denoise(flow_coordinates.unscaled(z, level), level), level)

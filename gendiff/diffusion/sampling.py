@@ -145,7 +145,10 @@ def sample(
         ValueError: for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or
             comes with a `start`, and shapes that do not agree.
     """
-    checks.one_key("key", key)
+    _check_key(key)
+    _check_sampler(sampler)
+    if not isinstance(trajectory, bool):
+        raise TypeError(f"trajectory must be True or False, got {trajectory!r}")
     steps = steps_of(levels, num_steps)
     index = _checked_index(index)
     count = index.shape[0]
@@ -208,13 +211,13 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
 
 def keys_of(key: jax.Array, index: Int[ArrayLike, "b"]) -> Keys:
     """The key of each sample (b,): fold_in(key, index[i]). Raises as `sample` does for what is no key or no index."""
-    checks.one_key("key", key)
+    _check_key(key)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, _checked_index(index))
 
 
 def first_noise(keys: Keys, shape: tuple[int, ...], dtype: Any) -> Float[Array, "..."]:
     """The standard normal noise (b, *shape) of x_T, from fold_in(keys[i], 0)."""
-    noise = arrays.normal(arrays.fold_in(keys, 0), jax.ShapeDtypeStruct((len(keys), *shape), dtype))
+    noise = arrays.normal(arrays.fold_in(keys, 0), jax.ShapeDtypeStruct((*keys.shape, *shape), dtype))
     return jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
 
 
@@ -223,6 +226,8 @@ def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
 
     Raises ValueError for what is no grid of at least 2 levels and for a count outside 1 … t, TypeError for one that is no integer.
     """
+    if not isinstance(levels, Level):
+        raise TypeError(f"levels must be a grid of levels, such as grids.trailing(schedule, 50), got {type(levels).__name__}")
     if len(levels.shape) != 1 or levels.shape[0] < 2:
         raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
     if num_steps is None:
@@ -231,7 +236,29 @@ def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
     return int(num_steps) if arrays.is_concrete(num_steps) else num_steps
 
 
+def _check_key(key: jax.Array) -> None:
+    """As `checks.one_key`, and TypeError for a generator whose draws under `vmap` are not each key's own."""
+    checks.one_key("key", key)
+    if str(jax.random.key_impl(key)) in ("rbg", "unsafe_rbg"):
+        raise TypeError(
+            f"key uses the generator {jax.random.key_impl(key)}, which draws the same noise for every index of a batch: "
+            "make it by jax.random.key(seed, impl='threefry2x32')"
+        )
+
+
+def _check_sampler(sampler: Sampler) -> None:
+    if isinstance(sampler, Sampler):
+        return
+    if isinstance(sampler, str):
+        raise TypeError(f"sampler must be a record, got the string {sampler!r}: pass samplers.{sampler}()")
+    if isinstance(sampler, type) or callable(sampler):
+        raise TypeError(f"sampler must be a record, got the function {getattr(sampler, '__name__', sampler)}: call it")
+    raise TypeError(f"sampler must be a record such as samplers.ddim(), got {type(sampler).__name__}")
+
+
 def _checked_index(index: ArrayLike) -> Array:
+    if not isinstance(index, jax.Array | np.ndarray):
+        raise TypeError(f"index must be an array of integers that name the samples, such as jnp.arange(4), got {index!r}")
     if index.ndim != 1:
         raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
     if not jnp.issubdtype(index.dtype, jnp.integer):

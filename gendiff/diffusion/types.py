@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import records
+from gendiff.core import arrays, records
 from gendiff.core.types import ArrayLike
 
 
@@ -45,7 +46,15 @@ class Level:
 
     def t_for(self, x: jax.Array) -> jax.Array:
         """(b,) what the network is told of each sample of x (b, …), in float32 at least: bfloat16 would round 999 to 1000."""
-        return jnp.broadcast_to(jnp.asarray(self.t), x.shape[:1]).astype(jnp.promote_types(x.dtype, jnp.float32))
+        return jnp.broadcast_to(jnp.asarray(self.t), x.shape[:1]).astype(arrays.at_least_float32(x.dtype))
+
+
+jax.export.register_pytree_node_serialization(  # so that an exported program may take a Level
+    Level,
+    serialized_name="gendiff.diffusion.Level",
+    serialize_auxdata=lambda structure: b"",
+    deserialize_auxdata=lambda stored: (),
+)
 
 
 @records.record

@@ -220,3 +220,9 @@ def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented(
     levels = diffusion.grids.padded(diffusion.grids.trailing(FLOW, 1), LONGEST)
     first, second = CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32)
     assert np.all(np.isfinite(between(first, second, np.full(3, share, np.float32), levels, 1)))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_between_images_in_one_step_that_keeps_nothing_is_refused():
+    with pytest.raises(ValueError, match="use 2 steps or more"):
+        editing.between_images(ORACLE, CLEAN[:2], CLEAN[2:4], 0.5, diffusion.grids.trailing(FLOW, 1))

@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -127,6 +128,13 @@ def test_start_replaces_the_first_noise_and_sets_the_dtype():
     assert half.dtype == jnp.bfloat16 and np.all(np.isfinite(half.astype(np.float32)))
 
 
+def test_levels_of_an_exported_program_are_levels_again():
+    pytest.importorskip("flatbuffers")
+    program = jax.jit(lambda levels: sampling.sample(jax.random.key(0), GAUSSIAN, ancestral.ddim(), levels, SHAPE, jnp.arange(2)))
+    exported = jax.export.export(program)(levels()).serialize()
+    np.testing.assert_array_equal(jax.export.deserialize(exported).call(levels()), program(levels()))
+
+
 @pytest.mark.float64
 def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data():
     traces = []
@@ -143,11 +151,6 @@ def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data(
     np.testing.assert_allclose(warm[0], 1.1 * plain[0], rtol=1e-12)
     np.testing.assert_allclose(warm[-1] - centre, 1.1 * (plain[-1] - centre), rtol=1e-12)
     assert len(traces) == 1
-
-
-def test_float64_levels_make_float64_samples(float64):
-    assert draw().dtype == jnp.float64
-    assert draw(start=jnp.zeros((3, *SHAPE), jnp.float32)).dtype == jnp.float32
 
 
 def test_keys_steps_and_samples_all_differ():
@@ -181,34 +184,6 @@ def test_memory_is_carried_and_left_counts_the_steps_to_come():
     assert np.all(np.asarray(traced(2)) == 10 * 1)
 
 
-SAMPLERS = {
-    "ddim": ancestral.ddim,
-    "ddim one": lambda: ancestral.ddim(1.0),
-    "ddpm": ancestral.ddpm,
-    "ddpm large": lambda: ancestral.ddpm("large"),
-    "euler": runge_kutta.euler,
-}
-
-
-@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
-def test_samplers_cost_the_evaluations_that_they_state(build):
-    calls = []
-
-    def counting(x, level):
-        jax.debug.callback(lambda: calls.append(None))
-        return GAUSSIAN(x, level)
-
-    def run(count):
-        return sampling.sample(jax.random.key(0), counting, build(), levels(6), SHAPE, jnp.arange(2), num_steps=count)
-
-    traced = jax.jit(run)
-    for way, n in ((run, 4), (traced, 4), (traced, 1)):
-        calls.clear()
-        jax.block_until_ready(way(n))
-        jax.effects_barrier()
-        assert len(calls) == build().evaluations(n) == n
-
-
 def test_vmapped_step_counts_cost_their_maximum_and_give_each_its_own_result():
     calls = []
 
@@ -236,7 +211,7 @@ GRADIENT_SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
+@pytest.mark.parametrize("build", [lambda: ancestral.ddim(1.0), runge_kutta.euler], ids=["ddim one", "euler"])
 def test_gradients_reach_start_scale_and_every_level(build):
     def total(start, scale, grid, parameters):
         given = told(jnp.array([1, 2]), parameters)
@@ -274,12 +249,12 @@ def test_gradient_through_sampling_is_the_slope_of_the_result():
 
 # Bad input.
 
-INDEX = jnp.arange(3)
+INDEX, DDIM = jnp.arange(3), ancestral.ddim()
 
 
-def attempt(key=None, denoise=GAUSSIAN, grid=None, index=INDEX, **options):
+def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **options):
     used = jax.random.key(0) if key is None else key()
-    return sampling.sample(used, denoise, ancestral.ddim(), levels() if grid is None else grid, SHAPE, index, **options)
+    return sampling.sample(used, denoise, sampler, levels() if grid is None else grid, SHAPE, index, **options)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -290,6 +265,13 @@ def attempt(key=None, denoise=GAUSSIAN, grid=None, index=INDEX, **options):
         (lambda: attempt(key=lambda: jax.random.PRNGKey(0)), TypeError, "uint32.*wrap_key_data"),
         (lambda: attempt(key=lambda: 0), TypeError, r"jax\.random\.key"),
         (lambda: attempt(key=lambda: jax.random.split(jax.random.key(0), 3)), ValueError, r"\(3,\)"),
+        (lambda: attempt(key=lambda: jax.random.key(0, impl="rbg")), TypeError, "rbg.*same noise for every index.*threefry2x32"),
+        (lambda: attempt(index=4), TypeError, r"index.*jnp.arange\(4\), got 4"),
+        (lambda: attempt(sampler="ddim"), TypeError, r"string 'ddim': pass samplers.ddim\(\)"),
+        (lambda: attempt(sampler=ancestral.ddim), TypeError, "function ddim: call it"),
+        (lambda: attempt(sampler=GAUSSIAN.std), TypeError, "sampler must be a record"),
+        (lambda: attempt(grid=SCHEDULE), TypeError, r"grids.trailing\(schedule, 50\), got TableSchedule"),
+        (lambda: attempt(trajectory="clean"), TypeError, "trajectory must be True or False, got 'clean'"),
         (lambda: attempt(num_steps=0), ValueError, "num_steps.*0"),
         (lambda: attempt(num_steps=-1), ValueError, "num_steps.*-1"),
         (lambda: attempt(num_steps=5), ValueError, "num_steps.*5.*4"),

@@ -26,7 +26,8 @@ def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array
 
     Their squares add up to sigma'². Equal to sigma' and 0, bit for bit, for eta = 0.
     """
-    q, eta = _quotient(level, cleaner), jnp.asarray(eta)
+    q = _quotient(level, cleaner)
+    eta = jnp.asarray(eta).astype(q.dtype)
     kept = arrays.safe_sqrt((1 - eta) * (1 + eta) + (eta * q) ** 2)  # 1 - eta² (1 - q²), without its cancellation
     return cleaner.sigma * kept, eta * ancestral_std(level, cleaner)
 

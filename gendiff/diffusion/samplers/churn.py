@@ -51,7 +51,7 @@ class Churn(Sampler):
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
-        steps = jnp.where(state.memory > 0, state.memory, left + 1).astype(jnp.int32)
+        steps = jnp.where(state.memory > 0, state.memory, jnp.asarray(left + 1).astype(jnp.int32))
         x = state.x
         if not ancestral.is_zero(self.churn):
             gamma = self._gamma(level, steps, x)
@@ -70,7 +70,7 @@ class Churn(Sampler):
 
     def _gamma(self, level: Level, steps: Array, like: Array) -> Array:
         """min(churn / steps, sqrt(2) - 1) where the level lies in the range and neither alpha nor sigma is 0."""
-        alpha, sigma = (jnp.asarray(field).astype(jnp.promote_types(like.dtype, jnp.float32)) for field in (level.alpha, level.sigma))
+        alpha, sigma = (jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma))
         amount, low, high = (jnp.asarray(value, alpha.dtype) for value in (self.churn, self.churn_min, self.churn_max))
         inside = (alpha > 0) & (sigma > 0) & (sigma >= low * alpha) & (sigma <= high * alpha)
         gamma = jnp.minimum(amount / steps.astype(alpha.dtype), MOST)

@@ -82,9 +82,10 @@ class Multistep(Sampler):
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """An empty history. A corrector looks one prediction further back, and "first" has to tell the first from later steps."""
         length = {"never": self.order - 1, "first": max(self.order - 1, 2), "always": self.order}[self.correct]
-        count = jnp.zeros(x.shape[0], jnp.int32)
-        positions = jnp.zeros((length, x.shape[0]), jnp.promote_types(x.dtype, jnp.float32))
-        return State(x, History(jnp.zeros((length, *x.shape), x.dtype), positions, known=count, used=count))
+        count = arrays.zero_per_sample(x, jnp.int32)
+        position = arrays.zero_per_sample(x, arrays.at_least_float32(x.dtype))
+        predictions, positions = (jnp.broadcast_to(zero, (length, *zero.shape)) for zero in (jnp.zeros_like(x), position))
+        return State(x, History(predictions, positions, known=count, used=count))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""
@@ -100,7 +101,7 @@ class Multistep(Sampler):
             told = records.replace(told, noise=told.noise + arrays.safe_divide(change, arrays.expand(level.sigma, x)))
         allowed = jnp.minimum(past.known + 1, self.order)
         if self.lower_order_final:
-            allowed = jnp.minimum(allowed, left + 1)
+            allowed = jnp.minimum(allowed, jnp.asarray(left + 1).astype(jnp.int32))
         used = jnp.where(usable & ends, allowed, 1).astype(jnp.int32)
         moved = exponential_integrators.first_order_step(told, level, cleaner, eta=self.eta, noise=fresh)
         moved += arrays.expand(self.coefficients.scale(cleaner), x) * self._extrapolated(present, here, there, past, used)
@@ -131,11 +132,11 @@ class Multistep(Sampler):
         """What a first step by DDIM lacks: the line through the clean predictions at its two ends, where noise would be amplified."""
         known = usable & (past.known == 1)
         step = jnp.where(known, here - past.positions[0], 0)
-        moments = exponential_integrators.moments(step, exponential_integrators.rate(self.eta), past.known, 1)
+        moments = exponential_integrators.moments(step, exponential_integrators.rate(self.eta, step), past.known, 1)
         return _combined(exponential_integrators.weights([step], [known], moments), present[None], past.predictions[0])
 
     def _moments(self, step: Array, others: Array, count: int) -> list[Array]:
-        rate = self.coefficients.rate if self.eta is None else exponential_integrators.rate(self.eta)
+        rate = self.coefficients.rate if self.eta is None else exponential_integrators.rate(self.eta, step)
         return self.coefficients.rule(step, rate, others, count)
 
 

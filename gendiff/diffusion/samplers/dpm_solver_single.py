@@ -106,7 +106,7 @@ def dpm_solver_single(schedule: Schedule, order: int = 2, *, eta: Scalar = 0.0) 
 def _path(noise: Noise, eta: Scalar, span: _Span, x: Float[Array, "b *shape"]) -> tuple[Array, Array]:
     """Standard normal noise of the first half of a step and of the whole step, on one path of the SDE."""
     early, late = noise(x, 1), noise(x, 2)
-    kept = arrays.expand(jnp.exp(-jnp.square(jnp.asarray(eta)) * span.step / 2), x)
+    kept = arrays.expand(jnp.exp(-jnp.square(jnp.asarray(eta).astype(span.step.dtype)) * span.step / 2), x)
     return early, (kept * early + late) / jnp.sqrt(1 + kept**2)
 
 
@@ -114,7 +114,7 @@ def _second(denoise: Denoiser, told: Prediction, level: Level, span: _Span, eta:
     """With r = 1/2 (Lu et al., 2022b, Alg. 1)."""
     half = span.level(1 / 2)
     middle = denoise(exponential_integrators.first_order_step(told, level, half, eta=eta, noise=noise), half)
-    return span.correction(told, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta))
+    return span.correction(told, middle, 1 / 2, 1.0, exponential_integrators.midpoint, exponential_integrators.rate(eta, span.step))
 
 
 def _third(denoise: Denoiser, told: Prediction, level: Level, span: _Span) -> Array:

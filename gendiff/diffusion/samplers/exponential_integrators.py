@@ -82,9 +82,9 @@ def weights(nodes: Sequence[Float[Array, "*b"]], in_use: Sequence[Bool[Array, "*
     return [jnp.where(used, _integral(j, nodes, in_use, moments), 0) for j, used in enumerate(in_use)]
 
 
-def rate(eta: Scalar | None) -> Rate:
-    """1 + eta², of the data form; None is 0."""
-    return 1.0 if eta is None else 1 + jnp.square(jnp.asarray(eta))
+def rate(eta: Scalar | None, step: Array) -> Rate:
+    """1 + eta², of the data form, in the dtype of the step; None is 0."""
+    return 1.0 if eta is None else 1 + jnp.square(jnp.asarray(eta).astype(step.dtype))
 
 
 def half_log_snr(level: Level, like: ArrayLike) -> tuple[Float[Array, "*b"], Bool[Array, "*b"]]:
@@ -92,7 +92,7 @@ def half_log_snr(level: Level, like: ArrayLike) -> tuple[Float[Array, "*b"], Boo
 
     In the dtype of `like` but at least float32: coefficients are no place for half precision.
     """
-    alpha, sigma = (jnp.asarray(field).astype(jnp.promote_types(like.dtype, jnp.float32)) for field in (level.alpha, level.sigma))
+    alpha, sigma = (jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma))
     finite = (alpha > 0) & (sigma > 0)
     return jnp.log(jnp.where(finite, alpha, 1) / jnp.where(finite, sigma, 1)), finite
 
@@ -109,10 +109,11 @@ def first_order_step(
         return ancestral.ddim_step(prediction, level, cleaner)
     here, usable = half_log_snr(level, noise)
     there, ends = half_log_snr(cleaner, noise)
-    strength = jnp.square(jnp.asarray(eta, here.dtype))
-    decay = strength * jnp.where(usable & ends, there - here, 0)
-    kept = jnp.where(usable, jnp.exp(-decay), strength == 0)  # from alpha = 0 the step is infinitely long
-    fresh = jnp.where(usable, arrays.safe_sqrt(-jnp.expm1(-2 * decay)), strength > 0)
+    strength, step = jnp.asarray(eta).astype(here.dtype), jnp.where(usable & ends, there - here, 0)
+    decay, noisy = strength**2 * step, strength > 0
+    kept = jnp.where(usable, jnp.exp(-decay), jnp.where(noisy, 0.0, 1.0))  # from alpha = 0 the step is infinitely long
+    spread = strength * arrays.safe_sqrt(2 * step * phis(1, -2 * decay)[0])  # sqrt(1 - q^2e), whose slope at eta = 0 is right too
+    fresh = jnp.where(usable, spread, jnp.where(noisy, 1.0, 0.0))
     mixed = arrays.expand(kept, noise) * prediction.noise + arrays.expand(fresh, noise) * noise
     return ancestral.ddim_step(records.replace(prediction, noise=mixed), level, cleaner)
 

@@ -37,7 +37,7 @@ def paths(keys: Keys) -> UInt32[Array, "b word"]:
 
 def time(level: Level, like: Array) -> Array:
     """log(1 + (alpha/sigma)²), at most LATEST, of the level's shape; in the dtype of `like` but at least float32."""
-    alpha, sigma = (jnp.asarray(field).astype(jnp.promote_types(like.dtype, jnp.float32)) for field in (level.alpha, level.sigma))
+    alpha, sigma = (jnp.asarray(field).astype(arrays.at_least_float32(like.dtype)) for field in (level.alpha, level.sigma))
     return jnp.minimum(jnp.log1p((alpha / jnp.maximum(sigma, CLEANEST * alpha)) ** 2), LATEST)
 
 
@@ -49,7 +49,9 @@ def increments(
     Independent between neighbouring steps. tolerance: steps shorter than this in time are not resolved; log2(LATEST / tolerance) draws
     of noise, 22, find the path at a time. No gradient reaches the levels, as a path has none.
     """
-    virtual_tree, dtype = _diffrax().VirtualBrownianTree, jnp.promote_types(like.dtype, jnp.float32)
+    if "{V:" in str(jax.typeof(like)):  # it varies over a mesh; the attribute that says so has another name in every version of JAX
+        raise TypeError("a Brownian path inside shard_map needs jax.shard_map(..., check_vma=False): diffrax does not support that check")
+    virtual_tree, dtype = _diffrax().VirtualBrownianTree, arrays.at_least_float32(like.dtype)
     start, end = (jnp.broadcast_to(jax.lax.stop_gradient(time(at, like)), like.shape[:1]) for at in (level, cleaner))
 
     def moved(path: Array, start: Array, end: Array) -> Array:

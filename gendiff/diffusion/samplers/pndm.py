@@ -37,7 +37,7 @@ class Pndm(Sampler):
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """No noise predictions yet."""
-        return State(x, Noises(jnp.stack([jnp.zeros_like(x)] * 3), jnp.zeros(x.shape[0], jnp.int32)))
+        return State(x, Noises(jnp.stack([jnp.zeros_like(x)] * 3), arrays.zero_per_sample(x, jnp.int32)))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""

@@ -28,9 +28,10 @@ def langevin_step(
     """
     checks.same_shape("x", x, "noise", noise)
     strength, drawn = (jnp.sum(arrays.flatten_samples(field) ** 2, axis=1) for field in (prediction.noise, noise))
-    width = jnp.minimum(2 * jnp.square(jnp.asarray(snr, drawn.dtype)) * arrays.safe_divide(drawn, strength), 1)
-    sigma, width = arrays.expand(level.sigma, x), arrays.expand(width, x)
-    return jnp.asarray(x) - sigma * width * prediction.noise + sigma * arrays.safe_sqrt(2 * width) * noise
+    ratio = jnp.asarray(snr).astype(drawn.dtype) * arrays.safe_sqrt(arrays.safe_divide(drawn, strength))
+    ratio = jnp.minimum(ratio, math.sqrt(0.5))  # d = 2 ratio², and sqrt(2d) = 2 ratio has the right slope at snr = 0
+    sigma, ratio = arrays.expand(level.sigma, x), arrays.expand(ratio, x)
+    return jnp.asarray(x) - sigma * 2 * ratio**2 * prediction.noise + sigma * 2 * ratio * noise
 
 
 @records.record

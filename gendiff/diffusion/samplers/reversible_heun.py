@@ -43,7 +43,7 @@ class ReversibleHeun(Sampler):
 
     def init(self, x: Float[Array, "b *shape"]) -> State:
         """No step so far."""
-        return State(x, Past(x, x, jnp.zeros(x.shape[0], jnp.promote_types(x.dtype, jnp.float32))))
+        return State(x, Past(x, x, arrays.zero_per_sample(x, arrays.at_least_float32(x.dtype))))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """One step, as `Sampler.step` says."""

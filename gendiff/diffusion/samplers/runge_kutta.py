@@ -169,7 +169,7 @@ def _unless_clean(cleaner: Level, moved: Array, better: Callable[[Level], Array]
 
 def _alpha_sigma(level: Level, like: Array) -> tuple[Array, Array]:
     """At least in float32: levels are no place for half precision."""
-    dtype = jnp.promote_types(like.dtype, jnp.float32)
+    dtype = arrays.at_least_float32(like.dtype)
     return jnp.asarray(level.alpha).astype(dtype), jnp.asarray(level.sigma).astype(dtype)
 
 

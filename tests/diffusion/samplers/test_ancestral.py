@@ -151,26 +151,6 @@ def test_fixed_variances_are_exact_for_their_own_data():
         assert (slope * level.sigma) ** 2 + spread**2 == pytest.approx(cleaner.sigma**2, rel=1e-10)
 
 
-SAMPLERS = {
-    "ddim": ancestral.ddim,
-    "ddim half": lambda: ancestral.ddim(0.5),
-    "ddim one": lambda: ancestral.ddim(1.0),
-    "ddpm small": ancestral.ddpm,
-    "ddpm large": lambda: ancestral.ddpm("large"),
-}
-
-
-@pytest.mark.float64
-@pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
-def test_the_last_step_returns_the_prediction(build):
-    gaussian, start = oracles.gaussian(0.5, 0.3), jnp.asarray(rand(0, 2, 3))
-    last = jax.jit(lambda levels: sampling.sample(jax.random.key(0), gaussian, build(), levels, (3,), jnp.arange(2), start=start))
-    for alpha in (0.0, 0.3, 0.9):
-        level = Level(5.0, alpha, np.sqrt(1 - alpha**2))
-        levels = jax.tree.map(lambda a, b: jnp.array([a, b]), level, Level(-1.0, 1.0, 0.0))
-        np.testing.assert_allclose(last(levels), gaussian(start, level).clean, rtol=1e-12)
-
-
 @pytest.mark.float64
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_stochastic_ddim_keeps_the_spread_that_it_should(eta):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.core import arrays, records
+from gendiff.core import arrays
 from gendiff.diffusion import denoiser, grids, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.samplers.churn import churn as churn_churn
@@ -180,33 +180,6 @@ def test_churn_counts_the_steps_that_are_run_and_not_those_of_the_padded_grid():
     found = run(MIXTURE, sampler, grids.padded(levels, 9), x, jnp.asarray(4))
     np.testing.assert_allclose(found, run(MIXTURE, sampler, levels, x), atol=5e-6)
     assert np.abs(found - run(MIXTURE, churn_churn(schedule, 0.8 * 4 / 9), levels, x)).max() > 1e-3
-
-
-def test_churn_is_finite_from_zero_signal_to_clean_and_so_are_its_gradients():
-    schedule = schedules.flow()
-    sampler = churn_churn(schedule, 3.0)
-
-    def total(x, levels, churn):
-        stir = records.replace(sampler, step=records.replace(sampler.step, churn=churn))
-        return jnp.sum(sampling.sample(KEY, MIXTURE, stir, levels, (3,), jnp.arange(2), start=x) ** 2)
-
-    both = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
-    levels = grids.trailing(schedule, 3)
-    for churn in (0.0, 3.0):
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(both(jnp.ones((2, 3)), levels, churn)))
-
-
-def test_churn_states_the_evaluations_of_heun():
-    assert [churn_churn(schedules.flow()).evaluations(n) for n in (1, 2, 50)] == [1, 3, 99]
-    assert [euler_ancestral().evaluations(n) for n in (1, 2, 50)] == [1, 2, 50]
-
-
-def test_no_sample_depends_on_its_neighbours():
-    schedule = schedules.cosine()
-    levels = grids.trailing(schedule, 4)
-    for sampler in (churn_churn(schedule), euler_ancestral()):
-        draw = jax.jit(lambda index, sampler=sampler: sampling.sample(KEY, MIXTURE, sampler, levels, (3,), index))
-        np.testing.assert_allclose(draw(jnp.array([4, 1, 7]))[2:], draw(jnp.array([7])), atol=5e-6)
 
 
 @pytest.mark.parametrize("wrong", [-0.1, float("nan")])

@@ -11,7 +11,7 @@ from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.samplers.deis import deis as solver
 from gendiff.diffusion.samplers.dpm_solver_multistep import STARTS
 from gendiff.diffusion.types import Prediction
-from tests.diffusion.samplers import few_steps, mixture_flow, peer_trajectory
+from tests.diffusion.samplers import mixture_flow, peer_trajectory
 
 MIXTURE = oracles.mixture([0.3, 0.7], np.random.default_rng(1).normal(size=(2, 3)), [0.4, 0.6])
 START = np.random.default_rng(0).normal(size=(2, 3))
@@ -115,27 +115,6 @@ def test_first_order_is_ddim():
             np.testing.assert_allclose(run(solver(1, variable=variable), grid, START), run(ancestral.ddim(), grid, START), rtol=1e-11)
 
 
-def test_one_to_three_steps_are_finite_and_end_at_the_prediction():
-    for variable in ("log_ratio", "ratio"):
-        few_steps.check_finite(solver(3, variable=variable))
-
-
-@pytest.mark.float64
-def test_a_point_mass_is_exact_in_any_number_of_steps():
-    """Its noise prediction keeps its value along the flow, as its clean prediction does."""
-    for variable in ("log_ratio", "ratio"):
-        few_steps.check_point_mass(solver(4, variable=variable))
-
-
-def test_levels_may_differ_from_sample_to_sample():
-    few_steps.check_levels_of_their_own(solver(3, variable="ratio"))
-
-
-def test_one_evaluation_a_step():
-    grid = grids.trailing(schedules.cosine(), 4)
-    assert few_steps.evaluations(solver(4), grid) == solver(4).evaluations(4) == 4
-
-
 @pytest.mark.parametrize(
     ("mistake", "named"),
     [
@@ -148,8 +127,3 @@ def test_one_evaluation_a_step():
 def test_impossible_settings_are_refused_by_name(mistake, named):
     with pytest.raises(ValueError, match=named):
         mistake()
-
-
-def test_equal_samplers_are_equal():
-    assert solver(3) == solver(3) and hash(solver(3)) == hash(solver(3))
-    assert len({solver(1), solver(2), solver(3), solver(3, start="plain"), solver(3, variable="ratio"), solver(4)}) == 6

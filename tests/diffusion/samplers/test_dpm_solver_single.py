@@ -11,7 +11,7 @@ from gendiff.diffusion import grids, oracles, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.samplers.dpm_solver_single import dpm_solver_single
 from gendiff.diffusion.types import Level
-from tests.diffusion.samplers import few_steps, mixture_flow
+from tests.diffusion.samplers import mixture_flow
 
 FLOW = schedules.flow()
 MIXTURE = oracles.mixture([0.3, 0.7], np.random.default_rng(1).normal(size=(2, 3)), [0.4, 0.6])
@@ -96,39 +96,6 @@ def test_noises_of_a_step_lie_on_one_path():
     np.testing.assert_allclose(end, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("sampler", [solver(3), solver(2, eta=1.0)], ids=["3S", "2S sde"])
-def test_one_to_three_steps_are_finite_and_end_at_the_prediction(sampler):
-    few_steps.check_finite(sampler, deterministic=sampler == solver(3))
-
-
-@pytest.mark.float64
-def test_a_point_mass_is_exact_in_any_number_of_steps():
-    few_steps.check_point_mass(solver(3))
-
-
-def test_levels_may_differ_from_sample_to_sample():
-    few_steps.check_levels_of_their_own(solver(2, eta=1.0))
-
-
-@pytest.mark.parametrize("order", [2, 3])
-def test_evaluations_are_those_stated(order):
-    clean_end = grids.trailing(schedules.linear(), 4)
-    assert few_steps.evaluations(solver(order), clean_end) == solver(order).evaluations(4) == 3 * order + 1
-    assert few_steps.evaluations(solver(order), mixture_flow.levels(4)) == 4 * order
-    assert solver(order).evaluations(1) == 1
-
-
-def test_traced_step_counts_change_nothing():
-    grid = grids.trailing(schedules.cosine(), 4)
-
-    @jax.jit
-    def counted(steps):
-        padded = grids.padded(grid, 6)
-        return sampling.sample(jax.random.key(0), MIXTURE, solver(2), padded, (3,), jnp.arange(2), start=START, num_steps=steps)
-
-    np.testing.assert_allclose(counted(4), run(solver(2), grid, START), atol=5e-6)
-
-
 @pytest.mark.parametrize(
     ("mistake", "named"),
     [(lambda: solver(0), "order"), (lambda: solver(4), "order"), (lambda: solver(2, eta=-1.0), "eta"), (lambda: solver(3, eta=1.0), "eta")],
@@ -136,8 +103,3 @@ def test_traced_step_counts_change_nothing():
 def test_impossible_settings_are_refused_by_name(mistake, named):
     with pytest.raises(ValueError, match=named):
         mistake()
-
-
-def test_equal_samplers_are_equal():
-    assert solver(2) == dpm_solver_single(schedules.flow()) and hash(solver(2)) == hash(solver(2))
-    assert len({solver(1), solver(2), solver(3), solver(2, eta=1.0), dpm_solver_single(schedules.edm())}) == 5

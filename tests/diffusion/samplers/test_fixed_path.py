@@ -106,13 +106,6 @@ def test_gradients_pass_a_path_by():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)) and float(found[1][0]) != 0
 
 
-def test_any_kind_of_key_names_a_path():
-    levels = grids.trailing(schedules.flow(), 2)
-    key = jax.random.key(0, impl="rbg")
-    found = sampling.sample(key, oracles.gaussian(0.5), fixed_path(ancestral.ddpm()), levels, (2,), jnp.arange(2))
-    assert np.all(np.isfinite(found)) and found.dtype == jnp.float32
-
-
 def test_samplers_that_cannot_be_told_their_noise_are_refused():
     levels, several = grids.trailing(schedules.flow(), 2), predictor_corrector()
     with pytest.raises(TypeError, match="several times per step"):

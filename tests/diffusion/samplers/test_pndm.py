@@ -7,7 +7,7 @@ import pytest
 
 from gendiff.diffusion import grids, oracles, sampling, schedules
 from gendiff.diffusion.samplers.pndm import pndm
-from tests.diffusion.samplers import few_steps, mixture_flow, peer_trajectory
+from tests.diffusion.samplers import mixture_flow, peer_trajectory
 
 SCHEDULE = schedules.scaled_linear()
 MIXTURE = oracles.mixture([0.3, 0.7], np.random.default_rng(1).normal(size=(2, 3)), [0.4, 0.6])
@@ -75,20 +75,6 @@ def test_order_on_a_mixture_is_two(schedule):
     assert mixture_flow.order(pndm(schedule), (128, 256, 512)) == pytest.approx(2, abs=0.05)
 
 
-@pytest.mark.parametrize("schedule", [None, schedules.flow()], ids=["plms", "runge_kutta"])
-def test_one_to_three_steps_are_finite_and_end_at_the_prediction(schedule):
-    few_steps.check_finite(pndm(schedule))
-
-
-@pytest.mark.float64
-def test_a_point_mass_is_exact_in_any_number_of_steps():
-    few_steps.check_point_mass(pndm())
-
-
-def test_levels_may_differ_from_sample_to_sample():
-    few_steps.check_levels_of_their_own(pndm(SCHEDULE))
-
-
 def test_a_vmapped_step_count_changes_nothing():
     grid, steps = grids.trailing(SCHEDULE, 3), jnp.array([3, 1, 2])
 
@@ -97,16 +83,3 @@ def test_a_vmapped_step_count_changes_nothing():
 
     together, states = jax.jit(jax.vmap(counted))(steps), run(pndm(), grid, START)
     np.testing.assert_allclose(together, states[steps], atol=5e-6)
-
-
-@pytest.mark.parametrize(("schedule", "extra"), [(None, 1), (SCHEDULE, 9)], ids=["plms", "runge_kutta"])
-def test_evaluations_are_those_stated(schedule, extra):
-    sampler = pndm(schedule)
-    assert few_steps.evaluations(sampler, grids.trailing(SCHEDULE, 5)) == sampler.evaluations(5) == 5 + extra
-    assert few_steps.evaluations(sampler, grids.trailing(few_steps.ZERO_SNR, 5)) == 5 + extra
-    assert [sampler.evaluations(n) for n in (1, 2)] == [1, 3 if schedule is None else 5]
-
-
-def test_equal_samplers_are_equal():
-    assert pndm() == pndm() and pndm(schedules.flow()) == pndm(schedules.flow())
-    assert len({pndm(), pndm(schedules.flow()), pndm(schedules.edm())}) == 3

@@ -89,38 +89,6 @@ def test_correctors_draw_noise_of_their_own():
     assert np.abs(run(one, LEVELS, jnp.arange(2)) - run(two, LEVELS, jnp.arange(2))).min() > 1e-4
 
 
-@pytest.mark.parametrize("predictor", [ancestral.ddpm(), runge_kutta.heun()], ids=["ddpm", "heun"])
-def test_stated_evaluations_are_those_made_when_the_grid_ends_clean(predictor):
-    seen = []
-
-    def denoise(x, level):
-        jax.debug.callback(lambda: seen.append(1))
-        return MIXTURE(x, level)
-
-    sampler = predictor_corrector(predictor, corrector_steps=2)
-    compiled = jax.jit(lambda levels, n: sampling.sample(KEY, denoise, sampler, levels, (3,), jnp.arange(2), num_steps=n))
-    jax.block_until_ready(compiled(grids.padded(LEVELS, 6), 4))
-    jax.effects_barrier()
-    assert len(seen) == sampler.evaluations(4) == predictor.evaluations(4) + 2 * 3
-
-
-def test_few_steps_are_finite_and_so_are_their_gradients():
-    levels = grids.trailing(schedules.zero_terminal_snr(schedules.linear(50)), 3)
-
-    def total(x, levels, snr):
-        sampler = predictor_corrector(snr=snr)
-        return jnp.sum(sampling.sample(KEY, MIXTURE, sampler, levels, (3,), jnp.arange(2), start=x) ** 2)
-
-    found = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(jnp.ones((2, 3)), levels, 0.16)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
-
-
-def test_rebuilt_samplers_are_equal_and_hash_alike():
-    build = predictor_corrector
-    assert build() == build() and hash(build()) == hash(build())
-    assert build() != build(corrector_steps=2) and build() != build(runge_kutta.euler())
-
-
 def test_settings_outside_their_range_are_refused():
     with pytest.raises(ValueError, match="corrector_steps"):
         predictor_corrector(corrector_steps=-1)

@@ -8,7 +8,7 @@ import pytest
 from gendiff.diffusion import grids, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.samplers.unipc import unipc as solver
-from tests.diffusion.samplers import few_steps, mixture_flow, peer_trajectory
+from tests.diffusion.samplers import mixture_flow, peer_trajectory
 
 MIXTURE = oracles.mixture([0.3, 0.7], np.random.default_rng(1).normal(size=(2, 3)), [0.4, 0.6])
 START = np.random.default_rng(0).normal(size=(2, 3))
@@ -106,32 +106,9 @@ def test_one_step_is_ddim():
     np.testing.assert_allclose(run(solver(3), grid, START), run(ancestral.ddim(), grid, START), atol=1e-6)
 
 
-def test_one_to_three_steps_are_finite_and_end_at_the_prediction():
-    few_steps.check_finite(solver(3))
-
-
-@pytest.mark.float64
-def test_a_point_mass_is_exact_in_any_number_of_steps():
-    few_steps.check_point_mass(solver(3))
-
-
-def test_levels_may_differ_from_sample_to_sample():
-    few_steps.check_levels_of_their_own(solver(3))
-
-
-def test_one_evaluation_a_step():
-    grid = grids.trailing(schedules.cosine(), 4)
-    assert few_steps.evaluations(solver(3), grid) == few_steps.evaluations(solver(2), grid, traced=True) == solver(3).evaluations(4) == 4
-
-
 @pytest.mark.parametrize(
     ("mistake", "named"), [(lambda: solver(0), "order"), (lambda: solver(4), "order"), (lambda: solver(2, variant="bh3"), "bh")]
 )
 def test_impossible_settings_are_refused_by_name(mistake, named):
     with pytest.raises(ValueError, match=named):
         mistake()
-
-
-def test_equal_samplers_are_equal():
-    assert solver(3) == solver(3) and hash(solver(3)) == hash(solver(3))
-    assert len({solver(1), solver(2), solver(3), solver(2, variant="bh1"), solver(2, lower_order_final=True)}) == 5
