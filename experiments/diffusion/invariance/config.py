@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.diffusion import image_training
-from experiments.diffusion.invariance.samplers import SAMPLERS
+from gendiff.diffusion.samplers import catalogue
 
 WAYS = (
     "alone",
@@ -81,8 +81,8 @@ class Config(image_training.Learning):
     """Ways to draw them, besides all at once."""
     sampler_ways: tuple[str, ...] = ("alone", "shuffled", "chunks")
     """Ways to draw with every sampler of the library, from an exact denoiser."""
-    samplers: tuple[str, ...] = SAMPLERS
-    """Samplers of the library."""
+    samplers: tuple[str, ...] = tuple(catalogue.METHODS)
+    """Samplers of the library, by their names in its catalogue."""
     trace_steps: tuple[int, ...] = (5, 20, 50)
     """Numbers of steps, each 2 or more, that share one trace."""
     thresholds: Thresholds = Thresholds()

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from experiments.diffusion.invariance import draw, samplers
+from experiments.diffusion.invariance import draw
 from experiments.diffusion.invariance import traces as invariance_traces
 from experiments.diffusion.invariance.config import Config
 from experiments.diffusion.invariance.draw import Case, Way
 from experiments.diffusion.invariance.traces import Traces
 from experiments.framework.progress import Progress
 from gendiff.diffusion import schedules
+from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
 
 
@@ -86,15 +87,15 @@ def every_sampler(config: Config, progress: Progress) -> list[Judged]:
     found = []
     with progress.task("samplers", len(config.samplers)) as task:
         for number, name in enumerate(config.samplers, 1):
-            entry = samplers.ENTRIES[name]
-            if entry.needs and importlib.util.find_spec(entry.needs) is None:
-                progress.line(f"{name} is left out: it needs {entry.needs}")
+            method = catalogue.METHODS[name]
+            if method.along_path and importlib.util.find_spec("diffrax") is None:
+                progress.line(f"{name} is left out: it needs diffrax")
                 continue
-            sampler, worst = entry.make(entry.numbers[0], schedule), None
-            if entry.from_oracle:
+            sampler, worst = invariance_traces.variants(method)[0], None
+            if not method.learned_variance:
                 case = Case(name, programs, exact, sampler)
                 worst = compare(case, [ways[way] for way in config.sampler_ways], ways["reference"]).worst
-            traces = invariance_traces.of_sampler(entry, config)
+            traces = invariance_traces.of_sampler(method, config)
             found.append(Judged(name, sampler.evaluations(config.sampling_steps), traces, worst))
             task.update(number, name)
     return found

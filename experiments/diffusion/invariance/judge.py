@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from experiments.diffusion.invariance import devices, differences, draw, samplers
+from experiments.diffusion.invariance import devices, differences, draw, wrong
 from experiments.diffusion.invariance import traces as invariance_traces
 from experiments.diffusion.invariance.config import Config, Thresholds
 from experiments.diffusion.invariance.differences import Compared, Judged
@@ -54,11 +54,11 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def _controls(config: Config, compared: list[Compared]) -> dict[str, list[Compared]]:
     """By what they share over the batch; noise alone, and each network at its first guidance."""
-    wrong = {"one key": samplers.ONE_KEY, "norms of the batch": samplers.SHARED_NORMS}
+    sharing = {"one key": wrong.ONE_KEY, "norms of the batch": wrong.SHARED_NORMS, NEITHER: wrong.NEIGHBOURLESS}
     networks = [of.case for of in compared if of.case.scale == config.guidance[0] and of.case.id.endswith(f"eta {config.etas[-1]:g}")]
-    alone = differences.control(compared[0].case, samplers.OneKeyNoise(), config)
+    alone = differences.control(compared[0].case, wrong.OneKeyNoise(), config)
     found = {"noise from one key": [alone]}
-    for name, sampler in (wrong | {NEITHER: samplers.NEIGHBOURLESS}).items():
+    for name, sampler in sharing.items():
         found[name] = [differences.control(case, sampler, config) for case in networks]
     return found
 

@@ -1,8 +1,8 @@
 """How often JAX traces a draw while every number in it changes."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,11 +11,12 @@ import numpy as np
 
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
-from experiments.diffusion.invariance.samplers import Entry
 from experiments.framework import devices
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.parameterization import Parameterization
+from gendiff.diffusion.samplers.catalogue import Method
+from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level, Predict
 
@@ -24,7 +25,7 @@ SHAPE = (4, 4, 1)
 """Of the samples of the small network."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Traces:
     """traces: of all calls together. own: how many results there are, equal ones counted once."""
 
@@ -69,7 +70,7 @@ def of_static(config: Config) -> Traces:
     return of_design(small_network, parameterization.velocity(), schedules.scaled_linear(), SHAPE, small_params(), config, static=True)
 
 
-def of_sampler(entry: Entry, config: Config) -> Traces:
+def of_sampler(method: Method, config: Config) -> Traces:
     """One sampler, rebuilt for every call, over its numbers × parameters × steps, with the small network."""
     schedule = schedules.scaled_linear()
 
@@ -79,12 +80,21 @@ def of_sampler(entry: Entry, config: Config) -> Traces:
 
     most = max(config.trace_steps)
     calls = [
-        (params, entry.make(number, schedules.scaled_linear()), jax.random.key(0), INDEX, INDEX, levels, steps)
+        (params, sampler, jax.random.key(0), INDEX, INDEX, levels, steps)
         for steps in config.trace_steps
         for levels in [grids.padded(grids.trailing(schedule, steps), most)]
-        for number, params in itertools.product(entry.numbers, small_params())
+        for sampler, params in itertools.product(variants(method), small_params())
     ]
     return _counted(draw, calls)
+
+
+def variants(method: Method) -> list[Sampler]:
+    """The method's sampler, built anew for Stable Diffusion's schedule, with the first and the second value of each number it has."""
+    if method.make is None:
+        raise ValueError(f"{method.name} has no sampler")
+    sampler = method.make(schedules.scaled_linear())
+    values = [{name: two[k] for name, two in method.numbers} for k in range(2)] if method.numbers else [{}]
+    return [dataclasses.replace(sampler, **numbers) for numbers in values]  # type: ignore[type-var]  # every sampler is a record
 
 
 def small_params() -> list[Params]:

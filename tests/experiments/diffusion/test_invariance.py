@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import invariance
-from experiments.diffusion.invariance import differences, draw, traces
-from experiments.diffusion.invariance import samplers as invariance_samplers
+from experiments.diffusion.invariance import differences, draw, traces, wrong
 from experiments.diffusion.invariance.config import WAYS
 from experiments.diffusion.invariance.train import model
 from experiments.framework import run_folder, runner
 from gendiff.diffusion import samplers, schedules
+from gendiff.diffusion.samplers.catalogue import METHODS
 
 CONFIG = dataclasses.replace(invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3))
 
@@ -45,10 +45,10 @@ def test_every_way_draws_the_same_noise_bit_for_bit(programs):
 def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
     assert compare(programs, samplers.ddim(1.0), ("chunks", "vmap")).worst <= 5e-6
     exact, noise = case(programs, samplers.ddim()), case(programs, draw.RECORDER, trajectory=True)
-    assert differences.control(exact, invariance_samplers.NEIGHBOURLESS, CONFIG).worst <= 5e-6
-    for wrong in (invariance_samplers.ONE_KEY, invariance_samplers.SHARED_NORMS):
-        assert 3e-4 < differences.control(exact, wrong, CONFIG).worst < np.inf
-    shared = differences.control(noise, invariance_samplers.OneKeyNoise(), CONFIG)
+    assert differences.control(exact, wrong.NEIGHBOURLESS, CONFIG).worst <= 5e-6
+    for sampler in (wrong.ONE_KEY, wrong.SHARED_NORMS):
+        assert 3e-4 < differences.control(exact, sampler, CONFIG).worst < np.inf
+    shared = differences.control(noise, wrong.OneKeyNoise(), CONFIG)
     assert 0.5 < shared.worst <= 3 / 4  # x_T is drawn before the sampler begins
 
 
@@ -69,11 +69,11 @@ def test_differences_are_measured_against_the_size_of_the_samples():
     assert differences.unequal(np.float32([0.0, 1.0]), np.float32([-0.0, 1.0])) == 0.5
 
 
-@pytest.mark.parametrize("name", ["ddim", "churn", "ddpm learned"])
+@pytest.mark.parametrize("name", ["churn", "ddpm learned"])
 def test_a_sampler_rebuilt_with_other_numbers_keeps_its_trace_and_heeds_them(name):
-    entry = invariance_samplers.ENTRIES[name]
-    found = traces.of_sampler(entry, CONFIG)
-    assert (found.traces, found.calls, found.own) == (1, 4 * len(entry.numbers), 4 * len(entry.numbers))
+    method = METHODS[name]
+    found, calls = traces.of_sampler(method, CONFIG), 4 * len(traces.variants(method))
+    assert (found.traces, found.calls, found.own) == (1, calls, calls) and calls == (8 if method.numbers else 4)
 
 
 def test_a_static_count_and_an_ignored_setting_are_seen():
@@ -88,17 +88,11 @@ def test_a_static_count_and_an_ignored_setting_are_seen():
     assert found.traces == 1 and found.share < 1
 
 
-def test_every_sampler_of_the_library_is_drawn_with():
-    public = {name for name in samplers.__all__ if callable(getattr(samplers, name))}
-    assert public - {"fixed_path"} <= {name.split()[0] for name in invariance_samplers.SAMPLERS}
-    assert any(entry.needs == "diffrax" for entry in invariance_samplers.ENTRIES.values())
-
-
 def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys):
     from experiments.framework.progress import Progress
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    config = dataclasses.replace(CONFIG, samplers=("ddim on a path",))
+    config = dataclasses.replace(CONFIG, samplers=("fixed_path",))
     assert differences.every_sampler(config, Progress()) == []
     assert "it needs diffrax" in capsys.readouterr().out
 
@@ -121,5 +115,5 @@ def test_presets_are_sound():
     assert full.thresholds == smoke.thresholds == invariance.Thresholds()
     for config in (full, smoke):
         assert config.samples % 8 == 0 and config.samples % config.small == 0
-        assert set(config.ways) <= set(WAYS) and set(config.samplers) <= set(invariance_samplers.SAMPLERS)
+        assert set(config.ways) <= set(WAYS) and set(config.samplers) <= set(METHODS)
     assert jax.default_backend() == "cpu"
