@@ -86,7 +86,9 @@ def call(options: BenchOptions, progress: Progress) -> None:
 def measure(chosen: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    return runner.conclude(EXPERIMENT, chosen, folder, progress, environment(), smoke)
+    # which cases on which sides is what to measure; the numbers must be the preset's for a verdict
+    named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == Config()
+    return runner.conclude(EXPERIMENT, chosen, folder, progress, environment(), smoke, named)
 
 
 def _sides(setting: Setting) -> Iterator[tuple[Cell, ...]]:

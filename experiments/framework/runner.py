@@ -29,7 +29,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
         stored = configuration.settle(folder, wanted)
         if folder.results.exists():
             outcome = results.read(folder.path)
-            progress.line(f"{folder.path} is finished already: {outcome.verdict}")
+            progress.line(f"{folder.path} is finished already" + (f": {outcome.verdict}" if outcome.verdict != "NONE" else ""))
             return outcome
         if stored.commit != wanted.commit:
             progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
@@ -70,8 +70,21 @@ def passes(outcome: Results) -> bool:
     return outcome.verdict == "PASS" and all(claim.verdict == "PASS" for claim in outcome.claims)
 
 
-def conclude(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, code: Environment, smoke: bool) -> Results:
-    """Evaluates, and writes results.json and report.html. code: what the environment was before the run."""
+def conclude(
+    experiment: Experiment,
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    code: Environment,
+    smoke: bool,
+    named: bool | None = None,
+) -> Results:
+    """Evaluates, and writes results.json and report.html. code: what the environment was before the run.
+
+    named: whether there are verdicts; None: where the config is one of the presets.
+    """
+    if named is None:
+        named = json_files.encode(config) in map(json_files.encode, experiment.presets.values())
     found = experiment.evaluate(config, folder, progress)
     trained = {"train": stage_seconds(folder.timings, "train")} if experiment.train is not None else {}
     outcome = results.conclude(
@@ -86,7 +99,7 @@ def conclude(experiment: Experiment, config: Config, folder: RunFolder, progress
         tables=found.tables,
         explorers=found.explorers,
         smoke=smoke,
-        named=json_files.encode(config) in map(json_files.encode, experiment.presets.values()),
+        named=named,
     )
     unfinished.discard(folder)
     results.write(outcome, folder.path)
