@@ -57,7 +57,9 @@ def make_step(
         raise ConfigError(f"clip = {clip} must be positive: the largest norm of the gradient, or None for no clip")
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        out = lambda mesh: (explicit_axes.like(state, mesh), explicit_axes.whole(mesh))  # noqa: E731
+        def out(mesh: Any) -> Any:
+            return explicit_axes.like(state, mesh), explicit_axes.whole(mesh)
+
         return explicit_axes.as_auto(advance, (state, batch), out)
 
     def advance(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:

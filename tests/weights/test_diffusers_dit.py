@@ -1,9 +1,5 @@
 """DiTTransformer2DModel's configuration and names, without torch; tests/peers/test_weights.py compares the outputs."""
 
-import functools
-import json
-
-import jax
 import numpy as np
 import pytest
 
@@ -11,41 +7,21 @@ from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_dit as dit
 from gendiff.weights import rules
+from tests.weights import models
 
 DIT_S_2 = {"_class_name": "DiTTransformer2DModel", "num_attention_heads": 6, "attention_head_dim": 64, "num_layers": 12}
 TINY = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 3, "in_channels": 3, "num_embeds_ada_norm": 7, "out_channels": 5}
 LEGACY = {"_class_name": "Transformer2DModel", "cross_attention_dim": None, "num_vector_embeds": None, "only_cross_attention": False}
 
 
-def shapes(config):
-    return shapes_of(json.dumps(config))
-
-
-@functools.cache
-def shapes_of(text):
-    config = json.loads(text)
-    fields = dit.network_fields(config)
-    channels = dit.DEFAULTS | config
-    x = np.zeros((1, 8, 8, channels["in_channels"]), np.float32)
-    network = networks.DiT(**fields)
-    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), x, np.zeros(1, np.float32), np.zeros(1, np.int32)))
-
-
-def drawn(config):
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes(config))
-
-
 @pytest.mark.parametrize("config", [TINY, TINY | {"patch_size": 4}], ids=["patches of 2", "patches of 4"])
 def test_our_parameters_return_from_their_names_bit_for_bit(config):
-    ours = drawn(config)
-    back = dit.params(config, rules.to_theirs(ours, dit.rules(config)), shapes(config))
-    assert jax.tree.structure(back) == jax.tree.structure(ours)
-    assert all(map(np.array_equal, jax.tree.leaves(back), jax.tree.leaves(ours)))
+    ours = models.drawn(dit, config)
+    assert models.equal(dit.params(config, rules.to_theirs(ours, dit.rules(config)), models.shapes(dit, config)), ours)
 
 
 def test_names_and_shapes_are_those_of_the_model():
-    theirs = {name: array.shape for name, array in rules.to_theirs(drawn(DIT_S_2), dit.rules(DIT_S_2)).items()}
+    theirs = {name: array.shape for name, array in rules.to_theirs(models.drawn(dit, DIT_S_2), dit.rules(DIT_S_2)).items()}
     known = {
         "pos_embed.proj.weight": (384, 4, 2, 2),
         "transformer_blocks.0.norm1.emb.timestep_embedder.linear_1.weight": (384, 256),
@@ -72,19 +48,19 @@ def test_published_files_may_name_the_class_and_settings_of_before():
 
 
 def test_embedders_that_differ_between_blocks_are_refused_by_name():
-    theirs = rules.to_theirs(drawn(TINY), dit.rules(TINY))
+    theirs = rules.to_theirs(models.drawn(dit, TINY), dit.rules(TINY))
     name = "transformer_blocks.2.norm1.emb.timestep_embedder.linear_2.weight"
     theirs[name] = theirs[name] * np.float32(1.001)
     with pytest.raises(CheckpointMismatchError) as caught:
-        dit.params(TINY, theirs, shapes(TINY))
+        dit.params(TINY, theirs, models.shapes(dit, TINY))
     assert f"1 wrong: {name} differs from {name.replace('s.2', 's.0')}" in str(caught.value)
 
 
 def test_weights_of_a_deeper_model_are_refused():
     deeper = TINY | {"num_layers": 4}
-    theirs = rules.to_theirs(drawn(deeper), dit.rules(deeper))
+    theirs = rules.to_theirs(models.drawn(dit, deeper), dit.rules(deeper))
     with pytest.raises(CheckpointMismatchError, match="19 left over: transformer_blocks.3.attn1"):
-        dit.params(TINY, theirs, shapes(TINY))
+        dit.params(TINY, theirs, models.shapes(dit, TINY))
 
 
 UNSUPPORTED = {

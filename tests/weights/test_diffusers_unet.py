@@ -1,9 +1,5 @@
 """UNet2DModel's configuration and names, without torch; tests/peers/test_weights.py compares the outputs."""
 
-import functools
-import json
-
-import jax
 import numpy as np
 import pytest
 
@@ -11,6 +7,7 @@ from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_unet as unet
 from gendiff.weights import rules
+from tests.weights import models
 
 BENCHMARK = {
     "_class_name": "UNet2DModel",
@@ -41,40 +38,16 @@ BLOCKS["up_block_types"] = ["ResnetUpsampleBlock2D", "AttnUpBlock2D", "UpBlock2D
 CONFIGS = {"benchmark": BENCHMARK, "ddpm": DDPM, "resized in blocks": BLOCKS}
 
 
-def shapes(config):
-    return shapes_of(json.dumps(config))
-
-
-@functools.cache
-def shapes_of(text):
-    config = json.loads(text)
-    fields = unet.network_fields(config)
-    label = () if fields["num_classes"] is None else (np.zeros(1, np.int32),)
-    x, t = np.zeros((1, 32, 32, 3), np.float32), np.zeros(1, np.float32)
-    return jax.eval_shape(lambda: networks.init(networks.UNet(**fields), jax.random.key(0), x, t, *label))
-
-
-def drawn(config):
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes(config))
-
-
-def equal(first, second):
-    return jax.tree.structure(first) == jax.tree.structure(second) and all(
-        map(np.array_equal, jax.tree.leaves(first), jax.tree.leaves(second))
-    )
-
-
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_our_parameters_return_from_their_names_bit_for_bit(config):
-    ours = drawn(config)
+    ours = models.drawn(unet, config)
     theirs = rules.to_theirs(ours, unet.rules(config))
-    assert equal(unet.params(config, theirs, shapes(config)), ours)
+    assert models.equal(unet.params(config, theirs, models.shapes(unet, config)), ours)
     assert sum(array.size for array in theirs.values()) == networks.count(ours)
 
 
 def test_names_and_shapes_are_those_of_the_model():
-    theirs = {name: array.shape for name, array in rules.to_theirs(drawn(BENCHMARK), unet.rules(BENCHMARK)).items()}
+    theirs = {name: array.shape for name, array in rules.to_theirs(models.drawn(unet, BENCHMARK), unet.rules(BENCHMARK)).items()}
     known = {
         "conv_in.weight": (64, 3, 3, 3),
         "time_embedding.linear_1.weight": (256, 64),
@@ -93,7 +66,7 @@ def test_names_and_shapes_are_those_of_the_model():
     assert not [
         name for name in theirs if name.startswith(("down_blocks.2.downsamplers", "up_blocks.2.upsamplers", "down_blocks.0.attentions"))
     ]
-    assert sum(map(np.prod, theirs.values())) == networks.count(shapes(BENCHMARK))
+    assert sum(map(np.prod, theirs.values())) == networks.count(models.shapes(unet, BENCHMARK))
 
 
 def test_the_benchmarks_configuration_is_a_network_of_ours():
@@ -118,7 +91,7 @@ def test_attention_stands_at_its_levels_whatever_the_size_and_the_kind_of_resamp
 
 
 def test_sines_first_become_cosines_first():
-    ours = drawn(DDPM)
+    ours = models.drawn(unet, DDPM)
     sines, cosines = (rules.to_theirs(ours, unet.rules(DDPM | {"flip_sin_to_cos": flip})) for flip in (False, True))
     name = "time_embedding.linear_1.weight"
     np.testing.assert_array_equal(np.roll(sines[name], 32, 1), cosines[name])
@@ -126,7 +99,7 @@ def test_sines_first_become_cosines_first():
 
 
 def test_attention_may_have_its_former_names():
-    ours = drawn(BENCHMARK)
+    ours = models.drawn(unet, BENCHMARK)
     former = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
     def before(name):
@@ -136,13 +109,13 @@ def test_attention_may_have_its_former_names():
 
     theirs = {before(name): array for name, array in rules.to_theirs(ours, unet.rules(BENCHMARK)).items()}
     assert "down_blocks.1.attentions.0.proj_attn.bias" in theirs and "mid_block.attentions.0.query.weight" in theirs
-    assert equal(unet.params(BENCHMARK, theirs, shapes(BENCHMARK)), ours)
+    assert models.equal(unet.params(BENCHMARK, theirs, models.shapes(unet, BENCHMARK)), ours)
 
 
 def test_weights_of_another_configuration_are_refused():
-    theirs = rules.to_theirs(drawn(BENCHMARK), unet.rules(BENCHMARK))
+    theirs = rules.to_theirs(models.drawn(unet, BENCHMARK), unet.rules(BENCHMARK))
     with pytest.raises(CheckpointMismatchError, match=r"1 missing: class_embedding.weight \(for embedding/label\)"):
-        unet.params(DDPM, theirs, shapes(DDPM))
+        unet.params(DDPM, theirs, models.shapes(unet, DDPM))
 
 
 UNSUPPORTED = {
