@@ -43,12 +43,7 @@ def test_a_scene_is_a_function_of_seed_and_index_alone(scenes):
     np.testing.assert_array_equal(again.centres, scenes.centres[order])
     assert not np.array_equal(shapes.draw(shapes.Recipe(), 1, MANY).attributes, scenes.attributes)
     assert len(shapes.draw(shapes.Recipe(), 0, np.arange(0))) == 0
-
-
-def test_scenes_are_frozen():
-    """A change of these numbers is another data set."""
-    first = shapes.draw(shapes.Recipe(), 0, np.arange(2))
-    assert first.attributes.tolist() == FIRST
+    assert scenes.attributes[:2].tolist() == FIRST  # a change of these numbers is another data set
 
 
 def test_objects_come_first_in_the_order_of_their_positions(scenes):
@@ -88,11 +83,7 @@ def test_a_held_out_combination_is_never_seen_and_in_every_unseen_scene_once(com
     assert not holds(seen, *combination).any()
     np.testing.assert_array_equal(holds(unseen, *combination).sum(axis=1), 1)
     assert holds(shapes.draw(shapes.Recipe(), 0, MANY).attributes, *combination).any()  # the rule has something to leave out
-
-
-def test_the_parts_of_a_held_out_combination_are_still_seen():
-    seen = shapes.draw(shapes.Recipe(held_out=(("red", "circle"),)), 0, MANY).attributes
-    assert holds(seen, "red").any() and holds(seen, "circle").any()
+    assert len(combination) == 1 or all(holds(seen, part).any() for part in combination)  # the parts are still seen
 
 
 def test_a_recipe_shows_what_it_lists_and_no_more():
@@ -151,18 +142,17 @@ def test_a_recipe_that_cannot_be_is_refused(options, said):
         shapes.Recipe(**options)
 
 
-def test_wrong_requests_are_refused():
-    with pytest.raises(ValueError, match="needs a recipe with held_out"):
-        shapes.draw(shapes.Recipe(), 0, MANY, unseen=True)
-    with pytest.raises(ValueError, match="numbered 0, 1"):
-        shapes.draw(shapes.Recipe(), 0, np.array([-1]))
-    with pytest.raises(ValueError, match="seed = -1"):
-        shapes.draw(shapes.Recipe(), -1, MANY)
+@pytest.mark.parametrize(
+    ("seed", "index", "unseen", "message"),
+    [(0, MANY, True, "needs a recipe with held_out"), (0, np.array([-1]), False, "numbered 0, 1"), (-1, MANY, False, "seed = -1")],
+)
+def test_wrong_requests_are_refused(seed, index, unseen, message):
+    with pytest.raises(ValueError, match=message):
+        shapes.draw(shapes.Recipe(), seed, index, unseen=unseen)
     with pytest.raises(ValueError, match="classes 0…255"):
         shapes.class_attributes(shapes.Recipe(), np.array([256]))
 
 
 def test_equal_recipes_are_equal_and_hash_alike():
-    build = [shapes.Recipe(held_out=(pair,)) for pair in itertools.product(("red", "blue"), ("circle", "cross"))]
-    again = [shapes.Recipe(held_out=(pair,)) for pair in itertools.product(("red", "blue"), ("circle", "cross"))]
-    assert build == again and len({*build, *again}) == 4
+    one, same = ([shapes.Recipe(held_out=(pair,)) for pair in itertools.product(("red", "blue"), ("circle", "cross"))] for _ in range(2))
+    assert one == same and len({*one, *same}) == 4

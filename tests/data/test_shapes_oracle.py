@@ -33,16 +33,11 @@ def share_unclear(images):
     return np.mean(np.all(shapes_oracle.read(images.astype(np.float32)) == UNCLEAR, axis=(1, 2)))
 
 
-def test_clean_renders_of_held_out_combinations_are_read_without_a_miss(held_out):
-    scenes, images = held_out
-    assert share_right(images, scenes) == 1
-
-
-@pytest.mark.parametrize(("blur", "std"), [(0.0, 0.05), (0.0, 0.1), (0.3, 0.05)])
-def test_renders_with_the_noise_that_samplers_leave_are_read(held_out, blur, std):
+@pytest.mark.parametrize(("blur", "std"), [(0.0, 0.0), (0.0, 0.05), (0.0, 0.1), (0.3, 0.05)])
+def test_renders_of_held_out_combinations_are_read_also_with_the_noise_that_samplers_leave(held_out, blur, std):
     """Blur in pixels, noise on [-1, 1]."""
     scenes, images = held_out
-    assert share_right(gaussian_filter(images, (0, blur, blur, 0)) + noise(images, std), scenes) >= 0.999
+    assert share_right(gaussian_filter(images, (0, blur, blur, 0)) + noise(images, std), scenes) >= (0.999 if std else 1)
 
 
 def test_every_single_object_is_read(small):
@@ -135,14 +130,18 @@ def test_an_empty_background_is_no_object_even_with_noise():
     assert np.all(shapes_oracle.read(empty + noise(empty, 0.1)) == shapes.ABSENT)
 
 
-@pytest.mark.parametrize("shape", [(2, 16, 17, 3), (2, 16, 16, 1), (16, 16, 3), (3,), ()])
-def test_images_of_another_shape_are_refused(shape, unchecked):
-    with pytest.raises(ValueError, match=r"must be square, \(b, size, size, 3\)"):
-        shapes_oracle.read(np.zeros(shape, np.float32))
-
-
-def test_small_images_and_whole_pixels_are_refused(unchecked):
-    with pytest.raises(ValueError, match="use size >= 16"):
-        shapes_oracle.read(np.zeros((2, 8, 8, 3), np.float32))
-    with pytest.raises(TypeError, match="must be a floating array"):
-        shapes_oracle.read(np.zeros((2, 16, 16, 3), np.uint8))
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("shape", "dtype", "error", "message"),
+    [
+        *(
+            (shape, np.float32, ValueError, r"must be square, \(b, size, size, 3\)")
+            for shape in ((2, 16, 17, 3), (2, 16, 16, 1), (16, 16, 3), (3,), ())
+        ),
+        ((2, 8, 8, 3), np.float32, ValueError, "use size >= 16"),
+        ((2, 16, 16, 3), np.uint8, TypeError, "must be a floating array"),
+    ],
+)
+def test_images_of_another_kind_are_refused(shape, dtype, error, message):
+    with pytest.raises(error, match=message):
+        shapes_oracle.read(np.zeros(shape, dtype))
