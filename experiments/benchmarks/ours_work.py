@@ -57,7 +57,8 @@ def write_weights(workload: Workload, folder: Path) -> None:
 
     folder.mkdir(parents=True)
     if workload.network:
-        like = jax.eval_shape(functools.partial(_init, workload, build(workload)), jax.random.key(0))
+        network = build(workload)
+        like = jax.eval_shape(lambda: _init(workload, network, jax.random.key(0)))  # abstract: this process must hold no GPU memory
         arrays = rules.to_theirs(jax.tree.map(lambda leaf: drawn(leaf.shape), like), _kind(workload)[1].rules(_config(workload)))
         (folder / "config.json").write_text(json.dumps(_config(workload)), encoding="utf-8")
     else:
@@ -216,8 +217,12 @@ def _draw(
 def _block(workload: Workload) -> tuple[ResidualBlock, Params]:
     """The residual block of Stable Diffusion's U-Net, or of its decoder without an embedding, and the shapes of its parameters."""
     module = ResidualBlock(workload.channels, 32, "shift")
-    inputs = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
-    return module, jax.eval_shape(functools.partial(networks.init, module), jax.random.key(0), *inputs)
+
+    def init() -> Params:
+        inputs = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
+        return networks.init(module, jax.random.key(0), *inputs)
+
+    return module, jax.eval_shape(init)
 
 
 def _levels(steps: int) -> Level:
