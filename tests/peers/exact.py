@@ -80,7 +80,7 @@ def exact(levels, x):
     """Where the probability flow ends: at the last level with sigma > 0 and then at the posterior mean there."""
     levels = jax.tree.map(jnp.asarray, levels)
     last = -2 if levels.sigma[-1] == 0 else -1
-    result = oracles.flow(oracle(), jnp.asarray(x) * length(levels[0]), levels[0], levels[last])
+    result = oracle().flow(jnp.asarray(x) * length(levels[0]), levels[0], levels[last])
     return np.asarray(oracle()(result, levels[last]).clean if last == -2 else result / length(levels[-1]))
 
 
