@@ -95,6 +95,8 @@ def test_the_report_is_one_file_that_loads_nothing_from_elsewhere(folder):
     assert page.links and all(link.startswith(("data:", "#")) for link in page.links)
     assert "http:" not in text and "https:" not in text and "@import" not in text and "url(" not in text
     assert any("default-src 'none'" in (attributes.get("content") or "") for attributes in page.attributes("meta"))
+    assert 'name="viewport" content="width=device-width' in text and "prefers-color-scheme: dark" in text
+    assert report.write(folder).read_text(encoding="utf-8") == text, "twice the same bytes"
 
 
 def test_text_of_the_run_never_becomes_markup(folder, page):
@@ -156,27 +158,10 @@ def test_a_claim_links_to_its_figure(page):
     assert "accuracy Figure 3" in page.visible and "Figure 3." in page.visible
 
 
-def test_an_explorer_of_other_axes_than_its_sprite_is_an_error_with_its_path(folder):
-    figures.explorer_sprite(np.zeros((5, 1, 8, 8, 1)), folder / "explorer.png")
-    with pytest.raises(DataError, match=rf"^{folder / 'explorer.png'}: holds 5 pictures for axes of 3 × 2 × 1 values"):
-        report.write(folder)
-
-
 def test_a_picture_wider_than_a_column_has_a_row_of_its_own(folder):
     assert "wide" not in {each.get("class") for each in Page(report.write(folder).read_text(encoding="utf-8")).attributes("figure")}
     figures.grid(np.zeros((1, 8, 1400)), 1, folder / "samples.png", scale=1)
     assert "wide" in {each.get("class") for each in Page(report.write(folder).read_text(encoding="utf-8")).attributes("figure")}
-
-
-def test_pages_fit_phones_and_follow_the_colour_scheme(folder):
-    text = report.write(folder).read_text(encoding="utf-8")
-    assert 'name="viewport" content="width=device-width' in text
-    assert "prefers-color-scheme: dark" in text
-
-
-def test_writing_twice_gives_the_same_bytes(folder):
-    first = report.write(folder).read_bytes()
-    assert report.write(folder).read_bytes() == first
 
 
 def test_a_run_without_figures_or_claims_still_has_a_report(tmp_path):
@@ -198,25 +183,25 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
     assert "[NaN, NaN]" in text and "[0.4, ∞]" in text and "nan" not in text.split("</style>")[1].split("<script>")[0]
 
 
-@pytest.mark.parametrize("content", [None, b"GIF89a", b""])
-def test_a_missing_or_foreign_figure_is_an_error_with_its_path(folder, content):
-    path = folder / "samples.png"
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=f"^{path}: "):
+@pytest.mark.parametrize(
+    ("file", "spoil", "message"),
+    [
+        ("samples.png", lambda path: path.unlink(), "cannot be read"),
+        ("samples.png", lambda path: path.write_bytes(b"GIF89a"), "is no PNG"),
+        ("samples.png", lambda path: path.write_bytes(b""), "is no PNG"),
+        ("results.json", lambda path: path.unlink(), "cannot be read"),
+        ("denoising.png", lambda path: figures.grid(np.zeros((1, 8, 8)), 1, path), "is no sprite"),
+        (
+            "explorer.png",
+            lambda path: figures.explorer_sprite(np.zeros((5, 1, 8, 8, 1)), path),
+            "holds 5 pictures for axes of 3 × 2 × 1 values",
+        ),
+    ],
+)
+def test_a_file_that_is_missing_or_another_is_an_error_with_its_path(folder, file, spoil, message):
+    spoil(folder / file)
+    with pytest.raises(DataError, match=f"^{folder / file}: {message}"):
         report.write(folder)
-
-
-def test_a_sprite_without_its_layout_is_an_error_with_its_path(folder):
-    figures.grid(np.zeros((1, 8, 8)), 1, folder / "denoising.png")
-    with pytest.raises(DataError, match=rf"^{folder / 'denoising.png'}: is no sprite"):
-        report.write(folder)
-
-
-def test_a_folder_without_results_is_an_error_with_its_path(tmp_path):
-    with pytest.raises(DataError, match=r"results\.json: cannot be read"):
-        report.write(tmp_path)
 
 
 def test_the_table_for_the_terminal_has_a_line_a_seed_with_aligned_numbers(folder):
