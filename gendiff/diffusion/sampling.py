@@ -32,7 +32,9 @@ class Noise(Protocol):
     once uses part 0. A step that draws several times uses parts 1, 2, … and never part 0, whose key is the parent of theirs.
     """
 
-    def __call__(self, like: Array, part: Part = 0, /) -> Array: ...
+    def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        """Standard normal noise of the shape and dtype of `like` (b, …)."""
+        ...
 
 
 @records.record
@@ -50,6 +52,7 @@ class KeyNoise:
     keys: Keys
 
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        """Standard normal noise of the shape and dtype of `like` (b, …)."""
         keys = functools.reduce(lambda keys, p: arrays.fold_in(keys, p - 1), path(part), self.keys)
         return arrays.normal(keys, like=like)
 
@@ -62,6 +65,7 @@ class InnerNoise:
     within: Part = records.static()
 
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        """Standard normal noise of the shape and dtype of `like` (b, …)."""
         return self.outer(like, path(self.within) + path(part))
 
 

@@ -35,9 +35,22 @@ def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array
 def ddim_step(
     prediction: Prediction, level: Level, cleaner: Level, *, eta: Scalar = 0.0, noise: Float[ArrayLike, "..."] | None = None
 ) -> Float[Array, "b *shape"]:
-    """alpha' · clean + sigma' sqrt(1 - eta² (1 - q²)) · predicted noise + eta · ancestral_std · noise (Song et al., 2021, Eq. 12).
+    """alpha' · clean + sigma' sqrt(1 - eta² (1 - q²)) · predicted noise + eta · ancestral_std · noise.
 
-    noise: standard normal (b, …), needed unless eta is 0. Without division by alpha: any process, zero terminal SNR included.
+    Nothing is divided by alpha: it holds for any process, zero terminal SNR included.
+
+    Args:
+        prediction: of the denoiser at the level.
+        level: where the step begins, () or (b,).
+        cleaner: where it ends.
+        eta: () or (b,) in [0, 1].
+        noise: standard normal (b, …), needed unless eta is 0.
+
+    Raises:
+        ValueError: for a concrete eta outside [0, 1], and for an eta that is not 0 without noise.
+
+    References:
+        Song et al., 2021, Eq. 12.
     """
     checks.in_range("eta", eta, 0.0, 1.0)
     clean = prediction.clean
@@ -63,11 +76,22 @@ def ddpm_step(
     noise: Float[ArrayLike, "..."],
     variance: str = "small",
 ) -> Float[Array, "b *shape"]:
-    """A draw from q(x_s | x_t, x_0 = predicted clean) (Ho et al., 2020, Eqs. 6-7 and 11), on any sub-grid of the chain.
+    """A draw from q(x_s | x_t, x_0 = predicted clean), on any sub-grid of the chain. A step to sigma' = 0 adds no noise.
 
-    variance: "small" is the posterior's, exact for a point mass; "large" is the chain's own sigma² - r² sigma'², exact for unit-Gaussian
-    data (Ho et al., 2020, Sec. 3.2); "learned" lies between the logarithms of both where the network says, in `prediction.variance_share`.
-    A step to sigma' = 0 adds no noise. Raises ValueError for another variance, or "learned" without that share.
+    Args:
+        x: (b, …) at `level`.
+        prediction: of the denoiser at x.
+        level: where the step begins, () or (b,).
+        cleaner: where it ends.
+        noise: standard normal (b, …).
+        variance: "small" is the posterior's, exact for a point mass; "large" is the chain's own sigma² - r² sigma'², exact for
+            unit-Gaussian data; "learned" lies between the logarithms of both where the network says, in `prediction.variance_share`.
+
+    Raises:
+        ValueError: for another variance, or "learned" without that share.
+
+    References:
+        Ho et al., 2020, Eqs. 6-7, 11 and Sec. 3.2.
     """
     checks.choice("variance", variance, VARIANCES)
     checks.same_shape("x", x, "noise", noise)

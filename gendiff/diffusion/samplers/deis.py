@@ -11,15 +11,23 @@ from gendiff.diffusion.types import Level, Prediction
 
 
 def deis(order: int = 3, *, variable: str = "log_ratio", start: str = "corrected", lower_order_final: bool = False) -> Multistep:
-    """DEIS, the exponential Adams-Bashforth method for the noise prediction (Zhang & Chen, 2023, Secs. 3-4). One evaluation a step.
+    """DEIS, the exponential Adams-Bashforth method for the noise prediction. One evaluation per step.
 
-    order: 1 (DDIM) … 4, the number of predictions in use once there is history. variable: what the polynomial runs in. "log_ratio" is
-    log(sigma/alpha), as in diffusers; "ratio" is sigma/alpha, the paper's rho-AB, also known as LMS. The paper's t-AB, a polynomial in the
-    time of one schedule, is not offered. start, for orders above 2: "plain" is DDIM, as published, and the error ends at order 2;
-    "corrected" lets the second evaluation correct the first step, by clean predictions, and it ends at order 3.
-    lower_order_final: the k-th last step has at most order k.
+    The paper's t-AB, a polynomial in the time of one schedule, is not offered.
 
-    Raises ValueError for another order, variable or start.
+    Args:
+        order: 1 (DDIM) … 4, the number of predictions in use once there is history.
+        variable: what the polynomial runs in. "log_ratio" is log(sigma/alpha), as in diffusers; "ratio" is sigma/alpha, the paper's
+            rho-AB, also known as LMS.
+        start: for orders above 2. "plain" is DDIM, as published, and the error ends at order 2; "corrected" lets the second evaluation
+            correct the first step, by clean predictions, and the error ends at order 3.
+        lower_order_final: whether the k-th last step has at most order k.
+
+    Raises:
+        ValueError: for another order, variable or start.
+
+    References:
+        Zhang & Chen, 2023, Secs. 3-4.
     """
     checks.integer("order", order, 1, 4)
     checks.choice("variable", variable, VARIABLES)

@@ -53,9 +53,16 @@ def difference(position: Float[Array, "b"], here: Float[Array, "b"]) -> Float[Ar
 
 @records.record
 class Coefficients:
-    """A method. distance: of a position from the present one, both in half log-SNR, in the variable of the polynomial; scale: what
-    multiplies the integral at the end of a step; rule, rate: its moments (`exponential`); change: how x moves at a fixed level, for one
-    unit of the prediction, when only its clean part alpha · clean does."""
+    """The coefficients of a method.
+
+    Args:
+        prediction: what is integrated.
+        distance: of a position from the present one, both in half log-SNR, in the variable of the polynomial.
+        scale: what multiplies the integral at the end of a step.
+        rule: the moments of the integral (`exponential_integrators`).
+        rate: the rate of its kernel.
+        change: how x moves at a fixed level, for one unit of the prediction, when only its clean part alpha · clean does.
+    """
 
     prediction: Callable[[Prediction], Array] = records.static(default=clean)
     distance: Callable[[Array, Array], Array] = records.static(default=difference)

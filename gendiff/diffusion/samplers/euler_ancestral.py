@@ -18,10 +18,21 @@ def euler_ancestral_step(
     eta: Scalar,
     noise: Float[ArrayLike, "..."],
 ) -> Float[Array, "b *shape"]:
-    """Euler's step to sigma' sqrt(1 - eta² (1 - q²)), below the aim, and fresh standard normal noise (b, …) up to it.
+    """Euler's step to sigma' sqrt(1 - eta² (1 - q²)), below the aim, and fresh noise up to it.
 
-    The split of Song et al. (2021, Eq. 16), which is that of the ancestral sampler of Song et al. (2021b, App. F) for eta = 1. Equal to
-    `ancestral.ddim_step` with the same eta wherever x = alpha * clean + sigma * noise holds.
+    The split is that of the ancestral sampler for eta = 1. Equal to `ancestral.ddim_step` with the same eta wherever
+    x = alpha * clean + sigma * noise holds.
+
+    Args:
+        x: (b, …) at `level`.
+        prediction: of the denoiser at x.
+        level: where the step begins.
+        cleaner: where it ends.
+        eta: () in [0, 1].
+        noise: standard normal (b, …).
+
+    References:
+        Song et al., 2021, Eq. 16; Song et al., 2021b, App. F.
     """
     checks.same_shape("x", x, "noise", noise)
     kept, fresh = ancestral.split_noise(level, cleaner, eta)

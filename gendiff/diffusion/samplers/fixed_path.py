@@ -46,8 +46,17 @@ def increments(
 ) -> Float[Array, "b *shape"]:
     """Standard normal noise like x (b, …): what each path does between two levels, scaled to unit variance; 0 between equal times.
 
-    Independent between neighbouring steps. tolerance: steps shorter than this in time are not resolved; log2(LATEST / tolerance) draws
-    of noise, 22, find the path at a time. No gradient reaches the levels, as a path has none.
+    Neighbouring steps are independent. No gradient reaches the levels, as a path has none.
+
+    Args:
+        paths: (b, word) the paths, from `paths`.
+        level: where the step begins, () or (b,).
+        cleaner: where it ends.
+        like: an array (b, …) of the shape and dtype of the noise.
+        tolerance: steps shorter than this in time are not resolved; log2(LATEST / tolerance) draws of noise, 22, find the path at a time.
+
+    Raises:
+        TypeError: inside `shard_map` with its check of varying axes, which diffrax does not support.
     """
     if "{V:" in str(jax.typeof(like)):  # it varies over a mesh; the attribute that says so has another name in every version of JAX
         raise TypeError("a Brownian path inside shard_map needs jax.shard_map(..., check_vma=False): diffrax does not support that check")
@@ -72,6 +81,7 @@ class PathNoise:
     tolerance: float = records.static()
 
     def __call__(self, like: Array, part: Part = 0, /) -> Array:
+        """The noise (b, …) of the only part of the step."""
         if part:
             raise TypeError(
                 "fixed_path needs a sampler whose steps draw noise once (part 0), such as ddpm(), ddim(1.0) or euler_ancestral(); "

@@ -17,14 +17,22 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def langevin_step(
     x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, *, noise: Float[ArrayLike, "..."], snr: Scalar
 ) -> Float[Array, "b *shape"]:
-    """x + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)² (Song et al., 2021b, Alg. 4), norms of each sample by itself.
+    """x + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)², norms of each sample by itself.
 
     With score = -prediction.noise / sigma that is x - d sigma · prediction.noise + sigma sqrt(2d) · noise, d = 2 (snr · |noise| /
     |prediction.noise|)²: nothing divides by sigma, and x stays where sigma = 0. It means the same for every process, since x, noise and
-    score scale together; Alg. 5 for the variance-preserving chain differs by a factor 1 - beta_t on d.
+    score scale together; Alg. 5 for the variance-preserving chain differs by a factor 1 - beta_t on d. d is held at 1 at most, where a
+    step on pure noise forgets x: that matters for samples of a few dimensions only, in which the quotient of the norms has no mean.
 
-    noise: standard normal (b, …). d is held at 1 at most, where a step on pure noise forgets x: that matters for samples of a few
-    dimensions only, in which the quotient of the norms has no mean.
+    Args:
+        x: (b, …) at `level`.
+        prediction: of the denoiser at x.
+        level: of x, () or (b,).
+        noise: standard normal (b, …).
+        snr: () or (b,), >= 0, the size of the step against its noise.
+
+    References:
+        Song et al., 2021b, Alg. 4.
     """
     checks.same_shape("x", x, "noise", noise)
     strength, drawn = (jnp.sum(arrays.flatten_samples(field) ** 2, axis=1) for field in (prediction.noise, noise))

@@ -1,4 +1,6 @@
-"""Runge-Kutta methods for the probability flow. Each step uses the form that stays finite and accurate on its side of alpha = sigma:
+"""Runge-Kutta methods for the probability flow.
+
+Each step uses the form that stays finite and accurate on its side of alpha = sigma:
 d(x/alpha) = noise d(sigma/alpha) where alpha >= sigma, d(x/sigma) = clean d(alpha/sigma) elsewhere. Both are exact for a point mass.
 
 A step to sigma' = 0 is DDIM with one evaluation and returns the denoised prediction: nothing can be asked of a network there.
@@ -21,8 +23,16 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def euler_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
     """x alpha'/alpha + (sigma' - alpha' sigma/alpha) noise, or x sigma'/sigma + (alpha' - sigma' alpha/sigma) clean where alpha < sigma.
 
-    Euler's step on dx/d(sigma/alpha) = noise in x/alpha (Karras et al., 2022, Eq. 4). Equal to DDIM with eta = 0 wherever
-    x = alpha * clean + sigma * noise holds.
+    Euler's step on dx/d(sigma/alpha) = noise in x/alpha. Equal to DDIM with eta = 0 wherever x = alpha * clean + sigma * noise holds.
+
+    Args:
+        x: (b, …) at `level`.
+        prediction: of the denoiser at x.
+        level: where the step begins, () or (b,).
+        cleaner: where it ends.
+
+    References:
+        Karras et al., 2022, Eq. 4.
     """
     alpha, sigma = arrays.expand(level.alpha, x), arrays.expand(level.sigma, x)
     to_alpha, to_sigma = arrays.expand(cleaner.alpha, x), arrays.expand(cleaner.sigma, x)
