@@ -89,7 +89,7 @@ def pigdm(
     """Correct predictions by pseudo-inverse guidance: p(clean | x) is taken for a Gaussian of variance r² around the prediction.
 
     The score gains the gradient Jᵀ Aᵀ (r² A Aᵀ + noise_std²)⁻¹ (y - A clean), J the network's Jacobian; r² is `clean_variance`, the paper's
-    for data_std = 1. For Gaussian data of that std, independent by entry, the answer is E[clean | x, y], exactly.
+    for data_std = 1. For Gaussian data of that std, independent by entry, the result is E[clean | x, y], exactly.
 
     Args:
         denoise: the denoiser.
