@@ -3,11 +3,12 @@
     python -m experiments run certify            3 minutes of processor time; the largest distance of an order from its theory is 0.05
     python -m experiments run certify --smoke    three samplers, in seconds
 
-Nothing is trained: samplers run on oracles whose exact flow or law is known (`gendiff.diffusion.certify`). Two formulas in common use are
-measured beside the right ones, and two samplers that are wrong on purpose must fail. To expect: the published third-order step has order 2
-and at 1024 steps from sigma/alpha = 80 to 0.002 an error 27 times as large; t - T//n aims at a wrong level for 998 of 1000 numbers of steps
-with linspace spacing and for 984 with trailing, at little cost up to 50 steps, for an error about 120 times as large at 512.
-`samplers.md` in the run folder is the README's table.
+Every method of `gendiff.diffusion.samplers.catalogue` is measured. Nothing is trained: samplers run on oracles whose exact flow or law is
+known (`gendiff.diffusion.certify`). Two formulas in common use are measured beside the right ones, and two samplers that are wrong on
+purpose must fail. To expect: the published third-order step has order 2, and at 1024 steps from sigma/alpha = 80 to 0.002 its error is 27
+times as large. t - T//n aims at a wrong level for 998 of 1000 numbers of steps with linspace spacing, and for 984 with trailing. That costs
+little up to 50 steps; at 512 the error is about 120 times as large.
+`samplers.md` in the run folder is the table of all methods.
 """
 
 from experiments.diffusion.certify.config import Config, Thresholds

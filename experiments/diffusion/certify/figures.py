@@ -52,7 +52,7 @@ def all_of(folder: RunFolder, first: Measured) -> tuple[Figure, ...]:
 
 def flow_errors(folder: RunFolder, measured: Sequence[Certificate]) -> list[Figure]:
     """Of the deterministic samplers, a panel for each family; nothing where none was measured."""
-    curves = {found.method: found.curve("flow") for found in measured if not found.stochastic}
+    curves = {certificate.method: certificate.curve("flow") for certificate in measured if not certificate.stochastic}
     if not curves:
         return []
     _of_families(folder.figure("flow_errors"), curves, "error of end points")
@@ -62,7 +62,7 @@ def flow_errors(folder: RunFolder, measured: Sequence[Certificate]) -> list[Figu
 
 def weak_errors(folder: RunFolder, measured: Sequence[Certificate]) -> list[Figure]:
     """Of the stochastic samplers, where there is a law."""
-    stochastic = {found.method: found.curve("weak") for found in measured if found.stochastic}
+    stochastic = {certificate.method: certificate.curve("weak") for certificate in measured if certificate.stochastic}
     curves = {method: curve for method, curve in stochastic.items() if curve.steps}
     if not curves:
         return []
@@ -74,21 +74,21 @@ def weak_errors(folder: RunFolder, measured: Sequence[Certificate]) -> list[Figu
     return [Figure("weak_errors.png", caption)]
 
 
-def third_order(folder: RunFolder, found: Mapping[Range, Mapping[str, Curve]]) -> list[Figure]:
+def third_order(folder: RunFolder, measured: Mapping[Range, Mapping[str, Curve]]) -> list[Figure]:
     """Both formulas, a panel for each range of levels."""
     parts = {
         str(between): [Line(formula, curve.steps, curve.errors, COLOURS[curve.stated]) for formula, curve in curves.items()]
-        for between, curves in found.items()
+        for between, curves in measured.items()
     }
     panels(parts, folder.figure("third_order"), x_label="steps", y_label="error of end points")
     return [Figure("third_order.png", "The third-order multistep method with its second difference right (exact) and as published.")]
 
 
-def previous_timestep(folder: RunFolder, found: Mapping[str, Errors]) -> list[Figure]:
+def previous_timestep(folder: RunFolder, measured: Mapping[str, Errors]) -> list[Figure]:
     """DDIM with the grid's levels and with the formula, a panel for each spacing."""
     blue, orange = figures.COLOURS[:2]
     parts = {}
-    for spacing, errors in found.items():
+    for spacing, errors in measured.items():
         grid, formula = (np.sqrt(np.mean(squares, axis=1)).tolist() for squares in (errors.grid, errors.formula))
         parts[spacing] = [Line("t − T//n", errors.counts, formula, orange, joined=False), Line("the grid", errors.counts, grid, blue)]
     panels(parts, folder.figure("previous_timestep"), x_label="steps", y_label="error of end points")

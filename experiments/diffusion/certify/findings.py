@@ -55,7 +55,7 @@ def third_order(between: Range, steps: tuple[int, ...], starts: int, seed: int) 
     """Error curves of the third-order multistep method by each of `FORMULAS`, between two levels."""
     with jax.enable_x64(True):
         oracle = two_gaussians()
-    found = {}
+    curves = {}
     for formula in FORMULAS:
         sampler = dpm_solver_multistep(3, formula=formula)
         certificate = certify.certify(
@@ -69,8 +69,8 @@ def third_order(between: Range, steps: tuple[int, ...], starts: int, seed: int) 
             starts=starts,
             seed=seed,
         )
-        found[formula] = certificate.curve("flow")
-    return found
+        curves[formula] = certificate.curve("flow")
+    return curves
 
 
 # The previous timestep.
@@ -120,7 +120,7 @@ class Errors:
 
 def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: int) -> Errors:
     """Errors of DDIM with and without the formula, on grids of a thousand levels that end at the table's first one."""
-    found: list[list[np.ndarray]] = []
+    squares: list[list[np.ndarray]] = []
     with jax.enable_x64(True):
         oracle, samplers = two_gaussians(), (ancestral.ddim(), wrong.previous_timestep(TABLE))
         for n in counts:
@@ -129,8 +129,8 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
             exact = oracle.flow(start, levels[0], levels[-1])
             padded = grids.padded(levels, LENGTH)  # one compile for all counts
             ends = [_end(oracle, sampler, padded, start, jnp.asarray(n)) for sampler in samplers]
-            found.append([np.sum(np.asarray(end - exact) ** 2, axis=1) for end in ends])
-    grid, formula = np.moveaxis(np.array(found), 1, 0)
+            squares.append([np.sum(np.asarray(end - exact) ** 2, axis=1) for end in ends])
+    grid, formula = np.moveaxis(np.array(squares), 1, 0)
     missed = tuple(wrong_targets(SPACINGS[spacing](TABLE, n)) for n in counts)
     return Errors(counts, missed, grid, formula)
 

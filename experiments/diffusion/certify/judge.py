@@ -27,7 +27,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     first = measure(config, methods, config.seeds[0], findings.SPACINGS, progress)
     judged = claims(config, first)
     kept = zip(methods, first.certificates, strict=True)
-    again = tuple(method for method, found in kept if not found.stochastic or method.along_path)
+    again = tuple(method for method, certificate in kept if not certificate.stochastic or method.along_path)
     for seed in config.seeds[1:]:  # where a seed changes nothing, one is enough
         judged += claims(config, measure(config, again, seed, ("linspace",), progress))
     with progress.phase("figures and tables"):

@@ -58,10 +58,10 @@ def measure(config: Config, methods: tuple[Method, ...], seed: int, spacings: It
 
 def sampler(method: Method) -> Sampler:
     """The method's sampler for `schedules.flow()`. Where it needs a predicted variance, that is half-way between both fixed ones."""
-    made = method.make(schedules.flow()) if method.make else None
-    if made is None:
+    plain = method.make(schedules.flow()) if method.make else None
+    if plain is None:
         raise ConfigError(f"{method.name} has no sampler")
-    return HalfWay(made) if method.learned_variance else made
+    return HalfWay(plain) if method.learned_variance else plain
 
 
 @records.record

@@ -13,21 +13,21 @@ README = "Samplers"
 """Title of the table that `markdown` takes."""
 
 
-def stated_kind(found: Certificate) -> str:
+def stated_kind(certificate: Certificate) -> str:
     """The kind of error that theory speaks of; else the weak one of a stochastic sampler."""
-    return next(iter(found.method.stated), "weak" if found.stochastic else "flow")
+    return next(iter(certificate.method.stated), "weak" if certificate.stochastic else "flow")
 
 
 def readme(measured: Sequence[Certificate]) -> Table:
     """Sampler, evaluations in n steps, order of theory, measured order, source."""
     rows: list[tuple[Cell, ...]] = []
-    for found in measured:
-        curve = found.curve(stated_kind(found))
+    for certificate in measured:
+        curve = certificate.curve(stated_kind(certificate))
         kind = "" if curve.kind == "flow" else f"{curve.kind} "
         theory = "—" if curve.stated is None else f"{kind}{curve.stated:g}"
         fit = curve.fit
         order = "—" if fit.order is None else f"{kind}{fit.order:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
-        rows.append((found.method.call, found.method.evaluations, theory, order, found.method.source))
+        rows.append((certificate.method.call, certificate.method.evaluations, theory, order, certificate.method.source))
     return Table(README, ("sampler", "evaluations in n steps", "order: theory", "measured", "source"), tuple(rows))
 
 
@@ -43,13 +43,13 @@ def markdown(table: Table) -> str:
 def samplers(measured: Sequence[Certificate], evaluations: Sequence[int], seed: int) -> Table:
     """Everything measured of each sampler."""
     rows: list[tuple[Cell, ...]] = []
-    for found in measured:
-        curve = found.curve(stated_kind(found))
-        exact = [case.name for case in found.cases if case.holds]
+    for certificate in measured:
+        curve = certificate.curve(stated_kind(certificate))
+        exact = [case.name for case in certificate.cases if case.holds]
         theory = "—" if curve.stated is None else f"{curve.stated:g}"
         errors = [error_at(curve, count) for count in evaluations]
-        about = (found.method.call, found.method.evaluations, found.method.start_up, curve.kind, theory)
-        rows.append((*about, _order(curve), *errors, ", ".join(exact), found.method.source))
+        about = (certificate.method.call, certificate.method.evaluations, certificate.method.start_up, curve.kind, theory)
+        rows.append((*about, _order(curve), *errors, ", ".join(exact), certificate.method.source))
     columns: tuple[str, ...] = ("sampler", "evaluations", "start-up", "error", "theory", "measured order")
     columns += tuple(f"error at {count} evaluations" for count in evaluations) + ("exact", "source")
     title = f"All samplers, seed {seed}; errors at a number of evaluations lie on the line through the measured ones"
@@ -58,7 +58,8 @@ def samplers(measured: Sequence[Certificate], evaluations: Sequence[int], seed: 
 
 def unfitted(measured: Sequence[Certificate]) -> list[Table]:
     """The orders that were not fitted, and why; no table where all were."""
-    rows = [(found.method.call, curve.kind, curve.fit.reason) for found in measured for curve in found.curves if curve.fit.order is None]
+    unfitted = [(each.method.call, curve) for each in measured for curve in each.curves if curve.fit.order is None]
+    rows = [(call, curve.kind, curve.fit.reason) for call, curve in unfitted]
     return [Table("Not fitted, and why", ("sampler", "error", "reason"), tuple(rows))] if rows else []
 
 
@@ -71,10 +72,10 @@ def error_at(curve: Curve, evaluations: int) -> float | None:
     return math.exp(np.interp(math.log(evaluations), np.log(counts), np.log(errors)))
 
 
-def third_order(found: Mapping[Range, Mapping[str, Curve]]) -> list[Table]:
+def third_order(measured: Mapping[Range, Mapping[str, Curve]]) -> list[Table]:
     """For each range of levels: error and order of both formulas, and the ratio of their errors, by the number of steps."""
     tables = []
-    for between, curves in found.items():
+    for between, curves in measured.items():
         exact, published = (curves[formula] for formula in FORMULAS)
         rows = []
         for k, n in enumerate(exact.steps):
@@ -96,10 +97,10 @@ def wrong_counts(wrong: Mapping[str, Sequence[int]], most: int) -> Table:
     return Table(title, ("spacing", "wrong", "right"), tuple(rows))
 
 
-def previous_timestep(found: Mapping[str, Errors]) -> list[Table]:
+def previous_timestep(measured: Mapping[str, Errors]) -> list[Table]:
     """For each spacing with a wrong target: how many are wrong, and the errors by grid and formula, by the number of steps."""
     tables = []
-    for spacing, errors in found.items():
+    for spacing, errors in measured.items():
         if not any(errors.wrong):
             continue
         rows = [

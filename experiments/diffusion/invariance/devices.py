@@ -1,4 +1,4 @@
-"""The same samples on 8 devices: in a process of its own, since a CPU is as many devices as JAX is told when it starts.
+"""The same samples on 8 devices: in a process of its own, since a CPU is as many devices as JAX is configured for when it starts.
 
     python -m experiments.diffusion.invariance.devices RUN OUT.npz
 
@@ -27,7 +27,7 @@ _FLAG = "--xla_force_host_platform_device_count"
 
 
 def draw(folder: RunFolder) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(on 8 devices, on one) of each of `invariance_draws.cases`. Raises RuntimeError with what the process said where it fails."""
+    """(on 8 devices, on one) of each of `invariance_draws.cases`. RuntimeError with its error output where the process fails."""
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(_FLAG)]
     environment = os.environ | {
         "XLA_FLAGS": " ".join([*flags, f"{_FLAG}={DEVICES}"]),

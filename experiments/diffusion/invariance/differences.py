@@ -27,11 +27,11 @@ class Compared:
     samples: int = 0
     drawn: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
-    def add(self, how: str, found: np.ndarray, expected: np.ndarray) -> None:
+    def add(self, how: str, result: np.ndarray, expected: np.ndarray) -> None:
         """One more way: of a trajectory of noise the share of unequal values, of samples the largest difference."""
         measure = unequal if self.case.trajectory else difference
-        self.by_way[how], self.drawn[how] = measure(found, expected[: len(found)]), found
-        self.samples += len(found)
+        self.by_way[how], self.drawn[how] = measure(result, expected[: len(result)]), result
+        self.samples += len(result)
 
     @property
     def worst(self) -> float:
@@ -49,26 +49,26 @@ class Judged:
     difference: float | None
 
 
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest |found - expected| over max(1, rms of the expected); infinite where anything is not finite."""
-    if not (np.isfinite(found).all() and np.isfinite(expected).all()):
+def difference(result: np.ndarray, expected: np.ndarray) -> float:
+    """The largest |result - expected| over max(1, rms of the expected); infinite where anything is not finite."""
+    if not (np.isfinite(result).all() and np.isfinite(expected).all()):
         return np.inf
     wide = expected.astype(np.float64)
-    return float(np.abs(found - wide).max() / max(1.0, np.sqrt(np.mean(wide**2))))
+    return float(np.abs(result - wide).max() / max(1.0, np.sqrt(np.mean(wide**2))))
 
 
-def unequal(found: np.ndarray, expected: np.ndarray) -> float:
+def unequal(result: np.ndarray, expected: np.ndarray) -> float:
     """The share of float32 values that differ in any bit."""
-    return float(np.mean(found.view(np.uint32) != expected.view(np.uint32)))
+    return float(np.mean(result.view(np.uint32) != expected.view(np.uint32)))
 
 
 def compare(case: Case, ways: Iterable[Way], reference: Way) -> Compared:
     """Each way against the reference."""
-    expected, found = case.draw(reference), Compared(case)
-    found.drawn[reference.how] = expected
+    expected, compared = case.draw(reference), Compared(case)
+    compared.drawn[reference.how] = expected
     for way in ways:
-        found.add(way.how, case.draw(way), expected)
-    return found
+        compared.add(way.how, case.draw(way), expected)
+    return compared
 
 
 def control(case: Case, sampler: Sampler, config: Config) -> Compared:
@@ -84,7 +84,7 @@ def every_sampler(config: Config, progress: Progress) -> list[Judged]:
     """
     ways, schedule = draw.ways(config), schedules.scaled_linear()
     exact, programs = draw.oracle(), draw.oracle_programs(config, schedule)
-    found = []
+    judged = []
     with progress.task("samplers", len(config.samplers)) as task:
         for number, name in enumerate(config.samplers, 1):
             method = catalogue.METHODS[name]
@@ -96,6 +96,6 @@ def every_sampler(config: Config, progress: Progress) -> list[Judged]:
                 case = Case(name, programs, exact, sampler)
                 worst = compare(case, [ways[way] for way in config.sampler_ways], ways["reference"]).worst
             traces = invariance_traces.of_sampler(method, config)
-            found.append(Judged(name, sampler.evaluations(config.sampling_steps), traces, worst))
+            judged.append(Judged(name, sampler.evaluations(config.sampling_steps), traces, worst))
             task.update(number, name)
-    return found
+    return judged

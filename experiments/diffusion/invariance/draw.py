@@ -95,8 +95,8 @@ class Programs:
         for begin in range(0, way.count, together):
             part = order[begin : begin + together]
             index = np.concatenate([part, np.asarray(way.others, part.dtype)]).astype(np.int32)
-            found = np.asarray(self._draw(numbers, sampler, jax.random.key(KEY), index, levels, np.int32(self._steps), **options))
-            for which, sample in zip(part, found, strict=False):  # others are left out
+            samples = np.asarray(self._draw(numbers, sampler, jax.random.key(KEY), index, levels, np.int32(self._steps), **options))
+            for which, sample in zip(part, samples, strict=False):  # others are left out
                 drawn[which] = sample[: self._steps + 1] if trajectory else sample
         return np.stack(drawn)
 
@@ -105,10 +105,10 @@ class Programs:
         index = sharding.shard(np.arange(count, dtype=np.int32), mesh)
         options = {"chunk": None, "fixed": False, "mapped": False, "trajectory": trajectory}
         key, whole = jax.random.key(KEY), sharding.replicate(numbers, mesh)
-        found = self._draw(whole, sampler, key, index, self._levels, np.int32(self._steps), **options)
-        if len(found.sharding.device_set) != mesh.size:
-            raise RuntimeError(f"the samples lie on {len(found.sharding.device_set)} of {mesh.size} devices")
-        return np.asarray(found)
+        samples = self._draw(whole, sampler, key, index, self._levels, np.int32(self._steps), **options)
+        if len(samples.sharding.device_set) != mesh.size:
+            raise RuntimeError(f"the samples lie on {len(samples.sharding.device_set)} of {mesh.size} devices")
+        return np.asarray(samples)
 
     def _one_call(
         self, numbers: Any, sampler: Sampler, key: Any, index: Any, levels: Level, steps: Count,
@@ -171,14 +171,14 @@ def oracle() -> oracles.Mixture:
 def cases(config: "Config", model: Model, params: dict[int, Params]) -> list[Case]:
     """Noise alone, DDIM with an oracle, and DDIM with the network of every seed at every guidance. params: by seed."""
     exact, network = oracle_programs(config, model.schedule), network_programs(config, model)
-    found = [Case("noise", exact, oracle(), RECORDER, trajectory=True)]
-    found += [Case(f"oracle, eta {eta:g}", exact, oracle(), samplers.ddim(eta)) for eta in config.etas]
+    listed = [Case("noise", exact, oracle(), RECORDER, trajectory=True)]
+    listed += [Case(f"oracle, eta {eta:g}", exact, oracle(), samplers.ddim(eta)) for eta in config.etas]
     for seed, values in params.items():
         for scale in config.guidance:
             for eta in config.etas:
                 name = f"seed {seed}, guidance {scale:g}, eta {eta:g}"
-                found.append(Case(name, network, (values, np.float32(scale)), samplers.ddim(eta), seed, scale))
-    return found
+                listed.append(Case(name, network, (values, np.float32(scale)), samplers.ddim(eta), seed, scale))
+    return listed
 
 
 @records.record

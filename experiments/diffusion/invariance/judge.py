@@ -57,10 +57,10 @@ def _controls(config: Config, compared: list[Compared]) -> dict[str, list[Compar
     sharing = {"one key": wrong.ONE_KEY, "norms of the batch": wrong.SHARED_NORMS, NEITHER: wrong.NEIGHBOURLESS}
     networks = [of.case for of in compared if of.case.scale == config.guidance[0] and of.case.id.endswith(f"eta {config.etas[-1]:g}")]
     alone = differences.control(compared[0].case, wrong.OneKeyNoise(), config)
-    found = {"noise from one key": [alone]}
+    controls = {"noise from one key": [alone]}
     for name, sampler in sharing.items():
-        found[name] = [differences.control(case, sampler, config) for case in networks]
-    return found
+        controls[name] = [differences.control(case, sampler, config) for case in networks]
+    return controls
 
 
 def _draw_claims(config: Config, compared: list[Compared], every: list[Judged]) -> list[Claim]:
@@ -83,16 +83,16 @@ def _draw_claims(config: Config, compared: list[Compared], every: list[Judged]) 
     claims.append(claim(None, "oracle-samplers", statement, max(differences), "<=", "oracle", n=len(differences)))
     for seed in config.seeds:
         for scale in config.guidance:
-            found = [of for of in compared if (of.case.seed, of.case.scale) == (seed, scale)]
+            group = [of for of in compared if (of.case.seed, of.case.scale) == (seed, scale)]
             claims.append(
                 claim(
                     seed,
                     f"guidance-{scale:g}",
                     f"DDIM with a trained network at guidance {scale:g}: largest difference / max(1, rms)",
-                    max(of.worst for of in found),
+                    max(of.worst for of in group),
                     "<=",
                     "network" if scale <= MOST_GUIDED else "guided",
-                    n=sum(of.samples for of in found),
+                    n=sum(of.samples for of in group),
                 )
             )
     return claims

@@ -109,8 +109,8 @@ def small_network(params: Params, x: jax.Array, t: jax.Array, label: jax.Array) 
 
 
 def _with_variance(params: Params, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
-    told = small_network(params, x, t, label)
-    return jnp.concatenate([told, jax.nn.sigmoid(told)], axis=-1)
+    output = small_network(params, x, t, label)
+    return jnp.concatenate([output, jax.nn.sigmoid(output)], axis=-1)
 
 
 def _counted(draw: Callable[..., jax.Array], calls: list[tuple[Any, ...]], static: tuple[int, ...] = ()) -> Traces:

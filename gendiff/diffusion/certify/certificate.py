@@ -3,7 +3,7 @@
     print(certify.certify(MySampler(), certify.Method("midpoint", order=2)))
 
 Everything is measured in float64 between two fixed levels with sigma > 0, on grids even in log-SNR, against an oracle whose exact flow or
-law is known. Three errors can be asked for:
+law is known. There are three errors:
 
 - flow: of a deterministic sampler, the distance of end points from the exact probability flow;
 - weak: of a stochastic sampler, the Wasserstein-2 distance of its law from the exact one on Gaussian data, by `gaussian_law`, not by draws;
@@ -209,7 +209,7 @@ def certify(
 
 @records.record
 class Timed:
-    """An oracle that is wrong by `weight` where it is told another t than the schedule's at its alpha and sigma.
+    """An oracle that is wrong by `weight` where it gets another t than the schedule's at its alpha and sigma.
 
     The difference counts in units of the range of t. With weight 0 it is the oracle.
     """
@@ -383,7 +383,7 @@ def _few_steps(task: _Task) -> float:
 
 
 def _time(task: _Task) -> float:
-    """The largest change of an end point where the oracle heeds t, at little noise and on the whole schedule: 0 if told right."""
+    """The largest change of an end point with an oracle that heeds t, at little noise and on the whole schedule."""
     oracle, errors = _three_gaussians(), []
     for levels in (task.levels(3), task.padded(grids.trailing(task.schedule, 3))):
         plain, timed = (task.end(oracle, levels, 3, weight=weight) for weight in (0.0, 1.0))

@@ -10,7 +10,7 @@ from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 
 WINDOW = (1e-10, 1e-2)
-"""Errors that count: smaller ones feel rounding in float64, larger ones are not yet on the slope."""
+"""Errors that count. Smaller ones feel rounding in float64; larger ones are not yet on the slope."""
 DOUBLINGS = 4
 """How many doublings of the steps a fit needs, and uses: the finest in the window."""
 RESAMPLES = 1000
@@ -20,7 +20,15 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted order, its 95 % interval and the step counts used; or why there is none (`order` None)."""
+    """A fitted order, or why there is none.
+
+    Args:
+        order: the fitted order, None where there is none.
+        low: lower end of its 95 % interval.
+        high: upper end of it.
+        steps: the numbers of steps that the fit used.
+        reason: why there is no order, in words.
+    """
 
     order: float | None = None
     low: float | None = None
@@ -35,11 +43,22 @@ class Fit:
 
 
 def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
-    """The order at which the root of the mean square over n rows falls, for step counts (k,) that double.
+    """The order at which the root of the mean square over rows falls.
 
-    squares: squared errors of each row, such as a start point, at each step count. Fitted by least squares to the finest `DOUBLINGS`
-    doublings whose errors lie in `WINDOW`; with fewer the answer says so. The interval is the 95 % percentile interval over rows drawn
-    again (Efron, 1979). Raises ValueError for step counts that do not double or too few rows.
+    It is fitted by least squares to the finest `DOUBLINGS` doublings whose errors lie in `WINDOW`. With fewer, the result says so.
+
+    Args:
+        steps: k numbers of steps, each twice the one before.
+        squares: (k, n) squared errors of n rows, such as start points, n >= 2.
+
+    Returns:
+        The fit, with the 95 % percentile interval over rows that are drawn again.
+
+    Raises:
+        ValueError: for step counts that do not double, and for fewer than 2 rows.
+
+    References:
+        Efron, 1979 (from memory).
     """
     squares = np.asarray(squares, np.float64)
     if squares.shape[0] != len(steps) or any(after != 2 * before for before, after in zip(steps, steps[1:], strict=False)):
@@ -50,8 +69,8 @@ def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
         return Fit(reason=f"the error at {steps[int(np.argmin(np.isfinite(errors)))]} steps is not finite")
     used = _finest_run(errors)
     if len(used) <= DOUBLINGS:
-        found = f"{max(len(used) - 1, 0)} of {DOUBLINGS} doublings lie in {WINDOW[0]:g}…{WINDOW[1]:g}"
-        return Fit(reason=f"{found}; errors are {errors.min():.1e}…{errors.max():.1e}")
+        usable = f"{max(len(used) - 1, 0)} of {DOUBLINGS} doublings lie in {WINDOW[0]:g}…{WINDOW[1]:g}"
+        return Fit(reason=f"{usable}; errors are {errors.min():.1e}…{errors.max():.1e}")
     chosen = tuple(steps[k] for k in used)
     rows = np.random.default_rng(SEED).integers(squares.shape[1], size=(RESAMPLES, squares.shape[1]))
     resampled = np.mean(squares[used][:, rows], axis=2)  # (k, resamples)
@@ -60,7 +79,15 @@ def fit(steps: tuple[int, ...], squares: Float[ArrayLike, "k n"]) -> Fit:
 
 
 def between(steps: tuple[int, ...], errors: Sequence[float] | np.ndarray) -> tuple[float, ...]:
-    """The order between each step count and the next (k - 1,); NaN where an error is 0."""
+    """The order between each number of steps and the next.
+
+    Args:
+        steps: k numbers of steps, rising.
+        errors: the k errors.
+
+    Returns:
+        k - 1 orders, NaN where an error is 0.
+    """
     errors = np.asarray(errors, np.float64)
     usable = (errors[:-1] > 0) & (errors[1:] > 0)
     ratio = np.where(usable, errors[:-1], 1) / np.where(usable, errors[1:], 1)

@@ -41,7 +41,7 @@ def test_a_smoke_run_leaves_everything_and_proves_nothing(run):
     assert set(controls) == {"previous-timestep", "wrong-heun"}
     claimed = {(claim["id"], claim["seed"]): claim["value"] for claim in found["claims"]}
     for seed in (0, 1):
-        assert claimed["order-heun", seed] < 0.15 and claimed["exact-cases", seed] < 1e-9
+        assert claimed["order-heun", seed] < 0.15 and claimed["wide-orders", seed] < 0.15 and claimed["exact-cases", seed] < 1e-9
     assert [seed for id, seed in claimed if id == "order-ddpm"] == [None]  # a weak error is computed without chance
 
 
