@@ -23,13 +23,13 @@ NEEDED = (
 def missing_packages() -> list[str]:
     """Those of `NEEDED` that this Python cannot find; none of them is imported to see."""
 
-    def found(name: str) -> bool:
+    def present(name: str) -> bool:
         try:
             return importlib.util.find_spec(name) is not None
         except ModuleNotFoundError:
             return False
 
-    return [name for name in NEEDED if not found(name)]
+    return [name for name in NEEDED if not present(name)]
 
 
 def main() -> int:

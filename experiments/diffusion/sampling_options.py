@@ -99,12 +99,12 @@ def sampler(options: SampleOptions, schedule: Schedule) -> Sampler:
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(SAMPLERS)}"
         raise ConfigError(f"--sampler {options.sampler}: no sampler has that name; {hint}")
     try:
-        made: Any = SAMPLERS[options.sampler](schedule)
+        chosen: Any = SAMPLERS[options.sampler](schedule)
         if options.eta is None:
-            return made
-        if "eta" not in (each.name for each in dataclasses.fields(made)):
+            return chosen
+        if "eta" not in (each.name for each in dataclasses.fields(chosen)):
             raise ConfigError(f"--eta {options.eta:g}: --sampler {options.sampler} has no such number")
-        return dataclasses.replace(made, eta=options.eta)
+        return dataclasses.replace(chosen, eta=options.eta)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"--sampler {options.sampler}: {error}") from error
 

@@ -240,12 +240,12 @@ def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) ->
 @contextlib.contextmanager
 def _shortened() -> Iterator[None]:
     """tyro's own message, cut to `MOST_LINES`."""
-    said = io.StringIO()
+    message = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(message):
             yield
     finally:
-        lines = said.getvalue().splitlines()
+        lines = message.getvalue().splitlines()
         for line in lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 2], "…", lines[-1]]:
             print(line, file=sys.stderr)
 

@@ -58,12 +58,12 @@ def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:
 
 def seeds(config: Config) -> tuple[int, ...]:
     """The seeds of a config, from its field `seeds`; () without one. ConfigError outside 0 … 2**32 - 1, or where one repeats."""
-    found = tuple(getattr(config, "seeds", ()))
-    for seed in found:
+    chosen = tuple(getattr(config, "seeds", ()))
+    for seed in chosen:
         check_seed(seed)
-    if len(set(found)) < len(found):
-        raise ConfigError(f"--seeds {' '.join(map(str, found))} names a seed twice")
-    return found
+    if len(set(chosen)) < len(chosen):
+        raise ConfigError(f"--seeds {' '.join(map(str, chosen))} names a seed twice")
+    return chosen
 
 
 def check_seed(seed: int) -> None:

@@ -13,7 +13,7 @@ from experiments.framework.errors import Preempted
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 
 
-class Asked:
+class Stop:
     """Whether a signal has come, and its name as text."""
 
     def __init__(self) -> None:
@@ -41,15 +41,15 @@ def immediate() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Asked]:
-    """Within: a signal only makes `asked` true, so that a step can be finished and saved; a second one ends the process at once."""
-    asked = Asked()
+def deferred() -> Iterator[Stop]:
+    """Within: a signal only makes `stop` true, so that a step can be finished and saved; a second one ends the process at once."""
+    stop = Stop()
 
     def note(number: int) -> None:
-        asked.signal = number
+        stop.signal = number
 
     with _handled(note):
-        yield asked
+        yield stop
 
 
 @contextlib.contextmanager

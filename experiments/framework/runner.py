@@ -85,19 +85,19 @@ def conclude(
     """
     if named is None:
         named = json_files.encode(config) in map(json_files.encode, experiment.presets.values())
-    found = experiment.evaluate(config, folder, progress)
+    evaluation = experiment.evaluate(config, folder, progress)
     trained = {"train": stage_seconds(folder.timings, "train")} if experiment.train is not None else {}
     outcome = results.conclude(
         experiment.name,
         experiment.question,
         config,
-        found.claims,
+        evaluation.claims,
         seeds=configuration.seeds(config),
         seconds=progress.seconds | trained,  # training may have taken several processes
         environment=code,
-        figures=found.figures,
-        tables=found.tables,
-        explorers=found.explorers,
+        figures=evaluation.figures,
+        tables=evaluation.tables,
+        explorers=evaluation.explorers,
         smoke=smoke,
         named=named,
     )

@@ -68,7 +68,7 @@ def train(
     size = _size(samples(0)[1])
     sharding.check_batch(size, mesh)
     step = _step(loss, optimizer, accumulate, ema_warm_up)
-    with interruption.deferred() as asked, Checkpoints(folder.checkpoints(seed), config=_config(folder), keep=keep) as store:
+    with interruption.deferred() as stop, Checkpoints(folder.checkpoints(seed), config=_config(folder), keep=keep) as store:
         state, done, counts = _begin(_fresh(init, optimizer, seed, ema), store, folder, mesh)
         folder.truncate_metrics(seed, done)
         progress.line(f"seed {seed}: {steps} steps of {size} samples over {_count(mesh)}" + (f", from step {done}" if done else ""))
@@ -77,17 +77,17 @@ def train(
             step = devices.compiled(step, state, sharding.shard(samples(done)[1], mesh))
         with progress.task(f"train seed {seed}", steps, done) as task, tensorboard.events(folder, seed, done) as show:
             log = TrainingLog(folder, seed, task, show, counts, most_nonfinite)
-            while done < steps and not asked:
-                rows, chosen = samples(done)
-                state, metrics = step(state, sharding.shard(chosen, mesh))
+            while done < steps and not stop:
+                rows, batch_of_step = samples(done)
+                state, metrics = step(state, sharding.shard(batch_of_step, mesh))
                 done += 1
-                log.add(done, metrics, (rows, chosen), write=done % log_every == 0 or done == steps)
-                if done % checkpoint_every == 0 or done == steps or asked:
+                log.add(done, metrics, (rows, batch_of_step), write=done % log_every == 0 or done == steps)
+                if done % checkpoint_every == 0 or done == steps or stop:
                     _save(store, done, state, log, last=done == steps)
-            if asked:  # the signal may have come after the last look at it
+            if stop:  # the signal may have come after the last look at it
                 _save(store, done, state, log, last=done == steps)
                 store.wait()
-                raise Preempted(f"{asked} at step {done} of seed {seed}; its newest checkpoint is that of step {store.latest()}")
+                raise Preempted(f"{stop} at step {done} of seed {seed}; its newest checkpoint is that of step {store.latest()}")
     return state
 
 

@@ -40,13 +40,13 @@ def source_state(project: Path = PROJECT) -> tuple[str | None, bool | None]:
 
 def versions() -> dict[str, str]:
     """Version of Python and of each package that numbers depend on; "absent" where it is not installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            installed[name] = "absent"
+    return installed
 
 
 def machine() -> dict[str, Any]:

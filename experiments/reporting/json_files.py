@@ -121,7 +121,7 @@ def _with_non_finite(data: Any) -> Any:
 def _refuse_unknown(data: Any, known: Any, place: str, field: str) -> None:
     """DataError for an entry that decoding has passed over: what it kept is in `known`."""
     if isinstance(data, list):
-        for number, (entry, kept) in enumerate(zip(data, known, strict=True)):
+        for number, (entry, kept) in enumerate(zip(data, known, strict=False)):
             _refuse_unknown(entry, kept, place, f"{field}[{number}]")
     elif isinstance(data, dict):
         for name, entry in data.items():

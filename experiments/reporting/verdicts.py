@@ -163,7 +163,7 @@ def _check_group(id: str, group: list[Claim]) -> None:
     seeds = [each.seed for each in group]
     twice = {seed for seed in seeds if seeds.count(seed) > 1}
     if twice:
-        raise ValueError(f"claim {id!r} is given twice for seed {', '.join(map(str, twice))}: one number a seed")
+        raise ValueError(f"claim {id!r} is given twice for seed {', '.join(map(str, twice))}: one number per seed")
     for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure"):
         values = {getattr(each, name) for each in group}
         if len(values) > 1:

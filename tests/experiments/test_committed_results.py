@@ -98,7 +98,7 @@ def test_a_sound_result_has_no_problems():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"dirty": True}, "dirty is True"),
         ({"dirty": None}, "dirty is None"),
@@ -111,6 +111,6 @@ def test_a_sound_result_has_no_problems():
         ({"config": Config(thresholds=Thresholds(0.9)), "threshold": 0.9}, "are not those of Config"),
     ],
 )
-def test_a_result_that_may_not_stand_is_found(changes, said):
+def test_a_result_that_may_not_stand_is_found(changes, message):
     (found,) = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
-    assert said in found
+    assert message in found

@@ -84,14 +84,14 @@ def address(tmp_path_factory):
 @pytest.fixture
 def opened(browser, address):
     """opened(width=…, **options of a browser context) -> the loaded page; fails where a page complained or asked for anything."""
-    contexts, said, asked = [], [], []
+    contexts, message, asked = [], [], []
 
     def open_page(width=1280, **options):
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
         page = contexts[-1].new_page()
         page.set_default_timeout(60_000)  # a loaded machine must not fail it
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.on("console", lambda message: message.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: message.append(f"error: {error}"))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         return page
@@ -99,7 +99,7 @@ def opened(browser, address):
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert message == []
     assert [url for url in asked if not url.startswith("data:")] == [address] * len(contexts)
 
 

@@ -68,7 +68,7 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda data: data.update(verdict="FAIL"), "verdict = 'FAIL' contradicts the claims, which give PASS"),
         (
@@ -94,7 +94,7 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
         (lambda data: data.update(seeds=["0"]), "seeds[0]: Expected `int`, got `str`"),
     ],
 )
-def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, said):
+def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, message):
     path = results.write(made(), tmp_path)
     data = json.loads(path.read_text())
     change(data)
@@ -102,7 +102,7 @@ def test_an_edited_file_is_refused_with_path_and_field(tmp_path, change, said):
     with pytest.raises(DataError) as caught:
         results.read(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_of_before_explorers_and_links_to_figures_can_be_read(tmp_path):

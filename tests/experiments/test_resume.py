@@ -36,9 +36,9 @@ def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return said
+    message, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, message
+    return message
 
 
 def leaves(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
@@ -168,8 +168,8 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
     runs = [start(["run", "toy", "--smoke", "--out", str(tmp_path / "eight")], **eight)]
     runs.append(start(["run", "toy", "--smoke", "--batch", "12", "--out", str(tmp_path / "twelve")], **eight))
     assert "3 steps of 8 samples over 8 cpu devices" in finished(runs[0])
-    said, _ = runs[1].communicate(timeout=120)
-    assert runs[1].returncode == 2 and "8 or 16" in said
+    message, _ = runs[1].communicate(timeout=120)
+    assert runs[1].returncode == 2 and "8 or 16" in message
     assert run(tmp_path / "one", "--smoke") == 0
     for many, one in zip(*(RunFolder(tmp_path / name).read_metrics() for name in ("eight", "one")), strict=True):
         assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)

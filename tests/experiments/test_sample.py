@@ -169,8 +169,8 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
 def test_a_mistake_exits_2_writes_nothing_and_hints_at_the_cure(trained, options, hint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert sample(trained, "--out", str(tmp_path / "x.png"), *options.split()) == 2
-    said = capsys.readouterr().err
-    assert hint in said and len(said.splitlines()) <= command_line.MOST_LINES
+    message = capsys.readouterr().err
+    assert hint in message and len(message.splitlines()) <= command_line.MOST_LINES
     assert not list(tmp_path.iterdir())
 
 
@@ -202,7 +202,7 @@ def test_samples_that_are_not_finite_are_named_and_not_written(trained, tmp_path
 
     experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
     assert sample(trained, "--index", "4:8", "--steps", "2", "--out", str(tmp_path / "x.png"), experiment=experiment) == 3
-    assert "2 of 4 samples are not finite" in (said := capsys.readouterr().err) and "indices: 5, 7" in said
+    assert "2 of 4 samples are not finite" in (message := capsys.readouterr().err) and "indices: 5, 7" in message
     assert not list(tmp_path.iterdir())
 
 
@@ -240,5 +240,5 @@ def test_a_network_of_another_shape_is_refused_with_a_table(trained, tmp_path, c
 
     experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
     assert sample(trained, "--out", str(tmp_path / "x.png"), experiment=experiment) == 65
-    said = capsys.readouterr().err
-    assert "bias" in said and "float32(2, 2, 1)" in said and "float32(4, 4, 1)" in said
+    message = capsys.readouterr().err
+    assert "bias" in message and "float32(2, 2, 1)" in message and "float32(4, 4, 1)" in message
