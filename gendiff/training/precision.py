@@ -61,6 +61,11 @@ class InPrecision:
     precision: Precision
 
     def __call__(self, params: Params, x: ArrayLike, t: Any, *condition: Any) -> jax.Array:
+        """Call the network in this precision.
+
+        Raises:
+            ValueError: for "float64" where JAX has 32 bits.
+        """
         dtype = jnp.dtype(self.precision.compute)
         if dtype == jnp.float64 and not _has_float64():
             raise ValueError("compute = 'float64' needs 64-bit JAX: set jax_enable_x64 or use jax.enable_x64()")

@@ -163,7 +163,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
             KIND,
             name,
             found[name],
-            f"one of {', '.join(kinds)} a level",
+            f"one of {', '.join(kinds)} per level",
         )
     mirrored = [name in ATTENTION for name in down] == [name in ATTENTION for name in reversed(up)]
     settings.refuse_unless(mirrored, KIND, "up_block_types", up, f"attention must stand at the levels of down_block_types = {down!r}")
