@@ -61,12 +61,8 @@ def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler,
 
 def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler():
     """Only the keys differ, and a deterministic sampler has none."""
-    levels = diffusion.grids.trailing(SCHEDULES["cosine"], 6)
-    np.testing.assert_allclose(
-        draw(inpainting.repaint(diffusion.samplers.ddim(), KNOWN, np.array(True)), levels),
-        draw(diffusion.samplers.ddim(), levels),
-        atol=1e-6,
-    )
+    levels, ddim = diffusion.grids.trailing(SCHEDULES["cosine"], 6), diffusion.samplers.ddim()
+    np.testing.assert_allclose(draw(inpainting.repaint(ddim, KNOWN, np.array(True)), levels), draw(ddim, levels), atol=1e-6)
 
 
 def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
@@ -137,9 +133,8 @@ def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
     for one, row in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
         np.testing.assert_allclose(one, row[1], rtol=1e-4, atol=1e-4)
     with jax.enable_x64(True):
-        wide = draw(
-            inpainting.repaint(diffusion.samplers.ddpm(), KNOWN, MASK), jax.tree.map(lambda f: jnp.asarray(f, jnp.float64), grids[1])
-        )
+        levels = jax.tree.map(lambda field: jnp.asarray(field, jnp.float64), grids[1])
+        wide = draw(inpainting.repaint(diffusion.samplers.ddpm(), KNOWN, MASK), levels)
         assert wide.dtype == jnp.float64
         np.testing.assert_array_equal(wide[-1][:, 0, 1], KNOWN[:, 0, 1].astype(np.float64))
 

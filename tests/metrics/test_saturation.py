@@ -46,14 +46,16 @@ def test_an_image_does_not_know_its_neighbours():
         np.testing.assert_array_equal(measure(given)[1:2], measure(given[1:2]))
 
 
-def test_other_channels_ranges_and_values_are_refused():
-    with pytest.raises(ValueError, match=r"\(n, h, w, c\) with 3 channels, got shape \(2, 4, 4, 1\)"):
-        saturation.mean_saturation(images(shape=(2, 4, 4, 1)))
-    with pytest.raises(ValueError, match="1 or 3 channels"):
-        saturation.rms_contrast(images(shape=(2, 4, 4, 2)))
-    with pytest.raises(ValueError, match="low < high"):
-        saturation.clipped_fraction(images(), low=1.0)
-    with pytest.raises(ValueError, match="margin = 1 is outside"):
-        saturation.clipped_fraction(images(), margin=1.0)
-    with pytest.raises(ValueError, match="NaN"):
-        saturation.clipped_fraction(np.full((2, 3), np.nan))
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: saturation.mean_saturation(images(shape=(2, 4, 4, 1))), r"\(n, h, w, c\) with 3 channels, got shape \(2, 4, 4, 1\)"),
+        (lambda: saturation.rms_contrast(images(shape=(2, 4, 4, 2))), "1 or 3 channels"),
+        (lambda: saturation.clipped_fraction(images(), low=1.0), "low < high"),
+        (lambda: saturation.clipped_fraction(images(), margin=1.0), "margin = 1 is outside"),
+        (lambda: saturation.clipped_fraction(np.full((2, 3), np.nan)), "NaN"),
+    ],
+)
+def test_other_channels_ranges_and_values_are_refused(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake()

@@ -17,12 +17,10 @@ def test_equal_rows_are_one_item_orthogonal_rows_n_and_two_groups_two(order):
     assert vendi.score(np.repeat(np.eye(2), 4, axis=0), order=order) == pytest.approx(2, rel=1e-12)
 
 
-def test_two_groups_of_shares_p_and_q_are_the_exponential_of_their_entropy():
-    rows = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]])
-    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    assert vendi.score(rows) == pytest.approx(np.exp(entropy), rel=1e-12)
-    assert vendi.score(rows, order=2) == pytest.approx(1 / (0.75**2 + 0.25**2), rel=1e-12)
-    assert vendi.score(rows, order=float("inf")) == pytest.approx(4 / 3, rel=1e-12)
+def test_two_groups_of_shares_p_and_q_are_their_renyi_entropies():
+    rows, shares = np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]]), np.array([0.75, 0.25])
+    for order, expected in ((1, np.exp(-shares @ np.log(shares))), (2, 1 / (shares @ shares)), (float("inf"), 4 / 3)):
+        assert vendi.score(rows, order=order) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(12, 5), (4, 9)])
@@ -48,19 +46,21 @@ def test_orders_decrease_and_orders_near_one_reach_shannons():
     assert vendi.score(rows, order=1 + 1e-6) == pytest.approx(vendi.score(rows), rel=1e-5)
 
 
-def test_draws_are_scores_of_subsets_and_depend_on_the_seed_only():
-    rows = np.repeat(np.eye(3), 10, axis=0)
-    drawn = vendi.over_subsets(rows, count=4, size=30, seed=0)
-    np.testing.assert_allclose(drawn, 3, rtol=1e-12)
-    few = vendi.over_subsets(sample(), count=3, size=4, seed=1)
-    np.testing.assert_array_equal(few, vendi.over_subsets(sample(), count=3, size=4, seed=1))
+def test_subsets_have_their_own_scores_and_depend_on_the_seed_only():
+    np.testing.assert_allclose(vendi.over_subsets(np.repeat(np.eye(3), 10, axis=0), count=4, size=30, seed=0), 3, rtol=1e-12)
+    few, same = (vendi.over_subsets(sample(), count=3, size=4, seed=1) for _ in range(2))
+    np.testing.assert_array_equal(few, same)
     assert np.all((few > 1) & (few <= 4)) and len(set(few)) == 3
 
 
-def test_rows_without_direction_and_orders_below_zero_are_refused():
-    with pytest.raises(ValueError, match="features: 1 of 3 rows are all zeros"):
-        vendi.score(np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]))
-    with pytest.raises(ValueError, match="order = -1 is outside"):
-        vendi.score(sample(), order=-1)
-    with pytest.raises(ValueError, match="features has 12 rows, fewer than the 13 asked for"):
-        vendi.over_subsets(sample(), size=13, seed=0)
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: vendi.score(np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])), "features: 1 of 3 rows are all zeros"),
+        (lambda: vendi.score(sample(), order=-1), "order = -1 is outside"),
+        (lambda: vendi.over_subsets(sample(), size=13, seed=0), "features has 12 rows, fewer than the 13 asked for"),
+    ],
+)
+def test_rows_without_direction_and_orders_below_zero_are_refused(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake()
