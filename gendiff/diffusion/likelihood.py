@@ -129,7 +129,7 @@ def hutchinson(key: jax.Array, index: Int[ArrayLike, "b"], probes: int = 8, dist
     return _Hutchinson(arrays.fold_in(sampling.keys_of(key, index), _PROBES), probes, distribution)
 
 
-def likelihood(
+def bits_per_dimension(
     denoise: Denoiser,
     x: Float[ArrayLike, "b *shape"],
     levels: Level,

@@ -38,7 +38,7 @@ LENGTH = 400
 
 @jax.jit
 def compiled(oracle, x, levels, divergence, options):
-    return likelihood.likelihood(oracle, x, levels, divergence, **options)
+    return likelihood.bits_per_dimension(oracle, x, levels, divergence, **options)
 
 
 def run(oracle, x, levels, divergence=None, **options):
@@ -178,7 +178,7 @@ def network(params, x, t):
 def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
     def total(params, x, levels, divergence):
         given = denoiser.from_network(network, params, parameterization.velocity())
-        return jnp.sum(likelihood.likelihood(given, x, levels, divergence).bits)
+        return jnp.sum(likelihood.bits_per_dimension(given, x, levels, divergence).bits)
 
     slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
     divergence = likelihood.hutchinson(jax.random.key(0), jnp.arange(2), 2)
@@ -223,15 +223,15 @@ def test_dequantized_bits_bound_the_mass_of_a_value_from_above_and_tightly():
 @pytest.mark.parametrize(
     ("mistake", "error", "named"),
     [
-        (lambda x: likelihood.likelihood(mixture(), jnp.zeros((2, 300)), flow(2)), ValueError, "hutchinson"),
-        (lambda x: likelihood.likelihood(mixture(), x, flow(2)[0]), ValueError, "levels"),
-        (lambda x: likelihood.likelihood(mixture(), x, flow(2), num_steps=3), ValueError, "num_steps"),
-        (lambda x: likelihood.likelihood(mixture(), x.astype(int), flow(2)), TypeError, "x must be"),
+        (lambda x: likelihood.bits_per_dimension(mixture(), jnp.zeros((2, 300)), flow(2)), ValueError, "hutchinson"),
+        (lambda x: likelihood.bits_per_dimension(mixture(), x, flow(2)[0]), ValueError, "levels"),
+        (lambda x: likelihood.bits_per_dimension(mixture(), x, flow(2), num_steps=3), ValueError, "num_steps"),
+        (lambda x: likelihood.bits_per_dimension(mixture(), x.astype(int), flow(2)), TypeError, "x must be"),
         (lambda x: likelihood.hutchinson(jax.random.key(0), jnp.arange(2), 0), ValueError, "probes"),
         (lambda x: likelihood.hutchinson(jax.random.key(0), jnp.arange(2), 2, "normal"), ValueError, "distribution"),
         (lambda x: likelihood.hutchinson(None, jnp.arange(2)), TypeError, "key"),
         (
-            lambda x: likelihood.likelihood(mixture(), x, flow(2), likelihood.hutchinson(jax.random.key(0), jnp.arange(3))),
+            lambda x: likelihood.bits_per_dimension(mixture(), x, flow(2), likelihood.hutchinson(jax.random.key(0), jnp.arange(3))),
             ValueError,
             "index",
         ),
