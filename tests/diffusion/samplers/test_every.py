@@ -15,7 +15,7 @@ from gendiff.diffusion.samplers.catalogue import LAST_STEP, METHODS
 from tests.diffusion.families import PARAMETERIZATIONS, SCHEDULES
 from tests.diffusion.samplers.counting import evaluations_made
 
-COSINE = diffusion.schedules.cosine()
+SCHEDULE = diffusion.schedules.scaled_linear()  # PNDM is for a moderate sigma/alpha
 LONGEST = 6
 SHAPE = (3,)
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -32,14 +32,14 @@ def denoiser(params, label, kind=diffusion.parameterization.velocity):
     return diffusion.from_network(network, params, kind(), label, learned_variance=True)
 
 
-def grid(n, schedule=COSINE, longest=LONGEST):
+def grid(n, schedule=SCHEDULE, longest=LONGEST):
     return diffusion.grids.padded(diffusion.grids.trailing(schedule, n), longest)
 
 
 def built(name, number=None):
     """The method, or with its number at this place of its range."""
     method = METHODS[name]
-    sampler = method.make(COSINE)
+    sampler = method.make(SCHEDULE)
     return sampler if number is None else dataclasses.replace(sampler, **{field: pair[number] for field, pair in method.numbers})
 
 
@@ -179,7 +179,7 @@ def test_each_sample_may_have_levels_of_its_own(name):
 def test_the_slope_by_a_number_is_right_where_it_is_zero(name):
     """By a difference to one side, since noise is not drawn below 0. Churn is left out: its slope there is infinite."""
     ((field, _),) = METHODS[name].numbers
-    levels = diffusion.grids.trailing(COSINE, 3)
+    levels = diffusion.grids.trailing(SCHEDULE, 3)
 
     @jax.jit
     def total(number):
@@ -208,7 +208,7 @@ def drawn(name, levels, number=0.5, **options):
 @pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
 def test_the_dtype_stays_under_strict_promotion(name, double):
     with jax.enable_x64(double):
-        levels, wide = diffusion.grids.trailing(COSINE, 3), jnp.result_type(float)
+        levels, wide = diffusion.grids.trailing(SCHEDULE, 3), jnp.result_type(float)
         with jax.numpy_dtype_promotion("strict"):
             result = jax.eval_shape(drawn(name, levels, jnp.asarray(0.5, wide)), jnp.arange(2), jnp.arange(2))
         assert result.shape == (2, 2, 2, 1) and result.dtype == wide
@@ -254,4 +254,4 @@ def test_the_catalogue_holds_every_public_sampler_as_users_call_it():
     public = {name: value for name, value in vars(diffusion.samplers).items() if name in diffusion.samplers.__all__ and callable(value)}
     assert set(public) == {name.split()[0] for name in METHODS}
     for name, method in METHODS.items():
-        assert method.name == name and built(name) == eval(method.call, public | {"schedule": COSINE})
+        assert method.name == name and built(name) == eval(method.call, public | {"schedule": SCHEDULE})
