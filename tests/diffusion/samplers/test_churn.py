@@ -85,23 +85,6 @@ def test_the_split_keeps_its_total_in_float32_where_the_usual_radicand_is_negati
     assert np.all(np.isfinite(found))
 
 
-@pytest.mark.float64
-def test_euler_ancestral_carries_the_spread_of_gaussian_data():
-    """Mean 0; the variance through each step by what it does to 1 and to its noise."""
-    gaussian, levels = oracles.gaussian(0.5), grids.trailing(schedules.flow(), 400)
-    zero, one = jnp.zeros((1, 1)), jnp.ones((1, 1))
-
-    def carry(variance, pair):
-        level, cleaner = pair
-        step = [
-            euler_ancestral_step(x, gaussian(x, level), level, cleaner, eta=1.0, noise=noise) for x, noise in ((one, zero), (zero, one))
-        ]
-        return step[0][0, 0] ** 2 * variance + step[1][0, 0] ** 2, None
-
-    variance, _ = jax.lax.scan(carry, jnp.ones(()), (levels[:-1], levels[1:]))
-    assert float(variance) == pytest.approx(0.25, rel=0.03)
-
-
 # Heun with churn.
 
 
