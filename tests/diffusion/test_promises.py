@@ -117,6 +117,7 @@ def test_labels_scales_and_starts_follow_their_samples_into_chunks():
     np.testing.assert_allclose(guided(*(leaf[shuffled] for leaf in aligned)), whole[shuffled], atol=5e-6)
 
 
+@pytest.mark.slow
 def test_eight_devices_draw_what_one_draws(tmp_path):
     program = f"""
         import sys
