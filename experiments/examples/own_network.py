@@ -28,7 +28,7 @@ def init(key: jax.Array) -> dict[str, jax.Array]:
 
 
 def predict(params: dict[str, jax.Array], x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
-    """x (b, 8, 8, 1), t (b,) in 0…999, label (b,) -> (b, 8, 8, 1)."""
+    """X (b, 8, 8, 1), t (b,) in 0…999, label (b,) -> (b, 8, 8, 1)."""
     phase = t[:, None] / 1000 * jnp.array([[1.0, 2.0, 4.0, 8.0]])
     features = jnp.concatenate([x.reshape(-1, 64), jnp.sin(phase), jnp.cos(phase)], axis=1)
     null = jnp.where(label == gd.NO_LABEL, CLASSES, label)

@@ -239,7 +239,7 @@ def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) ->
 
 @contextlib.contextmanager
 def _shortened() -> Iterator[None]:
-    """tyro's own message, cut to `MOST_LINES`."""
+    """Tyro's own message, cut to `MOST_LINES`."""
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):

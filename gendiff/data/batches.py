@@ -19,6 +19,7 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
         step: 0, 1, …
     Returns:
         (batch,) indices 0 … size - 1.
+
     Raises:
         ValueError: for numbers outside these ranges.
     """

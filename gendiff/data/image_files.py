@@ -34,8 +34,10 @@ def read(
         mode: "RGB" for 3 channels, "L" for 1.
         size: the side of the square result, or None to keep the picture's own sides.
         background: the colour under transparent pixels, each value 0 … 255.
+
     Returns:
         (h, w, c) whole values 0 … 255.
+
     Raises:
         DataError: for 16-bit, CMYK, float and animated files, for more than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG
             or WebP file.

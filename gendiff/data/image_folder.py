@@ -33,8 +33,10 @@ def load(
         background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
         on_bad: "raise" stops at the first file that cannot be used. "skip" leaves it out and adds its message to `skipped`; files
             beside the class folders, such as Thumbs.db, are left out as well.
+
     Returns:
         Images with `clean` (n, h, w, c) in [-1, 1].
+
     Raises:
         DataError: path first, for no such folder, no images, a class without images, files beside class folders, mixed sizes, a bad file.
         ImportError: without Pillow.

@@ -31,8 +31,10 @@ def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", 
         levels: whole values that a channel has, 2 … 65536.
         images: the name of the array of images in an `.npz`.
         labels: the name of the array of labels in an `.npz`; None for a set without labels.
+
     Returns:
         Images with `clean` float32 (n, h, w, c) in [-1, 1].
+
     Raises:
         DataError: path first, for every other content.
     """

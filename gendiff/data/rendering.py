@@ -48,6 +48,7 @@ def labelled_images(recipe: shapes.Recipe, size: int, seed: int, index: Int[np.n
         seed: as for `shapes.draw`.
         index: (b,) as for `shapes.draw`.
         unseen: as for `shapes.draw`.
+
     Raises:
         ValueError: as `shapes.draw` and `render` do.
     """

@@ -25,6 +25,7 @@ def to_unit(pixels: Shaped[ArrayLike, "*shape"], levels: int) -> Float32[ArrayLi
     Args:
         pixels: any shape, of an integer dtype.
         levels: how many values there are, 2 … 65536.
+
     Raises:
         TypeError: unless `pixels` has an integer dtype.
         ValueError: for a concrete value outside 0…levels-1.
@@ -47,6 +48,7 @@ def from_unit(x: Shaped[ArrayLike, "*shape"], levels: int) -> Shaped[ArrayLike, 
     Args:
         x: any shape, floating; values outside [-1, 1] are clipped. Under jit a NaN has no defined pixel.
         levels: how many values there are, 2 … 65536.
+
     Raises:
         NonFiniteError: for a concrete NaN or infinity, because a cast would make it a pixel.
     """

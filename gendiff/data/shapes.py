@@ -59,6 +59,7 @@ class Recipe:
         held_out: combinations that no scene shows unless asked for by `unseen`; each is a tuple of names of different attributes, as in
             ("red", "circle") or ("blue", "large", "top left").
         classes_by: the attributes that tell classes of one-object scenes apart.
+
     Raises:
         ValueError: for an unknown or repeated name, for more objects than positions, and for `held_out` that leaves too few scenes.
     """
@@ -108,6 +109,7 @@ def draw(recipe: Recipe, seed: int, index: Int[np.ndarray, "b"], *, unseen: bool
         index: (b,) the numbers 0, 1, … of the scenes in that stream.
         unseen: False never shows a held-out combination. True shows one or more in exactly one object of each scene, and is another
             stream of random numbers.
+
     Raises:
         ValueError: for unseen=True of a recipe that holds nothing out, and for numbers outside their ranges.
     """

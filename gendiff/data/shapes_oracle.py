@@ -60,6 +60,7 @@ def read(images: Float[np.ndarray, "b h w 3"]) -> Int32[np.ndarray, "b 3 4"]:
 
     Args:
         images: (b, size, size, 3) of 16 pixels or more, in [-1, 1]; values outside are clipped.
+
     Raises:
         TypeError: for images that are not floating.
         ValueError: for another shape.
@@ -77,6 +78,7 @@ def inspect(images: Float[np.ndarray, "b h w 3"]) -> Reading:
 
     Args:
         images: as for `read`.
+
     Raises:
         ValueError: as `read` does.
     """

@@ -69,10 +69,12 @@ def solve(
             below atol + rtol · |w|.
         atol: in (0, 1], data under jit.
         max_steps: that a sample may try, >= 1; where they do not suffice, success is False and x is no sample.
+
     Raises:
         ImportError: without diffrax.
         TypeError: for x that is not floating.
         ValueError: for numbers outside their ranges, and levels that are not single.
+
     References:
         Tsitouras, 2011.
     """
@@ -131,6 +133,7 @@ def sample(
         rtol: as for `solve`.
         atol: as for `solve`.
         max_steps: as for `solve`.
+
     Raises:
         TypeError: for a legacy or missing key, and as `solve` does.
         ValueError: for ratios out of order or a start of another shape, and as `solve` does.

@@ -25,8 +25,10 @@ def first_entry(levels: Level, strength: Scalar, *, num_steps: Count | None = No
         levels: (t + 1,) the grid.
         strength: () in [0, 1], the share of the steps that are run; data under jit.
         num_steps: n, default t.
+
     Returns:
         () in 0 … n, an int where strength and num_steps are concrete.
+
     Raises:
         ValueError: for a concrete strength outside [0, 1].
     """
@@ -62,6 +64,7 @@ def image_to_image(
         strength: () in [0, 1], the share of the steps to run, rounded to whole steps. 1 is plain sampling, 0 the image as it came.
         num_steps: as for `sample`.
         trajectory: as for `from_entry`.
+
     References:
         Meng et al., 2022, Alg. 1 (from memory).
     """
@@ -96,9 +99,11 @@ def from_entry(
         first: () in 0 … n, data under jit. A traced one makes the steps a `while_loop`, which is not differentiable in reverse.
         num_steps: n, as for `sample`.
         trajectory: return all t + 1 entries: the steps first, and then the result repeated.
+
     Raises:
         TypeError: for images that are not floating.
         ValueError: for pixels 0…255 and for a concrete `first` outside 0 … n.
+
     References:
         Meng et al., 2022, Alg. 1 (from memory).
     """
@@ -127,6 +132,7 @@ def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shap
         first: (b, …).
         second: (b, …).
         share: () or (b,); 0 is first and 1 is second, exactly.
+
     References:
         Shoemake, 1985, Sec. 3.3 (from memory).
     """
@@ -171,6 +177,7 @@ def between_images(
         levels: (t + 1,) as for `sample`.
         num_steps: as for `sample`.
         trajectory: as for `sample`.
+
     References:
         Song et al., 2021, Sec. 5.3 (from memory), by another inversion.
     """

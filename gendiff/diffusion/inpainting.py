@@ -30,9 +30,11 @@ def resampled(levels: Level, resamples: int = 10, jump: int = 10) -> Level:
         levels: (n + 1,) a grid.
         resamples: >= 1; the default is the paper's, for 250 steps.
         jump: >= 1; the default is the paper's.
+
     Raises:
         TypeError: for counts that are no integers.
         ValueError: for counts below 1.
+
     References:
         Lugmayr et al., 2022, Alg. 1 and App. B (from memory).
     """
@@ -96,8 +98,10 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "b *shape"], mask: Shaped[
         known: (b, …) clean samples, whose masked entries do not matter if finite.
         mask: broadcasts against known; 1 or True where it is to be painted, and entries between 0 and 1 blend. Where it is 0 the result
             is `known`, exactly, on a grid that ends clean.
+
     Raises:
         ValueError: for a sampler with memory, which would be of another stretch, and for a mask that does not broadcast.
+
     References:
         Lugmayr et al., 2022, Eq. 8 and Alg. 1 (from memory).
     """

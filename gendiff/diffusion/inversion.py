@@ -31,6 +31,7 @@ def ddim_inverse_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, l
         prediction: the denoiser's at about the result.
         level: () or (b,).
         noisier: () or (b,).
+
     References:
         Song et al., 2021, Eq. 12 at eta = 0 solved for x_t (from memory).
     """
@@ -57,8 +58,10 @@ def ddim_invert(
         refinements: k >= 0 more evaluations per step, each a fixed-point iteration on the step's own end. The limit is the exact inverse
             where the step is a contraction.
         num_steps: as for `sample`, 1 … t, may be traced.
+
     Returns:
         x (b, …) at the first level.
+
     References:
         Song et al., 2021, Sec. 4.3; Pan et al., 2023 (both from memory).
     """
@@ -99,8 +102,10 @@ def reversible_invert(
         companion: (b, …) at the last level but one, the z that a draw ended with; with it the draw is taken back to its own start.
             Without it a step of DDIM inversion finds one: the pair is the noise of x to second order, and still returns to x to rounding.
         num_steps: as for `sample`, 1 … t, may be traced.
+
     Returns:
         `start` and `companion` (b, …) of a new draw.
+
     References:
         Kidger et al., 2021, Alg. 1 (from memory), in the angle of the path.
     """

@@ -120,6 +120,7 @@ def hutchinson(key: jax.Array, index: Int[ArrayLike, "b"], probes: int = 8, dist
         index: (b,) integers that name the samples: the probes of sample i are a function of key and index[i].
         probes: how many directions, >= 1.
         distribution: "rademacher", which has the smaller variance, or "gaussian".
+
     References:
         Hutchinson, 1990; Grathwohl et al., 2019, Eq. 7 (from memory).
     """
@@ -152,6 +153,7 @@ def bits_per_dimension(
         prior_std: of x_T, > 0; default the sigma of the first level.
         offset: bits to add for data scaled from whole values, log2(1 / width of a value); see `dequantize`.
         num_steps: 1 … t, may be traced; default t.
+
     Raises:
         ValueError: above 256 dimensions without a divergence, and for a divergence of other samples.
     """
@@ -194,6 +196,7 @@ def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Int[Array
         x: (b, …) values.
         index: (b,) integers that name the samples.
         width: > 0, the distance of neighbouring values, in the unit of x.
+
     References:
         Theis et al., 2016, Sec. 3.1 (from memory).
     """

@@ -146,6 +146,7 @@ def inpaint(mask: Shaped[ArrayLike, "..."]) -> Inpaint:
 
     Args:
         mask: (b, …) or (1, …), each axis as long as that of samples or 1; 1 or True where nothing is seen.
+
     Raises:
         ValueError: for entries outside [0, 1] and for rank below 2.
     """
@@ -170,6 +171,7 @@ def blur(kernel: Float[ArrayLike, "..."]) -> Blur:
 
     Args:
         kernel: (k,) or (k, l) or more, of any entries and sizes; data under jit. Entry size // 2 of each axis is its centre.
+
     Raises:
         TypeError: for a kernel that is not floating.
         ValueError: for a single number and for entries that are not finite.

@@ -205,6 +205,7 @@ def gaussian(std: Scalar, mean: Scalar = 0.0) -> Gaussian:
     Args:
         std: () or (b,), >= 0; 0 is a point mass.
         mean: () or (b,).
+
     Raises:
         ValueError: for a concrete negative or infinite std.
     """
@@ -218,6 +219,7 @@ def correlated(mean: ArrayLike | list, covariance: ArrayLike | list) -> Correlat
     Args:
         mean: (*shape), of d entries.
         covariance: (d, d) over the flattened entries, symmetric, of any rank.
+
     Raises:
         ValueError: for shapes that do not agree and for a matrix that is no covariance.
     """
@@ -242,6 +244,7 @@ def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: Arr
         weights: (k,) in [0, 1], adding up to 1.
         means: (k, *shape).
         stds: (k,) >= 0; 0 is a point mass.
+
     Raises:
         ValueError: for shapes that do not agree and numbers outside these ranges.
     """
@@ -262,6 +265,7 @@ def ring(count: int, radius: float = 1.0, std: float = 0.0) -> Mixture:
         count: how many, >= 1.
         radius: of the circle, >= 0.
         std: of each component, >= 0. Of point masses (0) the clean prediction is their posterior mean, at sigma = 0 the nearest point.
+
     Raises:
         ValueError: for numbers outside these ranges.
     """
@@ -298,10 +302,12 @@ def integrated_flow(
         level: () with alpha, sigma > 0.
         cleaner: () with alpha, sigma > 0.
         tolerance: about the error of the result, relative where |x| exceeds 1; 1e-12 … 1.
+
     Raises:
         TypeError: for x that is not float64.
         ValueError: for alpha or sigma of 0 at either level, and for a tolerance outside its range.
         ArithmeticError: where a prediction is not finite or the steps become too small.
+
     References:
         Hairer, Nørsett & Wanner, 1993, Sec. II.5 (from memory).
     """

@@ -47,8 +47,10 @@ def dps(denoise: Denoiser, operator: LinearOperator, measured: Float[ArrayLike, 
         measured: y (b, …), one for each sample. Noise in y is not modelled.
         scale: () or (b,), >= 0. A sensible one grows like the norm of y; x chatters by about 2 scale · sigma at the last level before
             the clean one.
+
     Raises:
         ValueError: for a concrete negative scale, and where y has not the shape of A clean.
+
     References:
         Chung et al., 2023, Eq. 16 and Alg. 1 (from memory).
     """
@@ -99,8 +101,10 @@ def pigdm(
         data_std: () or (b,), > 0.
         ratio_max: the sigma/alpha beyond which the prediction is left alone. The correction of clean is sigma²/alpha times a gradient,
             and so is the network's error in it. With the exact denoiser `math.inf` will do, and only alpha = 0 is left alone.
+
     Raises:
         ValueError: for concrete numbers outside these ranges, and where y has not the shape of A clean.
+
     References:
         Song et al., 2023, Eqs. 7-8 (from memory).
     """

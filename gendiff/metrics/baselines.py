@@ -19,6 +19,7 @@ def gaussian_per_class(
         labels: (n,) their classes, integers >= 0.
         rng: decides the draws.
         wanted_labels: (m,) the class of each draw.
+
     Raises:
         ValueError: for a wanted class of fewer than 2 images, labels that are no integers, and images that are not finite.
     """
@@ -48,8 +49,10 @@ def smote(
         rng: decides the draws.
         wanted_labels: (m,) the class of each draw.
         neighbours: how many nearest images there are to choose from, >= 1.
+
     Raises:
         ValueError: for a wanted class of fewer than neighbours + 1 images, and as `gaussian_per_class` does.
+
     References:
         Chawla et al., 2002.
     """

@@ -50,6 +50,7 @@ def interval(
         paired: the arrays are columns of one table, and each draw takes the same rows of all; otherwise each array is drawn by itself.
         resamples: how many draws, >= 2.
         confidence: of the interval, in (0, 1).
+
     Raises:
         ValueError: for no array, fewer than 2 rows, paired arrays of different lengths, and a statistic that is not one finite number.
     """

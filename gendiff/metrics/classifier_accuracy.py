@@ -56,6 +56,7 @@ def measure(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[
         judge: from `train`.
         images: (n, …) in [-1, 1].
         labels: (n,) the classes that were asked for.
+
     Raises:
         ValueError: as `correct` does.
     """
@@ -69,6 +70,7 @@ def correct(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[
         judge: from `train`.
         images: (n, …) in [-1, 1].
         labels: (n,) the classes that were asked for.
+
     Raises:
         ValueError: for images of another shape than it was trained on, labels it does not know, and what `train` refuses.
     """

@@ -27,8 +27,10 @@ def extract(function: Features, images: Shaped[ArrayLike, "n *shape"], *, batch:
         function: images (b, …) as they were given -> features (b, d), in NumPy or JAX.
         images: (n, …), n >= 1.
         batch: images per call, >= 1; the last batch may be smaller.
+
     Returns:
         Features (n, d) in float64.
+
     Raises:
         ValueError: when the function returns anything but (b, d), or values that are not finite.
     """

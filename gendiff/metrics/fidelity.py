@@ -25,6 +25,7 @@ def psnr(
         truth: (n, …), what the images should be.
         low: the lower end of the data's range; values outside are not clipped.
         high: the upper end.
+
     Raises:
         ValueError: for different shapes, low >= high and values that are not finite.
     """
@@ -56,8 +57,10 @@ def ssim(
         high: the upper end.
         window: width in pixels, odd, at most h and w.
         std: standard deviation of the window in pixels, > 0.
+
     Raises:
         ValueError: for images smaller than the window, an even window, and as `psnr` does.
+
     References:
         Wang et al., 2004, Eq. 13 (from memory).
     """

@@ -35,8 +35,10 @@ def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]
     Args:
         features: (n, d), n >= 2.
         other: (m, d), m >= 2.
+
     Raises:
         ValueError: for fewer than 2 rows, different numbers of features, and features that are not finite.
+
     References:
         Heusel et al., 2017, Eq. 6 (from memory); Dowson & Landau, 1982.
     """
@@ -57,6 +59,7 @@ def over_subsets(
         count: how many subsets.
         size: rows per subset, at most m, without replacement within a subset.
         seed: decides which rows are drawn.
+
     Raises:
         ValueError: when `other` has fewer than `size` rows, and as `distance` does.
     """

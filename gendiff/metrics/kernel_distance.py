@@ -34,8 +34,10 @@ def squared_mmd(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m 
     Args:
         features: (n, d), n >= 2.
         other: (m, d), m >= 2.
+
     Raises:
         ValueError: for fewer than 2 rows, different numbers of features, and features that are not finite.
+
     References:
         Bińkowski et al., 2018, Sec. 4 and Eq. 4 (from memory).
     """
@@ -53,6 +55,7 @@ def over_blocks(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m 
         other: (m, d).
         blocks: how many, >= 2; each has n // blocks and m // blocks rows, and what is left over is not used.
         seed: 0 … 2³² - 1, shuffles both sets.
+
     Raises:
         ValueError: when a block would have fewer than 2 rows, and as `squared_mmd` does.
     """

@@ -21,6 +21,7 @@ def rate(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"], 
         samples: (n, d).
         training: (m, d), at least 2 distinct rows.
         threshold: in (0, 1].
+
     Raises:
         ValueError: as `ratios` does.
     """
@@ -34,8 +35,10 @@ def ratios(samples: Shaped[ArrayLike, "n d"], training: Shaped[ArrayLike, "m _"]
     Args:
         samples: (n, d).
         training: (m, d), at least 2 distinct rows.
+
     Raises:
         ValueError: for fewer than 2 distinct training rows, different numbers of features, and features that are not finite.
+
     References:
         Yoon et al., 2023 (from memory), with a wider threshold.
     """

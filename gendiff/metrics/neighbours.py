@@ -31,8 +31,10 @@ def nearest(
         points: (m, d).
         k: 1 … m, or m - 1 with `others`.
         others: queries and points are one set, and no point is its own neighbour; a duplicate of it is one, at distance 0.
+
     Returns:
         Distances (n, k) and indices of points (n, k), nearest first, ties by index.
+
     Raises:
         ValueError: for more neighbours than there are points, with both counts.
     """

@@ -32,8 +32,10 @@ def measure(real: Shaped[ArrayLike, "n d"], samples: Shaped[ArrayLike, "m _"], *
         real: (n, d), n > k.
         samples: (m, d), m > k.
         k: which neighbour is on a ball's surface, >= 1.
+
     Raises:
         ValueError: for too few rows, different numbers of features, and features that are not finite.
+
     References:
         Kynkäänniemi et al., 2019, Eqs. 1-2 (from memory).
     """
@@ -56,6 +58,7 @@ def over_subsets(
         count: how many subsets.
         size: rows per subset, at most m, without replacement within a subset.
         seed: decides which rows are drawn.
+
     Raises:
         ValueError: when there are fewer than `size` samples, and as `measure` does.
     """

@@ -23,6 +23,7 @@ def clipped_fraction(
         low: the lower end of the data's range.
         high: the upper end.
         margin: 0 … half the range, in the images' unit.
+
     Raises:
         ValueError: for low >= high, a margin outside its range, and images that are not finite.
     """
@@ -38,8 +39,10 @@ def rms_contrast(images: Shaped[ArrayLike, "n h w c"], *, low: int | float = -1.
         images: (n, h, w, c), c = 1 or 3. Values outside [low, high] are not clipped.
         low: the lower end of the data's range.
         high: the upper end.
+
     Raises:
         ValueError: for another number of channels, and as `clipped_fraction` does.
+
     References:
         Peli, 1990, Eq. 4 (from memory).
     """
@@ -55,8 +58,10 @@ def mean_saturation(images: Shaped[ArrayLike, "n h w c"], *, low: int | float = 
         images: (n, h, w, 3). Values are clipped to [low, high], which becomes [0, 1].
         low: the lower end of the data's range.
         high: the upper end.
+
     Raises:
         ValueError: for another number of channels, and as `clipped_fraction` does.
+
     References:
         Smith, 1978.
     """

@@ -18,6 +18,7 @@ def subsets(name: str, pool: Float64[np.ndarray, "n d"], *, count: int, size: in
         count: how many subsets, >= 1.
         size: rows per subset, 2 … n, without replacement within a subset.
         seed: 0 … 2³² - 1; it alone decides which rows are drawn.
+
     Raises:
         ValueError: for a number outside its range; both counts are named when the pool has fewer than `size` rows.
     """

@@ -19,8 +19,10 @@ def score(features: Shaped[ArrayLike, "n d"], *, order: int | float = 1.0) -> fl
         features: (n, d). Cosines are of the rows as given: pixels of one sign are all alike, so centre them, or use other features.
         order: q >= 0 of the Rényi entropy, log(sum of eigenvalue^q) / (1 - q). 1 is Shannon's, inf counts the largest eigenvalue only,
             0 the eigenvalues that are not 0. Large orders see common items, small ones rare items too.
+
     Raises:
         ValueError: for a row of zeros, which has no direction, an order below 0, and features that are not finite.
+
     References:
         Friedman & Dieng, 2023, Def. 3.1; Pasarkar & Dieng, 2024, Eq. 3 (both from memory).
     """
@@ -39,6 +41,7 @@ def over_subsets(
         count: how many subsets.
         size: rows per subset, at most n, without replacement within a subset.
         seed: decides which rows are drawn.
+
     Raises:
         ValueError: when there are fewer than `size` rows, and as `score` does.
     """

@@ -101,7 +101,7 @@ def _compose(path: Level) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def _walk(x: jax.Array, key: jax.Array, path: Level, begin: int, end: int) -> jax.Array:
-    """x (schedules, n, …) from step `begin` to step `end`; all schedules meet the same noise."""
+    """X (schedules, n, …) from step `begin` to step `end`; all schedules meet the same noise."""
 
     def advance(j: jax.Array, x: jax.Array) -> jax.Array:
         noise = jax.random.normal(jax.random.fold_in(key, j), x.shape[1:], x.dtype)

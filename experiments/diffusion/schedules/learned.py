@@ -58,7 +58,7 @@ def ends(schedule: Schedule) -> tuple[float, float]:
 
 
 def init(network: Model, schedule: learned_schedule.LearnedSchedule) -> Callable[[jax.Array], Params]:
-    """key -> {"network", "schedule"}: the network as for any schedule, and the schedule's first numbers."""
+    """Key -> {"network", "schedule"}: the network as for any schedule, and the schedule's first numbers."""
 
     def both(key: jax.Array) -> Params:
         return {"network": network.init(key), "schedule": schedule}

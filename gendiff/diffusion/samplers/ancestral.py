@@ -17,12 +17,12 @@ VARIANCES = ("small", "large", "learned")
 
 
 def ancestral_std(level: Level, cleaner: Level) -> Array:
-    """sigma' sqrt(1 - q²), of the levels' shape: the posterior's standard deviation (Song et al., 2021, Eq. 16, eta = 1)."""
+    """Sigma' sqrt(1 - q²), of the levels' shape: the posterior's standard deviation (Song et al., 2021, Eq. 16, eta = 1)."""
     return cleaner.sigma * arrays.safe_sqrt(_fresh_share(level, cleaner))
 
 
 def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array]:
-    """sigma' sqrt(1 - eta² (1 - q²)) and eta sigma' sqrt(1 - q²), of the levels' shape: how much noise a step keeps and draws afresh.
+    """Sigma' sqrt(1 - eta² (1 - q²)) and eta sigma' sqrt(1 - q²), of the levels' shape: how much noise a step keeps and draws afresh.
 
     Their squares add up to sigma'². Equal to sigma' and 0, bit for bit, for eta = 0.
     """
@@ -35,7 +35,7 @@ def split_noise(level: Level, cleaner: Level, eta: Scalar) -> tuple[Array, Array
 def ddim_step(
     prediction: Prediction, level: Level, cleaner: Level, *, eta: Scalar = 0.0, noise: Float[ArrayLike, "..."] | None = None
 ) -> Float[Array, "b *shape"]:
-    """alpha' · clean + sigma' sqrt(1 - eta² (1 - q²)) · predicted noise + eta · ancestral_std · noise.
+    """Alpha' · clean + sigma' sqrt(1 - eta² (1 - q²)) · predicted noise + eta · ancestral_std · noise.
 
     Nothing is divided by alpha: it holds for any process, zero terminal SNR included.
 

@@ -20,7 +20,7 @@ MOST = math.sqrt(2) - 1
 def churned(
     x: Float[Array, "b *shape"], level: Level, gamma: Scalar, schedule: Schedule, *, noise: Float[ArrayLike, "..."], churn_noise: Scalar
 ) -> tuple[Float[Array, "b *shape"], Level]:
-    """x and its level after noise has raised sigma/alpha by a factor 1 + gamma (Karras et al., 2022, Alg. 2, lines 4-6).
+    """X and its level after noise has raised sigma/alpha by a factor 1 + gamma (Karras et al., 2022, Alg. 2, lines 4-6).
 
     gamma: of the level's shape, >= 0; where it is 0, x and level come back bit for bit. It must be 0 at alpha = 0 and at sigma = 0.
     noise: standard normal (b, …), multiplied by `churn_noise` beyond what the level asks for.

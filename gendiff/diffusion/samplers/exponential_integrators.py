@@ -128,7 +128,7 @@ def _with_lead(moments: Sequence[Array], others: Array, lead: Array) -> list[Arr
 
 
 def _integral(j: int, nodes: Sequence[Array], in_use: Sequence[Array], moments: Sequence[Array]) -> Array:
-    """Of the kernel times the Lagrange polynomial of node j, built factor by factor from its coefficients of s, s², …"""
+    """Of the kernel times the Lagrange polynomial of node j, built factor by factor from its coefficients of s, s² and so on."""
     node = nodes[j]
     coefficients = [arrays.safe_divide(jnp.ones_like(node), node)] + [jnp.zeros_like(node)] * (len(nodes) - 1)
     for i, other in enumerate(nodes):

@@ -81,7 +81,7 @@ def pndm(schedule: Schedule | None = None) -> Pndm:
 
 
 def _transfer(told: Prediction, changed: Array, level: Level, cleaner: Level) -> Array:
-    """phi of the noise prediction plus `changed`; DDIM from alpha = 0 and to sigma = 0."""
+    """Phi of the noise prediction plus `changed`; DDIM from alpha = 0 and to sigma = 0."""
     alpha, sigma, to_alpha, to_sigma = (arrays.expand(field, changed) for field in (level.alpha, level.sigma, cleaner.alpha, cleaner.sigma))
     slope = jnp.where((alpha > 0) & (to_sigma > 0), to_sigma - to_alpha * arrays.safe_divide(sigma, alpha), 0)
     return ancestral.ddim_step(told, level, cleaner) + slope * changed

@@ -17,7 +17,7 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 def langevin_step(
     x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, *, noise: Float[ArrayLike, "..."], snr: Scalar
 ) -> Float[Array, "b *shape"]:
-    """x + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)², norms of each sample by itself.
+    """X + e · score + sqrt(2e) · noise with e = 2 (snr · |noise| / |score|)², norms of each sample by itself.
 
     With score = -prediction.noise / sigma that is x - d sigma · prediction.noise + sigma sqrt(2d) · noise, d = 2 (snr · |noise| /
     |prediction.noise|)²: nothing divides by sigma, and x stays where sigma = 0. It means the same for every process, since x, noise and

@@ -21,7 +21,7 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 
 
 def euler_step(x: Float[ArrayLike, "b *shape"], prediction: Prediction, level: Level, cleaner: Level) -> Float[Array, "b *shape"]:
-    """x alpha'/alpha + (sigma' - alpha' sigma/alpha) noise, or x sigma'/sigma + (alpha' - sigma' alpha/sigma) clean where alpha < sigma.
+    """X alpha'/alpha + (sigma' - alpha' sigma/alpha) noise, or x sigma'/sigma + (alpha' - sigma' alpha/sigma) clean where alpha < sigma.
 
     Euler's step on dx/d(sigma/alpha) = noise in x/alpha. Equal to DDIM with eta = 0 wherever x = alpha * clean + sigma * noise holds.
 
