@@ -1,106 +1,169 @@
-"""Parameterizations: what the network is asked for gives back the clean sample and the noise, at every level."""
+"""The forward process and the parameterizations: closed form, chain and posterior agree, and each target gives back both forms."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.diffusion import parameterization
+from gendiff.diffusion import parameterization, process, schedules
 from gendiff.diffusion.types import Level
-from tests.diffusion import families
-from tests.diffusion.families import PARAMETERIZATIONS as ALL
+from tests.diffusion.families import PARAMETERIZATIONS, every
 
-every = families.every("build", ALL)
-LEVELS = {
-    "preserving": Level(500.0, 0.6, 0.8),
-    "exploding": Level(0.4, 1.0, 5.0),
-    "straight": Level(700.0, 0.3, 0.7),
-    "scaled": Level(1.0, 2.0, 3.0),
+# (level, cleaner) of a variance-preserving, an exploding, a straight and a scaled path, and a step that starts at zero signal
+PAIRS = {
+    "preserving": (Level(500.0, 0.6, 0.8), Level(300.0, 0.8, 0.6)),
+    "exploding": (Level(0.4, 1.0, 5.0), Level(0.1, 1.0, 2.0)),
+    "straight": (Level(700.0, 0.3, 0.7), Level(400.0, 0.6, 0.4)),
+    "scaled": (Level(1.0, 2.0, 3.0), Level(0.5, 2.0, 1.0)),
+    "from zero signal": (Level(999.0, 0.0, 1.0), Level(900.0, 0.5, 0.75**0.5)),
 }
-levels = pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS.keys())
-ENDS = {"all noise": Level(999.0, 0.0, 1.0), "all clean": Level(-1.0, 1.0, 0.0)}
+pairs = pytest.mark.parametrize(("level", "cleaner"), PAIRS.values(), ids=PAIRS.keys())
+levels = pytest.mark.parametrize("level", [level for level, _ in PAIRS.values()][:4], ids=list(PAIRS)[:4])
+every_kind = every("build", PARAMETERIZATIONS)
 
 
 def rand(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 
 
+# The forward process.
+
+
 @pytest.mark.float64
-@every
+@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 2), (3, 4, 4, 2), (3, 2, 2, 2, 2)], ids=["vector", "sequence", "image", "volume"])
+def test_add_noise_is_alpha_clean_plus_sigma_noise_for_any_rank(shape):
+    clean, noise = rand(0, *shape), rand(1, *shape)
+    np.testing.assert_allclose(process.add_noise(clean, noise, Level(1.0, 0.6, 0.8)), 0.6 * clean + 0.8 * noise, rtol=1e-14)
+    alpha, sigma = np.array([1.0, 0.6, 0.0]), np.array([0.0, 0.8, 1.0])
+    expected = np.stack([a * c + s * n for a, s, c, n in zip(alpha, sigma, clean, noise, strict=True)])
+    np.testing.assert_allclose(process.add_noise(clean, noise, Level(np.zeros(3), alpha, sigma)), expected, rtol=1e-14)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("build", [schedules.linear, schedules.cosine, schedules.scaled_linear])
+def test_the_chain_composes_to_the_closed_form(build):
+    table, cleaner, mean, variance = build(1000).table, build(1000).clean, 1.0, 0.0
+    one, zero = jnp.ones((1, 1)), jnp.zeros((1, 1))
+
+    def factors(cleaner, level):
+        """What a step multiplies the sample and the noise by."""
+        return (float(process.forward_step(*inputs, cleaner, level)[0, 0]) for inputs in ((one, zero), (zero, one)))
+
+    for level in [table[i] for i in range(0, 1000, 37)] + [table[999]]:
+        gain, spread = factors(cleaner, level)
+        mean, variance, cleaner = gain * mean, gain**2 * variance + spread**2, level
+        assert mean == pytest.approx(level.alpha, rel=1e-10)
+        assert variance == pytest.approx(level.sigma**2, rel=1e-10)
+    if build is schedules.linear:
+        beta = np.linspace(1e-4, 0.02, 1000)[42]
+        assert list(factors(table[41], table[42])) == pytest.approx([np.sqrt(1 - beta), np.sqrt(beta)], rel=1e-9)
+
+
+@pytest.mark.float64
+@pairs
+def test_posterior_is_bayes_rule_on_two_gaussians_and_towards_clean_data_the_clean_sample(level, cleaner):
+    x, clean = rand(0, 2, 3), rand(1, 2, 3)
+    mean, std = process.posterior(x, clean, level, cleaner)
+    ratio = level.alpha / cleaner.alpha
+    added = level.sigma**2 - ratio**2 * cleaner.sigma**2
+    precision = 1 / cleaner.sigma**2 + ratio**2 / added
+    np.testing.assert_allclose(np.broadcast_to(std, x.shape), precision**-0.5, rtol=1e-12)
+    np.testing.assert_allclose(mean, (cleaner.alpha * clean / cleaner.sigma**2 + ratio * x / added) / precision, rtol=1e-10)
+    mean, std = process.posterior(x, clean, level, Level(-1.0, 1.0, 0.0))
+    np.testing.assert_allclose(mean, clean, atol=1e-12)
+    np.testing.assert_array_equal(np.broadcast_to(std, x.shape), 0)
+
+
+@pytest.mark.float64
+def test_posterior_variance_respaced_is_as_published():
+    table = schedules.linear().table
+    for start, end, published in ((420, 400, 0.14772), (980, 960, 0.32461)):
+        _, std = process.posterior(np.zeros((1, 1)), np.zeros((1, 1)), table[start], table[end])
+        assert float(jnp.squeeze(std)) ** 2 == pytest.approx(published, abs=5.1e-6)
+
+
+def test_process_functions_run_under_jit_vmap_and_grad_and_keep_the_dtype():
+    level = Level(jnp.zeros(3), jnp.array([0.9, 0.6, 0.0]), jnp.array([0.4, 0.8, 1.0]))
+    clean, noise = jnp.asarray(rand(0, 3, 2), jnp.float32), jnp.asarray(rand(1, 3, 2), jnp.float32)
+    plain = process.add_noise(clean, noise, level)
+    assert process.add_noise(clean, noise, schedules.linear(10).table[3]).dtype == plain.dtype == jnp.float32
+    np.testing.assert_allclose(jax.jit(process.add_noise)(clean, noise, level), plain, rtol=1e-6)
+    rows = jax.vmap(lambda c, n, lv: process.add_noise(c[None], n[None], lv)[0])(clean, noise, level)
+    np.testing.assert_allclose(rows, plain, rtol=1e-6)
+
+    def total(level, cleaner):
+        mean, std = process.posterior(noise, clean, level, cleaner)
+        return mean.sum() + std.sum() + process.forward_step(clean, noise, cleaner, level).sum()
+
+    slopes = jax.grad(total, argnums=(0, 1))(level, Level(jnp.zeros(3), jnp.ones(3), jnp.zeros(3)))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
+
+
+# Parameterizations.
+
+
+@pytest.mark.float64
+@every_kind
 @levels
-def test_predicting_from_the_target_gives_back_clean_and_noise(build, level):
-    clean, noise = rand(0, 2, 3, 4), rand(1, 2, 3, 4)
+def test_the_target_gives_back_clean_and_noise_and_any_output_explains_x(build, level):
+    clean, noise, kind = rand(0, 2, 3, 4), rand(1, 2, 3, 4), build()
     x = level.alpha * clean + level.sigma * noise
-    made = build()
-    found = made.predict(x, made.target(clean, noise, level), level)
-    np.testing.assert_allclose(found.clean, clean, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(found.noise, noise, rtol=1e-11, atol=1e-12)
-
-
-@pytest.mark.float64
-@every
-@levels
-def test_prediction_explains_x_whatever_the_network_said(build, level):
-    x, output = rand(0, 2, 3), rand(1, 2, 3)
-    found = build().predict(x, output, level)
-    np.testing.assert_allclose(level.alpha * found.clean + level.sigma * found.noise, x, rtol=1e-10, atol=1e-12)
+    prediction = kind.predict(x, kind.target(clean, noise, level), level)
+    np.testing.assert_allclose(prediction.clean, clean, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(prediction.noise, noise, rtol=1e-11, atol=1e-12)
+    prediction = kind.predict(x, rand(2, 2, 3, 4), level)
+    np.testing.assert_allclose(level.alpha * prediction.clean + level.sigma * prediction.noise, x, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.float64
 @levels
-def test_targets_are_those_of_their_papers(level):
+def test_targets_are_those_of_their_papers_and_noise_score_and_velocity_are_views_of_each_other(level):
     clean, noise = rand(0, 2, 3), rand(1, 2, 3)
     a, s, d = level.alpha, level.sigma, 0.5
-    root = np.sqrt(s**2 + a**2 * d**2)
-    expected = {
-        "noise": noise,
-        "clean": clean,
-        "velocity": a * noise - s * clean,
-        "flow": noise - clean,
-        "edm": (s * clean - a * d**2 * noise) / (d * root),
-    }
-    for name, value in expected.items():
-        np.testing.assert_allclose(ALL[name]().target(clean, noise, level), value, rtol=1e-12, atol=1e-14, err_msg=name)
+    velocity = a * noise - s * clean
+    edm = (s * clean - a * d**2 * noise) / (d * np.sqrt(s**2 + a**2 * d**2))
+    for name, target in {"noise": noise, "clean": clean, "velocity": velocity, "flow": noise - clean, "edm": edm}.items():
+        np.testing.assert_allclose(PARAMETERIZATIONS[name]().target(clean, noise, level), target, rtol=1e-12, atol=1e-14, err_msg=name)
+    score = process.score_from_noise(noise, level)
+    np.testing.assert_allclose(score, -noise / s, rtol=1e-13)
+    np.testing.assert_allclose(process.noise_from_score(score, level), noise, rtol=1e-13)
+    np.testing.assert_allclose(process.velocity_from(clean, noise, level), velocity, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.float64
 @pytest.mark.parametrize("name", ["velocity", "flow", "edm"])
-@pytest.mark.parametrize("level", ENDS.values(), ids=ENDS.keys())
-def test_velocity_flow_and_edm_are_finite_at_both_ends(name, level):
-    x, output = rand(0, 2, 3), rand(1, 2, 3)
-    made = ALL[name]()
-    found = made.predict(x, output, level)
-    assert np.all(np.isfinite(found.clean)) and np.all(np.isfinite(found.noise))
-    if level.sigma == 0:
-        np.testing.assert_allclose(found.clean, x, rtol=1e-13)
-    else:
-        np.testing.assert_allclose(found.noise, x, rtol=1e-13)
-    assert np.all(np.isfinite(made.target(x, output, level)))
+def test_velocity_flow_and_edm_are_finite_at_both_ends(name):
+    x, output, kind = rand(0, 2, 3), rand(1, 2, 3), PARAMETERIZATIONS[name]()
+    for level, exact in ((Level(999.0, 0.0, 1.0), "noise"), (Level(-1.0, 1.0, 0.0), "clean")):
+        prediction = kind.predict(x, output, level)
+        assert np.all(np.isfinite(prediction.clean)) and np.all(np.isfinite(prediction.noise))
+        assert np.all(np.isfinite(kind.target(x, output, level)))
+        np.testing.assert_allclose(getattr(prediction, exact), x, rtol=1e-13)
 
 
-@every
-def test_gradients_through_prediction_are_finite_at_usable_levels(build):
-    made = build()
+@every_kind
+def test_gradients_are_finite_at_usable_levels_and_only_edm_scales_the_network_input(build):
+    kind, x = build(), jnp.ones((2, 3))
+    assert build is parameterization.edm or np.array_equal(kind.scale_in(x, Level(1.0, 0.6, 0.8)), x)
 
     def total(x, output, alpha, sigma):
         level = Level(1.0, alpha, sigma)
-        found = made.predict(x, output, level)
-        return jnp.sum(found.clean**2) + jnp.sum(found.noise**2) + jnp.sum(made.scale_in(x, level))
+        prediction = kind.predict(x, output, level)
+        return jnp.sum(prediction.clean**2) + jnp.sum(prediction.noise**2) + jnp.sum(kind.scale_in(x, level))
 
-    pairs = [(0.6, 0.8)] + [(0.0, 1.0)] * (not made.divides_by_alpha) + [(1.0, 0.0)] * (made != parameterization.clean())
+    pairs = [(0.6, 0.8)] + [(0.0, 1.0)] * (not kind.divides_by_alpha) + [(1.0, 0.0)] * (kind != parameterization.clean())
     for alpha, sigma in pairs:
-        for slope in jax.grad(total, argnums=(0, 1, 2, 3))(jnp.ones((2, 3)), jnp.ones((2, 3)), alpha, sigma):
-            assert np.all(np.isfinite(slope)), (alpha, sigma)
+        assert all(np.all(np.isfinite(slope)) for slope in jax.grad(total, argnums=(0, 1, 2, 3))(x, x, alpha, sigma)), (alpha, sigma)
 
 
 @pytest.mark.float64
-@every
+@every_kind
 @levels
 def test_gain_is_the_ratio_of_target_error_to_clean_error(build, level):
     """An error of the clean prediction at x fixed changes the noise by -alpha/sigma times it."""
-    made, clean, noise, error = build(), rand(0, 2, 3), rand(1, 2, 3), rand(2, 2, 3)
-    moved = made.target(clean + error, noise - level.alpha / level.sigma * error, level) - made.target(clean, noise, level)
-    np.testing.assert_allclose(made.gain(level), np.sum(np.square(moved)) / np.sum(np.square(error)), rtol=1e-11)
+    kind, clean, noise, error = build(), rand(0, 2, 3), rand(1, 2, 3), rand(2, 2, 3)
+    moved = kind.target(clean + error, noise - level.alpha / level.sigma * error, level) - kind.target(clean, noise, level)
+    np.testing.assert_allclose(kind.gain(level), np.sum(np.square(moved)) / np.sum(np.square(error)), rtol=1e-11)
 
 
 @pytest.mark.float64
@@ -110,56 +173,33 @@ def test_edm_is_karras_preconditioning(sigma):
     s = 0.5
     skip, out, scale = s**2 / (sigma**2 + s**2), sigma * s / np.sqrt(sigma**2 + s**2), 1 / np.sqrt(sigma**2 + s**2)
     x, output = sigma * rand(0, 2, 3), rand(1, 2, 3)
-    level, made = Level(np.log(sigma) / 4, 1.0, sigma), parameterization.edm(s)
-    found = made.predict(x, output, level)
-    np.testing.assert_allclose(found.clean, skip * x + out * output, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(made.scale_in(x, level), scale * x, rtol=1e-12)
-    assert float(made.gain(level)) == pytest.approx(1 / out**2, rel=1e-10)
-    assert scale**2 * (s**2 + sigma**2) == pytest.approx(1)
+    level, kind = Level(np.log(sigma) / 4, 1.0, sigma), parameterization.edm(s)
+    np.testing.assert_allclose(kind.predict(x, output, level).clean, skip * x + out * output, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(kind.scale_in(x, level), scale * x, rtol=1e-12)
+    assert float(kind.gain(level)) == pytest.approx(1 / out**2, rel=1e-10)
 
 
 @pytest.mark.float64
 @levels
 def test_edm_input_and_target_have_unit_variance(level):
     """Variances of linear maps of independent clean (std s) and noise (std 1), read off their coefficients."""
-    s, made = 0.7, parameterization.edm(0.7)
+    s, kind = 0.7, parameterization.edm(0.7)
     one, zero = np.ones((1, 1)), np.zeros((1, 1))
-    target = [float(made.target(c, n, level)[0, 0]) for c, n in ((one, zero), (zero, one))]
-    assert s**2 * target[0] ** 2 + target[1] ** 2 == pytest.approx(1, rel=1e-12)
-    shown = float(made.scale_in(one, level)[0, 0])
-    assert shown**2 * (level.alpha**2 * s**2 + level.sigma**2) == pytest.approx(1, rel=1e-12)
+    of_clean, of_noise = (float(kind.target(c, n, level)[0, 0]) for c, n in ((one, zero), (zero, one)))
+    assert s**2 * of_clean**2 + of_noise**2 == pytest.approx(1, rel=1e-12)
+    scale = float(kind.scale_in(one, level)[0, 0])
+    assert scale**2 * (level.alpha**2 * s**2 + level.sigma**2) == pytest.approx(1, rel=1e-12)
 
 
-@every
-def test_only_edm_scales_the_network_input(build):
-    x = jnp.ones((2, 3))
-    shown = build().scale_in(x, Level(1.0, 0.6, 0.8))
-    assert build is parameterization.edm or np.array_equal(shown, x)
-
-
-@every
+@every_kind
 def test_dtype_of_x_is_kept_and_levels_go_one_to_a_sample(build):
-    made = build()
+    kind = build()
     x, output = jnp.asarray(rand(0, 3, 2, 2), jnp.float32), jnp.asarray(rand(1, 3, 2, 2), jnp.float32)
     level = Level(jnp.zeros(3), jnp.array([0.9, 0.6, 0.1]), jnp.array([0.4, 0.8, 0.99]))
-    whole = made.predict(x, output, level)
+    whole = kind.predict(x, output, level)
     assert whole.clean.dtype == whole.noise.dtype == x.dtype
-    assert made.predict(x.astype(jnp.bfloat16), output.astype(jnp.bfloat16), level).clean.dtype == jnp.bfloat16
+    assert kind.predict(x.astype(jnp.bfloat16), output.astype(jnp.bfloat16), level).clean.dtype == jnp.bfloat16
     for i in range(3):
-        row = made.predict(x[i : i + 1], output[i : i + 1], level[i])
+        row = kind.predict(x[i : i + 1], output[i : i + 1], level[i])
         np.testing.assert_allclose(row.clean[0], whole.clean[i], rtol=1e-6)
         np.testing.assert_allclose(row.noise[0], whole.noise[i], rtol=1e-6)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
-def test_edm_needs_a_positive_data_std(std):
-    with pytest.raises(ValueError, match="data_std"):
-        parameterization.edm(std)
-
-
-@pytest.mark.usefixtures("unchecked")
-@every
-def test_output_of_another_shape_is_refused(build):
-    with pytest.raises(ValueError, match=r"\(2, 3\).*\(2, 1\)|\(2, 1\).*\(2, 3\)"):
-        build().predict(jnp.ones((2, 3)), jnp.ones((2, 1)), Level(1.0, 0.6, 0.8))
