@@ -4,19 +4,8 @@ import importlib.util
 import sys
 
 NEEDED = (
-    "jax",
-    "flax",
-    "optax",
-    "orbax.checkpoint",
-    "numpy",
-    "scipy",
-    "jaxtyping",
-    "safetensors",
-    "tyro",
-    "rich",
-    "matplotlib",
-    "PIL",
-    "sklearn",
+    *("jax", "flax", "optax", "orbax.checkpoint", "numpy", "scipy", "jaxtyping", "safetensors", "msgspec", "filelock", "jinja2"),
+    *("tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage"),
 )
 
 
@@ -33,12 +22,9 @@ def missing_packages() -> list[str]:
 
 
 def main() -> int:
-    missing = missing_packages()
-    if missing:
-        print(
-            f"error: this Python ({sys.executable}) lacks {', '.join(missing)}: run `make setup`, then use .venv/bin/python",
-            file=sys.stderr,
-        )
+    if missing := missing_packages():
+        lacking = f"error: this Python ({sys.executable}) lacks {', '.join(missing)}"
+        print(f"{lacking}: run `make setup`, then use .venv/bin/python", file=sys.stderr)
         return 2
     from experiments import catalogue
     from experiments.framework import command_line

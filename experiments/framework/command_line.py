@@ -1,14 +1,14 @@
 """The command line: words to frozen dataclasses (by tyro), errors to exit codes."""
 
+import argparse
 import contextlib
 import dataclasses
-import difflib
 import io
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -57,11 +57,14 @@ class RunOptions:
     """Folder that keeps compiled programs for the next process; None takes $GENDIFF_COMPILE_CACHE, or none."""
 
 
+RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
     """Compute the results of a run anew from its checkpoints."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: RunArgument
     """Run folder, such as runs/digits."""
 
 
@@ -69,7 +72,7 @@ class EvaluateOptions:
 class ReportOptions:
     """Rewrite report.html and print the claims."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: RunArgument
     """Folder with a results.json, such as runs/digits or experiments/results/digits."""
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
     """Exit 1 unless every claim and control is PASS."""
@@ -94,7 +97,8 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
         code = errors.exit_code(error)
         if code is None:
             raise
-        return _say(_message(error, code), code)
+        _complain(_message(error, code))
+        return code
 
 
 def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
@@ -111,9 +115,7 @@ def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
         return commands[name](rest, catalogue, progress)
     own = registry.load(name, catalogue).command if name in catalogue else None
     if own is None:
-        near = difflib.get_close_matches(name, commands, n=1)
-        there = f"run {name}" if name in catalogue else near[0] if near else ""
-        hint = f"did you mean {there!r}?" if there else f"there are: {', '.join(commands)}"
+        hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, commands)
         raise ConfigError(f"no command is called {name!r}; {hint}")
     own.call(_parse(own.options, name, rest), progress)
     return errors.DONE
@@ -151,39 +153,22 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
 
 
 def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions, Any]:
-    preset, smoke = _preset(arguments)
-    if preset is not None and smoke:
-        raise ConfigError(f"--smoke is a configuration of its own: leave out --preset {preset}")
-    if preset is not None and preset not in experiment.presets:
-        near = difflib.get_close_matches(preset, experiment.presets, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"--preset {preset}: {experiment.name} has {', '.join(experiment.presets)}" + hint)
-    begin = experiment.smoke if smoke else experiment.presets[preset or "full"]
-    both = dataclasses.make_dataclass(
-        "Run",
-        [("runner", _unnamed(RunOptions)), ("config", _unnamed(experiment.config))],
-        frozen=True,
-    )
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # these two decide the defaults of all the others
+    first.add_argument("--preset", nargs="?")
+    first.add_argument("--smoke", action="store_true")
+    start = first.parse_known_args(arguments)[0]
+    if start.preset is not None and start.smoke:
+        raise ConfigError(f"--smoke is a configuration of its own: leave out --preset {start.preset}")
+    preset = "full" if start.preset is None else start.preset
+    if preset not in experiment.presets:
+        raise ConfigError(f"--preset {preset}: {experiment.name} has no such preset; {errors.hint(preset, experiment.presets)}")
+    unnamed = tyro.conf.arg(name="")  # leaves the name of the part out of its fields' options
+    parts = [("runner", Annotated[RunOptions, unnamed]), ("config", Annotated[experiment.config, unnamed])]
+    both = dataclasses.make_dataclass("Run", parts, frozen=True)
     both.__doc__ = f"{experiment.question} Presets: {', '.join(experiment.presets)}."
-    parsed: Any = _parse(both, f"run {experiment.name}", arguments, default=both(RunOptions(preset or "full"), begin))
+    default = both(RunOptions(preset), experiment.smoke if start.smoke else experiment.presets[preset])
+    parsed: Any = _parse(both, f"run {experiment.name}", arguments, default=default)
     return parsed.runner, parsed.config
-
-
-def _unnamed(kind: type) -> Any:
-    """The dataclass as an argument whose own name is left out of its fields' options."""
-    return Annotated[kind, tyro.conf.arg(name="")]
-
-
-def _preset(arguments: list[str]) -> tuple[str | None, bool]:
-    """--preset and --smoke, which decide the defaults of all the others and so are looked for first."""
-    preset, smoke = None, False
-    for position, word in enumerate(arguments):
-        smoke = smoke or word == "--smoke"
-        if word.startswith("--preset="):
-            preset = word.partition("=")[2]
-        elif word == "--preset" and position + 1 < len(arguments):
-            preset = arguments[position + 1]
-    return preset, smoke
 
 
 def _usage(text: str, arguments: list[str]) -> int:
@@ -203,7 +188,7 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     options: Any = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
     config = configuration.restore(stored, experiment.config, folder)
     devices.use_compile_cache()
-    with interruption.immediate():
+    with interruption.watch(at_once=True):
         experiment.sample.call(config, folder, options, progress)
     return errors.DONE
 
@@ -233,21 +218,21 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
 
 
 def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:
-    with _shortened():
-        return tyro.cli(kind, prog=f"{PROGRAM} {command}", args=arguments, **options)
-
-
-@contextlib.contextmanager
-def _shortened() -> Iterator[None]:
-    """Tyro's own message, cut to `MOST_LINES`."""
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
-            yield
+            return tyro.cli(kind, prog=f"{PROGRAM} {command}", args=arguments, **options)
     finally:
-        lines = message.getvalue().splitlines()
-        for line in lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 2], "…", lines[-1]]:
-            print(line, file=sys.stderr)
+        _complain(message.getvalue())
+
+
+def _complain(text: str) -> None:
+    """The text on standard error, cut to `MOST_LINES`."""
+    lines = text.splitlines()
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES - 1 :] = [f"… and {len(lines) - MOST_LINES + 1} more lines"]
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _message(error: BaseException, code: int) -> str:
@@ -259,10 +244,3 @@ def _message(error: BaseException, code: int) -> str:
     if code == errors.PREEMPTED:
         return f"interrupted by {text or 'SIGINT'}: what is finished is saved, run the same command to go on"
     return f"error: {text}"
-
-
-def _say(text: str, code: int) -> int:
-    lines = text.splitlines()
-    shown = lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], f"… and {len(lines) - MOST_LINES + 1} more lines"]
-    print("\n".join(shown), file=sys.stderr, flush=True)
-    return code

@@ -1,6 +1,8 @@
 """How a command ends: errors of the runner, and the exit code of each kind."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 from gendiff.core import errors
 
@@ -20,19 +22,23 @@ def exit_code(error: BaseException) -> int | None:
     """The code that a batch system reads (42 and 128 + signal: start me again; the rest: do not), or None for an unforeseen error."""
     if isinstance(error, OSError):
         return DISK if error.errno in DISK_ERRORS else None
-    for kind, code in _CODES:
-        if isinstance(error, kind):
-            return code
-    return None
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
 
 
-_CODES: tuple[tuple[type[BaseException], int], ...] = (
-    (Preempted, PREEMPTED),
-    (KeyboardInterrupt, PREEMPTED),
-    (errors.ConfigError, USAGE),
-    (errors.NonFiniteError, NON_FINITE),
-    (errors.DataError, BAD_DATA),
-    (errors.CheckpointCorruptError, BAD_DATA),
-    (errors.CheckpointMismatchError, BAD_DATA),
-    (DeviceError, NO_DEVICE),
-)
+def hint(name: str, known: Iterable[str]) -> str:
+    """The name that was probably meant, or all that there are."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+
+
+_CODES: dict[type[BaseException], int] = {
+    Preempted: PREEMPTED,
+    KeyboardInterrupt: PREEMPTED,
+    errors.ConfigError: USAGE,
+    errors.NonFiniteError: NON_FINITE,
+    errors.DataError: BAD_DATA,
+    errors.CheckpointCorruptError: BAD_DATA,
+    errors.CheckpointMismatchError: BAD_DATA,
+    DeviceError: NO_DEVICE,
+}

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -16,58 +16,36 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT
 class Stop:
     """Whether a signal has come, and its name as text."""
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
+    name = ""
 
     def __bool__(self) -> bool:
-        return self.signal is not None
+        return self.name != ""
 
     def __str__(self) -> str:
-        return "no signal" if self.signal is None else signal.Signals(self.signal).name
+        return self.name or "no signal"
 
 
 @contextlib.contextmanager
-def immediate() -> Iterator[None]:
-    """Within: a signal raises Preempted wherever the program is; a second one ends the process at once.
+def watch(*, at_once: bool = False) -> Iterator[Stop]:
+    """Within: a signal only makes `stop` true, so that a step can be finished and saved; a second one ends the process at once.
 
-    For code whose every lasting result is on disk already.
+    at_once: the signal raises Preempted wherever the program is, for code whose every lasting result is on disk already.
     """
-
-    def stop(number: int) -> None:
-        raise Preempted(signal.Signals(number).name)
-
-    with _handled(stop):
-        yield
-
-
-@contextlib.contextmanager
-def deferred() -> Iterator[Stop]:
-    """Within: a signal only makes `stop` true, so that a step can be finished and saved; a second one ends the process at once."""
     stop = Stop()
-
-    def note(number: int) -> None:
-        stop.signal = number
-
-    with _handled(note):
-        yield stop
-
-
-@contextlib.contextmanager
-def _handled(first: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
+        yield stop
         return
-    came: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if came:
+        if stop:
             os._exit(128 + number)
-        came.append(number)
-        first(number)
+        stop.name = signal.Signals(number).name
+        if at_once:
+            raise Preempted(stop.name)
 
     before: dict[int, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

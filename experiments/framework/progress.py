@@ -5,9 +5,9 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from experiments.reporting import formatting
 
@@ -17,11 +17,30 @@ WINDOW = 30.0
 """Seconds over which a rate is measured."""
 
 
-class Task(Protocol):
-    """A piece of work of known length."""
+class Rate:
+    """Units per second over the last seconds, from the first update on, so that a compilation before it does not count."""
+
+    def __init__(self) -> None:
+        self._seen: collections.deque[tuple[float, int]] = collections.deque()
+
+    def update(self, now: float, done: int) -> float:
+        """The rate up to now; 0 while it is unknown."""
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW:
+            self._seen.popleft()
+        begin, first = self._seen[0]
+        return (done - first) / (now - begin) if now > begin else 0.0
+
+
+class Task:
+    """A piece of work of known length. show: (units done, text, units per second) -> None."""
+
+    def __init__(self, show: Callable[[int, str, float], None]) -> None:
+        self._show, self._rate = show, Rate()
 
     def update(self, done: int, text: str = "") -> None:
         """Says that `done` units of the total are done, with a short text such as the loss."""
+        self._show(done, text, self._rate.update(time.monotonic(), done))
 
 
 class Progress:
@@ -76,84 +95,46 @@ class Progress:
     def task(self, title: str, total: int, done: int = 0) -> Iterator[Task]:
         """A bar (on a terminal) or a line now and then (elsewhere) for `total` units, of which `done` are done already."""
         if self._quiet:
-            yield _Silent()
+            yield Task(lambda *_: None)
         elif self._live is None and self._stream.isatty():
             with self._bar() as bar:
-                yield _Bar(bar, bar.add_task(title, total=total, completed=done, text=""))
+                row = bar.add_task(title, total=total, completed=done, text="")
+                yield Task(lambda now, text, rate: bar.update(row, completed=now, text=text + (f" {rate:.1f}/s" if rate else "")))
         else:
-            yield _Lines(self, title, total)
+            yield Task(self._lines(title, total))
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[Any]:
         from rich import console, progress
 
-        columns = (
-            "{task.description}",
-            progress.BarColumn(),
-            "{task.completed}/{task.total}",
-            progress.TimeRemainingColumn(),
-            "{task.fields[text]}",
-        )
-        with progress.Progress(*columns, console=console.Console(file=self._stream)) as bar:
+        columns = ("{task.description}", progress.BarColumn(), "{task.completed}/{task.total}", progress.TimeRemainingColumn())
+        with progress.Progress(*columns, "{task.fields[text]}", console=console.Console(file=self._stream)) as bar:
             self._live = bar
             try:
                 yield bar
             finally:
                 self._live = None
 
+    def _lines(self, title: str, total: int) -> Callable[[int, str, float], None]:
+        shown = time.monotonic()
+
+        def show(done: int, text: str, rate: float) -> None:
+            nonlocal shown
+            if done < total and time.monotonic() - shown < LINE_EVERY:
+                return
+            shown = time.monotonic()
+            left = f", {formatting.duration((total - done) / rate)} left" if rate and done < total else ""
+            speed = f" ({rate:.1f}/s{left})" if rate else ""
+            self.line(f"{title}: {done}/{total}" + (f" {text}" if text else "") + speed)
+
+        return show
+
 
 def stage_seconds(timings: Path, phase: str) -> float:
     """Seconds that a stage took over all processes of a run, as its timings file tells; 0 without one."""
-    if not timings.exists():
-        return 0.0
     spent = 0.0
-    for text in timings.read_text(encoding="utf-8").splitlines():
+    for text in timings.read_text(encoding="utf-8").splitlines() if timings.exists() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a process that was killed may have left half a line
             line = json.loads(text)
             spent += float(line["seconds"]) if line["phase"] == phase and "within" not in line else 0.0
     return spent
-
-
-class Rate:
-    """Units per second over the last seconds, from the first update on, so that a compilation before it does not count."""
-
-    def __init__(self) -> None:
-        self._seen: collections.deque[tuple[float, int]] = collections.deque()
-
-    def update(self, now: float, done: int) -> float:
-        """The rate up to now; 0 while it is unknown."""
-        self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW:
-            self._seen.popleft()
-        begin, first = self._seen[0]
-        return (done - first) / (now - begin) if now > begin else 0.0
-
-
-class _Silent:
-    def update(self, done: int, text: str = "") -> None:
-        pass
-
-
-class _Bar:
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar, self._task, self._rate = bar, task, Rate()
-
-    def update(self, done: int, text: str = "") -> None:
-        rate = self._rate.update(time.monotonic(), done)
-        self._bar.update(self._task, completed=done, text=text + (f" {rate:.1f}/s" if rate else ""))
-
-
-class _Lines:
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
-        self._progress, self._title, self._total = progress, title, total
-        self._shown, self._rate = time.monotonic(), Rate()
-
-    def update(self, done: int, text: str = "") -> None:
-        now = time.monotonic()
-        rate = self._rate.update(now, done)
-        if done < self._total and now - self._shown < LINE_EVERY:
-            return
-        self._shown = now
-        left = f", {formatting.duration((self._total - done) / rate)} left" if rate and done < self._total else ""
-        speed = f" ({rate:.1f}/s{left})" if rate else ""
-        self._progress.line(f"{self._title}: {done}/{self._total}" + (f" {text}" if text else "") + speed)

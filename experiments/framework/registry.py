@@ -1,11 +1,11 @@
 """What an experiment is, and how the command line finds one by its name."""
 
 import dataclasses
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from experiments.framework import errors
 from experiments.reporting.results import Explorer, Figure, Table
 from experiments.reporting.verdicts import Claim
 from gendiff.core.errors import ConfigError
@@ -70,8 +70,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if "full" not in self.presets:
             raise ConfigError(f"experiment {self.name!r} has no preset 'full', only {', '.join(self.presets)}")
-        wrong = [name for name, preset in {**self.presets, "smoke": self.smoke}.items() if not isinstance(preset, self.config)]
-        if wrong:
+        if wrong := [name for name, preset in {**self.presets, "smoke": self.smoke}.items() if not isinstance(preset, self.config)]:
             raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
 
 
@@ -82,8 +81,6 @@ Catalogue: TypeAlias = Mapping[str, str | Experiment]
 def load(name: str, catalogue: Catalogue) -> Experiment:
     """The experiment called `name`. Raises ConfigError with the nearest name where there is none."""
     if name not in catalogue:
-        near = difflib.get_close_matches(name, catalogue, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(catalogue)}"
-        raise ConfigError(f"no experiment is called {name!r}; {hint}")
+        raise ConfigError(f"no experiment is called {name!r}; {errors.hint(name, catalogue)}")
     entry = catalogue[name]
     return importlib.import_module(entry).EXPERIMENT if isinstance(entry, str) else entry

@@ -1,14 +1,21 @@
-"""The folder of one run: what lies where, whose it is, and a metrics file that survives being cut off."""
+"""The folder of one run: what lies where, which process owns it, and a metrics file that survives being cut off."""
 
+import contextlib
 import dataclasses
+import datetime
 import json
 import os
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import filelock
+
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
+
+LOCK, OWNER = ".run.lock", ".run.owner"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,42 +32,23 @@ class RunFolder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
 
-    @property
-    def config(self) -> Path:
-        return self.path / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def timings(self) -> Path:
-        return self.path / "timings.jsonl"
-
-    @property
-    def results(self) -> Path:
-        return self.path / "results.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def debug(self) -> Path:
-        return self.path / "debug"
+    config = property(lambda self: self.path / "config.json")
+    metrics = property(lambda self: self.path / "metrics.jsonl")
+    timings = property(lambda self: self.path / "timings.jsonl")
+    results = property(lambda self: self.path / "results.json")
+    report = property(lambda self: self.path / "report.html")
+    debug = property(lambda self: self.path / "debug")
 
     def checkpoints(self, seed: int) -> Path:
         return self.path / "checkpoints" / f"seed_{seed}"
 
     def figure(self, name: str) -> Path:
         """Where the figure `name`.png belongs."""
-        return self.path / (name if name.endswith(".png") else f"{name}.png")
+        return self.path / f"{name.removesuffix('.png')}.png"
 
     def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
         text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
-        if not text:
-            return
         with open(self.metrics, "ab") as file:
             file.write(text.encode())
             file.flush()
@@ -71,24 +59,18 @@ class RunFolder:
 
         Raises DataError for a broken line that is not the last.
         """
-        lines = [
-            {key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()} for _, line in self._lines()
-        ]
-        return [line for line in lines if seed is None or line.get("seed") == seed]
+        of_seed = (line for _, line in self._lines() if seed is None or line.get("seed") == seed)
+        return [{key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()} for line in of_seed]
 
     def truncate_metrics(self, seed: int, step: int) -> None:
         """Leaves out what `seed` logged after `step`, and a torn last line: resuming there writes those lines again."""
-        if not self.metrics.exists():
-            return
         kept = b"".join(raw for raw, line in self._lines() if line.get("seed") != seed or line["step"] <= step)
-        if kept != self.metrics.read_bytes():
+        if self.metrics.exists() and kept != self.metrics.read_bytes():
             json_files.write_bytes(self.metrics, kept)
 
     def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
-        pieces = content.splitlines(keepends=True)
-        if pieces and not pieces[-1].endswith(b"\n"):
-            pieces.pop()
+        pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         read = []
         for number, raw in enumerate(pieces):
             try:
@@ -110,10 +92,9 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
     folder = RunFolder(Path(path), resume)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out") from error
     except OSError as error:
-        raise ConfigError(f"{folder.path} cannot be made ({error.strerror}): choose another with --out") from error
+        reason = "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
+        raise ConfigError(f"{folder.path} {reason}: choose another with --out") from error
     if not os.access(folder.path, os.W_OK | os.X_OK):
         raise ConfigError(f"{folder.path} is not writable: choose another with --out")
     strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")]
@@ -131,3 +112,24 @@ def existing(path: str | os.PathLike[str]) -> RunFolder:
         what = "is a file, not a run folder" if folder.path.exists() else "is no run folder"
         raise ConfigError(f"{path} {what}" + (f"; {known} has: {', '.join(near)}" if near else ""))
     return folder
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within: this process owns the folder; one that dies loses its lock. ConfigError, naming host and pid, where another one owns it."""
+    lock, owner = filelock.FileLock(folder / LOCK, timeout=0), folder / OWNER
+    try:
+        hold = lock.acquire()
+    except filelock.Timeout as error:
+        by = ""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it has not written its name yet
+            stored = json.loads(owner.read_text(encoding="utf-8"))
+            by = f" by process {stored['pid']} on host {stored['host']} since {stored['start']}"
+        raise ConfigError(f"{folder} is in use{by}: wait for it, or choose another folder with --out") from error
+    with hold:
+        start = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": start}), encoding="utf-8")
+        try:
+            yield
+        finally:
+            owner.unlink(missing_ok=True)

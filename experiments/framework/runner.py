@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from experiments.framework import configuration, devices, interruption, registry, run_lock, unfinished
+from experiments.framework import configuration, devices, interruption, registry, run_folder, unfinished
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
@@ -21,7 +21,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
     Raises ConfigError where the folder is in use or holds another configuration, and whatever the experiment raises.
     """
     seeds = configuration.seeds(config)
-    with run_lock.held(folder.path), _forgotten_if_empty(folder):
+    with run_folder.held(folder.path), _forgotten_if_empty(folder):
         progress.timings = folder.timings
         devices.local()
         code = environment()
@@ -34,7 +34,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
         if stored.commit != wanted.commit:
             progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
         progress.line(f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder {folder.path}")
-        with interruption.immediate():
+        with interruption.watch(at_once=True):
             if experiment.train is not None:
                 with progress.phase("train"):
                     experiment.train(config, folder, progress)
@@ -45,7 +45,7 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
     """Computes the results anew from the checkpoints of a run. Raises as `run` does, and CheckpointCorruptError for changed bytes."""
     stored = configuration.read(folder)
     config = configuration.restore(stored, experiment.config, folder)
-    with run_lock.held(folder.path), interruption.immediate():
+    with run_folder.held(folder.path), interruption.watch(at_once=True):
         progress.timings = folder.timings
         devices.local()
         return conclude(experiment, config, folder, progress, environment(), stored.smoke)
@@ -71,13 +71,7 @@ def passes(outcome: Results) -> bool:
 
 
 def conclude(
-    experiment: Experiment,
-    config: Config,
-    folder: RunFolder,
-    progress: Progress,
-    code: Environment,
-    smoke: bool,
-    named: bool | None = None,
+    experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, code: Environment, smoke: bool, named: bool | None = None
 ) -> Results:
     """Evaluates, and writes results.json and report.html. code: what the environment was before the run.
 
@@ -117,10 +111,10 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
         if new and not folder.metrics.exists():
             for path in (folder.config, folder.timings):
                 path.unlink(missing_ok=True)
-            shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)
-            shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
+            for name in ("checkpoints", "tensorboard"):
+                shutil.rmtree(folder.path / name, ignore_errors=True)
             with contextlib.suppress(OSError):  # other files may lie there
-                for name in (run_lock.LOCK, run_lock.OWNER):
+                for name in (run_folder.LOCK, run_folder.OWNER):
                     (folder.path / name).unlink()
                 folder.path.rmdir()
         raise

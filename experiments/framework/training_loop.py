@@ -7,11 +7,10 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from experiments.framework import configuration, devices, interruption, tensorboard
+from experiments.framework import configuration, devices, interruption, training_log
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
-from experiments.framework.training_log import TrainingLog
 from gendiff import training
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.core.types import Loss, Params
@@ -60,23 +59,25 @@ def train(
     """
     mesh = sharding.mesh(devices.local())
     configuration.check_seed(seed)
-    counts_of_steps = {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every, "most_nonfinite": most_nonfinite}
-    for name, value in counts_of_steps.items():
+    counts = {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every, "most_nonfinite": most_nonfinite}
+    for name, value in counts.items():
         if value < 1:
             raise ConfigError(f"{name} = {value} must be at least 1")
     samples = _samples(data, batch, seed)
     size = _size(samples(0)[1])
     sharding.check_batch(size, mesh)
     step = _step(loss, optimizer, accumulate, ema_warm_up)
-    with interruption.deferred() as stop, Checkpoints(folder.checkpoints(seed), config=_config(folder), keep=keep) as store:
-        state, done, counts = _begin(_fresh(init, optimizer, seed, ema), store, folder, mesh)
+    stored = configuration.read(folder).config if folder.config.exists() else None
+    with interruption.watch() as stop, Checkpoints(folder.checkpoints(seed), config=stored, keep=keep) as store:
+        state, done, bad = _begin(_fresh(init, optimizer, tuple(ema)), seed, store, folder, mesh)
         folder.truncate_metrics(seed, done)
-        progress.line(f"seed {seed}: {steps} steps of {size} samples over {_count(mesh)}" + (f", from step {done}" if done else ""))
+        over = f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
+        progress.line(f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else ""))
         if done < steps:
             progress.line(f"seed {seed}: compiling …")
             step = devices.compiled(step, state, sharding.shard(samples(done)[1], mesh))
-        with progress.task(f"train seed {seed}", steps, done) as task, tensorboard.events(folder, seed, done) as show:
-            log = TrainingLog(folder, seed, task, show, counts, most_nonfinite)
+        with progress.task(f"train seed {seed}", steps, done) as task, training_log.tensorboard(folder, seed, done) as show:
+            log = training_log.TrainingLog(folder, seed, task, show, bad, most_nonfinite)
             while done < steps and not stop:
                 rows, batch_of_step = samples(done)
                 state, metrics = step(state, sharding.shard(batch_of_step, mesh))
@@ -152,37 +153,27 @@ def _step(loss: Loss, optimizer: Any, accumulate: int, ema_warm_up: bool) -> Cal
     return jax.jit(update, donate_argnums=0, compiler_options=devices.compiler_options())
 
 
-def _fresh(init: Callable[[jax.Array], Params], optimizer: Any, seed: int, ema: Sequence[float]) -> Callable[[], training.TrainState]:
-    def fresh() -> training.TrainState:
-        base = jax.random.key(seed)
-        return training.start(init(jax.random.fold_in(base, INIT)), optimizer, base, ema)
-
-    return fresh
+@functools.lru_cache(maxsize=2)
+def _fresh(init: Callable[[jax.Array], Params], optimizer: Any, ema: tuple[float, ...]) -> Callable[..., Any]:
+    return jax.jit(lambda base: training.start(init(jax.random.fold_in(base, INIT)), optimizer, base, ema))
 
 
 def _begin(
-    fresh: Callable[[], training.TrainState], store: Checkpoints, folder: RunFolder, mesh: jax.sharding.Mesh
+    fresh: Callable[..., Any], seed: int, store: Checkpoints, folder: RunFolder, mesh: jax.sharding.Mesh
 ) -> tuple[training.TrainState, int, dict[str, int]]:
     """(state, steps done, counts of skipped steps): restored, or new."""
+    base = jax.random.key(seed)
     newest = store.latest_valid() if folder.resume == "latest-valid" else store.latest()
     if newest is None:
-        return sharding.replicate(jax.jit(fresh)(), mesh), 0, {}
+        return sharding.replicate(fresh(base), mesh), 0, {}
     store.discard_after(newest)
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh))
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh, base))
     restored = store.restore(newest, target)
     return restored.state, restored.step, restored.meta
 
 
-def _save(store: Checkpoints, step: int, state: training.TrainState, log: TrainingLog, *, last: bool) -> None:
+def _save(store: Checkpoints, step: int, state: training.TrainState, log: training_log.TrainingLog, *, last: bool) -> None:
     log.settle()  # first the lines, then the checkpoint: no step of a resumed run lacks its line
     if log.streak == 0 or last:  # within a streak of bad steps the older checkpoints are the better ones to go back to
         store.save(step, state, log.counts, force=True)
-
-
-def _count(mesh: jax.sharding.Mesh) -> str:
-    return f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
-
-
-def _config(folder: RunFolder) -> dict[str, Any] | None:
-    return configuration.read(folder).config if folder.config.exists() else None

@@ -20,8 +20,12 @@ MOST = 64
 
 def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tuple[Results, str]:
     """(results without claims, a sentence on how far the run is). Draws two figures into the folder."""
-    newest = {seed: lines[-1]["step"] for seed, lines in _lines(folder).items()}
-    how_far = ", ".join(f"seed {seed} is at step {step}" for seed, step in newest.items()) or "no step is logged yet"
+    by_seed: dict[int, list[dict[str, Any]]] = {}
+    for line in folder.read_metrics():
+        by_seed.setdefault(line["seed"], []).append(line)
+    how_far = ", ".join(f"seed {seed} is at step {lines[-1]['step']}" for seed, lines in by_seed.items()) or "no step is logged yet"
+    others = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))  # of an interrupted evaluation
+    old = [Figure(name, f"{name}, of an evaluation that has not finished") for name in others if not name.startswith("denoising")]
     shown = results.conclude(
         stored.experiment,
         experiment.question,
@@ -30,7 +34,7 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
         seeds=configuration.seeds(configuration.restore(stored, experiment.config, folder)),
         seconds={"train": stage_seconds(folder.timings, "train")},
         environment={**environment(), "commit": stored.commit, "dirty": stored.dirty},
-        figures=[*_loss(folder), *_samples(folder), *_others(folder)],
+        figures=[*_loss(by_seed, folder), *_samples(folder), *old],
         named=False,
     )
     return shown, f"This run has not finished: {how_far}."
@@ -42,17 +46,10 @@ def discard(folder: RunFolder) -> None:
         (folder.path / name).unlink(missing_ok=True)
 
 
-def _lines(folder: RunFolder) -> dict[int, list[dict[str, Any]]]:
-    by_seed: dict[int, list[dict[str, Any]]] = {}
-    for line in folder.read_metrics():
-        by_seed.setdefault(line["seed"], []).append(line)
-    return by_seed
-
-
-def _loss(folder: RunFolder) -> list[Figure]:
+def _loss(by_seed: dict[int, list[dict[str, Any]]], folder: RunFolder) -> list[Figure]:
     curves = [
         figures.Curve(f"seed {seed}", [line["step"] for line in lines], np.array([line["loss"] for line in lines], np.float64))
-        for seed, lines in _lines(folder).items()
+        for seed, lines in by_seed.items()
     ]
     if not any(np.isfinite(curve.y).any() for curve in curves):
         return []
@@ -70,9 +67,3 @@ def _samples(folder: RunFolder) -> list[Figure]:
         return []
     figures.grid(np.stack(images), 8, folder.path / SAMPLES)
     return [Figure(SAMPLES, f"The first {len(images)} of the samples in the folder samples")]
-
-
-def _others(folder: RunFolder) -> list[Figure]:
-    """Figures of an evaluation that was interrupted."""
-    names = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))
-    return [Figure(name, f"{name}, of an evaluation that has not finished") for name in names if not name.startswith("denoising")]

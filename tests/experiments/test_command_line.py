@@ -275,7 +275,7 @@ def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsy
 def test_a_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\nfrom experiments.framework import interruption\n"
-        "with interruption.deferred() as asked:\n    os.kill(os.getpid(), signal.SIGTERM)\n    assert asked\n    print(asked, flush=True)\n"
+        "with interruption.watch() as asked:\n    os.kill(os.getpid(), signal.SIGTERM)\n    assert asked\n    print(asked, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n    print('never')"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT)

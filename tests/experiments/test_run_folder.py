@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.framework import configuration, run_folder, run_lock
+from experiments.framework import configuration, run_folder
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError
 
@@ -90,26 +90,26 @@ def test_seeds_that_alias_are_refused(seeds):
 
 def test_a_held_lock_names_its_owner_and_goes_with_it(folder):
     for _ in range(2):
-        with run_lock.held(folder.path):
+        with run_folder.held(folder.path):
             for _ in range(2):  # the first one that is refused leaves the owner's name alone
                 message = f"in use by process {os.getpid()} on host {socket.gethostname()}"
-                with pytest.raises(ConfigError, match=message), run_lock.held(folder.path):
+                with pytest.raises(ConfigError, match=message), run_folder.held(folder.path):
                     pass
-    assert not (folder.path / run_lock.OWNER).exists()
+    assert not (folder.path / run_folder.OWNER).exists()
 
 
 @pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free(folder):
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom experiments.framework import run_lock\n"
-        "lock = run_lock.held(Path(sys.argv[1]))\nlock.__enter__()\nprint(os.getpid(), flush=True)\nsys.stdin.read()"
+        "import os, sys\nfrom pathlib import Path\nfrom experiments.framework import run_folder\n"
+        "lock = run_folder.held(Path(sys.argv[1]))\nlock.__enter__()\nprint(os.getpid(), flush=True)\nsys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(folder.path)]
     owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert owner.stdout is not None and int(owner.stdout.readline()) == owner.pid
-    with pytest.raises(ConfigError, match=f"process {owner.pid} on host"), run_lock.held(folder.path):
+    with pytest.raises(ConfigError, match=f"process {owner.pid} on host"), run_folder.held(folder.path):
         pass
     owner.kill()
     owner.communicate()
-    with run_lock.held(folder.path):
+    with run_folder.held(folder.path):
         pass
