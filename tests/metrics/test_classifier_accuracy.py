@@ -4,46 +4,40 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from gendiff.metrics import classifier_accuracy
+from tests.metrics.rows import rng
 
 
 @pytest.fixture(scope="module")
 def real():
+    """Images and labels to train with, and those held out."""
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels / 8 - 1).reshape(-1, 8, 8, 1).astype(np.float32)
-    parts = train_test_split(images, labels, test_size=450, stratify=labels, random_state=0)
-    return dict(zip(("train", "held_out", "train_labels", "held_out_labels"), parts, strict=True))
+    train, held_out, train_labels, held_out_labels = train_test_split(images, labels, test_size=450, stratify=labels, random_state=0)
+    return train, train_labels, held_out, held_out_labels
 
 
 @pytest.fixture(scope="module")
 def trained(real):
-    return classifier_accuracy.train(real["train"], real["train_labels"])
+    return classifier_accuracy.train(*real[:2])
 
 
-def test_it_knows_held_out_digits_with_accuracy_of_at_least_98_percent(real, trained):
-    assert classifier_accuracy.measure(trained, real["held_out"], real["held_out_labels"]) >= 0.98
-
-
-def test_wrong_labels_score_what_chance_scores(real, trained):
-    shuffled = np.random.default_rng(0).permutation(real["held_out_labels"])
-    assert classifier_accuracy.measure(trained, real["held_out"], shuffled) < 0.2
+def test_held_out_digits_are_known_wrong_labels_score_as_chance_and_accuracy_is_the_mean_of_correct(real, trained):
+    _, _, images, labels = real
+    rows = classifier_accuracy.correct(trained, images, labels)
+    assert rows.shape == (450,) and rows.dtype == bool
+    assert classifier_accuracy.measure(trained, images, labels) == rows.mean() >= 0.98
+    assert classifier_accuracy.measure(trained, images, rng().permutation(labels)) < 0.2
+    assert classifier_accuracy.measure(trained, images[:1], labels[:1]) in (0.0, 1.0)
 
 
 def test_training_twice_gives_the_same_judge(real, trained):
-    noise = np.random.default_rng(0).uniform(-1, 1, (200, 8, 8, 1))
-    labels = np.arange(200) % 10
-    again = classifier_accuracy.train(real["train"], real["train_labels"])
-    np.testing.assert_array_equal(classifier_accuracy.correct(again, noise, labels), classifier_accuracy.correct(trained, noise, labels))
-
-
-def test_accuracy_is_the_mean_of_correct_and_one_image_is_enough(real, trained):
-    rows = classifier_accuracy.correct(trained, real["held_out"], real["held_out_labels"])
-    assert rows.shape == (450,) and rows.dtype == bool
-    assert classifier_accuracy.measure(trained, real["held_out"], real["held_out_labels"]) == rows.mean()
-    assert classifier_accuracy.measure(trained, real["held_out"][:1], real["held_out_labels"][:1]) in (0.0, 1.0)
+    noise, again = rng().uniform(-1, 1, (200, 8, 8, 1)), classifier_accuracy.train(*real[:2])
+    one, other = (classifier_accuracy.correct(judge, noise, np.arange(200) % 10) for judge in (again, trained))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_bad_images_and_labels_are_refused_with_counts(real, trained):
-    images, labels = real["held_out"][:5], real["held_out_labels"][:5]
+    images, labels = real[2][:5], real[3][:5]
     for bad_images, bad_labels, message in (
         (images[:, :7], labels, r"images have shape \(7, 8, 1\), but the judge was trained on \(8, 8, 1\)"),
         (images, labels * 1.0, "labels must be whole numbers.*float64"),

@@ -1,12 +1,22 @@
+"""What enters a metric: features, their checks, labels, and subsets of a pool."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.metrics import features
+from gendiff.metrics import features, frechet, precision_recall, subsampling, validation, vendi
+from tests.metrics.rows import normal, uniform
+from tests.refusals import refusals
+
+POOL, REAL = np.arange(20.0).reshape(10, 2), normal(0, 12, 5)
 
 
 def images(n=7):
-    return np.random.default_rng(0).uniform(-1, 1, (n, 4, 3, 2)).astype(np.float32)
+    return uniform(0, n, 4, 3, 2).astype(np.float32)
+
+
+def subsets(count=2, size=5, seed=0):
+    return subsampling.subsets("pool", POOL, count=count, size=size, seed=seed)
 
 
 def test_pixels_are_the_flattened_image():
@@ -21,19 +31,62 @@ def test_the_batch_size_of_extraction_changes_nothing(batch):
     np.testing.assert_allclose(given, images().mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
 
 
+def test_any_real_numbers_become_float64():
+    for value in (*(np.ones((2, 3), dtype) for dtype in (np.uint8, np.int64, np.float32, jnp.bfloat16)), jnp.ones((2, 3), jnp.bfloat16)):
+        assert validation.as_features("x", value).dtype == np.float64
+
+
+def test_draws_differ_hold_no_row_twice_and_every_row_equally_often():
+    drawn = list(subsets(count=5, size=6))
+    assert [len(np.unique(rows[:, 0])) for rows in drawn] == [6] * 5
+    assert len({rows.tobytes() for rows in drawn}) == 5
+    counts = sum(np.bincount((rows[:, 0] // 2).astype(int), minlength=10) for rows in subsets(count=1000, size=3))
+    assert np.abs(counts - 300).max() < 5 * np.sqrt(1000 * 0.3 * 0.7)
+
+
 @pytest.mark.parametrize(
-    ("function", "message"),
+    ("measure", "over_subsets"),
     [
-        (lambda x: x, r"must be features \(n, d\)"),
-        (lambda x: x.reshape(len(x), -1)[:1], "returned 1 rows for 3 images"),
-        (lambda x: x.reshape(len(x), -1) * np.nan, "3 of 3 rows hold NaN"),
+        (lambda x: frechet.distance(REAL, x), lambda x, **options: frechet.over_subsets(REAL, x, **options)),
+        (lambda x: precision_recall.measure(REAL, x), lambda x, **options: precision_recall.over_subsets(REAL, x, **options)),
+        (vendi.score, vendi.over_subsets),
     ],
+    ids=["frechet", "precision_recall", "vendi"],
 )
-def test_a_feature_function_of_the_wrong_kind_is_refused(function, message):
-    with pytest.raises(ValueError, match=message):
-        features.extract(function, images(), batch=3)
+def test_the_whole_as_a_subset_is_the_measure_itself_and_smaller_ones_differ_and_depend_on_the_seed_only(measure, over_subsets):
+    x = normal(1, 80, 5)
+    np.testing.assert_allclose(_numbers(over_subsets(x, count=4, size=80, seed=0)), [_numbers([measure(x)])[0]] * 4, rtol=1e-10)
+    one, same, other = (_numbers(over_subsets(x, size=30, seed=seed)) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert len(one) == 20 and not np.array_equal(one, other) and len(np.unique(one, axis=0)) > 10
 
 
-def test_no_images_have_no_features():
-    with pytest.raises(ValueError, match="n >= 1"):
-        features.extract(features.pixels, images(0))
+def _numbers(values):
+    return np.array(
+        [(value.precision, value.recall) if isinstance(value, precision_recall.PrecisionRecall) else (value,) for value in values]
+    )
+
+
+test_what_cannot_be_measured_is_refused_with_counts = refusals(
+    (lambda: features.extract(lambda x: x, images(), batch=3), r"must be features \(n, d\)"),
+    (lambda: features.extract(lambda x: x.reshape(len(x), -1)[:1], images(), batch=3), "returned 1 rows for 3 images"),
+    (lambda: features.extract(lambda x: x.reshape(len(x), -1) * np.nan, images(), batch=3), "3 of 3 rows hold NaN"),
+    (lambda: features.extract(features.pixels, images(0)), "n >= 1"),
+    (lambda: validation.as_features("x", np.zeros(3)), r"x must be features \(n, d\), got shape \(3,\)"),
+    (lambda: validation.as_features("x", np.zeros((3, 2, 2))), "flatten images with gendiff.metrics.features.pixels"),
+    (lambda: validation.as_features("x", np.zeros((1, 3))), r"shape \(1, 3\): at least 2 rows"),
+    (lambda: validation.as_features("x", np.zeros((3, 0))), r"shape \(3, 0\)"),
+    (lambda: validation.as_features("x", np.array([[0, 1], [np.nan, 0], [np.inf, 1]])), "x: 2 of 3 rows hold NaN or infinity.*row 1"),
+    (lambda: validation.as_features("x", np.zeros((3, 2), complex)), "real numbers, got complex128"),
+    (lambda: validation.as_features("x", np.zeros((3, 2), bool)), "real numbers, got bool"),
+    (lambda: validation.as_features("x", np.array([["a"], ["b"]])), "real numbers"),
+    (lambda: validation.as_feature_pair("a", np.zeros((2, 3)), "b", np.zeros((2, 4))), "a has 3 features per row but b has 4"),
+    (lambda: validation.as_labels("labels", np.zeros(3), 3), "whole numbers of an integer dtype, got float64"),
+    (lambda: validation.as_labels("labels", np.zeros(2, int), 3), r"shape \(2,\), but 3 rows need \(3,\)"),
+    (lambda: validation.as_labels("labels", np.array([0, -1, -1]), 3), "2 negative labels of 3"),
+    (lambda: subsets(size=11), "pool has 10 rows, fewer than the 11 asked for"),
+    (lambda: subsets(size=1), "size = 1"),
+    (lambda: subsets(count=0), "count = 0"),
+    (lambda: subsets(seed=-1), "seed = -1"),
+    (lambda: subsets(seed=2**32), "seed = 4294967296"),
+)
