@@ -1,5 +1,6 @@
 """What a result depends on beside its configuration: the commit, the versions and the machine."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -42,10 +43,9 @@ def versions() -> dict[str, str]:
     """Version of Python and of each package that numbers depend on; "absent" where it is not installed."""
     installed = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        installed[name] = "absent"
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            installed[name] = "absent"
     return installed
 
 
@@ -78,12 +78,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:

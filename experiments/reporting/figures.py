@@ -8,17 +8,10 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from experiments.reporting.plots import COLOURS as COLOURS
-from experiments.reporting.plots import INK as INK
-from experiments.reporting.plots import Curve as Curve
-from experiments.reporting.plots import Panel as Panel
-from experiments.reporting.plots import bars as bars
-from experiments.reporting.plots import curves as curves
-from experiments.reporting.plots import small_multiples as small_multiples
+from experiments.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, small_multiples  # noqa: F401
 from gendiff.core.types import ArrayLike
 
 TILE = 48
@@ -39,12 +32,12 @@ def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
     array = array.astype(np.float64)
     bad = ~np.isfinite(array)
     if bad.any():
-        where = np.unique(np.argwhere(bad)[:, 0]) if array.ndim else [0]
-        raise ValueError(f"images of shape {array.shape} have {int(bad.sum())} values that are not finite, in images {_listed(where)}")
+        where = np.unique(np.argwhere(bad)[:, 0]).tolist() if array.ndim else [0]
+        shown = ", ".join(map(str, where[:5])) + (", …" if len(where) > 5 else "")
+        raise ValueError(f"images of shape {array.shape} have {int(bad.sum())} values that are not finite, in images {shown}")
     if array.size and array.min() >= 0 and array.max() > 1 and np.array_equal(array, np.round(array)):
-        raise ValueError(
-            f"images hold whole numbers in [{array.min():g}, {array.max():g}] as floats: scale them to [-1, 1], or pass integers and levels"
-        )
+        found = f"whole numbers in [{array.min():g}, {array.max():g}] as floats"
+        raise ValueError(f"images hold {found}: scale them to [-1, 1], or pass integers and levels")
     return np.round((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
@@ -82,19 +75,13 @@ def denoising_sprite(
     pixels = to_pixels(trajectory, levels)
     if pixels.ndim != 5 or 0 in pixels.shape:
         raise ValueError(f"trajectory must be (t, n, h, w, c) with no empty axis, got shape {pixels.shape}")
-    steps, images = pixels.shape[:2]
-    if labels and len(labels) != steps:
-        raise ValueError(f"{len(labels)} labels for {steps} frames: give one a frame, or none")
+    if labels and len(labels) != len(pixels):
+        raise ValueError(f"{len(labels)} labels for {len(pixels)} frames: give one a frame, or none")
     return _sprite(pixels, path, columns, labels)
 
 
 def explorer_sprite(
-    pictures: ArrayLike,
-    path: str | os.PathLike[str],
-    *,
-    columns: int | None = None,
-    levels: int = 256,
-    colours: int | None = None,
+    pictures: ArrayLike, path: str | os.PathLike[str], *, columns: int | None = None, levels: int = 256, colours: int | None = None
 ) -> Path:
     """PNG that holds a picture for every place of a results.Explorer: pictures (*axes, n, h, w, c), an axis for each of the explorer's.
 
@@ -163,8 +150,3 @@ def _save(pixels: np.ndarray, path: str | os.PathLike[str], texts: dict[str, str
     indexed.putpalette(palette + [0] * (3 * colours - len(palette)))
     indexed.save(path, format="PNG", optimize=True, pnginfo=information, transparency=clear)
     return Path(path)
-
-
-def _listed(numbers: Any) -> str:
-    shown = ", ".join(str(int(number)) for number in numbers[:5])
-    return shown + (", …" if len(numbers) > 5 else "")

@@ -6,7 +6,6 @@ from typing import Any
 
 Cell = str | int | float | bool | None | tuple[float, float, float]
 """Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
-SIGNS = {"<=": "≤", ">=": "≥"}
 DIGITS = 4
 """Significant digits of a measured number."""
 
@@ -35,11 +34,8 @@ def measured(numbers: Iterable[tuple[float, float, float]]) -> list[tuple[str, s
     rows = [_settled(row) for row in numbers]
     sizes = [_size(row) for row in rows]
     shared = places((end for row in rows for end in row), sizes)
-    texts = []
-    for (value, low, high), size in zip(rows, sizes, strict=True):
-        decimals = places((value, low, high), [size]) if shared is None else shared
-        texts.append((number(value, decimals), interval(low, high, decimals)))
-    return texts
+    decimals = [places(row, [size]) if shared is None else shared for row, size in zip(rows, sizes, strict=True)]
+    return [(number(value, digits), interval(low, high, digits)) for (value, low, high), digits in zip(rows, decimals, strict=True)]
 
 
 def column(cells: Sequence[Cell]) -> list[tuple[str, str]]:
@@ -81,7 +77,7 @@ def interval(low: float, high: float, decimals: int | None = None) -> str:
 
 def needed(relation: str, threshold: float) -> str:
     """As in "≥ 0.95": the threshold exactly as configured."""
-    return f"{SIGNS[relation]} {setting(threshold)}"
+    return f"{'≤' if relation == '<=' else '≥'} {setting(threshold)}"
 
 
 def setting(value: float | int) -> str:
@@ -96,8 +92,7 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 120:
         return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole < 7200 else f"{whole // 3600} h {whole // 60 % 60} min"
 
 
 def _size(row: Sequence[float]) -> float:

@@ -32,12 +32,10 @@ def encode(value: Any) -> Any:
         return [encode(entry) for entry in value]
     if isinstance(value, np.generic):
         return encode(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
+    if isinstance(value, Path) or (isinstance(value, float) and not math.isfinite(value)):
         return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     raise TypeError(f"{type(value).__name__} has no place in a JSON file: convert it to numbers, text, lists or dicts first")
 
 
@@ -89,18 +87,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        handle = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)  # the new name, too, must survive a power cut
+        finally:
+            os.close(handle)
     return target
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)  # the new name, too, must survive a power cut
-    finally:
-        os.close(handle)
 
 
 def _decode_path(kind: type, text: Any) -> Any:

@@ -42,7 +42,6 @@ def curves(
     *,
     x_label: str,
     y_label: str,
-    title: str = "",
     log_x: bool = False,
     log_y: bool = False,
     thresholds: Sequence[tuple[str, float]] = (),
@@ -51,23 +50,19 @@ def curves(
 
     Raises ValueError without a finite point.
     """
-    if not any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in series):
+    if not _any_finite(series):
         raise ValueError(f"curves for {Path(path).name} hold no finite point")
-    figure, axes = _axes(title, height=3.4)
+    figure, axes = _axes(height=3.4)
     for number, curve in enumerate(series):
         _draw(axes, curve, COLOURS[number % len(COLOURS)])
     for label, value in thresholds:
         axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
-    for axis, logarithmic in (("x", log_x), ("y", log_y)):
-        _scale(axes, axis, logarithmic)
-    axes.set_xlabel(x_label, color=INK)
+    _scale(axes, "y", log_y)
     axes.set_ylabel(y_label, color=INK)
-    if len(series) + len(thresholds) > 1:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return save(figure, path)
+    return _finish(figure, axes, path, x_label, log_x, legend=len(series) + len(thresholds) > 1)
 
 
-def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_label: str, columns: int = 1, log_x: bool = False) -> Path:
+def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_label: str, columns: int = 1) -> Path:
     """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance scale.
 
     A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels below each other, which
@@ -75,7 +70,7 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_
     """
     if not panels or columns < 1:
         raise ValueError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
-    empty = [panel.title for panel in panels if not any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in panel.series)]
+    empty = [panel.title for panel in panels if not _any_finite(panel.series)]
     if empty:
         raise ValueError(f"small multiples for {Path(path).name}: panel {empty[0]!r} holds no finite point")
     across, down = min(columns, len(panels)), math.ceil(len(panels) / columns)
@@ -90,10 +85,8 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_
         for _, value in panel.thresholds:
             axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         named = ", ".join(label for label, _ in panel.thresholds)
-        axes.set_title(
-            _plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8
-        )  # beside a line it would hide a curve
-        _scale(axes, "x", log_x)
+        # beside a line it would hide a curve
+        axes.set_title(_plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[len(panels) - across : len(panels)]:  # the lowest of each column, which need not be in the last row
@@ -101,8 +94,15 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_
         axes.set_xlabel(_plain_text(x_label), color=INK)
     if len(labels) > 1:
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
-        handles = [lines[label] for label in labels]
-        figure.legend(handles, labels, loc="outside upper left", ncols=2 * across, frameon=False, labelcolor=INK, fontsize=9)
+        figure.legend(
+            [lines[label] for label in labels],
+            labels,
+            loc="outside upper left",
+            ncols=2 * across,
+            frameon=False,
+            labelcolor=INK,
+            fontsize=9,
+        )
     return save(figure, path)
 
 
@@ -113,7 +113,6 @@ def bars(
     *,
     x_label: str,
     intervals: Sequence[tuple[float, float]] | None = None,
-    title: str = "",
     log: bool = False,
     thresholds: Sequence[tuple[str, float]] = (),
 ) -> Path:
@@ -124,7 +123,7 @@ def bars(
     if len(labels) != len(values) or not labels or (intervals is not None and len(intervals) != len(values)):
         ends = "" if intervals is None else f" and {len(intervals)} intervals"
         raise ValueError(f"{len(labels)} labels, {len(values)} values{ends}: one each, and at least one bar")
-    figure, axes = _axes(title, height=1.1 + 0.34 * len(labels))
+    figure, axes = _axes(height=1.1 + 0.34 * len(labels))
     rows = np.arange(len(labels))
     axes.barh(rows, values, height=0.62, color=COLOURS[0], alpha=0.5, linewidth=0)
     for row, (low, high) in zip(rows, intervals or (), strict=False):
@@ -133,12 +132,8 @@ def bars(
         axes.axvline(value, color=COLOURS[1 + number], linewidth=1.4, linestyle=(0, (4, 3)), label=label)
     axes.set_yticks(rows, [_plain_text(label) for label in labels])
     axes.invert_yaxis()
-    _scale(axes, "x", log)
-    axes.set_xlabel(x_label, color=INK)
     axes.grid(visible=False, axis="y")
-    if thresholds:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return save(figure, path)
+    return _finish(figure, axes, path, x_label, log, legend=bool(thresholds))
 
 
 def blank(width: float, height: float) -> Any:
@@ -152,7 +147,7 @@ def blank(width: float, height: float) -> Any:
     return figure
 
 
-def style(axes: Any, title: str, size: float = 11, ticks: float = 9) -> None:
+def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> None:
     """The look that all plots share. size, ticks: of the title's and the numbers' letters, in points."""
     axes.set_facecolor("none")
     axes.set_axisbelow(True)
@@ -171,11 +166,23 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def _axes(title: str, height: float) -> tuple[Any, Any]:
+def _axes(height: float) -> tuple[Any, Any]:
     figure = blank(5.4, height)
     axes = figure.add_subplot()
-    style(axes, title)
+    style(axes)
     return figure, axes
+
+
+def _finish(figure: Any, axes: Any, path: str | os.PathLike[str], x_label: str, log_x: bool, legend: bool) -> Path:
+    _scale(axes, "x", log_x)
+    axes.set_xlabel(x_label, color=INK)
+    if legend:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return save(figure, path)
+
+
+def _any_finite(series: Sequence[Curve]) -> bool:
+    return any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in series)
 
 
 def _draw(axes: Any, curve: Curve, colour: str) -> None:

@@ -1,6 +1,10 @@
-"""The report of a run: one self-contained HTML file for people, one plain table for the terminal."""
+"""The report of a run: one self-contained HTML file for people, one plain table for the terminal.
+
+A picture with sliders lies in an SVG whose viewBox is the chosen part of its sheet, so that one is seen even where no script runs.
+"""
 
 import base64
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -9,8 +13,8 @@ from typing import Any
 
 import jinja2
 
-from experiments.reporting import formatting, json_files, report_sprites, results, verdicts
-from experiments.reporting.results import Results, Table
+from experiments.reporting import formatting, json_files, results, verdicts
+from experiments.reporting.results import Explorer, Results, Table
 from experiments.reporting.verdicts import Claim, Kind, Summary
 from gendiff.core.errors import DataError
 
@@ -19,13 +23,8 @@ SPRITES = "denoising*.png"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 WIDE = 1400
 """Pixels across from which a picture needs more room than a column gives it: small multiples in several columns, not one plot."""
-CLAIM_NOTE = (
-    "A claim passes if the unfavourable end of its 95 % interval clears the threshold in every seed. It fails if the favourable end misses "
-    "it in any seed. It is inconclusive otherwise. The shaded side of each strip is the allowed one."
-)
-CONTROL_NOTE = (
-    "Each control must miss a named threshold, or the measurement could not tell good from bad. PASS means that it misses as it must."
-)
+LONGEST_SCALE = 44
+"""Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
 SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
 NOT_JUDGED = "The numbers of this run are those of no named preset, so there is no verdict."
 
@@ -38,37 +37,27 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
     """
     place = Path(folder)
     outcome = results.read(place) if outcome is None else outcome
-    listed = {each.file for each in outcome.explorers} | {each.file for each in outcome.figures}
-    sprites = [path for path in sorted(place.glob(SPRITES)) if path.name not in listed]
-    numbers = _numbers(outcome, sprites)
-    longest = max(outcome.seconds.values(), default=0.0)
-    page = _template().render(
+    listed = [each.file for each in outcome.explorers], [each.file for each in outcome.figures]
+    sprites = [path.name for path in sorted(place.glob(SPRITES)) if path.name not in listed[0] + listed[1]]
+    numbers = {file: number for number, file in enumerate(dict.fromkeys(listed[0] + sprites + listed[1]), 1)}  # counted down the page
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = environment.get_template(FILE).render(
         outcome=outcome,
         judged=_judged(outcome),
         notice=notice or _notice(outcome),
         facts=_facts(outcome),
-        explorers=[report_sprites.explorer(place / each.file, each, numbers[each.file], data_uri) for each in outcome.explorers],
-        scrubbers=[report_sprites.scrubber(path, numbers[path.name], data_uri) for path in sprites],
-        figures=[
-            {
-                "number": numbers[each.file],
-                "caption": each.caption,
-                "data": data_uri(place / each.file),
-                "wide": int.from_bytes(_png(place / each.file)[16:20], "big") >= WIDE,  # the header's first field
-            }
-            for each in outcome.figures
-        ],
-        claim_note=CLAIM_NOTE,
-        control_note=CONTROL_NOTE,
-        claim_groups=[_group(summary, numbers) for summary in _of_kind(outcome, "claim")],
-        control_groups=[_group(summary, numbers) for summary in _of_kind(outcome, "control")],
+        numbers=numbers,
+        explorers=[_explorer(place / each.file, each, numbers[each.file]) for each in outcome.explorers],
+        scrubbers=[_scrubber(place / file, numbers[file]) for file in sprites],
+        figures=[_figure(place / each.file, each.caption, numbers[each.file]) for each in outcome.figures],
+        judged_claims=_of_kind(outcome, "claim"),
+        controls=_of_kind(outcome, "control"),
         tables=[_table(table) for table in outcome.tables],
-        stages=[
-            (stage, formatting.duration(spent), 100 * spent / longest if longest > 0 else 0) for stage, spent in outcome.seconds.items()
-        ],
-        config=list(_flat(outcome.config)),
-        versions=list(_flat(dict(outcome.versions))),
-        machine=list(_flat(outcome.machine)),
+        longest=max(outcome.seconds.values(), default=0.0),
+        pairs_of=_flat,
+        rows_of=_rows,
+        formatting=formatting,
     )
     return json_files.write_bytes(place / FILE, page.encode())
 
@@ -79,7 +68,7 @@ def table_text(outcome: Results, notice: str = "") -> str:
     sentence = "" if outcome.smoke else notice or _notice(outcome)
     lines = [head + (" (a smoke run: its numbers mean nothing)" if outcome.smoke else ""), *([sentence] if sentence else [])]
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
-    rows = {summary.id: _rows(summary) for summary in verdicts.by_id(outcome.claims).values()}
+    rows = {id: _rows(summary) for id, summary in verdicts.by_id(outcome.claims).items()}
     cells = [(row["seed"] and f"seed {row['seed']}", row["value"], row["interval"]) for group in rows.values() for row in group]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     kinds: tuple[tuple[str, Kind], ...] = (("Claims", "claim"), ("Controls, each of which must miss a threshold", "control"))
@@ -97,17 +86,6 @@ def table_text(outcome: Results, notice: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def data_uri(path: Path) -> str:
-    """The PNG itself as an address. Raises DataError for a file that is missing or no PNG."""
-    return "data:image/png;base64," + base64.b64encode(_png(path)).decode("ascii")
-
-
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return environment.get_template("report.html")
-
-
 def _judged(outcome: Results) -> bool:
     """Whether the verdicts of single claims mean anything."""
     return outcome.verdict != "NONE" and not outcome.smoke
@@ -117,27 +95,74 @@ def _notice(outcome: Results) -> str:
     return SMOKE if outcome.smoke else "" if _judged(outcome) else NOT_JUDGED
 
 
-def _numbers(outcome: Results, sprites: list[Path]) -> dict[str, int]:
-    """File of each picture -> its number, counted down the page."""
-    files = [each.file for each in outcome.explorers] + [path.name for path in sprites] + [each.file for each in outcome.figures]
-    return {file: number for number, file in enumerate(dict.fromkeys(files), 1)}
-
-
 def _of_kind(outcome: Results, kind: Kind) -> list[Summary]:
     return [summary for summary in verdicts.by_id(outcome.claims).values() if summary.first.kind == kind]
 
 
-def _group(summary: Summary, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """One claim as the template shows it: a row per seed."""
-    first = summary.first
-    return {
-        "id": summary.id,
-        "verdict": summary.verdict,
-        "statement": first.statement,
-        "figure": numbers.get(first.figure),
-        "needed": formatting.needed(first.relation, first.threshold),
-        "rows": _rows(summary),
-    }
+def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
+    """A picture by itself. Raises DataError for a file that is missing or no PNG."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not content.startswith(PNG_SIGNATURE):
+        raise DataError(f"{path}: is no PNG")
+    wide = int.from_bytes(content[16:20], "big") >= WIDE  # the header's first field
+    data = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+    return {"number": number, "caption": caption, "data": data, "wide": wide}
+
+
+def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
+    """A picture with a slider per axis. Raises DataError for a sprite without its layout, or of another size than the axes."""
+    layout = _sprite_layout(path)
+    sizes = [len(axis.values) for axis in shown.axes]
+    if layout["count"] != math.prod(sizes):
+        raise DataError(f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is needed")
+    axes, first = [], 0
+    for place, (axis, start) in enumerate(zip(shown.axes, shown.start, strict=True)):
+        texts = [value if isinstance(value, str) else formatting.setting(value) for value in axis.values]
+        stride = math.prod(sizes[place + 1 :])
+        first += start * stride
+        axes.append(
+            {
+                "id": f"figure-{number}-axis-{place}",
+                "label": axis.label,
+                "texts": texts,
+                "text": texts[start],
+                "start": start,
+                "stride": stride,
+                "all_fit": len(texts) * 2 + sum(map(len, texts)) <= LONGEST_SCALE,
+            }
+        )
+    return _part(layout, first) | _figure(path, shown.caption, number) | {"axes": axes}
+
+
+def _scrubber(path: Path, number: int) -> dict[str, Any]:
+    """A slider over the frames of a sprite that figures.denoising_sprite made. Raises DataError for a PNG without its layout."""
+    layout = _sprite_layout(path)
+    last, caption = layout["count"] - 1, "From noise (left) to samples (right). The arrow keys move one step."
+    return _part(layout, last) | _figure(path, caption, number) | {"last": last, "labels": json.dumps(layout["labels"])}
+
+
+def _part(layout: dict[str, Any], shown: int) -> dict[str, Any]:
+    """The layout, with where in the sheet the part with the number `shown` lies."""
+    row, column = divmod(shown, layout["columns"])
+    rows = math.ceil(layout["count"] / layout["columns"])
+    return layout | {"left": column * layout["width"], "top": row * layout["height"], "rows": rows}
+
+
+def _sprite_layout(path: Path) -> dict[str, Any]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image.load()  # text entries may stand after the pixels
+            layout = json.loads(image.text["frames"])  # type: ignore[attr-defined]
+            labels = [str(label) for label in layout["labels"]]
+            return {name: int(layout[name]) for name in ("count", "width", "height", "columns")} | {"labels": labels}
+    except (OSError, UnidentifiedImageError, KeyError, AttributeError, TypeError, ValueError) as error:
+        cure = "make it with figures.denoising_sprite or explorer_sprite"
+        raise DataError(f"{path}: is no sprite of frames with its layout; {cure} ({error})") from error
 
 
 def _rows(summary: Summary) -> list[dict[str, Any]]:
@@ -189,23 +214,13 @@ def _facts(outcome: Results) -> dict[str, str]:
     }
 
 
-def _png(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if not content.startswith(PNG_SIGNATURE):
-        raise DataError(f"{path}: is no PNG")
-    return content
-
-
-def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Names and values, those of nested dicts under dotted names."""
-    for name, value in entries.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, _shown(value)
+    nested = [
+        _flat(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [(prefix + name, _shown(value))]
+        for name, value in entries.items()
+    ]
+    return [pair for pairs in nested for pair in pairs]
 
 
 def _shown(value: Any) -> str:

@@ -126,13 +126,14 @@ def conclude(
     seeds: Iterable[int],
     seconds: Mapping[str, float],
     environment: Environment,
-    figures: Iterable[Figure] = (),
-    tables: Iterable[Table] = (),
-    explorers: Iterable[Explorer] = (),
     smoke: bool = False,
     named: bool = True,
+    **shown: Iterable[Any],
 ) -> Results:
-    """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset."""
+    """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset.
+
+    shown: figures, tables, explorers.
+    """
     given = tuple(claims)
     return Results(
         name=name,
@@ -143,9 +144,7 @@ def conclude(
         seeds=tuple(int(seed) for seed in seeds),
         seconds={stage: float(spent) for stage, spent in seconds.items()},
         claims=given,
-        figures=tuple(figures),
-        tables=tuple(tables),
-        explorers=tuple(explorers),
+        **{kind: tuple(each) for kind, each in shown.items()},
         **environment,
     )
 

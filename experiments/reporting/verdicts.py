@@ -1,5 +1,6 @@
 """Claims and what the numbers say of them: PASS, FAIL or INCONCLUSIVE."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -95,15 +96,12 @@ def claim(
     *,
     n: int,
     seed: int | None,
-    kind: Kind = "claim",
-    threshold_name: str = "",
-    figure: str = "",
+    **more: Any,
 ) -> Claim:
-    """A Claim with the verdict that follows from its numbers; a NaN value is FAIL, whatever its interval."""
+    """A Claim with the verdict that follows from its numbers; a NaN value is FAIL, whatever its interval. more: other fields of Claim."""
     number, ends, bound = float(value), (float(interval[0]), float(interval[1])), float(threshold)
     verdict = _judge_number(number, ends, relation, bound)
-    samples, of_seed = int(n), None if seed is None else int(seed)
-    return Claim(id, statement, number, ends, relation, bound, samples, of_seed, verdict, kind, threshold_name, figure)
+    return Claim(id, statement, number, ends, relation, bound, int(n), None if seed is None else int(seed), verdict, **more)
 
 
 def against(
@@ -116,13 +114,11 @@ def against(
     threshold: str,
     *,
     n: int,
-    kind: Kind = "claim",
-    figure: str = "",
+    **more: Any,
 ) -> Claim:
     """`claim` against the field called `threshold` of a configuration's `limits`. A plain number is exact: an interval without width."""
     value, low, high = number if isinstance(number, tuple) else (number, number, number)
-    bound = getattr(limits, threshold)
-    return claim(id, statement, value, (low, high), relation, bound, n=n, seed=seed, kind=kind, threshold_name=threshold, figure=figure)
+    return claim(id, statement, value, (low, high), relation, getattr(limits, threshold), n=n, seed=seed, threshold_name=threshold, **more)
 
 
 def away(number: Number, target: float = 0.0) -> Number:
@@ -149,22 +145,17 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
     for each in claims:
         groups.setdefault(each.id, []).append(each)
     for id, group in groups.items():
-        _check_group(id, group)
-    ordered = {id: tuple(sorted(group, key=lambda each: (each.seed is not None, each.seed or 0))) for id, group in groups.items()}
-    return {id: Summary(id, group, overall(group)) for id, group in ordered.items()}
+        group.sort(key=lambda each: (each.seed is not None, each.seed or 0))
+        twice = [first.seed for first, second in itertools.pairwise(group) if first.seed == second.seed]
+        if twice:
+            raise ValueError(f"claim {id!r} is given twice for seed {twice[0]}: one number per seed")
+        for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure"):
+            values = {getattr(each, name) for each in group}
+            if len(values) > 1:
+                raise ValueError(f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}")
+    return {id: Summary(id, tuple(group), overall(group)) for id, group in groups.items()}
 
 
 def _judge_number(value: float, interval: Interval, relation: Relation, threshold: float) -> Verdict:
     verdict = judge(interval, relation, threshold)
     return "FAIL" if math.isnan(value) else verdict
-
-
-def _check_group(id: str, group: list[Claim]) -> None:
-    seeds = [each.seed for each in group]
-    twice = {seed for seed in seeds if seeds.count(seed) > 1}
-    if twice:
-        raise ValueError(f"claim {id!r} is given twice for seed {', '.join(map(str, twice))}: one number per seed")
-    for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure"):
-        values = {getattr(each, name) for each in group}
-        if len(values) > 1:
-            raise ValueError(f"claim {id!r} has different values of {name} in its seeds: {', '.join(sorted(map(repr, values)))}")

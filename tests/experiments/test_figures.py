@@ -108,7 +108,6 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
             tmp_path / name,
             x_label="step",
             y_label="loss",
-            title="Costs $5 and $6",
             log_x=True,
             log_y=True,
             thresholds=[("goal", 0.1)],
@@ -122,7 +121,7 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
 
 def test_bars_are_drawn_with_their_intervals(tmp_path):
     path = figures.bars(
-        ["50 steps", "2 steps"],
+        ["for $5 and $6", "2 steps"],
         [1.4, 3.2],
         tmp_path / "a.png",
         x_label="distance",
