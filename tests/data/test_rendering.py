@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gendiff.data import captions, rendering, scaling, shapes
+from tests.refusals import refusals
 
 AREAS = {"circle": np.pi, "square": 4.0, "triangle": 2.0, "cross": 20 / 9}
 INSIDE = {
@@ -18,16 +19,11 @@ def scenes():
 
 
 @pytest.mark.parametrize("name", shapes.SHAPES)
-def test_coverage_sums_to_the_area_of_the_shape_wherever_it_lies(name):
+def test_coverage_sums_to_the_area_of_the_shape_and_is_the_share_of_points_of_a_pixel_that_lie_inside(name):
     radius, centre = np.array([0.12, 0.185, 0.2]), np.array([[0.5, 0.5], [0.3171, 0.68], [0.21, 0.2]])
     share = rendering.coverage(shapes.SHAPES.index(name), radius, centre, np.arange(17) / 16)
     np.testing.assert_allclose(share.sum(axis=(1, 2)) / 16**2, AREAS[name] * radius**2, rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", shapes.SHAPES)
-def test_coverage_is_the_share_of_points_of_a_pixel_that_lie_inside(name):
-    radius, centre = np.array([0.33]), np.array([[0.47, 0.52]])
-    share = rendering.coverage(shapes.SHAPES.index(name), radius, centre, np.arange(9) / 8)[0]
+    share = rendering.coverage(shapes.SHAPES.index(name), np.array([0.33]), np.array([[0.47, 0.52]]), np.arange(9) / 8)[0]
     middles = (np.arange(8 * 100) + 0.5) / 800
     inside = INSIDE[name]((middles[:, None] - 0.47) / 0.33, (middles - 0.52) / 0.33)
     np.testing.assert_allclose(share, inside.reshape(8, 100, 8, 100).mean(axis=(1, 3)), atol=0.011)
@@ -40,8 +36,9 @@ def test_a_fine_render_averaged_is_the_coarse_render(scenes, factor):
 
 
 @pytest.mark.parametrize("size", [16, 17, 31, 64])
-def test_images_hold_background_and_the_palette_within_its_range(scenes, size):
+def test_images_hold_background_and_the_palette_within_its_range_whatever_their_batch(scenes, size):
     images = rendering.render(scenes, size)
+    np.testing.assert_array_equal(rendering.render(shapes.Scenes(scenes.attributes[7:8], scenes.centres[7:8]), size)[0], images[7])
     assert images.shape == (40, size, size, 3) and images.dtype == np.float32
     assert np.abs(images).max() <= np.float32(0.8)
     if size % 2:  # the pixels that two quarters share
@@ -64,11 +61,6 @@ def test_colours_are_told_apart_from_each_other_and_from_the_background():
     assert angles.min() > 25 and np.linalg.norm(contrast, axis=1).min() > 1.4
 
 
-def test_an_image_does_not_depend_on_its_batch(scenes):
-    alone = shapes.Scenes(scenes.attributes[7:8], scenes.centres[7:8])
-    np.testing.assert_array_equal(rendering.render(alone, 32)[0], rendering.render(scenes, 32)[7])
-
-
 def test_labelled_images_lie_on_256_levels_and_their_classes_are_words():
     recipe = shapes.Recipe(objects=(1, 1), colours=("red", "blue"), classes_by=("colour", "shape"))
     data = rendering.labelled_images(recipe, 16, 3, np.arange(50))
@@ -80,8 +72,7 @@ def test_labelled_images_lie_on_256_levels_and_their_classes_are_words():
         assert data.classes[label].removeprefix("a ") in caption
 
 
-def test_a_size_below_16_is_refused(scenes, unchecked):
-    with pytest.raises(ValueError, match="size = 8: .* use size >= 16"):
-        rendering.render(scenes, 8)
-    with pytest.raises(TypeError, match="size must be an integer"):
-        rendering.check_size(16.0)
+test_a_size_below_16_is_refused = refusals(
+    (lambda: rendering.render(shapes.draw(shapes.Recipe(), 0, np.arange(1)), 8), "size = 8: .* use size >= 16"),
+    (lambda: rendering.check_size(16.0), "size must be an integer", TypeError),
+)
