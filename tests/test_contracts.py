@@ -5,13 +5,8 @@ import jax
 from gendiff import diffusion
 from tests.diffusion.families import GRIDS, LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS, every
 
-FAMILIES = {"schedules": SCHEDULES, "parameterizations": PARAMETERIZATIONS, "weights": WEIGHTS, "level samplers": LEVELS}
 
-
-# Records.
-
-
-@every("family", FAMILIES)
+@every("family", {"schedules": SCHEDULES, "parameterizations": PARAMETERIZATIONS, "weights": WEIGHTS, "level samplers": LEVELS})
 def test_rebuilt_records_are_equal_hash_alike_differ_from_their_siblings_and_do_not_retrace(family):
     traces = []
 
@@ -36,9 +31,6 @@ def test_every_public_member_of_a_family_is_in_its_table():
         diffusion.weighting: {*WEIGHTS, *LEVELS},
     }
     for module, names in listed.items():
-        public = {name for name, value in vars(module).items() if _is_function_of(value, module) and not name.startswith("_")}
+        functions = {name for name, value in vars(module).items() if callable(value) and not isinstance(value, type) and name[0] != "_"}
+        public = {name for name in functions if getattr(getattr(module, name), "__module__", "") == module.__name__}
         assert public <= names, f"{module.__name__}: {public - names}"
-
-
-def _is_function_of(value, module):
-    return callable(value) and not isinstance(value, type) and getattr(value, "__module__", "") == module.__name__

@@ -7,7 +7,43 @@ import pytest
 
 import gendiff as gd
 from gendiff import diffusion
-from tests.diffusion.guidance.every import EVERY, RULES
+from gendiff.core import arrays, records
+from gendiff.diffusion import guidance, oracles, parameterization
+from gendiff.diffusion.guidance.joint_call import JointCall
+
+
+@records.record
+class Leaning:
+    """A classifier that sees a label (b,) in x, the better the more of the clean sample is left."""
+
+    label: object
+
+    def __call__(self, x, level):
+        offset = arrays.flatten_samples(x) - 0.3 * self.label.astype(x.dtype)[:, None]
+        return -arrays.expand(level.alpha, offset[:, 0]) * jnp.sum(offset**2, axis=1)
+
+
+def of_interval(given, free, scale, **how):
+    return guidance.classifier_free(given, free, guidance.interval(scale, 0.2, 5.0), **how)
+
+
+# Each is built from a network given a label and without one, at a scale. A new rule is one line.
+# RULES ask one network under several conditions, in one call (`batched=True`) or in several.
+RULES = {
+    "classifier_free": guidance.classifier_free,
+    "classifier_free rescale": lambda given, free, scale, **how: guidance.classifier_free(given, free, scale, rescale=0.7, **how),
+    "classifier_free interval": of_interval,
+    "composed": lambda given, free, scale, **how: guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], **how),
+    "cfg_plus_plus": guidance.cfg_plus_plus,
+    "adaptive_projected": lambda *pair, **how: guidance.adaptive_projected(*pair, eta=0.3, norm_threshold=0.1, **how),
+}
+EVERY = RULES | {
+    "classifier_free batched": lambda *pair: guidance.classifier_free(*pair, batched=True),
+    "autoguidance": lambda given, free, scale: guidance.autoguidance(given, records.replace(given, params={"gain": 0.3}), scale),
+    "dynamic_threshold": lambda *pair: guidance.dynamic_threshold(guidance.classifier_free(*pair), 0.8, bound=0.5),
+    "classifier": lambda given, free, scale: guidance.classifier(free, Leaning(given.condition[0]), scale),
+}
+every_rule = pytest.mark.parametrize("name", EVERY)
 
 INNER = [(0.6, 0.8), (1.0, 0.5), (0.3, 0.7), (1.0, 20.0), (0.999, 0.01)]
 NOISE, CLEAN = (0.0, 1.0), (1.0, 0.0)
@@ -26,9 +62,12 @@ def ask(denoise, x, level):
     return denoise(x, level)
 
 
+def conditional(label=LABELS, gain=0.7, predict=network, kind=parameterization.velocity):
+    return diffusion.from_network(predict, {"gain": gain}, kind(), jnp.asarray(label))
+
+
 def guided(name, scale, label=LABELS, gain=0.7, dtype=np.float32):
-    params = {"gain": jnp.asarray(gain, dtype)}
-    given = diffusion.denoiser.from_network(network, params, diffusion.parameterization.velocity(), jnp.asarray(label))
+    given = conditional(label, jnp.asarray(gain, dtype))
     return EVERY[name](given, given.with_condition(gd.NO_LABEL), jnp.asarray(scale, dtype))
 
 
@@ -41,56 +80,53 @@ def levels(pairs, dtype=np.float32):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("name", EVERY)
+@every_rule
 def test_x_is_alpha_clean_plus_sigma_noise_but_for_cfg_plus_plus(name):
     x = noised(dtype=np.float64)
     for pairs in (INNER[:3], [*INNER[3:], NOISE]):
-        at = levels(pairs, np.float64)
-        told = ask(guided(name, np.full(3, 3.0), dtype=np.float64), x, at)
-        gaps = np.abs(at.alpha[:, None, None] * told.clean + at.sigma[:, None, None] * told.noise - x).max(axis=(1, 2))
-        assert told.clean.dtype == told.noise.dtype == np.float64
+        level = levels(pairs, np.float64)
+        prediction = ask(guided(name, np.full(3, 3.0), dtype=np.float64), x, level)
+        explained = level.alpha[:, None, None] * prediction.clean + level.sigma[:, None, None] * prediction.noise
+        gaps = np.abs(explained - x).max(axis=(1, 2))
+        assert prediction.clean.dtype == prediction.noise.dtype == np.float64
         assert np.all(gaps[:2] > 1e-3) if name == "cfg_plus_plus" else np.all(gaps < 1e-12)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@every_rule
 def test_neighbours_change_no_bit_of_a_sample_and_single_precision_stays(name):
     here = ask(guided(name, [0.5, 2.0, 3.0]), noised(), levels([(0.6, 0.2), (0.6, 0.8), (0.6, 1.0)]))
     strangers = noised(1).at[1].set(noised()[1])
     there = ask(guided(name, [9.0, 2.0, 0.0], np.array([2, 1, 0], np.int32)), strangers, levels([CLEAN, (0.6, 0.8), (0.6, 3.0)]))
-    for field in ("clean", "noise"):
-        one, other = getattr(here, field), getattr(there, field)
-        assert one.dtype == np.float32
+    for one, other in ((here.clean, there.clean), (here.noise, there.noise)):
+        assert one.dtype == np.float32 and not np.array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
-        assert not np.array_equal(one[0], other[0])
 
 
-@pytest.mark.parametrize("name", EVERY)
+@every_rule
 def test_scales_labels_and_weights_follow_their_samples(name):
-    denoise, at, rows = guided(name, [0.5, 2.0, 3.0]), levels([(0.6, 0.8)] * 3), jnp.array([2, 0, 0])
-    others = guided(name, np.array([0.5, 2.0, 3.0])[rows], LABELS[rows])
-    np.testing.assert_allclose(ask(others, noised()[rows], at).clean, ask(denoise, noised(), at).clean[rows], atol=1e-6)
+    scales, level, rows = np.array([0.5, 2.0, 3.0]), levels([(0.6, 0.8)] * 3), jnp.array([2, 0, 0])
+    others = guided(name, scales[rows], LABELS[rows])
+    np.testing.assert_allclose(ask(others, noised()[rows], level).clean, ask(guided(name, scales), noised(), level).clean[rows], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@every_rule
 def test_values_and_gradients_are_finite_from_end_to_end_and_mapped(name):
-    def total(x, scale, gain, at):
-        told = guided(name, scale, gain=gain)(x, at)
-        return jnp.sum(told.clean**2) + jnp.sum(told.noise**2), told
+    def total(x, scale, gain, level):
+        prediction = guided(name, scale, gain=gain)(x, level)
+        return jnp.sum(prediction.clean**2) + jnp.sum(prediction.noise**2), prediction
 
     run = jax.jit(jax.vmap(jax.grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, 0, None, 0)))
     pairs = [NOISE, CLEAN, *INNER]
-    scales = np.full(len(pairs), 2.0, np.float32)
     for x in (noised(), jnp.zeros((3, 2, 3))):
-        slopes, told = run(x, scales, 0.7, levels(pairs))
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((slopes, told)))
+        slopes, predictions = run(x, np.full(len(pairs), 2.0, np.float32), 0.7, levels(pairs))
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((slopes, predictions)))
     single = ask(guided(name, np.full(3, 2.0)), jnp.zeros((3, 2, 3)), levels([INNER[0]] * 3))
-    np.testing.assert_allclose(told.clean[2], single.clean, atol=1e-6)
+    np.testing.assert_allclose(predictions.clean[2], single.clean, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@every_rule
 def test_numbers_are_data_and_rebuilt_rules_do_not_retrace(name):
-    at = levels([(0.6, 0.8)] * 3)
-    first = ask(guided(name, np.full(3, 0.5)), noised(), at)
+    first = ask(guided(name, np.full(3, 0.5)), noised(), levels([(0.6, 0.8)] * 3))
     before = len(TRACES)
     second = ask(guided(name, np.full(3, 3.0), gain=0.9), noised(1), levels([CLEAN] * 3))
     assert len(TRACES) == before and not np.array_equal(first.clean, second.clean)
@@ -104,40 +140,58 @@ def test_one_pass_answers_what_several_passes_answer_and_calls_the_network_once(
         seen.append(x.shape[0])
         return network(params, x, t, label)
 
-    given = diffusion.from_network(counting, {"gain": 0.7}, diffusion.parameterization.velocity(), jnp.asarray(LABELS))
-    free, scales = given.with_condition(gd.NO_LABEL), np.array([0.5, 1.0, 7.0], np.float32)
-    several, one = (RULES[name](given, free, scales, batched=batched)(noised(), levels(INNER[:3])) for batched in (False, True))
+    given, scales = conditional(predict=counting), np.array([0.5, 1.0, 7.0], np.float32)
+    rules = (RULES[name](given, given.with_condition(gd.NO_LABEL), scales, batched=batched) for batched in (False, True))
+    several, one = (rule(noised(), levels(INNER[:3])) for rule in rules)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one, several)
     assert seen == [3] * (len(seen) - 1) + [3 * (len(seen) - 1)]
 
 
-def plain(x, level):
+def test_the_first_ones_parameters_serve_all_in_one_pass():
+    given = conditional()
+    other = conditional(gain=9.0).with_condition(gd.NO_LABEL)
+    _, free = JointCall.checked(given, other, batched=True)(noised(), levels(INNER[:3]))
+    np.testing.assert_allclose(free.clean, given.with_condition(gd.NO_LABEL)(noised(), levels(INNER[:3])).clean, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stranger", "message"),
+    [
+        (lambda: oracles.gaussian(1.0), "batched=True needs denoisers made by"),
+        (lambda: conditional(predict=lambda params, x, t, label: x), "batched=True needs denoisers of one network"),
+        (lambda: conditional(kind=parameterization.flow), "batched=True needs denoisers of one network"),
+        (lambda: conditional().with_condition(1, 2), "conditions of one structure, got 1 and 2"),
+    ],
+)
+def test_one_pass_of_different_networks_is_refused(stranger, message):
+    for denoisers in ((conditional(),), (conditional(), conditional())):
+        with pytest.raises(TypeError, match=message):
+            JointCall.checked(*denoisers, stranger(), batched=True)
+
+
+def half(x, level):
     return diffusion.Prediction(0.5 * x, x)
 
 
-def plain_other(x, level):
+def fifth(x, level):
     return diffusion.Prediction(0.2 * x, 2 * x)
-
-
-def plain_logits(x, level):
-    return jnp.sum(x**2, axis=(1, 2))
 
 
 @pytest.mark.parametrize(
     "build",
     [
-        lambda scale: diffusion.guidance.classifier_free(plain, plain_other, scale),
-        lambda scale: diffusion.guidance.autoguidance(plain, plain_other, scale),
-        lambda scale: diffusion.guidance.composed(plain, [plain_other, plain], [scale, lambda level: level.sigma]),
-        lambda scale: diffusion.guidance.cfg_plus_plus(plain, plain_other, scale),
-        lambda scale: diffusion.guidance.adaptive_projected(plain, plain_other, scale),
-        lambda scale: diffusion.guidance.dynamic_threshold(plain, 0.9, bound=scale),
-        lambda scale: diffusion.guidance.classifier(plain, plain_logits, scale),
+        lambda scale: guidance.classifier_free(half, fifth, scale),
+        lambda scale: guidance.autoguidance(half, fifth, scale),
+        lambda scale: guidance.composed(half, [fifth, half], [scale, lambda level: level.sigma]),
+        lambda scale: guidance.cfg_plus_plus(half, fifth, scale),
+        lambda scale: guidance.adaptive_projected(half, fifth, scale),
+        lambda scale: guidance.dynamic_threshold(half, 0.9, bound=scale),
+        lambda scale: guidance.classifier(half, lambda x, level: jnp.sum(x**2, axis=(1, 2)), scale),
     ],
 )
 def test_rules_of_plain_functions_cross_jit(build):
-    at = levels([(0.6, 0.8)] * 3)
-    np.testing.assert_allclose(ask(build(2.0), noised(), at).clean, build(2.0)(noised(), at).clean, rtol=1e-5)
+    level = levels([(0.6, 0.8)] * 3)
+    np.testing.assert_allclose(ask(build(2.0), noised(), level).clean, build(2.0)(noised(), level).clean, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -152,15 +206,15 @@ def test_negative_and_nan_scales_are_refused(scale):
 def test_with_clean_moves_the_noise_so_that_x_is_still_explained_and_leaves_it_at_sigma_zero():
     x = noised(dtype=np.float64)
     for alpha, sigma in ((0.8, 0.6), CLEAN):
-        at = diffusion.Level(0.0, alpha, sigma)
-        prediction = diffusion.oracles.gaussian(0.5, 0.1)(x, at)
-        moved = diffusion.guidance.with_clean(prediction, prediction.clean + 1.5, at)
+        level = diffusion.Level(0.0, alpha, sigma)
+        prediction = oracles.gaussian(0.5, 0.1)(x, level)
+        moved = guidance.with_clean(prediction, prediction.clean + 1.5, level)
         if sigma:
             np.testing.assert_allclose(alpha * moved.clean + sigma * moved.noise, x, atol=1e-13)
-            moved = diffusion.guidance.with_clean(prediction, prediction.clean, at)
+            moved = guidance.with_clean(prediction, prediction.clean, level)
         np.testing.assert_array_equal(moved.noise, prediction.noise)
 
 
 def test_every_public_rule_is_in_the_table():
     parts = {"combine", "interval", "with_clean"}  # of which rules are made
-    assert set(diffusion.guidance.__all__) - parts == {name.split()[0] for name in EVERY}
+    assert set(guidance.__all__) - parts == {name.split()[0] for name in EVERY}
