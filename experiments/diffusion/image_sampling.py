@@ -22,7 +22,7 @@ from gendiff.core.errors import ConfigError, NonFiniteError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
 from gendiff.diffusion import denoiser, grids, guidance, sampling
-from gendiff.diffusion.types import Level, Prediction
+from gendiff.diffusion.types import Prediction
 
 
 def command(model: Callable[[Any], Model]) -> Command:
@@ -47,26 +47,31 @@ def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder,
         raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
     out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
     settings = {
-        "options": sampling_options.settings(options),
+        "options": {name: getattr(options, name) for name in ("steps", "guidance", "sampler", "eta", "temperature", "seed")},
         "trained_seed": trained,
         "checkpoint": training_loop.newest_step(folder, trained),
         "run": config,
     }
     files = SampleFiles(out, model.shape, settings, options.force)
     devices.local()
-    draw = _program(model, options)  # before the checkpoint is read: it may refuse
+    guided = model.num_classes > 0 and options.guidance != 1.0
+    program = _program(
+        model_of, config, options.steps, options.sampler, options.eta, guided
+    )  # before the checkpoint is read: it may refuse
+    temperature = model.temperature if options.temperature is None else options.temperature
+    numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     missing = files.missing(index, labels)
     if len(missing) < len(index):
         progress.line(f"{len(index) - len(missing)} of {len(index)} samples are there already")
     if missing.size:
-        params = training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
+        bound = functools.partial(program, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
         progress.line("compiling …")
         todo = index[missing], labels[missing]
-        bound = functools.partial(draw, params)
         for place, images in drawing.parts(bound, *todo, together=options.together, title="sample", progress=progress):
             bad = todo[0][place][~np.isfinite(images).reshape(len(images), -1).all(axis=1)]
             if bad.size:
-                raise NonFiniteError(f"{bad.size} of {len(images)} samples are not finite and not written; indices: {_listed(bad)}")
+                listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
+                raise NonFiniteError(f"{bad.size} of {len(images)} samples are not finite and not written; indices: {listed}")
             if model.levels is not None:
                 images = np.asarray(scaling.round_to_levels(images, model.levels))
             files.write(images, *(each[place] for each in todo))
@@ -74,32 +79,30 @@ def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder,
     progress.line(f"{len(index)} samples, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
 
 
-def _program(model: Model, options: SampleOptions) -> Callable[..., Any]:
-    """(params, index, label) -> images, compiled once."""
+@functools.lru_cache(maxsize=8)
+def _program(
+    model_of: Callable[[Any], Model], config: Config, steps: int, sampler: str, eta: float | None, guided: bool
+) -> Callable[..., Any]:
+    """(params, key, scale, temperature, index, label) -> images, compiled once."""
+    model = model_of(config)
     try:
-        levels = grids.trailing(model.schedule, options.steps)
+        levels = grids.trailing(model.schedule, steps)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"--steps {options.steps}: {error}") from error
-    sampler, guided = sampling_options.sampler(options, model.schedule), model.num_classes > 0 and options.guidance != 1.0
-    temperature = model.temperature if options.temperature is None else options.temperature
-    try:  # what the sampler refuses, it refuses with any denoiser
-        jax.eval_shape(lambda: sampling.sample(jax.random.key(0), _echo, sampler, levels, model.shape, jnp.zeros((1,), jnp.int32)))
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"--sampler {options.sampler}: {error}") from error
+        raise ConfigError(f"--steps {steps}: {error}") from error
+    method = sampling_options.sampler(sampler, eta, model.schedule)
 
-    def draw(params: Any, key: jax.Array, scale: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
+    def draw(denoise: Any, key: jax.Array, temperature: jax.Array, index: jax.Array) -> jax.Array:
+        return sampling.sample(key, denoise, method, levels, shape=model.shape, index=index, temperature=temperature)
+
+    try:  # what the sampler refuses, it refuses with any denoiser
+        jax.eval_shape(lambda: draw(lambda x, _: Prediction(x, x), jax.random.key(0), jnp.ones(()), jnp.zeros((1,), jnp.int32)))
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"--sampler {sampler}: {error}") from error
+
+    def program(params: Any, key: jax.Array, scale: jax.Array, temperature: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
         denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, *((label,) if model.num_classes else ()))
         if guided:
             denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
-        return sampling.sample(key, denoise, sampler, levels, shape=model.shape, index=index, temperature=temperature)
+        return draw(denoise, key, temperature, index)
 
-    program, key, scale = drawing.jit(draw), jax.random.key(options.seed), jnp.float32(options.guidance)
-    return lambda params, index, label: program(params, key, scale, index, label)
-
-
-def _echo(x: jax.Array, level: Level) -> Prediction:
-    return Prediction(x, x)
-
-
-def _listed(index: np.ndarray) -> str:
-    return ", ".join(map(str, index[:20])) + (f" and {len(index) - 20} more" if len(index) > 20 else "")
+    return drawing.jit(program)

@@ -31,7 +31,6 @@ class SampleFiles:
         self._out, self._settings = out, settings
         self._single = out.suffix != ""
         self._folder = out.with_name(f".{out.name}.parts") if self._single else out
-        self._suffix = ".npy" if self._single else ".png"
         _check(out, shape)
         if self._single and out.exists() and not force:
             raise ConfigError(f"{out} exists: add --force to replace it, or choose another --out")
@@ -71,14 +70,12 @@ class SampleFiles:
         shutil.rmtree(self._folder)
 
     def _paths(self, index: np.ndarray, labels: np.ndarray) -> list[Path]:
-        named = zip(index, labels, strict=True)
-        names = (f"{number:06d}" + (f"_label{label}" if label != NO_LABEL else "") for number, label in named)
-        return [self._folder / f"{name}{self._suffix}" for name in names]
+        suffix, named = ".npy" if self._single else ".png", zip(index, labels, strict=True)
+        return [self._folder / (f"{number:06d}" + (f"_label{label}" if label != NO_LABEL else "") + suffix) for number, label in named]
 
     def _check_folder(self, force: bool) -> None:
         """Lets samples of the same settings stay, and removes others where that is allowed."""
-        known = self._folder / SETTINGS
-        rows: compatibility.Rows = []
+        known, rows = self._folder / SETTINGS, []
         if known.exists():
             rows = compatibility.in_config(json_files.read(known, dict[str, Any]), json_files.encode(self._settings))
             if not (rows or force):

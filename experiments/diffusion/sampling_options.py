@@ -1,14 +1,13 @@
 """Options of the `sample` command, and what they mean in numbers."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from experiments.framework import configuration
+from experiments.framework import configuration, errors
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion.samplers import catalogue
@@ -66,12 +65,16 @@ def indices(options: SampleOptions) -> np.ndarray:
         raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
     if options.num is not None and options.index is not None:
         raise ConfigError(f"--num {options.num} is short for --index 0:{options.num}: give one of the two, not both")
-    if options.index is None:
-        number = DEFAULT_NUM if options.num is None else options.num
-        if number < 1:
-            raise ConfigError(f"--num {number} must be at least 1")
-        return _checked(np.arange(number))
-    return _checked(_parsed(options.index))
+    text = f"0:{DEFAULT_NUM if options.num is None else options.num}" if options.index is None else options.index
+    named = f"--num {options.num}" if options.index is None else f"--index {text}"
+    first, colon, end = text.partition(":")
+    try:
+        index: np.ndarray = np.arange(int(first or 0), int(end)) if colon else np.array([int(part) for part in text.split(",")])
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"--index {text}: give FIRST:END, such as 0:16, or a list, such as 3,17,40") from error
+    if index.size == 0 or index.min() < 0 or index.max() > LARGEST_INDEX:
+        raise ConfigError(f"{named} names {index.size} samples: at least one is needed, each from 0 to {LARGEST_INDEX}")
+    return index.astype(np.int32)
 
 
 def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.ndarray:
@@ -87,39 +90,16 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     return np.full(index.shape, options.label, np.int32)
 
 
-def settings(options: SampleOptions) -> dict[str, Any]:
-    """What a sample depends on beside its index, its label and the network."""
-    return {name: getattr(options, name) for name in ("steps", "guidance", "sampler", "eta", "temperature", "seed")}
-
-
-def sampler(options: SampleOptions, schedule: Schedule) -> Sampler:
-    """The sampler that the options name. ConfigError for an unknown name, and for an eta that it does not have or that is out of range."""
-    if options.sampler not in SAMPLERS:
-        near = difflib.get_close_matches(options.sampler, SAMPLERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(SAMPLERS)}"
-        raise ConfigError(f"--sampler {options.sampler}: no sampler has that name; {hint}")
+def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:
+    """The sampler of that name. ConfigError for an unknown one, and for an eta that it does not have or that is out of range."""
+    if name not in SAMPLERS:
+        raise ConfigError(f"--sampler {name}: no sampler has that name; {errors.hint(name, SAMPLERS)}")
     try:
-        chosen: Any = SAMPLERS[options.sampler](schedule)
-        if options.eta is None:
+        chosen: Any = SAMPLERS[name](schedule)
+        if eta is None:
             return chosen
         if "eta" not in (each.name for each in dataclasses.fields(chosen)):
-            raise ConfigError(f"--eta {options.eta:g}: --sampler {options.sampler} has no such number")
-        return dataclasses.replace(chosen, eta=options.eta)
+            raise ConfigError(f"--eta {eta:g}: --sampler {name} has no such number")
+        return dataclasses.replace(chosen, eta=eta)
     except (ValueError, ImportError) as error:
-        raise ConfigError(f"--sampler {options.sampler}: {error}") from error
-
-
-def _parsed(text: str) -> np.ndarray:
-    try:
-        if ":" in text:
-            first, end = text.split(":")
-            return np.arange(int(first or 0), int(end))
-        return np.array([int(part) for part in text.split(",")])
-    except (ValueError, OverflowError) as error:
-        raise ConfigError(f"--index {text}: give FIRST:END, such as 0:16, or a list, such as 3,17,40") from error
-
-
-def _checked(index: np.ndarray) -> np.ndarray:
-    if index.size == 0 or index.min() < 0 or index.max() > LARGEST_INDEX:
-        raise ConfigError(f"--index names {index.size} samples: at least one is needed, each from 0 to {LARGEST_INDEX}")
-    return index.astype(np.int32)
+        raise ConfigError(f"--sampler {name}: {error}") from error

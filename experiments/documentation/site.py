@@ -12,9 +12,9 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Path(__file__).with_name("pages")
-CHAPTERS = sorted(
-    (path.parent.name for path in ROOT.glob("gendiff/*/README.md")), key=lambda name: (name == "core", name != "diffusion", name)
-)
+_FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
+CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
+RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
 GUIDE = {
     "Getting started": "start.md",
     "Concepts": "concepts.md",
@@ -39,12 +39,11 @@ PRIME = '<mo lspace="0" rspace="0">′</mo>'
 
 def on_config(config: Any) -> Any:
     """The navigation, so that a new chapter, module or result appears by itself."""
-    results = [path.parent.name for path in sorted((ROOT / "experiments" / "results").glob("*/README.md"))]
     config.nav = [
         {"Home": "index.md"},
         {"Guide": [{title: page} for title, page in GUIDE.items()]},
         {"Chapters": [{name: f"chapters/{name}.md"} for name in CHAPTERS]},
-        {"Results": ["results/index.md", *({name: f"results/{name}.md"} for name in results)]},
+        {"Results": ["results/index.md", *({name: f"results/{name}.md"} for name in RESULTS)]},
         {"API": [{name: [{module.split(".", 1)[1]: f"api/{module}.md"} for module in _modules(name)]} for name in CHAPTERS]},
         {"Project": [{"Experiments": "experiments.md"}, {"Contributing": "contributing.md"}, {"Changes": "changes.md"}]},
     ]
@@ -58,9 +57,8 @@ def on_files(files: Files, config: Any) -> Files:
             files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     for picture in _pictures():
         files.append(File.generated(config, picture, abs_src_path=str(ROOT / "experiments" / picture)))
-    for name in CHAPTERS:
-        for module in _modules(name):
-            files.append(File.generated(config, f"api/{module}.md", content=f"# {module}\n\n::: gendiff.{module}\n"))
+    for module in (module for name in CHAPTERS for module in _modules(name)):
+        files.append(File.generated(config, f"api/{module}.md", content=f"# {module}\n\n::: gendiff.{module}\n"))
     return files
 
 
@@ -105,21 +103,20 @@ def _formula(source: str) -> str:
 
 def _sources() -> dict[str, str]:
     """Page of the site -> file of the repository."""
-    results = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
     return {
         **{path.relative_to(OWN).as_posix(): path.relative_to(ROOT).as_posix() for path in OWN.rglob("*.md")},
         **{f"chapters/{name}.md": f"gendiff/{name}/README.md" for name in CHAPTERS},
         "results/index.md": "experiments/results/README.md",
-        **{f"results/{name}.md": f"experiments/results/{name}/README.md" for name in results},
+        **{f"results/{name}.md": f"experiments/results/{name}/README.md" for name in RESULTS},
         **ELSEWHERE,
     }
 
 
 def _pictures() -> Iterator[str]:
     """results/NAME/FILE of every picture that a page of results shows."""
-    for page in sorted((ROOT / "experiments" / "results").glob("*/README.md")):
-        shown = dict.fromkeys(re.findall(r"\]\(([^)/]+\.png)\)", page.read_text(encoding="utf-8")))
-        yield from (f"results/{page.parent.name}/{file}" for file in shown)
+    for name in RESULTS:
+        page = (ROOT / "experiments" / "results" / name / "README.md").read_text(encoding="utf-8")
+        yield from (f"results/{name}/{file}" for file in dict.fromkeys(re.findall(r"\]\(([^)/]+\.png)\)", page)))
 
 
 def _modules(chapter: str) -> list[str]:

@@ -28,6 +28,8 @@ class Config(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    def __hash__(self) -> int: ...
+
 
 def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
     """Writes config.json, or returns the one that is there. ConfigError, with a table of differences, where that is another one."""

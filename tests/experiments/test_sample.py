@@ -145,7 +145,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         ("--label -1", "the model knows 2 classes"),
         ("--lable 1", "--label"),
         ("--label three", "--label"),
-        ("--num 0", "at least 1"),
+        ("--num 0", "at least one"),
         ("--index 5:5", "at least one"),
         ("--index first", "FIRST:END"),
         ("--index 3:x", "FIRST:END"),
@@ -178,8 +178,7 @@ def test_every_sampler_of_the_library_has_a_name_on_the_command_line():
     wanted = {method.name for method in catalogue.METHODS.values() if method.make and not method.learned_variance}
     assert {name.replace("-", " ") for name in sampling_options.SAMPLERS} - {"ddpm"} == wanted
     for name in sampling_options.SAMPLERS:
-        sampler = sampling_options.sampler(sampling_options.SampleOptions(sampler=name), schedules.cosine(50))
-        assert sampler.evaluations(10) >= 10
+        assert sampling_options.sampler(name, None, schedules.cosine(50)).evaluations(10) >= 10
 
 
 def test_force_never_replaces_what_is_no_samples(trained, tmp_path, capsys):
