@@ -10,9 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -43,20 +41,33 @@ class Config:
     network: Network = Network()
 
 
-def experiment(evaluate: Callable[..., Any] | None = None, train: Callable[..., Any] | None = None) -> registry.Experiment:
-    def passes(config: Config, folder: Any, progress: Any) -> registry.Outcome:
+def experiment(evaluate=None, train=None):
+    def passes(config, folder, progress):
         return registry.Outcome(tuple(verdict(config.train_steps, seed) for seed in config.seeds))
 
     presets = {"full": Config(), "demo": Config(train_steps=3)}
     return registry.Experiment("bare", "Is it bare?", Config, presets, Config(train_steps=1), train, evaluate or passes)
 
 
-def verdict(value: float, seed: int) -> verdicts.Claim:
+def raising(error):
+    """A stage of an experiment that fails."""
+
+    def stage(*_):
+        raise error
+
+    return stage
+
+
+def verdict(value, seed):
     return verdicts.claim("few", "few steps do", value, (value, value), "<=", 5.0, n=10, seed=seed)
 
 
-def run(arguments: str, *found: registry.Experiment) -> int:
+def run(arguments, *found):
     return command_line.main(arguments.split(), {each.name: each for each in found or (experiment(),)})
+
+
+def results(folder="runs/bare"):
+    return json.loads(Path(folder, "results.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -64,21 +75,20 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_list_shows_each_name_and_question(capsys):
+def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
     assert run("list") == 0
     assert "bare             Is it bare?" in capsys.readouterr().out
-
-
-def test_help_explains_every_option(capsys):
     assert run("run bare --help") == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for option, meaning in (
-        ("--train-steps INT", "Steps of training."),
-        ("--network.width INT", "Channels of the first level."),
-        ("--augment, --no-augment", "Mirror half of the images."),
-        ("--preset STR", "Named configuration to begin with"),
+    for text in (
+        "--train-steps INT",
+        "Steps of training.",
+        "--network.width INT",
+        "Channels of the first level.",
+        "--augment, --no-augment",
     ):
-        assert option in shown and meaning in shown
+        assert text in shown
+    assert "Mirror half of the images." in shown and "--preset STR" in shown and "Named configuration to begin with" in shown
 
 
 @pytest.mark.parametrize(
@@ -120,11 +130,7 @@ def test_a_preset_is_the_start_and_single_options_change_it(capsys):
 def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsys):
     assert run("run bare") == 0
     before = {path.name: path.read_bytes() for path in Path("runs/bare").iterdir()}
-
-    def never(*_: Any) -> Any:
-        raise AssertionError("a finished run is not evaluated again")
-
-    assert run("run bare", experiment(never)) == 0
+    assert run("run bare", experiment(raising(AssertionError("a finished run is not evaluated again")))) == 0
     assert "finished already: PASS" in capsys.readouterr().out
     assert run("run bare --network.width 9") == 2
     message = capsys.readouterr().err
@@ -134,18 +140,16 @@ def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsy
 
 def test_a_smoke_run_is_inconclusive_and_has_its_own_folder(capsys):
     assert run("run bare --smoke") == 0
-    assert json.loads(Path("runs/bare-smoke/results.json").read_text())["verdict"] == "INCONCLUSIVE"
+    assert results("runs/bare-smoke")["verdict"] == "INCONCLUSIVE"
     assert "PASS" not in capsys.readouterr().out, "its numbers mean nothing"
     assert run("report runs/bare-smoke --strict") == 1
 
 
 def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys):
     assert run("run bare", experiment(lambda *_: registry.Outcome((verdict(9, 0),)))) == 0
-    assert run("report runs/bare") == 0
-    assert "FAIL" in capsys.readouterr().out
+    assert run("report runs/bare") == 0 and "FAIL" in capsys.readouterr().out
     assert run("report runs/bare --strict") == 1
-    assert run("run bare --out good") == 0
-    assert run("report good --strict") == 0
+    assert run("run bare --out good") == run("report good --strict") == 0
 
 
 @pytest.mark.parametrize("options", ["--train-steps 6", "--seed 0", "--preset demo --train-steps 6"])
@@ -153,14 +157,14 @@ def test_verdicts_belong_to_named_presets_only(options, capsys):
     assert run(f"run bare {options}") == 0
     message = capsys.readouterr().out
     assert "few steps do" in message and "no named preset" in message and "PASS" not in message and "FAIL" not in message
-    assert json.loads(Path("runs/bare/results.json").read_text())["verdict"] == "NONE"
+    assert results()["verdict"] == "NONE"
     page = Path("runs/bare/report.html").read_text().split("</style>")[1].split("<script>")[0]
     assert "few steps do" in page and 'class="badge' not in page
     assert run("report runs/bare --strict") == 1
 
 
 def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
-    def stop(config: Config, folder: Any, progress: Any) -> None:
+    def stop(config, folder, progress):
         folder.append_metrics([{"seed": seed, "step": step, "loss": 1 / step} for seed in (0, 1) for step in (1, 2)])
         (folder.path / "samples").mkdir(exist_ok=True)
         figures.grid(np.zeros((1, 4, 4)), 1, folder.path / "samples" / "000000.png")
@@ -189,25 +193,20 @@ def test_a_report_needs_only_results_and_says_where_they_lack(capsys):
     assert "config.json" in capsys.readouterr().err
 
 
-def test_evaluate_computes_the_results_anew(capsys):
+def test_evaluate_computes_the_results_anew():
     assert run("run bare") == 0
 
-    def worse(config: Config, folder: Any, progress: Any) -> registry.Outcome:
+    def worse(config, folder, progress):
         with progress.phase("judge"):
             return registry.Outcome(tuple(verdict(9, seed) for seed in config.seeds))
 
     assert run("evaluate runs/bare", experiment(worse)) == 0
-    results = json.loads(Path("runs/bare/results.json").read_text())
-    assert results["verdict"] == "FAIL" and set(results["seconds"]) == {"judge"}
+    assert results()["verdict"] == "FAIL" and set(results()["seconds"]) == {"judge"}
 
 
-def test_an_impossible_configuration_leaves_no_folder_behind(capsys):
-    def refuse(*_: Any) -> None:
-        raise ConfigError("a batch of 9 is too large")
-
-    assert run("run bare", experiment(train=refuse)) == 2
-    assert not Path("runs/bare").exists()
-    assert run("run bare") == 0
+def test_an_impossible_configuration_leaves_no_folder_behind():
+    assert run("run bare", experiment(train=raising(ConfigError("a batch of 9 is too large")))) == 2
+    assert not Path("runs/bare").exists() and run("run bare") == 0
 
 
 @pytest.mark.parametrize(
@@ -224,14 +223,16 @@ def test_an_impossible_configuration_leaves_no_folder_behind(capsys):
     ],
 )
 def test_each_kind_of_failure_has_its_exit_code(error, code, capsys):
-    def fail(*_: Any) -> None:
-        raise error
-
-    assert run("run bare", experiment(train=fail)) == code
+    assert run("run bare", experiment(train=raising(error))) == code
     message = capsys.readouterr().err
     assert message and len(message.splitlines()) <= command_line.MOST_LINES
     assert code != 74 or "bytes are free" in message
     assert run("run bare") == 0  # nothing holds the folder
+
+
+def test_an_unforeseen_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run("run bare", experiment(train=raising(ZeroDivisionError())))
 
 
 def test_several_processes_are_refused_at_once(monkeypatch, capsys):
@@ -241,16 +242,8 @@ def test_several_processes_are_refused_at_once(monkeypatch, capsys):
     assert not Path("runs/bare").exists()
 
 
-def test_an_unforeseen_error_keeps_its_traceback():
-    def fail(*_: Any) -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run("run bare", experiment(train=fail))
-
-
 def test_a_run_in_use_is_refused_with_host_and_process(capsys):
-    def meanwhile(*_: Any) -> None:
+    def meanwhile(*_):
         assert run("run bare") == 2
         assert f"in use by process {os.getpid()} on host" in capsys.readouterr().err
 
@@ -261,7 +254,7 @@ def test_a_run_in_use_is_refused_with_host_and_process(capsys):
 def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsys):
     before = signal.getsignal(number)
 
-    def evaluate(*_: Any) -> Any:
+    def evaluate(*_):
         os.kill(os.getpid(), number)
         raise AssertionError("the signal comes first")
 
@@ -271,22 +264,27 @@ def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsy
     assert run("run bare") == 0
 
 
+def python(*arguments, **environment):
+    """A process of its own, which has ended."""
+    variables = os.environ | {"PYTHONPATH": str(PROJECT)} | environment
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=PROJECT, env=variables)
+
+
 @pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once():
-    script = (
-        "import os, signal\nfrom experiments.framework import interruption\n"
-        "with interruption.watch() as asked:\n    os.kill(os.getpid(), signal.SIGTERM)\n    assert asked\n    print(asked, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n    print('never')"
+    script = "import os, signal\nfrom experiments.framework import interruption\nwith interruption.watch() as stop:\n"
+    script += (
+        "    os.kill(os.getpid(), signal.SIGTERM)\n    print(bool(stop), stop, flush=True)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT)
-    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "SIGTERM\n")
+    script += "    print('never')"
+    ended = python("-c", script)
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "True SIGTERM\n")
 
 
 @pytest.mark.slow
 def test_without_packages_it_says_make_setup():
-    bare = subprocess.run([sys.executable, "-S", "-m", "experiments", "list"], capture_output=True, text=True, cwd=PROJECT)
-    assert bare.returncode == 2
-    assert "make setup" in bare.stderr and "tyro" in bare.stderr and len(bare.stderr.splitlines()) == 1
+    bare = python("-S", "-m", "experiments", "list")
+    assert bare.returncode == 2 and len(bare.stderr.splitlines()) == 1 and "make setup" in bare.stderr and "tyro" in bare.stderr
 
 
 def test_one_missing_package_is_named(monkeypatch, capsys):
@@ -297,10 +295,7 @@ def test_one_missing_package_is_named(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_missing_platform_exits_69_with_a_hint(tmp_path):
-    script = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport toy\nfrom experiments.framework import command_line\n"
-    script += "sys.exit(command_line.main(['run', 'toy', '--smoke', '--out', sys.argv[1]], {'toy': toy.EXPERIMENT}))"
-    environment = os.environ | {"JAX_PLATFORMS": "cuda", "PYTHONPATH": str(PROJECT)}
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True, env=environment)
+    ended = python("-m", "tests.experiments.toy", "run", "toy", "--smoke", "--out", str(tmp_path / "run"), JAX_PLATFORMS="cuda")
     assert ended.returncode == 69, ended.stderr
     assert "extra [cuda12]" in ended.stderr and "Traceback" not in ended.stderr
 
@@ -336,18 +331,14 @@ def test_a_rate_is_measured_from_the_first_update_on_and_over_a_window():
 
 
 def test_a_terminal_gets_a_bar_and_anything_else_plain_lines():
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal, file = Terminal(), io.StringIO()
+    terminal, file = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
     for stream in (terminal, file):
         shown = progress.Progress(stream)
         with shown.phase("train"), shown.task("train", 3) as task:
             for done in (1, 2, 3):
                 task.update(done, f"loss 0.{done}")
             shown.line("[half] done")
-        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue()
-        assert shown.seconds["train"] >= 0
+        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue() and shown.seconds["train"] >= 0
     assert "━" in terminal.getvalue()
     assert "\x1b" not in file.getvalue() and "train: 3/3 loss 0.3" in file.getvalue()

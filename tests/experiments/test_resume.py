@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +20,7 @@ from experiments.framework.run_folder import RunFolder, create
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from gendiff.data import batches
+from gendiff.training.checkpoints import Checkpoints
 from tests.experiments import toy
 
 HERE = Path(__file__).parent
@@ -28,30 +28,26 @@ PROJECT = HERE.parents[1]
 STEPS = 40
 
 
-def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+def start(arguments, **environment):
     everything = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(PROJECT)} | environment
-    return subprocess.Popen(
-        [sys.executable, str(HERE / "toy.py"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=everything
-    )
+    command = [sys.executable, str(HERE / "toy.py"), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=everything)
 
 
-def finished(process: subprocess.Popen[str]) -> str:
+def finished(process):
     message, _ = process.communicate(timeout=120)
     assert process.returncode == 0, message
     return message
 
 
-def leaves(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
+def leaves(folder, seed=0):
     """Every stored leaf of the newest checkpoint, by path."""
-    from gendiff.training.checkpoints import Checkpoints
-
-    run = RunFolder(folder)
-    with Checkpoints(run.checkpoints(seed), read_only=True) as store:
+    with Checkpoints(RunFolder(folder).checkpoints(seed), read_only=True) as store:
         state = store.restore(None, store.contents()).state
     return {path: np.asarray(jax.random.key_data(leaf) if path == "key" else leaf) for path, leaf in trees.paths(state).items()}
 
 
-def assert_same_run(first: Path, second: Path, seeds: tuple[int, ...] = (0,)) -> None:
+def assert_same_run(first, second, seeds=(0,)):
     for seed in seeds:
         one, other = leaves(first, seed), leaves(second, seed)
         assert one.keys() == other.keys() and len(one) > 10
@@ -83,7 +79,7 @@ def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(t
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-def run(folder: Path, *options: str) -> int:
+def run(folder, *options):
     return command_line.main(["run", "toy", "--out", str(folder), *options], {"toy": toy.EXPERIMENT})
 
 
@@ -91,7 +87,7 @@ SHORT = ("--train-steps", "8", "--checkpoint-every", "3", "--seeds", "3", "4")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory):
     """An uninterrupted run of the options SHORT."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert run(folder, *SHORT) == 0
@@ -134,14 +130,12 @@ def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path,
     assert not [path for path in (tmp_path / "run" / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal()]
     with np.load(tmp_path / "run" / "debug" / "seed_0_step_3.npz") as debug:
         assert np.isnan(debug["clean"]).all() and debug["rows"].shape == (8,)
-        key = jax.random.fold_in(jax.random.key(0), 2)
-        assert np.array_equal(debug["key"], jax.random.key_data(key))
+        assert np.array_equal(debug["key"], jax.random.key_data(jax.random.fold_in(jax.random.key(0), 2)))
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_anything_is_compiled(tmp_path, capsys):
     assert run(tmp_path / "run", "--batch", "51") == 2
-    assert "1 … 50" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    assert "1 … 50" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypatch):
@@ -150,11 +144,7 @@ def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypa
     assert run(folder, *options) == 0
     whole = leaves(folder)
     (folder / "results.json").unlink()
-    for file in (folder / "checkpoints" / "seed_0" / "6" / "state").rglob("*"):
-        if file.is_file() and file.stat().st_size > 200:
-            content = bytearray(file.read_bytes())
-            content[len(content) // 2] ^= 1
-            file.write_bytes(bytes(content))
+    toy.damage(folder / "checkpoints" / "seed_0" / "6" / "state")
     assert run(folder, *options) == 65
     with pytest.warns(UserWarning, match="going back to an older step"):
         assert run(folder, *options, "--resume", "latest-valid") == 0
@@ -178,10 +168,10 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
 def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path):
     data, states = {"tokens": np.arange(24, dtype=np.float32).reshape(12, 2)}, []
 
-    def loss(params: Any, key: jax.Array, batch: Any) -> Any:
+    def loss(params, key, batch):
         return ((params["w"] - batch["tokens"]) ** 2).mean(), {}
 
-    def at(step: int) -> Any:
+    def at(step):
         return {"tokens": data["tokens"][batches.batch_at(12, 4, 0, step)]}
 
     optimizer, init = optax.sgd(0.1), lambda key: {"w": jax.numpy.zeros(())}
@@ -197,6 +187,5 @@ def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path):
 def test_bad_numbers_of_the_loop_are_named(tmp_path):
     folder = create(tmp_path / "run")
     for change in ({"train_steps": 0}, {"log_every": 0}, {"checkpoint_every": 0}, {"seeds": (2**32,)}):
-        config: Any = toy.dataclasses.replace(toy.Config(), **change)
         with pytest.raises(ConfigError):
-            toy.train(config, folder, Progress(quiet=True))
+            toy.train(toy.dataclasses.replace(toy.Config(), **change), folder, Progress(quiet=True))

@@ -1,22 +1,22 @@
 """The sample command: what it draws, where it writes, and what it refuses."""
 
 import dataclasses
+import functools
+import itertools
 import os
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments.diffusion import image_sampling, sampling_options
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
-from experiments.framework import command_line, registry
+from experiments.framework import command_line, training_loop
+from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import schedules
 from gendiff.diffusion.samplers import catalogue
@@ -24,58 +24,56 @@ from tests.experiments import toy
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "toy"
     assert command_line.main(["run", "toy", "--train-steps", "20", "--seeds", "0", "5", "--out", str(folder)], {"toy": toy.EXPERIMENT}) == 0
     return folder
 
 
-def sample(folder: Path, *options: str, experiment: registry.Experiment = toy.EXPERIMENT) -> int:
-    return command_line.main(["sample", str(folder), *options], {"toy": experiment})
+def sample(folder, *options, **changes):
+    """Exit code of the command. changes: what the model has instead."""
+    own = image_sampling.command(functools.partial(toy.model, **changes)) if changes else toy.EXPERIMENT.sample
+    return command_line.main(["sample", str(folder), *options], {"toy": dataclasses.replace(toy.EXPERIMENT, sample=own)})
 
 
-def drawn(path: Path) -> dict[str, np.ndarray]:
+def drawn(path):
     with np.load(path) as file:
         return dict(file)
 
 
-def arrays(folder: Path, out: Path, *options: str, experiment: registry.Experiment = toy.EXPERIMENT) -> dict[str, np.ndarray]:
+def arrays(folder, out, *options, **changes):
     """What is in the archive that the command writes."""
-    assert sample(folder, *options, "--out", str(out), experiment=experiment) == 0
+    assert sample(folder, *options, "--out", str(out), **changes) == 0
     return drawn(out)
+
+
+def times(folder):
+    """File of a folder -> when it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
 def test_a_sample_is_the_same_drawn_alone_in_a_list_or_in_parts(trained, tmp_path):
     options = ("--steps", "5", "--eta", "1", "--guidance", "2", "--label", "1")
-    whole = arrays(trained, tmp_path / "parts.npz", *options, "--num", "12", "--together", "5")
-    assert whole["images"].shape == (12, 2, 2, 1) and (whole["labels"] == 1).all() and (whole["index"] == np.arange(12)).all()
-    for number, index in enumerate(([7], [11, 7, 2])):
-        some = arrays(trained, tmp_path / f"{number}.npz", *options, "--index", ",".join(map(str, index)))
+    whole = arrays(trained, tmp_path / "parts.npz", *options, "--num", "7", "--together", "3")
+    assert whole["images"].shape == (7, 2, 2, 1) and (whole["labels"] == 1).all() and (whole["index"] == np.arange(7)).all()
+    for index in ([4], [6, 1, 2]):
+        some = arrays(trained, tmp_path / f"{len(index)}.npz", *options, "--index", ",".join(map(str, index)))
         assert np.array_equal(some["images"], whole["images"][index])
 
 
 def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(trained, tmp_path):
-    def warm(config: Any) -> Model:
-        return dataclasses.replace(toy.model(config), temperature=1.5)
-
-    warmer = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(warm))
-    base = ("--steps", "2", "--sampler", "ddpm")
-    different = ((), ("--seed", "1"), ("--trained-seed", "5"), ("--temperature", "1.5"), ("--sampler", "euler"))
-    images = []
-    for number, options in enumerate(different):
-        found = arrays(trained, tmp_path / f"{number}.npz", *base, *options)
+    base, images = ("--steps", "2", "--sampler", "ddpm"), []
+    for options in ((), ("--seed", "1"), ("--trained-seed", "5"), ("--temperature", "1.5"), ("--sampler", "euler")):
+        found = arrays(trained, tmp_path / f"{len(images)}.npz", *base, *options)
         images.append(found["images"])
         levels = (found["images"] + 1) * 8
         assert np.allclose(levels, np.round(levels), atol=1e-5) and np.abs(found["images"]).max() <= 1
         assert found["labels"].tolist() == [0, 1] * 8, "16 samples, whose classes take turns"
-    assert not any(np.array_equal(one, other) for number, one in enumerate(images) for other in images[:number])
-    assert np.array_equal(arrays(trained, tmp_path / "warm.npz", *base, experiment=warmer)["images"], images[3])
+    assert not any(np.array_equal(one, other) for one, other in itertools.combinations(images, 2))
+    assert np.array_equal(arrays(trained, tmp_path / "warm.npz", *base, temperature=1.5)["images"], images[3])
 
 
 def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained):
-    from experiments.framework import training_loop
-    from experiments.framework.run_folder import RunFolder
-
     fast, slow = (training_loop.restore_ema(toy.init, RunFolder(trained), seed=0, decay=decay) for decay in (0.9, 0.99))
     assert abs(fast["scale"] - 1) > abs(slow["scale"] - 1) > 0
     for decay in (0.5, None):
@@ -98,17 +96,18 @@ def test_a_grid_and_an_archive_are_replaced_only_by_force(trained, tmp_path, cap
 def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same_settings(trained, capsys):
     options, folder = ("--steps", "2", "--label", "0"), trained / "samples"
     assert sample(trained, *options, "--index", "3,8") == 0
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = times(folder)
     assert before.keys() == {"000003_label0.png", "000008_label0.png", "samples.json"}
     with Image.open(folder / "000003_label0.png") as image:
         assert image.size == (2, 2) and image.mode == "L"
     assert sample(trained, *options, "--index", "3,5,8") == 0
     assert "2 of 3 samples are there already" in capsys.readouterr().out
-    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}.items()
-    assert sample(trained, "--steps", "3", "--index", "3") == 2
-    assert "samples of other settings" in (message := capsys.readouterr().err) and "options.steps  2" in message
-    assert sample(trained, "--steps", "3", "--index", "3", "--force") == 0
-    assert {path.name for path in folder.iterdir()} == {"000003_label1.png", "samples.json"}
+    assert before.items() <= times(folder).items()
+    other = ("--steps", "2", "--seed", "1", "--index", "3")
+    assert sample(trained, *other) == 2
+    assert "samples of other settings" in (message := capsys.readouterr().err) and "options.seed  0" in message
+    assert sample(trained, *other, "--force") == 0
+    assert times(folder).keys() == {"000003_label1.png", "samples.json"}
     shutil.rmtree(folder)
 
 
@@ -116,7 +115,7 @@ def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same
 def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(name, trained, tmp_path, monkeypatch, capsys):
     options, write = ("--num", "6", "--together", "2", "--steps", "2", "--out", str(tmp_path / name)), SampleFiles.write
 
-    def interrupted(self: SampleFiles, *arguments: Any) -> None:
+    def interrupted(self, *arguments):
         write(self, *arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -125,14 +124,13 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         assert sample(trained, *options) == 42
     assert "what is finished is saved" in capsys.readouterr().err
     (folder,) = tmp_path.iterdir()
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = times(folder)
     assert len(before) == 3 and "samples.json" in before
     assert sample(trained, *options) == 0
     assert "2 of 6 samples are there already" in capsys.readouterr().out
     (out,) = tmp_path.iterdir()
     if name == "folder":
-        after = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-        assert len(after) == 7 and before.items() <= after.items()
+        assert len(times(out)) == 7 and before.items() <= times(out).items()
     else:
         assert drawn(out)["index"].tolist() == [*range(6)] and drawn(out)["images"].shape == (6, 2, 2, 1)
 
@@ -193,39 +191,25 @@ def test_force_never_replaces_what_is_no_samples(trained, tmp_path, capsys):
 
 
 def test_samples_that_are_not_finite_are_named_and_not_written(trained, tmp_path, capsys):
-    def broken(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
+    def broken(params, x, t, label):
         return jnp.where((label == 1)[:, None, None, None], jnp.nan, x)
 
-    def model(config: toy.Config) -> Model:
-        return dataclasses.replace(toy.model(config), predict=broken)
-
-    experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
-    assert sample(trained, "--index", "4:8", "--steps", "2", "--out", str(tmp_path / "x.png"), experiment=experiment) == 3
+    assert sample(trained, "--index", "4:8", "--steps", "2", "--out", str(tmp_path / "x.png"), predict=broken) == 3
     assert "2 of 4 samples are not finite" in (message := capsys.readouterr().err) and "indices: 5, 7" in message
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unconditional_model_takes_no_label_and_no_guidance(trained, tmp_path):
-    def model(config: toy.Config) -> Model:
-        return dataclasses.replace(toy.model(config), num_classes=0, predict=lambda params, x, t: params["scale"] * x)
-
-    experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
-    out = str(tmp_path / "x.npz")
-    assert sample(trained, "--out", out, "--label", "1", experiment=experiment) == 2
-    assert sample(trained, "--out", out, "--guidance", "2", experiment=experiment) == 2
-    assert sample(trained, "--out", out, "--steps", "2", experiment=experiment) == 0
-    assert (drawn(tmp_path / "x.npz")["labels"] == -1).all()
+    plain = {"num_classes": 0, "predict": lambda params, x, t: params["scale"] * x}
+    for option, value in (("--label", "1"), ("--guidance", "2")):
+        assert sample(trained, "--out", str(tmp_path / "x.npz"), option, value, **plain) == 2
+    assert (arrays(trained, tmp_path / "x.npz", "--steps", "2", **plain)["labels"] == -1).all()
 
 
 def test_a_damaged_or_missing_checkpoint_exits_65(trained, tmp_path, capsys):
     copy, out = tmp_path / "copy", str(tmp_path / "x.png")
     shutil.copytree(trained, copy)
-    step = copy / "checkpoints" / "seed_0" / "20"
-    for file in (step / "state").rglob("*"):
-        if file.is_file() and file.stat().st_size > 200:
-            content = bytearray(file.read_bytes())
-            content[len(content) // 2] ^= 1
-            file.write_bytes(bytes(content))
+    toy.damage(copy / "checkpoints" / "seed_0" / "20" / "state")
     assert sample(copy, "--out", out) == 65
     assert "step 20 is corrupt" in capsys.readouterr().err
     shutil.rmtree(copy / "checkpoints")
@@ -234,10 +218,7 @@ def test_a_damaged_or_missing_checkpoint_exits_65(trained, tmp_path, capsys):
 
 
 def test_a_network_of_another_shape_is_refused_with_a_table(trained, tmp_path, capsys):
-    def model(config: toy.Config) -> Model:
-        return dataclasses.replace(toy.model(config), init=lambda key: toy.init(key) | {"bias": jnp.zeros((4, 4, 1))})
-
-    experiment = dataclasses.replace(toy.EXPERIMENT, sample=image_sampling.command(model))
-    assert sample(trained, "--out", str(tmp_path / "x.png"), experiment=experiment) == 65
+    wider = {"init": lambda key: toy.init(key) | {"bias": jnp.zeros((4, 4, 1))}}
+    assert sample(trained, "--out", str(tmp_path / "x.png"), **wider) == 65
     message = capsys.readouterr().err
     assert "bias" in message and "float32(2, 2, 1)" in message and "float32(4, 4, 1)" in message

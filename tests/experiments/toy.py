@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 import types
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,16 +52,16 @@ class Config:
     thresholds: Thresholds = Thresholds()
 
 
-def predict(params: Any, x: jax.Array, t: jax.Array, label: jax.Array) -> jax.Array:
+def predict(params, x, t, label):
     row = jnp.where(label == NO_LABEL, 2, label)
     return params["scale"] * x + params["class"][row][:, None, None, None] + params["bias"][None]
 
 
-def init(key: jax.Array) -> Any:
+def init(key):
     return {"scale": jnp.ones(()), "class": 0.1 * jax.random.normal(key, (3,)), "bias": jnp.zeros((2, 2, 1))}
 
 
-def data(poisoned: int = 0) -> Batch:
+def data(poisoned=0):
     draw = np.random.default_rng(0)
     labels = np.arange(50, dtype=np.int32) % 2
     images = np.where(labels[:, None, None, None] == 0, -0.5, 0.5) + 0.1 * draw.standard_normal((50, 2, 2, 1))
@@ -74,42 +73,30 @@ loss = objectives.denoising(predict, schedules.cosine(50), parameterization.velo
 
 
 @functools.cache  # so that the runs of one test process share a compiled step
-def optimizer(learning_rate: float) -> optax.GradientTransformation:
+def optimizer(learning_rate):
     return optax.adam(learning_rate)
 
 
-def train(config: Config, folder: Any, progress: Any) -> None:
+def train(config, folder, progress):
+    every = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every, "most_nonfinite": 3}
+    run = {"steps": config.train_steps, "batch": config.batch, "folder": folder, "progress": Trap(progress), "ema": (0.9, 0.99)}
     for seed in config.seeds:
-        training_loop.train(
-            loss,
-            optimizer(config.learning_rate),
-            init,
-            data(config.poisoned),
-            seed=seed,
-            steps=config.train_steps,
-            batch=config.batch,
-            folder=folder,
-            progress=Trap(progress),
-            ema=(0.9, 0.99),
-            checkpoint_every=config.checkpoint_every,
-            log_every=config.log_every,
-            most_nonfinite=3,
-        )
+        training_loop.train(loss, optimizer(config.learning_rate), init, data(config.poisoned), seed=seed, **run, **every)
 
 
 class Trap:
     """A Progress that harms its own process when training reaches a step."""
 
-    def __init__(self, progress: Any) -> None:
+    def __init__(self, progress):
         self.line, self._task = progress.line, progress.task
 
     @contextlib.contextmanager
-    def task(self, *arguments: Any) -> Any:
+    def task(self, *arguments):
         with self._task(*arguments) as inside:
             yield types.SimpleNamespace(update=functools.partial(_update, inside))
 
 
-def _update(task: Any, done: int, text: str = "") -> None:
+def _update(task, done, text=""):
     task.update(done, text)
     time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
     if os.environ.get("TOY_DIES_AT") == str(done):
@@ -118,30 +105,30 @@ def _update(task: Any, done: int, text: str = "") -> None:
         os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGTERM")))
 
 
-def evaluate(config: Config, folder: Any, progress: Any) -> registry.Outcome:
-    claims = []
+def evaluate(config, folder, progress):
+    claims, limit = [], config.thresholds.loss
     with progress.phase("judge"):
         for seed in config.seeds:
             training_loop.restore_ema(init, folder, seed=seed, decay=0.9)
             last = folder.read_metrics(seed)[-1]["loss"]
-            claims.append(
-                verdicts.claim("loss", "the loss is small", last, (last, last), "<=", config.thresholds.loss, n=config.batch, seed=seed)
-            )
+            claims.append(verdicts.claim("loss", "the loss is small", last, (last, last), "<=", limit, n=config.batch, seed=seed))
         figures.grid(data().clean[:4], 2, folder.figure("data"))
     return registry.Outcome(tuple(claims), (results.Figure("data.png", "Real samples"),))
 
 
-def model(config: Config) -> Model:
-    return Model(
-        predict=predict,
-        init=init,
-        schedule=schedules.cosine(50),
-        parameterization=parameterization.velocity(),
-        shape=(2, 2, 1),
-        num_classes=2,
-        levels=17,
-        ema=0.9,
-    )
+def model(config, **changes):
+    velocity, schedule = parameterization.velocity(), schedules.cosine(50)
+    whole = Model(predict, init, schedule, velocity, shape=(2, 2, 1), num_classes=2, levels=17, ema=0.9)
+    return dataclasses.replace(whole, **changes)
+
+
+def damage(folder):
+    """Changes a bit of every larger file."""
+    for file in folder.rglob("*"):
+        if file.is_file() and file.stat().st_size > 200:
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(bytes(content))
 
 
 EXPERIMENT = registry.Experiment(
