@@ -12,15 +12,13 @@ small operations per step, and their own networks are other architectures.
 """
 
 import dataclasses
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from experiments.benchmarks import cases, config, findings, side_process, tables
+from experiments.benchmarks import cases, config, findings
 from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
@@ -29,8 +27,8 @@ from experiments.framework.progress import Progress
 from experiments.framework.registry import Command, Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import report
-from experiments.reporting.environment import PROJECT, environment
-from experiments.reporting.results import Cell, Results, Table
+from experiments.reporting.environment import environment
+from experiments.reporting.results import Results, Table
 
 
 def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -38,20 +36,25 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
     limits, measured = chosen.thresholds, []
     peer = config.peer_python() if chosen.peers else None
     before = config.other_checkout(chosen.against) if chosen.against else None
+    rows = []
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         setting = Setting(chosen, Path(place), peer, before)
-        sides = Table("Both sides", ("side", "what", "value"), tuple(_sides(setting)))
+        for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
+            with setting.start(side) as process:
+                about = process.ask("about")
+            rows += [(side, name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in about.items()]
         for case in cases.chosen(chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
                 try:
-                    measured.append(case.measure(setting))
+                    measured.append(cases.measure(case, setting))
                 except SideError as error:
                     measured.append(Findings(failed={case.name: str(error)}))
-                for line in tables.lines(measured[-1], limits):
+                for line in findings.lines(measured[-1], limits):
                     progress.line(line)
-    claims = [claim for each in measured for claim in findings.claims(each, limits)]
-    return Outcome(tuple(claims), tables.figures(measured, limits, folder.path), (*tables.tables(measured, limits), sides))
+    tables = (*findings.tables(measured, limits), Table("Both sides", ("side", "what", "value"), tuple(rows)))
+    claims = tuple(claim for each in measured for claim in findings.claims(each, limits))
+    return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,22 +92,6 @@ def measure(chosen: Config, folder: RunFolder, progress: Progress, smoke: bool =
     # which cases on which sides is what to measure; the numbers must be the preset's for a verdict
     named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == Config()
     return runner.conclude(EXPERIMENT, chosen, folder, progress, environment(), smoke, named)
-
-
-def _sides(setting: Setting) -> Iterator[tuple[Cell, ...]]:
-    """Versions and threads of every side."""
-    sides: dict[str, tuple[Any, ...]] = {"ours": (side_process.OURS, sys.executable, setting.variables, PROJECT)}
-    if setting.peer is not None:
-        sides["torch"] = (side_process.PEER, setting.peer, setting.variables, PROJECT)
-    if setting.before is not None:
-        sides["before"] = (side_process.OURS, sys.executable, setting.variables, setting.before)
-    for side, about in sides.items():
-        with side_process.start(*about) as process:
-            yield from ((side, name, _plain(value)) for name, value in process.ask("about").items())
-
-
-def _plain(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 EXPERIMENT = Experiment(

@@ -1,52 +1,27 @@
-"""Every case by name: what it asks, and the function that measures it."""
+"""Every case by name, and how those are measured that are more than one duel."""
 
 import dataclasses
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+import os
+import shutil
+import time
 from typing import Any
 
-from experiments.benchmarks import cold_start, duel, growth, pairs
+import jax
+
+from experiments.benchmarks import duel, findings, ours, pairs, workloads
 from experiments.benchmarks.config import Setting
+from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
+from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
+from experiments.reporting.results import Cell, Table
+from gendiff import networks
 from gendiff.core.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class BenchCase:
-    """name: the word on the command line. measure: setting -> what was found. device: where it belongs."""
-
-    name: str
-    question: str
-    measure: Callable[[Setting], Findings]
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Duelling:
-    """Measures one workload on every side. tiny: what changes in a smoke run. The other fields are those of Findings."""
-
-    name: str
-    workload: Workload
-    tiny: dict[str, Any]
-    modes: tuple[str, ...] = duel.MODES
-    threshold: str = ""
-    memory: bool = False
-    share: str = ""
-
-    @property
-    def small(self) -> Workload:
-        """The workload of a smoke run."""
-        return dataclasses.replace(self.workload, **self.tiny)
-
-    def __call__(self, setting: Setting) -> Findings:
-        tiny = setting.config.tiny
-        result = duel.fight(setting, self.name, self.small if tiny else self.workload, self.modes[:1] if tiny else self.modes)
-        return Findings(duels=(result,), threshold=self.threshold, memory=self.memory, share=self.share)
-
-
-def chosen(names: tuple[str, ...], device: str) -> list[BenchCase]:
+def chosen(names: tuple[str, ...], device: str) -> list[Case]:
     """The cases of those names, or all of the device. Raises ConfigError with the nearest name for one that is not there."""
     there = {case.name: case for case in ALL if case.device == device}
     for name in names:
@@ -57,110 +32,159 @@ def chosen(names: tuple[str, ...], device: str) -> list[BenchCase]:
     return [there[name] for name in names or there]
 
 
-def _guidance(setting: Setting) -> Findings:
-    """Two duels, one for each way to guide, and the ratio between ours."""
-    batched = Workload("sample", "digits", batch=64, steps=5, guidance=3.0)
-    if setting.config.tiny:
-        batched = dataclasses.replace(batched, **_DIGITS)
-    one = duel.fight(setting, "guidance_batched", batched, duel.MODES[:1] if setting.config.tiny else duel.MODES)
-    two = duel.fight(setting, "guidance_two", dataclasses.replace(batched, passes="two"), duel.MODES[:1])
-    gain = pairs.ratio(two.seconds[duel.OURS], one.seconds[duel.OURS])
-    statement = "guidance: one batched pass over two passes, ours"
-    return Findings(duels=(one, two), ratios=(Ratio("guidance_passes", statement, gain, len(one.seconds[duel.OURS])),))
+def measure(case: Case, setting: Setting) -> Findings:
+    """What the case found. Raises SideError where it cannot be measured."""
+    return Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
 
 
-def _duel(name: str, question: str, workload: Workload, tiny: dict[str, Any], *, device: str = "cpu", **options: Any) -> BenchCase:
-    return BenchCase(name, question, Duelling(name, workload, tiny, **options), device)
+def _guidance(case: Case, setting: Setting) -> Findings:
+    """Two duels, one for each way to guide, and the ratio between ours. Torch guides in two passes in its first mode alone."""
+    ways = {passes: dataclasses.replace(case.workload, passes=passes) for passes in ("batched", "two")}
+    one, two = (
+        duel.fight(dataclasses.replace(case, name=f"guidance_{passes}", workload=workload), setting, most)
+        for (passes, workload), most in zip(ways.items(), (len(duel.MODES), 1), strict=True)
+    )
+    gain, rounds = pairs.ratio(two.seconds[OURS], one.seconds[OURS]), len(one.seconds[OURS])
+    return Findings((one, two), (Ratio("guidance_passes", "guidance: one batched pass over two passes, ours", gain, rounds),))
 
 
-_PLAIN = ("eager", "compiled")  # for networks that have no feature maps to lay out
-_UNET: dict[str, Any] = {"network": "tiny_unet", "batch": 2}
-_DIT: dict[str, Any] = {"network": "tiny_dit", "batch": 2}
-_DIGITS: dict[str, Any] = {"network": "tiny_digits", "batch": 2}
-_CONVOLUTION: dict[str, Any] = {"size": 4, "channels": 4}
-_SWEEP = Workload("sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12))
-_OF_SWEEP = _DIGITS | {"scales": (1.0, 2.0), "step_counts": (2, 3)}
-_UNET_SAMPLE = Workload("sample", "unet32", batch=16, steps=2)
-_DIT_SAMPLE = Workload("sample", "dit_s2", batch=8, steps=2)
+def _cold_start(case: Case, setting: Setting) -> Findings:
+    """Pairs of cold processes, ours with its programs compiled before; ours with an empty compile cache, beside.
+
+    From starting a process to its first image: imports, weights, tracing and compilation all count.
+    """
+    workload, place = setting.fitted(case.workload), setting.folder / case.name
+    place.mkdir()
+    cache, weights = place / "compiled", place / "weights"
+    ours.write_weights(workload, weights)
+    request = workloads.request(workload, place, weights=weights)
+
+    def cold(side: str) -> float:
+        begin = time.perf_counter()
+        with setting.start(side, GENDIFF_COMPILE_CACHE=str(cache)) as process:
+            process.ask("prepare", **request)
+            if side != OURS:
+                process.ask("mode", name="eager")
+            seconds = time.perf_counter() - begin
+            process.ask("output", to=str(place / f"{side}.npz"), name=OURS if side == OURS else "eager")
+        return seconds
+
+    without = []
+    for _ in range(min(3, setting.config.pairs)):
+        shutil.rmtree(cache, ignore_errors=True)
+        without.append(cold(OURS))
+    sides = (OURS,) if setting.peer is None else (OURS, "torch")
+    seconds = pairs.interleave({side: functools.partial(cold, side) for side in sides}, setting.config.pairs)
+    rows = [("ours, compiled before", *findings.spread(seconds[OURS])), ("ours, nothing compiled", *findings.spread(without))]
+    ratios = []
+    if "torch" in seconds:
+        rows.append(("torch, eager", *findings.spread(seconds["torch"])))
+        if not duel.difference(place / "ours.npz", place / "torch.npz") <= setting.config.thresholds.agreement:
+            return Findings(failed={case.name: "the two images differ"})
+        statement = f"{case.name}: torch's time to a first image over ours, compiled before"
+        ratios = [Ratio(case.name, statement, pairs.ratio(seconds["torch"], seconds[OURS]), setting.config.pairs, case.threshold)]
+    title = f"Seconds from a cold process to its first image ({workload.network}, {workload.steps} steps, batch 1)"
+    return Findings(ratios=tuple(ratios), tables=(Table(title, ("process", "median", "least", "most"), tuple(rows)),))
+
+
+def _growth(case: Case, setting: Setting) -> Findings:
+    """The exponent of time by each quantity: 1 is linear, 0 is no growth. Every point is 5 timed calls of the digits network."""
+    base = setting.fitted(case.workload)
+    by_width = [dataclasses.replace(base, network=f"digits{width}") for width in ("_half", "", "_double", "_fourfold")]
+    sweeps: dict[str, dict[int, Workload]] = {
+        "batch": {batch: dataclasses.replace(base, batch=batch) for batch in (1, 4, 16, 64, 256)},
+        "steps": {steps: dataclasses.replace(base, steps=steps) for steps in (5, 10, 20, 40)},
+        "pixels": {size**2: dataclasses.replace(base, size=size, batch=4) for size in (8, 16, 32, 64)},
+        "parameters": {_parameters(each): each for each in by_width},
+    }
+    most = 2 if setting.config.tiny else None
+    rows: list[tuple[Cell, ...]] = []
+    points: list[tuple[Cell, ...]] = []
+
+    def time_of(side: SideProcess, name: str, workload: Workload) -> tuple[float, ...]:
+        side.ask("prepare", name=name, **workloads.request(workload, setting.folder, name))
+        repeats = max(1, round(0.2 * setting.config.call_seconds / side.ask("run", name=name)))
+        return tuple(side.ask("run", name=name, repeats=repeats) / repeats for _ in range(5))
+
+    def grow(quantity: str, timed: dict[int, tuple[float, ...]]) -> None:
+        points.extend((quantity, size, *findings.spread(seconds)) for size, seconds in timed.items())
+        rows.append((quantity, f"{min(timed):g} … {max(timed):g}", pairs.exponent(list(timed), list(timed.values())).number))
+
+    with setting.start(OURS) as side:
+        for quantity, sizes in sweeps.items():
+            grow(quantity, {size: time_of(side, f"{quantity}_{size}", each) for size, each in list(sizes.items())[:most]})
+    seconds = {}
+    for count in (1, 2, 4)[:most]:
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}".strip()
+        with setting.start(OURS, XLA_FLAGS=flags) as side:
+            seconds[count] = time_of(side, f"devices_{count}", dataclasses.replace(base, batch=4 if setting.config.tiny else 64))
+    grow("devices of one CPU", seconds)
+    title = "Growth of the time to sample with the digits network (1 is linear)"
+    exponents = Table(title, ("quantity", "from … to", "exponent"), tuple(rows))
+    return Findings(tables=(exponents, Table("Points of the growth", ("quantity", "value", "median s", "least", "most"), tuple(points))))
+
+
+def _parameters(workload: Workload) -> int:
+    network = ours.build(workload)
+    return networks.count(jax.eval_shape(lambda: ours.parameters(workload, network)))
+
+
+_UNET = Workload("sample", "unet32", batch=16, steps=2)
+_DIT = Workload("sample", "dit_s2", batch=8, steps=2)
+_DIGITS = Workload("sample", "digits", batch=16, steps=50)
 _FLOW = Workload("train", "digits", batch=16, objective="flow")
+_GUIDED = Workload("sample", "digits", batch=64, steps=5, guidance=3.0)
+_SWEEP = Workload("sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12))
 _BLOCK = Workload("block", batch=2, size=64, channels=320, embedding=1280)
+_DECODER = Workload("block", size=512, channels=128)
 _ATTENTION = Workload("attention", batch=16, tokens=256, heads=16, head_size=8)
-_LONG_ATTENTION = Workload("attention", tokens=4096, heads=8, head_size=40)
+_LONG = Workload("attention", tokens=4096, heads=8, head_size=40)
+_CONVOLUTION = Workload("convolution", batch=16, size=32, channels=64)
+_DEEP = Workload("convolution", batch=16, size=16, channels=128)
 _GPU: dict[str, Any] = {"threshold": "gpu", "memory": True, "device": "gpu"}
-_GPU_UNET = Workload("sample", "unet32", batch=128, steps=50, dtype="bfloat16")
-_GPU_DIT = Workload("sample", "dit_xl2", batch=32, steps=20, dtype="bfloat16")
+
+
+def _half(kind: Any, network: str, batch: int, steps: int = 1) -> Workload:
+    return Workload(kind, network, batch=batch, steps=steps, dtype="bfloat16")
+
+
+def _train(workload: Workload) -> Workload:
+    return dataclasses.replace(workload, kind="train", steps=1)
+
 
 ALL = (
-    _duel("matmul", "product of two 2048 × 2048 matrices", Workload("matmul", size=2048), {"size": 64}),
-    _duel("unet32_sample", "U-Net 32×32 of 6.5 M parameters, batch 16, DDIM", _UNET_SAMPLE, _UNET, threshold="sampling", memory=True),
-    _duel("unet32_train", "the same, training step", Workload("train", "unet32", batch=16), _UNET, threshold="training", memory=True),
-    _duel(
-        "dit_sample",
-        "DiT-S/2, 256 tokens, batch 8, DDIM",
-        _DIT_SAMPLE,
-        _DIT,
-        threshold="sampling",
-        modes=_PLAIN,
-        memory=True,
-        share="matmul_share",
+    Case("matmul", "product of two 2048 × 2048 matrices", Workload("matmul", size=2048)),
+    Case("unet32_sample", "U-Net 32×32 of 6.5 M parameters, batch 16, DDIM", _UNET, "sampling", memory=True),
+    Case("unet32_train", "the same, training step", _train(_UNET), "training", memory=True),
+    Case("dit_sample", "DiT-S/2, 256 tokens, batch 8, DDIM", _DIT, "sampling", "matmul_share", memory=True),
+    Case("dit_train", "the same, training step", _train(_DIT), "training", memory=True),
+    Case("digits_sample_16", "the network of the digits demo, batch 16, DDIM in 50 steps", _DIGITS, "digits"),
+    Case("digits_sample_128", "the same at batch 128, 10 steps", dataclasses.replace(_DIGITS, batch=128, steps=10)),
+    Case("digits_train_16", "the demo's training step at batch 16", _FLOW, "digits"),
+    Case("digits_train_128", "the same at batch 128", dataclasses.replace(_FLOW, batch=128)),
+    Case("unet_block", "residual block of an SD-1.x-sized U-Net: 64×64, 320 channels, batch 2", _BLOCK),
+    Case("decoder_block", "residual block of a decoder at 512×512, 128 channels, batch 1", _DECODER),
+    Case("attention", "attention alone: batch 16, 256 tokens, 16 heads of 8", _ATTENTION),
+    Case("attention_4096", "attention alone: batch 1, 4096 tokens, 8 heads of 40", _LONG),
+    Case("convolution_64", "3×3 convolution alone: batch 16, 32×32, 64 channels", _CONVOLUTION),
+    Case("convolution_128", "3×3 convolution alone: batch 16, 16×16, 128 channels", _DEEP),
+    Case("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _GUIDED, measure=_guidance),
+    Case("sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, "sweep"),
+    Case(
+        "cold_start",
+        "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1",
+        dataclasses.replace(_UNET, batch=1, steps=20),
+        "cold_start",
+        measure=_cold_start,
     ),
-    _duel(
-        "dit_train", "the same, training step", Workload("train", "dit_s2", batch=8), _DIT, threshold="training", modes=_PLAIN, memory=True
+    Case(
+        "growth",
+        "time by batch, steps, resolution, parameters and devices (ours alone)",
+        dataclasses.replace(_DIGITS, steps=5),
+        measure=_growth,
     ),
-    _duel(
-        "digits_sample_16",
-        "the network of the digits demo, batch 16, DDIM in 50 steps",
-        Workload("sample", "digits", batch=16, steps=50),
-        _DIGITS | {"steps": 3},
-        threshold="digits",
-    ),
-    _duel("digits_sample_128", "the same at batch 128, 10 steps", Workload("sample", "digits", batch=128, steps=10), _DIGITS),
-    _duel("digits_train_16", "the demo's training step at batch 16", _FLOW, _DIGITS, threshold="digits"),
-    _duel("digits_train_128", "the same at batch 128", dataclasses.replace(_FLOW, batch=128), _DIGITS),
-    _duel(
-        "unet_block",
-        "residual block of an SD-1.x-sized U-Net: 64×64, 320 channels, batch 2",
-        _BLOCK,
-        {"size": 8, "channels": 32, "embedding": 16},
-    ),
-    _duel(
-        "decoder_block",
-        "residual block of a decoder at 512×512, 128 channels, batch 1",
-        Workload("block", size=512, channels=128),
-        {"size": 8, "channels": 32},
-    ),
-    _duel("attention", "attention alone: batch 16, 256 tokens, 16 heads of 8", _ATTENTION, {"tokens": 16}, modes=_PLAIN),
-    _duel("attention_4096", "attention alone: batch 1, 4096 tokens, 8 heads of 40", _LONG_ATTENTION, {"tokens": 16}, modes=_PLAIN),
-    _duel(
-        "convolution_64",
-        "3×3 convolution alone: batch 16, 32×32, 64 channels",
-        Workload("convolution", batch=16, size=32, channels=64),
-        _CONVOLUTION,
-    ),
-    _duel(
-        "convolution_128",
-        "3×3 convolution alone: batch 16, 16×16, 128 channels",
-        Workload("convolution", batch=16, size=16, channels=128),
-        _CONVOLUTION,
-    ),
-    BenchCase("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _guidance),
-    _duel(
-        "sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, _OF_SWEEP, threshold="sweep"
-    ),
-    BenchCase("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1", cold_start.measure),
-    BenchCase("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", growth.measure),
-    _duel("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _GPU_UNET, _UNET, **_GPU),
-    _duel(
-        "gpu_unet_train", "the same, training step at batch 256", Workload("train", "unet32", batch=256, dtype="bfloat16"), _UNET, **_GPU
-    ),
-    _duel("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", _GPU_DIT, _DIT, modes=_PLAIN, **_GPU),
-    _duel(
-        "gpu_dit_train",
-        "DiT-XL/2, training step at batch 64, bfloat16",
-        Workload("train", "dit_xl2", batch=64, dtype="bfloat16"),
-        _DIT,
-        modes=_PLAIN,
-        share="utilisation",
-        **_GPU,
-    ),
+    Case("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _half("sample", "unet32", 128, 50), **_GPU),
+    Case("gpu_unet_train", "the same, training step at batch 256", _half("train", "unet32", 256), **_GPU),
+    Case("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", _half("sample", "dit_xl2", 32, 20), **_GPU),
+    Case("gpu_dit_train", "DiT-XL/2, training step at batch 64, bfloat16", _half("train", "dit_xl2", 64), share="utilisation", **_GPU),
 )

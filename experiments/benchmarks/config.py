@@ -1,14 +1,15 @@
 """The numbers of a bench, and where things lie while it runs."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from experiments.benchmarks.side_process import SideProcess
+from experiments.benchmarks.workloads import Workload
 from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
-
-PEER_PYTHON = ".venv-peers/bin/python"
 
 
 @dataclass(frozen=True)
@@ -80,25 +81,29 @@ class Setting:
     peer: Path | None = None
     before: Path | None = None
 
-    @property
-    def variables(self) -> dict[str, str]:
-        """Added to the environment of every side's process."""
-        chosen = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
+    def start(self, side: str, **variables: str) -> SideProcess:
+        """A process of "ours", of "before" (the other checkout) or of "torch", with more variables in its environment."""
+        environment = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
         if self.config.device == "gpu":
             # only tiny shapes, which show that the path works, may run where there is no GPU
             platform = os.environ.get("JAX_PLATFORMS", "cuda") if self.config.tiny else "cuda"
-            return chosen | {"JAX_PLATFORMS": platform, "BENCH_DEVICE": platform, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        return chosen | {
-            "JAX_PLATFORMS": "cpu",
-            "BENCH_DEVICE": "cpu",
-            "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-            "BENCH_THREADS": str(self.config.threads),
-        }
+            environment |= {"JAX_PLATFORMS": platform, "BENCH_DEVICE": platform, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        else:
+            environment |= {"JAX_PLATFORMS": "cpu", "BENCH_DEVICE": "cpu", "BENCH_THREADS": str(self.config.threads)}
+            environment["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
+        if side == "torch" and self.peer is not None:
+            return SideProcess("experiments.benchmarks.torch_side", PROJECT, self.peer, environment | variables)
+        project = PROJECT if side == "ours" or self.before is None else self.before
+        return SideProcess("experiments.benchmarks.ours", project, sys.executable, environment | variables)
+
+    def fitted(self, workload: Workload) -> Workload:
+        """The workload, small in a tiny bench."""
+        return workload.small if self.config.tiny else workload
 
 
 def peer_python(project: Path = PROJECT) -> Path:
     """The interpreter of the peers' environment. Raises ConfigError with the command that makes it."""
-    path = Path(os.environ.get("GENDIFF_PEERS_PYTHON", project / PEER_PYTHON))
+    path = Path(os.environ.get("GENDIFF_PEERS_PYTHON", project / ".venv-peers/bin/python"))
     if not path.exists():
         raise ConfigError(f"--peers needs {path}: run `make bench`, or name another with GENDIFF_PEERS_PYTHON")
     return path

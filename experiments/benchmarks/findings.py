@@ -1,31 +1,25 @@
-"""What cases answer, gathered, and the claims made of it."""
+"""What cases answer, gathered; the claims made of it; and how a terminal, the report's tables and its plot show it."""
 
 import functools
 import math
 import shutil
+import statistics
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from experiments.benchmarks import pairs
 from experiments.benchmarks.config import Thresholds
-from experiments.benchmarks.duel import BEFORE, OURS, Duel
+from experiments.benchmarks.duel import BEFORE, MODES, OURS, Duel
+from experiments.reporting import figures as drawing
 from experiments.reporting import verdicts
-from experiments.reporting.results import Table
+from experiments.reporting.results import Cell, Figure, Table
 from experiments.reporting.verdicts import Claim, Relation
 from gendiff.metrics.bootstrap import Interval
 
-PEAKS = {
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10": 125e12,
-    "RTX 4090": 165e12,
-}
-"""FLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
+"""TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""
 VOID = Interval(math.nan, math.nan, math.nan)
 
 
@@ -42,79 +36,142 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Findings:
-    """Of one case. threshold, share: fields of Thresholds that the ratio of its first duel, or its share of a rate, must reach.
-
-    memory: whether peak memory is a claim. failed: why a case could not be measured, by name.
-    """
+    """Of one case. failed: why it could not be measured, by name."""
 
     duels: tuple[Duel, ...] = ()
     ratios: tuple[Ratio, ...] = ()
     tables: tuple[Table, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
-    threshold: str = ""
-    share: str = ""
-    memory: bool = False
 
 
-def claims(outcome: Findings, limits: Thresholds) -> Iterable[Claim]:
+def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
     """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
 
-    def claim(id: str, statement: str, value: Interval, relation: Relation, limit: str, n: int = 1) -> Claim:
-        return verdicts.against(limits, None, id, statement, value.number, relation, limit, n=n)
+    def claim(id: str, statement: str, value: Interval | float, relation: Relation, limit: str, n: int = 1) -> Claim:
+        number = value.number if isinstance(value, Interval) else 3 * (value,)
+        return verdicts.against(limits, None, id, statement, number, relation, limit, n=n)
 
-    for each in outcome.duels:
-        name, rounds = each.name, len(each.seconds[OURS])
-        for id, rival, difference in (
-            ("agrees", "both sides compute", each.difference),
-            ("agrees_with_before", "both checkouts compute", each.apart),
-        ):
-            if not math.isnan(difference):
-                yield claim(f"{name}_{id}", f"{name}: {rival} the same", Interval(*3 * (difference,)), "<=", agreement(each))
+    for each in found.duels:
+        case, name, rounds, limit = each.case, each.case.name, len(each.seconds[OURS]), _agreement(each)
+        for id, rival, apart in (("agrees", "sides", each.difference), ("agrees_with_before", "checkouts", each.apart)):
+            if not math.isnan(apart):
+                yield claim(f"{name}_{id}", f"{name}: both {rival} compute the same", apart, "<=", limit)
         if each.ratio is not None:
-            void = not each.difference <= getattr(limits, agreement(each))
-            if outcome.threshold:
-                yield claim(
-                    name, f"{name}: times faster than torch ({each.mode})", VOID if void else each.ratio, ">=", outcome.threshold, rounds
-                )
-            if outcome.memory:
-                less = VOID if void else Interval(*3 * (each.peak_mib["peer"] / each.peak_mib["ours"],))
-                yield claim(f"{name}_memory", f"{name}: peak memory of torch over ours, compilation included", less, ">=", "memory")
-        share = _share(each, outcome.share) if outcome.share else None
-        if share is not None:
-            rate = "the GPU’s peak" if outcome.share == "utilisation" else "those of a matrix product"
-            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", outcome.share, rounds)
-    for ratio in outcome.ratios:
+            void = not each.difference <= getattr(limits, limit)
+            if case.threshold:
+                statement = f"{name}: times faster than torch ({each.mode})"
+                yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, rounds)
+            if case.memory:
+                statement = f"{name}: peak memory of torch over ours, compilation included"
+                yield claim(f"{name}_memory", statement, VOID if void else each.peak_ratio, ">=", "memory")
+        share = each.share if case.share != "utilisation" else _utilisation(each)
+        if case.share and share is not None:
+            rate = "the GPU’s peak" if case.share == "utilisation" else "those of a matrix product"
+            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", case.share, rounds)
+    for ratio in found.ratios:
         if ratio.threshold:
             yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, ratio.n)
-    for name, why in outcome.failed.items():
-        yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", Interval(1.0, 1.0, 1.0), "<=", "failed")
+    for name, why in found.failed.items():
+        yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed")
 
 
-def ratios(outcome: Findings, limits: Thresholds) -> list[Ratio]:
+def ratios(found: Findings, limits: Thresholds) -> list[Ratio]:
     """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
-    every = list(outcome.ratios)
-    for each in outcome.duels:
+    every = list(found.ratios)
+    for each in found.duels:
         if each.gain is not None:
-            gain = each.gain if each.apart <= getattr(limits, agreement(each)) else VOID
-            every.append(
-                Ratio(f"{each.name}_{BEFORE}", f"{each.name}: time of the other checkout over ours", gain, len(each.seconds[OURS]))
-            )
+            name, gain = each.case.name, each.gain if each.apart <= getattr(limits, _agreement(each)) else VOID
+            every.append(Ratio(f"{name}_{BEFORE}", f"{name}: time of the other checkout over ours", gain, len(each.seconds[OURS])))
     return every
 
 
-def agreement(each: Duel) -> str:
-    """The threshold of its outputs' difference."""
-    return "agreement" if each.workload.dtype == "float32" else "agreement_bfloat16"
+def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
+    """What one case found, for the terminal."""
+    for each in found.duels:
+        text = f"  ours {statistics.median(each.seconds[OURS]):.4g} s"
+        if each.mode is not None and each.ratio is not None:
+            text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_interval(each.ratio)} times"
+            text += f"; outputs differ by {each.difference:.1e}"
+        if each.gain is not None:
+            text += f"; outputs differ by {each.apart:.1e} from the other checkout"
+        if each.share is not None:
+            text += f"; {_interval(each.share)} of the matrix product's rate"
+        yield f"{text}  ({each.case.name})"
+    for ratio in ratios(found, limits):
+        yield f"  {ratio.statement}: {_interval(ratio.value)}"
+    for table in found.tables:
+        yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
+    for name, why in found.failed.items():
+        yield f"  {name} failed: {why}"
+
+
+def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...]:
+    """Every number behind the claims."""
+    duels = [each for found in outcomes for each in found.duels]
+    every = [
+        Table(
+            "Times of the work done once, in seconds, and how many times faster ours is",
+            ("case", "ours", "torch", "torch's best mode", "ratio", "target", "outputs differ by", "idle side, cores"),
+            tuple(map(_times, duels)),
+        ),
+        Table(
+            "Modes of torch: seconds before the pairs; first time, with compilation",
+            ("case", "mode", "seconds", "first time", "why not"),
+            tuple(row for each in duels for row in _modes(each)),
+        ),
+        Table(
+            "Rates: FLOPs by XLA's count before optimisation, or by formula",
+            ("case", "GFLOP", "GFLOP/s", "share of the matrix product's rate"),
+            tuple(map(_rate, duels)),
+        ),
+        Table(
+            "Peak resident memory in MiB of a process that does this alone",
+            ("case", "ours", "torch eager"),
+            tuple((each.case.name, each.peak_mib.get(OURS), each.peak_mib.get(MODES[0])) for each in duels),
+        ),
+        Table(
+            "Other ratios",
+            ("ratio", "value", "pairs"),
+            tuple((ratio.statement, ratio.value.number, ratio.n) for found in outcomes for ratio in ratios(found, limits)),
+        ),
+    ]
+    return (*(table for table in every if table.rows), *(table for found in outcomes for table in found.tables))
+
+
+def figures(outcomes: Sequence[Findings], limits: Thresholds, folder: Path) -> tuple[Figure, ...]:
+    """One bar per ratio, with its interval; none where nothing was compared."""
+    bars = {each.case.name: each.ratio for found in outcomes for each in found.duels if each.ratio is not None}
+    bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
+    if not bars:
+        return ()
+    drawing.bars(
+        list(bars),
+        [each.value for each in bars.values()],
+        folder / "ratios.png",
+        x_label="times faster",
+        intervals=[(each.low, each.high) for each in bars.values()],
+        log=True,
+        thresholds=[("equal", 1.0)],
+    )
+    return (Figure("ratios.png", "Torch's time, in its best mode, over ours: medians over interleaved pairs with 95 % intervals."),)
+
+
+def spread(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """(median, least, most)."""
+    return statistics.median(seconds), min(seconds), max(seconds)
 
 
 def peak_of(device: str) -> float | None:
     """FLOP/s of a device by name; None for one that is not in the table."""
-    return next((peak for name, peak in PEAKS.items() if name in device), None)
+    return next((1e12 * peak for name, peak in PEAKS.items() if name in device), None)
 
 
-def _share(each: Duel, wanted: str) -> Interval | None:
-    if wanted != "utilisation":
-        return each.share
+def _agreement(each: Duel) -> str:
+    """The threshold of its outputs' difference."""
+    return "agreement" if each.case.workload.dtype == "float32" else "agreement_bfloat16"
+
+
+def _utilisation(each: Duel) -> Interval | None:
     peak = peak_of(_gpu_name())
     if peak is None or not each.flops > 0:
         return None
@@ -129,3 +186,37 @@ def _gpu_name() -> str:
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     return (ran.stdout.splitlines() or [""])[0].strip() if ran.returncode == 0 else ""
+
+
+def _times(each: Duel) -> tuple[Cell, ...]:
+    case, mode, ours = each.case, each.mode, _range(each.seconds[OURS])
+    if mode is None or each.ratio is None:
+        return case.name, ours, None, None, None, case.threshold, None, None
+    theirs, apart = _range(each.seconds[mode]), f"{each.difference:.1e}"
+    return case.name, ours, theirs, mode, each.ratio.number, case.threshold, apart, round(each.busy, 2)
+
+
+def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
+    for mode, seconds in {OURS: statistics.median(each.seconds[OURS]), **each.tried}.items():
+        yield each.case.name, mode, seconds, each.first[mode], None
+    for mode, why in each.failed.items():
+        yield each.case.name, mode, None, None, why
+
+
+def _rate(each: Duel) -> tuple[Cell, ...]:
+    rate = each.flops / statistics.median(each.seconds[OURS]) / 1e9
+    return each.case.name, each.flops / 1e9, rate, None if each.share is None else each.share.number
+
+
+def _range(seconds: Sequence[float]) -> str:
+    return "{:.4g} ({:.4g}–{:.4g})".format(*spread(seconds))
+
+
+def _interval(value: Interval) -> str:
+    return f"{value.value:.3g} [{value.low:.3g}, {value.high:.3g}]"
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, tuple):
+        return _interval(Interval(*cell))
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

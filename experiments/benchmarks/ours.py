@@ -1,106 +1,281 @@
-"""Our process: gendiff alone, answering `protocol`.
+"""Our process: gendiff alone, answering `side_process`.
 
-python -m experiments.benchmarks.ours    (started by side_process)
+python -m experiments.benchmarks.ours    (started by SideProcess)
 
 A bench of a later checkout starts this module of an earlier one (`--against`), so requests keep their names and arguments.
 """
 
-import os
+import functools
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import protocol, workloads
-from experiments.benchmarks.workloads import Workload
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import safetensors.numpy
 
-protocol.limit_cores(int(os.environ.get("BENCH_THREADS", "0")))  # before XLA counts them
+from experiments.benchmarks import workloads
+from experiments.benchmarks.side_process import Side
+from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.framework import devices, drawing
+from experiments.reporting import environment
+from gendiff import networks, training
+from gendiff.core.types import NO_LABEL, Params
+from gendiff.diffusion import denoiser, grids, guidance, objectives, parameterization, samplers, sampling, schedules, weighting
+from gendiff.diffusion.types import Batch
+from gendiff.networks import attention, convolution
+from gendiff.networks.blocks import ResidualBlock
+from gendiff.training import optimizers, sharding
+from gendiff.weights import diffusers_dit, diffusers_unet, files, rules
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+Arrays = Mapping[str, jax.Array]
+Work = Callable[[], Any]
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""The file of a folder of weights, as diffusers calls it."""
+BLOCK = (
+    *rules.norm("norm1", "norm_0"),
+    *rules.convolution("conv1", "convolution_0"),
+    *rules.linear("time_emb_proj", "embedding"),
+    *rules.norm("norm2", "norm_1"),
+    *rules.convolution("conv2", "convolution_1"),
+)
+"""From the names of a peer's residual block to ours."""
 
-from experiments.benchmarks import ours_work  # noqa: E402
-from experiments.framework import devices  # noqa: E402
-from experiments.reporting import environment  # noqa: E402
-from gendiff.networks.module import count  # noqa: E402
-from gendiff.training import sharding  # noqa: E402
 
-
-class OurSide:
-    """What the process holds between requests: works by name."""
+class OurSide(Side):
+    """Any number of works, each of which keeps what made it."""
 
     def __init__(self) -> None:
-        self.work: dict[str, Callable[[], Any]] = {}
+        super().__init__()
         self.prepared: dict[str, tuple[Workload, Any, str, dict[str, jax.Array]]] = {}
 
     def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "", name: str = "ours") -> dict[str, float]:
-        """Builds the work `name` and does it once: seconds of that first time, compilation included, and peak memory until then."""
+        """Builds the work `name` and does it once (see Side._first)."""
         wanted = workloads.from_json(workload)
         with np.load(arrays) as stored:
             given = {key: jax.device_put(stored[key]) for key in stored.files}
         begin = time.perf_counter()
-        network, size = None, 0
-        if wanted.network:
-            network = ours_work.build(wanted)
-            params = jax.tree.map(jax.numpy.asarray, ours_work.parameters(wanted, network, weights))
-            size = count(params)
-            if jax.device_count() > 1:
-                mesh = sharding.mesh()
-                params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
-            build = {"sample": ours_work.sampler, "train": ours_work.trainer, "sweep": ours_work.sweep}[wanted.kind]
-            self.work[name] = build(wanted, network, params, given)
-            del params  # a training run keeps those of its state alone
-        elif wanted.kind == "block":
-            self.work[name] = ours_work.block(wanted, given, weights)
-        else:
-            self.work[name] = ours_work.operation(wanted, given)
+        network, params = build(wanted), None
+        if network is not None:
+            params = jax.tree.map(jnp.asarray, parameters(wanted, network, weights))
+        if wanted.network and jax.device_count() > 1:
+            mesh = sharding.mesh()
+            params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
+        self.work[name] = WORKS[wanted.kind](wanted, network, params, given)
         self.prepared[name] = (wanted, network, weights, given)
-        jax.block_until_ready(self.work[name]())
-        return {"first": time.perf_counter() - begin, "peak_mib": _peak(), "parameters": size}
-
-    def run(self, name: str = "ours", repeats: int = 1) -> float:
-        """Seconds of `repeats` times the work."""
-        work = self.work[name]
-        begin = time.perf_counter()
-        for _ in range(repeats):
-            done = work()
-        jax.block_until_ready(done)
-        return time.perf_counter() - begin
-
-    def output(self, to: str, name: str = "ours") -> None:
-        """Writes what the work answers into the .npz file `to`."""
-        np.savez(to, output=np.asarray(self.work[name]()).astype(np.float32))
+        del params  # a training run keeps those of its state alone
+        return self._first(name, begin)
 
     def gradient(self, folder: str, name: str = "ours") -> dict[str, float]:
         """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
         workload, network, weights, given = self.prepared[name]
-        loss, gradient = ours_work.gradient(workload, network, ours_work.parameters(workload, network, weights), given)
-        theirs = ours_work.parameters(workload, network, folder)
-        pairs = list(zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True))
+        loss, found = gradient(workload, network, parameters(workload, network, weights), given)
+        theirs = parameters(workload, network, folder)
+        pairs = list(zip(jax.tree.leaves(found), jax.tree.leaves(theirs), strict=True))
         apart = sum(float(np.sum(np.square(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
         return {"loss": float(loss), "difference": (apart / sum(float(np.sum(np.square(np.asarray(b)))) for _, b in pairs)) ** 0.5}
 
     def flops(self, name: str = "ours") -> float:
         """Of the work done once; a training step without the optimizer."""
         workload, network, weights, _ = self.prepared[name]
-        if network is None:
+        if not workload.network:
             return workload.flops
-        return workload.calls * ours_work.operations_counted(workload, network, ours_work.parameters(workload, network, weights))
+        return workload.calls * operations_counted(workload, network, parameters(workload, network, weights))
 
     def about(self) -> dict[str, Any]:
         """Versions, devices and precision."""
         return {**environment.versions(), **environment.machine()}
 
+    def _wait(self, result: Any) -> None:
+        jax.block_until_ready(result)
 
-def _peak() -> float:
-    statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-    return statistics["peak_bytes_in_use"] / 2**20 if statistics else protocol.peak_memory()
+    def _peak(self) -> float:
+        statistics = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+        return statistics["peak_bytes_in_use"] / 2**20 if statistics else super()._peak()
 
 
-def main() -> None:
-    devices.use_compile_cache()
-    side = OurSide()
-    protocol.serve({name: getattr(side, name) for name in ("prepare", "run", "output", "gradient", "flops", "about")})
+def build(workload: Workload) -> Any:
+    """The network or block of a workload, equal to that of diffusers; None for an operation.
+
+    Training on a CPU takes the convolution whose gradients XLA:CPU runs fast.
+    """
+    if not workload.network:
+        return ResidualBlock(workload.channels, 32, "shift") if workload.kind == "block" else None
+    options: dict[str, Any] = {} if workload.dtype == "float32" else {"dtype": workload.dtype}
+    module, naming = _kind(workload)
+    if workload.kind == "train" and naming is diffusers_unet and jax.default_backend() == "cpu":
+        options["convolution"] = "fast_backward"
+    return module(**naming.network_fields(_config(workload)), **options)
+
+
+def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
+    """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
+    if workload.network:
+        example = jnp.zeros((1, *workload.shape)), jnp.zeros((1,)), *_condition(workload, jnp.zeros((1,), jnp.int32))
+    else:
+        example = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
+
+    def init(key: jax.Array) -> Params:
+        return networks.init(network, key, *example)
+
+    if not weights:
+        return jax.jit(init)(jax.random.key(0))
+    like = jax.eval_shape(init, jax.random.key(0))
+    if workload.network:
+        stored = files.load_folder(Path(weights))
+        return _kind(workload)[1].params(stored.config, stored.arrays, like)
+    # a block without an embedding, as a decoder has it, gets one number that its weights ignore
+    ignored = {"weight": np.zeros((workload.channels, 1), np.float32), "bias": np.zeros((workload.channels,), np.float32)}
+    arrays: dict[str, Any] = {f"time_emb_proj.{name}": array for name, array in ignored.items()}
+    return rules.to_ours(arrays | safetensors.numpy.load_file(Path(weights) / WEIGHTS), BLOCK, like)
+
+
+def write_weights(workload: Workload, folder: Path) -> None:
+    """Random weights of a network or block as diffusers saves them. No layer is zero, so that an output depends on every layer."""
+    rng = np.random.default_rng(0)
+
+    def drawn(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        scale = np.sqrt(np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 10.0
+        return (rng.normal(size=leaf.shape) / scale).astype(np.float32)
+
+    folder.mkdir(parents=True)
+    network = build(workload)
+    like = jax.eval_shape(lambda: parameters(workload, network))  # abstract: this process must hold no GPU memory
+    names: Any = BLOCK
+    if workload.network:
+        names = _kind(workload)[1].rules(_config(workload))
+        (folder / "config.json").write_text(json.dumps(_config(workload)), encoding="utf-8")
+    safetensors.numpy.save_file(rules.to_theirs(jax.tree.map(drawn, like), names), folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def gradient(workload: Workload, network: Any, params: Params, arrays: Arrays) -> tuple[jax.Array, Params]:
+    """(mean squared error of network(x, t, label) against arrays["target"], its gradient by the parameters)."""
+    predict = networks.pure(network)
+
+    def error(params: Params) -> jax.Array:
+        output = predict(params, arrays["x"], arrays["t"], *_condition(workload, arrays.get("label")))
+        return jnp.mean(jnp.square(output - arrays["target"]))
+
+    return drawing.jit(jax.value_and_grad(error))(params)
+
+
+def operations_counted(workload: Workload, network: Any, params: Params) -> float:
+    """FLOPs of the network's work on one batch by XLA's cost analysis before it optimises: forward, and for training backward as well.
+
+    A training step is counted with the plain convolution, whatever runs.
+    """
+    predict = networks.pure(network.clone(convolution="direct") if isinstance(network, networks.UNet) else network)
+    x, t = jnp.zeros((workload.batch, *workload.shape)), jnp.zeros((workload.batch,))
+    condition = _condition(workload, jnp.zeros((workload.batch,), jnp.int32))
+
+    def error(params: Params) -> jax.Array:
+        return jnp.mean(jnp.square(predict(params, x, t, *condition)))
+
+    function: Callable[..., Any] = jax.value_and_grad(error) if workload.kind == "train" else error
+    cost: Any = jax.jit(function).lower(params).cost_analysis()
+    return float((cost[0] if isinstance(cost, list) else cost or {}).get("flops", float("nan")))
+
+
+def _sampler(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:
+    """DDIM from arrays["start"], compiled."""
+    levels = grids.leading(schedules.linear(1000), workload.steps)
+    scale = jnp.float32(1.0 if workload.guidance is None else workload.guidance)
+    given = (params, arrays["start"], arrays.get("label"), scale, levels, None)
+    draw = devices.compiled(drawing.jit(functools.partial(_draw, workload, network)), *given)
+    return lambda: draw(*given)
+
+
+def _sweep(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:
+    """Every scale at every number of steps with one compiled function, whose compilation is part of the work."""
+    longest, process = max(workload.step_counts), schedules.linear(1000)
+    levels = {steps: grids.padded(grids.leading(process, steps), longest) for steps in workload.step_counts}
+
+    def work() -> jax.Array:
+        jax.clear_caches()
+        draw = functools.partial(drawing.jit(functools.partial(_draw, workload, network)), params, arrays["start"], arrays["label"])
+        return jnp.stack([draw(jnp.float32(scale), levels[steps], jnp.int32(steps)) for scale, steps in workload.loops])
+
+    return work
+
+
+def _draw(workload: Workload, network: Any, params: Params, start: Any, label: Any, scale: Any, levels: Any, num_steps: Any) -> jax.Array:
+    condition = _condition(workload, label)
+    denoise: Any = denoiser.from_network(networks.pure(network), params, parameterization.noise(), *condition)
+    if workload.guidance is not None or workload.scales:
+        denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=workload.passes == "batched")
+    index = jnp.arange(workload.batch)
+    return sampling.sample(jax.random.key(0), denoise, samplers.ddim(), levels, workload.shape, index, num_steps=num_steps, start=start)
+
+
+def _trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:
+    """An optimizer step on arrays["clean"]; the answer is the loss. The state is donated, so the parameters are copied first."""
+    predict, flow = networks.pure(network), workload.objective == "flow"
+    if flow:  # as experiments.diffusion.digits trains
+        process, target = schedules.flow(), parameterization.flow()
+        loss = objectives.denoising(predict, process, target, levels=weighting.stratified_levels(), drop_condition=0.1)
+        optimizer = optimizers.adamw(2e-3, warmup=100, total=1600, weight_decay=0.01, clip=1.0)
+    else:
+        loss = objectives.denoising(predict, schedules.linear(1000), parameterization.noise(), drop_condition=0.1)
+        optimizer = optax.adamw(1e-4, weight_decay=0.01)
+    update = training.make_step(loss, optimizer, ema_warm_up=False)  # torch averages with a constant decay as well
+    held = [training.start(params, optimizer, jax.random.key(0), (0.99,) if flow else ())]
+    batch = Batch(clean=arrays["clean"], condition=_condition(workload, arrays.get("label")))
+    step = devices.compiled(drawing.jit(update, donate_argnums=0), held[0], batch)
+
+    def work() -> jax.Array:
+        held[0], metrics = step(held[0], batch)
+        return metrics["loss"]
+
+    return work
+
+
+def _block(workload: Workload, module: Any, params: Params, arrays: Arrays) -> Work:
+    # their block begins with this activation; ours applies it once for all blocks
+    embedding = jax.nn.silu(arrays["embedding"] if workload.embedding else jnp.zeros((workload.batch, 1)))
+    call = drawing.jit(lambda params, x, embedding: module.apply({"params": params}, x, embedding))
+    return lambda: call(params, arrays["x"], embedding)
+
+
+def _operation(function: Callable[..., jax.Array], *names: str) -> Callable[..., Work]:
+    def work(workload: Workload, network: None, params: None, arrays: Arrays) -> Work:
+        call, given = drawing.jit(function), tuple(arrays[name] for name in names)
+        return lambda: call(*given)
+
+    return work
+
+
+WORKS: dict[str, Callable[..., Work]] = {
+    "sample": _sampler,
+    "sweep": _sweep,
+    "train": _trainer,
+    "block": _block,
+    "attention": _operation(attention.attend, "query", "key", "value"),
+    "convolution": _operation(convolution.convolve, "x", "kernel"),
+    "matmul": _operation(jnp.matmul, "x", "x"),
+}
+"""Kind of a workload -> (workload, network, parameters, arrays) -> the function that does it once."""
+
+
+def _kind(workload: Workload) -> tuple[Any, Any]:
+    """(our class, the rules for diffusers' names)."""
+    unet = NETWORKS[workload.network].kind == diffusers_unet.KIND
+    return (networks.UNet, diffusers_unet) if unet else (networks.DiT, diffusers_dit)
+
+
+def _config(workload: Workload) -> dict[str, Any]:
+    size = NETWORKS[workload.network]
+    return {"_class_name": size.kind, **size.settings}
+
+
+def _condition(workload: Workload, labels: Any) -> tuple[Any, ...]:
+    """The condition of the network: (labels,), or () where it has no classes."""
+    return () if NETWORKS[workload.network].num_classes is None else (labels,)
 
 
 if __name__ == "__main__":
-    main()
+    devices.use_compile_cache()
+    OurSide().serve()

@@ -7,8 +7,6 @@ import numpy as np
 from gendiff.metrics import bootstrap
 from gendiff.metrics.bootstrap import Interval
 
-RESAMPLES = 2000
-
 
 def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, ...]]:
     """Seconds of each call in each round; a call does the work once and answers its seconds.
@@ -17,22 +15,21 @@ def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds):
-        order = list(calls)[:: 1 if number % 2 == 0 else -1]
-        for name in order:
+        for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
             seconds[name].append(calls[name]())
     return {name: tuple(spent) for name, spent in seconds.items()}
 
 
-def ratio(slower: Sequence[float], faster: Sequence[float], seed: int = 0) -> Interval:
+def ratio(slower: Sequence[float], faster: Sequence[float]) -> Interval:
     """The median over pairs of slower / faster, with the 95 % bootstrap interval over pairs.
 
     Raises ValueError for sequences of different lengths or fewer than 2 pairs.
     """
     quotients = np.asarray(slower, np.float64) / np.asarray(faster, np.float64)
-    return bootstrap.interval(np.random.default_rng(seed), np.median, quotients, resamples=RESAMPLES)
+    return bootstrap.interval(np.random.default_rng(0), np.median, quotients, resamples=2000)
 
 
-def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> Interval:
     """The slope of log seconds over log x by least squares, with the 95 % bootstrap interval over the repeats of every x.
 
     seconds: (points, repeats). 1 is linear growth. Raises ValueError for fewer than 2 points or 2 repeats.
@@ -46,7 +43,7 @@ def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]], seed: int =
     def slope(rows: np.ndarray) -> float:
         return float(np.median(rows, axis=0) @ centred / (centred @ centred))
 
-    return bootstrap.interval(np.random.default_rng(seed), slope, table, resamples=RESAMPLES)
+    return bootstrap.interval(np.random.default_rng(0), slope, table, resamples=2000)
 
 
 def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[str]:

@@ -1,4 +1,9 @@
-"""A long-lived process of one side: it answers lines of JSON and is idle between them."""
+"""Long-lived processes that do the work of one side, and how the bench talks to them.
+
+A request is a line {"op": NAME, …arguments}; an answer is a line {"ok": …} or {"error": TEXT}. Arrays lie in .npz files that the lines
+name. Between requests a process is blocked in a read. A later bench also talks to `ours` of earlier checkouts, so what exists stays.
+Imports neither JAX nor torch.
+"""
 
 import contextlib
 import json
@@ -8,33 +13,81 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.reporting.environment import PROJECT
-
-OURS = "experiments.benchmarks.ours"
-PEER = "experiments.benchmarks.peers.torch_side"
+import numpy as np
 
 
 class SideError(RuntimeError):
     """An operation of a side failed there, or its process ended."""
 
 
-class SideProcess:
-    """One process. Use it as a context, at whose end it ends.
+class Side:
+    """What a process holds between requests: ways to do work, by name. Its public methods are the operations."""
 
-    command: what to start. variables: added to the environment. name: how messages call it. project: the checkout whose code it runs.
+    def __init__(self) -> None:
+        self.work: dict[str, Callable[[], Any]] = {}
+
+    def run(self, name: str = "ours", repeats: int = 1) -> float:
+        """Seconds of `repeats` times the work."""
+        work = self.work[name]
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            done = work()
+        self._wait(done)
+        return time.perf_counter() - begin
+
+    def output(self, to: str, name: str = "ours") -> None:
+        """Writes what the work answers, images channels last, into the .npz file `to`."""
+        np.savez(to, output=self._numpy(self.work[name]()))
+
+    def _first(self, name: str, begin: float) -> dict[str, float]:
+        """Does the work once: seconds since `begin`, compilation included, and peak memory until then."""
+        self._wait(self.work[name]())
+        return {"first": time.perf_counter() - begin, "peak_mib": self._peak()}
+
+    def _wait(self, result: Any) -> None:
+        """Until the device has done all work."""
+
+    def _numpy(self, result: Any) -> np.ndarray:
+        return np.asarray(result).astype(np.float32)
+
+    def _peak(self) -> float:
+        """Largest resident memory of this process so far, in MiB; NaN where the system does not tell."""
+        try:
+            fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+        except OSError:
+            return float("nan")
+        return int(fields["VmHWM"].split()[0]) / 1024 if "VmHWM" in fields else float("nan")
+
+    def serve(self) -> None:
+        """Answers requests from standard input until it closes. What the operations print goes to standard error."""
+        answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # other people's libraries print, and a stray line would be taken for an answer
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                answer = {"ok": getattr(self, request.pop("op"))(**request)}
+            except Exception as error:  # whatever it is, the bench must hear of it
+                traceback.print_exc()
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+class SideProcess:
+    """One process that runs a module whose `Side` serves. Use it as a context, at whose end it ends.
+
+    module: of the checkout `project`. python: its interpreter. variables: added to its environment; BENCH_THREADS counts its cores.
     """
 
-    def __init__(
-        self, command: Sequence[str], variables: Mapping[str, str] | None = None, name: str = "side", project: Path = PROJECT
-    ) -> None:
-        self.name = name
+    def __init__(self, module: str, project: Path, python: str | Path = sys.executable, variables: Mapping[str, str] | None = None) -> None:
+        self.name = module.rpartition(".")[2]
         self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
-        self._process = subprocess.Popen(
-            list(command),
+        self._process: subprocess.Popen[str] = subprocess.Popen(
+            [str(python), "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -42,12 +95,20 @@ class SideProcess:
             cwd=project,
             env={**os.environ, "PYTHONPATH": str(project), "PYTHONUNBUFFERED": "1", **(variables or {})},
         )
+        cores = int((variables or {}).get("BENCH_THREADS", 0))
+        if cores and hasattr(os, "sched_setaffinity"):  # at once, before its libraries count them
+            os.sched_setaffinity(self._process.pid, sorted(os.sched_getaffinity(0))[:cores])
 
     def __enter__(self) -> "SideProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        try:
+            self._process.communicate(timeout=10)  # closes its input, at which it ends
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._errors.close()
 
     def ask(self, op: str, *, limit: float = 600.0, **arguments: Any) -> Any:
         """The answer to one request. Raises SideError for an operation that failed, a process that ended, or no answer in `limit` s."""
@@ -64,7 +125,9 @@ class SideProcess:
             timer.cancel()
         if not line:
             process.wait()
-            raise SideError(f"{self.name} ended with code {process.returncode} in {op!r}: {self._last_words()}")
+            self._errors.seek(0)
+            last_words = " | ".join(self._errors.read().splitlines()[-4:])
+            raise SideError(f"{self.name} ended with code {process.returncode} in {op!r}: {last_words}")
         answer = json.loads(line)
         if "error" in answer:
             raise SideError(f"{self.name} could not {op}: {answer['error']}")
@@ -86,28 +149,3 @@ class SideProcess:
             time.sleep(0.05)
             if not self.cpu_seconds() > before:  # equal, or unknown
                 return
-
-    def close(self) -> None:
-        """Ends the process, kindly first."""
-        process = self._process
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._errors.close()
-
-    def _last_words(self) -> str:
-        self._errors.seek(0)
-        return " | ".join(self._errors.read().splitlines()[-4:])
-
-
-def start(
-    module: str, python: str | Path = sys.executable, variables: Mapping[str, str] | None = None, project: Path = PROJECT
-) -> SideProcess:
-    """A side as a module of `project` that calls `protocol.serve`, in the environment of `python`."""
-    return SideProcess([str(python), "-m", module], variables, module.rpartition(".")[2], project)

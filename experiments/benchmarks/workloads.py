@@ -1,37 +1,28 @@
-"""What is timed, in words that both sides read: networks and the work done with them. Imports neither JAX nor torch."""
+"""What is timed, in words and arrays that both sides read: networks and the work done with them. Imports neither JAX nor torch."""
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 Kind = Literal["sample", "train", "sweep", "block", "attention", "convolution", "matmul"]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by diffusers' name of its class, and what diffusers is told to build it. size: of the image or latent, in pixels."""
+    """A network by diffusers' name of its class, and what diffusers is told to build it. num_classes: those of images, or None."""
 
     kind: Literal["UNet2DModel", "DiTTransformer2DModel"]
     settings: dict[str, Any]
-    size: int
     num_classes: int | None
 
-    @property
-    def image_channels(self) -> int:
-        return self.settings["in_channels"]
 
-
-def unet(
-    size: int,
-    channels: tuple[int, ...],
-    *,
-    attention: tuple[int, ...] = (),
-    head_size: int = 8,
-    groups: int = 32,
-    digits: bool = False,
-) -> Architecture:
-    """A U-Net whose feature maps of the sizes `attention` have it. digits: for labelled digits, with one block per level instead of two."""
-    attended = [size // 2**level in attention for level in range(len(channels))]
+def unet(size: int, channels: tuple[int, ...], *, attention: int = 0, groups: int = 32, digits: bool = False) -> Architecture:
+    """A U-Net whose feature maps of the size `attention` have it. digits: for labelled digits, with one block per level instead of two."""
+    attended = [size // 2**level == attention for level in range(len(channels))]
     settings = {
         "sample_size": size,
         "in_channels": 1 if digits else 3,
@@ -39,14 +30,14 @@ def unet(
         "block_out_channels": channels,
         "layers_per_block": 1 if digits or size < 32 else 2,
         "norm_num_groups": groups,
-        "attention_head_dim": head_size,
+        "attention_head_dim": channels[0] if digits else 8,
         "attn_norm_num_groups": groups,
         "resnet_time_scale_shift": "scale_shift" if digits else "default",
         "down_block_types": tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended),
         "up_block_types": tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended)),
         "num_class_embeds": 11 if digits else None,
     }
-    return Architecture("UNet2DModel", settings, size, 10 if digits else None)
+    return Architecture("UNet2DModel", settings, 10 if digits else None)
 
 
 def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Architecture:
@@ -60,19 +51,18 @@ def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 100
         "patch_size": 2,
         "num_embeds_ada_norm": num_classes,
     }
-    return Architecture("DiTTransformer2DModel", settings, size, num_classes)
+    return Architecture("DiTTransformer2DModel", settings, num_classes)
 
 
 NETWORKS: dict[str, Architecture] = {
-    "unet32": unet(32, (64, 128, 128), attention=(16,)),
+    "unet32": unet(32, (64, 128, 128), attention=16),
     "dit_s2": dit(32, 384, 12, 6),
     "dit_xl2": dit(32, 1152, 28, 16),
-    # the network of experiments.diffusion.digits, whose two heads at 64 channels have 32 each
-    "digits": unet(8, (32, 64), head_size=32, groups=8, digits=True),
-    "digits_half": unet(8, (16, 32), head_size=16, groups=8, digits=True),
-    "digits_double": unet(8, (64, 128), head_size=64, groups=8, digits=True),
-    "digits_fourfold": unet(8, (128, 256), head_size=128, groups=8, digits=True),
-    "tiny_unet": unet(8, (8, 16), attention=(4,), groups=4),
+    "digits": unet(8, (32, 64), groups=8, digits=True),  # the network of experiments.diffusion.digits
+    "digits_half": unet(8, (16, 32), groups=8, digits=True),
+    "digits_double": unet(8, (64, 128), groups=8, digits=True),
+    "digits_fourfold": unet(8, (128, 256), groups=8, digits=True),
+    "tiny_unet": unet(8, (8, 16), attention=4, groups=4),
     "tiny_digits": unet(8, (8, 16), groups=4, digits=True),
     "tiny_dit": dit(8, 32, 2, 2, num_classes=10),
 }
@@ -111,17 +101,29 @@ class Workload:
     dtype: str = "float32"
 
     @property
+    def small(self) -> "Workload":
+        """The same kind of work, tiny."""
+        most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
+        sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
+        network = next((f"tiny_{word}" for word in ("unet", "digits", "dit") if word in self.network), "")
+        return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(h, w, c) of one image: of the network's size, or of `size` where it is given."""
-        network = NETWORKS[self.network]
-        side = self.size or network.size
-        return side, side, network.image_channels
+        settings = NETWORKS[self.network].settings
+        side = self.size or settings["sample_size"]
+        return side, side, settings["in_channels"]
+
+    @property
+    def loops(self) -> tuple[tuple[float | None, int], ...]:
+        """(guidance scale, steps) of each loop over the network."""
+        return tuple(itertools.product(self.scales, self.step_counts)) if self.kind == "sweep" else ((self.guidance, self.steps),)
 
     @property
     def calls(self) -> int:
         """Calls of the network on the whole batch; guidance makes two of one, a training step is one."""
-        once = 2 if self.guidance is not None or self.kind == "sweep" else 1
-        return once * (len(self.scales) * sum(self.step_counts) if self.kind == "sweep" else self.steps)
+        return sum(steps if scale is None else 2 * steps for scale, steps in self.loops)
 
     @property
     def flops(self) -> float:
@@ -133,12 +135,39 @@ class Workload:
             return each if self.kind == "convolution" else 2 * each + 2.0 * self.batch * self.embedding * self.channels
         return 2.0 * self.size**3 if self.kind == "matmul" else 0.0
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON, from which `from_json` makes an equal workload."""
-        return dataclasses.asdict(self)
-
 
 def from_json(fields: dict[str, Any]) -> Workload:
-    """The workload that `as_json` wrote."""
+    """The workload of which these are the fields, read from JSON."""
     given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     return Workload(**given)
+
+
+def arrays(workload: Workload) -> dict[str, np.ndarray]:
+    """Every array that either side needs, always the same: images channels last, float32, labels int32."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    batch, channels, maps = workload.batch, workload.channels, (workload.batch, workload.size, workload.size, workload.channels)
+    if workload.network:
+        images, classes = (batch, *workload.shape), NETWORKS[workload.network].num_classes
+        labels = {} if classes is None else {"label": rng.integers(0, classes, batch).astype(np.int32)}
+        if workload.kind in ("sample", "sweep"):
+            return {"start": normal(*images), **labels}
+        times = rng.integers(0, 1000, batch).astype(np.float32)
+        return {"clean": np.tanh(normal(*images)), "x": normal(*images), "target": normal(*images), "t": times, **labels}
+    if workload.kind == "block":
+        return {"x": normal(*maps), "embedding": normal(batch, max(1, workload.embedding))}
+    if workload.kind == "attention":
+        return {name: normal(batch, workload.tokens, workload.heads, workload.head_size) for name in ("query", "key", "value")}
+    if workload.kind == "convolution":
+        return {"x": normal(*maps), "kernel": normal(3, 3, channels, channels) / np.sqrt(9 * channels, dtype=np.float32)}
+    return {"x": normal(workload.size, workload.size) / np.sqrt(workload.size, dtype=np.float32)}
+
+
+def request(workload: Workload, folder: Path, name: str = "inputs", weights: Path | None = None) -> dict[str, Any]:
+    """What either side's `prepare` is told of a workload, whose arrays are written into the folder."""
+    file, drawn = folder / f"{name}.npz", dict[str, Any](arrays(workload))
+    np.savez(file, **drawn)
+    return {"workload": dataclasses.asdict(workload), "arrays": str(file), "weights": str(weights or "")}

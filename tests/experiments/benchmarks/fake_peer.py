@@ -1,36 +1,29 @@
 """A peer without torch: doubles the numbers that it is given, in as long as it is told."""
 
+import os
 import sys
 import time
 from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import protocol
-
-HELD: dict[str, Any] = {}
+from experiments.benchmarks.side_process import Side
 
 
-def prepare(workload: dict[str, Any], arrays: str, weights: str = "") -> dict[str, Any]:
-    print("a library that talks")  # must not be taken for an answer
-    with np.load(arrays) as stored:
-        HELD.update(x=stored["x"], workload=workload)
-    return {"parameters": 0}
+class FakePeer(Side):
+    def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "") -> None:
+        print("a library that talks")  # must not be taken for an answer
+        with np.load(arrays) as stored:
+            doubled = 2 * stored["x"]
+        self.work["eager"] = lambda: time.sleep(0.002) or doubled
+        self.work["dies"] = lambda: sys.exit("gone")
 
+    def spin(self) -> int:
+        return sum(range(10**7))
 
-def run(mode: str, repeats: int = 1) -> float:
-    if mode == "broken":
-        raise ValueError("no such mode")
-    if mode == "dies":
-        sys.exit("gone")
-    begin = time.perf_counter()
-    time.sleep(0.002 * repeats)
-    return time.perf_counter() - begin
-
-
-def output(mode: str, to: str) -> None:
-    np.savez(to, output=2 * HELD["x"])
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0))
 
 
 if __name__ == "__main__":
-    protocol.serve({"prepare": prepare, "run": run, "output": output, "spin": lambda: sum(range(10**7)) and True})
+    FakePeer().serve()

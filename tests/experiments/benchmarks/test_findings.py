@@ -1,91 +1,121 @@
-"""What becomes a claim, and what makes it void."""
+"""Interleaved timing and its statistics, on numbers whose answers are known; what becomes a claim, and what makes it void."""
 
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
-from experiments.benchmarks import findings, inputs, tables
+from experiments.benchmarks import duel, findings, pairs
 from experiments.benchmarks.config import Thresholds
-from experiments.benchmarks.duel import MATMUL, Duel
+from experiments.benchmarks.duel import MATMUL, Case, Duel
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.workloads import Workload
 
+SECONDS = {"ours": (1.0,) * 9, "eager": (1.6,) * 9, "compiled": (1.5,) * 9, "matmul": (0.1,) * 9}
 DUEL = Duel(
-    "dit_sample",
-    Workload("sample", "tiny_dit"),
-    seconds={"ours": (1.0,) * 9, "eager": (1.6,) * 9, "compiled": (1.5,) * 9, "matmul": (0.1,) * 9},
+    Case("dit_sample", "", Workload("sample", "tiny_dit"), "sampling", "matmul_share", memory=True),
+    seconds=SECONDS,
     first={"ours": 3.0, "eager": 1.6, "compiled": 40.0},
     tried={"eager": 1.6, "compiled": 1.5},
     difference=1e-6,
-    peak_mib={"ours": 400.0, "peer": 500.0},
+    peak_mib={"ours": 400.0, "eager": 500.0, "compiled": 900.0},
     flops=2 * MATMUL**3 * 8,
 )
-FOUND = Findings(duels=(DUEL,), threshold="sampling", share="matmul_share", memory=True)
+ALONE = {"seconds": {name: SECONDS[name] for name in ("ours", "matmul")}, "difference": math.nan}
+BEFORE = {"seconds": {"ours": (1.0,) * 9, "before": (1.1,) * 9}, "difference": math.nan}
+AGREES, RATIO, MEMORY, RATE = "dit_sample_agrees", "dit_sample", "dit_sample_memory", "dit_sample_rate"
 
 
-def claimed(found: Findings) -> dict[str, tuple[float, str]]:
-    return {claim.id: (claim.value, claim.verdict) for claim in findings.claims(found, Thresholds())}
+def test_calls_take_turns_and_every_second_round_runs_backwards():
+    order: list[str] = []
+
+    def call(name: str, seconds: float):
+        return lambda: order.append(name) or seconds
+
+    found = pairs.interleave({"a": call("a", 1.0), "b": call("b", 2.0)}, 3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert found == {"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}
 
 
-def test_the_fastest_mode_counts_and_every_target_is_a_claim():
-    assert DUEL.mode == "compiled"
-    assert claimed(FOUND) == {
-        "dit_sample_agrees": (1e-6, "PASS"),
-        "dit_sample": (1.5, "PASS"),
-        "dit_sample_memory": (1.25, "PASS"),
-        "dit_sample_rate": (pytest.approx(0.8), "PASS"),
-    }
+def test_a_constant_ratio_has_an_interval_of_no_width_and_the_same_pairs_give_the_same_interval():
+    seconds = np.linspace(1.0, 2.0, 9)  # the machine drifts, and both sides with it
+    np.testing.assert_allclose(pairs.ratio(1.5 * seconds, seconds).number, 1.5)
+    ours, theirs = np.random.default_rng(1).uniform(1, 2, (2, 9))
+    assert pairs.ratio(theirs, ours) == pairs.ratio(theirs, ours)
 
 
-@pytest.mark.parametrize("difference", [2e-4, math.inf])
-def test_a_case_whose_outputs_disagree_is_void(difference: float):
-    wrong = dataclasses.replace(FOUND, duels=(dataclasses.replace(DUEL, difference=difference),))
-    found = claimed(wrong)
-    assert found["dit_sample_agrees"][1] == found["dit_sample"][1] == found["dit_sample_memory"][1] == "FAIL"
-    assert math.isnan(found["dit_sample"][0])
+def test_the_interval_of_a_noisy_ratio_covers_it_in_most_repeats():
+    ours, theirs = np.exp(np.random.default_rng(0).normal(0.0, 0.1, (2, 40, 9)))
+    found = [pairs.ratio(1.3 * slower, faster) for slower, faster in zip(theirs, ours, strict=True)]
+    assert sum(each.low <= 1.3 <= each.high for each in found) >= 34
 
 
-def test_ours_alone_claims_nothing_of_the_peer():
-    alone = dataclasses.replace(DUEL, seconds={"ours": (1.0,) * 9, "matmul": (0.1,) * 9}, peak_mib={"ours": 400.0}, difference=math.nan)
-    assert list(claimed(dataclasses.replace(FOUND, duels=(alone,)))) == ["dit_sample_rate"]
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_the_exponent_of_a_power_law_is_its_power(power: float):
+    x = np.array([1.0, 4.0, 16.0])
+    np.testing.assert_allclose(pairs.exponent(x, [[value**power] * 5 for value in x]).number, power, atol=1e-12)
+    with pytest.raises(ValueError, match="at least 2 values"):
+        pairs.exponent([1.0], [[1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("margin", "most", "names"), [(0.1, 3, "compiled eager"), (0.1, 1, "compiled"), (0.5, 3, "compiled eager channels_last")]
+)
+def test_contenders_are_the_fastest_and_those_within_the_margin(margin: float, most: int, names: str):
+    assert pairs.contenders({"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}, margin, most) == names.split()
+
+
+@pytest.mark.parametrize(
+    ("changes", "claims"),
+    [
+        ({}, {AGREES: (1e-6, "PASS"), RATIO: (1.5, "PASS"), MEMORY: (1.25, "PASS"), RATE: (0.8, "PASS")}),
+        *(
+            ({"difference": far}, {AGREES: (far, "FAIL"), RATIO: (math.nan, "FAIL"), MEMORY: (math.nan, "FAIL"), RATE: (0.8, "PASS")})
+            for far in (2e-4, math.inf)
+        ),
+        (ALONE, {RATE: (0.8, "PASS")}),
+        (BEFORE | {"apart": 1e-6}, {f"{AGREES}_with_before": (1e-6, "PASS")}),
+        (BEFORE | {"apart": 2e-4}, {f"{AGREES}_with_before": (2e-4, "FAIL")}),
+    ],
+    ids=["the fastest mode counts", "outputs disagree", "an output is not finite", "ours alone", "before agrees", "before disagrees"],
+)
+def test_every_target_is_a_claim_and_void_where_outputs_disagree(changes, claims):
+    found = Findings((dataclasses.replace(DUEL, **changes),))
+    made = {claim.id: (claim.value, claim.verdict) for claim in findings.claims(found, Thresholds())}
+    assert list(made) == list(claims)
+    assert all(made[id] == (pytest.approx(value, nan_ok=True), verdict) for id, (value, verdict) in claims.items())
+    if "apart" in changes:
+        (gain,) = findings.ratios(found, Thresholds())
+        assert gain.value.value == pytest.approx(1.1 if changes["apart"] < 1e-4 else math.nan, nan_ok=True) and gain.n == 9
 
 
 def test_a_case_that_could_not_run_fails():
-    assert claimed(Findings(failed={"sweep": "ours ended"}))["sweep_ran"][1] == "FAIL"
-
-
-@pytest.mark.parametrize(("apart", "ratio", "verdict"), [(1e-6, 1.1, "PASS"), (2e-4, math.nan, "FAIL")])
-def test_another_checkout_is_compared_where_outputs_agree(apart: float, ratio: float, verdict: str):
-    seconds = {"ours": (1.0,) * 9, "before": (1.1,) * 9}
-    found = Findings(duels=(dataclasses.replace(DUEL, seconds=seconds, apart=apart, difference=math.nan),), threshold="sampling")
-    assert claimed(found) == {"dit_sample_agrees_with_before": (apart, verdict)}
-    (gain,) = findings.ratios(found, Thresholds())
-    assert gain.value.value == pytest.approx(ratio, nan_ok=True) and gain.n == 9
+    (claim,) = findings.claims(Findings(failed={"sweep": "ours ended"}), Thresholds())
+    assert (claim.id, claim.verdict) == ("sweep_ran", "FAIL")
 
 
 def test_tables_and_lines_show_the_duel():
-    made = {table.title.split(":")[0].split(",")[0]: table for table in tables.tables([FOUND], Thresholds())}
+    found = Findings((DUEL,))
+    made = {table.title.split(":")[0].split(",")[0]: table for table in findings.tables([found], Thresholds())}
     assert made["Times of the work done once"].rows[0][3] == "compiled"
-    (line,) = tables.lines(FOUND, Thresholds())
+    (line,) = findings.lines(found, Thresholds())
     assert "torch compiled 1.5 s: 1.5 [1.5, 1.5] times" in line
 
 
 def test_the_difference_is_relative_to_large_outputs_only(tmp_path):
-    import numpy as np
-
-    def write(name: str, value: np.ndarray):
-        np.savez(tmp_path / name, output=value)
-        return tmp_path / name
-
     small = np.full((2, 2), 0.1)
-    assert inputs.difference(write("a.npz", small + 1e-3), write("b.npz", small)) == pytest.approx(1e-3)
-    assert inputs.difference(write("a.npz", 1000 * small + 1e-3), write("b.npz", 1000 * small)) == pytest.approx(1e-5)
-    assert inputs.difference(write("a.npz", small), write("b.npz", small[:1])) == math.inf
-    assert inputs.difference(write("a.npz", small * math.nan), write("b.npz", small)) == math.inf
+    for first, second, apart in (
+        (small + 1e-3, small, 1e-3),
+        (1000 * small + 1e-3, 1000 * small, 1e-5),
+        (small, small[:1], math.inf),
+        (small * math.nan, small, math.inf),
+    ):
+        np.savez(tmp_path / "a.npz", output=first)
+        np.savez(tmp_path / "b.npz", output=second)
+        assert duel.difference(tmp_path / "a.npz", tmp_path / "b.npz") == pytest.approx(apart)
 
 
 def test_a_known_device_has_its_peak_and_an_unknown_one_none():
-    assert findings.peak_of("NVIDIA H100 80GB HBM3") == 989e12
-    assert findings.peak_of("NVIDIA H100 PCIe") == 756e12
-    assert findings.peak_of("some other chip") is None
+    names = ("NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "some other chip")
+    assert [findings.peak_of(name) for name in names] == [989e12, 756e12, None]

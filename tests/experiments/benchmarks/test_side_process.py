@@ -6,42 +6,45 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import inputs, side_process
+from experiments.benchmarks import workloads
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
+from experiments.reporting.environment import PROJECT
 
-PEER = "tests.experiments.benchmarks.fake_peer"
+
+def start(folder: Path) -> SideProcess:
+    process = SideProcess("tests.experiments.benchmarks.fake_peer", PROJECT, variables={"BENCH_THREADS": "1"})
+    assert process.ask("prepare", **workloads.request(Workload("matmul", size=3), folder)) is None
+    return process
 
 
 @pytest.fixture(scope="module")
-def peer() -> Iterator[SideProcess]:
-    with side_process.start(PEER) as process:
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideProcess]:
+    with start(tmp_path_factory.mktemp("peer")) as process:
         yield process
 
 
-def test_arrays_pass_as_files_and_prints_are_no_answers(peer: SideProcess, tmp_path: Path):
-    workload = Workload("matmul", size=3)
-    arrays = inputs.write(workload, tmp_path / "in.npz")
-    assert peer.ask("prepare", workload=workload.as_json(), arrays=str(arrays)) == {"parameters": 0}
-    assert peer.ask("run", mode="eager", repeats=5) >= 0.01
-    peer.ask("output", mode="eager", to=str(tmp_path / "out.npz"))
-    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["output"], 2 * np.load(arrays)["x"])
+def test_arrays_pass_as_files_prints_are_no_answers_and_cores_are_limited(peer: SideProcess, tmp_path: Path):
+    assert peer.ask("run", name="eager", repeats=5) >= 0.01
+    peer.ask("output", name="eager", to=str(tmp_path / "out.npz"))
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["output"], 2 * workloads.arrays(Workload("matmul", size=3))["x"])
+    assert peer.ask("cores") == 1
 
 
 def test_a_failed_operation_is_told_and_the_process_goes_on(peer: SideProcess):
-    with pytest.raises(SideError, match="fake_peer could not run: ValueError: no such mode"):
-        peer.ask("run", mode="broken")
-    with pytest.raises(SideError, match="KeyError"):
+    with pytest.raises(SideError, match="fake_peer could not run: KeyError: 'broken'"):
+        peer.ask("run", name="broken")
+    with pytest.raises(SideError, match="AttributeError"):
         peer.ask("unknown")
-    assert peer.ask("run", mode="eager") > 0
+    assert peer.ask("run", name="eager") > 0
 
 
 @pytest.mark.parametrize(
     ("request_", "why"),
-    [({"mode": "dies"}, "ended with code 1 in 'run': .*gone"), ({"mode": "eager", "repeats": 10_000, "limit": 0.5}, "ended with code -9")],
+    [({"name": "dies"}, "ended with code 1 in 'run': .*gone"), ({"name": "eager", "repeats": 10_000, "limit": 0.5}, "ended with code -9")],
 )
-def test_a_process_that_ends_or_takes_too_long_is_told_with_its_last_words(request_, why):
-    with side_process.start(PEER) as process, pytest.raises(SideError, match=why):
+def test_a_process_that_ends_or_takes_too_long_is_told_with_its_last_words(tmp_path: Path, request_, why):
+    with start(tmp_path) as process, pytest.raises(SideError, match=why):
         process.ask("run", **request_)
 
 

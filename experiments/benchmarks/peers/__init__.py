@@ -1,1 +1,0 @@
-"""What runs in the peers' own environment: torch and diffusers, and neither JAX nor gendiff."""
