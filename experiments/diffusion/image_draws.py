@@ -1,5 +1,6 @@
 """Samples of a trained network of images, in parts, under any parameters, guidance and number of steps."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -33,6 +34,7 @@ def classifier_free(given: NetworkDenoiser, absent: NetworkDenoiser, second: Net
     return guidance.classifier_free(given, absent, scale, batched=True)
 
 
+@dataclasses.dataclass(eq=False)
 class Draws:
     """Samples of one network. One compiled program per rule of guidance serves every scale, number of steps and parameters.
 
@@ -41,19 +43,15 @@ class Draws:
     sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of guidance may use.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        steps: int,
-        together: int,
-        progress: Progress,
-        *,
-        sampler: Sampler | None = None,
-        grid: Grid = grids.trailing,
-        second: Model | None = None,
-    ) -> None:
-        self._model, self._steps, self._together, self._progress = model, steps, together, progress
-        self._sampler, self._grid, self._second = samplers.ddim() if sampler is None else sampler, grid, second or model
+    model: Model
+    steps: int
+    together: int
+    progress: Progress
+    sampler: Sampler = dataclasses.field(default_factory=samplers.ddim)
+    grid: Grid = grids.trailing
+    second: Model | None = None
+
+    def __post_init__(self) -> None:
         self._draw = drawing.jit(self._sample, static_argnames="rule")
 
     def __call__(
@@ -74,25 +72,25 @@ class Draws:
         rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
         temperature, schedule: None takes the model's.
         """
-        steps = self._steps if steps is None else steps
+        steps = steps or self.steps
         draw = functools.partial(
             self._draw,
             params,
             second,
             scale=jnp.float32(scale),
-            levels=grids.padded(self._grid(schedule or self._model.schedule, steps), self._steps),
+            levels=grids.padded(self.grid(schedule or self.model.schedule, steps), self.steps),
             steps=jnp.int32(steps),
-            temperature=jnp.float32(self._model.temperature if temperature is None else temperature),
+            temperature=jnp.float32(self.model.temperature if temperature is None else temperature),
             rule=rule or (unguided if scale == 1.0 else classifier_free),
         )
         index = np.arange(count, dtype=np.int32)
-        return drawing.whole(draw, index, together=self._together, title=f"sample {title}", progress=self._progress)
+        return drawing.whole(draw, index, together=self.together, title=f"sample {title}", progress=self.progress)
 
     def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
         """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
-        levels = self._grid(self._model.schedule, self._steps)
-        draw = functools.partial(self._sample, levels=levels, steps=None, rule=classifier_free, trajectory=True)
-        return np.asarray(jax.jit(draw)(params, params, jnp.arange(count), scale=scale, temperature=self._model.temperature))
+        levels = self.grid(self.model.schedule, self.steps)
+        draw = jax.jit(functools.partial(self._sample, levels=levels, steps=None, rule=classifier_free, trajectory=True))
+        return np.asarray(draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature))
 
     def _sample(
         self,
@@ -107,16 +105,14 @@ class Draws:
         rule: Rule,
         trajectory: bool = False,
     ) -> jax.Array:
-        label = index % self._model.num_classes
+        label = index % self.model.num_classes
         given, other = (
             denoiser.from_network(model.predict, values, model.parameterization, label)
-            for model, values in ((self._model, params), (self._second, second))
+            for model, values in ((self.model, params), (self.second or self.model, second))
         )
         guided = rule(given, given.with_condition(NO_LABEL), other, scale)
-        key, shape = jax.random.key(0), self._model.shape
-        return sampling.sample(
-            key, guided, self._sampler, levels, shape, index, num_steps=steps, temperature=temperature, trajectory=trajectory
-        )
+        options = {"num_steps": steps, "temperature": temperature, "trajectory": trajectory}
+        return sampling.sample(jax.random.key(0), guided, self.sampler, levels, self.model.shape, index, **options)
 
 
 def labels(count: int, classes: int) -> np.ndarray:

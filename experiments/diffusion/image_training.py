@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,16 +55,30 @@ class Learning:
     """Steps between lines of metrics."""
 
 
-def digits_model(
-    config: Learning, schedule: Schedule, parameterization: Parameterization, temperature: float = 1.0, *, convolution: str = "direct"
-) -> Model:
-    """The class-conditional U-Net of digits on that schedule. Its average is the one of config's `ema`.
+@dataclasses.dataclass(frozen=True)
+class SeededLearning(Learning):
+    """The numbers of an experiment that trains one network of digits per seed."""
 
-    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
-    """
-    classes, levels = digits.CLASSES, digits.LEVELS
-    model = unet(config, schedule, parameterization, shape=(8, 8, 1), num_classes=classes, levels=levels, convolution=convolution)
-    return dataclasses.replace(model, names=tuple(map(str, range(classes))), temperature=temperature)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training; each trains a network of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedLearning(SeededLearning):
+    """Those of one whose samples `image_judge` measures."""
+
+    samples: int = 5000
+    """Samples of each set, class-balanced."""
+    together: int = 500
+    """Samples drawn in one call."""
+    draws: int = 20
+    """Draws behind each Fréchet distance, precision and recall."""
+    draw_size: int = 1000
+    """Samples in a draw."""
+
+
+SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels": (8,)}
+"""Of a training that only has to run."""
 
 
 def unet(
@@ -71,12 +86,17 @@ def unet(
     schedule: Schedule,
     parameterization: Parameterization,
     *,
-    shape: tuple[int, ...],
-    num_classes: int,
-    levels: int | None = None,
+    shape: tuple[int, ...] = (8, 8, 1),
+    num_classes: int = digits.CLASSES,
+    levels: int | None = digits.LEVELS,
+    temperature: float = 1.0,
     convolution: str = "direct",
 ) -> Model:
-    """A class-conditional U-Net of config's `channels` and `blocks` for images of a shape. levels: of a pixel, None for any value."""
+    """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
+
+    levels: of a pixel, None for any value. convolution: "fast_backward" where samplers take gradients through the network (see
+    gendiff/networks/convolution.py).
+    """
     network = networks.UNet(
         channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=num_classes, convolution=convolution
     )
@@ -84,7 +104,8 @@ def unet(
     def init(key: jax.Array) -> Params:
         return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
 
-    return Model(networks.pure(network), init, schedule, parameterization, shape, num_classes, levels, ema=config.ema)
+    names = tuple(map(str, range(num_classes)))
+    return Model(networks.pure(network), init, schedule, parameterization, shape, num_classes, levels, names, config.ema, temperature)
 
 
 @functools.lru_cache  # one object, so that all trainings of a configuration share a compiled step
@@ -95,21 +116,10 @@ def adamw(config: Learning) -> optax.GradientTransformation:
     )
 
 
-def denoising(config: Learning, model: Model) -> Loss:
-    """Uniform weight on the squared error of the network's own target, at levels spread evenly in u."""
-    return objectives.denoising(
-        model.predict, model.schedule, model.parameterization, levels=weighting.stratified_levels(), drop_condition=config.drop_condition
-    )
-
-
-def digits_batch(split: digits.Split, labels: np.ndarray | None = None) -> Batch:
-    """The training digits with their labels, or with others."""
-    return Batch(clean=split.train_images, condition=(split.train_labels if labels is None else labels,))
-
-
-def shuffled_labels(split: digits.Split, seed: int) -> np.ndarray:
-    """The labels of the training digits in another order: a network that learns these learns no class."""
-    return np.random.default_rng(seed).permutation(split.train_labels)
+def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
+    """The training digits with their labels. shuffled: a seed of the labels' order; a network that learns such labels learns no class."""
+    labels = split.train_labels if shuffled is None else np.random.default_rng(shuffled).permutation(split.train_labels)
+    return Batch(clean=split.train_images, condition=(labels,))
 
 
 def train(
@@ -124,10 +134,18 @@ def train(
     loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> None:
-    """Trains the model once per seed by config's numbers. None: config's `train_steps`, `denoising` and `adamw`."""
+    """Trains the model once per seed by config's numbers.
+
+    None takes config's `train_steps` and `adamw`, and as the loss a uniform weight on the squared error of the network's own target, at
+    levels spread evenly in u.
+    """
+    levels = weighting.stratified_levels()
+    denoising = objectives.denoising(
+        model.predict, model.schedule, model.parameterization, levels=levels, drop_condition=config.drop_condition
+    )
     for seed in seeds:
         training_loop.train(
-            denoising(config, model) if loss is None else loss,
+            denoising if loss is None else loss,
             adamw(config) if optimizer is None else optimizer,
             model.init,
             data,
@@ -141,6 +159,15 @@ def train(
             checkpoint_every=config.checkpoint_every,
             log_every=config.log_every,
         )
+
+
+def per_seed(model: Callable[[Any], Model]) -> Callable[..., None]:
+    """The `train` of an experiment that trains one network of digits per seed. model: from its configuration to its network."""
+
+    def train_each(config: SeededLearning, folder: RunFolder, progress: Progress) -> None:
+        train(config, model(config), digits_batch(digits.load()), folder, progress, seeds=config.seeds)
+
+    return train_each
 
 
 def averaged(model: Model, folder: RunFolder, seed: int) -> Params:

@@ -33,9 +33,9 @@ def measure(scales: Sequence[float], tables: Sequence[np.ndarray], *, sign: int,
     each = spearman(scales, means)
     drawn = np.empty(resamples)
     for number in range(resamples):
-        drawn[number] = spearman(
-            scales, np.stack([_resampled(rng, tables[seed]) for seed in rng.integers(len(tables), size=len(tables))])
-        ).mean()
+        chosen = [tables[seed] for seed in rng.integers(len(tables), size=len(tables))]
+        rows = [table[:, rng.integers(table.shape[1], size=table.shape[1])] for table in chosen]
+        drawn[number] = spearman(scales, np.stack([row.mean(axis=1) for row in rows])).mean()
     low, high = np.quantile(drawn, (0.025, 0.975))
     value = float(each.mean())
     shuffled = np.stack([spearman(scales, rng.permuted(np.broadcast_to(of, (permutations, len(of))), axis=1)) for of in means])
@@ -59,7 +59,3 @@ def holm(p: Sequence[float]) -> np.ndarray:
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
-
-
-def _resampled(rng: np.random.Generator, table: np.ndarray) -> np.ndarray:
-    return table[:, rng.integers(table.shape[1], size=table.shape[1])].mean(axis=1)

@@ -7,47 +7,29 @@ that is the same labels and the same x_T, by DDPM and DDIM in 1,000 to 5 steps, 
 
 The network is smaller than that of `digits` because of the budget: 43 million evaluations of it take 40 minutes on 2 idle cores, 76
 beside other work. Finished sets are kept in the folder `samples` of the run, and a run that was interrupted goes on with the next one;
-delete the folder when the results are written.
-
-Figures to expect, Fréchet distances in floors: DDIM 1.7 at 1,000 steps, 1.8 at 50, 2.0 at 20, 2.5 at 10; DDPM 1.6 at 1,000 and 2.2 at 20;
-DPM-Solver++ 2M 1.6 at 10 evaluations.
+delete the folder when the results are written. The figures to expect are in experiments/results/ddim-steps/README.md.
 """
 
-from experiments.diffusion import image_sampling
-from experiments.diffusion.ddim_steps import judge, train
-from experiments.diffusion.ddim_steps.config import Config, Thresholds
+from typing import Any
+
+from experiments.diffusion import image_sampling, image_training
+from experiments.diffusion.ddim_steps import judge
+from experiments.diffusion.ddim_steps.config import Config, Thresholds, model
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_STEPS: dict[str, Any] = {"levels": 30, "steps": (30, 20, 10, 5, 2), "few": ("DDIM", "Heun"), "budgets": (2, 5)}
+_COMPARED: dict[str, Any] = {"equivalent": (5, 10), "same": 20, "coarse": 2, "coarse_chain": 5, "fast": 2, "resamples": 5, "pairs": 2}
+_FEW: dict[str, Any] = {"samples": 80, "together": 40, "draws": 3, "draw_size": 60}
 
 EXPERIMENT = Experiment(
     name="ddim-steps",
     question="Does DDIM in 20-50 steps lose quality against 1,000 steps, and what do the best few-step samplers add?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(
-        seeds=(0,),
-        train_steps=4,
-        batch=16,
-        warmup=1,
-        channels=(8,),
-        levels=30,
-        steps=(30, 20, 10, 5, 2),
-        few=("DDIM", "Heun"),
-        budgets=(2, 5),
-        equivalent=(5, 10),
-        same=20,
-        coarse=2,
-        coarse_chain=5,
-        fast=2,
-        samples=80,
-        together=40,
-        draws=3,
-        draw_size=60,
-        resamples=5,
-        pairs=2,
-    ),
-    train=train.train,
+    smoke=Config(seeds=(0,), **image_training.SMOKE, **_STEPS, **_COMPARED, **_FEW),
+    train=image_training.per_seed(model),
     evaluate=judge.evaluate,
-    sample=image_sampling.command(train.model),
+    sample=image_sampling.command(model),
 )

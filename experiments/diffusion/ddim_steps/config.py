@@ -1,8 +1,10 @@
-"""The numbers of the ddim-steps experiment."""
+"""The numbers of the ddim-steps experiment, and the network that they describe."""
 
 import dataclasses
 
-from experiments.diffusion.image_training import Learning
+from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
+from gendiff.diffusion import parameterization, schedules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +18,9 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Learning):
-    """Every number of the experiment, those of `Learning` among them."""
+class Config(image_training.JudgedLearning):
+    """Every number of the experiment."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training; each trains a network of its own."""
     train_steps: int = 1600
     """Optimizer steps."""
     levels: int = 1000
@@ -41,16 +41,13 @@ class Config(Learning):
     """Steps of DDPM that must be found different, one of `steps`."""
     fast: int = 50
     """Steps of DDIM whose time is held against that of DDPM in all steps, one of `steps`."""
-    samples: int = 5000
-    """Samples of each set, class-balanced."""
-    together: int = 500
-    """Samples drawn in one call."""
-    draws: int = 20
-    """Draws behind each Fréchet distance in floors, precision and recall."""
-    draw_size: int = 1000
-    """Samples in a draw."""
     resamples: int = 400
     """Bootstrap resamples of each equivalence test."""
     pairs: int = 7
     """Interleaved timings of `together` samples by each of the methods that are timed."""
     thresholds: Thresholds = Thresholds()
+
+
+def model(config: Config) -> Model:
+    """The network of the digits experiment in this size, on DDPM's process."""
+    return image_training.unet(config, schedules.linear(config.levels), parameterization.noise())

@@ -34,13 +34,9 @@ class DrawMethod:
     build: Callable[[], Sampler]
     grid: str
 
-    def evaluations(self, steps: int) -> int:
-        """Of the network, per sample."""
-        return self.build().evaluations(steps)
-
     def steps_within(self, budget: int) -> int:
-        """The most steps that cost at most `budget` evaluations."""
-        return max(steps for steps in range(1, budget + 1) if self.evaluations(steps) <= budget)
+        """The most steps that cost at most `budget` evaluations of the network per sample."""
+        return max(steps for steps in range(1, budget + 1) if self.build().evaluations(steps) <= budget)
 
 
 DDPM, DDIM = DrawMethod("DDPM", samplers.ddpm, "trailing"), DrawMethod("DDIM", samplers.ddim, "trailing")
@@ -69,7 +65,7 @@ class Set:
 
     @property
     def evaluations(self) -> int:
-        return self.method.evaluations(self.steps)
+        return self.method.build().evaluations(self.steps)
 
     @property
     def name(self) -> str:
@@ -92,18 +88,14 @@ class MethodDraws:
 
     def draw(self, title: str, params: Params, method: DrawMethod, steps: int, count: int) -> tuple[np.ndarray, float]:
         """(count, h, w, c) images, and the seconds that they took without compiling."""
-        draws = self._compiled(method, params)
-        begin = time.perf_counter()
-        images = draws(title, params, count, steps=steps)
-        return images, time.perf_counter() - begin
-
-    def _compiled(self, method: DrawMethod, params: Params) -> Draws:
         if method.name not in self._draws:
             together, most = self._config.together, max(self._config.steps if method in (DDIM, DDPM) else self._config.budgets)
             draws = Draws(self._model, most, together, self._progress, sampler=method.build(), grid=GRIDS[method.grid])
             draws(f"compile {method.name}", params, together, steps=1)
             self._draws[method.name] = draws
-        return self._draws[method.name]
+        begin = time.perf_counter()
+        images = self._draws[method.name](title, params, count, steps=steps)
+        return images, time.perf_counter() - begin
 
 
 class Kept:
@@ -121,25 +113,17 @@ class Kept:
         file = self._file(wanted, params)
         if not file.exists():
             images, seconds = self._programs.draw(wanted.name, params, wanted.method, wanted.steps, self._config.samples)
-            parts = -(-len(images) // self._config.together)
             content = io.BytesIO()
-            np.savez(content, images=images, seconds=seconds / parts)
+            np.savez(content, images=images, seconds=seconds / -(-len(images) // self._config.together))
             json_files.write_bytes(file, content.getvalue())
         with np.load(file) as stored:
             return stored["images"], float(stored["seconds"])
 
     def _file(self, wanted: Set, params: Params) -> Path:
-        config, method = self._config, wanted.method
+        config, method, digest = self._config, wanted.method, hashlib.sha256()
+        for path, leaf in trees.paths(jax.device_get(params)).items():
+            digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
         chosen = (method.name, method.grid, wanted.steps, max(config.steps), config.samples, config.together)
-        digest = hashlib.sha256(_digest(params))
         digest.update(json.dumps(chosen).encode())
         title = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
         return self._folder / f"{title}_{digest.hexdigest()[:16]}.npz"
-
-
-def _digest(params: Params) -> bytes:
-    whole = hashlib.sha256()
-    for path, leaf in trees.paths(params).items():
-        values = np.asarray(jax.device_get(leaf))
-        whole.update(f"{path} {values.dtype} {values.shape}".encode() + values.tobytes())
-    return whole.digest()

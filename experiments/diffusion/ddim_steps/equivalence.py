@@ -25,14 +25,13 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class Distances:
-    """Of one set: its Fréchet distance, and that of each resample (r,)."""
+    """Of one set: its Fréchet distance, and that of each resample (r,); `centred` are these moved to have `whole` as their mean."""
 
     whole: float
     resamples: np.ndarray
 
     @property
     def centred(self) -> np.ndarray:
-        """The resamples, moved to have `whole` as their mean."""
         return self.resamples - self.resamples.mean() + self.whole
 
 
@@ -86,6 +85,5 @@ def _fit(rows: np.ndarray, times: np.ndarray) -> frechet.FittedGaussian:
     """`frechet.fit` of the rows, each `times` over, from their moments: thousands of these are needed, and no factor of n rows."""
     count = times.sum()
     mean = times @ rows / count
-    centred = rows - mean
-    covariance = (centred * times[:, None]).T @ centred / (count - 1)
+    covariance = ((rows - mean) * times[:, None]).T @ (rows - mean) / (count - 1)
     return frechet.from_moments(mean, (covariance + covariance.T) / 2)

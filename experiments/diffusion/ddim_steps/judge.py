@@ -1,26 +1,39 @@
-"""How the ddim-steps experiment judges: equivalence tests of paired sets, wall-clock of interleaved draws, and controls."""
+"""How the ddim-steps experiment judges: equivalence tests of paired sets, wall-clock of interleaved draws, controls, and what it shows."""
 
 import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
-from experiments.diffusion.ddim_steps import draw, equivalence, figures
-from experiments.diffusion.ddim_steps.config import Config
-from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, DrawMethod, Kept, MethodDraws, Set
+from experiments.diffusion.ddim_steps import draw, equivalence
+from experiments.diffusion.ddim_steps.config import Config, model
+from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, DrawMethod, Kept, MethodDraws, Set
 from experiments.diffusion.ddim_steps.equivalence import Difference
-from experiments.diffusion.ddim_steps.figures import Row
-from experiments.diffusion.ddim_steps.train import model
-from experiments.diffusion.image_judge import SEED, DigitsJudge
+from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
-from experiments.reporting.results import Cell, Table
-from experiments.reporting.verdicts import Claim, Kind, Relation
+from experiments.reporting import figures, verdicts
+from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Claim
 from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.metrics import features
+
+SHOWN = (5, 10, 20, 50, 1000)
+"""Steps of the rows of the picture, as far as they were drawn."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set, its measures, and the seconds that one call took."""
+
+    set: Set
+    measured: MeasuredSet
+    seconds: float
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -32,27 +45,27 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     claims: list[Claim] = []
     rows: list[Row] = []
     differences: dict[tuple[int, str], Difference] = {}
-    params: dict[int, Params] = {}
+    params = {seed: image_training.averaged(network, folder, seed) for seed in config.seeds}
     for seed in config.seeds:
-        params[seed] = image_training.averaged(network, folder, seed)
         wanted = draw.sets(config, seed)
         with progress.phase("sample", seed=seed):
             drawn = {each: kept(each, params[seed]) for each in wanted}
         with progress.phase("judge", seed=seed), progress.task(f"judge seed {seed}", len(wanted)) as task:
-            for each, (images, seconds) in drawn.items():
+            for done, (each, (images, seconds)) in enumerate(drawn.items(), 1):
                 labels = image_draws.labels(len(images), network.num_classes)
                 rows.append(Row(each, digits_judge.measure(images, labels), seconds))
-                task.update(len([row for row in rows if row.set.seed == seed]))
+                task.update(done)
+        sets = {each: images for each, (images, _) in drawn.items()}
         with progress.phase("equivalence", seed=seed):
-            compared = compare(config, seed, {each: images for each, (images, _) in drawn.items()}, digits_judge.split.held_out_images)
+            compared = compare(config, seed, sets, digits_judge.split.held_out_images)
         differences |= {(seed, id): of for id, of in compared.items()}
         claims += claims_of_seed(config, seed, compared)
         if seed == config.seeds[0]:
-            pictures = figures.pictures(config, folder, {each: images for each, (images, _) in drawn.items()}, seed)
+            pictures = [_picture(config, folder, sets, seed)]
     with progress.phase("time"):
-        of_time, timings = speed(config, programs, params[config.seeds[0]])
-    pictures += figures.plots(config, folder, rows)
-    return Outcome((*claims, *of_time), tuple(pictures), (*figures.tables(config, rows, differences), timings))
+        of_time, timings = _speed(config, programs, params[config.seeds[0]])
+    pictures += _plots(config, folder, rows)
+    return Outcome((*claims, *of_time), tuple(pictures), (*_tables(config, rows, differences), timings))
 
 
 def compare(config: Config, seed: int, drawn: dict[Set, np.ndarray], held_out: np.ndarray) -> dict[str, Difference]:
@@ -74,18 +87,23 @@ def compare(config: Config, seed: int, drawn: dict[Set, np.ndarray], held_out: n
 def claims_of_seed(config: Config, seed: int, compared: dict[str, Difference]) -> list[Claim]:
     """Equivalence is a claim of 20 and 50 steps; a test that can pass finds it at 250, and one that can fail does not at few."""
     most, about = f"{max(config.steps):,} steps", "relative difference of Fréchet distances, 90 % interval (two one-sided tests at 0.05)"
-    claim, control = (functools.partial(_claim, config, seed, compared, kind) for kind in ("claim", "control"))
+
+    def claim(id: str, statement: str, kind: verdicts.Kind) -> Claim:
+        relation: verdicts.Relation = ">=" if id.endswith("different") else "<="
+        about_it, number = f"{statement} {most}: {about}", compared[id].size
+        return verdicts.against(config.thresholds, seed, id, about_it, number, relation, "equivalence", n=config.samples, kind=kind)
+
     same, coarse, chain = config.same, config.coarse, config.coarse_chain
     return [
-        *(claim(f"ddim-{n}-equivalent", f"DDIM, {n} against {most}: {about}", "<=") for n in config.equivalent),
-        *(claim(f"ddim-{n}-equivalent-to-ddpm", f"DDIM, {n} steps against DDPM, {most}: {about}", "<=") for n in config.equivalent),
-        control(f"ddim-{same}-equivalent", f"positive control, to be found equal: DDIM, {same} against {most}: {about}", "<="),
-        control(f"ddim-{coarse}-different", f"DDIM, {coarse} against {most}: {about}", ">="),
-        control(f"ddpm-{chain}-different", f"DDPM, {chain} against {most}: {about}", ">="),
+        *(claim(f"ddim-{n}-equivalent", f"DDIM, {n} against", "claim") for n in config.equivalent),
+        *(claim(f"ddim-{n}-equivalent-to-ddpm", f"DDIM, {n} steps against DDPM,", "claim") for n in config.equivalent),
+        claim(f"ddim-{same}-equivalent", f"positive control, to be found equal: DDIM, {same} against", "control"),
+        claim(f"ddim-{coarse}-different", f"DDIM, {coarse} against", "control"),
+        claim(f"ddpm-{chain}-different", f"DDPM, {chain} against", "control"),
     ]
 
 
-def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[Claim], Table]:
+def _speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[Claim], Table]:
     """Wall-clock of `together` samples: DDPM in all steps and, as a control, in as few as DDIM, each against DDIM in few steps."""
     most, few = max(config.steps), config.fast
     timed = ((DDPM, most), (DDIM, few), (DDPM, few))
@@ -94,29 +112,69 @@ def speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[C
         for method, steps in timed:
             title = f"time {method.name} in {steps} steps, {pair + 1} of {config.pairs}"
             seconds[method, steps].append(programs.draw(title, params, method, steps, config.together)[1])
-    about = f"in {few} steps, median seconds for {config.together} samples"
-    claims = [
-        _ratio(config, "speedup", f"DDPM in {most:,} steps over DDIM {about}", seconds[DDPM, most], seconds[DDIM, few], ">=", "claim"),
-        _ratio(
-            config, "speedup-not-of-ddim", f"DDPM in {few} steps over DDIM {about}", seconds[DDPM, few], seconds[DDIM, few], "<=", "control"
-        ),
-    ]
-    rows: list[tuple[Cell, ...]] = []
-    for method, steps in timed:
-        of = seconds[method, steps]
-        rows.append((f"{method.name}, {steps} steps", float(np.median(of)), min(of), max(of)))
+
+    def claim(id: str, steps: int, count: str, relation: verdicts.Relation, kind: verdicts.Kind) -> Claim:
+        number = image_judge.interval(_ratio_of_medians, seconds[DDPM, steps], seconds[DDIM, few], paired=True)
+        statement = f"DDPM in {count} steps over DDIM in {few} steps, median seconds for {config.together} samples"
+        return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
+
+    claims = [claim("speedup", most, f"{most:,}", ">=", "claim"), claim("speedup-not-of-ddim", few, f"{few}", "<=", "control")]
+    rows = tuple((f"{method.name}, {n} steps", float(np.median(of)), min(of), max(of)) for (method, n), of in seconds.items())
     title = f"Seconds for {config.together} samples in one call, {config.pairs} calls each in turn"
-    return claims, Table(title, ("draw", "median", "least", "largest"), tuple(rows))
-
-
-def _claim(config: Config, seed: int, compared: dict[str, Difference], kind: Kind, id: str, statement: str, relation: Relation) -> Claim:
-    return verdicts.against(config.thresholds, seed, id, statement, compared[id].size, relation, "equivalence", n=config.samples, kind=kind)
-
-
-def _ratio(config: Config, id: str, statement: str, slow: list[float], fast: list[float], relation: Relation, kind: Kind) -> Claim:
-    number = image_judge.interval(_ratio_of_medians, slow, fast, paired=True)
-    return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
+    return claims, Table(title, ("draw", "median", "least", "largest"), rows)
 
 
 def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.median(first) / np.median(second))
+
+
+def _picture(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray], seed: int) -> Figure:
+    """Samples 0 … 9 of one seed by DDIM, one number of steps per row."""
+    shown = [steps for steps in sorted(config.steps) if steps in SHOWN]
+    figures.grid(np.concatenate([drawn[Set(seed, DDIM, steps)][:10] for steps in shown]), 10, folder.figure("same_samples"))
+    steps = ", ".join(f"{each:,}" for each in shown)
+    return Figure("same_samples.png", f"The same ten samples by DDIM, one row for each number of steps: {steps}.")
+
+
+def _plots(config: Config, folder: RunFolder, rows: Sequence[Row]) -> list[Figure]:
+    """Fréchet distance in floors against evaluations: the two chains, and the samplers of few steps."""
+    all_steps, margin = max(config.steps), config.thresholds.equivalence
+    reference = np.mean([row.measured.frechet[0] for row in rows if row.set.method == DDIM and row.set.steps == all_steps])
+    options: Any = {
+        "x_label": "evaluations of the network per sample",
+        "y_label": "Fréchet distance, in floors",
+        "log_x": True,
+        "log_y": True,
+    }
+    name, few = f"DDIM in {all_steps:,} steps ± {100 * margin:g} %", [FEW[name] for name in config.few]
+    for file, methods, most in (("steps", [DDPM, DDIM], all_steps), ("few_steps", few, max(config.budgets))):
+        curves = []
+        for method in methods:
+            of_method = [row for row in rows if row.set.method == method and row.set.evaluations <= most]
+            evaluations = np.array(sorted({row.set.evaluations for row in of_method}))
+            values = [[row.measured.frechet[0] for row in of_method if row.set.evaluations == count] for count in evaluations]
+            over_seeds = (np.array([reduce(each) for each in values]) for reduce in (np.mean, np.min, np.max))
+            curves.append(figures.Curve(method.name, evaluations, *over_seeds))
+        ends = np.array([min(curve.x.min() for curve in curves), max(curve.x.max() for curve in curves)], np.float64)
+        level = np.full(2, reference)
+        band = figures.Curve(name, ends, level, level * (1 - margin), level * (1 + margin))
+        figures.curves([*curves, band], folder.figure(file), **options)
+    return [
+        Figure("steps.png", "Fréchet distance of DDPM and DDIM against evaluations; bands reach from the least to the largest seed."),
+        Figure("few_steps.png", "The same for samplers made for few steps, each at most at its budget of evaluations."),
+    ]
+
+
+def _tables(config: Config, rows: Sequence[Row], differences: Mapping[tuple[int, str], Difference]) -> tuple[Table, ...]:
+    """Every number of every set, and every difference with its sign."""
+    columns = ("set", "grid", "steps", "evaluations", "Fréchet / floor", "judge", "precision", "recall", f"seconds for {config.together}")
+    lines = []
+    for row in rows:
+        of, at = row.measured, row.set
+        about = (at.name, at.method.grid, at.steps, at.evaluations)
+        lines.append((*about, of.frechet, of.accuracy, of.precision, of.recall, round(row.seconds, 3)))
+    signed = tuple((f"seed {seed}, {id}", (of.value, of.low, of.high)) for (seed, id), of in differences.items())
+    return (
+        Table(f"Every set of {config.samples:,} samples against the held-out digits", columns, tuple(lines)),
+        Table("Fréchet distances compared, paired by sample: (F - F of all steps) / F of all steps, 90 % intervals", ("test", "d"), signed),
+    )

@@ -1,8 +1,10 @@
-"""The numbers of the digits experiment."""
+"""The numbers of the digits experiment, and the network that they describe."""
 
 import dataclasses
 
-from experiments.diffusion.image_training import Learning
+from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
+from gendiff.diffusion import parameterization, schedules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +34,9 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Learning):
-    """Every number of the experiment, those of `Learning` among them."""
+class Config(image_training.JudgedLearning):
+    """Every number of the experiment; `samples` are those at guidance 1."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training; each trains a network of its own."""
     train_steps: int = 1600
     """Optimizer steps."""
     channels: tuple[int, ...] = (32, 64)
@@ -45,18 +45,15 @@ class Config(Learning):
     """DDIM steps."""
     temperature: float = 1.05
     """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
-    samples: int = 5000
-    """Samples at guidance 1, class-balanced."""
     guided_samples: int = 2000
     """Samples at guidance 2, class-balanced."""
     control_samples: int = 2000
     """Samples of each control, class-balanced; more than draw_size, so that draws differ."""
-    together: int = 500
-    """Samples drawn in one call."""
-    draws: int = 20
-    """Draws behind each Fréchet distance, precision and recall."""
-    draw_size: int = 1000
-    """Samples in a draw."""
     shuffled_steps: int = 1000
     """Optimizer steps of the control that learns from shuffled labels, with the first seed; 0 leaves it out."""
     thresholds: Thresholds = Thresholds()
+
+
+def model(config: Config) -> Model:
+    """The network and what its output means, from the configuration alone."""
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), temperature=config.temperature)

@@ -1,4 +1,4 @@
-"""How the digits experiment judges: every number with its interval, the same number for real digits, and controls that must fail."""
+"""How the digits experiment trains and judges: every number with its interval, the same for real digits, and controls that must fail."""
 
 import functools
 
@@ -6,19 +6,29 @@ import jax
 import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
-from experiments.diffusion.digits import figures
-from experiments.diffusion.digits.config import Config, Thresholds
-from experiments.diffusion.digits.train import SHUFFLED, model
+from experiments.diffusion.digits.config import Config, Thresholds, model
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
-from experiments.reporting.results import Figure
+from experiments.reporting import figures, verdicts
+from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim, Kind, Number, Relation
 from gendiff.data import digits
 from gendiff.metrics import baselines
+
+SHUFFLED = "shuffled_labels"
+"""Folder of the control that learns from shuffled labels."""
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """One network per seed and, where it is wanted, the control that learns from shuffled labels."""
+    image_training.per_seed(model)(config, folder, progress)
+    if config.shuffled_steps:
+        first, place = config.seeds[0], image_training.inside(folder, SHUFFLED)
+        data = image_training.digits_batch(digits.load(), first)
+        image_training.train(config, model(config), data, place, progress, seeds=[first], steps=config.shuffled_steps)
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -49,13 +59,18 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         if seed == config.seeds[0]:
             measure(f"seed {seed}, guidance 1, temperature 1", draw(f"seed {seed}, temperature 1", params, controls, temperature=1.0))
             frames = draw.trajectory(params, 20, 2.0)
-            pictures = figures.pictures(folder, judge.split, sets["guidance 1"], sets["guidance 2"], frames)
+            pictures = _pictures(folder, judge.split, sets["guidance 1"], sets["guidance 2"], frames)
     with progress.phase("controls"):
         claims += _generators(config, judge, table)
         if config.shuffled_steps:
             params = image_training.averaged(network, image_training.inside(folder, SHUFFLED), config.seeds[0])
-            claims.append(_shuffled(config, measure("shuffled labels", draw("shuffled labels", params, config.control_samples))))
-    return Outcome(tuple(claims), (*pictures, *figures.plots(config, folder, table)), (figures.table(table),))
+            shuffled, id = measure("shuffled labels", draw("shuffled labels", params, config.control_samples)), "shuffled-accuracy"
+            control = functools.partial(verdicts.against, config.thresholds, config.seeds[0], id, kind="control", n=shuffled.n)
+            claims.append(control("shuffled labels: judge accuracy", shuffled.accuracy, "<=", "shuffled_accuracy"))
+    columns = ("set", "n", "Fréchet / floor", "judge", "precision", "recall", "near-copies", "kernel distance")
+    rows = [(name, of.n, of.frechet, of.accuracy, of.precision, of.recall, of.copies, of.kernel) for name, of in table.items()]
+    every = Table("Every set against the held-out digits, in draws of equal size", columns, tuple(rows))
+    return Outcome(tuple(claims), (*pictures, *_plots(config, folder, table)), (every,))
 
 
 def _claims_of_seed(
@@ -103,7 +118,32 @@ def _generators(config: Config, judge: DigitsJudge, table: dict[str, MeasuredSet
     ]
 
 
-def _shuffled(config: Config, measured: MeasuredSet) -> Claim:
-    statement, limit = "shuffled labels: judge accuracy", "shuffled_accuracy"
-    seed, limits = config.seeds[0], config.thresholds
-    return verdicts.against(limits, seed, "shuffled-accuracy", statement, measured.accuracy, "<=", limit, n=measured.n, kind="control")
+def _pictures(folder: RunFolder, split: digits.Split, plain: np.ndarray, guided: np.ndarray, trajectory: np.ndarray) -> list[Figure]:
+    """Grids of real digits and samples, and the frames of the denoising scrubber."""
+    order = np.argsort(split.held_out_labels, kind="stable")
+    by_class = np.concatenate([order[split.held_out_labels[order] == digit][:10] for digit in range(digits.CLASSES)])
+    count = min(100, len(plain), len(guided))
+    index = np.arange(count).reshape(-1, digits.CLASSES).T.ravel()  # one class per row
+    across = count // digits.CLASSES
+    figures.grid(split.held_out_images[by_class], 10, folder.figure("real"))
+    figures.grid(plain[index], across, folder.figure("guidance_1"))
+    figures.grid(guided[index], across, folder.figure("guidance_2"))
+    figures.denoising_sprite(trajectory, folder.figure("denoising"), columns=10)
+    return [
+        Figure("real.png", "Held-out digits: ten of each class."),
+        Figure("guidance_1.png", "Samples at guidance 1, one class per row, not selected."),
+        Figure("guidance_2.png", "Samples from the same noise at guidance 2."),
+    ]
+
+
+def _plots(config: Config, folder: RunFolder, sets: dict[str, MeasuredSet]) -> list[Figure]:
+    """Training loss, and the Fréchet distance of every set."""
+    curves = [image_training.loss_curve(f"seed {seed}", folder, seed) for seed in config.seeds]
+    figures.curves(curves, folder.figure("loss"), x_label="step", y_label="loss (flow)", log_y=True)
+    values, ends = [of.frechet[0] for of in sets.values()], [of.frechet[1:] for of in sets.values()]
+    label, limit = "Fréchet distance to held-out digits, in floors", ("threshold at guidance 1", config.thresholds.frechet)
+    figures.bars(list(sets), values, folder.figure("frechet"), x_label=label, intervals=ends, log=True, thresholds=[limit])
+    return [
+        Figure("frechet.png", "Fréchet distance of every set; the floor, 1, is training digits against held-out ones."),
+        Figure("loss.png", "Training loss, a mean over 20 lines of the log."),
+    ]

@@ -7,39 +7,28 @@ trains the class-conditional U-Net on the flow process and gives it, without the
 mean digit, bicubic interpolation, the Wiener filter of the training digits' spectrum. A judge who saw only real digits reads what comes
 out. A posterior sample pays for its sharpness with twice the least mean square error, so PiGDM's errors in dB, where all pixels count,
 are those of the mean of several samples, and the judge reads a single one. Beside it: DDIM inversion and back, reversible Heun and
-back, and img2img by strength.
+back, and img2img by strength. The figures to expect are in experiments/results/editing/README.md.
 """
 
-from experiments.diffusion import image_sampling
-from experiments.diffusion.editing import judge, train
-from experiments.diffusion.editing.config import Config, Thresholds
+from typing import Any
+
+from experiments.diffusion import image_sampling, image_training
+from experiments.diffusion.editing import judge
+from experiments.diffusion.editing.config import Config, Thresholds, model
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_RESTORED: dict[str, Any] = {"digits": 20, "guided_steps": 3, "posterior_samples": 2, "repaint_steps": 4, "resamples": 2, "jump": 2}
+_EDITED: dict[str, Any] = {"round_trips": (2, 4), "reversible_steps": 4, "strengths": (0.0, 0.5, 1.0), "edit_steps": 4}
 
 EXPERIMENT = Experiment(
     name="editing",
     question="Can a network that learned digits restore what a mask, a small sensor or a blur took, and edit them?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(
-        seeds=(0,),
-        train_steps=4,
-        warmup=1,
-        batch=16,
-        channels=(8,),
-        digits=20,
-        guided_steps=3,
-        posterior_samples=2,
-        repaint_steps=4,
-        resamples=2,
-        jump=2,
-        round_trips=(2, 4),
-        reversible_steps=4,
-        strengths=(0.0, 0.5, 1.0),
-        edit_steps=4,
-    ),
-    train=train.train,
+    smoke=Config(seeds=(0,), **image_training.SMOKE, **_RESTORED, **_EDITED),
+    train=image_training.per_seed(model),
     evaluate=judge.evaluate,
-    sample=image_sampling.command(train.model),
+    sample=image_sampling.command(model),
 )

@@ -1,8 +1,10 @@
-"""The numbers of the editing experiment."""
+"""The numbers of the editing experiment, and the network that they describe."""
 
 import dataclasses
 
-from experiments.diffusion.image_training import Learning
+from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
+from gendiff.diffusion import parameterization, schedules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +28,9 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Learning):
-    """Every number of the experiment, those of `Learning` among them."""
+class Config(image_training.SeededLearning):
+    """Every number of the experiment."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training; each trains a network of its own."""
     drop_condition: float = 0.2
     """Share of labels replaced by the null label in training, under which all is restored."""
     digits: int = 450
@@ -70,3 +70,8 @@ class Config(Learning):
     checkpoint_every: int = 600
     """Steps between checkpoints."""
     thresholds: Thresholds = Thresholds()
+
+
+def model(config: Config) -> Model:
+    """The network of the digits experiment in this size, on the flow process; PiGDM and DPS take gradients through it at every step."""
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), convolution="fast_backward")

@@ -8,11 +8,10 @@ import numpy as np
 from experiments.diffusion import image_training
 from experiments.diffusion.editing import figures, measures
 from experiments.diffusion.editing import problems as editing_problems
-from experiments.diffusion.editing.config import Config, Thresholds
+from experiments.diffusion.editing.config import Config, model
 from experiments.diffusion.editing.measures import Edited, Examiner, Restoration
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.editing.programs import EditingPrograms
-from experiments.diffusion.editing.train import model
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -40,22 +39,20 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         blank = jax.device_get(network.init(jax.random.key(seed)))
         restored[seed] = {}
         with progress.phase("restore", seed=seed), progress.task(f"restore, seed {seed}", len(problems)) as task:
-            for done, (name, problem) in enumerate(problems.items()):
+            for done, (name, problem) in enumerate(problems.items(), 1):
                 restored[seed][name] = _restored(config, problem, programs, examine, params, blank)
-                task.update(done + 1)
+                task.update(done)
         with progress.phase("invert and edit", seed=seed):
             edited[seed] = _edited(config, programs, params, truth)
-        for name, problem in problems.items():
-            claims += _claims_of_problem(config.thresholds, seed, problem, rivals[name][0], restored[seed][name])
-        claims += _kept(config.thresholds, seed, problems, restored[seed], truth)
+        claims += _claims_of_problems(config, seed, problems, rivals, restored[seed], truth)
         claims += _claims_of_edits(config, seed, edited[seed])
         if seed == config.seeds[0]:
-            chosen = _one_of_each(labels)
+            chosen = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])  # the first digit of each class
             partners = np.arange(len(truth))
             partners[chosen[:-1]] = chosen[1:]
             between = programs.between(params, truth, partners, np.linspace(0, 1, SHARES))[:, chosen[:-1]]
             pictures = figures.pictures(folder, problems, truth, rivals, restored[seed], edited[seed].images, between, chosen)
-    pictures += figures.plots(config, folder, problems, rivals, restored, edited)
+    pictures += figures.plots(config, folder, rivals, restored, edited)
     return Outcome(tuple(claims), tuple(pictures), figures.tables(rivals, restored, edited))
 
 
@@ -71,12 +68,11 @@ def _restored(
 ) -> dict[str, Restoration]:
     """By every method that fits, by an untrained network, and from the measurements of other digits."""
     samples = range(1 if problem.mask is not None else config.posterior_samples)
-    drawn = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
-    drawn["DPS"] = [programs.restore("DPS", params, problem)]
-    if problem.mask is not None:
-        drawn["RePaint"] = [programs.restore("RePaint", params, problem)]
-    drawn["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
     others = np.roll(problem.measured, 1, axis=0)  # held-out digits come in random order
+    drawn = {"PiGDM": [programs.restore("PiGDM", params, problem, sample=sample) for sample in samples]}
+    for method in ("DPS", "RePaint") if problem.mask is not None else ("DPS",):
+        drawn[method] = [programs.restore(method, params, problem)]
+    drawn["PiGDM, untrained"] = [programs.restore("PiGDM", blank, problem)]
     drawn["PiGDM, other's data"] = [programs.restore("PiGDM", params, problem, measured=others)]
     return {name: examine(problem, name, images) for name, images in drawn.items()}
 
@@ -85,56 +81,49 @@ def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np
     apart = measures.square_error
     trips, fresh = programs.round_trips(params, truth)
     images = {strength: programs.edit(params, truth, strength) for strength in config.strengths}
-    others = np.roll(truth, 1, axis=0)
     return Edited(
-        {steps: apart(back, truth) for steps, back in trips.items()},
-        apart(fresh, truth),
-        apart(programs.reversible_trip(params, truth), truth),
-        {strength: apart(edit, truth) for strength, edit in images.items()},
-        {strength: apart(edit, others) for strength, edit in images.items()},
-        images,
+        trips={steps: apart(back, truth) for steps, back in trips.items()},
+        fresh=apart(fresh, truth),
+        reversible=apart(programs.reversible_trip(params, truth), truth),
+        own={strength: apart(edit, truth) for strength, edit in images.items()},
+        others={strength: apart(edit, np.roll(truth, 1, axis=0)) for strength, edit in images.items()},
+        images=images,
     )
 
 
-def _claims_of_problem(
-    limits: Thresholds, seed: int, problem: Problem, rival: Restoration, restored: dict[str, Restoration]
+def _claims_of_problems(
+    config: Config,
+    seed: int,
+    problems: dict[str, Problem],
+    rivals: dict[str, list[Restoration]],
+    restored: dict[str, dict[str, Restoration]],
+    truth: np.ndarray,
 ) -> list[Claim]:
-    n, slug = len(rival.error), problem.name.replace(" ", "-")
-    claim = functools.partial(verdicts.against, limits, seed, n=n)
-    claims = []
-    for method in ("PiGDM", "DPS", "RePaint"):
-        if method in restored:
-            read = measures.share(restored[method].right - rival.right)
-            statement = f"{problem.name} by {method}: the judge's accuracy less that on {problem.rival_name}"
+    claim = functools.partial(verdicts.against, config.thresholds, seed, n=len(truth))
+    claims, changes = [], []
+    for name, problem in problems.items():
+        slug, rival, by, beside = name.replace(" ", "-"), rivals[name][0], restored[name], f"dB above {problem.rival_name}"
+        for method in [method for method in ("PiGDM", "DPS", "RePaint") if method in by]:
+            statement = f"{name} by {method}: the judge's accuracy less that on {problem.rival_name}"
+            read = measures.share(by[method].right - rival.right)
             claims.append(claim(f"{slug}-{method.lower()}-judge", statement, read, ">=", "accuracy"))
-    if problem.mask is None:
-        better = measures.gain(restored["PiGDM"].error, rival.error)
-        claims.append(claim(f"{slug}-psnr", f"{problem.name} by PiGDM: dB above {problem.rival_name}", better, ">=", "psnr"))
-    for name, id in (("PiGDM, untrained", "untrained"), ("PiGDM, other's data", "shuffled")):
-        worse = measures.gain(restored[name].error, rival.error)
-        statement = f"{problem.name} by {name}: dB above {problem.rival_name}"
-        claims.append(claim(f"{slug}-{id}", statement, worse, "<=", "psnr", kind="control"))
-    return claims
-
-
-def _kept(
-    limits: Thresholds, seed: int, problems: dict[str, Problem], restored: dict[str, dict[str, Restoration]], truth: np.ndarray
-) -> list[Claim]:
-    masks = {name: problem.mask for name, problem in problems.items() if problem.mask is not None}
-    changes = [np.max(np.abs(np.where(mask, 0, restored[name]["RePaint"].first - truth))) for name, mask in masks.items()]
-    statement = "RePaint: largest change of a pixel that was to be kept"
-    return [verdicts.against(limits, seed, "kept", statement, float(max(changes)), "<=", "kept", n=len(truth))]
+        if problem.mask is None:
+            better = measures.gain(by["PiGDM"].error, rival.error)
+            claims.append(claim(f"{slug}-psnr", f"{name} by PiGDM: {beside}", better, ">=", "psnr"))
+        else:
+            changes.append(np.max(np.abs(np.where(problem.mask, 0, by["RePaint"].first - truth))))
+        for bad, id in (("PiGDM, untrained", "untrained"), ("PiGDM, other's data", "shuffled")):
+            worse = measures.gain(by[bad].error, rival.error)
+            claims.append(claim(f"{slug}-{id}", f"{name} by {bad}: {beside}", worse, "<=", "psnr", kind="control"))
+    return [*claims, claim("kept", "RePaint: largest change of a pixel that was to be kept", float(max(changes)), "<=", "kept")]
 
 
 def _claims_of_edits(config: Config, seed: int, edited: Edited) -> list[Claim]:
-    n = len(edited.fresh)
-    claim = functools.partial(verdicts.against, config.thresholds, seed, n=n)
+    claim = functools.partial(verdicts.against, config.thresholds, seed, n=len(edited.fresh))
     control = functools.partial(claim, kind="control")
     most = edited.trips[max(edited.trips)]
-    strengths = tuple(edited.own)
-    own, others = (measures.rank_correlation(strengths, np.stack(list(of.values()))) for of in (edited.own, edited.others))
-    worst = float(np.sqrt(edited.reversible.max()))
-    missed = float(np.sqrt(edited.fresh.min()))
+    own, others = (measures.rank_correlation(tuple(of), np.stack(list(of.values()))) for of in (edited.own, edited.others))
+    worst, missed = (float(np.sqrt(error)) for error in (edited.reversible.max(), edited.fresh.min()))
     return [
         claim("round-trip-slope", "DDIM inversion and back: slope of log error on log steps", measures.slope(edited.trips), "<=", "slope"),
         claim("round-trip-reversible", "reversible Heun and back: largest error of a digit", worst, "<=", "reversible"),
@@ -143,8 +132,3 @@ def _claims_of_edits(config: Config, seed: int, edited: Edited) -> list[Claim]:
         claim("strength", "img2img: rank correlation of strength and distance to its digit", own, ">=", "strength"),
         control("strength-other", "img2img: rank correlation of strength and distance to another digit", others, "<=", "strength"),
     ]
-
-
-def _one_of_each(labels: np.ndarray) -> np.ndarray:
-    """The row of the first digit of each class that there is."""
-    return np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)])

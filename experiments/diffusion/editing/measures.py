@@ -17,7 +17,7 @@ from gendiff.metrics import classifier_accuracy
 class Restoration:
     """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the residual's square.
 
-    name: of the method. first, mean: images (n, 8, 8, 1), a single sample and the mean of several. single: the error of the single one.
+    name: of the method. first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of several.
     residual: the mean square of y - A x for the single one, not clipped.
     """
 
@@ -52,18 +52,14 @@ class Examiner:
         self.truth, self._labels = truth, labels
         self._judge = classifier_accuracy.train(split.train_images, split.train_labels)
 
-    def right(self, images: np.ndarray) -> np.ndarray:
-        """Whether the judge reads each digit as what it is (n,), in the data's levels."""
-        seen = np.asarray(scaling.round_to_levels(images.astype(np.float32), digits.LEVELS))
-        return classifier_accuracy.correct(self._judge, seen, self._labels).astype(np.float64)
-
     def __call__(self, problem: Problem, name: str, samples: list[np.ndarray]) -> Restoration:
-        """The error is that of the mean of the samples; the judge reads the first."""
+        """The error is that of the mean of the samples; the judge reads the first, in the data's levels."""
         first, mean = samples[0], np.mean([np.clip(sample, -1, 1) for sample in samples], axis=0)
-        apart = np.asarray(problem.operator.forward(first), np.float64) - problem.measured
-        residual = np.mean(apart.reshape(len(first), -1) ** 2, axis=1)
+        residual = square_error(np.asarray(problem.operator.forward(first), np.float64), problem.measured)
         single, averaged = (problem.errors(images, self.truth) for images in (first, mean))
-        return Restoration(name, first, single, averaged, self.right(first), residual)
+        seen = np.asarray(scaling.round_to_levels(first.astype(np.float32), digits.LEVELS))
+        right = classifier_accuracy.correct(self._judge, seen, self._labels).astype(np.float64)
+        return Restoration(name, first, single, averaged, right, residual)
 
 
 def decibels(error: np.ndarray) -> Number:

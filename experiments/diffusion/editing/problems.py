@@ -1,6 +1,7 @@
 """What the editing experiment takes from digits, and the rivals that give it back without having learned digits."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from gendiff.diffusion import linear_operators
 
 SEED = 0
 """Of the noise on blurred digits."""
+MASKS = {"centre": (slice(2, 6), slice(2, 6)), "lower half": (slice(4, 8), slice(0, 8))}
+"""Rows and columns that each mask hides."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,36 +46,27 @@ class Problem:
 
 
 def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str, Problem]:
-    """Every problem of the config for the clean images `truth` (n, 8, 8, 1)."""
-    every = [inpainting(name, split.train_images, truth) for name in config.masks]
-    every += [super_resolution(truth, config.factor), deblurring(split.train_images, truth, config.blur_std, config.noise_std)]
-    return {problem.name: problem for problem in every}
+    """Every problem of the config for the clean images `truth` (n, 8, 8, 1), by name.
 
-
-def inpainting(name: str, training: np.ndarray, truth: np.ndarray) -> Problem:
-    """A mask by name; the rival fills it with the mean training digit."""
-    mask = np.zeros((1, 8, 8, 1), bool)
-    rows, columns = {"centre": (slice(2, 6), slice(2, 6)), "lower half": (slice(4, 8), slice(0, 8))}[name]
-    mask[:, rows, columns] = True
-    operator = linear_operators.inpaint(mask)
-    filled = np.where(mask, training.mean(axis=0), truth).astype(np.float32)
-    return Problem(name, operator, np.where(mask, np.float32(0), truth), 0.0, "mean digit", filled, mask, mask)
-
-
-def super_resolution(truth: np.ndarray, factor: int) -> Problem:
-    """Means of boxes; the rival is bicubic interpolation."""
-    operator = linear_operators.downsample(factor)
-    small = np.asarray(operator.forward(truth))
-    return Problem("super-resolution", operator, small, 0.0, "bicubic", bicubic(small, factor), np.ones((1, 8, 8, 1), bool))
-
-
-def deblurring(training: np.ndarray, truth: np.ndarray, std: float, noise_std: float) -> Problem:
-    """A circular Gaussian blur under noise; the rival is the Wiener filter."""
-    operator = linear_operators.blur(gaussian_kernel(std))
+    Masks, which the mean training digit fills; means of boxes, against bicubic interpolation; and a circular Gaussian blur under noise,
+    against the Wiener filter.
+    """
+    training, everywhere, every = split.train_images, np.ones((1, 8, 8, 1), bool), []
+    for name in config.masks:
+        mask = np.zeros((1, 8, 8, 1), bool)
+        mask[:, *MASKS[name]] = True
+        filled = np.where(mask, training.mean(axis=0), truth).astype(np.float32)
+        hidden = np.where(mask, np.float32(0), truth)
+        every.append(Problem(name, linear_operators.inpaint(mask), hidden, 0.0, "mean digit", filled, mask, mask))
+    box = linear_operators.downsample(config.factor)
+    small = np.asarray(box.forward(truth))
+    every.append(Problem("super-resolution", box, small, 0.0, "bicubic", bicubic(small, config.factor), everywhere))
+    kernel, std = gaussian_kernel(config.blur_std), config.noise_std
     noise = np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32)
-    blurred = np.asarray(operator.forward(truth)) + np.float32(noise_std) * noise
-    rival = wiener(blurred, training, gaussian_kernel(std), noise_std)
-    return Problem("deblurring", operator, blurred, noise_std, "Wiener", rival, np.ones((1, 8, 8, 1), bool))
+    blur = linear_operators.blur(kernel)
+    blurred = np.asarray(blur.forward(truth)) + np.float32(std) * noise
+    every.append(Problem("deblurring", blur, blurred, std, "Wiener", wiener(blurred, training, kernel, std), everywhere))
+    return {problem.name: problem for problem in every}
 
 
 def gaussian_kernel(std: float, radius: int = 3) -> np.ndarray:
@@ -94,14 +88,15 @@ def wiener(blurred: np.ndarray, training: np.ndarray, kernel: np.ndarray, noise_
 
     mean, S: the mean of the training images (n, h, w, 1) and the power spectrum of their deviations from it (Wiener, 1949).
     """
-    height, width = blurred.shape[1:3]
+    (height, width), (down, across) = blurred.shape[1:3], kernel.shape
+    transform = functools.partial(np.fft.fft2, axes=(1, 2))
     mean = training.mean(axis=0, dtype=np.float64)
-    spectrum = np.mean(np.abs(_transform(training - mean)) ** 2, axis=0) / (height * width)
-    wide = np.zeros((height, width, 1))
-    wide[: kernel.shape[0], : kernel.shape[1], 0] = kernel
-    transfer = _transform(np.roll(wide, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), axis=(0, 1))[None])[0]
+    spectrum = np.mean(np.abs(transform(training - mean)) ** 2, axis=0) / (height * width)
+    wide = np.zeros((1, height, width, 1))
+    wide[0, :down, :across, 0] = kernel
+    transfer = transform(np.roll(wide, (-(down // 2), -(across // 2)), axis=(1, 2)))[0]
     gain = spectrum * np.conj(transfer) / (spectrum * np.abs(transfer) ** 2 + noise_std**2)
-    deviation = gain * (_transform(blurred) - transfer * _transform(mean[None]))
+    deviation = gain * (transform(blurred) - transfer * transform(mean[None]))
     return (mean + np.fft.ifft2(deviation, axes=(1, 2)).real).astype(np.float32)
 
 
@@ -111,7 +106,3 @@ def nearest(problem: Problem, training: np.ndarray) -> np.ndarray:
     seen = problem.measured.reshape(len(problem.measured), -1).astype(np.float64)
     apart = np.sum(kept**2, axis=1)[None] - 2 * seen @ kept.T
     return training[np.argmin(apart, axis=1)]
-
-
-def _transform(images: np.ndarray) -> np.ndarray:
-    return np.fft.fft2(images, axes=(1, 2))

@@ -25,11 +25,8 @@ class EditingPrograms:
         self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
         self._guided = drawing.jit(self._guide, static_argnames="method")
-        self._painted = drawing.jit(self._paint)
-        self._tripped = drawing.jit(self._trip)
-        self._back = drawing.jit(self._invert)
-        self._forth = drawing.jit(self._draw)
-        self._edited = drawing.jit(self._edit)
+        programs = (self._paint, self._trip, self._invert, self._draw, self._edit)
+        self._painted, self._tripped, self._back, self._forth, self._edited = (drawing.jit(program) for program in programs)
 
     def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
         """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""
@@ -69,12 +66,11 @@ class EditingPrograms:
 
     def _guide(self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str) -> jax.Array:
         config, denoise = self._config, self._denoise(params)
-        sampler: Any
         if method == "PiGDM":
-            guided = posterior.pigdm(denoise, operator, measured, noise_std, data_std=config.data_std)
-            sampler = samplers.ddim(config.pigdm_eta)
+            guided: Any = posterior.pigdm(denoise, operator, measured, noise_std, data_std=config.data_std)
         else:
-            guided, sampler = posterior.dps(denoise, operator, measured, config.dps_scale), samplers.ddim()
+            guided = posterior.dps(denoise, operator, measured, config.dps_scale)
+        sampler = samplers.ddim(config.pigdm_eta if method == "PiGDM" else 0.0)
         return sampling.sample(jax.random.key(KEY), guided, sampler, self._levels[config.guided_steps], self._model.shape, index)
 
     def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
@@ -100,7 +96,5 @@ class EditingPrograms:
         return sampling.sample(key, self._denoise(params), sampler, self._reversible, shape, index, start=start)
 
     def _edit(self, params: Params, images: Any, index: Any, strength: Any) -> jax.Array:
-        levels = grids.trailing(self._model.schedule, self._config.edit_steps)
-        return editing.image_to_image(
-            jax.random.key(KEY), self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength
-        )
+        key, levels = jax.random.key(KEY), grids.trailing(self._model.schedule, self._config.edit_steps)
+        return editing.image_to_image(key, self._denoise(params), samplers.ddim(1.0), levels, images, index, strength=strength)

@@ -1,5 +1,6 @@
 """The chain q(x_t | x_{t-1}), step by step: its moments composed exactly, and those of drawn chains in standard errors."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,6 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
     name: prior.SCHEDULES[name] for name in ("linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr(scaled_linear)")
 }
 """The chains that are run, all of 1,000 steps."""
-MOMENTS = ("mean", "slope on the clean image", "variance")
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,11 @@ def scores(path: Level, images: np.ndarray, levels: tuple[int, ...], groups: int
 
 def table(of_seeds: list[Scores], levels: tuple[int, ...]) -> Table:
     """The largest |z| of each schedule and level, over seeds, groups and moments."""
+    kinds = ("chain", "closed", "shifted")
+    largest = [np.max([np.abs(getattr(each, kind)).max(axis=(1, 3)) for each in of_seeds], axis=0) for kind in kinds]
     rows: list[tuple[Cell, ...]] = []
     for number, name in enumerate(SCHEDULES):
-        for at, steps in enumerate(levels):
-            chain, closed, shifted = (
-                max(float(np.abs(getattr(each, kind)[at, :, number]).max()) for each in of_seeds) for kind in ("chain", "closed", "shifted")
-            )
-            rows.append((name, steps, chain, closed, shifted))
+        rows += [(name, steps, *(float(of[at, number]) for of in largest)) for at, steps in enumerate(levels)]
     columns = ("schedule", "steps", "chain", "add_noise itself", "chain against the shifted form")
     return Table("Largest |z| of mean, slope and variance", columns, tuple(rows))
 
@@ -128,8 +126,6 @@ def _scores(x: jax.Array, clean: jax.Array, level: Level, groups: int) -> jax.Ar
     over = jnp.broadcast_to(clean.reshape(1, len(clean), groups, -1), z.shape)
     count = z.shape[1] * z.shape[3]
 
-    def total(values: jax.Array) -> jax.Array:
-        return jnp.sum(values, axis=(1, 3))
-
+    total = functools.partial(jnp.sum, axis=(1, 3))
     slope = total(z * over) / jnp.sqrt(total(over**2))
     return jnp.stack([total(z) / np.sqrt(count), slope, (total(z**2) - count) / np.sqrt(2 * count)])

@@ -1,40 +1,37 @@
 """Both halves of the forward experiment: claims, plots and tables."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.diffusion.forward import chain as forward_chain
 from experiments.diffusion.forward import prior
-from experiments.diffusion.forward.config import Config, Thresholds
-from experiments.diffusion.forward.prior import Distance
+from experiments.diffusion.forward.chain import Scores
+from experiments.diffusion.forward.config import Config
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
-from experiments.reporting.results import Figure, Table
+from experiments.reporting.results import Figure
 from experiments.reporting.verdicts import Claim
 from gendiff.data import digits
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Both halves of the question, with their claims, plots and tables."""
-    split = digits.load()
+    split, of_seeds = digits.load(), []
     images = np.concatenate([split.train_images, split.held_out_images]).astype(np.float64)
     with jax.enable_x64(True):
-        claims, pictures, tables = _chain(config, images, folder, progress)
+        path = forward_chain.path()
+        with progress.phase("compose"):
+            exact, ahead = forward_chain.composed(path), forward_chain.composed(path, config.shift)
+        for seed in config.seeds:
+            with progress.phase("draw", seed=seed):
+                of_seeds.append(forward_chain.scores(path, images, config.levels, config.groups, config.shift, config.chains, seed))
         with progress.phase("prior"):
             distances = prior.distances(images, config.resamples)
-    claims += _prior_claims(config.thresholds, distances, len(images))
-    pictures.append(prior.plot(distances, folder.figure("prior")))
-    return Outcome(tuple(claims), tuple(pictures), (*tables, prior.table(distances, images[0].size)))
-
-
-def _chain(config: Config, images: np.ndarray, folder: RunFolder, progress: Progress) -> tuple[list[Claim], list[Figure], list[Table]]:
-    path = forward_chain.path()
-    with progress.phase("compose"):
-        exact, ahead = forward_chain.composed(path), forward_chain.composed(path, config.shift)
     claim = functools.partial(verdicts.against, config.thresholds, None, n=2 * path.alpha[:, 1:].size)
     statement = "the chain's mean factor and variance, composed without sampling, against the closed form: largest difference"
     shifted = f"the same against a closed form {config.shift} steps ahead"
@@ -42,16 +39,20 @@ def _chain(config: Config, images: np.ndarray, folder: RunFolder, progress: Prog
         claim("closed-form", statement, exact, "<=", "exact"),
         claim("closed-form-shifted", shifted, ahead, ">=", "shifted_exact", kind="control"),
     ]
-    of_seeds = []
-    for seed in config.seeds:
-        with progress.phase("draw", seed=seed):
-            of_seeds.append(forward_chain.scores(path, images, config.levels, config.groups, config.shift, config.chains, seed))
-        claims += _score_claims(config, of_seeds[-1], seed)
-    figure = _score_plot(config, of_seeds, folder)
-    return claims, [figure], [forward_chain.table(of_seeds, config.levels)]
+    for seed, scores in zip(config.seeds, of_seeds, strict=True):
+        claims += _score_claims(config, scores, seed)
+
+    claim = functools.partial(verdicts.against, config.thresholds, None, n=len(images))
+    statement = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats per image"
+    ends = {"zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)", "zero-snr-linear": "zero_terminal_snr(linear)", "flow": "flow"}
+    claims += [claim(f"terminal-{id}", f"{name}: {statement}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
+    leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats per image"
+    claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
+    shown = (_score_plot(config, of_seeds, folder), prior.plot(distances, folder.figure("prior")))
+    return Outcome(tuple(claims), shown, (forward_chain.table(of_seeds, config.levels), prior.table(distances, images[0].size)))
 
 
-def _score_claims(config: Config, scores: forward_chain.Scores, seed: int) -> list[Claim]:
+def _score_claims(config: Config, scores: Scores, seed: int) -> list[Claim]:
     """The largest score is exact. Its chance is in the threshold: a score of N(0, 1) misses it with probability 6.3e-5."""
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.chains)
     chain, shifted = (float(np.abs(z).max()) for z in (scores.chain, scores.shifted))
@@ -63,32 +64,13 @@ def _score_claims(config: Config, scores: forward_chain.Scores, seed: int) -> li
     ]
 
 
-def _score_plot(config: Config, of_seeds: list[forward_chain.Scores], folder: RunFolder) -> Figure:
-    def largest(name: str) -> np.ndarray:
-        return np.max([np.abs(getattr(scores, name)).max(axis=(1, 2, 3)) for scores in of_seeds], axis=0)
-
-    curves = [
-        figures.Curve("chain against closed form", config.levels, largest("chain")),
-        figures.Curve("add_noise against closed form", config.levels, largest("closed")),
-        figures.Curve(f"chain against {config.shift} steps ahead", config.levels, largest("shifted")),
-    ]
-    figures.curves(
-        curves,
-        folder.figure("moments"),
-        x_label="steps of the chain",
-        y_label="largest |z|",
-        log_x=True,
-        log_y=True,
-        thresholds=[("threshold", config.thresholds.standard_errors)],
-    )
+def _score_plot(config: Config, of_seeds: list[Scores], folder: RunFolder) -> Figure:
+    ahead = f"chain against {config.shift} steps ahead"
+    names = {"chain": "chain against closed form", "closed": "add_noise against closed form", "shifted": ahead}
+    curves = []
+    for kind, name in names.items():
+        largest = np.max([np.abs(getattr(scores, kind)).max(axis=(1, 2, 3)) for scores in of_seeds], axis=0)
+        curves.append(figures.Curve(name, config.levels, largest))
+    options: Any = {"x_label": "steps of the chain", "y_label": "largest |z|", "log_x": True, "log_y": True}
+    figures.curves(curves, folder.figure("moments"), thresholds=[("threshold", config.thresholds.standard_errors)], **options)
     return Figure("moments.png", "Largest |z| of mean, slope and variance over schedules, pixel groups and seeds.")
-
-
-def _prior_claims(limits: Thresholds, distances: dict[str, Distance], count: int) -> list[Claim]:
-    claim = functools.partial(verdicts.against, limits, None, n=count)
-    statement = "KL of q(x_T | x_0) from N(0, I), a mean over digits, in nats per image"
-    ends = {"zero-snr-scaled-linear": "zero_terminal_snr(scaled_linear)", "zero-snr-linear": "zero_terminal_snr(linear)", "flow": "flow"}
-    claims = [claim(f"terminal-{id}", f"{name}: {statement}", distances[name].upper, "<=", "terminal") for id, name in ends.items()]
-    leaked = "scaled_linear (Stable Diffusion): KL of q(x_T) from N(0, I), at least, in nats per image"
-    claims.append(claim("terminal-scaled-linear", leaked, distances["scaled_linear"].lower, ">=", "leaked", kind="control"))
-    return claims

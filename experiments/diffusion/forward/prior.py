@@ -20,7 +20,6 @@ from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Number
 from gendiff.diffusion import schedules
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Level
 
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "linear": schedules.linear,
@@ -62,28 +61,24 @@ class CleanLaw:
 
 def distances(images: np.ndarray, resamples: int) -> dict[str, Distance]:
     """Of every schedule, for images (n, …) in [-1, 1]; intervals say how far they would move with other images."""
-    rows = images.reshape(len(images), -1)
+    rows, rng = images.reshape(len(images), -1), np.random.default_rng(0)
+    count, dimensions = rows.shape
     squares = np.mean(rows**2, axis=1)
-    spread = 1.96 * squares.std(ddof=1) / math.sqrt(len(squares))
+    spread = 1.96 * squares.std(ddof=1) / math.sqrt(count)
     moments = squares.mean() + spread * np.array([0.0, -1.0, 1.0])
-    laws, by_schedule = _resampled(rows, resamples), {}
+    laws = [law(rows), *(law(rows[rng.integers(count, size=count)]) for _ in range(resamples))]
+    by_schedule = {}
     for name, schedule in SCHEDULES.items():
-        signal = share(schedule().noisiest)
-        value, *drawn = (lower_bound(law, signal) for law in laws)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        by_schedule[name] = Distance(
-            signal=signal,
-            upper=_for_all(upper_bound, moments, signal, rows.shape[1]),
-            lower=(value, float(low), float(high)),
-            start=_for_all(from_start, moments, signal, rows.shape[1]),
-            latent=LATENT * upper_bound(1.0, signal),
+        level = schedule().noisiest
+        signal = float(level.alpha**2 / (level.alpha**2 + level.sigma**2))
+        least, *drawn = (lower_bound(law, signal) for law in laws)
+        low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+        (upper, upper_low, upper_high), (start, start_low, start_high) = (
+            [dimensions * float(per_dimension(moment, signal)) for moment in moments] for per_dimension in (upper_bound, from_start)
         )
+        latent = LATENT * upper_bound(1.0, signal)
+        by_schedule[name] = Distance(signal, (upper, upper_low, upper_high), (least, low, high), (start, start_low, start_high), latent)
     return by_schedule
-
-
-def share(level: Level) -> float:
-    """alpha² of the level () once x is scaled to alpha² + sigma² = 1."""
-    return float(level.alpha**2 / (level.alpha**2 + level.sigma**2))
 
 
 def upper_bound(second_moment: float, signal: float) -> float:
@@ -110,46 +105,18 @@ def lower_bound(law: CleanLaw, signal: float) -> float:
 def plot(distances: dict[str, Distance], path: Path) -> Figure:
     """One bar per schedule. Those at 0 have no place on a logarithmic axis, so the caption names them."""
     far = {name: distance for name, distance in distances.items() if distance.upper[0] > 0}
-    figures.bars(
-        list(far),
-        [distance.upper[0] for distance in far.values()],
-        path,
-        x_label="KL from N(0, I), nats per image",
-        intervals=[(distance.lower[0], distance.upper[0]) for distance in far.values()],
-        log=True,
-    )
-    return Figure(
-        "prior.png",
-        "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most where it ends. "
-        f"Exactly 0: {', '.join(name for name in distances if name not in far)}.",
-    )
+    values, ends = [of.upper[0] for of in far.values()], [(of.lower[0], of.upper[0]) for of in far.values()]
+    figures.bars(list(far), values, path, x_label="KL from N(0, I), nats per image", intervals=ends, log=True)
+    caption = "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most where it ends. "
+    return Figure("prior.png", f"{caption}Exactly 0: {', '.join(name for name in distances if name not in far)}.")
 
 
 def table(distances: dict[str, Distance], dimensions: int) -> Table:
     """All of them, for images of so many dimensions."""
-    columns = (
-        "schedule",
-        "alpha² at T",
-        "nats per image, at most",
-        "nats per image, at least",
-        "bits per dimension, at most",
-        "nats from N(0, sigma²), at most",
-        "nats of a 64×64×4 latent",
-    )
+    nats = ("nats per image, at most", "nats per image, at least", "bits per dimension, at most", "nats from N(0, sigma²), at most")
+    columns = ("schedule", "alpha² at T", *nats, "nats of a 64×64×4 latent")
     rows = []
     for name, distance in distances.items():
         bits = distance.upper[0] / math.log(2) / dimensions
         rows.append((name, distance.signal, distance.upper, distance.lower, bits, distance.start, distance.latent))
     return Table("How far x_T is from N(0, I); real digits, and last a latent of unit second moment", columns, tuple(rows))
-
-
-def _resampled(rows: np.ndarray, resamples: int) -> list[CleanLaw]:
-    """The law of the rows, and those of bootstrap draws of them."""
-    rng = np.random.default_rng(0)
-    return [law(rows), *(law(rows[rng.integers(len(rows), size=len(rows))]) for _ in range(resamples))]
-
-
-def _for_all(per_dimension: Callable[[float, float], float], moments: np.ndarray, signal: float, dimensions: int) -> Number:
-    """Of the second moment and the two ends of its interval, in nats per image."""
-    value, low, high = (dimensions * float(per_dimension(moment, signal)) for moment in moments)
-    return value, low, high

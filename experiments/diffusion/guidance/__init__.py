@@ -9,8 +9,11 @@ read as trends: Spearman's coefficient between the scale and each measure.
 Faithfulness is what a judge says of digits and what an oracle reads exactly from the pixels of shapes. On digits it is at its ceiling at
 small scales already, so there its trend is only claimed up to 2; on shapes up to 3. Diversity is the share of held-out images that the
 samples of their class reach (recall) and the Vendi score within each class; saturation the share of values beyond the data's range, and
-the contrast. Images are judged as they left the sampler, clipped for all but saturation.
+the contrast. Images are judged as they left the sampler, clipped for all but saturation. The figures to expect are in
+experiments/results/guidance/README.md.
 """
+
+from typing import Any
 
 from experiments.diffusion import image_sampling
 from experiments.diffusion.guidance import judge, networks
@@ -21,6 +24,8 @@ from experiments.framework.registry import Experiment
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _SMOKE = Learning(train_steps=2, batch=16, channels=(8,), warmup=1)
+_SAMPLES: dict[str, Any] = {"samples": 50, "shape_samples": 128, "cure_samples": 50, "control_samples": 50, "shown": 5, "explored": 4}
+_CURES: dict[str, Any] = {"cures": ("interval", "rescale", "CFG++"), "cure_scales": (2.0, 7.5), "renoised_scales": (0.5, 1.0)}
 
 EXPERIMENT = Experiment(
     name="guidance",
@@ -28,6 +33,8 @@ EXPERIMENT = Experiment(
     config=Config,
     presets={"full": Config()},
     smoke=Config(
+        **_SAMPLES,
+        **_CURES,
         seeds=(0,),
         digits=_SMOKE,
         shapes=_SMOKE,
@@ -35,24 +42,15 @@ EXPERIMENT = Experiment(
         scenes=400,
         reference=200,
         scales=(0.0, 1.0, 2.0, 7.5),
-        cures=("interval", "rescale", "CFG++"),
-        cure_scales=(2.0, 7.5),
-        renoised_scales=(0.5, 1.0),
         dropouts=(0.0, 0.1),
         sampling_steps=2,
-        samples=50,
-        shape_samples=128,
-        cure_samples=50,
-        control_samples=50,
         together=50,
         shapes_together=128,
-        shown=5,
-        explored=4,
         explored_steps=(1, 2),
         resamples=20,
         permutations=100,
     ),
     train=networks.train,
     evaluate=judge.evaluate,
-    sample=image_sampling.command(networks.digits_model),
+    sample=image_sampling.command(lambda config: networks.model(config.digits, "digits")),
 )

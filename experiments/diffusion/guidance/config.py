@@ -84,3 +84,7 @@ class Config:
     permutations: int = 20000
     """Random orders behind each p-value."""
     thresholds: Thresholds = Thresholds()
+
+    def faithful_to(self, subject: str) -> float:
+        """The largest scale at which the subject is claimed to become more faithful."""
+        return self.digits_faithful_to if subject == "digits" else self.shapes_faithful_to

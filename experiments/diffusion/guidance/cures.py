@@ -31,11 +31,8 @@ class Sweep:
 
     def followed_by(self, other: "Sweep") -> "Sweep":
         """This one's scales, then the other's."""
-        both = {
-            name: tuple(np.concatenate(pair) for pair in zip(tables, other.tables[name], strict=True))
-            for name, tables in self.tables.items()
-        }
-        return Sweep((*self.scales, *other.scales), both)
+        pairs = {name: zip(tables, other.tables[name], strict=True) for name, tables in self.tables.items()}
+        return Sweep((*self.scales, *other.scales), {name: tuple(map(np.concatenate, each)) for name, each in pairs.items()})
 
     def means(self) -> dict[str, np.ndarray]:
         """(scales,) of each measure, a mean over the seeds."""
@@ -82,22 +79,15 @@ def at_equal_adherence(rule: Sweep, plain: Sweep, *, resamples: int) -> RuleComp
 
     def compared(rule_means: Mapping[str, np.ndarray], plain_means: Mapping[str, np.ndarray]) -> np.ndarray:
         scale = matching(rule.scales, rule_means["adherence"], float(plain_means["adherence"][0]))
-        at = [np.interp(scale, rule.scales, rule_means[name]) for name in MEASURES]
-        return np.array([scale, *at, *(value - plain_means[name][0] for name, value in zip(MEASURES, at, strict=True))])
+        at = np.array([np.interp(scale, rule.scales, rule_means[name]) for name in MEASURES])
+        return np.array([scale, *at, *(at - [plain_means[name][0] for name in MEASURES])])
 
     rng = np.random.default_rng(SEED)
     value = compared(rule.means(), plain.means())
-    drawn = np.stack([compared(*_resampled(rng, rule, plain)) for _ in range(resamples)])
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    numbers = [(float(a), float(b), float(c)) for a, b, c in zip(value, low, high, strict=True)]
-    count = len(MEASURES)
-    reached = bool(rule.means()["adherence"].max() >= plain.means()["adherence"][0])
-    return RuleComparison(
-        numbers[0],
-        dict(zip(MEASURES, numbers[1 : 1 + count], strict=True)),
-        dict(zip(MEASURES, numbers[1 + count :], strict=True)),
-        reached,
-    )
+    low, high = np.quantile([compared(*_resampled(rng, rule, plain)) for _ in range(resamples)], (0.025, 0.975), axis=0)
+    scale, *numbers = zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
+    at, less = (dict(zip(MEASURES, each, strict=True)) for each in (numbers[: len(MEASURES)], numbers[len(MEASURES) :]))
+    return RuleComparison(scale, at, less, bool(rule.means()["adherence"].max() >= plain.means()["adherence"][0]))
 
 
 def matching(scales: Sequence[float], adherence: np.ndarray, target: float) -> float:
@@ -106,10 +96,7 @@ def matching(scales: Sequence[float], adherence: np.ndarray, target: float) -> f
     if target > best[-1]:
         return float(scales[int(np.argmax(adherence))])
     after = int(np.searchsorted(best, target))
-    if after == 0:
-        return float(scales[0])
-    share = (target - best[after - 1]) / (best[after] - best[after - 1])
-    return float(scales[after - 1] + share * (scales[after] - scales[after - 1]))
+    return float(np.interp(target, best[after - 1 : after + 1], scales[after - 1 : after + 1])) if after else float(scales[0])
 
 
 def _resampled(rng: np.random.Generator, *sweeps: Sweep) -> list[dict[str, np.ndarray]]:
@@ -118,7 +105,7 @@ def _resampled(rng: np.random.Generator, *sweeps: Sweep) -> list[dict[str, np.nd
     seeds = rng.integers(len(first["adherence"]), size=len(first["adherence"]))
     means: list[dict[str, np.ndarray]] = [{} for _ in sweeps]
     for name in MEASURES:
-        rows = [rng.integers(first[name][seed].shape[1], size=first[name][seed].shape[1]) for seed in seeds]
+        rows = [(seed, rng.integers(first[name][seed].shape[1], size=first[name][seed].shape[1])) for seed in seeds]
         for of, mean in zip(sweeps, means, strict=True):
-            mean[name] = np.mean([of.tables[name][seed][:, row].mean(axis=1) for seed, row in zip(seeds, rows, strict=True)], axis=0)
+            mean[name] = np.mean([of.tables[name][seed][:, row].mean(axis=1) for seed, row in rows], axis=0)
     return means

@@ -1,16 +1,17 @@
-"""What the guidance experiment shows: trade-off curves, the same samples at every scale, and pictures under sliders."""
+"""What the guidance experiment shows: trade-off curves, the same samples at every scale, pictures under sliders, and tables."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from experiments.diffusion.guidance import cures
 from experiments.diffusion.guidance.config import Config
-from experiments.diffusion.guidance.cures import Sweep
+from experiments.diffusion.guidance.cures import Comparisons, RuleComparison, Sweep
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
-from experiments.reporting.results import Axis, Explorer, Figure
+from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
 
 PALETTE = 128
 """Colours of an explorer's file."""
@@ -26,9 +27,10 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
         shown.append(Figure(f"curves_{subject}.png", f"{subject.capitalize()}: {caption}"))
     for subject, images in drawn.shown.items():
         draw.grid(images.reshape(-1, *images.shape[2:]), images.shape[1], folder.figure(f"pictures_{subject}"))
-        caption = f"the same ten samples in each column, one guidance scale per row: w = {scales}."
-        shown.append(Figure(f"pictures_{subject}.png", f"{subject.capitalize()}: {caption}".replace("ten", str(images.shape[1]))))
-    rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong]), **drawn.cures}
+        caption = f"the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
+        shown.append(Figure(f"pictures_{subject}.png", f"{subject.capitalize()}: {caption}"))
+    plain = drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong])
+    rules = {"plain": plain, **drawn.cures}
     _curves(folder, "cures", {name: of for name, of in rules.items() if name != "CFG++"}, "scale")
     _curves(folder, "dropouts", {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}, "guidance scale w")
     return (
@@ -42,12 +44,29 @@ def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Expl
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(config.moderate), len(config.explored_steps) - 1, 0)
-    shown = []
     for subject, images in drawn.explored.items():
-        name = f"explore_{subject}"
-        draw.explorer_sprite(images, folder.figure(name), columns=8, colours=PALETTE)
-        shown.append(Explorer(f"{name}.png", f"{subject.capitalize()}: samples from the same noise.", axes, start))
-    return tuple(shown)
+        draw.explorer_sprite(images, folder.figure(f"explore_{subject}"), columns=8, colours=PALETTE)
+    caption = "samples from the same noise."
+    return tuple(Explorer(f"explore_{name}.png", f"{name.capitalize()}: {caption}", axes, start) for name in drawn.explored)
+
+
+def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:
+    """Every number that the experiment found."""
+    strong, moderate = f"w = {config.strong:g}", f"w = {config.moderate:g}"
+    deaf = {f"{subject}, label withheld": sweep for subject, sweep in drawn.deaf.items()} | {"digits, shuffled labels": drawn.shuffled}
+    dropouts = {f"{share:g}": sweep for share, sweep in drawn.dropouts.items()}
+    at_strong = f"Digits: each cure at {strong} (CFG++ at its largest scale), less plain guidance there"
+    return (
+        _trends(judged),
+        _compared(f"The essay's scale: plain guidance at {strong} less that at w = 1", "data", judged.essay),
+        _compared(f"Digits: each cure at the adherence of plain guidance at {moderate}", "rule", judged.equal, absolute=True),
+        _compared(f"The same, less plain guidance at {moderate}", "rule", judged.equal),
+        _compared(at_strong, "rule", judged.strong),
+        *(_sweeps(config, f"{subject}: plain guidance, mean over the seeds", {"": plain}) for subject, plain in drawn.plain.items()),
+        _sweeps(config, "digits: share of labels dropped in training, one seed each", dropouts),
+        _sweeps(config, "digits: cures, mean over the seeds", drawn.cures),
+        _sweeps(config, "Networks that ignore their label", deaf),
+    )
 
 
 def _curves(folder: RunFolder, name: str, sweeps: Mapping[str, Sweep], x_label: str) -> None:
@@ -59,3 +78,33 @@ def _curves(folder: RunFolder, name: str, sweeps: Mapping[str, Sweep], x_label: 
             lines.append(draw.Curve(label, np.array(sweep.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0)))
         panels.append(draw.Panel(NAMES[measure], lines))
     draw.small_multiples(panels, folder.figure(name), x_label=x_label, columns=1)
+
+
+def _trends(judged: Comparisons) -> Table:
+    every = [(subject, measure, trend, judged.corrected[subject, measure]) for (subject, measure), trend in judged.trends.items()]
+    deaf = [(f"{subject}, label withheld", "adherence", trend, None) for subject, trend in judged.ignoring.items()]
+    rows: list[tuple[Cell, ...]] = []
+    for subject, measure, trend, corrected in [*every, *deaf]:
+        rows.append((subject, NAMES[measure], trend.rho, ", ".join(f"{rho:.2f}" for rho in trend.each), trend.p, corrected))
+    columns = ("data", "measure", "Spearman's rho with w", "of each seed", "p, one-sided", "p after Holm")
+    return Table("Trends with the guidance scale; adherence as far as it is claimed", columns, tuple(rows))
+
+
+def _compared(title: str, first: str, compared: Mapping[str, RuleComparison], *, absolute: bool = False) -> Table:
+    """What is left after plain guidance's, or the measures themselves and whether the rule is as faithful."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, of in compared.items():
+        numbers, reached = (of.at, (of.reached,)) if absolute else (of.less, ())
+        rows.append((name, of.scale, *(numbers[measure] for measure in MEASURES), *reached))
+    return Table(title, (first, "scale", *NAMES.values(), *(("reached",) if absolute else ())), tuple(rows))
+
+
+def _sweeps(config: Config, title: str, sweeps: Mapping[str, Sweep]) -> Table:
+    """Intervals of a bootstrap over seeds, where there are several, and rows. A sweep alone has no name."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, sweep in sweeps.items():
+        for scale in sweep.scales:
+            one = sweep.of([scale])
+            at = cures.at_equal_adherence(one, one, resamples=min(config.resamples, 300)).at
+            rows.append((*([name] if name else []), scale, *at.values()))
+    return Table(title, (*(() if "" in sweeps else ("of",)), "w", *NAMES.values()), tuple(rows))

@@ -2,9 +2,10 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 from experiments.diffusion import trends
-from experiments.diffusion.guidance import cures, sets, tables
+from experiments.diffusion.guidance import cures, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Comparisons, Sweep
@@ -16,23 +17,14 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
 from experiments.reporting.verdicts import Claim
 
-SIGNS: Mapping[str, int] = {"adherence": 1, "recall": -1, "vendi": -1, "clipped": 1, "contrast": 1}
-"""The direction in which the essay says that each measure goes."""
-LIMITS: Mapping[str, str] = {
-    "adherence": "faithful",
-    "recall": "less_diverse",
-    "vendi": "less_diverse",
-    "clipped": "oversaturated",
-    "contrast": "oversaturated",
+ESSAY: Mapping[str, tuple[int, str, str]] = {
+    "adherence": (1, "faithful", "more faithful: samples that show the class asked for"),
+    "recall": (-1, "less_diverse", "less diverse: held-out images that samples of their class reach"),
+    "vendi": (-1, "less_diverse", "less diverse: Vendi score within class"),
+    "clipped": (1, "oversaturated", "oversaturated: values beyond the data's range"),
+    "contrast": (1, "oversaturated", "oversaturated: RMS contrast"),
 }
-"""The threshold of each."""
-WORDS: Mapping[str, str] = {
-    "adherence": "more faithful: samples that show the class asked for",
-    "recall": "less diverse: held-out images that samples of their class reach",
-    "vendi": "less diverse: Vendi score within class",
-    "clipped": "oversaturated: values beyond the data's range",
-    "contrast": "oversaturated: RMS contrast",
-}
+"""Measure -> the direction in which the essay says that it goes, its threshold, and the essay in words."""
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -43,76 +35,68 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     with progress.phase("figures"):
         figures = guidance_figures.figures(config, folder, drawn)
         explorers = guidance_figures.explorers(config, folder, drawn)
-    return Outcome(tuple(claims(config, drawn, judged)), figures, tables.tables(config, drawn, judged), explorers)
+    return Outcome(tuple(claims(config, drawn, judged)), figures, guidance_figures.tables(config, drawn, judged), explorers)
 
 
 def judge(config: Config, drawn: DrawnSets) -> Comparisons:
     """Every comparison that claims and tables are made of."""
-    trend = functools.partial(_trend, config)
-    rising = {
-        (subject, measure): trend(plain.of(scales_of(config, subject, measure)), measure)
-        for measure in SIGNS
-        for subject, plain in drawn.plain.items()
-    }
-    corrected = trends.holm([each.p for each in rising.values()])
+
+    def trend(sweep: Sweep, measure: str) -> Trend:
+        options = {"sign": ESSAY[measure][0], "resamples": config.resamples, "permutations": config.permutations}
+        return trends.measure(sweep.scales, sweep.tables[measure], **options)
+
+    plain = drawn.plain.items()
+    rising = {(subject, name): trend(sweep.of(scales_of(config, subject, name)), name) for name in ESSAY for subject, sweep in plain}
     compare = functools.partial(cures.at_equal_adherence, resamples=config.resamples)
     moderate, strong = drawn.short.of([config.moderate]), drawn.short.of([config.strong])
+    hardest = {name: cure.of([cure.scales[-1] if name == "CFG++" else config.strong]) for name, cure in drawn.cures.items()}
     return Comparisons(
-        rising,
-        dict(zip(rising, map(float, corrected), strict=True)),
-        {subject: trend(deaf, "adherence") for subject, deaf in drawn.deaf.items()},
-        {name: compare(cure, moderate) for name, cure in drawn.cures.items()},
-        {name: compare(cure.of([cure.scales[-1] if name == "CFG++" else config.strong]), strong) for name, cure in drawn.cures.items()},
-        {subject: compare(plain.of([config.strong]), plain.of([1.0])) for subject, plain in drawn.plain.items()},
+        trends=rising,
+        corrected=dict(zip(rising, map(float, trends.holm([each.p for each in rising.values()])), strict=True)),
+        ignoring={subject: trend(deaf, "adherence") for subject, deaf in drawn.deaf.items()},
+        equal={name: compare(cure, moderate) for name, cure in drawn.cures.items()},
+        strong={name: compare(cure, strong) for name, cure in hardest.items()},
+        essay={subject: compare(sweep.of([config.strong]), sweep.of([1.0])) for subject, sweep in plain},
     )
 
 
 def scales_of(config: Config, subject: str, measure: str) -> list[float]:
     """Where a trend is claimed: everywhere, but that of adherence only as far as it can still grow."""
-    most = config.digits_faithful_to if subject == "digits" else config.shapes_faithful_to
+    most = config.faithful_to(subject)
     return [scale for scale in config.scales if measure != "adherence" or scale <= most]
 
 
 def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]:
     """The essay's sentence as trends, two claims of cures, and the controls."""
     claim = functools.partial(verdicts.against, config.thresholds, None)
-    control = functools.partial(claim, kind="control")
     every = []
     for (subject, measure), trend in judged.trends.items():
-        scales = scales_of(config, subject, measure)
-        about = f"{subject}, w = {scales[0]:g} … {scales[-1]:g}, {WORDS[measure]}; Spearman's rho with w"
-        relation: verdicts.Relation = ">=" if SIGNS[measure] > 0 else "<="
-        figure, count = f"curves_{subject}.png", _count(drawn.plain[subject])
-        every.append(claim(f"{subject}-{measure}", about, trend.rho, relation, LIMITS[measure], n=count, figure=figure))
+        scales, (sign, limit, words) = scales_of(config, subject, measure), ESSAY[measure]
+        about = f"{subject}, w = {scales[0]:g} … {scales[-1]:g}, {words}; Spearman's rho with w"
+        shown: dict[str, Any] = {"n": _count(drawn.plain[subject]), "figure": f"curves_{subject}.png"}
+        every.append(claim(f"{subject}-{measure}", about, trend.rho, ">=" if sign > 0 else "<=", limit, **shown))
     about = f"the largest of the {len(judged.corrected)} p-values of these trends, after Holm's correction"
     every.append(claim("trends-significant", about, max(judged.corrected.values()), "<=", "significance", n=len(judged.corrected)))
 
-    count, figure, strong, moderate = _count(drawn.short), "cures.png", f"{config.strong:g}", f"{config.moderate:g}"
-    about = f"digits: recall of interval guidance less that of plain guidance, at the adherence of plain guidance at w = {moderate}"
-    every.append(claim("interval-recall", about, judged.equal["interval"].less["recall"], ">=", "interval_recall", n=count, figure=figure))
-    about = f"digits: clipped fraction of rescaled guidance less that of plain guidance, both at w = {strong}"
-    every.append(claim("rescale-clipped", about, judged.strong["rescale"].less["clipped"], "<=", "rescale_clipped", n=count, figure=figure))
+    shown = {"n": _count(drawn.short), "figure": "cures.png"}
+    less, more = judged.equal["interval"].less["recall"], judged.strong["rescale"].less["clipped"]
+    about = (
+        f"digits: recall of interval guidance less that of plain guidance, at the adherence of plain guidance at w = {config.moderate:g}"
+    )
+    every.append(claim("interval-recall", about, less, ">=", "interval_recall", **shown))
+    about = f"digits: clipped fraction of rescaled guidance less that of plain guidance, both at w = {config.strong:g}"
+    every.append(claim("rescale-clipped", about, more, "<=", "rescale_clipped", **shown))
+
+    def chance(subject: str, way: str, words: str, sweep: Sweep, scale: float) -> Claim:
+        one, about = sweep.of([scale]), f"{subject}, {words}: adherence at w = {scale:g}"
+        seen = cures.at_equal_adherence(one, one, resamples=config.resamples).at["adherence"]
+        return claim(f"{subject}-{way}-chance", about, seen, "<=", "chance", n=_count(sweep), kind="control")
 
     for subject, trend in judged.ignoring.items():
-        deaf, about = drawn.deaf[subject], f"{subject}, label withheld: "
-        count = _count(deaf)
-        every.append(control(f"{subject}-deaf-trend", f"{about}Spearman's rho of adherence with w", trend.rho, "<=", "faithful", n=count))
-        seen = _adherence(config, deaf.of([deaf.scales[-1]]))
-        every.append(control(f"{subject}-deaf-chance", f"{about}adherence at w = {deaf.scales[-1]:g}", seen, "<=", "chance", n=count))
-    seen = _adherence(config, drawn.shuffled.of([config.strong]))
-    about = f"digits, trained on shuffled labels: adherence at w = {strong}"
-    every.append(control("digits-shuffled-chance", about, seen, "<=", "chance", n=_count(drawn.shuffled)))
-    return every
-
-
-def _trend(config: Config, sweep: Sweep, measure: str) -> Trend:
-    return trends.measure(
-        sweep.scales, sweep.tables[measure], sign=SIGNS[measure], resamples=config.resamples, permutations=config.permutations
-    )
-
-
-def _adherence(config: Config, sweep: Sweep) -> verdicts.Number:
-    return cures.at_equal_adherence(sweep, sweep, resamples=config.resamples).at["adherence"]
+        deaf, about = drawn.deaf[subject], f"{subject}, label withheld: Spearman's rho of adherence with w"
+        every.append(claim(f"{subject}-deaf-trend", about, trend.rho, "<=", "faithful", n=_count(deaf), kind="control"))
+        every.append(chance(subject, "deaf", "label withheld", deaf, deaf.scales[-1]))
+    return [*every, chance("digits", "shuffled", "trained on shuffled labels", drawn.shuffled, config.strong)]
 
 
 def _count(sweep: Sweep) -> int:

@@ -11,7 +11,6 @@ from experiments.diffusion.guidance.config import Config
 from gendiff.data import digits, scaling, shapes, shapes_oracle
 from gendiff.metrics import classifier_accuracy, features, precision_recall, saturation, vendi
 
-MEASURES = ("adherence", "recall", "vendi", "clipped", "contrast")
 NAMES: Mapping[str, str] = {
     "adherence": "adherence",
     "recall": "recall within class",
@@ -19,7 +18,8 @@ NAMES: Mapping[str, str] = {
     "clipped": "clipped fraction",
     "contrast": "RMS contrast",
 }
-"""What figures and tables call them."""
+"""Every measure, and what figures and tables call it."""
+MEASURES = tuple(NAMES)
 
 Rows = Mapping[str, np.ndarray]
 """The rows of each of MEASURES; those of two sets of one subject and equal count belong to the same noise, real image or class."""
@@ -79,11 +79,10 @@ def of_digits() -> Subject:
 
 def of_shapes(config: Config) -> Subject:
     """Rendered shapes, whose colour, shape and size an oracle reads from the pixels. Renders stay within ±0.81."""
-    recipe = networks.RECIPE
-    training = networks.rendered(networks.TRAINING, config.scenes)
-    held_out = networks.rendered(networks.HELD_OUT, config.reference)
-    means = _means(training.clean, training.labels, recipe.num_classes)
-    return Subject("shapes", recipe.num_classes, read_as_asked, held_out.clean, held_out.labels, means, 1.0)
+    training, held_out = networks.rendered(networks.TRAINING, config.scenes), networks.rendered(networks.HELD_OUT, config.reference)
+    classes = networks.RECIPE.num_classes
+    means = _means(training.clean, training.labels, classes)
+    return Subject("shapes", classes, read_as_asked, held_out.clean, held_out.labels, means, 1.0)
 
 
 def read_as_asked(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

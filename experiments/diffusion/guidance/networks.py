@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -34,20 +34,13 @@ def model(learning: Learning, data: Data) -> Model:
 
     Samples start at temperature 1, unlike those of `digits`, whose temperature was chosen for guidance 1.
     """
-    flow = schedules.flow(), parameterization.flow()
-    if data == "digits":
-        return image_training.digits_model(learning, *flow)
-    return image_training.unet(learning, *flow, shape=(SIDE, SIDE, 3), num_classes=RECIPE.num_classes)
+    of_shapes: dict[str, Any] = {"shape": (SIDE, SIDE, 3), "num_classes": RECIPE.num_classes, "levels": None}
+    return image_training.unet(learning, schedules.flow(), parameterization.flow(), **(of_shapes if data == "shapes" else {}))
 
 
 def rendered(stream: int, count: int) -> Images:
     """Scenes 0, 1, … of a stream and their classes."""
     return rendering.labelled_images(RECIPE, SIDE, stream, np.arange(count))
-
-
-def digits_model(config: Config) -> Model:
-    """The network on digits."""
-    return model(config.digits, "digits")
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -59,12 +52,12 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         image_training.train(learning, model(learning, data), batch, place, progress, seeds=seeds)
 
     split, scenes, first = digits.load(), rendered(TRAINING, config.scenes), config.seeds[:1]
-    real, shuffled = (image_training.digits_batch(split, labels) for labels in (None, image_training.shuffled_labels(split, first[0])))
+    real, shuffled = (image_training.digits_batch(split, order) for order in (None, first[0]))
     learn("", config.digits, "digits", config.seeds, real)
     learn(SHUFFLED, config.digits, "digits", first, shuffled)
     learn("weaker", config.weaker, "digits", config.seeds, real)
-    for share in dropouts(config):
-        learn(dropout_name(share), dataclasses.replace(config.digits, drop_condition=share), "digits", first, real)
+    for share, name in dropouts(config).items():
+        learn(name, dataclasses.replace(config.digits, drop_condition=share), "digits", first, real)
     learn("shapes", config.shapes, "shapes", config.seeds, Batch(clean=scenes.clean, condition=(scenes.labels,)))
 
 
@@ -73,11 +66,6 @@ def restore(learning: Learning, data: Data, folder: RunFolder, name: str, seed: 
     return image_training.averaged(model(learning, data), image_training.inside(folder, name), seed)
 
 
-def dropouts(config: Config) -> list[float]:
-    """Those that need a network of their own."""
-    return [share for share in config.dropouts if share != config.digits.drop_condition]
-
-
-def dropout_name(share: float) -> str:
-    """Of the folder that keeps a network of this dropout."""
-    return f"dropout_{share:g}"
+def dropouts(config: Config) -> dict[float, str]:
+    """Those that need a network of their own, and the folder that keeps it."""
+    return {share: f"dropout_{share:g}" for share in config.dropouts if share != config.digits.drop_condition}

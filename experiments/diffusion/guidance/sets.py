@@ -1,6 +1,6 @@
 """Every set of samples of the guidance experiment, drawn and measured: what the claims, tables and figures are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,40 @@ from experiments.diffusion.guidance import cures as guidance_cures
 from experiments.diffusion.guidance import measures, networks
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
-from experiments.diffusion.guidance.measures import Rows, Subject
+from experiments.diffusion.guidance.measures import Subject
 from experiments.diffusion.guidance.networks import Data
-from experiments.diffusion.guidance.rules import RULES
-from experiments.diffusion.image_draws import Draws, classifier_free
-from experiments.diffusion.image_training import Learning
+from experiments.diffusion.image_draws import Draws, Rule, classifier_free
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
+from gendiff.diffusion import guidance
+
+LOW, HIGH = 0.2, 3.0
+"""Noise levels sigma/alpha between which the rule "interval" guides."""
+RESCALE = 0.7
+"""phi of the rule "rescale", the paper's."""
+
+CURES: Mapping[str, Rule] = {
+    "interval": lambda given, absent, weaker, scale: guidance.classifier_free(
+        given, absent, guidance.interval(scale, LOW, HIGH), batched=True
+    ),
+    # guided samples get back most of the conditional one's deviation
+    "rescale": lambda given, absent, weaker, scale: guidance.classifier_free(given, absent, scale, batched=True, rescale=RESCALE),
+    # its scale lies in [0, 1]
+    "CFG++": lambda given, absent, weaker, scale: guidance.cfg_plus_plus(given, absent, scale, batched=True),
+    # without momentum, and without a bound on the norm
+    "APG": lambda given, absent, weaker, scale: guidance.adaptive_projected(given, absent, scale, batched=True),
+    # away from a smaller network that was trained for less time
+    "autoguidance": lambda given, absent, weaker, scale: guidance.autoguidance(given, weaker, scale),
+    "thresholding": lambda given, absent, weaker, scale: guidance.dynamic_threshold(classifier_free(given, absent, weaker, scale)),
+}
+"""The cures that are said to keep what guidance loses."""
+RULES: Mapping[str, Rule] = {
+    "plain": classifier_free,
+    # the null control: both predictions are without a label, so there is nothing to guide by
+    "deaf": lambda given, absent, weaker, scale: guidance.classifier_free(absent, absent, scale),
+    **CURES,
+}
 
 
 @dataclass(frozen=True)
@@ -40,30 +66,28 @@ class DrawnSets:
 def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
     """From the checkpoints of the folder."""
     with progress.phase("sample digits"):
-        subject = measures.of_digits()
-        digits = _Drawn(config, "digits", subject, folder, progress)
+        digits = _Drawn(config, "digits", measures.of_digits(), folder, progress)
         plain, short, shown = digits.plain(config.samples, config.cure_samples)
-        deaf = digits.deaf()
+        deaf = digits.deaf(config.control_samples)
         cures = digits.cures(short)
-        shares = {config.digits.drop_condition: plain.seed(0)} | {
-            share: digits.other(networks.dropout_name(share), config.digits) for share in networks.dropouts(config)
-        }
-        shuffled = digits.other(networks.SHUFFLED, config.digits)
+        shares = {share: digits.other(name) for share, name in networks.dropouts(config).items()}
+        shares[config.digits.drop_condition] = plain.seed(0)
+        shuffled = digits.other(networks.SHUFFLED)
     with progress.phase("sample shapes"):
         shapes = _Drawn(config, "shapes", measures.of_shapes(config), folder, progress)
         plain_shapes, _, shown_shapes = shapes.plain(config.shape_samples, config.shape_samples)
-        deaf_shapes = shapes.deaf()
+        deaf_shapes = shapes.deaf(config.shape_samples)
     with progress.phase("explore"):
         explored = {"digits": digits.explored(), "shapes": shapes.explored()}
     return DrawnSets(
-        {"digits": plain, "shapes": plain_shapes},
-        {"digits": deaf, "shapes": deaf_shapes},
-        cures,
-        short,
-        dict(sorted(shares.items())),
-        shuffled,
-        {"digits": shown, "shapes": shown_shapes},
-        explored,
+        plain={"digits": plain, "shapes": plain_shapes},
+        deaf={"digits": deaf, "shapes": deaf_shapes},
+        cures=cures,
+        short=short,
+        dropouts=dict(sorted(shares.items())),
+        shuffled=shuffled,
+        shown={"digits": shown, "shapes": shown_shapes},
+        explored=explored,
     )
 
 
@@ -72,57 +96,45 @@ class _Drawn:
 
     def __init__(self, config: Config, data: Data, subject: Subject, folder: RunFolder, progress: Progress) -> None:
         self._config, self._data, self._subject, self._folder = config, data, subject, folder
-        learning, self._name = (config.digits, "") if data == "digits" else (config.shapes, "shapes")
-        model = networks.model(learning, data)
+        name, together, self._learning = "", config.together, config.digits
+        if data == "shapes":
+            name, together, self._learning = "shapes", config.shapes_together, config.shapes
+        model = networks.model(self._learning, data)
         second = networks.model(config.weaker, data) if data == "digits" else model  # shapes have no weaker network
-        together = config.together if data == "digits" else config.shapes_together
         self._draw = Draws(model, config.sampling_steps, together, progress, second=second)
-        self._params = {seed: networks.restore(learning, data, folder, self._name, seed) for seed in config.seeds}
+        self._params = {seed: networks.restore(self._learning, data, folder, name, seed) for seed in config.seeds}
 
     def plain(self, count: int, fewer: int) -> tuple[Sweep, Sweep, np.ndarray]:
         """The sweep over all scales, that of the first `fewer` samples, and the images of the first seed that are shown."""
-        all_rows, some_rows, shown = [], [], []
+        scales, rows, few, shown = self._config.scales, [], [], []
+        spread = np.arange(self._config.shown) * max(1, self._subject.classes // self._config.shown)  # of all classes
         for seed, params in self._params.items():
-            sets = [self._set(f"seed {seed}, guidance {scale:g}", params, count, scale) for scale in self._config.scales]
-            all_rows.append([self._subject.rows(images) for images in sets])
-            some_rows.append(all_rows[-1] if fewer == count else [self._subject.rows(images[:fewer]) for images in sets])
-            spread = np.arange(self._config.shown) * max(1, self._subject.classes // self._config.shown)  # of all classes
+            sets = [self._set(f"seed {seed}, guidance {scale:g}", params, count, scale) for scale in scales]
+            rows.append([self._subject.rows(images) for images in sets])
+            few.append(rows[-1] if fewer == count else [self._subject.rows(images[:fewer]) for images in sets])
             shown.append(np.stack(sets)[:, spread])
-        scales = self._config.scales
-        return guidance_cures.sweep(scales, all_rows), guidance_cures.sweep(scales, some_rows), shown[0]
+        return guidance_cures.sweep(scales, rows), guidance_cures.sweep(scales, few), shown[0]
 
-    def deaf(self) -> Sweep:
+    def deaf(self, count: int) -> Sweep:
         """Without labels, at the scales at which faithfulness is claimed to grow."""
-        most, count = self._limit(), self._config.control_samples if self._data == "digits" else self._config.shape_samples
-        scales = [scale for scale in self._config.scales if scale <= most]
-        rows = [
-            [self._subject.rows(self._set(f"deaf, seed {seed}, guidance {scale:g}", params, count, scale, "deaf")) for scale in scales]
-            for seed, params in self._params.items()
-        ]
-        return guidance_cures.sweep(scales, rows)
+        scales = [scale for scale in self._config.scales if scale <= self._config.faithful_to(self._data)]
+        return self._swept("deaf, seed {seed}, guidance {scale:g}", self._params, count, scales, "deaf")
 
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
         """Each rule at its own scales, after the one where it does nothing: plain guidance's 1, or 0 for CFG++; thresholding has none."""
-        sweeps = {}
-        for name in self._config.cures:
-            own = self._config.renoised_scales if name == "CFG++" else self._config.cure_scales
-            rows: list[list[Rows]] = []
-            for seed, params in self._params.items():
-                weaker = networks.restore(self._config.weaker, self._data, self._folder, "weaker", seed)
-                count = self._config.cure_samples
-                sets = [self._set(f"{name}, seed {seed}, scale {scale:g}", params, count, scale, name, weaker) for scale in own]
-                rows.append([self._subject.rows(images) for images in sets])
-            start = 0.0 if name == "CFG++" else 1.0
-            swept = guidance_cures.sweep(own, rows)
+        config, sweeps = self._config, {}
+        weaker = {seed: networks.restore(config.weaker, self._data, self._folder, "weaker", seed) for seed in config.seeds}
+        for name in config.cures:
+            start, own = (0.0, config.renoised_scales) if name == "CFG++" else (1.0, config.cure_scales)
+            swept = self._swept(name + ", seed {seed}, scale {scale:g}", self._params, config.cure_samples, own, name, weaker)
             sweeps[name] = swept if name == "thresholding" else plain.of([start]).followed_by(swept)
         return sweeps
 
-    def other(self, name: str, learning: Learning) -> Sweep:
+    def other(self, name: str) -> Sweep:
         """The sweep of a network of the first seed that lies in its own folder."""
-        params = networks.restore(learning, self._data, self._folder, name, self._config.seeds[0])
-        count = self._config.samples
-        rows = [self._subject.rows(self._set(f"{name}, guidance {scale:g}", params, count, scale)) for scale in self._config.scales]
-        return guidance_cures.sweep(self._config.scales, [rows])
+        seed = self._config.seeds[0]
+        params = {seed: networks.restore(self._learning, self._data, self._folder, name, seed)}
+        return self._swept(name + ", guidance {scale:g}", params, self._config.samples, self._config.scales)
 
     def explored(self) -> np.ndarray:
         """(scales, steps, seeds, n, h, w, c): the same noise under every guidance, number of steps and seed."""
@@ -136,8 +148,22 @@ class _Drawn:
             [[[draw(scale, steps, seed) for seed in self._params] for steps in config.explored_steps] for scale in config.scales]
         )
 
-    def _limit(self) -> float:
-        return self._config.digits_faithful_to if self._data == "digits" else self._config.shapes_faithful_to
+    def _swept(
+        self,
+        title: str,
+        params: Mapping[int, Params],
+        count: int,
+        scales: Sequence[float],
+        rule: str = "plain",
+        weaker: Mapping[int, Params] | None = None,
+    ) -> Sweep:
+        """Every seed of `params` at every scale. title: with places for seed and scale."""
+        rows = []
+        for seed, of_seed in params.items():
+            second = weaker[seed] if weaker else None
+            sets = [self._set(title.format(seed=seed, scale=scale), of_seed, count, scale, rule, second) for scale in scales]
+            rows.append([self._subject.rows(images) for images in sets])
+        return guidance_cures.sweep(scales, rows)
 
     def _set(self, title: str, params: Params, count: int, scale: float, rule: str = "plain", weaker: Params = None) -> np.ndarray:
         return self._draw(f"{self._data}, {title}", params, count, scale=scale, rule=RULES[rule], second=weaker)

@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments.diffusion.image_model import Model
 from experiments.framework import drawing
+from experiments.reporting.verdicts import Number
 from gendiff.core import arrays
 from gendiff.core.types import Params
 from gendiff.data import digits
@@ -38,6 +39,12 @@ class Bits:
     decoder: np.ndarray
     error: float
 
+    @property
+    def interval(self) -> Number:
+        """The mean bits and their 95 % interval over the draws, the digits fixed."""
+        value, spread = float(np.mean(self.bits)), 1.96 * self.error
+        return value, value - spread, value + spread
+
 
 class Meter:
     """Both measures for any parameters and schedule of one network; the schedule is (params of) the path that is integrated over."""
@@ -50,10 +57,8 @@ class Meter:
     def bits(self, params: Params, schedule: Schedule, first: float) -> Bits:
         """From u = `first` to the noisiest level."""
         bound = self._bound(params, schedule, self._images, self._labels, np.float32(first))
-        bits, prior, diffusion, decoder = (
-            np.asarray(part, np.float64) for part in (bound.bits, bound.prior, bound.diffusion, bound.reconstruction)
-        )
-        error = np.asarray(bound.standard_error, np.float64)
+        parts = (bound.bits, bound.prior, bound.diffusion, bound.reconstruction, bound.standard_error)
+        bits, prior, diffusion, decoder, error = (np.asarray(part, np.float64) for part in parts)
         return Bits(bits, prior, diffusion, decoder, float(np.sqrt(np.sum(error**2)) / len(error)))
 
     def rates(self, params: Params, schedule: Schedule) -> np.ndarray:
@@ -77,15 +82,9 @@ def position(schedule: Schedule, log_snr: float) -> float:
     return low
 
 
-def variance_ratio(first: np.ndarray, second: np.ndarray) -> float:
-    """The variance of single draws (digits, draws) over that of others."""
-    return float(np.var(first) / np.var(second))
-
-
 def _bound(model: Model, draws: int, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array, first: Any) -> Any:
     denoise = denoiser.from_network(model.predict, params, model.parameterization, labels)
-    index = jnp.arange(len(images))
-    key = jax.random.key(SEED)
+    key, index = jax.random.key(SEED), jnp.arange(len(images))
     return elbo.continuous(key, denoise, images, schedule, index, span=(first, 1.0), data_levels=digits.LEVELS, draws=draws)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.diffusion.image_training import Learning
+from experiments.diffusion.image_training import JudgedLearning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,11 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Learning):
-    """Every number of the experiment, those of `Learning` among them."""
+class Config(JudgedLearning):
+    """Every number of the experiment; the difference between two seeds needs two of them."""
 
     names: tuple[str, ...] = ("linear", "cosine", "sigmoid")
     """Fixed schedules, linear and cosine among them."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training, the same for every schedule; the difference between two seeds needs two of them."""
     loud_seeds: int = 1
     """How many of the seeds, from the first, the deliberately bad schedule is trained with."""
     levels: int = 1000
@@ -55,12 +53,6 @@ class Config(Learning):
     """Samples of each network, class-balanced."""
     control_samples: int = 2000
     """Samples of an untrained network, class-balanced."""
-    together: int = 500
-    """Samples drawn in one call."""
-    draws: int = 20
-    """Draws behind each Fréchet distance, precision and recall."""
-    draw_size: int = 1000
-    """Samples in a draw."""
     bound_draws: int = 32
     """Levels, one in each of so many equal parts of u, at which the bound of each held-out digit is drawn."""
     cleanest: float = 7.0

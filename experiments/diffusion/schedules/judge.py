@@ -1,156 +1,201 @@
-"""How the schedules are held against each other: seed by seed, on the same held-out digits, noise and draws."""
+"""How the schedules are held against each other, seed by seed, on the same held-out digits, noise and draws; and what that shows."""
 
-import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
 from experiments.diffusion.image_draws import Draws
-from experiments.diffusion.image_judge import SEED, DigitsJudge, difference_of_means
+from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet, difference_of_means
 from experiments.diffusion.schedules import bits as schedules_bits
-from experiments.diffusion.schedules import figures, learned, train
+from experiments.diffusion.schedules import train
+from experiments.diffusion.schedules.bits import Bits
 from experiments.diffusion.schedules.config import Config, Thresholds
-from experiments.diffusion.schedules.figures import Assessed, BySchedule
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
+from experiments.reporting import figures, verdicts
+from experiments.reporting.results import Cell, Figure, Table
 from experiments.reporting.verdicts import Claim, Kind, Number, Relation
 from gendiff.core.types import Params
 from gendiff.diffusion import learned_schedule
+from gendiff.diffusion.learned_schedule import LearnedSchedule
 from gendiff.diffusion.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """One network on one schedule: bits from the common cleanest level, and from the schedule's own."""
+
+    bits: Bits
+    own: Bits
+    measured: MeasuredSet
+
+
+BySchedule = dict[str, dict[int, Assessed]]
+"""By schedule and seed."""
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and tables from the checkpoints of the folder."""
     digits_judge, network = DigitsJudge(config.draws, config.draw_size), train.model(config)
-    fixed, start = train.fixed(config), train.start(config)
-    meter = schedules_bits.Meter(network, digits_judge.split.held_out_images, digits_judge.split.held_out_labels, config.bound_draws)
+    fixed, start, floor, split = train.fixed(config), train.start(config), digits_judge.floor, digits_judge.split
+    meter = schedules_bits.Meter(network, split.held_out_images, split.held_out_labels, config.bound_draws)
     draw = Draws(network, config.sampling_steps, config.together, progress)
 
-    def judge(name: str, seed: int, params: Params, schedule: Schedule, samples: int) -> Assessed:
+    def judge(name: str, seed: int, params: Params, schedule: Schedule, samples: int) -> None:
         params = jax.device_get(params)  # restored or not: one program serves both
-        fixed_form = learned_schedule.frozen(schedule) if isinstance(schedule, learned_schedule.LearnedSchedule) else schedule
+        fixed_form = learned_schedule.frozen(schedule) if isinstance(schedule, LearnedSchedule) else schedule
         with progress.phase("bits", seed=seed):
             bits = meter.bits(params, schedule, schedules_bits.position(fixed_form, config.cleanest))
             own = meter.bits(params, schedule, schedules_bits.own_end(schedule))
         with progress.phase("sample", seed=seed):
             images = draw(f"{name}, seed {seed}", params, samples, schedule=fixed_form)
         with progress.phase("judge", seed=seed):
-            return Assessed(bits, own, digits_judge.measure(images, image_draws.labels(len(images), network.num_classes)))
+            measured = digits_judge.measure(images, image_draws.labels(len(images), network.num_classes))
+        assessed[name][seed] = Assessed(bits, own, measured)
 
     claims: list[Claim] = []
     names = [name for name in fixed if name != "loud"]
     assessed: BySchedule = {name: {} for name in (*names, "learned", "loud", "untrained")}
-    shapes: dict[int, learned_schedule.LearnedSchedule] = {}
+    shapes: dict[int, LearnedSchedule] = {}
     spreads: list[tuple[int, Number, Number]] = []
     for number, seed in enumerate(config.seeds):
         for name in (*names, *(("loud",) if number < config.loud_seeds else ())):
-            inside = image_training.inside(folder, name)
-            params = image_training.averaged(network, inside, seed)
-            assessed[name][seed] = judge(name, seed, params, fixed[name], config.samples)
-        inside = image_training.inside(folder, "learned")
-        both = image_training.averaged(dataclasses.replace(network, init=learned.init(network, start)), inside, seed)
+            params = image_training.averaged(network, image_training.inside(folder, name), seed)
+            judge(name, seed, params, fixed[name], config.samples)
+        both = image_training.averaged(train.with_schedule(config), image_training.inside(folder, "learned"), seed)
         shapes[seed] = jax.device_get(both["schedule"])
-        assessed["learned"][seed] = judge("learned", seed, both["network"], shapes[seed], config.samples)
+        judge("learned", seed, both["network"], shapes[seed], config.samples)
         with progress.phase("bits", seed=seed):
-            paths = (shapes[seed], learned.retold(fixed["linear"]), start)
+            paths = (shapes[seed], train.retold(fixed["linear"]), start)
             spreads.append((seed, *variance_ratios(*(meter.rates(jax.device_get(both["network"]), path) for path in paths))))
-        blank = network.init(jax.random.key(seed))
-        assessed["untrained"][seed] = judge("untrained", seed, blank, fixed["cosine"], config.control_samples)
-        claims += _claims_of_seed(
-            config.thresholds, digits_judge.floor, seed, {name: of[seed] for name, of in assessed.items() if seed in of}
-        )
-        claims += _variance_claims(config.thresholds, *spreads[-1], n=len(digits_judge.split.held_out_images))
-    claims += _same(config.thresholds, digits_judge.floor, assessed["linear"])
-    pictures = figures.plots(config, folder, fixed, shapes, assessed)
-    tables = (figures.table(assessed), figures.over_seeds(assessed), figures.variances(spreads))
-    return Outcome(tuple(claims), tuple(pictures), tables)
+        judge("untrained", seed, network.init(jax.random.key(seed)), fixed["cosine"], config.control_samples)
+        of_seed = {name: of[seed] for name, of in assessed.items() if seed in of}
+        claims += _claims_of_seed(config.thresholds, floor, *spreads[-1], of_seed)
+    claims += _same(config.thresholds, floor, assessed["linear"])
+    return Outcome(tuple(claims), _plots(config, folder, fixed, shapes, assessed), _tables(assessed, spreads))
 
 
 def variance_ratios(shaped: np.ndarray, linear: np.ndarray, start: np.ndarray) -> tuple[Number, Number]:
     """Of single draws (digits, draws) on the learned path over those on linear's and on the first one; intervals over the digits."""
+    ratio = functools.partial(image_judge.interval, lambda one, other: float(np.var(one) / np.var(other)), shaped)
     rng = np.random.default_rng(SEED)
-    of_linear, of_start = (
-        image_judge.interval(schedules_bits.variance_ratio, shaped, other, paired=True, rng=rng) for other in (linear, start)
-    )
-    return of_linear, of_start
+    return ratio(linear, paired=True, rng=rng), ratio(start, paired=True, rng=rng)
 
 
-def bits_difference(first: Assessed, second: Assessed) -> Number:
+def _bits_difference(first: Assessed, second: Assessed) -> Number:
     """In bits per dimension; the interval over the held-out digits holds their draws as well."""
     return image_judge.interval(difference_of_means, first.bits.bits, second.bits.bits, paired=True)
 
 
-def frechet_difference(first: Assessed, second: Assessed, floor: np.ndarray) -> Number:
+def _frechet_difference(first: Assessed, second: Assessed, floor: np.ndarray) -> Number:
     """In floors. Draw i takes the same samples of both, and sample i starts from the same noise."""
     rows = first.measured.distances, second.measured.distances, floor
-    return image_judge.interval(_difference_in_floors, *rows, paired=True)
+    return image_judge.interval(lambda one, other, floor: difference_of_means(one, other) / float(np.mean(floor)), *rows, paired=True)
 
 
-def _claims_of_seed(limits: Thresholds, floor: np.ndarray, seed: int, of: dict[str, Assessed]) -> list[Claim]:
+def _claims_of_seed(
+    limits: Thresholds, floor: np.ndarray, seed: int, linear: Number, start: Number, of: dict[str, Assessed]
+) -> list[Claim]:
+    """linear, start: the two of `variance_ratios`."""
     digits, samples = len(of["linear"].bits.bits), of["linear"].measured.n
     means = {name: float(np.mean(each.bits.bits)) for name, each in of.items() if name not in ("loud", "untrained")}
     worst = max(means, key=means.__getitem__)
     best = min(means.keys() - {"learned"}, key=means.__getitem__)
-    frechet = frechet_difference(of["cosine"], of["linear"], floor)
+    frechet = _frechet_difference(of["cosine"], of["linear"], floor)
+    cosine, learned = _bits_difference(of["cosine"], of["linear"]), _bits_difference(of["learned"], of[best])
     blank = of["untrained"]
+    claim, control = functools.partial(_claim, limits, seed), functools.partial(_claim, limits, seed, relation=">=", kind="control")
     claims = [
-        _claim(limits, seed, "cosine-frechet", "cosine less linear: Fréchet distance, in floors", frechet, "<=", samples),
-        _claim(limits, seed, "cosine-bits", "cosine less linear: bits", bits_difference(of["cosine"], of["linear"]), "<=", digits),
-        _claim(
-            limits,
-            seed,
-            "learned-bits",
-            "learned less the best fixed schedule: bits",
-            bits_difference(of["learned"], of[best]),
-            "<=",
-            digits,
-        ),
-        _control(limits, seed, "untrained-bits", "untrained less the worst trained: bits", bits_difference(blank, of[worst]), digits),
-        _control(limits, seed, "untrained-frechet", "untrained: Fréchet distance, in floors", blank.measured.frechet, blank.measured.n),
+        claim("cosine-frechet", "cosine less linear: Fréchet distance, in floors", frechet, samples),
+        claim("cosine-bits", "cosine less linear: bits", cosine, digits),
+        claim("learned-bits", "learned less the best fixed schedule: bits", learned, digits),
+        control("untrained-bits", "untrained less the worst trained: bits", _bits_difference(blank, of[worst]), digits),
+        control("untrained-frechet", "untrained: Fréchet distance, in floors", blank.measured.frechet, blank.measured.n),
     ]
     if "loud" in of:
         ratio = image_judge.ratio(of["loud"].measured, of["cosine"].measured)
         statement = "a schedule that ends far from noise: Fréchet distance, in multiples of cosine's"
-        claims.append(_control(limits, seed, "loud-frechet", statement, ratio, samples))
-    return claims
-
-
-def _variance_claims(limits: Thresholds, seed: int, linear: Number, start: Number, *, n: int) -> list[Claim]:
+        claims.append(control("loud-frechet", statement, ratio, samples))
     statement = "learned: variance of a draw of the bound, in multiples of that"
     return [
-        _claim(limits, seed, "variance-linear", f"{statement} on linear's path between the same ends", linear, "<=", n),
-        _claim(limits, seed, "variance-start", f"{statement} on the schedule before training", start, "<=", n),
+        *claims,
+        claim("variance-linear", f"{statement} on linear's path between the same ends", linear, digits),
+        claim("variance-start", f"{statement} on the schedule before training", start, digits),
     ]
 
 
 def _same(limits: Thresholds, floor: np.ndarray, linear: dict[int, Assessed]) -> list[Claim]:
     """Linear against linear of the next seed: what no schedule made."""
     claims = []
-    seeds = list(linear)
+    seeds, statement = list(linear), "linear against linear of the next seed: difference of"
     for seed, following in zip(seeds, seeds[1:], strict=False):
         one, other = linear[seed], linear[following]
-        bits, frechet = verdicts.away(bits_difference(one, other)), verdicts.away(frechet_difference(one, other, floor))
-        statement = "linear against linear of the next seed: difference of"
+        bits, frechet = verdicts.away(_bits_difference(one, other)), verdicts.away(_frechet_difference(one, other, floor))
         claims += [
-            _control(limits, seed, "same-bits", f"{statement} bits", bits, len(one.bits.bits), "<="),
-            _control(limits, seed, "same-frechet", f"{statement} Fréchet distances, in floors", frechet, one.measured.n, "<="),
+            _claim(limits, seed, "same-bits", f"{statement} bits", bits, len(one.bits.bits), kind="control"),
+            _claim(limits, seed, "same-frechet", f"{statement} Fréchet distances, in floors", frechet, one.measured.n, kind="control"),
         ]
     return claims
 
 
 def _claim(
-    limits: Thresholds, seed: int, id: str, statement: str, number: Number, relation: Relation, n: int, kind: Kind = "claim"
+    limits: Thresholds, seed: int, id: str, statement: str, number: Number, n: int, relation: Relation = "<=", kind: Kind = "claim"
 ) -> Claim:
     """The threshold is the field that is named like the claim."""
     return verdicts.against(limits, seed, id, statement, number, relation, id.replace("-", "_"), n=n, kind=kind)
 
 
-def _control(limits: Thresholds, seed: int, id: str, statement: str, number: Number, n: int, relation: Relation = ">=") -> Claim:
-    return _claim(limits, seed, id, statement, number, relation, n, kind="control")
+def _plots(
+    config: Config, folder: RunFolder, fixed: dict[str, Schedule], shapes: Mapping[int, LearnedSchedule], assessed: BySchedule
+) -> tuple[Figure, ...]:
+    """Four figures; those of losses and bars hold every schedule and seed."""
+    u = np.linspace(1 / config.levels, 1.0, 400)
+    paths: dict[str, Schedule | LearnedSchedule] = {name: schedule for name, schedule in fixed.items() if name != "loud"}
+    paths |= {f"learned, seed {seed}": shape for seed, shape in shapes.items()}
+    curves = [figures.Curve(name, u, np.asarray(path.at(np.float32(u)).log_snr)) for name, path in paths.items()]
+    figures.curves(curves, folder.figure("log_snr"), x_label="u", y_label="log-SNR")
+    trained = {name: of for name, of in assessed.items() if name != "untrained" and of}
+    _bars(trained, folder, "bits", "bits per dimension, an upper bound", lambda of: of.bits.interval)
+    _bars(assessed, folder, "frechet", "Fréchet distance to held-out digits, in floors", lambda of: of.measured.frechet)
+    losses = [image_training.loss_curve(name, image_training.inside(folder, name), config.seeds[0], "mse") for name in trained]
+    figures.curves(losses, folder.figure("loss"), x_label="step", y_label="squared error of the velocity", log_y=True)
+    return (
+        Figure("log_snr.png", "log-SNR against u: the learned schedules start and end where linear does."),
+        Figure("bits.png", "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."),
+        Figure("frechet.png", "Fréchet distance of samples; the floor, 1, is training digits against held-out ones."),
+        Figure("loss.png", "Mean squared error of the velocity in training, first seed: each schedule's own mix of levels, so no ranking."),
+    )
 
 
-def _difference_in_floors(first: np.ndarray, second: np.ndarray, floor: np.ndarray) -> float:
-    return difference_of_means(first, second) / float(np.mean(floor))
+def _bars(assessed: BySchedule, folder: RunFolder, file: str, label: str, number: Callable[[Assessed], Number]) -> None:
+    shown = {f"{name}, seed {seed}": number(of) for name, seeds in assessed.items() for seed, of in seeds.items()}
+    values, ends = [of[0] for of in shown.values()], [of[1:] for of in shown.values()]
+    figures.bars(list(shown), values, folder.figure(file), x_label=label, intervals=ends, log=file == "frechet")
+
+
+def _tables(assessed: BySchedule, spreads: list[tuple[int, Number, Number]]) -> tuple[Table, ...]:
+    """Every network; mean and range over the seeds, which the intervals of single networks leave out; and the variances of the draws."""
+    every: list[tuple[Cell, ...]] = []
+    over_seeds: list[tuple[Cell, ...]] = []
+    for name, seeds in assessed.items():
+        for seed, of in seeds.items():
+            parts, measured = (float(np.mean(part)) for part in (of.bits.prior, of.bits.diffusion, of.bits.decoder)), of.measured
+            judged = (measured.frechet, measured.accuracy, measured.precision, measured.recall)
+            every.append((name, seed, of.bits.interval, *parts, of.own.interval, *judged))
+        pairs = zip(*((of.bits.interval[0], of.measured.frechet[0]) for of in seeds.values()), strict=True)
+        if numbers := [number for of in pairs for number in (float(np.mean(of)), min(of), max(of))]:
+            over_seeds.append((name, len(seeds), *numbers))
+    terms, judged_by = ("bits", "prior", "diffusion", "decoder", "bits, own ends"), ("Fréchet / floor", "judge", "precision", "recall")
+    title = "Every network: bits per dimension with the error of the draws, and samples against held-out digits"
+    range_of = ("schedule", "seeds", "bits, mean", "least", "largest", "Fréchet / floor, mean", "least", "largest")
+    columns = ("seed", "in multiples of linear's path", "in multiples of the first schedule")
+    return (
+        Table(title, ("schedule", "seed", *terms, *judged_by), tuple(every)),
+        Table("Over the seeds", range_of, tuple(over_seeds)),
+        Table("Variance of a draw of the bound on the learned schedule, same network and ends", columns, tuple(spreads)),
+    )

@@ -1,16 +1,28 @@
-"""The schedules of the experiment, the network that each of them trains, and the trainings."""
+"""The schedules of the experiment, the network that each of them trains, and the trainings.
+
+One loss serves network and learned schedule. The network learns by the loss that all schedules share and does not see the schedule move;
+the schedule descends the variance of the drawn bound (Kingma et al., 2021, App. I.2) and leaves the network alone.
+"""
 
 import dataclasses
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array, Float
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.schedules import learned
 from experiments.diffusion.schedules.config import Config
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from gendiff.core import records
+from gendiff.core.types import Metrics, Params
 from gendiff.data import digits
-from gendiff.diffusion import learned_schedule, parameterization, schedules
+from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, schedules, weighting
+from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Batch, Level, Predict
 
 
 def fixed(config: Config) -> dict[str, Schedule]:
@@ -26,12 +38,18 @@ def fixed(config: Config) -> dict[str, Schedule]:
 
 def start(config: Config) -> learned_schedule.LearnedSchedule:
     """The learned schedule before training: log-SNR linear in u between linear's ends."""
-    return learned_schedule.monotone(learned.ends(fixed(config)["linear"]), hidden=config.hidden)
+    return learned_schedule.monotone(ends(fixed(config)["linear"]), hidden=config.hidden)
 
 
 def model(config: Config) -> Model:
     """The network that every schedule trains, with linear's schedule."""
-    return image_training.digits_model(config, fixed(config)["linear"], parameterization.velocity())
+    return image_training.unet(config, fixed(config)["linear"], parameterization.velocity())
+
+
+def with_schedule(config: Config) -> Model:
+    """The same with parameters {"network", "schedule"}: the network as for any schedule, and the schedule before training."""
+    network = model(config)
+    return dataclasses.replace(network, init=lambda key: {"network": network.init(key), "schedule": start(config)})
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -40,13 +58,77 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for name, schedule in fixed(config).items():
         place, seeds = image_training.inside(folder, name), config.seeds[: config.loud_seeds] if name == "loud" else config.seeds
         image_training.train(config, dataclasses.replace(network, schedule=schedule), data, place, progress, seeds=seeds)
-    image_training.train(
-        config,
-        dataclasses.replace(network, init=learned.init(network, start(config))),
-        data,
-        image_training.inside(folder, "learned"),
-        progress,
-        seeds=config.seeds,
-        loss=learned.JointLoss(network.predict, network.parameterization, config.drop_condition, config.schedule_batch, digits.LEVELS),
-        optimizer=learned.optimizer(config),
-    )
+    loss = JointLoss(network.predict, network.parameterization, config.drop_condition, config.schedule_batch, digits.LEVELS)
+    joint: dict[str, Any] = {"loss": loss, "optimizer": optimizer(config), "seeds": config.seeds}
+    image_training.train(config, with_schedule(config), data, image_training.inside(folder, "learned"), progress, **joint)
+
+
+@records.record
+class JointLoss:
+    """(params {"network", "schedule"}, key, batch) -> the shared loss + `learned.objective` on the first `schedule_batch` samples.
+
+    Each part stops the other's gradient. Metrics: those of both; `mse` and `network_loss` are comparable between schedules.
+    """
+
+    predict: Predict = records.static()
+    parameterization: Parameterization = records.static()
+    drop_condition: float = records.static()
+    schedule_batch: int = records.static()
+    data_levels: int = records.static()
+
+    def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        network_key, schedule_key = jax.random.split(key)
+        still = jax.lax.stop_gradient(params["schedule"])
+        shared = objectives.denoising(
+            self.predict, still, self.parameterization, levels=weighting.stratified_levels(), drop_condition=self.drop_condition
+        )
+        loss, metrics = shared(params["network"], network_key, batch)
+        few = jax.tree.map(lambda array: array[: self.schedule_batch], batch)
+        constant = jax.lax.stop_gradient(params["network"])
+        denoise = denoiser.from_network(self.predict, constant, self.parameterization, *few.condition)
+        spread, bound_metrics = learned_schedule.objective(
+            params["schedule"], schedule_key, denoise, few.clean, data_levels=self.data_levels
+        )
+        return loss + spread, metrics | bound_metrics | {"network_loss": loss}
+
+
+def ends(schedule: Schedule) -> tuple[float, float]:
+    """log-SNR of the first and last entry of a table."""
+    table: Any = schedule.table
+    return float(table[0].log_snr), float(table[-1].log_snr)
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+    """The network's as for any schedule, clipped by its own gradient alone, and Adam at `schedule_rate` for the schedule."""
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.schedule_rate, config.warmup, config.train_steps)
+    parts = {"network": image_training.adamw(config), "schedule": optax.adam(rate)}
+    return optax.multi_transform(parts, {"network": "network", "schedule": "schedule"})
+
+
+@records.record
+class RetoldSchedule(Schedule):
+    """A path whose t is linear in log-SNR between two ends."""
+
+    path: Schedule = records.static()
+    high: float = records.static()
+    low: float = records.static()
+
+    @property
+    def _clean_t(self) -> float:
+        return 0.0
+
+    def _at(self, u: Any) -> Level:
+        first = 1 / len(self.path.table)  # type: ignore[arg-type]
+        level = self.path.at(first + (1 - first) * u)
+        return self._told(level, level.log_snr)
+
+    def _at_log_snr(self, value: Any) -> Level:
+        return self._told(self.path.at_log_snr(value), value)
+
+    def _told(self, level: Level, log_snr: Any) -> Level:
+        return records.replace(level, t=1000 * (self.high - log_snr) / (self.high - self.low))
+
+
+def retold(path: Schedule) -> Schedule:
+    """A table's log-SNR between its two ends, told to the network as a learned schedule of the same ends tells it: by log-SNR alone."""
+    return RetoldSchedule(path, *ends(path))

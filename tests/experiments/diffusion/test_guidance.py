@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import guidance
-from experiments.diffusion.guidance import cures, judge, measures, networks, rules
-from experiments.diffusion.guidance import tables as guidance_tables
+from experiments.diffusion.guidance import cures, judge, measures, networks, sets
+from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.sets import DrawnSets
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_model import Model
@@ -99,7 +99,7 @@ def linear(params, x, t, label):
 def draw():
     model = Model(linear, None, schedules.flow(), parameterization.flow(), (2, 2, 1), num_classes=3)
     draws = Draws(model, steps=3, together=4, progress=Progress(quiet=True))
-    return lambda name, scale, count=4: draws("", {}, count, scale=scale, rule=rules.RULES[name], second={})
+    return lambda name, scale, count=4: draws("", {}, count, scale=scale, rule=sets.RULES[name], second={})
 
 
 def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_not(draw):
@@ -108,7 +108,7 @@ def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_no
     assert draw("plain", 1.0, 6).shape == (6, 2, 2, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in rules.CURES if name not in ("CFG++", "thresholding")])
+@pytest.mark.parametrize("name", [name for name in sets.CURES if name not in ("CFG++", "thresholding")])
 def test_a_cure_at_scale_one_is_plain_guidance_there(draw, name):
     np.testing.assert_allclose(draw(name, 1.0), draw("plain", 1.0), atol=1e-5)
 
@@ -122,7 +122,7 @@ def found():
     scales = CONFIG.scales
     plain = {"digits": of_slopes(0.1, -0.1, scales=scales), "shapes": of_slopes(0.1, -0.1, scales=scales)}
     deaf = {name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain}
-    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in rules.CURES}
+    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in sets.CURES}
     images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
     return DrawnSets(
         plain=plain,
@@ -139,7 +139,7 @@ def found():
 def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network(found):
     judged = judge.judge(CONFIG, found)
     claims = {claim.id: claim for claim in judge.claims(CONFIG, found, judged)}
-    assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in judge.SIGNS)
+    assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in judge.ESSAY)
     assert claims["digits-deaf-trend"].kind == "control" and claims["digits-deaf-trend"].value == 0.0
     ignoring = judge.judge(CONFIG, dataclasses.replace(found, plain={**found.plain, "digits": of_slopes(0, 0, scales=CONFIG.scales)}))
     assert judge.claims(CONFIG, found, ignoring)[0].verdict == "FAIL"
@@ -149,7 +149,7 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
 
 def test_tables_hold_every_measure(found):
     judged = judge.judge(CONFIG, found)
-    tables = guidance_tables.tables(CONFIG, found, judged)
+    tables = guidance_figures.tables(CONFIG, found, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
     assert all(column in tables[2].columns for column in measures.NAMES.values())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import schedules
-from experiments.diffusion.schedules import bits, judge, learned, train
+from experiments.diffusion.schedules import bits, judge, train
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, weighting
 from gendiff.diffusion.types import Batch
@@ -28,7 +28,7 @@ def batch(count=8):
 @pytest.fixture(scope="module")
 def slopes():
     start = train.start(SMALL)
-    loss = learned.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
+    loss = train.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
     shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
     data = batch()
 
@@ -60,8 +60,8 @@ def test_the_schedule_learns_by_its_own_objective_alone(slopes):
 
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
     linear = train.fixed(CONFIG)["linear"]
-    ends = learned.ends(linear)
-    retold, start = learned.retold(linear), learned_schedule.frozen(train.start(CONFIG))
+    ends = train.ends(linear)
+    retold, start = train.retold(linear), learned_schedule.frozen(train.start(CONFIG))
     for path in (retold, start):
         np.testing.assert_allclose(path.at(np.array([0.0, 1.0])).log_snr, ends, rtol=1e-6)
     level = retold.at(np.linspace(0.0, 1.0, 9))
