@@ -70,7 +70,7 @@ def resampled(sets: Mapping[str, np.ndarray], held_out: np.ndarray, *, resamples
 
 
 def difference(few: Distances, many: Distances) -> Difference:
-    """D of two sets from the same call of `resampled`."""
+    """The d of two sets from the same call of `resampled`."""
     relative = few.centred / many.centred - 1
     low, high = np.quantile(relative, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Difference(few.whole / many.whole - 1, float(low), float(high))

@@ -69,7 +69,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 
 def compare(config: Config, seed: int, drawn: dict[Set, np.ndarray], held_out: np.ndarray) -> dict[str, Difference]:
-    """D of every comparison by its id. drawn: images, which are rounded to the data's levels."""
+    """The d of every comparison by its id. drawn: images, which are rounded to the data's levels."""
     all_steps, of = max(config.steps), functools.partial(Set, seed)
     pairs = {f"ddim-{n}-equivalent": (of(DDIM, n), of(DDIM, all_steps)) for n in config.equivalent}
     pairs |= {f"ddim-{n}-equivalent-to-ddpm": (of(DDIM, n), of(DDPM, all_steps)) for n in config.equivalent}

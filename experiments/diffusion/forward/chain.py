@@ -99,7 +99,7 @@ def _compose(path: Level) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def _walk(x: jax.Array, key: jax.Array, path: Level, begin: int, end: int) -> jax.Array:
-    """X (schedules, n, …) from step `begin` to step `end`; all schedules meet the same noise."""
+    """Return x (schedules, n, …) from step `begin` to step `end`; all schedules meet the same noise."""
 
     def advance(j: jax.Array, x: jax.Array) -> jax.Array:
         noise = jax.random.normal(jax.random.fold_in(key, j), x.shape[1:], x.dtype)

@@ -67,12 +67,12 @@ class Meter:
 
 
 def own_end(schedule: Schedule) -> float:
-    """U of the cleanest level: the first entry of a table, 0 of a path without."""
+    """The u of the cleanest level: the first entry of a table, 0 of a path without."""
     return 0.0 if schedule.table is None else 1 / len(schedule.table)
 
 
 def position(schedule: Schedule, log_snr: float) -> float:
-    """U at which log-SNR falls to `log_snr`, by bisection in float64, or the cleanest level where it is below already."""
+    """The u at which log-SNR falls to `log_snr`, by bisection in float64, or the cleanest level where it is below already."""
     low, high = own_end(schedule), 1.0
     if schedule.at(np.float64(low)).log_snr <= log_snr:
         return low
