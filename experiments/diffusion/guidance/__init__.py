@@ -52,5 +52,5 @@ EXPERIMENT = Experiment(
     ),
     train=networks.train,
     evaluate=judge.evaluate,
-    sample=image_sampling.command(lambda config: networks.model(config.digits, "digits")),
+    sample=image_sampling.command(networks.digits_model),
 )

@@ -43,6 +43,11 @@ def rendered(stream: int, count: int) -> Images:
     return rendering.labelled_images(RECIPE, SIDE, stream, np.arange(count))
 
 
+def digits_model(config: Config) -> Model:
+    """The network on digits."""
+    return model(config.digits, "digits")
+
+
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Digits and shapes with every seed; with the first, digits at each other dropout and the one that learns from shuffled labels."""
 
