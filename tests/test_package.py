@@ -1,4 +1,4 @@
-"""What a user installs: the wheel holds the library alone, and the README's example runs with what it names alone."""
+"""What a user installs and runs: the wheel, the README's example with what it names alone, and the scripts of experiments/examples."""
 
 import os
 import re
@@ -16,11 +16,22 @@ import gendiff
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "experiments" / "examples"
+PROMISES = {
+    "eight_devices": ((r"^8 devices", r"differ by ([0-9.e+-]+)"), lambda difference: difference < 1e-4),
+    "one_gpu": ((r"no GPU here", r"float32 \(16, 32, 32, 3\), finite: True"), lambda: True),
+    "own_network": ((r"loss: (\S+) at the start, (\S+) at the end", r"mean and std of 100 samples"), lambda start, end: end < 0.7 * start),
+    "own_sampler": ((r"order of ddim: (\S+)", r"order of heun: (\S+)"), lambda ddim, heun: 0.8 < ddim < 1.2 and 1.8 < heun < 2.2),
+    "resume": ((r"restored step 20", r"(\d+) of (\d+) arrays are bitwise equal after step 40"), lambda equal, every: equal == every > 10),
+}
+"""Script -> what it prints, and what must hold of the numbers in it."""
 
 
-def run(*command: object, folder: Path) -> str:
+def run(*command, folder, **variables):
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    done = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], cwd=folder, env=environment | variables, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -41,25 +52,16 @@ def wheel(tmp_path_factory):
     return built
 
 
-def test_the_wheel_holds_the_library_and_nothing_else(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"gendiff", f"gendiff-{gendiff.__version__}.dist-info"}
-    assert "gendiff/py.typed" in names
+def test_the_wheel_holds_the_library_and_nothing_else_and_says_version_licence_and_bounded_requirements(wheel):
+    archive, about = zipfile.ZipFile(wheel), f"gendiff-{gendiff.__version__}.dist-info"
+    names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {"gendiff", about}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gendiff").rglob("*.py")}
     assert {name for name in names if name.startswith("gendiff/")} == modules | {"gendiff/py.typed"}
-
-
-def test_the_wheel_says_version_licence_and_python(wheel):
-    archive = zipfile.ZipFile(wheel)
-    metadata = archive.read(f"gendiff-{gendiff.__version__}.dist-info/METADATA").decode()
-    assert f"\nVersion: {gendiff.__version__}\n" in metadata
-    assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert "\nRequires-Python: >=3.11\n" in metadata
-    assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
-
-
-def test_every_requirement_has_both_bounds(wheel):
-    metadata = zipfile.ZipFile(wheel).read(f"gendiff-{gendiff.__version__}.dist-info/METADATA").decode()
+    metadata = archive.read(f"{about}/METADATA").decode()
+    for line in (f"Version: {gendiff.__version__}", "License-Expression: Apache-2.0", "Requires-Python: >=3.11"):
+        assert f"\n{line}\n" in metadata
+    assert any(name.endswith("licenses/LICENSE") for name in names)
     required = [line for line in re.findall(r"^Requires-Dist: (.*)$", metadata, re.M) if "extra ==" not in line]
     assert len(required) == 9
     assert not [line for line in required if ">=" not in line or "<" not in line]
@@ -77,3 +79,16 @@ def test_the_readme_example_runs_in_an_environment_with_the_extra_that_it_names(
     others = ("matplotlib", "tyro", "torch", "jinja2")
     run(python, "-c", f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {others}))", folder=tmp_path)
     assert Image.open(tmp_path / "digits.png").size == (500, 500)
+
+
+def test_every_script_is_tested():
+    assert {path.stem for path in SCRIPTS.glob("*.py")} - {"__init__"} == set(PROMISES)
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_a_script_prints_what_it_promises(name):
+    promised, holds = PROMISES[name]
+    out = run(sys.executable, "-W", "error", SCRIPTS / f"{name}.py", folder=ROOT, JAX_PLATFORMS="cpu", PYTHONPATH=str(ROOT))
+    printed = [re.search(promise, out, re.M) for promise in promised]
+    assert all(printed), out
+    assert holds(*(float(number) for match in printed if match for number in match.groups())), out

@@ -1,7 +1,6 @@
-"""What the tests of whole networks share: parameters away from 0, and compilation that takes half of the time."""
+"""What the tests of networks share: tiny networks, parameters away from 0, and compilation that takes half of the time."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,26 +18,31 @@ apply = quickly(lambda predict, params, *inputs: predict(params, *inputs), stati
 
 
 @jax.jit
-def moved(params: Any) -> Any:
+def moved(params):
     """Parameters away from the zeros that hide half of a network, by a fixed pattern."""
     return jax.tree.map(lambda leaf: leaf + 0.1 * jnp.sin(1.0 + 7.0 * jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
 
 
 @functools.cache
-def fresh(network: Any) -> Any:
-    """Fresh parameters of a network."""
+def fresh(network):
     return networks.init(network, jax.random.key(0), X, T, LABEL)
 
 
-def lowered(network: Any, params: Any) -> str:
+def lowered(network, params):
     """The program of a network, constants included, uncompiled."""
     return jax.jit(networks.pure(network)).lower(params, X, T, LABEL).as_text()
 
 
-def dit(**changes: Any) -> networks.DiT:
+def value_and_slopes(f, *arrays):
+    """What f returns, and the gradient of each argument where the output has one fixed slope."""
+    value, back = jax.vjp(f, *arrays)
+    return value, *back(jnp.sin(jnp.arange(1, value.size + 1, dtype=value.dtype)).reshape(value.shape))
+
+
+def dit(**changes):
     return networks.DiT(**({"patch": 2, "width": 16, "depth": 1, "heads": 2, "num_classes": 10} | changes))
 
 
-def unet(**changes: Any) -> networks.UNet:
-    fields: dict[str, Any] = {"channels": (4, 8), "blocks": 1, "attention": (4,), "head_size": 4, "groups": 2, "num_classes": 10}
+def unet(**changes):
+    fields = {"channels": (4, 8), "blocks": 1, "attention": (4,), "head_size": 4, "groups": 2, "num_classes": 10}
     return networks.UNet(**(fields | changes))

@@ -1,6 +1,3 @@
-from typing import Any
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,26 +10,39 @@ X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 8)), jnp.float32)
 EMBEDDING = jnp.ones((2, 3))
 
 
+def patterned(module):
+    """Parameters by a fixed pattern, with no program compiled to draw them."""
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), X, EMBEDDING))
+    return moved(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
+
+
 @pytest.mark.parametrize(
     ("resize", "modulation", "expected"),
     [(None, "shift", lambda x: x), ("half", "scale_shift", convolution.halve), ("double", "shift", convolution.double)],
 )
-def test_a_fresh_residual_block_is_its_shortcut(resize: str | None, modulation: str, expected: Any):
-    module = blocks.ResidualBlock(8, 4, modulation, resize)
-    output, _ = jax.jit(module.init_with_output)(jax.random.key(0), X, EMBEDDING)
+def test_a_fresh_residual_block_is_its_shortcut(resize, modulation, expected):
+    output, _ = quickly(blocks.ResidualBlock(8, 4, modulation, resize).init_with_output)(jax.random.key(0), X, EMBEDDING)
     np.testing.assert_array_equal(output, expected(X))
 
 
 def test_the_backward_pass_of_a_block_keeps_two_maps_and_no_more():
     module = blocks.ResidualBlock(8, 4)
-    x = jnp.ones((2, 16, 16, 8))
-
-    def back(x: jax.Array) -> Any:
-        variables = module.init(jax.random.key(0), x, EMBEDDING)
-        return jax.vjp(lambda x: module.apply(variables, x, EMBEDDING), x)[1]
-
-    back = jax.eval_shape(back, x)
+    x = jax.ShapeDtypeStruct((2, 16, 16, 8), jnp.float32)
+    back = jax.eval_shape(lambda x: jax.vjp(lambda x: module.init_with_output(jax.random.key(0), x, EMBEDDING)[0], x)[1], x)
     assert sum(leaf.size >= x.size for leaf in jax.tree.leaves(back)) == 2  # what each norm is given
+
+
+def test_the_derivative_of_a_block_by_forward_mode_is_its_gradient_along_the_direction():
+    module = blocks.ResidualBlock(8, 4, resize="half")
+    params = patterned(module)
+    direction = jax.tree.map(jnp.ones_like, params)
+
+    def loss(params):
+        return jnp.mean(jnp.square(module.apply(params, X, EMBEDDING)))
+
+    (value, rate), gradient = quickly(lambda p: (jax.jvp(loss, (p,), (direction,)), jax.grad(loss)(p)))(params)
+    assert value > 0
+    np.testing.assert_allclose(rate, sum(leaf.sum() for leaf in jax.tree.leaves(gradient)), rtol=1e-4)
 
 
 def test_resampling_by_convolution_halves_and_doubles():
@@ -45,13 +55,12 @@ def test_a_downsample_kernel_is_centred_on_the_first_or_the_second_of_each_two_p
     kernel = jnp.zeros((3, 3, 8, 8)).at[1, 1].set(jnp.eye(8))
     for padding, first in ((1, 0), (0, 1)):
         variables = {"params": {"convolution": {"kernel": kernel, "bias": jnp.zeros(8)}}}
-        halved = jax.jit(blocks.Downsample(8, padding=padding).apply)(variables, X, EMBEDDING)
+        halved = quickly(blocks.Downsample(8, padding=padding).apply)(variables, X, EMBEDDING)
         np.testing.assert_array_equal(halved, X[:, first::2, first::2])
 
 
 def test_dropout_changes_a_block_only_with_a_key():
     module = blocks.ResidualBlock(8, 4, dropout=0.5)
-    params = moved(nn.meta.unbox(jax.jit(module.init)(jax.random.key(0), X, EMBEDDING)))
-    drawn = quickly(lambda key: module.apply(params, X, EMBEDDING, rngs={"dropout": key}))
-    off, first, second = quickly(lambda: module.apply(params, X, EMBEDDING))(), drawn(jax.random.key(1)), drawn(jax.random.key(2))
+    run = quickly(lambda params, rngs: module.apply(params, X, EMBEDDING, rngs=rngs))
+    off, first, second = (run(patterned(module), rngs) for rngs in ({}, *({"dropout": jax.random.key(seed)} for seed in (1, 2))))
     assert not np.allclose(off, first) and not np.allclose(first, second)

@@ -1,8 +1,5 @@
 """What every network of images promises."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,14 +11,12 @@ from tests.networks.rig import LABEL, T, X, apply, dit, fresh, lowered, moved, u
 
 pytestmark = pytest.mark.parametrize("build", [dit, unet])
 
-Build = Callable[..., Any]
 
-
-def output(network: Any, *inputs: Any) -> np.ndarray:
+def output(network, *inputs):
     return np.asarray(apply(networks.pure(network), moved(fresh(network.clone(dtype=None))), *(inputs or (X, T, LABEL))))
 
 
-def test_parameters_are_a_plain_float32_dict_and_the_fresh_output_is_zero(build: Build):
+def test_parameters_are_a_plain_float32_dict_and_the_fresh_output_is_zero(build):
     params = fresh(build())
     assert type(params) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     assert trees.paths(params)["embedding/label"].shape == (11, 16)
@@ -29,7 +24,7 @@ def test_parameters_are_a_plain_float32_dict_and_the_fresh_output_is_zero(build:
     assert output.shape == X.shape and output.dtype == X.dtype and not np.any(output)
 
 
-def test_an_equal_module_built_again_does_not_retrace(build: Build):
+def test_an_equal_module_built_again_does_not_retrace(build):
     first, again = networks.pure(build()), networks.pure(build())
     assert first == again and hash(first) == hash(again) and first != networks.pure(build(num_classes=3))
     output(build())
@@ -38,7 +33,7 @@ def test_an_equal_module_built_again_does_not_retrace(build: Build):
     assert apply._cache_size() == traces
 
 
-def test_no_label_is_the_last_row_and_an_unknown_label_is_nan_in_its_own_sample_only(build: Build):
+def test_no_label_is_the_last_row_and_an_unknown_label_is_nan_in_its_own_sample_only(build):
     whole, params = output(build()), moved(fresh(build()))
     assert np.isfinite(whole).all() and np.abs(whole[2]).max() > 0
     table = params["embedding"]["label"]
@@ -49,13 +44,13 @@ def test_no_label_is_the_last_row_and_an_unknown_label_is_nan_in_its_own_sample_
     np.testing.assert_array_equal(unknown[1], whole[1])
 
 
-def test_a_sample_does_not_depend_on_its_neighbours(build: Build):
+def test_a_sample_does_not_depend_on_its_neighbours(build):
     whole, others = output(build()), output(build(), np.stack([X[0], X[2] * 9, X[1]]), T[[0, 2, 1]], LABEL[[0, 2, 1]])
     np.testing.assert_array_equal(whole[0], others[0])
     np.testing.assert_allclose(whole[1], others[2], atol=1e-5)
 
 
-def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_x(build: Build):
+def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_x(build):
     full, half = output(build()), output(build(dtype="bfloat16"))
     assert half.dtype == jnp.float32
     assert np.sqrt(np.mean((half - full) ** 2)) < 0.05 * np.sqrt(np.mean(full**2))
@@ -63,31 +58,35 @@ def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_x(build:
 
 
 @pytest.mark.float64
-def test_x_in_float64_is_computed_in_float64_alone(build: Build):
+def test_x_in_float64_is_computed_in_float64_alone(build):
     with jax.enable_x64(False):
         params = fresh(build())
-    inputs = trees.cast(params, jnp.float64), X.astype(np.float64), T.astype(np.float64), LABEL
-    jaxpr = jax.make_jaxpr(networks.pure(build()))(*inputs)
+    jaxpr = jax.make_jaxpr(networks.pure(build()))(*trees.cast((params, X, T), jnp.float64), LABEL)
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
 
-def test_epsilon_padding_and_frequencies_reach_the_program_and_no_parameter(build: Build):
+def test_epsilon_padding_and_frequencies_reach_the_program_and_no_parameter(build):
     plain = lowered(build(), fresh(build()))
-    own: dict[str, Any] = {"mlp_epsilon": 0.1} if build is dit else {"epsilon": 0.125, "downsample_padding": 0}
+    own = {"mlp_epsilon": 0.1} if build is dit else {"epsilon": 0.125, "downsample_padding": 0}
     for name, value in (own | {"frequency_shift": 1}).items():
         text = lowered(build(**{name: value}), fresh(build()))
         assert text != plain, name
         assert name != "epsilon" or ("9.99999974E-6" in plain and "9.99999974E-6" not in text)  # it reaches every norm
 
 
-def test_a_wrong_label_is_refused_with_the_number_of_classes(build: Build):
-    predict = networks.pure(build())
-    for label in (np.array([0, 10, 1]), None, 10):
-        with pytest.raises(ValueError, match="10 classes"):
-            predict(fresh(build()), X, T, label)
-    with pytest.raises(TypeError, match="integers"):
-        predict(fresh(build()), X, T, np.array([0.0, 1.0, 2.0]))
-    with pytest.raises(ValueError, match="shape"):
-        predict(fresh(build()), X, T, np.array([0, 1]))
+@pytest.mark.parametrize(
+    ("label", "error", "message"),
+    [
+        *((label, ValueError, "10 classes") for label in (np.array([0, 10, 1]), None, 10)),
+        (np.array([0.0, 1.0, 2.0]), TypeError, "integers"),
+        (np.array([0, 1]), ValueError, "shape"),
+    ],
+)
+def test_a_wrong_label_is_refused_with_the_number_of_classes(build, label, error, message):
+    with pytest.raises(error, match=message):
+        networks.pure(build())(fresh(build()), X, T, label)
+
+
+def test_a_label_is_refused_without_classes(build):
     with pytest.raises(ValueError, match="without classes"):
         networks.pure(build(num_classes=None))(fresh(build()), X, T, LABEL)

@@ -1,5 +1,3 @@
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,32 +5,32 @@ import numpy as np
 import pytest
 
 from gendiff.networks import attention, transformer
+from tests.networks.rig import quickly
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8)), jnp.float32)
 POSITIONS = np.broadcast_to(np.arange(6)[None, :, None], (2, 6, 1))
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
 
 
-@jax.jit
-def run(params: Any, x: jax.Array, *arguments: Any) -> tuple[jax.Array, Any]:
-    return BLOCK.apply({"params": params}, x, *arguments)  # type: ignore[return-value]
+@quickly
+def run(params, x, *arguments):
+    return BLOCK.apply({"params": params}, x, *arguments)
 
 
 @pytest.fixture(scope="module")
-def params() -> Any:
-    return nn.meta.unbox(jax.jit(BLOCK.init)(jax.random.key(0), X))["params"]
+def params():
+    return nn.meta.unbox(quickly(BLOCK.init)(jax.random.key(0), X))["params"]
 
 
 def test_a_fresh_block_with_a_condition_is_the_identity():
-    condition = jnp.ones((2, 3))
-    variables = jax.jit(BLOCK.init)(jax.random.key(0), X, condition)
-    np.testing.assert_array_equal(BLOCK.apply(variables, X, condition)[0], X)
+    (output, _), _ = quickly(BLOCK.init_with_output)(jax.random.key(0), X, jnp.ones((2, 3)))
+    np.testing.assert_array_equal(output, X)
 
 
-def test_the_two_norms_have_their_own_epsilons(params: Any):
+def test_the_two_norms_have_their_own_epsilons(params):
     """With one so large that what is normalised vanishes, the MLP sees the norm's offset alone."""
-    plain, large = (transformer.TransformerBlock(2, 2, mlp_epsilon=epsilon) for epsilon in (transformer.EPSILON, 1e30))
-    moved = [jax.jit(block.apply)({"params": params}, X)[0] - X for block in (plain, large)]
+    large = transformer.TransformerBlock(2, 2, mlp_epsilon=1e30)
+    moved = [run(params, X)[0] - X, quickly(large.apply)({"params": params}, X)[0] - X]
     assert np.abs(moved[0] - moved[1]).max() > 1e-2
     assert np.abs(moved[1]).max() > 1e-2  # attention, whose norm keeps its own
 
@@ -40,7 +38,7 @@ def test_the_two_norms_have_their_own_epsilons(params: Any):
 def test_rotated_products_depend_on_the_difference_of_positions_alone():
     query, key = (jnp.asarray(a, jnp.float32) for a in np.random.default_rng(1).normal(size=(2, 1, 1, 1, 8)))
 
-    def product(at: Any, to: Any) -> jax.Array:
+    def product(at, to):
         return jnp.sum(transformer.rotate(query, np.array([[at]])) * transformer.rotate(key, np.array([[to]])))
 
     np.testing.assert_allclose(product([5], [2]), product([103], [100]), rtol=1e-4)
@@ -51,7 +49,7 @@ def test_rotated_products_depend_on_the_difference_of_positions_alone():
         transformer.rotate(query, np.zeros((1, 1, 3), int))
 
 
-def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same(params: Any):
+def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same(params):
     mask = attention.causal(POSITIONS[..., 0], POSITIONS[..., 0])
     whole, _ = run(params, X, None, POSITIONS, mask)
     changed, _ = run(params, X.at[:, 4:].add(1.0), None, POSITIONS, mask)
@@ -68,6 +66,6 @@ def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same(pa
     np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
 
 
-def test_a_cache_without_positions_or_mask_is_refused(params: Any):
+def test_a_cache_without_positions_or_mask_is_refused(params):
     with pytest.raises(ValueError, match="positions"):
         run(params, X, None, None, None, transformer.Cache.empty(2, 8, heads=2, size=4))

@@ -1,9 +1,12 @@
 """A linear model with a noisy quadratic loss: the smallest thing that trains."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from gendiff import training
 from gendiff.core import records, trees
@@ -22,7 +25,6 @@ def batch(step=0, size=8):
 
 
 def exact(params, key, batch):
-    del key
     dense = params["dense"]
     error = batch.clean @ dense["kernel"] + dense["bias"][None] - batch.condition[0]
     return jnp.mean(jnp.square(error)), {"largest": jnp.max(jnp.abs(error))}
@@ -37,18 +39,16 @@ def adamw():
     return training.optimizers.adamw(1e-2, warmup=2, total=50, weight_decay=0.1)
 
 
-def sgd(rate=0.1):
-    return optax.sgd(rate)
-
-
 def start(seed=0, ema=(0.9, 0.5), optimizer=None):
     return training.start(params(), optimizer or adamw(), jax.random.key(seed), ema)
 
 
-def train(state, first, last, loss=noisy):
-    step = jax.jit(training.make_step(loss, adamw()), donate_argnums=0)
+STEP = jax.jit(training.make_step(noisy, adamw()), donate_argnums=0)
+
+
+def train(state, first, last):
     for number in range(first, last):
-        state, _ = step(state, batch(number))
+        state, _ = STEP(state, batch(number))
     return state
 
 
@@ -59,7 +59,20 @@ def leaves(state):
 
 
 def assert_bitwise_equal(first, second):
-    first, second = leaves(first), leaves(second)
+    first, second = (state if isinstance(state, dict) else leaves(state) for state in (first, second))
     assert first.keys() == second.keys()
     for path, leaf in first.items():
         assert leaf.dtype == second[path].dtype and leaf.tobytes() == second[path].tobytes(), path
+
+
+def python(script, *arguments, flags=""):
+    """Another process that runs the script."""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_NUMPY_RANK_PROMOTION": "raise"}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return out

@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import jax
@@ -14,6 +12,7 @@ import pytest
 
 from gendiff.training.checkpoints import Checkpoints
 from tests.training import linear
+from tests.training.linear import finish, python
 
 pytestmark = pytest.mark.slow
 
@@ -78,28 +77,12 @@ print("left", checkpoints.steps())
 """
 
 
-def python(script, *arguments, flags=""):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(process):
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return out
-
-
 def test_run_resumed_in_another_process_equals_an_uninterrupted_one_bitwise(tmp_path):
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save(5, linear.train(linear.start(), 0, 5))
     finish(python(RESUME, tmp_path / "run", tmp_path / "end.npz"))
-    whole = linear.leaves(linear.train(linear.start(), 0, 8))
     with np.load(tmp_path / "end.npz") as resumed:
-        assert set(resumed.files) == whole.keys()
-        for path, leaf in whole.items():
-            assert leaf.tobytes() == resumed[path].tobytes(), path
+        linear.assert_bitwise_equal(dict(resumed), linear.train(linear.start(), 0, 8))
 
 
 @pytest.mark.parametrize("attempt", range(2))
@@ -121,8 +104,7 @@ def test_newest_complete_step_survives_a_kill_during_a_save(tmp_path, attempt):
 
 
 def test_full_disk_is_an_error_at_wait_and_older_steps_stay(tmp_path):
-    out = finish(python(FULL_DISK, tmp_path))
-    error, steps, intact, left = out.strip().splitlines()[0], *out.strip().splitlines()[-3:]
+    error, *_, steps, intact, left = finish(python(FULL_DISK, tmp_path)).strip().splitlines()
     assert str(tmp_path) in error and "step 2 could not be saved" in error and "are free" in error
     assert steps == "[1]" and intact == "intact 1" and left == "left [1, 3]"
     assert not [name for name in os.listdir(tmp_path) if not name.isdecimal()]

@@ -12,8 +12,7 @@ from tests.training import linear
 def test_donation_leaves_params_key_and_average_of_the_caller_usable():
     params, key = linear.params(), jax.random.key(0)
     state = training.start(params, linear.adamw(), key)
-    step = jax.jit(training.make_step(linear.noisy, linear.adamw()), donate_argnums=0)
-    after, _ = step(state, linear.batch())  # a buffer donated twice, or one that cannot be, is a warning and so an error here
+    after, _ = linear.STEP(state, linear.batch())  # a buffer donated twice, or one that cannot be, is a warning and so an error here
     assert state.params["dense"]["kernel"].is_deleted()
     np.testing.assert_array_equal(params["dense"]["kernel"], linear.params()["dense"]["kernel"])
     assert jax.random.key_data(key).shape == (2,)
@@ -21,27 +20,21 @@ def test_donation_leaves_params_key_and_average_of_the_caller_usable():
 
 
 def test_no_two_leaves_share_a_buffer_even_where_the_optimizer_keeps_params():
-    def keeps(params):
-        return {"params": params, "again": params}
-
-    keeper = optax.GradientTransformation(keeps, lambda updates, state, params=None: (updates, state))
+    keeper = optax.GradientTransformation(
+        lambda params: {"params": params, "again": params}, lambda updates, state, params=None: (updates, state)
+    )
     state = linear.start(optimizer=optax.chain(keeper, optax.adam(1e-3)), ema=(0.9, 0.99))
     pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((state.step, state.params, state.tracks, state.optimizer_state))]
     assert len(pointers) == len(set(pointers))
 
 
-def test_ema_is_the_first_track_asked_for_also_after_jit():
+def test_ema_is_the_first_track_asked_for_also_after_jit_and_params_without_tracks():
     state = linear.start(ema=(0.999, 0.5, 0))
-    moved = jax.jit(lambda state: state)(state)
-    for seen in (state, moved):
-        assert seen.decays == (0.999, 0.5, 0.0)
+    for seen in (state, jax.jit(lambda state: state)(state)):
+        assert seen.decays == (0.999, 0.5, 0.0) and set(seen.tracks) == {0.999, 0.5, 0}
         assert seen.ema is seen.tracks[0.999]
-        assert set(seen.tracks) == {0.999, 0.5, 0}
-
-
-def test_without_tracks_ema_is_params():
-    state = linear.start(ema=())
-    assert state.ema is state.params and state.tracks == {}
+    bare = linear.start(ema=())
+    assert bare.ema is bare.params and bare.tracks == {}
 
 
 def test_weak_numbers_and_numpy_arrays_become_strong_arrays():
@@ -49,26 +42,20 @@ def test_weak_numbers_and_numpy_arrays_become_strong_arrays():
     assert all(isinstance(leaf, jax.Array) and not leaf.weak_type for leaf in jax.tree.leaves((state.params, state.tracks)))
 
 
-def test_averages_of_bfloat16_params_are_float32():
-    state = training.start(linear.params(jnp.bfloat16), optax.sgd(0.1), jax.random.key(0))
+def test_start_can_be_evaluated_for_its_shapes_alone_and_averages_of_bfloat16_params_are_float32():
+    state = jax.eval_shape(lambda *a: training.start(a[0], linear.adamw(), a[1]), linear.params(jnp.bfloat16), jax.random.key(0))
+    assert state.ema["dense"]["kernel"].shape == (linear.FEATURES, 2)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.ema)} == {jnp.dtype("float32")}
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("bfloat16")}
 
 
-def test_start_can_be_evaluated_for_its_shapes_alone():
-    shapes = jax.eval_shape(lambda params, key: training.start(params, linear.adamw(), key), linear.params(), jax.random.key(0))
-    assert shapes.ema["dense"]["kernel"].shape == (linear.FEATURES, 2)
-
-
-@pytest.mark.parametrize("decay", [1.0, -0.1, 1.5, float("nan")])
-def test_a_decay_outside_its_range_is_refused_with_its_value(decay):
-    with pytest.raises(ConfigError, match=rf"decay = {decay:g}.*\[0, 1\)"):
-        linear.start(ema=(0.9, decay))
-
-
-def test_a_decay_named_twice_is_refused():
-    with pytest.raises(ConfigError, match="twice"):
-        linear.start(ema=(0.9, 0.9))
+@pytest.mark.parametrize(
+    ("ema", "message"),
+    [*(((0.9, decay), rf"decay = {decay:g}.*\[0, 1\)") for decay in (1.0, -0.1, 1.5, float("nan"))), ((0.9, 0.9), "twice")],
+)
+def test_a_decay_outside_its_range_or_named_twice_is_refused_with_its_value(ema, message):
+    with pytest.raises(ConfigError, match=message):
+        linear.start(ema=ema)
 
 
 @pytest.mark.parametrize(("key", "error"), [(jnp.zeros(2, jnp.uint32), TypeError), (jax.random.split(jax.random.key(0), 2), ValueError)])

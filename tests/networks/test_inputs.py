@@ -1,0 +1,77 @@
+"""What goes into a network: images, times, labels and positions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.core.types import NO_LABEL
+from gendiff.networks import embeddings, image_inputs
+
+
+def test_sinusoidal_times_are_cosines_then_sines_at_falling_frequencies_and_all_differ():
+    out = embeddings.sinusoidal(np.array([0.0, 3.0], np.float32), 4)
+    np.testing.assert_allclose(out, [[1, 1, 0, 0], [np.cos(3), np.cos(0.03), np.sin(3), np.sin(0.03)]], rtol=1e-6)
+    assert len(np.unique(np.asarray(embeddings.sinusoidal(np.arange(1000), 32)), axis=0)) == 1000
+    with pytest.raises(ValueError, match="even"):
+        embeddings.sinusoidal(np.zeros(1, np.float32), 3)
+
+
+def test_a_frequency_shift_of_one_ends_at_exactly_one_ten_thousandth():
+    t, angles = np.array([300.0], np.float32), 300 * np.array([1, 0.01, 1e-4])
+    np.testing.assert_allclose(embeddings.sinusoidal(t, 6, 1)[0], [*np.cos(angles), *np.sin(angles)], atol=1e-5)
+    for size, shift in ((2, 1), (6, 3), (6, -1)):
+        with pytest.raises(ValueError, match="frequency_shift"):
+            embeddings.sinusoidal(t, size, shift)
+
+
+def test_grid_positions_tell_columns_then_rows():
+    table = embeddings.grid_positions(2, 3, 8)
+    assert table.shape == (6, 8) and len(np.unique(table.round(6), axis=0)) == 6
+    np.testing.assert_allclose(table[4], [np.sin(1), np.sin(0.01), np.cos(1), np.cos(0.01)] * 2)
+    np.testing.assert_allclose([table[2, 4:], table[3, :4]], [[0, 0, 1, 1]] * 2)
+
+
+def test_rows_take_the_null_row_for_no_label_and_nan_for_unknown_ones():
+    table = jnp.arange(8.0).reshape(4, 2)
+    out = jax.jit(embeddings.rows)(table, jnp.array([0, 2, NO_LABEL, 3, -2, 2**31 - 1]))
+    np.testing.assert_array_equal(out[:3], table[jnp.array([0, 2, 3])])
+    assert np.isnan(out[3:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+def test_labels_of_every_integer_dtype_are_taken_and_one_label_serves_the_batch(dtype):
+    for label, wanted in ((np.array([1, 2], dtype), [1, 2]), (dtype(2), [2, 2]), (NO_LABEL, [NO_LABEL, NO_LABEL])):
+        np.testing.assert_array_equal(embeddings.checked_label(label, 3, 2), wanted)
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "message"),
+    [(label, ValueError, "3 classes") for label in (3, -2, np.array([0, 2**32]), np.uint8(255))]
+    + [(label, TypeError, "integers") for label in (1.0, np.array([0.0, 1.0]), np.array([True, False]), jnp.ones(2))],
+)
+def test_a_concrete_label_out_of_range_or_no_integer_is_refused(label, error, message, unchecked):
+    with pytest.raises(error, match=message):
+        embeddings.checked_label(label, 3, 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 4, 1), (3, 12, 12, 3), (3, 4, 4, 64)])
+def test_images_whose_sides_the_factor_divides_pass(shape):
+    image_inputs.check(np.zeros(shape, np.float32), np.zeros(3, np.float32), 4, "patch")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "times", "error", "message"),
+    [
+        ((3, 7, 8, 1), "f4", (3,), ValueError, r"read as \(batch, height, width, channels\): .* must be multiples of 4 \(patch\)$"),
+        ((3, 8, 9, 1), "f4", (3,), ValueError, r"^.*\(3, 8, 9, 1\).*multiples of 4 \(patch\)$"),
+        ((3, 1, 8, 8), "f4", (3,), ValueError, "channels-first: use numpy.moveaxis"),
+        ((3, 4, 32, 32), "f4", (3,), ValueError, "channels-first"),
+        ((3, 8, 8), "f4", (3,), ValueError, r"images are \(batch, height, width, channels\)"),
+        ((3, 8, 8, 1), "u1", (3,), TypeError, "floating"),
+        *(((3, 8, 8, 1), "f4", times, ValueError, r"one time per sample, \(3,\), is needed") for times in ((2,), (), (3, 1))),
+    ],
+)
+def test_other_images_and_times_are_refused_with_the_rule(shape, dtype, times, error, message):
+    with pytest.raises(error, match=message):
+        image_inputs.check(np.zeros(shape, dtype), np.zeros(times, np.float32), 4, "patch")

@@ -1,0 +1,86 @@
+"""What the pages show runs, what they point to exists, what is generated is as the generators write it, and the site builds."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments import catalogue
+from experiments.documentation import results_pages
+
+ROOT = Path(__file__).resolve().parents[1]
+TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+PAGES = sorted(TRACKED.stdout.split()) or [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-zA-Z]*/**/*.md")]
+
+
+def text_of(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks_of(page):
+    return re.findall(r"^```python\n(.*?)^```$", text_of(page), re.M | re.S)
+
+
+def test_the_readme_is_short_with_one_example_of_at_most_30_lines():
+    """The example trains a network for a minute, so it runs where the wheel is tested."""
+    (example,) = blocks_of("README.md")
+    assert len(example.splitlines()) <= 30 and len(text_of("README.md").splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_and_picture_of_a_page_exists(page):
+    text = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.M | re.S)
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in target]
+    assert not [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if re.match(r"gendiff/|experiments/documentation/pages/", page) and blocks_of(page)]
+)
+def test_the_blocks_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for number, block in enumerate(blocks_of(page)):
+        with jax.numpy_rank_promotion("allow"):  # as users have it
+            exec(compile(block, f"{page}, block {number}", "exec"), names)
+
+
+def test_every_make_target_is_in_the_list_of_commands():
+    targets = re.findall(r"^([a-z-]+):.*## ", text_of("Makefile"), re.M)
+    assert not [target for target in targets if target != "help" and f"make {target}`" not in text_of("experiments/README.md")]
+
+
+def test_the_tree_names_every_module_of_the_library_and_nothing_else():
+    tree = re.search(r"^ {4}gendiff/.*?^(?= {4}experiments/)", text_of("CONTRIBUTING.md"), re.M | re.S).group()
+    files = list((ROOT / "gendiff").rglob("*.py"))
+    modules = {path.parent.name if path.stem == "__init__" else path.stem for path in files}
+    named = set(re.findall(r"[a-z_]+", tree))
+    assert not modules - named
+    assert not [name for name in named - modules if "_" in name]
+
+
+@pytest.mark.parametrize(("file", "text"), [pytest.param(*page, id=page[0].parent.name) for page in results_pages.pages()])
+def test_a_page_of_results_is_as_it_is_generated(file, text):
+    assert file.read_text(encoding="utf-8") == text, "run python -m experiments.documentation.results_pages"
+
+
+def test_every_experiment_has_a_page_of_results():
+    assert [name for name in catalogue.EXPERIMENTS if not (results_pages.FOLDER / name / "README.md").is_file()] == []
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_nothing_on_it_is_fetched(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "experiments/documentation/mkdocs.yml", "-d", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0 and "WARNING" not in built.stderr, built.stderr
+    pages = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")]
+    assert len(pages) > 100
+    assert not [found for text in pages if (found := re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.?(?:https?:)?//[^ >]+", text))]
+    styles = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css"))
+    assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)]*", styles)
+    assert 'class="arithmatex"' not in "".join(pages)
