@@ -9,9 +9,8 @@ from experiments.reporting import environment
 def git(folder, *arguments):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
-    return subprocess.run(
-        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True, env=clean
-    ).stdout.strip()
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=clean).stdout.strip()
 
 
 @pytest.fixture
@@ -48,15 +47,10 @@ def test_the_environment_of_a_git_hook_does_not_redirect_the_question(project, t
     assert environment.source_state(project) == (git(project, "rev-parse", "HEAD"), False)
 
 
-def test_versions_name_what_numbers_depend_on():
-    found = environment.versions()
-    assert {"python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn"} <= found.keys()
-    assert all(found.values())
-
-
-def test_the_machine_is_described_without_its_name():
-    found = environment.machine()
-    assert {"cpu", "cores", "memory_gib", "platform", "devices", "matmul_precision", "x64"} == found.keys()
-    assert found["cores"] >= 1
-    assert any("cpu" in device for device in found["devices"])
-    assert os.uname().nodename not in found["platform"]
+def test_versions_name_what_numbers_depend_on_and_the_machine_is_nameless():
+    versions, machine = environment.versions(), environment.machine()
+    assert {"python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn"} <= versions.keys()
+    assert all(versions.values())
+    assert {"cpu", "cores", "memory_gib", "platform", "devices", "matmul_precision", "x64"} == machine.keys()
+    assert machine["cores"] >= 1 and any("cpu" in device for device in machine["devices"])
+    assert os.uname().nodename not in machine["platform"]

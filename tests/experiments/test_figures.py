@@ -14,6 +14,13 @@ def pixels(path):
         return np.asarray(image), image.mode
 
 
+def sprite(path):
+    """Pixels and layout of a sheet."""
+    with Image.open(path) as image:
+        image.load()
+        return np.asarray(image), json.loads(image.text["frames"])
+
+
 def test_floats_map_by_their_range_and_whole_numbers_by_their_levels():
     assert figures.to_pixels(np.array([-1.0, 0.0, 1.0, -1.7, 1.3])).tolist() == [0, 128, 255, 0, 255]
     assert figures.to_pixels(np.array([0, 8, 16]), levels=17).tolist() == [0, 128, 255]
@@ -30,10 +37,10 @@ def test_a_grid_shows_each_image_where_it_belongs_enlarged_without_blur(tmp_path
 
 
 def test_gaps_and_empty_places_are_transparent_or_of_the_given_ground(tmp_path):
-    sheet, _ = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2))
-    assert np.all(sheet[:8, 8:10, 1] == 0) and np.all(sheet[10:, 10:, 1] == 0)
-    sheet, mode = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2, ground=255))
-    assert mode == "L" and np.all(sheet[:8, 8:10] == 255) and np.all(sheet[10:, 10:] == 255)
+    for ground, mode, value in ((None, "LA", 0), (255, "L", 255)):
+        sheet, found = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2, ground=ground))
+        last = sheet if ground else sheet[..., 1]
+        assert found == mode and np.all(last[:8, 8:10] == value) and np.all(last[10:, 10:] == value)
 
 
 def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
@@ -81,10 +88,8 @@ def test_what_cannot_be_drawn_is_refused_and_no_file_is_written(tmp_path, draw, 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_sprite_holds_every_frame_where_its_layout_says(tmp_path, channels):
     trajectory = np.random.default_rng(0).uniform(-1, 1, (7, 5, 8, 8, channels))
-    path = figures.denoising_sprite(trajectory, tmp_path / "denoising.png", columns=3, labels=[f"σ {step}" for step in range(7)])
-    sheet, _ = pixels(path)
-    with Image.open(path) as image:
-        layout = json.loads(image.text["frames"])
+    labels = [f"σ {step}" for step in range(7)]
+    sheet, layout = sprite(figures.denoising_sprite(trajectory, tmp_path / "denoising.png", columns=3, labels=labels))
     assert layout["count"] == 7 and (layout["height"], layout["width"]) == (17, 26) and layout["labels"][6] == "σ 6"
     for frame in range(7):
         top, left = frame // layout["columns"] * layout["height"], frame % layout["columns"] * layout["width"]
@@ -103,15 +108,7 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
     loaded_before = "matplotlib.pyplot" in sys.modules
 
     def draw(name):
-        return figures.curves(
-            lines,
-            tmp_path / name,
-            x_label="step",
-            y_label="loss",
-            log_x=True,
-            log_y=True,
-            thresholds=[("goal", 0.1)],
-        )
+        return figures.curves(lines, tmp_path / name, x_label="step", y_label="loss", log_x=True, log_y=True, thresholds=[("goal", 0.1)])
 
     first, second = draw("a.png"), draw("b.png")
     assert first.read_bytes() == second.read_bytes()
@@ -120,23 +117,13 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
 
 
 def test_bars_are_drawn_with_their_intervals(tmp_path):
-    path = figures.bars(
-        ["for $5 and $6", "2 steps"],
-        [1.4, 3.2],
-        tmp_path / "a.png",
-        x_label="distance",
-        intervals=[(1.3, 1.5), (3.0, 3.5)],
-        thresholds=[("goal", 1.75)],
-    )
-    assert pixels(path)[0].shape[1] == 1080
+    more = {"x_label": "distance", "intervals": [(1.3, 1.5), (3.0, 3.5)], "thresholds": [("goal", 1.75)]}
+    assert pixels(figures.bars(["for $5 and $6", "2 steps"], [1.4, 3.2], tmp_path / "a.png", **more))[0].shape[1] == 1080
 
 
 def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 8, 8, 3))
-    path = figures.explorer_sprite(pictures, tmp_path / "a.png", columns=2)
-    with Image.open(path) as image:
-        image.load()
-        layout, sheet = json.loads(image.text["frames"]), np.asarray(image)
+    sheet, layout = sprite(figures.explorer_sprite(pictures, tmp_path / "a.png", columns=2))
     assert layout["count"] == 6 and (layout["width"], layout["height"]) == (17, 17)
     for place in np.ndindex(2, 3):
         number = place[0] * 3 + place[1]
@@ -183,10 +170,7 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (
-            lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, x_label="x", y_label="y"),
-            "hold no finite point",
-        ),
+        (lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, x_label="x", y_label="y"), "hold no finite point"),
         (lambda path: figures.bars(["a", "b"], [1.0], path, x_label="x", intervals=[(0, 1)] * 2), "2 labels, 1 values and 2 intervals"),
         (lambda path: figures.small_multiples([], path, x_label="x"), "0 panels in 1 columns"),
         (lambda path: figures.small_multiples(panels("a"), path, x_label="x", columns=0), "1 panels in 0 columns"),

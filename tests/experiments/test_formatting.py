@@ -15,13 +15,8 @@ def test_numbers_keep_four_digits_and_say_when_they_are_none(value, text):
 @pytest.mark.parametrize(
     ("values", "decimals"),
     [
-        ((1.41, 1.5, 1.32), 2),
-        ((0.97, 0.9512, 0.98), 4),
-        ((1.0, 2.0), 0),
-        ((), 0),
-        ((1e-6, 1.0), None),
-        ((3e8, 1e8), None),
-        ((float("nan"), 0.5), 1),
+        *(((1.41, 1.5, 1.32), 2), ((0.97, 0.9512, 0.98), 4), ((1.0, 2.0), 0), ((), 0), ((float("nan"), 0.5), 1)),
+        *(((1e-6, 1.0), None), ((3e8, 1e8), None)),
     ],
 )
 def test_numbers_that_stand_together_share_their_decimals(values, decimals):
@@ -38,13 +33,9 @@ def test_a_measured_number_has_the_digits_of_its_interval():
     assert formatting.column(column) == [("0.0", "[−1.0, 1.5]"), ("2.0", ""), ("", ""), ("text", ""), ("yes", ""), ("3", "")]
 
 
-def test_a_threshold_is_shown_as_configured():
-    assert formatting.needed("<=", 1.75) == "≤ 1.75"
-    assert formatting.needed(">=", 10.0) == "≥ 10"
-    assert formatting.needed(">=", 0.98765432) == "≥ 0.98765432"
-
-
-def test_a_setting_is_shown_exactly_with_a_true_minus_sign():
+def test_a_threshold_and_a_setting_are_shown_as_configured_with_a_true_minus_sign():
+    shown = [formatting.needed(*of) for of in (("<=", 1.75), (">=", 10.0), (">=", 0.98765432))]
+    assert shown == ["≤ 1.75", "≥ 10", "≥ 0.98765432"]
     assert [formatting.setting(value) for value in (-1.5, 2.0, 12, 0.05)] == ["−1.5", "2", "12", "0.05"]
 
 
