@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from experiments.benchmarks import duel, findings, ours, pairs, workloads
+from experiments.benchmarks import duel, findings, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
@@ -44,7 +44,7 @@ def _guidance(case: Case, setting: Setting) -> Findings:
         duel.fight(dataclasses.replace(case, name=f"guidance_{passes}", workload=workload), setting, most)
         for (passes, workload), most in zip(ways.items(), (len(duel.MODES), 1), strict=True)
     )
-    gain, rounds = pairs.ratio(two.seconds[OURS], one.seconds[OURS]), len(one.seconds[OURS])
+    gain, rounds = duel.ratio(two.seconds[OURS], one.seconds[OURS]), len(one.seconds[OURS])
     return Findings((one, two), (Ratio("guidance_passes", "guidance: one batched pass over two passes, ours", gain, rounds),))
 
 
@@ -74,7 +74,7 @@ def _cold_start(case: Case, setting: Setting) -> Findings:
         shutil.rmtree(cache, ignore_errors=True)
         without.append(cold(OURS))
     sides = (OURS,) if setting.peer is None else (OURS, "torch")
-    seconds = pairs.interleave({side: functools.partial(cold, side) for side in sides}, setting.config.pairs)
+    seconds = duel.interleave({side: functools.partial(cold, side) for side in sides}, setting.config.pairs)
     rows = [("ours, compiled before", *findings.spread(seconds[OURS])), ("ours, nothing compiled", *findings.spread(without))]
     ratios = []
     if "torch" in seconds:
@@ -82,7 +82,7 @@ def _cold_start(case: Case, setting: Setting) -> Findings:
         if not duel.difference(place / "ours.npz", place / "torch.npz") <= setting.config.thresholds.agreement:
             return Findings(failed={case.name: "the two images differ"})
         statement = f"{case.name}: torch's time to a first image over ours, compiled before"
-        ratios = [Ratio(case.name, statement, pairs.ratio(seconds["torch"], seconds[OURS]), setting.config.pairs, case.threshold)]
+        ratios = [Ratio(case.name, statement, duel.ratio(seconds["torch"], seconds[OURS]), setting.config.pairs, case.threshold)]
     title = f"Seconds from a cold process to its first image ({workload.network}, {workload.steps} steps, batch 1)"
     return Findings(ratios=tuple(ratios), tables=(Table(title, ("process", "median", "least", "most"), tuple(rows)),))
 
@@ -108,7 +108,7 @@ def _growth(case: Case, setting: Setting) -> Findings:
 
     def grow(quantity: str, timed: dict[int, tuple[float, ...]]) -> None:
         points.extend((quantity, size, *findings.spread(seconds)) for size, seconds in timed.items())
-        rows.append((quantity, f"{min(timed):g} … {max(timed):g}", pairs.exponent(list(timed), list(timed.values())).number))
+        rows.append((quantity, f"{min(timed):g} … {max(timed):g}", duel.exponent(list(timed), list(timed.values())).number))
 
     with setting.start(OURS) as side:
         for quantity, sizes in sweeps.items():

@@ -1,30 +1,27 @@
-"""One workload on several sides: outputs compared first, then all ways to do the work timed in turn."""
+"""One workload on several sides: outputs compared first, then all ways to do the work timed in turn, and what the times say."""
 
 import contextlib
 import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import ours, pairs, workloads
+from experiments.benchmarks import ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import NETWORKS, Workload
+from gendiff.metrics import bootstrap
 from gendiff.metrics.bootstrap import Interval
 
 MODES = ("eager", "channels_last", "compiled")
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
 """Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the machine's rate."""
-MARGIN = 0.1
-"""Modes of the peer within this share of its fastest take part in the pairs."""
-LONG = 5.0
-"""Seconds beyond which one call before the rounds is enough to rank the modes."""
 MATMUL = 2048
 """Side of the square matrices of `SQUARE`."""
 
@@ -85,12 +82,12 @@ class Duel:
     @property
     def ratio(self) -> Interval | None:
         """How many times faster than the peer's best mode; None without a peer."""
-        return None if self.mode is None else pairs.ratio(self.seconds[self.mode], self.seconds[OURS])
+        return None if self.mode is None else ratio(self.seconds[self.mode], self.seconds[OURS])
 
     @property
     def gain(self) -> Interval | None:
         """How many times faster than the other checkout; None without one."""
-        return pairs.ratio(self.seconds[BEFORE], self.seconds[OURS]) if BEFORE in self.seconds else None
+        return ratio(self.seconds[BEFORE], self.seconds[OURS]) if BEFORE in self.seconds else None
 
     @property
     def share(self) -> Interval | None:
@@ -98,12 +95,7 @@ class Duel:
         if SQUARE not in self.seconds or not self.flops > 0:
             return None
         full = [spent * self.flops / (2 * MATMUL**3) for spent in self.seconds[SQUARE]]
-        return pairs.ratio(full, self.seconds[OURS])
-
-    @property
-    def peak_ratio(self) -> float:
-        """The peer's peak memory over ours."""
-        return next(self.peak_mib[mode] for mode in MODES if mode in self.peak_mib) / self.peak_mib[OURS]
+        return ratio(full, self.seconds[OURS])
 
 
 @dataclass(frozen=True)
@@ -115,20 +107,11 @@ class Way:
     first: float
     peak_mib: float
 
-    def seconds(self, repeats: int) -> float:
-        """Of the work done once."""
-        return self.side.ask("run", name=self.name, repeats=repeats) / repeats
-
-    def output(self, file: Path) -> Path:
-        """The answer of the work in a file."""
-        self.side.ask("output", name=self.name, to=str(file))
-        return file
-
-
-def ready(side: SideProcess, op: str, name: str, **request: Any) -> Way:
-    """The way that the operation `op` of the side makes ready."""
-    about = side.ask(op, name=name, **request)
-    return Way(side, name, about["first"], about["peak_mib"])
+    @classmethod
+    def ready(cls, side: SideProcess, op: str, name: str, **request: Any) -> "Way":
+        """The way that the operation `op` of the side makes ready."""
+        about = side.ask(op, name=name, **request)
+        return cls(side, name, about["first"], about["peak_mib"])
 
 
 def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
@@ -152,7 +135,7 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
                 loss = peer.ask("gradient", folder=str(gradients))
             for mode in case.modes[: 1 if setting.config.tiny else most]:
                 try:
-                    ways[mode] = ready(peer, "mode", mode)
+                    ways[mode] = Way.ready(peer, "mode", mode)
                 except SideError as error:
                     failed[mode] = str(error)
             if not ways:
@@ -160,14 +143,58 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         elif weights is not None:
             ours.write_weights(workload, weights)
         for own in (OURS, BEFORE) if setting.before is not None else (OURS,):
-            ways[own] = ready(stack.enter_context(setting.start(own)), "prepare", OURS, **request)
+            ways[own] = Way.ready(stack.enter_context(setting.start(own)), "prepare", OURS, **request)
         apart = _differences(ways, workload, place, gradients, loss)
         side = ways[OURS].side
         flops = side.ask("flops")
-        square = ready(side, "prepare", SQUARE, **workloads.request(Workload("matmul", size=MATMUL), place, "square"))
+        square = Way.ready(side, "prepare", SQUARE, **workloads.request(Workload("matmul", size=MATMUL), place, "square"))
         seconds, tried, busy = _rounds(setting, ways, square)
     first, peak_mib = ({name: getattr(way, what) for name, way in ways.items()} for what in ("first", "peak_mib"))
     return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy)
+
+
+def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds of each call in each round; a call does the work once and answers its seconds.
+
+    Every second round runs backwards, so that a drift of the machine favours no call.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds):
+        for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
+            seconds[name].append(calls[name]())
+    return {name: tuple(spent) for name, spent in seconds.items()}
+
+
+def ratio(slower: Sequence[float], faster: Sequence[float]) -> Interval:
+    """The median over pairs of slower / faster, with the 95 % bootstrap interval over pairs.
+
+    Raises ValueError for sequences of different lengths or fewer than 2 pairs.
+    """
+    quotients = np.asarray(slower, np.float64) / np.asarray(faster, np.float64)
+    return bootstrap.interval(np.random.default_rng(0), np.median, quotients, resamples=2000)
+
+
+def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> Interval:
+    """The slope of log seconds over log x by least squares, with the 95 % bootstrap interval over the repeats of every x.
+
+    seconds: (points, repeats). 1 is linear growth. Raises ValueError for fewer than 2 points or 2 repeats.
+    """
+    table = np.log(np.asarray(seconds, np.float64)).T  # (repeats, points)
+    across = np.log(np.asarray(x, np.float64))
+    if len(across) < 2:
+        raise ValueError(f"an exponent needs at least 2 values of x, got {len(across)}")
+    centred = across - across.mean()
+
+    def slope(rows: np.ndarray) -> float:
+        return float(np.median(rows, axis=0) @ centred / (centred @ centred))
+
+    return bootstrap.interval(np.random.default_rng(0), slope, table, resamples=2000)
+
+
+def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[str]:
+    """The fastest name, and those within `margin` of it (0.1: 10 %), fastest first, at most `most`."""
+    ranked = sorted(seconds, key=lambda name: seconds[name])
+    return [name for name in ranked if seconds[name] <= (1 + margin) * seconds[ranked[0]]][:most]
 
 
 def difference(ours: Path, theirs: Path) -> float:
@@ -186,16 +213,18 @@ def _differences(ways: Mapping[str, Way], workload: Workload, place: Path, gradi
     """
     mode = next((name for name in ways if name in MODES), "")
     if workload.kind == "train":
+
+        def relative(value: float, other: float) -> float:
+            return abs(value - other) / max(1.0, abs(other))
+
         mine, *before = (ways[name].side.ask("gradient", folder=str(gradients)) for name in (OURS, BEFORE) if name in ways)
-        peer = max(mine["difference"], _relative(mine["loss"], loss)) if mode else math.nan
-        return peer, max(_relative(mine[name], before[0][name]) for name in mine) if before else math.nan
-    files = {name: ways[name].output(place / f"{name}.npz") for name in (OURS, mode, BEFORE) if name in ways}
+        peer = max(mine["difference"], relative(mine["loss"], loss)) if mode else math.nan
+        return peer, max(relative(mine[name], before[0][name]) for name in mine) if before else math.nan
+    files = {name: place / f"{name}.npz" for name in (OURS, mode, BEFORE) if name in ways}
+    for name, file in files.items():
+        ways[name].side.ask("output", name=ways[name].name, to=str(file))
     peer, apart = (difference(files[OURS], files[name]) if name in files else math.nan for name in (mode, BEFORE))
     return peer, apart
-
-
-def _relative(value: float, other: float) -> float:
-    return abs(value - other) / max(1.0, abs(other))
 
 
 def _rounds(setting: Setting, ways: Mapping[str, Way], square: Way) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
@@ -208,19 +237,16 @@ def _rounds(setting: Setting, ways: Mapping[str, Way], square: Way) -> tuple[dic
         for side in idle:
             side.settle()
         before, begin = sum(side.cpu_seconds() for side in idle), time.monotonic()
-        spent = way.seconds(repeats)
+        spent = way.side.ask("run", name=way.name, repeats=repeats) / repeats
         busy.append((sum(side.cpu_seconds() for side in idle) - before) / max(time.monotonic() - begin, 0.1))
         return spent
 
-    def warm(way: Way) -> float:
-        once = call(way, 1)
-        return once if once > LONG else min(once, call(way, 1))
-
-    warmed = {name: warm(way) for name, way in ways.items()}
+    warmed = {name: call(way, 1) for name, way in ways.items()}
+    warmed |= {name: min(warmed[name], call(way, 1)) for name, way in ways.items() if warmed[name] <= 5.0}  # longer ones rank well enough
     tried = {name: seconds for name, seconds in warmed.items() if name in MODES}
     repeats = max(1, min(10_000, round(setting.config.call_seconds / min(warmed.values()))))
     most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max(warmed.values()))) - 1)
-    chosen = [OURS, *pairs.contenders(tried, MARGIN, most), *([BEFORE] if BEFORE in ways else [])]
+    chosen = [OURS, *contenders(tried, 0.1, most), *([BEFORE] if BEFORE in ways else [])]
     busy.clear()
     calls = {name: functools.partial(call, ways[name], repeats) for name in chosen} | {SQUARE: functools.partial(call, square, 1)}
-    return pairs.interleave(calls, setting.config.pairs), tried, max(busy)
+    return interleave(calls, setting.config.pairs), tried, max(busy)

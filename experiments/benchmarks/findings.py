@@ -1,15 +1,15 @@
 """What cases answer, gathered; the claims made of it; and how a terminal, the report's tables and its plot show it."""
 
+import contextlib
 import functools
 import math
-import shutil
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.benchmarks import pairs
+from experiments.benchmarks import duel
 from experiments.benchmarks.config import Thresholds
 from experiments.benchmarks.duel import BEFORE, MODES, OURS, Duel
 from experiments.reporting import figures as drawing
@@ -63,7 +63,8 @@ def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
                 yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, rounds)
             if case.memory:
                 statement = f"{name}: peak memory of torch over ours, compilation included"
-                yield claim(f"{name}_memory", statement, VOID if void else each.peak_ratio, ">=", "memory")
+                less = next(peak for mode, peak in each.peak_mib.items() if mode in MODES) / each.peak_mib[OURS]
+                yield claim(f"{name}_memory", statement, VOID if void else less, ">=", "memory")
         share = each.share if case.share != "utilisation" else _utilisation(each)
         if case.share and share is not None:
             rate = "the GPU’s peak" if case.share == "utilisation" else "those of a matrix product"
@@ -175,25 +176,23 @@ def _utilisation(each: Duel) -> Interval | None:
     peak = peak_of(_gpu_name())
     if peak is None or not each.flops > 0:
         return None
-    return pairs.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS])
+    return duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS])
 
 
 @functools.cache
 def _gpu_name() -> str:
     """The first GPU's name as its driver tells it; "" without one. The bench itself holds no GPU."""
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (ran.stdout.splitlines() or [""])[0].strip() if ran.returncode == 0 else ""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError, IndexError):
+        return subprocess.check_output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], text=True).splitlines()[0].strip()
+    return ""
 
 
 def _times(each: Duel) -> tuple[Cell, ...]:
-    case, mode, ours = each.case, each.mode, _range(each.seconds[OURS])
-    if mode is None or each.ratio is None:
+    case, mode = each.case, each.mode
+    ours, theirs = ("{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode))
+    if each.ratio is None:
         return case.name, ours, None, None, None, case.threshold, None, None
-    theirs, apart = _range(each.seconds[mode]), f"{each.difference:.1e}"
-    return case.name, ours, theirs, mode, each.ratio.number, case.threshold, apart, round(each.busy, 2)
+    return case.name, ours, theirs, mode, each.ratio.number, case.threshold, f"{each.difference:.1e}", round(each.busy, 2)
 
 
 def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
@@ -204,12 +203,8 @@ def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
 
 
 def _rate(each: Duel) -> tuple[Cell, ...]:
-    rate = each.flops / statistics.median(each.seconds[OURS]) / 1e9
-    return each.case.name, each.flops / 1e9, rate, None if each.share is None else each.share.number
-
-
-def _range(seconds: Sequence[float]) -> str:
-    return "{:.4g} ({:.4g}–{:.4g})".format(*spread(seconds))
+    giga = each.flops / 1e9
+    return each.case.name, giga, giga / statistics.median(each.seconds[OURS]), None if each.share is None else each.share.number
 
 
 def _interval(value: Interval) -> str:

@@ -73,11 +73,11 @@ class OurSide(Side):
     def gradient(self, folder: str, name: str = "ours") -> dict[str, float]:
         """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
         workload, network, weights, given = self.prepared[name]
-        loss, found = gradient(workload, network, parameters(workload, network, weights), given)
+        error = _error(workload, network, given["x"], given["t"], given["target"], given.get("label"))
+        loss, found = drawing.jit(jax.value_and_grad(error))(parameters(workload, network, weights))
         theirs = parameters(workload, network, folder)
-        pairs = list(zip(jax.tree.leaves(found), jax.tree.leaves(theirs), strict=True))
-        apart = sum(float(np.sum(np.square(np.asarray(a) - np.asarray(b)))) for a, b in pairs)
-        return {"loss": float(loss), "difference": (apart / sum(float(np.sum(np.square(np.asarray(b)))) for _, b in pairs)) ** 0.5}
+        apart = optax.global_norm(jax.tree.map(jnp.subtract, found, theirs))
+        return {"loss": float(loss), "difference": float(apart / optax.global_norm(theirs))}
 
     def flops(self, name: str = "ours") -> float:
         """Of the work done once; a training step without the optimizer."""
@@ -152,32 +152,23 @@ def write_weights(workload: Workload, folder: Path) -> None:
     safetensors.numpy.save_file(rules.to_theirs(jax.tree.map(drawn, like), names), folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def gradient(workload: Workload, network: Any, params: Params, arrays: Arrays) -> tuple[jax.Array, Params]:
-    """(mean squared error of network(x, t, label) against arrays["target"], its gradient by the parameters)."""
-    predict = networks.pure(network)
-
-    def error(params: Params) -> jax.Array:
-        output = predict(params, arrays["x"], arrays["t"], *_condition(workload, arrays.get("label")))
-        return jnp.mean(jnp.square(output - arrays["target"]))
-
-    return drawing.jit(jax.value_and_grad(error))(params)
-
-
 def operations_counted(workload: Workload, network: Any, params: Params) -> float:
     """FLOPs of the network's work on one batch by XLA's cost analysis before it optimises: forward, and for training backward as well.
 
     A training step is counted with the plain convolution, whatever runs.
     """
-    predict = networks.pure(network.clone(convolution="direct") if isinstance(network, networks.UNet) else network)
+    plain = network.clone(convolution="direct") if isinstance(network, networks.UNet) else network
     x, t = jnp.zeros((workload.batch, *workload.shape)), jnp.zeros((workload.batch,))
-    condition = _condition(workload, jnp.zeros((workload.batch,), jnp.int32))
-
-    def error(params: Params) -> jax.Array:
-        return jnp.mean(jnp.square(predict(params, x, t, *condition)))
-
+    error = _error(workload, plain, x, t, 0.0, jnp.zeros((workload.batch,), jnp.int32))
     function: Callable[..., Any] = jax.value_and_grad(error) if workload.kind == "train" else error
     cost: Any = jax.jit(function).lower(params).cost_analysis()
     return float((cost[0] if isinstance(cost, list) else cost or {}).get("flops", float("nan")))
+
+
+def _error(workload: Workload, network: Any, x: Any, t: Any, target: Any, label: Any) -> Callable[[Params], jax.Array]:
+    """Parameters -> the mean squared error of network(x, t, label) against the target."""
+    predict, condition = networks.pure(network), _condition(workload, label)
+    return lambda params: jnp.mean(jnp.square(predict(params, x, t, *condition) - target))
 
 
 def _sampler(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.benchmarks import duel, findings, pairs
+from experiments.benchmarks import duel, findings
 from experiments.benchmarks.config import Thresholds
 from experiments.benchmarks.duel import MATMUL, Case, Duel
 from experiments.benchmarks.findings import Findings
@@ -33,37 +33,37 @@ def test_calls_take_turns_and_every_second_round_runs_backwards():
     def call(name: str, seconds: float):
         return lambda: order.append(name) or seconds
 
-    found = pairs.interleave({"a": call("a", 1.0), "b": call("b", 2.0)}, 3)
+    found = duel.interleave({"a": call("a", 1.0), "b": call("b", 2.0)}, 3)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert found == {"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}
 
 
 def test_a_constant_ratio_has_an_interval_of_no_width_and_the_same_pairs_give_the_same_interval():
     seconds = np.linspace(1.0, 2.0, 9)  # the machine drifts, and both sides with it
-    np.testing.assert_allclose(pairs.ratio(1.5 * seconds, seconds).number, 1.5)
+    np.testing.assert_allclose(duel.ratio(1.5 * seconds, seconds).number, 1.5)
     ours, theirs = np.random.default_rng(1).uniform(1, 2, (2, 9))
-    assert pairs.ratio(theirs, ours) == pairs.ratio(theirs, ours)
+    assert duel.ratio(theirs, ours) == duel.ratio(theirs, ours)
 
 
 def test_the_interval_of_a_noisy_ratio_covers_it_in_most_repeats():
     ours, theirs = np.exp(np.random.default_rng(0).normal(0.0, 0.1, (2, 40, 9)))
-    found = [pairs.ratio(1.3 * slower, faster) for slower, faster in zip(theirs, ours, strict=True)]
+    found = [duel.ratio(1.3 * slower, faster) for slower, faster in zip(theirs, ours, strict=True)]
     assert sum(each.low <= 1.3 <= each.high for each in found) >= 34
 
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
 def test_the_exponent_of_a_power_law_is_its_power(power: float):
     x = np.array([1.0, 4.0, 16.0])
-    np.testing.assert_allclose(pairs.exponent(x, [[value**power] * 5 for value in x]).number, power, atol=1e-12)
+    np.testing.assert_allclose(duel.exponent(x, [[value**power] * 5 for value in x]).number, power, atol=1e-12)
     with pytest.raises(ValueError, match="at least 2 values"):
-        pairs.exponent([1.0], [[1.0, 2.0]])
+        duel.exponent([1.0], [[1.0, 2.0]])
 
 
 @pytest.mark.parametrize(
     ("margin", "most", "names"), [(0.1, 3, "compiled eager"), (0.1, 1, "compiled"), (0.5, 3, "compiled eager channels_last")]
 )
 def test_contenders_are_the_fastest_and_those_within_the_margin(margin: float, most: int, names: str):
-    assert pairs.contenders({"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}, margin, most) == names.split()
+    assert duel.contenders({"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}, margin, most) == names.split()
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,40 @@
 """A side's process: its answers, its failures, and its idleness."""
 
+import os
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from experiments.benchmarks import workloads
-from experiments.benchmarks.side_process import SideError, SideProcess
+from experiments.benchmarks.side_process import Side, SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
 from experiments.reporting.environment import PROJECT
 
 
+class FakePeer(Side):
+    """A peer without torch: doubles the numbers that it is given."""
+
+    def prepare(self, workload: dict[str, Any], arrays: str, weights: str = "") -> None:
+        print("a library that talks")  # must not be taken for an answer
+        with np.load(arrays) as stored:
+            doubled = 2 * stored["x"]
+        self.work["eager"] = lambda: time.sleep(0.002) or doubled
+        self.work["dies"] = lambda: sys.exit("gone")
+
+    def spin(self) -> int:
+        return sum(range(10**7))
+
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0))
+
+
 def start(folder: Path) -> SideProcess:
-    process = SideProcess("tests.experiments.benchmarks.fake_peer", PROJECT, variables={"BENCH_THREADS": "1"})
+    process = SideProcess("tests.experiments.benchmarks.test_side_process", PROJECT, variables={"BENCH_THREADS": "1"})
     assert process.ask("prepare", **workloads.request(Workload("matmul", size=3), folder)) is None
     return process
 
@@ -32,7 +53,7 @@ def test_arrays_pass_as_files_prints_are_no_answers_and_cores_are_limited(peer: 
 
 
 def test_a_failed_operation_is_told_and_the_process_goes_on(peer: SideProcess):
-    with pytest.raises(SideError, match="fake_peer could not run: KeyError: 'broken'"):
+    with pytest.raises(SideError, match="test_side_process could not run: KeyError: 'broken'"):
         peer.ask("run", name="broken")
     with pytest.raises(SideError, match="AttributeError"):
         peer.ask("unknown")
@@ -56,3 +77,7 @@ def test_a_process_that_waits_uses_no_processor_time(peer: SideProcess):
     peer.settle()
     assert worked > 0
     assert peer.cpu_seconds() - before <= 0.02
+
+
+if __name__ == "__main__":
+    FakePeer().serve()
