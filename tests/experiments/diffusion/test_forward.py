@@ -53,20 +53,19 @@ def test_each_score_sees_the_moment_that_it_is_named_after(images, moment, chang
     assert wrong[moment] > 4 and wrong.argmax() == moment
 
 
-def test_the_upper_bound_is_the_divergence_by_quadrature():
-    signal, x0 = 0.3, 0.8
-    mean, std = math.sqrt(signal) * x0, math.sqrt(1 - signal)
+def divergence(density, reference):
+    """KL of one density on the line from another, by quadrature."""
+    return scipy.integrate.quad(lambda x: density(x) * math.log(density(x) / reference(x)), -8, 8)[0]
 
-    def integrand(x):
-        log_ratio = scipy.stats.norm.logpdf(x, mean, std) - scipy.stats.norm.logpdf(x)
-        return scipy.stats.norm.pdf(x, mean, std) * log_ratio
 
-    exact = scipy.integrate.quad(integrand, -8, 8)[0]
-    assert prior.upper_bound(x0**2, signal) == pytest.approx(exact, rel=1e-9)
-    to_start = scipy.integrate.quad(
-        lambda x: scipy.stats.norm.pdf(x, mean, std) * (scipy.stats.norm.logpdf(x, mean, std) - scipy.stats.norm.logpdf(x, 0, std)), -8, 8
-    )[0]
-    assert prior.from_start(x0**2, signal) == pytest.approx(to_start, rel=1e-9)
+def test_the_upper_bounds_are_the_divergences_by_quadrature_and_two_points_lie_between_the_bounds():
+    signal, x0, normal = 0.3, 0.8, scipy.stats.norm
+    std, start = math.sqrt(1 - signal), normal(math.sqrt(signal) * x0, math.sqrt(1 - signal)).pdf
+    assert prior.upper_bound(x0**2, signal) == pytest.approx(divergence(start, normal.pdf), rel=1e-9)
+    assert prior.from_start(x0**2, signal) == pytest.approx(divergence(start, normal(0, std).pdf), rel=1e-9)
+    points = [normal(sign * math.sqrt(0.2), math.sqrt(0.8)).pdf for sign in (-1, 1)]  # data at ±1 with equal chance
+    exact = divergence(lambda x: (points[0](x) + points[1](x)) / 2, normal.pdf)
+    assert prior.lower_bound(prior.CleanLaw(0.0, np.array([1.0])), 0.2) < exact < prior.upper_bound(1.0, 0.2)
 
 
 def test_the_lower_bound_is_that_of_a_gaussian_and_below_the_upper_one(images):
@@ -79,20 +78,6 @@ def test_the_lower_bound_is_that_of_a_gaussian_and_below_the_upper_one(images):
         found = prior.lower_bound(law, signal)
         assert found == pytest.approx(exact, rel=1e-6, abs=1e-12)
         assert 0 < found <= 64 * prior.upper_bound(np.mean(rows**2), signal)
-
-
-def test_bounds_meet_two_points_between_them():
-    """Data at ±1 with equal chance: the divergence of x_T by quadrature."""
-    signal = 0.2
-    mean, std = math.sqrt(signal), math.sqrt(1 - signal)
-
-    def integrand(x):
-        density = (scipy.stats.norm.pdf(x, mean, std) + scipy.stats.norm.pdf(x, -mean, std)) / 2
-        return density * (math.log(density) - scipy.stats.norm.logpdf(x))
-
-    exact = scipy.integrate.quad(integrand, -8, 8)[0]
-    law = prior.CleanLaw(0.0, np.array([1.0]))
-    assert prior.lower_bound(law, signal) < exact < prior.upper_bound(1.0, signal)
 
 
 def test_zero_terminal_snr_and_flow_leave_exactly_nothing(images):

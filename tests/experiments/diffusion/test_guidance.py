@@ -19,24 +19,17 @@ SCALES = (0.0, 1.0, 2.0, 3.0)
 CONFIG = guidance.EXPERIMENT.smoke
 
 
-def rising(slope, rows=20, noise=0.0, scales=SCALES, seed=0):
-    chance = np.random.default_rng(seed).standard_normal((len(scales), rows))
-    return slope * np.array(scales)[:, None] + noise * chance
-
-
-def test_the_matching_scale_is_the_first_that_is_as_faithful():
-    adherence = np.array([0.5, 0.7, 0.6, 0.9])
-    assert cures.matching(SCALES, adherence, 0.6) == pytest.approx(0.5)
-    assert cures.matching(SCALES, adherence, 0.8) == pytest.approx(2.5)
-    assert cures.matching(SCALES, adherence, 0.4) == 0.0
-    assert cures.matching(SCALES, adherence, 0.95) == 3.0
-    assert cures.matching(SCALES, np.array([0.5, 0.7, 0.7, 0.7]), 0.7) == 1.0
+@pytest.mark.parametrize(
+    ("adherence", "target", "scale"),
+    [((0.5, 0.7, 0.6, 0.9), *each) for each in ((0.6, 0.5), (0.8, 2.5), (0.4, 0.0), (0.95, 3.0))] + [((0.5, 0.7, 0.7, 0.7), 0.7, 1.0)],
+)
+def test_the_matching_scale_is_the_first_that_is_as_faithful(adherence, target, scale):
+    assert cures.matching(SCALES, np.array(adherence), target) == pytest.approx(scale)
 
 
 def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
     slopes = {"adherence": adherence, "recall": recall, "vendi": -1.0, "clipped": 0.1, "contrast": 0.1}
-    one = [{name: rising(slope, rows, scales=scales)[place] for name, slope in slopes.items()} for place in range(len(scales))]
-    return cures.sweep(scales, [one] * seeds)
+    return cures.sweep(scales, [[{name: np.full(rows, slope * scale) for name, slope in slopes.items()} for scale in scales]] * seeds)
 
 
 def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
@@ -49,7 +42,8 @@ def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
 
 
 def test_the_same_sweep_differs_by_nothing_since_rows_are_drawn_together():
-    noisy = cures.sweep((1.0,), [[{name: rising(0.0, noise=1.0)[0] for name in measures.MEASURES}]])
+    noise = np.random.default_rng(0).standard_normal(20)
+    noisy = cures.sweep((1.0,), [[dict.fromkeys(measures.MEASURES, noise)]])
     found = cures.at_equal_adherence(noisy, noisy, resamples=20)
     assert found.less["recall"] == (0.0, 0.0, 0.0) and found.at["recall"][1] < found.at["recall"][2]
 
@@ -73,30 +67,23 @@ def by_class(count):
     return np.concatenate([np.stack([images.clean[images.labels == label][i] for label in range(32)]) for i in range(count // 32)])
 
 
-def test_one_image_a_class_is_faithful_and_not_diverse(shapes):
+def test_one_image_per_class_is_faithful_and_not_diverse_and_what_leaves_the_range_is_clipped_and_has_contrast(shapes):
     varied = by_class(128)
-    same = np.tile(varied[:32], (4, 1, 1, 1))
-    many, one = shapes.rows(varied), shapes.rows(same)
+    many, one, hard = (shapes.rows(images) for images in (varied, np.tile(varied[:32], (4, 1, 1, 1)), 2 * varied))
     assert many["adherence"].mean() > 0.98 and one["adherence"].mean() > 0.98
     np.testing.assert_allclose(one["vendi"], 1.0)
     assert many["vendi"].mean() > 2.0 and many["recall"].mean() > one["recall"].mean() + 0.3
-    assert many["clipped"].max() == 0.0  # renders stay within the range
-
-
-def test_what_leaves_the_range_is_clipped_and_has_contrast(shapes):
-    images = by_class(128)
-    hard = shapes.rows(2 * images)
-    assert hard["clipped"].mean() > 0.5
-    np.testing.assert_allclose(hard["contrast"], 2 * shapes.rows(images)["contrast"], rtol=1e-5)
-
-
-def linear(params, x, t, label):
-    """A network without training: the flow to a constant image of each label."""
-    return x - jnp.where(label < 0, 0.0, 0.1 * label)[:, None, None, None]
+    assert many["clipped"].max() == 0.0 and hard["clipped"].mean() > 0.5  # renders stay within the range
+    np.testing.assert_allclose(hard["contrast"], 2 * many["contrast"], rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
 def draw():
+    """By a network without training: the flow to a constant image of each label."""
+
+    def linear(params, x, t, label):
+        return x - jnp.where(label < 0, 0.0, 0.1 * label)[:, None, None, None]
+
     model = Model(linear, None, schedules.flow(), parameterization.flow(), (2, 2, 1), num_classes=3)
     draws = Draws(model, steps=3, together=4, progress=Progress(quiet=True))
     return lambda name, scale, count=4: draws("", {}, count, scale=scale, rule=sets.RULES[name], second={})
@@ -108,35 +95,29 @@ def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_no
     assert draw("plain", 1.0, 6).shape == (6, 2, 2, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in sets.CURES if name not in ("CFG++", "thresholding")])
-def test_a_cure_at_scale_one_is_plain_guidance_there(draw, name):
-    np.testing.assert_allclose(draw(name, 1.0), draw("plain", 1.0), atol=1e-5)
-
-
-def test_cfg_plus_plus_at_scale_zero_is_unconditional(draw):
-    np.testing.assert_allclose(draw("CFG++", 0.0), draw("plain", 0.0), atol=1e-5)
+@pytest.mark.parametrize(("name", "scale"), [(name, float(name != "CFG++")) for name in sets.CURES if name != "thresholding"])
+def test_a_cure_at_scale_one_is_plain_guidance_there_and_cfg_plus_plus_at_zero(draw, name, scale):
+    np.testing.assert_allclose(draw(name, scale), draw("plain", scale), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
 def found():
     scales = CONFIG.scales
-    plain = {"digits": of_slopes(0.1, -0.1, scales=scales), "shapes": of_slopes(0.1, -0.1, scales=scales)}
-    deaf = {name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain}
-    cures = {name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in sets.CURES}
+    plain = {name: of_slopes(0.1, -0.1, scales=scales) for name in ("digits", "shapes")}
     images = np.random.default_rng(0).uniform(-1, 1, (len(scales), 2, 1, 4, 8, 8, 1)).astype(np.float32)
     return DrawnSets(
         plain=plain,
-        deaf=deaf,
-        cures=cures,
+        deaf={name: of_slopes(0.0, 0.0, scales=(0.0, 1.0, 2.0)) for name in plain},
+        cures={name: of_slopes(0.2, -0.1, scales=(1.0, *CONFIG.cure_scales)) for name in sets.CURES},
         short=plain["digits"],
-        dropouts={0.0: plain["digits"].seed(0), 0.1: plain["digits"].seed(0)},
+        dropouts=dict.fromkeys((0.0, 0.1), plain["digits"].seed(0)),
         shuffled=of_slopes(0.0, 0.0, scales=scales),
         shown={"digits": images[:, 0, 0], "shapes": np.repeat(images[:, 0, 0], 3, axis=-1)},
         explored={"digits": images},
     )
 
 
-def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network(found):
+def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_deaf_network_and_tables_hold_all(found):
     judged = judge.judge(CONFIG, found)
     claims = {claim.id: claim for claim in judge.claims(CONFIG, found, judged)}
     assert all(claims[f"{subject}-{measure}"].verdict == "PASS" for subject in found.plain for measure in judge.ESSAY)
@@ -145,18 +126,13 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
     assert judge.claims(CONFIG, found, ignoring)[0].verdict == "FAIL"
     named = {claim.threshold_name for claim in claims.values()}
     assert named == {field.name for field in dataclasses.fields(guidance.Thresholds)}
-
-
-def test_tables_hold_every_measure(found):
-    judged = judge.judge(CONFIG, found)
     tables = guidance_figures.tables(CONFIG, found, judged)
     assert {len(table.rows) for table in tables} >= {len(judged.trends) + 2}
     assert all(column in tables[2].columns for column in measures.NAMES.values())
 
 
-def test_scales_of_presets_fit_together():
-    full, smoke = guidance.EXPERIMENT.presets["full"], CONFIG
-    for config in (full, smoke):
-        assert {0.0, 1.0, config.strong, config.moderate} <= set(config.scales) and config.strong in config.cure_scales
-        assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps
-        assert min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4
+@pytest.mark.parametrize("config", [guidance.EXPERIMENT.presets["full"], CONFIG])
+def test_scales_of_presets_fit_together(config):
+    assert {0.0, 1.0, config.strong, config.moderate} <= set(config.scales) and config.strong in config.cure_scales
+    assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps
+    assert min(config.samples / 10, config.cure_samples / 10, config.control_samples / 10, config.shape_samples / 32) >= 4

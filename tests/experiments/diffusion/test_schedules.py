@@ -20,17 +20,13 @@ def predict(params, x, t, label):
     return params["scale"] * x + (t / 1000 + label / 10)[:, None, None, None]
 
 
-def batch(count=8):
-    images = np.random.default_rng(0).choice(np.linspace(-1, 1, digits.LEVELS), size=(count, 8, 8, 1)).astype(np.float32)
-    return Batch(clean=jnp.asarray(images), condition=(jnp.arange(count),))
-
-
 @pytest.fixture(scope="module")
 def slopes():
     start = train.start(SMALL)
     loss = train.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
     shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
-    data = batch()
+    images = np.random.default_rng(0).choice(np.linspace(-1, 1, digits.LEVELS), size=(8, 8, 8, 1)).astype(np.float32)
+    data = Batch(clean=jnp.asarray(images), condition=(jnp.arange(8),))
 
     @jax.jit
     def all_of_them(params, key):
@@ -45,17 +41,12 @@ def slopes():
     return all_of_them({"network": {"scale": jnp.float32(0.3)}, "schedule": start}, jax.random.key(0))
 
 
-def test_the_network_learns_by_the_shared_loss_alone(slopes):
-    joint, network, _ = slopes
-    assert abs(network["scale"]) > 1e-3
+def test_network_and_schedule_learn_each_by_its_own_loss_alone(slopes):
+    joint, network, shape = slopes
+    assert abs(network["scale"]) > 1e-3 and np.abs(shape.curve.heights).max() > 0
     np.testing.assert_allclose(joint["network"]["scale"], network["scale"], rtol=1e-5)
-
-
-def test_the_schedule_learns_by_its_own_objective_alone(slopes):
-    joint, _, shape = slopes
     for name in ("slope", "heights", "steepness", "centres"):
         np.testing.assert_allclose(getattr(joint["schedule"].curve, name), getattr(shape.curve, name), rtol=1e-4, atol=1e-6)
-    assert np.abs(shape.curve.heights).max() > 0
 
 
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
@@ -69,18 +60,14 @@ def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_t
     np.testing.assert_allclose(level.log_snr, linear.at(0.001 + 0.999 * np.linspace(0.0, 1.0, 9)).log_snr, rtol=1e-9)
 
 
-def test_every_bound_ends_at_the_same_log_snr():
-    paths = {name: path for name, path in train.fixed(CONFIG).items()} | {"learned": learned_schedule.frozen(train.start(CONFIG))}
-    for path in paths.values():
+def test_every_bound_ends_at_the_same_log_snr_and_only_the_bad_schedule_keeps_signal():
+    fixed = train.fixed(CONFIG)
+    for path in (*fixed.values(), learned_schedule.frozen(train.start(CONFIG))):
         u = bits.position(path, CONFIG.cleanest)
         assert path.at(np.float64(u)).log_snr == pytest.approx(CONFIG.cleanest, abs=1e-6)
-    assert bits.position(paths["linear"], 50.0) == 1 / CONFIG.levels  # beyond the cleanest level: that level
-
-
-def test_the_bad_schedule_keeps_a_third_of_the_signal_and_the_others_none():
-    ends = {name: float(path.noisiest.alpha) ** 2 for name, path in train.fixed(CONFIG).items()}
-    assert 0.3 < ends.pop("loud") < 0.4
-    assert max(ends.values()) < 1e-4
+    assert bits.position(fixed["linear"], 50.0) == 1 / CONFIG.levels  # beyond the cleanest level: that level
+    ends = {name: float(path.noisiest.alpha) ** 2 for name, path in fixed.items()}
+    assert 0.3 < ends.pop("loud") < 0.4 and max(ends.values()) < 1e-4
 
 
 def test_variance_ratios_are_of_single_draws():
