@@ -1,9 +1,7 @@
-"""At which levels each scheduler of diffusers asks its network and steps, and what the network is shown and answers.
-
-The names of schedulers go without "Scheduler" here.
-"""
+"""At which levels each scheduler of diffusers asks its network and steps, and what the network is shown and answers."""
 
 import dataclasses
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -20,153 +18,141 @@ TARGETS = {
 }
 
 
-def by_name(scheduler: Any) -> Any:
-    """The parameterization that a scheduler's configuration names."""
-    return TARGETS[scheduler.config.prediction_type]
-
-
 @dataclasses.dataclass(frozen=True)
 class View:
-    """at: the level of a call of `step`. levels: those of the whole grid. Both in the scale of the scheduler's sample.
+    """visited: the levels of the calls of `step` and of the end, in the scale of the scheduler's sample.
 
-    scaled: that scale is clean + ratio · noise, and the network sees x over its length. network: the parameterization. time: t as `step`
-    wants it. more: calls beyond one a step.
+    ends: the entries of those between which it steps. scaled: that scale is clean + ratio · noise, and the network sees x over its length.
+    network: the parameterization, where no configuration names it. step: x after a call.
     """
 
-    at: Callable[[Any, int, Any], Level]
-    levels: Callable[[Any], Level]
+    visited: Callable[[Any], Level]
+    ends: Callable[[Any], Any] = lambda scheduler: slice(None)
     scaled: bool = False
-    network: Callable[[Any], Any] = by_name
-    time: Callable[[Any], Any] = lambda t: t
-    more: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Negative:
-    """A parameterization whose output has the other sign."""
-
-    given: Any
-
-    def scale_in(self, x: Any, level: Level) -> Any:
-        return self.given.scale_in(x, level)
-
-    def target(self, clean: Any, noise: Any, level: Level) -> Any:
-        return -self.given.target(clean, noise, level)
+    network: Any = None
+    step: Callable[..., Any] = lambda scheduler, call, answer, x, **more: (
+        scheduler.step(answer, scheduler.timesteps[call], x, **more).prev_sample
+    )
 
 
 def preserving(alpha_bar: Any, t: Any = 0.0) -> Level:
-    """The level of a chain with that alpha²."""
+    """The levels of a chain with those alpha²."""
     alpha_bar = np.asarray(alpha_bar, np.float64)
     return Level(np.broadcast_to(np.asarray(t, np.float64), alpha_bar.shape), np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar))
 
 
-def ratio(scheduler: Any, sigmas: Any) -> Level:
-    """sigmas are sigma/alpha of a chain, or sigma of the straight path where the configuration says so."""
-    if getattr(scheduler.config, "use_flow_sigmas", False):
-        return straight(scheduler, sigmas)
-    sigmas = np.asarray(sigmas, np.float64)
-    return preserving(1 / (1 + sigmas**2), sigmas)
-
-
-def exploding(scheduler: Any, sigmas: Any) -> Level:
+def exploding(sigmas: Any) -> Level:
     """sigmas are sigma where alpha = 1."""
     sigmas = np.asarray(sigmas, np.float64)
     return Level(sigmas, np.ones_like(sigmas), sigmas)
 
 
-def straight(scheduler: Any, sigmas: Any) -> Level:
+def straight(sigmas: Any) -> Level:
     """sigmas are sigma where alpha = 1 - sigma."""
     sigmas = np.asarray(sigmas, np.float64)
     return Level(1000 * sigmas, 1 - sigmas, sigmas)
 
 
-Form = Callable[[Any, Any], Level]
+def ratio(scheduler: Any) -> Level:
+    """Its sigmas are sigma/alpha of a chain, or sigma of the straight path where the configuration says so."""
+    if getattr(scheduler.config, "use_flow_sigmas", False):
+        return straight(scheduler.sigmas)
+    sigmas = np.asarray(scheduler.sigmas, np.float64)
+    return preserving(1 / (1 + sigmas**2), sigmas)
 
 
-def _present(form: Form) -> Callable[[Any, int, Any], Level]:
-    return lambda scheduler, call, t: form(scheduler, scheduler.sigmas[call])
+def entries(scheduler: Any) -> Level:
+    """Of its table, and the end that its configuration chooses."""
+    t, first = scheduler.timesteps.numpy().astype(int), scheduler.alphas_cumprod[0]
+    last = first if hasattr(scheduler.config, "original_inference_steps") else getattr(scheduler, "final_alpha_cumprod", 1.0)
+    return preserving(np.append(scheduler.alphas_cumprod[t].numpy(), float(last)), np.append(t, -1))
 
 
-def _once(form: Form, **more: Any) -> View:
-    return View(_present(form), lambda scheduler: form(scheduler, scheduler.sigmas), **more)
+def wuerstchen(scheduler: Any) -> Level:
+    return preserving(scheduler._alpha_cumprod(scheduler.timesteps, "cpu").numpy(), scheduler.timesteps.numpy())
 
 
-def _without_repeats(scheduler: Any) -> np.ndarray:
-    """Of a list that has every level twice but the ends."""
-    return np.append(scheduler.sigmas[:1], scheduler.sigmas[1::2])[: scheduler.num_inference_steps + 1]
+def score_sde(scheduler: Any) -> Level:
+    scheduler.set_sigmas(len(scheduler.timesteps), sampling_eps=0.0)
+    return exploding(np.append(scheduler.discrete_sigmas.numpy()[::-1], 0.0))
 
 
-def _twice(form: Form, **more: Any) -> View:
-    return View(_present(form), lambda scheduler: form(scheduler, _without_repeats(scheduler)), **more)
+def with_middles(scheduler: Any) -> Level:
+    """Its sigmas, where every second call is asked between two of them."""
+    sigmas = scheduler.sigmas.numpy()
+    return exploding(np.where(np.arange(len(sigmas)) % 2, np.sqrt(sigmas * np.roll(sigmas, 1)), sigmas))
 
 
-def _with_middle(middle: Callable[[Any], Any]) -> View:
-    """Every second call is asked between two levels."""
-
-    def at(scheduler: Any, call: int, t: Any) -> Level:
-        return exploding(scheduler, scheduler.sigmas[call] if call % 2 == 0 else middle(scheduler))
-
-    return View(at, lambda scheduler: exploding(scheduler, _without_repeats(scheduler)), scaled=True)
+def without_repeats(scheduler: Any) -> np.ndarray:
+    """The entries of a list that has every level twice but the ends."""
+    return np.append(0, np.arange(1, len(scheduler.sigmas), 2))[: scheduler.num_inference_steps + 1]
 
 
-def _entry(scheduler: Any, call: int, t: Any) -> Level:
-    return preserving(scheduler.alphas_cumprod[int(t)].numpy(), int(t))
+def without_start(scheduler: Any) -> list[int]:
+    """The entries without those that PNDM's start asks at besides."""
+    timesteps = scheduler.timesteps.tolist()
+    return [*(timesteps.index(t) for t in scheduler._timesteps[::-1]), len(timesteps)]
 
 
-def _entries(last: Callable[[Any], Any], timesteps: Callable[[Any], Any] = lambda scheduler: scheduler.timesteps.numpy()) -> Any:
-    def levels(scheduler: Any) -> Level:
-        t = timesteps(scheduler)
-        return preserving(np.append(scheduler.alphas_cumprod[t].numpy(), float(last(scheduler))), np.append(t, -1))
-
-    return levels
-
-
-def _final(scheduler: Any) -> Any:
-    return scheduler.final_alpha_cumprod
-
-
-def _plms_timesteps(scheduler: Any) -> np.ndarray:
-    """Without those that the start asks at besides."""
-    return scheduler._timesteps[::-1].astype(int)
-
-
-def _edm(scheduler: Any) -> Any:
-    """What they call "v_prediction" is the same output with the other sign."""
+def named(scheduler: Any) -> Any:
+    """The parameterization that its configuration names. What the EDM schedulers call "v_prediction" is their output negated."""
+    kind = scheduler.config.prediction_type
+    if "sigma_data" not in scheduler.config:
+        return TARGETS[kind]
     given = parameterization.edm(scheduler.config.sigma_data)
-    return given if scheduler.config.prediction_type == "epsilon" else Negative(given)
+    return given if kind == "epsilon" else negative(given)
 
 
-def _alpha_bar(scheduler: Any, t: Any) -> np.ndarray:
-    return scheduler._alpha_cumprod(t, "cpu").numpy()
+def negative(given: Any) -> Any:
+    """A parameterization whose output has the other sign."""
+    return types.SimpleNamespace(scale_in=given.scale_in, target=lambda *prediction: -given.target(*prediction))
 
 
-ENTRIES, ONE = View(_entry, _entries(_final)), View(_entry, _entries(lambda scheduler: 1.0))
-RATIO, SCALED, EDM = _once(ratio), _once(exploding, scaled=True), _once(exploding, network=_edm)
-FLOW = _once(straight, network=lambda scheduler: parameterization.flow())
+SCORE = types.SimpleNamespace(scale_in=lambda x, level: x, target=lambda clean, noise, level: -noise / level.sigma)
 
+
+def cogvideox_step(scheduler: Any, call: int, answer: Any, x: Any) -> Any:
+    """It is handed its history, and draws twice, of which the second counts."""
+    old, before = (scheduler.old, scheduler.timesteps[call - 1]) if call else (None, None)
+    x, scheduler.old = scheduler.step(answer, old, scheduler.timesteps[call], before, x, return_dict=False)
+    return x
+
+
+def score_sde_step(scheduler: Any, call: int, answer: Any, x: Any) -> Any:
+    """The last step adds no noise."""
+    result = scheduler.step_pred(answer, scheduler.timesteps[call], x)
+    return result.prev_sample if call < len(scheduler.timesteps) - 1 else result.prev_sample_mean
+
+
+def unclip_step(scheduler: Any, call: int, answer: Any, x: Any) -> Any:
+    following = [*scheduler.timesteps.tolist(), None][call + 1]
+    return scheduler.step(answer, scheduler.timesteps[call], x, prev_timestep=following).prev_sample
+
+
+def wuerstchen_step(scheduler: Any, call: int, answer: Any, x: Any) -> Any:
+    return scheduler.step(answer, scheduler.timesteps[call].reshape(1), x).prev_sample
+
+
+FLOW = View(lambda scheduler: straight(scheduler.sigmas), network=parameterization.flow())
+EXPLODING = View(lambda scheduler: exploding(scheduler.sigmas))
+SCALED = dataclasses.replace(EXPLODING, scaled=True)
 VIEWS = {
-    **dict.fromkeys(("DDIM", "DDIMParallel", "CogVideoXDDIM"), ENTRIES),
-    **dict.fromkeys(("DDPM", "DDPMParallel", "UnCLIP"), ONE),
-    "DDPMWuerstchen": View(
-        lambda scheduler, call, t: preserving(_alpha_bar(scheduler, t)[0], float(t)),
-        lambda scheduler: preserving(_alpha_bar(scheduler, scheduler.timesteps), scheduler.timesteps.numpy()),
-        network=lambda scheduler: parameterization.noise(),
-        time=lambda t: t.reshape(1),
-    ),
-    "TCD": View(_entry, _entries(lambda scheduler: scheduler.alphas_cumprod[0])),
-    "PNDM": View(_entry, _entries(_final, _plms_timesteps), more=1),
+    **dict.fromkeys(("DDIM", "DDIMParallel", "CogVideoXDDIM", "DDPM", "DDPMParallel", "TCD"), View(entries)),
+    "CogVideoXDPM": View(entries, step=cogvideox_step),
+    "UnCLIP": View(entries, step=unclip_step),
+    "PNDM": View(entries, ends=without_start),
+    "DDPMWuerstchen": View(wuerstchen, network=parameterization.noise(), step=wuerstchen_step),
+    "ScoreSdeVe": View(score_sde, network=SCORE, step=score_sde_step),
     "IPNDM": View(
-        lambda scheduler, call, t: Level(float(t), float(scheduler.alphas[call]), float(scheduler.betas[call])),
         lambda scheduler: Level(scheduler.betas.numpy(), scheduler.alphas.numpy(), scheduler.betas.numpy()),
-        network=lambda scheduler: parameterization.velocity(),
+        network=parameterization.velocity(),
     ),
-    **dict.fromkeys(("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep", "SASolver"), RATIO),
+    **dict.fromkeys(("DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "UniPCMultistep", "SASolver"), View(ratio)),
     **dict.fromkeys(("EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"), SCALED),
-    "HeunDiscrete": _twice(exploding, scaled=True),
-    "KDPM2Discrete": _with_middle(lambda scheduler: scheduler.sigmas_interpol[scheduler.step_index]),
-    "DPMSolverSDE": _with_middle(lambda scheduler: scheduler.mid_point_sigma),
-    **dict.fromkeys(("EDMEuler", "EDMDPMSolverMultistep", "CosineDPMSolverMultistep"), EDM),
+    "HeunDiscrete": dataclasses.replace(SCALED, ends=without_repeats),
+    **dict.fromkeys(("KDPM2Discrete", "DPMSolverSDE"), View(with_middles, without_repeats, scaled=True)),
+    **dict.fromkeys(("EDMEuler", "EDMDPMSolverMultistep", "CosineDPMSolverMultistep"), EXPLODING),
     **dict.fromkeys(("FlowMatchEulerDiscrete", "FlowMapEulerDiscrete", "LTXEulerAncestralRF"), FLOW),
-    "FlowMatchHeunDiscrete": _twice(straight, network=lambda scheduler: parameterization.flow()),
-    "MiniMaxH3": _once(straight, network=lambda scheduler: Negative(parameterization.flow())),
+    "FlowMatchHeunDiscrete": dataclasses.replace(FLOW, ends=without_repeats),
+    "MiniMaxH3": dataclasses.replace(FLOW, network=negative(parameterization.flow())),
 }

@@ -3,6 +3,7 @@
 Whatever scale a peer keeps its sample in, ends are compared as x / sqrt(alpha² + sigma²), which is x at the clean level of any process.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -14,6 +15,20 @@ from gendiff.diffusion import oracles, sampling
 from gendiff.diffusion.types import Level, Prediction
 
 SHAPE, COUNT, SEED = (2, 4, 4), 3, 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """x over its length where a peer started and ended, gendiff's levels for it, how often the peer asked the network."""
+
+    start: np.ndarray
+    end: np.ndarray
+    levels: Level
+    evaluations: int
+
+    def distance(self, sampler):
+        """How far from the peer's end the sampler ends."""
+        return worst(ours(sampler, self.levels, self.start), self.end)
 
 
 def oracle():
@@ -46,27 +61,17 @@ def start(alpha, sigma):
     return alpha * clean + sigma * rng.normal(size=(COUNT, *SHAPE))
 
 
-def keys():
-    """The key of each sample, by the rule of `sampling`."""
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(SEED), jnp.arange(COUNT))
+def noise(step, early=False, levels=None, path=None):
+    """The noise that gendiff's samplers draw in a step, by the rule of `sampling`.
 
-
-def step_noise(step):
-    """The noise that a sampler draws in a step, by the rule of `sampling`."""
-    return np.asarray(arrays.normal(arrays.fold_in(keys(), step + 1), _like()))
-
-
-def half_noise(step, half):
-    """The same for a step that draws twice."""
-    return np.asarray(arrays.normal(arrays.fold_in(arrays.fold_in(keys(), step + 1), half), _like()))
-
-
-def path_noise(levels, eta, step, *, early):
-    """The noise of the first half of a step or of the whole of it, on the one path that `singlestep` draws."""
-    first, second = half_noise(step, 0), half_noise(step, 1)
+    path: eta of a sampler that draws twice per step, on one path along the levels. early: that of the first half of the step alone.
+    """
+    if path is None:
+        return _normal(step)
+    first, second = _normal(step, 0), _normal(step, 1)
     with np.errstate(divide="ignore"):
         position = np.asarray(levels.log_snr)[step : step + 2] / 2
-    kept = np.exp(-(eta**2) * (position[1] - position[0]) / 2)
+    kept = np.exp(-(path**2) * (position[1] - position[0]) / 2)
     return first if early else (kept * first + second) / np.sqrt(1 + kept**2)
 
 
@@ -95,8 +100,11 @@ def worst(result, expected):
     return float(np.max(np.where(np.isnan(difference), np.inf, difference)))
 
 
-def _like():
-    return jax.ShapeDtypeStruct((COUNT, *SHAPE), jnp.float64)
+def _normal(step, *halves):
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(SEED), jnp.arange(COUNT))
+    for number in (step + 1, *halves):
+        keys = arrays.fold_in(keys, number)
+    return np.asarray(arrays.normal(keys, jax.ShapeDtypeStruct((COUNT, *SHAPE), jnp.float64)))
 
 
 @jax.jit

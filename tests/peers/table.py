@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.peers import k_diffusion_cases
-from tests.peers.diffusers_agreements import AGREEMENTS
-from tests.peers.diffusers_differences import ABSENT, APART, DIFFERENCES
+from tests.peers.agreements import AGREEMENTS
+from tests.peers.cases import Case
+from tests.peers.differences import ABSENT, APART, DIFFERENCES
 
 FILE = Path(__file__).with_name("README.md")
 HEAD = Path(__file__).with_name("introduction.md")
@@ -14,26 +14,20 @@ HEAD = Path(__file__).with_name("introduction.md")
 def markdown() -> Iterator[str]:
     """Lines: what agrees, what differs, what has no counterpart."""
     yield HEAD.read_text(encoding="utf-8")
-    peers = ("diffusers", AGREEMENTS, DIFFERENCES, APART, ABSENT), ("k-diffusion", *k_diffusion_cases.TABLES)
-    for peer, agreements, differences, apart, absent in peers:
-        yield from _rows((peer, "gendiff", "levels"), ((case, f"`{case.sampler}`", f"`{case.levels}`") for case in agreements))
-        yield from _rows(
-            (peer, "gendiff", "levels", "difference", "cause"),
-            ((entry.case, f"`{entry.case.sampler}`", f"`{entry.case.levels}`", _size(entry.size), entry.cause) for entry in differences),
-        )
-        yield from _rows((peer, "driven apart"), apart.items())
-        yield from _rows((peer, "without counterpart, as it is"), absent.items())
+    for peer in AGREEMENTS:
+        yield from _rows((peer, "gendiff", "levels"), map(_sides, AGREEMENTS[peer]))
+        differing = ((*_sides(entry.case), f"{entry.size:.2g}".replace("inf", "NaN"), entry.cause) for entry in DIFFERENCES[peer])
+        yield from _rows((peer, "gendiff", "levels", "difference", "cause"), differing)
+        yield from _rows((peer, "driven apart"), APART[peer].items())
+        yield from _rows((peer, "without counterpart, as it is"), ABSENT[peer].items())
 
 
-def _size(value: float) -> str:
-    return "NaN" if value == float("inf") else f"{value:.2g}"
+def _sides(case: Case) -> tuple[str, str, str]:
+    return str(case), f"`{case.sampler}`", f"`{case.levels}`"
 
 
-def _rows(head: tuple[str, ...], rows: Iterable[tuple]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{' --- |' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(str(cell) for cell in row)} |"
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield from (f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
     yield ""
 
 
