@@ -29,9 +29,8 @@ def same(found, wanted):
 def refused(call, path):
     with pytest.raises(DataError) as caught:
         call(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) or message.startswith(str(path / "config.json")) or str(path) in message
-    return message
+    assert str(path) in str(caught.value)
+    return str(caught.value)
 
 
 def test_a_folder_gives_its_configuration_and_arrays(tmp_path):
@@ -48,7 +47,7 @@ def test_parts_are_put_together(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("places", "said"),
+    ("places", "message"),
     [
         ({"a.weight": "../one.safetensors"}, "name of a file beside it"),
         ({"a.weight": "one.safetensors", "b.bias": "one.safetensors"}, "names 2 arrays and its files hold 1"),
@@ -57,11 +56,11 @@ def test_parts_are_put_together(tmp_path):
         (None, "weight_map"),
     ],
 )
-def test_an_index_that_contradicts_its_parts_is_refused(tmp_path, places, said):
+def test_an_index_that_contradicts_its_parts_is_refused(tmp_path, places, message):
     one = {"a.weight": ARRAYS["a.weight"]}
     folder = written(tmp_path, one=one, again=one)
     (folder / INDEX).write_text(json.dumps({"weight_map": places}))
-    assert said in refused(files.load_folder, folder)
+    assert message in refused(files.load_folder, folder)
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".ckpt", ".pt", ".pth", ".pkl"])
@@ -74,16 +73,13 @@ def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path, suffix):
     assert f"it holds {file.name}" in message and "safe_serialization=True" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}trailing"])
+WHOLE = safetensors.numpy.save(ARRAYS)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}trailing", WHOLE[:-1]])
 def test_a_damaged_file_is_refused(tmp_path, content):
     file = tmp_path / "x.safetensors"
     file.write_bytes(content)
-    assert "not a whole safetensors file" in refused(files.load, file)
-
-
-def test_a_truncated_file_is_refused(tmp_path):
-    file = written(tmp_path, **{files.STEM: ARRAYS}) / f"{files.STEM}.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
     assert "not a whole safetensors file" in refused(files.load, file)
 
 
@@ -95,7 +91,7 @@ def test_other_names_missing_files_and_folders_are_refused(tmp_path):
     assert "config.json: no such file" in refused(files.load_folder, tmp_path)
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ("[1]", "must hold one JSON object, got list")])
-def test_a_configuration_that_is_none_is_refused(tmp_path, text, said):
+@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[1]", "must hold one JSON object, got list")])
+def test_a_configuration_that_is_none_is_refused(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
-    assert said in refused(files.load_folder, tmp_path)
+    assert message in refused(files.load_folder, tmp_path)

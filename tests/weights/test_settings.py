@@ -17,7 +17,7 @@ def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"_class_name": "Other"}, "'Other': these rules are for Net and OlderNet"),
         ({"width": 3}, "width = 3 is a setting that these rules do not know"),
@@ -27,8 +27,8 @@ def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
         ({"size": [True]}, r"size = \(True,\) is not supported, a whole number or a list of whole numbers or null is needed"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_by_name(given, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_cannot_be_followed_is_refused_by_name(given, message):
+    with pytest.raises(ConfigError, match=message):
         settled(**given)
 
 
