@@ -99,7 +99,6 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
         ("run", "NAME is one of: bare"),
         ("run bear", "did you mean 'bare'?"),
         ("run bare --train-step 3", "--train-steps"),
-        ("run bare --train-steps three", "--train-steps"),
         ("run bare --preset deom", "did you mean 'demo'?"),
         ("run bare --preset demo --smoke", "--smoke"),
         ("run bare --seed -1", "0 … 4294967295"),
@@ -120,7 +119,7 @@ def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments, hint, caps
     assert not list(Path().iterdir())
 
 
-def test_a_preset_is_the_start_and_single_options_change_it(capsys):
+def test_a_preset_is_the_start_and_single_options_change_it():
     assert run("run bare --preset demo --network.width 16 --no-augment --seed 7") == 0
     stored = json.loads(Path("runs/bare/config.json").read_text())
     assert stored["config"] == {"seeds": [7], "train_steps": 3, "augment": False, "network": {"width": 16}}
@@ -182,14 +181,14 @@ def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
 
 
 def test_a_report_needs_only_results_and_says_where_they_lack(capsys):
-    assert run("run bare") == 0
-    Path("committed").mkdir()
-    Path("committed/results.json").write_bytes(Path("runs/bare/results.json").read_bytes())
+    assert run("run bare --out committed") == 0
+    for path in Path("committed").iterdir():
+        if path.name != "results.json":
+            path.unlink()
     assert run("report committed --strict") == 0
     assert "<html" in Path("committed/report.html").read_text()
     Path("committed/results.json").unlink()
-    assert run("report committed") == 65
-    assert run("sample committed") == 65
+    assert run("report committed") == run("sample committed") == 65
     assert "config.json" in capsys.readouterr().err
 
 
@@ -209,19 +208,19 @@ def test_an_impossible_configuration_leaves_no_folder_behind():
     assert not Path("runs/bare").exists() and run("run bare") == 0
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
+FAILURES = [
+    *(
         (NonFiniteError("loss"), 3),
         (errors.Preempted("SIGTERM at step 3"), 42),
-        (DataError("file: broken"), 65),
-        (CheckpointCorruptError("step 3"), 65),
-        (CheckpointMismatchError("many\n" * 50), 65),
-        (errors.DeviceError("no cuda"), 69),
-        (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
         (KeyboardInterrupt(), 42),
-    ],
-)
+        (errors.DeviceError("no cuda"), 69),
+    ),
+    *((error, 65) for error in (DataError("file: broken"), CheckpointCorruptError("step 3"), CheckpointMismatchError("many\n" * 50))),
+    (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), FAILURES)
 def test_each_kind_of_failure_has_its_exit_code(error, code, capsys):
     assert run("run bare", experiment(train=raising(error))) == code
     message = capsys.readouterr().err
@@ -301,18 +300,18 @@ def test_a_missing_platform_exits_69_with_a_hint(tmp_path):
 
 
 def test_a_stage_within_a_stage_is_counted_once(tmp_path):
+    timings = tmp_path / "timings.jsonl"
     for _ in range(2):
-        shown = progress.Progress(io.StringIO(), timings=tmp_path / "timings.jsonl")
+        shown = progress.Progress(io.StringIO(), timings=timings)
         with shown.phase("train"):
             for seed in (0, 1):
                 with shown.phase("train", seed=seed):
                     time.sleep(0.01)
         assert set(shown.seconds) == {"train"} and 0.02 <= shown.seconds["train"]
-    with open(tmp_path / "timings.jsonl", "a") as file:
+    outer = sum(line["seconds"] for line in map(json.loads, timings.read_text().splitlines()) if "seed" not in line)
+    with open(timings, "a") as file:
         file.write('{"phase": "train", "sec')
-    lines = [json.loads(line) for line in (tmp_path / "timings.jsonl").read_text().splitlines()[:6]]
-    outer = sum(line["seconds"] for line in lines if "seed" not in line)
-    assert progress.stage_seconds(tmp_path / "timings.jsonl", "train") == pytest.approx(outer)
+    assert progress.stage_seconds(timings, "train") == pytest.approx(outer)
 
 
 def test_quiet_shows_the_results_only_and_version_the_versions(capsys):

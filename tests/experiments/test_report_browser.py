@@ -24,18 +24,15 @@ FRAMES = 4
 WIDTHS = (375, 1280)
 
 
-def lacking():
-    if importlib.util.find_spec("playwright") is None:
-        return "the Python package playwright is not installed: pip install -e '.[dev]'"
-    return None if CHROMIUM else "no chromium on PATH: apt-get install chromium"
-
-
 @pytest.fixture(scope="module")
 def browser():
-    if reason := lacking():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"under CI=true the report must be opened in a browser, but {reason}", pytrace=False)
-        pytest.skip(reason)
+    lacking = None if CHROMIUM else "no chromium on PATH: apt-get install chromium"
+    if importlib.util.find_spec("playwright") is None:
+        lacking = "the Python package playwright is not installed: pip install -e '.[dev]'"
+    if lacking and os.environ.get("CI") == "true":
+        pytest.fail(f"under CI=true the report must be opened in a browser, but {lacking}", pytrace=False)
+    if lacking:
+        pytest.skip(lacking)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -56,26 +53,21 @@ def address(tmp_path_factory):
     panels = [figures.Panel(name, [figures.Curve("shapes", x, x / 12, x / 12 - 0.1, x / 12 + 0.1)]) for name in ("Adherence", "Diversity")]
     for columns, name in ((1, "narrow"), (2, "wide")):
         figures.small_multiples(panels, folder / f"{name}.png", x_label="guidance scale", columns=columns)
-    told = {"n": 100, "seed": 0, "figure": "narrow.png"}
-    claims = [
-        verdicts.claim("adherence", "Adherence rises with the guidance scale", 0.9, (0.8, 0.95), ">=", 0.5, **told),
-        verdicts.claim("unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, n=100, seed=0, kind="control"),
-    ]
+    told = {"n": 100, "seed": 0}
+    rises = verdicts.claim("adherence", "Adherence rises with the scale", 0.9, (0.8, 0.95), ">=", 0.5, figure="narrow.png", **told)
+    deaf = verdicts.claim("unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, kind="control", **told)
+    axes = (results.Axis("guidance scale", SCALES), results.Axis("steps", STEPS))
     outcome = results.conclude(
         "guidance",
         "What does guidance buy, and what does it cost?",
         {"steps": STEPS, "a_long_name_" * 8: "a long value " * 8},
-        claims,
+        [rises, deaf],
         seeds=(0,),
         seconds={"train": 1.0},
         environment=results.Environment(commit="a" * 40, dirty=False, versions={"jax": "1"}, machine={"devices": "x" * 90}),
         figures=[results.Figure("narrow.png", "Below each other"), results.Figure("wide.png", "Beside each other")],
         tables=[results.Table("Many columns", tuple("abcdefgh"), (("a method with a name", *((0.5, 0.4, 0.6),) * 7),))],
-        explorers=[
-            results.Explorer(
-                "explorer.png", "One colour a place", (results.Axis("guidance scale", SCALES), results.Axis("steps", STEPS)), start=(1, 0)
-            )
-        ],
+        explorers=[results.Explorer("explorer.png", "One colour a place", axes, start=(1, 0))],
     )
     results.write(outcome, folder)
     return report.write(folder).as_uri()
@@ -119,13 +111,8 @@ def test_each_slider_changes_the_picture_and_its_value_by_keyboard(opened):
     box, sprite, sliders = parts(page, "explorer")
     scale, steps = page.get_by_label("guidance scale"), page.get_by_label("steps", exact=True)
     assert sliders.count() == 2 and colour(sprite) == COLOURS[1.5, 10]
-    for slider, key, shown in (
-        (scale, "ArrowRight", (12, 10)),
-        (steps, "ArrowRight", (12, 50)),
-        (scale, "Home", (0, 50)),
-        (scale, "End", (12, 50)),
-        (steps, "ArrowLeft", (12, 10)),
-    ):
+    moves = [(scale, "ArrowRight", (12, 10)), (steps, "ArrowRight", (12, 50)), (scale, "Home", (0, 50)), (scale, "End", (12, 50))]
+    for slider, key, shown in (*moves, (steps, "ArrowLeft", (12, 10))):
         slider.press(key)
         assert colour(sprite) == COLOURS[shown]
         assert box.locator("output").all_inner_texts() == [str(value) for value in shown]
@@ -219,16 +206,12 @@ def test_every_control_is_reached_by_tab_in_order_with_a_visible_focus(opened):
     assert reached[:5] == ["INPUT", "INPUT", "BUTTON", "INPUT", "A"]
 
 
-def test_a_claim_leads_to_its_figure(opened):
+def test_a_claim_leads_to_its_figure_and_every_picture_is_loaded(opened):
     page = opened(375)
     link = page.locator(".statement a")
     target = page.locator(link.get_attribute("href"))
     assert "Below each other" in target.inner_text()
     link.press("Enter")
     assert 0 <= target.bounding_box()["y"] < 100
-
-
-def test_every_picture_is_loaded(opened):
-    page = opened()
     sizes = page.locator("figure img").evaluate_all("all => all.map(image => [image.complete, image.naturalWidth, image.alt])")
     assert len(sizes) == 2 and all(complete and width > 0 and alt for complete, width, alt in sizes)
