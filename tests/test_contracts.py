@@ -1,5 +1,7 @@
 """What every member of a family keeps: rebuilt records are equal and do not retrace. Samplers have diffusion/samplers/test_every.py."""
 
+import functools
+
 import jax
 
 from gendiff import diffusion
@@ -20,6 +22,19 @@ def test_rebuilt_records_are_equal_hash_alike_differ_from_their_siblings_and_do_
         run(build()), run(build())
     assert len({build() for build in family.values()}) == len(family)
     assert len(traces) == len({jax.tree.structure(build()) for build in family.values()})
+
+
+def test_other_settings_are_other_records():
+    schedules, weighting = diffusion.schedules, diffusion.weighting
+    for build, first, second in (
+        (schedules.linear, 1000, 999),
+        (schedules.edm, 0.002, 0.003),
+        (schedules.from_betas, [0.1, 0.2], [0.1, 0.3]),
+        (functools.partial(schedules.shifted, schedules.flow()), 2.0, 3.0),
+        (weighting.min_snr, 5.0, 4.0),
+        (weighting.log_normal_levels, 0.0, 1.0),
+    ):
+        assert build(first) == build(first) != build(second)
 
 
 def test_every_public_member_of_a_family_is_in_its_table():

@@ -13,8 +13,7 @@ from gendiff.diffusion import denoiser, elbo, grids, oracles, parameterization, 
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.types import Level
 
-LOG2 = math.log(2.0)
-KEY = jax.random.key(0)
+LOG2, KEY = math.log(2.0), jax.random.key(0)
 GAUSSIAN, NARROW, X = oracles.gaussian(0.5), oracles.gaussian(0.5, 0.2), 0.6
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -27,12 +26,8 @@ def normal_nats(x, std, mean=0.0):
 @partial(jax.jit, static_argnames="variance")
 def chain_parts(oracle, x, levels, variance):
     """Every step's expectation over the noise (by quadrature), for a one-dimensional x ()."""
-    noise = jnp.asarray(NODES)[:, None]
-
-    def step(j):
-        return jnp.sum(WEIGHTS * elbo.chain_term(oracle, jnp.full_like(noise, x), noise, levels, j, variance=variance))
-
-    return jax.lax.map(step, jnp.arange(len(levels) - 1))
+    noise, xs = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), x)
+    return jax.lax.map(lambda j: WEIGHTS @ elbo.chain_term(oracle, xs, noise, levels, j, variance=variance), jnp.arange(len(levels) - 1))
 
 
 def chain_nats(oracle, x, levels, variance, prior_std=None):
@@ -66,32 +61,29 @@ def test_the_chain_bounds_the_likelihood_and_tightens_with_its_steps():
     assert chain_nats(NARROW, X, grids.trailing(schedule, 10), "small") > exact
 
 
-def replaced(oracle=GAUSSIAN, **fields):
-    """The denoiser with fields of its prediction made anew from x."""
-
-    def denoise(x, level):
-        return records.replace(oracle(x, level), **{name: make(x) for name, make in fields.items()})
-
-    return denoise
+def replaced(**fields):
+    """The Gaussian's denoiser with fields of its prediction made anew from x."""
+    return lambda x, level: records.replace(GAUSSIAN(x, level), **{name: make(x) for name, make in fields.items()})
 
 
 @pytest.mark.float64
 def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_between():
-    def sharing(share):
-        return replaced(variance_share=lambda x: jnp.full_like(x, share))
+    def nats(share, x, noise, j, variance="learned"):
+        denoise = replaced(variance_share=lambda x: jnp.full_like(x, share))
+        return elbo.chain_term(denoise, x, noise, levels, j, variance=variance)
 
     noise, x, levels = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), 0.4), grids.trailing(schedules.cosine(), 5)
 
     @partial(jax.jit, static_argnums=1)
     def total(share, variance):
-        return jax.lax.map(lambda j: WEIGHTS @ elbo.chain_term(sharing(share), x, noise, levels, j, variance=variance), jnp.arange(5))
+        return jax.lax.map(lambda j: WEIGHTS @ nats(share, x, noise, j, variance), jnp.arange(5))
 
     for share, fixed in ((0.0, "small"), (1.0, "large")):
         np.testing.assert_allclose(total(share, "learned"), total(0.0, fixed), rtol=1e-10)
     level, cleaner = levels[1], levels[2]
     small = cleaner.sigma**2 * (1 - (level.alpha * cleaner.sigma / cleaner.alpha / level.sigma) ** 2)
     large = small * (level.sigma / cleaner.sigma) ** 2
-    prediction = sharing(0.3)(x, level)
+    prediction = replaced(variance_share=lambda x: jnp.full_like(x, 0.3))(x, level)
     mixed = elbo.reverse_log_variance(prediction, math.log(small), math.log(large), "learned")
     np.testing.assert_allclose(jnp.exp(mixed / 2), ancestral.learned_std(prediction, level, cleaner), rtol=1e-9)
     # The best variance of E over x as well is the true one of p(x_s | x_t), here in closed form.
@@ -102,7 +94,7 @@ def test_a_learned_share_of_one_is_large_and_of_zero_is_small_and_the_best_is_be
     @jax.jit
     def over_data(share):
         data, noise = (grid.reshape(-1, 1) for grid in jnp.meshgrid(0.5 * NODES, jnp.asarray(NODES), indexing="ij"))
-        return np.kron(WEIGHTS, WEIGHTS) @ elbo.chain_term(sharing(share), data, noise, levels, 1, variance="learned")
+        return np.kron(WEIGHTS, WEIGHTS) @ nats(share, data, noise, 1)
 
     assert 0 < best < 1
     assert over_data(best) < min(over_data(best - 0.05), over_data(best + 0.05))
@@ -154,12 +146,10 @@ SPAN_NODES, SPAN_WEIGHTS = np.polynomial.legendre.leggauss(200)
 def diffusion_nats(oracle, x, schedule, span):
     """The integral over u in the span and the expectation over noise, by quadrature, for a one-dimensional x ()."""
     low, high = span
-    noise = jnp.asarray(NODES)[:, None]
-
-    def at(u):
-        return jnp.sum(WEIGHTS * elbo.path_rate(oracle, jnp.full_like(noise, x), noise, schedule, jnp.full(len(NODES), u)))
-
-    return (high - low) / 2 * jnp.sum(SPAN_WEIGHTS * jax.lax.map(at, low + (high - low) * (jnp.asarray(SPAN_NODES) + 1) / 2))
+    noise, xs = jnp.asarray(NODES)[:, None], jnp.full((len(NODES), 1), x)
+    u = low + (high - low) * (jnp.asarray(SPAN_NODES) + 1) / 2
+    rates = jax.lax.map(lambda u: WEIGHTS @ elbo.path_rate(oracle, xs, noise, schedule, jnp.full(len(NODES), u)), u)
+    return (high - low) / 2 * SPAN_WEIGHTS @ rates
 
 
 def flow_u(log_snr):
@@ -239,13 +229,11 @@ def test_a_sample_has_its_value_alone_in_any_order_and_in_a_padded_chain_and_no_
     levels, order = grids.trailing(schedules.flow(), 4), jnp.array([3, 0, 4, 1, 2])
     for run in (lambda x, i: discrete(GAUSSIAN, x, levels, i), lambda x, i: continuous(GAUSSIAN, x, i, (0.02, 1.0))):
         whole, shuffled, alone = run(x, jnp.arange(5)), run(x[order], order), run(x[2:3], jnp.array([2]))
-        for name in ("bits", "prior", "diffusion", "reconstruction", "standard_error"):
-            assert getattr(whole, name).dtype == jnp.float32
-            np.testing.assert_allclose(getattr(shuffled, name), getattr(whole, name)[order], rtol=2e-5, atol=5e-6)
-            np.testing.assert_allclose(getattr(alone, name), getattr(whole, name)[2:3], rtol=2e-5, atol=5e-6)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(whole))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=2e-5, atol=5e-6), shuffled, whole)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[2:3], rtol=2e-5, atol=5e-6), alone, whole)
     whole, padded = (discrete(GAUSSIAN, x, chain, jnp.arange(5)) for chain in (levels, grids.padded(levels, 7)))
-    for name in ("bits", "diffusion", "reconstruction", "standard_error"):
-        np.testing.assert_allclose(getattr(padded, name), getattr(whole, name), rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), padded, whole)
     once = elbo.discrete(KEY, GAUSSIAN, x, levels, jnp.arange(5))
     assert np.all(np.isposinf(once.standard_error)) and np.all(np.isfinite(once.bits))
 

@@ -47,7 +47,7 @@ def test_every_number_of_steps_visits_the_stated_entries(name):
         levels = GRIDS[name](schedule, n)
         visited = entries(levels)
         np.testing.assert_array_equal(visited, published(name, n, 1000), err_msg=f"n = {n}")
-        assert visited.shape == (n,) and visited[-1] >= 0 and visited[0] <= 999 and np.all(np.diff(visited) < 0)
+        assert visited[-1] >= 0 and visited[0] <= 999 and np.all(np.diff(visited) < 0)
         assert [np.asarray(field)[-1] for field in (levels.t, levels.alpha, levels.sigma)] == [-1, 1, 0]
 
 
@@ -62,15 +62,12 @@ def test_every_table_length_and_number_of_steps_stays_inside_and_falls(total, da
     np.testing.assert_allclose(levels.sigma[:-1], table.sigma[visited], rtol=1e-6)
 
 
-def test_published_spacings():
-    np.testing.assert_array_equal(entries(grids.leading(schedules.linear(), 5, offset=1)), [801, 601, 401, 201, 1])
-    np.testing.assert_array_equal(entries(grids.leading(schedules.linear(), 10)), np.arange(900, -1, -100))
-    np.testing.assert_array_equal(entries(grids.trailing(schedules.linear(), 10)), np.arange(999, -1, -100))
-    np.testing.assert_array_equal(entries(grids.linspace(schedules.linear(), 4)), [999, 666, 333, 0])
-
-
-def test_rounding_half_up_differs_from_a_rounded_float_range_at_35_numbers_of_steps():
-    """Among those where the float range has the right number of entries at all. The grids are `published` at every number of steps."""
+def test_published_spacings_and_35_that_a_rounded_float_range_misses_for_it_rounds_no_half_up():
+    table = schedules.linear()
+    np.testing.assert_array_equal(entries(grids.leading(table, 5, offset=1)), [801, 601, 401, 201, 1])
+    np.testing.assert_array_equal(entries(grids.leading(table, 10)), np.arange(900, -1, -100))
+    np.testing.assert_array_equal(entries(grids.trailing(table, 10)), np.arange(999, -1, -100))
+    np.testing.assert_array_equal(entries(grids.linspace(table, 4)), [999, 666, 333, 0])
     rounded = {n: np.round(np.arange(1000, 0, -1000 / n)).astype(int) - 1 for n in range(1, 1001)}
     assert sum(len(row) == n and not np.array_equal(row, published("trailing", n, 1000)) for n, row in rounded.items()) == 35
 
@@ -90,6 +87,8 @@ def test_levels_fall_strictly_and_end_as_asked(name, build, end):
             assert levels.shape == (n + 1,) and np.all(np.isfinite(levels.t))
             falling_ratio(levels[:-1], n - 1)
             np.testing.assert_allclose((levels.alpha[-1], levels.sigma[-1]), (schedule.table.alpha[0], schedule.table.sigma[0]), rtol=1e-6)
+        if name in ("trailing", "linspace", "cosine"):  # at zero terminal SNR they start without signal
+            assert levels.t[0] == 999 and levels.alpha[0] == pytest.approx(schedule.table.alpha[-1], rel=1e-6, abs=0.0)
         assert levels.alpha[0] >= schedule.table.alpha[-1] * (1 - 1e-6) and np.all(levels.alpha >= 0) and np.all(levels.sigma >= 0)
 
 
@@ -117,13 +116,15 @@ def test_grids_drive_a_sampler_and_have_the_default_dtype(name):
 
 
 @pytest.mark.float64
-def test_karras_is_equation_5_of_edm():
+def test_karras_is_equation_5_of_edm_and_so_is_the_edm_path_through_u():
     expected = [80, 57.585985, 40.785574, 28.374585, 19.352453, 12.910082, 8.400935, 5.315195, 3.256822, 1.92334, 1.088171]
-    expected += [0.585348, 0.296442, 0.139516, 0.059947, 0.022935, 0.007528, 0.002, 0.0]
-    levels = grids.karras(schedules.edm(), 18)
-    np.testing.assert_allclose(levels.sigma, expected, atol=5.1e-7)
-    np.testing.assert_array_equal(levels.alpha, np.ones(19))
-    np.testing.assert_allclose(levels.t[:-1], np.log(np.array(expected[:-1])) / 4, atol=1e-3)
+    expected = np.array([*expected, 0.585348, 0.296442, 0.139516, 0.059947, 0.022935, 0.007528, 0.002, 0.0])
+    levels, path = grids.karras(schedules.edm(), 18), schedules.edm().at(jnp.linspace(1, 0, 18))
+    for level, sigma in ((levels, expected), (path, expected[:-1])):
+        np.testing.assert_allclose(level.sigma, sigma, atol=5.1e-7)
+        np.testing.assert_array_equal(level.alpha, np.ones_like(sigma))
+        np.testing.assert_allclose(level.t[:18], np.log(expected[:-1]) / 4, atol=1e-4)
+        np.testing.assert_allclose(level.t[0], np.log(80) / 4, rtol=1e-12)
 
 
 @pytest.mark.float64
@@ -155,12 +156,6 @@ def test_cosine_is_the_cosine_of_the_position_and_trailing_on_a_path_steps_evenl
     even = grids.trailing(schedules.flow(), 4)
     np.testing.assert_allclose(even.sigma, [1, 0.75, 0.5, 0.25, 0], atol=1e-15)
     np.testing.assert_allclose(even.t, [1000, 750, 500, 250, 0], atol=1e-9)
-
-
-def test_zero_terminal_grids_start_at_no_signal():
-    for name in ("trailing", "linspace", "cosine"):
-        first = GRIDS[name](schedules.zero_terminal_snr(schedules.linear()), 5)[0]
-        assert (first.t, first.alpha, first.sigma) == (999, 0, 1)
 
 
 def test_padding_repeats_the_last_level():

@@ -11,9 +11,10 @@ from gendiff import networks
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 from gendiff.diffusion.types import Batch
-from tests.diffusion.families import LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS, every
+from tests.diffusion.families import LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS
 
 VELOCITY, TEN = parameterization.velocity(), schedules.linear(10)
+STRATIFIED = weighting.stratified_levels()
 
 
 def linear(params, x, t, *condition):
@@ -66,7 +67,7 @@ def test_a_network_that_knows_the_point_it_must_draw_has_no_loss():
 def test_weights_multiply_the_error_of_each_sample():
     """min-SNR on velocity: the mean over the table of min(s, 5) / (s + 1), as v has unit variance here."""
     schedule = schedules.cosine(50)
-    loss = objectives.denoising(linear, schedule, VELOCITY, weight=weighting.min_snr(5.0), levels=weighting.stratified_levels())
+    loss = objectives.denoising(linear, schedule, VELOCITY, weight=weighting.min_snr(5.0), levels=STRATIFIED)
     value, metrics = value_of(loss, samples(1000))
     snr = schedule.table.alpha**2 / schedule.table.sigma**2
     assert value == pytest.approx(np.mean(np.minimum(snr, 5.0) / (snr + 1)), rel=0.03)
@@ -124,29 +125,21 @@ def test_value_and_gradient_are_finite_for_any_rank_and_jit_agrees(shape):
     np.testing.assert_allclose(value, value_of(loss, jnp.ones(shape), params=0.3)[0], rtol=1e-5)
 
 
-def check_finite(schedule, kind=VELOCITY, **options):
+@pytest.mark.parametrize(
+    ("schedule", "kind", "options"),
+    [
+        *[(build(), VELOCITY, {}) for build in SCHEDULES.values()],
+        *[(schedules.flow(), VELOCITY, {"levels": build()}) for build in LEVELS.values()],
+        *[(schedules.scaled_linear(), kind(), {"weight": build()}) for kind in PARAMETERIZATIONS.values() for build in WEIGHTS.values()],
+        # four samples meet the last entry of two
+        (schedules.zero_terminal_snr(schedules.scaled_linear(2)), VELOCITY, {"weight": weighting.min_snr(), "levels": STRATIFIED}),
+    ],
+)
+def test_the_objective_is_finite_over_schedules_drawn_levels_weights_and_parameterizations(schedule, kind, options):
     loss = objectives.denoising(linear, schedule, kind, **options)
     (value, metrics), slope = jax.value_and_grad(loss, has_aux=True)(jnp.float32(0.7), jax.random.key(0), Batch(jnp.ones((4, 3))))
     assert value.shape == () and value.dtype == jnp.float32
     assert np.isfinite(value) and np.isfinite(slope) and np.isfinite(metrics["mse"])
-
-
-@every("schedule", SCHEDULES)
-def test_the_objective_is_finite_over_schedules(schedule):
-    check_finite(schedule())
-
-
-@every("levels", LEVELS)
-def test_the_objective_is_finite_over_drawn_levels_and_at_zero_terminal_snr(levels):
-    check_finite(schedules.flow(), levels=levels())
-    if levels is weighting.stratified_levels:  # four samples meet the last entry of two
-        check_finite(schedules.zero_terminal_snr(schedules.scaled_linear(2)), weight=weighting.min_snr(), levels=levels())
-
-
-@every("kind", PARAMETERIZATIONS)
-def test_the_objective_is_finite_over_weights_and_parameterizations(kind):
-    for weight in WEIGHTS.values():
-        check_finite(schedules.scaled_linear(), kind(), weight=weight())
 
 
 def test_a_loss_is_a_function_of_its_key_has_the_dtype_of_the_samples_and_equals_its_like():

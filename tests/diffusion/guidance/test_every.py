@@ -93,18 +93,15 @@ def test_x_is_alpha_clean_plus_sigma_noise_but_for_cfg_plus_plus(name):
 
 
 @every_rule
-def test_neighbours_change_no_bit_of_a_sample_and_single_precision_stays(name):
-    here = ask(guided(name, [0.5, 2.0, 3.0]), noised(), levels([(0.6, 0.2), (0.6, 0.8), (0.6, 1.0)]))
+def test_a_sample_knows_neither_its_neighbours_to_the_bit_nor_its_place_and_single_precision_stays(name):
+    scales = np.array([0.5, 2.0, 3.0])
+    here = ask(guided(name, scales), noised(), levels([(0.6, 0.2), (0.6, 0.8), (0.6, 1.0)]))
     strangers = noised(1).at[1].set(noised()[1])
     there = ask(guided(name, [9.0, 2.0, 0.0], np.array([2, 1, 0], np.int32)), strangers, levels([CLEAN, (0.6, 0.8), (0.6, 3.0)]))
     for one, other in ((here.clean, there.clean), (here.noise, there.noise)):
         assert one.dtype == np.float32 and not np.array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
-
-
-@every_rule
-def test_scales_labels_and_weights_follow_their_samples(name):
-    scales, level, rows = np.array([0.5, 2.0, 3.0]), levels([(0.6, 0.8)] * 3), jnp.array([2, 0, 0])
+    level, rows = levels([(0.6, 0.8)] * 3), jnp.array([2, 0, 0])
     others = guided(name, scales[rows], LABELS[rows])
     np.testing.assert_allclose(ask(others, noised()[rows], level).clean, ask(guided(name, scales), noised(), level).clean[rows], atol=1e-6)
 
