@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.framework import configuration, devices, errors, interruption, registry, run_folder
+from experiments.framework import configuration, devices, errors, interruption, registry, run_folder, runner
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Experiment
-from experiments.reporting import environment
+from experiments.reporting import environment, report
 from gendiff.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -141,14 +141,10 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
         config = configuration.with_seed(config, options.seed)
     configuration.seeds(config)
     devices.use_compile_cache(options.compile_cache)
-    from experiments.framework import runner
-    from experiments.reporting import report
-
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
     folder = run_folder.create(path, options.resume)
     outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
-    print(report.table_text(outcome), flush=True)
-    print(f"report: {folder.report}", flush=True)
+    print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE
 
 
@@ -198,9 +194,6 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
     folder = run_folder.existing(options.run)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)
     devices.use_compile_cache()
-    from experiments.framework import runner
-    from experiments.reporting import report
-
     print(report.table_text(runner.evaluate(experiment, folder, progress)), flush=True)
     return errors.DONE
 
@@ -208,12 +201,8 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
 def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     options = _parse(ReportOptions, "report", arguments)
     folder = run_folder.existing(options.run)
-    from experiments.framework import runner
-    from experiments.reporting import report
-
     outcome, notice = runner.rewrite_report(folder, catalogue)
-    print(report.table_text(outcome, notice), flush=True)
-    print(f"report: {folder.report}", flush=True)
+    print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
     return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
 
 

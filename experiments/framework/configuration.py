@@ -37,9 +37,8 @@ def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
         json_files.write(folder.config, wanted)
         return wanted
     stored = read(folder)
-    rows = compatibility.in_config({"experiment": stored.experiment}, {"experiment": wanted.experiment})
-    rows += compatibility.in_config(stored.config, json_files.encode(wanted.config))
-    rows += compatibility.in_config({"--smoke": stored.smoke}, {"--smoke": wanted.smoke})
+    kept, new = ({"experiment": each.experiment, "--smoke": each.smoke} for each in (stored, wanted))
+    rows = compatibility.in_config(kept, new) + compatibility.in_config(stored.config, json_files.encode(wanted.config))
     if rows:
         table = compatibility.table(rows, most=7)
         raise ConfigError(f"{folder.path} holds a run of another configuration; give this one its own folder with --out DIR\n{table}")

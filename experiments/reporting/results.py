@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments.reporting import json_files, verdicts
-from experiments.reporting.environment import Environment, environment
+from experiments.reporting.environment import Environment
 from experiments.reporting.formatting import Cell
 from experiments.reporting.verdicts import Claim, Verdict
-
-__all__ = ["FILE", "Axis", "Cell", "Explorer", "Figure", "Results", "Table", "conclude", "environment", "read", "write"]
 
 FILE = "results.json"
 

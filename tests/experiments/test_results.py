@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from experiments.reporting import results, verdicts
+from experiments.reporting import environment, results, verdicts
 from gendiff.core.errors import DataError
 
 ENVIRONMENT = results.Environment(
@@ -111,6 +111,6 @@ def test_an_explorer_starts_with_the_first_of_each_axis_unless_told():
 
 
 def test_the_real_environment_fits_into_results(tmp_path):
-    outcome = made(environment=results.environment())
+    outcome = made(environment=environment.environment())
     results.write(outcome, tmp_path)
     assert results.read(tmp_path) == outcome

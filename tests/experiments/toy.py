@@ -30,25 +30,17 @@ from gendiff.diffusion.types import Batch
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
     loss: float = 10.0
-    """Largest loss at the last step."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     seeds: tuple[int, ...] = (0,)
-    """Seeds of training."""
     train_steps: int = 40
-    """Steps of training."""
     batch: int = 8
-    """Samples a step."""
     checkpoint_every: int = 7
-    """Steps between two checkpoints."""
     log_every: int = 1
-    """Steps between two lines of metrics."""
     learning_rate: float = 1e-2
-    """Step size of Adam."""
     poisoned: int = 0
-    """Training samples that are NaN."""
     thresholds: Thresholds = Thresholds()
 
 
