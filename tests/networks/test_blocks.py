@@ -45,18 +45,16 @@ def test_the_derivative_of_a_block_by_forward_mode_is_its_gradient_along_the_dir
     np.testing.assert_allclose(rate, sum(leaf.sum() for leaf in jax.tree.leaves(gradient)), rtol=1e-4)
 
 
-def test_resampling_by_convolution_halves_and_doubles():
-    for build, size in ((blocks.Downsample, 2), (blocks.Upsample, 8)):
-        shape = jax.eval_shape(lambda key, build=build: build(16).init_with_output(key, X, EMBEDDING)[0], jax.random.key(0))
-        assert shape.shape == (2, size, size, 16)
-
-
-def test_a_downsample_kernel_is_centred_on_the_first_or_the_second_of_each_two_pixels():
+def test_resampling_by_convolution_halves_at_the_first_or_the_second_of_each_two_pixels_and_doubles():
     kernel = jnp.zeros((3, 3, 8, 8)).at[1, 1].set(jnp.eye(8))
-    for padding, first in ((1, 0), (0, 1)):
-        variables = {"params": {"convolution": {"kernel": kernel, "bias": jnp.zeros(8)}}}
-        halved = quickly(blocks.Downsample(8, padding=padding).apply)(variables, X, EMBEDDING)
-        np.testing.assert_array_equal(halved, X[:, first::2, first::2])
+    variables = {"params": {"convolution": {"kernel": kernel, "bias": jnp.zeros(8)}}}
+    for module, expected in (
+        (blocks.Downsample(8, padding=1), X[:, ::2, ::2]),
+        (blocks.Downsample(8, padding=0), X[:, 1::2, 1::2]),
+        (blocks.Upsample(8), X.repeat(2, 1).repeat(2, 2)),
+    ):
+        np.testing.assert_array_equal(quickly(module.apply)(variables, X, EMBEDDING), expected)
+    assert jax.eval_shape(lambda: blocks.Downsample(16).init_with_output(jax.random.key(0), X, EMBEDDING)[0]).shape == (2, 2, 2, 16)
 
 
 def test_dropout_changes_a_block_only_with_a_key():

@@ -55,11 +55,6 @@ def test_a_concrete_label_out_of_range_or_no_integer_is_refused(label, error, me
         embeddings.checked_label(label, 3, 2)
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 4, 1), (3, 12, 12, 3), (3, 4, 4, 64)])
-def test_images_whose_sides_the_factor_divides_pass(shape):
-    image_inputs.check(np.zeros(shape, np.float32), np.zeros(3, np.float32), 4, "patch")
-
-
 @pytest.mark.parametrize(
     ("shape", "dtype", "times", "error", "message"),
     [
@@ -72,6 +67,10 @@ def test_images_whose_sides_the_factor_divides_pass(shape):
         *(((3, 8, 8, 1), "f4", times, ValueError, r"one time per sample, \(3,\), is needed") for times in ((2,), (), (3, 1))),
     ],
 )
-def test_other_images_and_times_are_refused_with_the_rule(shape, dtype, times, error, message):
+def test_images_whose_sides_the_factor_divides_pass_and_others_and_other_times_are_refused_with_the_rule(
+    shape, dtype, times, error, message
+):
+    for passing in ((3, 8, 4, 1), (3, 12, 12, 3), (3, 4, 4, 64)):
+        image_inputs.check(np.zeros(passing, np.float32), np.zeros(3, np.float32), 4, "patch")
     with pytest.raises(error, match=message):
         image_inputs.check(np.zeros(shape, dtype), np.zeros(times, np.float32), 4, "patch")

@@ -49,20 +49,17 @@ def test_every_option_maps_an_image_of_any_divisible_size_to_its_own_size(networ
     assert ("down_1_0_attention" in params) == (len(network.channels) > 1)
 
 
-def test_attention_stands_at_the_sizes_asked_for():
+def test_attention_stands_at_the_sizes_asked_for_refuses_a_size_that_would_move_it_and_by_level_stays():
+    params, large = fresh(unet()), np.zeros((1, 16, 16, 1), np.float32)
     names = {"down_1_0_attention", "middle_attention", "up_1_0_attention", "up_1_1_attention"}
-    assert {name for name in fresh(unet()) if name.endswith("attention")} == names
-
-
-def test_attention_by_size_refuses_a_size_that_would_move_it_and_attention_by_level_stays():
-    large = np.zeros((1, 16, 16, 1), np.float32)
+    assert {name for name in params if name.endswith("attention")} == names
     with pytest.raises(ValueError, match="have down_1_0_attention, which the network has not.*attention_levels"):
-        shape(unet(), fresh(unet()), large)
+        shape(unet(), params, large)
     with pytest.raises(ValueError, match="lack down_0_0_attention, which the network needs"):
-        shape(unet(), fresh(unet()), large[:, :4, :4])
+        shape(unet(), params, large[:, :4, :4])
     by_level = unet(attention=(), attention_levels=(1,))
-    assert shape(by_level, fresh(unet()), large) == large.shape
-    assert lowered(by_level, fresh(unet())) == lowered(unet(), fresh(unet()))
+    assert shape(by_level, params, large) == large.shape
+    assert lowered(by_level, params) == lowered(unet(), params)
 
 
 @pytest.mark.parametrize(("sizes", "message"), [((7, 8, 1), "multiples of 2"), ((1, 8, 8), "channels-first")])

@@ -59,7 +59,7 @@ def leaves(state):
 
 
 def assert_bitwise_equal(first, second):
-    first, second = (state if isinstance(state, dict) else leaves(state) for state in (first, second))
+    first, second = leaves(first), leaves(second)
     assert first.keys() == second.keys()
     for path, leaf in first.items():
         assert leaf.dtype == second[path].dtype and leaf.tobytes() == second[path].tobytes(), path

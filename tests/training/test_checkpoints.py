@@ -174,6 +174,26 @@ def test_damaged_digests_are_an_error(folder, content):
         restore(folder, 4)
 
 
+def test_digests_find_every_flipped_bit_and_name_all_bad_files_at_once_and_allow_what_a_commit_rewrites(tmp_path):
+    values, whole = tmp_path / "state" / "values", bytes(range(256))
+    values.parent.mkdir()
+    values.write_bytes(whole)
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "_CHECKPOINT_METADATA").write_text("{}")
+    digests.write(tmp_path)
+    (tmp_path / "_CHECKPOINT_METADATA").write_text('{"commit": 1}')
+    (tmp_path / "commit_success.txt").write_text("done")
+    digests.verify(tmp_path, "step 1")
+    for bit in range(0, 8 * len(whole), 31):
+        values.write_bytes((int.from_bytes(whole) ^ 1 << bit).to_bytes(len(whole)))
+        with pytest.raises(CheckpointCorruptError, match="step 1 is corrupt: item state: state/values"):
+            digests.verify(tmp_path, "step 1")
+    values.unlink()
+    (tmp_path / "empty").write_bytes(b"1")
+    with pytest.raises(CheckpointCorruptError, match="empty has 1 bytes instead of 0.*values is missing"):
+        digests.verify(tmp_path, "step 1")
+
+
 def test_latest_valid_walks_back_from_a_truncated_file_and_says_so(folder):
     largest = largest_of(folder / "4")
     largest.write_bytes(largest.read_bytes()[:-1])

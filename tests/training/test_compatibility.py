@@ -34,13 +34,10 @@ def test_key_that_may_differ_stands_for_all_below_it_and_for_no_namesake():
     assert matter == [rows[1]] and free == [rows[0], rows[2]]
 
 
-def test_refusal_shows_every_row_under_headings():
+def test_refusal_shows_every_row_under_headings_shortens_what_is_long_and_counts_what_it_leaves_out():
     with pytest.raises(CheckpointMismatchError, match=r"(?s)wrong \(2 differences\):\n  path +stored +wanted\n  a +1 +2\n  bb +- +3"):
         compatibility.refuse("wrong", [("a", "1", "2"), ("bb", "-", "3")], ("path", "stored", "wanted"))
     compatibility.refuse("right", [], ("path", "stored", "wanted"))
-
-
-def test_a_table_shortens_what_is_long_and_counts_what_it_leaves_out():
     text = compatibility.table([(str(n), "x" * 100, "y") for n in range(9)], most=7)
     assert text.splitlines()[-1] == "  … and 2 more" and "x" * 59 + "…" in text and "x" * 60 not in text
 
