@@ -135,11 +135,11 @@ _DIGITS = Workload("sample", "digits", batch=16, steps=50)
 _FLOW = Workload("train", "digits", batch=16, objective="flow")
 _GUIDED = Workload("sample", "digits", batch=64, steps=5, guidance=3.0)
 _SWEEP = Workload("sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12))
+_COLD = Workload("sample", "unet32", steps=20)
+_GROWN = Workload("sample", "digits", batch=16, steps=5)
 _BLOCK = Workload("block", batch=2, size=64, channels=320, embedding=1280)
-_DECODER = Workload("block", size=512, channels=128)
 _ATTENTION = Workload("attention", batch=16, tokens=256, heads=16, head_size=8)
 _LONG = Workload("attention", tokens=4096, heads=8, head_size=40)
-_CONVOLUTION = Workload("convolution", batch=16, size=32, channels=64)
 _DEEP = Workload("convolution", batch=16, size=16, channels=128)
 _GPU: dict[str, Any] = {"threshold": "gpu", "memory": True, "device": "gpu"}
 
@@ -148,41 +148,26 @@ def _half(kind: Any, network: str, batch: int, steps: int = 1) -> Workload:
     return Workload(kind, network, batch=batch, steps=steps, dtype="bfloat16")
 
 
-def _train(workload: Workload) -> Workload:
-    return dataclasses.replace(workload, kind="train", steps=1)
-
-
 ALL = (
     Case("matmul", "product of two 2048 × 2048 matrices", Workload("matmul", size=2048)),
     Case("unet32_sample", "U-Net 32×32 of 6.5 M parameters, batch 16, DDIM", _UNET, "sampling", memory=True),
-    Case("unet32_train", "the same, training step", _train(_UNET), "training", memory=True),
+    Case("unet32_train", "the same, training step", Workload("train", "unet32", batch=16), "training", memory=True),
     Case("dit_sample", "DiT-S/2, 256 tokens, batch 8, DDIM", _DIT, "sampling", "matmul_share", memory=True),
-    Case("dit_train", "the same, training step", _train(_DIT), "training", memory=True),
+    Case("dit_train", "the same, training step", Workload("train", "dit_s2", batch=8), "training", memory=True),
     Case("digits_sample_16", "the network of the digits demo, batch 16, DDIM in 50 steps", _DIGITS, "digits"),
     Case("digits_sample_128", "the same at batch 128, 10 steps", dataclasses.replace(_DIGITS, batch=128, steps=10)),
     Case("digits_train_16", "the demo's training step at batch 16", _FLOW, "digits"),
     Case("digits_train_128", "the same at batch 128", dataclasses.replace(_FLOW, batch=128)),
     Case("unet_block", "residual block of an SD-1.x-sized U-Net: 64×64, 320 channels, batch 2", _BLOCK),
-    Case("decoder_block", "residual block of a decoder at 512×512, 128 channels, batch 1", _DECODER),
+    Case("decoder_block", "residual block of a decoder at 512×512, 128 channels, batch 1", Workload("block", size=512, channels=128)),
     Case("attention", "attention alone: batch 16, 256 tokens, 16 heads of 8", _ATTENTION),
     Case("attention_4096", "attention alone: batch 1, 4096 tokens, 8 heads of 40", _LONG),
-    Case("convolution_64", "3×3 convolution alone: batch 16, 32×32, 64 channels", _CONVOLUTION),
+    Case("convolution_64", "3×3 convolution alone: batch 16, 32×32, 64 channels", Workload("convolution", batch=16, size=32, channels=64)),
     Case("convolution_128", "3×3 convolution alone: batch 16, 16×16, 128 channels", _DEEP),
     Case("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _GUIDED, measure=_guidance),
     Case("sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, "sweep"),
-    Case(
-        "cold_start",
-        "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1",
-        dataclasses.replace(_UNET, batch=1, steps=20),
-        "cold_start",
-        measure=_cold_start,
-    ),
-    Case(
-        "growth",
-        "time by batch, steps, resolution, parameters and devices (ours alone)",
-        dataclasses.replace(_DIGITS, steps=5),
-        measure=_growth,
-    ),
+    Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1", _COLD, "cold_start", measure=_cold_start),
+    Case("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", _GROWN, measure=_growth),
     Case("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _half("sample", "unet32", 128, 50), **_GPU),
     Case("gpu_unet_train", "the same, training step at batch 256", _half("train", "unet32", 256), **_GPU),
     Case("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", _half("sample", "dit_xl2", 32, 20), **_GPU),

@@ -22,6 +22,8 @@ from gendiff.metrics.bootstrap import Interval
 MODES = ("eager", "channels_last", "compiled")
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
 """Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the machine's rate."""
+Ways = Mapping[str, SideProcess]
+"""By name, the process that is ready to do the work under that name."""
 MATMUL = 2048
 """Side of the square matrices of `SQUARE`."""
 
@@ -98,22 +100,6 @@ class Duel:
         return ratio(full, self.seconds[OURS])
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to do the work, made ready by doing it once: a process, and what the work is called there."""
-
-    side: SideProcess
-    name: str
-    first: float
-    peak_mib: float
-
-    @classmethod
-    def ready(cls, side: SideProcess, op: str, name: str, **request: Any) -> "Way":
-        """The way that the operation `op` of the side makes ready."""
-        about = side.ask(op, name=name, **request)
-        return cls(side, name, about["first"], about["peak_mib"])
-
-
 def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
     """Runs the workload with our code, with the peer where the setting has one, and with the other checkout where it has one.
 
@@ -123,8 +109,14 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
     place.mkdir(parents=True, exist_ok=True)
     weights = place / "weights" if workload.network or workload.kind == "block" else None
     request = workloads.request(workload, place, weights=weights)
-    ways: dict[str, Way] = {}
+    ways: dict[str, SideProcess] = {}
+    ready: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
+
+    def make_ready(name: str, side: SideProcess, op: str, **request: Any) -> None:
+        ready[name] = side.ask(op, name=name, **request)
+        ways[name] = side
+
     gradients, loss = weights, math.nan
     with contextlib.ExitStack() as stack:
         if setting.peer is not None:
@@ -135,7 +127,7 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
                 loss = peer.ask("gradient", folder=str(gradients))
             for mode in case.modes[: 1 if setting.config.tiny else most]:
                 try:
-                    ways[mode] = Way.ready(peer, "mode", mode)
+                    make_ready(mode, peer, "mode")
                 except SideError as error:
                     failed[mode] = str(error)
             if not ways:
@@ -143,13 +135,12 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         elif weights is not None:
             ours.write_weights(workload, weights)
         for own in (OURS, BEFORE) if setting.before is not None else (OURS,):
-            ways[own] = Way.ready(stack.enter_context(setting.start(own)), "prepare", OURS, **request)
+            make_ready(own, stack.enter_context(setting.start(own)), "prepare", **request)
         apart = _differences(ways, workload, place, gradients, loss)
-        side = ways[OURS].side
-        flops = side.ask("flops")
-        square = Way.ready(side, "prepare", SQUARE, **workloads.request(Workload("matmul", size=MATMUL), place, "square"))
-        seconds, tried, busy = _rounds(setting, ways, square)
-    first, peak_mib = ({name: getattr(way, what) for name, way in ways.items()} for what in ("first", "peak_mib"))
+        flops = ways[OURS].ask("flops")
+        make_ready(SQUARE, ways[OURS], "prepare", **workloads.request(Workload("matmul", size=MATMUL), place, SQUARE))
+        seconds, tried, busy = _rounds(setting, ways)
+    first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
     return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy)
 
 
@@ -206,7 +197,7 @@ def difference(ours: Path, theirs: Path) -> float:
     return float(np.abs(first - second).max() / max(1.0, np.sqrt(np.mean(np.square(second)))))
 
 
-def _differences(ways: Mapping[str, Way], workload: Workload, place: Path, gradients: Path | None, loss: float) -> tuple[float, float]:
+def _differences(ways: Ways, workload: Workload, place: Path, gradients: Path | None, loss: float) -> tuple[float, float]:
     """(of ours from the peer, of ours from the other checkout), NaN where there is none.
 
     Gradients are compared by their distance from those in a folder: the peer's, or without it arbitrary ones of the same shapes.
@@ -217,36 +208,35 @@ def _differences(ways: Mapping[str, Way], workload: Workload, place: Path, gradi
         def relative(value: float, other: float) -> float:
             return abs(value - other) / max(1.0, abs(other))
 
-        mine, *before = (ways[name].side.ask("gradient", folder=str(gradients)) for name in (OURS, BEFORE) if name in ways)
+        mine, *before = (ways[name].ask("gradient", folder=str(gradients), name=name) for name in (OURS, BEFORE) if name in ways)
         peer = max(mine["difference"], relative(mine["loss"], loss)) if mode else math.nan
         return peer, max(relative(mine[name], before[0][name]) for name in mine) if before else math.nan
     files = {name: place / f"{name}.npz" for name in (OURS, mode, BEFORE) if name in ways}
     for name, file in files.items():
-        ways[name].side.ask("output", name=ways[name].name, to=str(file))
+        ways[name].ask("output", name=name, to=str(file))
     peer, apart = (difference(files[OURS], files[name]) if name in files else math.nan for name in (mode, BEFORE))
     return peer, apart
 
 
-def _rounds(setting: Setting, ways: Mapping[str, Way], square: Way) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
+def _rounds(setting: Setting, ways: Ways) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
     """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting sides used)."""
     busy: list[float] = []
-    sides = {id(way.side): way.side for way in ways.values()}.values()
 
-    def call(way: Way, repeats: int) -> float:
-        idle = [side for side in sides if side is not way.side]
+    def call(name: str, repeats: int = 1) -> float:
+        idle = set(ways.values()) - {ways[name]}
         for side in idle:
             side.settle()
         before, begin = sum(side.cpu_seconds() for side in idle), time.monotonic()
-        spent = way.side.ask("run", name=way.name, repeats=repeats) / repeats
+        spent = ways[name].ask("run", name=name, repeats=repeats) / repeats
         busy.append((sum(side.cpu_seconds() for side in idle) - before) / max(time.monotonic() - begin, 0.1))
         return spent
 
-    warmed = {name: call(way, 1) for name, way in ways.items()}
-    warmed |= {name: min(warmed[name], call(way, 1)) for name, way in ways.items() if warmed[name] <= 5.0}  # longer ones rank well enough
+    warmed = {name: call(name) for name in ways if name != SQUARE}
+    warmed |= {name: min(once, call(name)) for name, once in warmed.items() if once <= 5.0}  # one call ranks longer ones well enough
     tried = {name: seconds for name, seconds in warmed.items() if name in MODES}
     repeats = max(1, min(10_000, round(setting.config.call_seconds / min(warmed.values()))))
     most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max(warmed.values()))) - 1)
     chosen = [OURS, *contenders(tried, 0.1, most), *([BEFORE] if BEFORE in ways else [])]
     busy.clear()
-    calls = {name: functools.partial(call, ways[name], repeats) for name in chosen} | {SQUARE: functools.partial(call, square, 1)}
+    calls = {name: functools.partial(call, name, repeats) for name in chosen} | {SQUARE: functools.partial(call, SQUARE)}
     return interleave(calls, setting.config.pairs), tried, max(busy)

@@ -22,14 +22,11 @@ OLD_FIELDS = (
 )
 
 
-def test_names_are_unique_and_all_or_some_can_be_chosen():
+def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_refused_with_a_hint(tmp_path):
     names = [case.name for case in cases.ALL]
     assert len(set(names)) == len(names)
     assert {case.name for device in ("cpu", "gpu") for case in cases.chosen((), device)} == set(names)
     assert [case.name for case in cases.chosen(("sweep", "matmul"), "cpu")] == ["sweep", "matmul"]
-
-
-def test_what_is_not_there_is_refused_with_a_hint(tmp_path):
     for call, arguments, hint in (
         (cases.chosen, (("dit_smaple",), "cpu"), "did you mean 'dit_sample'"),
         (cases.chosen, (("sweep",), "gpu"), "on gpu"),

@@ -29,11 +29,7 @@ AGREES, RATIO, MEMORY, RATE = "dit_sample_agrees", "dit_sample", "dit_sample_mem
 
 def test_calls_take_turns_and_every_second_round_runs_backwards():
     order: list[str] = []
-
-    def call(name: str, seconds: float):
-        return lambda: order.append(name) or seconds
-
-    found = duel.interleave({"a": call("a", 1.0), "b": call("b", 2.0)}, 3)
+    found = duel.interleave({"a": lambda: order.append("a") or 1.0, "b": lambda: order.append("b") or 2.0}, 3)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert found == {"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}
 
@@ -46,9 +42,9 @@ def test_a_constant_ratio_has_an_interval_of_no_width_and_the_same_pairs_give_th
 
 
 def test_the_interval_of_a_noisy_ratio_covers_it_in_most_repeats():
-    ours, theirs = np.exp(np.random.default_rng(0).normal(0.0, 0.1, (2, 40, 9)))
+    ours, theirs = np.exp(np.random.default_rng(0).normal(0.0, 0.1, (2, 20, 9)))
     found = [duel.ratio(1.3 * slower, faster) for slower, faster in zip(theirs, ours, strict=True)]
-    assert sum(each.low <= 1.3 <= each.high for each in found) >= 34
+    assert sum(each.low <= 1.3 <= each.high for each in found) >= 17
 
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
@@ -59,11 +55,10 @@ def test_the_exponent_of_a_power_law_is_its_power(power: float):
         duel.exponent([1.0], [[1.0, 2.0]])
 
 
-@pytest.mark.parametrize(
-    ("margin", "most", "names"), [(0.1, 3, "compiled eager"), (0.1, 1, "compiled"), (0.5, 3, "compiled eager channels_last")]
-)
-def test_contenders_are_the_fastest_and_those_within_the_margin(margin: float, most: int, names: str):
-    assert duel.contenders({"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}, margin, most) == names.split()
+def test_contenders_are_the_fastest_and_those_within_the_margin():
+    seconds = {"eager": 1.05, "channels_last": 1.3, "compiled": 1.0}
+    for margin, most, names in ((0.1, 3, "compiled eager"), (0.1, 1, "compiled"), (0.5, 3, "compiled eager channels_last")):
+        assert duel.contenders(seconds, margin, most) == names.split()
 
 
 @pytest.mark.parametrize(
@@ -90,17 +85,14 @@ def test_every_target_is_a_claim_and_void_where_outputs_disagree(changes, claims
         assert gain.value.value == pytest.approx(1.1 if changes["apart"] < 1e-4 else math.nan, nan_ok=True) and gain.n == 9
 
 
-def test_a_case_that_could_not_run_fails():
-    (claim,) = findings.claims(Findings(failed={"sweep": "ours ended"}), Thresholds())
+def test_a_case_that_could_not_run_fails_and_tables_and_lines_show_all():
+    found = Findings((DUEL,), failed={"sweep": "ours ended"})
+    *_, claim = findings.claims(found, Thresholds())
     assert (claim.id, claim.verdict) == ("sweep_ran", "FAIL")
-
-
-def test_tables_and_lines_show_the_duel():
-    found = Findings((DUEL,))
     made = {table.title.split(":")[0].split(",")[0]: table for table in findings.tables([found], Thresholds())}
     assert made["Times of the work done once"].rows[0][3] == "compiled"
-    (line,) = findings.lines(found, Thresholds())
-    assert "torch compiled 1.5 s: 1.5 [1.5, 1.5] times" in line
+    line, failure = findings.lines(found, Thresholds())
+    assert "torch compiled 1.5 s: 1.5 [1.5, 1.5] times" in line and "sweep failed: ours ended" in failure
 
 
 def test_the_difference_is_relative_to_large_outputs_only(tmp_path):

@@ -53,10 +53,9 @@ def test_arrays_pass_as_files_prints_are_no_answers_and_cores_are_limited(peer: 
 
 
 def test_a_failed_operation_is_told_and_the_process_goes_on(peer: SideProcess):
-    with pytest.raises(SideError, match="test_side_process could not run: KeyError: 'broken'"):
-        peer.ask("run", name="broken")
-    with pytest.raises(SideError, match="AttributeError"):
-        peer.ask("unknown")
+    for op, why in (("run", "test_side_process could not run: KeyError: 'broken'"), ("unknown", "AttributeError")):
+        with pytest.raises(SideError, match=why):
+            peer.ask(op, name="broken")
     assert peer.ask("run", name="eager") > 0
 
 
