@@ -1,12 +1,17 @@
-"""How the editing experiment judges: what is restored against rivals that learned no digits, and what two networks must not restore."""
+"""How the editing experiment judges, and what it shows.
+
+Restorations are held against rivals that learned no digits; an untrained network and other digits' measurements must not restore.
+"""
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.diffusion import image_training
-from experiments.diffusion.editing import figures, measures
+from experiments.diffusion.editing import measures
 from experiments.diffusion.editing import problems as editing_problems
 from experiments.diffusion.editing.config import Config, model
 from experiments.diffusion.editing.measures import Edited, Examiner, Restoration
@@ -15,13 +20,18 @@ from experiments.diffusion.editing.programs import EditingPrograms
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
+from experiments.reporting import figures, verdicts
+from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim
 from gendiff.core.types import Params
 from gendiff.data import digits
 
 SHARES = 7
 """Images of each row from digit to digit."""
+Rivals = Mapping[str, list[Restoration]]
+"""By problem."""
+Restored = Mapping[str, Mapping[str, Restoration]]
+"""By problem and method."""
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -51,9 +61,9 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
             partners = np.arange(len(truth))
             partners[chosen[:-1]] = chosen[1:]
             between = programs.between(params, truth, partners, np.linspace(0, 1, SHARES))[:, chosen[:-1]]
-            pictures = figures.pictures(folder, problems, truth, rivals, restored[seed], edited[seed].images, between, chosen)
-    pictures += figures.plots(config, folder, rivals, restored, edited)
-    return Outcome(tuple(claims), tuple(pictures), figures.tables(rivals, restored, edited))
+            pictures = _pictures(folder, problems, truth, rivals, restored[seed], edited[seed].images, between, chosen)
+    pictures += _plots(config, folder, rivals, restored, edited)
+    return Outcome(tuple(claims), tuple(pictures), _tables(rivals, restored, edited))
 
 
 def _rivals(problem: Problem, examine: Examiner, split: digits.Split) -> list[Restoration]:
@@ -92,12 +102,7 @@ def _edited(config: Config, programs: EditingPrograms, params: Params, truth: np
 
 
 def _claims_of_problems(
-    config: Config,
-    seed: int,
-    problems: dict[str, Problem],
-    rivals: dict[str, list[Restoration]],
-    restored: dict[str, dict[str, Restoration]],
-    truth: np.ndarray,
+    config: Config, seed: int, problems: Mapping[str, Problem], rivals: Rivals, restored: Restored, truth: np.ndarray
 ) -> list[Claim]:
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=len(truth))
     claims, changes = [], []
@@ -132,3 +137,79 @@ def _claims_of_edits(config: Config, seed: int, edited: Edited) -> list[Claim]:
         claim("strength", "img2img: rank correlation of strength and distance to its digit", own, ">=", "strength"),
         control("strength-other", "img2img: rank correlation of strength and distance to another digit", others, "<=", "strength"),
     ]
+
+
+def _pictures(
+    folder: RunFolder,
+    problems: Mapping[str, Problem],
+    truth: np.ndarray,
+    rivals: Rivals,
+    restored: Restored,
+    edits: Mapping[float, np.ndarray],
+    between: np.ndarray,
+    chosen: np.ndarray,
+) -> list[Figure]:
+    """One grid per problem, with one digit per column; img2img by strength; and the way from digit to digit."""
+    grids = []
+    for name, problem in problems.items():
+        methods = [method for method in ("RePaint", "PiGDM", "DPS") if method in restored[name]]
+        rows = [truth, problem.picture, rivals[name][0].first, *(restored[name][method].first for method in methods)]
+        file = name.replace(" ", "_").replace("-", "_")
+        figures.grid(np.concatenate([row[chosen] for row in rows]), len(chosen), folder.figure(file))
+        named = ", ".join(["the digit", "what is measured", problem.rival_name, *methods])
+        grids.append(Figure(f"{file}.png", f"{name.capitalize()}, one row each: {named}. One sample each, not selected."))
+    figures.grid(np.concatenate([images[chosen] for images in edits.values()]), len(chosen), folder.figure("strengths"))
+    across = between.swapaxes(0, 1)  # one pair per row
+    figures.grid(across.reshape(-1, *across.shape[2:]), len(between), folder.figure("between"))
+    shares = ", ".join(f"{strength:g}" for strength in edits)
+    return [
+        *grids,
+        Figure("strengths.png", f"img2img without a label, one strength per row: {shares}."),
+        Figure("between.png", "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."),
+    ]
+
+
+def _plots(
+    config: Config, folder: RunFolder, rivals: Rivals, restored: Mapping[int, Restored], edited: Mapping[int, Edited]
+) -> list[Figure]:
+    """PSNR of every method of the first seed, and the round trip's error of every seed."""
+    first = config.seeds[0]
+    shown = {name: (*rivals[name][:2], *by.values()) for name, by in restored[first].items()}
+    numbers = {f"{name}: {of.name}": measures.decibels(of.error) for name, each in shown.items() for of in each}
+    values, ends = [number[0] for number in numbers.values()], [number[1:] for number in numbers.values()]
+    figures.bars(list(numbers), values, folder.figure("psnr"), x_label="PSNR in dB", intervals=ends)
+    errors = {seed: np.sqrt([each.mean() for each in of.trips.values()]) for seed, of in edited.items()}
+    curves = [figures.Curve(f"seed {seed}", np.array(config.round_trips), error) for seed, error in errors.items()]
+    options: Any = {"x_label": "steps there, and as many back", "y_label": "rms error", "log_x": True, "log_y": True}
+    figures.curves(curves, folder.figure("round_trip"), **options)
+    return [
+        Figure("psnr.png", f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."),
+        Figure("round_trip.png", "DDIM inversion and back: root mean square error of the digits against the number of steps."),
+    ]
+
+
+def _tables(rivals: Rivals, restored: Mapping[int, Restored], edited: Mapping[int, Edited]) -> tuple[Table, ...]:
+    """Every number of every method and seed, and of every round trip and edit."""
+    lines = [_line(None, problem, of) for problem, results in rivals.items() for of in results]
+    lines += [_line(seed, problem, of) for seed, results in restored.items() for problem, by in results.items() for of in by.values()]
+    columns = ("problem", "method", "seed", "PSNR", "PSNR of one sample", "judge", "rms of y - A x")
+    trips = []
+    for seed, of in edited.items():
+        trips += [(seed, f"DDIM, {steps} steps and back", _rms(error)) for steps, error in of.trips.items()]
+        trips += [(seed, "reversible Heun and back", _rms(of.reversible)), (seed, "DDIM from fresh noise", _rms(of.fresh))]
+        trips += [(seed, f"img2img of strength {strength:g}", _rms(error)) for strength, error in of.own.items()]
+    title = "What is restored, in dB of the mean square error over all digits, and how often the judge reads it right"
+    return (
+        Table(title, columns, tuple(lines)),
+        Table("Root mean square distance to the digit", ("seed", "by", "distance"), tuple(trips)),
+    )
+
+
+def _line(seed: int | None, problem: str, of: Restoration) -> tuple[Any, ...]:
+    exact = not of.single.any()  # no error, no decibels
+    psnr = [None, None] if exact else [measures.decibels(of.error), measures.decibels(of.single)[0]]
+    return (problem, of.name, seed, *psnr, measures.share(of.right), _rms(of.residual))
+
+
+def _rms(square: np.ndarray) -> float:
+    return float(f"{np.sqrt(square.mean()):.4g}")
