@@ -1,10 +1,10 @@
 """Two promises of the library: a sample is a function of (parameters, key, index), and one compile serves a whole grid of settings."""
 
+import itertools
 import os
 import subprocess
 import sys
 import textwrap
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -36,19 +36,20 @@ RECORDER = Recorder()
 SAMPLERS = {"ddim one": diffusion.samplers.ddim(1.0), "ddpm": diffusion.samplers.ddpm(), "euler": diffusion.samplers.euler()}
 
 
-@partial(jax.jit, static_argnames=("num_steps", "trajectory"))
-def _draw(sampler, index, levels, num_steps, trajectory):
+def sample(sampler, index, levels, num_steps, trajectory=False):
     key = jax.random.key(3)
-    return diffusion.sampling.sample(key, ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps, trajectory=trajectory)
+    return diffusion.sample(key, ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps, trajectory=trajectory)
+
+
+fixed, traced = jax.jit(sample, static_argnames=("num_steps", "trajectory")), jax.jit(sample)
 
 
 def draw(sampler, index, levels=LEVELS, num_steps=6, trajectory=False):
-    return _draw(sampler, jnp.asarray(index), levels, num_steps, trajectory)
+    return fixed(sampler, jnp.asarray(index), levels, num_steps, trajectory)
 
 
-@jax.jit
-def traced(sampler, index, levels, num_steps):
-    return diffusion.sampling.sample(jax.random.key(3), ORACLE, sampler, levels, SHAPE, index, num_steps=num_steps)
+def velocity(predict, params, label):
+    return diffusion.from_network(predict, params, diffusion.parameterization.velocity(), label)
 
 
 # A sample is a function of (parameters, key, index).
@@ -71,45 +72,29 @@ def test_batch_and_order_do_not_enter(alone, index):
 @given(length=st.sampled_from([4, 9]), n=st.sampled_from([1, 2, 4]))
 def test_padding_of_the_grid_does_not_enter(length, n):
     short = diffusion.grids.trailing(SCHEDULE, n)
-    padded = diffusion.grids.padded(short, length)
     for sampler in (SAMPLERS["ddim one"], RECORDER):
         expected = draw(sampler, range(5), levels=short, num_steps=n)
-        found = traced(sampler, jnp.arange(5), padded, n)
-        if sampler is RECORDER:
-            np.testing.assert_array_equal(found, expected)
-        np.testing.assert_allclose(found, expected, atol=5e-6)
+        result = traced(sampler, jnp.arange(5), diffusion.grids.padded(short, length), n)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=0 if sampler is RECORDER else 5e-6)
 
 
-def test_padding_of_the_batch_and_vmap_do_not_enter(alone):
+def test_padding_of_the_batch_vmap_and_chunks_do_not_enter(alone):
     filled = draw(SAMPLERS["ddpm"], [5, 0, 0, 0, 0, 0, 0, 0])
     np.testing.assert_allclose(filled[0], alone["ddpm"][5], atol=5e-6)
     rows = jax.vmap(lambda i: draw(SAMPLERS["ddpm"], i[None])[0])(jnp.arange(POOL))
     np.testing.assert_allclose(rows, alone["ddpm"], atol=5e-6)
-
-
-@jax.jit
-def noise_in_threes(index):
-    steps_last = diffusion.in_chunks(lambda rows: jnp.moveaxis(draw(RECORDER, rows, trajectory=True), 1, 0), 3)
-    return jnp.moveaxis(steps_last(index), 0, 1)
-
-
-def test_chunks_do_not_enter_the_noise_of_a_trajectory(alone):
-    np.testing.assert_array_equal(noise_in_threes(jnp.arange(POOL)), alone["noise"])
+    in_threes = jax.jit(diffusion.in_chunks(lambda rows: jnp.moveaxis(draw(RECORDER, rows, trajectory=True), 1, 0), 3))
+    np.testing.assert_array_equal(jnp.moveaxis(in_threes(jnp.arange(POOL)), 0, 1), alone["noise"])
 
 
 def test_labels_scales_and_starts_follow_their_samples_into_chunks():
-    def network(params, x, t, label):
-        return params * x + 0.1 * label.astype(x.dtype)[:, None, None]
-
-    labels, scales = jnp.arange(7), jnp.linspace(0.0, 3.0, 7)
-    start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
-
     def guided(index, label, scale, start):
-        given = diffusion.denoiser.from_network(network, jnp.float32(0.5), diffusion.parameterization.velocity(), label)
+        given = velocity(lambda gain, x, t, label: gain * x + 0.1 * label.astype(x.dtype)[:, None, None], jnp.float32(0.5), label)
         free = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
         return diffusion.sample(jax.random.key(0), free, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, index, start=start)
 
-    aligned = jnp.arange(7), labels, scales, start
+    start = jnp.asarray(np.random.default_rng(0).normal(size=(7, *SHAPE)), jnp.float32)
+    aligned = jnp.arange(7), jnp.arange(7), jnp.linspace(0.0, 3.0, 7), start
     whole = guided(*aligned)
     for size in (1, 3, 7, 9):
         np.testing.assert_allclose(diffusion.in_chunks(guided, size)(*aligned), whole, atol=5e-6)
@@ -129,12 +114,12 @@ def test_eight_devices_draw_what_one_draws(tmp_path):
         mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
         index = jax.device_put(np.arange(promises.POOL), NamedSharding(mesh, PartitionSpec("data")))
         recorder = jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))
-        found = {{"noise": recorder(index)}}
+        result = {{"noise": recorder(index)}}
         for name, sampler in promises.SAMPLERS.items():
             drawn = jax.jit(lambda i, s: promises.draw(s, i))(index, sampler)
             assert len(drawn.sharding.device_set) == 8
-            found[name] = drawn
-        np.savez({str(tmp_path / "eight.npz")!r}, **found)
+            result[name] = drawn
+        np.savez({str(tmp_path / "eight.npz")!r}, **result)
     """
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
@@ -154,97 +139,64 @@ def test_eight_devices_draw_what_one_draws(tmp_path):
 
 def drawing(predict, shape):
     """DESIGN's `draw`, with eta as data too."""
-    velocity = diffusion.parameterization.velocity()
 
     @jax.jit
     def draw(params, key, index, label, scale, eta, levels, num_steps):
-        given = diffusion.denoiser.from_network(predict, params, velocity, label)
+        given = velocity(predict, params, label)
         guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
-        return diffusion.sampling.sample(
-            key, guided, diffusion.samplers.ddim(eta=eta), levels, shape=shape, index=index, num_steps=num_steps
-        )
+        return diffusion.sample(key, guided, diffusion.samplers.ddim(eta=eta), levels, shape, index, num_steps=num_steps)
 
     return draw
 
 
+def trailing(steps, length):
+    return diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, steps), length)
+
+
 def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
-    traces = []
+    def predict(gain, x, t, label):
+        return jnp.tanh(gain * x) + 0.1 * label.astype(x.dtype)[:, None, None, None]
 
-    def predict(params, x, t, label):
-        traces.append(x.shape)
-        return jnp.tanh(params["gain"] * x) + 0.1 * label.astype(x.dtype)[:, None, None, None]
-
-    draw, shape = drawing(predict, (4, 4, 1)), (4, 4, 1)
-    seen = []
-    for steps in (1, 3, 7):
-        for scale in (0.0, 1.0, 3.0):
-            for eta in (0.0, 0.5, 1.0):
-                for gain in (0.5, 0.9):
-                    levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, steps), 10)
-                    label = jnp.array([0, 1, 2]) + steps
-                    params = {"gain": jnp.float32(gain)}
-                    seen.append(draw(params, jax.random.key(steps), jnp.arange(3), label, scale, eta, levels, steps))
-                    if (steps, scale, eta, gain) == (3, 3.0, 1.0, 0.9):
-                        given = diffusion.denoiser.from_network(
-                            lambda p, x, t, c: predict(p, x, t, c), params, diffusion.parameterization.velocity(), label
-                        )
-                        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale)
-                        before = len(traces)
-                        plain = diffusion.sampling.sample(
-                            jax.random.key(steps),
-                            guided,
-                            diffusion.samplers.ddim(eta),
-                            diffusion.grids.trailing(SCHEDULE, steps),
-                            shape,
-                            jnp.arange(3),
-                        )
-                        del traces[before:]
-                        np.testing.assert_allclose(seen[-1], plain, atol=2e-5)
-    assert draw._cache_size() == 1
-    first = len(traces)
+    draw, shape, key = drawing(predict, (4, 4, 1)), (4, 4, 1), jax.random.key
+    results, label = {}, jnp.array([0, 1, 2])
+    for steps, scale, eta, gain in itertools.product((1, 3, 7), (0.0, 1.0, 3.0), (0.0, 0.5, 1.0), (np.float32(0.5), np.float32(0.9))):
+        values = gain, key(steps), jnp.arange(3), label + steps, scale, eta, trailing(steps, 10), steps
+        results[steps, scale, eta, float(gain)] = np.asarray(draw(*values))
     distinct = 3 * 2 + 2 * 3 * 3 * 2  # eta says nothing in a single step to clean
-    assert len({np.asarray(x).tobytes() for x in seen}) == distinct, "every setting counts"
+    assert len({x.tobytes() for x in results.values()}) == distinct, "every setting counts"
     for grid in (diffusion.grids.leading(SCHEDULE, 10), diffusion.grids.karras(SCHEDULE, 10)):
-        draw({"gain": jnp.float32(0.5)}, jax.random.key(0), jnp.array([9, 4, 4]), jnp.array([1, 1, 0]), 7.5, 0.3, grid, 10)
-    assert len(traces) == first and draw._cache_size() == 1
+        draw(np.float32(0.5), key(0), jnp.array([9, 4, 4]), jnp.array([1, 1, 0]), 7.5, 0.3, grid, 10)
+    assert draw._cache_size() == 1
+    given = velocity(predict, gain, label + 7)
+    guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 3.0)
+    plain = diffusion.sample(key(7), guided, diffusion.samplers.ddim(1.0), diffusion.grids.trailing(SCHEDULE, 7), shape, jnp.arange(3))
+    np.testing.assert_allclose(results[7, 3.0, 1.0, float(gain)], plain, atol=2e-5)
 
 
 def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
     network = networks.DiT(patch=4, width=16, depth=1, heads=2, num_classes=10)
-    predict = networks.pure(network)
-    x, t, label = jnp.zeros((2, 8, 8, 1)), jnp.zeros(2), jnp.zeros(2, jnp.int32)
-    params = networks.init(network, jax.random.key(0), x, t, label)
+    params = networks.init(network, jax.random.key(0), jnp.zeros((2, 8, 8, 1)), jnp.zeros(2), jnp.zeros(2, jnp.int32))
     noise = np.random.default_rng(0)
     trained = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.05 * noise.normal(size=leaf.shape), leaf.dtype), params)
-    draw = drawing(predict, (8, 8, 1))
-    labels = jnp.arange(4, dtype=jnp.int32)
-    found = {}
-    for name, values in (("fresh", params), ("trained", trained)):
-        for steps in (2, 5):
-            for scale, eta in ((1.0, 0.0), (3.0, 1.0)):
-                levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, steps), 8)
-                found[name, steps, eta] = draw(values, jax.random.key(0), jnp.arange(4), labels, scale, eta, levels, steps)
+    draw, labels = drawing(networks.pure(network), (8, 8, 1)), jnp.arange(4, dtype=jnp.int32)
+
+    def run(values, steps, scale, eta, index=labels):
+        return np.asarray(draw(values, jax.random.key(0), index, labels[index], scale, eta, trailing(steps, 8), steps))
+
+    results = [run(values, *setting) for values in (params, trained) for setting in ((2, 1.0, 0.0), (2, 3.0, 1.0), (5, 3.0, 1.0))]
+    assert all(np.all(np.isfinite(x)) for x in results)
+    order = jnp.array([2, 0, 3, 1], jnp.int32)
+    again, usual = run(trained, 5, 3.0, 1.0, order), results[-1]
     assert draw._cache_size() == 1
-    assert all(np.all(np.isfinite(x)) for x in found.values())
-    order = jnp.array([2, 0, 3, 1])
-    levels = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 5), 8)
-    again = draw(trained, jax.random.key(0), order, labels[order], 3.0, 1.0, levels, 5)
-    usual = np.asarray(found["trained", 5, 1.0])
     np.testing.assert_allclose(again, usual[order], atol=1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2)))))
 
 
 def test_rebuilding_every_record_does_not_retrace():
-    traces = []
-
     @jax.jit
     def run(denoise, sampler, levels):
-        traces.append(None)
-        return diffusion.sampling.sample(jax.random.key(0), denoise, sampler, levels, SHAPE, jnp.arange(2))
+        return diffusion.sample(jax.random.key(0), denoise, sampler, levels, SHAPE, jnp.arange(2))
 
     for eta in (0.0, 1.0):
-        run(
-            diffusion.oracles.gaussian(0.5 + eta),
-            diffusion.samplers.ddim(eta),
-            diffusion.grids.trailing(diffusion.schedules.cosine(100), 4),
-        )
-    assert len(traces) == 1
+        grid = diffusion.grids.trailing(diffusion.schedules.cosine(100), 4)
+        run(diffusion.oracles.gaussian(0.5 + eta), diffusion.samplers.ddim(eta), grid)
+    assert run._cache_size() == 1

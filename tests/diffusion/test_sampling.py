@@ -1,7 +1,5 @@
 """The one loop: what it does with keys, steps, starts, chunks and trajectories, and what it refuses."""
 
-from functools import partial
-
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -22,15 +20,16 @@ def levels(n=4):
     return grids.trailing(SCHEDULE, n)
 
 
-@partial(jax.jit, static_argnames=("num_steps", "trajectory"))
-def _draw(sampler, index, grid, start, num_steps, trajectory):
+def sample(sampler, index, grid, start, num_steps, trajectory=False):
     key = jax.random.key(5)
     return sampling.sample(key, GAUSSIAN, sampler, grid, SHAPE, index, start=start, num_steps=num_steps, trajectory=trajectory)
 
 
+fixed, traced = jax.jit(sample, static_argnames=("num_steps", "trajectory")), jax.jit(sample, static_argnames="trajectory")
+
+
 def draw(sampler=None, index=range(3), grid=None, start=None, num_steps=None, trajectory=False):
-    made = ancestral.ddim(1.0) if sampler is None else sampler
-    return _draw(made, jnp.array(list(index)), levels() if grid is None else grid, start, num_steps, trajectory)
+    return fixed(sampler or ancestral.ddim(1.0), jnp.array(list(index)), grid or levels(), start, num_steps, trajectory)
 
 
 def network(params, x, t, label):
@@ -38,8 +37,8 @@ def network(params, x, t, label):
     return jnp.tanh(params["gain"] * x + 0.1 * label.astype(x.dtype).reshape(shape)) + 0.001 * t.astype(x.dtype).reshape(shape)
 
 
-def told(label, parameters=0.7, kind=parameterization.velocity):
-    return denoiser.from_network(network, {"gain": jnp.asarray(parameters)}, kind(), label)
+def predicting(label, gain=0.7):
+    return denoiser.from_network(network, {"gain": jnp.asarray(gain)}, parameterization.velocity(), label)
 
 
 # Keys: a change here is a major version.
@@ -51,11 +50,9 @@ def sample_key(index):
 
 @pytest.mark.parametrize("index", [0, 17, 2**31 - 1])
 def test_start_is_sigma_times_noise_of_the_samples_own_key(index):
-    found = draw(index=[index], trajectory=True)[0, 0]
     noise = jax.random.normal(jax.random.fold_in(sample_key(index), 0), SHAPE, jnp.float32)
-    np.testing.assert_array_equal(found, levels().sigma[0] * noise)
-    start = draw(index=[index], grid=grids.karras(schedules.edm(), 4), trajectory=True)[0, 0]
-    np.testing.assert_array_equal(start, jnp.float32(80.0) * noise)
+    for grid, sigma in ((levels(), levels().sigma[0]), (grids.karras(schedules.edm(), 4), jnp.float32(80.0))):
+        np.testing.assert_array_equal(draw(index=[index], grid=grid, trajectory=True)[0, 0], sigma * noise)
 
 
 def test_step_j_draws_from_the_key_folded_with_j_plus_one():
@@ -92,17 +89,10 @@ def test_trajectory_holds_the_state_at_each_level_and_repeats_the_last():
 
 
 def test_a_traced_step_count_gives_what_a_fixed_one_gives():
-    @jax.jit
-    def run(n):
-        whole = sampling.sample(
-            jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(3), num_steps=n, trajectory=True
-        )
-        return whole, sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(3), num_steps=n)
-
     for n in (1, 3, 4):
-        whole, last = run(n)
-        np.testing.assert_allclose(whole, draw(num_steps=n, trajectory=True), atol=2e-6)
-        np.testing.assert_allclose(last, draw(num_steps=n), atol=2e-6)
+        for trajectory in (False, True):
+            result = traced(ancestral.ddim(1.0), jnp.arange(3), levels(), None, n, trajectory)
+            np.testing.assert_allclose(result, draw(num_steps=n, trajectory=trajectory), atol=2e-6)
 
 
 @pytest.mark.parametrize("n", [2, np.int64(2), jnp.array(2)], ids=["int", "numpy", "jax"])
@@ -114,18 +104,15 @@ def test_a_concrete_step_count_is_fixed_whatever_its_type(n):
 
 
 def test_padding_changes_nothing():
-    padded = grids.padded(levels(3), 10)
-    np.testing.assert_array_equal(draw(grid=padded, num_steps=3), draw(grid=levels(3)))
-    np.testing.assert_allclose(draw(ancestral.ddim(), grid=padded), draw(ancestral.ddim(), grid=levels(3)), atol=1e-6)
+    np.testing.assert_allclose(draw(ancestral.ddim(), grid=grids.padded(levels(3), 10)), draw(ancestral.ddim(), grid=levels(3)), atol=1e-6)
 
 
 def test_start_replaces_the_first_noise_and_sets_the_dtype():
-    start = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype(np.float32)
-    found = draw(start=start, trajectory=True)
-    np.testing.assert_array_equal(found[0], start)
-    assert found.dtype == jnp.float32
-    half = draw(start=start.astype(jnp.bfloat16))
-    assert half.dtype == jnp.bfloat16 and np.all(np.isfinite(half.astype(np.float32)))
+    for dtype in (jnp.float32, jnp.bfloat16):
+        start = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype(dtype)
+        result = draw(start=start, trajectory=True)
+        assert result.dtype == dtype and np.all(np.isfinite(result.astype(np.float32)))
+        np.testing.assert_array_equal(result[0], start)
 
 
 def test_levels_of_an_exported_program_are_levels_again():
@@ -137,20 +124,17 @@ def test_levels_of_an_exported_program_are_levels_again():
 
 @pytest.mark.float64
 def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data():
-    traces = []
-
     @jax.jit
-    def ended(temperature):
-        traces.append(None)
+    def run(temperature):
         options = {"index": jnp.arange(3), "temperature": temperature, "trajectory": True}
         return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), SHAPE, **options)
 
-    plain, warm = ended(1.0), ended(1.1)
+    plain, warm = run(1.0), run(1.1)
+    assert run._cache_size() == 1
     np.testing.assert_allclose(plain, draw(ancestral.ddim(), trajectory=True), rtol=1e-12)
-    centre = sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), SHAPE, jnp.arange(3), start=jnp.zeros((3, *SHAPE)))
+    centre = draw(ancestral.ddim(), start=jnp.zeros((3, *SHAPE)))
     np.testing.assert_allclose(warm[0], 1.1 * plain[0], rtol=1e-12)
     np.testing.assert_allclose(warm[-1] - centre, 1.1 * (plain[-1] - centre), rtol=1e-12)
-    assert len(traces) == 1
 
 
 def test_keys_steps_and_samples_all_differ():
@@ -177,11 +161,9 @@ class Counter(sampling.Sampler):
 
 
 def test_memory_is_carried_and_left_counts_the_steps_to_come():
-    counter = Counter()
-    assert np.all(np.asarray(draw(counter)) == 10 * 3 + 100 * 2 + 1000 * 1)
-    assert np.all(np.asarray(draw(counter, num_steps=2)) == 10 * 1)
-    traced = jax.jit(lambda n: sampling.sample(jax.random.key(0), GAUSSIAN, counter, levels(), SHAPE, jnp.arange(3), num_steps=n))
-    assert np.all(np.asarray(traced(2)) == 10 * 1)
+    assert np.all(np.asarray(draw(Counter())) == 10 * 3 + 100 * 2 + 1000 * 1)
+    assert np.all(np.asarray(draw(Counter(), num_steps=2)) == 10 * 1)
+    assert np.all(np.asarray(traced(Counter(), jnp.arange(3), levels(), None, 2)) == 10 * 1)
 
 
 def test_vmapped_step_counts_cost_their_maximum_and_give_each_its_own_result():
@@ -195,52 +177,36 @@ def test_vmapped_step_counts_cost_their_maximum_and_give_each_its_own_result():
         return sampling.sample(jax.random.key(5), counting, ancestral.ddim(1.0), levels(), SHAPE, jnp.arange(2), num_steps=count)
 
     counts = jnp.array([1, 4, 2])
-    found = jax.block_until_ready(jax.vmap(run)(counts))
+    result = jax.block_until_ready(jax.vmap(run)(counts))
     jax.effects_barrier()
     assert len(calls) in (4, 4 * 3), "4 passes, which a callback under vmap may report once for each row"
-    for row, n in zip(found, (1, 4, 2), strict=True):
+    for row, n in zip(result, (1, 4, 2), strict=True):
         np.testing.assert_allclose(row, draw(index=range(2), num_steps=n), atol=2e-6)
 
 
 # Gradients.
 
-GRADIENT_SCHEDULES = {
-    "cosine": schedules.cosine(50),
-    "linear": schedules.linear(50),
-    "zero terminal": schedules.zero_terminal_snr(schedules.scaled_linear(50)),
-}
 
+@pytest.mark.parametrize("make", [ancestral.ddim, lambda eta: runge_kutta.euler()], ids=["ddim", "euler"])
+def test_gradients_reach_start_scale_and_every_level_and_are_finite_at_the_ends_of_eta(make):
+    def total(eta, start, scale, grid, gain):
+        denoise = predicting(jnp.array([1, 2]), gain)
+        guided = guidance.classifier_free(denoise, denoise.with_condition(-1), scale, batched=True)
+        return jnp.sum(sampling.sample(jax.random.key(0), guided, make(eta), grid, SHAPE, jnp.arange(2), start=start) ** 2)
 
-@pytest.mark.parametrize("build", [lambda: ancestral.ddim(1.0), runge_kutta.euler], ids=["ddim one", "euler"])
-def test_gradients_reach_start_scale_and_every_level(build):
-    def total(start, scale, grid, parameters):
-        given = told(jnp.array([1, 2]), parameters)
-        guided = guidance.classifier_free(given, given.with_condition(-1), scale, batched=True)
-        return jnp.sum(sampling.sample(jax.random.key(0), guided, build(), grid, SHAPE, jnp.arange(2), start=start) ** 2)
-
-    slope = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3)))
-    for name, schedule in GRADIENT_SCHEDULES.items():
-        slopes = slope(jnp.ones((2, *SHAPE)), 2.0, grids.trailing(schedule, 3), 0.7)
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), (name, slopes)
-        assert all(np.any(np.asarray(slopes[which]) != 0) for which in (0, 1, 3)), name
-        assert np.all(np.asarray(slopes[2].sigma)[1:-1] != 0) and np.asarray(slopes[2].alpha)[-1] != 0, name
-
-
-def test_gradient_to_eta_is_finite_at_its_ends():
-    def total(eta, start, grid):
-        return jnp.sum(sampling.sample(jax.random.key(0), told(1), ancestral.ddim(eta), grid, SHAPE, jnp.arange(2), start=start) ** 2)
-
-    slope = jax.jit(jax.grad(total, argnums=(0, 1, 2)))
-    for name, schedule in GRADIENT_SCHEDULES.items():
+    slope = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3, 4)))
+    for schedule in (schedules.cosine(50), schedules.linear(50), schedules.zero_terminal_snr(schedules.scaled_linear(50))):
         for eta in (0.0, 0.5, 1.0):
-            found = slope(eta, jnp.ones((2, *SHAPE)), grids.padded(grids.trailing(schedule, 3), 4))
-            assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)), (name, eta, found)
+            slopes = slope(eta, jnp.ones((2, *SHAPE)), 2.0, grids.trailing(schedule, 3), 0.7)
+            assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)), (schedule, eta, slopes)
+        assert all(np.any(np.asarray(slopes[which]) != 0) for which in (1, 2, 4)), schedule
+        assert np.all(np.asarray(slopes[3].sigma)[1:-1] != 0) and np.asarray(slopes[3].alpha)[-1] != 0, schedule
 
 
 @pytest.mark.float64
 def test_gradient_through_sampling_is_the_slope_of_the_result():
     def total(eta):
-        return jnp.sum(sampling.sample(jax.random.key(0), told(1), ancestral.ddim(eta), levels(), SHAPE, jnp.arange(2)))
+        return jnp.sum(sampling.sample(jax.random.key(0), predicting(1), ancestral.ddim(eta), levels(), SHAPE, jnp.arange(2)))
 
     step = 1e-6
     difference = (total(jnp.float64(0.5 + step)) - total(jnp.float64(0.5 - step))) / (2 * step)
@@ -253,19 +219,18 @@ INDEX, DDIM = jnp.arange(3), ancestral.ddim()
 
 
 def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **options):
-    used = jax.random.key(0) if key is None else key()
-    return sampling.sample(used, denoise, sampler, levels() if grid is None else grid, SHAPE, index, **options)
+    key = jax.random.key(0) if key is None else key
+    return sampling.sample(key, denoise, sampler, levels() if grid is None else grid, SHAPE, index, **options)
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "error", "named"),
     [
-        (lambda: attempt(key=lambda: None), TypeError, r"key.*jax\.random\.key"),
-        (lambda: attempt(key=lambda: jax.random.PRNGKey(0)), TypeError, "uint32.*wrap_key_data"),
-        (lambda: attempt(key=lambda: 0), TypeError, r"jax\.random\.key"),
-        (lambda: attempt(key=lambda: jax.random.split(jax.random.key(0), 3)), ValueError, r"\(3,\)"),
-        (lambda: attempt(key=lambda: jax.random.key(0, impl="rbg")), TypeError, "rbg.*same noise for every index.*threefry2x32"),
+        (lambda: attempt(key=jax.random.PRNGKey(0)), TypeError, "uint32.*wrap_key_data"),
+        (lambda: attempt(key=0), TypeError, r"key.*jax\.random\.key"),
+        (lambda: attempt(key=jax.random.split(jax.random.key(0), 3)), ValueError, r"\(3,\)"),
+        (lambda: attempt(key=jax.random.key(0, impl="rbg")), TypeError, "rbg.*same noise for every index.*threefry2x32"),
         (lambda: attempt(index=4), TypeError, r"index.*jnp.arange\(4\), got 4"),
         (lambda: attempt(sampler="ddim"), TypeError, r"string 'ddim': pass samplers.ddim\(\)"),
         (lambda: attempt(sampler=ancestral.ddim), TypeError, "function ddim: call it"),
@@ -273,7 +238,6 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(grid=SCHEDULE), TypeError, r"grids.trailing\(schedule, 50\), got TableSchedule"),
         (lambda: attempt(trajectory="clean"), TypeError, "trajectory must be True or False, got 'clean'"),
         (lambda: attempt(num_steps=0), ValueError, "num_steps.*0"),
-        (lambda: attempt(num_steps=-1), ValueError, "num_steps.*-1"),
         (lambda: attempt(num_steps=5), ValueError, "num_steps.*5.*4"),
         (lambda: attempt(num_steps=2.0), TypeError, "num_steps"),
         (lambda: attempt(num_steps=True), TypeError, "num_steps"),
@@ -281,7 +245,6 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(grid=levels()[:1]), ValueError, "levels"),
         (lambda: attempt(index=jnp.arange(3.0)), TypeError, "index"),
         (lambda: attempt(index=jnp.zeros((2, 2), int)), ValueError, r"index.*\(2, 2\)"),
-        (lambda: attempt(index=jnp.array(3)), ValueError, r"index.*\(\)"),
         (lambda: attempt(index=jnp.array([0, -1, 2])), ValueError, r"index.*outside"),
         (lambda: attempt(start=jnp.ones((2, *SHAPE))), ValueError, r"\(2, 3, 2\).*\(3, 3, 2\)"),
         (lambda: attempt(start=np.zeros((3, *SHAPE), np.uint8)), TypeError, "start.*uint8"),
@@ -294,14 +257,10 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(denoise=lambda x, level: x), TypeError, "Prediction"),
         (lambda: attempt(denoise=lambda x, level: Prediction(x[:, :1], x)), TypeError, "clean"),
         (lambda: attempt(denoise=lambda x, level: Prediction(x, x.astype(jnp.bfloat16))), TypeError, "noise.*bfloat16"),
-        (lambda: attempt(denoise=told(jnp.arange(2))), ValueError, "2.*3|3.*2"),
+        (lambda: attempt(denoise=predicting(jnp.arange(2))), ValueError, "2.*3|3.*2"),
+        (lambda: attempt(grid=Level(jnp.zeros((3, 2)), jnp.ones((3, 2)), jnp.ones((3, 2)))), ValueError, "levels"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused_before_the_loop(call, error, named):
     with pytest.raises(error, match=named):
         call()
-
-
-def test_levels_of_one_field_each_sample_are_no_grid():
-    with pytest.raises(ValueError, match="levels"):
-        attempt(grid=Level(jnp.zeros((3, 2)), jnp.ones((3, 2)), jnp.ones((3, 2))))

@@ -1,7 +1,7 @@
 """What every method of the catalogue keeps: finite few steps, one program for all values, samples of their own, dtype, costs, equality."""
 
 import dataclasses
-import functools
+from functools import cache, partial
 
 import jax
 import jax.export
@@ -13,10 +13,8 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion.samplers.catalogue import LAST_STEP, METHODS
 from tests.diffusion.families import PARAMETERIZATIONS, SCHEDULES
-from tests.diffusion.samplers.counting import evaluations_made
 
 SCHEDULE = diffusion.schedules.scaled_linear()  # PNDM is for a moderate sigma/alpha
-LONGEST = 6
 SHAPE = (3,)
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -32,7 +30,7 @@ def denoiser(params, label, kind=diffusion.parameterization.velocity):
     return diffusion.from_network(network, params, kind(), label, learned_variance=True)
 
 
-def grid(n, schedule=SCHEDULE, longest=LONGEST):
+def grid(n, schedule=SCHEDULE, longest=6):
     return diffusion.grids.padded(diffusion.grids.trailing(schedule, n), longest)
 
 
@@ -83,9 +81,16 @@ def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_
 
 @every_method
 def test_stated_evaluations_are_those_made_on_a_grid_that_ends_clean(name):
-    method, sampler = METHODS[name], built(name)
+    method, sampler, calls = METHODS[name], built(name), []
+
+    def denoise(x, level):
+        calls.append(None)
+        return denoiser({"gain": jnp.float32(0.7)}, 1)(x, level)
+
     if not method.along_path:
-        assert evaluations_made(sampler, grid(5, longest=5), learned_variance=method.learned_variance) == sampler.evaluations(5)
+        with jax.disable_jit():  # nothing is compiled
+            diffusion.sample(jax.random.key(0), denoise, sampler, grid(5, longest=5), (2,), jnp.arange(2))
+        assert len(calls) - 1 == sampler.evaluations(5)  # one checks the denoiser's output before the loop
     for n in (10, 50):
         assert sampler.evaluations(n) == eval(method.evaluations.replace("n", "*n").lstrip("*"), {"n": n})
 
@@ -93,7 +98,7 @@ def test_stated_evaluations_are_those_made_on_a_grid_that_ends_clean(name):
 # Few steps.
 
 
-@functools.cache
+@cache
 def short_grids(with_signal):
     """(name, steps, levels) for 1 … 3 steps of every schedule, and their levels as one."""
     usable = {name: build() for name, build in SCHEDULES.items()}
@@ -102,13 +107,17 @@ def short_grids(with_signal):
     return cases, jax.tree.map(lambda *fields: np.stack(fields), *(levels for *_, levels in cases))
 
 
-def check_few_steps(name, kind):
+FEW_STEPS = [(name, "velocity") for name in METHODS]
+FEW_STEPS += [(name, kind) for name in ("ddim stochastic", "ddpm large", "euler") for kind in ("noise", "flow", "edm")]
+
+
+@pytest.mark.parametrize(("name", "parameterization"), FEW_STEPS)
+def test_few_steps_and_their_gradients_are_finite_and_end_at_the_prediction(name, parameterization):
     """At 1 … 3 steps on every schedule: finite values and gradients by parameters, start and levels, under vmap, and the prediction last.
 
     Grids are filled up to three steps by steps that stay at the clean end, so that one program serves all.
     """
-
-    method, sampler = METHODS[name], built(name)
+    method, sampler, kind = METHODS[name], built(name), PARAMETERIZATIONS[parameterization]
     exponential = method.order and name.startswith(("ddim", "dpm_solver", "unipc", "deis", "pndm"))
 
     def total(gain, start, levels):
@@ -119,10 +128,11 @@ def check_few_steps(name, kind):
         ddim = levels.alpha[1] * predictions[0].clean + levels.sigma[1] * predictions[0].noise
         return jnp.sum(states[-1] ** 2), (states, jnp.stack([p.clean for p in predictions]), ddim)
 
-    cases, stacked = short_grids(with_signal=kind is diffusion.parameterization.noise)  # it divides by alpha
+    cases, stacked = short_grids(with_signal=parameterization == "noise")  # it divides by alpha
     slopes = jax.jit(jax.vmap(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, None, 0)))
     start = np.array([[1.0, -0.5], [0.3, 2.0]], np.float32)
     (_, (states, clean, ddim)), gradients = slopes(jnp.float32(0.7), start, stacked)
+    assert np.any(gradients[0] != 0)
     for i, (schedule, n, levels) in enumerate(cases):
         assert all(np.all(np.isfinite(leaf[i])) for leaf in jax.tree.leaves((states, gradients))), (schedule, n)
         if LAST_STEP in method.exact and not (method.name == "reversible_heun" and n > 1):  # it asks elsewhere than at its state
@@ -130,17 +140,6 @@ def check_few_steps(name, kind):
             np.testing.assert_allclose(states[i, n] / scale, clean[i, n - 1] / scale, atol=3e-6, err_msg=f"{schedule} {n}")
         if exponential and levels.alpha[0] == 0:
             np.testing.assert_allclose(states[i, 1], ddim[i], atol=1e-6, err_msg=f"{schedule} {n}: DDIM where no signal is left")
-
-
-@every_method
-def test_few_steps_and_their_gradients_are_finite_and_end_at_the_prediction(name):
-    check_few_steps(name, diffusion.parameterization.velocity)
-
-
-@pytest.mark.parametrize("kind", ["noise", "flow", "edm"])
-@pytest.mark.parametrize("name", ["ddim stochastic", "ddpm large", "euler"])
-def test_few_steps_are_finite_in_every_parameterization(name, kind):
-    check_few_steps(name, PARAMETERIZATIONS[kind])
 
 
 OWN_LEVELS = ("heun", "rk4", "dpm_solver_multistep 3 sde", "dpm_solver_single 2 sde", "unipc 3", "deis 3 ratio", "pndm runge_kutta")
@@ -255,3 +254,39 @@ def test_the_catalogue_holds_every_public_sampler_as_users_call_it():
     assert set(public) == {name.split()[0] for name in METHODS}
     for name, method in METHODS.items():
         assert method.name == name and built(name) == eval(method.call, public | {"schedule": SCHEDULE})
+
+
+samplers, FLOW = diffusion.samplers, diffusion.schedules.flow()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("make", "field", "wrong"),
+    [
+        (samplers.ddim, "eta", (-0.1, 1.1, np.nan)),
+        (samplers.ddpm, "variance", ("larger",)),
+        (samplers.euler_ancestral, "eta", (-0.1, np.nan)),
+        (samplers.predictor_corrector, "corrector_steps", (-1,)),
+        (samplers.predictor_corrector, "snr", (-0.1,)),
+        (partial(samplers.fixed_path, samplers.ddpm()), "tolerance", (0.0,)),
+        *((partial(samplers.churn, FLOW), field, (-0.1, np.nan)) for field in ("churn", "churn_min", "churn_max", "churn_noise")),
+        (partial(samplers.churn, FLOW), "churn", (np.inf,)),
+        (samplers.deis, "order", (0, 5)),
+        (partial(samplers.deis, 3), "variable", ("t",)),
+        (partial(samplers.deis, 3), "start", ("first",)),
+        (samplers.unipc, "order", (0, 4)),
+        (partial(samplers.unipc, 2), "variant", ("bh3",)),
+        (samplers.dpm_solver_multistep, "order", (0, 4)),
+        (partial(samplers.dpm_solver_multistep, 2), "eta", (-0.1,)),
+        (partial(samplers.dpm_solver_multistep, 2), "formula", ("published",)),
+        (partial(samplers.dpm_solver_multistep, 3), "formula", ("midpoint", "exakt")),
+        (partial(samplers.dpm_solver_multistep, 3), "start", ("second",)),
+        (partial(samplers.dpm_solver_single, FLOW), "order", (0, 4)),
+        (partial(samplers.dpm_solver_single, FLOW, 2), "eta", (-1.0,)),
+        (partial(samplers.dpm_solver_single, FLOW, 3), "eta", (1.0,)),
+    ],
+)
+def test_settings_outside_their_range_are_refused_by_name(make, field, wrong):
+    for value in wrong:
+        with pytest.raises(ValueError, match=field):
+            make(**{field: value})

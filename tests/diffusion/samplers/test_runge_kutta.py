@@ -1,4 +1,6 @@
-"""Euler, Heun and RK4 on the probability flow: closed products on Gaussian data, the peers' test trajectory, evaluations."""
+"""Euler, Heun and RK4 on the probability flow: closed products on Gaussian data, the classical formulas, evaluations."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -6,71 +8,28 @@ import numpy as np
 import pytest
 
 from gendiff.diffusion import denoiser, grids, oracles, parameterization, sampling, schedules
-from gendiff.diffusion.samplers import ancestral, runge_kutta
-from gendiff.diffusion.types import Level, Prediction
+from gendiff.diffusion.samplers import runge_kutta
+from gendiff.diffusion.types import Level
+from tests.diffusion.samplers.draws import START, rand, trajectory
 
-
-def rand(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape)
-
-
-def run(denoise, sampler, levels, start):
-    index = jnp.arange(len(start))
-    return np.asarray(sampling.sample(jax.random.key(0), denoise, sampler, levels, start.shape[1:], index, start=jnp.asarray(start)))
+COSINE = schedules.cosine()
+HIGHER = {"heun": runge_kutta.heun(), "rk4": runge_kutta.rk4(COSINE)}
+each_higher = pytest.mark.parametrize("sampler", HIGHER.values(), ids=HIGHER.keys())
 
 
 @pytest.mark.float64
-def test_euler_on_gaussian_data_is_the_published_product():
-    """prod(1 + (sigma' - sigma) sigma / (s² + sigma²)) over a Karras grid whose steps all start where alpha >= sigma, or below it."""
-    s = 0.5
-    levels = grids.karras(schedules.edm(sigma_max=1.0), 18)
-    sigma = np.asarray(levels.sigma)
-    factor = np.prod(1 + np.diff(sigma) * sigma[:-1] / (s**2 + sigma[:-1] ** 2))
-    x = rand(0, 2, 3)
-    np.testing.assert_allclose(run(oracles.gaussian(s), runge_kutta.euler(), levels, x), factor * x, rtol=1e-11)
-    full = grids.karras(schedules.edm(), 18)
-    sigma = np.asarray(full.sigma)
-    factor = np.prod(1 + np.diff(sigma) * sigma[:-1] / (s**2 + sigma[:-1] ** 2))
-    np.testing.assert_allclose(run(oracles.gaussian(s), runge_kutta.euler(), full, x), factor * x, rtol=1e-9)
-
-
-@pytest.mark.float64
-def test_euler_follows_the_right_trajectory_of_the_peers_test():
-    """1100 linear steps, ten of them evenly spaced and unrounded, sigma interpolated; the input is scaled by 1 / sqrt(1 + sigma²)."""
-    table = schedules.linear(1100).table
-    t = np.linspace(0, 1099, 10)[::-1]
-    ratio = np.append(np.interp(t, np.arange(1100), table.sigma / table.alpha), 0.0)
-    alpha = 1 / np.sqrt(1 + ratio**2)
-    levels = jax.tree.map(jnp.asarray, Level(np.append(t, -1.0), alpha, ratio * alpha))
-
-    def denoise(x, level):
-        noise = x * level.t / (level.t + 1)
-        return Prediction((x - level.sigma * noise) / level.alpha, noise)
-
-    sample = np.moveaxis(np.arange(768.0).reshape(3, 8, 8, 4) / 768, -1, 0)
-    for sampler in (runge_kutta.euler(), ancestral.ddim()):
-        found = run(denoise, sampler, levels, alpha[0] * ratio[0] * sample)
-        assert np.abs(found).sum() == pytest.approx(168.05, abs=5e-3)
-
-
-@pytest.mark.float64
-@pytest.mark.parametrize("build", [schedules.linear, schedules.cosine, schedules.flow, schedules.edm])
-def test_euler_is_ddim(build):
-    levels, x = grids.trailing(build(), 7), rand(0, 2, 3)
-    gaussian = oracles.gaussian(0.5, 0.2)
-    np.testing.assert_allclose(
-        run(gaussian, runge_kutta.euler(), levels, x), run(gaussian, ancestral.ddim(), levels, x), rtol=1e-10, atol=1e-12
-    )
-
-
-@pytest.mark.float64
-def test_euler_step_moves_along_noise_or_clean():
-    x, clean = rand(0, 2, 3), rand(1, 2, 3)
-    for level, cleaner in ((Level(0.0, 0.8, 0.6), Level(0.0, 0.9, np.sqrt(0.19))), (Level(0.0, 0.6, 0.8), Level(0.0, 0.8, 0.6))):
-        noise = (x - level.alpha * clean) / level.sigma
-        expected = cleaner.alpha * (x / level.alpha + (cleaner.sigma / cleaner.alpha - level.sigma / level.alpha) * noise)
-        found = runge_kutta.euler_step(x, Prediction(jnp.asarray(clean), jnp.asarray(noise)), level, cleaner)
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+def test_euler_and_heun_on_gaussian_data_are_the_published_products():
+    """With f = sigma / (s² + sigma²), alpha = 1: 1 + h f; and for Heun below alpha 1 + h (f + f' (1 + h f)) / 2 until the last step."""
+    for sigma_max in (1.0, 80.0):
+        levels = grids.karras(schedules.edm(sigma_max=sigma_max), 18)
+        sigma = np.asarray(levels.sigma)
+        f, h = sigma / (0.5**2 + sigma**2), np.diff(sigma)
+        result = trajectory(runge_kutta.euler(), levels, START, oracles.gaussian(0.5))[-1]
+        np.testing.assert_allclose(result, np.prod(1 + h * f[:-1]) * START, rtol=1e-9)
+        if sigma_max == 1:
+            factors = np.append(1 + h * (f[:-1] + f[1:] * (1 + h * f[:-1])) / 2, 1 + h[-1] * f[-2])
+            result = trajectory(runge_kutta.heun(), levels, START, oracles.gaussian(0.5))[-1]
+            np.testing.assert_allclose(result, np.prod(np.delete(factors, -2)) * START, rtol=1e-11)
 
 
 @pytest.mark.float64
@@ -84,34 +43,6 @@ def test_endpoint_error_is_measured_between_the_stated_levels():
     start = np.linspace(-2, 2, 65) * alpha[0] * np.sqrt(s**2 + ratio[0] ** 2)
     expected = np.sqrt(np.mean(((factor - exact) * start) ** 2))
     assert oracles.gaussian(s).endpoint_error(runge_kutta.euler(), steps) == pytest.approx(expected, rel=1e-6)
-
-
-# Heun and the fourth-order method.
-
-COSINE = schedules.cosine()
-HIGHER = {"heun": runge_kutta.heun(), "rk4": runge_kutta.rk4(COSINE)}
-
-
-def counted(denoise, seen):
-    """The denoiser, which writes down each time that it is asked while the program runs."""
-
-    def ask(x, level):
-        jax.debug.callback(lambda: seen.append(1))
-        return denoise(x, level)
-
-    return ask
-
-
-@pytest.mark.float64
-def test_heun_on_gaussian_data_is_the_trapezoid_product_with_euler_at_the_end():
-    """alpha = 1 and sigma <= 1: x grows by 1 + h (f + f' (1 + h f)) / 2, f = sigma / (s² + sigma²), and by 1 + h f at last."""
-    s, levels = 0.5, grids.karras(schedules.edm(sigma_max=1.0), 12)
-    sigma = np.asarray(levels.sigma)
-    f, h = sigma / (s**2 + sigma**2), np.diff(sigma)
-    factors = 1 + h * (f[:-1] + f[1:] * (1 + h * f[:-1])) / 2
-    factors[-1] = 1 + h[-1] * f[-2]
-    x = rand(0, 2, 3)
-    np.testing.assert_allclose(run(oracles.gaussian(s), runge_kutta.heun(), levels, x), np.prod(factors) * x, rtol=1e-11)
 
 
 @pytest.mark.float64
@@ -128,47 +59,44 @@ def test_heun_is_the_trapezoid_in_x_over_sigma_where_noise_prevails():
 @pytest.mark.parametrize(("first", "last"), [(0.9, 0.3), (5.0, 0.8)], ids=["x/alpha", "x/sigma"])
 def test_rk4_is_the_classical_method_in_the_form_of_its_half(first, last):
     gaussian, x = oracles.gaussian(0.5, 0.3), rand(0, 2, 3)
-    if first <= 1:
 
-        def slope(time, y):
+    def slope(time, y):
+        if first <= 1:
             return np.asarray(gaussian(jnp.asarray(y), Level(0.0, 1.0, time)).noise)
+        return np.asarray(gaussian(jnp.asarray(y / time), Level(0.0, 1.0, 1 / time)).clean)
 
-        times, start, unit = (first, last), x, 1.0
-    else:
-
-        def slope(time, y):
-            return np.asarray(gaussian(jnp.asarray(y / time), Level(0.0, 1.0, 1 / time)).clean)
-
-        times, start, unit = (1 / first, 1 / last), x / first, last
+    times, start, unit = ((first, last), x, 1.0) if first <= 1 else ((1 / first, 1 / last), x / first, last)
     h, middle = times[1] - times[0], sum(times) / 2
     k1 = slope(times[0], start)
     k2 = slope(middle, start + h / 2 * k1)
     k3 = slope(middle, start + h / 2 * k2)
     expected = unit * (start + h / 6 * (k1 + 2 * k2 + 2 * k3 + slope(times[1], start + h * k3)))
     for schedule in (schedules.edm(), COSINE, schedules.flow()):  # only the network's t depends on the schedule
-        found = runge_kutta.rk4_step(gaussian, jnp.asarray(x), Level(0.0, 1.0, first), Level(0.0, 1.0, last), schedule)
-        np.testing.assert_allclose(found, expected, rtol=1e-11)
+        result = runge_kutta.rk4_step(gaussian, jnp.asarray(x), Level(0.0, 1.0, first), Level(0.0, 1.0, last), schedule)
+        np.testing.assert_allclose(result, expected, rtol=1e-11)
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("name", HIGHER)
-@pytest.mark.parametrize("steps", [1, 3, 20])
-def test_higher_methods_are_exact_for_a_point_mass_in_any_number_of_steps(steps, name):
-    start = rand(0, 2, 3)
-    levels = grids.trailing(schedules.zero_terminal_snr(schedules.linear()), steps, end="first")
-    first, last = levels[0], levels[-1]
-    found = run(oracles.gaussian(0.0, 0.7), HIGHER[name], levels, start)
-    np.testing.assert_allclose(found, last.alpha * 0.7 + last.sigma * (start - first.alpha * 0.7) / first.sigma, rtol=1e-10, atol=1e-10)
+@each_higher
+def test_higher_methods_are_exact_for_a_point_mass_in_any_number_of_steps(sampler):
+    for steps in (1, 3, 20):
+        levels = grids.trailing(schedules.zero_terminal_snr(schedules.linear()), steps, end="first")
+        first, last = levels[0], levels[-1]
+        expected = last.alpha * 0.7 + last.sigma * (START - first.alpha * 0.7) / first.sigma
+        result = trajectory(sampler, levels, START, oracles.gaussian(0.0, 0.7))[-1]
+        np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", HIGHER)
-def test_stated_evaluations_are_those_made_when_the_grid_ends_clean_whether_or_not_the_count_is_traced(name):
-    seen, sampler = [], HIGHER[name]
-    denoise = counted(oracles.gaussian(0.5), seen)
-    levels, x = grids.padded(grids.trailing(COSINE, 3), 5), jnp.ones((2, 3))
+@each_higher
+def test_stated_evaluations_are_those_made_when_the_grid_ends_clean_whether_or_not_the_count_is_traced(sampler):
+    seen, levels, each = [], grids.padded(grids.trailing(COSINE, 3), 5), sampler.evaluations(2) - sampler.evaluations(1)
+
+    def denoise(x, level):
+        jax.debug.callback(lambda: seen.append(1))
+        return oracles.gaussian(0.5)(x, level)
 
     def draw(levels, steps):
-        return sampling.sample(jax.random.key(0), denoise, sampler, levels, (3,), jnp.arange(2), num_steps=steps, start=x)
+        return sampling.sample(jax.random.key(0), denoise, sampler, levels, (3,), jnp.arange(2), num_steps=steps)
 
     def cost(levels, steps, compiled):
         seen.clear()
@@ -176,42 +104,28 @@ def test_stated_evaluations_are_those_made_when_the_grid_ends_clean_whether_or_n
         jax.effects_barrier()
         return len(seen)
 
-    traced, each = jax.jit(draw), sampler.evaluations(2) - sampler.evaluations(1)
+    traced = jax.jit(draw)
     assert cost(levels, 3, traced) == cost(levels, 3, jax.jit(draw, static_argnums=1)) == sampler.evaluations(3)
     assert cost(levels, 1, traced) == each, "a count that ends before the grid does: the last step is one like any other"
     assert cost(levels[jnp.array([0, 1, 2, 2, 2, 2])], 2, traced) == 2 * each, "a grid that ends at sigma > 0"
     assert [sampler.evaluations(n) for n in (1, 2, 50)] == [1, 1 + each, 1 + 49 * each]
 
 
-@pytest.mark.parametrize("name", HIGHER)
-def test_a_vmapped_count_gives_the_same_samples(name):
-    levels, gaussian, x = grids.padded(grids.trailing(COSINE, 3), 4), oracles.gaussian(0.5, 0.2), jnp.ones((2, 3))
+@pytest.mark.parametrize("sampler", [runge_kutta.heun(), runge_kutta.rk4(schedules.flow())], ids=["heun", "rk4"])
+def test_steps_from_zero_signal_and_to_clean_are_finite_and_so_are_their_gradients(sampler):
+    """A network that predicts the clean sample has no noise prediction at sigma = 0: it must not be asked there, under vmap either."""
 
-    def draw(steps):
-        return sampling.sample(jax.random.key(0), gaussian, HIGHER[name], levels, (3,), jnp.arange(2), num_steps=steps, start=x)
-
-    mapped, alone = jax.vmap(draw)(jnp.array([3, 1, 2])), jax.jit(draw)
-    for found, steps in zip(mapped, (3, 1, 2), strict=True):
-        np.testing.assert_allclose(found, alone(steps), atol=5e-6)
-
-
-@pytest.mark.parametrize("name", HIGHER)
-def test_steps_from_zero_signal_and_to_clean_are_finite_and_so_are_their_gradients(name):
-    """A network that answers the clean sample has no noise prediction at sigma = 0: it must not be asked there, under vmap either."""
-    schedule = schedules.flow()
-    sampler = runge_kutta.heun() if name == "heun" else runge_kutta.rk4(schedule)
+    noise = sampling.KeyNoise(jax.random.split(jax.random.key(0), 2))
 
     def total(gain, x, levels):
-        told = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x + 0.02 * t[:, None]), gain, parameterization.clean())
-        return jnp.sum(sampler.step(None, told, sampling.State(x), levels[0], levels[1], 0).x ** 2)
+        denoise = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x + 0.02 * t[:, None]), gain, parameterization.clean())
+        return jnp.sum(sampler.step(noise, denoise, sampling.State(x), levels[0], levels[1], 0).x ** 2)
 
-    both = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
-    only, three = grids.trailing(schedule, 1), grids.trailing(schedule, 3)
-    pairs = only, three[:2], three[1:3], three[2:]
-    alone = [both(0.7, jnp.ones((2, 2)), pair) for pair in pairs]
-    stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *pairs)
-    together = jax.vmap(both, in_axes=(None, None, 0))(0.7, jnp.ones((2, 2)), stacked)
-    expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
-    for found, leaf in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
-        assert np.all(np.isfinite(leaf))
-        np.testing.assert_allclose(found, leaf, rtol=1e-4, atol=1e-4)
+    both = functools.partial(jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2))), 0.7, jnp.ones((2, 2)))
+    three = grids.trailing(schedules.flow(), 3)
+    pairs = grids.trailing(schedules.flow(), 1), three[:2], three[1:3], three[2:]
+    together = jax.vmap(both)(jax.tree.map(lambda *fields: jnp.stack(fields), *pairs))
+    alone = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(both, pairs))
+    for result, expected in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+        assert np.all(np.isfinite(expected))
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
