@@ -1,8 +1,10 @@
+"""Scenes are a function of seed and index with stated frequencies, and their captions read back."""
+
 import numpy as np
 import pytest
 
 from gendiff.core.types import NO_LABEL
-from gendiff.data import shapes
+from gendiff.data import captions, shapes, shapes_oracle
 from tests.refusals import refusals
 
 RED, WHITE, GREEN = (shapes.COLOURS.index(name) for name in ("red", "white", "green"))
@@ -22,10 +24,6 @@ def holds(attributes, *names):
     return np.all([attributes[:, :, column] == value for column, value in places], axis=0)
 
 
-def test_no_word_belongs_to_two_attributes():
-    assert len(set().union(*WORDS)) == sum(map(len, WORDS))
-
-
 def test_a_scene_is_a_function_of_seed_and_index_alone(scenes):
     order = np.array([1999, 3, 3, 17])
     again = shapes.draw(shapes.Recipe(), 0, order)
@@ -36,29 +34,26 @@ def test_a_scene_is_a_function_of_seed_and_index_alone(scenes):
     assert scenes.attributes[:2].tolist() == FIRST  # a change of these numbers is another data set
 
 
-def test_objects_come_first_in_the_order_of_their_positions(scenes):
+def test_objects_come_first_in_the_order_of_their_positions_lie_in_their_quarters_and_do_not_overlap(scenes):
     position, there = scenes.attributes[:, :, 3], scenes.attributes[:, :, 0] != shapes.ABSENT
     assert np.all(there[:, 0]) and not np.any(there[:, 1:] & ~there[:, :-1])
     assert np.all(np.diff(position, axis=1)[there[:, 1:]] > 0)
     assert np.all((scenes.attributes == shapes.ABSENT) == ~there[:, :, None])
     assert np.all(np.isnan(scenes.centres) == ~there[:, :, None])
+    radius = np.array(shapes.RADII)[scenes.attributes[:, :, 2]][there][:, None]
+    inside = scenes.centres[there] - shapes.corner(position[there])
+    assert np.all(inside - radius >= shapes.MARGIN - 1e-12) and np.all(inside + radius <= 0.5 - shapes.MARGIN + 1e-12)
+    assert np.all(np.ptp(inside - radius, axis=0) > 0.15)  # they move about
 
 
-def test_every_value_of_an_attribute_and_every_count_is_equally_frequent(scenes):
+def test_every_value_of_an_attribute_and_every_count_is_equally_frequent_and_no_word_belongs_to_two_attributes(scenes):
+    assert len(set().union(*WORDS)) == sum(map(len, WORDS))
     there = scenes.attributes[:, :, 0] != shapes.ABSENT
     counts = [np.bincount(there.sum(1), minlength=4)[1:]]
     counts += [np.bincount(scenes.attributes[:, :, column][there], minlength=len(words)) for column, words in enumerate(WORDS)]
     for count in counts:
         spread = np.sqrt(count.mean() * (1 - 1 / len(count)))
         assert np.abs(count - count.mean()).max() < 4 * spread
-
-
-def test_objects_lie_in_their_quarters_and_do_not_overlap(scenes):
-    there = scenes.attributes[:, :, 0] != shapes.ABSENT
-    radius = np.array(shapes.RADII)[scenes.attributes[:, :, 2]][there][:, None]
-    inside = scenes.centres[there] - shapes.corner(scenes.attributes[:, :, 3][there])
-    assert np.all(inside - radius >= shapes.MARGIN - 1e-12) and np.all(inside + radius <= 0.5 - shapes.MARGIN + 1e-12)
-    assert np.all(np.ptp(inside - radius, axis=0) > 0.15)  # they move about
 
 
 @pytest.mark.parametrize(
@@ -125,4 +120,49 @@ test_a_recipe_or_a_request_that_cannot_be_is_refused = refusals(
     (lambda: shapes.draw(shapes.Recipe(), 0, np.array([-1])), "numbered 0, 1"),
     (lambda: shapes.draw(shapes.Recipe(), -1, MANY), "seed = -1"),
     (lambda: shapes.class_attributes(shapes.Recipe(), np.array([256])), "classes 0…255"),
+)
+
+
+# Captions.
+
+FAR = [[0, 0, 0, 0], [2, 1, 1, 3], [-1] * 4]
+ORDERED = "a small red circle at the top left and a large blue square at the bottom right"
+SWAPPED = "a large blue square at the bottom right and a small red circle at the top left"
+
+
+def test_a_caption_reads_as_english_and_objects_are_read_in_any_order_and_stored_by_position():
+    assert captions.write(np.array([FAR, [[0, 0, 0, 0], [7, 2, 1, 1], [2, 1, 1, 3]]])) == [
+        ORDERED,
+        "a small red circle at the top left, a large orange triangle at the top right and a large blue square at the bottom right",
+    ]
+    np.testing.assert_array_equal(captions.read([SWAPPED]), [FAR])
+
+
+def test_reading_inverts_writing_also_of_an_empty_scene_and_an_unclear_one_has_a_caption(scenes):
+    for attributes in (scenes.attributes, np.full((1, 3, 4), shapes.ABSENT)):
+        np.testing.assert_array_equal(captions.read(captions.write(attributes)), attributes)
+    assert captions.write(np.full((1, 3, 4), shapes_oracle.UNCLEAR)) == [captions.UNCLEAR]
+    assert captions.read([]).shape == (0, 3, 4) and captions.write(np.zeros((0, 3, 4), int)) == []
+
+
+def test_a_phrase_leaves_out_what_is_not_given():
+    assert captions.phrase(np.array([0, 0, 0, 0])) == "a small red circle at the top left"
+    assert captions.phrase(np.array([7, -1, -1, -1])) == "an orange object"
+    assert captions.phrase(np.array([-1, 3, -1, 2])) == "a cross at the bottom left"
+    assert captions.phrase(np.array([-1, -1, -1, -1])) == "an object"
+    assert captions.phrase(np.array([-1, -1, 1, -1])) == "a large object"
+
+
+OUTSIDE = [
+    "",
+    "a red circle at the top left",
+    "a small red circle at the top left and",
+    "a small pink circle at the top left",
+    "A small red circle at the top left",
+    captions.UNCLEAR,
+    ", ".join(f"a small red circle at the {position}" for position in shapes.POSITIONS),
+]
+test_a_caption_outside_the_grammar_is_refused = refusals(
+    *((lambda caption=caption: captions.read([caption]), "must name one to three objects") for caption in OUTSIDE),
+    (lambda: captions.read([ORDERED.replace("bottom right", "top left")]), "two objects at one position"),
 )

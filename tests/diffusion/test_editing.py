@@ -1,4 +1,4 @@
-"""Editing: an edit is plain sampling from further on, and the circle between two noises."""
+"""Editing is sampling from further on, noises are joined by a circle, and RePaint returns what is known and paints what follows from it."""
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from gendiff import diffusion
-from gendiff.diffusion import editing
+from gendiff.diffusion import editing, inpainting
+from gendiff.diffusion.types import Level
+from tests.diffusion.flows import finite
+from tests.refusals import refusals
 
 SHAPE = (2, 3)
 ORACLE = diffusion.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
 FLOW, COSINE = diffusion.schedules.flow(), diffusion.schedules.cosine(100)
 STEPS, LONGEST = 6, 8
 CLEAN = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype(np.float32)
+DDPM, DDIM, KEY, FIVE = diffusion.samplers.ddpm(), diffusion.samplers.ddim(), jax.random.key(3), np.arange(5)
 
 
 def grid(schedule=COSINE, n=STEPS):
@@ -20,9 +24,6 @@ def grid(schedule=COSINE, n=STEPS):
 
 
 GRID = grid()
-
-
-KEY = jax.random.key(3)
 
 
 @jax.jit
@@ -37,57 +38,52 @@ def sampled(sampler, index, levels=GRID, steps=STEPS, start=None):
     return diffusion.sampling.sample(KEY, ORACLE, sampler, levels, SHAPE, index, **options)
 
 
-every_path = pytest.mark.parametrize("schedule", [COSINE, FLOW, diffusion.schedules.edm()], ids=["cosine", "straight", "exploding"])
+PATHS = [COSINE, FLOW, diffusion.schedules.edm()]
+every_path = pytest.mark.parametrize("schedule", PATHS, ids=["cosine", "straight", "exploding"])
 
 # Images to images.
 
 
 @every_path
-@pytest.mark.parametrize("sampler", [diffusion.samplers.ddpm(), diffusion.samplers.dpm_solver_multistep()], ids=["ddpm", "multistep"])
+@pytest.mark.parametrize("sampler", [DDPM, diffusion.samplers.dpm_solver_multistep()], ids=["ddpm", "multistep"])
 def test_strength_one_is_plain_sampling_and_zero_the_image(schedule, sampler):
-    index = jnp.arange(5)
-    np.testing.assert_array_equal(edited(sampler, CLEAN, index, 1.0, grid(schedule)), sampled(sampler, index, grid(schedule)))
+    np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 1.0, grid(schedule)), sampled(sampler, FIVE, grid(schedule)))
     noisy = jax.tree.map(lambda field: field[: STEPS + 1], diffusion.grids.padded(diffusion.grids.trailing(schedule, LONGEST), LONGEST))
     for end in (grid(schedule), diffusion.grids.padded(noisy, LONGEST)):
-        np.testing.assert_array_equal(edited(sampler, CLEAN, index, 0.0, end), np.broadcast_to(CLEAN, (LONGEST + 1, *CLEAN.shape)))
+        np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 0.0, end), np.broadcast_to(CLEAN, (LONGEST + 1, *CLEAN.shape)))
 
 
 def test_an_edit_is_sampling_of_the_rest_of_the_grid_from_the_image_noised_by_the_noise_of_x_T():
     levels, index = grid(), np.array([4, 900])
-    noise = [jax.random.normal(jax.random.fold_in(jax.random.fold_in(jax.random.key(3), i), 0), SHAPE) for i in index]
+    noise = [jax.random.normal(jax.random.fold_in(jax.random.fold_in(KEY, i), 0), SHAPE) for i in index]
     start = diffusion.process.add_noise(CLEAN[:2], jnp.stack(noise), levels[2])
-    expected = sampled(diffusion.samplers.ddpm(), index, diffusion.grids.padded(levels[2:], LONGEST), STEPS - 2, start)
-    found = edited(diffusion.samplers.ddpm(), CLEAN[:2], index, 4 / STEPS)
+    expected = sampled(DDPM, index, diffusion.grids.padded(levels[2:], LONGEST), STEPS - 2, start)
+    found = edited(DDPM, CLEAN[:2], index, 4 / STEPS)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(found[4:], np.broadcast_to(found[4], (5, 2, *SHAPE)))
 
 
-def test_an_edit_without_a_jit_or_a_trajectory_is_the_same():
-    whole, options = edited(diffusion.samplers.ddpm(), CLEAN, jnp.arange(5), 0.5), {"strength": 0.5, "num_steps": STEPS}
-    found = editing.image_to_image(KEY, ORACLE, diffusion.samplers.ddpm(), grid(), CLEAN, np.arange(5), **options)
-    np.testing.assert_allclose(found, whole[-1], atol=5e-6)
-
-
-def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data():
+def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data_and_no_jit_is_needed():
     order = np.array([2, 0, 4, 1, 3])
 
     def run(clean, index, strength=0.5, levels=GRID, steps=STEPS):
-        return edited(diffusion.samplers.ddpm(), clean, index, strength, levels, steps)
+        return edited(DDPM, clean, index, strength, levels, steps)
 
-    base, compiled = run(CLEAN, np.arange(5)), edited._cache_size()
+    base, compiled = run(CLEAN, FIVE), edited._cache_size()
     np.testing.assert_allclose(run(CLEAN[order], order), base[:, order], atol=5e-6)
     strangers = np.where(order[:, None, None] == 4, CLEAN[order], 9.0).astype(np.float32)
     np.testing.assert_allclose(run(strangers, order + 900 * (order != 4))[:, 2], base[:, 4], atol=5e-6)
-    for other in (run(CLEAN, np.arange(5), 0.9), run(CLEAN, np.arange(5), 0.5, grid(FLOW, 4), 4)):
+    for other in (run(CLEAN, FIVE, 0.9), run(CLEAN, FIVE, 0.5, grid(FLOW, 4), 4)):
         assert np.all(np.isfinite(other)) and not np.allclose(other, base)
     assert edited._cache_size() == compiled
+    plain = editing.image_to_image(KEY, ORACLE, DDPM, GRID, CLEAN, FIVE, strength=0.5, num_steps=STEPS)
+    np.testing.assert_allclose(plain, base[-1], atol=5e-6)
 
 
 def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
     levels = diffusion.grids.trailing(COSINE, 10)
-    expected = {0.0: 10, 0.04: 10, 0.05: 9, 0.15: 8, 0.35: 6, 0.349: 7, 0.65: 3, 0.949: 1, 0.95: 0, 1.0: 0}
     traced = jax.jit(lambda strength: editing.first_entry(levels, strength))
-    for strength, first in expected.items():
+    for strength, first in {0.0: 10, 0.04: 10, 0.05: 9, 0.15: 8, 0.35: 6, 0.349: 7, 0.65: 3, 0.949: 1, 0.95: 0, 1.0: 0}.items():
         assert editing.first_entry(levels, strength) == first == traced(strength), strength
     assert editing.first_entry(levels, 0.5, num_steps=4) == 2
     long = diffusion.grids.trailing(diffusion.schedules.cosine(), 1000)
@@ -97,39 +93,35 @@ def test_first_entries_are_rounded_halves_up_and_alike_under_a_trace():
 
 def test_a_fixed_strength_is_differentiable_and_float64_stays():
     def total(clean, levels):
-        options = {"strength": 0.5, "num_steps": STEPS}
-        ends = editing.image_to_image(jax.random.key(0), ORACLE, diffusion.samplers.ddim(), levels, clean, np.arange(5), **options)
-        return jnp.sum(ends**2)
+        return jnp.sum(editing.image_to_image(KEY, ORACLE, DDIM, levels, clean, jnp.arange(5), strength=0.5, num_steps=STEPS) ** 2)
 
+    slope = jax.jit(jax.grad(total, argnums=(0, 1)))
     for schedule in (COSINE, FLOW):
-        slopes = jax.jit(jax.grad(total, argnums=(0, 1)))(CLEAN, grid(schedule))
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)) and np.any(slopes[0] != 0)
+        slopes = slope(CLEAN, grid(schedule))
+        assert finite(slopes) and np.any(slopes[0] != 0)
     with jax.enable_x64(True):
-        assert edited(diffusion.samplers.ddim(), CLEAN.astype(np.float64), np.arange(5), 0.5).dtype == jnp.float64
-        assert edited(diffusion.samplers.ddim(), CLEAN, np.arange(5), 0.5).dtype == jnp.float32
+        for dtype in (np.float32, np.float64):
+            assert edited(DDIM, CLEAN.astype(dtype), FIVE, 0.5).dtype == dtype
 
 
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("changed", "error", "named"),
-    [
-        ({"strength": -0.1}, ValueError, "strength"),
-        ({"strength": 1.1}, ValueError, "strength"),
-        ({"strength": float("nan")}, ValueError, "strength"),
-        ({"first": 7, "num_steps": 6}, ValueError, "first = 7"),
-        ({"index": np.arange(3)}, ValueError, "index names 3"),
-        ({"clean": np.ones((5, *SHAPE), np.uint8)}, TypeError, "clean"),
-        ({"clean": np.full((5, *SHAPE), 255.0)}, ValueError, "pixels"),
-        ({"key": jax.random.PRNGKey(0)}, TypeError, "key"),
-        ({"index": np.arange(5) - 1}, ValueError, "index"),
-    ],
+def from_entry(key=KEY, clean=CLEAN, index=FIVE, first=2, **options):
+    return editing.from_entry(key, ORACLE, DDIM, GRID, clean, index, first=first, **options)
+
+
+test_edits_that_cannot_be_are_refused = refusals(
+    *(
+        (lambda strength=strength: editing.image_to_image(KEY, ORACLE, DDIM, GRID, CLEAN, FIVE, strength=strength), "strength")
+        for strength in (-0.1, 1.1, float("nan"))
+    ),
+    (lambda: from_entry(first=7, num_steps=6), "first = 7"),
+    (lambda: from_entry(index=np.arange(3)), "index names 3"),
+    (lambda: from_entry(index=FIVE - 1), "index"),
+    (lambda: from_entry(clean=np.ones((5, *SHAPE), np.uint8)), "clean", TypeError),
+    (lambda: from_entry(clean=np.full((5, *SHAPE), 255.0)), "pixels"),
+    (lambda: from_entry(key=jax.random.PRNGKey(0)), "key", TypeError),
+    (lambda: editing.slerp(jnp.ones((2, 3)), jnp.ones((2, 1)), 0.5), "first"),
+    (lambda: editing.between_images(ORACLE, CLEAN[:2], CLEAN[2:4], 0.5, diffusion.grids.trailing(FLOW, 1)), "use 2 steps or more"),
 )
-def test_edits_that_cannot_be_are_refused(changed, error, named):
-    options = {"key": jax.random.key(0), "clean": CLEAN, "index": np.arange(5)} | changed
-    with pytest.raises(error, match=named):
-        if "strength" in changed:
-            editing.image_to_image(denoise=ORACLE, sampler=diffusion.samplers.ddim(), levels=grid(), **options)
-        editing.from_entry(denoise=ORACLE, sampler=diffusion.samplers.ddim(), levels=grid(), **{"first": 2} | options)
 
 
 # The circle between two noises.
@@ -139,15 +131,13 @@ slerp = jax.jit(editing.slerp)
 
 @pytest.mark.float64
 def test_slerp_turns_at_an_even_pace_and_its_norm_runs_linearly():
-    turn = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
-    angle = np.array([0.3, 2.5, 3.0])
-    first = jnp.asarray(turn)
-    second = 3 * jnp.stack([np.cos(a) * row + np.sin(a) * np.linalg.norm(row) * np.eye(3)[2] for a, row in zip(angle, turn, strict=True)])
+    first, angle = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), np.array([0.3, 2.5, 3.0])
+    size = np.linalg.norm(first, axis=1)
+    second = 3 * (np.cos(angle)[:, None] * first + (np.sin(angle) * size)[:, None] * np.array([[0.0, 0.0, 1.0]]))
     for share in (0.25, np.array([0.1, 0.5, 0.9])):
         found = slerp(first, second, share)
-        size = np.linalg.norm(turn, axis=1)
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), size * (1 + 2 * share), rtol=1e-12)
-        turned = np.sum(found * turn, axis=1) / size / np.linalg.norm(found, axis=1)
+        turned = np.sum(found * first, axis=1) / size / np.linalg.norm(found, axis=1)
         np.testing.assert_allclose(np.arccos(turned), share * angle, rtol=1e-9)
 
 
@@ -161,8 +151,6 @@ def test_slerp_ends_are_exact_and_samples_their_own():
     for i in range(5):
         np.testing.assert_array_equal(slerp(a[i : i + 1], b[i : i + 1], shares[i : i + 1])[0], whole[i])
     np.testing.assert_allclose(slerp(b, a, 1 - shares), whole, atol=1e-5)
-    norms = [np.linalg.norm(np.reshape(v, (5, -1)), axis=1) for v in (a, b, whole)]
-    np.testing.assert_allclose(norms[2], (1 - shares) * norms[0] + shares * norms[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -173,34 +161,25 @@ def test_slerp_is_finite_for_parallel_opposite_and_zero_vectors(dtype):
     both = jax.jit(jax.value_and_grad(lambda *values: jnp.sum(editing.slerp(*values).astype(jnp.float32) ** 2), argnums=(0, 1, 2)))
     for share in (0.0, 0.3, 1.0):
         found, (value, slopes) = slerp(a, b, jnp.float32(share)), both(a, b, jnp.float32(share))
-        assert found.dtype == dtype and np.isfinite(value)
-        assert all(np.all(np.isfinite(slope.astype(jnp.float32))) for slope in slopes)
+        assert found.dtype == dtype and finite((value, *(slope.astype(jnp.float32) for slope in slopes)))
         straight = (1 - share) * a.astype(jnp.float32) + share * b.astype(jnp.float32)
         np.testing.assert_allclose(found.astype(jnp.float32)[:7], straight[:7], atol=1e-6 if dtype == jnp.float32 else 0.05)
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_slerp_refuses_other_shapes():
-    with pytest.raises(ValueError, match="first"):
-        editing.slerp(jnp.ones((2, 3)), jnp.ones((2, 1)), 0.5)
-
-
 # Between images.
 
-
-CENTRES = np.array([[1.0, -1.0], [-1.0, 1.0]])
+CENTRES = np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32)
 
 
 @jax.jit
 def between(first, second, share, levels, steps):
-    oracle = diffusion.oracles.mixture([0.5, 0.5], CENTRES, [0.3, 0.3])
+    oracle = diffusion.oracles.mixture([0.5, 0.5], CENTRES.astype(np.float64), [0.3, 0.3])
     return editing.between_images(oracle, first, second, share, levels, num_steps=steps, trajectory=True)
 
 
 @every_path
 def test_between_images_is_finite_and_has_a_trajectory_on_every_path(schedule):
-    shares = np.array([0.0, 1.0, 0.5], np.float32)
-    found = between(CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32), shares, grid(schedule), STEPS)
+    found = between(CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.array([0.0, 1.0, 0.5], np.float32), grid(schedule), STEPS)
     assert found.shape == (LONGEST + 1, 3, 2) and np.all(np.isfinite(found))
     np.testing.assert_array_equal(found[-1], found[STEPS])
 
@@ -214,15 +193,134 @@ def test_between_images_returns_the_images_at_its_ends_in_few_steps(steps):
     np.testing.assert_allclose(ends, [images[0][0], images[1][1], images[1][2]], atol=1e-8)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented(share):
+def test_between_images_is_finite_in_a_single_step_from_no_signal_as_documented():
     """From alpha = 0 to sigma = 0 nothing of the start is kept."""
-    levels = diffusion.grids.padded(diffusion.grids.trailing(FLOW, 1), LONGEST)
-    first, second = CENTRES[[0, 0, 1]].astype(np.float32), CENTRES[[0, 1, 0]].astype(np.float32)
-    assert np.all(np.isfinite(between(first, second, np.full(3, share, np.float32), levels, 1)))
+    for share in (0.0, 0.5, 1.0):
+        assert finite(between(CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.full(3, share, np.float32), grid(FLOW, 1), 1))
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_between_images_in_one_step_that_keeps_nothing_is_refused():
-    with pytest.raises(ValueError, match="use 2 steps or more"):
-        editing.between_images(ORACLE, CLEAN[:2], CLEAN[2:4], 0.5, diffusion.grids.trailing(FLOW, 1))
+# Inpainting.
+
+MASK, GAUSSIAN = np.array([[1, 0, 1], [0, 1, 0]], bool), diffusion.oracles.gaussian(0.5, 0.2)
+SAMPLERS = {"ddpm": DDPM, "ddim": DDIM, "heun": diffusion.samplers.heun(), "corrected": diffusion.samplers.predictor_corrector()}
+
+
+def entries(n, resamples, jump):
+    """The entries of a grid of n intervals that are visited."""
+    numbers = np.arange(n + 1.0)
+    return np.asarray(inpainting.resampled(Level(numbers, numbers, numbers), resamples, jump).t).astype(int).tolist()
+
+
+def there_and_back(schedule, n=6, resamples=3, jump=2):
+    return inpainting.resampled(diffusion.grids.trailing(schedule, n), resamples, jump)
+
+
+def painted(sampler, levels, mask=MASK):
+    return sampled(inpainting.repaint(sampler, CLEAN, mask), FIVE, levels, None)
+
+
+def test_resampled_grids_go_back_as_the_algorithm_does():
+    assert entries(4, 1, 2) == entries(4, 3, 4) == [0, 1, 2, 3, 4]
+    assert entries(4, 2, 1) == [0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4]
+    assert entries(5, 2, 2) == [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]
+    assert entries(4, 3, 2) == [0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 4]
+    visited = np.array(entries(250, 10, 10))
+    down = np.diff(visited) > 0
+    assert visited[0] == 0 and visited[-1] == 250 and np.all(np.diff(visited)[down] == 1) and np.all(np.diff(visited)[~down] == -10)
+    assert down.sum() == 250 + 24 * 9 * 10
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
+@every_path
+def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler, schedule):
+    found = painted(sampler, there_and_back(schedule))
+    kept = np.broadcast_to(~MASK, CLEAN.shape)
+    assert np.all(np.isfinite(found))
+    np.testing.assert_array_equal(found[-1][kept], CLEAN[kept])
+    assert np.all(np.abs(found[-1] - CLEAN)[~kept] > 1e-4)
+
+
+def test_with_everything_masked_on_a_plain_grid_the_law_is_that_of_the_sampler():
+    """Only the keys differ, and a deterministic sampler has none."""
+    levels = diffusion.grids.trailing(COSINE, 6)
+    np.testing.assert_allclose(painted(DDIM, levels, np.array(True)), sampled(DDIM, FIVE, levels, None), atol=1e-6)
+
+
+def test_known_entries_and_steps_back_are_noised_as_the_forward_process_does():
+    """Each state of one entry that is kept, after x_T, is N(alpha known, sigma²), and neighbours on the way down are independent."""
+    known, count = np.full((1, 1), 1.5, np.float32), 4000
+    levels = there_and_back(FLOW, 4, 2, 2)
+    sampler = inpainting.repaint(DDPM, jnp.broadcast_to(known, (count, 1)), np.array(False))
+    drawn = jax.jit(lambda key: diffusion.sampling.sample(key, GAUSSIAN, sampler, levels, (1,), jnp.arange(count), trajectory=True))
+    states, back = np.asarray(drawn(jax.random.key(0)))[..., 0], np.flatnonzero(np.diff(levels.sigma) > 0)[0]
+    for j in range(1, len(levels)):
+        spread = 5 * levels.sigma[j] / np.sqrt(count)
+        assert abs(states[j].mean() - 1.5 * levels.alpha[j]) <= spread + 1e-6, j
+        assert abs(states[j].std() - levels.sigma[j]) <= spread, j
+    ratio = levels.alpha[back + 1] / levels.alpha[back]
+    kept = np.corrcoef(states[back], states[back + 1])[0, 1]
+    assert abs(kept - ratio * levels.sigma[back] / levels.sigma[back + 1]) < 0.08
+    assert abs(np.corrcoef(states[back - 1], states[back])[0, 1]) < 0.08
+
+
+def test_resampling_brings_what_is_painted_to_the_posterior():
+    """Of two entries correlated by 0.9, the second given the first: N(0.9 first, 0.19)."""
+    oracle, count = diffusion.oracles.correlated(np.zeros(2), [[1.0, 0.9], [0.9, 1.0]]), 2000
+    known = jnp.broadcast_to(jnp.array([1.0, 0.0]), (count, 2))
+    sampler = inpainting.repaint(DDPM, known, np.array([False, True]))
+    second = jax.jit(lambda levels: diffusion.sampling.sample(jax.random.key(1), oracle, sampler, levels, (2,), jnp.arange(count))[:, 1])
+    levels = diffusion.grids.trailing(diffusion.schedules.cosine(200), 40)
+    plain, often = second(levels), second(inpainting.resampled(levels, 10, 4))
+    assert abs(often.mean() - 0.9) < 0.07 and abs(plain.mean() - 0.9) > 2 * abs(often.mean() - 0.9), (plain.mean(), often.mean())
+    assert abs(often.std() - np.sqrt(0.19)) < 0.08, (plain.std(), often.std())
+
+
+def test_a_painting_is_its_own_in_batches_and_one_compile_serves_all_values():
+    masks, order = np.random.default_rng(2).random((5, *SHAPE)) < 0.5, np.array([2, 0, 4, 1, 3])
+
+    @jax.jit
+    def run(known, mask, index, levels, steps, mean):
+        sampler, oracle = inpainting.repaint(DDPM, known, mask), diffusion.oracles.gaussian(0.5, mean)
+        return diffusion.sampling.sample(KEY, oracle, sampler, levels, SHAPE, index, num_steps=steps)
+
+    flow = diffusion.grids.padded(there_and_back(FLOW), 20), 18
+    cosine = diffusion.grids.padded(there_and_back(COSINE, 5, 2, 2), 20), 11
+    base = run(CLEAN, masks, FIVE, *flow, 0.2)
+    np.testing.assert_array_equal(base[~masks], CLEAN[~masks])
+    np.testing.assert_allclose(run(CLEAN[order], masks[order], order, *flow, 0.2), base[order], atol=5e-6)
+    strangers = CLEAN[order] * (order == 4)[:, None, None], masks[order], np.where(order == 4, 4, order + 900)
+    np.testing.assert_allclose(run(*strangers, *flow, 0.2)[2], base[4], atol=5e-6)
+    for other in (run(CLEAN, masks, FIVE, *flow, 0.9), run(CLEAN, masks, FIVE, *cosine, 0.2)):
+        assert np.all(np.isfinite(other)) and not np.allclose(other, base)
+    assert run._cache_size() == 1
+
+
+def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
+    def total(known, levels):
+        sampler = inpainting.repaint(DDPM, known, MASK)
+        return jnp.sum(diffusion.sampling.sample(KEY, ORACLE, sampler, levels, SHAPE, jnp.arange(5)) ** 2)
+
+    grids = [there_and_back(schedule, 3, 2, 1) for schedule in PATHS]
+    stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *grids)
+    both = jax.jit(jax.vmap(jax.grad(total, argnums=(0, 1)), in_axes=(None, 0)))(CLEAN, stacked)
+    assert finite(both)
+    alone = jax.jit(jax.grad(total, argnums=(0, 1)))(CLEAN, grids[1])
+    for one, row in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
+        np.testing.assert_allclose(one, row[1], rtol=1e-4, atol=1e-4)
+    with jax.enable_x64(True):
+        levels = jax.tree.map(lambda field: jnp.asarray(field, jnp.float64), grids[1])
+        wide = painted(DDPM, levels)
+        assert wide.dtype == jnp.float64
+        np.testing.assert_array_equal(wide[-1][:, 0, 1], CLEAN[:, 0, 1].astype(np.float64))
+
+
+test_paintings_that_cannot_be_are_refused = refusals(
+    (lambda: inpainting.repaint(diffusion.samplers.dpm_solver_multistep(), CLEAN, MASK), "memory"),
+    (lambda: inpainting.repaint(DDPM, CLEAN, np.ones((3, 2))), "does not broadcast"),
+    (lambda: inpainting.repaint(DDPM, CLEAN[:1], np.ones((5, *SHAPE))), "does not broadcast"),
+    (lambda: inpainting.repaint(DDPM, CLEAN, np.full(SHAPE, 255.0)), "mask"),
+    (lambda: inpainting.repaint(DDPM, np.ones((5, *SHAPE), np.uint8), MASK), "known", TypeError),
+    (lambda: sampled(inpainting.repaint(DDPM, CLEAN[:2], MASK), FIVE, there_and_back(FLOW), None), "one known sample for each"),
+    (lambda: there_and_back(FLOW, 3, 0, 1), "outside"),
+    (lambda: there_and_back(FLOW, 3, 1, 0), "outside"),
+)

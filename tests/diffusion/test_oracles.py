@@ -1,5 +1,7 @@
 """Exact denoisers: their predictions are the posterior means of their own distributions, so samplers can be judged without training."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,11 @@ from scipy.stats import multivariate_normal
 
 from gendiff.diffusion import oracles
 from gendiff.diffusion.types import Level
+from tests.diffusion.flows import CLEAN, finite
+from tests.refusals import refusals
 
 LEVELS = [Level(1.0, 0.6, 0.8), Level(1.0, 1.0, 5.0), Level(1.0, 0.3, 0.7), Level(1.0, 1.0, 0.05)]
-ENDS = [Level(-1.0, 1.0, 0.0), Level(999.0, 0.0, 1.0)]
+NOISE = Level(999.0, 0.0, 1.0)
 WEIGHTS, MEANS, STDS = np.array([0.3, 0.7]), np.array([[-1.0, 0.5], [1.5, 0.0]]), np.array([0.4, 0.8])
 MEAN, COVARIANCE = np.array([0.3, -0.2]), np.array([[1.0, 0.6], [0.6, 0.5]])
 FLAT = np.outer([1.0, 2.0], [1.0, 2.0])  # of rank 1
@@ -22,25 +26,22 @@ def mixture():
     return oracles.mixture(WEIGHTS, MEANS, STDS)
 
 
+def components(stds):
+    return [(weight, mean, std**2 * np.eye(2)) for weight, mean, std in zip(WEIGHTS, MEANS, stds, strict=True)]
+
+
 ORACLES = {  # how to build each, and its components: weight, mean, covariance
     "gaussian": (lambda: oracles.gaussian(0.5, 0.3), [(1.0, np.full(2, 0.3), 0.25 * np.eye(2))]),
     "point": (lambda: oracles.gaussian(0.0, 1.0), [(1.0, np.ones(2), np.zeros((2, 2)))]),
-    "mixture": (mixture, [(w, m, s**2 * np.eye(2)) for w, m, s in zip(WEIGHTS, MEANS, STDS, strict=True)]),
+    "mixture": (mixture, components(STDS)),
     "mixture of one": (lambda: oracles.mixture([1.0], np.full((1, 2), 0.3), [0.5]), [(1.0, np.full(2, 0.3), 0.25 * np.eye(2))]),
-    "point and gaussian": (
-        lambda: oracles.mixture(WEIGHTS, MEANS, [0.0, 0.5]),
-        [(w, m, s**2 * np.eye(2)) for w, m, s in zip(WEIGHTS, MEANS, (0.0, 0.5), strict=True)],
-    ),
+    "point and gaussian": (lambda: oracles.mixture(WEIGHTS, MEANS, [0.0, 0.5]), components((0.0, 0.5))),
     "correlated": (lambda: oracles.correlated(MEAN, COVARIANCE), [(1.0, MEAN, COVARIANCE)]),
     "rank one": (lambda: oracles.correlated(MEAN, FLAT), [(1.0, MEAN, FLAT)]),
     "ring": (lambda: oracles.ring(5, 1.5), [(0.2, point, np.zeros((2, 2))) for point in CIRCLE]),
 }
 every_oracle = pytest.mark.parametrize("name", ORACLES)
-
-
-@jax.jit
-def ask(oracle, x, level):
-    return oracle(x, level)
+ask = jax.jit(lambda oracle, x, level: oracle(x, level))
 
 
 @jax.jit
@@ -65,9 +66,10 @@ def posterior(components, x, level):
 
 @pytest.mark.float64
 @every_oracle
-def test_predictions_are_posterior_means(name):
+def test_oracles_are_recognised_and_their_predictions_are_posterior_means(name):
     build, components = ORACLES[name]
     oracle, z = build(), np.random.default_rng(0).normal(size=(5, 2))
+    assert isinstance(oracle, oracles.Oracle) and not isinstance(ask, oracles.Oracle)
     for level in LEVELS:
         x = level.alpha * components[0][1] + np.hypot(level.alpha, level.sigma) * z
         prediction, (_, clean) = ask(oracle, x, level), posterior(components, x, level)
@@ -88,17 +90,16 @@ def test_density_and_score_of_a_mixture_are_closed_form():
 
 @every_oracle
 def test_oracles_and_their_gradients_are_finite_at_both_ends_and_far_away(name):
-    for level in ENDS:
-        for x in (jnp.ones((3, 2)), jnp.full((3, 2), 1e3)):
-            (value, prediction), slopes = value_and_slopes(ORACLES[name][0](), x, jnp.float32(level.alpha), jnp.float32(level.sigma))
-            assert np.isfinite(value) and all(np.all(np.isfinite(slope)) for slope in slopes)
-    np.testing.assert_allclose(prediction.noise, 1e3, rtol=1e-6)  # nothing of the clean sample is left
+    for level, size in itertools.product((CLEAN, NOISE), (1.0, 1e3)):
+        found = value_and_slopes(ORACLES[name][0](), jnp.full((3, 2), size), jnp.float32(level.alpha), jnp.float32(level.sigma))
+        assert finite(found)
+    np.testing.assert_allclose(found[0][1].noise, 1e3, rtol=1e-6)  # nothing of the clean sample is left
 
 
 def test_ring_ends_at_the_nearest_point_and_begins_at_the_centre():
     ring, x = oracles.ring(4, 2.0), jnp.array([[1.9, 0.3], [0.1, -3.0]])
-    np.testing.assert_allclose(ask(ring, x, ENDS[0]).clean, [[2.0, 0.0], [0.0, -2.0]], atol=1e-6)
-    np.testing.assert_allclose(ask(ring, x, ENDS[1]).clean, 0.0, atol=1e-6)
+    np.testing.assert_allclose(ask(ring, x, CLEAN).clean, [[2.0, 0.0], [0.0, -2.0]], atol=1e-6)
+    np.testing.assert_allclose(ask(ring, x, NOISE).clean, 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 2, 2, 1)], ids=["vector", "volume"])
@@ -106,9 +107,9 @@ def test_oracles_take_any_rank_and_a_level_for_each_sample(shape):
     level = Level(jnp.zeros(4), jnp.array([1.0, 0.8, 0.6, 0.0]), jnp.array([0.1, 0.6, 0.8, 1.0]))
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     size, means = int(np.prod(shape[1:])), np.random.default_rng(1).normal(size=(2, *shape[1:]))
-    made = (oracles.gaussian(0.5), oracles.mixture(WEIGHTS, means, STDS), oracles.correlated(np.ones(shape[1:]), np.eye(size) + 0.5))
+    every = (oracles.gaussian(0.5), oracles.mixture(WEIGHTS, means, STDS), oracles.correlated(np.ones(shape[1:]), np.eye(size) + 0.5))
     whole, rows = jax.jit(
-        lambda x, level: [[f(x, level) for f in made], [jax.vmap(lambda row, at, f=f: f(row[None], at))(x, level) for f in made]]
+        lambda x, level: [[f(x, level) for f in every], [jax.vmap(lambda row, at, f=f: f(row[None], at))(x, level) for f in every]]
     )(x, level)
     for together, alone in zip(whole, rows, strict=True):
         assert together.clean.shape == together.noise.shape == shape and together.clean.dtype == together.noise.dtype == jnp.float32
@@ -130,9 +131,6 @@ def test_draws_have_the_moments_of_the_components(name):
         np.testing.assert_allclose(np.hypot(*drawn.T), 1.5, rtol=1e-5)
 
 
-# The probability flow.
-
-
 @pytest.mark.float64
 @pytest.mark.parametrize("name", ["gaussian", "point", "correlated", "rank one"])
 def test_closed_flows_carry_one_marginal_to_the_other_and_compose(name):
@@ -140,7 +138,7 @@ def test_closed_flows_carry_one_marginal_to_the_other_and_compose(name):
     build, [(_, mean, covariance)] = ORACLES[name]
     oracle, x, flow = build(), np.random.default_rng(0).normal(size=(3, 2)), jax.jit(type(build()).flow)
     level, middle, cleaner = LEVELS[1], LEVELS[0], LEVELS[3]
-    for first, last in ((level, cleaner), (middle, Level(0.0, 0.8, 0.6)), (ENDS[1], ENDS[0])):
+    for first, last in ((level, cleaner), (middle, Level(0.0, 0.8, 0.6)), (NOISE, CLEAN)):
         moved = np.asarray(flow(oracle, first.alpha * mean + np.vstack([np.zeros(2), np.eye(2)]), first, last))
         np.testing.assert_allclose(moved[0], last.alpha * mean, rtol=1e-12)
         matrix = (moved[1:] - moved[0]).T
@@ -168,46 +166,30 @@ def test_flow_of_a_mixture_keeps_the_mass_below_a_point_of_the_line(level, clean
     assert np.max(np.abs(error)) < 1e-12 * max(1.0, np.max(np.abs(start)))
 
 
-@pytest.mark.float64
-@pytest.mark.parametrize(
-    ("mistake", "error", "named"),
-    [
-        (lambda x: mixture().flow(x.astype(np.float32), LEVELS[1], LEVELS[3]), TypeError, "float64"),
-        (lambda x: mixture().flow(x, LEVELS[1], ENDS[0]), ValueError, "cleaner.sigma"),
-        (lambda x: mixture().flow(x, ENDS[1], LEVELS[0]), ValueError, "level.alpha"),
-        (lambda x: mixture().flow(x, LEVELS[1], LEVELS[3], tolerance=1e-30), ValueError, "tolerance"),
-        (lambda x: oracles.integrated_flow(oracles.Gaussian(np.nan), x, *LEVELS[1:3]), ArithmeticError, "not finite"),
-    ],
+X = np.ones((2, 2))
+test_flow_says_when_it_cannot_be_trusted = pytest.mark.float64(
+    refusals(
+        (lambda: mixture().flow(X.astype(np.float32), LEVELS[1], LEVELS[3]), "float64", TypeError),
+        (lambda: mixture().flow(X, LEVELS[1], CLEAN), "cleaner.sigma"),
+        (lambda: mixture().flow(X, NOISE, LEVELS[0]), "level.alpha"),
+        (lambda: mixture().flow(X, LEVELS[1], LEVELS[3], tolerance=1e-30), "tolerance"),
+        (lambda: oracles.integrated_flow(oracles.Gaussian(np.nan), X, *LEVELS[1:3]), "not finite", ArithmeticError),
+    )
 )
-def test_flow_says_when_it_cannot_be_trusted(mistake, error, named):
-    with pytest.raises(error, match=named):
-        mistake(np.ones((2, 2)))
 
 
-def test_oracles_are_recognised():
-    assert all(isinstance(build(), oracles.Oracle) for build, _ in ORACLES.values())
-    assert not isinstance(lambda x, level: x, oracles.Oracle)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("mistake", "named"),
-    [
-        (lambda: oracles.correlated([0.0, 0.0], np.eye(3)), "covariance"),
-        (lambda: oracles.correlated([0.0, 0.0], [[1.0, 0.5], [0.4, 1.0]]), "symmetric"),
-        (lambda: oracles.correlated([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), "negative variance"),
-        (lambda: oracles.correlated([0.0, 0.0], [[1.0, np.nan], [np.nan, 1.0]]), "finite"),
-        (lambda: oracles.ring(0), "count"),
-        (lambda: oracles.ring(3, -1.0), "radius"),
-        (lambda: oracles.gaussian(-1.0), "std"),
-        (lambda: oracles.gaussian(float("nan")), "std"),
-        (lambda: oracles.mixture([0.5, 0.6], MEANS, STDS), "weights"),
-        (lambda: oracles.mixture([1.5, -0.5], MEANS, STDS), "weights"),
-        (lambda: oracles.mixture(WEIGHTS, MEANS, [0.1, -0.2]), "stds"),
-        (lambda: oracles.mixture(WEIGHTS, MEANS[:1], STDS), r"means|\(1,"),
-        (lambda: oracles.mixture(WEIGHTS, MEANS, STDS[:1]), r"stds|\(1,"),
-    ],
+test_impossible_distributions_are_refused_by_name = refusals(
+    (lambda: oracles.correlated([0.0, 0.0], np.eye(3)), "covariance"),
+    (lambda: oracles.correlated([0.0, 0.0], [[1.0, 0.5], [0.4, 1.0]]), "symmetric"),
+    (lambda: oracles.correlated([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), "negative variance"),
+    (lambda: oracles.correlated([0.0, 0.0], [[1.0, np.nan], [np.nan, 1.0]]), "finite"),
+    (lambda: oracles.ring(0), "count"),
+    (lambda: oracles.ring(3, -1.0), "radius"),
+    (lambda: oracles.gaussian(-1.0), "std"),
+    (lambda: oracles.gaussian(float("nan")), "std"),
+    (lambda: oracles.mixture([0.5, 0.6], MEANS, STDS), "weights"),
+    (lambda: oracles.mixture([1.5, -0.5], MEANS, STDS), "weights"),
+    (lambda: oracles.mixture(WEIGHTS, MEANS, [0.1, -0.2]), "stds"),
+    (lambda: oracles.mixture(WEIGHTS, MEANS[:1], STDS), r"means|\(1,"),
+    (lambda: oracles.mixture(WEIGHTS, MEANS, STDS[:1]), r"stds|\(1,"),
 )
-def test_impossible_distributions_are_refused_by_name(mistake, named):
-    with pytest.raises(ValueError, match=named):
-        mistake()

@@ -1,10 +1,10 @@
-"""Null controls have the law that they state, and on the real digits they fail what real against real passes."""
+"""Null controls have the law that they state, and on the real digits they fail what real against real passes; the judge of classes."""
 
 import numpy as np
 import pytest
 
 from gendiff.data import digits, scaling
-from gendiff.metrics import baselines, features, frechet, near_copies, precision_recall
+from gendiff.metrics import baselines, classifier_accuracy, features, frechet, near_copies, precision_recall
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
 
@@ -110,3 +110,40 @@ def test_digits_with_noise_of_one_level_are_copies_and_held_out_ones_are_covered
     measured = precision_recall.measure(train, held_out)
     assert measured.precision > 0.8 and measured.recall > 0.8
     assert near_copies.rate(held_out, train) < 0.03
+
+
+@pytest.fixture(scope="module")
+def trained(split):
+    return classifier_accuracy.train(split.train_images, split.train_labels)
+
+
+def test_held_out_digits_are_known_wrong_labels_score_as_chance_and_accuracy_is_the_mean_of_correct(split, trained):
+    images, labels = split.held_out_images, split.held_out_labels
+    rows = classifier_accuracy.correct(trained, images, labels)
+    assert rows.shape == (450,) and rows.dtype == bool
+    assert classifier_accuracy.measure(trained, images, labels) == rows.mean() >= 0.98
+    assert classifier_accuracy.measure(trained, images, rng().permutation(labels)) < 0.2
+    assert classifier_accuracy.measure(trained, images[:1], labels[:1]) in (0.0, 1.0)
+
+
+def test_training_twice_gives_the_same_judge(split, trained):
+    noise, again = rng().uniform(-1, 1, (200, 8, 8, 1)), classifier_accuracy.train(split.train_images, split.train_labels)
+    one, other = (classifier_accuracy.correct(judge, noise, np.arange(200) % 10) for judge in (again, trained))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_the_judge_refuses_bad_images_and_labels_with_counts(split, trained):
+    images, labels = split.held_out_images[:5], split.held_out_labels[:5]
+    for bad_images, bad_labels, message in (
+        (images[:, :7], labels, r"images have shape \(7, 8, 1\), but the judge was trained on \(8, 8, 1\)"),
+        (images, labels * 1.0, "labels must be whole numbers.*float64"),
+        (images, labels[:4], r"labels has shape \(4,\), but 5 rows need \(5,\)"),
+        (images, labels * 0 + 10, "label 10 is none of the 10 classes"),
+        (images * np.nan, labels, "images: 5 of 5 rows hold NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classifier_accuracy.measure(trained, bad_images, bad_labels)
+    with pytest.raises(ValueError, match="at least 2 classes, all 5 labels are 3"):
+        classifier_accuracy.train(images, labels * 0 + 3)
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        classifier_accuracy.train(images[:1], labels[:1])

@@ -1,11 +1,12 @@
-"""What enters a metric: features, their checks, labels, and subsets of a pool."""
+"""What enters a metric: features, their checks, labels, subsets of a pool, and the bootstrap of what comes out."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
-from gendiff.metrics import features, frechet, precision_recall, subsampling, validation, vendi
-from tests.metrics.rows import normal, uniform
+from gendiff.metrics import bootstrap, features, frechet, precision_recall, subsampling, validation, vendi
+from tests.metrics.rows import normal, rng, uniform
 from tests.refusals import refusals
 
 POOL, REAL = np.arange(20.0).reshape(10, 2), normal(0, 12, 5)
@@ -67,6 +68,39 @@ def _numbers(values):
     )
 
 
+# The bootstrap.
+
+
+def difference(a, b):
+    return np.mean(b) - np.mean(a)
+
+
+@pytest.mark.parametrize("options", [{}, {"confidence": 0.5}, {"paired": False}])
+def test_the_interval_is_scipys(options):
+    """Its mean has the width of the normal interval as well; batch=1 draws one resample of all arrays after the other, as we do."""
+    x, y = normal(1, 2, 400)
+    confidence, paired = options.get("confidence", 0.95), options.get("paired", True)
+    found = bootstrap.interval(rng(), difference, x, y, resamples=2000, **options)
+    ours = {"n_resamples": 2000, "batch": 1, "vectorized": False, "method": "percentile", "rng": rng()}
+    expected = scipy.stats.bootstrap((x, y), difference, paired=paired, confidence_level=confidence, **ours).confidence_interval
+    assert found.number == pytest.approx((difference(x, y), expected.low, expected.high), rel=1e-12)
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) * np.hypot(x.std(), y.std()) / 20
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_rows_of_any_shape_are_drawn_whole():
+    whole = bootstrap.interval(
+        rng(), lambda rows: float(np.array_equal(rows[:, 0] + 1, rows[:, 1])), np.arange(30).reshape(10, 3), resamples=20
+    )
+    assert whole == bootstrap.Interval(1.0, 1.0, 1.0)
+
+
+def test_the_generator_alone_decides_the_interval_and_a_constant_has_an_interval_of_no_width():
+    one, same, other = (bootstrap.interval(rng(seed), np.mean, normal(1, 50)) for seed in (3, 3, 4))
+    assert one == same != other
+    assert bootstrap.interval(rng(), np.mean, np.ones(5)) == bootstrap.Interval(1.0, 1.0, 1.0)
+
+
 test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: features.extract(lambda x: x, images(), batch=3), r"must be features \(n, d\)"),
     (lambda: features.extract(lambda x: x.reshape(len(x), -1)[:1], images(), batch=3), "returned 1 rows for 3 images"),
@@ -89,4 +123,11 @@ test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: subsets(count=0), "count = 0"),
     (lambda: subsets(seed=-1), "seed = -1"),
     (lambda: subsets(seed=2**32), "seed = 4294967296"),
+    (lambda: bootstrap.interval(rng(), np.mean), r"at least 2 rows, got \[\]"),
+    (lambda: bootstrap.interval(rng(), np.mean, np.ones(1)), r"at least 2 rows, got \[1\]"),
+    (lambda: bootstrap.interval(rng(), difference, np.ones(3), np.ones(4)), r"equally many rows, got \[3, 4\]; pass paired=False"),
+    (lambda: bootstrap.interval(rng(), lambda a: a, np.ones(3)), "one finite number"),
+    (lambda: bootstrap.interval(rng(), np.mean, np.array([np.nan, 1.0])), "one finite number"),
+    (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), resamples=1), "resamples = 1"),
+    (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), confidence=1.0), "confidence = 1 "),
 )

@@ -20,7 +20,6 @@ def test_psnr_is_scikit_images_and_infinite_for_equal_images():
     for low, high in ((-1, 1), (0, 1)):
         expected = [peak_signal_noise_ratio(a, b, data_range=high - low) for a, b in zip(x, y, strict=True)]
         np.testing.assert_allclose(fidelity.psnr(y, x, low=low, high=high), expected, rtol=1e-12)
-    np.testing.assert_allclose(fidelity.psnr(x + [[[[0.02]]], [[[0.2]]]], x), [40, 20], rtol=1e-9)
     assert np.all(np.isinf(fidelity.psnr(x, x)))
 
 
@@ -44,20 +43,6 @@ def test_ssim_of_an_image_as_wide_as_the_window_is_the_formula_written_out(windo
     c1, c2 = 0.01**2, 0.03**2
     expected = (2 * mean_a * mean_b + c1) * (2 * moments[0, 1] + c2) / ((mean_a**2 + mean_b**2 + c1) * (np.trace(moments) + c2))
     np.testing.assert_allclose(fidelity.ssim(x, y, window=window, std=std), expected, rtol=1e-10)
-
-
-@pytest.mark.parametrize("measure", [fidelity.psnr, fidelity.ssim])
-def test_likeness_is_symmetric_falls_with_noise_and_the_unit_enters_by_the_range(measure):
-    x, y = images(0), images(1)
-    np.testing.assert_allclose(measure(x, y), measure(y, x), rtol=1e-12)
-    np.testing.assert_allclose(measure(100 * x + 7, 100 * y + 7, low=-93, high=107), measure(x, y), rtol=1e-10)
-    values = [float(measure(x + std * y, x)[0]) for std in (0.05, 0.2, 0.5)]
-    assert values[0] > values[1] > values[2]
-
-
-def test_ssim_of_equal_images_is_one_and_of_reversed_contrast_negative():
-    np.testing.assert_allclose(fidelity.ssim(images(), images()), 1, rtol=1e-12)
-    assert np.all(fidelity.ssim(images(), -images()) < 0)
 
 
 def test_the_clipped_fraction_counts_values_at_and_beyond_the_ends_of_each_image():
