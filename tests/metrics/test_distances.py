@@ -58,9 +58,6 @@ def test_the_frechet_distance_is_symmetric_and_unchanged_by_rotation_order_and_a
     assert frechet.distance(x + 1e6, y + 1e6) == pytest.approx(value, rel=1e-6)
 
 
-# The kernel distance.
-
-
 def by_hand(x, y):
     def k(a, b):
         return (a @ b / len(a) + 1) ** 3
@@ -92,9 +89,6 @@ def test_block_means_are_unbiased_and_their_standard_error_is_right():
 def test_a_shift_is_many_standard_errors_away_from_zero_and_blocks_depend_on_the_seed_only():
     one, same, other = (kernel_distance.over_blocks(normal(0, 500, 4), normal(1, 500, 4) + 0.5, seed=seed) for seed in (0, 0, 3))
     assert one.value > 5 * one.standard_error > 0 and one == same != other
-
-
-# The Vendi score.
 
 
 @pytest.mark.parametrize("order", ORDERS)

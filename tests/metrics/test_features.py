@@ -68,9 +68,6 @@ def _numbers(values):
     )
 
 
-# The bootstrap.
-
-
 def difference(a, b):
     return np.mean(b) - np.mean(a)
 

@@ -36,9 +36,6 @@ def test_chunks_change_nothing(monkeypatch, others):
         np.testing.assert_array_equal(part, expected)
 
 
-# Near copies.
-
-
 def test_copies_also_slightly_changed_ones_are_found_and_fresh_samples_are_none():
     x = normal(0, 200, 16)
     assert near_copies.rate(x[::3], x) == 1.0 and not near_copies.ratios(x, x).any()
@@ -52,9 +49,6 @@ def test_the_ratio_is_nearest_over_second_nearest_of_distinct_rows():
     np.testing.assert_array_equal(near_copies.ratios(samples, np.vstack([training, training])), near_copies.ratios(samples, training))
     assert near_copies.rate(samples, training, threshold=0.2) == pytest.approx(1 / 3)
     assert near_copies.rate(np.array([[3.0]]), np.array([[0.0], [9.0]]), threshold=0.5) == 0.0  # the threshold itself is no copy
-
-
-# Precision and recall.
 
 
 def test_shares_of_sets_that_cover_each_other_wholly_or_not():
