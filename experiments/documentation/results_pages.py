@@ -29,13 +29,13 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["text"] = _text
     environment.globals |= {"claims": _claims, "cells": _cells, "time": _time, "duration": formatting.duration, "plain": _plain}
-    yield folder / "README.md", environment.get_template("results.md").render(outcomes=outcomes, summaries_of=_summaries)
+    yield folder / "README.md", environment.get_template("results.md.jinja").render(outcomes=outcomes, summaries_of=_summaries)
     before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
     yield SAMPLERS, before + sampler_table(results.read(folder / "certify")) + "\n" + after
     for outcome in outcomes:
         file = READINGS / f"{outcome.name}.md"
         reading = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        page = environment.get_template("result.md").render(outcome=outcome, summaries=_summaries(outcome), reading=reading)
+        page = environment.get_template("result.md.jinja").render(outcome=outcome, summaries=_summaries(outcome), reading=reading)
         yield folder / outcome.name / "README.md", page
 
 

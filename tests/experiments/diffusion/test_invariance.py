@@ -13,6 +13,7 @@ from experiments.diffusion.invariance import differences, draw, traces, wrong
 from experiments.diffusion.invariance.config import WAYS
 from experiments.diffusion.invariance.train import model
 from experiments.framework import run_folder, runner
+from experiments.framework.progress import Progress
 from gendiff.diffusion import samplers, schedules
 from gendiff.diffusion.samplers.catalogue import METHODS
 
@@ -89,8 +90,6 @@ def test_a_static_count_and_an_ignored_setting_are_seen():
 
 
 def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys):
-    from experiments.framework.progress import Progress
-
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = dataclasses.replace(CONFIG, samplers=("fixed_path",))
     assert differences.every_sampler(config, Progress()) == []
@@ -100,7 +99,7 @@ def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys
 @pytest.mark.slow
 def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
     folder = run_folder.create(tmp_path / "run")
-    outcome = runner.run(invariance.EXPERIMENT, invariance.EXPERIMENT.smoke, folder, preset="smoke", smoke=True)
+    outcome = runner.run(invariance.EXPERIMENT, invariance.EXPERIMENT.smoke, folder, Progress(), preset="smoke", smoke=True)
     assert outcome.verdict == "INCONCLUSIVE"
     results = json.loads(folder.results.read_text())
     assert {"same.png", "ways.png", "report.html"} <= {path.name for path in folder.path.iterdir()}
