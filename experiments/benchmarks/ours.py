@@ -59,9 +59,8 @@ class OurSide(Side):
         with np.load(arrays) as stored:
             given = {key: jax.device_put(stored[key]) for key in stored.files}
         begin = time.perf_counter()
-        network, params = build(wanted), None
-        if network is not None:
-            params = jax.tree.map(jnp.asarray, parameters(wanted, network, weights))
+        network = build(wanted)
+        params = None if network is None else jax.tree.map(jnp.asarray, parameters(wanted, network, weights))
         if wanted.network and jax.device_count() > 1:
             mesh = sharding.mesh()
             params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)

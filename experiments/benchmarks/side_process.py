@@ -50,7 +50,7 @@ class Side:
         return {"first": time.perf_counter() - begin, "peak_mib": self._peak()}
 
     def _wait(self, result: Any) -> None:
-        """Until the device has done all work."""
+        """Returns when the device has done all work. No operation leaves any behind."""
 
     def _numpy(self, result: Any) -> np.ndarray:
         return np.asarray(result).astype(np.float32)

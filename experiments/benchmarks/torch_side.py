@@ -58,11 +58,6 @@ class TorchSide(Side):
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 
-    def run(self, name: str = "eager", repeats: int = 1) -> float:
-        """Seconds of `repeats` times the work, in a mode that is ready."""
-        self._wait(None)
-        return super().run(name, repeats)
-
     def gradient(self, folder: str) -> float:
         """The mean squared error of the network's (x, t, label) against arrays["target"]; its gradients go to the folder as weights do."""
         self.module.eval()  # no dropped labels: both sides must see the same
@@ -85,8 +80,8 @@ class TorchSide(Side):
             torch.cuda.synchronize()
 
     def _numpy(self, result: torch.Tensor) -> np.ndarray:
-        plain = result.float().cpu()
-        return (plain if self.workload.kind in ("train", "attention", "matmul") else plain.movedim(-3, -1)).numpy()
+        images = self.workload.kind not in ("train", "attention", "matmul")
+        return (result.movedim(-3, -1) if images else result).float().cpu().numpy()
 
     def _peak(self) -> float:
         return torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else super()._peak()
