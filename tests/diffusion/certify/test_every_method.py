@@ -7,7 +7,7 @@ from gendiff.core import records
 from gendiff.diffusion import certify, sampling, schedules
 from gendiff.diffusion.certify import METHODS
 
-COARSEST = {1: 64, 2: 16, 3: 16, 4: 8, None: 8} | {"churn": 128, "unipc 3": 64, "deis 4": 32}
+COARSEST = {1: 64, 2: 16, 3: 16, 4: 8, None: 8} | {"churn": 128, "fixed_path": 128, "unipc 3": 64, "deis 4": 32}
 """Of five numbers of steps, each twice the one before: by order or by name. Larger ones where the start-up shows longer."""
 
 
