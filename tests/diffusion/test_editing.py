@@ -9,6 +9,7 @@ from gendiff import diffusion
 from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.types import Level
 from tests.diffusion.flows import finite
+from tests.quickly import quickly
 from tests.refusals import refusals
 
 SHAPE = (2, 3)
@@ -95,7 +96,7 @@ def test_a_fixed_strength_is_differentiable_and_float64_stays():
     def total(clean, levels):
         return jnp.sum(editing.image_to_image(KEY, ORACLE, DDIM, levels, clean, jnp.arange(5), strength=0.5, num_steps=STEPS) ** 2)
 
-    slope = jax.jit(jax.grad(total, argnums=(0, 1)))
+    slope = quickly(jax.grad(total, argnums=(0, 1)))
     for schedule in (COSINE, FLOW):
         slopes = slope(CLEAN, grid(schedule))
         assert finite(slopes) and np.any(slopes[0] != 0)
@@ -158,7 +159,7 @@ def test_slerp_is_finite_for_parallel_opposite_and_zero_vectors(dtype):
     a = np.array([[1.0, -2.0], [1.0, -2.0], [1.0, -2.0], [0.0, 0.0], [0.0, 0.0], [1.0, -2.0], [1.0, 0.0], [1.0, 0.0]])
     b = np.array([[1.0, -2.0], [3.0, -6.0], [-1.0, 2.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1e-4], [-1.0, 1e-3]])
     a, b = jnp.asarray(a, dtype), jnp.asarray(b, dtype)
-    both = jax.jit(jax.value_and_grad(lambda *values: jnp.sum(editing.slerp(*values).astype(jnp.float32) ** 2), argnums=(0, 1, 2)))
+    both = quickly(jax.value_and_grad(lambda *values: jnp.sum(editing.slerp(*values).astype(jnp.float32) ** 2), argnums=(0, 1, 2)))
     for share in (0.0, 0.3, 1.0):
         found, (value, slopes) = slerp(a, b, jnp.float32(share)), both(a, b, jnp.float32(share))
         assert found.dtype == dtype and finite((value, *(slope.astype(jnp.float32) for slope in slopes)))
@@ -302,9 +303,9 @@ def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
 
     grids = [there_and_back(schedule, 3, 2, 1) for schedule in PATHS]
     stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *grids)
-    both = jax.jit(jax.vmap(jax.grad(total, argnums=(0, 1)), in_axes=(None, 0)))(CLEAN, stacked)
+    both = quickly(jax.vmap(jax.grad(total, argnums=(0, 1)), in_axes=(None, 0)))(CLEAN, stacked)
     assert finite(both)
-    alone = jax.jit(jax.grad(total, argnums=(0, 1)))(CLEAN, grids[1])
+    alone = quickly(jax.grad(total, argnums=(0, 1)))(CLEAN, grids[1])
     for one, row in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
         np.testing.assert_allclose(one, row[1], rtol=1e-4, atol=1e-4)
     with jax.enable_x64(True):

@@ -12,6 +12,7 @@ from gendiff.core import records
 from gendiff.diffusion import denoiser, elbo, grids, oracles, parameterization, schedules
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.types import Level
+from tests.quickly import quickly
 
 LOG2, KEY = math.log(2.0), jax.random.key(0)
 GAUSSIAN, NARROW, X = oracles.gaussian(0.5), oracles.gaussian(0.5, 0.2), 0.6
@@ -256,8 +257,8 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
     def path(params, x, schedule):
         return jnp.sum(elbo.continuous(KEY, denoise(params), x, schedule, jnp.arange(2), span=(0.01, 1.0), draws=2).bits)
 
-    of_chain = jax.jit(jax.value_and_grad(chain, argnums=(0, 1, 2)))
-    of_path = jax.jit(jax.value_and_grad(path, argnums=(0, 1)), static_argnums=2)
+    of_chain = quickly(jax.value_and_grad(chain, argnums=(0, 1, 2)))
+    of_path = quickly(jax.value_and_grad(path, argnums=(0, 1)), static_argnums=2)
     gain, x = jnp.float32(0.7), jnp.array([[1.0, -0.5, 0.25]] * 2)
     for schedule in (schedules.linear(), schedules.cosine(), zero, schedules.edm(), schedules.flow()):
         results = [of_chain(gain, x, grids.padded(grids.trailing(schedule, steps), 3)) for steps in (1, 2, 3)]

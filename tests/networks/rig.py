@@ -1,4 +1,4 @@
-"""What the tests of networks share: tiny networks, parameters away from 0, and compilation that takes half of the time."""
+"""What the tests of networks share: tiny networks, parameters away from 0."""
 
 import functools
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from gendiff import networks
 from gendiff.core.types import NO_LABEL
+from tests.quickly import quickly
 
 X = np.random.default_rng(0).normal(size=(3, 8, 4, 1)).astype(np.float32)
 T = np.array([0.0, 500.0, 999.0], np.float32)
 LABEL = np.array([0, 3, NO_LABEL], np.int32)
 
-quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 apply = quickly(lambda predict, params, *inputs: predict(params, *inputs), static_argnums=0)
 
 

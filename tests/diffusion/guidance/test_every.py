@@ -10,6 +10,7 @@ from gendiff import diffusion
 from gendiff.core import arrays, records
 from gendiff.diffusion import guidance, oracles, parameterization
 from gendiff.diffusion.guidance.joint_call import JointCall
+from tests.quickly import quickly
 
 
 @records.record
@@ -112,7 +113,7 @@ def test_values_and_gradients_are_finite_from_end_to_end_and_mapped(name):
         prediction = guided(name, scale, gain=gain)(x, level)
         return jnp.sum(prediction.clean**2) + jnp.sum(prediction.noise**2), prediction
 
-    run = jax.jit(jax.vmap(jax.grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, 0, None, 0)))
+    run = quickly(jax.vmap(jax.grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, 0, None, 0)))
     pairs = [NOISE, CLEAN, *INNER]
     for x in (noised(), jnp.zeros((3, 2, 3))):
         slopes, predictions = run(x, np.full(len(pairs), 2.0, np.float32), 0.7, levels(pairs))

@@ -13,6 +13,7 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion.samplers.catalogue import LAST_STEP, METHODS
 from tests.diffusion.families import PARAMETERIZATIONS, SCHEDULES
+from tests.quickly import quickly
 
 SCHEDULE = diffusion.schedules.scaled_linear()  # PNDM is for a moderate sigma/alpha
 SHAPE = (3,)
@@ -55,7 +56,7 @@ def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_
         guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
         return diffusion.sample(key, guided, sampler, levels, SHAPE, index, num_steps=num_steps)
 
-    mapped = jax.jit(jax.vmap(draw, in_axes=(None,) * 7 + (0,)))
+    mapped = quickly(jax.vmap(draw, in_axes=(None,) * 7 + (0,)))
 
     def run(steps=(5, 2), index=(0, 1, 2, 3), scale=1.5, gain=0.7, seed=0, number=None, call=mapped):
         index = np.asarray(index, np.int32)
@@ -129,7 +130,7 @@ def test_few_steps_and_their_gradients_are_finite_and_end_at_the_prediction(name
         return jnp.sum(states[-1] ** 2), (states, jnp.stack([p.clean for p in predictions]), ddim)
 
     cases, stacked = short_grids(with_signal=parameterization == "noise")  # it divides by alpha
-    slopes = jax.jit(jax.vmap(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, None, 0)))
+    slopes = quickly(jax.vmap(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, None, 0)))
     start = np.array([[1.0, -0.5], [0.3, 2.0]], np.float32)
     (_, (states, clean, ddim)), gradients = slopes(jnp.float32(0.7), start, stacked)
     assert np.any(gradients[0] != 0)

@@ -11,6 +11,7 @@ from gendiff.diffusion import denoiser, grids, oracles, parameterization, sampli
 from gendiff.diffusion.samplers import runge_kutta
 from gendiff.diffusion.types import Level
 from tests.diffusion.samplers.draws import START, rand, trajectory
+from tests.quickly import quickly
 
 COSINE = schedules.cosine()
 HIGHER = {"heun": runge_kutta.heun(), "rk4": runge_kutta.rk4(COSINE)}
@@ -121,7 +122,7 @@ def test_steps_from_zero_signal_and_to_clean_are_finite_and_so_are_their_gradien
         denoise = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x + 0.02 * t[:, None]), gain, parameterization.clean())
         return jnp.sum(sampler.step(noise, denoise, sampling.State(x), levels[0], levels[1], 0).x ** 2)
 
-    both = functools.partial(jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2))), 0.7, jnp.ones((2, 2)))
+    both = functools.partial(quickly(jax.value_and_grad(total, argnums=(0, 1, 2))), 0.7, jnp.ones((2, 2)))
     three = grids.trailing(schedules.flow(), 3)
     pairs = grids.trailing(schedules.flow(), 1), three[:2], three[1:3], three[2:]
     together = jax.vmap(both)(jax.tree.map(lambda *fields: jnp.stack(fields), *pairs))
