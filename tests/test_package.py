@@ -78,7 +78,8 @@ def test_the_readme_example_runs_in_an_environment_with_the_extra_that_it_names(
     run(python, "-W", "error", "example.py", folder=tmp_path)
     others = ("matplotlib", "tyro", "torch", "jinja2")
     run(python, "-c", f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {others}))", folder=tmp_path)
-    assert Image.open(tmp_path / "digits.png").size == (500, 500)
+    with Image.open(tmp_path / "digits.png") as picture:
+        assert picture.size == (500, 500)
 
 
 def test_every_script_is_tested():
