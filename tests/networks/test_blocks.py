@@ -22,7 +22,7 @@ def patterned(module):
 )
 def test_a_fresh_residual_block_is_its_shortcut(resize, modulation, expected):
     output, _ = quickly(blocks.ResidualBlock(8, 4, modulation, resize).init_with_output)(jax.random.key(0), X, EMBEDDING)
-    np.testing.assert_array_equal(output, expected(X))
+    np.testing.assert_allclose(output, expected(X), atol=3e-7)  # jax 0.10 sums the shortcut in another order
 
 
 def test_the_backward_pass_of_a_block_keeps_two_maps_and_no_more():
