@@ -11,7 +11,6 @@ from gendiff.diffusion import adaptive, denoiser, grids, oracles, parameterizati
 from gendiff.diffusion.samplers import runge_kutta
 from gendiff.diffusion.types import Level
 from tests.diffusion.flows import CLEAN, SCHEDULES, finite, rand
-from tests.quickly import quickly
 from tests.refusals import refusals
 
 pytest.importorskip("diffrax")
@@ -30,7 +29,7 @@ def ends(name):
 def test_gaussian_data_is_carried_to_its_closed_form_and_back_and_a_smaller_tolerance_costs_more(name):
     level, cleaner = ends(name)
     x = level.sigma * rand(0, 3, 2)
-    solve = quickly(lambda x, level, cleaner, tol: adaptive.solve(GAUSSIAN, SCHEDULES[name], x, level, cleaner, rtol=tol, atol=tol))
+    solve = jax.jit(lambda x, level, cleaner, tol: adaptive.solve(GAUSSIAN, SCHEDULES[name], x, level, cleaner, rtol=tol, atol=tol))
     exact, errors, costs = GAUSSIAN.flow(x, level, cleaner), [], []
     for tolerance in (1e-3, 1e-6, 1e-8):
         found = solve(x, level, cleaner, tolerance)
@@ -50,14 +49,14 @@ def test_stated_evaluations_are_those_made(name):
         jax.debug.callback(lambda: seen.append(1))
         return GAUSSIAN(x, level)
 
-    found = quickly(lambda: adaptive.sample(KEY, counted, SCHEDULES[name], (3,), jnp.arange(1)))()
+    found = jax.jit(lambda: adaptive.sample(KEY, counted, SCHEDULES[name], (3,), jnp.arange(1)))()
     jax.effects_barrier()
     assert len(seen) == int(found.evaluations[0])
 
 
 def test_a_sample_and_its_cost_depend_neither_on_neighbours_nor_on_order():
     mixture = oracles.mixture([0.4, 0.6], np.array([[-1.0], [1.0]]), [0.02, 0.5])
-    draw = quickly(lambda index: adaptive.sample(KEY, mixture, FLOW, (1,), index))
+    draw = jax.jit(lambda index: adaptive.sample(KEY, mixture, FLOW, (1,), index))
     four = draw(jnp.arange(4))
     assert len(set(np.asarray(four.evaluations).tolist())) > 1, "samples go at paces of their own"
     for rows in (jnp.array([2, 0, 3, 1]), jnp.array([3])):
@@ -72,7 +71,7 @@ def test_samples_start_at_the_noise_of_the_fixed_samplers_and_end_at_the_denoise
     levels = grids.karras(schedule, 2)  # the noisiest level, the cleanest, and clean
     start = jax.jit(lambda: sampling.sample(KEY, GAUSSIAN, runge_kutta.euler(), levels, (3,), rows, trajectory=True)[0])()
     expected = GAUSSIAN(GAUSSIAN.flow(start, levels[0], levels[1]), levels[1]).clean
-    draw = quickly(lambda **start: adaptive.sample(KEY, GAUSSIAN, schedule, (3,), rows, rtol=1e-5, atol=1e-5, **start))
+    draw = jax.jit(lambda **start: adaptive.sample(KEY, GAUSSIAN, schedule, (3,), rows, rtol=1e-5, atol=1e-5, **start))
     found = draw()
     assert np.all(found.success) and found.x.dtype == jnp.float32
     np.testing.assert_allclose(found.x, expected, atol=1e-4)
@@ -80,7 +79,7 @@ def test_samples_start_at_the_noise_of_the_fixed_samplers_and_end_at_the_denoise
 
 
 def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success_and_conditions_follow_their_samples():
-    few = quickly(lambda: adaptive.sample(KEY, GAUSSIAN, FLOW, (3,), jnp.arange(2), max_steps=3))()
+    few = jax.jit(lambda: adaptive.sample(KEY, GAUSSIAN, FLOW, (3,), jnp.arange(2), max_steps=3))()
     np.testing.assert_array_equal(few.success, False)
     np.testing.assert_array_equal(few.evaluations, 1 + 6 * 3 + 1)
 
@@ -88,7 +87,7 @@ def test_too_few_steps_and_numbers_that_are_not_finite_are_no_success_and_condit
         broken = denoiser.from_network(lambda _, x, t, bad: jnp.where(bad[:, None], jnp.nan, 0.1 * x), None, VELOCITY, bad)
         return adaptive.sample(KEY, broken, FLOW, (3,), row[None], max_steps=50)
 
-    found = quickly(jax.vmap(draw))(jnp.arange(2), jnp.array([False, True]))
+    found = jax.jit(jax.vmap(draw))(jnp.arange(2), jnp.array([False, True]))
     np.testing.assert_array_equal(found.success[:, 0], [True, False])
     assert np.all(np.isfinite(found.x[0]))
 
@@ -102,7 +101,7 @@ def test_the_gradient_is_that_of_the_exact_flow():
         return jnp.sum(adaptive.solve(GAUSSIAN, SCHEDULES["no signal"], x, level, cleaner, rtol=1e-7, atol=1e-7).x)
 
     expected = GAUSSIAN.marginal_std(cleaner) / GAUSSIAN.marginal_std(level)
-    np.testing.assert_allclose(quickly(jax.grad(total))(rand(0, 2, 3)), expected, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.grad(total))(rand(0, 2, 3)), expected, rtol=1e-4)
 
 
 def test_an_end_without_noise_is_finite_for_a_network_that_answers_the_clean_sample():
@@ -112,7 +111,7 @@ def test_an_end_without_noise_is_finite_for_a_network_that_answers_the_clean_sam
         given = denoiser.from_network(lambda gain, x, t: jnp.tanh(gain * x), gain, parameterization.clean())
         return jnp.sum(adaptive.solve(given, FLOW, x, Level(1000.0, 0.0, 1.0), CLEAN).x ** 2)
 
-    assert finite(quickly(jax.value_and_grad(total, argnums=(0, 1)))(jnp.float32(0.7), jnp.ones((2, 3))))
+    assert finite(jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(jnp.float32(0.7), jnp.ones((2, 3))))
 
 
 def solve(x=ONES, level=NOISY, **options):
