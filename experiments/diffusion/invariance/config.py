@@ -44,8 +44,8 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(image_training.Learning):
-    """Every number of the experiment, those of `Learning` among them."""
+class Config(image_training.SeededLearning):
+    """Every number of the experiment, those of `SeededLearning` among them."""
 
     seeds: tuple[int, ...] = (0, 1)
     """Seeds of training; each trains a network of its own."""
