@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from experiments import catalogue
-from experiments.documentation import results_pages
+from experiments.documentation import faults_page, results_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 TRACKED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -66,6 +66,28 @@ def test_the_tree_names_every_module_of_the_library_and_nothing_else():
 @pytest.mark.parametrize(("file", "text"), [pytest.param(*page, id=page[0].parent.name) for page in results_pages.pages()])
 def test_a_page_of_results_is_as_it_is_generated(file, text):
     assert file.read_text(encoding="utf-8") == text, "run python -m experiments.documentation.results_pages"
+
+
+def test_the_page_of_faults_names_the_tests_of_each_row():
+    assert faults_page.PAGE.read_text(encoding="utf-8") == faults_page.page(), "run python -m experiments.documentation.faults_page"
+
+
+def test_marks_are_found_on_functions_tables_and_cases_and_one_that_names_no_row_is_refused(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        '@pytest.mark.slow\n@pytest.mark.fault("disk full", "peer dies")\ndef test_one(): ...\n'
+        'test_two = pytest.mark.fault("disk full")(refusals())\n'
+        '@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.fault("peer dies"))])\ndef test_three(x): ...\n'
+        "def test_four(): ...\n"
+    )
+    found = [(test.name, test.slow, test.faults) for test in faults_page.tests(tmp_path)]
+    assert found == [
+        ("test_one", True, ("disk full", "peer dies")),
+        ("test_two", False, ("disk full",)),
+        ("test_three", False, ("peer dies",)),
+    ]
+    (tmp_path / "test_b.py").write_text('@pytest.mark.fault("flood")\ndef test_one(): ...\n')
+    with pytest.raises(ValueError, match="test_b.*test_one names 'flood', which is no row"):
+        faults_page.page(tmp_path)
 
 
 def test_every_experiment_has_a_page_of_results():

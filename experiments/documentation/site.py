@@ -24,6 +24,7 @@ GUIDE = {
     "Extending": "extending.md",
     "Coming from diffusers": "peers.md",
     "Precision and known faults": "precision.md",
+    "Faults and wrong input": "faults.md",
     "Features": "features.md",
 }
 ELSEWHERE = {

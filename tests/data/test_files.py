@@ -94,6 +94,7 @@ def bad_files(folder):
     yield saved(folder / "clear.png", COLOUR, "P", transparency=0), "has transparent pixels; pass background="
 
 
+@pytest.mark.fault("unreadable image")
 def test_every_kind_of_bad_file_is_an_error_that_starts_with_its_path(tmp_path):
     for path, message in bad_files(tmp_path):
         with pytest.raises(DataError, match=f"^{path}: .*({message})"):
@@ -134,6 +135,7 @@ def test_images_without_class_folders_have_no_label(tmp_path):
     assert images.labels.tolist() == [NO_LABEL, NO_LABEL] and images.classes == () and images.clean.shape == (2, 4, 4, 1)
 
 
+@pytest.mark.fault("images: mixed sizes")
 def test_mixed_sizes_are_an_error_without_a_size_and_one_array_with_one(tree):
     odd = put(tree / "dog" / "odd.png", shape=(6, 5, 3))
     with pytest.raises(DataError, match=rf"^{odd}: shape \(6, 5, 3\), but .*10/c.png has \(4, 4, 3\); pass size="):
@@ -141,6 +143,7 @@ def test_mixed_sizes_are_an_error_without_a_size_and_one_array_with_one(tree):
     assert image_folder.load(tree, size=4).clean.shape == (6, 4, 4, 3)
 
 
+@pytest.mark.fault("unreadable image", "unexpected file in a folder of images")
 @pytest.mark.parametrize("place", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "Thumbs.db"])
 def test_a_bad_or_loose_file_stops_the_load_or_is_skipped_and_counted(tree, place):
     bad = tree / place
@@ -161,6 +164,7 @@ def test_skipping_a_whole_class_keeps_the_other_labels_and_skipping_all_files_is
         image_folder.load(tree / "cat", on_bad="skip")
 
 
+@pytest.mark.fault("missing data")
 def test_missing_wrong_and_empty_folders_are_told_apart(tmp_path):
     file = put(tmp_path / "a" / "a.png")
     (tmp_path / "b").mkdir()
@@ -249,6 +253,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.fault("images: channels first")
 @pytest.mark.parametrize(("wrong", "message"), WRONG)
 def test_wrong_arrays_are_refused_with_path_and_reason(tmp_path, wrong, message):
     refused(npz(tmp_path / "a.npz", **{"images": whole(), "labels": np.zeros(6, int)} | wrong), message)
@@ -262,6 +267,7 @@ class Marker:
         return (open, (str(self.path), "w"))
 
 
+@pytest.mark.fault("pickle in weights")
 def test_pickled_objects_are_refused_and_never_run(tmp_path):
     marker = Marker(tmp_path / "marker")
     npz(tmp_path / "objects.npz", images=np.array([marker], dtype=object), labels=np.zeros(1, int))
@@ -273,6 +279,7 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path):
         assert not marker.path.exists()
 
 
+@pytest.mark.fault("crafted npz header")
 def test_broken_forged_missing_and_misnamed_files_are_refused_with_their_path(tmp_path):
     full, array = npz(tmp_path / "full.npz", images=whole(), labels=np.zeros(6, int)).read_bytes(), io.BytesIO()
     np.save(array, np.zeros((1, 4, 4, 1), np.uint8))
@@ -315,6 +322,7 @@ FILES = {
 }
 
 
+@pytest.mark.fault("crafted npz header")
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_bytes_of_any_kind_of_file_give_a_data_error_or_images_and_nothing_else(tmp_path, name):
     path = tmp_path / name

@@ -90,6 +90,7 @@ def test_denoiser_is_differentiable_in_parameters_x_and_level(alpha, sigma):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
 
 
+@pytest.mark.fault("denoiser: wrong output shape")
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("wrong", [lambda x: x[:, :1], lambda x: x[:1], lambda x: jnp.tile(x, 2)], ids=["narrow", "one sample", "double"])
 def test_network_output_of_another_shape_is_refused_with_both_shapes(wrong):

@@ -62,6 +62,7 @@ OUT_OF_RANGE = [
 VALUES = [(function, name, value) for function, arguments in OUT_OF_RANGE for name in arguments for value in arguments[name]]
 
 
+@pytest.mark.fault("schedules: steps ≤ 0", "schedules: β outside (0, 1)", "schedules: σ_min ≥ σ_max", "schedules: non-monotone table")
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("function", "argument", "value"), VALUES)
 def test_a_value_out_of_range_is_refused_by_name(function, argument, value):
@@ -108,6 +109,13 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.fault(
+    "schedules: zero terminal SNR with noise prediction",
+    "process: shapes differ",
+    "process: Level fields neither () nor (batch,)",
+    "process: uint8 or 0…255 images",
+    "samplers: more steps than the table",
+)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("error", "message", "mistake"), MISTAKES)
 def test_a_mistake_is_refused_with_what_would_be_right(error, message, mistake):

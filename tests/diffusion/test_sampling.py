@@ -223,6 +223,16 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
     return sampling.sample(key, denoise, sampler, levels() if grid is None else grid, SHAPE, index, **options)
 
 
+@pytest.mark.fault(
+    "denoiser: wrong output shape",
+    "denoiser: wrong output dtype",
+    "samplers: 0 steps",
+    "samplers: more steps than the table",
+    "samplers: no key",
+    "samplers: a batch of keys",
+    "samplers: a legacy uint32 key",
+    "samplers: a key that is not threefry",
+)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "error", "named"),

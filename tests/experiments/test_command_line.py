@@ -91,6 +91,11 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
     assert "Mirror half of the images." in shown and "--preset STR" in shown and "Named configuration to begin with" in shown
 
 
+@pytest.mark.fault(
+    "command line: unknown or misspelt option",
+    "command line: --seed outside 0…2³²−1",
+    "command line: checkpoint path that is a file or URL",
+)
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -126,6 +131,7 @@ def test_a_preset_is_the_start_and_single_options_change_it():
     assert (stored["experiment"], stored["preset"], stored["smoke"]) == ("bare", "demo", False)
 
 
+@pytest.mark.fault("command line: output folder of another config")
 def test_a_finished_run_is_left_alone_and_another_configuration_is_refused(capsys):
     assert run("run bare") == 0
     before = {path.name: path.read_bytes() for path in Path("runs/bare").iterdir()}
@@ -220,6 +226,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.fault("disk full")
 @pytest.mark.parametrize(("error", "code"), FAILURES)
 def test_each_kind_of_failure_has_its_exit_code(error, code, capsys):
     assert run("run bare", experiment(train=raising(error))) == code
@@ -234,6 +241,7 @@ def test_an_unforeseen_error_keeps_its_traceback():
         run("run bare", experiment(train=raising(ZeroDivisionError())))
 
 
+@pytest.mark.fault("devices: several processes where one is served")
 def test_several_processes_are_refused_at_once(monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert run("run bare") == 2
@@ -241,6 +249,7 @@ def test_several_processes_are_refused_at_once(monkeypatch, capsys):
     assert not Path("runs/bare").exists()
 
 
+@pytest.mark.fault("two jobs, one run folder")
 def test_a_run_in_use_is_refused_with_host_and_process(capsys):
     def meanwhile(*_):
         assert run("run bare") == 2
@@ -249,6 +258,7 @@ def test_a_run_in_use_is_refused_with_host_and_process(capsys):
     assert run("run bare", experiment(train=meanwhile)) == 0
 
 
+@pytest.mark.fault("SIGTERM while evaluating")
 @pytest.mark.parametrize("number", interruption.SIGNALS)
 def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsys):
     before = signal.getsignal(number)
@@ -269,6 +279,7 @@ def python(*arguments, **environment):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=PROJECT, env=variables)
 
 
+@pytest.mark.fault("a second signal")
 @pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once():
     script = "import os, signal\nfrom experiments.framework import interruption\nwith interruption.watch() as stop:\n"
@@ -292,6 +303,7 @@ def test_one_missing_package_is_named(monkeypatch, capsys):
     assert "lacks tyro: run `make setup`" in capsys.readouterr().err
 
 
+@pytest.mark.fault("devices: missing CUDA plug-in")
 @pytest.mark.slow
 def test_a_missing_platform_exits_69_with_a_hint(tmp_path):
     ended = python("-m", "tests.experiments.toy", "run", "toy", "--smoke", "--out", str(tmp_path / "run"), JAX_PLATFORMS="cuda")

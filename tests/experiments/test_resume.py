@@ -56,6 +56,7 @@ def assert_same_run(first, second, seeds=(0,)):
     assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.fault("kill -9 anywhere, then resume")
 @pytest.mark.slow
 def test_a_run_killed_anywhere_and_resumed_equals_an_uninterrupted_one_bitwise(tmp_path):
     step = random.SystemRandom().randrange(1, STEPS)
@@ -94,6 +95,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.fault("kill -9 anywhere, then resume")
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_bitwise(step, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="died"):
@@ -103,6 +105,7 @@ def test_a_run_that_died_without_saving_and_resumed_equals_an_uninterrupted_one_
     assert_same_run(whole, tmp_path / "died", (3, 4))
 
 
+@pytest.mark.fault("SIGTERM at a step")
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
 def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(signal_name, whole, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TOY_SIGNAL_AT", "5")
@@ -116,6 +119,7 @@ def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(signal_
     assert_same_run(whole, tmp_path / "stopped", (3, 4))
 
 
+@pytest.mark.fault("NaN loss or gradient")
 def test_a_poisoned_sample_is_skipped_and_counted_and_the_state_stays_finite(tmp_path):
     assert run(tmp_path / "run", "--train-steps", "12", "--poisoned", "1", "--checkpoint-every", "100") == 0
     lines = RunFolder(tmp_path / "run").read_metrics()
@@ -124,6 +128,7 @@ def test_a_poisoned_sample_is_skipped_and_counted_and_the_state_stays_finite(tmp
     assert all(np.isfinite(leaf).all() for leaf in leaves(tmp_path / "run").values())
 
 
+@pytest.mark.fault("NaN in many steps in a row")
 def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path, capsys):
     assert run(tmp_path / "run", "--poisoned", "50", "--checkpoint-every", "2") == 3
     assert "3 steps in a row, the last of them step 3" in capsys.readouterr().err
@@ -133,11 +138,13 @@ def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path,
         assert np.array_equal(debug["key"], jax.random.key_data(jax.random.fold_in(jax.random.key(0), 2)))
 
 
+@pytest.mark.fault("command line: batch > data")
 def test_a_batch_larger_than_the_data_is_refused_before_anything_is_compiled(tmp_path, capsys):
     assert run(tmp_path / "run", "--batch", "51") == 2
     assert "1 … 50" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
+@pytest.mark.fault("flipped byte in a checkpoint", "newest checkpoint damaged, --resume latest-valid")
 def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     options = ("--train-steps", "6", "--checkpoint-every", "2")
@@ -152,6 +159,7 @@ def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypa
     assert [line["step"] for line in RunFolder(folder).read_metrics()] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.fault("devices: batch not divisible by devices")
 @pytest.mark.slow
 def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_path):
     eight = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}

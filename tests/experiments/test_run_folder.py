@@ -30,6 +30,7 @@ def test_metrics_come_back_as_they_were_written_by_seed_and_as_floats(folder):
     assert line["loss"] == float("inf") and line["norm"] != line["norm"]
 
 
+@pytest.mark.fault("torn last line of the metrics file")
 @pytest.mark.parametrize("torn", [b'{"seed": 0, "st', b'{"seed": 0, "st\n', b"\x00\x00\n"])
 def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(folder, torn):
     folder.append_metrics(LINES[:3])
@@ -52,6 +53,7 @@ def test_truncation_touches_one_seed_and_later_steps_only(folder):
     assert folder.read_metrics() == LINES[:4]
 
 
+@pytest.mark.fault("occupied output folder", "command line: checkpoint path that is a file or URL")
 def test_a_run_folder_is_refused_where_it_cannot_be(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
@@ -64,6 +66,7 @@ def test_a_run_folder_is_refused_where_it_cannot_be(tmp_path):
         run_folder.create(tmp_path / "other")
 
 
+@pytest.mark.fault("command line: output folder of another config")
 def test_another_configuration_is_refused_with_a_table(folder):
     first = configuration.Resolved("toy", "full", False, {"steps": 3, "network": {"width": 8, "depth": 2}})
     assert configuration.settle(folder, first) == first
@@ -74,12 +77,14 @@ def test_another_configuration_is_refused_with_a_table(folder):
     assert [line.split() for line in lines[1:]] == [["setting", "stored", "wanted"], ["network.depth", "2", "3"], ["steps", "3", "4"]]
 
 
+@pytest.mark.fault("command line: --seed outside 0…2³²−1")
 @pytest.mark.parametrize("seeds", [(-1,), (2**32,), (3, 3)])
 def test_seeds_that_alias_are_refused(seeds):
     with pytest.raises(ConfigError, match="--seed"):
         configuration.seeds(types.SimpleNamespace(seeds=seeds))
 
 
+@pytest.mark.fault("two jobs, one run folder")
 def test_a_held_lock_names_its_owner_and_goes_with_it(folder):
     for _ in range(2):
         with run_folder.held(folder.path):
@@ -90,6 +95,7 @@ def test_a_held_lock_names_its_owner_and_goes_with_it(folder):
     assert not (folder.path / run_folder.OWNER).exists()
 
 
+@pytest.mark.fault("lock of a dead process")
 @pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free(folder):
     script = (

@@ -111,6 +111,7 @@ def test_a_folder_holds_one_png_per_sample_and_takes_further_samples_of_the_same
     shutil.rmtree(folder)
 
 
+@pytest.mark.fault("SIGTERM while sampling")
 @pytest.mark.parametrize("name", ["folder", "archive.npz"])
 def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(name, trained, tmp_path, monkeypatch, capsys):
     options, write = ("--num", "6", "--together", "2", "--steps", "2", "--out", str(tmp_path / name)), SampleFiles.write
@@ -135,6 +136,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         assert drawn(out)["index"].tolist() == [*range(6)] and drawn(out)["images"].shape == (6, 2, 2, 1)
 
 
+@pytest.mark.fault("command line: unknown or misspelt option", "guidance: NaN or negative scale", "guidance: label ≥ classes")
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
@@ -187,6 +189,7 @@ def test_force_never_replaces_what_is_no_samples(trained, tmp_path, capsys):
     assert (folder / "thesis.tex").exists()
 
 
+@pytest.mark.fault("NaN while sampling")
 def test_samples_that_are_not_finite_are_named_and_not_written(trained, tmp_path, capsys):
     def broken(params, x, t, label):
         return jnp.where((label == 1)[:, None, None, None], jnp.nan, x)
@@ -203,6 +206,7 @@ def test_an_unconditional_model_takes_no_label_and_no_guidance(trained, tmp_path
     assert (arrays(trained, tmp_path / "x.npz", "--steps", "2", **plain)["labels"] == -1).all()
 
 
+@pytest.mark.fault("flipped byte in a checkpoint")
 def test_a_damaged_or_missing_checkpoint_exits_65(trained, tmp_path, capsys):
     copy, out = tmp_path / "copy", str(tmp_path / "x.png")
     shutil.copytree(trained, copy)
@@ -214,6 +218,7 @@ def test_a_damaged_or_missing_checkpoint_exits_65(trained, tmp_path, capsys):
     assert not Path(out).exists()
 
 
+@pytest.mark.fault("other shape, structure or dtype on restore")
 def test_a_network_of_another_shape_is_refused_with_a_table(trained, tmp_path, capsys):
     wider = {"init": lambda key: toy.init(key) | {"bias": jnp.zeros((4, 4, 1))}}
     assert sample(trained, "--out", str(tmp_path / "x.png"), **wider) == 65

@@ -141,3 +141,9 @@ test_bad_features_and_options_are_refused_with_counts = refusals(
     (lambda: vendi.score(ROWS, order=-1), "order = -1 is outside"),
     (lambda: vendi.over_subsets(ROWS, size=13, seed=0), "features has 12 rows, fewer than the 13 asked for"),
 )
+test_bad_features_and_options_are_refused_with_counts = pytest.mark.fault(
+    "likelihood, metrics: fewer than 2 samples",
+    "likelihood, metrics: feature sizes differ",
+    "likelihood, metrics: NaN features",
+    "likelihood, metrics: fewer samples than asked",
+)(test_bad_features_and_options_are_refused_with_counts)

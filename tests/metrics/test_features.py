@@ -128,3 +128,9 @@ test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), resamples=1), "resamples = 1"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), confidence=1.0), "confidence = 1 "),
 )
+test_what_cannot_be_measured_is_refused_with_counts = pytest.mark.fault(
+    "likelihood, metrics: fewer than 2 samples",
+    "likelihood, metrics: feature sizes differ",
+    "likelihood, metrics: NaN features",
+    "likelihood, metrics: fewer samples than asked",
+)(test_what_cannot_be_measured_is_refused_with_counts)

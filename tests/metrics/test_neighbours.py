@@ -92,3 +92,8 @@ test_too_few_rows_and_bad_features_are_refused_with_counts = refusals(
     (lambda: precision_recall.over_subsets(X, X, seed=0), "samples has 9 rows, fewer than the 1000 asked for"),
     (lambda: precision_recall.measure(X, X, k=0), "k = 0"),
 )
+test_too_few_rows_and_bad_features_are_refused_with_counts = pytest.mark.fault(
+    "likelihood, metrics: feature sizes differ",
+    "likelihood, metrics: NaN features",
+    "likelihood, metrics: fewer samples than asked",
+)(test_too_few_rows_and_bad_features_are_refused_with_counts)

@@ -45,6 +45,7 @@ def test_labels_of_every_integer_dtype_are_taken_and_one_label_serves_the_batch(
         np.testing.assert_array_equal(embeddings.checked_label(label, 3, 2), wanted)
 
 
+@pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels")
 @pytest.mark.parametrize(
     ("label", "error", "message"),
     [(label, ValueError, "3 classes") for label in (3, -2, np.array([0, 2**32]), np.uint8(255))]
@@ -55,6 +56,7 @@ def test_a_concrete_label_out_of_range_or_no_integer_is_refused(label, error, me
         embeddings.checked_label(label, 3, 2)
 
 
+@pytest.mark.fault("images: height not divisible by patch or downsampling", "images: channels first")
 @pytest.mark.parametrize(
     ("shape", "dtype", "times", "error", "message"),
     [

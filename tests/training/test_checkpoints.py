@@ -84,6 +84,7 @@ def test_only_the_newest_stay_and_multiples_for_ever_in_a_folder_given_by_its_re
     assert checkpoints.path == tmp_path / "here" and (tmp_path / "here" / "14").is_dir()
 
 
+@pytest.mark.fault("script ends right after a save")
 def test_leaving_the_context_saves_the_newest_state_that_was_declined(tmp_path):
     with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path, every=4) as checkpoints:
         for step in range(4, 7):
@@ -127,6 +128,7 @@ def test_forced_save_ignores_the_interval_and_a_stored_step_or_two_leaves_of_one
             checkpoints.save(8, {"a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)}, force=True)
 
 
+@pytest.mark.fault("kill -9 during save")
 def test_unfinished_folders_are_no_steps_and_the_next_writer_removes_them(folder):
     unfinished = shutil.copytree(folder / "4", folder / "6.orbax-checkpoint-tmp")
     assert restore(folder, read_only=True).step == 4 and unfinished.exists()
@@ -144,6 +146,7 @@ def largest_of(step):
     return max(files_of(step / "state"), key=lambda path: path.stat().st_size)
 
 
+@pytest.mark.fault("flipped byte in a checkpoint")
 def test_one_flipped_byte_in_any_file_is_an_error_naming_step_and_item(folder):
     files = [path for path in files_of(folder / "4") if path.name not in ("_CHECKPOINT_METADATA", "commit_success.txt")]
     items = [path.relative_to(folder / "4").parts[0] for path in files]
@@ -159,6 +162,7 @@ def test_one_flipped_byte_in_any_file_is_an_error_naming_step_and_item(folder):
         assert checkpoints.restore(4, linear.start()).step == 4
 
 
+@pytest.mark.fault("missing file or metadata of a checkpoint")
 @pytest.mark.parametrize("name", ["largest", "state/_METADATA", "meta/metadata", "_CHECKPOINT_METADATA", digests.NAME, "state", "meta"])
 def test_missing_file_or_item_is_an_error_naming_step_and_item(folder, name):
     path = largest_of(folder / "4") if name == "largest" else folder / "4" / name
@@ -194,6 +198,7 @@ def test_digests_find_every_flipped_bit_and_name_all_bad_files_at_once_and_allow
         digests.verify(tmp_path, "step 1")
 
 
+@pytest.mark.fault("truncated file of a checkpoint", "newest checkpoint damaged, --resume latest-valid")
 def test_latest_valid_walks_back_from_a_truncated_file_and_says_so(folder):
     largest = largest_of(folder / "4")
     largest.write_bytes(largest.read_bytes()[:-1])
@@ -225,6 +230,7 @@ def table_of(path, **options):
     return {line.split()[0]: re.split(r" {2,}", line.strip())[1:] for line in str(raised.value).splitlines()[2:]}
 
 
+@pytest.mark.fault("other shape, structure or dtype on restore")
 def test_mismatch_of_the_target_is_a_table_of_every_path(written):
     dense = {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(2, jnp.bfloat16), "extra": jnp.zeros(1)}
     rows = table_of(written, target=records.replace(linear.start(ema=(0.9, 0.25)), params={"dense": dense}))
@@ -239,6 +245,7 @@ def test_mismatch_of_the_target_is_a_table_of_every_path(written):
     }
 
 
+@pytest.mark.fault("other shape, structure or dtype on restore")
 def test_floats_change_their_width_only_when_asked(tmp_path):
     target = {"w": jnp.zeros(2, jnp.bfloat16), "n": jnp.int32(0)}
     with Checkpoints(tmp_path) as checkpoints:
@@ -252,6 +259,7 @@ def test_floats_change_their_width_only_when_asked(tmp_path):
     np.testing.assert_array_equal(cast["w"], jnp.array([1.001, 2.0]).astype(jnp.bfloat16))
 
 
+@pytest.mark.fault("other config on restore")
 def test_other_configuration_is_a_table_of_every_key(written):
     rows = table_of(written, config={"model": {"width": 16, "heads": (1, 3), "depth": 2}, "run": {"steps": 100}})
     assert list(rows) == ["model.depth", "model.heads", "model.width"]
@@ -259,6 +267,7 @@ def test_other_configuration_is_a_table_of_every_key(written):
     assert restore(written, 4, config={"run": {"steps": 100}, "model": {"heads": (1, 2), "width": 8}}).step == 4  # a tuple is a list
 
 
+@pytest.mark.fault("other config on restore")
 def test_settings_that_may_differ_only_warn(written):
     longer = CONFIG | {"run": {"steps": 200}}
     with pytest.warns(UserWarning, match=r"run\.steps +100 +200"):

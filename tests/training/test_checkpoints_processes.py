@@ -65,6 +65,7 @@ print("left", checkpoints.steps())
 """
 
 
+@pytest.mark.fault("other device or process count on restore")
 def test_run_of_another_process_with_eight_devices_is_resumed_on_one_and_equals_an_uninterrupted_one_bitwise(tmp_path):
     finish(python(EIGHT_DEVICES, tmp_path, flags="--xla_force_host_platform_device_count=8"))
     with Checkpoints(tmp_path) as checkpoints:
@@ -73,6 +74,7 @@ def test_run_of_another_process_with_eight_devices_is_resumed_on_one_and_equals_
     linear.assert_bitwise_equal(linear.train(restored, 3, 8), linear.train(linear.start(), 0, 8))
 
 
+@pytest.mark.fault("kill -9 during save")
 @pytest.mark.parametrize("attempt", range(2))
 def test_newest_complete_step_survives_a_kill_during_a_save(tmp_path, attempt):
     process = python(SAVE_FOR_EVER, tmp_path)
@@ -91,6 +93,7 @@ def test_newest_complete_step_survives_a_kill_during_a_save(tmp_path, attempt):
     assert not [name for name in os.listdir(tmp_path) if not name.isdecimal()]
 
 
+@pytest.mark.fault("disk full")
 def test_full_disk_is_an_error_at_wait_and_older_steps_stay(tmp_path):
     error, *_, steps, intact, left = finish(python(FULL_DISK, tmp_path)).strip().splitlines()
     assert str(tmp_path) in error and "step 2 could not be saved" in error and "are free" in error

@@ -45,6 +45,7 @@ def test_clip_bounds_the_gradient_that_adam_sees():
     np.testing.assert_allclose(state[1][0].mu["w"], [0.6, 0.8], rtol=1e-6)
 
 
+@pytest.mark.fault("EMA, optimizer: warm-up ≥ total", "EMA, optimizer: clip ≤ 0")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

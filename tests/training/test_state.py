@@ -49,6 +49,7 @@ def test_start_can_be_evaluated_for_its_shapes_alone_and_averages_of_bfloat16_pa
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("bfloat16")}
 
 
+@pytest.mark.fault("EMA, optimizer: decay outside [0, 1)")
 @pytest.mark.parametrize(
     ("ema", "message"),
     [*(((0.9, decay), rf"decay = {decay:g}.*\[0, 1\)") for decay in (1.0, -0.1, 1.5, float("nan"))), ((0.9, 0.9), "twice")],

@@ -253,6 +253,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.fault("weights: a configuration that cannot be followed")
 @pytest.mark.parametrize(("module", "config", "message"), REFUSED, ids=[message for *_, message in REFUSED])
 def test_a_setting_without_a_match_is_refused_by_name_and_value(module, config, message):
     with pytest.raises(ConfigError) as caught:

@@ -63,6 +63,7 @@ def test_an_index_that_contradicts_its_parts_is_refused(tmp_path, places, messag
     assert message in refused(files.load_folder, folder)
 
 
+@pytest.mark.fault("pickle in weights")
 @pytest.mark.parametrize("suffix", [".bin", ".ckpt", ".pt", ".pth", ".pkl"])
 def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path, suffix):
     file = tmp_path / f"{files.STEM}{suffix}"
@@ -76,6 +77,7 @@ def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path, suffix):
 WHOLE = safetensors.numpy.save(ARRAYS)
 
 
+@pytest.mark.fault("crafted safetensors header")
 @pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}trailing", WHOLE[:-1]])
 def test_a_damaged_file_is_refused(tmp_path, content):
     file = tmp_path / "x.safetensors"

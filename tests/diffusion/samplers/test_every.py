@@ -260,6 +260,7 @@ def test_the_catalogue_holds_every_public_sampler_as_users_call_it():
 samplers, FLOW = diffusion.samplers, diffusion.schedules.flow()
 
 
+@pytest.mark.fault("samplers: eta outside [0, 1]")
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("make", "field", "wrong"),

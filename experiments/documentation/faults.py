@@ -1,0 +1,137 @@
+"""What can go wrong, and what happens then: one row per fault. A test of it names the row: `@pytest.mark.fault("kill -9 during save")`."""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A row of the page of faults: what goes wrong, and what happens then."""
+
+    fault: str
+    happens: str
+
+
+RUNS = (
+    Fault("kill -9 during save", "the newest complete step restores; the temporary folder is ignored, and removed at the next start"),
+    Fault("kill -9 anywhere, then resume", "parameters, optimizer, averages, key and metrics file are bitwise those of an unbroken run"),
+    Fault("SIGTERM at a step", "the step is finished and saved, exit 42; the run goes on exactly. Ctrl-C does the same"),
+    Fault("SIGTERM while evaluating", "what is done is kept, exit 42; the same command goes on"),
+    Fault("SIGTERM while sampling", "what is drawn is on disk, exit 42; the same command draws the rest"),
+    Fault("SIGTERM while compiling", "exit 42; the same command goes on"),
+    Fault("a second signal", "the process ends at once"),
+    Fault("preemption with several processes", "all save the same step and exit 42"),
+    Fault("peer dies", "the other processes end within 60 s, not with 0"),
+    Fault("configurations of several processes differ", "exit 2"),
+    Fault("disk full", "an error with path, needed and free bytes; the old step is intact, the temporary folder removed; exit 74"),
+    Fault("a checkpoint's folder cannot be made", "an error within seconds, with path, needed and free bytes; the old step is intact"),
+    Fault("script ends right after a save", "the save is complete: leaving the context waits"),
+    Fault("truncated file of a checkpoint", "an error naming step and item before any value is used; exit 65"),
+    Fault("flipped byte in a checkpoint", "an error naming step and item before any value is used; exit 65"),
+    Fault("missing file or metadata of a checkpoint", "an error naming step and item before any value is used; exit 65"),
+    Fault("swapped, renamed or linked checkpoint", "an error naming the step of the folder and the step that was written"),
+    Fault("newest checkpoint damaged, --resume latest-valid", "the run walks back to the newest intact step, says so, and ends the same"),
+    Fault("other config on restore", "a table of every setting that differs; architecture is refused, run settings warn"),
+    Fault("other shape, structure or dtype on restore", "a table of every path that differs; floats change their width only when asked"),
+    Fault("other device or process count on restore", "parameters are bitwise equal, data keep their order, losses agree to 1e-5"),
+    Fault("cached and uncached compilation", "a resume records the setting, and refuses another or says so"),
+    Fault("NaN loss or gradient", "the step is skipped and counted; parameters, optimizer and averages stay as they were"),
+    Fault("NaN in many steps in a row", "the run stops, keeps the good steps, writes batch and key to debug/, exit 3"),
+    Fault("NaN while sampling", "no file is written; the indices of the samples are named; exit 3"),
+    Fault("torn last line of the metrics file", "readers ignore it; a resume truncates to the restored step"),
+    Fault("metrics file cut or doubled", "an error with the path and the line"),
+    Fault("damaged file of results", "an error with path and field; exit 65"),
+    Fault("kill between results.json and report.html", "the same command writes the report"),
+    Fault("evaluate on an unfinished run", "refused: no final results.json is written"),
+    Fault("batch sampling interrupted", "a rerun skips complete shards and redoes partial ones; the result is bitwise equal"),
+    Fault("a request larger than memory", "refused before anything is allocated"),
+    Fault("two jobs, one run folder", "the second one exits 2 with the owner's host and process"),
+    Fault("lock of a dead process", "the lock is free"),
+    Fault("lock of a dead machine, or of another namespace", "neither taken over while its owner lives, nor kept for ever"),
+    Fault("occupied output folder", "refused before compilation, exit 2"),
+    Fault("read-only or absent output folder", "refused before compilation, exit 2"),
+    Fault("missing data", "an error with the path, exit 65"),
+    Fault("unreadable image", "an error with the path of the file; skipped only when asked, and counted"),
+    Fault("unexpected file in a folder of images", "an error with its path; skipped only when asked, and counted"),
+    Fault("pickle in weights", "refused and never run, whatever the file is called"),
+    Fault("crafted safetensors header", "typed errors only, without a large allocation"),
+    Fault("crafted npz header", "typed errors only, without a large allocation"),
+    Fault("16 threads sampling at once", "each result equals that of a call alone"),
+    Fault("10,000 training steps", "memory and open files stay flat"),
+    Fault("random command lines", "documented exit codes, no traceback, at most 12 lines"),
+)
+"""What disturbs a run."""
+
+INPUTS = {
+    "schedules": {
+        "steps ≤ 0": "ValueError with argument, value and range",
+        "β outside (0, 1)": "ValueError with argument, value and range",
+        "σ_min ≥ σ_max": "ValueError with argument, value and range",
+        "non-monotone table": "ValueError with argument, value and range",
+        "zero terminal SNR with noise prediction": "ValueError that names velocity",
+    },
+    "process": {
+        "shapes differ": "ValueError with both shapes",
+        "Level fields neither () nor (batch,)": "ValueError with both shapes",
+        "uint8 or 0…255 images": "TypeError or ValueError that names the scaling",
+        "integers in a bare formula": "TypeError with the fix",
+    },
+    "denoiser": {
+        "wrong output shape": "an error with both shapes, before the loop",
+        "wrong output dtype": "TypeError with both dtypes, before the loop",
+    },
+    "samplers": {
+        "0 steps": "ValueError with the range",
+        "more steps than the table": "ValueError with both counts",
+        "eta outside [0, 1]": "ValueError with the range",
+        "no key": "TypeError with the fix",
+        "a batch of keys": "ValueError with the fix",
+        "a legacy uint32 key": "TypeError with the fix",
+        "a key that is not threefry": "ValueError with the reason",
+        "temperature with the wrong shape": "ValueError with both shapes",
+        "index outside its range": "ValueError with the range",
+    },
+    "guidance": {
+        "NaN or negative scale": "ValueError with the range",
+        "label ≥ classes": "ValueError with the number of classes; under jit, NaN in that sample alone",
+        "float labels": "TypeError",
+        "no null class": "TypeError with the fix",
+    },
+    "likelihood, metrics": {
+        "fewer than 2 samples": "ValueError with the counts",
+        "feature sizes differ": "ValueError with both sizes",
+        "NaN features": "ValueError with the count",
+        "float where uint8 is meant": "an error with both",
+        "fewer samples than asked": "ValueError with both counts",
+    },
+    "EMA, optimizer": {
+        "decay outside [0, 1)": "ConfigError with the range",
+        "warm-up ≥ total": "ConfigError naming both",
+        "accumulation not dividing the batch": "ConfigError naming both",
+        "clip ≤ 0": "ConfigError with the range",
+    },
+    "images": {
+        "height not divisible by patch or downsampling": "ValueError with shape and rule",
+        "channels first": "ValueError with shape and rule",
+        "mixed sizes": "DataError with both shapes and the fix",
+    },
+    "weights": {
+        "names missing or left over": "an error with every one of them",
+        "a configuration that cannot be followed": "an error with setting and value",
+    },
+    "command line": {
+        "unknown or misspelt option": "exit 2, the nearest match is shown",
+        "wrong type": "exit 2, at most 12 lines",
+        "--seed outside 0…2³²−1": "exit 2 with the range",
+        "batch > data": "exit 2 with the range, before anything is compiled",
+        "output folder of another config": "exit 2 with a table of what differs",
+        "checkpoint path that is a file or URL": "exit 2",
+    },
+    "devices": {
+        "batch not divisible by devices": "the nearest sizes that are",
+        "missing CUDA plug-in": "exit 69 with a hint",
+        "several processes where one is served": "refused at once, exit 2",
+    },
+}
+"""Wrong input: place -> mistake -> what happens."""
+
+ROWS = (*RUNS, *(Fault(f"{place}: {mistake}", error) for place, rows in INPUTS.items() for mistake, error in rows.items()))
+"""Every row; its first field is what a test names."""

@@ -1,0 +1,100 @@
+"""The page of faults, made from the rows of `faults` and the tests that name them: `python -m experiments.documentation.faults_page`."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.documentation.faults import INPUTS, ROWS, RUNS, Fault
+from experiments.reporting import json_files
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = Path(__file__).with_name("pages") / "faults.md"
+HEAD = """<!-- written by `python -m experiments.documentation.faults_page`; edit the rows in faults.py, or the marks of the tests -->
+# Faults and wrong input
+
+What happens when a run is disturbed or is given something wrong, and the tests that show it. {tested} of {total} rows are tested.
+Tests marked *slow* run in `make test-slow`, the others in `make test`.
+"""
+
+
+class Test(NamedTuple):
+    """A test, and the rows that its marks name."""
+
+    file: str
+    name: str
+    slow: bool
+    faults: tuple[str, ...]
+
+
+def tests(folder: Path = ROOT / "tests") -> Iterator[Test]:
+    """Every test with a mark `fault`, also on one case of its table, in the order of files and lines. Nothing is imported."""
+    for path in sorted(folder.rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        all_slow = "\npytestmark = pytest.mark.slow\n" in text
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef):
+                name, places = node.name, list(node.decorator_list)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name, places = node.targets[0].id, [node.value]
+            else:
+                continue
+            found = tuple(_literals(places))
+            if found and not name.startswith("test_"):
+                raise ValueError(f"{path}: the mark fault of {name} belongs to no test")
+            if found:
+                slow = all_slow or any("mark.slow" in ast.unparse(place) for place in places)
+                yield Test(path.relative_to(folder.parent).as_posix(), name, slow, found)
+
+
+def page(folder: Path = ROOT / "tests") -> str:
+    """The text of the page.
+
+    Raises:
+        ValueError: where a test names a row that there is not.
+    """
+    by_fault: dict[str, list[Test]] = {row.fault: [] for row in ROWS}
+    for test in tests(folder):
+        for fault in test.faults:
+            if fault not in by_fault:
+                raise ValueError(
+                    f"{test.file}: {test.name} names {fault!r}, which is no row of {Path(__file__).with_name('faults.py').name}"
+                )
+            by_fault[fault].append(test)
+    parts = [HEAD.format(tested=sum(map(bool, by_fault.values())), total=len(ROWS))]
+    parts += ["## Runs\n", _table("fault", RUNS, by_fault)]
+    for place, rows in INPUTS.items():
+        parts += [
+            f"\n## {place[0].upper()}{place[1:]}\n",
+            _table("mistake", [Fault(f"{place}: {row}", rows[row]) for row in rows], by_fault),
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Writes the page and prints its path."""
+    print(json_files.write_bytes(PAGE, page().encode()))
+
+
+def _table(kind: str, rows: Iterable[Fault], by_fault: dict[str, list[Test]]) -> str:
+    lines = [f"| {kind} | what happens | tested by |", "| --- | --- | --- |"]
+    for fault, happens in rows:
+        shown = "<br>".join(_shown(test) for test in dict.fromkeys(by_fault[fault])) or "not tested"
+        lines.append(f"| {fault.split(': ', 1)[-1]} | {happens} | {shown} |")
+    return "\n".join(lines)
+
+
+def _shown(test: Test) -> str:
+    words = test.name.removeprefix("test_").replace("_", " ")
+    return f"[{test.file.removeprefix('tests/').removesuffix('.py')}](../../../{test.file}): {words}{' (*slow*)' if test.slow else ''}"
+
+
+def _literals(places: Iterable[ast.expr]) -> Iterator[str]:
+    for place in places:
+        for node in ast.walk(place):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+                yield from (ast.literal_eval(argument) for argument in node.args)
+
+
+if __name__ == "__main__":
+    main()
