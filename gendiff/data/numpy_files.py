@@ -1,22 +1,16 @@
 """Images stored as NumPy arrays: `.npy` (images alone) or `.npz` (images and labels). Nothing is ever unpickled."""
 
-import io
 import os
-import warnings
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
 import numpy as np
 
-from gendiff.core import checks
+from gendiff.core import checks, npz
 from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
 from gendiff.data.images import Images
-
-T = TypeVar("T")
 
 
 def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", labels: str | None = "labels") -> Images:
@@ -39,55 +33,21 @@ def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", 
         DataError: path first, for every other content.
     """
     checks.integer("levels", levels, 2, scaling.MOST_LEVELS)
-    file = Path(path)
-    if file.suffix.lower() not in (".npy", ".npz"):
-        raise DataError(f"{file}: must be named .npy or .npz")
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    file = npz.existing(Path(path), ".npy", ".npz")
     if file.suffix.lower() == ".npy":
-        pixels, named = _guarded(file, lambda: _read_npy(file)), None
+        pixels, named = npz.guarded(file, lambda: _read_npy(file)), None
     else:
         wanted = [images] if labels is None else [images, labels]
-        stored = _guarded(file, lambda: _read_npz(file, wanted))
+        stored = npz.guarded(file, lambda: npz.read(file, wanted))
         pixels, named = stored[images], None if labels is None else stored[labels]
     clean = _clean(file, pixels, levels)
     numbers = _labels(file, named, len(clean))
     return Images(clean, numbers, classes=tuple(map(str, range(int(numbers.max()) + 1))), levels=levels)
 
 
-def _guarded(file: Path, read: Callable[[], T]) -> T:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy warns of headers it has to guess at
-            return read()
-    except DataError:
-        raise
-    except Exception as error:  # a forged header can trip zipfile, zlib, struct, tokenize or the allocator
-        raise DataError(f"{file}: not a whole NumPy file without objects: {type(error).__name__}: {error}") from error
-
-
 def _read_npy(file: Path) -> np.ndarray:
     with file.open("rb") as stream:
-        return _read_array(str(file), stream)
-
-
-def _read_npz(file: Path, wanted: list[str]) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
-        members = [name.removesuffix(".npy") for name in archive.namelist()]
-        for name in wanted:
-            if members.count(name) != 1:
-                raise DataError(
-                    f"{file}: has {members.count(name)} arrays named {name!r}, one is needed; its arrays are {', '.join(members) or 'none'}"
-                )
-        # read whole, because only then does zipfile compare the checksum
-        return {name: _read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in wanted}
-
-
-def _read_array(name: str, stream: BinaryIO | io.BytesIO) -> np.ndarray:
-    array = np.lib.format.read_array(stream, allow_pickle=False)
-    if stream.read(1):
-        raise DataError(f"{name}: holds more bytes than its shape {array.shape} says")
-    return array
+        return npz.read_array(str(file), stream)
 
 
 def _clean(file: Path, stored: np.ndarray, levels: int) -> np.ndarray:

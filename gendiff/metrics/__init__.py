@@ -11,6 +11,7 @@ from gendiff.metrics import (
     near_copies,
     precision_recall,
     saturation,
+    statistics_files,
     subsampling,
     vendi,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "near_copies",
     "precision_recall",
     "saturation",
+    "statistics_files",
     "subsampling",
     "vendi",
 ]

@@ -27,10 +27,26 @@ class FittedGaussian:
     factor: np.ndarray
 
 
+@dataclass(frozen=True)
+class Running:
+    """What the rows seen so far amount to: all that a mean and a covariance need, in memory that does not grow with their number.
+
+    Args:
+        count: how many rows, >= 1.
+        mean: (d,) of them.
+        factor: (k, d) of their scatter about that mean, which is factorᵀ factor; k is at most d.
+    """
+
+    count: int
+    mean: np.ndarray
+    factor: np.ndarray
+
+
 def distance(features: Shaped[ArrayLike, "n d"], other: Shaped[ArrayLike, "m _"]) -> float:
     """Measure the (squared) Fréchet distance of the two sets' means and unbiased covariances, >= 0.
 
-    It is biased upwards by about d / n: compare only values of equal sample sizes.
+    It is biased upwards by about d / n: compare only values of equal sample sizes. Fewer rows than features are allowed: a covariance of
+    deficient rank is exact here, but the bias is then most of the value, so a floor from real data of the same size belongs beside it.
 
     Args:
         features: (n, d), n >= 2.
@@ -78,23 +94,78 @@ def between(first: FittedGaussian, second: FittedGaussian) -> float:
 
 def fit(features: Shaped[ArrayLike, "n d"]) -> FittedGaussian:
     """Fit mean and unbiased covariance of the rows (n, d), the factor by QR, without ever forming the covariance."""
-    sample = validation.as_features("features", features)
-    mean = sample.mean(axis=0)
-    return FittedGaussian(mean, np.linalg.qr(sample - mean, mode="r") / np.sqrt(len(sample) - 1))
+    return finish(update(None, validation.as_features("features", features)))
+
+
+def update(state: Running | None, features: Shaped[ArrayLike, "n d"]) -> Running:
+    """Add rows to those seen so far, as `merge` does.
+
+    One update costs a QR of (d + n, d), so batches of n >= d / 2 rows cost least per row.
+
+    Args:
+        state: what the rows before amount to, or None to begin.
+        features: (n, d), n >= 1.
+
+    Raises:
+        ValueError: for another number of features than before, and features that are not finite.
+    """
+    rows = validation.as_features("features", features, at_least=1)
+    mean = rows.mean(axis=0)
+    deviations = rows - mean
+    if state is None:
+        return Running(len(rows), mean, np.linalg.qr(deviations, mode="r"))
+    return merge(state, Running(len(rows), mean, deviations))
+
+
+def merge(first: Running, second: Running) -> Running:
+    """Join what two sets of rows amount to, in any order and any grouping, to rounding.
+
+    The scatter of both is the sum of the two and of n m / (n + m) δδᵀ, with δ the difference of the means. Here their factors are
+    stacked and reduced by QR, so that no covariance is formed, and a singular one loses no digits.
+
+    Args:
+        first: of n rows.
+        second: of m rows with as many features.
+
+    Raises:
+        ValueError: for different numbers of features.
+
+    References:
+        Chan, Golub & LeVeque, 1979, Eq. 2.1 (from memory), here for its square root.
+    """
+    if first.mean.shape != second.mean.shape:
+        raise ValueError(f"rows of {len(first.mean)} features cannot be joined with rows of {len(second.mean)}: they must be equal")
+    count, shift = first.count + second.count, second.mean - first.mean
+    between_means = np.sqrt(first.count / count * second.count) * shift[None]
+    stacked = np.concatenate([first.factor, second.factor, between_means])
+    return Running(count, first.mean + second.count / count * shift, np.linalg.qr(stacked, mode="r"))
+
+
+def finish(state: Running) -> FittedGaussian:
+    """Return the mean and the unbiased covariance of the rows seen so far.
+
+    Raises:
+        ValueError: for fewer than 2 rows.
+    """
+    if state.count < 2:
+        raise ValueError(f"a covariance needs at least 2 rows, and {state.count} were seen")
+    return FittedGaussian(state.mean, state.factor / np.sqrt(state.count - 1))
 
 
 def from_moments(mean: Shaped[ArrayLike, "d"], covariance: Shaped[ArrayLike, "d d"]) -> FittedGaussian:
     """Build the Gaussian of a known mean (d,) and covariance (d, d), singular ones included.
 
     Raises:
-        ValueError: unless the covariance is symmetric and has no negative eigenvalue.
+        ValueError: unless the covariance is symmetric and has no negative eigenvalue beyond the rounding of its dtype.
     """
-    centre, matrix = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    stored = np.asarray(covariance)
+    centre, matrix = np.asarray(mean, dtype=np.float64), stored.astype(np.float64)
     checks.finite("mean", centre)
     checks.finite("covariance", matrix)
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     rounding = len(matrix) * np.finfo(np.float64).eps * np.max(np.abs(values))
-    if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=rounding) or np.min(values) < -100 * rounding:
+    stored_rounding = rounding * (np.finfo(stored.dtype).eps / np.finfo(np.float64).eps if stored.dtype == np.float32 else 1.0)
+    if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=stored_rounding) or np.min(values) < -100 * stored_rounding:
         raise ValueError(f"covariance must be symmetric with no negative eigenvalue, its least is {np.min(values):g}")
     kept = np.where(values > rounding, values, 0.0)  # what rounding left of a zero would come back as its root
     return FittedGaussian(centre, np.sqrt(kept)[:, None] * vectors.T)

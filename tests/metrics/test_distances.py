@@ -1,5 +1,6 @@
 """Measures of a set of features, alone or against another set: Fréchet and kernel distances, Vendi score."""
 
+import functools
 import itertools
 import math
 
@@ -56,6 +57,43 @@ def test_the_frechet_distance_is_symmetric_and_unchanged_by_rotation_order_and_a
     for same in ((y, x), (x @ turn, y @ turn), (x[::-1], rng().permutation(y))):
         assert frechet.distance(*same) == pytest.approx(value, rel=1e-12)
     assert frechet.distance(x + 1e6, y + 1e6) == pytest.approx(value, rel=1e-6)
+
+
+def streamed(*batches):
+    return functools.reduce(frechet.update, batches, None)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(200, 6), (9, 20)], ids=["full rank", "fewer rows than features"])
+def test_rows_in_batches_of_any_size_order_and_grouping_amount_to_the_whole_set_in_memory_of_one_covariance(rows, size):
+    x, y = 3 * normal(0, rows, size) + np.arange(size), normal(1, 50, size)
+    batches = np.split(x, [1, 2, 4, rows - 3])
+    shards = [streamed(*batches[:2]), streamed(batches[2]), streamed(*batches[3:])]
+    orders = [functools.reduce(frechet.merge, order) for order in itertools.permutations(shards)]
+    grouped = frechet.merge(shards[0], frechet.merge(shards[1], shards[2]))
+    whole = frechet.fit(x)
+    for state in (streamed(*batches), streamed(*batches[::-1]), *orders, grouped):
+        assert state.count == rows and len(state.factor) <= size
+        fitted = frechet.finish(state)
+        np.testing.assert_allclose(fitted.mean, x.mean(axis=0), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(fitted.factor.T @ fitted.factor, np.cov(x.T), rtol=1e-10, atol=1e-10)
+        assert frechet.between(fitted, frechet.fit(y)) == pytest.approx(frechet.between(whole, frechet.fit(y)), rel=1e-10)
+        assert frechet.between(fitted, whole) < 1e-12
+
+
+def test_ten_thousand_rows_far_from_zero_stream_without_losing_digits():
+    x = normal(0, 10000, 4) + 1e6
+    fitted = frechet.finish(streamed(*np.split(x, 20)))
+    np.testing.assert_allclose(fitted.factor.T @ fitted.factor, np.cov((x - 1e6).T), rtol=1e-9, atol=1e-11)
+
+
+def test_few_held_out_rows_with_many_features_are_measured_beside_a_floor_that_has_the_same_bias():
+    real, train = normal(0, 30, 100), normal(1, 300, 100)
+    floor, shifted = (frechet.over_subsets(real, rows, count=5, size=30, seed=0) for rows in (train, train + 1))
+    assert floor.mean() > 50  # nearly all bias: two samples of one law
+    np.testing.assert_allclose(shifted - floor, 100 + 2 * np.sum(train.mean(axis=0) - real.mean(axis=0)), atol=40)
+    rounded = frechet.from_moments(np.zeros(50, np.float32), covariance(50, 20, 0).astype(np.float32))  # as some programs store them
+    exact = gaussian(np.zeros(50), covariance(50, 20, 0))
+    assert frechet.between(rounded, exact) < 1e-3 * np.sum(exact.factor**2)
 
 
 def by_hand(x, y):
@@ -130,6 +168,10 @@ test_bad_features_and_options_are_refused_with_counts = refusals(
     (lambda: frechet.distance(normal(0, 5, 3), normal(0, 5, 2)), "features has 3 features per row but other has 2"),
     (lambda: frechet.distance(normal(0, 5, 3), np.full((5, 3), np.nan)), "other: 5 of 5 rows hold NaN"),
     (lambda: frechet.over_subsets(normal(0, 5, 3), normal(0, 5, 3), seed=0), "other has 5 rows, fewer than the 1000 asked for"),
+    (lambda: frechet.over_subsets(FIFTY[:1], FIFTY, size=20, seed=0), r"real has shape \(1, 4\): at least 2 rows"),
+    (lambda: frechet.finish(streamed(FIFTY[:1])), "at least 2 rows, and 1 were seen"),
+    (lambda: streamed(FIFTY, FIFTY[:, :3]), "rows of 4 features cannot be joined with rows of 3"),
+    (lambda: streamed(FIFTY, FIFTY[:0]), r"features has shape \(0, 4\): at least 1 rows"),
     (lambda: gaussian([0.0, 0.0], [[1.0, 0.0], [0.5, 1.0]]), "symmetric with no negative eigenvalue"),
     (lambda: gaussian([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), "symmetric with no negative eigenvalue"),
     (lambda: kernel_distance.over_blocks(FIFTY, FIFTY[:19], blocks=10, seed=0), "other has 19 rows, fewer than the 20 asked for"),

@@ -1,0 +1,82 @@
+"""Reading `.npz` and `.npy` files of strangers: whole or not at all, and nothing is ever unpickled."""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from gendiff.core.errors import DataError
+
+T = TypeVar("T")
+
+
+def existing(file: Path, *suffixes: str) -> Path:
+    """Return the file itself.
+
+    Raises:
+        DataError: path first, unless it is a regular file with one of the suffixes.
+    """
+    if file.suffix.lower() not in suffixes:
+        raise DataError(f"{file}: must be named {' or '.join(suffixes)}")
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    return file
+
+
+def guarded(file: Path, read: Callable[[], T]) -> T:
+    """Return what `read` reads of the file.
+
+    Raises:
+        DataError: path first, for whatever goes wrong in it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy warns of headers it has to guess at
+            return read()
+    except DataError:
+        raise
+    except Exception as error:  # a forged header can trip zipfile, zlib, struct, tokenize or the allocator
+        raise DataError(f"{file}: not a whole NumPy file without objects: {type(error).__name__}: {error}") from error
+
+
+def names(archive: zipfile.ZipFile) -> list[str]:
+    """Return the names of an archive's arrays, in order."""
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def check_one(file: Path, archive: zipfile.ZipFile, name: str) -> None:
+    """Raise DataError unless the archive has exactly one array of that name."""
+    members = names(archive)
+    if members.count(name) != 1:
+        raise DataError(
+            f"{file}: has {members.count(name)} arrays named {name!r}, one is needed; its arrays are {', '.join(members) or 'none'}"
+        )
+
+
+def read(file: Path, wanted: list[str]) -> dict[str, np.ndarray]:
+    """Read arrays of an `.npz` by name; `guarded` should stand around it.
+
+    Raises:
+        DataError: for a name that the file does not have exactly once, and as `read_array` does.
+    """
+    with zipfile.ZipFile(file) as archive:
+        for name in wanted:
+            check_one(file, archive, name)
+        # read whole, because only then does zipfile compare the checksum
+        return {name: read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in wanted}
+
+
+def read_array(name: str, stream: io.BufferedIOBase) -> np.ndarray:
+    """Read one array to the end of the stream.
+
+    Raises:
+        DataError: when bytes are left over.
+    """
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1):
+        raise DataError(f"{name}: holds more bytes than its shape {array.shape} says")
+    return array
