@@ -5,7 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def read(file: Path, wanted: list[str]) -> dict[str, np.ndarray]:
         return {name: read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in wanted}
 
 
-def read_array(name: str, stream: io.BufferedIOBase) -> np.ndarray:
+def read_array(name: str, stream: IO[bytes] | io.BufferedIOBase) -> np.ndarray:
     """Read one array to the end of the stream.
 
     Raises:

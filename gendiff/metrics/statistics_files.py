@@ -13,6 +13,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from jaxtyping import Shaped
@@ -107,7 +108,7 @@ def _batches(file: Path, size: int, name: str) -> Iterator[np.ndarray]:
                 raise DataError(f"{file}: array {name} holds more bytes than its shape {shape} says")
 
 
-def _header(stream: io.BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+def _header(stream: IO[bytes] | io.BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -118,7 +119,7 @@ def _header(stream: io.BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def _rows(stream: io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _rows(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
     read = stream.read(wanted)
     if len(read) != wanted:
