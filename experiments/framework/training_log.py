@@ -1,8 +1,9 @@
-"""The metrics of training steps: looked at, written, shown, and stopped at when they are no numbers any more."""
+"""What a run folder keeps of the steps of a training: metrics, where the seconds went, and the batch at which it stopped being finite."""
 
 import contextlib
 import importlib.util
 import io
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -15,57 +16,51 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
 from gendiff.core import trees
 from gendiff.core.errors import NonFiniteError
+from gendiff.training import Timing
 
 Show: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
+_NOT_WRITTEN = ("finite", "skipped", "data_share")
+"""`skipped` has a place of its own; a share of time would make the files of equal runs differ."""
+
 
 class TrainingLog:
-    """Looks at each step's metrics one step late, so that the device never waits for the host, and writes those that are due."""
+    """Writes and shows the metrics of each step that is due: every `every` steps, and the last."""
 
-    def __init__(self, folder: RunFolder, seed: int, task: Task, show: Show, counts: dict[str, int], most: int) -> None:
-        self._folder, self._seed, self._task, self._show, self._most = folder, seed, task, show, most
-        self._waiting: list[tuple[int, Any, Any, bool]] = []
-        self.skipped, self.streak = counts.get("skipped", 0), counts.get("streak", 0)
+    def __init__(self, folder: RunFolder, seed: int, steps: int, every: int) -> None:
+        self._folder, self._seed, self._steps, self._every = folder, seed, steps, every
+        self.step = 0
+        """The newest step that was looked at."""
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Goes into each checkpoint, so that a resumed run counts on."""
-        return {"skipped": self.skipped, "streak": self.streak}
+    def open(self, task: Task, show: Show) -> None:
+        """From now on steps are shown."""
+        self._task, self._show = task, show
 
-    def add(self, step: int, metrics: Any, batch: Any, *, write: bool) -> None:
-        self._waiting.append((step, metrics, batch, write))
-        self._look(len(self._waiting) - 1)
+    def add(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self.step = step
+        if step % self._every == 0 or step == self._steps:
+            values = {name: value for name, value in metrics.items() if name not in _NOT_WRITTEN}
+            self._folder.append_metrics([{"seed": self._seed, "step": step, "skipped": metrics["skipped"], **values}])
+            self._show(step, values)
+            self._task.update(step, f"loss {values['loss']:.4f}")
 
-    def settle(self) -> None:
-        """Everything looked at and written."""
-        self._look(len(self._waiting))
+    def close(self, timing: Timing) -> None:
+        """Writes where the seconds of this process went, if it did any step."""
+        if self.step:
+            spent = {name: round(getattr(timing, name), 3) for name in ("compile", "data", "step", "checkpoint", "idle")}
+            line = {"phase": "steps", "seed": self._seed, "within": "train", "seconds": round(timing.total, 3), **spent}
+            with open(self._folder.timings, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
-    def _look(self, count: int) -> None:
-        for step, metrics, batch, write in self._waiting[:count]:
-            finite = bool(metrics["finite"])
-            self.streak = 0 if finite else self.streak + 1
-            self.skipped += not finite
-            if write:
-                values = {name: np.asarray(value).item() for name, value in jax.device_get(metrics).items() if name != "finite"}
-                self._folder.append_metrics([{"seed": self._seed, "step": step, "skipped": self.skipped, **values}])
-                self._show(step, values)
-                self._task.update(step, f"loss {values['loss']:.4f}")
-            if self.streak >= self._most:
-                self._fail(step, batch)
-        del self._waiting[:count]
-
-    def _fail(self, step: int, batch: Any) -> None:
-        rows, chosen = batch
-        key = jax.random.fold_in(jax.random.key(self._seed), step - 1)
-        content = {"key": jax.random.key_data(key), **{path.replace("/", "_"): leaf for path, leaf in trees.paths(chosen).items()}}
+    def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: Any) -> NonFiniteError:
+        """The error with its seed, and where the batch and the key of its step are now."""
+        key = jax.random.fold_in(jax.random.key(self._seed), self.step - 1)
+        content = {"key": jax.random.key_data(key), **{path.replace("/", "_"): leaf for path, leaf in trees.paths(batch).items()}}
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **jax.tree.map(np.asarray, content | ({} if rows is None else {"rows": rows})))
         self._folder.debug.mkdir(exist_ok=True)
-        place = json_files.write_bytes(self._folder.debug / f"seed_{self._seed}_step_{step}.npz", file.getvalue())
-        raise NonFiniteError(
-            f"seed {self._seed}: loss or gradient was NaN or infinite in {self.streak} steps in a row, the last of them step {step}; "
-            f"its batch and key are in {place}; earlier checkpoints are untouched"
-        )
+        place = json_files.write_bytes(self._folder.debug / f"seed_{self._seed}_step_{self.step}.npz", file.getvalue())
+        return NonFiniteError(f"seed {self._seed}: {error}; its batch and key are in {place}")
 
 
 @contextlib.contextmanager

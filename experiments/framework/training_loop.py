@@ -1,5 +1,6 @@
 """From a loss and data to a trained state, in steps that can be killed at any moment and resumed bitwise."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -12,14 +13,13 @@ from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import training
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
 from gendiff.training import sharding
 from gendiff.training.checkpoints import Checkpoints
-
-INIT = np.uint32(2**32 - 1)
-"""What the key of init is folded with: a number that no step reaches."""
+from gendiff.training.fit import initial
+from gendiff.training.loop import check_counts
 
 
 def train(
@@ -53,43 +53,55 @@ def train(
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
 
-    Metrics go to `folder` as lines {"seed", "step", "skipped", …metrics of that step}, without any time, so that the files of a resumed and
-    an uninterrupted run are equal. Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError,
-    errors of gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
+    The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
+    without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
+    Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError, errors of
+    gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
     mesh = sharding.mesh(devices.local())
     configuration.check_seed(seed)
-    counts = {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every, "most_nonfinite": most_nonfinite}
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name} = {value} must be at least 1")
+    check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     samples = _samples(data, batch, seed)
     size = _size(samples(0)[1])
     sharding.check_batch(size, mesh)
-    step = _step(loss, optimizer, accumulate, ema_warm_up)
     stored = configuration.read(folder).config if folder.config.exists() else None
-    with interruption.watch() as stop, Checkpoints(folder.checkpoints(seed), config=stored, keep=keep) as store:
-        state, done, bad = _begin(_fresh(init, optimizer, tuple(ema)), seed, store, folder, mesh)
-        folder.truncate_metrics(seed, done)
-        over = f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
-        progress.line(f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else ""))
-        if done < steps:
-            progress.line(f"seed {seed}: compiling …")
-            step = devices.compiled(step, state, sharding.shard(samples(done)[1], mesh))
-        with progress.task(f"train seed {seed}", steps, done) as task, training_log.tensorboard(folder, seed, done) as show:
-            log = training_log.TrainingLog(folder, seed, task, show, bad, most_nonfinite)
-            while done < steps and not stop:
-                rows, batch_of_step = samples(done)
-                state, metrics = step(state, sharding.shard(batch_of_step, mesh))
-                done += 1
-                log.add(done, metrics, (rows, batch_of_step), write=done % log_every == 0 or done == steps)
-                if done % checkpoint_every == 0 or done == steps or stop:
-                    _save(store, done, state, log, last=done == steps)
-            if stop:  # the signal may have come after the last look at it
-                _save(store, done, state, log, last=done == steps)
-                store.wait()
-                raise Preempted(f"{stop} at step {done} of seed {seed}; its newest checkpoint is that of step {store.latest()}")
-    return state
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(interruption.watch())
+        store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep))
+        log = training_log.TrainingLog(folder, seed, steps, log_every)
+
+        def on_start(done: int) -> None:
+            folder.truncate_metrics(seed, done)
+            over = f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
+            progress.line(f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else ""))
+            if done < steps:
+                progress.line(f"seed {seed}: compiling …")
+            task = stack.enter_context(progress.task(f"train seed {seed}", steps, done))
+            log.open(task, stack.enter_context(training_log.tensorboard(folder, seed, done)))
+
+        try:
+            fitted = training.loop(
+                _step(loss, optimizer, accumulate, ema_warm_up),
+                _fresh(init, optimizer, tuple(ema)),
+                lambda step: samples(step)[1],
+                steps=steps,
+                seed=seed,
+                store=store,
+                resume=folder.resume,
+                on_start=on_start,
+                on_step=log.add,
+                stop=lambda: bool(stop),
+                checkpoint_every=checkpoint_every,
+                most_nonfinite=most_nonfinite,
+                mesh=mesh,
+                compiled=devices.compiled,
+            )
+        except NonFiniteError as error:
+            raise log.explained(error, *samples(log.step - 1)) from error
+        log.close(fitted.timing)
+        if fitted.stopped:
+            raise Preempted(f"{stop} at step {int(fitted.state.step)} of seed {seed}; its newest checkpoint is that of step {fitted.saved}")
+    return fitted.state
 
 
 def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None) -> Params:
@@ -155,25 +167,4 @@ def _step(loss: Loss, optimizer: Any, accumulate: int, ema_warm_up: bool) -> Cal
 
 @functools.lru_cache(maxsize=2)
 def _fresh(init: Callable[[jax.Array], Params], optimizer: Any, ema: tuple[float, ...]) -> Callable[..., Any]:
-    return jax.jit(lambda base: training.start(init(jax.random.fold_in(base, INIT)), optimizer, base, ema))
-
-
-def _begin(
-    fresh: Callable[..., Any], seed: int, store: Checkpoints, folder: RunFolder, mesh: jax.sharding.Mesh
-) -> tuple[training.TrainState, int, dict[str, int]]:
-    """(state, steps done, counts of skipped steps): restored, or new."""
-    base = jax.random.key(seed)
-    newest = store.latest_valid() if folder.resume == "latest-valid" else store.latest()
-    if newest is None:
-        return sharding.replicate(fresh(base), mesh), 0, {}
-    store.discard_after(newest)
-    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh, base))
-    restored = store.restore(newest, target)
-    return restored.state, restored.step, restored.meta
-
-
-def _save(store: Checkpoints, step: int, state: training.TrainState, log: training_log.TrainingLog, *, last: bool) -> None:
-    log.settle()  # first the lines, then the checkpoint: no step of a resumed run lacks its line
-    if log.streak == 0 or last:  # within a streak of bad steps the older checkpoints are the better ones to go back to
-        store.save(step, state, log.counts, force=True)
+    return jax.jit(lambda base: initial(init, optimizer, base, ema))

@@ -1,7 +1,10 @@
 """From any Loss to parameters. `gendiff.training.checkpoints` is imported by name, because it loads Orbax."""
 
-from gendiff.training import ema, optimizers, precision, sharding
+from gendiff.training import ema, optimizers, precision, sharding, timing
+from gendiff.training.fit import fit
+from gendiff.training.loop import Fitted, loop
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
+from gendiff.training.timing import Timing
 
-__all__ = ["TrainState", "ema", "make_step", "optimizers", "precision", "sharding", "start"]
+__all__ = ["Fitted", "Timing", "TrainState", "ema", "fit", "loop", "make_step", "optimizers", "precision", "sharding", "start", "timing"]

@@ -1,0 +1,110 @@
+"""A whole training in one call: from a loss and batches to a trained state, in steps that can be killed at any moment and resumed."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from gendiff.core.types import Loss, Params
+from gendiff.training.loop import Batches, Fitted, OnStep, check_counts, loop
+from gendiff.training.state import TrainState, start
+from gendiff.training.step import make_step
+
+INIT = np.uint32(2**32 - 1)
+"""What the key of init is folded with: a number that no step reaches."""
+
+
+def fit(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    init: Callable[[jax.Array], Params],
+    batches: Batches,
+    *,
+    steps: int,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    ema: Iterable[float] = (0.999,),
+    ema_warm_up: bool = True,
+    accumulate: int = 1,
+    clip: float | None = None,
+    on_step: OnStep | None = None,
+    stop: Callable[[], bool] | None = None,
+    checkpoint_every: int = 1000,
+    keep: int = 2,
+    resume: str = "latest",
+    most_nonfinite: int = 10,
+    mesh: jax.sharding.Mesh | None = None,
+) -> Fitted:
+    """Train until `steps` steps are done, from the newest checkpoint of `folder` if there is one.
+
+    A run that was killed and is started again by the same call ends bitwise equal to one that was not, on the same devices.
+
+    Args:
+        loss: `(params, key, batch) -> (scalar, metrics)`, a mean over the batch. The key of step n = 0, 1, … is fold_in(key(seed), n).
+        optimizer: any optax transformation.
+        init: from a key to parameters, under jit. The key is fold_in(key(seed), 2³² - 1).
+        batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …), such as `dataset.__getitem__` of a Grain
+            `MapDataset`. It runs on the host while the devices compute the step before.
+        steps: how many are done at the end, at least 1.
+        folder: where checkpoints go; it is made where it is missing. None saves nothing.
+        seed: 0 … 2³² - 1.
+        ema: decays of the averages (see `start`).
+        ema_warm_up: see `make_step`.
+        accumulate: slices of a batch (see `make_step`).
+        clip: largest norm of the gradient (see `make_step`).
+        on_step: is called as `on_step(step, metrics)` with the number of the step, 1 … steps, and its metrics as plain numbers: loss,
+            grad_norm, finite, those of the loss, `skipped` (how many steps were not finite so far) and `data_share` (the share of the time
+            for which the devices waited for data). The call comes one step late, so that the devices never wait for it.
+        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it.
+        checkpoint_every: in steps, at least 1; the last step is always saved.
+        keep: how many checkpoints stay, at least 1.
+        resume: "latest" refuses a newest checkpoint whose bytes changed, "latest-valid" goes back to an older one with a warning.
+        most_nonfinite: a step with a loss or gradient that is not finite is skipped and counted; so many in a row end the training.
+        mesh: the devices (see `sharding.mesh`); None: all of this process. They must divide b.
+
+    Returns:
+        `Fitted`: the state, what it was resumed from, whether `stop` ended it, the newest step in the folder, and a `Timing`.
+
+    Raises:
+        ConfigError: for numbers out of range, a folder that holds more than `steps`, and a batch that the devices do not divide.
+        NonFiniteError: after `most_nonfinite` steps in a row.
+        CheckpointCorruptError: for a checkpoint whose bytes changed.
+        CheckpointMismatchError: for a checkpoint of another network, optimizer, seed or clip, with a table of what differs.
+        OSError: where a checkpoint could not be written.
+    """
+    check_counts(steps=steps, checkpoint_every=checkpoint_every, keep=keep, most_nonfinite=most_nonfinite)  # before a folder is made
+    decays = tuple(ema)
+    step = jax.jit(make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=ema_warm_up), donate_argnums=0)
+    fresh = jax.jit(lambda key: initial(init, optimizer, key, decays))
+    config = {"seed": seed, "ema": decays, "ema_warm_up": ema_warm_up, "accumulate": accumulate, "clip": clip}
+    with contextlib.ExitStack() as stack:
+        store = None
+        if folder is not None:
+            from gendiff.training.checkpoints import Checkpoints  # it loads Orbax, which who saves nothing need not have
+
+            store = stack.enter_context(Checkpoints(folder, config=config, keep=keep))
+        return loop(
+            step,
+            fresh,
+            batches,
+            steps=steps,
+            seed=seed,
+            store=store,
+            resume=resume,
+            on_step=on_step,
+            stop=stop,
+            checkpoint_every=checkpoint_every,
+            most_nonfinite=most_nonfinite,
+            mesh=mesh,
+        )
+
+
+def initial(
+    init: Callable[[jax.Array], Params], optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[float]
+) -> TrainState:
+    """Build the state before the first step: `start` with parameters from `init(fold_in(key, 2³² - 1))`."""
+    return start(init(jax.random.fold_in(key, INIT)), optimizer, key, ema)

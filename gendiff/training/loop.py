@@ -1,0 +1,218 @@
+"""The loop around a step: batches in, metrics out, states saved, resumed and stopped. `fit` builds the step, and this runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.core.errors import ConfigError, NonFiniteError
+from gendiff.training import sharding
+from gendiff.training.state import TrainState
+from gendiff.training.timing import Clock, Timing
+
+if TYPE_CHECKING:
+    from gendiff.training.checkpoints import Checkpoints
+
+OnStep = Callable[[int, Mapping[str, Any]], object]
+Batches = Callable[[int], Any]
+"""A pure function of the step 0, 1, … to the batch of that step."""
+
+_OWN_METRICS = ("skipped", "data_share")
+
+
+class Fitted(NamedTuple):
+    """What a training ends with.
+
+    Attributes:
+        state: after the last step.
+        resumed_from: the step of the checkpoint that it went on from; None for a fresh start.
+        stopped: whether `stop` ended it.
+        saved: the newest step in the folder; None without any.
+        timing: where the seconds of this call went.
+    """
+
+    state: TrainState
+    resumed_from: int | None
+    stopped: bool
+    saved: int | None
+    timing: Timing
+
+
+def loop(
+    step: Callable[..., Any],
+    fresh: Callable[[jax.Array], TrainState],
+    batches: Batches,
+    *,
+    steps: int,
+    seed: int,
+    store: Checkpoints | None = None,
+    resume: str = "latest",
+    on_start: Callable[[int], object] | None = None,
+    on_step: OnStep | None = None,
+    stop: Callable[[], bool] | None = None,
+    checkpoint_every: int = 1000,
+    most_nonfinite: int = 10,
+    mesh: jax.sharding.Mesh | None = None,
+    compiled: Callable[..., Any] | None = None,
+) -> Fitted:
+    """Run a compiled step until `steps` are done. `fit` says what most arguments are.
+
+    Use it in place of `fit` for a step of your own, or for several seeds that share one compilation.
+
+    Args:
+        step: `(state, batch) -> (state, metrics)` under jit, which may donate the state.
+        fresh: from the key of the seed to the state before the first step, under jit.
+        batches: from a step to its batch.
+        steps: how many are done at the end, at least 1.
+        seed: 0 … 2³² - 1.
+        store: where states are saved, and where the newest is restored from.
+        resume: "latest" goes on from the newest checkpoint, whose bytes must be intact; "latest-valid" goes back to an older one where
+            they are not.
+        on_start: is called with the number of steps done, once that is known, before anything is compiled.
+        on_step: is called with each step and its metrics.
+        stop: is asked before each step; True saves and returns.
+        checkpoint_every: in steps, at least 1.
+        most_nonfinite: so many steps in a row that are not finite end the training, at least 1.
+        mesh: the devices; None: all of this process.
+        compiled: `(step, state, batch) -> step` that compiles; None: `step.lower(state, batch).compile()`.
+
+    Raises:
+        ConfigError: for numbers out of range, a checkpoint beyond `steps`, and a batch that the devices do not divide.
+        NonFiniteError: after `most_nonfinite` steps.
+    """
+    checks.integer("seed", seed, 0, 2**32 - 1)
+    checks.choice("resume", resume, ("latest", "latest-valid"))
+    check_counts(steps=steps, checkpoint_every=checkpoint_every, most_nonfinite=most_nonfinite)
+    mesh = sharding.mesh() if mesh is None else mesh
+    clock = Clock()
+    state, resumed_from, counts = _begin(fresh, jax.random.key(seed), store, resume, mesh, clock)
+    done = resumed_from or 0
+    if done > steps:
+        raise ConfigError(f"steps = {steps}, but {getattr(store, 'path', '')} holds step {done}: ask for more steps, or use another folder")
+    if on_start is not None:
+        on_start(done)
+    watch = _Watch(on_step, clock, most_nonfinite, **counts)
+
+    def batch_of(number: int) -> Any:
+        clock.lap("idle")
+        batch = sharding.shard(batches(number), mesh)
+        clock.lap("step" if watch.busy else "data")
+        return batch
+
+    def save(last: bool) -> None:
+        watch.settle()  # first the metrics, then the checkpoint: no step of a resumed run goes unseen
+        if store is not None and (watch.streak == 0 or last):  # within a streak of bad steps the older checkpoints are the better ones
+            store.save(done, state, watch.counts, force=True)
+            clock.lap("checkpoint")
+
+    stopped = False
+    if done < steps:
+        batch = batch_of(done)
+        step = (compiled or _compiled)(step, state, batch)
+        clock.lap("compile")
+        while not (stopped := stop is not None and bool(stop())):
+            state, metrics = step(state, batch)
+            clock.lap("step")
+            done += 1
+            watch.add(done, metrics)
+            if done % checkpoint_every == 0 or done == steps:
+                save(last=done == steps)
+            if done == steps:
+                break
+            batch = batch_of(done)
+    if stopped or (stop is not None and stop()):  # the latter may have come true in the last step
+        stopped = True
+        save(last=done == steps)
+    saved = None
+    if store is not None:
+        store.wait()
+        saved = store.latest()
+        clock.lap("checkpoint")
+    clock.lap("idle")
+    return Fitted(state, resumed_from, stopped, saved, clock.timing)
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ConfigError, naming it, for a count below 1, and TypeError for one that is no integer."""
+    for name, value in counts.items():
+        checks.integer(name, value, -(2**31))
+        if value < 1:
+            raise ConfigError(f"{name} = {value} must be at least 1")
+
+
+class _Watch:
+    """Looks at each step's metrics one step late, so that the devices never wait for the host."""
+
+    def __init__(self, on_step: OnStep | None, clock: Clock, most: int, skipped: int = 0, streak: int = 0) -> None:
+        self._on_step, self._clock, self._most = on_step, clock, most
+        self._waiting: list[tuple[int, Any]] = []
+        self.skipped, self.streak = skipped, streak
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Goes into each checkpoint, so that a resumed run counts on."""
+        return {"skipped": self.skipped, "streak": self.streak}
+
+    @property
+    def busy(self) -> bool:
+        """Whether the devices still compute the newest step."""
+        return bool(self._waiting) and not self._waiting[-1][1]["finite"].is_ready()
+
+    def add(self, step: int, metrics: Any) -> None:
+        self._waiting.append((step, metrics))
+        self._look(len(self._waiting) - 1)
+
+    def settle(self) -> None:
+        """Everything looked at."""
+        self._look(len(self._waiting))
+
+    def _look(self, count: int) -> None:
+        for step, metrics in self._waiting[:count]:
+            values = {name: _plain(value) for name, value in jax.device_get(metrics).items()}
+            self._clock.lap("step")
+            self.streak = 0 if values["finite"] else self.streak + 1
+            self.skipped += not values["finite"]
+            if self._on_step is not None:
+                taken = [name for name in _OWN_METRICS if name in values]
+                if taken:
+                    raise ConfigError(f"the step returns metrics named {taken}, which the loop reports itself: rename them")
+                self._on_step(step, {**values, "skipped": self.skipped, "data_share": self._clock.timing.share("data")})
+                self._clock.lap("idle")
+            if self.streak >= self._most:
+                raise NonFiniteError(
+                    f"loss or gradient was NaN or infinite in {self.streak} steps in a row, the last of them step {step}; "
+                    "earlier checkpoints are untouched"
+                )
+        del self._waiting[:count]
+
+
+def _begin(
+    fresh: Callable[[jax.Array], TrainState], key: jax.Array, store: Checkpoints | None, resume: str, mesh: jax.sharding.Mesh, clock: Clock
+) -> tuple[TrainState, int | None, dict[str, int]]:
+    """(state, step it was restored from, counts of skipped steps): restored, or new."""
+    newest = None
+    if store is not None:
+        newest = store.latest_valid() if resume == "latest-valid" else store.latest()
+    if store is None or newest is None:
+        state = jax.block_until_ready(sharding.replicate(fresh(key), mesh))
+        clock.lap("compile")
+        return state, None, {}
+    store.discard_after(newest)
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh, key))
+    restored = store.restore(newest, target)
+    clock.lap("checkpoint")
+    return restored.state, restored.step, {name: restored.meta.get(name, 0) for name in ("skipped", "streak")}
+
+
+def _compiled(step: Callable[..., Any], state: Any, batch: Any) -> Callable[..., Any]:
+    step.lower(state, batch).compile()  # type: ignore[attr-defined]  # the call finds it
+    return step
+
+
+def _plain(value: np.ndarray) -> Any:
+    return value.item() if np.ndim(value) == 0 else value

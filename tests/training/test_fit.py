@@ -1,0 +1,41 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+from gendiff import training
+from gendiff.core.errors import CheckpointMismatchError
+from tests.refusals import refusals
+from tests.training import linear
+
+
+SGD = optax.sgd(0.1)
+GRADIENT = jax.jit(jax.grad(linear.noisy, has_aux=True))
+
+
+def init(key):
+    return {"dense": {"kernel": jax.random.normal(key, (linear.FEATURES, 2)), "bias": jax.numpy.zeros(2)}}
+
+
+def fit(**options):
+    return training.fit(linear.noisy, SGD, init, linear.batch, **{"steps": 3, "ema": ()} | options)
+
+
+def test_fit_is_the_loop_that_a_user_would_write_and_resumes_and_refuses_another_training(tmp_path):
+    assert fit(folder=tmp_path, steps=2).resumed_from is None
+    resumed = fit(folder=tmp_path)
+    assert resumed.resumed_from == 2 and resumed.saved == 3
+    params = init(jax.random.fold_in(jax.random.key(0), 2**32 - 1))
+    for number in range(3):
+        gradient, _ = GRADIENT(params, jax.random.fold_in(jax.random.key(0), number), linear.batch(number))
+        params = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, params, gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), resumed.state.params, params)
+    with pytest.raises(CheckpointMismatchError, match="seed"):
+        fit(folder=tmp_path, seed=1)
+
+
+test_mistakes_are_refused_before_a_folder_is_made = refusals(
+    (lambda: fit(steps=0, folder="/nonexistent"), "steps = 0 must be at least 1"),
+    (lambda: fit(keep=0, folder="/nonexistent"), "keep = 0 must be at least 1"),
+    (lambda: fit(clip=0.0, folder="/nonexistent"), "clip = 0.0"),
+)

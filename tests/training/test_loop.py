@@ -1,0 +1,115 @@
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import training
+from gendiff.core.errors import ConfigError, NonFiniteError
+from gendiff.training.checkpoints import Checkpoints
+from tests.refusals import refusals
+from tests.training import linear
+
+STEPS = 7
+FRESH = jax.jit(lambda key: training.start(linear.params(), linear.adamw(), key, (0.9, 0.5)))
+
+
+def loop(batches=linear.batch, folder=None, step=linear.STEP, **options):
+    options = {"steps": STEPS, "seed": 0, "checkpoint_every": 3} | options
+    if folder is None:
+        return training.loop(step, FRESH, batches, **options)
+    with Checkpoints(folder) as store:
+        return training.loop(step, FRESH, batches, store=store, **options)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The state of an uninterrupted training, saved nowhere."""
+    return loop().state
+
+
+@pytest.mark.parametrize("way", ["died", "stopped"])
+def test_a_training_that_was_interrupted_and_called_again_ends_bitwise_as_one_that_was_not(way, whole, tmp_path):
+    def dies(step, metrics):
+        seen.append(step)
+        if step == 5 and way == "died":
+            raise KeyboardInterrupt
+
+    seen = []
+    try:
+        first = loop(folder=tmp_path, on_step=dies, stop=lambda: way == "stopped" and bool(seen) and seen[-1] == 4)
+    except KeyboardInterrupt:
+        saved = 3
+    else:
+        saved = first.saved
+        assert first.stopped and first.resumed_from is None and int(first.state.step) == saved == 5
+    again = loop(folder=tmp_path, on_step=lambda step, metrics: seen.append(-step))
+    assert again.resumed_from == saved and not again.stopped and again.saved == STEPS
+    assert seen == [*range(1, 6), *range(-saved - 1, -STEPS - 1, -1)]
+    linear.assert_bitwise_equal(again.state, whole)
+    finished = loop(folder=tmp_path, on_step=lambda *_: pytest.fail("no step is left"))
+    assert finished.resumed_from == STEPS
+    linear.assert_bitwise_equal(finished.state, whole)
+    with pytest.raises(ConfigError, match="steps = 6, but .* holds step 7"):
+        loop(folder=tmp_path, steps=6)
+
+
+def test_metrics_are_plain_numbers_and_come_one_step_late_and_all_of_them():
+    asked, seen = [], []
+
+    def batches(step):
+        asked.append((step, len(seen)))
+        return linear.batch(step)
+
+    loop(batches, on_step=lambda step, metrics: seen.append(metrics), checkpoint_every=100)
+    assert asked == [(0, 0), (1, 0), *((step, step - 1) for step in range(2, STEPS))] and len(seen) == STEPS
+    assert set(seen[0]) == {"loss", "grad_norm", "finite", "largest", "skipped", "data_share"}
+    assert all(type(value) in (float, bool, int) for metrics in seen for value in metrics.values())
+
+
+def test_steps_that_are_not_finite_are_counted_across_a_resume_and_many_in_a_row_end_it(tmp_path):
+    def batches(step):
+        return jax.tree.map(lambda array: array * np.nan, linear.batch()) if step in (1, 4, 5, 6) else linear.batch(step)
+
+    seen = []
+    loop(batches, tmp_path, steps=3)
+    loop(batches, tmp_path, on_step=lambda step, metrics: seen.append(metrics["skipped"]), steps=6)
+    assert seen == [1, 2, 3]
+    with pytest.raises(NonFiniteError, match="3 steps in a row, the last of them step 7"):
+        loop(batches, tmp_path, most_nonfinite=3)
+    with Checkpoints(tmp_path, read_only=True) as store:
+        assert store.steps() == [3, 6]
+
+
+def test_seconds_add_up_to_the_wall_clock_and_a_slow_source_shows_in_them(tmp_path):
+    def slow(step):
+        time.sleep(0.03)
+        return linear.batch(step)
+
+    data = {}
+    with Checkpoints(tmp_path) as store:
+        for source, saved in ((linear.batch, None), (slow, store)):
+            begin = time.perf_counter()
+            timing = loop(source, on_step=lambda *_: time.sleep(0.005), store=saved).timing
+            assert timing.total == pytest.approx(time.perf_counter() - begin, rel=0.01, abs=0.01)
+            assert timing.compile > 0 and timing.step > 0 and (timing.checkpoint > 0) is (saved is not None)
+            assert timing.idle >= 0.005 * STEPS and sum(map(timing.share, training.timing.PHASES)) == pytest.approx(1)
+            data[source] = timing.data
+    assert data[slow] >= 0.03 * STEPS / 2 and data[slow] > data[linear.batch]
+
+
+def test_another_seed_is_another_training(whole):
+    assert not np.array_equal(loop(seed=1).state.params["dense"]["kernel"], whole.params["dense"]["kernel"])
+
+
+def taken(state, batch):
+    return state, {"skipped": jax.numpy.zeros(()), "finite": jax.numpy.ones(())}
+
+
+test_mistakes_are_refused = refusals(
+    (lambda: loop(steps=0), "steps = 0 must be at least 1"),
+    (lambda: loop(most_nonfinite=0), "most_nonfinite = 0 must be at least 1"),
+    (lambda: loop(seed=-1), "seed = -1"),
+    (lambda: loop(resume="newest"), "resume = 'newest' is none of"),
+    (lambda: loop(step=jax.jit(taken), on_step=print), "'skipped'"),
+)
