@@ -9,27 +9,23 @@ purpose must fail. The figures to expect are in experiments/results/certify/READ
 `samplers.md` in the run folder is the table of all methods.
 """
 
+from typing import Any
+
 from experiments.diffusion.certify.config import Config, Thresholds
 from experiments.diffusion.certify.judge import evaluate
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
+_SAMPLERS = ("heun", "dpm_solver_multistep-3", "ddpm")
+_FEW: dict[str, Any] = {"seeds": (0, 1), "samplers": _SAMPLERS, "starts": 8, "path_starts": 8, "checked": 20}
+
 EXPERIMENT = Experiment(
     name="certify",
     question="Has every sampler the error and the order of convergence that its theory states?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(
-        seeds=(0, 1),
-        samplers=("heun", "dpm_solver_multistep-3", "ddpm"),
-        steps=(8, 16, 32, 64, 128),
-        starts=8,
-        path_starts=8,
-        counts=(10, 64, 128, 200),
-        control_counts=(64, 128),
-        checked=20,
-    ),
+    smoke=Config(**_FEW, steps=(8, 16, 32, 64, 128), counts=(10, 64, 128, 200), control_counts=(64, 128)),
     train=None,
     evaluate=evaluate,
 )

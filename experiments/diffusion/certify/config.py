@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from gendiff.diffusion.certify import Method
+
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
@@ -48,3 +50,6 @@ class Config:
     checked: int = 1000
     """Largest number of steps whose targets are compared with t - T//n."""
     thresholds: Thresholds = Thresholds()
+
+    def starts_of(self, method: Method) -> int:
+        return self.path_starts if method.along_path else self.starts

@@ -45,7 +45,9 @@ def measure(config: Config, methods: tuple[Method, ...], seed: int, spacings: It
     with progress.phase("samplers", seed=seed), progress.task("certify", len(methods)) as task:
         certificates = []
         for method in methods:
-            certificates.append(_certified(config, sampler(method), method, seed))
+            plain = method.make(schedules.flow())  # type: ignore[misc]  # every method of the catalogue has a sampler
+            sampler = HalfWay(plain) if method.learned_variance else plain
+            certificates.append(_certified(config, sampler, method, seed))
             task.update(len(certificates), method.id)
     with progress.phase("findings", seed=seed):
         ranges = Range("narrow", config.sigma_max, config.sigma_min), Range("wide", config.wide_sigma_max, config.wide_sigma_min)
@@ -56,17 +58,9 @@ def measure(config: Config, methods: tuple[Method, ...], seed: int, spacings: It
     return Measured(seed, tuple(certificates), third_order, timesteps, heun.curve("flow"))
 
 
-def sampler(method: Method) -> Sampler:
-    """The method's sampler for `schedules.flow()`. Where it needs a predicted variance, that is half-way between both fixed ones."""
-    plain = method.make(schedules.flow()) if method.make else None
-    if plain is None:
-        raise ConfigError(f"{method.name} has no sampler")
-    return HalfWay(plain) if method.learned_variance else plain
-
-
 @records.record
 class HalfWay(Sampler):
-    """A sampler with a network that predicts the middle between both variances, in the logarithm."""
+    """A sampler that needs a predicted variance, with a network that predicts the middle between both fixed ones, in the logarithm."""
 
     sampler: Sampler
 
@@ -85,6 +79,6 @@ def _certified(config: Config, sampler: Sampler, method: Method, seed: int) -> C
         sigma_max=config.path_sigma_max if method.along_path else config.sigma_max,
         sigma_min=config.sigma_min,
         steps=config.steps,
-        starts=config.path_starts if method.along_path else config.starts,
+        starts=config.starts_of(method),
         seed=seed,
     )

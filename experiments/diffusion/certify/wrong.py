@@ -46,12 +46,8 @@ class PreviousTimestep(Sampler):
         return State(x, jnp.zeros((), jnp.int32))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        length = self.alpha.shape[0]
-        entry = jnp.round(level.t).astype(jnp.int32) - length // (state.memory + left + 1)
-        inside = entry >= 0
-        reached = [
-            jnp.where(inside, field[jnp.maximum(entry, 0)], end)
-            for field, end in ((self.alpha, cleaner.alpha), (self.sigma, cleaner.sigma))
-        ]
-        moved = ancestral.ddim_step(denoise(state.x, level), level, Level(entry, *reached))
+        entry = jnp.round(level.t).astype(jnp.int32) - len(self.alpha) // (state.memory + left + 1)
+        inside, at = entry >= 0, jnp.maximum(entry, 0)
+        reached = Level(entry, jnp.where(inside, self.alpha[at], cleaner.alpha), jnp.where(inside, self.sigma[at], cleaner.sigma))
+        moved = ancestral.ddim_step(denoise(state.x, level), level, reached)
         return State(moved, state.memory + 1)
