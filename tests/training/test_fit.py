@@ -8,7 +8,6 @@ from gendiff.core.errors import CheckpointMismatchError
 from tests.refusals import refusals
 from tests.training import linear
 
-
 SGD = optax.sgd(0.1)
 GRADIENT = jax.jit(jax.grad(linear.noisy, has_aux=True))
 
