@@ -12,6 +12,8 @@ import numpy as np
 from gendiff.core.errors import DataError
 
 T = TypeVar("T")
+_LARGE, _MOST_EXPANSION = 2**28, 200
+"""An array of more than 256 MiB that was compressed to less than 1/200 of its size is taken for a trap."""
 
 
 def existing(file: Path, *suffixes: str) -> Path:
@@ -61,11 +63,17 @@ def read(file: Path, wanted: list[str]) -> dict[str, np.ndarray]:
     """Read arrays of an `.npz` by name; `guarded` should stand around it.
 
     Raises:
-        DataError: for a name that the file does not have exactly once, and as `read_array` does.
+        DataError: for a name that the file does not have exactly once, for an array that grows beyond reason, and as `read_array` does.
     """
     with zipfile.ZipFile(file) as archive:
         for name in wanted:
             check_one(file, archive, name)
+            entry = archive.getinfo(f"{name}.npy")
+            if entry.file_size > _LARGE and entry.file_size > _MOST_EXPANSION * entry.compress_size:
+                raise DataError(
+                    f"{file}: array {name} grows from {entry.compress_size} to {entry.file_size} bytes; "
+                    "store it with numpy.savez, uncompressed"
+                )
         # read whole, because only then does zipfile compare the checksum
         return {name: read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in wanted}
 

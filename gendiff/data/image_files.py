@@ -1,13 +1,13 @@
 """One image file -> whole 8-bit values, by stated rules; whatever no rule covers is an error that starts with the path."""
 
+import io
 import os
-import warnings
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
-from gendiff.core import extras
+from gendiff.core import checks, extras
 from gendiff.core.errors import DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
@@ -43,27 +43,137 @@ def read(
             or WebP file.
         ImportError: without Pillow.
     """
+    return _decode(os.fsencode(path).decode(errors="backslashreplace"), path, mode, size, background)
+
+
+def decode(
+    name: str, content: bytes, *, mode: str, size: int | None = None, background: tuple[int, int, int] | None = None
+) -> UInt8[np.ndarray, "h w c"]:
+    """Read the picture in the bytes of an image file, as `read` does; errors start with `name`."""
+    return _decode(name, io.BytesIO(content), mode, size, background)
+
+
+def convert(
+    name: str,
+    pixels: UInt8[np.ndarray, "height width k"],
+    *,
+    mode: str,
+    size: int | None = None,
+    background: tuple[int, int, int] | None = None,
+) -> UInt8[np.ndarray, "h w c"]:
+    """Convert an array to a mode and a size by the rules of `read`.
+
+    Args:
+        name: what an error starts with.
+        pixels: (height, width, k) with k = 1 (grey), 3 (RGB) or 4 (RGBA).
+        mode: "RGB" for 3 channels, "L" for 1.
+        size: the side of the square result, or None.
+        background: the colour under transparent pixels.
+
+    Returns:
+        (h, w, c) whole values 0 … 255.
+
+    Raises:
+        DataError: for other channels, or transparent pixels without a background.
+        ImportError: without Pillow.
+    """
+    if pixels.shape[2] not in (1, 3, 4):
+        raise DataError(
+            f"{name}: {pixels.shape[2]} channels have no rule for mode {mode} or a size; store 1, 3 or 4, or convert them first"
+        )
+    Image, _ = _pillow()
+    picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    return _finished(name, Image, picture, mode, size, background)
+
+
+def to_png(name: str, image: np.ndarray) -> bytes:
+    """Encode an 8-bit image of 1 or 3 channels as a PNG file.
+
+    Raises:
+        DataError: for any other array.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in MODES.values():
+        raise DataError(f"{name} is {image.dtype} {image.shape}; a PNG holds uint8 (h, w, 1) or (h, w, 3)")
+    Image, _ = _pillow()
+    stream = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def convert_stored(
+    name: str, stored: np.ndarray, levels: int, *, mode: str | None, size: int | None, background: tuple[int, int, int] | None
+) -> Shaped[np.ndarray, "h w c"]:
+    """Copy an image out of an array, converted where a mode or a size asks for it.
+
+    Args:
+        name: what an error starts with.
+        stored: (h, w, k) whole values 0 … levels - 1, or floats.
+        levels: whole values that a channel has.
+        mode: "RGB", "L", or None to keep the channels.
+        size: the side of the square result, or None.
+        background: the colour under transparent pixels.
+
+    Returns:
+        uint8 up to 256 levels, uint16 above, and float32 for floats.
+
+    Raises:
+        DataError: where images other than 8-bit would have to be converted.
+    """
+    floating = np.issubdtype(stored.dtype, np.floating)
+    image = stored.astype(np.float32 if floating else np.uint8 if levels <= 256 else np.uint16)
+    height, width, channels = image.shape
+    if (mode is None or MODES[mode] == channels) and (size is None or (height, width) == (size, size)):
+        return image
+    if floating or levels != 256:
+        raise DataError(f"{name}: only 8-bit images are converted to a mode or a size; this one is {image.shape}, {image.dtype}")
+    kept = mode or ("L" if channels == 1 else "RGB")
+    return convert(name, image, mode=kept, size=size, background=background)
+
+
+def check_options(mode: str | None, size: int | None, background: tuple[int, int, int] | None) -> None:
+    """Raise ValueError for a mode, a size or a background that no picture can be given."""
+    if mode is not None:
+        checks.choice("mode", mode, MODES)
+    if size is not None:
+        checks.integer("size", size, 1, 2**13)
+    if background is not None:
+        if len(background) != 3:
+            raise ValueError(f"background = {background!r} must be 3 values 0 … 255: red, green, blue")
+        for value in background:
+            checks.integer("background", value, 0, 255)
+
+
+def check_installed() -> None:
+    """Raise ImportError without Pillow."""
+    _pillow()
+
+
+def _decode(
+    name: Any, file: str | os.PathLike | BinaryIO | io.BytesIO, mode: str, size: int | None, background: tuple[int, int, int] | None
+) -> np.ndarray:
     Image, ImageOps = _pillow()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                _refuse(path, file)
-                file.load()
-                picture = _flat(path, Image, ImageOps.exif_transpose(file), background)
-                picture = picture.convert(mode) if size is None else _fit(path, Image, picture.convert(mode), size)
+        with Image.open(file, formats=FORMATS) as opened:
+            _refuse(name, opened)
+            opened.load()
+            return _finished(name, Image, ImageOps.exif_transpose(opened), mode, size, background)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's parsers raise whatever they trip over: OSError, SyntaxError, struct.error, …
-        raise DataError(f"{path}: not a whole {', '.join(FORMATS)} image: {error}") from error
-    return np.array(picture, dtype=np.uint8).reshape(picture.height, picture.width, MODES[mode])
+        raise DataError(f"{name}: not a whole {', '.join(FORMATS)} image: {error}") from error
+
+
+def _finished(name: Any, Image: Any, picture: Any, mode: str, size: int | None, background: tuple[int, int, int] | None) -> np.ndarray:
+    flat = _flat(name, Image, picture, background).convert(mode)
+    sized = flat if size is None else _fit(name, Image, flat, size)
+    return np.array(sized, dtype=np.uint8).reshape(sized.height, sized.width, MODES[mode])
 
 
 def _pillow() -> Any:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise ImportError(extras.needs("image files need", "Pillow", "experiments")) from error
+        raise ImportError(extras.needs("image files need", "Pillow", "data")) from error
     return Image, ImageOps
 
 

@@ -1,5 +1,6 @@
 """Images from a folder of files: the class is the sub-folder, and every file that is left out is named."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -8,8 +9,79 @@ import numpy as np
 from gendiff.core import checks
 from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
-from gendiff.data import image_files, scaling
+from gendiff.data import image_files, random_access, scaling
 from gendiff.data.images import Images
+from gendiff.data.random_access import Source, shown
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ImageFolder(Source):
+    """The pictures under a folder, each decoded when it is read. `source` builds it."""
+
+    files: tuple[str, ...]
+    mode: str
+    size: int | None
+    background: tuple[int, int, int] | None
+
+    def image(self, i: int) -> np.ndarray:
+        """Decode picture i, uint8 (h, w, c)."""
+        return _read(Path(self.files[i]), self.size, self.mode, self.background)
+
+    def name(self, i: int) -> str:
+        """The path of picture i."""
+        return shown(self.files[i])
+
+
+def source(
+    path: str | os.PathLike,
+    *,
+    size: int | None = None,
+    mode: str = "RGB",
+    background: tuple[int, int, int] | None = None,
+    on_bad: str = "raise",
+    conditional: str = "auto",
+) -> ImageFolder:
+    """List every picture under `path`, at any depth, sorted by class and path; a picture is decoded when it is asked for.
+
+    Every file is read once for the fingerprint, and none is decoded. `load` states what belongs to the set and what the options mean.
+
+    Args:
+        path: the folder.
+        size: the side of the square images, 1 … 8192, or None.
+        mode: "RGB" for 3 channels, "L" for 1.
+        background: the colour under transparent pixels, each value 0 … 255.
+        on_bad: "raise" or "skip", for files beside the class folders here, and for bad pictures in `random_access.scan`.
+        conditional: "auto" makes a class of each folder directly under `path` if there are 2 or more; otherwise, and with "none",
+            pictures at any depth have NO_LABEL, and files beside folders belong to the set.
+
+    Raises:
+        DataError: path first, for no such folder, no images, a class without images, files beside class folders.
+        ImportError: without Pillow.
+    """
+    image_files.check_options(mode, size, background)
+    image_files.check_installed()
+    checks.choice("on_bad", on_bad, random_access.ON_BAD)
+    checks.choice("conditional", conditional, random_access.CONDITIONAL)
+    root = Path(path)
+    folders, _ = _top(root)
+    by_class = conditional == "auto" and len(folders) >= 2
+    classes, listed, skipped = _scan(root, on_bad) if by_class else ((), [(file, NO_LABEL) for file in _files(root)], [])
+    if not listed:
+        raise DataError(f"{shown(root)}: no images in it")
+    contents = random_access.in_threads(_content, [file for file, _ in listed])
+    options = (mode, size, background, on_bad, classes)
+    names = [os.fsencode(file.relative_to(root)) for file, _ in listed]
+    return ImageFolder(
+        labels=np.array([label for _, label in listed], np.int32),
+        classes=classes,
+        skipped=tuple(skipped),
+        fingerprint=random_access.fingerprint("images", *options, *(part for pair in zip(names, contents, strict=True) for part in pair)),
+        on_bad=on_bad,
+        files=tuple(str(file) for file, _ in listed),
+        mode=mode,
+        size=size,
+        background=background,
+    )
 
 
 def load(
@@ -41,13 +113,8 @@ def load(
         DataError: path first, for no such folder, no images, a class without images, files beside class folders, mixed sizes, a bad file.
         ImportError: without Pillow.
     """
-    checks.choice("mode", mode, image_files.MODES)
-    checks.choice("on_bad", on_bad, ("raise", "skip"))
-    if size is not None:
-        checks.integer("size", size, 1, 2**13)
-    if background is not None:
-        for value in background:
-            checks.integer("background", value, 0, 255)
+    image_files.check_options(mode, size, background)
+    checks.choice("on_bad", on_bad, random_access.ON_BAD)
     classes, files, skipped = _scan(Path(path), on_bad)
     pictures, labels, used = [], [], []
     for file, label in files:
@@ -72,11 +139,19 @@ def load(
     )
 
 
+def _content(file: Path) -> bytes:
+    """The digest of a file; nothing for what `_read` will refuse."""
+    try:
+        return random_access.file_digest(file) if file.is_file() and file.suffix.lower() in image_files.SUFFIXES else b""
+    except OSError:
+        return b""
+
+
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
     if file.suffix.lower() not in image_files.SUFFIXES:
-        raise DataError(f"{file}: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder")
+        raise DataError(f"{shown(file)}: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder")
     if not file.is_file():  # opening a pipe would wait for ever
-        raise DataError(f"{file}: not a regular file, or a link to nothing")
+        raise DataError(f"{shown(file)}: not a regular file, or a link to nothing")
     return image_files.read(file, mode=mode, size=size, background=background)
 
 
@@ -84,33 +159,41 @@ def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
     first = pictures[0].shape
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != first:
-            raise DataError(f"{file}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all to one size")
+            raise DataError(
+                f"{shown(file)}: shape {picture.shape}, but {files[0]} has {first}; pass size= to resize and crop all to one size"
+            )
+
+
+def _top(root: Path) -> tuple[list[Path], list[Path]]:
+    """The visible folders and files directly under the root."""
+    if not root.is_dir():
+        raise DataError(f"{shown(root)}: {'not a folder' if root.exists() else 'no such folder'}")
+    try:
+        visible = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{shown(root)}: {error.strerror}") from error
+    return [entry for entry in visible if entry.is_dir()], [entry for entry in visible if not entry.is_dir()]
 
 
 def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
     """Class names, every file with its label, and what is left out."""
-    if not root.is_dir():
-        raise DataError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}")
-    try:
-        visible = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{root}: {error.strerror}") from error
-    folders = [entry for entry in visible if entry.is_dir()]
-    loose = [entry for entry in visible if not entry.is_dir()]
+    folders, loose = _top(root)
     if not folders:
         if not loose:
-            raise DataError(f"{root}: no images in it")
+            raise DataError(f"{shown(root)}: no images in it")
         return (), [(file, NO_LABEL) for file in loose], []
-    skipped = [f"{file}: lies beside the class folders {folders[0].name}, …, and so has no class; move it into one" for file in loose]
+    skipped = [
+        f"{shown(file)}: lies beside the class folders {shown(folders[0].name)}, …, and so has no class; move it into one" for file in loose
+    ]
     if skipped and on_bad == "raise":
         raise DataError(skipped[0])
     files = []
     for label, folder in enumerate(folders):
         inside = _files(folder)
         if not inside:
-            raise DataError(f"{folder}: a class without images; remove the folder")
+            raise DataError(f"{shown(folder)}: a class without images; remove the folder")
         files += [(file, label) for file in inside]
-    return tuple(folder.name for folder in folders), files, skipped
+    return tuple(shown(folder.name) for folder in folders), files, skipped
 
 
 def _files(folder: Path) -> list[Path]:
@@ -119,7 +202,7 @@ def _files(folder: Path) -> list[Path]:
     for here, folders, names in os.walk(folder, followlinks=True, onerror=_unlistable):
         real = os.path.realpath(here)
         if real in visited:
-            raise DataError(f"{here}: a link to a folder that is already part of class {folder.name}")
+            raise DataError(f"{shown(here)}: a link to a folder that is already part of {shown(folder.name)}")
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         listed += [Path(here, name) for name in names if not name.startswith(".")]
@@ -127,4 +210,4 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _unlistable(error: OSError) -> None:
-    raise DataError(f"{error.filename}: {error.strerror}") from error  # os.walk would pass over it
+    raise DataError(f"{shown(error.filename)}: {error.strerror}") from error  # os.walk would pass over it

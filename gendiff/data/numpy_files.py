@@ -1,6 +1,8 @@
 """Images stored as NumPy arrays: `.npy` (images alone) or `.npz` (images and labels). Nothing is ever unpickled."""
 
+import dataclasses
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import numpy as np
 from gendiff.core import checks, npz
 from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
-from gendiff.data import scaling
+from gendiff.data import image_files, random_access, scaling
 from gendiff.data.images import Images
+from gendiff.data.random_access import Source
 
 
 def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", labels: str | None = "labels") -> Images:
@@ -34,15 +37,113 @@ def load(path: str | os.PathLike, *, levels: int = 256, images: str = "images", 
     """
     checks.integer("levels", levels, 2, scaling.MOST_LEVELS)
     file = npz.existing(Path(path), ".npy", ".npz")
+    pixels, numbers = _stored(file, levels, images, labels, mapped=False)
+    clean = np.asarray(scaling.to_unit(pixels, levels)) if np.issubdtype(pixels.dtype, np.integer) else pixels.astype(np.float32)
+    return Images(clean, numbers, classes=_classes(numbers), levels=levels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayImages(Source):
+    """The images of one array, in memory or mapped from an `.npy` file. `source` builds it."""
+
+    path: Path
+    pixels: np.ndarray
+    mode: str | None
+    size: int | None
+    background: tuple[int, int, int] | None
+
+    def image(self, i: int) -> np.ndarray:
+        """Copy image i, (h, w, c)."""
+        stored = self.pixels[i] if self.pixels.ndim == 4 else self.pixels[i, ..., None]
+        return image_files.convert_stored(self.name(i), stored, self.levels, mode=self.mode, size=self.size, background=self.background)
+
+    def name(self, i: int) -> str:
+        """The path and the number of image i."""
+        return f"{random_access.shown(self.path)}: image {i}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | ({"pixels": None} if isinstance(self.pixels, np.memmap) else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.pixels is None:  # another process maps the file for itself
+            self.__dict__["pixels"] = np.load(self.path, mmap_mode="r")
+
+
+def source(
+    path: str | os.PathLike,
+    *,
+    size: int | None = None,
+    mode: str | None = None,
+    background: tuple[int, int, int] | None = None,
+    conditional: str = "auto",
+    levels: int = 256,
+) -> ArrayImages:
+    """Open one `.npy` or `.npz` file for random access.
+
+    An `.npy` file is mapped into memory and read where it is needed; the arrays of an `.npz` are read whole. Images are the array `images`
+    of an `.npz`, or `arr_0` where there is none of that name. Whole values stay whole; floats in [-1, 1] are float32.
+
+    Args:
+        path: the file.
+        size: the side of the square images; `image_files.read` states how 8-bit images are resized and cropped. None keeps them.
+        mode: "RGB" or "L", for 8-bit images of 1, 3 or 4 channels; None keeps the channels.
+        background: the colour under transparent pixels of images with 4 channels that get a mode.
+        conditional: "auto" takes the array `labels` of an `.npz`, if it is there and names 2 classes or more; "none" gives NO_LABEL.
+        levels: whole values that a channel has, 2 … 65536.
+
+    Raises:
+        DataError: path first, for every other content.
+    """
+    checks.integer("levels", levels, 2, scaling.MOST_LEVELS)
+    image_files.check_options(mode, size, background)
+    checks.choice("conditional", conditional, random_access.CONDITIONAL)
+    file = npz.existing(Path(path), ".npy", ".npz")
+    content = random_access.file_digest(file)
+    arrays = _names(file)
+    images = "arr_0" if "arr_0" in arrays and "images" not in arrays else "images"
+    named = "labels" if conditional == "auto" and "labels" in arrays else None
+    pixels, numbers = _stored(file, levels, images, named, mapped=True)
+    kept, classes = random_access.labelled(numbers, _classes(numbers), conditional)
+    return ArrayImages(
+        labels=kept,
+        classes=classes,
+        levels=levels,
+        fingerprint=random_access.fingerprint("arrays", content, mode, size, background, levels, images, classes),
+        path=file,
+        pixels=pixels,
+        mode=mode,
+        size=size,
+        background=background,
+    )
+
+
+def _stored(file: Path, levels: int, images: str, labels: str | None, *, mapped: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The images as they are stored, (n, h, w) or (n, h, w, c), and the labels, both checked."""
     if file.suffix.lower() == ".npy":
-        pixels, named = npz.guarded(file, lambda: _read_npy(file)), None
+        pixels, named = npz.guarded(file, lambda: _map_npy(file) if mapped else _read_npy(file)), None
     else:
         wanted = [images] if labels is None else [images, labels]
         stored = npz.guarded(file, lambda: npz.read(file, wanted))
         pixels, named = stored[images], None if labels is None else stored[labels]
-    clean = _clean(file, pixels, levels)
-    numbers = _labels(file, named, len(clean))
-    return Images(clean, numbers, classes=tuple(map(str, range(int(numbers.max()) + 1))), levels=levels)
+    _check(file, pixels, levels)
+    pixels = pixels if mapped or pixels.ndim == 4 else pixels[..., None]
+    return pixels, _labels(file, named, len(pixels))
+
+
+def _names(file: Path) -> list[str]:
+    if file.suffix.lower() == ".npy":
+        return []
+
+    def listed() -> list[str]:
+        with zipfile.ZipFile(file) as archive:
+            return npz.names(archive)
+
+    return npz.guarded(file, listed)
+
+
+def _classes(numbers: np.ndarray) -> tuple[str, ...]:
+    return tuple(map(str, range(int(numbers.max()) + 1)))
 
 
 def _read_npy(file: Path) -> np.ndarray:
@@ -50,23 +151,30 @@ def _read_npy(file: Path) -> np.ndarray:
         return npz.read_array(str(file), stream)
 
 
-def _clean(file: Path, stored: np.ndarray, levels: int) -> np.ndarray:
+def _map_npy(file: Path) -> np.ndarray:
+    array = np.lib.format.open_memmap(file, mode="r")
+    if file.stat().st_size != array.offset + array.nbytes:
+        raise DataError(f"{file}: holds more bytes than its shape {array.shape} says")
+    return array
+
+
+def _check(file: Path, stored: np.ndarray, levels: int) -> None:
     if stored.ndim not in (3, 4) or 0 in stored.shape:
         raise DataError(f"{file}: images must be (n, h, w) or (n, h, w, c) and not empty, got {stored.shape}")
     if stored.ndim == 4 and stored.shape[1] <= 4 < stored.shape[3]:
         raise DataError(
             f"{file}: images of shape {stored.shape} have their channels first; move them last with array.transpose(0, 2, 3, 1)"
         )
-    pixels = stored[..., None] if stored.ndim == 3 else stored
-    if np.issubdtype(pixels.dtype, np.integer):
-        try:
-            return np.asarray(scaling.to_unit(pixels, levels))
-        except ValueError as error:
-            raise DataError(f"{file}: {error}; pass levels=") from error
-    if not np.issubdtype(pixels.dtype, np.floating):
-        raise DataError(f"{file}: images must be integers or floats, got {pixels.dtype}")
-    _check_unit(file, pixels, levels)
-    return pixels.astype(np.float32)
+    if np.issubdtype(stored.dtype, np.integer):
+        if stored.dtype == np.uint8 and levels == 256:
+            return
+        low, high = int(stored.min()), int(stored.max())
+        if low < 0 or high >= levels:
+            raise DataError(f"{file}: pixels lie in {low}…{high}, but {levels} levels are 0…{levels - 1}; pass levels=")
+    elif np.issubdtype(stored.dtype, np.floating):
+        _check_unit(file, stored, levels)
+    else:
+        raise DataError(f"{file}: images must be integers or floats, got {stored.dtype}")
 
 
 def _check_unit(file: Path, pixels: np.ndarray, levels: int) -> None:
@@ -87,6 +195,8 @@ def _labels(file: Path, stored: Any, count: int) -> np.ndarray:
         raise DataError(f"{file}: labels must be integers, got {stored.dtype}")
     if stored.shape != (count,):
         raise DataError(f"{file}: labels have shape {stored.shape}, but there are {count} images; ({count},) is needed")
-    if stored.min() < NO_LABEL or stored.max() >= 2**31:
-        raise DataError(f"{file}: labels lie in {stored.min()}…{stored.max()}; 0, 1, … or NO_LABEL = {NO_LABEL} are needed")
+    if stored.min() < NO_LABEL or stored.max() >= random_access.MOST_CLASSES:
+        raise DataError(
+            f"{file}: labels lie in {stored.min()}…{stored.max()}; 0 … {random_access.MOST_CLASSES - 1} or NO_LABEL = {NO_LABEL} are needed"
+        )
     return stored.astype(np.int32)

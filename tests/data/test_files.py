@@ -179,7 +179,7 @@ def test_links_are_followed_but_not_round_in_circles_and_a_broken_one_and_a_pipe
     (tree / "cow").symlink_to(put(tmp_path_factory.mktemp("elsewhere") / "cow" / "a.png", 9).parent)
     assert image_folder.load(tree).classes == ("10", "2", "cat", "cow", "dog")
     (tree / "dog" / "loop").symlink_to(tree / "dog")
-    with pytest.raises(DataError, match="a link to a folder that is already part of class dog"):
+    with pytest.raises(DataError, match="a link to a folder that is already part of dog"):
         image_folder.load(tree)
     (tree / "dog" / "loop").unlink()
     (tree / "cat" / "gone.png").symlink_to(tree / "nothing.png")

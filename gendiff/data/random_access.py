@@ -1,0 +1,201 @@
+"""Random access to the examples of a data set: `source[i]` is one image and its label, wherever they lie."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.core.errors import DataError
+from gendiff.core.types import NO_LABEL
+
+T = TypeVar("T")
+S = TypeVar("S")
+CONDITIONAL = ("auto", "none")
+ON_BAD = ("raise", "skip")
+MOST_CLASSES = 2**20
+"""A network holds a row for each class, so a stray label must not set their number."""
+_LISTED = 5
+
+
+class Example(NamedTuple):
+    """One image and its label.
+
+    Args:
+        image: (h, w, c) whole values 0 … levels - 1, uint8 up to 256 levels and uint16 above; or float32, which is used as it is.
+        label: int32, NO_LABEL where there is no class.
+    """
+
+    image: np.ndarray
+    label: np.int32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """A set of images that are read one at a time. A kind of source defines `image` and `name`.
+
+    Args:
+        labels: (n,) int32, NO_LABEL where there are no classes.
+        classes: the name of label 0, 1, …
+        levels: whole values that a channel has.
+        skipped: one message, path first, per picture that was left out.
+        fingerprint: SHA-256 (hexadecimal) over contents, names and options: equal if and only if a resumed run sees the same data.
+        on_bad: "raise" or "skip": what `scan` does with a picture that cannot be read.
+        known_digests: what `digests` returns, where it is known already.
+    """
+
+    labels: np.ndarray
+    classes: tuple[str, ...] = ()
+    levels: int = 256
+    skipped: tuple[str, ...] = ()
+    fingerprint: str
+    on_bad: str = "raise"
+    known_digests: tuple[bytes, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> Example:
+        if not 0 <= i < len(self):
+            raise IndexError(f"example {i} of {len(self)}")
+        return Example(self.image(int(i)), np.int32(self.labels[i]))
+
+    def image(self, i: int) -> np.ndarray:
+        """Read image i, (h, w, c)."""
+        raise NotImplementedError
+
+    def name(self, i: int) -> str:
+        """What an error calls image i: its path."""
+        raise NotImplementedError
+
+    def digests(self) -> tuple[bytes, ...]:
+        """SHA-256 of each image after decoding: equal for exact copies of a picture. Reads every image, unless a scan has done so."""
+        return self.known_digests or tuple(in_threads(lambda i: digest(self.image(i)), range(len(self))))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Subset(Source):
+    """Some rows of a source, as a source. `subset` builds it."""
+
+    source: Source
+    rows: np.ndarray
+
+    def image(self, i: int) -> np.ndarray:
+        """Read image i, (h, w, c)."""
+        return self.source.image(int(self.rows[i]))
+
+    def name(self, i: int) -> str:
+        """What an error calls image i."""
+        return self.source.name(int(self.rows[i]))
+
+
+def subset(source: Source, rows: np.ndarray, *, skipped: tuple[str, ...] | None = None, digests: Sequence[bytes] | None = None) -> Source:
+    """Choose rows of a source.
+
+    Args:
+        source: (n,) examples.
+        rows: (k,) integers 0 … n - 1, in the order of the result.
+        skipped: messages of the result; None keeps the source's.
+        digests: those of the chosen images, where they are known.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    known = source.known_digests
+    return Subset(
+        source=source,
+        rows=rows,
+        labels=source.labels[rows],
+        classes=source.classes,
+        levels=source.levels,
+        skipped=source.skipped if skipped is None else skipped,
+        fingerprint=source.fingerprint if np.array_equal(rows, np.arange(len(source))) else fingerprint(source.fingerprint, rows.tobytes()),
+        on_bad=source.on_bad,
+        known_digests=tuple(digests) if digests is not None else known and tuple(known[row] for row in rows),
+    )
+
+
+def scan(source: Source) -> Source:
+    """Read every picture once, so that a bad one is known before any training.
+
+    Returns:
+        The source with its digests. With `on_bad="skip"` pictures that cannot be read are left out, and their messages are in `skipped`.
+
+    Raises:
+        DataError: one for all bad pictures, with their count and the first 5; for mixed sizes; when no picture is left.
+    """
+
+    def look(i: int) -> tuple[bytes, tuple[int, ...]] | str:
+        try:
+            image = source.image(i)
+        except DataError as error:
+            return str(error)
+        return digest(image), image.shape
+
+    return settled(source, in_threads(look, range(len(source))))
+
+
+def settled(source: Source, looks: Sequence[tuple[bytes, tuple[int, ...]] | str]) -> Source:
+    """The source after a look at every image, which gave its digest and shape, or the message of what is wrong with it."""
+    bad = [look for look in looks if isinstance(look, str)]
+    rows = [row for row, look in enumerate(looks) if not isinstance(look, str)]
+    if bad and (source.on_bad == "raise" or not rows):
+        raise DataError(refusal(bad, len(looks), fixable=bool(rows)))
+    good = [look for look in looks if not isinstance(look, str)]
+    for row, (_, shape) in zip(rows, good, strict=True):
+        if shape != good[0][1]:
+            raise DataError(
+                f"{source.name(row)}: shape {shape}, but {source.name(rows[0])} has {good[0][1]}; "
+                "pass size= to resize and crop all to one size"
+            )
+    return subset(source, np.array(rows), skipped=(*source.skipped, *bad), digests=[look[0] for look in good])
+
+
+def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> str:
+    """The message for bad pictures: the first 5 of them, and how many there are."""
+    if len(bad) == 1 and fixable:
+        return bad[0]
+    more = [f"… and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else []
+    fix = 'repair or remove them, or pass on_bad="skip"' if fixable else "none is left"
+    return "\n".join([f"{bad[0].split(': ')[0]}: the first of {len(bad)} bad pictures among {count}; {fix}", *bad[:_LISTED], *more])
+
+
+def labelled(labels: np.ndarray, classes: Sequence[str], conditional: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and classes by the rule of `conditional`: "auto" keeps them where there are 2 classes or more, "none" gives NO_LABEL."""
+    checks.choice("conditional", conditional, CONDITIONAL)
+    if conditional == "none" or len(classes) < 2:
+        return np.full(len(labels), NO_LABEL, np.int32), ()
+    return labels.astype(np.int32), tuple(classes)
+
+
+def fingerprint(*parts: object) -> str:
+    """SHA-256 over parts, each with its length, so that no two lists of parts are taken for each other."""
+    whole = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        whole.update(len(content).to_bytes(8, "little") + content)
+    return whole.hexdigest()
+
+
+def digest(image: np.ndarray) -> bytes:
+    """SHA-256 of an image: its dtype, shape and values."""
+    return bytes.fromhex(fingerprint(image.dtype.str, image.shape, np.ascontiguousarray(image).tobytes()))
+
+
+def file_digest(path: str | os.PathLike) -> bytes:
+    """SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def in_threads(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Map over items in one thread per core, in order; decoding and hashing release Python's lock."""
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, items))
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path as text that every terminal can print: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
