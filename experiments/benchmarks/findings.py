@@ -145,16 +145,9 @@ def figures(outcomes: Sequence[Findings], limits: Thresholds, folder: Path) -> t
     bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
     if not bars:
         return ()
-    drawing.bars(
-        list(bars),
-        [each.value for each in bars.values()],
-        folder / "ratios.png",
-        x_label="times faster",
-        intervals=[(each.low, each.high) for each in bars.values()],
-        log=True,
-        thresholds=[("equal", 1.0)],
-    )
-    return (Figure("ratios.png", "Torch's time, in its best mode, over ours: medians over interleaved pairs with 95 % intervals."),)
+    numbers = {name: each.number for name, each in bars.items()}
+    caption = "Torch's time, in its best mode, over ours: medians over interleaved pairs with 95 % intervals."
+    return (drawing.bars(numbers, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]),)
 
 
 def spread(seconds: Sequence[float]) -> tuple[float, float, float]:

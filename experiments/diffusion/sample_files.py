@@ -51,7 +51,7 @@ class SampleFiles:
             if self._single:
                 np.save(temporary, image)
             else:
-                figures.grid(image[None], 1, temporary, scale=1, gap=0)
+                figures.grid(image[None], 1, temporary, "", scale=1, gap=0)
             os.replace(temporary, path)
 
     def finish(self, index: np.ndarray, labels: np.ndarray) -> None:
@@ -65,7 +65,7 @@ class SampleFiles:
             json_files.write_bytes(self._out, file.getvalue())
         else:
             temporary = self._folder / "grid.png"
-            figures.grid(images, min(COLUMNS, len(images)), temporary, ground=255)
+            figures.grid(images, min(COLUMNS, len(images)), temporary, "", ground=255)
             os.replace(temporary, self._out)
         shutil.rmtree(self._folder)
 

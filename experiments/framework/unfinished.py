@@ -54,8 +54,8 @@ def _loss(by_seed: dict[int, list[dict[str, Any]]], folder: RunFolder) -> list[F
     if not any(np.isfinite(curve.y).any() for curve in curves):
         return []
     positive = all((curve.y[np.isfinite(curve.y)] > 0).all() for curve in curves)
-    figures.curves(curves, folder.path / LOSS, x_label="optimizer step", y_label="training loss", log_y=positive)
-    return [Figure(LOSS, "The training loss so far")]
+    path, caption = folder.path / LOSS, "The training loss so far"
+    return [figures.curves(curves, path, caption, x_label="optimizer step", y_label="training loss", log_y=positive)]
 
 
 def _samples(folder: RunFolder) -> list[Figure]:
@@ -65,5 +65,5 @@ def _samples(folder: RunFolder) -> list[Figure]:
     images = [np.asarray(Image.open(path)) for path in paths]
     if not images or len({image.shape for image in images}) > 1:
         return []
-    figures.grid(np.stack(images), 8, folder.path / SAMPLES)
-    return [Figure(SAMPLES, f"The first {len(images)} of the samples in the folder samples")]
+    caption = f"The first {len(images)} of the samples in the folder samples"
+    return [figures.grid(np.stack(images), 8, folder.path / SAMPLES, caption)]

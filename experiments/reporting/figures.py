@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, small_multiples  # noqa: F401
+from experiments.reporting.results import Axis, Explorer, Figure
 from gendiff.core.types import ArrayLike
 
 TILE = 48
@@ -45,12 +46,13 @@ def grid(
     images: ArrayLike,
     columns: int,
     path: str | os.PathLike[str],
+    caption: str,
     *,
     levels: int = 256,
     scale: int | None = None,
     gap: int = 4,
     ground: int | None = None,
-) -> Path:
+) -> Figure:
     """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times (None: to about 48 pixels).
 
     Values as in `to_pixels`. gap: pixels between images; ground: their grey, 0…255, None for transparent ones.
@@ -60,7 +62,8 @@ def grid(
     if factor < 1 or columns < 1:
         raise ValueError(f"scale = {factor} and columns = {columns} must be at least 1")
     enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    return _save(_tiled(enlarged, columns, gap, ground), path)
+    _save(_tiled(enlarged, columns, gap, ground), path)
+    return Figure(Path(path).name, caption)
 
 
 def denoising_sprite(
@@ -80,10 +83,18 @@ def denoising_sprite(
     return _sprite(pixels, path, columns, labels)
 
 
-def explorer_sprite(
-    pictures: ArrayLike, path: str | os.PathLike[str], *, columns: int | None = None, levels: int = 256, colours: int | None = None
-) -> Path:
-    """PNG that holds a picture for every place of a results.Explorer: pictures (*axes, n, h, w, c), an axis for each of the explorer's.
+def explorer(
+    pictures: ArrayLike,
+    axes: Sequence[Axis],
+    path: str | os.PathLike[str],
+    caption: str,
+    *,
+    start: Sequence[int] = (),
+    columns: int | None = None,
+    levels: int = 256,
+    colours: int | None = None,
+) -> Explorer:
+    """PNG that holds a picture for every place of the axes of a results.Explorer: pictures (*axes, n, h, w, c).
 
     A picture is the grid of n images in rows of `columns`, in their own pixels, so the explorer is small; values as in `to_pixels`.
     colours: of a palette for the whole file (2…256, one of them the ground), for a file that is too large otherwise: 256 leave about a
@@ -94,7 +105,9 @@ def explorer_sprite(
         raise ValueError(f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}")
     if colours is not None and not 2 <= colours <= 256:
         raise ValueError(f"colours = {colours} must lie in [2, 256], or be None")
-    return _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, (), colours)
+    shown = Explorer(Path(path).name, caption, tuple(axes), tuple(start))
+    _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, (), colours)
+    return shown
 
 
 def _sprite(

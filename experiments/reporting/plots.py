@@ -1,16 +1,19 @@
-"""Plots with intervals: curves, bars, and small multiples of curves that share an axis.
+"""Plots with intervals: curves, bars, and small multiples of curves that share an axis. Each returns its results.Figure.
 
 Everything is drawn on a transparent ground in tones that read on white and on black, so that one file serves light and dark pages.
 """
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from experiments.reporting.results import Figure
+from experiments.reporting.verdicts import Number
 
 COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
 INK = "#78818f"
@@ -39,13 +42,14 @@ class Panel:
 def curves(
     series: Sequence[Curve],
     path: str | os.PathLike[str],
+    caption: str,
     *,
     x_label: str,
     y_label: str,
     log_x: bool = False,
     log_y: bool = False,
     thresholds: Sequence[tuple[str, float]] = (),
-) -> Path:
+) -> Figure:
     """PNG line plot of the series, each with its interval as a band; thresholds (label, value) are dashed.
 
     Raises ValueError without a finite point.
@@ -59,10 +63,10 @@ def curves(
         axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
     _scale(axes, "y", log_y)
     axes.set_ylabel(y_label, color=INK)
-    return _finish(figure, axes, path, x_label, log_x, legend=len(series) + len(thresholds) > 1)
+    return _finish(figure, axes, path, caption, x_label, log_x, legend=len(series) + len(thresholds) > 1)
 
 
-def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_label: str, columns: int = 1) -> Path:
+def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], caption: str, *, x_label: str, columns: int = 1) -> Figure:
     """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance scale.
 
     A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels below each other, which
@@ -103,46 +107,46 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], *, x_
             labelcolor=INK,
             fontsize=9,
         )
-    return save(figure, path)
+    return save(figure, path, caption)
 
 
 def bars(
-    labels: Sequence[str],
-    values: Sequence[float],
+    numbers: Mapping[str, Number | float],
     path: str | os.PathLike[str],
+    caption: str,
     *,
     x_label: str,
-    intervals: Sequence[tuple[float, float]] | None = None,
     log: bool = False,
     thresholds: Sequence[tuple[str, float]] = (),
-) -> Path:
-    """PNG of one horizontal bar a label, first on top, with its interval (low, high) as a whisker.
+) -> Figure:
+    """PNG of one horizontal bar a label, first on top, with its interval, where the number has one, as a whisker.
 
-    Raises ValueError where the lengths differ.
+    Raises ValueError without a number.
     """
-    if len(labels) != len(values) or not labels or (intervals is not None and len(intervals) != len(values)):
-        ends = "" if intervals is None else f" and {len(intervals)} intervals"
-        raise ValueError(f"{len(labels)} labels, {len(values)} values{ends}: one each, and at least one bar")
-    figure, axes = _axes(height=1.1 + 0.34 * len(labels))
-    rows = np.arange(len(labels))
+    if not numbers:
+        raise ValueError(f"bars for {Path(path).name}: at least one number is needed")
+    figure, axes = _axes(height=1.1 + 0.34 * len(numbers))
+    rows = np.arange(len(numbers))
+    values = [number[0] if isinstance(number, tuple) else number for number in numbers.values()]
     axes.barh(rows, values, height=0.62, color=COLOURS[0], alpha=0.5, linewidth=0)
-    for row, (low, high) in zip(rows, intervals or (), strict=False):
-        axes.plot([low, high], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
-    for number, (label, value) in enumerate(thresholds):
-        axes.axvline(value, color=COLOURS[1 + number], linewidth=1.4, linestyle=(0, (4, 3)), label=label)
-    axes.set_yticks(rows, [_plain_text(label) for label in labels])
+    for row, number in zip(rows, numbers.values(), strict=True):
+        if isinstance(number, tuple):
+            axes.plot(number[1:], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
+    for place, (label, value) in enumerate(thresholds, 1):
+        axes.axvline(value, color=COLOURS[place], linewidth=1.4, linestyle=(0, (4, 3)), label=label)
+    axes.set_yticks(rows, list(map(_plain_text, numbers)))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    return _finish(figure, axes, path, x_label, log, legend=bool(thresholds))
+    return _finish(figure, axes, path, caption, x_label, log, legend=bool(thresholds))
 
 
 def blank(width: float, height: float) -> Any:
     """A transparent figure of that size in inches."""
     # here, since loading it takes half a second that no other command should wait
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
-    figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
+    figure = Canvas(figsize=(width, height), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)  # never pyplot: its figures are global state
     return figure
 
@@ -159,11 +163,11 @@ def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> Non
         axes.set_title(_plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
 
 
-def save(figure: Any, path: str | os.PathLike[str]) -> Path:
-    """PNG of a figure."""
+def save(figure: Any, path: str | os.PathLike[str], caption: str) -> Figure:
+    """Writes the PNG of Matplotlib's figure."""
     # no Software entry: the same numbers give the same bytes under any version
     figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
-    return Path(path)
+    return Figure(Path(path).name, caption)
 
 
 def _axes(height: float) -> tuple[Any, Any]:
@@ -173,12 +177,12 @@ def _axes(height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _finish(figure: Any, axes: Any, path: str | os.PathLike[str], x_label: str, log_x: bool, legend: bool) -> Path:
+def _finish(figure: Any, axes: Any, path: str | os.PathLike[str], caption: str, x_label: str, log_x: bool, legend: bool) -> Figure:
     _scale(axes, "x", log_x)
     axes.set_xlabel(x_label, color=INK)
     if legend:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return save(figure, path)
+    return save(figure, path, caption)
 
 
 def _any_finite(series: Sequence[Curve]) -> bool:

@@ -161,7 +161,7 @@ def _sprite_layout(path: Path) -> dict[str, Any]:
             labels = [str(label) for label in layout["labels"]]
             return {name: int(layout[name]) for name in ("count", "width", "height", "columns")} | {"labels": labels}
     except (OSError, UnidentifiedImageError, KeyError, AttributeError, TypeError, ValueError) as error:
-        cure = "make it with figures.denoising_sprite or explorer_sprite"
+        cure = "make it with figures.denoising_sprite or figures.explorer"
         raise DataError(f"{path}: is no sprite of frames with its layout; {cure} ({error})") from error
 
 

@@ -42,7 +42,7 @@ class Axis:
 class Explorer:
     """Pictures drawn beforehand over some axes, one of which the sliders choose.
 
-    file: the PNG that figures.explorer_sprite made of pictures (*axes, n, h, w, c), in the run folder.
+    file: the PNG that figures.explorer made of pictures (*axes, n, h, w, c), in the run folder.
     start: for each axis the index of the value shown first; empty for the first of each. Raises ValueError where it does not fit the axes.
     """
 

@@ -111,14 +111,18 @@ def against(
     statement: str,
     number: Number | float,
     relation: Relation,
-    threshold: str,
+    threshold: str = "",
     *,
     n: int,
     **more: Any,
 ) -> Claim:
-    """`claim` against the field called `threshold` of a configuration's `limits`. A plain number is exact: an interval without width."""
+    """`claim` against the field called `threshold` of a configuration's `limits`; by default the field that is named like the claim.
+
+    A plain number is exact: an interval without width.
+    """
     value, low, high = number if isinstance(number, tuple) else (number, number, number)
-    return claim(id, statement, value, (low, high), relation, getattr(limits, threshold), n=n, seed=seed, threshold_name=threshold, **more)
+    name = threshold or id.replace("-", "_")
+    return claim(id, statement, value, (low, high), relation, getattr(limits, name), n=n, seed=seed, threshold_name=name, **more)
 
 
 def away(number: Number, target: float = 0.0) -> Number:

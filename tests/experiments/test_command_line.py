@@ -172,7 +172,7 @@ def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
     def stop(config, folder, progress):
         folder.append_metrics([{"seed": seed, "step": step, "loss": 1 / step} for seed in (0, 1) for step in (1, 2)])
         (folder.path / "samples").mkdir(exist_ok=True)
-        figures.grid(np.zeros((1, 4, 4)), 1, folder.path / "samples" / "000000.png")
+        figures.grid(np.zeros((1, 4, 4)), 1, folder.path / "samples" / "000000.png", "")
         raise errors.Preempted("SIGTERM")
 
     assert run("run bare", experiment(train=stop)) == 42

@@ -1,3 +1,4 @@
+import functools
 import json
 import sys
 
@@ -7,6 +8,9 @@ import pytest
 from PIL import Image
 
 from experiments.reporting import figures
+from experiments.reporting.results import Axis, Explorer, Figure
+
+AXES = {"axes": (Axis("scale", (0, 1)),), "caption": "Samples"}
 
 
 def pixels(path):
@@ -29,7 +33,8 @@ def test_floats_map_by_their_range_and_whole_numbers_by_their_levels():
 
 def test_a_grid_shows_each_image_where_it_belongs_enlarged_without_blur(tmp_path):
     images = np.random.default_rng(0).uniform(-1, 1, (5, 8, 8, 1))
-    sheet, mode = pixels(figures.grid(images, 3, tmp_path / "a.png", scale=6, gap=4))
+    assert figures.grid(images, 3, tmp_path / "a.png", "Digits", scale=6, gap=4) == Figure("a.png", "Digits")
+    sheet, mode = pixels(tmp_path / "a.png")
     assert mode == "LA" and sheet.shape == (2 * 48 + 4, 3 * 48 + 8, 2)
     fourth = sheet[52:100, 0:48]
     assert np.array_equal(fourth[..., 0], figures.to_pixels(images[3, ..., 0]).repeat(6, 0).repeat(6, 1))
@@ -38,26 +43,29 @@ def test_a_grid_shows_each_image_where_it_belongs_enlarged_without_blur(tmp_path
 
 def test_gaps_and_empty_places_are_transparent_or_of_the_given_ground(tmp_path):
     for ground, mode, value in ((None, "LA", 0), (255, "L", 255)):
-        sheet, found = pixels(figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", scale=1, gap=2, ground=ground))
+        figures.grid(np.zeros((3, 8, 8)), 2, tmp_path / "a.png", "", scale=1, gap=2, ground=ground)
+        sheet, found = pixels(tmp_path / "a.png")
         last = sheet if ground else sheet[..., 1]
         assert found == mode and np.all(last[:8, 8:10] == value) and np.all(last[10:, 10:] == value)
 
 
 def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
     images = jnp.stack([jnp.full((4, 6), value) for value in (-1.0, 0.0, 1.0)], axis=-1)[None]
-    sheet, mode = pixels(figures.grid(images, 1, tmp_path / "a.png", scale=2))
+    figures.grid(images, 1, tmp_path / "a.png", "", scale=2)
+    sheet, mode = pixels(tmp_path / "a.png")
     assert mode == "RGB" and sheet.shape == (8, 12, 3)  # no alpha where nothing is transparent
     assert sheet[0, 0].tolist() == [0, 128, 255]
 
 
 @pytest.mark.parametrize(("side", "shown"), [(8, 48), (28, 56), (64, 64), (256, 256)])
 def test_small_images_are_enlarged_to_be_seen_and_large_ones_left(tmp_path, side, shown):
-    assert pixels(figures.grid(np.zeros((1, side, side)), 1, tmp_path / "a.png"))[0].shape[0] == shown
+    figures.grid(np.zeros((1, side, side)), 1, tmp_path / "a.png", "")
+    assert pixels(tmp_path / "a.png")[0].shape[0] == shown
 
 
 NAN = np.zeros((4, 8, 8, 1), np.float32)
 NAN[2, 3, 3, 0] = np.nan
-GRID, SPRITE, EXPLORER = figures.grid, figures.denoising_sprite, figures.explorer_sprite
+GRID, SPRITE, EXPLORER = functools.partial(figures.grid, caption=""), figures.denoising_sprite, functools.partial(figures.explorer, **AXES)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,9 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
     loaded_before = "matplotlib.pyplot" in sys.modules
 
     def draw(name):
-        return figures.curves(lines, tmp_path / name, x_label="step", y_label="loss", log_x=True, log_y=True, thresholds=[("goal", 0.1)])
+        options = {"x_label": "step", "y_label": "loss", "log_x": True, "log_y": True, "thresholds": [("goal", 0.1)]}
+        assert figures.curves(lines, tmp_path / name, "Losses", **options) == Figure(name, "Losses")
+        return tmp_path / name
 
     first, second = draw("a.png"), draw("b.png")
     assert first.read_bytes() == second.read_bytes()
@@ -114,13 +124,17 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
 
 
 def test_bars_are_drawn_with_their_intervals(tmp_path):
-    more = {"x_label": "distance", "intervals": [(1.3, 1.5), (3.0, 3.5)], "thresholds": [("goal", 1.75)]}
-    assert pixels(figures.bars(["for $5 and $6", "2 steps"], [1.4, 3.2], tmp_path / "a.png", **more))[0].shape[1] == 1080
+    numbers = {"for $5 and $6": (1.4, 1.3, 1.5), "2 steps": (3.2, 3.0, 3.5), "exact": 2.0}
+    drawn = figures.bars(numbers, tmp_path / "a.png", "Distances", x_label="distance", thresholds=[("goal", 1.75)])
+    assert drawn == Figure("a.png", "Distances") and pixels(tmp_path / "a.png")[0].shape[1] == 1080
 
 
 def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_path):
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 8, 8, 3))
-    sheet, layout = sprite(figures.explorer_sprite(pictures, tmp_path / "a.png", columns=2))
+    axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))
+    drawn = figures.explorer(pictures, axes, tmp_path / "a.png", "Samples", start=(1, 0), columns=2)
+    assert drawn == Explorer("a.png", "Samples", axes, (1, 0))
+    sheet, layout = sprite(tmp_path / "a.png")
     assert layout["count"] == 6 and (layout["width"], layout["height"]) == (17, 17)
     for place in np.ndindex(2, 3):
         number = place[0] * 3 + place[1]
@@ -132,7 +146,9 @@ def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_pa
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path, channels):
     pictures = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (2, 3, 4, 8, 8, 1)).repeat(channels, -1)
-    full, small = (figures.explorer_sprite(pictures, tmp_path / f"{colours}.png", colours=colours) for colours in (None, 8))
+    axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))
+    drawn = [figures.explorer(pictures, axes, tmp_path / f"{colours}.png", "", colours=colours) for colours in (None, 8)]
+    full, small = (tmp_path / each.file for each in drawn)
     with Image.open(full) as first, Image.open(small) as second:
         second.load()
         assert second.mode == "P" and json.loads(second.text["frames"])["count"] == 6
@@ -149,8 +165,9 @@ def panels(*titles, y=(0.1, 0.4, 0.9)):
 
 
 def test_small_multiples_below_each_other_are_narrow_and_beside_each_other_wide(tmp_path):
-    paths = [figures.small_multiples(panels("a", "b"), tmp_path / f"{columns}.png", x_label="scale", columns=columns) for columns in (1, 2)]
-    (tall, narrow), (flat, wide) = (pixels(path)[0].shape[:2] for path in paths)
+    for columns in (1, 2):
+        figures.small_multiples(panels("a", "b"), tmp_path / f"{columns}.png", "", x_label="scale", columns=columns)
+    (tall, narrow), (flat, wide) = (pixels(tmp_path / f"{columns}.png")[0].shape[:2] for columns in (1, 2))
     assert 915 < narrow < 925 and 1395 < wide and flat < tall
 
 
@@ -158,7 +175,8 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
     x, ground = [0.0, 1.0], tmp_path / "a.png"
     first = figures.Panel("first", [figures.Curve("a", x, x), figures.Curve("b", x, x)])
     second = figures.Panel("second", [figures.Curve("b", x, x)])
-    sheet, _ = pixels(figures.small_multiples([first, second], ground, x_label="x"))
+    figures.small_multiples([first, second], ground, "", x_label="x")
+    sheet, _ = pixels(ground)
     orange = np.array([int(figures.COLOURS[1][at : at + 2], 16) for at in (1, 3, 5)])
     rows = np.where((np.abs(sheet[..., :3].astype(int) - orange).max(-1) < 3) & (sheet[..., 3] == 255))[0]
     assert rows.max() > sheet.shape[0] * 0.6
@@ -167,11 +185,11 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, x_label="x", y_label="y"), "hold no finite point"),
-        (lambda path: figures.bars(["a", "b"], [1.0], path, x_label="x", intervals=[(0, 1)] * 2), "2 labels, 1 values and 2 intervals"),
-        (lambda path: figures.small_multiples([], path, x_label="x"), "0 panels in 1 columns"),
-        (lambda path: figures.small_multiples(panels("a"), path, x_label="x", columns=0), "1 panels in 0 columns"),
-        (lambda path: figures.small_multiples(panels("a") + panels("b", y=(np.nan,) * 3), path, x_label="x"), "panel 'b' holds"),
+        (lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, "", x_label="x", y_label="y"), "hold no finite point"),
+        (lambda path: figures.bars({}, path, "", x_label="x"), "at least one number is needed"),
+        (lambda path: figures.small_multiples([], path, "", x_label="x"), "0 panels in 1 columns"),
+        (lambda path: figures.small_multiples(panels("a"), path, "", x_label="x", columns=0), "1 panels in 0 columns"),
+        (lambda path: figures.small_multiples(panels("a") + panels("b", y=(np.nan,) * 3), path, "", x_label="x"), "panel 'b' holds"),
     ],
 )
 def test_plots_of_nothing_are_refused(tmp_path, draw, message):

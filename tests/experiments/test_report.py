@@ -11,6 +11,8 @@ ENVIRONMENT = results.Environment(
     commit="0123456789abcdef" * 2 + "01234567", dirty=True, versions={"jax": "0.10.2"}, machine={"cpu": "A & B", "cores": 2}
 )
 ATTACK = "<script>alert('$x')</script> & \"quotes\""
+PICTURE = (1, 8, 8, 1)
+FIVE = (results.Axis("steps", (1, 2, 3, 4, 5)),)
 VOID = {"meta", "link", "img", "input", "br", "rect", "line"}
 
 
@@ -61,10 +63,11 @@ def opened(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    figures.grid(np.zeros((4, 8, 8, 1)), 2, tmp_path / "samples.png")
+    samples = figures.grid(np.zeros((4, 8, 8, 1)), 2, tmp_path / "samples.png", ATTACK)
     figures.denoising_sprite(np.random.default_rng(0).normal(size=(6, 4, 8, 8, 1)), tmp_path / "denoising.png", labels=[ATTACK] * 6)
-    figures.explorer_sprite(np.random.default_rng(0).normal(size=(3, 2, 1, 4, 8, 8, 1)), tmp_path / "explorer.png")
     axes = (results.Axis("guidance scale", (0, 1.5, 12)), results.Axis(ATTACK, (ATTACK, "ddpm")), results.Axis("seed", (0,)))
+    pictures = np.random.default_rng(0).normal(size=(3, 2, 1, 4, 8, 8, 1))
+    explorer = figures.explorer(pictures, axes, tmp_path / "explorer.png", ATTACK, start=(1, 0, 0))
     tables = [results.Table(ATTACK, ("scale", ATTACK), ((1.0, ATTACK), (2.0, (0.5, 0.4, 0.6)), (3.0, None), (4.0, True)))]
     outcome = results.conclude(
         ATTACK,
@@ -74,9 +77,9 @@ def folder(tmp_path):
         seeds=(0, 1, 2),
         seconds={"train": 725.0, ATTACK: 0.0},
         environment=ENVIRONMENT,
-        figures=[results.Figure("samples.png", ATTACK)],
+        figures=[samples],
         tables=tables,
-        explorers=[results.Explorer("explorer.png", ATTACK, axes, start=(1, 0, 0))],
+        explorers=[explorer],
     )
     results.write(outcome, tmp_path)
     return tmp_path
@@ -153,7 +156,7 @@ def test_a_claim_links_to_its_figure(page):
 
 def test_a_picture_wider_than_a_column_has_a_row_of_its_own(folder, page):
     assert "wide" not in {each.get("class") for each in page.attributes("figure")}
-    figures.grid(np.zeros((1, 8, 1400)), 1, folder / "samples.png", scale=1)
+    figures.grid(np.zeros((1, 8, 1400)), 1, folder / "samples.png", "", scale=1)
     assert "wide" in {each.get("class") for each in opened(folder).attributes("figure")}
 
 
@@ -181,8 +184,8 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
         ("samples.png", lambda path: path.write_bytes(b"GIF89a"), "is no PNG"),
         ("samples.png", lambda path: path.write_bytes(b""), "is no PNG"),
         ("results.json", lambda path: path.unlink(), "cannot be read"),
-        ("denoising.png", lambda path: figures.grid(np.zeros((1, 8, 8)), 1, path), "is no sprite"),
-        ("explorer.png", lambda path: figures.explorer_sprite(np.zeros((5, 1, 8, 8, 1)), path), "holds 5 pictures for axes of 3 × 2 × 1"),
+        ("denoising.png", lambda path: figures.grid(np.zeros((1, 8, 8)), 1, path, ""), "is no sprite"),
+        ("explorer.png", lambda path: figures.explorer(np.zeros((5, *PICTURE)), FIVE, path, ""), "holds 5 pictures for axes of 3 × 2 × 1"),
     ],
 )
 def test_a_file_that_is_missing_or_another_is_an_error_with_its_path(folder, file, spoil, message):

@@ -46,17 +46,20 @@ def address(tmp_path_factory):
     """Of the report of a small run folder: an explorer, a scrubber, small multiples in one and two columns, a wide table."""
     folder = tmp_path_factory.mktemp("run")
     plain = np.array([[COLOURS[scale, step] for step in STEPS] for scale in SCALES], np.uint8)
-    figures.explorer_sprite(np.broadcast_to(plain[:, :, None, None, None], (3, 2, 1, 8, 8, 3)), folder / "explorer.png")
+    pictures = np.broadcast_to(plain[:, :, None, None, None], (3, 2, 1, 8, 8, 3))
+    axes = (results.Axis("guidance scale", SCALES), results.Axis("steps", STEPS))
+    explorer = figures.explorer(pictures, axes, folder / "explorer.png", "One colour a place", start=(1, 0))
     shades = np.linspace(-1, 1, FRAMES)[:, None, None, None, None]
     figures.denoising_sprite(np.broadcast_to(shades, (FRAMES, 1, 8, 8, 1)), folder / "denoising.png", labels=list("abcd"))
     x = np.array(SCALES, float)
     panels = [figures.Panel(name, [figures.Curve("shapes", x, x / 12, x / 12 - 0.1, x / 12 + 0.1)]) for name in ("Adherence", "Diversity")]
-    for columns, name in ((1, "narrow"), (2, "wide")):
-        figures.small_multiples(panels, folder / f"{name}.png", x_label="guidance scale", columns=columns)
+    drawn = [
+        figures.small_multiples(panels, folder / f"{name}.png", caption, x_label="guidance scale", columns=columns)
+        for columns, name, caption in ((1, "narrow", "Below each other"), (2, "wide", "Beside each other"))
+    ]
     told = {"n": 100, "seed": 0}
     rises = verdicts.claim("adherence", "Adherence rises with the scale", 0.9, (0.8, 0.95), ">=", 0.5, figure="narrow.png", **told)
     deaf = verdicts.claim("unlabelled", "A network that ignores its label", 0.0, (-0.1, 0.1), ">=", 0.05, kind="control", **told)
-    axes = (results.Axis("guidance scale", SCALES), results.Axis("steps", STEPS))
     outcome = results.conclude(
         "guidance",
         "What does guidance buy, and what does it cost?",
@@ -65,9 +68,9 @@ def address(tmp_path_factory):
         seeds=(0,),
         seconds={"train": 1.0},
         environment=results.Environment(commit="a" * 40, dirty=False, versions={"jax": "1"}, machine={"devices": "x" * 90}),
-        figures=[results.Figure("narrow.png", "Below each other"), results.Figure("wide.png", "Beside each other")],
+        figures=drawn,
         tables=[results.Table("Many columns", tuple("abcdefgh"), (("a method with a name", *((0.5, 0.4, 0.6),) * 7),))],
-        explorers=[results.Explorer("explorer.png", "One colour a place", axes, start=(1, 0))],
+        explorers=[explorer],
     )
     results.write(outcome, folder)
     return report.write(folder).as_uri()

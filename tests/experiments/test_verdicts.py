@@ -106,11 +106,13 @@ def test_a_seed_given_twice_and_a_threshold_that_moves_between_seeds_are_refused
 
 
 def test_a_claim_against_a_named_threshold_takes_its_value_and_keeps_its_name():
-    limits = types.SimpleNamespace(accuracy=0.95)
+    limits = types.SimpleNamespace(accuracy=0.95, guided_accuracy=0.9)
     found = verdicts.against(limits, 3, "accuracy", "The judge names the class", (0.97, 0.96, 0.98), ">=", "accuracy", n=5000)
     assert found == dataclasses.replace(claim(seed=3), statement="The judge names the class", threshold_name="accuracy")
     exact = verdicts.against(limits, None, "accuracy", "The judge names the class", 0.5, ">=", "accuracy", n=1, kind="control")
     assert (exact.interval, exact.verdict, exact.kind) == ((0.5, 0.5), "FAIL", "control")
+    default = verdicts.against(limits, 3, "guided-accuracy", "The judge names the class", 0.97, ">=", n=1)
+    assert (default.threshold, default.threshold_name) == (0.9, "guided_accuracy")
 
 
 def test_a_distance_holds_zero_exactly_where_the_interval_holds_the_target():

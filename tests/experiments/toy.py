@@ -21,7 +21,7 @@ import optax
 from experiments.diffusion import image_sampling
 from experiments.diffusion.image_model import Model
 from experiments.framework import registry, training_loop
-from experiments.reporting import figures, results, verdicts
+from experiments.reporting import figures, verdicts
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import objectives, parameterization, schedules
 from gendiff.diffusion.types import Batch
@@ -104,8 +104,8 @@ def evaluate(config, folder, progress):
             training_loop.restore_ema(init, folder, seed=seed, decay=0.9)
             last = folder.read_metrics(seed)[-1]["loss"]
             claims.append(verdicts.claim("loss", "the loss is small", last, (last, last), "<=", limit, n=config.batch, seed=seed))
-        figures.grid(data().clean[:4], 2, folder.figure("data"))
-    return registry.Outcome(tuple(claims), (results.Figure("data.png", "Real samples"),))
+        real = figures.grid(data().clean[:4], 2, folder.figure("data"), "Real samples")
+    return registry.Outcome(tuple(claims), (real,))
 
 
 def model(config, **changes):

@@ -114,7 +114,7 @@ def _panels(
     if key:
         handles = [Line2D([], [], color=colour, linewidth=2.4, label=name) for name, colour in key.items()]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(key), frameon=False, labelcolor=figures.INK, fontsize=9)
-    return Figure(plots.save(figure, path).name, caption)
+    return plots.save(figure, path, caption)
 
 
 def _name_ends(axes: Any, lines: Sequence[Line], span: np.ndarray) -> None:

@@ -131,9 +131,9 @@ def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:
 def _picture(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray], seed: int) -> Figure:
     """Samples 0 … 9 of one seed by DDIM, one number of steps per row."""
     shown = [steps for steps in sorted(config.steps) if steps in SHOWN]
-    figures.grid(np.concatenate([drawn[Set(seed, DDIM, steps)][:10] for steps in shown]), 10, folder.figure("same_samples"))
-    steps = ", ".join(f"{each:,}" for each in shown)
-    return Figure("same_samples.png", f"The same ten samples by DDIM, one row for each number of steps: {steps}.")
+    caption = f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in shown)}."
+    images = np.concatenate([drawn[Set(seed, DDIM, steps)][:10] for steps in shown])
+    return figures.grid(images, 10, folder.figure("same_samples"), caption)
 
 
 def _plots(config: Config, folder: RunFolder, rows: Sequence[Row]) -> list[Figure]:
@@ -147,7 +147,13 @@ def _plots(config: Config, folder: RunFolder, rows: Sequence[Row]) -> list[Figur
         "log_y": True,
     }
     name, few = f"DDIM in {all_steps:,} steps ± {100 * margin:g} %", [FEW[name] for name in config.few]
-    for file, methods, most in (("steps", [DDPM, DDIM], all_steps), ("few_steps", few, max(config.budgets))):
+    of_chains = "Fréchet distance of DDPM and DDIM against evaluations; bands reach from the least to the largest seed."
+    of_few = "The same for samplers made for few steps, each at most at its budget of evaluations."
+    shown = []
+    for file, caption, methods, most in (
+        ("steps", of_chains, [DDPM, DDIM], all_steps),
+        ("few_steps", of_few, few, max(config.budgets)),
+    ):
         curves = []
         for method in methods:
             of_method = [row for row in rows if row.set.method == method and row.set.evaluations <= most]
@@ -158,11 +164,8 @@ def _plots(config: Config, folder: RunFolder, rows: Sequence[Row]) -> list[Figur
         ends = np.array([min(curve.x.min() for curve in curves), max(curve.x.max() for curve in curves)], np.float64)
         level = np.full(2, reference)
         band = figures.Curve(name, ends, level, level * (1 - margin), level * (1 + margin))
-        figures.curves([*curves, band], folder.figure(file), **options)
-    return [
-        Figure("steps.png", "Fréchet distance of DDPM and DDIM against evaluations; bands reach from the least to the largest seed."),
-        Figure("few_steps.png", "The same for samplers made for few steps, each at most at its budget of evaluations."),
-    ]
+        shown.append(figures.curves([*curves, band], folder.figure(file), caption, **options))
+    return shown
 
 
 def _tables(config: Config, rows: Sequence[Row], differences: Mapping[tuple[int, str], Difference]) -> tuple[Table, ...]:

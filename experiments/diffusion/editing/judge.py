@@ -120,7 +120,7 @@ def _claims_of_problems(
         for bad, id in (("PiGDM, untrained", "untrained"), ("PiGDM, other's data", "shuffled")):
             worse = measures.gain(by[bad].error, rival.error)
             claims.append(claim(f"{slug}-{id}", f"{name} by {bad}: {beside}", worse, "<=", "psnr", kind="control"))
-    return [*claims, claim("kept", "RePaint: largest change of a pixel that was to be kept", float(max(changes)), "<=", "kept")]
+    return [*claims, claim("kept", "RePaint: largest change of a pixel that was to be kept", float(max(changes)), "<=")]
 
 
 def _claims_of_edits(config: Config, seed: int, edited: Edited) -> list[Claim]:
@@ -134,7 +134,7 @@ def _claims_of_edits(config: Config, seed: int, edited: Edited) -> list[Claim]:
         claim("round-trip-reversible", "reversible Heun and back: largest error of a digit", worst, "<=", "reversible"),
         control("fresh-ratio", "from fresh noise: error in DDIM round trips", measures.times(edited.fresh, most), ">=", "fresh"),
         control("fresh-reversible", "from fresh noise: least error of a digit", missed, ">=", "reversible"),
-        claim("strength", "img2img: rank correlation of strength and distance to its digit", own, ">=", "strength"),
+        claim("strength", "img2img: rank correlation of strength and distance to its digit", own, ">="),
         control("strength-other", "img2img: rank correlation of strength and distance to another digit", others, "<=", "strength"),
     ]
 
@@ -155,17 +155,17 @@ def _pictures(
         methods = [method for method in ("RePaint", "PiGDM", "DPS") if method in restored[name]]
         rows = [truth, problem.picture, rivals[name][0].first, *(restored[name][method].first for method in methods)]
         file = name.replace(" ", "_").replace("-", "_")
-        figures.grid(np.concatenate([row[chosen] for row in rows]), len(chosen), folder.figure(file))
         named = ", ".join(["the digit", "what is measured", problem.rival_name, *methods])
-        grids.append(Figure(f"{file}.png", f"{name.capitalize()}, one row each: {named}. One sample each, not selected."))
-    figures.grid(np.concatenate([images[chosen] for images in edits.values()]), len(chosen), folder.figure("strengths"))
-    across = between.swapaxes(0, 1)  # one pair per row
-    figures.grid(across.reshape(-1, *across.shape[2:]), len(between), folder.figure("between"))
+        caption = f"{name.capitalize()}, one row each: {named}. One sample each, not selected."
+        grids.append(figures.grid(np.concatenate([row[chosen] for row in rows]), len(chosen), folder.figure(file), caption))
+    strengths, pairs = (np.concatenate(rows) for rows in ([images[chosen] for images in edits.values()], between.swapaxes(0, 1)))
     shares = ", ".join(f"{strength:g}" for strength in edits)
+    of_pairs = "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."
+    of_strengths = f"img2img without a label, one strength per row: {shares}."
     return [
         *grids,
-        Figure("strengths.png", f"img2img without a label, one strength per row: {shares}."),
-        Figure("between.png", "From one held-out digit (left) to another (right), by slerp between their noises under reversible Heun."),
+        figures.grid(strengths, len(chosen), folder.figure("strengths"), of_strengths),
+        figures.grid(pairs, len(between), folder.figure("between"), of_pairs),  # one pair per row
     ]
 
 
@@ -176,15 +176,14 @@ def _plots(
     first = config.seeds[0]
     shown = {name: (*rivals[name][:2], *by.values()) for name, by in restored[first].items()}
     numbers = {f"{name}: {of.name}": measures.decibels(of.error) for name, each in shown.items() for of in each}
-    values, ends = [number[0] for number in numbers.values()], [number[1:] for number in numbers.values()]
-    figures.bars(list(numbers), values, folder.figure("psnr"), x_label="PSNR in dB", intervals=ends)
     errors = {seed: np.sqrt([each.mean() for each in of.trips.values()]) for seed, of in edited.items()}
     curves = [figures.Curve(f"seed {seed}", np.array(config.round_trips), error) for seed, error in errors.items()]
     options: Any = {"x_label": "steps there, and as many back", "y_label": "rms error", "log_x": True, "log_y": True}
-    figures.curves(curves, folder.figure("round_trip"), **options)
+    of_psnr = f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."
+    of_trips = "DDIM inversion and back: root mean square error of the digits against the number of steps."
     return [
-        Figure("psnr.png", f"PSNR over all digits, of hidden pixels only where there are some; seed {first}, 95 % intervals."),
-        Figure("round_trip.png", "DDIM inversion and back: root mean square error of the digits against the number of steps."),
+        figures.bars(numbers, folder.figure("psnr"), of_psnr, x_label="PSNR in dB"),
+        figures.curves(curves, folder.figure("round_trip"), of_trips, **options),
     ]
 
 

@@ -72,5 +72,5 @@ def _score_plot(config: Config, of_seeds: list[Scores], folder: RunFolder) -> Fi
         largest = np.max([np.abs(getattr(scores, kind)).max(axis=(1, 2, 3)) for scores in of_seeds], axis=0)
         curves.append(figures.Curve(name, config.levels, largest))
     options: Any = {"x_label": "steps of the chain", "y_label": "largest |z|", "log_x": True, "log_y": True}
-    figures.curves(curves, folder.figure("moments"), thresholds=[("threshold", config.thresholds.standard_errors)], **options)
-    return Figure("moments.png", "Largest |z| of mean, slope and variance over schedules, pixel groups and seeds.")
+    caption, limit = "Largest |z| of mean, slope and variance over schedules, pixel groups and seeds.", config.thresholds.standard_errors
+    return figures.curves(curves, folder.figure("moments"), caption, thresholds=[("threshold", limit)], **options)

@@ -104,11 +104,10 @@ def lower_bound(law: CleanLaw, signal: float) -> float:
 
 def plot(distances: dict[str, Distance], path: Path) -> Figure:
     """One bar per schedule. Those at 0 have no place on a logarithmic axis, so the caption names them."""
-    far = {name: distance for name, distance in distances.items() if distance.upper[0] > 0}
-    values, ends = [of.upper[0] for of in far.values()], [(of.lower[0], of.upper[0]) for of in far.values()]
-    figures.bars(list(far), values, path, x_label="KL from N(0, I), nats per image", intervals=ends, log=True)
+    far = {name: (of.upper[0], of.lower[0], of.upper[0]) for name, of in distances.items() if of.upper[0] > 0}
     caption = "How far x_T of real digits is from pure noise: at least where the dark part of a bar begins, at most where it ends. "
-    return Figure("prior.png", f"{caption}Exactly 0: {', '.join(name for name in distances if name not in far)}.")
+    caption += f"Exactly 0: {', '.join(name for name in distances if name not in far)}."
+    return figures.bars(far, path, caption, x_label="KL from N(0, I), nats per image", log=True)
 
 
 def table(distances: dict[str, Distance], dimensions: int) -> Table:

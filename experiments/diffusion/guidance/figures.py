@@ -22,21 +22,20 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
     shown = []
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
     for subject, plain in drawn.plain.items():
-        _curves(folder, f"curves_{subject}", {subject: plain}, "guidance scale w")
-        caption = "every measure against the guidance scale; bands reach from the least to the largest seed."
-        shown.append(Figure(f"curves_{subject}.png", f"{subject.capitalize()}: {caption}"))
+        caption = f"{subject.capitalize()}: every measure against the guidance scale; bands reach from the least to the largest seed."
+        shown.append(_curves(folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
     for subject, images in drawn.shown.items():
-        draw.grid(images.reshape(-1, *images.shape[2:]), images.shape[1], folder.figure(f"pictures_{subject}"))
-        caption = f"the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
-        shown.append(Figure(f"pictures_{subject}.png", f"{subject.capitalize()}: {caption}"))
+        caption = f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
+        shown.append(draw.grid(np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption))
     plain = drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong])
-    rules = {"plain": plain, **drawn.cures}
-    _curves(folder, "cures", {name: of for name, of in rules.items() if name != "CFG++"}, "scale")
-    _curves(folder, "dropouts", {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}, "guidance scale w")
+    rules = {"plain": plain, **{name: of for name, of in drawn.cures.items() if name != "CFG++"}}
+    dropouts = {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}
+    of_rules = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."
+    of_dropouts = "Digits: the share of labels dropped in training, one network each."
     return (
         *shown,
-        Figure("cures.png", "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."),
-        Figure("dropouts.png", "Digits: the share of labels dropped in training, one network each."),
+        _curves(folder, "cures", of_rules, rules, "scale"),
+        _curves(folder, "dropouts", of_dropouts, dropouts, "guidance scale w"),
     )
 
 
@@ -44,10 +43,11 @@ def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Expl
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(config.moderate), len(config.explored_steps) - 1, 0)
+    shown = []
     for subject, images in drawn.explored.items():
-        draw.explorer_sprite(images, folder.figure(f"explore_{subject}"), columns=8, colours=PALETTE)
-    caption = "samples from the same noise."
-    return tuple(Explorer(f"explore_{name}.png", f"{name.capitalize()}: {caption}", axes, start) for name in drawn.explored)
+        path, caption = folder.figure(f"explore_{subject}"), f"{subject.capitalize()}: samples from the same noise."
+        shown.append(draw.explorer(images, axes, path, caption, start=start, columns=8, colours=PALETTE))
+    return tuple(shown)
 
 
 def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:
@@ -69,7 +69,7 @@ def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table
     )
 
 
-def _curves(folder: RunFolder, name: str, sweeps: Mapping[str, Sweep], x_label: str) -> None:
+def _curves(folder: RunFolder, name: str, caption: str, sweeps: Mapping[str, Sweep], x_label: str) -> Figure:
     panels = []
     for measure in MEASURES:
         lines = []
@@ -77,7 +77,7 @@ def _curves(folder: RunFolder, name: str, sweeps: Mapping[str, Sweep], x_label: 
             means = np.stack([table.mean(axis=1) for table in sweep.tables[measure]])
             lines.append(draw.Curve(label, np.array(sweep.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0)))
         panels.append(draw.Panel(NAMES[measure], lines))
-    draw.small_multiples(panels, folder.figure(name), x_label=x_label, columns=1)
+    return draw.small_multiples(panels, folder.figure(name), caption, x_label=x_label)
 
 
 def _trends(judged: Comparisons) -> Table:

@@ -83,9 +83,9 @@ def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]
     about = (
         f"digits: recall of interval guidance less that of plain guidance, at the adherence of plain guidance at w = {config.moderate:g}"
     )
-    every.append(claim("interval-recall", about, less, ">=", "interval_recall", **shown))
+    every.append(claim("interval-recall", about, less, ">=", **shown))
     about = f"digits: clipped fraction of rescaled guidance less that of plain guidance, both at w = {config.strong:g}"
-    every.append(claim("rescale-clipped", about, more, "<=", "rescale_clipped", **shown))
+    every.append(claim("rescale-clipped", about, more, "<=", **shown))
 
     def chance(subject: str, way: str, words: str, sweep: Sweep, scale: float) -> Claim:
         one, about = sweep.of([scale]), f"{subject}, {words}: adherence at w = {scale:g}"

@@ -67,14 +67,13 @@ def _draw_claims(config: Config, compared: list[Compared], every: list[Judged]) 
     claim = functools.partial(verdicts.against, config.thresholds)
     noise, exact = compared[0], [of for of in compared[1:] if of.case.seed is None]
     claims = [
-        claim(None, "noise", "noise of x_T and of every step: share that differs in any bit", noise.worst, "<=", "noise", n=noise.samples),
+        claim(None, "noise", "noise of x_T and of every step: share that differs in any bit", noise.worst, "<=", n=noise.samples),
         claim(
             None,
             "oracle",
             "DDIM with an oracle: largest difference",
             max(of.worst for of in exact),
             "<=",
-            "oracle",
             n=sum(of.samples for of in exact),
         ),
     ]
@@ -121,8 +120,8 @@ def _trace_claims(limits: Thresholds, traces: Traces, static: Traces, every: lis
     most, least = max(judged.traces.traces for judged in every), min(judged.traces.share for judged in every)
     calls, text = sum(judged.traces.calls for judged in every), "steps × guidance × eta × parameters"
     return [
-        claim("traces", f"traces of the guided draw over {text}", traces.traces, "<=", "traces", n=traces.calls),
-        claim("settings", "share of those settings with samples of their own", traces.share, ">=", "settings", n=traces.calls),
+        claim("traces", f"traces of the guided draw over {text}", traces.traces, "<=", n=traces.calls),
+        claim("settings", "share of those settings with samples of their own", traces.share, ">=", n=traces.calls),
         claim("traces-samplers", f"most traces of any of {len(every)} samplers, rebuilt for every call", most, "<=", "traces", n=calls),
         claim("settings-samplers", "least share of their settings with samples of their own", least, ">=", "settings", n=calls),
         claim(
@@ -137,12 +136,9 @@ def _pictures(config: Config, folder: RunFolder, compared: list[Compared], contr
     control = controls["one key"][0]
     network = next(of for of in compared if of.case.id == control.case.id)
     rows = [network.drawn[at_once], network.drawn[ON_DEVICES], control.drawn[small], control.drawn[mixed]]
-    figures.grid(np.concatenate([images[:8] for images in rows]), 8, folder.figure("same"))
-    return Figure(
-        "same.png",
-        f"The same eight samples: {at_once}, {ON_DEVICES}, and, with one key for the whole batch, {small} and {mixed}: the last two rows "
-        "should be equal and are not.",
-    )
+    caption = f"The same eight samples: {at_once}, {ON_DEVICES}, and, with one key for the whole batch, {small} and {mixed}"
+    images = np.concatenate([images[:8] for images in rows])
+    return figures.grid(images, 8, folder.figure("same"), f"{caption}: the last two rows should be equal and are not.")
 
 
 def _plots(
@@ -152,26 +148,14 @@ def _plots(
     bars = {how: max(of.by_way[how] for of in networks) for how in networks[0].by_way}
     bars |= {f"control: {name}": min(of.worst for of in controls[name]) for name in ("one key", "norms of the batch")}
     drawn, equal = _nonzero(bars)
-    figures.bars(
-        list(drawn),
-        list(drawn.values()),
-        folder.figure("ways"),
-        x_label=f"largest difference, guidance ≤ {MOST_GUIDED:g}",
-        log=True,
-        thresholds=[("threshold", limits.network)],
-    )
-    shown = [Figure("ways.png", "Samples of trained networks: what each way to draw them changes, over max(1, rms)." + equal)]
+    caption = "Samples of trained networks: what each way to draw them changes, over max(1, rms)." + equal
+    label, limit = f"largest difference, guidance ≤ {MOST_GUIDED:g}", ("threshold", limits.network)
+    shown = [figures.bars(drawn, folder.figure("ways"), caption, x_label=label, log=True, thresholds=[limit])]
     exact, same = _nonzero({judged.name: judged.difference for judged in every if judged.difference is not None})
     if exact:
-        figures.bars(
-            list(exact),
-            list(exact.values()),
-            folder.figure("samplers"),
-            x_label="largest difference with an oracle",
-            log=True,
-            thresholds=[("threshold", limits.oracle)],
-        )
-        shown.append(Figure("samplers.png", "Every sampler with an exact denoiser: the largest change of any way." + same))
+        caption = "Every sampler with an exact denoiser: the largest change of any way." + same
+        label, limit = "largest difference with an oracle", ("threshold", limits.oracle)
+        shown.append(figures.bars(exact, folder.figure("samplers"), caption, x_label=label, log=True, thresholds=[limit]))
     return shown
 
 

@@ -146,8 +146,7 @@ def _same(limits: Thresholds, floor: np.ndarray, linear: dict[int, Assessed]) ->
 def _claim(
     limits: Thresholds, seed: int, id: str, statement: str, number: Number, n: int, relation: Relation = "<=", kind: Kind = "claim"
 ) -> Claim:
-    """The threshold is the field that is named like the claim."""
-    return verdicts.against(limits, seed, id, statement, number, relation, id.replace("-", "_"), n=n, kind=kind)
+    return verdicts.against(limits, seed, id, statement, number, relation, n=n, kind=kind)
 
 
 def _plots(
@@ -158,24 +157,24 @@ def _plots(
     paths: dict[str, Schedule | LearnedSchedule] = {name: schedule for name, schedule in fixed.items() if name != "loud"}
     paths |= {f"learned, seed {seed}": shape for seed, shape in shapes.items()}
     curves = [figures.Curve(name, u, np.asarray(path.at(np.float32(u)).log_snr)) for name, path in paths.items()]
-    figures.curves(curves, folder.figure("log_snr"), x_label="u", y_label="log-SNR")
     trained = {name: of for name, of in assessed.items() if name != "untrained" and of}
-    _bars(trained, folder, "bits", "bits per dimension, an upper bound", lambda of: of.bits.interval)
-    _bars(assessed, folder, "frechet", "Fréchet distance to held-out digits, in floors", lambda of: of.measured.frechet)
+    bits, frechet = _by_seed(trained, lambda of: of.bits.interval), _by_seed(assessed, lambda of: of.measured.frechet)
     losses = [image_training.loss_curve(name, image_training.inside(folder, name), config.seeds[0], "mse") for name in trained]
-    figures.curves(losses, folder.figure("loss"), x_label="step", y_label="squared error of the velocity", log_y=True)
+    of_snr = "log-SNR against u: the learned schedules start and end where linear does."
+    of_bits = "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."
+    of_frechet = "Fréchet distance of samples; the floor, 1, is training digits against held-out ones."
+    of_loss = "Mean squared error of the velocity in training, first seed: each schedule's own mix of levels, so no ranking."
+    error, floors = "squared error of the velocity", "Fréchet distance to held-out digits, in floors"
     return (
-        Figure("log_snr.png", "log-SNR against u: the learned schedules start and end where linear does."),
-        Figure("bits.png", "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."),
-        Figure("frechet.png", "Fréchet distance of samples; the floor, 1, is training digits against held-out ones."),
-        Figure("loss.png", "Mean squared error of the velocity in training, first seed: each schedule's own mix of levels, so no ranking."),
+        figures.curves(curves, folder.figure("log_snr"), of_snr, x_label="u", y_label="log-SNR"),
+        figures.bars(bits, folder.figure("bits"), of_bits, x_label="bits per dimension, an upper bound"),
+        figures.bars(frechet, folder.figure("frechet"), of_frechet, x_label=floors, log=True),
+        figures.curves(losses, folder.figure("loss"), of_loss, x_label="step", y_label=error, log_y=True),
     )
 
 
-def _bars(assessed: BySchedule, folder: RunFolder, file: str, label: str, number: Callable[[Assessed], Number]) -> None:
-    shown = {f"{name}, seed {seed}": number(of) for name, seeds in assessed.items() for seed, of in seeds.items()}
-    values, ends = [of[0] for of in shown.values()], [of[1:] for of in shown.values()]
-    figures.bars(list(shown), values, folder.figure(file), x_label=label, intervals=ends, log=file == "frechet")
+def _by_seed(assessed: BySchedule, number: Callable[[Assessed], Number]) -> dict[str, Number]:
+    return {f"{name}, seed {seed}": number(of) for name, seeds in assessed.items() for seed, of in seeds.items()}
 
 
 def _tables(assessed: BySchedule, spreads: list[tuple[int, Number, Number]]) -> tuple[Table, ...]:
