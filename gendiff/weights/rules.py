@@ -135,7 +135,15 @@ def _pattern(ours: str) -> re.Pattern[str]:
 
 def _matched(paths: Iterable[str], rules: tuple[Rule, ...]) -> Iterator[tuple[str, Rule, list[list[str]]]]:
     """(path, rule, names) of every path, in order."""
-    found = [(path, [(rule, numbers) for rule in rules if (numbers := rule.numbers(path)) is not None]) for path in paths]
+    single: dict[str, list[tuple[Rule, dict[str, str]]]] = {}  # found by their path, since a large network may have hundreds of them
+    for rule in rules:
+        if "{" not in rule.ours:
+            single.setdefault(rule.ours, []).append((rule, {}))
+    families = [rule for rule in rules if "{" in rule.ours]
+    found = [
+        (path, single.get(path, []) + [(rule, numbers) for rule in families if (numbers := rule.numbers(path)) is not None])
+        for path in paths
+    ]
     unruled = [path for path, matches in found if len(matches) != 1]
     if unruled:
         raise CheckpointMismatchError(
