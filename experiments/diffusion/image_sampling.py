@@ -9,25 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import sampling_options
+from experiments.diffusion import sample_archives, sampling_options, sharded_sampling
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
 from experiments.diffusion.sampling_options import SampleOptions
 from experiments.framework import configuration, devices, drawing, training_loop
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Command
+from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
-from gendiff.core.errors import ConfigError, NonFiniteError
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
 from gendiff.diffusion import denoiser, grids, guidance, sampling
 from gendiff.diffusion.types import Prediction
 
 
-def command(model: Callable[[Any], Model]) -> Command:
+def command(model: Callable[[Any], Model]) -> SampleCommand:
     """How `sample RUN` draws images. model: from the configuration of the run to its network."""
-    return Command(SampleOptions, functools.partial(_sample, model))
+    return SampleCommand(SampleOptions, functools.partial(_sample, model), finalize=sample_archives.COMMAND)
 
 
 def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
@@ -37,41 +37,45 @@ def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder,
     them are not written), and the errors of `training_loop.restore_ema`.
     """
     model = model_of(config)
-    index = sampling_options.indices(options)
-    labels = sampling_options.labels(options, model.num_classes, index)
     seeds = configuration.seeds(config) or (0,)
     trained = seeds[0] if options.trained_seed is None else options.trained_seed
     if trained not in seeds:
         raise ConfigError(f"--trained-seed {trained} was not trained: there are {', '.join(map(str, seeds))}")
     if options.out is not None and "://" in options.out:
         raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
-    out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
     settings = {
         "options": {name: getattr(options, name) for name in ("steps", "guidance", "sampler", "eta", "temperature", "seed")},
         "trained_seed": trained,
         "checkpoint": training_loop.newest_step(folder, trained),
         "run": config,
     }
+
+    def bound() -> Callable[..., Any]:
+        """(index, label) -> images."""
+        devices.local()
+        guided = model.num_classes > 0 and options.guidance != 1.0
+        # before the checkpoint is read: it may refuse
+        program = _program(model_of, config, options.steps, options.sampler, options.eta, guided)
+        temperature = model.temperature if options.temperature is None else options.temperature
+        numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
+        return functools.partial(program, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
+
+    if sampling_options.sharded(options):
+        sharded_sampling.fill(model, bound, folder, options, settings, progress)
+        return
+    index = sampling_options.indices(options)
+    labels = sampling_options.labels(options, model.num_classes, index)
+    out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
     files = SampleFiles(out, model.shape, settings, options.force)
-    devices.local()
-    guided = model.num_classes > 0 and options.guidance != 1.0
-    program = _program(
-        model_of, config, options.steps, options.sampler, options.eta, guided
-    )  # before the checkpoint is read: it may refuse
-    temperature = model.temperature if options.temperature is None else options.temperature
-    numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
+    draw = bound()
     missing = files.missing(index, labels)
     if len(missing) < len(index):
         progress.line(f"{len(index) - len(missing)} of {len(index)} samples are there already")
     if missing.size:
-        bound = functools.partial(program, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
         progress.line("compiling …")
         todo = index[missing], labels[missing]
-        for place, images in drawing.parts(bound, *todo, together=options.together, title="sample", progress=progress):
-            bad = todo[0][place][~np.isfinite(images).reshape(len(images), -1).all(axis=1)]
-            if bad.size:
-                listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
-                raise NonFiniteError(f"{bad.size} of {len(images)} samples are not finite and not written; indices: {listed}")
+        for place, images in drawing.parts(draw, *todo, together=options.together, title="sample", progress=progress):
+            drawing.check_finite(images, todo[0][place])
             if model.levels is not None:
                 images = np.asarray(scaling.round_to_levels(images, model.levels))
             files.write(images, *(each[place] for each in todo))

@@ -16,6 +16,8 @@ from gendiff.diffusion.schedules import Schedule
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
+MOST_FILES = 100_000
+"""Samples that are files of their own, or in memory at once; more need shards."""
 _MADE = {name.replace(" ", "-"): method.make for name, method in catalogue.METHODS.items() if method.make and not method.learned_variance}
 SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddpm-small"]}
 """Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a space."""
@@ -52,10 +54,47 @@ class SampleOptions:
     """Replace samples of other settings, or the file that is there."""
     together: int = 256
     """Samples drawn at a time, which changes memory and speed only."""
+    shard_size: int | None = None
+    """Write --num samples into the folder --out as files of so many each; `finalize` makes one file of them."""
+    shards: str | None = None
+    """With --shard-size: which shards this process draws, such as 0-9 (both included) or 3, for arrays of jobs; None is all."""
+    verify: tyro.conf.FlagCreatePairsOff[bool] = False
+    """With --shard-size: draw nothing, and say which shards are not complete."""
+
+
+def sharded(options: SampleOptions) -> bool:
+    """Whether the samples go into shards. ConfigError where options of shards come without a size, or with options that they exclude."""
+    if options.shard_size is None:
+        if given := [f"--{name}" for name in ("shards", "verify") if getattr(options, name)]:
+            raise ConfigError(f"{given[0]} belongs to --shard-size: say how many samples a shard holds")
+        return False
+    if options.num is None or options.out is None or options.index is not None or options.force:
+        raise ConfigError("--shard-size needs --num N and --out FOLDER, and takes neither --index nor --force")
+    _check_numbers(options)
+    return True
 
 
 def indices(options: SampleOptions) -> np.ndarray:
     """(n,) int32, which samples to draw. ConfigError for both or nonsensical options."""
+    _check_numbers(options)
+    if options.num is not None and options.index is not None:
+        raise ConfigError(f"--num {options.num} is short for --index 0:{options.num}: give one of the two, not both")
+    text = f"0:{DEFAULT_NUM if options.num is None else options.num}" if options.index is None else options.index
+    named = f"--num {options.num}" if options.index is None else f"--index {text}"
+    first, colon, end = text.partition(":")
+    try:
+        ends = [int(first or 0), int(end) - 1] if colon else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--index {text}: give FIRST:END, such as 0:16, or a list, such as 3,17,40") from error
+    count = ends[1] - ends[0] + 1 if colon else len(ends)
+    if count < 1 or min(ends) < 0 or max(ends) > LARGEST_INDEX:
+        raise ConfigError(f"{named} names {max(count, 0)} samples: at least one is needed, each from 0 to {LARGEST_INDEX}")
+    if count > MOST_FILES:
+        raise ConfigError(f"{named} names {count} samples, more than {MOST_FILES}: add --shard-size 1000 and --out FOLDER")
+    return np.arange(ends[0], ends[1] + 1, dtype=np.int32) if colon else np.array(ends, np.int32)
+
+
+def _check_numbers(options: SampleOptions) -> None:
     configuration.check_seed(options.seed)
     if options.together < 1 or options.steps < 1:
         raise ConfigError(f"--together {options.together} and --steps {options.steps} must be at least 1")
@@ -63,18 +102,6 @@ def indices(options: SampleOptions) -> np.ndarray:
         raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
     if options.temperature is not None and not 0 < options.temperature < np.inf:
         raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
-    if options.num is not None and options.index is not None:
-        raise ConfigError(f"--num {options.num} is short for --index 0:{options.num}: give one of the two, not both")
-    text = f"0:{DEFAULT_NUM if options.num is None else options.num}" if options.index is None else options.index
-    named = f"--num {options.num}" if options.index is None else f"--index {text}"
-    first, colon, end = text.partition(":")
-    try:
-        index: np.ndarray = np.arange(int(first or 0), int(end)) if colon else np.array([int(part) for part in text.split(",")])
-    except (ValueError, OverflowError) as error:
-        raise ConfigError(f"--index {text}: give FIRST:END, such as 0:16, or a list, such as 3,17,40") from error
-    if index.size == 0 or index.min() < 0 or index.max() > LARGEST_INDEX:
-        raise ConfigError(f"{named} names {index.size} samples: at least one is needed, each from 0 to {LARGEST_INDEX}")
-    return index.astype(np.int32)
 
 
 def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.ndarray:

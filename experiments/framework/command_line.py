@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.framework import configuration, devices, errors, interruption, registry, run_folder, runner
+from experiments.framework import configuration, devices, errors, interruption, registry, run_folder, runner, shards
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Catalogue, Experiment
+from experiments.framework.registry import Catalogue, Command, Experiment
 from experiments.reporting import environment, report
 from gendiff.core.errors import ConfigError
 
@@ -30,7 +30,9 @@ USAGE = f"""usage: {PROGRAM} COMMAND …
   list                     the experiments and the questions they ask
   run NAME [options]       train and evaluate; an interrupted run goes on, a finished one is left alone
   sample RUN [options]     draw samples from the network of a run
+  finalize SAMPLES --to F  make one file of the samples that `sample --shard-size` wrote
   evaluate RUN             compute the results of a run anew from its checkpoints
+  evaluate SAMPLES         measure the samples of a folder of shards
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
   NAME [options]           the command of an experiment that brings its own, as `list` tells
 
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
 
 
 def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
-    commands = {"list": _list, "run": _run, "sample": _sample, "evaluate": _evaluate, "report": _report}
+    commands = {"list": _list, "run": _run, "sample": _sample, "finalize": _finalize, "evaluate": _evaluate, "report": _report}
     progress = Progress(quiet="--quiet" in arguments)
     name, *rest = [word for word in arguments if word != "--quiet"] or [""]
     if name == "--version":
@@ -189,7 +191,27 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     return errors.DONE
 
 
+def _finalize(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    return _with_shards("finalize", arguments, catalogue, progress)
+
+
+def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    """What the experiment does with the folder of shards that the first argument names."""
+    if not arguments or arguments[0].startswith("-"):
+        return _usage(f"{command} SAMPLES [options]; SAMPLES is a folder that `sample --shard-size` wrote", arguments)
+    place = shards.existing(arguments[0])
+    sample = registry.load(place.manifest.experiment, catalogue).sample
+    own: Command | None = getattr(sample, command, None)
+    if own is None:
+        raise ConfigError(f"experiment {place.manifest.experiment!r} has no {command} for samples")
+    with interruption.watch(at_once=True):
+        own.call(place, _parse(own.options, f"{command} {arguments[0]}", arguments[1:]), progress)
+    return errors.DONE
+
+
 def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    if arguments and shards.is_folder(arguments[0]):
+        return _with_shards("evaluate", arguments, catalogue, progress)
     options = _parse(EvaluateOptions, "evaluate", arguments)
     folder = run_folder.existing(options.run)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)

@@ -1,6 +1,6 @@
 """Draws in parts of one size: one compiled program serves all of them, and each part is handed on as soon as it is there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.framework import devices
 from experiments.framework.progress import Progress
+from gendiff.core.errors import NonFiniteError
 
 
 def jit(draw: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -16,21 +17,36 @@ def jit(draw: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return jax.jit(draw, compiler_options=devices.compiler_options(), **options)
 
 
+def stream(
+    draw: Callable[..., Any], groups: Iterable[tuple[Any, tuple[np.ndarray, ...]]], *, together: int
+) -> Iterator[tuple[Any, slice, Any]]:
+    """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next one is computed.
+
+    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `jit`, its other arguments bound.
+    groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n) samples; the last
+    of a group repeats sample n - 1, and the repeats are cut off.
+    """
+    waiting: Any = None
+    for tag, arrays in groups:
+        total = len(arrays[0])
+        size = min(together, total)
+        for begin in range(0, total, size):
+            rows = np.minimum(np.arange(begin, begin + size), total - 1)
+            started = tag, slice(begin, min(begin + size, total)), draw(*(jnp.asarray(array[rows]) for array in arrays))
+            if waiting is not None:
+                yield _on_host(*waiting)
+            waiting = started
+    if waiting is not None:
+        yield _on_host(*waiting)
+
+
 def parts(
     draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, together: int, title: str, progress: Progress
 ) -> Iterator[tuple[slice, Any]]:
-    """(places within `index`, what was drawn there), part by part.
-
-    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `jit`, its other arguments bound.
-    index: (n,) and each of `aligned` (n, …). Every part has `together` samples; the last repeats sample n - 1, and the repeats are cut off.
-    """
-    size = min(together, len(index))
+    """(places within `index`, what was drawn there) of one group, with progress; see `stream`."""
     with progress.task(title, len(index)) as task:
-        for begin in range(0, len(index), size):
-            rows = np.minimum(np.arange(begin, begin + size), len(index) - 1)
-            drawn = draw(*(jnp.asarray(array[rows]) for array in (index, *aligned)))
-            place = slice(begin, min(begin + size, len(index)))
-            yield place, jax.tree.map(lambda leaf, kept=place.stop - place.start: np.asarray(leaf)[:kept], drawn)
+        for _, place, drawn in stream(draw, [(None, (index, *aligned))], together=together):
+            yield place, drawn
             task.update(place.stop)
 
 
@@ -38,3 +54,15 @@ def whole(draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, tog
     """All parts of `parts` as one: a pytree of arrays (n, …)."""
     drawn = [part for _, part in parts(draw, index, *aligned, together=together, title=title, progress=progress)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
+
+
+def check_finite(drawn: np.ndarray, index: np.ndarray) -> None:
+    """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any."""
+    bad = index[~np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)]
+    if bad.size:
+        listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
+        raise NonFiniteError(f"{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}")
+
+
+def _on_host(tag: Any, place: slice, drawn: Any) -> tuple[Any, slice, Any]:
+    return tag, place, jax.tree.map(lambda leaf: np.asarray(leaf)[: place.stop - place.start], drawn)

@@ -26,6 +26,17 @@ class Command:
 
 
 @dataclasses.dataclass(frozen=True)
+class SampleCommand(Command):
+    """How `sample RUN` draws, and what else there is to do with the folder of shards that it may leave.
+
+    finalize, evaluate: `finalize SAMPLES` and `evaluate SAMPLES` call them as (shards, options, progress), with the `shards.Shards`.
+    """
+
+    finalize: Command | None = None
+    evaluate: Command | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables (results.Table).
 
@@ -64,7 +75,7 @@ class Experiment:
     smoke: Any
     train: Callable[..., None] | None
     evaluate: Callable[..., Outcome]
-    sample: Command | None = None
+    sample: SampleCommand | None = None
     command: Command | None = None
 
     def __post_init__(self) -> None:

@@ -1,12 +1,14 @@
 """Frozen dataclasses as JSON files: written whole or not at all, and checked field by field when read."""
 
+import contextlib
 import dataclasses
 import difflib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
@@ -76,12 +78,20 @@ def write(path: str | os.PathLike[str], value: Any) -> Path:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Replaces the file's content in one step: whoever reads it, or finds it after a crash, sees the old or the new, never a part."""
+    """Replaces the file's content in one step, and returns its path."""
+    with replacing(path) as file:
+        file.write(content)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Within: a file to write. Whoever reads the path, or finds it after a crash, sees its old or its new content, never a part."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -93,7 +103,6 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             os.fsync(handle)  # the new name, too, must survive a power cut
         finally:
             os.close(handle)
-    return target
 
 
 def _decode_path(kind: type, text: Any) -> Any:

@@ -24,6 +24,18 @@ def write(folder: Path) -> None:
     os.replace(temporary, folder / NAME)
 
 
+def of(folder: Path) -> str:
+    """Return one digest for all bytes of a folder, as `write` left it.
+
+    Raises:
+        CheckpointCorruptError: without a readable `digests.json`.
+    """
+    files = _listing(folder)
+    if isinstance(files, str):
+        raise CheckpointCorruptError(f"{folder}: {NAME} {files}")
+    return _of_listing(files)
+
+
 def verify(folder: Path, what: str) -> None:
     """Compare the files of a folder with their digests.
 
