@@ -103,7 +103,7 @@ def source(
         labels=kept,
         classes=classes,
         levels=about["levels"],
-        fingerprint=random_access.fingerprint("array_record", random_access.file_digest(file), mode, size, background, on_bad, classes),
+        fingerprint=random_access.fingerprint("array_record", random_access.file_digest(file), mode, size, background, classes),
         on_bad=on_bad,
         path=file,
         mode=mode,

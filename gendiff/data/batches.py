@@ -1,5 +1,7 @@
 """Which rows make up the batch of a step: a pure function of (seed, step), so that a resumed run sees the same data."""
 
+import functools
+
 import numpy as np
 from jaxtyping import Int32, Int64
 
@@ -10,7 +12,7 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
     """Find the rows of one step, drawn without replacement within an epoch.
 
     An epoch is size // batch steps through one permutation. The last size % batch rows of the permutation sit that epoch out; in another
-    epoch others do. A call costs one permutation of `size`.
+    epoch others do. The first call of an epoch costs one permutation of `size`; those of the last two epochs are kept.
 
     Args:
         size: rows of the data, 1 … 2³¹ - 1.
@@ -30,7 +32,7 @@ def batch_at(size: int, batch: int, seed: int, step: int) -> Int32[np.ndarray, "
     if batch > size:
         raise ValueError(f"batch = {batch} is larger than the {size} rows it is drawn from; use a batch of at most {size}")
     epoch, turn = divmod(int(step), size // batch)
-    return epoch_order(size, seed, epoch)[turn * batch : (turn + 1) * batch]
+    return _order(size, int(seed), epoch)[turn * batch : (turn + 1) * batch].copy()
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Int32[np.ndarray, "n"]:
@@ -43,3 +45,8 @@ def endless_at(batch: int, step: int) -> Int64[np.ndarray, "b"]:
     checks.integer("batch", batch, 1)
     checks.integer("step", step, 0)
     return np.arange(batch, dtype=np.int64) + int(step) * batch
+
+
+@functools.lru_cache(maxsize=2)
+def _order(size: int, seed: int, epoch: int) -> np.ndarray:
+    return epoch_order(size, seed, epoch)

@@ -69,7 +69,7 @@ def source(
     if not listed:
         raise DataError(f"{shown(root)}: no images in it")
     contents = random_access.in_threads(_content, [file for file, _ in listed])
-    options = (mode, size, background, on_bad, classes)
+    options = (mode, size, background, classes)
     names = [os.fsencode(file.relative_to(root)) for file, _ in listed]
     return ImageFolder(
         labels=np.array([label for _, label in listed], np.int32),

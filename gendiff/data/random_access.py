@@ -17,6 +17,8 @@ T = TypeVar("T")
 S = TypeVar("S")
 CONDITIONAL = ("auto", "none")
 ON_BAD = ("raise", "skip")
+Look = tuple[bytes, tuple[int, ...]] | str
+"""What reading a picture gave: its digest and shape, or the message of what is wrong with it."""
 MOST_CLASSES = 2**20
 """A network holds a row for each class, so a stray label must not set their number."""
 _LISTED = 5
@@ -127,7 +129,7 @@ def scan(source: Source) -> Source:
         DataError: one for all bad pictures, with their count and the first 5; for mixed sizes; when no picture is left.
     """
 
-    def look(i: int) -> tuple[bytes, tuple[int, ...]] | str:
+    def look(i: int) -> Look:
         try:
             image = source.image(i)
         except DataError as error:
@@ -137,20 +139,27 @@ def scan(source: Source) -> Source:
     return settled(source, in_threads(look, range(len(source))))
 
 
-def settled(source: Source, looks: Sequence[tuple[bytes, tuple[int, ...]] | str]) -> Source:
-    """The source after a look at every image, which gave its digest and shape, or the message of what is wrong with it."""
+def settled(source: Source, looks: Sequence[Look]) -> Source:
+    """The source after a look at every picture; raises and returns what `scan` states."""
     bad = [look for look in looks if isinstance(look, str)]
     rows = [row for row, look in enumerate(looks) if not isinstance(look, str)]
     if bad and (source.on_bad == "raise" or not rows):
         raise DataError(refusal(bad, len(looks), fixable=bool(rows)))
-    good = [look for look in looks if not isinstance(look, str)]
-    for row, (_, shape) in zip(rows, good, strict=True):
-        if shape != good[0][1]:
+    check_one_size(source, looks)
+    digests = [look[0] for look in looks if not isinstance(look, str)]
+    return subset(source, np.array(rows), skipped=(*source.skipped, *bad), digests=digests)
+
+
+def check_one_size(source: Source, looks: Sequence[Look]) -> None:
+    """Raise DataError unless all pictures that could be read, rows 0, 1, … of the source, have one shape."""
+    shapes = {row: look[1] for row, look in enumerate(looks) if not isinstance(look, str)}
+    first = next(iter(shapes), 0)
+    for row, shape in shapes.items():
+        if shape != shapes[first]:
             raise DataError(
-                f"{source.name(row)}: shape {shape}, but {source.name(rows[0])} has {good[0][1]}; "
+                f"{source.name(row)}: shape {shape}, but {source.name(first)} has {shapes[first]}; "
                 "pass size= to resize and crop all to one size"
             )
-    return subset(source, np.array(rows), skipped=(*source.skipped, *bad), digests=[look[0] for look in good])
 
 
 def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> str:

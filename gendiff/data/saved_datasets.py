@@ -91,7 +91,7 @@ def source(
     return SavedDataset(
         labels=kept,
         classes=classes,
-        fingerprint=random_access.fingerprint("saved_dataset", mode, size, background, on_bad, classes, column, *content),
+        fingerprint=random_access.fingerprint("saved_dataset", mode, size, background, classes, column, *content),
         on_bad=on_bad,
         path=folder,
         table=table,
