@@ -2,9 +2,11 @@
 
 A step is one folder, and Orbax commits it by a rename. Our digests are written into it just before that rename, so a step that can be
 seen has them. The state is stored flat, as {path: array}: its structure is compared with the target's before a value is read.
+NumPy arrays stay NumPy arrays of their dtype, whatever JAX's own precision.
 """
 
-import errno
+import contextlib
+import logging
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -19,7 +21,7 @@ import orbax.checkpoint as ocp
 
 from gendiff.core import checks
 from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError
-from gendiff.training import compatibility, digests
+from gendiff.training import compatibility, digests, failed_saves
 
 _TREE = ("path", "stored", "wanted")
 
@@ -91,14 +93,20 @@ class Checkpoints:
         self._read_only = read_only
         self._saving: int | None = None
         self._offered: _Offered | None = None
-        self._manager = self._open(keep, keep_every)
+        self._needed = 0
+        policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
+        if keep_every is not None:
+            policies.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
+        self._preserve = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
+        self._opened: ocp.CheckpointManager | None = self._open()
+        logging.getLogger("absl").addFilter(failed_saves.is_news)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> Saving:
         """Start to write a state in the background; the state may be donated at once.
 
         Args:
             step: the number of the step, at least 0.
-            state: any tree of arrays.
+            state: any tree of arrays and numbers, of JAX or of NumPy.
             meta: what else belongs to the step, as JSON.
             force: save a step that `every` leaves out.
 
@@ -107,8 +115,8 @@ class Checkpoints:
             the latter is kept, and saved when the context is left.
 
         Raises:
-            OSError: where the save before this one failed.
-            ConfigError: for a step before the newest stored one (see `discard_after`), and with read_only.
+            OSError: where the folder of the step cannot be made, or the save before this one failed; see `wait`.
+            ConfigError: for a step before the newest stored one (see `discard_after`), for a leaf without numbers, and with read_only.
         """
         checks.integer("step", step)
         if self._read_only:
@@ -129,7 +137,7 @@ class Checkpoints:
         # Orbax refuses empty arrays; the outline is all there is to them
         arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
         self._offered = None
-        self._saving = int(step)
+        self._saving, self._needed = int(step), sum(getattr(leaf, "nbytes", 8) for leaf in arrays.values())
         try:
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), meta=ocp.args.JsonSave(about))
             self._manager.save(int(step), args=items, force=True)
@@ -141,10 +149,11 @@ class Checkpoints:
         """Wait until the save under way is on disk.
 
         Raises:
-            OSError: with path and free bytes, where it failed. Earlier steps are intact.
+            OSError: with path, needed and free bytes, where it failed. Earlier steps are intact; of the failed one nothing is left.
         """
         try:
-            self._manager.wait_until_finished()
+            if self._opened is not None:
+                self._opened.wait_until_finished()
         except Exception as error:
             raise self._failed(error) from error
 
@@ -178,16 +187,16 @@ class Checkpoints:
         return None
 
     def verify(self, step: int) -> None:
-        """Compare every byte of a step with its digest.
+        """Compare every byte of a step with its digest, and its number with the one that it was written as.
 
         Raises:
-            CheckpointCorruptError: naming step and item, unless every byte is the one that was written.
+            CheckpointCorruptError: naming step and item, unless every byte is the one that was written as this step.
             DataError: where the step is not stored.
         """
         self.wait()
         if step not in self.steps():
             raise DataError(f"{self.path}: step {step} is not stored; stored are {self.steps() or 'none'}")
-        digests.verify(self.path / str(step), f"step {step}")
+        digests.verify(self.path / str(step), step)
 
     def restore(self, step: int | None, target: Any, *, cast: bool = False) -> Restored:
         """Read the whole state of a step.
@@ -195,7 +204,7 @@ class Checkpoints:
         Args:
             step: None for the newest.
             target: arrays or ShapeDtypeStructs, whose structure, shapes, dtypes and shardings the state gets. Leaves without a sharding go
-                to the first local device.
+                to the first local device. A leaf is a NumPy array where the target's is one, or has a dtype that JAX would narrow.
             cast: floats are stored in one width and wanted in another, on purpose.
 
         Raises:
@@ -266,7 +275,9 @@ class Checkpoints:
         self.wait()
         if self._offered is not None:
             self._save_offered(self._offered)
-        self._manager.close()
+        if self._opened is not None:
+            self._opened.close()
+        logging.getLogger("absl").removeFilter(failed_saves.is_news)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -290,18 +301,23 @@ class Checkpoints:
             self.save(*offered, force=True)
             self.wait()
 
-    def _open(self, keep: int, keep_every: int | None) -> ocp.CheckpointManager:
-        policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
-        if keep_every is not None:
-            policies.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
+    @property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Orbax's, a new one after a failure."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies),
+            preservation_policy=self._preserve,
             cleanup_tmp_directories=not self._read_only,
             create=not self._read_only,
             read_only=self._read_only,
             save_root_metadata=False,
             enable_async_checkpointing=True,
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_digests),
+            # a folder that cannot be made is an error of `save`; made in the background, Orbax's threads wait for it for 300 s
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_digests, create_directories_asynchronously=False),
         )
         handlers = {"state": ocp.PyTreeCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
         return ocp.CheckpointManager(self.path, options=options, item_handlers=handlers)
@@ -310,20 +326,18 @@ class Checkpoints:
         # Orbax calls this when all files are written and the folder still has its temporary name
         if jax.process_index() == 0:
             for folder in self._unfinished():
-                digests.write(folder)
+                digests.write(folder, int(folder.name.split(".")[0]))
 
     def _unfinished(self) -> list[Path]:
         return sorted(self.path.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
 
     def _failed(self, error: Exception) -> OSError:
-        unfinished = self._unfinished()
-        needed = sum(file.stat().st_size for folder in unfinished for file in folder.rglob("*") if file.is_file())
-        for folder in unfinished:
-            shutil.rmtree(folder, ignore_errors=True)
-        free = shutil.disk_usage(self.path).free if self.path.is_dir() else 0
-        number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
-        text = f"{self.path}: step {self._saving} could not be saved ({needed} bytes were written, {free} are free): {error}"
-        return OSError(number, text)
+        """What to raise for a save that failed. Nothing of it is left, and what Orbax keeps of the failure is forgotten."""
+        if jax.process_count() == 1:  # several processes would wait for each other
+            with contextlib.suppress(Exception):
+                self._manager.close()
+            self._opened = None
+        return failed_saves.error(error, self.path, self._saving, self._needed, self._unfinished)
 
     def _about(self, step: int | None) -> tuple[int, dict[str, Any]]:
         """(step, what is stored beside its arrays), verified."""
@@ -345,19 +359,27 @@ class Checkpoints:
                 stacklevel=4,
             )
 
-    def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, jax.Array]:
+    def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        dtypes = {path: compatibility.dtype_of(path, leaf) for path, leaf in wanted.items()}
 
         def abstract(path: str, leaf: Any) -> jax.ShapeDtypeStruct:
-            floating = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-            dtype = jnp.dtype(stored[path]["dtype"]) if floating else jnp.result_type(leaf)
-            return jax.ShapeDtypeStruct(np.shape(leaf), dtype, sharding=getattr(leaf, "sharding", None) or here)
+            dtype = jnp.dtype(stored[path]["dtype"]) if jnp.issubdtype(dtypes[path], jnp.inexact) else dtypes[path]
+            sharding = None if compatibility.is_numpy(leaf) else getattr(leaf, "sharding", None) or here
+            return jax.ShapeDtypeStruct(np.shape(leaf), dtype, sharding=sharding)
+
+        def value(path: str, leaf: Any) -> Any:
+            kind = np if compatibility.is_numpy(leaf) else jnp
+            array = read[path] if path in read else kind.zeros(np.shape(leaf), dtypes[path])
+            array = array if array.dtype == dtypes[path] else array.astype(dtypes[path])
+            return array[()] if isinstance(leaf, np.generic) else array
 
         target = {path: abstract(path, leaf) for path, leaf in wanted.items() if np.size(leaf)}
-        arguments = ocp.args.PyTreeRestore(target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True)
+        how = ocp.checkpoint_utils.construct_restore_args(target)
+        how |= {path: ocp.RestoreArgs(restore_type=np.ndarray) for path in target if compatibility.is_numpy(wanted[path])}
+        arguments = ocp.args.PyTreeRestore(target, restore_args=how, partial_restore=True)
         read = self._read(step, "state", arguments) if target else {}
-        flat = {path: read[path] if path in read else jnp.zeros(np.shape(leaf), jnp.result_type(leaf)) for path, leaf in wanted.items()}
-        return {path: _to_dtype(value, jnp.result_type(wanted[path])) for path, value in flat.items()}
+        return {path: value(path, leaf) for path, leaf in wanted.items()}
 
     def _read(self, step: int, item: str, arguments: Any) -> Any:
         try:
@@ -375,7 +397,3 @@ def _folder(path: str | Path, read_only: bool) -> Path:
     if read_only and not folder.is_dir():
         raise DataError(f"{folder} does not exist: no checkpoint can be read from it")
     return folder
-
-
-def _to_dtype(value: jax.Array, dtype: Any) -> jax.Array:
-    return value if value.dtype == dtype else value.astype(dtype)

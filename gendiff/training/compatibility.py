@@ -33,8 +33,39 @@ def leaves(tree: Any) -> dict[str, Any]:
 
 
 def outline(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Shape and dtype of each leaf, as JSON."""
-    return {path: {"shape": list(np.shape(leaf)), "dtype": str(jnp.result_type(leaf))} for path, leaf in flat.items()}
+    """Shape and dtype of each leaf, as JSON.
+
+    Raises:
+        ConfigError: for a leaf that is no array of numbers, and for a Python integer that does not fit JAX's.
+    """
+    return {path: {"shape": list(np.shape(leaf)), "dtype": str(dtype_of(path, leaf))} for path, leaf in flat.items()}
+
+
+def dtype_of(path: str, leaf: Any) -> Any:
+    """Dtype of a leaf as it is stored: NumPy's own for NumPy arrays, what JAX makes of it for a Python number.
+
+    Raises:
+        ConfigError: see `outline`.
+    """
+    try:
+        dtype = leaf.dtype if isinstance(leaf, np.ndarray | np.generic | jax.ShapeDtypeStruct) else jnp.result_type(leaf)
+        if isinstance(leaf, int):
+            np.asarray(leaf, dtype)
+    except (TypeError, ValueError):
+        raise ConfigError(f"leaf {path!r} of the state is {type(leaf).__name__}: it must be an array or a number") from None
+    except OverflowError:
+        raise ConfigError(f"leaf {path!r} = {leaf} of the state does not fit {dtype}: store numpy.int64({leaf})") from None
+    if not jnp.issubdtype(dtype, jax.dtypes.extended) and not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_)):
+        raise ConfigError(f"leaf {path!r} of the state has dtype {dtype}: it must hold numbers")
+    return dtype
+
+
+def is_numpy(leaf: Any) -> bool:
+    """Whether a leaf comes back as a NumPy array: it is one, or its dtype is one that JAX would narrow."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return True
+    dtype = getattr(leaf, "dtype", None)
+    return isinstance(leaf, jax.ShapeDtypeStruct) and isinstance(dtype, np.dtype) and jax.dtypes.canonicalize_dtype(dtype) != dtype
 
 
 def from_outline(outline: Mapping[str, Mapping[str, Any]]) -> dict[str, jax.ShapeDtypeStruct]:

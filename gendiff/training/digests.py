@@ -1,24 +1,30 @@
-"""SHA-256 and size of every file of a folder, written beside them: a flipped byte restores without an error unless somebody looks."""
+"""SHA-256 and size of every file of a step, and its number, written beside them: a flipped byte or another step's folder is noticed."""
 
 import hashlib
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
-from gendiff.core.errors import CheckpointCorruptError
+from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError
 
 NAME = "digests.json"
+FORMAT = 1
+"""Of the listing. Listings of before had no format and no step."""
 
-_REWRITTEN = ("_CHECKPOINT_METADATA",)  # gets the time of the commit after the digests; must exist and be JSON, no more
+# It gets the time of the commit after the digests; it must exist and be JSON, no more. The step's own commit_success.txt comes after
+# them too. No value is read from either.
+_REWRITTEN = ("_CHECKPOINT_METADATA",)
 
 
-def write(folder: Path) -> None:
-    """Write `digests.json` for all files now under the folder, through a temporary file, an fsync and a rename."""
+def write(folder: Path, step: int) -> None:
+    """Write `digests.json` for all files now under the folder of a step, through a temporary file, an fsync and a rename."""
     files = {name: _entry(folder / name) for name in _names(folder) if name not in _REWRITTEN}
+    listing = {"format": FORMAT, "step": step, "files": files}
     temporary = folder / f"{NAME}.tmp"
     with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump({"files": files, "sha256": _of_listing(files)}, stream, indent=1)
+        json.dump(listing | {"sha256": _of(listing)}, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, folder / NAME)
@@ -30,29 +36,37 @@ def of(folder: Path) -> str:
     Raises:
         CheckpointCorruptError: without a readable `digests.json`.
     """
-    files = _listing(folder)
-    if isinstance(files, str):
-        raise CheckpointCorruptError(f"{folder}: {NAME} {files}")
-    return _of_listing(files)
+    listing = _listing(folder)
+    if isinstance(listing, str):
+        raise CheckpointCorruptError(f"{folder}: {NAME} {listing}")
+    return _of(listing["files"])
 
 
-def verify(folder: Path, what: str) -> None:
-    """Compare the files of a folder with their digests.
+def verify(folder: Path, step: int) -> None:
+    """Compare the files of a folder with their digests, and the step that they were written as with the one that is wanted.
+
+    A listing of before steps were recorded is taken with a warning: nothing tells whether its folder was renamed.
 
     Raises:
-        CheckpointCorruptError: naming `what` and the item of each bad file, unless the files are byte for byte those that were written.
+        CheckpointCorruptError: naming the step and the item of each bad file, unless the files are byte for byte those of that step.
+        CheckpointMismatchError: where a later version of gendiff wrote the listing.
     """
-    problems = [f"item {name.split('/')[0]}: {name} {problem}" for name, problem in _problems(folder)]
-    if problems:
-        raise CheckpointCorruptError(f"{what} is corrupt: {'; '.join(problems)} (in {folder})")
+    listing = _listing(folder)
+    found = [(NAME, listing)] if isinstance(listing, str) else _problems(folder, listing, step)
+    if found:
+        problems = [f"item {name.split('/')[0]}: {name} {problem}" for name, problem in found]
+        raise CheckpointCorruptError(f"step {step} is corrupt: {'; '.join(problems)} (in {folder})")
 
 
-def _problems(folder: Path) -> list[tuple[str, str]]:
-    files = _listing(folder)
-    if isinstance(files, str):
-        return [(NAME, files)]
+def _problems(folder: Path, listing: dict[str, Any], step: int) -> list[tuple[str, str]]:
     found = []
-    for name, expected in files.items():
+    if "format" not in listing:
+        warnings.warn(f"{folder} was written before steps were recorded: that it is step {step} cannot be verified", stacklevel=5)
+    elif listing["format"] != FORMAT:
+        raise CheckpointMismatchError(f"{folder} has format {listing['format']}, this version of gendiff reads {FORMAT}: use a later one")
+    elif listing["step"] != step:
+        found.append((NAME, f"was written as step {listing['step']}: the folder was renamed, copied or linked"))
+    for name, expected in listing["files"].items():
         path = folder / name
         if not path.is_file():
             found.append((name, "is missing"))
@@ -69,16 +83,17 @@ def _problems(folder: Path) -> list[tuple[str, str]]:
 
 
 def _listing(folder: Path) -> dict[str, Any] | str:
-    """The stored entries by file name, or what is wrong with them."""
+    """What is stored, without its own digest, or what is wrong with it."""
     try:
         stored = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        files = stored["files"]
-        intact = isinstance(files, dict) and stored["sha256"] == _of_listing(files)
+        digest = stored.pop("sha256")
+        # before there were formats, the digest was that of the files alone
+        intact = isinstance(stored["files"], dict) and digest == _of(stored if "format" in stored else stored["files"])
     except FileNotFoundError:
         return "is missing, so nothing tells whether the bytes are those that were written"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"cannot be read ({type(error).__name__})"
-    return files if intact else "has other bytes than were written (its own sha256 differs)"
+    return stored if intact else "has other bytes than were written (its own sha256 differs)"
 
 
 def _names(folder: Path) -> list[str]:
@@ -90,5 +105,5 @@ def _entry(path: Path) -> dict[str, Any]:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
-def _of_listing(files: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+def _of(listing: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 from gendiff import training
 from gendiff.core import records, trees
 from gendiff.diffusion.types import Batch
+from gendiff.training.checkpoints import Checkpoints
 
 FEATURES = 3
 
@@ -52,6 +53,21 @@ def train(state, first, last):
     return state
 
 
+def written(path, **options):
+    """The folder, with checkpoints of the steps 2 and 4 of a run."""
+    with Checkpoints(path, keep=5, **options) as checkpoints:
+        state = start()
+        for first in (0, 2):
+            state = train(state, first, first + 2)
+            checkpoints.save(first + 2, state, {"rows": first + 2})
+    return path
+
+
+def restore(path, step=None, target=None, **options):
+    with Checkpoints(path, **options) as checkpoints:
+        return checkpoints.restore(step, start() if target is None else target)
+
+
 def leaves(state):
     """Leaves as NumPy arrays by path, keys as their data."""
     flat = trees.paths(records.replace(state, key=jax.random.key_data(state.key)))
@@ -65,10 +81,10 @@ def assert_bitwise_equal(first, second):
         assert leaf.dtype == second[path].dtype and leaf.tobytes() == second[path].tobytes(), path
 
 
-def python(script, *arguments, flags=""):
-    """Another process that runs the script."""
+def python(script, *arguments, flags="", before=()):
+    """Another process that runs the script, behind a command that runs commands."""
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_NUMPY_RANK_PROMOTION": "raise"}
-    command = [sys.executable, "-c", script, *map(str, arguments)]
+    command = [*before, sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,0 +1,54 @@
+"""A save that failed: which error of the system it was, what was needed, what is free, and nothing left behind."""
+
+import errno
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def error(cause: Exception, path: Path, step: int | None, needed: int, unfinished: Callable[[], list[Path]]) -> OSError:
+    """Remove what there is of a failed save, and return what to raise.
+
+    Args:
+        cause: what Orbax raised.
+        path: the folder of all steps.
+        step: that could not be saved.
+        needed: bytes of its arrays.
+        unfinished: lists the temporary folders of the step.
+    """
+    written = sum(file.stat().st_size for folder in unfinished() for file in folder.rglob("*") if file.is_file())
+    until = time.monotonic() + 2
+    while unfinished() and time.monotonic() < until:  # a thread of Orbax may still be writing into it
+        for folder in unfinished():
+            shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.01)
+    number = _errno(cause)
+    text = f"{path}: step {step} could not be saved: {os.strerror(number)}. It needs about {needed} bytes; {written} were written"
+    return OSError(number, f"{text}, {_room(path)}")
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """False for the tracebacks that Orbax logs of a failed save: the error is raised as well."""
+    return record.levelno < logging.ERROR or "orbax" not in record.pathname
+
+
+def _errno(cause: Exception) -> int:
+    """The number of the system's error, which TensorStore wraps in a text; EIO where there is none."""
+    if isinstance(cause, OSError) and cause.errno:
+        return cause.errno
+    found = re.search(r"os_error_code='(\d+)'", str(cause))
+    return int(found[1]) if found else errno.EIO
+
+
+def _room(path: Path) -> str:
+    """What is free where the path lies."""
+    existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    text = f"{shutil.disk_usage(existing).free} are free"
+    if os.name == "posix":
+        files = os.statvfs(existing)
+        text += " but no file can be made (no inodes are left)" if files.f_files and not files.f_favail else ""
+    return text
