@@ -68,27 +68,22 @@ def third_order(between: Range, steps: tuple[int, ...], starts: int, seed: int) 
 # The previous timestep.
 
 
-def wrong_targets(levels: Level) -> int:
+def wrong_targets(spacing: str, n: int) -> int:
     """How many of n steps aim at another entry by t - T // n than the grid does. Entries below 0 are the clean end, t = -1."""
-    t = np.asarray(levels.t).round().astype(int)
-    aimed = np.maximum(t[:-1] - LENGTH // (len(t) - 1), -1)
-    return int(np.count_nonzero(aimed != t[1:]))
+    t = np.asarray(SPACINGS[spacing](TABLE, n).t).round().astype(int)
+    return int(np.count_nonzero(np.maximum(t[:-1] - LENGTH // n, -1) != t[1:]))
 
 
 def wrong_counts(spacing: str, most: int) -> tuple[int, ...]:
     """The numbers of steps, of 1 … most, for which some step aims at another entry than the grid's next."""
-    return tuple(n for n in range(1, most + 1) if wrong_targets(SPACINGS[spacing](TABLE, n)))
+    return tuple(n for n in range(1, most + 1) if wrong_targets(spacing, n))
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Squared distances (counts, starts) of DDIM's end points from the exact flow, by the grid's levels and by the formula.
-
-    wrong: how many steps aim at another entry by the formula than by the grid, for each number of steps.
-    """
+    """Squared distances (counts, starts) of DDIM's end points from the exact flow, by the grid's levels and by the formula."""
 
     counts: tuple[int, ...]
-    wrong: tuple[int, ...]
     grid: np.ndarray
     formula: np.ndarray
 
@@ -114,7 +109,7 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
     """Errors of DDIM with and without the formula, on grids of a thousand levels that end at the table's first one."""
     squares: list[list[np.ndarray]] = []
     with jax.enable_x64(True):
-        oracle, samplers = two_gaussians(), (ancestral.ddim(), wrong.previous_timestep(TABLE))
+        oracle, samplers = two_gaussians(), (ancestral.ddim(), wrong.PreviousTimestep(TABLE.table))
         for n in counts:
             levels = SPACINGS[spacing](TABLE, n, end="first")
             start = oracles.draw_noised(oracle, jax.random.key(seed), levels[0], starts)
@@ -122,9 +117,7 @@ def previous_timestep(spacing: str, counts: tuple[int, ...], starts: int, seed: 
             padded = grids.padded(levels, LENGTH)  # one compile for all counts
             ends = [_end(oracle, sampler, padded, start, jnp.asarray(n)) for sampler in samplers]
             squares.append([np.sum(np.asarray(end - exact) ** 2, axis=1) for end in ends])
-    grid, formula = np.moveaxis(np.array(squares), 1, 0)
-    missed = tuple(wrong_targets(SPACINGS[spacing](TABLE, n)) for n in counts)
-    return Errors(counts, missed, grid, formula)
+    return Errors(counts, *np.moveaxis(np.array(squares), 1, 0))
 
 
 @jax.jit

@@ -84,11 +84,10 @@ def _worst(errors: list[float]) -> float:
 
 
 def _tables(config: Config, first: Measured) -> list[Table]:
-    wrong = {spacing: findings.wrong_counts(spacing, config.checked) for spacing in first.timesteps}
     return [
         *tables.samplers(first.certificates, config.evaluations, first.seed),
         *tables.unfitted(first.certificates),
         *(tables.third_order(between, **curves) for between, curves in first.third_order.items()),
-        tables.wrong_counts(wrong, config.checked),
-        *(tables.previous_timestep(spacing, errors) for spacing, errors in first.timesteps.items() if any(errors.wrong)),
+        tables.wrong_counts(first.timesteps, config.checked),
+        *(table for spacing, errors in first.timesteps.items() for table in tables.previous_timestep(spacing, errors)),
     ]

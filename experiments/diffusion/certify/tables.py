@@ -1,10 +1,11 @@
 """The tables of the certify experiment, and the one that it leaves as Markdown."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from experiments.diffusion.certify import findings
 from experiments.diffusion.certify.findings import LENGTH, Errors, Range
 from experiments.reporting.results import Cell, Table
 from experiments.reporting.verdicts import Number
@@ -69,21 +70,22 @@ def third_order(between: Range, exact: Curve, published: Curve) -> Table:
     return Table(title, columns, tuple((*row, row[3] / row[1]) for row in rows))
 
 
-def wrong_counts(wrong: Mapping[str, Sequence[int]], most: int) -> Table:
+def wrong_counts(spacings: Iterable[str], most: int) -> Table:
     """For how many numbers of steps the formula aims at another entry than the grid, and for which first ones it does not."""
     rows: list[tuple[Cell, ...]] = []
-    for spacing, counts in wrong.items():
+    for spacing in spacings:
+        counts = findings.wrong_counts(spacing, most)
         right = [str(n) for n in range(1, most + 1) if n not in counts]
         rows.append((spacing, len(counts), ", ".join(right[:16]) + (", …" if len(right) > 16 else "")))
     title = f"t − T//n on a table of {LENGTH}: numbers of steps with a wrong target, of 1…{most}"
     return Table(title, ("spacing", "wrong", "right"), tuple(rows))
 
 
-def previous_timestep(spacing: str, errors: Errors) -> Table:
-    """How many targets are wrong, and the errors by grid and formula, by the number of steps."""
-    rows = [
-        (n, missed, errors.error("grid", n), errors.error("formula", n), errors.ratio(n))
-        for n, missed in zip(errors.counts, errors.wrong, strict=True)
-    ]
+def previous_timestep(spacing: str, errors: Errors) -> list[Table]:
+    """How many targets are wrong, and the errors by grid and formula, by the number of steps; no table where no target is wrong."""
+    wrong = {n: findings.wrong_targets(spacing, n) for n in errors.counts}
+    if not any(wrong.values()):
+        return []
+    rows = [(n, missed, errors.error("grid", n), errors.error("formula", n), errors.ratio(n)) for n, missed in wrong.items()]
     columns = ("steps", "wrong targets", "error by the grid", "error by t − T//n", "ratio")
-    return Table(f"DDIM with {spacing} spacing, by the grid and by t − T//n", columns, tuple(rows))
+    return [Table(f"DDIM with {spacing} spacing, by the grid and by t − T//n", columns, tuple(rows))]

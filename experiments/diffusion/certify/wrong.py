@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -9,7 +10,6 @@ from gendiff.core import records
 from gendiff.core.types import Count
 from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.sampling import Noise, Sampler, State
-from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
 
@@ -23,31 +23,21 @@ class WrongHeun(runge_kutta.Heun):
         return State(moved + 1.2 * runge_kutta.heun_correction(first, denoise(moved, cleaner), level, cleaner))
 
 
-def previous_timestep(schedule: Schedule) -> Sampler:
-    """DDIM to entry t - T // n of a table of T entries in n steps, as is common, in place of the level that the grid visits next.
-
-    The next step asks the network at the grid's level all the same. An entry below 0 is where the grid ends. Raises ValueError without a
-    table.
-    """
-    table = schedule.table
-    if table is None:
-        raise ValueError("t - T // n is an entry of a table, and this schedule has none")
-    return PreviousTimestep(jnp.asarray(table.alpha), jnp.asarray(table.sigma))
-
-
 @records.record
 class PreviousTimestep(Sampler):
-    """alpha, sigma (T,): the table's. The memory counts the steps taken."""
+    """DDIM to entry t - T // n of a table of T entries in n steps, as is common, in place of the level that the grid visits next.
 
-    alpha: Any
-    sigma: Any
+    The next step asks the network at the grid's level all the same. An entry below 0 is where the grid ends. The memory counts the steps.
+    table: the Level (T,) of a schedule.
+    """
+
+    table: Any
 
     def init(self, x: Array) -> State:
         return State(x, jnp.zeros((), jnp.int32))
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
-        entry = jnp.round(level.t).astype(jnp.int32) - len(self.alpha) // (state.memory + left + 1)
-        inside, at = entry >= 0, jnp.maximum(entry, 0)
-        reached = Level(entry, jnp.where(inside, self.alpha[at], cleaner.alpha), jnp.where(inside, self.sigma[at], cleaner.sigma))
-        moved = ancestral.ddim_step(denoise(state.x, level), level, reached)
-        return State(moved, state.memory + 1)
+        entry = jnp.round(level.t).astype(jnp.int32) - len(self.table) // (state.memory + left + 1)
+        inside, aimed = entry >= 0, self.table[jnp.maximum(entry, 0)]
+        reached = jax.tree.map(lambda own, end: jnp.where(inside, own, end), aimed, cleaner)
+        return State(ancestral.ddim_step(denoise(state.x, level), level, reached), state.memory + 1)

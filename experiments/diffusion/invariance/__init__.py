@@ -7,35 +7,25 @@ chunks, on 8 devices. Everything but the index may change, and nothing of a samp
 figures to expect are in experiments/results/invariance/README.md.
 """
 
-from experiments.diffusion import image_sampling
-from experiments.diffusion.invariance.config import Config, Thresholds
+from typing import Any
+
+from experiments.diffusion import image_sampling, image_training
+from experiments.diffusion.invariance.config import Config, Thresholds, model
 from experiments.diffusion.invariance.judge import evaluate
-from experiments.diffusion.invariance.train import model, train
 from experiments.framework.registry import Experiment
 
-__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+__all__ = ["EXPERIMENT", "Config", "Thresholds", "model"]
+
+_WAYS: dict[str, Any] = {"ways": ("shuffled",), "sampler_ways": ("shuffled",), "samplers": ("ddim",)}
+_FEW: dict[str, Any] = {"seeds": (0,), "samples": 8, "small": 2} | _WAYS
 
 EXPERIMENT = Experiment(
     name="invariance",
     question="Is a sample a function of (parameters, key, index), and does one compile serve a whole grid of settings?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(
-        seeds=(0,),
-        train_steps=4,
-        batch=16,
-        warmup=1,
-        channels=(8,),
-        sampling_steps=3,
-        guidance=(1.0, 7.5),
-        samples=8,
-        small=2,
-        ways=("shuffled",),
-        sampler_ways=("shuffled",),
-        samplers=("ddim",),
-        trace_steps=(2, 3),
-    ),
-    train=train,
+    smoke=Config(**image_training.SMOKE, **_FEW, sampling_steps=3, guidance=(1.0, 7.5), trace_steps=(2, 3)),
+    train=image_training.per_seed(model),
     evaluate=evaluate,
     sample=image_sampling.command(model),
 )

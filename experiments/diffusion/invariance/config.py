@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from experiments.diffusion import image_training
+from experiments.diffusion import digits, image_training
+from experiments.diffusion.image_model import Model
 from gendiff.diffusion.samplers import catalogue
 
 WAYS = (
@@ -86,3 +87,8 @@ class Config(image_training.SeededLearning):
     trace_steps: tuple[int, ...] = (5, 20, 50)
     """Numbers of steps, each 2 or more, that share one trace."""
     thresholds: Thresholds = Thresholds()
+
+
+def model(config: Config) -> Model:
+    """The network of the digits experiment, in this size."""
+    return digits.model(digits.Config(channels=config.channels, blocks=config.blocks, ema=config.ema))

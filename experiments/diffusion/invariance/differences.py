@@ -64,8 +64,8 @@ def unequal(result: np.ndarray, expected: np.ndarray) -> float:
 
 def compare(case: Case, ways: Iterable[Way], reference: Way) -> Compared:
     """Each way against the reference."""
-    expected, compared = case.draw(reference), Compared(case)
-    compared.drawn[reference.how] = expected
+    expected = case.draw(reference)
+    compared = Compared(case, drawn={reference.how: expected})
     for way in ways:
         compared.add(way.how, case.draw(way), expected)
     return compared

@@ -1,15 +1,16 @@
 """Ways to draw the same samples, and the programs that do: batch, order, padding, chunks and devices vary, indices do not."""
 
-import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import devices
+from experiments.diffusion.invariance.config import Config
+from experiments.framework import drawing
 from gendiff.core import records
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.data import digits
@@ -19,26 +20,22 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 from gendiff.training import sharding
 
-if TYPE_CHECKING:  # the numbers name the samplers, which draw by this file
-    from experiments.diffusion.invariance.config import Config
-
 KEY = 0
 """Seed of the key that all draws share."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to draw samples 0 … count - 1.
+    """One way to draw samples 0 … n - 1.
 
-    how: in words. together: samples in one call (None: all). order: a permutation of a count. others: indices that are drawn along.
-    chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer. fixed: the step count is no data.
+    how: in words. order (n,): the samples in the order of drawing. together: samples in one call (None: all). others: indices that are
+    drawn along. chunk: samples in a chunk of `in_chunks`. padding: intervals that the grid is longer. fixed: the step count is no data.
     mapped: each sample under `vmap`.
     """
 
     how: str
-    count: int
+    order: np.ndarray
     together: int | None = None
-    order: Callable[[int], np.ndarray] = np.arange
     others: tuple[int, ...] = ()
     chunk: int | None = None
     padding: int = 0
@@ -46,79 +43,49 @@ class Way:
     mapped: bool = False
 
 
-def _falling(count: int) -> np.ndarray:
-    return np.arange(count)[::-1]
-
-
-def _shuffled(count: int) -> np.ndarray:
-    return np.random.default_rng(0).permutation(count)
-
-
-def ways(config: "Config") -> dict[str, Way]:
+def ways(config: Config) -> dict[str, Way]:
     """Those of `config.WAYS` by name, and the reference."""
     n, small, steps = config.samples, config.small, config.sampling_steps
-    way = functools.partial(Way, count=n)
+    rising, shuffled = np.arange(n), np.random.default_rng(0).permutation(n)
     return {
-        "reference": way(f"{n} at once"),
-        "alone": Way("one by one", config.alone, together=1),
-        "small batches": way(f"in batches of {small}", together=small),
-        "shuffled batches": way(f"in shuffled batches of {small}", together=small, order=_shuffled),
-        "crowd": way(f"in a batch of {config.crowd}", others=tuple(range(n, config.crowd))),
-        "falling": way("in falling order", order=_falling),
-        "shuffled": way("shuffled", order=_shuffled),
-        "padded batch": way("with sample 0 repeated 7 times", others=(0,) * 7),
-        "padded grid": way(f"on a grid padded to {2 * steps} steps", padding=steps),
-        "fixed count": way("with a fixed step count", fixed=True),
-        "chunks": way(f"in chunks of {config.chunk}", chunk=config.chunk),
-        "vmap": way("each under vmap", mapped=True),
+        "reference": Way(f"{n} at once", rising),
+        "alone": Way("one by one", rising[: config.alone], together=1),
+        "small batches": Way(f"in batches of {small}", rising, together=small),
+        "shuffled batches": Way(f"in shuffled batches of {small}", shuffled, together=small),
+        "crowd": Way(f"in a batch of {config.crowd}", rising, others=tuple(range(n, config.crowd))),
+        "falling": Way("in falling order", rising[::-1]),
+        "shuffled": Way("shuffled", shuffled),
+        "padded batch": Way("with sample 0 repeated 7 times", rising, others=(0,) * 7),
+        "padded grid": Way(f"on a grid padded to {2 * steps} steps", rising, padding=steps),
+        "fixed count": Way("with a fixed step count", rising, fixed=True),
+        "chunks": Way(f"in chunks of {config.chunk}", rising, chunk=config.chunk),
+        "vmap": Way("each under vmap", rising, mapped=True),
     }
 
 
+@dataclass(eq=False)
 class Programs:
     """Draws from the denoisers `build(numbers, label)`, compiled once for each shape and way. label: index modulo `classes`."""
 
-    def __init__(
-        self, build: Callable[[Any, jax.Array], Denoiser], schedule: Schedule, shape: tuple[int, ...], classes: int, steps: int
-    ) -> None:
-        self._build, self._shape, self._classes, self._steps = build, shape, classes, steps
-        self._levels = grids.trailing(schedule, steps)
-        statics = ("chunk", "fixed", "mapped", "trajectory")
-        self._draw = jax.jit(self._one_call, static_argnames=statics, compiler_options=devices.compiler_options())
+    build: Callable[[Any, jax.Array], Denoiser]
+    schedule: Schedule
+    shape: tuple[int, ...]
+    classes: int
+    steps: int
 
-    def draw(self, numbers: Any, sampler: Sampler, way: Way, *, trajectory: bool = False) -> np.ndarray:
-        """(count, …) the samples in the order of their index, or (count, steps + 1, …) their trajectories."""
-        order = way.order(way.count)
-        together = way.together or way.count
-        options = {"chunk": way.chunk, "fixed": way.fixed, "mapped": way.mapped, "trajectory": trajectory}
-        levels = grids.padded(self._levels, self._steps + way.padding) if way.padding else self._levels
-        drawn: list[Any] = [None] * way.count
-        for begin in range(0, way.count, together):
-            part = order[begin : begin + together]
-            index = np.concatenate([part, np.asarray(way.others, part.dtype)]).astype(np.int32)
-            samples = np.asarray(self._draw(numbers, sampler, jax.random.key(KEY), index, levels, np.int32(self._steps), **options))
-            for which, sample in zip(part, samples, strict=False):  # others are left out
-                drawn[which] = sample[: self._steps + 1] if trajectory else sample
-        return np.stack(drawn)
+    def __post_init__(self) -> None:
+        self.levels = grids.trailing(self.schedule, self.steps)
+        self.draw = drawing.jit(self._draw, static_argnames=("trajectory", "chunk", "fixed", "mapped"))
 
-    def draw_split(self, numbers: Any, sampler: Sampler, count: int, mesh: jax.sharding.Mesh, *, trajectory: bool = False) -> np.ndarray:
-        """The same, split over the devices of the mesh, which must divide the count."""
-        index = sharding.shard(np.arange(count, dtype=np.int32), mesh)
-        options = {"chunk": None, "fixed": False, "mapped": False, "trajectory": trajectory}
-        key, whole = jax.random.key(KEY), sharding.replicate(numbers, mesh)
-        samples = self._draw(whole, sampler, key, index, self._levels, np.int32(self._steps), **options)
-        if len(samples.sharding.device_set) != mesh.size:
-            raise RuntimeError(f"the samples lie on {len(samples.sharding.device_set)} of {mesh.size} devices")
-        return np.asarray(samples)
-
-    def _one_call(
+    def _draw(
         self, numbers: Any, sampler: Sampler, key: Any, index: Any, levels: Level, steps: Count,
-        *, chunk: int | None, fixed: bool, mapped: bool, trajectory: bool,
+        *, trajectory: bool, chunk: int | None = None, fixed: bool = False, mapped: bool = False,
     ) -> jax.Array:  # fmt: skip
-        count = self._steps if fixed else steps
+        count = self.steps if fixed else steps
 
         def some(index: jax.Array) -> jax.Array:
-            denoise = self._build(numbers, index % self._classes)
-            x = sampling.sample(key, denoise, sampler, levels, self._shape, index, num_steps=count, trajectory=trajectory)
+            denoise = self.build(numbers, index % self.classes)
+            x = sampling.sample(key, denoise, sampler, levels, self.shape, index, num_steps=count, trajectory=trajectory)
             return x.swapaxes(0, 1) if trajectory else x
 
         if chunk is not None:
@@ -139,13 +106,32 @@ class Case:
     trajectory: bool = False
 
     def draw(self, way: Way) -> np.ndarray:
-        return self.programs.draw(self.numbers, self.sampler, way, trajectory=self.trajectory)
+        """(n, …) the samples in the order of their index, or (n, steps + 1, …) their trajectories."""
+        steps, together = self.programs.steps, way.together or len(way.order)
+        levels = grids.padded(self.programs.levels, steps + way.padding) if way.padding else self.programs.levels
+        parts = []
+        for begin in range(0, len(way.order), together):
+            part = way.order[begin : begin + together]
+            index = np.concatenate([part, np.asarray(way.others, part.dtype)])
+            drawn = self._call(self.numbers, index, levels, chunk=way.chunk, fixed=way.fixed, mapped=way.mapped)
+            parts.append(np.asarray(drawn)[: len(part)])  # others are left out
+        samples = np.concatenate(parts)[np.argsort(way.order)]
+        return samples[:, : steps + 1] if self.trajectory else samples
 
     def draw_split(self, count: int, mesh: jax.sharding.Mesh) -> np.ndarray:
-        return self.programs.draw_split(self.numbers, self.sampler, count, mesh, trajectory=self.trajectory)
+        """The same, split over the devices of the mesh, which must divide the count."""
+        index = sharding.shard(np.arange(count, dtype=np.int32), mesh)
+        samples = self._call(sharding.replicate(self.numbers, mesh), index, self.programs.levels)
+        if len(samples.sharding.device_set) != mesh.size:
+            raise RuntimeError(f"the samples lie on {len(samples.sharding.device_set)} of {mesh.size} devices")
+        return np.asarray(samples)
+
+    def _call(self, numbers: Any, index: Any, levels: Level, **way: Any) -> jax.Array:
+        key, steps = jax.random.key(KEY), np.int32(self.programs.steps)
+        return self.programs.draw(numbers, self.sampler, key, index, levels, steps, trajectory=self.trajectory, **way)
 
 
-def network_programs(config: "Config", model: Model) -> Programs:
+def network_programs(config: Config, model: Model) -> Programs:
     """Guided draws of the model; numbers are (params, scale)."""
 
     def build(numbers: tuple[Params, Any], label: jax.Array) -> Denoiser:
@@ -156,7 +142,7 @@ def network_programs(config: "Config", model: Model) -> Programs:
     return Programs(build, model.schedule, model.shape, model.num_classes, config.sampling_steps)
 
 
-def oracle_programs(config: "Config", schedule: Schedule) -> Programs:
+def oracle_programs(config: Config, schedule: Schedule) -> Programs:
     """Draws of an oracle, which is all of the numbers."""
     return Programs(lambda oracle, label: oracle, schedule, (8, 8, 1), digits.CLASSES, config.sampling_steps)
 
@@ -168,26 +154,22 @@ def oracle() -> oracles.Mixture:
     return oracles.mixture(np.full(digits.CLASSES, 1 / digits.CLASSES), means, np.full(digits.CLASSES, 0.3))
 
 
-def cases(config: "Config", model: Model, params: dict[int, Params]) -> list[Case]:
+def cases(config: Config, model: Model, params: dict[int, Params]) -> list[Case]:
     """Noise alone, DDIM with an oracle, and DDIM with the network of every seed at every guidance. params: by seed."""
-    exact, network = oracle_programs(config, model.schedule), network_programs(config, model)
-    listed = [Case("noise", exact, oracle(), RECORDER, trajectory=True)]
-    listed += [Case(f"oracle, eta {eta:g}", exact, oracle(), samplers.ddim(eta)) for eta in config.etas]
-    for seed, values in params.items():
-        for scale in config.guidance:
-            for eta in config.etas:
-                name = f"seed {seed}, guidance {scale:g}, eta {eta:g}"
-                listed.append(Case(name, network, (values, np.float32(scale)), samplers.ddim(eta), seed, scale))
-    return listed
+    exact, gaussians, network = oracle_programs(config, model.schedule), oracle(), network_programs(config, model)
+    return [
+        Case("noise", exact, gaussians, Recorder(), trajectory=True),
+        *(Case(f"oracle, eta {eta:g}", exact, gaussians, samplers.ddim(eta)) for eta in config.etas),
+        *(
+            Case(f"seed {seed}, guidance {scale:g}, eta {eta:g}", network, (values, np.float32(scale)), samplers.ddim(eta), seed, scale)
+            for (seed, values), scale, eta in itertools.product(params.items(), config.guidance, config.etas)
+        ),
+    ]
 
 
 @records.record
 class Recorder(Sampler):
-    """A step is the noise that it draws."""
+    """A step is the noise that it draws, so its trajectory is the noise of every step, after that of x_T."""
 
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         return State(noise(state.x))
-
-
-RECORDER = Recorder()
-"""Its trajectory is the noise of every step, after that of x_T."""

@@ -11,14 +11,13 @@ import numpy as np
 
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
-from experiments.framework import devices
+from experiments.framework import drawing
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
-from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.samplers.catalogue import Method
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Level, Predict
+from gendiff.diffusion.types import Level
 
 INDEX = np.arange(4, dtype=np.int32)
 SHAPE = (4, 4, 1)
@@ -38,61 +37,38 @@ class Traces:
         return self.own / self.calls
 
 
-def of_design(
-    predict: Predict, kind: Parameterization, schedule: Schedule, shape: tuple[int, ...], params: Iterable[Params], config: Config,
-    *, static: bool = False,
-) -> Traces:  # fmt: skip
-    """The draw of the design over steps × guidance scales × etas × parameters. static: the step count is part of the program."""
+def of_model(model: Model, params: Iterable[Params], config: Config, *, static: bool = False) -> Traces:
+    """The draw of the design over steps × parameters × guidance scales × etas. static: the step count is part of the program."""
 
-    def draw(params: Params, key: Any, index: Any, label: Any, scale: Any, eta: Any, levels: Level, num_steps: Count) -> jax.Array:
-        given = denoiser.from_network(predict, params, kind, label)
+    def draw(params: Params, numbers: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count) -> jax.Array:
+        scale, eta = numbers
+        given = denoiser.from_network(model.predict, params, model.parameterization, label)
         guided = guidance.classifier_free(given, given.with_condition(NO_LABEL), scale, batched=True)
-        return sampling.sample(key, guided, samplers.ddim(eta=eta), levels, shape, index, num_steps=num_steps)
+        return sampling.sample(key, guided, samplers.ddim(eta=eta), levels, model.shape, index, num_steps=num_steps)
 
-    most = max(config.trace_steps)
-    return _counted(
-        draw,
-        [
-            (values, jax.random.key(0), INDEX, INDEX, scale, eta, grids.padded(grids.trailing(schedule, steps), most), steps)
-            for steps, scale, eta, values in itertools.product(config.trace_steps, config.guidance, (0.0, 0.5, 1.0), params)
-        ],
-        static=(7,) if static else (),
-    )
-
-
-def of_model(model: Model, params: Iterable[Params], config: Config) -> Traces:
-    """`of_design` with a trained network."""
-    return of_design(model.predict, model.parameterization, model.schedule, model.shape, params, config)
+    numbers = list(itertools.product(config.guidance, (0.0, 0.5, 1.0)))
+    return _counted(draw, lambda: itertools.product(params, numbers), model.schedule, config, static)
 
 
 def of_static(config: Config) -> Traces:
-    """`of_design` with the small network, and the step count as part of the program."""
-    return of_design(small_network, parameterization.velocity(), schedules.scaled_linear(), SHAPE, small_params(), config, static=True)
+    """`of_model` with the small network, and the step count as part of the program."""
+    small = Model(small_network, lambda key: small_params()[0], schedules.scaled_linear(), parameterization.velocity(), SHAPE)
+    return of_model(small, small_params(), config, static=True)
 
 
 def of_sampler(method: Method, config: Config) -> Traces:
-    """One sampler, rebuilt for every call, over its numbers × parameters × steps, with the small network."""
-    schedule = schedules.scaled_linear()
+    """One sampler, rebuilt for every call, over steps × its numbers × parameters, with the small network."""
 
     def draw(params: Params, sampler: Any, key: Any, index: Any, label: Any, levels: Level, num_steps: Count) -> jax.Array:
         denoise = denoiser.from_network(_with_variance, params, parameterization.velocity(), label, learned_variance=True)
         return sampling.sample(key, denoise, sampler, levels, SHAPE, index, num_steps=num_steps)
 
-    most = max(config.trace_steps)
-    calls = [
-        (params, sampler, jax.random.key(0), INDEX, INDEX, levels, steps)
-        for steps in config.trace_steps
-        for levels in [grids.padded(grids.trailing(schedule, steps), most)]
-        for sampler, params in itertools.product(variants(method), small_params())
-    ]
-    return _counted(draw, calls)
+    return _counted(draw, lambda: itertools.product(small_params(), variants(method)), schedules.scaled_linear(), config, static=False)
 
 
 def variants(method: Method) -> list[Sampler]:
     """The method's sampler, built anew for Stable Diffusion's schedule, with the first and the second value of each number it has."""
-    if method.make is None:
-        raise ValueError(f"{method.name} has no sampler")
-    sampler = method.make(schedules.scaled_linear())
+    sampler = method.make(schedules.scaled_linear())  # type: ignore[misc]  # every method of the catalogue has a sampler
     values = [{name: two[k] for name, two in method.numbers} for k in range(2)] if method.numbers else [{}]
     return [dataclasses.replace(sampler, **numbers) for numbers in values]  # type: ignore[type-var]  # every sampler is a record
 
@@ -113,14 +89,20 @@ def _with_variance(params: Params, x: jax.Array, t: jax.Array, label: jax.Array)
     return jnp.concatenate([output, jax.nn.sigmoid(output)], axis=-1)
 
 
-def _counted(draw: Callable[..., jax.Array], calls: list[tuple[Any, ...]], static: tuple[int, ...] = ()) -> Traces:
-    """static: positions of arguments that are part of the program."""
+def _counted(
+    draw: Callable[..., jax.Array], settings: Callable[[], Iterable[tuple[Params, Any]]], schedule: Schedule, config: Config, static: bool
+) -> Traces:
+    """Of draw(params, setting, key, index, label, levels, num_steps), with settings that are built anew for every number of steps."""
     traces: list[None] = []
 
-    def traced(*arguments: Any) -> jax.Array:
+    def traced(*arguments: Any, num_steps: Count) -> jax.Array:
         traces.append(None)
-        return draw(*arguments)
+        return draw(*arguments, num_steps)
 
-    compiled = jax.jit(traced, static_argnums=static, compiler_options=devices.compiler_options())
-    results = {np.asarray(compiled(*call)).tobytes() for call in calls}
-    return Traces(len(traces), len(calls), len(results))
+    compiled, results = drawing.jit(traced, static_argnames="num_steps" if static else ()), []
+    for steps in config.trace_steps:
+        levels = grids.padded(grids.trailing(schedule, steps), max(config.trace_steps))
+        for params, setting in settings():
+            drawn = compiled(params, setting, jax.random.key(0), INDEX, INDEX, levels, num_steps=steps)
+            results.append(np.asarray(drawn).tobytes())
+    return Traces(len(traces), len(results), len(set(results)))

@@ -10,8 +10,7 @@ import pytest
 
 from experiments.diffusion import invariance
 from experiments.diffusion.invariance import differences, draw, traces, wrong
-from experiments.diffusion.invariance.config import WAYS
-from experiments.diffusion.invariance.train import model
+from experiments.diffusion.invariance.config import WAYS, model
 from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
 from gendiff.diffusion import samplers, schedules
@@ -35,7 +34,7 @@ def compare(programs, sampler, names, trajectory=False):
 
 
 def test_every_way_draws_the_same_noise_bit_for_bit(programs):
-    found = compare(programs, draw.RECORDER, CONFIG.ways, trajectory=True)
+    found = compare(programs, draw.Recorder(), CONFIG.ways, trajectory=True)
     assert set(found.by_way) == {draw.ways(CONFIG)[name].how for name in CONFIG.ways}
     assert found.worst == 0 and found.samples == 8 * 10 + 2
     noise = found.drawn["8 at once"]
@@ -45,7 +44,7 @@ def test_every_way_draws_the_same_noise_bit_for_bit(programs):
 
 def test_ways_differ_by_rounding_at_most_and_controls_by_more(programs):
     assert compare(programs, samplers.ddim(1.0), ("chunks", "vmap")).worst <= 5e-6
-    exact, noise = case(programs, samplers.ddim()), case(programs, draw.RECORDER, trajectory=True)
+    exact, noise = case(programs, samplers.ddim()), case(programs, draw.Recorder(), trajectory=True)
     assert differences.control(exact, wrong.NEIGHBOURLESS, CONFIG).worst <= 5e-6
     for sampler in (wrong.ONE_KEY, wrong.SHARED_NORMS):
         assert 3e-4 < differences.control(exact, sampler, CONFIG).worst < np.inf
@@ -57,8 +56,8 @@ def test_orders_are_permutations_and_others_are_left_out(programs):
     ways = draw.ways(CONFIG)
     assert set(ways) == {"reference", *WAYS}
     for way in ways.values():
-        assert sorted(way.order(way.count)) == list(range(way.count))
-        assert way.together is None or way.count % way.together == 0
+        assert sorted(way.order) == list(range(len(way.order)))
+        assert way.together is None or len(way.order) % way.together == 0
     assert ways["crowd"].others == (8, 9)
 
 
