@@ -1,13 +1,10 @@
 """The sets of samples of the ddim-steps experiment, drawn once and kept in the run folder: the long ones take minutes."""
 
-import functools
 import hashlib
 import io
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -31,25 +28,25 @@ class DrawMethod:
     """A sampler and the grid that it runs on, which was chosen before the run."""
 
     name: str
-    build: Callable[[], Sampler]
+    sampler: Sampler
     grid: str
 
     def steps_within(self, budget: int) -> int:
         """The most steps that cost at most `budget` evaluations of the network per sample."""
-        return max(steps for steps in range(1, budget + 1) if self.build().evaluations(steps) <= budget)
+        return max(steps for steps in range(1, budget + 1) if self.sampler.evaluations(steps) <= budget)
 
 
-DDPM, DDIM = DrawMethod("DDPM", samplers.ddpm, "trailing"), DrawMethod("DDIM", samplers.ddim, "trailing")
+DDPM, DDIM = DrawMethod("DDPM", samplers.ddpm(), "trailing"), DrawMethod("DDIM", samplers.ddim(), "trailing")
 """On the grid that starts at the last level of training; it has 1,000 levels at 1,000 steps."""
 FEW = {
     method.name: method
     for method in (
         DDIM,
-        DrawMethod("DPM-Solver++ 2M", functools.partial(samplers.dpm_solver_multistep, 2), "log_snr"),
-        DrawMethod("DPM-Solver++ 3M", functools.partial(samplers.dpm_solver_multistep, 3), "log_snr"),
-        DrawMethod("UniPC 2", functools.partial(samplers.unipc, 2), "log_snr"),
-        DrawMethod("DEIS 3", functools.partial(samplers.deis, 3), "trailing"),
-        DrawMethod("Heun", samplers.heun, "karras"),
+        DrawMethod("DPM-Solver++ 2M", samplers.dpm_solver_multistep(2), "log_snr"),
+        DrawMethod("DPM-Solver++ 3M", samplers.dpm_solver_multistep(3), "log_snr"),
+        DrawMethod("UniPC 2", samplers.unipc(2), "log_snr"),
+        DrawMethod("DEIS 3", samplers.deis(3), "trailing"),
+        DrawMethod("Heun", samplers.heun(), "karras"),
     )
 }
 """Samplers of few steps, on the grid of their own papers: even in log-SNR (Lu et al., 2022), in time, and Karras et al.'s for Heun."""
@@ -65,7 +62,7 @@ class Set:
 
     @property
     def evaluations(self) -> int:
-        return self.method.build().evaluations(self.steps)
+        return self.method.sampler.evaluations(self.steps)
 
     @property
     def name(self) -> str:
@@ -90,7 +87,7 @@ class MethodDraws:
         """(count, h, w, c) images, and the seconds that they took without compiling."""
         if method.name not in self._draws:
             together, most = self._config.together, max(self._config.steps if method in (DDIM, DDPM) else self._config.budgets)
-            draws = Draws(self._model, most, together, self._progress, sampler=method.build(), grid=GRIDS[method.grid])
+            draws = Draws(self._model, most, together, self._progress, sampler=method.sampler, grid=GRIDS[method.grid])
             draws(f"compile {method.name}", params, together, steps=1)
             self._draws[method.name] = draws
         begin = time.perf_counter()
@@ -98,32 +95,24 @@ class MethodDraws:
         return images, time.perf_counter() - begin
 
 
-class Kept:
-    """Sets of samples in the folder `samples` of a run, each under what made it: parameters, method, steps and counts.
+def kept(config: Config, programs: MethodDraws, folder: RunFolder, wanted: Set, params: Params) -> tuple[np.ndarray, float]:
+    """The images of a set, and the seconds that `together` of them took.
 
-    A set that lies there is read, not drawn again. The folder may be deleted, and is no part of the results.
+    They lie in the folder `samples` of the run under what made them: parameters, method, steps and counts. A set that lies there is read,
+    not drawn again. The folder may be deleted, and is no part of the results.
     """
-
-    def __init__(self, config: Config, programs: MethodDraws, folder: RunFolder) -> None:
-        self._config, self._programs, self._folder = config, programs, folder.path / "samples"
-        self._folder.mkdir(exist_ok=True)
-
-    def __call__(self, wanted: Set, params: Params) -> tuple[np.ndarray, float]:
-        """The images, and the seconds that `together` of them took."""
-        file = self._file(wanted, params)
-        if not file.exists():
-            images, seconds = self._programs.draw(wanted.name, params, wanted.method, wanted.steps, self._config.samples)
-            content = io.BytesIO()
-            np.savez(content, images=images, seconds=seconds / -(-len(images) // self._config.together))
-            json_files.write_bytes(file, content.getvalue())
-        with np.load(file) as stored:
-            return stored["images"], float(stored["seconds"])
-
-    def _file(self, wanted: Set, params: Params) -> Path:
-        config, method, digest = self._config, wanted.method, hashlib.sha256()
-        for path, leaf in trees.paths(jax.device_get(params)).items():
-            digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
-        chosen = (method.name, method.grid, wanted.steps, max(config.steps), config.samples, config.together)
-        digest.update(json.dumps(chosen).encode())
-        title = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
-        return self._folder / f"{title}_{digest.hexdigest()[:16]}.npz"
+    method, digest = wanted.method, hashlib.sha256()
+    for path, leaf in trees.paths(jax.device_get(params)).items():
+        digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
+    chosen = (method.name, method.grid, wanted.steps, max(config.steps), config.samples, config.together)
+    digest.update(json.dumps(chosen).encode())
+    title = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
+    file = folder.path / "samples" / f"{title}_{digest.hexdigest()[:16]}.npz"
+    if not file.exists():
+        images, seconds = programs.draw(wanted.name, params, method, wanted.steps, config.samples)
+        content = io.BytesIO()
+        np.savez(content, images=images, seconds=seconds / -(-len(images) // config.together))
+        file.parent.mkdir(exist_ok=True)
+        json_files.write_bytes(file, content.getvalue())
+    with np.load(file) as stored:
+        return stored["images"], float(stored["seconds"])

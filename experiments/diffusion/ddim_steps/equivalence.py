@@ -11,14 +11,15 @@ first moved back to have the set's own F as their mean.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from experiments.reporting import verdicts
 from experiments.reporting.verdicts import Number
 from gendiff.core import checks
 from gendiff.metrics import frechet
 
+T = TypeVar("T")
 CONFIDENCE = 0.9
 """Of the interval: two one-sided tests at level 0.05."""
 
@@ -35,45 +36,29 @@ class Distances:
         return self.resamples - self.resamples.mean() + self.whole
 
 
-@dataclass(frozen=True)
-class Difference:
-    """d and the ends of its 90 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def size(self) -> Number:
-        """|d|, and the least and the largest |d| of the interval."""
-        return verdicts.away((self.value, self.low, self.high))
-
-
-def resampled(sets: Mapping[str, np.ndarray], held_out: np.ndarray, *, resamples: int, seed: int) -> dict[str, Distances]:
-    """Distances of features (n, d) by name, row i of every set being the same sample, to the held-out rows (m, d).
+def resampled(sets: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: int, seed: int) -> dict[T, Distances]:
+    """Distances of features (n, d), row i of every set being the same sample, to the held-out rows (m, d).
 
     Raises ValueError for sets of different lengths.
     """
     checks.integer("resamples", resamples, 2)
-    lengths = {len(rows) for rows in sets.values()}
-    if len(lengths) != 1:
+    if len(lengths := {len(rows) for rows in sets.values()}) != 1:
         raise ValueError(f"paired sets must have equally many rows, got {sorted(lengths)}")
     count, rng, reference = lengths.pop(), np.random.default_rng(seed), frechet.fit(held_out)
-    wholes = {name: frechet.between(reference, frechet.fit(rows)) for name, rows in sets.items()}
-    drawn: dict[str, list[float]] = {name: [] for name in sets}
-    for _ in range(resamples):
-        times = _times(rng, count)
-        reference = _fit(held_out, _times(rng, len(held_out)))
-        for name, rows in sets.items():
-            drawn[name].append(frechet.between(reference, _fit(rows, times)))
-    return {name: Distances(wholes[name], np.array(drawn[name])) for name in sets}
+
+    def resample() -> list[float]:
+        times, drawn = _times(rng, count), _fit(held_out, _times(rng, len(held_out)))
+        return [frechet.between(drawn, _fit(rows, times)) for rows in sets.values()]
+
+    wholes = [frechet.between(reference, frechet.fit(rows)) for rows in sets.values()]
+    columns = np.array([resample() for _ in range(resamples)]).T
+    return {name: Distances(whole, column) for name, whole, column in zip(sets, wholes, columns, strict=True)}
 
 
-def difference(few: Distances, many: Distances) -> Difference:
-    """The d of two sets from the same call of `resampled`."""
-    relative = few.centred / many.centred - 1
-    low, high = np.quantile(relative, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Difference(few.whole / many.whole - 1, float(low), float(high))
+def difference(few: Distances, many: Distances) -> Number:
+    """The d of two sets from the same call of `resampled`, and the ends of its 90 % interval."""
+    low, high = np.quantile(few.centred / many.centred - 1, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return few.whole / many.whole - 1, float(low), float(high)
 
 
 def _times(rng: np.random.Generator, count: int) -> np.ndarray:

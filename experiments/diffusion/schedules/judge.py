@@ -1,7 +1,8 @@
 """How the schedules are held against each other, seed by seed, on the same held-out digits, noise and draws; and what that shows."""
 
 import functools
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -12,16 +13,16 @@ from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet, difference_of_means
 from experiments.diffusion.schedules import bits as schedules_bits
 from experiments.diffusion.schedules import train
-from experiments.diffusion.schedules.bits import Bits
 from experiments.diffusion.schedules.config import Config, Thresholds
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
 from experiments.reporting.results import Cell, Figure, Table
-from experiments.reporting.verdicts import Claim, Kind, Number, Relation
+from experiments.reporting.verdicts import Claim, Number
 from gendiff.core.types import Params
 from gendiff.diffusion import learned_schedule
+from gendiff.diffusion.elbo import Bound
 from gendiff.diffusion.learned_schedule import LearnedSchedule
 from gendiff.diffusion.schedules import Schedule
 
@@ -30,8 +31,8 @@ from gendiff.diffusion.schedules import Schedule
 class Assessed:
     """One network on one schedule: bits from the common cleanest level, and from the schedule's own."""
 
-    bits: Bits
-    own: Bits
+    bits: Bound
+    own: Bound
     measured: MeasuredSet
 
 
@@ -59,19 +60,18 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         assessed[name][seed] = Assessed(bits, own, measured)
 
     claims: list[Claim] = []
-    names = [name for name in fixed if name != "loud"]
-    assessed: BySchedule = {name: {} for name in (*names, "learned", "loud", "untrained")}
+    assessed: BySchedule = {name: {} for name in (*config.names, "learned", "loud", "untrained")}
     shapes: dict[int, LearnedSchedule] = {}
     spreads: list[tuple[int, Number, Number]] = []
     for number, seed in enumerate(config.seeds):
-        for name in (*names, *(("loud",) if number < config.loud_seeds else ())):
+        for name in (*config.names, *(("loud",) if number < config.loud_seeds else ())):
             params = image_training.averaged(network, image_training.inside(folder, name), seed)
             judge(name, seed, params, fixed[name], config.samples)
         both = image_training.averaged(train.with_schedule(config), image_training.inside(folder, "learned"), seed)
         shapes[seed] = jax.device_get(both["schedule"])
         judge("learned", seed, both["network"], shapes[seed], config.samples)
         with progress.phase("bits", seed=seed):
-            paths = (shapes[seed], train.retold(fixed["linear"]), start)
+            paths = (shapes[seed], train.RetoldSchedule(fixed["linear"]), start)
             spreads.append((seed, *variance_ratios(*(meter.rates(jax.device_get(both["network"]), path) for path in paths))))
         judge("untrained", seed, network.init(jax.random.key(seed)), fixed["cosine"], config.control_samples)
         of_seed = {name: of[seed] for name, of in assessed.items() if seed in of}
@@ -99,67 +99,50 @@ def _frechet_difference(first: Assessed, second: Assessed, floor: np.ndarray) ->
 
 
 def _claims_of_seed(
-    limits: Thresholds, floor: np.ndarray, seed: int, linear: Number, start: Number, of: dict[str, Assessed]
-) -> list[Claim]:
+    limits: Thresholds, floor: np.ndarray, seed: int, linear: Number, start: Number, of: Mapping[str, Assessed]
+) -> Iterator[Claim]:
     """linear, start: the two of `variance_ratios`."""
-    digits, samples = len(of["linear"].bits.bits), of["linear"].measured.n
+    claim = functools.partial(verdicts.against, limits, seed, relation="<=")
+    control = functools.partial(verdicts.against, limits, seed, relation=">=", kind="control")
+    digits, samples, untrained = len(of["linear"].bits.bits), of["linear"].measured.n, of["untrained"]
     means = {name: float(np.mean(each.bits.bits)) for name, each in of.items() if name not in ("loud", "untrained")}
-    worst = max(means, key=means.__getitem__)
-    best = min(means.keys() - {"learned"}, key=means.__getitem__)
+    worst = of[max(means, key=means.__getitem__)]
+    best = of[min(means.keys() - {"learned"}, key=means.__getitem__)]
     frechet = _frechet_difference(of["cosine"], of["linear"], floor)
-    cosine, learned = _bits_difference(of["cosine"], of["linear"]), _bits_difference(of["learned"], of[best])
-    blank = of["untrained"]
-    claim, control = functools.partial(_claim, limits, seed), functools.partial(_claim, limits, seed, relation=">=", kind="control")
-    claims = [
-        claim("cosine-frechet", "cosine less linear: Fréchet distance, in floors", frechet, samples),
-        claim("cosine-bits", "cosine less linear: bits", cosine, digits),
-        claim("learned-bits", "learned less the best fixed schedule: bits", learned, digits),
-        control("untrained-bits", "untrained less the worst trained: bits", _bits_difference(blank, of[worst]), digits),
-        control("untrained-frechet", "untrained: Fréchet distance, in floors", blank.measured.frechet, blank.measured.n),
-    ]
+    yield claim("cosine-frechet", "cosine less linear: Fréchet distance, in floors", frechet, n=samples)
+    yield claim("cosine-bits", "cosine less linear: bits", _bits_difference(of["cosine"], of["linear"]), n=digits)
+    yield claim("learned-bits", "learned less the best fixed schedule: bits", _bits_difference(of["learned"], best), n=digits)
+    yield control("untrained-bits", "untrained less the worst trained: bits", _bits_difference(untrained, worst), n=digits)
+    frechet = untrained.measured.frechet
+    yield control("untrained-frechet", "untrained: Fréchet distance, in floors", frechet, n=untrained.measured.n)
     if "loud" in of:
-        ratio = image_judge.ratio(of["loud"].measured, of["cosine"].measured)
         statement = "a schedule that ends far from noise: Fréchet distance, in multiples of cosine's"
-        claims.append(control("loud-frechet", statement, ratio, samples))
+        yield control("loud-frechet", statement, image_judge.ratio(of["loud"].measured, of["cosine"].measured), n=samples)
     statement = "learned: variance of a draw of the bound, in multiples of that"
-    return [
-        *claims,
-        claim("variance-linear", f"{statement} on linear's path between the same ends", linear, digits),
-        claim("variance-start", f"{statement} on the schedule before training", start, digits),
-    ]
+    yield claim("variance-linear", f"{statement} on linear's path between the same ends", linear, n=digits)
+    yield claim("variance-start", f"{statement} on the schedule before training", start, n=digits)
 
 
-def _same(limits: Thresholds, floor: np.ndarray, linear: dict[int, Assessed]) -> list[Claim]:
+def _same(limits: Thresholds, floor: np.ndarray, linear: Mapping[int, Assessed]) -> Iterator[Claim]:
     """Linear against linear of the next seed: what no schedule made."""
-    claims = []
-    seeds, statement = list(linear), "linear against linear of the next seed: difference of"
-    for seed, following in zip(seeds, seeds[1:], strict=False):
-        one, other = linear[seed], linear[following]
+    statement = "linear against linear of the next seed: difference of"
+    for (seed, one), (_, other) in itertools.pairwise(linear.items()):
+        control = functools.partial(verdicts.against, limits, seed, relation="<=", kind="control")
         bits, frechet = verdicts.away(_bits_difference(one, other)), verdicts.away(_frechet_difference(one, other, floor))
-        claims += [
-            _claim(limits, seed, "same-bits", f"{statement} bits", bits, len(one.bits.bits), kind="control"),
-            _claim(limits, seed, "same-frechet", f"{statement} Fréchet distances, in floors", frechet, one.measured.n, kind="control"),
-        ]
-    return claims
-
-
-def _claim(
-    limits: Thresholds, seed: int, id: str, statement: str, number: Number, n: int, relation: Relation = "<=", kind: Kind = "claim"
-) -> Claim:
-    return verdicts.against(limits, seed, id, statement, number, relation, n=n, kind=kind)
+        yield control("same-bits", f"{statement} bits", bits, n=len(one.bits.bits))
+        yield control("same-frechet", f"{statement} Fréchet distances, in floors", frechet, n=one.measured.n)
 
 
 def _plots(
-    config: Config, folder: RunFolder, fixed: dict[str, Schedule], shapes: Mapping[int, LearnedSchedule], assessed: BySchedule
+    config: Config, folder: RunFolder, fixed: Mapping[str, Schedule], shapes: Mapping[int, LearnedSchedule], assessed: BySchedule
 ) -> tuple[Figure, ...]:
     """Four figures; those of losses and bars hold every schedule and seed."""
     u = np.linspace(1 / config.levels, 1.0, 400)
-    paths: dict[str, Schedule | LearnedSchedule] = {name: schedule for name, schedule in fixed.items() if name != "loud"}
-    paths |= {f"learned, seed {seed}": shape for seed, shape in shapes.items()}
+    paths = {name: fixed[name] for name in config.names} | {f"learned, seed {seed}": shape for seed, shape in shapes.items()}
     curves = [figures.Curve(name, u, np.asarray(path.at(np.float32(u)).log_snr)) for name, path in paths.items()]
     trained = {name: of for name, of in assessed.items() if name != "untrained" and of}
-    bits, frechet = _by_seed(trained, lambda of: of.bits.interval), _by_seed(assessed, lambda of: of.measured.frechet)
     losses = [image_training.loss_curve(name, image_training.inside(folder, name), config.seeds[0], "mse") for name in trained]
+    bits, frechet = _by_seed(trained, lambda of: schedules_bits.interval(of.bits)), _by_seed(assessed, lambda of: of.measured.frechet)
     of_snr = "log-SNR against u: the learned schedules start and end where linear does."
     of_bits = "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."
     of_frechet = "Fréchet distance of samples; the floor, 1, is training digits against held-out ones."
@@ -183,10 +166,10 @@ def _tables(assessed: BySchedule, spreads: list[tuple[int, Number, Number]]) -> 
     over_seeds: list[tuple[Cell, ...]] = []
     for name, seeds in assessed.items():
         for seed, of in seeds.items():
-            parts, measured = (float(np.mean(part)) for part in (of.bits.prior, of.bits.diffusion, of.bits.decoder)), of.measured
-            judged = (measured.frechet, measured.accuracy, measured.precision, measured.recall)
-            every.append((name, seed, of.bits.interval, *parts, of.own.interval, *judged))
-        pairs = zip(*((of.bits.interval[0], of.measured.frechet[0]) for of in seeds.values()), strict=True)
+            parts = (float(np.mean(part)) for part in (of.bits.prior, of.bits.diffusion, of.bits.reconstruction))
+            judged = (of.measured.frechet, of.measured.accuracy, of.measured.precision, of.measured.recall)
+            every.append((name, seed, schedules_bits.interval(of.bits), *parts, schedules_bits.interval(of.own), *judged))
+        pairs = zip(*((schedules_bits.interval(of.bits)[0], of.measured.frechet[0]) for of in seeds.values()), strict=True)
         if numbers := [number for of in pairs for number in (float(np.mean(of)), min(of), max(of))]:
             over_seeds.append((name, len(seeds), *numbers))
     terms, judged_by = ("bits", "prior", "diffusion", "decoder", "bits, own ends"), ("Fréchet / floor", "judge", "precision", "recall")

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import optax
-from jaxtyping import Array, Float
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
@@ -17,23 +16,18 @@ from experiments.diffusion.schedules.config import Config
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core import records
-from gendiff.core.types import Metrics, Params
+from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, schedules, weighting
-from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Batch, Level, Predict
+from gendiff.diffusion.types import Batch, Level
 
 
 def fixed(config: Config) -> dict[str, Schedule]:
     """The schedules that do not learn, and "loud": linear's betas divided by ten, which leaves the noisy end far from noise."""
-    known = {
-        "linear": schedules.linear(config.levels),
-        "cosine": schedules.cosine(config.levels),
-        "sigmoid": schedules.sigmoid(config.levels),
-        "loud": schedules.linear(config.levels, 1e-5, 0.002),
-    }
-    return {name: known[name] for name in (*config.names, "loud")}
+    linear, levels = schedules.linear, config.levels
+    known = {"linear": linear(levels), "cosine": schedules.cosine(levels), "sigmoid": schedules.sigmoid(levels)}
+    return {name: known[name] for name in config.names} | {"loud": linear(levels, 1e-5, 0.002)}
 
 
 def start(config: Config) -> learned_schedule.LearnedSchedule:
@@ -58,38 +52,29 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for name, schedule in fixed(config).items():
         place, seeds = image_training.inside(folder, name), config.seeds[: config.loud_seeds] if name == "loud" else config.seeds
         image_training.train(config, dataclasses.replace(network, schedule=schedule), data, place, progress, seeds=seeds)
-    loss = JointLoss(network.predict, network.parameterization, config.drop_condition, config.schedule_batch, digits.LEVELS)
-    joint: dict[str, Any] = {"loss": loss, "optimizer": optimizer(config), "seeds": config.seeds}
+    joint: dict[str, Any] = {"loss": joint_loss(config, network), "optimizer": optimizer(config), "seeds": config.seeds}
     image_training.train(config, with_schedule(config), data, image_training.inside(folder, "learned"), progress, **joint)
 
 
-@records.record
-class JointLoss:
-    """(params {"network", "schedule"}, key, batch) -> the shared loss + `learned.objective` on the first `schedule_batch` samples.
+def joint_loss(config: Config, network: Model) -> Loss:
+    """(params {"network", "schedule"}, key, batch) -> the shared loss + `learned_schedule.objective` on the first `schedule_batch` samples.
 
     Each part stops the other's gradient. Metrics: those of both; `mse` and `network_loss` are comparable between schedules.
     """
+    options: dict[str, Any] = {"levels": weighting.stratified_levels(), "drop_condition": config.drop_condition}
 
-    predict: Predict = records.static()
-    parameterization: Parameterization = records.static()
-    drop_condition: float = records.static()
-    schedule_batch: int = records.static()
-    data_levels: int = records.static()
-
-    def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+    def loss_fn(params: Params, key: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
         network_key, schedule_key = jax.random.split(key)
-        still = jax.lax.stop_gradient(params["schedule"])
-        shared = objectives.denoising(
-            self.predict, still, self.parameterization, levels=weighting.stratified_levels(), drop_condition=self.drop_condition
-        )
+        still, constant = (jax.lax.stop_gradient(params[part]) for part in ("schedule", "network"))
+        shared = objectives.denoising(network.predict, still, network.parameterization, **options)
         loss, metrics = shared(params["network"], network_key, batch)
-        few = jax.tree.map(lambda array: array[: self.schedule_batch], batch)
-        constant = jax.lax.stop_gradient(params["network"])
-        denoise = denoiser.from_network(self.predict, constant, self.parameterization, *few.condition)
-        spread, bound_metrics = learned_schedule.objective(
-            params["schedule"], schedule_key, denoise, few.clean, data_levels=self.data_levels
-        )
+        few = jax.tree.map(lambda array: array[: config.schedule_batch], batch)
+        denoise = denoiser.from_network(network.predict, constant, network.parameterization, *few.condition)
+        of_schedule = params["schedule"], schedule_key, denoise, few.clean
+        spread, bound_metrics = learned_schedule.objective(*of_schedule, data_levels=digits.LEVELS)
         return loss + spread, metrics | bound_metrics | {"network_loss": loss}
+
+    return loss_fn
 
 
 def ends(schedule: Schedule) -> tuple[float, float]:
@@ -107,11 +92,9 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 
 @records.record
 class RetoldSchedule(Schedule):
-    """A path whose t is linear in log-SNR between two ends."""
+    """A table's log-SNR between its two ends, told to the network as a learned schedule of the same ends tells it: by log-SNR alone."""
 
     path: Schedule = records.static()
-    high: float = records.static()
-    low: float = records.static()
 
     @property
     def _clean_t(self) -> float:
@@ -126,9 +109,5 @@ class RetoldSchedule(Schedule):
         return self._told(self.path.at_log_snr(value), value)
 
     def _told(self, level: Level, log_snr: Any) -> Level:
-        return records.replace(level, t=1000 * (self.high - log_snr) / (self.high - self.low))
-
-
-def retold(path: Schedule) -> Schedule:
-    """A table's log-SNR between its two ends, told to the network as a learned schedule of the same ends tells it: by log-SNR alone."""
-    return RetoldSchedule(path, *ends(path))
+        high, low = ends(self.path)
+        return records.replace(level, t=1000 * (high - log_snr) / (high - low))

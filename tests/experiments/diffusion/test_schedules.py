@@ -1,5 +1,7 @@
 """The joint loss keeps network and schedule apart, the bounds share an end, and differences are those of the numbers given."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,8 @@ def predict(params, x, t, label):
 @pytest.fixture(scope="module")
 def slopes():
     start = train.start(SMALL)
-    loss = train.JointLoss(predict, parameterization.velocity(), 0.0, 4, digits.LEVELS)
+    network = dataclasses.replace(train.model(SMALL), predict=predict)
+    loss = train.joint_loss(dataclasses.replace(SMALL, drop_condition=0.0, schedule_batch=4), network)
     shared = objectives.denoising(predict, start, parameterization.velocity(), levels=weighting.stratified_levels(), drop_condition=0.0)
     images = np.random.default_rng(0).choice(np.linspace(-1, 1, digits.LEVELS), size=(8, 8, 8, 1)).astype(np.float32)
     data = Batch(clean=jnp.asarray(images), condition=(jnp.arange(8),))
@@ -52,7 +55,7 @@ def test_network_and_schedule_learn_each_by_its_own_loss_alone(slopes):
 def test_learned_and_retold_paths_have_the_ends_of_linear_and_tell_the_network_the_noise_alone():
     linear = train.fixed(CONFIG)["linear"]
     ends = train.ends(linear)
-    retold, start = train.retold(linear), learned_schedule.frozen(train.start(CONFIG))
+    retold, start = train.RetoldSchedule(linear), learned_schedule.frozen(train.start(CONFIG))
     for path in (retold, start):
         np.testing.assert_allclose(path.at(np.array([0.0, 1.0])).log_snr, ends, rtol=1e-6)
     level = retold.at(np.linspace(0.0, 1.0, 9))
