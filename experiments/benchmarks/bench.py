@@ -18,7 +18,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.benchmarks import cases, config, findings
+from experiments.benchmarks import cases, config, duel, findings
 from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
@@ -33,10 +33,9 @@ from experiments.reporting.results import Results, Table
 
 def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
-    limits, measured = chosen.thresholds, []
+    limits, measured, rows = chosen.thresholds, [], []
     peer = config.peer_python() if chosen.peers else None
     before = config.other_checkout(chosen.against) if chosen.against else None
-    rows = []
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         setting = Setting(chosen, Path(place), peer, before)
         for side in ("ours", *(["torch"] if peer else []), *(["before"] if before else [])):
@@ -47,11 +46,12 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
                 try:
-                    measured.append(cases.measure(case, setting))
+                    found = Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
                 except SideError as error:
-                    measured.append(Findings(failed={case.name: str(error)}))
-                for line in findings.lines(measured[-1], limits):
+                    found = Findings(failed={case.name: str(error)})
+                for line in findings.lines(found, limits):
                     progress.line(line)
+            measured.append(found)
     tables = (*findings.tables(measured, limits), Table("Both sides", ("side", "what", "value"), tuple(rows)))
     claims = tuple(claim for each in measured for claim in findings.claims(each, limits))
     return Outcome(claims, findings.figures(measured, limits, folder.path), tables)

@@ -1,14 +1,11 @@
 """Every case by name, and how those are measured that are more than one duel."""
 
 import dataclasses
-import difflib
 import functools
 import os
 import shutil
 import time
 from typing import Any
-
-import jax
 
 from experiments.benchmarks import duel, findings, ours, workloads
 from experiments.benchmarks.config import Setting
@@ -16,7 +13,8 @@ from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.reporting.results import Cell, Table
+from experiments.framework import errors
+from experiments.reporting.results import Table
 from gendiff import networks
 from gendiff.core.errors import ConfigError
 
@@ -26,24 +24,18 @@ def chosen(names: tuple[str, ...], device: str) -> list[Case]:
     there = {case.name: case for case in ALL if case.device == device}
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, there, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(there)}"
-            raise ConfigError(f"no case of the bench on {device} is called {name!r}; {hint}")
+            raise ConfigError(f"no case of the bench on {device} is called {name!r}; {errors.hint(name, there)}")
     return [there[name] for name in names or there]
-
-
-def measure(case: Case, setting: Setting) -> Findings:
-    """What the case found. Raises SideError where it cannot be measured."""
-    return Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
 
 
 def _guidance(case: Case, setting: Setting) -> Findings:
     """Two duels, one for each way to guide, and the ratio between ours. Torch guides in two passes in its first mode alone."""
-    ways = {passes: dataclasses.replace(case.workload, passes=passes) for passes in ("batched", "two")}
-    one, two = (
-        duel.fight(dataclasses.replace(case, name=f"guidance_{passes}", workload=workload), setting, most)
-        for (passes, workload), most in zip(ways.items(), (len(duel.MODES), 1), strict=True)
-    )
+
+    def fight(passes: str, most: int) -> duel.Duel:
+        workload = dataclasses.replace(case.workload, passes=passes)
+        return duel.fight(dataclasses.replace(case, name=f"guidance_{passes}", workload=workload), setting, most)
+
+    one, two = fight("batched", len(duel.MODES)), fight("two", 1)
     gain, rounds = duel.ratio(two.seconds[OURS], one.seconds[OURS]), len(one.seconds[OURS])
     return Findings((one, two), (Ratio("guidance_passes", "guidance: one batched pass over two passes, ours", gain, rounds),))
 
@@ -53,7 +45,7 @@ def _cold_start(case: Case, setting: Setting) -> Findings:
 
     From starting a process to its first image: imports, weights, tracing and compilation all count.
     """
-    workload, place = setting.fitted(case.workload), setting.folder / case.name
+    workload, place, pairs = setting.fitted(case.workload), setting.folder / case.name, setting.config.pairs
     place.mkdir()
     cache, weights = place / "compiled", place / "weights"
     ours.write_weights(workload, weights)
@@ -69,22 +61,24 @@ def _cold_start(case: Case, setting: Setting) -> Findings:
             process.ask("output", to=str(place / f"{side}.npz"), name=OURS if side == OURS else "eager")
         return seconds
 
-    without = []
-    for _ in range(min(3, setting.config.pairs)):
+    def empty() -> float:
         shutil.rmtree(cache, ignore_errors=True)
-        without.append(cold(OURS))
-    sides = (OURS,) if setting.peer is None else (OURS, "torch")
-    seconds = duel.interleave({side: functools.partial(cold, side) for side in sides}, setting.config.pairs)
-    rows = [("ours, compiled before", *findings.spread(seconds[OURS])), ("ours, nothing compiled", *findings.spread(without))]
-    ratios = []
-    if "torch" in seconds:
-        rows.append(("torch, eager", *findings.spread(seconds["torch"])))
-        if not duel.difference(place / "ours.npz", place / "torch.npz") <= setting.config.thresholds.agreement:
-            return Findings(failed={case.name: "the two images differ"})
-        statement = f"{case.name}: torch's time to a first image over ours, compiled before"
-        ratios = [Ratio(case.name, statement, duel.ratio(seconds["torch"], seconds[OURS]), setting.config.pairs, case.threshold)]
+        return cold(OURS)
+
+    without = [empty() for _ in range(min(3, pairs))]
+    sides = {OURS: "ours, compiled before"} | ({} if setting.peer is None else {"torch": "torch, eager"})
+    seconds = duel.interleave({side: functools.partial(cold, side) for side in sides}, pairs)
+    rows = [(title, *findings.spread(seconds[side])) for side, title in sides.items()]
+    rows.insert(1, ("ours, nothing compiled", *findings.spread(without)))
     title = f"Seconds from a cold process to its first image ({workload.network}, {workload.steps} steps, batch 1)"
-    return Findings(ratios=tuple(ratios), tables=(Table(title, ("process", "median", "least", "most"), tuple(rows)),))
+    table = Table(title, ("process", "median", "least", "most"), tuple(rows))
+    if setting.peer is None:
+        return Findings(tables=(table,))
+    if not duel.difference(place / "ours.npz", place / "torch.npz") <= setting.config.thresholds.agreement:
+        return Findings(failed={case.name: "the two images differ"})
+    statement = f"{case.name}: torch's time to a first image over ours, compiled before"
+    ratio = Ratio(case.name, statement, duel.ratio(seconds["torch"], seconds[OURS]), pairs, case.threshold)
+    return Findings(ratios=(ratio,), tables=(table,))
 
 
 def _growth(case: Case, setting: Setting) -> Findings:
@@ -95,38 +89,31 @@ def _growth(case: Case, setting: Setting) -> Findings:
         "batch": {batch: dataclasses.replace(base, batch=batch) for batch in (1, 4, 16, 64, 256)},
         "steps": {steps: dataclasses.replace(base, steps=steps) for steps in (5, 10, 20, 40)},
         "pixels": {size**2: dataclasses.replace(base, size=size, batch=4) for size in (8, 16, 32, 64)},
-        "parameters": {_parameters(each): each for each in by_width},
+        "parameters": {networks.count(ours.shapes(each)): each for each in by_width},
     }
     most = 2 if setting.config.tiny else None
-    rows: list[tuple[Cell, ...]] = []
-    points: list[tuple[Cell, ...]] = []
 
     def time_of(side: SideProcess, name: str, workload: Workload) -> tuple[float, ...]:
         side.ask("prepare", name=name, **workloads.request(workload, setting.folder, name))
         repeats = max(1, round(0.2 * setting.config.call_seconds / side.ask("run", name=name)))
         return tuple(side.ask("run", name=name, repeats=repeats) / repeats for _ in range(5))
 
-    def grow(quantity: str, timed: dict[int, tuple[float, ...]]) -> None:
-        points.extend((quantity, size, *findings.spread(seconds)) for size, seconds in timed.items())
-        rows.append((quantity, f"{min(timed):g} … {max(timed):g}", duel.exponent(list(timed), list(timed.values())).number))
-
     with setting.start(OURS) as side:
-        for quantity, sizes in sweeps.items():
-            grow(quantity, {size: time_of(side, f"{quantity}_{size}", each) for size, each in list(sizes.items())[:most]})
-    seconds = {}
+        timed = {
+            quantity: {size: time_of(side, f"{quantity}_{size}", each) for size, each in list(sizes.items())[:most]}
+            for quantity, sizes in sweeps.items()
+        }
+    timed["devices of one CPU"] = {}
     for count in (1, 2, 4)[:most]:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}".strip()
         with setting.start(OURS, XLA_FLAGS=flags) as side:
-            seconds[count] = time_of(side, f"devices_{count}", dataclasses.replace(base, batch=4 if setting.config.tiny else 64))
-    grow("devices of one CPU", seconds)
+            workload = dataclasses.replace(base, batch=4 if setting.config.tiny else 64)
+            timed["devices of one CPU"][count] = time_of(side, f"devices_{count}", workload)
+    points = ((name, size, *findings.spread(seconds)) for name, sizes in timed.items() for size, seconds in sizes.items())
+    slopes = ((name, f"{min(of):g} … {max(of):g}", duel.exponent(list(of), list(of.values()))) for name, of in timed.items())
     title = "Growth of the time to sample with the digits network (1 is linear)"
-    exponents = Table(title, ("quantity", "from … to", "exponent"), tuple(rows))
+    exponents = Table(title, ("quantity", "from … to", "exponent"), tuple(slopes))
     return Findings(tables=(exponents, Table("Points of the growth", ("quantity", "value", "median s", "least", "most"), tuple(points))))
-
-
-def _parameters(workload: Workload) -> int:
-    network = ours.build(workload)
-    return networks.count(jax.eval_shape(lambda: ours.parameters(workload, network)))
 
 
 _UNET = Workload("sample", "unet32", batch=16, steps=2)

@@ -16,8 +16,8 @@ from experiments.benchmarks import ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap
-from gendiff.metrics.bootstrap import Interval
 
 MODES = ("eager", "channels_last", "compiled")
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
@@ -61,7 +61,7 @@ class Duel:
     first: seconds of each first time, with compilation. tried: seconds of each mode of the peer before the rounds.
     failed: why a mode could not run. difference: of our outputs (see `difference`) or gradients from the peer's; NaN without a peer.
     apart: the same from the other checkout. peak_mib: of the process that did this work alone, by way.
-    flops: of the work done once. busy: largest share of one core that idle sides used during a timed call.
+    flops: of the work done once. busy: largest share of one core that idle sides used during a timed call. device: that ours ran on.
     """
 
     case: Case
@@ -74,30 +74,30 @@ class Duel:
     peak_mib: Mapping[str, float] = field(default_factory=dict)
     flops: float = math.nan
     busy: float = 0.0
+    device: str = ""
 
     @property
     def mode(self) -> str | None:
         """The peer's best mode, by the median of its rounds."""
-        modes = [name for name in self.seconds if name in MODES]
-        return min(modes, key=lambda name: statistics.median(self.seconds[name])) if modes else None
+        modes = (name for name in self.seconds if name in MODES)
+        return min(modes, key=lambda name: statistics.median(self.seconds[name]), default=None)
 
     @property
-    def ratio(self) -> Interval | None:
+    def ratio(self) -> Number | None:
         """How many times faster than the peer's best mode; None without a peer."""
         return None if self.mode is None else ratio(self.seconds[self.mode], self.seconds[OURS])
 
     @property
-    def gain(self) -> Interval | None:
+    def gain(self) -> Number | None:
         """How many times faster than the other checkout; None without one."""
         return ratio(self.seconds[BEFORE], self.seconds[OURS]) if BEFORE in self.seconds else None
 
     @property
-    def share(self) -> Interval | None:
+    def share(self) -> Number | None:
         """FLOPs per second over those of the matrix product in the same round."""
         if SQUARE not in self.seconds or not self.flops > 0:
             return None
-        full = [spent * self.flops / (2 * MATMUL**3) for spent in self.seconds[SQUARE]]
-        return ratio(full, self.seconds[OURS])
+        return ratio([spent * self.flops / (2 * MATMUL**3) for spent in self.seconds[SQUARE]], self.seconds[OURS])
 
 
 def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
@@ -137,11 +137,11 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         for own in (OURS, BEFORE) if setting.before is not None else (OURS,):
             make_ready(own, stack.enter_context(setting.start(own)), "prepare", **request)
         apart = _differences(ways, workload, place, gradients, loss)
-        flops = ways[OURS].ask("flops")
+        flops, device = ways[OURS].ask("flops"), ", ".join(ways[OURS].ask("about")["devices"])
         make_ready(SQUARE, ways[OURS], "prepare", **workloads.request(Workload("matmul", size=MATMUL), place, SQUARE))
         seconds, tried, busy = _rounds(setting, ways)
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
-    return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy)
+    return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device)
 
 
 def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, ...]]:
@@ -156,30 +156,27 @@ def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
     return {name: tuple(spent) for name, spent in seconds.items()}
 
 
-def ratio(slower: Sequence[float], faster: Sequence[float]) -> Interval:
+def ratio(slower: Sequence[float], faster: Sequence[float]) -> Number:
     """The median over pairs of slower / faster, with the 95 % bootstrap interval over pairs.
 
     Raises ValueError for sequences of different lengths or fewer than 2 pairs.
     """
     quotients = np.asarray(slower, np.float64) / np.asarray(faster, np.float64)
-    return bootstrap.interval(np.random.default_rng(0), np.median, quotients, resamples=2000)
+    return bootstrap.interval(np.random.default_rng(0), np.median, quotients, resamples=2000).number
 
 
-def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> Interval:
+def exponent(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> Number:
     """The slope of log seconds over log x by least squares, with the 95 % bootstrap interval over the repeats of every x.
 
     seconds: (points, repeats). 1 is linear growth. Raises ValueError for fewer than 2 points or 2 repeats.
     """
-    table = np.log(np.asarray(seconds, np.float64)).T  # (repeats, points)
-    across = np.log(np.asarray(x, np.float64))
-    if len(across) < 2:
-        raise ValueError(f"an exponent needs at least 2 values of x, got {len(across)}")
-    centred = across - across.mean()
+    if len(x) < 2:
+        raise ValueError(f"an exponent needs at least 2 values of x, got {len(x)}")
 
     def slope(rows: np.ndarray) -> float:
-        return float(np.median(rows, axis=0) @ centred / (centred @ centred))
+        return np.polyfit(np.log(x), np.median(rows, axis=0), 1)[0]
 
-    return bootstrap.interval(np.random.default_rng(0), slope, table, resamples=2000)
+    return bootstrap.interval(np.random.default_rng(0), slope, np.log(seconds).T, resamples=2000).number
 
 
 def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[str]:
@@ -203,19 +200,19 @@ def _differences(ways: Ways, workload: Workload, place: Path, gradients: Path | 
     Gradients are compared by their distance from those in a folder: the peer's, or without it arbitrary ones of the same shapes.
     """
     mode = next((name for name in ways if name in MODES), "")
-    if workload.kind == "train":
+    if workload.kind != "train":
+        files = {name: place / f"{name}.npz" for name in (OURS, mode, BEFORE) if name in ways}
+        for name, file in files.items():
+            ways[name].ask("output", name=name, to=str(file))
+        peer, apart = (difference(files[OURS], files[name]) if name in files else math.nan for name in (mode, BEFORE))
+        return peer, apart
 
-        def relative(value: float, other: float) -> float:
-            return abs(value - other) / max(1.0, abs(other))
+    def relative(value: float, other: float) -> float:
+        return abs(value - other) / max(1.0, abs(other))
 
-        mine, *before = (ways[name].ask("gradient", folder=str(gradients), name=name) for name in (OURS, BEFORE) if name in ways)
-        peer = max(mine["difference"], relative(mine["loss"], loss)) if mode else math.nan
-        return peer, max(relative(mine[name], before[0][name]) for name in mine) if before else math.nan
-    files = {name: place / f"{name}.npz" for name in (OURS, mode, BEFORE) if name in ways}
-    for name, file in files.items():
-        ways[name].ask("output", name=name, to=str(file))
-    peer, apart = (difference(files[OURS], files[name]) if name in files else math.nan for name in (mode, BEFORE))
-    return peer, apart
+    mine, *before = (ways[name].ask("gradient", folder=str(gradients), name=name) for name in (OURS, BEFORE) if name in ways)
+    peer = max(mine["difference"], relative(mine["loss"], loss)) if mode else math.nan
+    return peer, max(relative(mine[name], before[0][name]) for name in mine) if before else math.nan
 
 
 def _rounds(setting: Setting, ways: Ways) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
@@ -236,7 +233,7 @@ def _rounds(setting: Setting, ways: Ways) -> tuple[dict[str, tuple[float, ...]],
     tried = {name: seconds for name, seconds in warmed.items() if name in MODES}
     repeats = max(1, min(10_000, round(setting.config.call_seconds / min(warmed.values()))))
     most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max(warmed.values()))) - 1)
-    chosen = [OURS, *contenders(tried, 0.1, most), *([BEFORE] if BEFORE in ways else [])]
+    chosen = [OURS, *contenders(tried, 0.1, most), *(name for name in ways if name == BEFORE)]
     busy.clear()
     calls = {name: functools.partial(call, name, repeats) for name in chosen} | {SQUARE: functools.partial(call, SQUARE)}
     return interleave(calls, setting.config.pairs), tried, max(busy)

@@ -1,10 +1,8 @@
 """What cases answer, gathered; the claims made of it; and how a terminal, the report's tables and its plot show it."""
 
-import contextlib
 import functools
 import math
 import statistics
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +13,11 @@ from experiments.benchmarks.duel import BEFORE, MODES, OURS, Duel
 from experiments.reporting import figures as drawing
 from experiments.reporting import verdicts
 from experiments.reporting.results import Cell, Figure, Table
-from experiments.reporting.verdicts import Claim, Relation
-from gendiff.metrics.bootstrap import Interval
+from experiments.reporting.verdicts import Claim, Number
 
 PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125, "RTX 4090": 165}
 """TFLOP/s of dense bfloat16 products by the vendor's data sheets; the first name that occurs in a device's name counts."""
-VOID = Interval(math.nan, math.nan, math.nan)
+VOID = (math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Ratio:
 
     name: str
     statement: str
-    value: Interval
+    value: Number
     n: int
     threshold: str = ""
 
@@ -46,34 +43,31 @@ class Findings:
 
 def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
     """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
-
-    def claim(id: str, statement: str, value: Interval | float, relation: Relation, limit: str, n: int = 1) -> Claim:
-        number = value.number if isinstance(value, Interval) else 3 * (value,)
-        return verdicts.against(limits, None, id, statement, number, relation, limit, n=n)
-
+    claim = functools.partial(verdicts.against, limits, None)
     for each in found.duels:
         case, name, rounds, limit = each.case, each.case.name, len(each.seconds[OURS]), _agreement(each)
         for id, rival, apart in (("agrees", "sides", each.difference), ("agrees_with_before", "checkouts", each.apart)):
             if not math.isnan(apart):
-                yield claim(f"{name}_{id}", f"{name}: both {rival} compute the same", apart, "<=", limit)
+                yield claim(f"{name}_{id}", f"{name}: both {rival} compute the same", apart, "<=", limit, n=1)
         if each.ratio is not None:
             void = not each.difference <= getattr(limits, limit)
             if case.threshold:
                 statement = f"{name}: times faster than torch ({each.mode})"
-                yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, rounds)
+                yield claim(name, statement, VOID if void else each.ratio, ">=", case.threshold, n=rounds)
             if case.memory:
                 statement = f"{name}: peak memory of torch over ours, compilation included"
                 less = next(peak for mode, peak in each.peak_mib.items() if mode in MODES) / each.peak_mib[OURS]
-                yield claim(f"{name}_memory", statement, VOID if void else less, ">=", "memory")
-        share = each.share if case.share != "utilisation" else _utilisation(each)
+                yield claim(f"{name}_memory", statement, VOID if void else less, ">=", "memory", n=1)
+        share, rate = each.share, "those of a matrix product"
+        if case.share == "utilisation":
+            share, rate = _utilisation(each), "the GPU’s peak"
         if case.share and share is not None:
-            rate = "the GPU’s peak" if case.share == "utilisation" else "those of a matrix product"
-            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", case.share, rounds)
+            yield claim(f"{name}_rate", f"{name}: FLOP/s over {rate}", share, ">=", case.share, n=rounds)
     for ratio in found.ratios:
         if ratio.threshold:
-            yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, ratio.n)
+            yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, n=ratio.n)
     for name, why in found.failed.items():
-        yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed")
+        yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed", n=1)
 
 
 def ratios(found: Findings, limits: Thresholds) -> list[Ratio]:
@@ -90,16 +84,16 @@ def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
     """What one case found, for the terminal."""
     for each in found.duels:
         text = f"  ours {statistics.median(each.seconds[OURS]):.4g} s"
-        if each.mode is not None and each.ratio is not None:
-            text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_interval(each.ratio)} times"
+        if each.mode is not None:
+            text += f", torch {each.mode} {statistics.median(each.seconds[each.mode]):.4g} s: {_cell(each.ratio)} times"
             text += f"; outputs differ by {each.difference:.1e}"
         if each.gain is not None:
             text += f"; outputs differ by {each.apart:.1e} from the other checkout"
         if each.share is not None:
-            text += f"; {_interval(each.share)} of the matrix product's rate"
+            text += f"; {_cell(each.share)} of the matrix product's rate"
         yield f"{text}  ({each.case.name})"
     for ratio in ratios(found, limits):
-        yield f"  {ratio.statement}: {_interval(ratio.value)}"
+        yield f"  {ratio.statement}: {_cell(ratio.value)}"
     for table in found.tables:
         yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
     for name, why in found.failed.items():
@@ -133,7 +127,7 @@ def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...
         Table(
             "Other ratios",
             ("ratio", "value", "pairs"),
-            tuple((ratio.statement, ratio.value.number, ratio.n) for found in outcomes for ratio in ratios(found, limits)),
+            tuple((ratio.statement, ratio.value, ratio.n) for found in outcomes for ratio in ratios(found, limits)),
         ),
     ]
     return (*(table for table in every if table.rows), *(table for found in outcomes for table in found.tables))
@@ -145,9 +139,8 @@ def figures(outcomes: Sequence[Findings], limits: Thresholds, folder: Path) -> t
     bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
     if not bars:
         return ()
-    numbers = {name: each.number for name, each in bars.items()}
     caption = "Torch's time, in its best mode, over ours: medians over interleaved pairs with 95 % intervals."
-    return (drawing.bars(numbers, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]),)
+    return (drawing.bars(bars, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]),)
 
 
 def spread(seconds: Sequence[float]) -> tuple[float, float, float]:
@@ -165,27 +158,16 @@ def _agreement(each: Duel) -> str:
     return "agreement" if each.case.workload.dtype == "float32" else "agreement_bfloat16"
 
 
-def _utilisation(each: Duel) -> Interval | None:
-    peak = peak_of(_gpu_name())
-    if peak is None or not each.flops > 0:
-        return None
-    return duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS])
-
-
-@functools.cache
-def _gpu_name() -> str:
-    """The first GPU's name as its driver tells it; "" without one. The bench itself holds no GPU."""
-    with contextlib.suppress(OSError, subprocess.CalledProcessError, IndexError):
-        return subprocess.check_output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], text=True).splitlines()[0].strip()
-    return ""
+def _utilisation(each: Duel) -> Number | None:
+    peak = peak_of(each.device)
+    return duel.ratio([each.flops / peak] * len(each.seconds[OURS]), each.seconds[OURS]) if peak and each.flops > 0 else None
 
 
 def _times(each: Duel) -> tuple[Cell, ...]:
     case, mode = each.case, each.mode
     ours, theirs = ("{:.4g} ({:.4g}–{:.4g})".format(*spread(each.seconds[name])) if name else None for name in (OURS, mode))
-    if each.ratio is None:
-        return case.name, ours, None, None, None, case.threshold, None, None
-    return case.name, ours, theirs, mode, each.ratio.number, case.threshold, f"{each.difference:.1e}", round(each.busy, 2)
+    apart, busy = (None, None) if mode is None else (f"{each.difference:.1e}", round(each.busy, 2))
+    return case.name, ours, theirs, mode, each.ratio, case.threshold, apart, busy
 
 
 def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
@@ -197,14 +179,10 @@ def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
 
 def _rate(each: Duel) -> tuple[Cell, ...]:
     giga = each.flops / 1e9
-    return each.case.name, giga, giga / statistics.median(each.seconds[OURS]), None if each.share is None else each.share.number
-
-
-def _interval(value: Interval) -> str:
-    return f"{value.value:.3g} [{value.low:.3g}, {value.high:.3g}]"
+    return each.case.name, giga, giga / statistics.median(each.seconds[OURS]), each.share
 
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, tuple):
-        return _interval(Interval(*cell))
+        return "{:.3g} [{:.3g}, {:.3g}]".format(*cell)
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

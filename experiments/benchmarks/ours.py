@@ -113,17 +113,14 @@ def build(workload: Workload) -> Any:
 
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
+    init = functools.partial(networks.init, network)
     if workload.network:
         example = jnp.zeros((1, *workload.shape)), jnp.zeros((1,)), *_condition(workload, jnp.zeros((1,), jnp.int32))
     else:
         example = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
-
-    def init(key: jax.Array) -> Params:
-        return networks.init(network, key, *example)
-
     if not weights:
-        return jax.jit(init)(jax.random.key(0))
-    like = jax.eval_shape(init, jax.random.key(0))
+        return jax.jit(init)(jax.random.key(0), *example)
+    like = jax.eval_shape(init, jax.random.key(0), *example)
     if workload.network:
         stored = files.load_folder(Path(weights))
         return _kind(workload)[1].params(stored.config, stored.arrays, like)
@@ -131,6 +128,11 @@ def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     ignored = {"weight": np.zeros((workload.channels, 1), np.float32), "bias": np.zeros((workload.channels,), np.float32)}
     arrays: dict[str, Any] = {f"time_emb_proj.{name}": array for name, array in ignored.items()}
     return rules.to_ours(arrays | safetensors.numpy.load_file(Path(weights) / WEIGHTS), BLOCK, like)
+
+
+def shapes(workload: Workload) -> Params:
+    """Abstract parameters, which hold no memory."""
+    return jax.eval_shape(functools.partial(parameters, workload, build(workload)))
 
 
 def write_weights(workload: Workload, folder: Path) -> None:
@@ -142,13 +144,12 @@ def write_weights(workload: Workload, folder: Path) -> None:
         return (rng.normal(size=leaf.shape) / scale).astype(np.float32)
 
     folder.mkdir(parents=True)
-    network = build(workload)
-    like = jax.eval_shape(lambda: parameters(workload, network))  # abstract: this process must hold no GPU memory
     names: Any = BLOCK
     if workload.network:
         names = _kind(workload)[1].rules(_config(workload))
         (folder / "config.json").write_text(json.dumps(_config(workload)), encoding="utf-8")
-    safetensors.numpy.save_file(rules.to_theirs(jax.tree.map(drawn, like), names), folder / WEIGHTS, metadata={"format": "pt"})
+    arrays = rules.to_theirs(jax.tree.map(drawn, shapes(workload)), names)
+    safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def operations_counted(workload: Workload, network: Any, params: Params) -> float:
@@ -226,14 +227,13 @@ def _trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) -
 def _block(workload: Workload, module: Any, params: Params, arrays: Arrays) -> Work:
     # their block begins with this activation; ours applies it once for all blocks
     embedding = jax.nn.silu(arrays["embedding"] if workload.embedding else jnp.zeros((workload.batch, 1)))
-    call = drawing.jit(lambda params, x, embedding: module.apply({"params": params}, x, embedding))
+    call = drawing.jit(networks.pure(module))
     return lambda: call(params, arrays["x"], embedding)
 
 
 def _operation(function: Callable[..., jax.Array], *names: str) -> Callable[..., Work]:
     def work(workload: Workload, network: None, params: None, arrays: Arrays) -> Work:
-        call, given = drawing.jit(function), tuple(arrays[name] for name in names)
-        return lambda: call(*given)
+        return functools.partial(drawing.jit(function), *(arrays[name] for name in names))
 
     return work
 
@@ -257,8 +257,7 @@ def _kind(workload: Workload) -> tuple[Any, Any]:
 
 
 def _config(workload: Workload) -> dict[str, Any]:
-    size = NETWORKS[workload.network]
-    return {"_class_name": size.kind, **size.settings}
+    return {"_class_name": NETWORKS[workload.network].kind, **NETWORKS[workload.network].settings}
 
 
 def _condition(workload: Workload, labels: Any) -> tuple[Any, ...]:

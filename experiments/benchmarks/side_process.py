@@ -57,11 +57,10 @@ class Side:
 
     def _peak(self) -> float:
         """Largest resident memory of this process so far, in MiB; NaN where the system does not tell."""
-        try:
-            fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-        except OSError:
-            return float("nan")
-        return int(fields["VmHWM"].split()[0]) / 1024 if "VmHWM" in fields else float("nan")
+        with contextlib.suppress(OSError, StopIteration):
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+            return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+        return float("nan")
 
     def serve(self) -> None:
         """Answers requests from standard input until it closes. What the operations print goes to standard error."""

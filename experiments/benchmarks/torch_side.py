@@ -60,9 +60,8 @@ class TorchSide(Side):
 
     def gradient(self, folder: str) -> float:
         """The mean squared error of the network's (x, t, label) against arrays["target"]; its gradients go to the folder as weights do."""
-        self.module.eval()  # no dropped labels: both sides must see the same
-        self.module.zero_grad(set_to_none=True)
-        output = _network(self.module, "eager")(_images(self.arrays["x"]), self.arrays["t"], self.arrays.get("label"))
+        predict = _network(self.module.eval(), "eager")  # no dropped labels: both sides must see the same
+        output = predict(_images(self.arrays["x"]), self.arrays["t"], self.arrays.get("label"))
         loss = torch.nn.functional.mse_loss(output, _images(self.arrays["target"]))
         loss.backward()
         save(self.module, Path(folder), gradients=True)
@@ -135,13 +134,12 @@ def _ddim(workload: Workload, predict: Callable[..., Any], x: torch.Tensor, labe
     null = None if scale is None else torch.full_like(label, NETWORKS[workload.network].num_classes)
     for t in scheduler.timesteps:
         if scale is None:
-            noise = predict(x, t.expand(len(x)).to(x.device), label)
+            noise = predict(x, t, label)
         elif workload.passes == "batched":
-            given, free = predict(torch.cat([x, x]), t.expand(2 * len(x)).to(x.device), torch.cat([label, null])).chunk(2)
+            given, free = predict(torch.cat([x, x]), t, torch.cat([label, null])).chunk(2)
             noise = torch.lerp(free, given, scale)
         else:
-            times = t.expand(len(x)).to(x.device)
-            noise = torch.lerp(predict(x, times, null), predict(x, times, label), scale)
+            noise = torch.lerp(predict(x, t, null), predict(x, t, label), scale)
         x = scheduler.step(noise.to(x.dtype), t, x).prev_sample
     return x
 
@@ -202,9 +200,9 @@ def _alone(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
 
 
 def _network(module: Any, mode: str) -> Callable[..., torch.Tensor]:
-    """A diffusers network behind one signature: (x, t (b,), label (b,) or None) -> prediction."""
+    """A diffusers network behind one signature: (x, t () or (b,), label (b,) or None) -> prediction."""
     forward = _laid_out(module, mode)
-    return lambda x, t, label: forward(x, timestep=t, class_labels=label).sample
+    return lambda x, t, label: forward(x, timestep=t.expand(len(x)).to(x.device), class_labels=label).sample
 
 
 def _laid_out(module: Any, mode: str) -> Any:

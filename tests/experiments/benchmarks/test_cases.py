@@ -55,8 +55,8 @@ def test_a_workload_survives_json_has_the_fields_that_older_checkouts_read_and_a
 
 def test_the_digits_network_is_that_of_the_digits_experiment():
     model, workload = digits.model(digits.Config()), Workload("sample", "digits")
-    found = jax.eval_shape(lambda: ours.parameters(workload, ours.build(workload)))
-    shapes = [jax.tree.map(lambda leaf: leaf.shape, params) for params in (found, jax.eval_shape(model.init, jax.random.key(0)))]
+    both = ours.shapes(workload), jax.eval_shape(model.init, jax.random.key(0))
+    shapes = [jax.tree.map(lambda leaf: leaf.shape, params) for params in both]
     assert shapes[0] == shapes[1] and workload.shape == model.shape
 
 
@@ -84,8 +84,7 @@ def test_flops_are_those_of_the_formula_and_of_training_about_three_forward_pass
     square = jax.ShapeDtypeStruct((32, 32), np.float32)
     assert Workload("matmul", size=32).flops == jax.jit(lambda x: x @ x).lower(square).cost_analysis()["flops"]
     train, sample = (Workload(kind, "tiny_dit", batch=4) for kind in ("train", "sample"))
-    network = ours.build(train)
-    params = jax.eval_shape(lambda: ours.parameters(train, network))
+    network, params = ours.build(train), ours.shapes(train)
     assert 2.0 < ours.operations_counted(train, network, params) / ours.operations_counted(sample, network, params) < 4.0
 
 
