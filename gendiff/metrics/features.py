@@ -77,7 +77,7 @@ def inception(
     Args:
         predict: (params, x of shape (b, size, size, 3), float32) -> features (b, d).
         params: its parameters.
-        resize: "clean-fid" (bicubic with antialiasing) or "tf" (bilinear without), see `resizing`. Values of different rules do not compare.
+        resize: "clean-fid" (bicubic with antialiasing) or "tf" (bilinear without), see `resizing`. Different rules do not compare.
         size: of both sides of x.
         centre: 128 for the network of 2015, 127.5 for pytorch-fid's scaling to [-1, 1].
         spread: 128, or 127.5.
