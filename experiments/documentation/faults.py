@@ -51,6 +51,8 @@ RUNS = (
     Fault("missing data", "an error with the path, exit 65"),
     Fault("unreadable image", "an error with the path of the file; skipped only when asked, and counted"),
     Fault("unexpected file in a folder of images", "an error with its path; skipped only when asked, and counted"),
+    Fault("a build of the cache is killed", "the next one goes on at the shard where it was; the files are those of an unbroken build"),
+    Fault("damaged shard of the cache", "a warning with its path; it is computed again"),
     Fault("pickle in weights", "refused and never run, whatever the file is called"),
     Fault("crafted safetensors header", "typed errors only, without a large allocation"),
     Fault("crafted npz header", "typed errors only, without a large allocation"),

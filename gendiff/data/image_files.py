@@ -9,6 +9,7 @@ from jaxtyping import Shaped, UInt8
 
 from gendiff.core import checks, extras
 from gendiff.core.errors import DataError
+from gendiff.data import random_access
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
@@ -43,7 +44,7 @@ def read(
             or WebP file.
         ImportError: without Pillow.
     """
-    return _decode(os.fsencode(path).decode(errors="backslashreplace"), path, mode, size, background)
+    return _decode(random_access.shown(path), path, mode, size, background)
 
 
 def decode(

@@ -76,6 +76,7 @@ def source(
     size: int | None = None,
     mode: str | None = None,
     background: tuple[int, int, int] | None = None,
+    on_bad: str = "raise",
     conditional: str = "auto",
     levels: int = 256,
 ) -> ArrayImages:
@@ -89,6 +90,7 @@ def source(
         size: the side of the square images; `image_files.read` states how 8-bit images are resized and cropped. None keeps them.
         mode: "RGB" or "L", for 8-bit images of 1, 3 or 4 channels; None keeps the channels.
         background: the colour under transparent pixels of images with 4 channels that get a mode.
+        on_bad: "raise" or "skip", for images that cannot be converted in `random_access.scan`.
         conditional: "auto" takes the array `labels` of an `.npz`, if it is there and names 2 classes or more; "none" gives NO_LABEL.
         levels: whole values that a channel has, 2 … 65536.
 
@@ -97,6 +99,7 @@ def source(
     """
     checks.integer("levels", levels, 2, scaling.MOST_LEVELS)
     image_files.check_options(mode, size, background)
+    checks.choice("on_bad", on_bad, random_access.ON_BAD)
     checks.choice("conditional", conditional, random_access.CONDITIONAL)
     file = npz.existing(Path(path), ".npy", ".npz")
     content = random_access.file_digest(file)
@@ -110,6 +113,7 @@ def source(
         classes=classes,
         levels=levels,
         fingerprint=random_access.fingerprint("arrays", content, mode, size, background, levels, images, classes),
+        on_bad=on_bad,
         path=file,
         pixels=pixels,
         mode=mode,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ Look = tuple[bytes, tuple[int, ...]] | str
 MOST_CLASSES = 2**20
 """A network holds a row for each class, so a stray label must not set their number."""
 _LISTED = 5
+_BLOCK = 4096
 
 
 class Example(NamedTuple):
@@ -164,7 +166,7 @@ def check_one_size(source: Source, looks: Sequence[Look]) -> None:
 
 def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> str:
     """The message for bad pictures: the first 5 of them, and how many there are."""
-    if len(bad) == 1 and fixable:
+    if len(bad) == 1:
         return bad[0]
     more = [f"… and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else []
     fix = 'repair or remove them, or pass on_bad="skip"' if fixable else "none is left"
@@ -202,9 +204,14 @@ def file_digest(path: str | os.PathLike) -> bytes:
 def in_threads(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
     """Map over items in one thread per core, in order; decoding and hashing release Python's lock."""
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        return list(pool.map(function, items))
+        blocks = iter(items)
+        results: list[T] = []
+        while block := list(itertools.islice(blocks, _BLOCK)):  # a pool remembers all that it was given
+            results += pool.map(function, block)
+        return results
 
 
 def shown(path: str | os.PathLike) -> str:
-    """A path as text that every terminal can print: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """A path as one line that every terminal can print: bytes that are not UTF-8 and control characters are escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -51,12 +51,12 @@ def open(
     checks.choice("on_bad", on_bad, random_access.ON_BAD)
     file = Path(path)
     suffix = file.suffix.lower()
-    options: Any = {"size": size, "background": background, "conditional": conditional}
+    options: Any = {"size": size, "on_bad": on_bad, "background": background, "conditional": conditional}
     opened: Source
     if file.is_dir() and saved_datasets.recognises(file):
-        opened = saved_datasets.source(file, mode=mode or "RGB", on_bad=on_bad, **options)
+        opened = saved_datasets.source(file, mode=mode or "RGB", **options)
     elif file.is_dir():
-        opened = image_folder.source(file, mode=mode or "RGB", on_bad=on_bad, **options)
+        opened = image_folder.source(file, mode=mode or "RGB", **options)
     elif not file.is_file():
         raise DataError(
             f"{random_access.shown(file)}: {'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
@@ -64,7 +64,7 @@ def open(
     elif suffix in (".npy", ".npz"):
         opened = numpy_files.source(file, mode=mode, **options)
     elif suffix == array_records.SUFFIX:
-        opened = array_records.source(file, mode=mode, on_bad=on_bad, **options)
+        opened = array_records.source(file, mode=mode, **options)
     else:
         raise DataError(f"{random_access.shown(file)}: its name ends in no suffix that is known here; {_taken()}")
     return random_access.scan(opened) if scan else opened

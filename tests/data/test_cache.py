@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import time
 import warnings
 
@@ -78,6 +80,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.fault("a build of the cache is killed")
 @pytest.mark.parametrize("moment", ["replace", "fsync"])
 def test_a_build_that_is_stopped_at_any_moment_is_completed_by_the_next(photos, monkeypatch, moment):
     expected, act = sources.open(photos), getattr(os, moment)
@@ -98,6 +101,36 @@ def test_a_build_that_is_stopped_at_any_moment_is_completed_by_the_next(photos, 
             equal(expected, cache.build(sources.open(photos, scan=False), photos.parent / str(stop), shard_size=4))
 
 
+BUILD = """
+import sys, time
+from gendiff.data import cache, sources
+def encode(images):
+    time.sleep(0.02)
+    return images.sum(axis=3)
+cache.build(sources.open(sys.argv[1]), sys.argv[2], encode=encode, name="sum", shard_size=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.fault("a build of the cache is killed")
+def test_a_build_that_is_killed_with_9_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
+    photos, place = folder(tmp_path / "photos", np.repeat(PIXELS, 10, axis=0), np.repeat(LABELS, 10)), tmp_path / "cache"
+    for delay in (0.0, 0.1, 0.25):
+        with subprocess.Popen([sys.executable, "-c", BUILD, str(photos), str(place)], env=os.environ | {"JAX_PLATFORMS": "cpu"}) as process:
+            before = len(list(place.rglob("*.json")))
+            while process.poll() is None and len(list(place.rglob("*.json"))) == before:
+                time.sleep(0.005)
+            time.sleep(delay)
+            process.kill()
+    assert before < len(list(place.rglob("*.json"))) < 60
+    encode, source = (lambda images: images.sum(axis=3)), sources.open(photos)
+    again, new = (cache.build(source, each, encode=encode, name="sum", shard_size=1) for each in (place, tmp_path / "new"))
+    equal(again, new)
+    files = {path.relative_to(place): path.read_bytes() for path in place.rglob("*.*") if path.suffix != ".tmp"}
+    assert files == {path.relative_to(tmp_path / "new"): path.read_bytes() for path in (tmp_path / "new").rglob("*.*")}
+
+
+@pytest.mark.fault("damaged shard of the cache")
 @pytest.mark.parametrize("suffix", ["npy", "json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
 def test_a_damaged_shard_is_noticed_and_built_again_with_a_warning(photos, suffix, damage):
