@@ -114,7 +114,7 @@ def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
         print(USAGE)
         return errors.DONE if name else errors.USAGE
     if name in commands:
-        return commands[name](rest, catalogue, progress)
+        return commands[name](rest, catalogue, progress) or errors.DONE
     own = registry.load(name, catalogue).command if name in catalogue else None
     if own is None:
         hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, commands)
@@ -123,13 +123,12 @@ def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
     return errors.DONE
 
 
-def _list(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+def _list(arguments: list[str], catalogue: Catalogue, progress: Progress) -> None:
     _parse(ListOptions, "list", arguments)
     for name in catalogue:
         experiment = registry.load(name, catalogue)
         how = f"presets: {', '.join(experiment.presets)}, and --smoke" if experiment.command is None else f"command: {name} [options]"
         print(f"{name:<16} {experiment.question}\n{'':<16} {how}")
-    return errors.DONE
 
 
 def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
@@ -212,8 +211,7 @@ def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str],
 def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if arguments and shards.is_folder(arguments[0]):
         return _with_shards("evaluate", arguments, catalogue, progress)
-    options = _parse(EvaluateOptions, "evaluate", arguments)
-    folder = run_folder.existing(options.run)
+    folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)
     devices.use_compile_cache()
     print(report.table_text(runner.evaluate(experiment, folder, progress)), flush=True)

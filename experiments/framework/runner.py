@@ -85,15 +85,12 @@ def conclude(
         experiment.name,
         experiment.question,
         config,
-        evaluation.claims,
         seeds=configuration.seeds(config),
         seconds=progress.seconds | trained,  # training may have taken several processes
         environment=code,
-        figures=evaluation.figures,
-        tables=evaluation.tables,
-        explorers=evaluation.explorers,
         smoke=smoke,
         named=named,
+        **vars(evaluation),
     )
     unfinished.discard(folder)
     results.write(outcome, folder.path)

@@ -48,12 +48,11 @@ def discard(folder: RunFolder) -> None:
 
 def _loss(by_seed: dict[int, list[dict[str, Any]]], folder: RunFolder) -> list[Figure]:
     curves = [
-        figures.Curve(f"seed {seed}", [line["step"] for line in lines], np.array([line["loss"] for line in lines], np.float64))
-        for seed, lines in by_seed.items()
+        figures.Curve(f"seed {seed}", [line["step"] for line in lines], [line["loss"] for line in lines]) for seed, lines in by_seed.items()
     ]
-    if not any(np.isfinite(curve.y).any() for curve in curves):
+    if not any(curve.finite.size for curve in curves):
         return []
-    positive = all((curve.y[np.isfinite(curve.y)] > 0).all() for curve in curves)
+    positive = all((curve.finite > 0).all() for curve in curves)
     path, caption = folder.path / LOSS, "The training loss so far"
     return [figures.curves(curves, path, caption, x_label="optimizer step", y_label="training loss", log_y=positive)]
 

@@ -5,7 +5,6 @@ What no image covers is transparent, so that one file serves light and dark page
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def to_pixels(images: ArrayLike, levels: int = 256) -> np.ndarray:
 def grid(
     images: ArrayLike,
     columns: int,
-    path: str | os.PathLike[str],
+    path: Path,
     caption: str,
     *,
     levels: int = 256,
@@ -63,11 +62,11 @@ def grid(
         raise ValueError(f"scale = {factor} and columns = {columns} must be at least 1")
     enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     _save(_tiled(enlarged, columns, gap, ground), path)
-    return Figure(Path(path).name, caption)
+    return Figure(path.name, caption)
 
 
 def denoising_sprite(
-    trajectory: ArrayLike, path: str | os.PathLike[str], *, columns: int | None = None, labels: Sequence[str] = (), levels: int = 256
+    trajectory: ArrayLike, path: Path, *, columns: int | None = None, labels: Sequence[str] = (), levels: int = 256
 ) -> Path:
     """PNG that holds every frame of a trajectory (t, n, h, w, c), noise first, for the report's scrubber (name it denoising.png).
 
@@ -86,7 +85,7 @@ def denoising_sprite(
 def explorer(
     pictures: ArrayLike,
     axes: Sequence[Axis],
-    path: str | os.PathLike[str],
+    path: Path,
     caption: str,
     *,
     start: Sequence[int] = (),
@@ -105,21 +104,19 @@ def explorer(
         raise ValueError(f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}")
     if colours is not None and not 2 <= colours <= 256:
         raise ValueError(f"colours = {colours} must lie in [2, 256], or be None")
-    shown = Explorer(Path(path).name, caption, tuple(axes), tuple(start))
-    _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, (), colours)
+    shown = Explorer(path.name, caption, tuple(axes), tuple(start))
+    _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, colours=colours)
     return shown
 
 
-def _sprite(
-    pixels: np.ndarray, path: str | os.PathLike[str], columns: int | None, labels: Sequence[str], colours: int | None = None
-) -> Path:
+def _sprite(pixels: np.ndarray, path: Path, columns: int | None, labels: Sequence[str] = (), colours: int | None = None) -> Path:
     """Frames of (t, n, h, w, c) on one sheet, row by row, with the layout that the report reads in the text entry "frames"."""
     count, images = pixels.shape[:2]
     across = min(images, columns or math.ceil(math.sqrt(images * 1.6)))
     frames = np.stack([_tiled(_with_channels(frame), across, gap=1) for frame in pixels])
     sheet_columns = max(1, round(math.sqrt(count * frames.shape[1] / frames.shape[2])))  # nearly square: browsers limit the longer side
     layout = {"count": count, "width": frames.shape[2], "height": frames.shape[1], "columns": sheet_columns, "labels": list(labels)}
-    return _save(_tiled(frames, sheet_columns, gap=0), path, {"frames": json.dumps(layout)}, colours)
+    return _save(_tiled(frames, sheet_columns, gap=0), path, json.dumps(layout), colours)
 
 
 def _with_channels(pixels: np.ndarray) -> np.ndarray:
@@ -144,22 +141,23 @@ def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None
     return sheet
 
 
-def _save(pixels: np.ndarray, path: str | os.PathLike[str], texts: dict[str, str] | None = None, colours: int | None = None) -> Path:
+def _save(pixels: np.ndarray, path: Path, frames: str = "", colours: int | None = None) -> Path:
+    """frames: the layout of a sprite, which becomes a text entry. colours: of the palette, if any."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     information = PngInfo()
-    for name, text in (texts or {}).items():
-        information.add_itxt(name, text)
+    if frames:
+        information.add_itxt("frames", frames)
     if colours is None:
         opaque = bool((pixels[..., -1] == 255).all())  # then L or RGB, which more programs read
         drawn = np.squeeze(pixels[..., :-1], -1) if opaque and pixels.shape[-1] == 2 else pixels[..., :-1] if opaque else pixels
         Image.fromarray(drawn).save(path, format="PNG", optimize=True, pnginfo=information)
-        return Path(path)
+        return path
     nearest = Image.fromarray(pixels).convert("RGB").quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     clear = colours - 1  # the last entry of the palette is no colour but where no image is
     indexed = Image.fromarray(np.where(pixels[..., -1] > 0, np.asarray(nearest), clear).astype(np.uint8))
     palette = (nearest.getpalette() or [])[: 3 * clear]
     indexed.putpalette(palette + [0] * (3 * colours - len(palette)))
     indexed.save(path, format="PNG", optimize=True, pnginfo=information, transparency=clear)
-    return Path(path)
+    return path

@@ -4,7 +4,6 @@ Everything is drawn on a transparent ground in tones that read on white and on b
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,11 @@ from experiments.reporting.verdicts import Number
 
 COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
 INK = "#78818f"
+DASHED: Any = {"linewidth": 1.2, "linestyle": (0, (4, 3)), "color": INK}
+LEGEND: Any = {"frameon": False, "labelcolor": INK, "fontsize": 9}
+
+Limits = Sequence[tuple[str, float]]
+"""Thresholds, which are drawn as dashed lines: (label, value)."""
 
 
 @dataclass(frozen=True)
@@ -29,44 +33,48 @@ class Curve:
     low: Any = None
     high: Any = None
 
+    @property
+    def finite(self) -> np.ndarray:
+        """Those of y that are finite numbers."""
+        y = np.asarray(self.y, np.float64)
+        return y[np.isfinite(y)]
+
 
 @dataclass(frozen=True)
 class Panel:
-    """One of several small plots: what it shows, its curves, and dashed lines at its thresholds (label, value)."""
+    """One of several small plots: what it shows, its curves and thresholds."""
 
     title: str
     series: Sequence[Curve]
-    thresholds: Sequence[tuple[str, float]] = ()
+    thresholds: Limits = ()
 
 
 def curves(
     series: Sequence[Curve],
-    path: str | os.PathLike[str],
+    path: Path,
     caption: str,
     *,
     x_label: str,
     y_label: str,
     log_x: bool = False,
     log_y: bool = False,
-    thresholds: Sequence[tuple[str, float]] = (),
+    thresholds: Limits = (),
 ) -> Figure:
-    """PNG line plot of the series, each with its interval as a band; thresholds (label, value) are dashed.
-
-    Raises ValueError without a finite point.
-    """
-    if not _any_finite(series):
-        raise ValueError(f"curves for {Path(path).name} hold no finite point")
+    """PNG line plot of the series, each with its interval as a band. Raises ValueError without a finite point."""
+    if not any(curve.finite.size for curve in series):
+        raise ValueError(f"curves for {path.name} hold no finite point")
     figure, axes = _axes(height=3.4)
     for number, curve in enumerate(series):
         _draw(axes, curve, COLOURS[number % len(COLOURS)])
     for label, value in thresholds:
-        axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
-    _scale(axes, "y", log_y)
+        axes.axhline(value, label=label, **DASHED)
+    if log_y:
+        _make_logarithmic(axes, "y")
     axes.set_ylabel(y_label, color=INK)
     return _finish(figure, axes, path, caption, x_label, log_x, legend=len(series) + len(thresholds) > 1)
 
 
-def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], caption: str, *, x_label: str, columns: int = 1) -> Figure:
+def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_label: str, columns: int = 1) -> Figure:
     """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance scale.
 
     A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels below each other, which
@@ -74,9 +82,8 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], capti
     """
     if not panels or columns < 1:
         raise ValueError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
-    empty = [panel.title for panel in panels if not _any_finite(panel.series)]
-    if empty:
-        raise ValueError(f"small multiples for {Path(path).name}: panel {empty[0]!r} holds no finite point")
+    if empty := [panel.title for panel in panels if not any(curve.finite.size for curve in panel.series)]:
+        raise ValueError(f"small multiples for {path.name}: panel {empty[0]!r} holds no finite point")
     across, down = min(columns, len(panels)), math.ceil(len(panels) / columns)
     labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.series))
     legend_height = 0.3 * math.ceil(len(labels) / (2 * across)) if len(labels) > 1 else 0.0
@@ -87,7 +94,7 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], capti
         for curve in panel.series:
             _draw(axes, curve, COLOURS[labels.index(curve.label) % len(COLOURS)])
         for _, value in panel.thresholds:
-            axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.axhline(value, **DASHED)
         named = ", ".join(label for label, _ in panel.thresholds)
         # beside a line it would hide a curve
         axes.set_title(_plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
@@ -98,33 +105,16 @@ def small_multiples(panels: Sequence[Panel], path: str | os.PathLike[str], capti
         axes.set_xlabel(_plain_text(x_label), color=INK)
     if len(labels) > 1:
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
-        figure.legend(
-            [lines[label] for label in labels],
-            labels,
-            loc="outside upper left",
-            ncols=2 * across,
-            frameon=False,
-            labelcolor=INK,
-            fontsize=9,
-        )
+        figure.legend(handles=[lines[label] for label in labels], loc="outside upper left", ncols=2 * across, **LEGEND)
     return save(figure, path, caption)
 
 
 def bars(
-    numbers: Mapping[str, Number | float],
-    path: str | os.PathLike[str],
-    caption: str,
-    *,
-    x_label: str,
-    log: bool = False,
-    thresholds: Sequence[tuple[str, float]] = (),
+    numbers: Mapping[str, Number | float], path: Path, caption: str, *, x_label: str, log: bool = False, thresholds: Limits = ()
 ) -> Figure:
-    """PNG of one horizontal bar a label, first on top, with its interval, where the number has one, as a whisker.
-
-    Raises ValueError without a number.
-    """
+    """PNG of one horizontal bar a label, first on top, with its interval, if any, as a whisker. Raises ValueError without a number."""
     if not numbers:
-        raise ValueError(f"bars for {Path(path).name}: at least one number is needed")
+        raise ValueError(f"bars for {path.name}: at least one number is needed")
     figure, axes = _axes(height=1.1 + 0.34 * len(numbers))
     rows = np.arange(len(numbers))
     values = [number[0] if isinstance(number, tuple) else number for number in numbers.values()]
@@ -133,7 +123,7 @@ def bars(
         if isinstance(number, tuple):
             axes.plot(number[1:], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
     for place, (label, value) in enumerate(thresholds, 1):
-        axes.axvline(value, color=COLOURS[place], linewidth=1.4, linestyle=(0, (4, 3)), label=label)
+        axes.axvline(value, label=label, **DASHED | {"color": COLOURS[place], "linewidth": 1.4})
     axes.set_yticks(rows, list(map(_plain_text, numbers)))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
@@ -163,11 +153,11 @@ def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> Non
         axes.set_title(_plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
 
 
-def save(figure: Any, path: str | os.PathLike[str], caption: str) -> Figure:
+def save(figure: Any, path: Path, caption: str) -> Figure:
     """Writes the PNG of Matplotlib's figure."""
     # no Software entry: the same numbers give the same bytes under any version
     figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
-    return Figure(Path(path).name, caption)
+    return Figure(path.name, caption)
 
 
 def _axes(height: float) -> tuple[Any, Any]:
@@ -177,16 +167,13 @@ def _axes(height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _finish(figure: Any, axes: Any, path: str | os.PathLike[str], caption: str, x_label: str, log_x: bool, legend: bool) -> Figure:
-    _scale(axes, "x", log_x)
+def _finish(figure: Any, axes: Any, path: Path, caption: str, x_label: str, log_x: bool, legend: bool) -> Figure:
+    if log_x:
+        _make_logarithmic(axes, "x")
     axes.set_xlabel(x_label, color=INK)
     if legend:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+        axes.legend(**LEGEND)
     return save(figure, path, caption)
-
-
-def _any_finite(series: Sequence[Curve]) -> bool:
-    return any(np.isfinite(np.asarray(curve.y, np.float64)).any() for curve in series)
 
 
 def _draw(axes: Any, curve: Curve, colour: str) -> None:
@@ -196,9 +183,7 @@ def _draw(axes: Any, curve: Curve, colour: str) -> None:
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _scale(axes: Any, axis: str, logarithmic: bool) -> None:
-    if not logarithmic:
-        return
+def _make_logarithmic(axes: Any, axis: str) -> None:
     from matplotlib.ticker import LogFormatter, StrMethodFormatter
 
     class Plain(LogFormatter):
@@ -208,7 +193,7 @@ def _scale(axes: Any, axis: str, logarithmic: bool) -> None:
             return f"{x:g}" if super().__call__(x, pos) else ""
 
     axes.set(**{f"{axis}scale": "log"})
-    line = axes.xaxis if axis == "x" else axes.yaxis
+    line = getattr(axes, f"{axis}axis")
     line.set_major_formatter(StrMethodFormatter("{x:g}"))
     line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
 

@@ -4,6 +4,7 @@ A picture with sliders lies in an SVG whose viewBox is the chosen part of its sh
 """
 
 import base64
+import itertools
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from experiments.reporting import formatting, json_files, results, verdicts
+from experiments.reporting import formatting, json_files, results
 from experiments.reporting.results import Explorer, Results, Table
 from experiments.reporting.verdicts import Claim, Kind, Summary
 from gendiff.core.errors import DataError
@@ -44,17 +45,13 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.get_template(FILE).render(
         outcome=outcome,
-        judged=_judged(outcome),
         notice=notice or _notice(outcome),
         facts=_facts(outcome),
         numbers=numbers,
         explorers=[_explorer(place / each.file, each, numbers[each.file]) for each in outcome.explorers],
         scrubbers=[_scrubber(place / file, numbers[file]) for file in sprites],
         figures=[_figure(place / each.file, each.caption, numbers[each.file]) for each in outcome.figures],
-        judged_claims=_of_kind(outcome, "claim"),
-        controls=_of_kind(outcome, "control"),
-        tables=[_table(table) for table in outcome.tables],
-        longest=max(outcome.seconds.values(), default=0.0),
+        tables=list(map(_table, outcome.tables)),
         pairs_of=_flat,
         rows_of=_rows,
         formatting=formatting,
@@ -65,38 +62,28 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
 def table_text(outcome: Results, notice: str = "") -> str:
     """The claims as plain text: a line with verdict, statement and threshold, then a line per seed with its numbers."""
     head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
-    sentence = "" if outcome.smoke else notice or _notice(outcome)
-    lines = [head + (" (a smoke run: its numbers mean nothing)" if outcome.smoke else ""), *([sentence] if sentence else [])]
+    sentence = notice or _notice(outcome)
+    lines = [f"{head} (a smoke run: its numbers mean nothing)"] if outcome.smoke else [head, sentence] if sentence else [head]
     lines.append(", ".join(f"{name} {text}" for name, text in _facts(outcome).items()))
-    rows = {id: _rows(summary) for id, summary in verdicts.by_id(outcome.claims).items()}
-    cells = [(row["seed"] and f"seed {row['seed']}", row["value"], row["interval"]) for group in rows.values() for row in group]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells = {
+        summary.id: [(row["seed"] and f"seed {row['seed']}", row["value"], row["interval"], row["samples"]) for row in _rows(summary)]
+        for summary in outcome.summaries("claim", "control")
+    }
+    widths = [max(map(len, column)) for column in zip(*itertools.chain(*cells.values()), strict=True)]
     kinds: tuple[tuple[str, Kind], ...] = (("Claims", "claim"), ("Controls, each of which must miss a threshold", "control"))
     for heading, kind in kinds:
-        summaries = _of_kind(outcome, kind)
+        summaries = outcome.summaries(kind)
         lines += ["", heading] if summaries else []
         for summary in summaries:
-            first, verdict = summary.first, summary.verdict if _judged(outcome) else ""
+            first, verdict = summary.first, summary.verdict if outcome.judged else ""
             lines.append(f"  {verdict:<12}  {first.statement} ({summary.id}; needed {formatting.needed(first.relation, first.threshold)})")
-            for row in rows[summary.id]:
-                seed = row["seed"] and f"seed {row['seed']}"
-                lines.append(
-                    f"{'':<16}{seed:<{widths[0]}}  {row['value']:>{widths[1]}}  {row['interval']:<{widths[2]}}  n = {row['samples']}"
-                )
+            for seed, value, interval, samples in cells[summary.id]:
+                lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
     return "\n".join(lines) + "\n"
 
 
-def _judged(outcome: Results) -> bool:
-    """Whether the verdicts of single claims mean anything."""
-    return outcome.verdict != "NONE" and not outcome.smoke
-
-
 def _notice(outcome: Results) -> str:
-    return SMOKE if outcome.smoke else "" if _judged(outcome) else NOT_JUDGED
-
-
-def _of_kind(outcome: Results, kind: Kind) -> list[Summary]:
-    return [summary for summary in verdicts.by_id(outcome.claims).values() if summary.first.kind == kind]
+    return SMOKE if outcome.smoke else "" if outcome.judged else NOT_JUDGED
 
 
 def _figure(path: Path, caption: str, number: int) -> dict[str, Any]:
@@ -118,11 +105,9 @@ def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
     sizes = [len(axis.values) for axis in shown.axes]
     if layout["count"] != math.prod(sizes):
         raise DataError(f"{path}: holds {layout['count']} pictures for axes of {' × '.join(map(str, sizes))} values; one each is needed")
-    axes, first = [], 0
+    axes: list[dict[str, Any]] = []
     for place, (axis, start) in enumerate(zip(shown.axes, shown.start, strict=True)):
         texts = [value if isinstance(value, str) else formatting.setting(value) for value in axis.values]
-        stride = math.prod(sizes[place + 1 :])
-        first += start * stride
         axes.append(
             {
                 "id": f"figure-{number}-axis-{place}",
@@ -130,10 +115,11 @@ def _explorer(path: Path, shown: Explorer, number: int) -> dict[str, Any]:
                 "texts": texts,
                 "text": texts[start],
                 "start": start,
-                "stride": stride,
+                "stride": math.prod(sizes[place + 1 :]),
                 "all_fit": len(texts) * 2 + sum(map(len, texts)) <= LONGEST_SCALE,
             }
         )
+    first = sum(axis["start"] * axis["stride"] for axis in axes)
     return _part(layout, first) | _figure(path, shown.caption, number) | {"axes": axes}
 
 
@@ -204,9 +190,9 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _facts(outcome: Results) -> dict[str, str]:
-    summaries = verdicts.by_id(outcome.claims).values()
+    verdicts = [summary.verdict for summary in outcome.summaries("claim", "control")]
     commit = "none" if outcome.commit is None else outcome.commit[:12]
-    passed = {"passed": f"{sum(summary.verdict == 'PASS' for summary in summaries)} of {len(summaries)}"} if _judged(outcome) else {}
+    passed = {"passed": f"{verdicts.count('PASS')} of {len(verdicts)}"} if outcome.judged else {}
     return passed | {
         "seeds": ", ".join(map(str, outcome.seeds)) or "none",
         "time": formatting.duration(sum(outcome.seconds.values())),
@@ -216,11 +202,10 @@ def _facts(outcome: Results) -> dict[str, str]:
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Names and values, those of nested dicts under dotted names."""
-    nested = [
-        _flat(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [(prefix + name, _shown(value))]
-        for name, value in entries.items()
-    ]
-    return [pair for pairs in nested for pair in pairs]
+    pairs = []
+    for name, value in entries.items():
+        pairs += _flat(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [(prefix + name, _shown(value))]
+    return pairs
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from experiments.reporting import json_files, verdicts
 from experiments.reporting.environment import Environment
 from experiments.reporting.formatting import Cell
-from experiments.reporting.verdicts import Claim, Verdict
+from experiments.reporting.verdicts import Claim, Kind, Summary, Verdict
 
 FILE = "results.json"
 
@@ -33,7 +33,6 @@ class Axis:
     values: tuple[str | int | float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tuple(self.values))
         if not self.values:
             raise ValueError(f"axis {self.label!r} has no values: at least 1 is needed")
 
@@ -53,8 +52,7 @@ class Explorer:
 
     def __post_init__(self) -> None:
         _check_png(self.file)
-        object.__setattr__(self, "axes", tuple(self.axes))
-        object.__setattr__(self, "start", tuple(self.start) or (0,) * len(self.axes))
+        object.__setattr__(self, "start", self.start or (0,) * len(self.axes))
         sizes = tuple(len(axis.values) for axis in self.axes)
         if not sizes:
             raise ValueError(f"explorer {self.file!r} has no axes: at least 1 is needed")
@@ -71,8 +69,6 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", tuple(self.columns))
-        object.__setattr__(self, "rows", tuple(tuple(tuple(cell) if isinstance(cell, list) else cell for cell in row) for row in self.rows))
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.title!r}: row {number} has {len(row)} cells for {len(self.columns)} columns")
@@ -113,6 +109,15 @@ class Results:
         for claim in self.claims:
             if claim.figure and claim.figure not in shown:
                 raise ValueError(f"figure = {claim.figure!r} of claim {claim.id!r} is none of {', '.join(shown) or 'no figures'}")
+
+    @property
+    def judged(self) -> bool:
+        """Whether the verdicts of single claims mean anything."""
+        return self.verdict != "NONE" and not self.smoke
+
+    def summaries(self, *kinds: Kind) -> list[Summary]:
+        """Of the claims of these kinds, over their seeds."""
+        return [summary for summary in verdicts.by_id(self.claims).values() if summary.first.kind in kinds]
 
 
 def conclude(

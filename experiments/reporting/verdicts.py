@@ -48,9 +48,8 @@ class Claim:
             raise ValueError(f"n = {self.n} samples cannot support claim {self.id!r}: at least 1 is needed")
         right = _judge_number(self.value, self.interval, self.relation, self.threshold)
         if self.verdict != right:
-            raise ValueError(
-                f"verdict = {self.verdict!r} of claim {self.id!r} contradicts its numbers, which say {right}; build it with verdicts.claim"
-            )
+            contradicted = f"verdict = {self.verdict!r} of claim {self.id!r} contradicts its numbers, which say {right}"
+            raise ValueError(f"{contradicted}; build it with verdicts.claim")
 
 
 @dataclass(frozen=True)
@@ -105,24 +104,15 @@ def claim(
 
 
 def against(
-    limits: Any,
-    seed: int | None,
-    id: str,
-    statement: str,
-    number: Number | float,
-    relation: Relation,
-    threshold: str = "",
-    *,
-    n: int,
-    **more: Any,
+    limits: Any, seed: int | None, id: str, statement: str, number: Number | float, relation: Relation, threshold: str = "", **more: Any
 ) -> Claim:
     """`claim` against the field called `threshold` of a configuration's `limits`; by default the field that is named like the claim.
 
-    A plain number is exact: an interval without width.
+    A plain number is exact: an interval without width. more: n, and other fields of Claim.
     """
     value, low, high = number if isinstance(number, tuple) else (number, number, number)
     name = threshold or id.replace("-", "_")
-    return claim(id, statement, value, (low, high), relation, getattr(limits, name), n=n, seed=seed, threshold_name=name, **more)
+    return claim(id, statement, value, (low, high), relation, getattr(limits, name), seed=seed, threshold_name=name, **more)
 
 
 def away(number: Number, target: float = 0.0) -> Number:
@@ -134,10 +124,8 @@ def away(number: Number, target: float = 0.0) -> Number:
 
 def overall(claims: Iterable[Claim]) -> Verdict:
     """PASS if every claim passes, FAIL if any fails, else INCONCLUSIVE (no claims at all included)."""
-    verdicts = [each.verdict for each in claims]
-    if "FAIL" in verdicts:
-        return "FAIL"
-    return "PASS" if verdicts and all(verdict == "PASS" for verdict in verdicts) else "INCONCLUSIVE"
+    verdicts = {each.verdict for each in claims}
+    return "FAIL" if "FAIL" in verdicts else "PASS" if verdicts == {"PASS"} else "INCONCLUSIVE"
 
 
 def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
@@ -150,8 +138,7 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Summary]:
         groups.setdefault(each.id, []).append(each)
     for id, group in groups.items():
         group.sort(key=lambda each: (each.seed is not None, each.seed or 0))
-        twice = [first.seed for first, second in itertools.pairwise(group) if first.seed == second.seed]
-        if twice:
+        if twice := [first.seed for first, second in itertools.pairwise(group) if first.seed == second.seed]:
             raise ValueError(f"claim {id!r} is given twice for seed {twice[0]}: one number per seed")
         for name in ("statement", "relation", "threshold", "kind", "threshold_name", "figure"):
             values = {getattr(each, name) for each in group}
