@@ -79,7 +79,7 @@ class Draws:
             second,
             scale=jnp.float32(scale),
             levels=grids.padded(self.grid(schedule or self.model.schedule, steps), self.steps),
-            steps=jnp.int32(steps),
+            num_steps=jnp.int32(steps),
             temperature=jnp.float32(self.model.temperature if temperature is None else temperature),
             rule=rule or (unguided if scale == 1.0 else classifier_free),
         )
@@ -89,29 +89,17 @@ class Draws:
     def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
         """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
         levels = self.grid(self.model.schedule, self.steps)
-        draw = jax.jit(functools.partial(self._sample, levels=levels, steps=None, rule=classifier_free, trajectory=True))
+        draw = jax.jit(functools.partial(self._sample, levels=levels, rule=classifier_free, trajectory=True))
         return np.asarray(draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature))
 
     def _sample(
-        self,
-        params: Params,
-        second: Params,
-        index: jax.Array,
-        *,
-        scale: Any,
-        levels: Level,
-        steps: Any,
-        temperature: Any,
-        rule: Rule,
-        trajectory: bool = False,
+        self, params: Params, second: Params, index: jax.Array, *, scale: Any, levels: Level, rule: Rule, **options: Any
     ) -> jax.Array:
+        """options: of `sampling.sample`."""
+        models = ((self.model, params), (self.second or self.model, second))
         label = index % self.model.num_classes
-        given, other = (
-            denoiser.from_network(model.predict, values, model.parameterization, label)
-            for model, values in ((self.model, params), (self.second or self.model, second))
-        )
+        given, other = (denoiser.from_network(of.predict, values, of.parameterization, label) for of, values in models)
         guided = rule(given, given.with_condition(NO_LABEL), other, scale)
-        options = {"num_steps": steps, "temperature": temperature, "trajectory": trajectory}
         return sampling.sample(jax.random.key(0), guided, self.sampler, levels, self.model.shape, index, **options)
 
 

@@ -45,8 +45,7 @@ class DigitsJudge:
     def measure(self, images: np.ndarray, labels: np.ndarray, *, rounded: bool = True) -> MeasuredSet:
         """Every number of one set of images, which are first rounded to the data's levels."""
         seen = np.asarray(scaling.round_to_levels(images, digits.LEVELS)) if rounded else images
-        rows = features.pixels(seen)
-        rng = np.random.default_rng(SEED)
+        rows, rng = features.pixels(seen), np.random.default_rng(SEED)
         options: dict[str, Any] = {"count": self._draws, "size": min(self._size, len(rows)), "seed": SEED}
         distances = frechet.over_subsets(self._held_out, rows, **options)
         cover = precision_recall.over_subsets(self._held_out, rows, **options)

@@ -16,7 +16,7 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting.plots import Curve
 from gendiff import networks
-from gendiff.core.types import Loss, Params
+from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.parameterization import Parameterization
@@ -81,39 +81,32 @@ SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels":
 """Of a training that only has to run."""
 
 
-def unet(
-    config: Learning,
-    schedule: Schedule,
-    parameterization: Parameterization,
-    *,
-    shape: tuple[int, ...] = (8, 8, 1),
-    num_classes: int = digits.CLASSES,
-    levels: int | None = digits.LEVELS,
-    temperature: float = 1.0,
-    convolution: str = "direct",
-) -> Model:
+def unet(config: Learning, schedule: Schedule, parameterization: Parameterization, *, convolution: str = "direct", **fields: Any) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
 
-    levels: of a pixel, None for any value. convolution: "fast_backward" where samplers take gradients through the network (see
-    gendiff/networks/convolution.py).
+    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py). fields: of Model.
     """
+    of: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
+    classes, names = of["num_classes"], tuple(map(str, range(of["num_classes"])))
     network = networks.UNet(
-        channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=num_classes, convolution=convolution
+        channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=classes, convolution=convolution
     )
-
-    def init(key: jax.Array) -> Params:
-        return networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
-
-    names = tuple(map(str, range(num_classes)))
-    return Model(networks.pure(network), init, schedule, parameterization, shape, num_classes, levels, names, config.ema, temperature)
+    init = _init(network, (1, *of["shape"]))
+    return Model(networks.pure(network), init, schedule, parameterization, names=names, ema=config.ema, **of)
 
 
-@functools.lru_cache  # one object, so that all trainings of a configuration share a compiled step
+@functools.lru_cache  # one object, so that all trainings of a network share a compiled start
+def _init(network: networks.UNet, shape: tuple[int, ...]) -> Callable[[jax.Array], Params]:
+    return lambda key: networks.init(network, key, jnp.zeros(shape), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
+
+
+_adamw = functools.lru_cache(optimizers.adamw)  # one object, so that all trainings by the same numbers share a compiled step
+
+
 def adamw(config: Learning) -> optax.GradientTransformation:
     """AdamW by config's numbers."""
-    return optimizers.adamw(
-        config.learning_rate, warmup=config.warmup, total=config.train_steps, weight_decay=config.weight_decay, clip=config.clip
-    )
+    numbers = {"warmup": config.warmup, "total": config.train_steps, "weight_decay": config.weight_decay, "clip": config.clip}
+    return _adamw(config.learning_rate, **numbers)
 
 
 def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
@@ -123,42 +116,27 @@ def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
 
 
 def train(
-    config: Learning,
-    model: Model,
-    data: Batch,
-    folder: RunFolder,
-    progress: Progress,
-    *,
-    seeds: Iterable[int],
-    steps: int | None = None,
-    loss: Loss | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    config: Learning, model: Model, data: Batch, folder: RunFolder, progress: Progress, *, seeds: Iterable[int], **options: Any
 ) -> None:
     """Trains the model once per seed by config's numbers.
 
-    None takes config's `train_steps` and `adamw`, and as the loss a uniform weight on the squared error of the network's own target, at
-    levels spread evenly in u.
+    The loss is the squared error of the network's own target with a uniform weight, at levels spread evenly in u; the optimizer `adamw`.
+    options: of `training_loop.train`, in place of these.
     """
-    levels = weighting.stratified_levels()
-    denoising = objectives.denoising(
-        model.predict, model.schedule, model.parameterization, levels=levels, drop_condition=config.drop_condition
-    )
+    drop, levels = config.drop_condition, weighting.stratified_levels()
+    loss = objectives.denoising(model.predict, model.schedule, model.parameterization, levels=levels, drop_condition=drop)
+    chosen: dict[str, Any] = {
+        "loss": loss,
+        "optimizer": adamw(config),
+        "steps": config.train_steps,
+        "batch": config.batch,
+        "ema": (config.ema,),
+        "ema_warm_up": False,  # the committed results come from averages without it
+        "checkpoint_every": config.checkpoint_every,
+        "log_every": config.log_every,
+    } | options
     for seed in seeds:
-        training_loop.train(
-            denoising if loss is None else loss,
-            adamw(config) if optimizer is None else optimizer,
-            model.init,
-            data,
-            seed=seed,
-            steps=config.train_steps if steps is None else steps,
-            batch=config.batch,
-            folder=folder,
-            progress=progress,
-            ema=(config.ema,),
-            ema_warm_up=False,  # the committed results come from averages without it
-            checkpoint_every=config.checkpoint_every,
-            log_every=config.log_every,
-        )
+        training_loop.train(init=model.init, data=data, seed=seed, folder=folder, progress=progress, **chosen)
 
 
 def per_seed(model: Callable[[Any], Model]) -> Callable[..., None]:

@@ -56,6 +56,4 @@ def holm(p: Sequence[float]) -> np.ndarray:
     """Holm's step-down p-values, in the order given (Holm, 1979): the chance that any of the family is as small is bounded by each."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(np.asarray(p, np.float64)[order] * (len(order) - np.arange(len(order))))
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+    return np.minimum(stepped, 1.0)[np.argsort(order)]

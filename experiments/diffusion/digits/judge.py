@@ -81,8 +81,7 @@ def _claims_of_seed(
         kind: Kind = "claim" if of is plain or of is guided else "control"
         return verdicts.against(limits, seed, id, statement, number, relation, n=of.n, kind=kind)
 
-    two_steps = image_judge.ratio(coarse, plain)
-    seen = "the judge sees the digit that was asked for"
+    seen, two_steps = "the judge sees the digit that was asked for", image_judge.ratio(coarse, plain)
     return [
         claim(plain, "frechet", "guidance 1: Fréchet distance to held-out digits, in floors", plain.frechet, "<="),
         claim(plain, "accuracy", f"guidance 1: {seen}", plain.accuracy, ">="),

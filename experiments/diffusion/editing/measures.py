@@ -1,7 +1,7 @@
 """The numbers of the editing experiment, each with an interval over the digits."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,16 +17,20 @@ from gendiff.metrics import classifier_accuracy
 class Restoration:
     """One problem by one method: for each digit (n,) the square error, whether the judge reads it right, and the residual's square.
 
-    name: of the method. first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of several.
-    residual: the mean square of y - A x for the single one, not clipped.
+    first: images (n, 8, 8, 1), a single sample. single: the error of these; error: that of the mean of several. residual: the mean square
+    of y - A x for the single one, not clipped.
     """
 
-    name: str
-    first: np.ndarray = dataclasses.field(repr=False)
+    first: np.ndarray
     single: np.ndarray
     error: np.ndarray
     right: np.ndarray
     residual: np.ndarray
+
+    @property
+    def exact(self) -> bool:
+        """Whether no pixel differs: there is no error, hence no number of decibels."""
+        return not self.single.any()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +56,17 @@ class Examiner:
         self.truth, self._labels = truth, labels
         self._judge = classifier_accuracy.train(split.train_images, split.train_labels)
 
-    def __call__(self, problem: Problem, name: str, samples: list[np.ndarray]) -> Restoration:
-        """The error is that of the mean of the samples; the judge reads the first, in the data's levels."""
+    def __call__(self, problem: Problem, drawn: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Restoration]:
+        """By method. The error is that of the mean of the samples; the judge reads the first, in the data's levels."""
+        return {method: self._examined(problem, samples) for method, samples in drawn.items()}
+
+    def _examined(self, problem: Problem, samples: Sequence[np.ndarray]) -> Restoration:
         first, mean = samples[0], np.mean([np.clip(sample, -1, 1) for sample in samples], axis=0)
         residual = square_error(np.asarray(problem.operator.forward(first), np.float64), problem.measured)
         single, averaged = (problem.errors(images, self.truth) for images in (first, mean))
         seen = np.asarray(scaling.round_to_levels(first.astype(np.float32), digits.LEVELS))
         right = classifier_accuracy.correct(self._judge, seen, self._labels).astype(np.float64)
-        return Restoration(name, first, single, averaged, right, residual)
+        return Restoration(first, single, averaged, right, residual)
 
 
 def decibels(error: np.ndarray) -> Number:

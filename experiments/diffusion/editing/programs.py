@@ -22,7 +22,6 @@ class EditingPrograms:
 
     def __init__(self, config: Config, model: Model) -> None:
         self._config, self._model = config, model
-        self._levels = {steps: grids.trailing(model.schedule, steps) for steps in (config.guided_steps, config.repaint_steps)}
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
         self._guided = drawing.jit(self._guide, static_argnames="method")
         programs = (self._paint, self._trip, self._invert, self._draw, self._edit)
@@ -64,36 +63,36 @@ class EditingPrograms:
     def _denoise(self, params: Params) -> Any:
         return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
 
+    def _sample(self, denoise: Any, sampler: Any, levels: Any, index: Any, **options: Any) -> jax.Array:
+        return sampling.sample(jax.random.key(KEY), denoise, sampler, levels, self._model.shape, index, **options)
+
     def _guide(self, params: Params, index: Any, measured: Any, operator: Any, noise_std: Any, *, method: str) -> jax.Array:
-        config, denoise = self._config, self._denoise(params)
+        config, given = self._config, (self._denoise(params), operator, measured)
+        levels = grids.trailing(self._model.schedule, config.guided_steps)
         if method == "PiGDM":
-            guided: Any = posterior.pigdm(denoise, operator, measured, noise_std, data_std=config.data_std)
-        else:
-            guided = posterior.dps(denoise, operator, measured, config.dps_scale)
-        sampler = samplers.ddim(config.pigdm_eta if method == "PiGDM" else 0.0)
-        return sampling.sample(jax.random.key(KEY), guided, sampler, self._levels[config.guided_steps], self._model.shape, index)
+            guided = posterior.pigdm(*given, noise_std, data_std=config.data_std)
+            return self._sample(guided, samplers.ddim(config.pigdm_eta), levels, index)
+        return self._sample(posterior.dps(*given, config.dps_scale), samplers.ddim(), levels, index)
 
     def _paint(self, params: Params, index: Any, known: Any, mask: Any) -> jax.Array:
         config = self._config
-        levels = inpainting.resampled(self._levels[config.repaint_steps], config.resamples, config.jump)
-        sampler = inpainting.repaint(samplers.ddim(1.0), known, mask)
-        return sampling.sample(jax.random.key(KEY), self._denoise(params), sampler, levels, self._model.shape, index)
+        levels = inpainting.resampled(grids.trailing(self._model.schedule, config.repaint_steps), config.resamples, config.jump)
+        return self._sample(self._denoise(params), inpainting.repaint(samplers.ddim(1.0), known, mask), levels, index)
 
     def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
-        denoise, key, shape = self._denoise(params), jax.random.key(KEY), self._model.shape
+        denoise, keys = self._denoise(params), sampling.keys_of(jax.random.key(KEY), index)
         inverted = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
-        fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(sampling.keys_of(key, index), shape, images.dtype)
+        fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(keys, self._model.shape, images.dtype)
         start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])  # together, to compile one loop
-        drawn = sampling.sample(key, denoise, samplers.ddim(), levels, shape, twice, num_steps=steps, start=start)
+        drawn = self._sample(denoise, samplers.ddim(), levels, twice, num_steps=steps, start=start)
         return drawn[: len(images)], drawn[len(images) :]
 
     def _invert(self, params: Params, images: Any) -> tuple[jax.Array, jax.Array]:
         return inversion.reversible_invert(self._denoise(params), images, self._reversible)
 
     def _draw(self, params: Params, start: Any, companion: Any) -> jax.Array:
-        sampler, index = samplers.reversible_heun(companion), jnp.arange(len(start))
-        key, shape = jax.random.key(KEY), self._model.shape  # a key that nothing draws from
-        return sampling.sample(key, self._denoise(params), sampler, self._reversible, shape, index, start=start)
+        sampler, index = samplers.reversible_heun(companion), jnp.arange(len(start))  # nothing draws from the key
+        return self._sample(self._denoise(params), sampler, self._reversible, index, start=start)
 
     def _edit(self, params: Params, images: Any, index: Any, strength: Any) -> jax.Array:
         key, levels = jax.random.key(KEY), grids.trailing(self._model.schedule, self._config.edit_steps)

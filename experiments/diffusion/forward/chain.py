@@ -1,8 +1,8 @@
 """The chain q(x_t | x_{t-1}), step by step: its moments composed exactly, and those of drawn chains in standard errors."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,27 +11,18 @@ import numpy as np
 from experiments.diffusion.forward import prior
 from experiments.reporting.results import Cell, Table
 from gendiff.diffusion import process
-from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    name: prior.SCHEDULES[name] for name in ("linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr(scaled_linear)")
-}
+SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr(scaled_linear)")
 """The chains that are run, all of 1,000 steps."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """z of every (level, moment, schedule, group): of the chain, of `add_noise` itself, and of the chain against the shifted form."""
-
-    chain: np.ndarray
-    closed: np.ndarray
-    shifted: np.ndarray
+KINDS = ("chain", "closed", "shifted")
+Scores: TypeAlias = Mapping[str, np.ndarray]
+"""z of every (level, moment, schedule, group): of the chain, of `add_noise` itself, and of the chain against the shifted form."""
 
 
 def path() -> Level:
     """(schedules, 1 + T): from the clean level along each table."""
-    tables = [schedule().table for schedule in SCHEDULES.values()]
+    tables = [prior.SCHEDULES[name]().table for name in SCHEDULES]
     first = {"t": -1.0, "alpha": 1.0, "sigma": 0.0}
     return Level(**{name: np.stack([np.append(start, getattr(table, name)) for table in tables]) for name, start in first.items()})
 
@@ -52,20 +43,18 @@ def scores(path: Level, images: np.ndarray, levels: tuple[int, ...], groups: int
     walk_key, closed_key = jax.random.split(jax.random.key(seed))
     x, done = jnp.broadcast_to(clean, (path.shape[0], *clean.shape)), 0
     whole = jax.tree.map(jnp.asarray, path)
-    values_of: dict[str, list[np.ndarray]] = {"chain": [], "closed": [], "shifted": []}
+    rows = []
     for steps in levels:
         x, done = _walk(x, walk_key, whole, done, steps), steps
         level, ahead = (_ahead(path, np.array(steps), by) for by in (0, shift))
         drawn = _add_noise(clean, jax.random.normal(jax.random.fold_in(closed_key, steps), clean.shape), level)
-        for name, values, at in (("chain", x, level), ("closed", drawn, level), ("shifted", x, ahead)):
-            values_of[name].append(np.asarray(_scores(values, clean, at, groups)))
-    return Scores(**{name: np.stack(each) for name, each in values_of.items()})
+        rows.append([np.asarray(_scores(values, clean, at, groups)) for values, at in ((x, level), (drawn, level), (x, ahead))])
+    return dict(zip(KINDS, map(np.stack, zip(*rows, strict=True)), strict=True))
 
 
 def table(of_seeds: list[Scores], levels: tuple[int, ...]) -> Table:
     """The largest |z| of each schedule and level, over seeds, groups and moments."""
-    kinds = ("chain", "closed", "shifted")
-    largest = [np.max([np.abs(getattr(each, kind)).max(axis=(1, 3)) for each in of_seeds], axis=0) for kind in kinds]
+    largest = [np.max([np.abs(scores[kind]).max(axis=(1, 3)) for scores in of_seeds], axis=0) for kind in KINDS]
     rows: list[tuple[Cell, ...]] = []
     for number, name in enumerate(SCHEDULES):
         rows += [(name, steps, *(float(of[at, number]) for of in largest)) for at, steps in enumerate(levels)]
@@ -81,19 +70,15 @@ def _ahead(path: Level, steps: np.ndarray, shift: int) -> Level:
 @jax.jit
 def _compose(path: Level) -> tuple[jax.Array, jax.Array]:
     """Mean factor and variance after each step, (schedules, T)."""
+    one, zero = jnp.ones(len(path)), jnp.zeros(len(path))
 
-    def advance(carry: tuple[jax.Array, jax.Array], j: jax.Array) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-        mean, variance = carry
-        zero, one = jnp.zeros_like(mean), jnp.ones_like(mean)
-
-        def step(x: jax.Array, noise: jax.Array) -> jax.Array:
-            return process.forward_step(x, noise, path[:, j], path[:, j + 1])
-
+    def advance(moments: tuple[jax.Array, jax.Array], j: jax.Array) -> Any:
+        mean, variance = moments
+        step = functools.partial(process.forward_step, cleaner=path[:, j], level=path[:, j + 1])
         after = step(mean, zero), step(jnp.sqrt(variance), zero) ** 2 + step(zero, one) ** 2
         return after, after
 
-    count, length = path.shape
-    _, (mean, variance) = jax.lax.scan(advance, (jnp.ones(count), jnp.zeros(count)), jnp.arange(length - 1))
+    _, (mean, variance) = jax.lax.scan(advance, (one, zero), jnp.arange(path.shape[1] - 1))
     return mean.T, variance.T
 
 
@@ -108,10 +93,8 @@ def _walk(x: jax.Array, key: jax.Array, path: Level, begin: int, end: int) -> ja
     return jax.lax.fori_loop(begin, end, advance, x)
 
 
-@jax.jit
-def _add_noise(clean: jax.Array, noise: jax.Array, level: Level) -> jax.Array:
-    """(schedules, n, …) the closed form, at one level per schedule."""
-    return jax.vmap(process.add_noise, in_axes=(None, None, 0))(clean, noise, level)
+_add_noise = jax.jit(jax.vmap(process.add_noise, in_axes=(None, None, 0)))
+"""(schedules, n, …) the closed form, at one level per schedule, of clean and noise (n, …)."""
 
 
 def _scores(x: jax.Array, clean: jax.Array, level: Level, groups: int) -> jax.Array:
@@ -120,12 +103,11 @@ def _scores(x: jax.Array, clean: jax.Array, level: Level, groups: int) -> jax.Ar
     With z = (x - alpha clean) / sigma over the N entries of a group: sum z / sqrt(N), sum z clean / sqrt(sum clean²), and
     (sum z² - N) / sqrt(2N), the last one in the limit of large N.
     """
-    mean = _add_noise(clean, jnp.zeros_like(clean), level)
-    std = _add_noise(jnp.zeros_like(clean), jnp.ones_like(clean), level)
+    zero = jnp.zeros_like(clean)
+    mean, std = _add_noise(clean, zero, level), _add_noise(zero, jnp.ones_like(clean), level)
     z = ((x - mean) / std).reshape(*x.shape[:2], groups, -1)
     over = jnp.broadcast_to(clean.reshape(1, len(clean), groups, -1), z.shape)
     count = z.shape[1] * z.shape[3]
-
     total = functools.partial(jnp.sum, axis=(1, 3))
     slope = total(z * over) / jnp.sqrt(total(over**2))
     return jnp.stack([total(z) / np.sqrt(count), slope, (total(z**2) - count) / np.sqrt(2 * count)])

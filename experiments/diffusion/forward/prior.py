@@ -10,8 +10,8 @@ in which x_0 is forgotten; that of the Gaussian with q(x_T)'s mean and covarianc
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -37,8 +37,7 @@ LATENT = 64 * 64 * 4
 """Entries of a Stable Diffusion latent of 512×512 pixels."""
 
 
-@dataclass(frozen=True)
-class Distance:
+class Distance(NamedTuple):
     """Of x_T from N(0, I) in nats per image. signal: alpha², where alpha² + sigma² = 1. latent: that of a latent of unit second moment.
 
     upper: the mean of q(x_T | x_0)'s. lower: at least that of q(x_T). start: as upper, but from N(0, sigma² I), where samplers start.
@@ -51,8 +50,7 @@ class Distance:
     latent: float
 
 
-@dataclass(frozen=True)
-class CleanLaw:
+class CleanLaw(NamedTuple):
     """What the lower bound asks of clean data: the squared length of its mean, and its variances (d,) along the principal axes."""
 
     square_of_mean: float
@@ -67,18 +65,16 @@ def distances(images: np.ndarray, resamples: int) -> dict[str, Distance]:
     spread = 1.96 * squares.std(ddof=1) / math.sqrt(count)
     moments = squares.mean() + spread * np.array([0.0, -1.0, 1.0])
     laws = [law(rows), *(law(rows[rng.integers(count, size=count)]) for _ in range(resamples))]
-    by_schedule = {}
-    for name, schedule in SCHEDULES.items():
-        level = schedule().noisiest
+
+    def of(schedule: Schedule) -> Distance:
+        level = schedule.noisiest
         signal = float(level.alpha**2 / (level.alpha**2 + level.sigma**2))
+        upper, start = (tuple(dimensions * float(bound(moment, signal)) for moment in moments) for bound in (upper_bound, from_start))
         least, *drawn = (lower_bound(law, signal) for law in laws)
         low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
-        (upper, upper_low, upper_high), (start, start_low, start_high) = (
-            [dimensions * float(per_dimension(moment, signal)) for moment in moments] for per_dimension in (upper_bound, from_start)
-        )
-        latent = LATENT * upper_bound(1.0, signal)
-        by_schedule[name] = Distance(signal, (upper, upper_low, upper_high), (least, low, high), (start, start_low, start_high), latent)
-    return by_schedule
+        return Distance(signal, cast(Number, upper), (least, low, high), cast(Number, start), LATENT * upper_bound(1.0, signal))
+
+    return {name: of(schedule()) for name, schedule in SCHEDULES.items()}
 
 
 def upper_bound(second_moment: float, signal: float) -> float:
@@ -114,8 +110,7 @@ def table(distances: dict[str, Distance], dimensions: int) -> Table:
     """All of them, for images of so many dimensions."""
     nats = ("nats per image, at most", "nats per image, at least", "bits per dimension, at most", "nats from N(0, sigma²), at most")
     columns = ("schedule", "alpha² at T", *nats, "nats of a 64×64×4 latent")
-    rows = []
-    for name, distance in distances.items():
-        bits = distance.upper[0] / math.log(2) / dimensions
-        rows.append((name, distance.signal, distance.upper, distance.lower, bits, distance.start, distance.latent))
+    rows = [
+        (name, of.signal, of.upper, of.lower, of.upper[0] / math.log(2) / dimensions, of.start, of.latent) for name, of in distances.items()
+    ]
     return Table("How far x_T is from N(0, I); real digits, and last a latent of unit second moment", columns, tuple(rows))

@@ -24,7 +24,10 @@ from experiments.framework.registry import Experiment
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _SMOKE = Learning(train_steps=2, batch=16, channels=(8,), warmup=1)
+_LEARNED: dict[str, Any] = {"seeds": (0,), "digits": _SMOKE, "shapes": _SMOKE, "weaker": _SMOKE, "dropouts": (0.0, 0.1), "scenes": 400}
 _SAMPLES: dict[str, Any] = {"samples": 50, "shape_samples": 128, "cure_samples": 50, "control_samples": 50, "shown": 5, "explored": 4}
+_SIZES: dict[str, Any] = {"reference": 200, "together": 50, "shapes_together": 128, "resamples": 20, "permutations": 100}
+_STEPS: dict[str, Any] = {"scales": (0.0, 1.0, 2.0, 7.5), "sampling_steps": 2, "explored_steps": (1, 2)}
 _CURES: dict[str, Any] = {"cures": ("interval", "rescale", "CFG++"), "cure_scales": (2.0, 7.5), "renoised_scales": (0.5, 1.0)}
 
 EXPERIMENT = Experiment(
@@ -32,25 +35,8 @@ EXPERIMENT = Experiment(
     question="Is stronger guidance more faithful, less diverse and oversaturated, and which cure keeps what it loses?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(
-        **_SAMPLES,
-        **_CURES,
-        seeds=(0,),
-        digits=_SMOKE,
-        shapes=_SMOKE,
-        weaker=_SMOKE,
-        scenes=400,
-        reference=200,
-        scales=(0.0, 1.0, 2.0, 7.5),
-        dropouts=(0.0, 0.1),
-        sampling_steps=2,
-        together=50,
-        shapes_together=128,
-        explored_steps=(1, 2),
-        resamples=20,
-        permutations=100,
-    ),
+    smoke=Config(**_LEARNED, **_SAMPLES, **_SIZES, **_STEPS, **_CURES),
     train=networks.train,
     evaluate=judge.evaluate,
-    sample=image_sampling.command(networks.digits_model),
+    sample=image_sampling.command(networks.model),
 )

@@ -47,12 +47,10 @@ class Subject:
         Recall counts the held-out images of a class that its samples reach. The Vendi score of a class is that of the deviations from the
         mean of its training images, so that what all images of the class share is no likeness.
         """
-        labels = image_draws.labels(len(images), self.classes)
-        seen = np.clip(images, -1.0, 1.0)
+        labels, seen = image_draws.labels(len(images), self.classes), np.clip(images, -1.0, 1.0)
         reached, distinct = [], []
         for label in range(self.classes):
-            drawn = features.pixels(seen[labels == label])
-            real = features.pixels(self.reference[self.reference_labels == label])
+            drawn, real = features.pixels(seen[labels == label]), features.pixels(self.reference[self.reference_labels == label])
             reached.append(precision_recall.inside(real, drawn))
             distinct.append(vendi.score(drawn - self.means[label]))
         return {
@@ -72,17 +70,15 @@ def of_digits() -> Subject:
     def adherent(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return classifier_accuracy.correct(judging, np.asarray(scaling.round_to_levels(images, digits.LEVELS)), labels)
 
-    means = _means(split.train_images, split.train_labels, digits.CLASSES)
-    limit = 1 + 1 / (digits.LEVELS - 1)
+    means, limit = _means(split.train_images, split.train_labels, digits.CLASSES), 1 + 1 / (digits.LEVELS - 1)
     return Subject("digits", digits.CLASSES, adherent, split.held_out_images, split.held_out_labels, means, limit)
 
 
 def of_shapes(config: Config) -> Subject:
     """Rendered shapes, whose colour, shape and size an oracle reads from the pixels. Renders stay within ±0.81."""
     training, held_out = networks.rendered(networks.TRAINING, config.scenes), networks.rendered(networks.HELD_OUT, config.reference)
-    classes = networks.RECIPE.num_classes
-    means = _means(training.clean, training.labels, classes)
-    return Subject("shapes", classes, read_as_asked, held_out.clean, held_out.labels, means, 1.0)
+    means = _means(training.clean, training.labels, networks.RECIPE.num_classes)
+    return Subject("shapes", len(means), read_as_asked, held_out.clean, held_out.labels, means, limit=1.0)
 
 
 def read_as_asked(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Every set of samples of the guidance experiment, drawn and measured: what the claims, tables and figures are made of."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ from experiments.diffusion.guidance import measures, networks
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
 from experiments.diffusion.guidance.measures import Subject
-from experiments.diffusion.guidance.networks import Data
 from experiments.diffusion.image_draws import Draws, Rule, classifier_free
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -23,24 +23,22 @@ RESCALE = 0.7
 """phi of the rule "rescale", the paper's."""
 
 CURES: Mapping[str, Rule] = {
-    "interval": lambda given, absent, weaker, scale: guidance.classifier_free(
-        given, absent, guidance.interval(scale, LOW, HIGH), batched=True
-    ),
+    "interval": lambda given, absent, _, scale: guidance.classifier_free(given, absent, guidance.interval(scale, LOW, HIGH), batched=True),
     # guided samples get back most of the conditional one's deviation
-    "rescale": lambda given, absent, weaker, scale: guidance.classifier_free(given, absent, scale, batched=True, rescale=RESCALE),
+    "rescale": lambda given, absent, _, scale: guidance.classifier_free(given, absent, scale, batched=True, rescale=RESCALE),
     # its scale lies in [0, 1]
-    "CFG++": lambda given, absent, weaker, scale: guidance.cfg_plus_plus(given, absent, scale, batched=True),
+    "CFG++": lambda given, absent, _, scale: guidance.cfg_plus_plus(given, absent, scale, batched=True),
     # without momentum, and without a bound on the norm
-    "APG": lambda given, absent, weaker, scale: guidance.adaptive_projected(given, absent, scale, batched=True),
+    "APG": lambda given, absent, _, scale: guidance.adaptive_projected(given, absent, scale, batched=True),
     # away from a smaller network that was trained for less time
-    "autoguidance": lambda given, absent, weaker, scale: guidance.autoguidance(given, weaker, scale),
+    "autoguidance": lambda given, _, weaker, scale: guidance.autoguidance(given, weaker, scale),
     "thresholding": lambda given, absent, weaker, scale: guidance.dynamic_threshold(classifier_free(given, absent, weaker, scale)),
 }
 """The cures that are said to keep what guidance loses."""
 RULES: Mapping[str, Rule] = {
     "plain": classifier_free,
     # the null control: both predictions are without a label, so there is nothing to guide by
-    "deaf": lambda given, absent, weaker, scale: guidance.classifier_free(absent, absent, scale),
+    "deaf": lambda given, absent, _, scale: guidance.classifier_free(absent, absent, scale),
     **CURES,
 }
 
@@ -66,15 +64,14 @@ class DrawnSets:
 def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
     """From the checkpoints of the folder."""
     with progress.phase("sample digits"):
-        digits = _Drawn(config, "digits", measures.of_digits(), folder, progress)
+        digits = _Drawn(config, networks.DIGITS, measures.of_digits(), config.together, folder, progress)
         plain, short, shown = digits.plain(config.samples, config.cure_samples)
         deaf = digits.deaf(config.control_samples)
         cures = digits.cures(short)
         shares = {share: digits.other(name) for share, name in networks.dropouts(config).items()}
-        shares[config.digits.drop_condition] = plain.seed(0)
         shuffled = digits.other(networks.SHUFFLED)
     with progress.phase("sample shapes"):
-        shapes = _Drawn(config, "shapes", measures.of_shapes(config), folder, progress)
+        shapes = _Drawn(config, networks.SHAPES, measures.of_shapes(config), config.shapes_together, folder, progress)
         plain_shapes, _, shown_shapes = shapes.plain(config.shape_samples, config.shape_samples)
         deaf_shapes = shapes.deaf(config.shape_samples)
     with progress.phase("explore"):
@@ -84,7 +81,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
         deaf={"digits": deaf, "shapes": deaf_shapes},
         cures=cures,
         short=short,
-        dropouts=dict(sorted(shares.items())),
+        dropouts=dict(sorted((shares | {config.digits.drop_condition: plain.seed(0)}).items())),
         shuffled=shuffled,
         shown={"digits": shown, "shapes": shown_shapes},
         explored=explored,
@@ -94,76 +91,66 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
 class _Drawn:
     """Networks of one data set, the program that draws from them, and the subject that judges."""
 
-    def __init__(self, config: Config, data: Data, subject: Subject, folder: RunFolder, progress: Progress) -> None:
-        self._config, self._data, self._subject, self._folder = config, data, subject, folder
-        name, together, self._learning = "", config.together, config.digits
-        if data == "shapes":
-            name, together, self._learning = "shapes", config.shapes_together, config.shapes
-        model = networks.model(self._learning, data)
-        second = networks.model(config.weaker, data) if data == "digits" else model  # shapes have no weaker network
-        self._draw = Draws(model, config.sampling_steps, together, progress, second=second)
-        self._params = {seed: networks.restore(self._learning, data, folder, name, seed) for seed in config.seeds}
+    def __init__(self, config: Config, name: str, subject: Subject, together: int, folder: RunFolder, progress: Progress) -> None:
+        self._config, self._subject, self._folder = config, subject, folder
+        model, weaker = (networks.model(config, of) for of in (name, networks.WEAKER))  # nothing on shapes uses the weaker network
+        self._draw = Draws(model, config.sampling_steps, together, progress, second=weaker)
+        self._params = self._restored(name, config.seeds)
 
     def plain(self, count: int, fewer: int) -> tuple[Sweep, Sweep, np.ndarray]:
         """The sweep over all scales, that of the first `fewer` samples, and the images of the first seed that are shown."""
-        scales, rows, few, shown = self._config.scales, [], [], []
+        scales, sets = self._config.scales, list(self._images("plain", count, self._config.scales))
         spread = np.arange(self._config.shown) * max(1, self._subject.classes // self._config.shown)  # of all classes
-        for seed, params in self._params.items():
-            sets = [self._set(f"seed {seed}, guidance {scale:g}", params, count, scale) for scale in scales]
-            rows.append([self._subject.rows(images) for images in sets])
-            few.append(rows[-1] if fewer == count else [self._subject.rows(images[:fewer]) for images in sets])
-            shown.append(np.stack(sets)[:, spread])
-        return guidance_cures.sweep(scales, rows), guidance_cures.sweep(scales, few), shown[0]
+        every = self._sweep(scales, sets)
+        few = every if fewer == count else self._sweep(scales, [[images[:fewer] for images in of_seed] for of_seed in sets])
+        return every, few, np.stack(sets[0])[:, spread]
 
     def deaf(self, count: int) -> Sweep:
         """Without labels, at the scales at which faithfulness is claimed to grow."""
-        scales = [scale for scale in self._config.scales if scale <= self._config.faithful_to(self._data)]
-        return self._swept("deaf, seed {seed}, guidance {scale:g}", self._params, count, scales, "deaf")
+        scales = [scale for scale in self._config.scales if scale <= self._config.faithful_to(self._subject.name)]
+        return self._sweep(scales, self._images("deaf", count, scales))
 
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
         """Each rule at its own scales, after the one where it does nothing: plain guidance's 1, or 0 for CFG++; thresholding has none."""
         config, sweeps = self._config, {}
-        weaker = {seed: networks.restore(config.weaker, self._data, self._folder, "weaker", seed) for seed in config.seeds}
-        for name in config.cures:
-            start, own = (0.0, config.renoised_scales) if name == "CFG++" else (1.0, config.cure_scales)
-            swept = self._swept(name + ", seed {seed}, scale {scale:g}", self._params, config.cure_samples, own, name, weaker)
-            sweeps[name] = swept if name == "thresholding" else plain.of([start]).followed_by(swept)
+        weaker = self._restored(networks.WEAKER, config.seeds)
+        for rule in config.cures:
+            start, scales = (0.0, config.renoised_scales) if rule == "CFG++" else (1.0, config.cure_scales)
+            swept = self._sweep(scales, self._images(rule, config.cure_samples, scales, weaker=weaker))
+            sweeps[rule] = swept if rule == "thresholding" else plain.of([start]).followed_by(swept)
         return sweeps
 
     def other(self, name: str) -> Sweep:
         """The sweep of a network of the first seed that lies in its own folder."""
-        seed = self._config.seeds[0]
-        params = {seed: networks.restore(self._learning, self._data, self._folder, name, seed)}
-        return self._swept(name + ", guidance {scale:g}", params, self._config.samples, self._config.scales)
+        seed, scales = self._config.seeds[0], self._config.scales
+        return self._sweep(scales, self._images("plain", self._config.samples, scales, of=name, params=self._restored(name, [seed])))
 
     def explored(self) -> np.ndarray:
         """(scales, steps, seeds, n, h, w, c): the same noise under every guidance, number of steps and seed."""
-        config = self._config
+        count, scales = self._config.explored, self._config.scales
+        return np.stack([np.stack([*self._images("plain", count, scales, steps=n)], 1) for n in self._config.explored_steps], 1)
 
-        def draw(scale: float, steps: int, seed: int) -> np.ndarray:
-            title = f"guidance {scale:g}, {steps} steps, seed {seed}"
-            return self._draw(title, self._params[seed], config.explored, scale=scale, rule=classifier_free, steps=steps)
+    def _restored(self, name: str, seeds: Sequence[int]) -> dict[int, Params]:
+        return {seed: networks.restore(self._config, self._folder, name, seed) for seed in seeds}
 
-        return np.array(
-            [[[draw(scale, steps, seed) for seed in self._params] for steps in config.explored_steps] for scale in config.scales]
-        )
+    def _sweep(self, scales: Sequence[float], sets: Iterable[Sequence[np.ndarray]]) -> Sweep:
+        return guidance_cures.sweep(scales, [[self._subject.rows(images) for images in of_seed] for of_seed in sets])
 
-    def _swept(
+    def _images(
         self,
-        title: str,
-        params: Mapping[int, Params],
+        rule: str,
         count: int,
         scales: Sequence[float],
-        rule: str = "plain",
+        *,
+        of: str = "",
+        params: Mapping[int, Params] | None = None,
         weaker: Mapping[int, Params] | None = None,
-    ) -> Sweep:
-        """Every seed of `params` at every scale. title: with places for seed and scale."""
-        rows = []
-        for seed, of_seed in params.items():
-            second = weaker[seed] if weaker else None
-            sets = [self._set(title.format(seed=seed, scale=scale), of_seed, count, scale, rule, second) for scale in scales]
-            rows.append([self._subject.rows(images) for images in sets])
-        return guidance_cures.sweep(scales, rows)
-
-    def _set(self, title: str, params: Params, count: int, scale: float, rule: str = "plain", weaker: Params = None) -> np.ndarray:
-        return self._draw(f"{self._data}, {title}", params, count, scale=scale, rule=RULES[rule], second=weaker)
+        steps: int | None = None,
+    ) -> Iterator[list[np.ndarray]]:
+        """For each seed the images at each scale. of: a name for `params`, which are by seed; None takes those of the subject."""
+        for seed, of_seed in (params or self._params).items():
+            title = ", ".join(filter(None, [self._subject.name, of, rule, f"seed {seed}", f"{steps} steps" if steps else ""]))
+            draw = functools.partial(
+                self._draw, params=of_seed, count=count, rule=RULES[rule], second=(weaker or {}).get(seed), steps=steps
+            )
+            yield [draw(f"{title}, scale {scale:g}", scale=scale) for scale in scales]
