@@ -24,7 +24,6 @@ class Problem:
     where: (1, 8, 8, 1), True at the pixels whose error counts: the hidden ones, or all. mask: that again where pixels are hidden.
     """
 
-    name: str
     operator: Any
     measured: np.ndarray
     noise_std: float
@@ -51,22 +50,21 @@ def problems(config: Config, split: digits.Split, truth: np.ndarray) -> dict[str
     Masks, which the mean training digit fills; means of boxes, against bicubic interpolation; and a circular Gaussian blur under noise,
     against the Wiener filter.
     """
-    training, everywhere, every = split.train_images, np.ones((1, 8, 8, 1), bool), []
+    training, everywhere = split.train_images, np.ones((1, 8, 8, 1), bool)
+    every: dict[str, Problem] = {}
     for name in config.masks:
         mask = np.zeros((1, 8, 8, 1), bool)
         mask[:, *MASKS[name]] = True
-        filled = np.where(mask, training.mean(axis=0), truth).astype(np.float32)
-        hidden = np.where(mask, np.float32(0), truth)
-        every.append(Problem(name, linear_operators.inpaint(mask), hidden, 0.0, "mean digit", filled, mask, mask))
+        hidden, filled = np.where(mask, np.float32(0), truth), np.where(mask, training.mean(axis=0), truth).astype(np.float32)
+        every[name] = Problem(linear_operators.inpaint(mask), hidden, 0.0, "mean digit", filled, mask, mask)
     box = linear_operators.downsample(config.factor)
     small = np.asarray(box.forward(truth))
-    every.append(Problem("super-resolution", box, small, 0.0, "bicubic", bicubic(small, config.factor), everywhere))
+    every["super-resolution"] = Problem(box, small, 0.0, "bicubic", bicubic(small, config.factor), everywhere)
     kernel, std = gaussian_kernel(config.blur_std), config.noise_std
-    noise = np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32)
-    blur = linear_operators.blur(kernel)
+    blur, noise = linear_operators.blur(kernel), np.random.default_rng(SEED).standard_normal(truth.shape).astype(np.float32)
     blurred = np.asarray(blur.forward(truth)) + np.float32(std) * noise
-    every.append(Problem("deblurring", blur, blurred, std, "Wiener", wiener(blurred, training, kernel, std), everywhere))
-    return {problem.name: problem for problem in every}
+    every["deblurring"] = Problem(blur, blurred, std, "Wiener", wiener(blurred, training, kernel, std), everywhere)
+    return every
 
 
 def gaussian_kernel(std: float, radius: int = 3) -> np.ndarray:

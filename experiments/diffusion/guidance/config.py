@@ -85,6 +85,7 @@ class Config:
     """Random orders behind each p-value."""
     thresholds: Thresholds = Thresholds()
 
-    def faithful_to(self, subject: str) -> float:
-        """The largest scale at which the subject is claimed to become more faithful."""
-        return self.digits_faithful_to if subject == "digits" else self.shapes_faithful_to
+    def faithful_scales(self, subject: str) -> list[float]:
+        """Those at which the subject is claimed to become more faithful."""
+        most = self.digits_faithful_to if subject == "digits" else self.shapes_faithful_to
+        return [scale for scale in self.scales if scale <= most]

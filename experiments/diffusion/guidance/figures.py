@@ -1,5 +1,6 @@
 """What the guidance experiment shows: trade-off curves, the same samples at every scale, pictures under sliders, and tables."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,27 +28,22 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
     for subject, images in drawn.shown.items():
         caption = f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
         shown.append(draw.grid(np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption))
-    plain = drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong])
-    rules = {"plain": plain, **{name: of for name, of in drawn.cures.items() if name != "CFG++"}}
+    rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong])}
+    rules |= {name: of for name, of in drawn.cures.items() if name != "CFG++"}
+    caption = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."
+    shown.append(_curves(folder, "cures", caption, rules, "scale"))
     dropouts = {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}
-    of_rules = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."
-    of_dropouts = "Digits: the share of labels dropped in training, one network each."
-    return (
-        *shown,
-        _curves(folder, "cures", of_rules, rules, "scale"),
-        _curves(folder, "dropouts", of_dropouts, dropouts, "guidance scale w"),
-    )
+    caption = "Digits: the share of labels dropped in training, one network each."
+    return (*shown, _curves(folder, "dropouts", caption, dropouts, "guidance scale w"))
 
 
 def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Explorer, ...]:
     """Sliders for guidance, steps and seed."""
     axes = (Axis("guidance", config.scales), Axis("steps", config.explored_steps), Axis("seed", config.seeds))
     start = (config.scales.index(config.moderate), len(config.explored_steps) - 1, 0)
-    shown = []
-    for subject, images in drawn.explored.items():
-        path, caption = folder.figure(f"explore_{subject}"), f"{subject.capitalize()}: samples from the same noise."
-        shown.append(draw.explorer(images, axes, path, caption, start=start, columns=8, colours=PALETTE))
-    return tuple(shown)
+    explorer, caption = functools.partial(draw.explorer, start=start, columns=8, colours=PALETTE), "samples from the same noise."
+    named = {name: (folder.figure(f"explore_{name}"), f"{name.capitalize()}: {caption}") for name in drawn.explored}
+    return tuple(explorer(images, axes, *named[name]) for name, images in drawn.explored.items())
 
 
 def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table, ...]:

@@ -62,8 +62,7 @@ def judge(config: Config, drawn: DrawnSets) -> Comparisons:
 
 def scales_of(config: Config, subject: str, measure: str) -> list[float]:
     """Where a trend is claimed: everywhere, but that of adherence only as far as it can still grow."""
-    most = config.faithful_to(subject)
-    return [scale for scale in config.scales if measure != "adherence" or scale <= most]
+    return config.faithful_scales(subject) if measure == "adherence" else list(config.scales)
 
 
 def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]:
@@ -78,25 +77,24 @@ def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]
     about = f"the largest of the {len(judged.corrected)} p-values of these trends, after Holm's correction"
     every.append(claim("trends-significant", about, max(judged.corrected.values()), "<=", "significance", n=len(judged.corrected)))
 
-    shown = {"n": _count(drawn.short), "figure": "cures.png"}
+    of_cure = functools.partial(claim, n=_count(drawn.short), figure="cures.png")
     less, more = judged.equal["interval"].less["recall"], judged.strong["rescale"].less["clipped"]
-    about = (
-        f"digits: recall of interval guidance less that of plain guidance, at the adherence of plain guidance at w = {config.moderate:g}"
-    )
-    every.append(claim("interval-recall", about, less, ">=", **shown))
-    about = f"digits: clipped fraction of rescaled guidance less that of plain guidance, both at w = {config.strong:g}"
-    every.append(claim("rescale-clipped", about, more, "<=", **shown))
+    beside = f"less that of plain guidance, at the adherence of plain guidance at w = {config.moderate:g}"
+    every.append(of_cure("interval-recall", f"digits: recall of interval guidance {beside}", less, ">="))
+    beside = f"less that of plain guidance, both at w = {config.strong:g}"
+    every.append(of_cure("rescale-clipped", f"digits: clipped fraction of rescaled guidance {beside}", more, "<="))
 
-    def chance(subject: str, way: str, words: str, sweep: Sweep, scale: float) -> Claim:
-        one, about = sweep.of([scale]), f"{subject}, {words}: adherence at w = {scale:g}"
+    def chance(id: str, words: str, sweep: Sweep, scale: float) -> Claim:
+        one = sweep.of([scale])
         seen = cures.at_equal_adherence(one, one, resamples=config.resamples).at["adherence"]
-        return claim(f"{subject}-{way}-chance", about, seen, "<=", "chance", n=_count(sweep), kind="control")
+        return claim(id, f"{words}: adherence at w = {scale:g}", seen, "<=", "chance", n=_count(sweep), kind="control")
 
     for subject, trend in judged.ignoring.items():
-        deaf, about = drawn.deaf[subject], f"{subject}, label withheld: Spearman's rho of adherence with w"
-        every.append(claim(f"{subject}-deaf-trend", about, trend.rho, "<=", "faithful", n=_count(deaf), kind="control"))
-        every.append(chance(subject, "deaf", "label withheld", deaf, deaf.scales[-1]))
-    return [*every, chance("digits", "shuffled", "trained on shuffled labels", drawn.shuffled, config.strong)]
+        deaf, about = drawn.deaf[subject], f"{subject}, label withheld"
+        rho = f"{about}: Spearman's rho of adherence with w"
+        every.append(claim(f"{subject}-deaf-trend", rho, trend.rho, "<=", "faithful", n=_count(deaf), kind="control"))
+        every.append(chance(f"{subject}-deaf-chance", about, deaf, deaf.scales[-1]))
+    return [*every, chance("digits-shuffled-chance", "digits, trained on shuffled labels", drawn.shuffled, config.strong)]
 
 
 def _count(sweep: Sweep) -> int:

@@ -107,7 +107,7 @@ class _Drawn:
 
     def deaf(self, count: int) -> Sweep:
         """Without labels, at the scales at which faithfulness is claimed to grow."""
-        scales = [scale for scale in self._config.scales if scale <= self._config.faithful_to(self._subject.name)]
+        scales = self._config.faithful_scales(self._subject.name)
         return self._sweep(scales, self._images("deaf", count, scales))
 
     def cures(self, plain: Sweep) -> dict[str, Sweep]:
