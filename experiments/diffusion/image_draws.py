@@ -15,7 +15,6 @@ from experiments.framework.progress import Progress
 from gendiff.core.types import NO_LABEL, Params, Scalar
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
 from gendiff.diffusion.denoiser import NetworkDenoiser
-from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -47,7 +46,7 @@ class Draws:
     steps: int
     together: int
     progress: Progress
-    sampler: Sampler = dataclasses.field(default_factory=samplers.ddim)
+    sampler: sampling.Sampler = dataclasses.field(default_factory=samplers.ddim)
     grid: Grid = grids.trailing
     second: Model | None = None
 

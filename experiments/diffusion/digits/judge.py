@@ -7,14 +7,12 @@ import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
 from experiments.diffusion.digits.config import Config, Thresholds, model
-from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
 from experiments.reporting.results import Figure, Table
-from experiments.reporting.verdicts import Claim, Kind, Number, Relation
 from gendiff.data import digits
 from gendiff.metrics import baselines
 
@@ -34,8 +32,8 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and the table of every set, from the checkpoints of the folder."""
     judge, network = DigitsJudge(config.draws, config.draw_size), model(config)
-    draw = Draws(network, config.sampling_steps, config.together, progress)
-    claims: list[Claim] = []
+    draw = image_draws.Draws(network, config.sampling_steps, config.together, progress)
+    claims: list[verdicts.Claim] = []
     pictures: list[Figure] = []
     table: dict[str, MeasuredSet] = {"real training digits": judge.measure(judge.split.train_images, judge.split.train_labels)}
 
@@ -75,10 +73,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def _claims_of_seed(
     limits: Thresholds, seed: int, plain: MeasuredSet, guided: MeasuredSet, coarse: MeasuredSet, blank: MeasuredSet
-) -> list[Claim]:
-    def claim(of: MeasuredSet, id: str, statement: str, number: Number, relation: Relation) -> Claim:
+) -> list[verdicts.Claim]:
+    def claim(of: MeasuredSet, id: str, statement: str, number: verdicts.Number, relation: verdicts.Relation) -> verdicts.Claim:
         """Other sets than the two guided ones are controls."""
-        kind: Kind = "claim" if of is plain or of is guided else "control"
+        kind: verdicts.Kind = "claim" if of is plain or of is guided else "control"
         return verdicts.against(limits, seed, id, statement, number, relation, n=of.n, kind=kind)
 
     seen, two_steps = "the judge sees the digit that was asked for", image_judge.ratio(coarse, plain)
@@ -95,7 +93,7 @@ def _claims_of_seed(
     ]
 
 
-def _generators(config: Config, judge: DigitsJudge, table: dict[str, MeasuredSet]) -> list[Claim]:
+def _generators(config: Config, judge: DigitsJudge, table: dict[str, MeasuredSet]) -> list[verdicts.Claim]:
     """Controls: generators without a model, which are added to the table."""
     images, truth = judge.split.train_images, judge.split.train_labels
     wanted = image_draws.labels(config.control_samples, digits.CLASSES)

@@ -8,14 +8,12 @@ import numpy as np
 
 from experiments.diffusion.forward import chain as forward_chain
 from experiments.diffusion.forward import prior
-from experiments.diffusion.forward.chain import Scores
 from experiments.diffusion.forward.config import Config
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
 from experiments.reporting.results import Figure
-from experiments.reporting.verdicts import Claim
 from gendiff.data import digits
 
 
@@ -52,7 +50,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(tuple(claims), shown, (forward_chain.table(of_seeds, config.levels), prior.table(distances, images[0].size)))
 
 
-def _score_claims(config: Config, scores: Scores, seed: int) -> list[Claim]:
+def _score_claims(config: Config, scores: forward_chain.Scores, seed: int) -> list[verdicts.Claim]:
     """The largest score is exact. Its chance is in the threshold: a score of N(0, 1) misses it with probability 6.3e-5."""
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.chains)
     chain, shifted = (float(np.abs(z).max()) for z in (scores["chain"], scores["shifted"]))
@@ -64,7 +62,7 @@ def _score_claims(config: Config, scores: Scores, seed: int) -> list[Claim]:
     ]
 
 
-def _score_plot(config: Config, of_seeds: list[Scores], folder: RunFolder) -> Figure:
+def _score_plot(config: Config, of_seeds: list[forward_chain.Scores], folder: RunFolder) -> Figure:
     ahead = f"chain against {config.shift} steps ahead"
     names = {"chain": "chain against closed form", "closed": "add_noise against closed form", "shifted": ahead}
     curves = []

@@ -19,9 +19,8 @@ from experiments.reporting import figures
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Number
 from gendiff.diffusion import schedules
-from gendiff.diffusion.schedules import Schedule
 
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
+SCHEDULES: dict[str, Callable[[], schedules.Schedule]] = {
     "linear": schedules.linear,
     "scaled_linear": schedules.scaled_linear,
     "cosine": schedules.cosine,
@@ -66,7 +65,7 @@ def distances(images: np.ndarray, resamples: int) -> dict[str, Distance]:
     moments = squares.mean() + spread * np.array([0.0, -1.0, 1.0])
     laws = [law(rows), *(law(rows[rng.integers(count, size=count)]) for _ in range(resamples))]
 
-    def of(schedule: Schedule) -> Distance:
+    def of(schedule: schedules.Schedule) -> Distance:
         level = schedule.noisiest
         signal = float(level.alpha**2 / (level.alpha**2 + level.sigma**2))
         upper, start = (tuple(dimensions * float(bound(moment, signal)) for moment in moments) for bound in (upper_bound, from_start))

@@ -8,14 +8,10 @@ from experiments.diffusion import trends
 from experiments.diffusion.guidance import cures, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.config import Config
-from experiments.diffusion.guidance.cures import Comparisons, Sweep
-from experiments.diffusion.guidance.sets import DrawnSets
-from experiments.diffusion.trends import Trend
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import verdicts
-from experiments.reporting.verdicts import Claim
 
 ESSAY: Mapping[str, tuple[int, str, str]] = {
     "adherence": (1, "faithful", "more faithful: samples that show the class asked for"),
@@ -38,10 +34,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(tuple(claims(config, drawn, judged)), figures, guidance_figures.tables(config, drawn, judged), explorers)
 
 
-def judge(config: Config, drawn: DrawnSets) -> Comparisons:
+def judge(config: Config, drawn: sets.DrawnSets) -> cures.Comparisons:
     """Every comparison that claims and tables are made of."""
 
-    def trend(sweep: Sweep, measure: str) -> Trend:
+    def trend(sweep: cures.Sweep, measure: str) -> trends.Trend:
         options = {"sign": ESSAY[measure][0], "resamples": config.resamples, "permutations": config.permutations}
         return trends.measure(sweep.scales, sweep.tables[measure], **options)
 
@@ -50,7 +46,7 @@ def judge(config: Config, drawn: DrawnSets) -> Comparisons:
     compare = functools.partial(cures.at_equal_adherence, resamples=config.resamples)
     moderate, strong = drawn.short.of([config.moderate]), drawn.short.of([config.strong])
     hardest = {name: cure.of([cure.scales[-1] if name == "CFG++" else config.strong]) for name, cure in drawn.cures.items()}
-    return Comparisons(
+    return cures.Comparisons(
         trends=rising,
         corrected=dict(zip(rising, map(float, trends.holm([each.p for each in rising.values()])), strict=True)),
         ignoring={subject: trend(deaf, "adherence") for subject, deaf in drawn.deaf.items()},
@@ -65,7 +61,7 @@ def scales_of(config: Config, subject: str, measure: str) -> list[float]:
     return config.faithful_scales(subject) if measure == "adherence" else list(config.scales)
 
 
-def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]:
+def claims(config: Config, drawn: sets.DrawnSets, judged: cures.Comparisons) -> list[verdicts.Claim]:
     """The essay's sentence as trends, two claims of cures, and the controls."""
     claim = functools.partial(verdicts.against, config.thresholds, None)
     every = []
@@ -84,7 +80,7 @@ def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]
     beside = f"less that of plain guidance, both at w = {config.strong:g}"
     every.append(of_cure("rescale-clipped", f"digits: clipped fraction of rescaled guidance {beside}", more, "<="))
 
-    def chance(id: str, words: str, sweep: Sweep, scale: float) -> Claim:
+    def chance(id: str, words: str, sweep: cures.Sweep, scale: float) -> verdicts.Claim:
         one = sweep.of([scale])
         seen = cures.at_equal_adherence(one, one, resamples=config.resamples).at["adherence"]
         return claim(id, f"{words}: adherence at w = {scale:g}", seen, "<=", "chance", n=_count(sweep), kind="control")
@@ -97,6 +93,6 @@ def claims(config: Config, drawn: DrawnSets, judged: Comparisons) -> list[Claim]
     return [*every, chance("digits-shuffled-chance", "digits, trained on shuffled labels", drawn.shuffled, config.strong)]
 
 
-def _count(sweep: Sweep) -> int:
+def _count(sweep: cures.Sweep) -> int:
     """Samples at each scale, of all seeds."""
     return sum(table.shape[1] for table in sweep.tables["adherence"])

@@ -8,7 +8,6 @@ import numpy as np
 from experiments.diffusion import image_training
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.image_training import Learning
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
@@ -68,6 +67,6 @@ def dropouts(config: Config) -> dict[float, str]:
     return {share: f"dropout_{share:g}" for share in config.dropouts if share != config.digits.drop_condition}
 
 
-def _learning(config: Config, name: str) -> Learning:
+def _learning(config: Config, name: str) -> image_training.Learning:
     dropped = {folder: dataclasses.replace(config.digits, drop_condition=share) for share, folder in dropouts(config).items()}
     return {SHAPES: config.shapes, WEAKER: config.weaker, **dropped}.get(name, config.digits)

@@ -10,7 +10,6 @@ from experiments.diffusion.guidance import cures as guidance_cures
 from experiments.diffusion.guidance import measures, networks
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
-from experiments.diffusion.guidance.measures import Subject
 from experiments.diffusion.image_draws import Draws, Rule, classifier_free
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -91,7 +90,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
 class _Drawn:
     """Networks of one data set, the program that draws from them, and the subject that judges."""
 
-    def __init__(self, config: Config, name: str, subject: Subject, together: int, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, config: Config, name: str, subject: measures.Subject, together: int, folder: RunFolder, progress: Progress) -> None:
         self._config, self._subject, self._folder = config, subject, folder
         model, weaker = (networks.model(config, of) for of in (name, networks.WEAKER))  # nothing on shapes uses the weaker network
         self._draw = Draws(model, config.sampling_steps, together, progress, second=weaker)
