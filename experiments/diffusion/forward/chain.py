@@ -70,15 +70,18 @@ def _ahead(path: Level, steps: np.ndarray, shift: int) -> Level:
 @jax.jit
 def _compose(path: Level) -> tuple[jax.Array, jax.Array]:
     """Mean factor and variance after each step, (schedules, T)."""
-    one, zero = jnp.ones(len(path)), jnp.zeros(len(path))
 
     def advance(moments: tuple[jax.Array, jax.Array], j: jax.Array) -> Any:
         mean, variance = moments
-        step = functools.partial(process.forward_step, cleaner=path[:, j], level=path[:, j + 1])
+        zero, one = jnp.zeros_like(mean), jnp.ones_like(mean)
+
+        def step(x: jax.Array, noise: jax.Array) -> jax.Array:
+            return process.forward_step(x, noise, path[:, j], path[:, j + 1])
+
         after = step(mean, zero), step(jnp.sqrt(variance), zero) ** 2 + step(zero, one) ** 2
         return after, after
 
-    _, (mean, variance) = jax.lax.scan(advance, (one, zero), jnp.arange(path.shape[1] - 1))
+    _, (mean, variance) = jax.lax.scan(advance, (jnp.ones(len(path)), jnp.zeros(len(path))), jnp.arange(path.shape[1] - 1))
     return mean.T, variance.T
 
 
