@@ -25,7 +25,8 @@ __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _SMOKE = Learning(train_steps=2, batch=16, channels=(8,), warmup=1)
 _LEARNED: dict[str, Any] = {"seeds": (0,), "digits": _SMOKE, "shapes": _SMOKE, "weaker": _SMOKE, "dropouts": (0.0, 0.1), "scenes": 400}
-_SAMPLES: dict[str, Any] = {"samples": 50, "shape_samples": 128, "cure_samples": 50, "control_samples": 50, "shown": 5, "explored": 4}
+_SAMPLES: dict[str, Any] = {"samples": 50, "shape_samples": 128, "cure_samples": 50, "control_samples": 50, "shown": 5, "explored": 128}
+# 128 explored samples come from the programs that draw the others: parts of 50 digits, and 128 shapes
 _SIZES: dict[str, Any] = {"reference": 200, "together": 50, "shapes_together": 128, "resamples": 20, "permutations": 100}
 _STEPS: dict[str, Any] = {"scales": (0.0, 1.0, 2.0, 7.5), "sampling_steps": 2, "explored_steps": (1, 2)}
 _CURES: dict[str, Any] = {"cures": ("interval", "rescale", "CFG++"), "cure_scales": (2.0, 7.5), "renoised_scales": (0.5, 1.0)}
