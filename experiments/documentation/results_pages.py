@@ -28,7 +28,7 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["text"] = _text
-    environment.globals |= {"claims": _claims, "cells": _cells, "time": _time, "duration": formatting.duration, "plain": _plain}
+    environment.globals |= {"claims": _claims, "cells": _cells, "duration": formatting.duration, "plain": _plain}
     yield folder / "README.md", environment.get_template("results.md.jinja").render(outcomes=outcomes, summaries_of=_summaries)
     before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
     yield SAMPLERS, before + sampler_table(results.read(folder / "certify")) + "\n" + after
@@ -81,24 +81,16 @@ def _cells(table: Table) -> str:
 def _folded(head: Iterable[str], rows: list[Any], right: Iterable[int]) -> str:
     """The rows; behind a summary where there are many."""
     shown = _rows(head, rows, right)
-    if len(rows) <= FOLDED:
-        return shown
-    return f"<details markdown>\n<summary>{len(rows)} rows</summary>\n\n{shown}\n\n</details>"
-
-
-def _time(outcome: Results) -> str:
-    return formatting.duration(sum(outcome.seconds.values()))
+    many = f"<details markdown>\n<summary>{len(rows)} rows</summary>\n\n{shown}\n\n</details>"
+    return many if len(rows) > FOLDED else shown
 
 
 def _column(cells: list[Cell]) -> list[str]:
-    shown = zip(cells, formatting.column(cells), strict=True)
-    return [
-        _unbroken(f"{text} {interval}") if interval else _code(text) if isinstance(cell, str) else text for cell, (text, interval) in shown
-    ]
+    def shown(cell: Cell, text: str, interval: str) -> str:
+        words = f"`{text}`" if re.fullmatch(r"\w+\(.*\)", text) else _text(text)
+        return _unbroken(f"{text} {interval}") if interval else words if isinstance(cell, str) else text
 
-
-def _code(text: str) -> str:
-    return f"`{text}`" if re.fullmatch(r"\w+\(.*\)", text) else _text(text)
+    return [shown(cell, *texts) for cell, texts in zip(cells, formatting.column(cells), strict=True)]
 
 
 def _unbroken(words: str) -> str:

@@ -15,24 +15,9 @@ OWN = Path(__file__).with_name("pages")
 _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
 CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
 RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
-GUIDE = {
-    "Getting started": "start.md",
-    "Concepts": "concepts.md",
-    "How to choose a sampler": "samplers.md",
-    "Guidance": "guidance.md",
-    "Training": "training.md",
-    "Extending": "extending.md",
-    "Coming from diffusers": "peers.md",
-    "Precision and known faults": "precision.md",
-    "Faults and wrong input": "faults.md",
-    "Features": "features.md",
-}
-ELSEWHERE = {
-    "peers.md": "tests/peers/README.md",
-    "experiments.md": "experiments/README.md",
-    "contributing.md": "CONTRIBUTING.md",
-    "changes.md": "CHANGELOG.md",
-}
+GUIDE = ["start.md", "concepts.md", "samplers.md", "guidance.md", "training.md", "extending.md", {"Coming from diffusers": "peers.md"}]
+FACTS = ["precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
+"""Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a title."""
 ALPHABETS = {"N": "𝒩", "L": "ℒ", "E": "𝔼", "R": "ℝ"}
 """Of \\mathcal and \\mathbb: browsers show another alphabet only where the letters are such characters."""
 PRIME = '<mo lspace="0" rspace="0">′</mo>'
@@ -42,11 +27,11 @@ def on_config(config: Any) -> Any:
     """The navigation, so that a new chapter, module or result appears by itself."""
     config.nav = [
         {"Home": "index.md"},
-        {"Guide": [{title: page} for title, page in GUIDE.items()]},
+        {"Guide": [*GUIDE, *FACTS]},
         {"Chapters": [{name: f"chapters/{name}.md"} for name in CHAPTERS]},
         {"Results": ["results/index.md", *({name: f"results/{name}.md"} for name in RESULTS)]},
         {"API": [{name: [{module.split(".", 1)[1]: f"api/{module}.md"} for module in _modules(name)]} for name in CHAPTERS]},
-        {"Project": [{"Experiments": "experiments.md"}, {"Contributing": "contributing.md"}, {"Changes": "changes.md"}]},
+        {"Project": ["experiments.md", "contributing.md", "changes.md"]},
     ]
     return config
 
@@ -109,7 +94,10 @@ def _sources() -> dict[str, str]:
         **{f"chapters/{name}.md": f"gendiff/{name}/README.md" for name in CHAPTERS},
         "results/index.md": "experiments/results/README.md",
         **{f"results/{name}.md": f"experiments/results/{name}/README.md" for name in RESULTS},
-        **ELSEWHERE,
+        "peers.md": "tests/peers/README.md",
+        "experiments.md": "experiments/README.md",
+        "contributing.md": "CONTRIBUTING.md",
+        "changes.md": "CHANGELOG.md",
     }
 
 

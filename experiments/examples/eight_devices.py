@@ -39,10 +39,9 @@ def main() -> None:
 
     @jax.jit
     def draw(params: dict, index: jax.Array, label: jax.Array) -> jax.Array:
-        denoise = diffusion.denoiser.from_network(predict, params, velocity, label)
-        return diffusion.sampling.sample(
-            draw_key, denoise, diffusion.samplers.ddim(), diffusion.grids.trailing(schedule, 10), shape=(8, 8, 1), index=index
-        )
+        denoise = diffusion.from_network(predict, params, velocity, label)
+        levels = diffusion.grids.trailing(schedule, 10)
+        return diffusion.sample(draw_key, denoise, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=index)
 
     index = jnp.arange(8 * len(devices))
     split = draw(state.ema, *sharding.shard((index, index % 10), mesh))

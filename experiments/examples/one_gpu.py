@@ -47,13 +47,11 @@ def main() -> None:
 
     @jax.jit
     def draw(params: dict, index: jax.Array, label: jax.Array) -> jax.Array:
-        given = diffusion.denoiser.from_network(predict, params, velocity, label)
-        guided = diffusion.guidance.classifier_free(
-            given, given.with_condition(gd.NO_LABEL), 2.0, batched=True
-        )  # one pass of 2b keeps a GPU busy
-        return diffusion.sampling.sample(
-            draw_key, guided, diffusion.samplers.ddim(), diffusion.grids.trailing(schedule, 4), shape=(32, 32, 3), index=index
-        )
+        given = diffusion.from_network(predict, params, velocity, label)
+        # one pass of 2b keeps a GPU busy
+        guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
+        levels = diffusion.grids.trailing(schedule, 4)
+        return diffusion.sample(draw_key, guided, diffusion.samplers.ddim(), levels, shape=(32, 32, 3), index=index)
 
     samples = draw(state.ema, jnp.arange(batch), labels)
     print(f"samples: {samples.dtype} {samples.shape}, finite: {bool(jnp.isfinite(samples).all())}")

@@ -56,10 +56,10 @@ def main() -> None:
 
     @jax.jit
     def draw(params: dict[str, jax.Array], label: jax.Array) -> jax.Array:
-        given = diffusion.denoiser.from_network(predict, params, velocity, label)
+        given = diffusion.from_network(predict, params, velocity, label)
         guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
         levels = diffusion.grids.trailing(schedule, 20)
-        return diffusion.sampling.sample(draw_key, guided, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label)))
+        return diffusion.sample(draw_key, guided, diffusion.samplers.ddim(), levels, shape=(8, 8, 1), index=jnp.arange(len(label)))
 
     samples = draw(state.ema, jnp.arange(100) % CLASSES)
     print(f"mean and std of 100 samples: {samples.mean():.2f}, {samples.std():.2f}; of the data: {images.mean():.2f}, {images.std():.2f}")

@@ -62,8 +62,5 @@ def numbers(leaf: jax.Array) -> jax.Array:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(sys.argv[1])
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(temporary)
+    with tempfile.TemporaryDirectory() as temporary:
+        main(*sys.argv[1:] or [temporary])
