@@ -16,6 +16,7 @@ from gendiff.metrics import (
     subsampling,
     vendi,
 )
+from gendiff.metrics.near_copies import memorisation_report
 
 __all__ = [
     "baselines",
@@ -25,6 +26,7 @@ __all__ = [
     "fidelity",
     "frechet",
     "kernel_distance",
+    "memorisation_report",
     "near_copies",
     "precision_recall",
     "resizing",

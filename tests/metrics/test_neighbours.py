@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.stats
+from scipy.spatial.distance import cdist
 
-from gendiff.metrics import near_copies, neighbours, precision_recall
-from tests.metrics.rows import normal, rng
+from gendiff import metrics
+from gendiff.metrics import features, near_copies, neighbours, precision_recall
+from tests.metrics.rows import normal, rng, uniform
 from tests.refusals import refusals
 
 LINE = np.array([[0.0], [1.0], [3.0], [7.0], [7.0]])
@@ -36,6 +39,32 @@ def test_chunks_change_nothing(monkeypatch, others):
         np.testing.assert_array_equal(part, expected)
 
 
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize(
+    "points",
+    [
+        normal(0, 300, 3),
+        normal(0, 300, 40) + 1e6,  # squares have lost all digits of the distances
+        np.repeat(normal(0, 30, 5), 10, axis=0),
+        rng().integers(0, 3, (300, 4)).astype(float),
+        np.zeros((20, 3)),
+        normal(0, 50, 3) * 1e-160,
+        normal(0, 50, 3) * 1e140,
+        normal(0, 50, 3) * 1e160,
+    ],
+    ids=["few features", "far from zero", "duplicates", "ties", "all equal", "tiny", "large", "squares overflow"],
+)
+def test_neighbours_are_those_of_all_distances_sorted_bit_for_bit(points, others):
+    queries = points if others else points[::-1] + 1e-9
+    every = cdist(queries, points)
+    if others:
+        np.fill_diagonal(every, np.nan)  # sorted last, behind distances that overflow
+    index = np.argsort(every, axis=1, kind="stable")[:, :4]
+    found = neighbours.nearest(queries, points, 4, others=others)
+    np.testing.assert_array_equal(found[1], index)
+    np.testing.assert_array_equal(found[0], np.take_along_axis(every, index, axis=1))
+
+
 def test_copies_also_slightly_changed_ones_are_found_and_fresh_samples_are_none():
     x = normal(0, 200, 16)
     assert near_copies.rate(x[::3], x) == 1.0 and not near_copies.ratios(x, x).any()
@@ -49,6 +78,42 @@ def test_the_ratio_is_nearest_over_second_nearest_of_distinct_rows():
     np.testing.assert_array_equal(near_copies.ratios(samples, np.vstack([training, training])), near_copies.ratios(samples, training))
     assert near_copies.rate(samples, training, threshold=0.2) == pytest.approx(1 / 3)
     assert near_copies.rate(np.array([[3.0]]), np.array([[0.0], [9.0]]), threshold=0.5) == 0.0  # the threshold itself is no copy
+
+
+def pictures(seed, n):
+    return uniform(seed, n, 4, 4, 1).astype(np.float32)
+
+
+TRAIN = np.concatenate([pictures(0, 40), pictures(0, 3)[1:], pictures(0, 1) + 1e-3])  # 40 and 41 equal 1 and 2, and 42 is nearly 0
+COPIED = np.concatenate([TRAIN[[7, 1]] + 1e-4 * pictures(3, 2), pictures(4, 10)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("function", [features.pixels, features.random_convolutions(0, widths=(4, 4))], ids=["pixels", "convolutions"])
+def test_the_report_shows_copies_their_pictures_and_what_the_training_set_repeats(function):
+    found = metrics.memorisation_report(COPIED, TRAIN, pictures(5, 200), features=function, k=3)
+    assert set(found.copies) >= {0, 1} and (np.diff(found.ratios[found.copies]) >= 0).all()
+    assert found.nearest[:2, 0].tolist() == [7, 1] and found.nearest.shape == found.distances.shape == (12, 3)
+    assert found.duplicates.tolist() == [[40, 1], [41, 2]]
+    assert {(0, 42), (42, 0)} <= set(map(tuple, found.near_duplicates.tolist()))
+    assert found.rate.value == np.mean(found.ratios < near_copies.THRESHOLD) > found.held_out_rate.value
+    known, rows = np.asarray(function(TRAIN)), np.asarray(function(COPIED))
+    np.testing.assert_array_equal(found.ratios, near_copies.ratios(rows, known))
+    np.testing.assert_allclose(found.distances, np.linalg.norm(rows[:, None] - known[found.nearest], axis=2), rtol=1e-6)
+    assert found.held_out_rate.value == near_copies.rate(function(pictures(5, 200)), known)
+
+
+def test_rates_without_a_copy_have_intervals_of_some_width_and_the_excess_is_wilsons_of_both():
+    found = metrics.memorisation_report(pictures(4, 10), TRAIN, pictures(5, 30), threshold=0.01)
+    low, high = scipy.stats.binomtest(0, 10).proportion_ci(0.95, method="wilson")
+    assert found.rate.number == (0.0, low, high) and found.copies.size == 0
+    limit = scipy.stats.binomtest(0, 30).proportion_ci(0.95, method="wilson").high
+    assert found.excess.number == pytest.approx((0.0, -limit, high))
+
+
+def test_the_interval_of_a_difference_is_that_of_newcombes_example():
+    """56 of 70 and 48 of 80 (Newcombe, 1998, Table II, from memory)."""
+    shares = [near_copies._share(np.arange(n) < hits, 0.95) for hits, n in ((56, 70), (48, 80))]
+    assert near_copies._difference(*shares).number == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
 
 
 def test_shares_of_sets_that_cover_each_other_wholly_or_not():
@@ -86,6 +151,13 @@ test_too_few_rows_and_bad_features_are_refused_with_counts = refusals(
     (lambda: near_copies.ratios(X, X[:, :7]), "samples has 8 features per row but training has 7"),
     (lambda: near_copies.ratios(X * np.nan, X), "samples: 9 of 9 rows hold NaN"),
     (lambda: near_copies.rate(X, X, threshold=1.5), "threshold = 1.5"),
+    (lambda: metrics.memorisation_report(X, np.ones((4, 8)), X), "train has 1 different pictures of 4: at least 3 are needed"),
+    (lambda: metrics.memorisation_report(X, X[:4], X, k=5), "train has 4 different pictures of 4: at least 5 are needed"),
+    (lambda: metrics.memorisation_report(X, X, X[:, :7]), "held_out has 7 features per row but train has 8"),
+    (lambda: metrics.memorisation_report(X[:0], X, X), r"n >= 1, got shape \(0, 8\)"),
+    (lambda: metrics.memorisation_report(X, X, X, k=1), "k = 1"),
+    (lambda: metrics.memorisation_report(X, X, X, threshold=0), "threshold = 0"),
+    (lambda: metrics.memorisation_report(X, X, X, confidence=1), "confidence = 1"),
     (lambda: precision_recall.measure(X[:3], X), r"real has shape \(3, 8\): at least 4 rows"),
     (lambda: precision_recall.measure(X, X[:, :7]), "real has 8 features per row but samples has 7"),
     (lambda: precision_recall.measure(X, X * np.nan), "samples: 9 of 9 rows hold NaN"),
