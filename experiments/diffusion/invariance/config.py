@@ -6,20 +6,10 @@ from experiments.diffusion import digits, image_training
 from experiments.diffusion.image_model import Model
 from gendiff.diffusion.samplers import catalogue
 
-WAYS = (
-    "alone",
-    "small batches",
-    "shuffled batches",
-    "crowd",
-    "falling",
-    "shuffled",
-    "padded batch",
-    "padded grid",
-    "fixed count",
-    "chunks",
-    "vmap",
-)
-"""Besides the reference, all samples at once."""
+BATCHES = ("alone", "small batches", "shuffled batches", "crowd", "falling", "shuffled", "padded batch")
+PROGRAMS = ("padded grid", "fixed count", "chunks", "vmap")
+WAYS = BATCHES + PROGRAMS
+"""What is drawn together and in which order, and how the program differs, besides the reference: all samples at once."""
 
 
 @dataclasses.dataclass(frozen=True)
