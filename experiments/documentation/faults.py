@@ -95,7 +95,7 @@ INPUTS = {
         "NaN or negative scale": "ValueError with the range",
         "label ≥ classes": "ValueError with the number of classes; under jit, NaN in that sample alone",
         "float labels": "TypeError",
-        "no null class": "TypeError with the fix",
+        "no null class": "ValueError: the network is without classes",
     },
     "likelihood, metrics": {
         "fewer than 2 samples": "ValueError with the counts",

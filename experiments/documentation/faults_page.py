@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_name("pages") / "faults.md"
 HEAD = """<!-- written by `python -m experiments.documentation.faults_page`; edit the rows in faults.py, or the marks of the tests -->
 # Faults and wrong input
 
-What happens when a run is disturbed or is given something wrong, and the tests that show it. {tested} of {total} rows are tested.
+What happens when a run is disturbed or is given something wrong, and the tests that show it.
 Tests marked *slow* run in `make test-slow`, the others in `make test`.
 """
 
@@ -61,8 +61,7 @@ def page(folder: Path = ROOT / "tests") -> str:
                     f"{test.file}: {test.name} names {fault!r}, which is no row of {Path(__file__).with_name('faults.py').name}"
                 )
             by_fault[fault].append(test)
-    parts = [HEAD.format(tested=sum(map(bool, by_fault.values())), total=len(ROWS))]
-    parts += ["## Runs\n", _table("fault", RUNS, by_fault)]
+    parts = [HEAD, "## Runs\n", _table("fault", RUNS, by_fault)]
     for place, rows in INPUTS.items():
         parts += [
             f"\n## {place[0].upper()}{place[1:]}\n",

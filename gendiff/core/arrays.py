@@ -33,8 +33,11 @@ def expand(value: Scalar, like: ArrayLike) -> jax.Array:
         like: (b, …) the samples, whose dtype and rank the result has.
 
     Raises:
+        TypeError: for samples that are no floating array: the number would be rounded to their whole numbers.
         ValueError: for any other shape.
     """
+    if not jnp.issubdtype(like.dtype, jnp.floating):
+        raise TypeError(f"samples must be floating, got {like.dtype} of shape {like.shape}: use x.astype(jnp.float32)")
     array = jnp.asarray(value).astype(jax.dtypes.canonicalize_dtype(like.dtype))  # like may be float64 NumPy where JAX has 32 bits
     if array.ndim == 0:
         return array.reshape((1,) * like.ndim)

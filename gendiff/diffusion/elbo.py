@@ -13,7 +13,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Scalar
@@ -48,7 +48,7 @@ def discrete(
     denoise: Denoiser,
     x: Float[ArrayLike, "b *shape"],
     levels: Level,
-    index: Int[ArrayLike, "b"],
+    index: Integer[ArrayLike, "b"],
     *,
     variance: str = "small",
     data_levels: int | None = None,
@@ -110,7 +110,7 @@ def continuous(
     denoise: Denoiser,
     x: Float[ArrayLike, "b *shape"],
     schedule: Schedule,
-    index: Int[ArrayLike, "b"],
+    index: Integer[ArrayLike, "b"],
     *,
     span: tuple[Scalar, Scalar] = (0.0, 1.0),
     data_levels: int | None = None,

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Keys, Scalar
@@ -109,7 +109,7 @@ def exact() -> Divergence:
     return _Exact()
 
 
-def hutchinson(key: jax.Array, index: Int[ArrayLike, "b"], probes: int = 8, distribution: str = "rademacher") -> Divergence:
+def hutchinson(key: jax.Array, index: Integer[ArrayLike, "b"], probes: int = 8, distribution: str = "rademacher") -> Divergence:
     """Estimate the trace by the mean of v·J v over random directions v: unbiased in log p.
 
     Each sample keeps its probes along the whole path, so that the integrand is smooth. They share nothing with the noise of `sample` with
@@ -184,7 +184,7 @@ def bits_per_dimension(
     )
 
 
-def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Int[ArrayLike, "b"], width: Scalar) -> Float[Array, "b *shape"]:
+def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Integer[ArrayLike, "b"], width: Scalar) -> Float[Array, "b *shape"]:
     """Add uniform noise as wide as the distance of neighbouring values.
 
     The mean of the bits of the result, with offset log2(1 / width), bounds -log2 P(value) / d from above. L values evenly on [-1, 1], ends

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Integer, Shaped
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count, Keys, Scalar
@@ -118,7 +118,7 @@ def sample(
     sampler: Sampler,
     levels: Level,
     shape: tuple[int, ...],
-    index: Int[ArrayLike, "b"],
+    index: Integer[ArrayLike, "b"],
     *,
     num_steps: Count | None = None,
     start: Shaped[ArrayLike, "..."] | None = None,
@@ -137,8 +137,8 @@ def sample(
         num_steps: how many intervals to run, 1 … t (default t). An int is a `scan`: reverse-mode differentiable. A traced integer is a
             `while_loop`: one compile for every count, not differentiable, and under vmap it costs the largest count.
         start: (b, *shape) in place of x_T = sigma_0 · noise; its dtype is the solver's (default: that of the levels).
-        temperature: > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian data at
-            about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
+        temperature: () or (b,), > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian
+            data at about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
         trajectory: whether to return the state at each level instead of the last one only.
 
     Returns:
@@ -147,7 +147,7 @@ def sample(
     Raises:
         TypeError: for a legacy or missing key, and for a denoiser whose output has another shape or dtype than x (before the loop).
         ValueError: for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or
-            comes with a `start`, and shapes that do not agree.
+            comes with a `start`, fields of `levels` of unequal length, and shapes that do not agree.
     """
     _check_key(key)
     _check_sampler(sampler)
@@ -168,7 +168,7 @@ def sample(
     keys = keys_of(key, index)
     if start is None:
         noise = first_noise(keys, shape, levels.sigma.dtype)
-        x = jnp.asarray(temperature, noise.dtype) * levels.sigma[0] * noise
+        x = arrays.expand(temperature, noise) * levels.sigma[0] * noise
     else:
         x = jnp.asarray(start)
     _check_output(denoise, x, levels)
@@ -197,7 +197,7 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
     """
     checks.integer("size", size, 1)
 
-    def draw_in_chunks(index: Int[ArrayLike, "b"], *aligned: Any) -> Samples:
+    def draw_in_chunks(index: Integer[ArrayLike, "b"], *aligned: Any) -> Samples:
         given = (_checked_index(index), *jax.tree.map(jnp.asarray, aligned))
         count = given[0].shape[0]
         for leaf in jax.tree.leaves(given):
@@ -213,7 +213,7 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
     return draw_in_chunks
 
 
-def keys_of(key: jax.Array, index: Int[ArrayLike, "b"]) -> Keys:
+def keys_of(key: jax.Array, index: Integer[ArrayLike, "b"]) -> Keys:
     """The key of each sample (b,): fold_in(key, index[i]). Raises as `sample` does for what is no key or no index."""
     _check_key(key)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, _checked_index(index))
@@ -232,6 +232,9 @@ def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
     """
     if not isinstance(levels, Level):
         raise TypeError(f"levels must be a grid of levels, such as grids.trailing(schedule, 50), got {type(levels).__name__}")
+    shapes = [np.shape(field) for field in (levels.t, levels.alpha, levels.sigma)]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"the fields t, alpha and sigma of levels must have one shape, got {', '.join(map(str, shapes))}")
     if len(levels.shape) != 1 or levels.shape[0] < 2:
         raise ValueError(f"levels must be a grid of shape (steps + 1,) with at least 2 entries, got shape {levels.shape}")
     if num_steps is None:
@@ -268,6 +271,8 @@ def _checked_index(index: ArrayLike) -> Array:
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(f"index must hold integers, got {index.dtype}")
     checks.in_range("index", index, 0.0, 2.0**32 - 1)  # a negative one would be the alias of a large one
+    if isinstance(index, np.ndarray) and index.size and index.max() >= 2**31:
+        index = index.astype(np.uint32)  # int32, which JAX makes of it, would wrap around
     return jnp.asarray(index)
 
 

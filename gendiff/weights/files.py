@@ -38,7 +38,11 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
     try:
         return safetensors.numpy.load_file(file)
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except AttributeError as error:  # NumPy has no such type
+        raise DataError(
+            f"{file}: holds arrays of a type that cannot be read ({error}): convert them to float16, bfloat16 or float32"
+        ) from error
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
 
 
@@ -91,7 +95,7 @@ def _json(file: Path) -> dict[str, Any]:
         raise DataError(f"{file}: no such file")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not JSON: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{file}: must hold one JSON object, got {type(found).__name__}")

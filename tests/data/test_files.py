@@ -328,7 +328,7 @@ def test_damaged_bytes_of_any_kind_of_file_give_a_data_error_or_images_and_nothi
     path = tmp_path / name
     FILES[name](path)
     original, rng = path.read_bytes(), np.random.default_rng(1)
-    for _ in range(200):
+    for _ in range(300):
         damaged = bytearray(original)
         for place in rng.integers(min(len(damaged), 300 if name == "a.png" else 160), size=rng.integers(1, 4)):
             damaged[place] = rng.integers(256)

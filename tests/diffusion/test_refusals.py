@@ -7,8 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.diffusion import elbo, grids, guidance, learned_schedule, objectives, oracles, parameterization, process, schedules, weighting
-from gendiff.diffusion.types import Batch, Level
+from gendiff.diffusion import (
+    elbo,
+    grids,
+    guidance,
+    learned_schedule,
+    objectives,
+    oracles,
+    parameterization,
+    process,
+    samplers,
+    schedules,
+    weighting,
+)
+from gendiff.diffusion.types import Batch, Level, Prediction
 from tests.diffusion.families import GRIDS, PARAMETERIZATIONS
 
 NAN, INF = float("nan"), float("inf")
@@ -68,6 +80,31 @@ VALUES = [(function, name, value) for function, arguments in OUT_OF_RANGE for na
 def test_a_value_out_of_range_is_refused_by_name(function, argument, value):
     with pytest.raises(ValueError, match=rf"\b{argument}\b"):
         function(**{argument: value})
+
+
+WHOLE = jnp.ones((2, 3), int)
+TWICE = Prediction(WHOLE, WHOLE)
+FORMULAS = [
+    partial(process.add_noise, WHOLE, ROWS, LEVEL),
+    partial(process.forward_step, WHOLE, WHOLE, CHAIN[-1], CHAIN[-2]),
+    partial(process.posterior, WHOLE, WHOLE, CHAIN[0], CHAIN[1]),
+    partial(process.added_std, CHAIN[1], CHAIN[0], WHOLE),
+    partial(process.score_from_noise, WHOLE, LEVEL),
+    partial(process.noise_from_score, WHOLE, LEVEL),
+    partial(process.velocity_from, WHOLE, WHOLE, LEVEL),
+    partial(samplers.ancestral.ddim_step, TWICE, CHAIN[0], CHAIN[1]),
+    partial(samplers.ancestral.ddpm_step, WHOLE, TWICE, CHAIN[0], CHAIN[1], noise=WHOLE),
+    partial(guidance.combine, WHOLE, WHOLE, 1.5),
+    *[partial(build().predict, WHOLE, WHOLE, LEVEL) for build in PARAMETERIZATIONS.values()],
+]
+
+
+@pytest.mark.fault("process: integers in a bare formula")
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_whole_numbers_are_refused_by_a_bare_formula_which_would_round_its_coefficients_to_zero(formula):
+    with pytest.raises(TypeError, match="floating.*got int32"):
+        formula()
 
 
 SHAPES = r"\(2, 3\).*\(2, 1\)|\(2, 1\).*\(2, 3\)"

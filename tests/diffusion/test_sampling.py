@@ -137,6 +137,15 @@ def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data(
     np.testing.assert_allclose(warm[-1] - centre, 1.1 * (plain[-1] - centre), rtol=1e-12)
 
 
+def test_each_sample_may_have_a_temperature_of_its_own_and_an_index_up_to_2_to_the_32():
+    temperatures, names = np.array([0.5, 1.0, 2.0], np.float32), np.array([3, 2**31 + 7, 2**32 - 1])
+    drawn = attempt(index=names, temperature=temperatures)
+    for row, (name, temperature) in enumerate(zip(names, temperatures, strict=True)):
+        alone = attempt(index=np.array([name], np.uint32), temperature=float(temperature))
+        np.testing.assert_allclose(drawn[row], alone[0], rtol=1e-6, atol=1e-7)
+    assert len({float(x) for x in drawn[:, 0, 0]}) == 3
+
+
 def test_keys_steps_and_samples_all_differ():
     whole = draw(trajectory=True, index=[0, 1])
     assert len(np.unique(np.asarray(whole))) == whole.size
@@ -232,6 +241,8 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
     "samplers: a batch of keys",
     "samplers: a legacy uint32 key",
     "samplers: a key that is not threefry",
+    "samplers: temperature with the wrong shape",
+    "samplers: index outside its range",
 )
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
@@ -260,6 +271,11 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(start=np.zeros((3, *SHAPE), np.uint8)), TypeError, "start.*uint8"),
         (lambda: attempt(start=jnp.ones((3, *SHAPE)), temperature=1.1), ValueError, "scale start itself"),
         (lambda: attempt(temperature=0.0), ValueError, "temperature = 0"),
+        (lambda: attempt(temperature=jnp.ones(2)), ValueError, r"per sample \(3,\).*got \(2,\)"),
+        (lambda: attempt(temperature=jnp.ones((3, 1))), ValueError, r"per sample \(3,\).*got \(3, 1\)"),
+        (lambda: attempt(grid=records.replace(levels(), sigma=levels().sigma[:3])), ValueError, r"one shape, got \(5,\), \(5,\), \(3,\)"),
+        (lambda: attempt(grid=records.replace(levels(), t=0.0)), ValueError, r"one shape, got \(\), \(5,\), \(5,\)"),
+        (lambda: attempt(index=np.array([0, 1, 2**32])), ValueError, "index.*outside"),
         (lambda: attempt(temperature=float("nan")), ValueError, "temperature"),
         (lambda: sampling.in_chunks(attempt, 0), ValueError, "size"),
         (lambda: sampling.in_chunks(attempt, 1.5), TypeError, "size"),

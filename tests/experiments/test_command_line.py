@@ -93,6 +93,7 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
 
 @pytest.mark.fault(
     "command line: unknown or misspelt option",
+    "command line: wrong type",
     "command line: --seed outside 0…2³²−1",
     "command line: checkpoint path that is a file or URL",
 )
@@ -104,6 +105,7 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
         ("run", "NAME is one of: bare"),
         ("run bear", "did you mean 'bare'?"),
         ("run bare --train-step 3", "--train-steps"),
+        ("run bare --train-steps three", "--train-steps"),
         ("run bare --preset deom", "did you mean 'demo'?"),
         ("run bare --preset demo --smoke", "--smoke"),
         ("run bare --seed -1", "0 … 4294967295"),

@@ -70,7 +70,7 @@ def test_epsilon_padding_and_frequencies_reach_the_program_and_no_parameter(buil
         assert name != "epsilon" or ("9.99999974E-6" in plain and "9.99999974E-6" not in text)  # it reaches every norm
 
 
-@pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels")
+@pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels", "guidance: no null class")
 @pytest.mark.parametrize(
     ("changes", "label", "error", "message"),
     [

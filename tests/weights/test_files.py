@@ -1,6 +1,9 @@
 """Foreign weights on disk: safetensors whole, in parts, and nothing else."""
 
 import json
+import pickle
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -77,6 +80,82 @@ def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path, suffix):
 WHOLE = safetensors.numpy.save(ARRAYS)
 
 
+def crafted(header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def entry(dtype="F32", shape=(1,), end=4):
+    return {"a": {"dtype": dtype, "shape": list(shape), "data_offsets": [0, end]}}
+
+
+CRAFTED = {
+    "float8": (crafted(entry("F8_E4M3", (2,), 2), b"ab"), "type that cannot be read"),
+    "unknown type": (crafted(entry("Q8", (2,), 2), b"ab"), "not a whole"),
+    "more than the file holds": (crafted(entry(shape=(2**40,), end=2**42)), "not a whole"),
+    "more than a number holds": (crafted(entry(shape=(2**62,), end=2**63)), "not a whole"),
+    "empty and huge": (crafted(entry(shape=(0, 2**62), end=0)), "not a whole"),
+    "negative": (crafted(entry(shape=(-1,)), b"abcd"), "not a whole"),
+    "header longer than the file": (struct.pack("<Q", 2**40) + b"{}", "not a whole"),
+    "header of half of memory": (struct.pack("<Q", 2**63 - 1) + b"{}", "not a whole"),
+    "nested lists": (crafted(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "not a whole"),
+    "nested objects": (crafted(b'{"__metadata__":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001), "not a whole"),
+    "overlapping": (crafted({"a": entry()["a"], "b": entry()["a"]}, b"abcd"), "not a whole"),
+    "no JSON": (crafted(b"\xff\xfe{}"), "not a whole"),
+}
+
+
+@pytest.mark.fault("crafted safetensors header")
+@pytest.mark.parametrize("kind", CRAFTED)
+def test_a_crafted_header_is_refused_without_a_large_allocation(tmp_path, kind):
+    content, message = CRAFTED[kind]
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert message in refused(files.load, file)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.fault("crafted safetensors header")
+def test_mutated_files_give_arrays_or_typed_errors_and_nothing_else(tmp_path):
+    file, rng, outcomes = tmp_path / "x.safetensors", np.random.default_rng(0), {True: 0, False: 0}
+    header = 8 + struct.unpack("<Q", WHOLE[:8])[0]
+    for number in range(300):
+        damaged = bytearray(WHOLE)
+        for place in rng.integers(header if number % 3 else len(WHOLE), size=rng.integers(1, 4)):
+            damaged[place] = rng.choice(list(b'[]{}:,"0919-eE. ')) if number % 2 else rng.integers(256)
+        if number % 5 == 0:
+            del damaged[rng.integers(len(damaged)) :]
+        file.write_bytes(damaged)
+        try:
+            arrays = files.load(file)
+            assert sum(array.nbytes for array in arrays.values()) <= len(WHOLE)
+            outcomes[True] += 1
+        except DataError as error:
+            assert str(error).startswith(str(file))
+            outcomes[False] += 1
+    assert min(outcomes.values()) > 10
+
+
+@pytest.mark.fault("pickle in weights")
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pt", "x.npz"])
+def test_a_pickle_that_writes_a_marker_writes_none_whatever_it_is_called(tmp_path, name):
+    marker = tmp_path / "marker"
+
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    (tmp_path / name).write_bytes(pickle.dumps(Payload()))
+    refused(files.load, tmp_path / name)
+    assert not marker.exists()
+    pickle.loads((tmp_path / name).read_bytes()).close()
+    assert marker.exists()  # the payload works
+
+
 @pytest.mark.fault("crafted safetensors header")
 @pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}trailing", WHOLE[:-1]])
 def test_a_damaged_file_is_refused(tmp_path, content):
@@ -93,7 +172,9 @@ def test_other_names_missing_files_and_folders_are_refused(tmp_path):
     assert "config.json: no such file" in refused(files.load_folder, tmp_path)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[1]", "must hold one JSON object, got list")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "not JSON"), ("[" * 200_000 + "]" * 200_000, "not JSON"), ("[1]", "must hold one JSON object, got list")]
+)
 def test_a_configuration_that_is_none_is_refused(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
     assert message in refused(files.load_folder, tmp_path)
