@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import sample_archives, sampling_options, sharded_sampling
+from experiments.diffusion import sample_archives, sample_scores, sampling_options, sharded_sampling
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
 from experiments.diffusion.sampling_options import SampleOptions
@@ -27,7 +27,7 @@ from gendiff.diffusion.types import Prediction
 
 def command(model: Callable[[Any], Model]) -> SampleCommand:
     """How `sample RUN` draws images. model: from the configuration of the run to its network."""
-    return SampleCommand(SampleOptions, functools.partial(_sample, model), finalize=sample_archives.COMMAND)
+    return SampleCommand(SampleOptions, functools.partial(_sample, model), finalize=sample_archives.COMMAND, evaluate=sample_scores.COMMAND)
 
 
 def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:

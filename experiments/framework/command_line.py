@@ -26,13 +26,11 @@ PROGRAM = "python -m experiments"
 MOST_LINES = 12
 """Longest error message, in lines."""
 USAGE = f"""usage: {PROGRAM} COMMAND …
-
   list                     the experiments and the questions they ask
   run NAME [options]       train and evaluate; an interrupted run goes on, a finished one is left alone
   sample RUN [options]     draw samples from the network of a run
   finalize SAMPLES --to F  make one file of the samples that `sample --shard-size` wrote
-  evaluate RUN             compute the results of a run anew from its checkpoints
-  evaluate SAMPLES         measure the samples of a folder of shards
+  evaluate RUN | SAMPLES   compute the results of a run anew from its checkpoints | measure the samples of such a folder
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
   NAME [options]           the command of an experiment that brings its own, as `list` tells
 

@@ -10,10 +10,13 @@ import pytest
 from PIL import Image
 
 from experiments.diffusion import image_sampling
+from experiments.diffusion.sample_scores import Scores
 from experiments.framework import command_line, errors
 from experiments.framework.errors import Preempted
 from experiments.framework.shards import Shards
+from experiments.reporting import json_files
 from gendiff.data import scaling, sources
+from gendiff.metrics import features, frechet, statistics_files
 from tests.experiments import toy
 
 SIZES = ("--num", "10", "--shard-size", "4", "--steps", "3", "--together", "3")
@@ -154,3 +157,37 @@ def test_finalize_refuses_what_it_cannot_do(whole, tmp_path, capsys):
     assert ".arrayrecord" in capsys.readouterr().err
     assert main(["finalize", str(whole), "--to", str(tmp_path / "none" / "all.npz")]) == errors.USAGE
     assert main(["finalize"]) == errors.USAGE
+
+
+def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_path, capsys):
+    main = functools.partial(command_line.main, catalogue={"toy": toy.EXPERIMENT})
+    images = np.concatenate([np.load(path)["arr_0"] for path in sorted(whole.glob("shard_*.npz"))])
+    other = np.random.default_rng(0).integers(0, 256, (30, 2, 2, 1)).astype(np.uint8)
+    statistics_files.save_batch(tmp_path / "pictures.npz", other)
+    rows = [features.pixels(scaling.to_unit(each, 256)) for each in (other, images)]
+    statistics_files.save(tmp_path / "statistics.npz", frechet.fit(rows[0]))
+    for reference in ("pictures", "statistics"):
+        options = ["--features", "pixels", "--reference", str(tmp_path / f"{reference}.npz")]
+        assert main(["evaluate", str(whole), *options, "--save-statistics", str(tmp_path / "own.npz")]) == errors.DONE
+        scores = json_files.read(whole / "scores.json", Scores)
+        assert scores.n == 10 and scores.frechet == pytest.approx(frechet.distance(*rows), rel=1e-9)
+        assert f"{scores.frechet:.4g}" in capsys.readouterr().out
+    np.testing.assert_allclose(statistics_files.load(tmp_path / "own.npz").mean, rows[1].mean(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ((), errors.USAGE, "--reference"),
+        (("--reference", "NONE.npz"), errors.BAD_DATA, "no such file"),
+        (("--reference", "STATISTICS", "--features", "inception"), errors.USAGE, "--inception-weights"),
+        (("--reference", "STATISTICS", "--inception-weights", "w"), errors.USAGE, "need each other"),
+        (("--reference", "STATISTICS"), errors.USAGE, "features"),
+        (("--reference", "STATISTICS", "--features", "pixel"), errors.USAGE, "pixel"),
+    ],
+)
+def test_evaluate_refuses_what_does_not_fit(whole, tmp_path, capsys, options, code, message):
+    statistics_files.save(tmp_path / "s.npz", frechet.fit(np.random.default_rng(0).standard_normal((9, 4))))
+    words = [str(tmp_path / "s.npz") if word == "STATISTICS" else word for word in options]
+    assert command_line.main(["evaluate", str(whole), *words], {"toy": toy.EXPERIMENT}) == code
+    assert message in capsys.readouterr().err

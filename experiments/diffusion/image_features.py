@@ -1,0 +1,68 @@
+"""The feature functions that the command line names, with the options that choose one."""
+
+import dataclasses
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import networks
+from gendiff.core import npz
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import scaling
+from gendiff.metrics import features, frechet, statistics_files
+from gendiff.metrics.features import Features
+from gendiff.metrics.frechet import FittedGaussian, Running
+from gendiff.weights import files, torchvision_inception
+
+TOGETHER = 500
+"""Images whose features are computed in one call."""
+SEED = 0
+"""Of the random convolutions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureOptions:
+    """Which features of the images are compared."""
+
+    features: Literal["random-convolutions", "pixels", "inception"] = "random-convolutions"
+    """A small network with fixed random weights, the pixels themselves, or the pool of Inception-v3, which needs its weights."""
+    inception_weights: str | None = None
+    """Parameters of Inception-v3 by torchvision's names, a .safetensors file."""
+    resize: Literal["clean-fid", "tf"] = "clean-fid"
+    """How Inception's pictures get 299 pixels: bicubic with antialiasing, or as TensorFlow 1 did, bilinear without."""
+
+
+def function(options: FeatureOptions) -> Features:
+    """uint8 images (n, h, w, c) -> features (n, d). ConfigError for weights that are missing or not wanted."""
+    if (options.features == "inception") != (options.inception_weights is not None):
+        raise ConfigError("--features inception and --inception-weights FILE.safetensors need each other")
+    if options.inception_weights is None:
+        plain = features.pixels if options.features == "pixels" else features.random_convolutions(SEED)
+        return lambda images: plain(np.asarray(scaling.to_unit(images, 256)))
+    network = networks.Inception("fid")
+    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), jnp.zeros((1, 299, 299, 3))))
+    params = torchvision_inception.params(files.load(options.inception_weights), like)
+    return features.inception(networks.pure(network), params, resize=options.resize)
+
+
+def summary(measured: Features, images: Iterator[np.ndarray]) -> Running:
+    """What a Fréchet distance needs of batches of uint8 images, in memory of one batch. DataError without images."""
+    state = None
+    for batch in images:
+        state = frechet.update(state, features.extract(measured, batch, batch=TOGETHER))
+    if state is None:
+        raise DataError("there are no images to measure")
+    return state
+
+
+def reference(path: Path, measured: Features) -> FittedGaussian:
+    """The Gaussian of reference statistics (`mu`, `sigma`), or of the reference images (`arr_0`, uint8) of an .npz file."""
+    file = npz.existing(path, ".npz")
+    with npz.guarded(file, lambda: zipfile.ZipFile(file)) as archive:
+        images = "arr_0" in npz.names(archive)
+    return frechet.finish(summary(measured, statistics_files.read_batches(file, TOGETHER))) if images else statistics_files.load(file)

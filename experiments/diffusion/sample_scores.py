@@ -1,0 +1,82 @@
+"""`evaluate SAMPLES`: the Fréchet distance of a folder of shards to reference statistics, one shard in memory at a time."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from experiments.diffusion import image_features
+from experiments.diffusion.image_features import FeatureOptions
+from experiments.framework import shards
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Command
+from experiments.framework.shards import Shards
+from experiments.reporting import json_files
+from gendiff.core.errors import ConfigError
+from gendiff.metrics import frechet, statistics_files
+
+SCORES = "scores.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions(FeatureOptions):
+    """Measure how far the samples of a folder are from reference images."""
+
+    reference: str | None = None
+    """An .npz with statistics of the same features (mu, sigma) or with the images themselves (arr_0, uint8 NHWC)."""
+    save_statistics: str | None = None
+    """Write the samples' own statistics to this .npz, to be the reference of others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """scores.json. frechet: None without a reference. n: samples. dimensions: of a feature."""
+
+    n: int
+    features: str
+    dimensions: int
+    reference: str | None
+    frechet: float | None
+    seconds: float
+
+
+def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
+    """Prints the scores and writes scores.json beside the shards.
+
+    Raises ConfigError for options that do not fit, DataError where a shard is not complete or the reference is no such file.
+    """
+    if options.reference is None and options.save_statistics is None:
+        raise ConfigError("evaluate SAMPLES needs --reference FILE.npz, --save-statistics FILE.npz, or both")
+    shards.check_complete(place)
+    measured = image_features.function(options)
+    begin, fitted = time.monotonic(), None
+    if options.reference is not None:
+        fitted = image_features.reference(Path(options.reference), measured)
+    with progress.task("features", place.manifest.count) as task:
+
+        def images():
+            for number, (batch, _) in enumerate(place):
+                yield batch
+                task.update(number + 1)
+
+        own = frechet.finish(image_features.summary(measured, images()))
+    if options.save_statistics is not None:
+        statistics_files.save(options.save_statistics, own)
+    if fitted is not None and fitted.mean.shape != own.mean.shape:
+        raise ConfigError(f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(own.mean)}")
+    scores = Scores(
+        n=place.manifest.num,
+        features=f"{options.features}, {options.resize}" if options.features == "inception" else options.features,
+        dimensions=len(own.mean),
+        reference=options.reference,
+        frechet=None if fitted is None else frechet.between(fitted, own),
+        seconds=round(time.monotonic() - begin, 3),
+    )
+    json_files.write(place.folder / SCORES, scores)
+    print(f"{scores.n} samples, {scores.dimensions} features ({scores.features})", flush=True)
+    if scores.frechet is not None:
+        print(f"Fréchet distance to {options.reference}: {scores.frechet:.4g}", flush=True)
+    if options.save_statistics is not None:
+        print(f"statistics: {options.save_statistics}", flush=True)
+
+
+COMMAND = Command(ScoreOptions, evaluate)
