@@ -50,30 +50,34 @@ def names(archive: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
-def check_one(file: Path, archive: zipfile.ZipFile, name: str) -> None:
-    """Raise DataError unless the archive has exactly one array of that name."""
+def entry(file: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return the entry of an archive's array.
+
+    Raises:
+        DataError: unless the archive has exactly one array of that name, and for an array that grows beyond reason.
+    """
     members = names(archive)
     if members.count(name) != 1:
         raise DataError(
             f"{file}: has {members.count(name)} arrays named {name!r}, one is needed; its arrays are {', '.join(members) or 'none'}"
         )
+    found = archive.getinfo(f"{name}.npy")
+    if found.file_size > _LARGE and found.file_size > _MOST_EXPANSION * found.compress_size:
+        raise DataError(
+            f"{file}: array {name} grows from {found.compress_size} to {found.file_size} bytes; store it with numpy.savez, uncompressed"
+        )
+    return found
 
 
 def read(file: Path, wanted: list[str]) -> dict[str, np.ndarray]:
     """Read arrays of an `.npz` by name; `guarded` should stand around it.
 
     Raises:
-        DataError: for a name that the file does not have exactly once, for an array that grows beyond reason, and as `read_array` does.
+        DataError: as `entry` and `read_array` do.
     """
     with zipfile.ZipFile(file) as archive:
         for name in wanted:
-            check_one(file, archive, name)
-            entry = archive.getinfo(f"{name}.npy")
-            if entry.file_size > _LARGE and entry.file_size > _MOST_EXPANSION * entry.compress_size:
-                raise DataError(
-                    f"{file}: array {name} grows from {entry.compress_size} to {entry.file_size} bytes; "
-                    "store it with numpy.savez, uncompressed"
-                )
+            entry(file, archive, name)
         # read whole, because only then does zipfile compare the checksum
         return {name: read_array(f"{file}: array {name}", io.BytesIO(archive.read(f"{name}.npy"))) for name in wanted}
 

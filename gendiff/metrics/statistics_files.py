@@ -96,8 +96,8 @@ def read_batches(path: str | os.PathLike, size: int, *, name: str = "arr_0") -> 
 
 def _batches(file: Path, size: int, name: str) -> Iterator[np.ndarray]:
     with npz.guarded(file, lambda: zipfile.ZipFile(file)) as archive:
-        npz.check_one(file, archive, name)
-        with npz.guarded(file, lambda: archive.open(f"{name}.npy")) as stream:
+        stored = npz.entry(file, archive, name)
+        with npz.guarded(file, lambda: archive.open(stored)) as stream:
             shape, dtype = npz.guarded(file, lambda: _header(stream))
             if dtype.hasobject or min(shape, default=0) < 1:
                 raise DataError(f"{file}: array {name} must hold numbers (n, …), got {dtype} {shape}")

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from gendiff.core import npz
 from gendiff.core.errors import DataError
 from gendiff.metrics import frechet, statistics_files
 from tests.metrics.rows import normal, rng
@@ -106,15 +107,21 @@ BAD = {
     "bytes left over": (longer, "more bytes than its shape"),
     "cut": (lambda folder: damaged(folder, lambda bytes_: bytes_[: len(bytes_) // 2]), "not a whole NumPy file"),
     "empty": (lambda folder: damaged(folder, lambda bytes_: b""), "not a whole NumPy file"),
+    "an array that grows beyond reason": (
+        lambda folder: written(folder, compressed=True, mu=np.zeros(2**20), sigma=np.zeros(2), arr_0=np.zeros((2**20, 1), np.uint8)),
+        "grows from .* to .* bytes",
+    ),
     "no array of that name": (lambda folder: written(folder, other=X), "0 arrays named '(mu|arr_0)'.*its arrays are other"),
 }
 
 
+@pytest.mark.fault("crafted npz header")
 @pytest.mark.parametrize(("bad", "message"), BAD.values(), ids=BAD.keys())
 @pytest.mark.parametrize(
     "read", [statistics_files.load, lambda file: list(statistics_files.read_batches(file, 2))], ids=["load", "batches"]
 )
-def test_a_bad_file_is_an_error_that_begins_with_its_path(tmp_path, bad, message, read):
+def test_a_bad_file_is_an_error_that_begins_with_its_path(tmp_path, bad, message, read, monkeypatch):
+    monkeypatch.setattr(npz, "_LARGE", 2**16)
     file = bad(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
         read(file)
