@@ -1,10 +1,13 @@
 """Two promises of the library: a sample is a function of (parameters, key, index), and one compile serves a whole grid of settings."""
 
+import concurrent.futures
+import functools
 import itertools
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +88,22 @@ def test_padding_of_the_batch_vmap_and_chunks_do_not_enter(alone):
     np.testing.assert_allclose(rows, alone["ddpm"], atol=5e-6)
     in_threes = jax.jit(diffusion.in_chunks(lambda rows: jnp.moveaxis(draw(RECORDER, rows, trajectory=True), 1, 0), 3))
     np.testing.assert_array_equal(jnp.moveaxis(in_threes(jnp.arange(POOL)), 0, 1), alone["noise"])
+
+
+@pytest.mark.fault("16 threads sampling at once")
+def test_sixteen_threads_that_sample_at_once_draw_what_each_draws_alone(alone):
+    barrier = threading.Barrier(16)
+
+    def run(number):
+        sampler = list(SAMPLERS)[number % 3]
+        barrier.wait()
+        fresh = jax.jit(functools.partial(sample, num_steps=6)) if number < 2 else fixed  # two of them compile meanwhile
+        return number % POOL, sampler, [fresh(SAMPLERS[sampler], jnp.asarray([number % POOL]), LEVELS, num_steps=6)[0] for _ in range(3)]
+
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        for index, sampler, drawn in threads.map(run, range(16)):
+            for one in drawn:
+                np.testing.assert_array_equal(one, alone[sampler][index])
 
 
 def test_labels_scales_and_starts_follow_their_samples_into_chunks():
