@@ -69,7 +69,7 @@ class Draws:
         """`count` images (n, h, w, c), not clipped.
 
         rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
-        temperature, schedule: None takes the model's.
+        temperature, schedule: None takes the model's. Raises NonFiniteError with the indices of samples that are not finite.
         """
         steps = steps or self.steps
         draw = functools.partial(
@@ -83,7 +83,9 @@ class Draws:
             rule=rule or (unguided if scale == 1.0 else classifier_free),
         )
         index = np.arange(count, dtype=np.int32)
-        return drawing.whole(draw, index, together=self.together, title=f"sample {title}", progress=self.progress)
+        images = drawing.whole(draw, index, together=self.together, title=f"sample {title}", progress=self.progress)
+        drawing.check_finite(images, index, title)
+        return images
 
     def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
         """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""

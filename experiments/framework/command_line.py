@@ -17,12 +17,12 @@ import tyro
 from experiments.framework import configuration, devices, errors, interruption, registry, run_folder, runner, shards
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Command, Experiment
+from experiments.framework.resumption import PROGRAM
 from experiments.reporting import environment, report
 from gendiff.core.errors import ConfigError
 
 T = TypeVar("T")
 
-PROGRAM = "python -m experiments"
 MOST_LINES = 12
 """Longest error message, in lines."""
 USAGE = f"""usage: {PROGRAM} COMMAND …

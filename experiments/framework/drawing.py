@@ -56,12 +56,13 @@ def whole(draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, tog
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
 
 
-def check_finite(drawn: np.ndarray, index: np.ndarray) -> None:
-    """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any."""
+def check_finite(drawn: np.ndarray, index: np.ndarray, title: str = "") -> None:
+    """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any. title: what was drawn."""
     bad = index[~np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)]
     if bad.size:
         listed = ", ".join(map(str, bad[:20])) + (f" and {len(bad) - 20} more" if len(bad) > 20 else "")
-        raise NonFiniteError(f"{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}")
+        of = f"{title}: " if title else ""
+        raise NonFiniteError(f"{of}{bad.size} of {len(drawn)} samples are not finite and not written; indices: {listed}")
 
 
 def _on_host(tag: Any, place: slice, drawn: Any) -> tuple[Any, slice, Any]:

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from experiments.framework import configuration, devices, interruption, registry, run_folder, unfinished
+from experiments.framework import configuration, devices, interruption, registry, resumption, run_folder, unfinished
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
@@ -29,6 +29,8 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
         stored = configuration.settle(folder, wanted)
         if folder.results.exists():
             outcome = results.read(folder.path)
+            if not folder.report.exists():  # the process ended before it was written
+                report.write(folder.path, outcome)
             progress.line(f"{folder.path} is finished already" + (f": {outcome.verdict}" if outcome.verdict != "NONE" else ""))
             return outcome
         if stored.commit != wanted.commit:
@@ -42,8 +44,14 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
 
 
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
-    """Computes the results anew from the checkpoints of a run. Raises as `run` does, and CheckpointCorruptError for changed bytes."""
+    """Computes the results of a finished run anew from its checkpoints.
+
+    Raises as `run` does, ConfigError with the command that goes on for a run that has not finished, and CheckpointCorruptError for changed
+    bytes.
+    """
     stored = configuration.read(folder)
+    if not folder.results.exists():
+        raise ConfigError(f"{folder.path} has not finished; this goes on with it:\n  {resumption.command(experiment, stored, folder)}")
     config = configuration.restore(stored, experiment.config, folder)
     with run_folder.held(folder.path), interruption.watch(at_once=True):
         progress.timings = folder.timings
@@ -93,6 +101,7 @@ def conclude(
         **vars(evaluation),
     )
     unfinished.discard(folder)
+    folder.report.unlink(missing_ok=True)  # from here on it would be that of other results
     results.write(outcome, folder.path)
     report.write(folder.path)
     return outcome

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from experiments import __main__
 from experiments.framework import command_line, errors, interruption, progress, registry
-from experiments.reporting import figures, verdicts
+from experiments.reporting import figures, report, verdicts
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
 
 PROJECT = Path(__file__).parents[2]
@@ -122,7 +123,7 @@ def test_a_mistake_exits_2_with_a_hint_in_at_most_12_lines(arguments, hint, caps
     shown = capsys.readouterr()
     text = shown.err if arguments else shown.out
     assert hint in text and "Traceback" not in text
-    assert len(text.splitlines()) <= command_line.MOST_LINES
+    assert len(shown.err.splitlines()) <= command_line.MOST_LINES  # the usage on standard output is no message
     assert not list(Path().iterdir())
 
 
@@ -209,6 +210,35 @@ def test_evaluate_computes_the_results_anew():
 
     assert run("evaluate runs/bare", experiment(worse)) == 0
     assert results()["verdict"] == "FAIL" and set(results()["seconds"]) == {"judge"}
+
+
+@pytest.mark.fault("evaluate on an unfinished run")
+def test_evaluate_refuses_a_run_that_has_not_finished_and_names_the_command_that_goes_on(capsys):
+    options = "--preset demo --train-steps 4 --network.width 9 --no-augment --seeds 5 6"
+    assert run(f"run bare {options} --out 'my-run'".replace("'", ""), experiment(train=raising(errors.Preempted("SIGTERM")))) == 42
+    capsys.readouterr()
+    assert run("evaluate my-run") == 2
+    message = capsys.readouterr().err
+    assert not Path("my-run/results.json").exists() and len(message.splitlines()) <= command_line.MOST_LINES
+    goes_on = message.split("python -m experiments ")[1].strip()
+    assert run(goes_on) == 0 and results("my-run")["config"]["network"] == {"width": 9}
+    assert run("evaluate my-run") == 0
+
+
+@pytest.mark.fault("kill between results.json and report.html")
+def test_a_report_that_a_kill_left_out_is_written_by_the_same_command(monkeypatch):
+    assert run("run bare") == 0
+    whole = Path("runs/bare/report.html").read_bytes()
+    for command in ("run bare", "evaluate runs/bare"):
+        with monkeypatch.context() as patched, pytest.raises(SystemError):
+            patched.setattr(report, "write", raising(SystemError("killed")))
+            if command == "run bare":
+                shutil.rmtree("runs/bare")
+            run(command)
+        assert results()["verdict"] == "PASS"  # and no report of before
+        assert not Path("runs/bare/report.html").exists()
+        assert run("run bare") == 0
+        assert len(Path("runs/bare/report.html").read_bytes()) == pytest.approx(len(whole), rel=0.01)
 
 
 def test_an_impossible_configuration_leaves_no_folder_behind():

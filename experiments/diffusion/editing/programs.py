@@ -32,9 +32,12 @@ class EditingPrograms:
         seen = jnp.asarray(problem.measured if measured is None else measured)
         index = jnp.arange(len(seen)) + len(seen) * sample
         if method == "RePaint":
-            return np.asarray(self._painted(params, index, seen, jnp.asarray(problem.mask)))
-        operator = jax.tree.map(jnp.asarray, problem.operator)
-        return np.asarray(self._guided(params, index, seen, operator, jnp.float32(problem.noise_std), method=method))
+            restored = self._painted(params, index, seen, jnp.asarray(problem.mask))
+        else:
+            operator = jax.tree.map(jnp.asarray, problem.operator)
+            restored = self._guided(params, index, seen, operator, jnp.float32(problem.noise_std), method=method)
+        drawing.check_finite(np.asarray(restored), np.asarray(index), method)
+        return np.asarray(restored)
 
     def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
         """(steps -> DDIM's images after inversion and back, what DDIM at most steps draws from fresh noise), each (n, 8, 8, 1)."""

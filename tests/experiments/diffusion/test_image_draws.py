@@ -1,0 +1,31 @@
+"""Samples that an experiment draws: none that is not finite goes on to be judged."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.diffusion.image_draws import Draws
+from experiments.framework import command_line, errors
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Outcome
+from tests.experiments import toy
+
+
+def broken(params, x, t, label):
+    """Class 1 is not finite."""
+    return toy.predict(params, x, t, label) + jnp.where(label == 1, jnp.nan, 0.0)[:, None, None, None]
+
+
+@pytest.mark.fault("NaN while sampling")
+def test_samples_that_are_not_finite_end_a_run_with_3_and_are_named(tmp_path, capsys):
+    def evaluate(config, folder, progress):
+        model = toy.model(config, predict=broken)
+        Draws(model, 2, 4, Progress(quiet=True))("seed 0", model.init(jax.random.key(0)), 4)
+        return Outcome(())
+
+    experiment = dataclasses.replace(toy.EXPERIMENT, train=None, evaluate=evaluate)
+    assert command_line.main(["run", "toy", "--out", str(tmp_path / "run")], {"toy": experiment}) == errors.NON_FINITE
+    assert "seed 0: 2 of 4 samples are not finite" in (message := capsys.readouterr().err) and "indices: 1, 3" in message
+    assert not (tmp_path / "run" / "results.json").exists()
