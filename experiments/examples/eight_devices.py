@@ -18,7 +18,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 8)  # before the first use of JAX; accelerators do not mind
     devices = jax.local_devices()
     print(f"{len(devices)} devices of kind {devices[0].device_kind}")
-    mesh = sharding.mesh(devices)
+    mesh = sharding.mesh(devices=devices)
 
     digits = data.digits.load()
     images, labels = digits.train_images, digits.train_labels

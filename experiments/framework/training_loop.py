@@ -16,9 +16,8 @@ from gendiff import training
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
-from gendiff.training import sharding
+from gendiff.training import Programs, programs, sharding
 from gendiff.training.checkpoints import Checkpoints
-from gendiff.training.fit import initial
 from gendiff.training.loop import check_counts
 
 
@@ -40,30 +39,35 @@ def train(
     keep: int = 2,
     log_every: int = 10,
     most_nonfinite: int = 10,
+    mesh: jax.sharding.Mesh | None = None,
+    rules: sharding.Rules = (),
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
     loss: (params, key, batch) -> (scalar, metrics). optimizer: of optax; with the same two, several seeds compile once.
     init: key -> params, under jit.
     data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
-    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is sharded over all local
-    devices along the first axis of its arrays; the devices must divide it.
+    function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is split over the devices
+    along the first axis of its arrays; the devices must divide it.
     seed: the key of a step is fold_in(key(seed), step); init gets fold_in(key(seed), 2**32 - 1).
     ema: decays of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is always saved and
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
+    mesh, rules: of `training.fit`; None: all local devices, each with all parameters.
 
     The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
     without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
     Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError, errors of
     gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
-    mesh = sharding.mesh(devices.local())
+    local = devices.local()
+    mesh = sharding.mesh(devices=local) if mesh is None else mesh
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     samples = _samples(data, batch, seed)
     size = _size(samples(0)[1])
     sharding.check_batch(size, mesh)
+    run = _programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
     stored = configuration.read(folder).config if folder.config.exists() else None
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
@@ -81,8 +85,8 @@ def train(
 
         try:
             fitted = training.loop(
-                _step(loss, optimizer, accumulate, ema_warm_up),
-                _fresh(init, optimizer, tuple(ema)),
+                run.step,
+                run.fresh,
                 lambda step: samples(step)[1],
                 steps=steps,
                 seed=seed,
@@ -94,6 +98,7 @@ def train(
                 checkpoint_every=checkpoint_every,
                 most_nonfinite=most_nonfinite,
                 mesh=mesh,
+                shardings=run.shardings,
                 compiled=devices.compiled,
             )
         except NonFiniteError as error:
@@ -160,11 +165,21 @@ def _size(tree: Any) -> int:
 
 
 @functools.lru_cache(maxsize=2)  # the seeds of a run share one compiled step
-def _step(loss: Loss, optimizer: Any, accumulate: int, ema_warm_up: bool) -> Callable[..., Any]:
-    update = training.make_step(loss, optimizer, accumulate=accumulate, ema_warm_up=ema_warm_up)
-    return jax.jit(update, donate_argnums=0, compiler_options=devices.compiler_options())
-
-
-@functools.lru_cache(maxsize=2)
-def _fresh(init: Callable[[jax.Array], Params], optimizer: Any, ema: tuple[float, ...]) -> Callable[..., Any]:
-    return jax.jit(lambda base: initial(init, optimizer, base, ema))
+def _programs(
+    loss: Loss,
+    optimizer: Any,
+    init: Callable[[jax.Array], Params],
+    mesh: jax.sharding.Mesh,
+    rules: sharding.Rules,
+    ema: tuple[float, ...],
+    ema_warm_up: bool,
+    accumulate: int,
+) -> Programs:
+    return programs(
+        *(loss, optimizer, init, mesh),
+        rules=rules,
+        ema=ema,
+        ema_warm_up=ema_warm_up,
+        accumulate=accumulate,
+        compiler_options=devices.compiler_options(),
+    )

@@ -45,6 +45,8 @@ class Convolution(nn.Module):
         kernel = self.param("kernel", start, (self.size, self.size, x.shape[-1], self.features))
         bias = self.param("bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
+        if self.compute.late:
+            x, kernel = fast.computed_once(x, kernel)
         y = convolve(
             x.astype(dtype),
             kernel.astype(dtype),

@@ -72,6 +72,17 @@ def product_of_rows(
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def late_product_of_rows(
+    x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None, preferred_element_type: Any = None
+) -> jax.Array:
+    """Multiply as `product_of_rows` does, and touch the kernel only when x is there.
+
+    Devices that share a kernel would otherwise gather those of all layers at the start, and hold them until their turn comes.
+    """
+    x, kernel = computed_once(x, kernel)
+    return product_of_rows(x, kernel, dimension_numbers, precision, preferred_element_type)
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def moments(groups: int | None, epsilon: float, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and 1 / sqrt(variance + epsilon) of what is normalised together, in a shape that broadcasts over x.

@@ -21,12 +21,14 @@ class Compute:
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations runs (see convolution.py).
         attention: which of several equal implementations runs (see attention.py).
+        late: touch the kernel of a layer only when its input is there, so that devices that share it gather it late.
     """
 
     dtype: Any = jnp.float32
     precision: str | None = None
     convolution: str = "direct"
     attention: str = "auto"
+    late: bool = False
 
 
 def dtype_of(dtype: Any, x: Any) -> Any:
@@ -45,8 +47,9 @@ def dtype_of(dtype: Any, x: Any) -> Any:
 def dense(features: int, compute: Compute, name: str, zero: bool = False) -> nn.Dense:
     """A linear layer on the last axis; `zero` starts it at 0."""
     start = initializers.zeros if zero else initializers.kernel()
+    product = fast.late_product_of_rows if compute.late else fast.product_of_rows
     return nn.Dense(  # type: ignore[arg-type]
-        features, dtype=compute.dtype, precision=compute.precision, kernel_init=start, dot_general=fast.product_of_rows, name=name
+        features, dtype=compute.dtype, precision=compute.precision, kernel_init=start, dot_general=product, name=name
     )
 
 

@@ -16,6 +16,17 @@ from gendiff.networks.layers import Compute, LayerNorm, dense
 
 EPSILON = 1e-6
 
+TENSOR_PARALLEL = (
+    (r"block_\d+/(qkv|mlp_0)/kernel$", (None, "tensor")),
+    (r"block_\d+/(qkv|mlp_0)/bias$", ("tensor",)),
+    (r"block_\d+/(output|mlp_1)/kernel$", ("tensor", None)),
+)
+"""Rules for `training.sharding`: layers that widen a block are split by what they give, layers that narrow it by what they take.
+
+References:
+    Shoeybi et al., 2019, section 3 (from memory).
+"""
+
 
 @records.record
 class Cache:

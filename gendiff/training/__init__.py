@@ -1,10 +1,25 @@
 """From any Loss to parameters. `gendiff.training.checkpoints` is imported by name, because it loads Orbax."""
 
 from gendiff.training import ema, optimizers, precision, sharding, timing
-from gendiff.training.fit import fit
+from gendiff.training.fit import Programs, fit, programs
 from gendiff.training.loop import Fitted, loop
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
 from gendiff.training.timing import Timing
 
-__all__ = ["Fitted", "Timing", "TrainState", "ema", "fit", "loop", "make_step", "optimizers", "precision", "sharding", "start", "timing"]
+__all__ = [
+    "Fitted",
+    "Programs",
+    "Timing",
+    "TrainState",
+    "ema",
+    "fit",
+    "loop",
+    "make_step",
+    "optimizers",
+    "precision",
+    "programs",
+    "sharding",
+    "start",
+    "timing",
+]

@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
 from gendiff.core.types import Loss, Params
+from gendiff.training import sharding
 from gendiff.training.loop import Batches, Fitted, OnStep, check_counts, loop
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
@@ -37,6 +39,7 @@ def fit(
     resume: str = "latest",
     most_nonfinite: int = 10,
     mesh: jax.sharding.Mesh | None = None,
+    rules: sharding.Rules = (),
 ) -> Fitted:
     """Train until `steps` steps are done, from the newest checkpoint of `folder` if there is one.
 
@@ -63,7 +66,8 @@ def fit(
         keep: how many checkpoints stay, at least 1.
         resume: "latest" refuses a newest checkpoint whose bytes changed, "latest-valid" goes back to an older one with a warning.
         most_nonfinite: a step with a loss or gradient that is not finite is skipped and counted; so many in a row end the training.
-        mesh: the devices (see `sharding.mesh`); None: all of this process. They must divide b.
+        mesh: the devices (see `sharding.mesh`); None: all of this process, each with all parameters. The axes "data" and "fsdp" divide b.
+        rules: which parameters "tensor" splits (see `sharding.shardings`).
 
     Returns:
         `Fitted`: the state, what it was resumed from, whether `stop` ended it, the newest step in the folder, and a `Timing`.
@@ -77,18 +81,18 @@ def fit(
     """
     check_counts(steps=steps, checkpoint_every=checkpoint_every, keep=keep, most_nonfinite=most_nonfinite)  # before a folder is made
     decays = tuple(ema)
-    step = jax.jit(make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=ema_warm_up), donate_argnums=0)
-    fresh = jax.jit(lambda key: initial(init, optimizer, key, decays))
-    config = {"seed": seed, "ema": decays, "ema_warm_up": ema_warm_up, "accumulate": accumulate, "clip": clip}
+    mesh = sharding.mesh() if mesh is None else mesh
+    run = programs(loss, optimizer, init, mesh, rules=rules, ema=decays, ema_warm_up=ema_warm_up, accumulate=accumulate, clip=clip)
+    config = {"seed": seed, "ema": decays, "ema_warm_up": ema_warm_up, "accumulate": accumulate, "clip": clip, "mesh": dict(mesh.shape)}
     with contextlib.ExitStack() as stack:
         store = None
         if folder is not None:
             from gendiff.training.checkpoints import Checkpoints  # it loads Orbax, which who saves nothing need not have
 
-            store = stack.enter_context(Checkpoints(folder, config=config, keep=keep))
+            store = stack.enter_context(Checkpoints(folder, config=config, may_differ=("mesh",), keep=keep))
         return loop(
-            step,
-            fresh,
+            run.step,
+            run.fresh,
             batches,
             steps=steps,
             seed=seed,
@@ -99,11 +103,52 @@ def fit(
             checkpoint_every=checkpoint_every,
             most_nonfinite=most_nonfinite,
             mesh=mesh,
+            shardings=run.shardings,
         )
 
 
-def initial(
-    init: Callable[[jax.Array], Params], optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[float]
-) -> TrainState:
-    """Build the state before the first step: `start` with parameters from `init(fold_in(key, 2³² - 1))`."""
-    return start(init(jax.random.fold_in(key, INIT)), optimizer, key, ema)
+class Programs(NamedTuple):
+    """What `loop` runs.
+
+    Attributes:
+        step: `(state, batch) -> (state, metrics)` under jit, which donates the state.
+        fresh: from the key of a seed to the state before the first step, under jit.
+        shardings: where the state lies; None: whole on every device.
+    """
+
+    step: Callable[..., Any]
+    fresh: Callable[[jax.Array], TrainState]
+    shardings: TrainState | None
+
+
+def programs(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    init: Callable[[jax.Array], Params],
+    mesh: jax.sharding.Mesh,
+    *,
+    rules: sharding.Rules = (),
+    ema: Iterable[float] = (0.999,),
+    ema_warm_up: bool = True,
+    accumulate: int = 1,
+    clip: float | None = None,
+    compiler_options: dict[str, Any] | None = None,
+) -> Programs:
+    """Build what `fit` runs, for a mesh. Several calls of `loop`, one per seed, then compile once.
+
+    The parameters of a fresh state are `init(fold_in(key, 2³² - 1))`. See `fit` for the arguments; compiler_options is that of `jax.jit`.
+    """
+    decays = tuple(ema)
+
+    def fresh(key: jax.Array) -> TrainState:
+        return start(init(jax.random.fold_in(key, INIT)), optimizer, key, decays)
+
+    where = None
+    if mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1:
+        where = sharding.shardings(jax.eval_shape(fresh, jax.random.key(0)), mesh, rules)
+    step = make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=ema_warm_up, shardings=where)
+    return Programs(
+        jax.jit(step, donate_argnums=0, compiler_options=compiler_options),
+        jax.jit(fresh) if where is None else jax.jit(fresh, out_shardings=where),
+        where,
+    )

@@ -57,6 +57,7 @@ def loop(
     checkpoint_every: int = 1000,
     most_nonfinite: int = 10,
     mesh: jax.sharding.Mesh | None = None,
+    shardings: TrainState | None = None,
     compiled: Callable[..., Any] | None = None,
 ) -> Fitted:
     """Run a compiled step until `steps` are done. `fit` says what most arguments are.
@@ -78,6 +79,7 @@ def loop(
         checkpoint_every: in steps, at least 1.
         most_nonfinite: so many steps in a row that are not finite end the training, at least 1.
         mesh: the devices; None: all of this process.
+        shardings: where the state belongs on them (see `sharding.shardings`); None: whole on every device.
         compiled: `(step, state, batch) -> step` that compiles; None: `step.lower(state, batch).compile()`.
 
     Raises:
@@ -89,7 +91,7 @@ def loop(
     check_counts(steps=steps, checkpoint_every=checkpoint_every, most_nonfinite=most_nonfinite)
     mesh = sharding.mesh() if mesh is None else mesh
     clock = Clock()
-    state, resumed_from, counts = _begin(fresh, jax.random.key(seed), store, resume, mesh, clock)
+    state, resumed_from, counts = _begin(fresh, jax.random.key(seed), store, resume, mesh, shardings, clock)
     done = resumed_from or 0
     if done > steps:
         raise ConfigError(f"steps = {steps}, but {getattr(store, 'path', '')} holds step {done}: ask for more steps, or use another folder")
@@ -191,22 +193,35 @@ class _Watch:
 
 
 def _begin(
-    fresh: Callable[[jax.Array], TrainState], key: jax.Array, store: Checkpoints | None, resume: str, mesh: jax.sharding.Mesh, clock: Clock
+    fresh: Callable[[jax.Array], TrainState],
+    key: jax.Array,
+    store: Checkpoints | None,
+    resume: str,
+    mesh: jax.sharding.Mesh,
+    shardings: TrainState | None,
+    clock: Clock,
 ) -> tuple[TrainState, int | None, dict[str, int]]:
     """(state, step it was restored from, counts of skipped steps): restored, or new."""
     newest = None
     if store is not None:
         newest = store.latest_valid() if resume == "latest-valid" else store.latest()
     if store is None or newest is None:
-        state = jax.block_until_ready(sharding.replicate(fresh(key), mesh))
+        state = fresh(key)
+        state = jax.block_until_ready(sharding.replicate(state, mesh) if shardings is None else jax.device_put(state, shardings))
         clock.lap("compile")
         return state, None, {}
     store.discard_after(newest)
-    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh, key))
-    restored = store.restore(newest, target)
+    shapes = jax.eval_shape(fresh, key)
+    if shardings is None:
+        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        shardings = jax.tree.map(lambda _: whole, shapes)
+    restored = store.restore(newest, jax.tree.map(_target, shapes, shardings))
     clock.lap("checkpoint")
     return restored.state, restored.step, {name: restored.meta.get(name, 0) for name in ("skipped", "streak")}
+
+
+def _target(shape: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
 
 
 def _compiled(step: Callable[..., Any], state: Any, batch: Any) -> Callable[..., Any]:

@@ -1,35 +1,67 @@
-"""Data parallelism on one machine: the batch is split over the devices, the state is the same on each, and XLA adds the gradients.
+"""One mesh for every kind of parallelism: where batches, parameters and all that belongs to a state lie on the devices.
 
-A step needs no change: `jit(step)(replicate(state, mesh), shard(batch, mesh))`.
+The batch is split over the axes "data" and "fsdp". Parameters are whole along "data", split along "fsdp" (each device keeps a share, and
+gathers a layer when it computes it), and split along "tensor" where rules say so. XLA derives all else from these, so a step or a draw
+needs no change: `jit(step)(place(state, mesh), shard(batch, mesh))`.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gendiff.core import trees
+from gendiff.core import checks, trees
 from gendiff.core.errors import ConfigError
 
 T = TypeVar("T")
 
-AXIS = "data"
+AXES = ("data", "fsdp", "tensor")
+BATCH = ("data", "fsdp")
+"""The axes that split a batch."""
+SMALLEST = 4096
+"""Arrays with fewer entries stay whole on every device: to gather them would take longer than to read them."""
+
+Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
+"""Pairs of a regular expression, searched for in the path of an array, and the mesh axis along each of its axes, None for whole."""
 
 
-def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """One axis "data" over the devices, by default all of this process. Its axis type is Auto: XLA chooses how to split what is inside."""
+def mesh(data: int | None = None, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Build a mesh with the axes "data", "fsdp" and "tensor". Their type is Auto: XLA chooses how to split what is inside.
+
+    Args:
+        data: groups of devices that each hold all parameters; None: what the other two leave.
+        fsdp: devices over which each large parameter is split, as are the batch, the averages and the optimizer's state.
+        tensor: devices over which single layers are split by rules.
+        devices: None: all of this process.
+
+    Raises:
+        ConfigError: unless the product of the three is the number of devices.
+    """
     chosen = jax.local_devices() if devices is None else list(devices)
-    return jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
+    for name, size in (("fsdp", fsdp), ("tensor", tensor), ("data", 1 if data is None else data)):
+        checks.integer(name, size, -(2**31))
+        if size < 1:
+            raise ConfigError(f"{name} = {size} must be at least 1: a number of devices")
+    rest = fsdp * tensor
+    sizes = (len(chosen) // rest if data is None else data, fsdp, tensor)
+    if math.prod(sizes) != len(chosen) or not chosen:
+        asked = f"fsdp = {fsdp} times tensor = {tensor}" if data is None else f"data = {data} times fsdp = {fsdp} times tensor = {tensor}"
+        verb = "does not divide" if data is None else "is not"
+        raise ConfigError(f"{asked} = {rest * (data or 1)} {verb} {len(chosen)}, the number of devices")
+    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=chosen)
 
 
-def check_batch(size: int, mesh: Mesh) -> None:
+def check_batch(size: int, mesh: Mesh | AbstractMesh) -> None:
     """Refuse a batch that the devices do not divide.
 
     Raises:
         ConfigError: with the nearest valid sizes.
     """
-    count = mesh.size
+    count = math.prod(mesh.shape[axis] for axis in _batch_axes(mesh))
     if size < 1 or size % count:
         below, above = size // count * count, (size // count + 1) * count
         nearest = f"{below} or {above}" if below > 0 else f"{above}"
@@ -37,7 +69,7 @@ def check_batch(size: int, mesh: Mesh) -> None:
 
 
 def shard(batch: T, mesh: Mesh) -> T:
-    """Split every array (b, …) of the batch over the devices, along its first axis.
+    """Split every array (b, …) of the batch over the axes "data" and "fsdp", along its first axis.
 
     Raises:
         ConfigError: unless the devices divide b, and for an array without axes.
@@ -47,7 +79,7 @@ def shard(batch: T, mesh: Mesh) -> T:
         if not shape:
             raise ConfigError(f"{path} of the batch has no batch axis to split")
         check_batch(shape[0], mesh)
-    return jax.tree.map(lambda leaf: jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(AXIS))), batch)
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(_batch_axes(mesh)))), batch)
 
 
 def replicate(tree: T, mesh: Mesh) -> T:
@@ -55,6 +87,60 @@ def replicate(tree: T, mesh: Mesh) -> T:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()), may_alias=False)
 
 
+def place(tree: T, mesh: Mesh, rules: Rules = (), *, smallest: int = SMALLEST) -> T:
+    """Put every array of the tree where `shardings` says, in buffers of its own."""
+    return jax.device_put(tree, shardings(tree, mesh, rules, smallest=smallest), may_alias=False)
+
+
+def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smallest: int = SMALLEST) -> Any:
+    """Return where each array of a tree belongs: a tree of shardings, as `jit`, `place` and `Checkpoints.restore` take them.
+
+    The first rule whose pattern is found in the path, and which names as many axes as the array has, splits the array. Then "fsdp" splits
+    the largest axis that it divides and that is still whole. The averages and the optimizer's state have the paths of the parameters
+    inside of their own, so the same rules split them.
+
+    Args:
+        tree: of arrays or their shapes, such as a state, or the result of `jax.eval_shape`.
+        mesh: see `mesh`; an abstract one tells where arrays would belong on devices that are not here.
+        rules: such as `networks.dit.TENSOR_PARALLEL`.
+        smallest: arrays with fewer entries stay whole, at least 1.
+
+    Raises:
+        ConfigError: for a rule that fits no array, names an axis that the mesh lacks, or whose axis does not divide the array.
+    """
+    checks.integer("smallest", smallest, 1)
+    used: set[int] = set()
+    specs = [_spec(path, tuple(leaf.shape), mesh, rules, smallest, used) for path, leaf in trees.paths(tree).items()]
+    idle = [pattern for number, (pattern, _) in enumerate(rules) if number not in used]
+    if idle:
+        raise ConfigError(f"no array of the tree fits the rules {idle}: its paths are such as {list(trees.paths(tree))[:3]}")
+    return jax.tree.unflatten(jax.tree.structure(tree), [NamedSharding(mesh, spec) for spec in specs])
+
+
 def describe(mesh: Mesh) -> dict[str, Any]:
-    """Tell what belongs beside a result: the number of devices and their kind."""
-    return {"devices": mesh.size, "kind": mesh.devices.flat[0].device_kind}
+    """Tell what belongs beside a result: the number of devices, along each axis too, and their kind."""
+    return {"devices": mesh.size, **dict(mesh.shape), "kind": mesh.devices.flat[0].device_kind}
+
+
+def _spec(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules, smallest: int, used: set[int]) -> PartitionSpec:
+    axes: list[str | None] = [None] * len(shape)
+    for number, (pattern, wanted) in enumerate(rules):
+        if re.search(pattern, path) and len(wanted) == len(shape):
+            used.add(number)
+            axes = list(wanted)
+            break
+    for size, axis in zip(shape, axes, strict=True):
+        if axis is not None and axis not in mesh.axis_names:
+            raise ConfigError(f"the rule for {path} names the axis {axis!r}, and the mesh has {', '.join(mesh.axis_names)}")
+        if axis is not None and size % mesh.shape[axis]:
+            raise ConfigError(f"{axis} = {mesh.shape[axis]} does not divide {size}, an axis of {path} {shape}: choose a divisor")
+    share = mesh.shape.get("fsdp", 1)
+    if share > 1 and "fsdp" not in axes and np.prod(shape) >= smallest:
+        free = [axis for axis, size in enumerate(shape) if axes[axis] is None and size % share == 0]
+        if free:
+            axes[max(free, key=lambda axis: shape[axis])] = "fsdp"
+    return PartitionSpec(*axes)
+
+
+def _batch_axes(mesh: Mesh | AbstractMesh) -> tuple[str, ...]:
+    return tuple(axis for axis in BATCH if axis in mesh.axis_names)

@@ -26,6 +26,7 @@ def make_step(
     clip: float | None = None,
     skip_nonfinite: bool = True,
     ema_warm_up: bool = True,
+    shardings: TrainState | None = None,
 ) -> Step:
     """Build `step(state, batch) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
 
@@ -42,6 +43,8 @@ def make_step(
             has forgotten the random parameters after 10 steps, and is worth sampling as soon as the parameters are. False keeps the
             decay constant: then an average is worth sampling after about 5 / (1 - decay) steps, 5,000 for 0.999, and holds mostly the
             random parameters before 1 / (1 - decay).
+        shardings: where the state belongs, from `sharding.shardings`. Each layer's gradient then goes to the devices that keep its
+            parameters as soon as it is known, and the next state lies where this one does. None leaves both to XLA.
 
     Raises:
         ConfigError: for accumulate below 1 or not dividing the batch, for clip not above 0, and for a metric of the loss that has the name
@@ -64,7 +67,8 @@ def make_step(
 
     def advance(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        value, own, gradient = _mean_gradient(loss, state.params, key, batch, accumulate)
+        where = None if shardings is None else shardings.params
+        value, own, gradient = _mean_gradient(loss, state.params, key, batch, accumulate, where)
         norm = optax.tree.norm(jax.tree.map(_at_least_float32, gradient))
         if clip is not None:
             gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
@@ -77,14 +81,19 @@ def make_step(
         new, old = (params, tracks, optimizer_state), (state.params, state.tracks, state.optimizer_state)
         if skip_nonfinite:
             new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
-        following = TrainState(state.step + 1, *new, state.key, state.decays)
+        following = _constrained(TrainState(state.step + 1, *new, state.key, state.decays), shardings)
         return following, _named(own) | {"loss": value, "grad_norm": norm, "finite": finite}
 
     return step
 
 
-def _mean_gradient(loss: Loss, params: Params, key: jax.Array, batch: Any, accumulate: int) -> tuple[jax.Array, Metrics, Params]:
-    differentiate = jax.value_and_grad(loss, has_aux=True)
+def _mean_gradient(
+    loss: Loss, params: Params, key: jax.Array, batch: Any, accumulate: int, where: Any
+) -> tuple[jax.Array, Metrics, Params]:
+    def differentiate(params: Params, key: jax.Array, batch: Any) -> tuple[tuple[jax.Array, Metrics], Params]:
+        aside, gradient = jax.value_and_grad(loss, has_aux=True)(params, key, batch)
+        return aside, _constrained(gradient, where)
+
     if accumulate == 1:
         (value, own), gradient = differentiate(params, key, batch)
         return value, own, gradient
@@ -94,7 +103,7 @@ def _mean_gradient(loss: Loss, params: Params, key: jax.Array, batch: Any, accum
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, own)
 
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
-    total, (values, own) = jax.lax.scan(add, total, (jnp.arange(accumulate), _slices(batch, accumulate)))
+    total, (values, own) = jax.lax.scan(add, _constrained(total, where), (jnp.arange(accumulate), _slices(batch, accumulate)))
     gradient = jax.tree.map(lambda a, leaf: (a / accumulate).astype(leaf.dtype), total, params)
     value, own = jax.tree.map(lambda parts: jnp.mean(parts, axis=0), (values, own))
     return value, own, gradient
@@ -109,6 +118,10 @@ def _slices(batch: Any, accumulate: int) -> Any:
     if size % accumulate:
         raise ConfigError(f"accumulate = {accumulate} does not divide the batch of {size} samples: choose a divisor of {size}")
     return jax.tree.map(lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // accumulate, accumulate, *jnp.shape(leaf)[1:])), 0, 1), batch)
+
+
+def _constrained(tree: Any, shardings: Any) -> Any:
+    return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
 
 
 def _at_least_float32(leaf: jax.Array) -> jax.Array:

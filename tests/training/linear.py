@@ -88,7 +88,7 @@ def python(script, *arguments, flags="", before=()):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process):
-    out, errors = process.communicate(timeout=120)
+def finish(process, timeout=120):
+    out, errors = process.communicate(timeout=timeout)
     assert process.returncode == 0, errors
     return out

@@ -1,11 +1,17 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
-from gendiff import training
+from gendiff import networks, training
+from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from gendiff.training import sharding
+from tests.refusals import refusals
 from tests.training import linear
+
+FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 
 EIGHT_DEVICES = """
 import warnings
@@ -46,11 +52,79 @@ def test_step_on_eight_devices_has_the_losses_of_one_and_is_compiled_once():
     assert "equal" in linear.finish(linear.python(EIGHT_DEVICES, flags="--xla_force_host_platform_device_count=8"))
 
 
-def test_mesh_spans_the_local_devices_on_one_axis():
+@pytest.mark.slow
+def test_eight_devices_train_draw_and_restore_what_one_does_and_hold_a_share_each(tmp_path):
+    """Noise, checkpoints, memory, and 20 steps of two networks (see many_devices.py)."""
+    script = f"import runpy, sys; sys.argv[1:] = [{str(tmp_path)!r}]; runpy.run_module('tests.training.many_devices', run_name='__main__')"
+    out = linear.finish(linear.python(script, flags=FLAGS), timeout=600)
+    assert out.count("equal") == 6, out
+
+
+def test_mesh_has_three_axes_and_spans_the_local_devices():
     mesh = sharding.mesh()
-    assert mesh.axis_names == ("data",) and mesh.size == len(jax.local_devices())
-    assert mesh.axis_types == (jax.sharding.AxisType.Auto,)
-    assert sharding.describe(mesh)["devices"] == mesh.size
+    assert dict(mesh.shape) == {"data": len(jax.local_devices()), "fsdp": 1, "tensor": 1}
+    assert set(mesh.axis_types) == {AxisType.Auto}
+    assert sharding.describe(mesh)["devices"] == mesh.size == sharding.describe(mesh)["data"]
+
+
+def many(data=1, fsdp=1, tensor=1):
+    """A mesh of devices that need not exist."""
+    return jax.sharding.AbstractMesh((data, fsdp, tensor), sharding.AXES)
+
+
+def specs(tree, *arguments, **options):
+    return {path: leaf.spec for path, leaf in trees.paths(sharding.shardings(tree, *arguments, **options)).items()}
+
+
+def shape(*sizes):
+    return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+
+def test_fsdp_splits_the_largest_axis_that_it_divides_of_every_large_array():
+    tree = {"conv": shape(3, 3, 64, 96), "odd": shape(5, 4097), "bias": shape(96), "square": shape(64, 64), "step": shape()}
+    assert specs(tree, many(data=2, fsdp=8)) == {
+        "conv": PartitionSpec(None, None, None, "fsdp"),
+        "odd": PartitionSpec(None, None),
+        "bias": PartitionSpec(None),
+        "square": PartitionSpec("fsdp", None),
+        "step": PartitionSpec(),
+    }
+    assert specs(tree, many(fsdp=8), smallest=1)["bias"] == PartitionSpec("fsdp")
+    assert set(specs(tree, many(data=16)).values()) == {PartitionSpec(*[None] * rank) for rank in (0, 1, 2, 4)}
+
+
+def test_rules_of_a_transformer_split_parameters_averages_and_moments_alike_and_leave_fsdp_an_axis():
+    network = networks.DiT(patch=1, width=32, depth=2, heads=2)
+
+    def fresh(key):
+        params = networks.init(network, key, jnp.zeros((1, 2, 2, 1)), jnp.zeros(1))
+        return training.start(params, linear.adamw(), jax.random.key(0), (0.9,))
+
+    state = jax.eval_shape(fresh, jax.random.key(0))
+    split = specs(state, many(data=2, fsdp=2, tensor=2), networks.transformer.TENSOR_PARALLEL, smallest=1024)
+    for place in ("params", "tracks/0.9", "optimizer_state/0/mu"):
+        for block in ("block_0", "block_1"):
+            assert split[f"{place}/{block}/qkv/kernel"] == split[f"{place}/{block}/mlp_0/kernel"] == PartitionSpec("fsdp", "tensor")
+            assert split[f"{place}/{block}/output/kernel"] == split[f"{place}/{block}/mlp_1/kernel"] == PartitionSpec("tensor", "fsdp")
+            assert split[f"{place}/{block}/qkv/bias"] == PartitionSpec("tensor")
+        assert split[f"{place}/output/kernel"] == PartitionSpec(None, None), "no block's"
+    assert split["key"] == split["step"] == PartitionSpec()
+
+
+def placed(rule, mesh=None):
+    return sharding.shardings({"kernel": shape(6, 4)}, mesh or many(tensor=4), (rule,))
+
+
+test_meshes_batches_and_rules_that_do_not_fit_are_refused = refusals(
+    (lambda: sharding.mesh(data=3, fsdp=2), "data = 3 times fsdp = 2 times tensor = 1 = 6 is not 1, the number of devices"),
+    (lambda: sharding.mesh(fsdp=2), "fsdp = 2 times tensor = 1 = 2 does not divide 1"),
+    (lambda: sharding.mesh(tensor=0), "tensor = 0 must be at least 1"),
+    (lambda: sharding.check_batch(20, many(data=2, fsdp=4, tensor=2)), "over 8 devices: the nearest valid sizes are 16 or 24"),
+    (lambda: placed(("kernel", ("tensor", None))), r"tensor = 4 does not divide 6, an axis of kernel \(6, 4\)"),
+    (lambda: placed(("kernel", (None, "model"))), "names the axis 'model', and the mesh has data, fsdp, tensor"),
+    (lambda: placed(("bias", (None, "tensor"))), "no array of the tree fits the rules"),
+    (lambda: placed(("kernel", ("tensor",))), "no array of the tree fits the rules"),
+)
 
 
 def test_sharded_batch_keeps_its_values_and_a_replicated_state_can_be_donated_and_the_original_stays():

@@ -1,0 +1,159 @@
+"""What eight devices compute is what one computes: run as a script, in a process that has eight."""
+
+import re
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gendiff import diffusion, networks, training
+from gendiff.core import trees
+from gendiff.training import sharding
+from gendiff.training.checkpoints import Checkpoints
+from tests.diffusion import test_promises as promises
+
+SHAPE, BATCH, STEPS = (4, 4, 1), 8, 20
+SCHEDULE, VELOCITY = diffusion.schedules.cosine(100), diffusion.parameterization.velocity()
+RULES = networks.transformer.TENSOR_PARALLEL
+NETWORKS = {
+    "dit": networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=3),
+    "unet": networks.UNet(channels=(16, 32), blocks=1, attention=(2,), head_size=8, groups=4, num_classes=3),
+}
+OPTIMIZER = optax.sgd(0.05, momentum=0.9)  # Adam would divide a gradient of rounding's size by itself
+
+
+def example(step=0):
+    draw = np.random.default_rng(step)
+    labels = draw.integers(0, 3, BATCH).astype(np.int32)
+    return diffusion.Batch(clean=draw.normal(size=(BATCH, *SHAPE)).astype(np.float32), condition=(labels,))
+
+
+def parts(network):
+    """(loss, init) of a network."""
+    loss = diffusion.objectives.denoising(networks.pure(network), SCHEDULE, VELOCITY)
+    return loss, lambda key: networks.init(network, key, jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32))
+
+
+def train(name, mesh, rules=(), **options):
+    loss, init = parts(NETWORKS[name])
+    return training.fit(loss, OPTIMIZER, init, example, **{"steps": STEPS, "mesh": mesh, "rules": rules, "ema": (0.9,)} | options)
+
+
+def drawn(name, params, mesh):
+    """The compiled draw of the batch's samples by parameters that lie on a mesh, and the samples."""
+    predict, levels = networks.pure(NETWORKS[name]), diffusion.grids.trailing(SCHEDULE, 5)
+
+    @jax.jit
+    def draw(params, index, label):
+        denoise = diffusion.from_network(predict, params, VELOCITY, label)
+        return diffusion.sample(jax.random.key(3), denoise, diffusion.samplers.ddim(1.0), levels, SHAPE, index)
+
+    inputs = params, *sharding.shard((np.arange(BATCH), np.arange(BATCH) % 3), mesh)
+    return draw.lower(*inputs).compile(), draw(*inputs)
+
+
+def assert_close(first, second, what):
+    first, second = trees.paths(first), trees.paths(second)
+    for path, leaf in first.items():
+        np.testing.assert_allclose(leaf, second[path], rtol=0, atol=1e-6, err_msg=f"{what}: {path}")
+
+
+def check_training_and_samples():
+    devices = jax.devices()
+    one = sharding.mesh(devices=devices[:1])
+    meshes = {
+        "dit": [(sharding.mesh(data=2, fsdp=2, tensor=2), RULES), (sharding.mesh(fsdp=2, devices=devices[:2]), ())],
+        "unet": [(sharding.mesh(data=2, fsdp=4), ()), (sharding.mesh(devices=devices[:2]), ())],
+    }
+    for name, others in meshes.items():
+        alone = train(name, one).state
+        _, samples = drawn(name, alone.ema, one)
+        for mesh, rules in others:
+            state = train(name, mesh, rules).state
+            assert_close(state.params, alone.params, f"{name} {mesh}")
+            assert_close(state.ema, alone.ema, f"{name} {mesh}")
+            compiled, others_samples = drawn(name, state.ema, mesh)
+            np.testing.assert_allclose(others_samples, samples, rtol=0, atol=1e-5, err_msg=f"samples of {name} {mesh}")
+            share = BATCH // (mesh.shape["data"] * mesh.shape["fsdp"])
+            assert compiled.output_shardings.shard_shape(samples.shape)[0] == share
+            inside = re.findall(r"f32\[(\d+),4,4,1\]", compiled.as_text())
+            assert set(map(int, inside)) == {share}, f"{name} {mesh}: samples of other sizes than {share}: {set(inside)}"
+            print(name, dict(mesh.shape), "equal", flush=True)
+
+
+def check_noise():
+    wanted = promises.draw(promises.RECORDER, range(8), trajectory=True)
+    for sizes in ({"data": 8}, {"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}):
+        index = sharding.shard(np.arange(8), sharding.mesh(**sizes))
+        np.testing.assert_array_equal(jax.jit(lambda i: promises.draw(promises.RECORDER, i, trajectory=True))(index), wanted)
+    print("noise equal", flush=True)
+
+
+def check_memory():
+    """Of a transformer split over eight devices, each holds an eighth of the state, and gathers a layer where it computes it."""
+    network = networks.DiT(patch=2, width=64, depth=2, heads=2, num_classes=3, remat=True)
+    mesh, (loss, init) = sharding.mesh(fsdp=8), parts(network)
+    # XLA:CPU joins the sums of all gradients to one; other backends go layer by layer
+    options = {"xla_disable_hlo_passes": "cpu-all-reduce-combiner,all-reduce-combiner", "xla_backend_optimization_level": 0}
+    run = training.programs(loss, OPTIMIZER, init, mesh, ema=(0.9,), compiler_options=options)
+    shapes = jax.eval_shape(run.fresh, jax.random.key(0))
+    large = [leaf for leaf in jax.tree.leaves(shapes) if leaf.size >= sharding.SMALLEST]
+    assert sum(leaf.size for leaf in large) > 0.9 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    compiled = run.step.lower(jax.tree.map(_shaped, shapes, run.shardings), sharding.shard(example(), mesh)).compile()
+    held, total = compiled.memory_analysis().argument_size_in_bytes, 4 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert total / 8 <= held < total / 6, "small arrays are whole, and there is the batch"
+    for leaf, where in zip(jax.tree.leaves(shapes), jax.tree.leaves(compiled.output_shardings[0]), strict=True):
+        assert leaf.size < sharding.SMALLEST or np.prod(where.shard_shape(leaf.shape)) == leaf.size // 8, leaf
+    block = shapes.params["block_0"]
+    kernels = [leaf.size for leaf in jax.tree.leaves(block) if leaf.size >= sharding.SMALLEST]
+    peak, gathers = gathered(compiled.as_text(), kernels)
+    print(f"{peak} numbers are gathered at once, of {sum(kernels)} of a block, in {gathers} gathers; kernels {kernels}", flush=True)
+    assert gathers >= 2 * network.depth, "forward and backward; where activations are smaller, XLA moves them instead"
+    assert peak <= sum(kernels)
+
+
+def gathered(program, sizes):
+    """(the most numbers that live at one time in arrays of these sizes that were gathered, how many such arrays) of a scheduled program."""
+    lines = program[program.index("\nENTRY ") :].splitlines()
+    spans = []
+    for first, line in enumerate(lines):
+        found = re.match(r"\s+%(\S+) = f32\[([\d,]+)\]\S* all-gather\(", line)
+        size = int(np.prod([int(part) for part in found[2].split(",")])) if found else 0
+        if found and size in sizes:
+            name = re.compile(rf"%{re.escape(found[1])}[,)]")
+            last = max((later for later in range(first + 1, len(lines)) if name.search(lines[later])), default=first)
+            spans.append((first, last, size))
+    return max(sum(size for first, last, size in spans if first <= time <= last) for time in range(len(lines))), len(spans)
+
+
+def check_checkpoints(folder):
+    """A state that eight devices saved is restored on two, and from there on one, without a bit changed."""
+    loss, init = parts(NETWORKS["dit"])
+    meshes = (sharding.mesh(data=2, fsdp=2, tensor=2), *(sharding.mesh(fsdp=n, devices=jax.devices()[:n]) for n in (2, 1)))
+    fresh = training.programs(loss, OPTIMIZER, init, meshes[0], rules=RULES, ema=(0.9,)).fresh
+    state, shapes = fresh(jax.random.key(0)), jax.eval_shape(fresh, jax.random.key(0))
+    wanted = {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()}
+    for number, mesh in enumerate(meshes[1:]):
+        where = sharding.shardings(shapes, mesh)
+        with Checkpoints(folder) as store:
+            store.save(number, state)
+            store.wait()
+            state = store.restore(number, jax.tree.map(_shaped, shapes, where)).state
+        assert {path: np.asarray(leaf).tobytes() for path, leaf in trees.paths(state.params).items()} == wanted
+        assert jax.tree.map(lambda leaf: leaf.sharding, state) == where
+    print("checkpoints equal", flush=True)
+
+
+def _shaped(leaf, where):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+
+if __name__ == "__main__":
+    assert len(jax.devices()) == 8
+    check_noise()
+    check_checkpoints(Path(sys.argv[1]))
+    check_memory()
+    check_training_and_samples()
