@@ -72,7 +72,8 @@ def inception(
 
     Whole values 0 … 255 are taken as they are. Floats in [-1, 1] first become the nearest of them, as a stored picture would. One channel
     is repeated to three. The values are resized, (value - centre) / spread is what the network sees, and `predict` is compiled once per
-    shape. This chapter imports no network: `predict = networks.pure(networks.Inception("fid"))`.
+    shape. Inception's largest map takes 5.5 MB per picture, so pass `batch=50`, say, to `extract`. This chapter imports no network:
+    `predict = networks.pure(networks.Inception("fid"))`.
 
     Args:
         predict: (params, x of shape (b, size, size, 3), float32) -> features (b, d).

@@ -137,6 +137,26 @@ def test_a_flipped_bit_is_noticed_in_statistics_and_in_batches(tmp_path):
             list(statistics_files.read_batches(file, 3)) if name == "arr_0" else statistics_files.load(file)
 
 
+@pytest.mark.fault("crafted npz header")
+@pytest.mark.parametrize("compressed", [False, True])
+def test_changed_bytes_give_a_data_error_or_a_result_and_nothing_else(tmp_path, compressed):
+    draws, whole = rng(3), written(tmp_path, compressed=compressed, **theirs(X), arr_0=IMAGES).read_bytes()
+    refused = 0
+    file = tmp_path / "reference.npz"
+    for number in range(150):
+        changed = bytearray(whole)
+        for place in draws.integers(len(whole), size=3):
+            changed[place] = draws.integers(256)
+        file.write_bytes(changed[: draws.integers(len(whole))] if number % 5 == 0 else changed)
+        for read in (statistics_files.load, lambda file: list(statistics_files.read_batches(file, 2))):
+            try:
+                read(file)
+            except DataError as error:
+                refused += 1
+                assert str(error).startswith(str(file))
+    assert refused > 100
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
