@@ -6,6 +6,7 @@ from gendiff.data import (
     cache,
     captions,
     digits,
+    emoji,
     held_out,
     image_folder,
     numpy_files,
@@ -17,6 +18,7 @@ from gendiff.data import (
     shapes,
     shapes_oracle,
     sources,
+    textures,
 )
 from gendiff.data.images import Images
 
@@ -27,6 +29,7 @@ __all__ = [
     "cache",
     "captions",
     "digits",
+    "emoji",
     "random_access",
     "held_out",
     "image_folder",
@@ -38,4 +41,5 @@ __all__ = [
     "shapes",
     "shapes_oracle",
     "sources",
+    "textures",
 ]
