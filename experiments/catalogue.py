@@ -9,6 +9,7 @@ EXPERIMENTS = {
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",
+    "batch-jobs": "experiments.diffusion.batch_jobs",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

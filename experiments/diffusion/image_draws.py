@@ -106,4 +106,9 @@ class Draws:
 
 def labels(count: int, classes: int) -> np.ndarray:
     """(count,) the classes of samples of `Draws`: 0, 1, … in turn."""
-    return (np.arange(count) % classes).astype(np.int32)
+    return labels_of(np.arange(count), classes)
+
+
+def labels_of(index: np.ndarray, classes: int) -> np.ndarray:
+    """(n,) the classes of samples by their index."""
+    return (index % classes).astype(np.int32)

@@ -48,13 +48,15 @@ def fill(
         f"{len(wanted)} shards of {place.manifest.shard_size} samples, {len(wanted) - len(todo)} complete already: {place.folder}"
     )
     if todo:
-        _draw(model, draw(), place, todo, options, progress)
+        draw_shards(model, draw(), place, todo, options, progress)
     if not place.incomplete():
         place.tidy()
         progress.line(f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them")
 
 
-def _draw(model: Model, draw: Callable[..., Any], place: Shards, todo: list[int], options: SampleOptions, progress: Progress) -> None:
+def draw_shards(model: Model, draw: Callable[..., Any], place: Shards, todo: list[int], options: SampleOptions, progress: Progress) -> None:
+    """Draws these shards and writes each as soon as it is whole. NonFiniteError where samples are not finite."""
+
     def group(number: int) -> tuple[np.ndarray, np.ndarray]:
         """(index, labels) of one shard."""
         ids = place.manifest.ids(number)
@@ -69,7 +71,7 @@ def _draw(model: Model, draw: Callable[..., Any], place: Shards, todo: list[int]
             drawing.check_finite(images, index[part])
             if part.start == 0:
                 pixels = np.empty((len(index), *model.shape), np.uint8)
-            pixels[part] = _as_bytes(images, model.levels)
+            pixels[part] = as_bytes(images, model.levels)
             if part.stop == len(index):
                 place.write(number, pixels, labels, time.monotonic() - begin)
                 begin = time.monotonic()
@@ -77,7 +79,8 @@ def _draw(model: Model, draw: Callable[..., Any], place: Shards, todo: list[int]
             task.update(done)
 
 
-def _as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
+def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
+    """uint8 values of images in [-1, 1], which are first rounded to the data's levels."""
     seen = images if levels is None else scaling.round_to_levels(images, levels)
     return np.asarray(scaling.from_unit(np.asarray(seen), 256))
 

@@ -1,0 +1,31 @@
+"""Does a batch job lose anything: 50,000 samples in shards, and commands that are killed at random moments?
+
+    python -m experiments run batch-jobs
+
+trains the network of `digits`, draws 50,000 samples with and without shards in pairs of rounds, and scores them. Then training runs and a
+sampling job are killed with signal 9 again and again, and compared byte by byte with the same commands left alone. About 40 minutes on 2
+cores. The figures to expect are in experiments/results/batch-jobs/README.md.
+"""
+
+from typing import Any
+
+from experiments.diffusion import image_sampling, image_training
+from experiments.diffusion.batch_jobs import judge
+from experiments.diffusion.batch_jobs.config import Config, Thresholds, model
+from experiments.framework.registry import Experiment
+
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_FEW: dict[str, Any] = {"samples": 80, "shard_size": 10, "rounds": 2, "together": 10, "sampling_steps": 4}
+_UNDISTURBED: dict[str, Any] = {"kills": 0, "sample_kills": 0, "killed_samples": 0}
+
+EXPERIMENT = Experiment(
+    name="batch-jobs",
+    question="Does a batch job lose anything: 50,000 samples in shards, and commands killed at random moments?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(**image_training.SMOKE, **_FEW, **_UNDISTURBED),
+    train=image_training.per_seed(model),
+    evaluate=judge.evaluate,
+    sample=image_sampling.command(model),
+)

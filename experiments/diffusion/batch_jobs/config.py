@@ -1,0 +1,67 @@
+"""The numbers of the experiment on batch jobs."""
+
+import dataclasses
+
+from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
+from gendiff.diffusion import parameterization, schedules
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run."""
+
+    cost: float = 1.03
+    """Largest time of drawing into shards, in times of drawing the same samples into one file without shards."""
+    bits: float = 0.0
+    """Largest number of bytes that may differ where nothing may be lost."""
+    streamed: float = 1e-9
+    """Largest relative difference between the streamed Fréchet distance and that of all features at once."""
+    kills: float = 20.0
+    """Least number of kills behind a claim that training loses nothing."""
+    sample_kills: float = 5.0
+    """Least number of kills behind a claim that sampling loses nothing."""
+    other_seed: float = 0.05
+    """Samples of another seed must differ in at least this share of their bytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(image_training.SeededLearning):
+    """Every number of the experiment."""
+
+    seeds: tuple[int, ...] = (0,)
+    """Seed of the network that is sampled."""
+    channels: tuple[int, ...] = (32, 64)
+    """Channels of the U-Net at 8×8 and 4×4 pixels."""
+    samples: int = 50_000
+    """Samples drawn into shards, and once more without shards."""
+    shard_size: int = 1000
+    """Samples per shard."""
+    rounds: int = 10
+    """Pairs of timings, one after the other, in which the samples are drawn; it divides the number of shards."""
+    together: int = 500
+    """Samples drawn in one call."""
+    sampling_steps: int = 50
+    """DDIM steps."""
+    killed_samples: int = 3000
+    """Samples of the job that is killed."""
+    killed_shard_size: int = 100
+    """Samples per shard of that job."""
+    sample_kills: int = 6
+    """How often that job is killed with signal 9."""
+    kills: int = 20
+    """How often training runs are killed with signal 9, in all."""
+    killed_steps: int = 1500
+    """Optimizer steps of a training run that is killed."""
+    killed_every: int = 20
+    """Steps between its checkpoints."""
+    shortest: float = 3.0
+    """Least life of a process before it is killed, in seconds."""
+    longest: float = 20.0
+    """Longest life, in seconds; lives are uniform between the two."""
+    thresholds: Thresholds = Thresholds()
+
+
+def model(config: Config) -> Model:
+    """The network of the experiment `digits`."""
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), temperature=1.05)

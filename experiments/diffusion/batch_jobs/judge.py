@@ -1,0 +1,157 @@
+"""How the experiment draws by the fifty thousand, with and without shards, and what it finds after kills."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.diffusion import image_draws, image_judge, image_sampling, sample_scores, sharded_sampling
+from experiments.diffusion.batch_jobs import soak
+from experiments.diffusion.batch_jobs.config import Config, model
+from experiments.diffusion.batch_jobs.soak import Survived
+from experiments.diffusion.sample_scores import SCORES, ScoreOptions, Scores
+from experiments.diffusion.sampling_options import SampleOptions
+from experiments.framework import drawing, shards
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.framework.shards import Manifest, Shards
+from experiments.reporting import figures, json_files, plots, verdicts
+from experiments.reporting.plots import Curve
+from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Claim
+from gendiff.data import digits, scaling
+from gendiff.metrics import features, frechet, statistics_files
+
+FOLDER = "fifty_thousand"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """seconds: of each round, without shards and with them. different: bytes of the two that differ.
+
+    other_seed: share of the bytes of the first shard that differ from those of samples of another seed.
+    """
+
+    seconds: list[tuple[float, float]]
+    different: int
+    other_seed: float
+
+
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Claims about the cost of shards, and about what kills leave."""
+    with progress.phase("sample"):
+        drawn, place = _draw(config, folder, progress)
+    with progress.phase("score"):
+        scores, whole = _score(place, folder, progress)
+    with progress.phase("kill"):
+        trained, sampled = soak.train(config, folder, progress), soak.sample(config, folder, progress)
+    claims = [*_claims(config, drawn, scores, whole, trained, sampled)]
+    return Outcome(tuple(claims), tuple(_figures(config, folder, place, drawn, trained, sampled)), _tables(drawn, scores, trained, sampled))
+
+
+def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn, Shards]:
+    """The samples twice, in rounds: as one file per round, and into shards. Which of the two comes first changes from round to round."""
+    network, plain = model(config), folder.path / "plain.npz"
+    options = SampleOptions(steps=config.sampling_steps, together=config.together)
+    draw = image_sampling.drawer(model, config, folder, options, config.seeds[0])
+    settings = {"run": json_files.encode(config)}
+    sizes = config.samples, config.shard_size, network.shape
+    place, _ = shards.create(folder.path / FOLDER, Manifest("batch-jobs", *sizes, network.names, settings, {}))
+
+    def without_shards(ids: range) -> None:
+        images = drawing.whole(draw, *_asked(ids), together=config.together, title="without shards", progress=progress)
+        np.savez(plain, arr_0=sharded_sampling.as_bytes(images, network.levels))
+
+    def in_shards(ids: range) -> None:
+        numbers = list(range(ids.start // config.shard_size, -(-ids.stop // config.shard_size)))
+        sharded_sampling.draw_shards(network, draw, place, numbers, options, progress)
+
+    def timed(job: Callable[[range], None], ids: range) -> float:
+        begin = time.monotonic()
+        job(ids)
+        return time.monotonic() - begin
+
+    without_shards(range(config.together))  # compiles
+    seconds, different, size = [], 0, config.samples // config.rounds
+    for turn in range(config.rounds):
+        ids = range(turn * size, (turn + 1) * size)
+        order = (without_shards, in_shards) if turn % 2 == 0 else (in_shards, without_shards)
+        times = {job: timed(job, ids) for job in order}
+        seconds.append((times[without_shards], times[in_shards]))
+        with np.load(plain) as stored:
+            begin = ids.start // config.shard_size
+            drawn = np.concatenate([place.read(begin + number)[0] for number in range(size // config.shard_size)])
+            different += int(np.sum(stored["arr_0"] != drawn))
+    plain.unlink()
+    another = image_sampling.drawer(model, config, folder, dataclasses.replace(options, seed=1), config.seeds[0])
+    images = drawing.whole(another, *_asked(place.manifest.ids(0)), together=config.together, title="another seed", progress=progress)
+    other_seed = float(np.mean(sharded_sampling.as_bytes(images, network.levels) != place.read(0)[0]))
+    return Drawn(seconds, different, other_seed), place
+
+
+def _asked(ids: range) -> tuple[np.ndarray, np.ndarray]:
+    """(index, labels)."""
+    index = np.arange(ids.start, ids.stop, dtype=np.int32)
+    return index, image_draws.labels_of(index, digits.CLASSES)
+
+
+def _score(place: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores, float]:
+    """(the streamed scores against the held-out digits, the distance of all features at once)."""
+    held_out = np.asarray(scaling.from_unit(digits.load().held_out_images, 256))
+    reference = folder.path / "held_out.npz"
+    statistics_files.save_batch(reference, held_out)
+    sample_scores.evaluate(place, ScoreOptions(features="pixels", reference=str(reference)), progress)
+    rows = [features.pixels(scaling.to_unit(images, 256)) for images in (held_out, np.concatenate([images for images, _ in place]))]
+    return json_files.read(place.folder / SCORES, Scores), frechet.distance(*rows)
+
+
+def _claims(config: Config, drawn: Drawn, scores: Scores, whole: float, trained: list[Survived], sampled: Survived) -> list[Claim]:
+    limits, seed = config.thresholds, config.seeds[0]
+    rows = np.array(drawn.seconds)
+    cost = image_judge.interval(image_judge.ratio_of_means, rows[:, 1], rows[:, 0], paired=True)
+    streamed = abs((scores.frechet or np.nan) / whole - 1)
+    kills, few = sum(len(each.lives) for each in trained), len(sampled.lives)
+    lost = sum(each.different for each in trained)
+    of_seed, of_none = (functools.partial(verdicts.against, limits, each) for each in (seed, None))
+    difference = "streamed Fréchet distance: relative difference to that of all features at once"
+    return [
+        of_seed("cost", "samples in shards: time, in times without shards", cost, "<=", n=len(rows)),
+        of_seed("same", "bytes of the samples that differ with and without shards", drawn.different, "<=", "bits", n=config.samples),
+        of_seed("other-seed", "share of bytes that differ with another seed", drawn.other_seed, ">=", n=config.shard_size, kind="control"),
+        of_seed("streamed", difference, streamed, "<=", n=scores.n),
+        of_none("kills", "training runs: kills with signal 9", kills, ">=", n=max(kills, 1)),
+        of_none("training", "bytes of their checkpoints and metrics that differ", lost, "<=", "bits", n=max(len(trained), 1)),
+        of_none("sample-kills", "a sampling job: kills with signal 9", few, ">=", n=max(few, 1)),
+        of_none("sampling", "bytes of its shards that differ", sampled.different, "<=", "bits", n=max(config.killed_samples, 1)),
+    ]
+
+
+def _figures(config: Config, folder: RunFolder, place: Shards, drawn: Drawn, trained: list[Survived], sampled: Survived) -> list[Figure]:
+    images = place.read(place.manifest.count - 1)[0][-100:]
+    rows = np.array(drawn.seconds)
+    turns = np.arange(1, len(rows) + 1)
+    curves = [Curve(name, turns, rows[:, column]) for column, name in enumerate(("without shards", "in shards"))]
+    lives = [life for each in (*trained, sampled) for life in each.lives]
+    shown = [
+        figures.grid(images, 20, folder.figure("last"), f"The last of {config.samples} samples."),
+        plots.curves(curves, folder.figure("seconds"), "Seconds of each round.", x_label="round", y_label="seconds"),
+    ]
+    if lives:
+        named = {f"process {number + 1}": life for number, life in enumerate(lives)}
+        shown.append(plots.bars(named, folder.figure("lives"), "How long each process lived until it was killed.", x_label="seconds"))
+    return shown
+
+
+def _tables(drawn: Drawn, scores: Scores, trained: list[Survived], sampled: Survived) -> tuple[Table, ...]:
+    rounds = [(turn + 1, plain, split, split / plain) for turn, (plain, split) in enumerate(drawn.seconds)]
+    jobs = [(f"training run {number}", each) for number, each in enumerate(trained)] + [("sampling", sampled)]
+    killed = [(name, len(each.lives), min(each.lives, default=None), max(each.lives, default=None), each.different) for name, each in jobs]
+    scored = (scores.n, scores.features, scores.frechet, scores.seconds)
+    return (
+        Table("Seconds with and without shards", ("round", "without", "in shards", "ratio"), tuple(rounds)),
+        Table("Jobs that were killed", ("job", "kills", "shortest life, s", "longest life, s", "bytes that differ"), tuple(killed)),
+        Table("Scores of all samples", ("n", "features", "Fréchet distance", "seconds"), (scored,)),
+    )

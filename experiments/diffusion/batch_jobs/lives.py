@@ -1,0 +1,49 @@
+"""Commands that are killed with signal 9 at random moments and started again until they end by themselves."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.framework import devices
+from experiments.reporting.environment import PROJECT
+
+
+def run(words: Sequence[str], log: Path, life: float | None = None) -> int | None:
+    """Exit code of `python -m experiments WORDS`, or None where it was killed after `life` seconds; its output is added to the log.
+
+    A command that ends with an error raises RuntimeError, which names the log.
+    """
+    clean = {name: value for name, value in os.environ.items() if name != devices.CACHE_VARIABLE}
+    with (
+        open(log, "ab") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "experiments", *words], cwd=PROJECT, env=clean, stdout=file, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            code = process.wait(life)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
+        except BaseException:  # of this process, which may be interrupted
+            process.kill()
+            raise
+    if code != 0:
+        raise RuntimeError(f"{' '.join(words)} ended with {code}: see {log}")
+    return code
+
+
+def until_done(words: Sequence[str], log: Path, rng: np.random.Generator, most: int, shortest: float, longest: float) -> list[float]:
+    """The lives of the processes that were killed, in seconds, at most so many; the last process ends by itself."""
+    lives: list[float] = []
+    while len(lives) < most:
+        life = float(rng.uniform(shortest, longest))
+        if run(words, log, life) is not None:
+            return lives
+        lives.append(life)
+    run(words, log)
+    return lives
