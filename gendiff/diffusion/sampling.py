@@ -22,6 +22,8 @@ from gendiff.diffusion.types import Denoiser, Level, Prediction
 Part = int | tuple[int, ...]
 """Which draw of a step: 0 the only one, 1, 2, … one of several, a tuple the path of a draw inside a sampler inside another one."""
 Samples = TypeVar("Samples")
+OnLevel = Callable[[Any, Any], None]
+"""What a preview of a draw calls: (step, x)."""
 
 
 @runtime_checkable
@@ -124,6 +126,7 @@ def sample(
     start: Shaped[ArrayLike, "..."] | None = None,
     temperature: Scalar = 1.0,
     trajectory: bool = False,
+    on_level: OnLevel | None = None,
 ) -> Float[Array, "..."]:
     """Draw samples, one for each entry of `index`, along a grid of levels. Call it under `jit`: it compiles anew otherwise.
 
@@ -140,6 +143,9 @@ def sample(
         temperature: () or (b,), > 0, multiplies the noise of x_T. Deterministic samplers of few steps contract: DDIM in 50 ends Gaussian
             data at about 0.97 of its standard deviation, which a temperature of 1.03 restores, as the flow of a Gaussian is linear.
         trajectory: whether to return the state at each level instead of the last one only.
+        on_level: is called on the host as `on_level(step, x)` after each step 1 … num_steps, with x (b, *shape) in NumPy, while the
+            program goes on: for previews. Call `jax.effects_barrier()` to wait for the last ones. The samples are those without it, to
+            rounding. Under `vmap` and on several devices it is called for each part, in no fixed order.
 
     Returns:
         The samples (b, *shape), or the trajectory (t + 1, b, *shape), whose entries after `num_steps` repeat the last state.
@@ -153,6 +159,8 @@ def sample(
     _check_sampler(sampler)
     if not isinstance(trajectory, bool):
         raise TypeError(f"trajectory must be True or False, got {trajectory!r}")
+    if on_level is not None and not callable(on_level):
+        raise TypeError(f"on_level must be a function of (step, x), got {on_level!r}")
     steps = steps_of(levels, num_steps)
     index = _checked_index(index)
     count = index.shape[0]
@@ -172,7 +180,7 @@ def sample(
     else:
         x = jnp.asarray(start)
     _check_output(denoise, x, levels)
-    return _drive(keys, denoise, sampler, levels, steps, x, trajectory)
+    return _drive(keys, denoise, sampler, levels, steps, x, trajectory, on_level)
 
 
 def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]:
@@ -287,10 +295,15 @@ def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
             )
 
 
-def _drive(keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps: Count, x: Array, trajectory: bool) -> Array:
+def _drive(
+    keys: Keys, denoise: Denoiser, sampler: Sampler, levels: Level, steps: Count, x: Array, trajectory: bool, on_level: OnLevel | None
+) -> Array:
     def advance(j: Count, state: State) -> State:
         level, cleaner = levels[j], levels[j + 1]
-        return sampler.step(sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, steps - 1 - j)
+        state = sampler.step(sampler.noise_for_step(keys, j, level, cleaner), denoise, state, level, cleaner, steps - 1 - j)
+        if on_level is not None:
+            jax.debug.callback(on_level, j + 1, state.x)
+        return state
 
     first = sampler.init(x)
     if isinstance(steps, int):

@@ -88,6 +88,28 @@ def test_trajectory_holds_the_state_at_each_level_and_repeats_the_last():
     np.testing.assert_array_equal(draw(num_steps=2), whole[2])
 
 
+@pytest.mark.parametrize("num_steps", [3, jnp.int32(3)], ids=["fixed", "traced"])
+def test_a_preview_sees_the_state_at_each_level_and_changes_nothing(num_steps):
+    seen = {}
+    options = {"shape": SHAPE, "index": jnp.arange(3)}
+
+    @jax.jit
+    def shown(steps):
+        def call(step, x):
+            seen[int(step)] = np.array(x)
+
+        count = 3 if isinstance(num_steps, int) else steps
+        return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(1.0), levels(), num_steps=count, on_level=call, **options)
+
+    last = shown(num_steps)
+    jax.effects_barrier()
+    wanted = draw(num_steps=3, trajectory=True)
+    assert sorted(seen) == [1, 2, 3]
+    for step, x in seen.items():
+        np.testing.assert_allclose(x, wanted[step], atol=1e-6)
+    np.testing.assert_allclose(last, wanted[3], atol=1e-6)
+
+
 def test_a_traced_step_count_gives_what_a_fixed_one_gives():
     for n in (1, 3, 4):
         for trajectory in (False, True):
@@ -258,6 +280,7 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
         (lambda: attempt(sampler=GAUSSIAN.std), TypeError, "sampler must be a record"),
         (lambda: attempt(grid=SCHEDULE), TypeError, r"grids.trailing\(schedule, 50\), got TableSchedule"),
         (lambda: attempt(trajectory="clean"), TypeError, "trajectory must be True or False, got 'clean'"),
+        (lambda: attempt(on_level=3), TypeError, "on_level must be a function"),
         (lambda: attempt(num_steps=0), ValueError, "num_steps.*0"),
         (lambda: attempt(num_steps=5), ValueError, "num_steps.*5.*4"),
         (lambda: attempt(num_steps=2.0), TypeError, "num_steps"),
