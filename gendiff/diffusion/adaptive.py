@@ -171,7 +171,8 @@ def _velocity(denoise: Denoiser, schedule: Schedule, turned: Array, w: Array) ->
     alpha, sigma = jnp.cos(turned), jnp.sin(turned)
     signal = alpha > jnp.finfo(w.dtype).eps  # rounded, the cosine of pi/2 is some such number of either sign
     between = schedule.at_log_snr(2 * jnp.log(jnp.where(signal, alpha, 1) / sigma))
-    level = jax.tree.map(lambda inside, end: jnp.where(signal, inside, end).astype(w.dtype), between, schedule.noisiest)
+    level = jax.tree.map(lambda inside, end: jnp.where(signal, inside, end), between, schedule.noisiest)
+    level = records.replace(level, alpha=level.alpha.astype(w.dtype), sigma=level.sigma.astype(w.dtype))  # t is not rounded to x's dtype
     return flow_coordinates.velocity(denoise(flow_coordinates.unscaled(w[None], level), level), level)[0]
 
 

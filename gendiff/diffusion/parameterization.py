@@ -5,14 +5,15 @@ With n = alpha² + sigma², s the std of the data, m = sigma² + alpha² s², fr
 | name | F is | clean | noise |
 |---|---|---|---|
 | noise | noise | (x - sigma F) / alpha | F |
-| clean | clean | F | (x - alpha F) / sigma |
+| clean | clean | F, x / alpha at sigma = 0 | (x - alpha F) / sigma, 0 at sigma = 0 |
 | velocity | alpha noise - sigma clean | (alpha x - sigma F) / n | (sigma x + alpha F) / n |
 | flow | noise - clean | (x - sigma F) / (alpha + sigma) | (x + alpha F) / (alpha + sigma) |
 | edm | (sigma clean - alpha s² noise) / (s √m) | alpha s² x / m + sigma s F / √m | sigma x / m - alpha s F / √m |
 
-Only `noise` divides by alpha and only `clean` by sigma; the others are finite at both ends.
+Only `noise` divides by alpha, and is infinite where nothing of the clean sample is left; the others are finite at both ends.
 """
 
+import abc
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from gendiff.diffusion.types import Level, Prediction
 
 
 @records.record
-class Parameterization:
+class Parameterization(abc.ABC):
     """What all of them share: callers pass arrays and a level, and each class below states its formulas.
 
     A formula gets arrays that broadcast against each other: x or clean, noise or the network's output, alpha, sigma.
@@ -55,17 +56,21 @@ class Parameterization:
         """|target error|² / |clean error|² at x fixed: SNR for noise, SNR + 1 for velocity when alpha² + sigma² = 1."""
         return self._gain(jnp.asarray(level.alpha), jnp.asarray(level.sigma))
 
+    @abc.abstractmethod
     def _clean(self, x: Array, output: Array, alpha: Array, sigma: Array) -> Array:
-        raise NotImplementedError
+        """The clean sample."""
 
+    @abc.abstractmethod
     def _noise(self, x: Array, output: Array, alpha: Array, sigma: Array) -> Array:
-        raise NotImplementedError
+        """The noise."""
 
+    @abc.abstractmethod
     def _target(self, clean: Array, noise: Array, alpha: Array, sigma: Array) -> Array:
-        raise NotImplementedError
+        """What the network should answer."""
 
+    @abc.abstractmethod
     def _gain(self, alpha: Array, sigma: Array) -> Array:
-        raise NotImplementedError
+        """|target error|² / |clean error|² at x fixed."""
 
 
 def noise() -> Parameterization:
@@ -78,7 +83,7 @@ def noise() -> Parameterization:
 
 
 def clean() -> Parameterization:
-    """The network answers the clean sample, x_0. Its noise is infinite at sigma = 0, which is never a level that a sampler leaves."""
+    """The network answers the clean sample, x_0. At sigma = 0 it is not heard: x itself is clean, and there is no noise."""
     return CleanParameterization()
 
 
@@ -137,10 +142,10 @@ class CleanParameterization(Parameterization):
     """F is the clean sample."""
 
     def _clean(self, x: Array, output: Array, alpha: Array, sigma: Array) -> Array:
-        return output
+        return jnp.where(sigma > 0, output, arrays.safe_divide(x, alpha))
 
     def _noise(self, x: Array, output: Array, alpha: Array, sigma: Array) -> Array:
-        return (x - alpha * output) / sigma
+        return arrays.safe_divide(x - alpha * output, sigma)
 
     def _target(self, clean: Array, noise: Array, alpha: Array, sigma: Array) -> Array:
         return clean

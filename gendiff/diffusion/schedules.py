@@ -3,6 +3,7 @@
 Tables are built once in float64 NumPy. At the noisy end alpha² is a cumulative product of a thousand numbers, which float32 does not hold.
 """
 
+import abc
 import functools
 import math
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from gendiff.diffusion.types import Level
 
 
 @records.record
-class Schedule:
+class Schedule(abc.ABC):
     """A noise path. Each family is a record class with its settings as static fields.
 
     Two schedules of one family with equal settings are equal and have the same hash, so rebuilding one does not retrace. A new family
@@ -57,14 +58,17 @@ class Schedule:
         return self._at(np.float64(1.0))
 
     @property
+    @abc.abstractmethod
     def _clean_t(self) -> float:
-        raise NotImplementedError
+        """The t of the clean level."""
 
+    @abc.abstractmethod
     def _at(self, u: Any) -> Level:
-        raise NotImplementedError
+        """As `at`, for a floating array in [0, 1]."""
 
+    @abc.abstractmethod
     def _at_log_snr(self, value: Any) -> Level:
-        raise NotImplementedError
+        """As `at_log_snr`, for a floating array."""
 
     def _at_shifted(self, u: Any, shift: float) -> Level:
         """The level with `shift` times the noise ratio of the one at u."""

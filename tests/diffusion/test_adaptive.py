@@ -114,6 +114,18 @@ def test_an_end_without_noise_is_finite_for_a_network_that_answers_the_clean_sam
     assert finite(jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(jnp.float32(0.7), jnp.ones((2, 3))))
 
 
+def test_the_network_hears_t_in_float32_where_x_is_narrower():
+    heard = []
+
+    def listening(x, level):
+        heard.append(level.t.dtype)
+        return GAUSSIAN(x, level)
+
+    found = jax.jit(lambda x: adaptive.solve(listening, FLOW, x, NOISY, NEAR, rtol=0.1, atol=0.1).x)(jnp.ones((2, 3), jnp.bfloat16))
+    assert found.dtype == jnp.bfloat16 and np.all(np.isfinite(found.astype(jnp.float32)))
+    assert heard and set(heard) == {jnp.dtype("float32")}
+
+
 def solve(x=ONES, level=NOISY, **options):
     return adaptive.solve(GAUSSIAN, FLOW, x, level, NEAR, **options)
 

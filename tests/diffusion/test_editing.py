@@ -11,6 +11,7 @@ from gendiff.diffusion.types import Level
 from tests.diffusion.flows import finite
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.traced import Traced
 
 SHAPE = (2, 3)
 ORACLE = diffusion.oracles.mixture([0.3, 0.7], np.random.default_rng(0).normal(size=(2, *SHAPE)), [0.3, 0.6])
@@ -27,7 +28,7 @@ def grid(schedule=COSINE, n=STEPS):
 GRID = grid()
 
 
-@jax.jit
+@Traced
 def edited(sampler, clean, index, strength, levels=GRID, steps=STEPS):
     options = {"strength": strength, "num_steps": steps, "trajectory": True}
     return editing.image_to_image(KEY, ORACLE, sampler, levels, clean, index, **options)
@@ -70,13 +71,13 @@ def test_an_edit_is_its_own_and_strengths_levels_steps_and_images_are_data_and_n
     def run(clean, index, strength=0.5, levels=GRID, steps=STEPS):
         return edited(DDPM, clean, index, strength, levels, steps)
 
-    base, compiled = run(CLEAN, FIVE), edited._cache_size()
+    base, compiled = run(CLEAN, FIVE), edited.traces
     np.testing.assert_allclose(run(CLEAN[order], order), base[:, order], atol=5e-6)
     strangers = np.where(order[:, None, None] == 4, CLEAN[order], 9.0).astype(np.float32)
     np.testing.assert_allclose(run(strangers, order + 900 * (order != 4))[:, 2], base[:, 4], atol=5e-6)
     for other in (run(CLEAN, FIVE, 0.9), run(CLEAN, FIVE, 0.5, grid(FLOW, 4), 4)):
         assert np.all(np.isfinite(other)) and not np.allclose(other, base)
-    assert edited._cache_size() == compiled
+    assert edited.traces == compiled
     plain = editing.image_to_image(KEY, ORACLE, DDPM, GRID, CLEAN, FIVE, strength=0.5, num_steps=STEPS)
     np.testing.assert_allclose(plain, base[-1], atol=5e-6)
 
@@ -279,7 +280,7 @@ def test_resampling_brings_what_is_painted_to_the_posterior():
 def test_a_painting_is_its_own_in_batches_and_one_compile_serves_all_values():
     masks, order = np.random.default_rng(2).random((5, *SHAPE)) < 0.5, np.array([2, 0, 4, 1, 3])
 
-    @jax.jit
+    @Traced
     def run(known, mask, index, levels, steps, mean):
         sampler, oracle = inpainting.repaint(DDPM, known, mask), diffusion.oracles.gaussian(0.5, mean)
         return diffusion.sampling.sample(KEY, oracle, sampler, levels, SHAPE, index, num_steps=steps)
@@ -293,7 +294,7 @@ def test_a_painting_is_its_own_in_batches_and_one_compile_serves_all_values():
     np.testing.assert_allclose(run(*strangers, *flow, 0.2)[2], base[4], atol=5e-6)
     for other in (run(CLEAN, masks, FIVE, *flow, 0.9), run(CLEAN, masks, FIVE, *cosine, 0.2)):
         assert np.all(np.isfinite(other)) and not np.allclose(other, base)
-    assert run._cache_size() == 1
+    assert run.traces == 1
 
 
 def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():

@@ -12,6 +12,7 @@ from gendiff.core import arrays
 from gendiff.diffusion import flow_coordinates, grids, likelihood, oracles, sampling, schedules
 from tests.diffusion.flows import CLEAN, SCHEDULES, finite, flow, mixture, orders, rand, short, trained
 from tests.refusals import refusals
+from tests.traced import Traced
 
 LENGTH = 400
 KEY = jax.random.key(0)
@@ -21,7 +22,7 @@ def normal_bits(x, std, mean=0.0):
     return -np.mean(norm.logpdf(np.asarray(x), mean, np.asarray(std)), axis=-1) / math.log(2.0)
 
 
-@jax.jit
+@Traced
 def compiled(oracle, x, levels, divergence, options):
     return likelihood.bits_per_dimension(oracle, x, levels, divergence, **options)
 
@@ -122,9 +123,9 @@ def test_a_sample_has_its_value_alone_in_any_order_and_in_any_batch():
 
 
 def test_padded_grids_and_traced_counts_change_nothing_and_compile_once():
-    x, before = jnp.asarray(rand(8, 2, 3), jnp.float32), compiled._cache_size()
+    x, before = jnp.asarray(rand(8, 2, 3), jnp.float32), compiled.traces
     found = {steps: run(mixture(), x, flow(steps)) for steps in (1, 4, 7)}
-    assert compiled._cache_size() == before + 1
+    assert compiled.traces == before + 1
     for steps in (1, 4, 7):
         padded = compiled(mixture(), x, grids.padded(flow(steps), 7), None, {})
         np.testing.assert_allclose(padded.bits, found[steps].bits, atol=5e-6)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from gendiff.core import arrays
-from gendiff.diffusion import parameterization, process, schedules
+from gendiff.diffusion import grids, parameterization, process, samplers, sampling, schedules
+from gendiff.diffusion.denoiser import from_network
 from gendiff.diffusion.types import Level
 from tests.diffusion.families import PARAMETERIZATIONS, every
+from tests.quickly import quickly
 
 # (level, cleaner) of a variance-preserving, an exploding, a straight and a scaled path, and a step that starts at zero signal
 PAIRS = {
@@ -127,10 +129,11 @@ def test_targets_are_those_of_their_papers_and_noise_score_and_velocity_are_view
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("name", ["velocity", "flow", "edm"])
-def test_velocity_flow_and_edm_are_finite_at_both_ends(name):
-    x, output, kind = rand(0, 2, 3), rand(1, 2, 3), PARAMETERIZATIONS[name]()
-    for level, exact in ((Level(999.0, 0.0, 1.0), "noise"), (Level(-1.0, 1.0, 0.0), "clean")):
+@every_kind
+def test_all_are_finite_at_the_clean_end_where_x_is_clean_and_all_but_noise_where_x_is_noise(build):
+    x, output, kind = rand(0, 2, 3), rand(1, 2, 3), build()
+    ends = [(Level(999.0, 0.0, 1.0), "noise")] * (not kind.divides_by_alpha) + [(Level(-1.0, 1.0, 0.0), "clean")]
+    for level, exact in ends:
         prediction = kind.predict(x, output, level)
         assert np.all(np.isfinite([prediction.clean, prediction.noise, kind.target(x, output, level)]))
         np.testing.assert_allclose(getattr(prediction, exact), x, rtol=1e-13)
@@ -146,9 +149,17 @@ def test_gradients_are_finite_at_usable_levels_and_only_edm_scales_the_network_i
         prediction = kind.predict(x, output, level)
         return jnp.sum(prediction.clean**2) + jnp.sum(prediction.noise**2) + jnp.sum(kind.scale_in(x, level))
 
-    pairs = [(0.6, 0.8)] + [(0.0, 1.0)] * (not kind.divides_by_alpha) + [(1.0, 0.0)] * (kind != parameterization.clean())
+    pairs = [(0.6, 0.8), (1.0, 0.0)] + [(0.0, 1.0)] * (not kind.divides_by_alpha)
     for alpha, sigma in pairs:
         assert all(np.all(np.isfinite(slope)) for slope in jax.grad(total, argnums=(0, 1, 2, 3))(x, x, alpha, sigma)), (alpha, sigma)
+
+
+@every_kind
+def test_a_grid_padded_at_its_clean_end_draws_the_same_with_a_fixed_count(build):
+    denoise = from_network(lambda gain, x, t: jnp.tanh(gain * x), 0.7, build())
+    draw = quickly(lambda levels: sampling.sample(jax.random.key(0), denoise, samplers.ddim(0.5), levels, (3,), jnp.arange(2)))
+    levels = grids.trailing(schedules.linear(), 3)
+    np.testing.assert_allclose(draw(grids.padded(levels, 6)), draw(levels), atol=1e-6)
 
 
 @pytest.mark.float64

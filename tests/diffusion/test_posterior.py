@@ -13,6 +13,7 @@ from gendiff.diffusion import linear_operators, posterior
 from gendiff.diffusion.types import Level
 from tests.diffusion.flows import CLEAN, finite, rand
 from tests.refusals import refusals
+from tests.traced import Traced
 
 LARGE = (4, 6, 2)
 MASK = np.random.default_rng(7).random((1, *LARGE)) < 0.4
@@ -206,7 +207,7 @@ def test_a_sample_is_its_own_in_batches_and_one_compile_serves_all_values(guide)
     y, levels = measure(OPERATORS["inpaint"], count=5).astype(jnp.float32), diffusion.grids.trailing(diffusion.schedules.flow(), 4)
     mask, numbers = jnp.asarray(np.random.default_rng(0).random((5, *SHAPE)) < 0.5), jnp.linspace(0.1, 0.9, 5)
 
-    @jax.jit
+    @Traced
     def draw(rows, gain, levels, steps):
         given = diffusion.denoiser.from_network(network, gain, diffusion.parameterization.velocity(), rows % 3)
         guided = guide(given, linear_operators.inpaint(mask[rows]), y[rows], numbers[rows])
@@ -218,7 +219,7 @@ def test_a_sample_is_its_own_in_batches_and_one_compile_serves_all_values(guide)
     assert whole.shape == (7, 5, *SHAPE) and np.all(np.isfinite(whole))
     np.testing.assert_array_equal(whole[4:], np.broadcast_to(whole[4], (3, 5, *SHAPE)))
     assert not any(np.allclose(draw(everyone, gain, padded, steps), whole) for gain, steps in ((0.2, 3), (0.6, 1)))
-    assert draw._cache_size() == 1
+    assert draw.traces == 1
     np.testing.assert_allclose(draw(some, 0.6, padded, 4), whole[:, some], atol=5e-6)
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import gendiff as gd
 from gendiff import diffusion, networks
 from gendiff.core.records import record
+from tests.traced import Traced
 
 SHAPE = (2, 2)
 SCHEDULE = diffusion.schedules.cosine(100)
@@ -159,7 +160,7 @@ def test_eight_devices_draw_what_one_draws(tmp_path):
 def drawing(predict, shape):
     """DESIGN's `draw`, with eta as data too."""
 
-    @jax.jit
+    @Traced
     def draw(params, key, index, label, scale, eta, levels, num_steps):
         given = velocity(predict, params, label)
         guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), scale, batched=True)
@@ -185,7 +186,7 @@ def test_one_trace_serves_steps_scales_etas_labels_grids_and_parameters():
     assert len({x.tobytes() for x in results.values()}) == distinct, "every setting counts"
     for grid in (diffusion.grids.leading(SCHEDULE, 10), diffusion.grids.karras(SCHEDULE, 10)):
         draw(np.float32(0.5), key(0), jnp.array([9, 4, 4]), jnp.array([1, 1, 0]), 7.5, 0.3, grid, 10)
-    assert draw._cache_size() == 1
+    assert draw.traces == 1
     given = velocity(predict, gain, label + 7)
     guided = diffusion.guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 3.0)
     plain = diffusion.sample(key(7), guided, diffusion.samplers.ddim(1.0), diffusion.grids.trailing(SCHEDULE, 7), shape, jnp.arange(3))
@@ -206,16 +207,16 @@ def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
     assert all(np.all(np.isfinite(x)) for x in results)
     order = jnp.array([2, 0, 3, 1], jnp.int32)
     again, usual = run(trained, 5, 3.0, 1.0, order), results[-1]
-    assert draw._cache_size() == 1
+    assert draw.traces == 1
     np.testing.assert_allclose(again, usual[order], atol=1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2)))))
 
 
 def test_rebuilding_every_record_does_not_retrace():
-    @jax.jit
+    @Traced
     def run(denoise, sampler, levels):
         return diffusion.sample(jax.random.key(0), denoise, sampler, levels, SHAPE, jnp.arange(2))
 
     for eta in (0.0, 1.0):
         grid = diffusion.grids.trailing(diffusion.schedules.cosine(100), 4)
         run(diffusion.oracles.gaussian(0.5 + eta), diffusion.samplers.ddim(eta), grid)
-    assert run._cache_size() == 1
+    assert run.traces == 1

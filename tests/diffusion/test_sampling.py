@@ -10,6 +10,7 @@ from gendiff.core import records
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.types import Level, Prediction
+from tests.traced import Traced
 
 SCHEDULE = schedules.cosine(100)
 SHAPE = (3, 2)
@@ -146,13 +147,13 @@ def test_levels_of_an_exported_program_are_levels_again():
 
 @pytest.mark.float64
 def test_temperature_multiplies_deviations_where_the_flow_is_linear_and_is_data():
-    @jax.jit
+    @Traced
     def run(temperature):
         options = {"index": jnp.arange(3), "temperature": temperature, "trajectory": True}
         return sampling.sample(jax.random.key(5), GAUSSIAN, ancestral.ddim(), levels(), SHAPE, **options)
 
     plain, warm = run(1.0), run(1.1)
-    assert run._cache_size() == 1
+    assert run.traces == 1
     np.testing.assert_allclose(plain, draw(ancestral.ddim(), trajectory=True), rtol=1e-12)
     centre = draw(ancestral.ddim(), start=jnp.zeros((3, *SHAPE)))
     np.testing.assert_allclose(warm[0], 1.1 * plain[0], rtol=1e-12)

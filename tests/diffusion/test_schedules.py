@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.diffusion import schedules
+from gendiff.core import records
+from gendiff.diffusion import parameterization, sampling, schedules
 from gendiff.diffusion.types import Level
 from tests.diffusion.families import SCHEDULES, TABLES, every
 
@@ -157,3 +158,9 @@ def test_shift_lowers_the_log_snr_of_a_table_keeps_its_zero_and_of_one_changes_n
     ends = schedules.shifted(schedules.zero_terminal_snr(linear), 2.0).table
     assert ends.alpha[-1] == 0.0 and ends.sigma[-1] == 1.0
     np.testing.assert_allclose(schedules.shifted(linear, 1.0).table.alpha, linear.table.alpha, rtol=1e-12)
+
+
+@pytest.mark.parametrize("family", [schedules.Schedule, parameterization.Parameterization, sampling.Sampler])
+def test_a_family_without_its_formulas_cannot_be_built(family):
+    with pytest.raises(TypeError, match="abstract"):
+        records.record(type("Empty", (family,), {}))()

@@ -9,12 +9,13 @@ import numpy as np
 from gendiff import networks
 from gendiff.core.types import NO_LABEL
 from tests.quickly import quickly
+from tests.traced import Traced
 
 X = np.random.default_rng(0).normal(size=(3, 8, 4, 1)).astype(np.float32)
 T = np.array([0.0, 500.0, 999.0], np.float32)
 LABEL = np.array([0, 3, NO_LABEL], np.int32)
 
-apply = quickly(lambda predict, params, *inputs: predict(params, *inputs), static_argnums=0)
+apply = Traced(lambda predict, params, *inputs: predict(params, *inputs), quickly, static_argnums=0)
 
 
 @jax.jit

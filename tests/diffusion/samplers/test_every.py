@@ -109,7 +109,7 @@ def short_grids(with_signal):
 
 
 FEW_STEPS = [(name, "velocity") for name in METHODS]
-FEW_STEPS += [(name, kind) for name in ("ddim stochastic", "ddpm large", "euler") for kind in ("noise", "flow", "edm")]
+FEW_STEPS += [(name, kind) for name in ("ddim stochastic", "ddpm large", "euler") for kind in ("noise", "flow", "edm", "clean")]
 
 
 @pytest.mark.parametrize(("name", "parameterization"), FEW_STEPS)
