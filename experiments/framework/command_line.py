@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.framework import configuration, devices, errors, interruption, registry, run_folder, runner, shards
+from experiments.framework import configuration, devices, errors, interruption, profiling, registry, run_folder, runner, shards
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Command, Experiment
 from experiments.framework.resumption import PROGRAM
@@ -55,6 +55,8 @@ class RunOptions:
     """Checkpoint to go on from: latest-valid goes back past damaged ones and says so."""
     compile_cache: str | None = None
     """Folder that keeps compiled programs for the next process; None takes $GENDIFF_COMPILE_CACHE, or none."""
+    profile: str | None = None
+    """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
 
 
 RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -139,9 +141,12 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
     configuration.seeds(config)
+    span = None if options.profile is None else profiling.parse(options.profile)
+    if span is not None and experiment.train is None:
+        raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
     devices.use_compile_cache(options.compile_cache)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
-    folder = run_folder.create(path, options.resume)
+    folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span)
     outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
     print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import filelock
 
+from experiments.framework.profiling import Span
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
 
@@ -22,12 +23,15 @@ LOCK, OWNER = ".run.lock", ".run.owner"
 class RunFolder:
     """Paths within a run folder.
 
-    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, and debug/ after a non-finite stop.
+    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ where one is asked
+    for, and debug/ after a non-finite stop.
     resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
+    profile: the steps of each training that this process traces; None traces nothing.
     """
 
     path: Path
     resume: Literal["latest", "latest-valid"] = "latest"
+    profile: Span | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
@@ -41,6 +45,9 @@ class RunFolder:
 
     def checkpoints(self, seed: int) -> Path:
         return self.path / "checkpoints" / f"seed_{seed}"
+
+    def traces(self, seed: int) -> Path:
+        return self.path / "profile" / f"seed_{seed}"
 
     def figure(self, name: str) -> Path:
         """Where the figure `name`.png belongs."""

@@ -117,7 +117,7 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
         if new and not folder.metrics.exists():
             for path in (folder.config, folder.timings):
                 path.unlink(missing_ok=True)
-            for name in ("checkpoints", "tensorboard"):
+            for name in ("checkpoints", "tensorboard", "profile"):
                 shutil.rmtree(folder.path / name, ignore_errors=True)
             with contextlib.suppress(OSError):  # other files may lie there
                 for name in (run_folder.LOCK, run_folder.OWNER):

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from experiments.framework import configuration, devices, interruption, training_log
+from experiments.framework import configuration, devices, interruption, profiling, training_log
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -64,6 +64,7 @@ def train(
     mesh = sharding.mesh(devices=local) if mesh is None else mesh
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
+    profiling.check(folder.profile, steps)
     samples = _samples(data, batch, seed)
     size = _size(samples(0)[1])
     sharding.check_batch(size, mesh)
@@ -73,11 +74,14 @@ def train(
         stop = stack.enter_context(interruption.watch())
         store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep))
         log = training_log.TrainingLog(folder, seed, steps, log_every)
+        traced = stack.enter_context(profiling.traced(folder.profile, folder.traces(seed)))
 
         def on_start(done: int) -> None:
             folder.truncate_metrics(seed, done)
             over = f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
             progress.line(f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else ""))
+            if folder.profile is not None and done >= folder.profile.start:
+                progress.line(f"note: step {folder.profile.start} is done already, so --profile traces nothing")
             if done < steps:
                 progress.line(f"seed {seed}: compiling …")
             task = stack.enter_context(progress.task(f"train seed {seed}", steps, done))
@@ -99,7 +103,7 @@ def train(
                 most_nonfinite=most_nonfinite,
                 mesh=mesh,
                 shardings=run.shardings,
-                compiled=devices.compiled,
+                compiled=lambda step, state, batch: traced(devices.compiled(step, state, batch), int(state.step)),
             )
         except NonFiniteError as error:
             raise log.explained(error, *samples(log.step - 1)) from error

@@ -1,0 +1,75 @@
+"""`run --profile START:COUNT`: what the devices and the host do in some steps of a training, as a trace that xprof and Perfetto open."""
+
+import contextlib
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+
+from gendiff.core.errors import ConfigError
+
+Step: TypeAlias = Callable[[Any, Any], Any]
+Traced: TypeAlias = Callable[[Step, int], Step]
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """The steps `start` … `last` of each training; the first step of a training is step 1."""
+
+    start: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        return self.start + self.count - 1
+
+
+def parse(text: str) -> Span:
+    """The span that START:COUNT names. Raises ConfigError for another text, and for numbers below 1."""
+    match = re.fullmatch(r"([0-9]{1,18}):([0-9]{1,18})", text)
+    span = Span(*map(int, match.groups())) if match else None
+    if span is None or span.start < 1 or span.count < 1:
+        raise ConfigError(f"--profile {text}: give START:COUNT, both at least 1, such as 100:5 for the steps 100 to 104")
+    return span
+
+
+def check(span: Span | None, steps: int) -> None:
+    """Raises ConfigError where a training of so many steps does not have them all."""
+    if span is not None and span.last > steps:
+        raise ConfigError(f"--profile {span.start}:{span.count} ends at step {span.last}, and the training has {steps} steps")
+
+
+@contextlib.contextmanager
+def traced(span: Span | None, place: Path) -> Iterator[Traced]:
+    """Within: a function (step, steps done before) -> the same step, which writes a trace of the span into the folder `place`.
+
+    What the step returns is not changed. The devices finish their work before the trace begins and before it ends, so that it holds these
+    steps and no others. A training that stops within the span leaves a trace of what there was. Without a span nothing is traced.
+    """
+    with contextlib.ExitStack() as open_trace:
+        yield lambda step, done: step if span is None else _around(step, done, span, place, open_trace)
+
+
+def _around(step: Step, done: int, span: Span, place: Path, open_trace: contextlib.ExitStack) -> Step:
+    numbers = itertools.count(done + 1)
+
+    def call(state: Any, batch: Any) -> Any:
+        number = next(numbers)
+        if not span.start <= number <= span.last or done >= span.start:
+            return step(state, batch)
+        if number == span.start:
+            jax.block_until_ready((state, batch))
+            jax.profiler.start_trace(place)
+            open_trace.callback(jax.profiler.stop_trace)
+        with jax.profiler.StepTraceAnnotation("train", step_num=number):
+            result = step(state, batch)
+        if number == span.last:
+            jax.block_until_ready(result)
+            open_trace.close()
+        return result
+
+    return call
