@@ -107,102 +107,114 @@ _SDE_FORM = f"Lu et al., 2022b, Eq. 18; {_WEAK}"
 _PNDM = "Liu et al., 2022, Property 3.2"
 
 
-def _own(name: str, call: str, make: Callable[[Schedule], Sampler], label: str, *, exact: tuple[str, ...] = _ALL, **theory: Any) -> Method:
-    return Method(name, exact=exact, call=call, make=make, label=label, **theory)
+def _own(
+    name: str, make: Callable[[Schedule], Sampler], label: str, *, exact: tuple[str, ...] = _ALL, call: str = "", **theory: Any
+) -> Method:
+    function, *words = name.split()
+    plain = f"{function}({', '.join(word for word in words if word.isdigit())})"  # "unipc 2" is called as unipc(2)
+    return Method(name, exact=exact, call=call or plain, make=make, label=label, **theory)
 
 
 _FAMILIES: dict[str, tuple[Method, ...]] = {
     "Runge-Kutta": (
-        _own("ddim", "ddim()", lambda _: ddim(), "DDIM, Euler", order=1, source=f"Song et al., 2021, Eq. 12; {_SINGLE}"),
-        _own("euler", "euler()", lambda _: euler(), "", order=1, source=f"Karras et al., 2022, Eq. 4; {_RUNGE}"),
-        _own("heun", "heun()", lambda _: heun(), "Heun", order=2, evaluations="2n - 1", source=f"Karras et al., 2022, Alg. 1; {_RUNGE}"),
-        _own("rk4", "rk4(schedule)", rk4, "RK4", order=4, evaluations="4n - 3", source=_RUNGE, exact=_ENDS),
+        _own("ddim", lambda _: ddim(), "DDIM, Euler", order=1, source=f"Song et al., 2021, Eq. 12; {_SINGLE}"),
+        _own("euler", lambda _: euler(), "", order=1, source=f"Karras et al., 2022, Eq. 4; {_RUNGE}"),
+        _own("heun", lambda _: heun(), "Heun", order=2, evaluations="2n - 1", source=f"Karras et al., 2022, Alg. 1; {_RUNGE}"),
+        _own("rk4", rk4, "RK4", call="rk4(schedule)", order=4, evaluations="4n - 3", source=_RUNGE, exact=_ENDS),
     ),
     "DPM-Solver++ multistep": (
-        _own("dpm_solver_multistep 1", "dpm_solver_multistep(1)", lambda _: multistep(1), "", order=1, source=_SINGLE),
-        _own("dpm_solver_multistep 2", "dpm_solver_multistep(2)", lambda _: multistep(2), "2M", order=2, start_up=_FIRST, source=_MULTI),
+        _own("dpm_solver_multistep 1", lambda _: multistep(1), "", order=1, source=_SINGLE),
+        _own("dpm_solver_multistep 2", lambda _: multistep(2), "2M", order=2, start_up=_FIRST, source=_MULTI),
         _own(
             "dpm_solver_multistep 2 exact",
-            'dpm_solver_multistep(2, formula="exact")',
             lambda _: multistep(2, formula="exact"),
             "2M exact",
+            call='dpm_solver_multistep(2, formula="exact")',
             order=2,
             start_up=_FIRST,
             source=_MULTI,
         ),
-        _own(
-            "dpm_solver_multistep 3", "dpm_solver_multistep(3)", lambda _: multistep(3), "3M", order=3, start_up=_CORRECTED, source=_ADAMS
-        ),
+        _own("dpm_solver_multistep 3", lambda _: multistep(3), "3M", order=3, start_up=_CORRECTED, source=_ADAMS),
         # The second difference of the usual code is half of what it should be: the step is wrong by O(h³).
         _own(
             "dpm_solver_multistep 3 published",
-            'dpm_solver_multistep(3, formula="published")',
             lambda _: multistep(3, formula="published"),
             "3M published",
+            call='dpm_solver_multistep(3, formula="published")',
             order=2,
             start_up=_FIRST,
             source="Lu et al., 2022b, as coded",
         ),
     ),
     "DPM-Solver++ single step": (
-        _own("dpm_solver_single 1", "dpm_solver_single(schedule, 1)", lambda schedule: single(schedule, 1), "", order=1, source=_SINGLE),
+        _own(
+            "dpm_solver_single 1", lambda schedule: single(schedule, 1), "", call="dpm_solver_single(schedule, 1)", order=1, source=_SINGLE
+        ),
         _own(
             "dpm_solver_single 2",
-            "dpm_solver_single(schedule, 2)",
             lambda schedule: single(schedule, 2),
             "2S",
+            call="dpm_solver_single(schedule, 2)",
             order=2,
             evaluations="2n - 1",
             source=f"Lu et al., 2022b, Alg. 1; {_SINGLE}",
         ),
         _own(
             "dpm_solver_single 3",
-            "dpm_solver_single(schedule, 3)",
             lambda schedule: single(schedule, 3),
             "3S",
+            call="dpm_solver_single(schedule, 3)",
             order=3,
             evaluations="3n - 2",
             source=_SINGLE,
         ),
     ),
     "UniPC": (
-        _own("unipc 1", "unipc(1)", lambda _: unipc(1), "1", order=2, start_up="itself", source=_UNIPC),
-        _own("unipc 2", "unipc(2)", lambda _: unipc(2), "2", order=3, start_up=_CORRECTED, source=_UNIPC),
+        _own("unipc 1", lambda _: unipc(1), "1", order=2, start_up="itself", source=_UNIPC),
+        _own("unipc 2", lambda _: unipc(2), "2", order=3, start_up=_CORRECTED, source=_UNIPC),
         _own(
             "unipc 2 bh1",
-            'unipc(2, variant="bh1")',
             lambda _: unipc(2, variant="bh1"),
             "2 bh1",
+            call='unipc(2, variant="bh1")',
             order=3,
             start_up=_CORRECTED,
             source=_UNIPC,
         ),
         # Order 4 in the theorem; a first step of order 2 leaves an error of O(h³).
-        _own("unipc 3", "unipc(3)", lambda _: unipc(3), "3", order=3, start_up=_CORRECTED, source=_UNIPC),
+        _own("unipc 3", lambda _: unipc(3), "3", order=3, start_up=_CORRECTED, source=_UNIPC),
     ),
     "DEIS": (
-        _own("deis 1", "deis(1)", lambda _: deis(1), "", order=1, source=_SINGLE),
-        _own("deis 2", "deis(2)", lambda _: deis(2), "2", order=2, start_up=_FIRST, source=_DEIS),
-        _own("deis 3", "deis(3)", lambda _: deis(3), "3", order=3, start_up=_CORRECTED, source=_DEIS),
+        _own("deis 1", lambda _: deis(1), "", order=1, source=_SINGLE),
+        _own("deis 2", lambda _: deis(2), "2", order=2, start_up=_FIRST, source=_DEIS),
+        _own("deis 3", lambda _: deis(3), "3", order=3, start_up=_CORRECTED, source=_DEIS),
         _own(
             "deis 3 ratio",
-            'deis(3, variable="ratio")',
             lambda _: deis(3, variable="ratio"),
             "3 ratio",
+            call='deis(3, variable="ratio")',
             order=3,
             start_up=_CORRECTED,
             source=_DEIS,
         ),
-        _own("deis 3 plain", 'deis(3, start="plain")', lambda _: deis(3, start="plain"), "3 plain", order=2, start_up=_FIRST, source=_DEIS),
-        _own("deis 4", "deis(4)", lambda _: deis(4), "4", order=3, start_up=_CORRECTED, source=_DEIS),
+        _own(
+            "deis 3 plain",
+            lambda _: deis(3, start="plain"),
+            "3 plain",
+            call='deis(3, start="plain")',
+            order=2,
+            start_up=_FIRST,
+            source=_DEIS,
+        ),
+        _own("deis 4", lambda _: deis(4), "4", order=3, start_up=_CORRECTED, source=_DEIS),
     ),
     "PNDM and reversible Heun": (
-        _own("pndm", "pndm()", lambda _: pndm(), "PLMS", order=2, start_up="one step of Heun", evaluations="n + 1", source=_PNDM),
+        _own("pndm", lambda _: pndm(), "PLMS", order=2, start_up="one step of Heun", evaluations="n + 1", source=_PNDM),
         _own(
             "pndm runge_kutta",
-            "pndm(schedule)",
             pndm,
             "F-PNDM",
+            call="pndm(schedule)",
             order=2,
             start_up="three Runge-Kutta steps",
             evaluations="n + 9",
@@ -210,7 +222,6 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         _own(
             "reversible_heun",
-            "reversible_heun()",
             lambda _: reversible_heun(),
             "reversible Heun",
             order=2,
@@ -221,27 +232,26 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
     "ancestral": (
         _own(
             "ddim stochastic",
-            "ddim(0.6)",
             lambda _: ddim(0.6),
             "DDIM, eta 0.6",
+            call="ddim(0.6)",
             weak=1,
             source=f"Song et al., 2021, Eq. 12; {_WEAK}",
             numbers=_ETA,
         ),
-        _own("ddpm small", "ddpm()", lambda _: ddpm(), "DDPM", weak=1, source=_ANCESTRAL),
-        _own("ddpm large", 'ddpm("large")', lambda _: ddpm("large"), "DDPM large", weak=1, source=_ANCESTRAL, exact=_ENDS),
+        _own("ddpm small", lambda _: ddpm(), "DDPM", weak=1, source=_ANCESTRAL),
+        _own("ddpm large", lambda _: ddpm("large"), "DDPM large", call='ddpm("large")', weak=1, source=_ANCESTRAL, exact=_ENDS),
         _own(
             "ddpm learned",
-            'ddpm("learned")',
             lambda _: ddpm("learned"),
             "DDPM half-way",
+            call='ddpm("learned")',
             source="Nichol & Dhariwal, 2021, Eq. 15",
             exact=_ENDS,
             learned_variance=True,
         ),
         _own(
             "euler_ancestral",
-            "euler_ancestral()",
             lambda _: euler_ancestral(),
             "",
             weak=1,
@@ -250,7 +260,6 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         _own(
             "predictor_corrector",
-            "predictor_corrector()",
             lambda _: predictor_corrector(),
             "predictor-corrector",
             evaluations="2n - 1",
@@ -261,9 +270,9 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
         # Of a step that adds noise independent of x: Euler-Maruyama is then Milstein's method.
         _own(
             "fixed_path",
-            "fixed_path(ddim(1.0))",
             lambda _: fixed_path(ddim(1.0)),
             "DDIM along a path",
+            call="fixed_path(ddim(1.0))",
             strong=1,
             source="Kloeden & Platen, 1992, Sec. 10.3",
             exact=_ENDS,
@@ -274,9 +283,9 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
         # The noise as it is added keeps the marginals, and the rest of a step is Heun's, longer by a share churn / n.
         _own(
             "churn",
-            "churn(schedule)",
             churn,
             "churn 40",
+            call="churn(schedule)",
             weak=2,
             evaluations="2n - 1",
             source="Karras et al., 2022, Alg. 2, as Heun's method",
@@ -285,45 +294,45 @@ _FAMILIES: dict[str, tuple[Method, ...]] = {
         ),
         _own(
             "dpm_solver_multistep 1 sde",
-            "dpm_solver_multistep(1, eta=1.0)",
             lambda _: multistep(1, eta=1.0),
             "SDE 1",
+            call="dpm_solver_multistep(1, eta=1.0)",
             weak=1,
             source=_SDE_FORM,
             numbers=_SDE,
         ),
         _own(
             "dpm_solver_multistep 2 sde",
-            "dpm_solver_multistep(2, eta=1.0)",
             lambda _: multistep(2, eta=1.0),
             "SDE 2M",
+            call="dpm_solver_multistep(2, eta=1.0)",
             start_up=_FIRST,
             source="Lu et al., 2022b, App. A",
             numbers=_SDE,
         ),
         _own(
             "dpm_solver_multistep 3 sde",
-            "dpm_solver_multistep(3, eta=1.0)",
             lambda _: multistep(3, eta=1.0),
             "SDE 3M",
+            call="dpm_solver_multistep(3, eta=1.0)",
             start_up=_FIRST,
             source="Lu et al., 2022b, App. A",
             numbers=_SDE,
         ),
         _own(
             "dpm_solver_single 1 sde",
-            "dpm_solver_single(schedule, 1, eta=1.0)",
             lambda schedule: single(schedule, 1, eta=1.0),
             "",
+            call="dpm_solver_single(schedule, 1, eta=1.0)",
             weak=1,
             source=_SDE_FORM,
             numbers=_SDE,
         ),
         _own(
             "dpm_solver_single 2 sde",
-            "dpm_solver_single(schedule, 2, eta=1.0)",
             lambda schedule: single(schedule, 2, eta=1.0),
             "SDE 2S",
+            call="dpm_solver_single(schedule, 2, eta=1.0)",
             evaluations="2n - 1",
             source="Lu et al., 2022b, Eq. 18",
             numbers=_SDE,
