@@ -41,7 +41,7 @@ class TrainingLog:
         if step % self._every == 0 or step == self._steps:
             values = {name: value for name, value in metrics.items() if name not in _NOT_WRITTEN}
             self._folder.append_metrics([{"seed": self._seed, "step": step, "skipped": metrics["skipped"], **values}])
-            self._show(step, values)
+            self._show(step, values | {"data_share": metrics["data_share"]})
             self._task.update(step, f"loss {values['loss']:.4f}")
 
     def close(self, timing: Timing) -> None:

@@ -28,7 +28,8 @@ class DiT(nn.Module):
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: compute each block again in the backward pass rather than keep it, and gather parameters that devices share late.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers and
+            convolutions; both gather parameters that devices share late.
         mlp_epsilon: what the norms before the MLPs add to a variance; elsewhere it is 1e-6.
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
 
@@ -46,7 +47,7 @@ class DiT(nn.Module):
     dtype: Any = None
     precision: str | None = None
     attention_implementation: str = "auto"
-    remat: bool = False
+    remat: bool | str = False
     mlp_epsilon: float = EPSILON
     frequency_shift: int = 0
 
@@ -71,7 +72,7 @@ class DiT(nn.Module):
         checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
         image_inputs.check(x, t, self.patch, "patch")
         label = checked_label(label, self.num_classes, x.shape[0])
-        compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=self.remat)
+        compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
         condition = nn.silu(embed(jnp.asarray(t), label))
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from gendiff.core import arrays
+from gendiff.core import arrays, checks
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -31,9 +31,26 @@ def recomputed(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return nn.remat(function, policy=jax.checkpoint_policies.save_only_these_names(_MOMENTS))  # type: ignore[return-value]
 
 
-def remat(module: Any, wanted: bool) -> Any:
-    """Return the class of a module, whose inside the backward pass computes again if that is wanted."""
+def remat(module: Any, wanted: bool | str) -> Any:
+    """Return the class of a module, of whose inside the backward pass keeps what is `wanted` and computes the rest again.
+
+    Args:
+        module: a class.
+        wanted: False keeps all, True nothing, "products" what linear layers and convolutions give.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    if isinstance(wanted, str):
+        checks.choice("remat", wanted, ("products",))
+        return nn.remat(module, policy=_is_product)
     return nn.remat(module) if wanted else module
+
+
+def _is_product(primitive: Any, *_: Any, **parameters: Any) -> bool:
+    if primitive is jax.lax.dot_general_p:
+        return not any(parameters["dimension_numbers"][1])  # those of attention are as many as pairs of tokens
+    return primitive is jax.lax.conv_general_dilated_p
 
 
 # --- barriers ---

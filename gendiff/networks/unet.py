@@ -38,7 +38,8 @@ class UNet(nn.Module):
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         convolution: which of several equal implementations (see convolution.py).
         attention_implementation: which of several equal implementations (see attention.py).
-        remat: compute each block again in the backward pass rather than keep it, and gather parameters that devices share late.
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers and
+            convolutions; both gather parameters that devices share late.
         epsilon: what the norms add to a variance.
         downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
@@ -64,7 +65,7 @@ class UNet(nn.Module):
     precision: str | None = None
     convolution: str = "direct"
     attention_implementation: str = "auto"
-    remat: bool = False
+    remat: bool | str = False
     epsilon: float = 1e-5
     downsample_padding: int = 1
     frequency_shift: int = 0
@@ -86,7 +87,7 @@ class UNet(nn.Module):
         self._check()
         image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
         label = checked_label(label, self.num_classes, x.shape[0])
-        compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, self.remat)
+        compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
         embedding = nn.silu(embed(jnp.asarray(t), label))  # every block begins with it: once is enough

@@ -96,8 +96,8 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smalle
     """Return where each array of a tree belongs: a tree of shardings, as `jit`, `place` and `Checkpoints.restore` take them.
 
     The first rule whose pattern is found in the path, and which names as many axes as the array has, splits the array. Then "fsdp" splits
-    the largest axis that it divides and that is still whole. The averages and the optimizer's state have the paths of the parameters
-    inside of their own, so the same rules split them.
+    the largest axis that it divides and that is still whole, of equals the first. The averages and the optimizer's state have the paths of
+    the parameters inside of their own, so the same rules split them.
 
     Args:
         tree: of arrays or their shapes, such as a state, or the result of `jax.eval_shape`.

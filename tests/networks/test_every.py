@@ -83,3 +83,17 @@ def test_epsilon_padding_and_frequencies_reach_the_program_and_no_parameter(buil
 def test_a_wrong_label_is_refused_with_the_number_of_classes(build, changes, label, error, message):
     with pytest.raises(error, match=message):
         networks.pure(build(**changes))(fresh(build()), X, T, label)
+
+
+def test_remat_of_products_computes_no_product_of_a_layer_again_and_remat_all_of_them(build):
+    def products(remat):
+        network = build(remat=remat)
+        slopes = jax.make_jaxpr(jax.grad(lambda params: jnp.sum(networks.pure(network)(params, X, T, LABEL))))(fresh(build()))
+        return str(slopes).count("dot_general["), str(slopes).count("conv_general_dilated[")
+
+    (plain, plain_convolutions), (kept, kept_convolutions), (again, again_convolutions) = map(products, (False, "products", True))
+    attentions = 1 if build is dit else 4
+    assert kept <= plain + 2 * attentions < again, "of attention alone, which is computed again"
+    assert kept_convolutions == plain_convolutions <= again_convolutions
+    with pytest.raises(ValueError, match="remat = 'dots' is none of products"):
+        products("dots")

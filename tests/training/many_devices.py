@@ -20,7 +20,7 @@ SCHEDULE, VELOCITY = diffusion.schedules.cosine(100), diffusion.parameterization
 RULES = networks.transformer.TENSOR_PARALLEL
 NETWORKS = {
     "dit": networks.DiT(patch=2, width=32, depth=1, heads=2, num_classes=3),
-    "unet": networks.UNet(channels=(16, 32), blocks=1, attention=(2,), head_size=8, groups=4, num_classes=3),
+    "unet": networks.UNet(channels=(24,), blocks=1, attention=(), head_size=8, groups=4, num_classes=3),
 }
 OPTIMIZER = optax.sgd(0.05, momentum=0.9)  # Adam would divide a gradient of rounding's size by itself
 

@@ -1,8 +1,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from gendiff import training
 from gendiff.training import precision
 
 PARAMS, X, T = {"w": np.eye(3, dtype=np.float32)}, np.ones((2, 3), np.float32), np.array([501.0, 999.0], np.float32)
@@ -23,6 +25,21 @@ def test_network_computes_in_the_dtype_answers_in_that_of_x_and_gives_float32_gr
     assert apply(PARAMS, X, T, jnp.array([1, 2]), jnp.ones(2)).dtype == jnp.float32
     assert seen == {"params": jnp.bfloat16, "x": jnp.bfloat16, "t": jnp.float32, "condition": [jnp.int32, jnp.bfloat16]}
     assert jax.grad(lambda params: apply(params, X, T).sum())(PARAMS)["w"].dtype == jnp.float32
+
+
+def test_parameters_in_float32_keep_what_a_step_in_bfloat16_is_too_coarse_to_add():
+    predict = precision.apply(network, precision.Precision("bfloat16"))
+
+    def loss(params, key, x):
+        return jnp.mean(predict(params, x, T)), {}
+
+    optimizer = optax.adam(1e-4)  # beside 1, bfloat16 knows no step below 0.0039
+    state = training.start(PARAMS, optimizer, jax.random.key(0))
+    after, metrics = training.make_step(loss, optimizer)(state, X)
+    np.testing.assert_allclose(after.params["w"], PARAMS["w"] - 1e-4, atol=1e-6)
+    assert all(
+        leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((after.params, after.ema, after.optimizer_state[0].mu, metrics["loss"]))
+    )
 
 
 def test_float32_changes_no_bit():
