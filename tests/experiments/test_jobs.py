@@ -215,6 +215,7 @@ class Metadata(Strict):
 
 
 class JobSetRule(Strict):
+    name: str
     action: Literal["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts", "RestartJob", "RestartJobAndIgnoreMaxRestarts"]
     on_job_failure_reasons: list[Literal["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"]]
 
