@@ -6,7 +6,6 @@ NumPy arrays stay NumPy arrays of their dtype, whatever JAX's own precision.
 """
 
 import contextlib
-import logging
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -95,11 +94,10 @@ class Checkpoints:
         self._offered: _Offered | None = None
         self._needed = 0
         policies: list[Any] = [ocp.checkpoint_managers.LatestN(keep)]
-        if keep_every is not None:
-            policies.append(ocp.checkpoint_managers.EveryNSteps(keep_every))
+        policies += [ocp.checkpoint_managers.EveryNSteps(keep_every)] if keep_every is not None else []
         self._preserve = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
         self._opened: ocp.CheckpointManager | None = self._open()
-        logging.getLogger("absl").addFilter(failed_saves.is_news)
+        self._quiet = failed_saves.Quiet()
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any] | None = None, *, force: bool = False) -> Saving:
         """Start to write a state in the background; the state may be donated at once.
@@ -138,6 +136,7 @@ class Checkpoints:
         arrays = {path: leaf for path, leaf in flat.items() if np.size(leaf)}
         self._offered = None
         self._saving, self._needed = int(step), sum(getattr(leaf, "nbytes", 8) for leaf in arrays.values())
+        self._quiet.begin()
         try:
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), meta=ocp.args.JsonSave(about))
             self._manager.save(int(step), args=items, force=True)
@@ -156,6 +155,7 @@ class Checkpoints:
                 self._opened.wait_until_finished()
         except Exception as error:
             raise self._failed(error) from error
+        self._quiet.end()
 
     def steps(self) -> list[int]:
         """Return the steps on disk whose save came to its end, oldest first; their bytes are not checked."""
@@ -277,7 +277,7 @@ class Checkpoints:
             self._save_offered(self._offered)
         if self._opened is not None:
             self._opened.close()
-        logging.getLogger("absl").removeFilter(failed_saves.is_news)
+        self._quiet.end()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -333,6 +333,7 @@ class Checkpoints:
 
     def _failed(self, error: Exception) -> OSError:
         """What to raise for a save that failed. Nothing of it is left, and what Orbax keeps of the failure is forgotten."""
+        self._quiet.failed = True
         if jax.process_count() == 1:  # several processes would wait for each other
             with contextlib.suppress(Exception):
                 self._manager.close()

@@ -5,9 +5,45 @@ import logging
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+_LOGGERS = ("absl", "asyncio")
+
+
+class Quiet:
+    """Keeps off the terminal what is said of a failed save, up to six lines per array: `save` or `wait` raises it.
+
+    It stays after a failure, for some of it is said when Python frees what failed.
+    """
+
+    def __init__(self) -> None:
+        self._before: Callable[[Any], object] | None = None
+        self.failed = False
+
+    def begin(self) -> None:
+        """From here on, Orbax logs no errors, and TensorStore's results that nobody waits for any more are dropped."""
+        if self._before is None:
+            self._before = sys.unraisablehook
+            sys.unraisablehook = self._hook
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_is_news)
+
+    def end(self) -> None:
+        """All is said again, unless a save failed."""
+        if self._before is not None and not self.failed:
+            if sys.unraisablehook == self._hook:
+                sys.unraisablehook = self._before
+            self._before = None
+            for name in _LOGGERS:
+                logging.getLogger(name).removeFilter(_is_news)
+
+    def _hook(self, said: Any) -> None:
+        if not (isinstance(said.exc_value, RuntimeError) and str(said.exc_value) == "Event loop is closed"):
+            (self._before or sys.__unraisablehook__)(said)
 
 
 def error(cause: Exception, path: Path, step: int | None, needed: int, unfinished: Callable[[], list[Path]]) -> OSError:
@@ -31,11 +67,6 @@ def error(cause: Exception, path: Path, step: int | None, needed: int, unfinishe
     return OSError(number, f"{text}, {_room(path)}")
 
 
-def is_news(record: logging.LogRecord) -> bool:
-    """False for the tracebacks that Orbax logs of a failed save: the error is raised as well."""
-    return record.levelno < logging.ERROR or "orbax" not in record.pathname
-
-
 def _errno(cause: Exception) -> int:
     """The number of the system's error, which TensorStore wraps in a text; EIO where there is none."""
     if isinstance(cause, OSError) and cause.errno:
@@ -52,3 +83,9 @@ def _room(path: Path) -> str:
         files = os.statvfs(existing)
         text += " but no file can be made (no inodes are left)" if files.f_files and not files.f_favail else ""
     return text
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for an error that comes from Orbax, by the file that logs it or by what is told of it."""
+    told = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+    return record.levelno < logging.ERROR or "orbax" not in f"{record.pathname} {record.getMessage()} {told}"
