@@ -57,6 +57,15 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
 
 
+def check(chosen: Config) -> None:
+    """ConfigError for a case that there is not, and for an environment or a checkout that is absent."""
+    cases.chosen(chosen.cases, chosen.device)
+    if chosen.peers:
+        config.peer_python()
+    if chosen.against:
+        config.other_checkout(chosen.against)
+
+
 @dataclasses.dataclass(frozen=True)
 class BenchOptions(Config):
     """Measure how fast the library is. Without a CASE, all of them."""
@@ -80,6 +89,7 @@ def call(options: BenchOptions, progress: Progress) -> None:
     chosen = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
     if options.smoke:
         chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
+    runner.check(EXPERIMENT, chosen)
     folder = RunFolder(Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench")))
     outcome = measure(chosen, folder, progress, smoke=options.smoke)
     print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
@@ -103,4 +113,5 @@ EXPERIMENT = Experiment(
     train=None,
     evaluate=evaluate,
     command=Command(BenchOptions, call),
+    check=check,
 )

@@ -4,10 +4,14 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
+from experiments.framework import ranges
+from experiments.framework.ranges import Natural, Positive, Seed, Several
 from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
 
@@ -36,7 +40,7 @@ class Thresholds:
     """The same in bfloat16."""
     gpu: float = 1.0
     """Least ratio of every case on a GPU."""
-    failed: int = 0
+    failed: Natural = 0
     """Most cases that may not run."""
     utilisation: float = 0.5
     """Least share of the GPU's bfloat16 peak that a training step of DiT-XL/2 reaches."""
@@ -46,9 +50,9 @@ class Thresholds:
 class Config:
     """Every number of the bench."""
 
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     """None: inputs and weights are always the same."""
-    cases: tuple[str, ...] = ()
+    cases: Annotated[tuple[str, ...], ranges.DISTINCT] = ()
     """Names of the cases; none means all of the device. `bench list` shows them."""
     peers: bool = False
     """Compare with torch and diffusers, which need the environment .venv-peers (make bench)."""
@@ -56,13 +60,13 @@ class Config:
     """Compare with the code of another checkout of this project, such as that of an older commit: its folder; empty for none."""
     device: Literal["cpu", "gpu"] = "cpu"
     """Where both sides run: cpu in float32 at the highest precision, gpu in bfloat16."""
-    threads: int = 2
+    threads: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 2
     """Cores of each side on a CPU; one side at a time has work."""
-    pairs: int = 9
+    pairs: Several = 9
     """Rounds in which each way is timed once."""
-    call_seconds: float = 0.5
+    call_seconds: Positive = 0.5
     """Least length of a timed call in seconds: shorter work is repeated."""
-    budget: float = 90.0
+    budget: Positive = 90.0
     """Seconds of rounds a case may take; slower modes of the peer are left out of the rounds first."""
     tiny: bool = False
     """Tiny shapes, which show that everything runs."""

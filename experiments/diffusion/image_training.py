@@ -3,19 +3,22 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import optax
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import training_loop
+from experiments.framework import ranges, training_loop
 from experiments.framework.progress import Progress
+from experiments.framework.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting.plots import Curve
 from gendiff import networks
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
@@ -24,34 +27,42 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch
 from gendiff.training import optimizers
 
+IMAGES = 1347
+"""Digits to train on."""
+_Width: TypeAlias = Annotated[int, msgspec.Meta(ge=8, le=4096, multiple_of=8)]
+Channels: TypeAlias = Annotated[tuple[_Width, ...], msgspec.Meta(min_length=1, max_length=4)]
+"""Of a U-Net of at most four sizes, for images of 8×8 pixels."""
+Balanced: TypeAlias = Annotated[int, msgspec.Meta(ge=20, le=ranges.LARGEST, multiple_of=digits.CLASSES)]
+"""Samples of digits that are judged, as many of each class."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Learning:
     """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` per kind of network."""
 
-    train_steps: int = 1200
+    train_steps: Count = 1200
     """Optimizer steps."""
-    batch: int = 64
+    batch: Count = 64
     """Images per step."""
-    channels: tuple[int, ...] = (16, 32)
+    channels: Channels = (16, 32)
     """Channels of the U-Net, at full and at half the size."""
-    blocks: int = 1
+    blocks: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     """Residual blocks per level."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
-    warmup: int = 100
+    warmup: Natural = 100
     """Steps until the learning rate peaks."""
-    weight_decay: float = 0.01
+    weight_decay: NonNegative = 0.01
     """Weight decay of AdamW on matrices and kernels."""
-    clip: float = 1.0
+    clip: Positive = 1.0
     """Largest global norm of the gradient."""
-    ema: float = 0.99
+    ema: Decay = 0.99
     """Decay per step of the parameter average that is sampled from."""
-    drop_condition: float = 0.1
+    drop_condition: Share = 0.1
     """Share of labels replaced by the null label in training."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between lines of metrics."""
 
 
@@ -59,7 +70,7 @@ class Learning:
 class SeededLearning(Learning):
     """The numbers of an experiment that trains one network of digits per seed."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of training; each trains a network of its own."""
 
 
@@ -67,14 +78,22 @@ class SeededLearning(Learning):
 class JudgedLearning(SeededLearning):
     """Those of one whose samples `image_judge` measures."""
 
-    samples: int = 5000
+    samples: Balanced = 5000
     """Samples of each set, class-balanced."""
-    together: int = 500
+    together: Count = 500
     """Samples drawn in one call."""
-    draws: int = 20
+    draws: Several = 20
     """Draws behind each Fréchet distance, precision and recall."""
-    draw_size: int = 1000
-    """Samples in a draw."""
+    draw_size: Annotated[int, msgspec.Meta(ge=4, le=IMAGES)] = 1000
+    """Samples in a draw; at most as many as there are training digits."""
+
+
+def check(config: Learning, within: str = "", *, images: int = IMAGES) -> None:
+    """ConfigError where the numbers of a training do not fit each other. within: what precedes their options. images: of the training."""
+    if config.warmup >= config.train_steps:
+        raise ConfigError(f"--{within}warmup {config.warmup} must be below --{within}train-steps {config.train_steps}: both count steps")
+    if config.batch > images:
+        raise ConfigError(f"--{within}batch {config.batch} is outside 1 … {images}, the number of training images")
 
 
 SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels": (8,)}

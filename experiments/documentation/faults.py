@@ -123,6 +123,8 @@ INPUTS = {
         "unknown or misspelt option": "exit 2, the nearest match is shown",
         "wrong type": "exit 2, at most 12 lines",
         "--seed outside 0…2³²−1": "exit 2 with the range",
+        "a number out of its range": "exit 2 with option, value and range, before anything is made or computed",
+        "numbers that do not fit each other": "exit 2 with both, before anything is made or computed",
         "batch > data": "exit 2 with the range, before anything is compiled",
         "output folder of another config": "exit 2 with a table of what differs",
         "checkpoint path that is a file or URL": "exit 2",

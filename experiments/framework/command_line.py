@@ -140,7 +140,7 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     options, config = _parse_run(experiment, arguments[1:])
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
-    configuration.seeds(config)
+    runner.check(experiment, config)
     span = None if options.profile is None else profiling.parse(options.profile)
     if span is not None and experiment.train is None:
         raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")

@@ -3,12 +3,11 @@
 import dataclasses
 from typing import Any, ClassVar, Protocol
 
+from experiments.framework.ranges import LARGEST_SEED
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.training import compatibility
-
-LARGEST_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)

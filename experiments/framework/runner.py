@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from experiments.framework import configuration, devices, interruption, registry, resumption, run_folder, unfinished
+from experiments.framework import configuration, devices, interruption, ranges, registry, resumption, run_folder, unfinished
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
@@ -13,6 +13,14 @@ from experiments.reporting import json_files, report, results
 from experiments.reporting.environment import Environment, environment
 from experiments.reporting.results import Results
 from gendiff.core.errors import ConfigError
+
+
+def check(experiment: Experiment, config: Config) -> None:
+    """ConfigError, with option, value and range, for the first number that is out of its range or does not fit another."""
+    ranges.check(config)
+    configuration.seeds(config)
+    if experiment.check is not None:
+        experiment.check(config)
 
 
 def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results:
@@ -88,7 +96,7 @@ def conclude(
     if named is None:
         named = json_files.encode(config) in map(json_files.encode, experiment.presets.values())
     evaluation = experiment.evaluate(config, folder, progress)
-    trained = {"train": stage_seconds(folder.timings, "train")} if experiment.train is not None else {}
+    trained = {"train": stage_seconds(folder.timings, "train", progress.line)} if experiment.train is not None else {}
     outcome = results.conclude(
         experiment.name,
         experiment.question,

@@ -11,6 +11,7 @@ purpose must fail. The figures to expect are in experiments/results/certify/READ
 
 from typing import Any
 
+from experiments.diffusion.certify import measure
 from experiments.diffusion.certify.config import Config, Thresholds
 from experiments.diffusion.certify.judge import evaluate
 from experiments.framework.registry import Experiment
@@ -28,4 +29,5 @@ EXPERIMENT = Experiment(
     smoke=Config(**_FEW, steps=(8, 16, 32, 64, 128), counts=(10, 64, 128, 200), control_counts=(64, 128)),
     train=None,
     evaluate=evaluate,
+    check=measure.check,
 )

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from experiments.diffusion.certify import findings, wrong
 from experiments.diffusion.certify.config import Config
 from experiments.diffusion.certify.findings import Errors, Range
+from experiments.framework import ranges
 from experiments.framework.progress import Progress
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
@@ -29,6 +30,19 @@ class Measured:
     third_order: Mapping[Range, Mapping[str, Curve]]
     timesteps: Mapping[str, Errors]
     wrong_heun: Curve
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    chosen(config)
+    if any(later != 2 * before for before, later in zip(config.steps, config.steps[1:], strict=False)):
+        raise ConfigError(f"--steps {ranges.shown(config.steps)}: each number must be twice the one before")
+    for count in config.control_counts:
+        ranges.among("control-counts", count, "counts", config.counts)
+    for high, low in (("sigma-max", "sigma-min"), ("path-sigma-max", "sigma-min"), ("wide-sigma-max", "wide-sigma-min")):
+        largest, least = (getattr(config, option.replace("-", "_")) for option in (high, low))
+        if largest <= least:
+            raise ConfigError(f"--{high} {largest} must be above --{low} {least}")
 
 
 def chosen(config: Config) -> tuple[Method, ...]:

@@ -13,7 +13,7 @@ delete the folder when the results are written. The figures to expect are in exp
 from typing import Any
 
 from experiments.diffusion import image_sampling, image_training
-from experiments.diffusion.ddim_steps import judge
+from experiments.diffusion.ddim_steps import draw, judge
 from experiments.diffusion.ddim_steps.config import Config, Thresholds, model
 from experiments.framework.registry import Experiment
 
@@ -32,4 +32,5 @@ EXPERIMENT = Experiment(
     train=image_training.per_seed(model),
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
+    check=draw.check,
 )

@@ -1,9 +1,13 @@
 """The numbers of the ddim-steps experiment, and the network that they describe."""
 
 import dataclasses
+from typing import Annotated
+
+import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework.ranges import Count, Distinct, Several
 from gendiff.diffusion import parameterization, schedules
 
 
@@ -21,29 +25,29 @@ class Thresholds:
 class Config(image_training.JudgedLearning):
     """Every number of the experiment."""
 
-    train_steps: int = 1600
+    train_steps: Count = 1600
     """Optimizer steps."""
-    levels: int = 1000
+    levels: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 1000
     """Levels of the process, with DDPM's linear variances."""
-    steps: tuple[int, ...] = (1000, 250, 100, 50, 20, 10, 5)
+    steps: Distinct[Count] = (1000, 250, 100, 50, 20, 10, 5)
     """Steps of DDPM and DDIM; the first is what all others are held against."""
-    few: tuple[str, ...] = ("DDIM", "DPM-Solver++ 2M", "DPM-Solver++ 3M", "UniPC 2", "DEIS 3", "Heun")
+    few: Distinct[str] = ("DDIM", "DPM-Solver++ 2M", "DPM-Solver++ 3M", "UniPC 2", "DEIS 3", "Heun")
     """Samplers of few steps."""
-    budgets: tuple[int, ...] = (5, 10, 20)
+    budgets: Distinct[Count] = (5, 10, 20)
     """Most evaluations of the samplers of few steps."""
-    equivalent: tuple[int, ...] = (20, 50)
+    equivalent: Distinct[Count] = (20, 50)
     """Steps of DDIM that are claimed to lose nothing, each one of `steps`."""
-    same: int = 250
+    same: Count = 250
     """Steps of DDIM that must be found equivalent: the positive control, one of `steps`."""
-    coarse: int = 5
+    coarse: Count = 5
     """Steps of DDIM that must be found different, one of `steps`."""
-    coarse_chain: int = 20
+    coarse_chain: Count = 20
     """Steps of DDPM that must be found different, one of `steps`."""
-    fast: int = 50
+    fast: Count = 50
     """Steps of DDIM whose time is held against that of DDPM in all steps, one of `steps`."""
-    resamples: int = 400
+    resamples: Several = 400
     """Bootstrap resamples of each equivalence test."""
-    pairs: int = 7
+    pairs: Several = 7
     """Interleaved timings of `together` samples by each of the methods that are timed."""
     thresholds: Thresholds = Thresholds()
 

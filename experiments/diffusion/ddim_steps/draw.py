@@ -9,17 +9,22 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from experiments.diffusion import image_training
 from experiments.diffusion.ddim_steps.config import Config
 from experiments.diffusion.image_draws import Draws, Grid
 from experiments.diffusion.image_model import Model
+from experiments.framework import ranges
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
-from gendiff.core import trees
+from gendiff.core import npz, trees
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import grids, samplers
 from gendiff.diffusion.sampling import Sampler
 
+SHOWN = (5, 10, 20, 50, 1000)
+"""Steps of the rows of the picture, as far as they were drawn."""
 GRIDS: dict[str, Grid] = {"trailing": grids.trailing, "log_snr": grids.log_snr, "karras": grids.karras}
 
 
@@ -50,6 +55,28 @@ FEW = {
     )
 }
 """Samplers of few steps, on the grid of their own papers: even in log-SNR (Lu et al., 2022), in time, and Karras et al.'s for Heun."""
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    image_training.check(config)
+    ranges.known("few", config.few, FEW)
+    for steps in config.steps:
+        ranges.at_most("steps", steps, "levels", config.levels)
+    for option, counts in (("equivalent", config.equivalent), ("same", (config.same,)), ("fast", (config.fast,))):
+        for steps in counts:
+            ranges.among(option, steps, "steps", config.steps)
+    for option, steps in (("coarse", config.coarse), ("coarse-chain", config.coarse_chain)):
+        ranges.among(option, steps, "steps", config.steps)
+    most = max(config.steps)
+    if config.fast == most:
+        raise ConfigError(f"--fast {config.fast} must be below the most of --steps, {most}, whose time it is held against")
+    if config.same in config.equivalent:
+        raise ConfigError(f"--same {config.same} is a control: it cannot be one of --equivalent {ranges.shown(config.equivalent)}")
+    for budget in config.budgets:
+        ranges.at_most("budgets", budget, "steps, the most of which is", most)
+    if not set(config.steps) & set(SHOWN):
+        raise ConfigError(f"--steps {ranges.shown(config.steps)}: at least one must be of {ranges.shown(SHOWN)}, which the picture shows")
 
 
 @dataclass(frozen=True)
@@ -114,5 +141,5 @@ def kept(config: Config, programs: MethodDraws, folder: RunFolder, wanted: Set, 
         np.savez(content, images=images, seconds=seconds / -(-len(images) // config.together))
         file.parent.mkdir(exist_ok=True)
         json_files.write_bytes(file, content.getvalue())
-    with np.load(file) as stored:
-        return stored["images"], float(stored["seconds"])
+    stored = npz.guarded(file, lambda: npz.read(file, ["images", "seconds"]))
+    return stored["images"], float(stored["seconds"])

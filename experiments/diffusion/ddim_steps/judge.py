@@ -20,8 +20,6 @@ from gendiff.core.types import Params
 from gendiff.data import digits, scaling
 from gendiff.metrics import features
 
-SHOWN = (5, 10, 20, 50, 1000)
-"""Steps of the rows of the picture, as far as they were drawn."""
 Measured = Mapping[Set, tuple[MeasuredSet, float]]
 """Every set's measures, and the seconds that one call took."""
 
@@ -111,7 +109,7 @@ def _ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:
 
 def _picture(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray], seed: int) -> Figure:
     """Samples 0 … 9 of one seed by DDIM, one number of steps per row."""
-    shown = [steps for steps in sorted(config.steps) if steps in SHOWN]
+    shown = [steps for steps in sorted(config.steps) if steps in draw.SHOWN]
     images = np.concatenate([drawn[Set(seed, DDIM, steps)][:10] for steps in shown])
     caption = f"The same ten samples by DDIM, one row for each number of steps: {', '.join(f'{steps:,}' for steps in shown)}."
     return figures.grid(images, 10, folder.figure("same_samples"), caption)

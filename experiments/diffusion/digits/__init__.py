@@ -29,4 +29,5 @@ EXPERIMENT = Experiment(
     train=judge.train,
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
+    check=image_training.check,
 )

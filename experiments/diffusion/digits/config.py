@@ -4,6 +4,7 @@ import dataclasses
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework.ranges import Count, Natural, Positive, Several
 from gendiff.diffusion import parameterization, schedules
 
 
@@ -11,7 +12,7 @@ from gendiff.diffusion import parameterization, schedules
 class Thresholds:
     """Written down before the run; ratios of Fréchet distances are to the floor, training digits against held-out ones."""
 
-    frechet: float = 1.75
+    frechet: Positive = 1.75
     """Largest Fréchet distance at guidance 1, in floors."""
     accuracy: float = 0.95
     """Least judge accuracy at guidance 1, a share."""
@@ -37,19 +38,19 @@ class Thresholds:
 class Config(image_training.JudgedLearning):
     """Every number of the experiment; `samples` are those at guidance 1."""
 
-    train_steps: int = 1600
+    train_steps: Count = 1600
     """Optimizer steps."""
-    channels: tuple[int, ...] = (32, 64)
+    channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    sampling_steps: int = 50
-    """DDIM steps."""
-    temperature: float = 1.05
+    sampling_steps: Several = 50
+    """DDIM steps, at least the 2 of a control."""
+    temperature: Positive = 1.05
     """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
-    guided_samples: int = 2000
+    guided_samples: image_training.Balanced = 2000
     """Samples at guidance 2, class-balanced."""
-    control_samples: int = 2000
+    control_samples: image_training.Balanced = 2000
     """Samples of each control, class-balanced; more than draw_size, so that draws differ."""
-    shuffled_steps: int = 1000
+    shuffled_steps: Natural = 1000
     """Optimizer steps of the control that learns from shuffled labels, with the first seed; 0 leaves it out."""
     thresholds: Thresholds = Thresholds()
 

@@ -13,7 +13,7 @@ back, and img2img by strength. The figures to expect are in experiments/results/
 from typing import Any
 
 from experiments.diffusion import image_sampling, image_training
-from experiments.diffusion.editing import judge
+from experiments.diffusion.editing import judge, problems
 from experiments.diffusion.editing.config import Config, Thresholds, model
 from experiments.framework.registry import Experiment
 
@@ -31,4 +31,5 @@ EXPERIMENT = Experiment(
     train=image_training.per_seed(model),
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
+    check=problems.check,
 )

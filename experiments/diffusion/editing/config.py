@@ -1,9 +1,15 @@
 """The numbers of the editing experiment, and the network that they describe."""
 
 import dataclasses
+from typing import Annotated, Literal
+
+import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Share
+from gendiff.data.digits import HELD_OUT
 from gendiff.diffusion import parameterization, schedules
 
 
@@ -31,43 +37,43 @@ class Thresholds:
 class Config(image_training.SeededLearning):
     """Every number of the experiment."""
 
-    drop_condition: float = 0.2
+    drop_condition: Share = 0.2
     """Share of labels replaced by the null label in training, under which all is restored."""
-    digits: int = 450
+    digits: Annotated[int, msgspec.Meta(ge=20, le=HELD_OUT)] = 450
     """Held-out digits, from the first."""
-    masks: tuple[str, ...] = ("centre", "lower half")
+    masks: Distinct[str] = ("centre", "lower half")
     """What is hidden: 4×4 pixels in the middle, and rows 4 to 7."""
-    guided_steps: int = 50
+    guided_steps: Count = 50
     """Steps of PiGDM and DPS, with trailing spacing."""
-    pigdm_eta: float = 1.0
+    pigdm_eta: Share = 1.0
     """Share of DDPM's noise that the steps of PiGDM draw (the paper's is 1), in [0, 1]."""
-    data_std: float = 1.0
+    data_std: Positive = 1.0
     """Standard deviation that PiGDM takes digits to have (the paper's is 1), in units of pixels."""
-    dps_scale: float = 5.0
+    dps_scale: NonNegative = 5.0
     """Scale of DPS, in units of pixels."""
-    posterior_samples: int = 4
+    posterior_samples: Count = 4
     """Samples of super-resolution and deblurring by PiGDM behind the mean whose error is measured."""
-    repaint_steps: int = 50
+    repaint_steps: Count = 50
     """Levels of RePaint's grid before it rises."""
-    resamples: int = 5
+    resamples: Count = 5
     """Times that RePaint walks each stretch."""
-    jump: int = 5
+    jump: Count = 5
     """Steps of a stretch."""
-    factor: int = 2
+    factor: Literal[2, 4, 8] = 2
     """Super-resolution: pixels of a box along each axis."""
-    blur_std: float = 1.0
+    blur_std: Positive = 1.0
     """Deblurring: standard deviation of the circular Gaussian kernel, in pixels."""
-    noise_std: float = 0.05
+    noise_std: Positive = 0.05
     """Deblurring: standard deviation of the noise on the blurred digits, in units of pixels."""
-    round_trips: tuple[int, ...] = (10, 20, 50, 100)
+    round_trips: Annotated[tuple[Count, ...], msgspec.Meta(min_length=2), ranges.DISTINCT] = (10, 20, 50, 100)
     """Steps of DDIM inversion, and as many back."""
-    reversible_steps: int = 50
+    reversible_steps: Count = 50
     """Steps of reversible Heun, and as many back."""
-    strengths: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+    strengths: Annotated[tuple[Share, ...], msgspec.Meta(min_length=2), ranges.DISTINCT] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
     """Shares of the steps that img2img runs."""
-    edit_steps: int = 50
+    edit_steps: Count = 50
     """Steps of DDPM that img2img takes its share of."""
-    checkpoint_every: int = 600
+    checkpoint_every: Count = 600
     """Steps between checkpoints."""
     thresholds: Thresholds = Thresholds()
 

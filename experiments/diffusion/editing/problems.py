@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.diffusion import image_training
 from experiments.diffusion.editing.config import Config
+from experiments.framework import ranges
 from gendiff.data import digits
 from gendiff.diffusion import linear_operators
 
@@ -14,6 +16,12 @@ SEED = 0
 """Of the noise on blurred digits."""
 MASKS = {"centre": (slice(2, 6), slice(2, 6)), "lower half": (slice(4, 8), slice(0, 8))}
 """Rows and columns that each mask hides."""
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    image_training.check(config)
+    ranges.known("masks", config.masks, MASKS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ expect are in experiments/results/forward/README.md.
 """
 
 from experiments.diffusion.forward import judge
-from experiments.diffusion.forward.config import Config, Thresholds
+from experiments.diffusion.forward.config import Config, Thresholds, check
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
@@ -21,4 +21,5 @@ EXPERIMENT = Experiment(
     smoke=Config(seeds=(0,), chains=60, resamples=20),
     train=None,
     evaluate=judge.evaluate,
+    check=check,
 )

@@ -16,7 +16,7 @@ experiments/results/guidance/README.md.
 from typing import Any
 
 from experiments.diffusion import image_sampling
-from experiments.diffusion.guidance import judge, networks
+from experiments.diffusion.guidance import judge, networks, sets
 from experiments.diffusion.guidance.config import Config, Thresholds
 from experiments.diffusion.image_training import Learning
 from experiments.framework.registry import Experiment
@@ -40,4 +40,5 @@ EXPERIMENT = Experiment(
     train=networks.train,
     evaluate=judge.evaluate,
     sample=image_sampling.command(networks.model),
+    check=sets.check,
 )

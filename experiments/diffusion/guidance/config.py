@@ -1,8 +1,16 @@
 """The numbers of the guidance experiment."""
 
 import dataclasses
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from experiments.diffusion.image_training import Learning
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share, Some
+
+Digits: TypeAlias = Annotated[int, msgspec.Meta(ge=40, le=ranges.LARGEST)]
+"""Samples of digits, at least four of each class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Thresholds:
 class Config:
     """Every number of the experiment."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of training; each trains a network on digits, one on shapes, and a weaker one for autoguidance."""
     digits: Learning = Learning()
     """Of the networks on digits."""
@@ -37,51 +45,51 @@ class Config:
     """Of the networks on shapes of 16×16 pixels."""
     weaker: Learning = Learning(train_steps=400, channels=(8, 16))
     """Of the weaker networks on digits that autoguidance leads away from."""
-    scenes: int = 8192
-    """Training images of shapes."""
-    reference: int = 1280
-    """Held-out images of shapes, for recall."""
-    scales: tuple[float, ...] = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 12.0)
+    scenes: Annotated[int, msgspec.Meta(ge=400, le=2**20)] = 8192
+    """Training images of shapes, enough for some of each class."""
+    reference: Annotated[int, msgspec.Meta(ge=200, le=2**20)] = 1280
+    """Held-out images of shapes, for recall, enough for some of each class."""
+    scales: Some[NonNegative] = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 12.0)
     """Guidance scales w: 0 is unconditional, 1 conditional."""
     digits_faithful_to: float = 2.0
     """Largest scale at which digits still can become more faithful."""
     shapes_faithful_to: float = 3.0
     """Largest scale at which shapes are claimed to become more faithful."""
-    strong: float = 7.5
+    strong: Positive = 7.5
     """The essay's scale, at which cures are compared too; one of `scales` and of `cure_scales`."""
-    moderate: float = 2.0
+    moderate: Positive = 2.0
     """Scale of plain guidance whose adherence cures are brought to, one of `scales`."""
-    cures: tuple[str, ...] = ("interval", "rescale", "CFG++", "APG", "autoguidance", "thresholding")
+    cures: Distinct[str] = ("interval", "rescale", "CFG++", "APG", "autoguidance", "thresholding")
     """Rules that are compared with plain guidance; interval and rescale among them, since claims are made of these."""
-    cure_scales: tuple[float, ...] = (2.0, 4.0, 7.5)
+    cure_scales: Some[Annotated[float, msgspec.Meta(gt=1)]] = (2.0, 4.0, 7.5)
     """Scales of each cure, ascending and above 1, where all but CFG++ and thresholding do nothing."""
-    renoised_scales: tuple[float, ...] = (0.25, 0.5, 1.0)
+    renoised_scales: Some[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.25, 0.5, 1.0)
     """Scales of CFG++, ascending within (0, 1]."""
-    dropouts: tuple[float, ...] = (0.0, 0.1, 0.2, 0.5)
+    dropouts: Distinct[Share] = (0.0, 0.1, 0.2, 0.5)
     """Shares of labels dropped in training, each with one network on digits; without any, nothing has trained the null label."""
-    sampling_steps: int = 30
+    sampling_steps: Count = 30
     """DDIM steps."""
-    samples: int = 1000
+    samples: Digits = 1000
     """Digits at each scale, class-balanced."""
-    shape_samples: int = 320
+    shape_samples: Annotated[int, msgspec.Meta(ge=128, le=ranges.LARGEST)] = 320
     """Shapes at each scale, class-balanced: ten a class."""
-    cure_samples: int = 500
+    cure_samples: Digits = 500
     """Digits of each cure at each scale, held against as many of plain guidance."""
-    control_samples: int = 500
+    control_samples: Digits = 500
     """Digits at each scale of the network whose label is withheld."""
-    together: int = 250
+    together: Count = 250
     """Digits drawn in one call."""
-    shapes_together: int = 160
+    shapes_together: Count = 160
     """Shapes drawn in one call."""
-    shown: int = 10
+    shown: Count = 10
     """Samples of each scale in the pictures."""
-    explored: int = 32
+    explored: Count = 32
     """Samples in each picture under the sliders."""
-    explored_steps: tuple[int, ...] = (5, 10, 30)
+    explored_steps: Distinct[Count] = (5, 10, 30)
     """DDIM steps that the slider chooses among; at most `sampling_steps`."""
-    resamples: int = 1000
+    resamples: Several = 1000
     """Bootstrap resamples behind each interval."""
-    permutations: int = 20000
+    permutations: Count = 20000
     """Random orders behind each p-value."""
     thresholds: Thresholds = Thresholds()
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.diffusion import image_training
 from experiments.diffusion.guidance import cures as guidance_cures
 from experiments.diffusion.guidance import measures, networks
 from experiments.diffusion.guidance.config import Config
 from experiments.diffusion.guidance.cures import Sweep
 from experiments.diffusion.image_draws import Draws, Rule, classifier_free
+from experiments.framework import ranges
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import guidance
 
@@ -40,6 +43,28 @@ RULES: Mapping[str, Rule] = {
     "deaf": lambda given, absent, _, scale: guidance.classifier_free(absent, absent, scale),
     **CURES,
 }
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    for name, learning in (("digits", config.digits), ("shapes", config.shapes), ("weaker", config.weaker)):
+        image_training.check(learning, f"{name}.", images=config.scenes if name == "shapes" else image_training.IMAGES)
+    for option, values in (("scales", config.scales), ("cure-scales", config.cure_scales), ("renoised-scales", config.renoised_scales)):
+        ranges.rising(option, values)
+    ranges.known("cures", config.cures, CURES)
+    for needed in ("interval", "rescale"):
+        ranges.among("cures", needed, "cures", config.cures)
+    needed_scales = [("scales", 1.0), ("strong", config.strong), ("moderate", config.moderate)]
+    for option, scale in [*needed_scales, *([("scales", 0.0)] if "CFG++" in config.cures else [])]:
+        ranges.among(option, scale, "scales", config.scales)
+    ranges.among("strong", config.strong, "cure-scales", config.cure_scales)
+    for option, most in (("digits-faithful-to", config.digits_faithful_to), ("shapes-faithful-to", config.shapes_faithful_to)):
+        if sum(scale <= most for scale in config.scales) < 2:
+            raise ConfigError(f"--{option} {most}: a trend needs two of --scales {ranges.shown(config.scales)} up to it")
+    ranges.at_most("cure-samples", config.cure_samples, "samples", config.samples)
+    ranges.at_most("shown", config.shown, "samples", min(config.samples, config.shape_samples))
+    for steps in config.explored_steps:
+        ranges.at_most("explored-steps", steps, "sampling-steps", config.sampling_steps)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ figures to expect are in experiments/results/invariance/README.md.
 from typing import Any
 
 from experiments.diffusion import image_sampling, image_training
-from experiments.diffusion.invariance.config import Config, Thresholds, model
+from experiments.diffusion.invariance.config import Config, Thresholds, check, model
 from experiments.diffusion.invariance.judge import evaluate
 from experiments.framework.registry import Experiment
 
@@ -28,4 +28,5 @@ EXPERIMENT = Experiment(
     train=image_training.per_seed(model),
     evaluate=evaluate,
     sample=image_sampling.command(model),
+    check=check,
 )

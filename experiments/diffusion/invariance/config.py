@@ -1,9 +1,15 @@
 """The numbers of the invariance experiment."""
 
 import dataclasses
+from typing import Annotated
+
+import msgspec
 
 from experiments.diffusion import digits, image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Share
+from gendiff.core.errors import ConfigError
 from gendiff.diffusion.samplers import catalogue
 
 BATCHES = ("alone", "small batches", "shuffled batches", "crowd", "falling", "shuffled", "padded batch")
@@ -38,45 +44,59 @@ class Thresholds:
 class Config(image_training.SeededLearning):
     """Every number of the experiment, those of `SeededLearning` among them."""
 
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; each trains a network of its own."""
-    train_steps: int = 600
+    train_steps: Count = 600
     """Optimizer steps."""
-    channels: tuple[int, ...] = (32, 64)
+    channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak learning rate of AdamW."""
-    warmup: int = 50
+    warmup: Natural = 50
     """Steps until the learning rate peaks."""
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
     """Weight decay of AdamW on matrices and kernels."""
-    checkpoint_every: int = 300
+    checkpoint_every: Count = 300
     """Steps between checkpoints."""
-    sampling_steps: int = 50
+    sampling_steps: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     """Steps of each draw, of one evaluation each but for samplers that need more."""
-    guidance: tuple[float, ...] = (1.0, 3.0, 7.5)
+    guidance: Distinct[NonNegative] = (1.0, 3.0, 7.5)
     """Scales of classifier-free guidance."""
-    etas: tuple[float, ...] = (0.0, 1.0)
+    etas: Distinct[Share] = (0.0, 1.0)
     """Noise scales of DDIM."""
-    samples: int = 16
+    samples: Annotated[int, msgspec.Meta(ge=8, le=ranges.LARGEST, multiple_of=8)] = 16
     """Samples that are drawn in every way, a multiple of 8 (the devices)."""
-    alone: int = 4
+    alone: Count = 4
     """How many of them are also drawn one by one."""
-    small: int = 4
+    small: Count = 4
     """Samples in a small batch, a divisor of `samples`."""
-    crowd: int = 64
+    crowd: Count = 64
     """Samples in the largest batch."""
-    chunk: int = 5
+    chunk: Count = 5
     """Samples in a chunk."""
-    ways: tuple[str, ...] = WAYS
+    ways: Distinct[str] = WAYS
     """Ways to draw them, besides all at once."""
-    sampler_ways: tuple[str, ...] = ("alone", "shuffled", "chunks")
+    sampler_ways: Distinct[str] = ("alone", "shuffled", "chunks")
     """Ways to draw with every sampler of the library, from an exact denoiser."""
-    samplers: tuple[str, ...] = tuple(catalogue.METHODS)
+    samplers: Distinct[str] = tuple(catalogue.METHODS)
     """Samplers of the library, by their names in its catalogue."""
-    trace_steps: tuple[int, ...] = (5, 20, 50)
+    trace_steps: Distinct[Annotated[int, msgspec.Meta(ge=2, le=1000)]] = (5, 20, 50)
     """Numbers of steps, each 2 or more, that share one trace."""
     thresholds: Thresholds = Thresholds()
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    image_training.check(config)
+    ranges.known("ways", config.ways, WAYS)
+    ranges.known("sampler-ways", config.sampler_ways, WAYS)
+    ranges.known("samplers", config.samplers, catalogue.METHODS)
+    if all(catalogue.METHODS[name].learned_variance for name in config.samplers):
+        raise ConfigError(f"--samplers {ranges.shown(config.samplers)}: at least one must do without a learned variance")
+    ranges.at_most("alone", config.alone, "samples", config.samples)
+    ranges.at_most("samples", config.samples, "crowd", config.crowd)
+    if config.samples % config.small:
+        raise ConfigError(f"--small {config.small} must divide --samples {config.samples}")
 
 
 def model(config: Config) -> Model:

@@ -31,4 +31,5 @@ EXPERIMENT = Experiment(
     smoke=Config(**image_training.SMOKE, **_LEARNED, **_FEW, names=("linear", "cosine"), loud_seeds=0, seeds=(0, 1), sampling_steps=4),
     train=train.train,
     evaluate=judge.evaluate,
+    check=train.check,
 )

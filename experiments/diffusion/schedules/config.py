@@ -1,8 +1,12 @@
 """The numbers of the schedules experiment."""
 
 import dataclasses
+from typing import Annotated
 
-from experiments.diffusion.image_training import JudgedLearning
+import msgspec
+
+from experiments.diffusion.image_training import Balanced, JudgedLearning
+from experiments.framework.ranges import Count, Distinct, Natural, Positive, Several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,28 +39,28 @@ class Thresholds:
 class Config(JudgedLearning):
     """Every number of the experiment; the difference between two seeds needs two of them."""
 
-    names: tuple[str, ...] = ("linear", "cosine", "sigmoid")
+    names: Distinct[str] = ("linear", "cosine", "sigmoid")
     """Fixed schedules, linear and cosine among them."""
-    loud_seeds: int = 1
+    loud_seeds: Natural = 1
     """How many of the seeds, from the first, the deliberately bad schedule is trained with."""
-    levels: int = 1000
+    levels: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 1000
     """Entries of the fixed schedules' tables."""
-    schedule_rate: float = 3e-2
+    schedule_rate: Positive = 3e-2
     """Peak learning rate of Adam on the learned schedule's numbers, warmed up and falling alike."""
-    schedule_batch: int = 32
+    schedule_batch: Count = 32
     """Images of each batch that the learned schedule's own objective is drawn on."""
-    hidden: int = 32
+    hidden: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 32
     """Sigmoids of the learned schedule."""
-    sampling_steps: int = 50
+    sampling_steps: Count = 50
     """DDIM steps, with trailing spacing on each schedule's own levels."""
-    samples: int = 3000
+    samples: Balanced = 3000
     """Samples of each network, class-balanced."""
-    control_samples: int = 2000
+    control_samples: Balanced = 2000
     """Samples of an untrained network, class-balanced."""
-    bound_draws: int = 32
+    bound_draws: Several = 32
     """Levels, one in each of so many equal parts of u, at which the bound of each held-out digit is drawn."""
     cleanest: float = 7.0
     """log-SNR at which every bound ends near the clean digits; sigma / alpha is then half of half a step between pixel values."""
-    checkpoint_every: int = 600
+    checkpoint_every: Count = 600
     """Steps between checkpoints."""
     thresholds: Thresholds = Thresholds()

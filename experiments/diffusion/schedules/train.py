@@ -13,9 +13,11 @@ import optax
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.schedules.config import Config
+from experiments.framework import ranges
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core import records
+from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
 from gendiff.diffusion import denoiser, learned_schedule, objectives, parameterization, schedules, weighting
@@ -28,6 +30,19 @@ def fixed(config: Config) -> dict[str, Schedule]:
     linear, levels = schedules.linear, config.levels
     known = {"linear": linear(levels), "cosine": schedules.cosine(levels), "sigmoid": schedules.sigmoid(levels)}
     return {name: known[name] for name in config.names} | {"loud": linear(levels, 1e-5, 0.002)}
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    image_training.check(config)
+    ranges.known("names", config.names, ("linear", "cosine", "sigmoid"))
+    for needed in ("linear", "cosine"):
+        ranges.among("names", needed, "names", config.names)
+    ranges.at_most("loud-seeds", config.loud_seeds, "seeds, whose number is", len(config.seeds))
+    ranges.at_most("sampling-steps", config.sampling_steps, "levels", config.levels)
+    noisiest = max(ends(schedule)[1] for schedule in fixed(config).values())
+    if config.cleanest <= noisiest:
+        raise ConfigError(f"--cleanest {config.cleanest} must be above {noisiest:.4g}, the log-SNR at which a schedule ends")
 
 
 def start(config: Config) -> learned_schedule.LearnedSchedule:

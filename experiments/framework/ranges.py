@@ -1,0 +1,114 @@
+"""Ranges of the numbers of a configuration, which the type of each field states, and the check of a whole configuration before a run."""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from experiments.framework import errors
+from gendiff.core.errors import ConfigError
+
+T = TypeVar("T")
+
+LARGEST = 2**31 - 1
+LARGEST_SEED = 2**32 - 1
+Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+Several = Annotated[int, msgspec.Meta(ge=2, le=LARGEST)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SEED)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Decay = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+DISTINCT = "each of them once"
+"""Beside the type of a tuple: no entry may repeat."""
+Some = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
+Distinct = Annotated[tuple[T, ...], msgspec.Meta(min_length=1), DISTINCT]
+
+
+def check(config: Any, within: str = "") -> None:
+    """ConfigError, with option, value and range, unless every field of the dataclass lies in the range of its type; a float is finite.
+
+    within: what precedes the names of its options, such as "thresholds.".
+    """
+    types = typing.get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        value, option = getattr(config, field.name), within + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            check(value, f"{option}.")
+        elif not _fits(value, types[field.name]):
+            raise ConfigError(f"--{option} {shown(value)}: it must be {_described(types[field.name])}")
+
+
+def known(option: str, given: Iterable[str], names: Iterable[str]) -> None:
+    """ConfigError, with the nearest name, for a word of an option that is none of the names."""
+    there = list(names)
+    for word in given:
+        if word not in there:
+            raise ConfigError(f"--{option} {word!r} is unknown; {errors.hint(word, there)}")
+
+
+def among(option: str, value: T, option_of_all: str, every: Iterable[T]) -> None:
+    """ConfigError unless the value of one option is among those of another."""
+    there = tuple(every)
+    if value not in there:
+        raise ConfigError(f"--{option} {shown(value)} is none of --{option_of_all} {shown(there)}")
+
+
+def rising(option: str, values: tuple[Any, ...]) -> None:
+    """ConfigError unless each value is above the one before."""
+    if any(later <= earlier for earlier, later in zip(values, values[1:], strict=False)):
+        raise ConfigError(f"--{option} {shown(values)}: each number must be above the one before")
+
+
+def at_most(option: str, value: float, limit_option: str, limit: float) -> None:
+    """ConfigError where the value of one option is above that of another."""
+    if value > limit:
+        raise ConfigError(f"--{option} {value} is above --{limit_option} {limit}")
+
+
+def shown(value: Any) -> str:
+    """The value as it is typed, at most 60 letters of it."""
+    words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = words or "(nothing)"
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    entries = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(entry, float) and not math.isfinite(entry) for entry in entries):
+        return False
+    return DISTINCT not in getattr(kind, "__metadata__", ()) or len(set(entries)) == len(entries)
+
+
+def _described(kind: Any) -> str:
+    """The type and range of a field in words."""
+    if typing.get_origin(kind) is Annotated:
+        base, *notes = typing.get_args(kind)
+        limits = [limit for note in notes if isinstance(note, msgspec.Meta) for limit in _limits(note)]
+        return ", ".join([" ".join([_described(base), *limits]), *(note for note in notes if note == DISTINCT)])
+    if typing.get_origin(kind) is tuple:
+        return f"values separated by spaces, each {_described(typing.get_args(kind)[0])}"
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, typing.get_args(kind)))}"
+    words = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
+    return words.get(kind) or " or ".join(map(_described, typing.get_args(kind)))
+
+
+def _limits(meta: msgspec.Meta) -> Iterator[str]:
+    if meta.min_length is not None:
+        yield f"(at least {meta.min_length})"
+    if meta.max_length is not None:
+        yield f"(at most {meta.max_length})"
+    low = [f"from {meta.ge}"] * (meta.ge is not None) + [f"above {meta.gt}"] * (meta.gt is not None)
+    high = [f"to {meta.le}"] * (meta.le is not None) + [f"below {meta.lt}"] * (meta.lt is not None)
+    yield from low + high
+    if meta.multiple_of is not None:
+        yield f"and a multiple of {meta.multiple_of}"

@@ -1,0 +1,184 @@
+"""The numbers of a configuration are checked before anything is made or computed."""
+
+import dataclasses
+import math
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+
+from experiments import catalogue
+from experiments.framework import command_line, ranges, registry, runner
+from experiments.framework.ranges import Count, Distinct, Positive
+from gendiff.core.errors import ConfigError
+
+HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
+ALLOWED = {
+    "0": {
+        *(
+            "warmup",
+            "weight_decay",
+            "ema",
+            "drop_condition",
+            "shuffled_steps",
+            "loud_seeds",
+            "pigdm_eta",
+            "dps_scale",
+            "failed",
+            "cleanest",
+        ),
+        *("seeds", "scales", "dropouts", "strengths", "guidance", "etas"),
+    },
+    "-1": {"cleanest"},
+    "": {"samplers", "seeds", "cases", "against"},
+    "repeated": {"channels"},
+}
+"""Fields whose range holds the value. A threshold may be any finite number, unless its field says more."""
+
+
+def fields(config, within=""):
+    """(path, value) of every number and text."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields(value, f"{within}{field.name}.")
+        elif not isinstance(value, bool):
+            yield within + field.name, value
+
+
+def replaced(config, path, value):
+    first, _, rest = path.partition(".")
+    return dataclasses.replace(config, **{first: replaced(getattr(config, first), rest, value) if rest else value})
+
+
+def hostile(path, value):
+    """(what it is, the value) of all that is put in the place of a value."""
+    kind = int if path == "seeds" else str if value == () else type(value[0] if isinstance(value, tuple) else value)
+    singles = [(f"{bad:g}" if isinstance(bad, int | float) else bad, bad) for bad in HOSTILE[kind]]
+    if not isinstance(value, tuple):
+        return singles
+    repeated = [("repeated", (*value, value[-1]))] if value else []
+    return [("", ()), *repeated, *((name, (*value[1:], bad)) for name, bad in singles)]
+
+
+def harmless(path, what):
+    """Whether the range of the field holds the value."""
+    limit = path.startswith("thresholds.") and what in ("0", "-1")
+    return limit or path.rsplit(".", 1)[-1] in ALLOWED.get(what, ())
+
+
+def refusal(experiment, config):
+    with pytest.raises(ConfigError) as caught:
+        runner.check(experiment, config)
+    assert len(str(caught.value).splitlines()) < command_line.MOST_LINES
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", catalogue.EXPERIMENTS)
+def test_every_preset_passes(name):
+    experiment = registry.load(name, catalogue.EXPERIMENTS)
+    for config in (*experiment.presets.values(), experiment.smoke):
+        runner.check(experiment, config)
+
+
+@pytest.mark.fault("command line: a number out of its range")
+@pytest.mark.parametrize("name", catalogue.EXPERIMENTS)
+def test_every_field_refuses_what_is_out_of_its_range_and_names_it(name):
+    experiment = registry.load(name, catalogue.EXPERIMENTS)
+    config = experiment.presets["full"]
+    for path, value in fields(config):
+        for what, bad in hostile(path, value):
+            if not harmless(path, what):
+                message = refusal(experiment, replaced(config, path, bad))
+                assert path.replace("_", "-") in message or "seed" in message or "case" in message, (path, bad, message)
+
+
+FULL = {name: registry.load(name, catalogue.EXPERIMENTS) for name in catalogue.EXPERIMENTS}
+MISFITS = [
+    ("digits", {"warmup": 1600}, "--warmup 1600 must be below --train-steps 1600"),
+    ("digits", {"batch": 1348}, "--batch 1348 is outside 1 … 1347"),
+    ("digits", {"samples": 25}, "--samples 25: it must be a whole number from 20 to 2147483647 and a multiple of 10"),
+    ("digits", {"channels": (32, 33)}, "--channels 32 33"),
+    ("digits", {"channels": (8,) * 5}, "(at most 4)"),
+    ("digits", {"draw_size": 1348}, "--draw-size 1348"),
+    ("ddim-steps", {"same": 999}, "--same 999 is none of --steps 1000 250 100"),
+    ("ddim-steps", {"same": 50}, "--same 50 is a control"),
+    ("ddim-steps", {"fast": 1000}, "--fast 1000 must be below"),
+    ("ddim-steps", {"levels": 999}, "--steps 1000 is above --levels 999"),
+    ("ddim-steps", {"budgets": (1001,)}, "--budgets 1001"),
+    (
+        "ddim-steps",
+        {"steps": (7, 8, 9), "equivalent": (7,), "same": 8, "coarse": 7, "coarse_chain": 7, "fast": 7, "budgets": (5,)},
+        "the picture shows",
+    ),
+    ("ddim-steps", {"few": ("DDMI",)}, "did you mean 'DDIM'"),
+    ("schedules", {"names": ("linear",)}, "--names cosine is none of --names linear"),
+    ("schedules", {"loud_seeds": 4}, "--loud-seeds 4 is above"),
+    ("schedules", {"cleanest": -30.0}, "--cleanest -30.0 must be above"),
+    ("guidance", {"scales": (0.0, 2.0, 1.0)}, "--scales 0.0 2.0 1.0: each number must be above"),
+    ("guidance", {"scales": (0.0, 1.0, 2.0)}, "--strong 7.5 is none of --scales"),
+    ("guidance", {"cures": ("rescale",)}, "--cures interval is none of"),
+    ("guidance", {"explored_steps": (31,)}, "--explored-steps 31 is above --sampling-steps 30"),
+    ("guidance", {"cure_samples": 2000}, "--cure-samples 2000 is above --samples 1000"),
+    ("guidance", {"digits_faithful_to": 0.5}, "--digits-faithful-to 0.5: a trend needs two"),
+    ("guidance", {"shapes": dataclasses.replace(FULL["guidance"].config().shapes, batch=9999)}, "--shapes.batch 9999"),
+    ("editing", {"masks": ("upper half",)}, "did you mean 'lower half'"),
+    ("editing", {"factor": 3}, "--factor 3: it must be one of 2, 4, 8"),
+    ("forward", {"levels": (50, 1)}, "--levels 50 1: each number must be above"),
+    ("forward", {"groups": 3}, "--groups 3: it must be one of 1, 2, 4"),
+    ("invariance", {"small": 3}, "--small 3 must divide --samples 16"),
+    ("invariance", {"alone": 17}, "--alone 17 is above --samples 16"),
+    ("invariance", {"crowd": 8}, "--samples 16 is above --crowd 8"),
+    ("certify", {"steps": (8, 16, 33)}, "twice the one before"),
+    ("certify", {"control_counts": (64, 65)}, "--control-counts 65 is none of --counts"),
+    ("certify", {"sigma_min": 3.0}, "--sigma-max 2.0 must be above --sigma-min 3.0"),
+    ("certify", {"samplers": ("hune",)}, "hune"),
+    ("bench", {"cases": ("dit",)}, "dit"),
+    ("bench", {"against": "/nowhere"}, "--against /nowhere"),
+]
+
+
+@pytest.mark.fault("command line: numbers that do not fit each other")
+@pytest.mark.parametrize(("name", "changes", "words"), MISFITS)
+def test_numbers_that_do_not_fit_each_other_are_refused(name, changes, words):
+    assert words in refusal(FULL[name], dataclasses.replace(FULL[name].presets["full"], **changes))
+
+
+@pytest.mark.fault("command line: a number out of its range")
+@pytest.mark.parametrize(
+    "words",
+    ["--channels 0", "--channels", "--ema 1", "--learning-rate nan", "--seeds", "--seeds 3 3", "--draw-size 1", "--sampling-steps 0"],
+)
+def test_a_bad_number_exits_2_and_the_corrected_command_has_nothing_in_its_way(words, tmp_path, capsys):
+    assert command_line.main(["run", "digits", *words.split(), "--out", str(tmp_path / "run")], catalogue.EXPERIMENTS) == 2
+    message = capsys.readouterr().err
+    assert words.split()[0].removesuffix("s") in message and len(message.splitlines()) <= command_line.MOST_LINES
+    assert not (tmp_path / "run").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    count: Count = 1
+    rate: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+    several: Distinct[Positive] = (1.0, 2.0)
+    how: Literal["fast", "slow"] = "fast"
+    maybe: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"count": 0}, "--count 0: it must be a whole number from 1 to 2147483647"),
+        ({"count": True}, "--count True: it must be a whole number"),
+        ({"rate": 1.0}, "--rate 1.0: it must be a finite number from 0 below 1"),
+        ({"several": ()}, "--several (nothing): it must be values separated by spaces, each a finite number above 0 (at least 1)"),
+        ({"several": (2.0, 2.0)}, "each of them once"),
+        ({"how": "slowly"}, "--how slowly: it must be one of fast, slow"),
+        ({"maybe": 0.5}, "--maybe 0.5: it must be a whole number or None"),
+    ],
+)
+def test_a_message_says_what_the_value_must_be(change, words):
+    ranges.check(Numbers())
+    with pytest.raises(ConfigError) as caught:
+        ranges.check(dataclasses.replace(Numbers(), **change))
+    assert words in str(caught.value)
