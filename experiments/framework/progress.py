@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -130,11 +131,21 @@ class Progress:
         return show
 
 
-def stage_seconds(timings: Path, phase: str) -> float:
-    """Seconds that a stage took over all processes of a run, as its timings file tells; 0 without one."""
-    spent = 0.0
-    for text in timings.read_text(encoding="utf-8").splitlines() if timings.exists() else ():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # a process that was killed may have left half a line
-            line = json.loads(text)
-            spent += float(line["seconds"]) if line["phase"] == phase and "within" not in line else 0.0
+def stage_seconds(timings: Path, phase: str, note: Callable[[str], object] = str) -> float:
+    """Seconds that a stage took over all processes of a run, as its timings file tells; 0 without one.
+
+    Times are no result: a broken line counts nothing, and `note` is told of it. The last line may be half written by a process that was
+    killed.
+    """
+    spent, lines = 0.0, timings.read_bytes().split(b"\n") if timings.exists() else []
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text) if text else {}
+            seconds = float(line["seconds"]) if line.get("phase") == phase and "within" not in line else 0.0
+            if not math.isfinite(seconds) or seconds < 0:
+                raise ValueError("no length of time")
+            spent += seconds
+        except (ValueError, KeyError, TypeError, AttributeError):
+            if number < len(lines):
+                note(f"note: {timings}: line {number} is broken, so the time that it told of is left out")
     return spent

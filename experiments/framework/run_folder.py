@@ -64,7 +64,7 @@ class RunFolder:
     def read_metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
         """The metrics lines, of one seed or all, in order; numbers that were not finite come back as floats. A torn last line is left out.
 
-        Raises DataError for a broken line that is not the last.
+        Raises DataError for a broken line that is not the last, and for a step that is not after the one before it of its seed.
         """
         of_seed = (line for _, line in self._lines() if seed is None or line.get("seed") == seed)
         return [{key: float(value) if value in json_files.NON_FINITE else value for key, value in line.items()} for line in of_seed]
@@ -75,21 +75,49 @@ class RunFolder:
         if self.metrics.exists() and kept != self.metrics.read_bytes():
             json_files.write_bytes(self.metrics, kept)
 
+    def check_metrics(self, seed: int, step: int, every: int) -> None:
+        """DataError, with the line, unless every step of the seed up to `step` that is a multiple of `every` is there."""
+        lines = [line for _, line in self._lines()]
+        there = {line["step"] for line in lines if line["seed"] == seed}
+        if missing := sorted(set(range(every, step + 1, every)) - there):
+            after = [number for number, line in enumerate(lines, 1) if line["seed"] == seed and line["step"] > missing[0]]
+            place = f"line {min(after, default=len(lines) + 1)}: step {missing[0]} of seed {seed} is missing before it"
+            raise DataError(f"{self.metrics}: {place}, and the checkpoint is that of step {step}; start again in another folder")
+
     def _lines(self) -> list[tuple[bytes, dict[str, Any]]]:
         content = self.metrics.read_bytes() if self.metrics.exists() else b""
         pieces = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        read = []
+        read: list[tuple[bytes, dict[str, Any]]] = []
+        newest: dict[int, dict[str, Any]] = {}
         for number, raw in enumerate(pieces):
             try:
-                line = json.loads(raw)
-                if not isinstance(line, dict):
-                    raise ValueError(f"holds {type(line).__name__}, no object")
+                line = _metrics_line(raw)
+                before = newest.get(line["seed"])
+                if before is not None and before.keys() != line.keys():
+                    raise ValueError(f"other names than the lines before it: {', '.join(sorted(before.keys() ^ line.keys()))}")
             except ValueError as error:
                 if number == len(pieces) - 1:  # torn within: a file system may write the end of a line before its beginning
                     break
                 raise DataError(f"{self.metrics}: line {number + 1} is broken ({error}); resuming needs every line before it") from error
+            if before is not None and line["step"] <= before["step"]:
+                order = f"step {line['step']} of seed {line['seed']} comes after step {before['step']}"
+                raise DataError(f"{self.metrics}: line {number + 1} is doubled or moved ({order})")
+            newest[line["seed"]] = line
             read.append((raw, line))
         return read
+
+
+def _metrics_line(raw: bytes) -> dict[str, Any]:
+    """ValueError unless it is an object with a whole seed and step, and numbers."""
+    line = json.loads(raw)
+    if not isinstance(line, dict):
+        raise ValueError(f"holds {type(line).__name__}, no object")
+    if any(type(line.get(name)) is not int for name in ("seed", "step")):
+        raise ValueError("has no whole numbers seed and step")
+    for name, value in line.items():
+        if not isinstance(value, int | float) and value not in json_files.NON_FINITE:
+            raise ValueError(f"{name} is {value!r}, no number")
+    return line
 
 
 def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid"] = "latest") -> RunFolder:

@@ -78,6 +78,7 @@ def train(
 
         def on_start(done: int) -> None:
             folder.truncate_metrics(seed, done)
+            folder.check_metrics(seed, done, log_every)
             over = f"{mesh.size} {mesh.devices.flat[0].platform} device{'s' if mesh.size > 1 else ''}"
             progress.line(f"seed {seed}: {steps} steps of {size} samples over {over}" + (f", from step {done}" if done else ""))
             if folder.profile is not None and done >= folder.profile.start:

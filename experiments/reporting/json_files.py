@@ -67,7 +67,7 @@ def read(path: str | os.PathLike[str], kind: type[T]) -> T:
         data = msgspec.json.decode(Path(path).read_bytes())
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{place}: is not valid JSON ({error})") from error
     return decode(kind, data, place)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,37 @@ def test_damage_is_refused_and_latest_valid_goes_back_past_it(tmp_path, monkeypa
         assert run(folder, *options, "--resume", "latest-valid") == 0
     assert all(np.array_equal(leaf, whole[path]) for path, leaf in leaves(folder).items())
     assert [line["step"] for line in RunFolder(folder).read_metrics()] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.fault("metrics file cut or doubled")
+@pytest.mark.parametrize("change", [lambda lines: lines[:2] + lines[3:], lambda lines: lines[:3] + lines[2:]])
+def test_a_run_does_not_go_on_from_metrics_that_were_cut_or_doubled(change, whole, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "results.json").unlink()
+    metrics = folder / "metrics.jsonl"
+    metrics.write_bytes(b"".join(change(metrics.read_bytes().splitlines(keepends=True))))
+    assert run(folder, *SHORT) == 65
+    assert "metrics.jsonl: line" in capsys.readouterr().err
+
+
+@pytest.mark.fault("damaged file of results")
+def test_a_flipped_bit_in_the_files_of_a_run_is_an_error_with_its_path_or_a_note(whole, tmp_path, capsys):
+    """Bits of every file that the framework reads again, some at a time; times are no result, and only noted."""
+    draw = random.Random(0)
+    for name in ("config.json", "results.json", "timings.jsonl", "metrics.jsonl"):
+        for _ in range(5):
+            folder = tmp_path / "run"
+            shutil.copytree(whole, folder)
+            if name != "results.json":
+                (folder / "results.json").unlink()
+            content = bytearray((folder / name).read_bytes())
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            (folder / name).write_bytes(content)
+            code, err = run(folder, *SHORT), capsys.readouterr().err
+            assert code in ((0,) if name == "timings.jsonl" else (0, 2, 65)), (name, err)
+            assert len(err.splitlines()) <= command_line.MOST_LINES and (code == 0 or str(folder) in err)
+            shutil.rmtree(folder)
 
 
 @pytest.mark.fault("devices: batch not divisible by devices")

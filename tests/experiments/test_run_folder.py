@@ -111,3 +111,37 @@ def test_the_lock_of_a_killed_process_is_free(folder):
     owner.communicate()
     with run_folder.held(folder.path):
         pass
+
+
+FIRST = '{"seed": 0, "step": 1, "loss": 1.0}'
+
+
+@pytest.mark.fault("metrics file cut or doubled")
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (FIRST, r"line 2 is doubled or moved \(step 1 of seed 0 comes after step 1\)"),
+        ('{"seed": 0, "step": 2, "losr": 1.0}', "line 2 is broken .*losr, loss"),
+        ('{"seed": 0, "step": 2, "loss": "l.0"}', "line 2 is broken .*loss is 'l.0', no number"),
+        ('{"seed": 0, "stdp": 2, "loss": 1.0}', "line 2 is broken .*no whole numbers seed and step"),
+        ('{"seed": 0, "step": 2.0, "loss": 1.0}', "line 2 is broken"),
+        ("[1, 2]", "line 2 is broken"),
+        ("\udcff", "line 2 is broken"),
+    ],
+)
+def test_a_line_of_metrics_that_cannot_be_right_is_an_error_with_its_number(folder, second, reason):
+    third = '{"seed": 0, "step": 3, "loss": 1.0}'
+    folder.metrics.write_bytes(f"{FIRST}\n{second}\n{third}\n".encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match=rf"metrics\.jsonl: {reason}"):
+        folder.read_metrics()
+
+
+@pytest.mark.fault("metrics file cut or doubled")
+@pytest.mark.parametrize(("kept", "line"), [((), 1), ((2, 4), 3), ((4, 6), 1), ((2, 6), 2)])
+def test_a_resume_needs_every_logged_step(folder, kept, line):
+    folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in (2, 4, 6, 7))
+    folder.check_metrics(0, 7, 2)
+    folder.metrics.unlink()
+    folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in kept)
+    with pytest.raises(DataError, match=rf"metrics\.jsonl: line {line}: step . of seed 0 is missing .* checkpoint is that of step 7"):
+        folder.check_metrics(0, 7, 2)
