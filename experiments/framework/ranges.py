@@ -29,14 +29,14 @@ Some = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
 Distinct = Annotated[tuple[T, ...], msgspec.Meta(min_length=1), DISTINCT]
 
 
-def check(config: Any, within: str = "") -> None:
+def check(numbers: Any, within: str = "") -> None:
     """ConfigError, with option, value and range, unless every field of the dataclass lies in the range of its type; a float is finite.
 
     within: what precedes the names of its options, such as "thresholds.".
     """
-    types = typing.get_type_hints(type(config), include_extras=True)
-    for field in dataclasses.fields(config):
-        value, option = getattr(config, field.name), within + field.name.replace("_", "-")
+    types = typing.get_type_hints(type(numbers), include_extras=True)
+    for field in dataclasses.fields(numbers):
+        value, option = getattr(numbers, field.name), within + field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
             check(value, f"{option}.")
         elif not _fits(value, types[field.name]):

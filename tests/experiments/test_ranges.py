@@ -13,22 +13,10 @@ from experiments.framework.ranges import Count, Distinct, Positive
 from gendiff.core.errors import ConfigError
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
+_ZERO_NUMBERS = "warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
+_ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 ALLOWED = {
-    "0": {
-        *(
-            "warmup",
-            "weight_decay",
-            "ema",
-            "drop_condition",
-            "shuffled_steps",
-            "loud_seeds",
-            "pigdm_eta",
-            "dps_scale",
-            "failed",
-            "cleanest",
-        ),
-        *("seeds", "scales", "dropouts", "strengths", "guidance", "etas"),
-    },
+    "0": {*_ZERO_NUMBERS.split(), *_ZERO_AMONG.split()},
     "-1": {"cleanest"},
     "": {"samplers", "seeds", "cases", "against"},
     "repeated": {"channels"},
@@ -133,6 +121,8 @@ MISFITS = [
     ("certify", {"control_counts": (64, 65)}, "--control-counts 65 is none of --counts"),
     ("certify", {"sigma_min": 3.0}, "--sigma-max 2.0 must be above --sigma-min 3.0"),
     ("certify", {"samplers": ("hune",)}, "hune"),
+    ("batch-jobs", {"samples": 999}, "--samples 999 must be a multiple of --shard-size 1000 times --rounds 10"),
+    ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),
     ("bench", {"against": "/nowhere"}, "--against /nowhere"),
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.diffusion import image_sampling, image_training
 from experiments.diffusion.batch_jobs import judge
-from experiments.diffusion.batch_jobs.config import Config, Thresholds, model
+from experiments.diffusion.batch_jobs.config import Config, Thresholds, check, model
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
@@ -28,4 +28,5 @@ EXPERIMENT = Experiment(
     train=image_training.per_seed(model),
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
+    check=check,
 )

@@ -1,9 +1,15 @@
 """The numbers of the experiment on batch jobs."""
 
 import dataclasses
+from typing import Annotated
+
+import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several
+from gendiff.core.errors import ConfigError
 from gendiff.diffusion import parameterization, schedules
 
 
@@ -29,37 +35,49 @@ class Thresholds:
 class Config(image_training.SeededLearning):
     """Every number of the experiment."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: Distinct[Seed] = (0,)
     """Seed of the network that is sampled."""
-    channels: tuple[int, ...] = (32, 64)
+    channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
-    samples: int = 50_000
+    samples: Annotated[int, msgspec.Meta(ge=80, le=ranges.LARGEST)] = 50_000
     """Samples drawn into shards, and once more without shards."""
-    shard_size: int = 1000
+    shard_size: Several = 1000
     """Samples per shard."""
-    rounds: int = 10
+    rounds: Several = 10
     """Pairs of timings, one after the other, in which the samples are drawn; it divides the number of shards."""
-    together: int = 500
+    together: Count = 500
     """Samples drawn in one call."""
-    sampling_steps: int = 50
+    sampling_steps: Count = 50
     """DDIM steps."""
-    killed_samples: int = 3000
+    killed_samples: Natural = 3000
     """Samples of the job that is killed."""
-    killed_shard_size: int = 100
+    killed_shard_size: Count = 100
     """Samples per shard of that job."""
-    sample_kills: int = 6
+    sample_kills: Natural = 6
     """How often that job is killed with signal 9."""
-    kills: int = 20
+    kills: Natural = 20
     """How often training runs are killed with signal 9, in all."""
-    killed_steps: int = 1500
+    killed_steps: Count = 1500
     """Optimizer steps of a training run that is killed."""
-    killed_every: int = 20
+    killed_every: Count = 20
     """Steps between its checkpoints."""
-    shortest: float = 3.0
+    shortest: NonNegative = 3.0
     """Least life of a process before it is killed, in seconds."""
-    longest: float = 20.0
+    longest: Positive = 20.0
     """Longest life, in seconds; lives are uniform between the two."""
     thresholds: Thresholds = Thresholds()
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    image_training.check(config)
+    if config.samples % (config.shard_size * config.rounds):
+        whole = f"--shard-size {config.shard_size} times --rounds {config.rounds}"
+        raise ConfigError(f"--samples {config.samples} must be a multiple of {whole}: each round draws whole shards")
+    ranges.at_most("together", config.together, "samples", config.samples)
+    ranges.at_most("shortest", config.shortest, "longest", config.longest)
+    if (config.killed_samples > 0) != (config.sample_kills > 0):
+        raise ConfigError(f"--killed-samples {config.killed_samples} and --sample-kills {config.sample_kills}: both must be 0, or neither")
 
 
 def model(config: Config) -> Model:
