@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "framework": FRAMEWORK,
     "catalogue.py": (),
     "__main__.py": ("experiments.catalogue", "experiments.framework"),
+    "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),
 }
 """Part of experiments -> what of this project it may import; every other folder is a chapter (see `may_import`)."""

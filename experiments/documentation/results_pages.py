@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 
+from experiments import catalogue as experiments
+from experiments.framework import registry
 from experiments.reporting import formatting, json_files, results, verdicts
 from experiments.reporting.results import Cell, Results, Table
 from experiments.reporting.verdicts import Summary
@@ -29,7 +31,10 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["text"] = _text
     environment.globals |= {"claims": _claims, "cells": _cells, "duration": formatting.duration, "plain": _plain}
-    yield folder / "README.md", environment.get_template("results.md.jinja").render(outcomes=outcomes, summaries_of=_summaries)
+    measured = {outcome.name for outcome in outcomes}
+    waiting = [registry.load(name, experiments.EXPERIMENTS) for name in experiments.EXPERIMENTS if name not in measured]
+    index = environment.get_template("results.md.jinja")
+    yield folder / "README.md", index.render(outcomes=outcomes, summaries_of=_summaries, waiting=waiting)
     before, _, after = re.split(r"(?<=results_pages -->\n)(.*)(?=<!-- end -->)", SAMPLERS.read_text(encoding="utf-8"), flags=re.S)
     yield SAMPLERS, before + sampler_table(results.read(folder / "certify")) + "\n" + after
     for outcome in outcomes:

@@ -40,11 +40,13 @@ class Config(image_training.SeededLearning):
     channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
     samples: Annotated[int, msgspec.Meta(ge=80, le=ranges.LARGEST)] = 50_000
-    """Samples drawn into shards, and once more without shards."""
+    """Samples drawn into shards."""
+    compared: Count = 20_000
+    """The first of them, drawn once more without shards."""
     shard_size: Several = 1000
     """Samples per shard."""
     rounds: Several = 10
-    """Pairs of timings, one after the other, in which the samples are drawn; it divides the number of shards."""
+    """Pairs of timings, one after the other, in which these are drawn, whole shards in each."""
     together: Count = 500
     """Samples drawn in one call."""
     sampling_steps: Count = 50
@@ -71,9 +73,10 @@ class Config(image_training.SeededLearning):
 def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     image_training.check(config)
-    if config.samples % (config.shard_size * config.rounds):
+    if config.compared % (config.shard_size * config.rounds):
         whole = f"--shard-size {config.shard_size} times --rounds {config.rounds}"
-        raise ConfigError(f"--samples {config.samples} must be a multiple of {whole}: each round draws whole shards")
+        raise ConfigError(f"--compared {config.compared} must be a multiple of {whole}: each round draws whole shards")
+    ranges.at_most("compared", config.compared, "samples", config.samples)
     ranges.at_most("together", config.together, "samples", config.samples)
     ranges.at_most("shortest", config.shortest, "longest", config.longest)
     if (config.killed_samples > 0) != (config.sample_kills > 0):

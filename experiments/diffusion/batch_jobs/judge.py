@@ -75,7 +75,7 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn,
         return time.monotonic() - begin
 
     without_shards(range(config.together))  # compiles
-    seconds, different, size = [], 0, config.samples // config.rounds
+    seconds, different, size = [], 0, config.compared // config.rounds
     for turn in range(config.rounds):
         ids = range(turn * size, (turn + 1) * size)
         order = (without_shards, in_shards) if turn % 2 == 0 else (in_shards, without_shards)
@@ -86,6 +86,8 @@ def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn,
             drawn = np.concatenate([place.read(begin + number)[0] for number in range(size // config.shard_size)])
             different += int(np.sum(stored["arr_0"] != drawn))
     plain.unlink()
+    rest = range(config.compared, config.samples)
+    progress.line(f"samples {rest.start} … {rest.stop - 1}: {timed(in_shards, rest):.1f} s" if rest else "all samples are drawn")
     another = image_sampling.drawer(model, config, folder, dataclasses.replace(options, seed=1), config.seeds[0])
     images = drawing.whole(another, *_asked(place.manifest.ids(0)), together=config.together, title="another seed", progress=progress)
     other_seed = float(np.mean(sharded_sampling.as_bytes(images, network.levels) != place.read(0)[0]))
@@ -119,7 +121,7 @@ def _claims(config: Config, drawn: Drawn, scores: Scores, whole: float, trained:
     difference = "streamed Fréchet distance: relative difference to that of all features at once"
     return [
         of_seed("cost", "samples in shards: time, in times without shards", cost, "<=", n=len(rows)),
-        of_seed("same", "bytes of the samples that differ with and without shards", drawn.different, "<=", "bits", n=config.samples),
+        of_seed("same", "bytes of the samples that differ with and without shards", drawn.different, "<=", "bits", n=config.compared),
         of_seed("other-seed", "share of bytes that differ with another seed", drawn.other_seed, ">=", n=config.shard_size, kind="control"),
         of_seed("streamed", difference, streamed, "<=", n=scores.n),
         of_none("kills", "training runs: kills with signal 9", kills, ">=", n=max(kills, 1)),
