@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.framework import configuration, devices, errors, interruption, profiling, registry, run_folder, runner, shards
+from experiments.framework import configuration, devices, errors, interruption, profiling, registry, run_folder, runner, shards, sinks
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Command, Experiment
 from experiments.framework.resumption import PROGRAM
@@ -57,6 +57,8 @@ class RunOptions:
     """Folder that keeps compiled programs for the next process; None takes $GENDIFF_COMPILE_CACHE, or none."""
     profile: str | None = None
     """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
+    log: str = "tensorboard"
+    """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or none."""
 
 
 RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -141,12 +143,13 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
     runner.check(experiment, config)
+    shown = sinks.parse(options.log)
     span = None if options.profile is None else profiling.parse(options.profile)
     if span is not None and experiment.train is None:
         raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
     devices.use_compile_cache(options.compile_cache)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
-    folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span)
+    folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown)
     outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
     print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE

@@ -27,11 +27,13 @@ class RunFolder:
     for, and debug/ after a non-finite stop.
     resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
     profile: the steps of each training that this process traces; None traces nothing.
+    log: where this process shows metrics beside metrics.jsonl (see sinks.py).
     """
 
     path: Path
     resume: Literal["latest", "latest-valid"] = "latest"
     profile: Span | None = None
+    log: tuple[str, ...] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
@@ -42,6 +44,7 @@ class RunFolder:
     results = property(lambda self: self.path / "results.json")
     report = property(lambda self: self.path / "report.html")
     debug = property(lambda self: self.path / "debug")
+    logged_as = property(lambda self: self.path / ".logged_as")
 
     def checkpoints(self, seed: int) -> Path:
         return self.path / "checkpoints" / f"seed_{seed}"

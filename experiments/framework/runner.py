@@ -123,9 +123,9 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
         yield
     except ConfigError:
         if new and not folder.metrics.exists():
-            for path in (folder.config, folder.timings):
+            for path in (folder.config, folder.timings, folder.logged_as):
                 path.unlink(missing_ok=True)
-            for name in ("checkpoints", "tensorboard", "profile"):
+            for name in ("checkpoints", "tensorboard", "profile", "wandb"):
                 shutil.rmtree(folder.path / name, ignore_errors=True)
             with contextlib.suppress(OSError):  # other files may lie there
                 for name in (run_folder.LOCK, run_folder.OWNER):

@@ -1,24 +1,20 @@
 """What a run folder keeps of the steps of a training: metrics, where the seconds went, and the batch at which it stopped being finite."""
 
-import contextlib
-import importlib.util
 import io
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.framework.progress import Task
 from experiments.framework.run_folder import RunFolder
+from experiments.framework.sinks import Show
 from experiments.reporting import json_files
 from gendiff.core import trees
 from gendiff.core.errors import NonFiniteError
 from gendiff.training import Timing
-
-Show: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
 _NOT_WRITTEN = ("finite", "skipped", "data_share")
 """`skipped` has a place of its own; a share of time would make the files of equal runs differ."""
@@ -61,24 +57,3 @@ class TrainingLog:
         self._folder.debug.mkdir(exist_ok=True)
         place = json_files.write_bytes(self._folder.debug / f"seed_{self._seed}_step_{self.step}.npz", file.getvalue())
         return NonFiniteError(f"seed {self._seed}: {error}; its batch and key are in {place}")
-
-
-@contextlib.contextmanager
-def tensorboard(folder: RunFolder, seed: int, step: int) -> Iterator[Show]:
-    """Within: a function (step, metrics) that adds events to `tensorboard/`; what an earlier process showed after `step` is hidden.
-
-    It does nothing where tensorboardX is not installed. Events are a view: nothing reads them back.
-    """
-    if importlib.util.find_spec("tensorboardX") is None:
-        yield lambda *_: None
-        return
-    from tensorboardX import SummaryWriter
-
-    with SummaryWriter(str(folder.path / "tensorboard" / f"seed_{seed}"), purge_step=step + 1 if step else None) as writer:
-
-        def show(at: int, metrics: Mapping[str, float]) -> None:
-            for name, value in metrics.items():
-                if math.isfinite(value):  # a plot has no place for the others, and tensorboardX warns of each
-                    writer.add_scalar(name, value, at)
-
-        yield show

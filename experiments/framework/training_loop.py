@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from experiments.framework import configuration, devices, interruption, profiling, training_log
+from experiments.framework import configuration, devices, interruption, profiling, sinks, training_log
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -86,7 +86,7 @@ def train(
             if done < steps:
                 progress.line(f"seed {seed}: compiling …")
             task = stack.enter_context(progress.task(f"train seed {seed}", steps, done))
-            log.open(task, stack.enter_context(training_log.tensorboard(folder, seed, done)))
+            log.open(task, stack.enter_context(sinks.opened(sinks.Training(folder, seed, done), progress.line)))
 
         try:
             fitted = training.loop(
