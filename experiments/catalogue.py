@@ -1,6 +1,7 @@
 """Which experiments there are."""
 
 EXPERIMENTS = {
+    "images": "experiments.diffusion.images",
     "digits": "experiments.diffusion.digits",
     "certify": "experiments.diffusion.certify",
     "forward": "experiments.diffusion.forward",

@@ -55,10 +55,10 @@ class DigitsJudge:
         return MeasuredSet(
             n=len(rows),
             frechet=interval(ratio_of_means, distances, self.floor, rng=rng),
-            accuracy=_share(classifier_accuracy.correct(self._classifier, seen, labels)),
+            accuracy=share(classifier_accuracy.correct(self._classifier, seen, labels)),
             precision=interval(np.mean, [each.precision for each in cover], rng=rng),
             recall=interval(np.mean, [each.recall for each in cover], rng=rng),
-            copies=_share(copied),
+            copies=share(copied),
             excess=interval(difference_of_means, copied, self._real_copies, rng=rng),
             kernel=(discrepancy.value, discrepancy.value - spread, discrepancy.value + spread),
             distances=distances,
@@ -83,7 +83,7 @@ def difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(first) - np.mean(second))
 
 
-def _share(hits: np.ndarray) -> Number:
+def share(hits: np.ndarray) -> Number:
     """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
     ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
     return float(hits.mean()), float(ends.low), float(ends.high)

@@ -25,18 +25,31 @@ from gendiff.diffusion import denoiser, grids, guidance, sampling
 from gendiff.diffusion.types import Prediction
 
 
-def command(model: Callable[[Any], Model]) -> SampleCommand:
-    """How `sample RUN` draws images. model: from the configuration of the run to its network."""
-    return SampleCommand(SampleOptions, functools.partial(_sample, model), finalize=sample_archives.COMMAND, evaluate=sample_scores.COMMAND)
+def command(model: Callable[[Any], Model], described: Callable[[Any, RunFolder], Any] | None = None) -> SampleCommand:
+    """How `sample RUN` draws images.
+
+    model: from the configuration of the run to its network; with `described` from what that makes of the configuration and the run folder.
+    """
+    draw = functools.partial(_sample, model, described)
+    return SampleCommand(SampleOptions, draw, finalize=sample_archives.COMMAND, evaluate=sample_scores.COMMAND)
 
 
-def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+def _sample(
+    model_of: Callable[[Any], Model],
+    described: Callable[[Any, RunFolder], Any] | None,
+    config: Config,
+    folder: RunFolder,
+    options: SampleOptions,
+    progress: Progress,
+) -> None:
     """Draws the samples that are not on disk yet. Sample i depends on the parameters, the settings and its index only.
 
     Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the ones drawn beside
     them are not written), and the errors of `training_loop.restore_ema`.
     """
-    model = model_of(config)
+    of = config if described is None else described(config, folder)
+    model = model_of(of)
+    options = sampling_options.numbered(options, model.names)
     seeds = configuration.seeds(config) or (0,)
     trained = seeds[0] if options.trained_seed is None else options.trained_seed
     if trained not in seeds:
@@ -50,7 +63,7 @@ def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder,
         "run": config,
     }
 
-    make = functools.partial(drawer, model_of, config, folder, options, trained)
+    make = functools.partial(drawer, model_of, of, folder, options, trained)
     if sampling_options.sharded(options):
         sharded_sampling.fill(model, make, folder, options, settings, progress)
         return
@@ -74,24 +87,24 @@ def _sample(model_of: Callable[[Any], Model], config: Config, folder: RunFolder,
     progress.line(f"{len(index)} samples, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
 
 
-def drawer(model_of: Callable[[Any], Model], config: Config, folder: RunFolder, options: SampleOptions, trained: int) -> Callable[..., Any]:
-    """(index, label) -> images, compiled once. trained: the seed of the network. Raises as `_sample` does."""
+def drawer(model_of: Callable[[Any], Model], of: Any, folder: RunFolder, options: SampleOptions, trained: int) -> Callable[..., Any]:
+    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as `_sample` does."""
     devices.local()
-    model = model_of(config)
+    model = model_of(of)
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
-    program = _program(model_of, config, options.steps, options.sampler, options.eta, guided)
+    draw = program(model_of, of, options.steps, options.sampler, options.eta, guided)
     temperature = model.temperature if options.temperature is None else options.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
-    return functools.partial(program, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
+    return functools.partial(draw, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
 
 
 @functools.lru_cache(maxsize=8)
-def _program(
-    model_of: Callable[[Any], Model], config: Config, steps: int, sampler: str, eta: float | None, guided: bool
+def program(
+    model_of: Callable[[Any], Model], of: Any, steps: int, sampler: str, eta: float | None = None, guided: bool = False
 ) -> Callable[..., Any]:
-    """(params, key, scale, temperature, index, label) -> images, compiled once."""
-    model = model_of(config)
+    """(params, key, scale, temperature, index, label) -> images, compiled once for equal arguments. of: what `model_of` takes."""
+    model = model_of(of)
     try:
         levels = grids.trailing(model.schedule, steps)
     except (ValueError, TypeError) as error:
@@ -106,10 +119,10 @@ def _program(
     except (ValueError, ImportError) as error:
         raise ConfigError(f"--sampler {sampler}: {error}") from error
 
-    def program(params: Any, key: jax.Array, scale: jax.Array, temperature: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
+    def draw_from(params: Any, key: jax.Array, scale: jax.Array, temperature: jax.Array, index: jax.Array, label: jax.Array) -> jax.Array:
         denoise: Any = denoiser.from_network(model.predict, params, model.parameterization, *((label,) if model.num_classes else ()))
         if guided:
             denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
         return draw(denoise, key, temperature, index)
 
-    return drawing.jit(program)
+    return drawing.jit(draw_from)

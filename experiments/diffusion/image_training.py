@@ -135,9 +135,16 @@ def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
 
 
 def train(
-    config: Learning, model: Model, data: Batch, folder: RunFolder, progress: Progress, *, seeds: Iterable[int], **options: Any
+    config: Learning,
+    model: Model,
+    data: Batch | Callable[[int], Batch],
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    seeds: Iterable[int],
+    **options: Any,
 ) -> None:
-    """Trains the model once per seed by config's numbers.
+    """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with `batch=None`.
 
     The loss is the squared error of the network's own target with a uniform weight, at levels spread evenly in u; the optimizer `adamw`.
     options: of `training_loop.train`, in place of these.

@@ -1,7 +1,7 @@
 """Options of the `sample` command, and what they mean in numbers."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,8 +27,8 @@ SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddp
 class SampleOptions:
     """Draw samples from the network of a run folder."""
 
-    label: int | None = None
-    """Class of every sample, from 0 to the number of classes - 1; None takes the classes in turn, by index."""
+    label: int | str | None = None
+    """Class of every sample: its name or, where none is called so, its number from 0 on; None takes the classes in turn, by index."""
     num: int | None = None
     """Number of samples, the same as --index 0:NUM (16 without either)."""
     index: str | None = None
@@ -104,6 +104,16 @@ def _check_numbers(options: SampleOptions) -> None:
         raise ConfigError(f"--temperature {options.temperature:g} is outside (0, inf)")
 
 
+def numbered(options: SampleOptions, names: Sequence[str]) -> SampleOptions:
+    """The options with the number of the class in place of its name. ConfigError for a name that the model does not know."""
+    if str(options.label) in names:
+        return dataclasses.replace(options, label=list(names).index(str(options.label)))
+    if isinstance(options.label, str):
+        known = f"; {errors.hint(options.label, names)}" if names else ": this model's classes have no names"
+        raise ConfigError(f"--label {options.label}: no class is called so{known}")
+    return options
+
+
 def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.ndarray:
     """(n,) int32, the class of each sample; NO_LABEL without classes. ConfigError for a label that the model does not know."""
     if num_classes == 0:
@@ -112,7 +122,7 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
         return np.full(index.shape, NO_LABEL, np.int32)
     if options.label is None:
         return (index % num_classes).astype(np.int32)
-    if not 0 <= options.label < num_classes:
+    if isinstance(options.label, str) or not 0 <= options.label < num_classes:
         raise ConfigError(f"--label {options.label} is outside 0 … {num_classes - 1}: the model knows {num_classes} classes")
     return np.full(index.shape, options.label, np.int32)
 

@@ -12,7 +12,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files, report, results
 from experiments.reporting.environment import Environment, environment
 from experiments.reporting.results import Results
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, DataError
 
 
 def check(experiment: Experiment, config: Config) -> None:
@@ -117,11 +117,11 @@ def conclude(
 
 @contextlib.contextmanager
 def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
-    """A configuration that turns out to be impossible leaves nothing behind that would be in the way of the right one."""
+    """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right ones."""
     new = not folder.config.exists()
     try:
         yield
-    except ConfigError:
+    except (ConfigError, DataError):
         if new and not folder.metrics.exists():
             for path in (folder.config, folder.timings, folder.logged_as):
                 path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -18,7 +18,7 @@ from gendiff.core.types import Loss, Params
 from gendiff.data import batches
 from gendiff.training import Programs, programs, sharding
 from gendiff.training.checkpoints import Checkpoints
-from gendiff.training.loop import check_counts
+from gendiff.training.loop import OnState, OnStep, check_counts
 
 
 def train(
@@ -41,6 +41,8 @@ def train(
     most_nonfinite: int = 10,
     mesh: jax.sharding.Mesh | None = None,
     rules: sharding.Rules = (),
+    on_step: OnStep | None = None,
+    on_state: OnState | None = None,
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
@@ -54,6 +56,7 @@ def train(
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
     mesh, rules: of `training.fit`; None: all local devices, each with all parameters.
+    on_step, on_state: of `training.loop`, beside what this does with each step.
 
     The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
     without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
@@ -88,6 +91,11 @@ def train(
             task = stack.enter_context(progress.task(f"train seed {seed}", steps, done))
             log.open(task, stack.enter_context(sinks.opened(sinks.Training(folder, seed, done), progress.line)))
 
+        def seen(step: int, metrics: Mapping[str, Any]) -> None:
+            log.add(step, metrics)
+            if on_step is not None:
+                on_step(step, metrics)
+
         try:
             fitted = training.loop(
                 run.step,
@@ -98,7 +106,8 @@ def train(
                 store=store,
                 resume=folder.resume,
                 on_start=on_start,
-                on_step=log.add,
+                on_step=seen,
+                on_state=on_state,
                 stop=lambda: bool(stop),
                 checkpoint_every=checkpoint_every,
                 most_nonfinite=most_nonfinite,

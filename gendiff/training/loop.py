@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gendiff.training.checkpoints import Checkpoints
 
 OnStep = Callable[[int, Mapping[str, Any]], object]
+OnState = Callable[[int, TrainState], object]
 Batches = Callable[[int], Any]
 """A pure function of the step 0, 1, … to the batch of that step."""
 
@@ -53,6 +54,7 @@ def loop(
     resume: str = "latest",
     on_start: Callable[[int], object] | None = None,
     on_step: OnStep | None = None,
+    on_state: OnState | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoint_every: int = 1000,
     most_nonfinite: int = 10,
@@ -75,6 +77,8 @@ def loop(
             they are not.
         on_start: is called with the number of steps done, once that is known, before anything is compiled.
         on_step: is called with each step and its metrics.
+        on_state: is called as `on_state(step, state)` after each step, such as for a preview every so many steps. It must keep nothing of
+            the state, whose memory the next step takes. What it does changes no step.
         stop: is asked before each step; True saves and returns.
         checkpoint_every: in steps, at least 1.
         most_nonfinite: so many steps in a row that are not finite end the training, at least 1.
@@ -123,6 +127,9 @@ def loop(
             watch.add(done, metrics)
             if done % checkpoint_every == 0 or done == steps:
                 save(last=done == steps)
+            if on_state is not None:
+                on_state(done, state)
+                clock.lap("idle")
             if done == steps:
                 break
             batch = batch_of(done)

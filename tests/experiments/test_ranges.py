@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,22 +16,27 @@ from gendiff.core.errors import ConfigError
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = "warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
+EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
     "0": {*_ZERO_NUMBERS.split(), *_ZERO_AMONG.split()},
     "-1": {"cleanest"},
     "": {"samplers", "seeds", "cases", "against"},
     "repeated": {"channels"},
+    "nonsense": {"data"},
 }
 """Fields whose range holds the value. A threshold may be any finite number, unless its field says more."""
 
 
 def fields(config, within=""):
     """(path, value) of every number and text."""
+    types = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if value is None:  # a rule gives it; a number or a word may take its place
+            value = EXAMPLES.get(types[field.name])
         if dataclasses.is_dataclass(value):
             yield from fields(value, f"{within}{field.name}.")
-        elif not isinstance(value, bool):
+        elif value is not None and not isinstance(value, bool):
             yield within + field.name, value
 
 

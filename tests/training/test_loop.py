@@ -54,6 +54,14 @@ def test_a_training_that_was_interrupted_and_called_again_ends_bitwise_as_one_th
         loop(folder=tmp_path, steps=6)
 
 
+def test_the_state_of_each_step_is_shown_and_looking_changes_nothing(whole):
+    seen = {}
+    watched = loop(on_state=lambda step, state: seen.update({step: (int(state.step), float(jax.tree.leaves(state.ema)[0].sum()))}))
+    assert [step for step, _ in seen.values()] == list(seen) == list(range(1, STEPS + 1))
+    assert len({total for _, total in seen.values()}) == STEPS
+    linear.assert_bitwise_equal(watched.state, whole)
+
+
 def test_metrics_are_plain_numbers_and_come_one_step_late_and_all_of_them():
     asked, seen = [], []
 

@@ -1,0 +1,91 @@
+"""Numbers of a training that follow from the data and the device, and what a training costs."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.diffusion import image_features, sampling_options
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.images import facts, named_networks
+from experiments.diffusion.images.config import Config
+from experiments.diffusion.images.facts import Data, Numbers
+from experiments.framework import ranges
+from gendiff.core.errors import ConfigError
+from gendiff.diffusion import objectives, schedules, weighting
+from gendiff.diffusion.types import Batch
+
+CPU_FLOPS = 9e13
+"""Of all steps on a CPU: 12 minutes at 125 GFLOP per second, which 2 cores reach."""
+PASSES = 150
+"""Over the training pictures, at most on a CPU."""
+FEWEST_STEPS, MOST_STEPS = 1000, 200_000
+ACCELERATOR_STEPS = 10_000
+"""At least, on an accelerator."""
+LARGE = 64
+"""Pixels from which a CPU's batch is 16 in place of 32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one training. flops: of the gradient for one picture, as XLA counts them before it optimises.
+
+    parameters: how many. kept: bytes that the backward pass needs of each picture's forward pass.
+    """
+
+    flops: float
+    parameters: int
+    kept: int
+
+
+def loss(config: Config, network: Model) -> Any:
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
+    levels, drop = weighting.stratified_levels(), config.drop_condition
+    return objectives.denoising(network.predict, network.schedule, network.parameterization, levels=levels, drop_condition=drop)
+
+
+def cost(config: Config, network: Model) -> Cost:
+    """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
+    loss_fn, key = loss(config, network), jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    condition: Any = (jax.ShapeDtypeStruct((1,), jnp.int32),) if network.num_classes else ()
+    picture: Any = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
+    one = Batch(clean=picture, condition=condition)
+    try:
+        params = jax.eval_shape(network.init, key)
+        gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, one)
+        kept = jax.eval_shape(lambda params, key, one: jax.vjp(lambda free: loss_fn(free, key, one)[0], params)[1], params, key, one)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--network {config.network}: {error}") from error
+    counted: Any = gradient.cost_analysis() or {}
+    own = _bytes(params)
+    return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), max(0, _bytes(kept) - own))
+
+
+def check(config: Config) -> None:
+    """ConfigError, before any picture is read, for names that are unknown and for options that need each other."""
+    ranges.known("network", [config.network], named_networks.NAMES)
+    sampling_options.sampler(config.sampler, None, schedules.flow())
+    image_features.function(config)
+    facts.labels(config)
+
+
+def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 1) -> Numbers:
+    """What the configuration says, and what it leaves open by rule. ConfigError for a batch that pictures or devices do not allow."""
+    cpu = platform == "cpu"
+    usual = min(data.training, (16 if max(data.shape[:2]) >= LARGE else 32) if cpu else 128)
+    batch = config.batch or max(devices, usual // devices * devices)
+    if batch > data.training:
+        raise ConfigError(f"--batch {batch} is more than the {data.training} training pictures of {data.place}")
+    if batch % devices:
+        raise ConfigError(f"--batch {batch} is no multiple of the {devices} devices")
+    passes = PASSES * data.training / batch
+    affordable = CPU_FLOPS / max(of.flops * batch, 1.0)
+    free = min(affordable, passes) if cpu else min(max(passes, ACCELERATOR_STEPS), MOST_STEPS)
+    steps = config.steps or max(FEWEST_STEPS, int(free) // 100 * 100)
+    rate = config.learning_rate or (1e-3 if config.network in ("unet-tiny", "unet-small") else 2e-4)
+    return Numbers(steps, batch, rate, config.preview_every or max(1, steps // 20))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number))

@@ -1,0 +1,157 @@
+"""What a run knows of its data and of the defaults that followed from them: data.json, written at the start.
+
+With it `sample RUN` needs no pictures.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.images import named_networks, opened_pictures
+from experiments.diffusion.images.config import SETS, Config
+from experiments.diffusion.images.opened_pictures import Pictures
+from experiments.framework import configuration
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import json_files
+from gendiff import networks
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.types import Params
+from gendiff.diffusion import parameterization, schedules
+
+FILE = "data.json"
+DECODED = ".pictures"
+"""Folder of decoded pictures within the run; it may be deleted at any time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What the pictures are. place: as `opened_pictures.place`. training, held_out, skipped: how many pictures."""
+
+    place: str
+    fingerprint: str
+    training: int
+    held_out: int
+    skipped: int
+    shape: tuple[int, ...]
+    levels: int
+    classes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """The numbers of a training that the configuration may leave open."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    preview_every: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """data.json."""
+
+    data: Data
+    numbers: Numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """A configuration with what its data are: all that a network needs."""
+
+    config: Config
+    data: Data
+
+
+def of(config: Config, path: str, pictures: Pictures) -> Data:
+    """Of opened pictures."""
+    return Data(
+        place=path,
+        fingerprint=pictures.fingerprint,
+        training=len(pictures.training),
+        held_out=len(pictures.held_out),
+        skipped=len(pictures.skipped),
+        shape=tuple(pictures.training[0].image.shape),
+        levels=pictures.training.levels,
+        classes=pictures.training.classes if config.conditional == "auto" else (),
+    )
+
+
+def places(config: Config, folder: RunFolder) -> Iterator[tuple[str, RunFolder]]:
+    """(name, run folder) of each set of pictures: the run's own folder for one, a sub-folder for each of several."""
+    names = labels(config)
+    yield from ((name, folder if len(names) == 1 else dataclasses.replace(folder, path=folder.path / name)) for name in names)
+
+
+def labels(config: Config) -> tuple[str, ...]:
+    """A short name for each entry of `data`: that of the set, or the last part of the path. ConfigError where two are equal."""
+    names = tuple(name if name in SETS else opened_pictures.place(name).rsplit("/", 1)[1] or "pictures" for name in config.data)
+    if not all(config.data) or len(set(names)) < len(names):
+        raise ConfigError(f"--data {' '.join(config.data)}: give one set of pictures, or several whose last names differ")
+    return names
+
+
+def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> None:
+    """Makes the sub-folder of one of several sets a run folder of its own, so that `sample` finds there what it needs."""
+    if within.path != folder.path:
+        within.path.mkdir(exist_ok=True)
+        stored = configuration.read(folder)
+        configuration.settle(within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,)))))
+
+
+def read(folder: RunFolder) -> Facts:
+    """data.json of a run. DataError where it is missing or broken."""
+    return json_files.read(folder.path / FILE, Facts)
+
+
+def settle(folder: RunFolder, facts: Facts) -> Facts:
+    """Writes data.json, or returns the one that is there. DataError where the pictures are others than when the run began."""
+    file = folder.path / FILE
+    if not file.exists():
+        json_files.write(file, facts)
+        return facts
+    stored = read(folder)
+    check_same(stored.data, facts.data, folder)
+    return stored
+
+
+def check_same(stored: Data, now: Data, folder: RunFolder) -> None:
+    """DataError where the pictures are others than when the run began."""
+    if stored.fingerprint != now.fingerprint:
+        raise DataError(
+            f"{now.place}: the pictures have changed since the run in {folder.path} began "
+            f"({stored.training} + {stored.held_out} then, {now.training} + {now.held_out} now): restore them, or begin anew with --out"
+        )
+
+
+def described(config: Config, folder: RunFolder) -> Described:
+    """The configuration of a run with its data.json. ConfigError for a run of several sets, which names their folders."""
+    if len(config.data) > 1:
+        each = ", ".join(str(place.path) for _, place in places(config, folder))
+        raise ConfigError(f"{folder.path} holds networks of several sets, each in a run folder of its own: {each}")
+    return Described(config, read(folder).data)
+
+
+def model(of: Described) -> Model:
+    """The network and what its output means."""
+    config, data = of.config, of.data
+    network = named_networks.build(config.network, data.shape, len(data.classes))
+    example = (jnp.zeros((1, *data.shape)), jnp.zeros((1,)), *((jnp.zeros((1,), jnp.int32),) if data.classes else ()))
+
+    def init(key: jax.Array) -> Params:
+        return networks.init(network, key, *example)
+
+    return Model(
+        networks.pure(network),
+        init,
+        schedules.flow(),
+        parameterization.flow(),
+        shape=data.shape,
+        num_classes=len(data.classes),
+        levels=data.levels,
+        names=data.classes,
+        ema=config.ema,
+    )

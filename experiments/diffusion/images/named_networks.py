@@ -1,0 +1,45 @@
+"""The networks that `--network` names, each built for the size and the classes of the data."""
+
+from typing import Any
+
+from experiments.framework import ranges
+from gendiff import networks
+from gendiff.core.errors import ConfigError
+
+UNETS: dict[str, tuple[tuple[int, ...], int]] = {
+    "unet-tiny": ((8, 16), 1),
+    "unet-small": ((32, 32, 64), 1),
+    "unet-base": ((128, 256, 256), 2),
+}
+"""Channels, the finest level first, and residual blocks per level."""
+COARSEST = 8
+"""Pixels that the shorter side of a U-Net's coarsest level has at most, if it can be halved so often."""
+WIDTHS = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
+"""Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1)."""
+PATCHES = (2, 4, 8)
+NAMES = (*UNETS, *(f"dit-{width}/{patch}" for width in WIDTHS for patch in PATCHES))
+
+
+def build(name: str, shape: tuple[int, ...], classes: int) -> Any:
+    """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit it."""
+    ranges.known("network", [name], NAMES)
+    known = classes or None
+    if name in UNETS:
+        given, blocks = UNETS[name]
+        count = _levels(shape[:2])
+        channels = (given + given[-1:] * count)[:count]
+        head_size = min(32, channels[-1])
+        return networks.UNet(channels, blocks, (), head_size=head_size, groups=8, num_classes=known, attention_levels=(count - 1,))
+    size, patch = name.removeprefix("dit-").split("/")
+    if any(side % int(patch) for side in shape[:2]):
+        raise ConfigError(f"--network {name}: patches of {patch} pixels do not divide pictures of {shape[0]} × {shape[1]}")
+    width, depth, heads = WIDTHS[size]
+    return networks.DiT(int(patch), width, depth, heads, num_classes=known)
+
+
+def _levels(sides: tuple[int, ...]) -> int:
+    """How many levels halve the sides until the shorter has at most COARSEST pixels, or one of them is odd."""
+    count = 1
+    while min(sides) > COARSEST and not any(side % 2 for side in sides):
+        sides, count = tuple(side // 2 for side in sides), count + 1
+    return count

@@ -1,0 +1,137 @@
+"""Opens what `--data` names: training pictures and held-out ones, with errors that name the options of the command line."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from experiments.diffusion.images.config import SETS, Config
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
+from gendiff.data.random_access import Source
+
+FEWEST, FEWEST_HELD_OUT = 20, 4
+"""Pictures without which nothing can be measured: precision needs the third neighbour of each held-out one."""
+SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
+"""Default size by suffix; folders have none."""
+COMMITTED_SIZE, SPLIT_SEED = 32, 0
+OPTIONS = {
+    'on_bad="skip"': "--on-bad-image skip",
+    "background=": "--background R G B",
+    "size=": "--size N",
+    "held_out =": "--held-out",
+    "change the share": "change --held-out",
+}
+"""Words of the library's messages -> those of the command line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """training, held_out: without a common picture. skipped: one message per picture that was left out."""
+
+    training: Source
+    held_out: Source
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of both sides; equal if and only if a resumed run sees the same data."""
+        return random_access.fingerprint(self.training.fingerprint, self.held_out.fingerprint)
+
+
+def place(name: str) -> str:
+    """Where the data lie: the name of a committed set, or an absolute path."""
+    return name if name in SETS else str(Path(name).expanduser().absolute())
+
+
+def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
+    """The pictures at a `place`, all of them decoded once. decoded: a folder that keeps them for the next start; None keeps nothing.
+
+    Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
+    """
+    with _by_option():
+        if path == "textures":
+            pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
+        else:
+            pictures = _split(config, _decoded(_listed(config, path), decoded))
+    channels = pictures.training[0].image.shape[-1]
+    if channels not in (1, 3):
+        raise DataError(f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L")
+    return pictures
+
+
+def arrays(source: Source, most: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At most so many pictures (n, h, w, c) uint8, their labels (n,), and their rows; a random choice where there are more."""
+    count = len(source)
+    rows = np.arange(count) if count <= most else np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    images = np.stack([as_bytes(source.image(int(row)), source.levels) for row in rows])
+    return images, source.labels[rows], rows
+
+
+def as_bytes(images: np.ndarray, levels: int = 256) -> np.ndarray:
+    """uint8 of whole values 0 … levels - 1, or of floats, which are clipped to [-1, 1]."""
+    if images.dtype == np.uint8 and levels == 256:
+        return images
+    whole = np.issubdtype(images.dtype, np.integer)
+    unit = np.asarray(scaling.to_unit(images, levels)) if whole else np.clip(np.asarray(images, np.float32), -1.0, 1.0)
+    return np.asarray(scaling.from_unit(unit, 256))
+
+
+def batches(pictures: Pictures, batch: int, seed: int, flip: bool) -> pipeline.Pipeline:
+    """Batches of the training pictures, read ahead. ConfigError for a batch that they do not fill."""
+    if not 1 <= batch <= len(pictures.training):
+        raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
+    with _by_option():
+        return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip)
+
+
+def _listed(config: Config, path: str) -> Source:
+    if path == "emoji":
+        return emoji.source(config.size or COMMITTED_SIZE)
+    size = config.size if config.size is not None else SIZES.get(Path(path).suffix.lower() if Path(path).is_file() else "", 64)
+    return sources.open(
+        path,
+        size=size,
+        mode=config.mode,
+        background=config.background,
+        on_bad=config.on_bad_image,
+        conditional=config.conditional,
+        scan=False,
+    )
+
+
+def _decoded(source: Source, folder: Path | None) -> Source:
+    return random_access.scan(source) if folder is None else cache.build(source, folder)
+
+
+def _split(config: Config, source: Source) -> Pictures:
+    count = len(source)
+    share = min(0.2, max(0.05, 500 / count)) if config.held_out is None else config.held_out
+    if count < FEWEST:
+        raise DataError(
+            f"{source.name(0)}: one of {count} pictures in all; at least {FEWEST} are needed to learn from some and judge by others"
+        )
+    training, kept_out = held_out.split(source, share, seed=SPLIT_SEED)
+    if len(kept_out) < FEWEST_HELD_OUT:
+        raise DataError(f"--held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed")
+    return Pictures(training, kept_out, source.skipped)
+
+
+@contextlib.contextmanager
+def _by_option() -> Iterator[None]:
+    """Errors of the library, in the words of the command line; a value out of range or a missing package is an error of usage."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(_translated(error)) from error
+    except (ValueError, ImportError) as error:
+        raise ConfigError(_translated(error)) from error
+
+
+def _translated(error: Exception) -> str:
+    text = str(error)
+    for theirs, ours in OPTIONS.items():
+        text = text.replace(theirs, ours)
+    return text

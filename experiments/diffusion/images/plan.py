@@ -1,0 +1,105 @@
+"""What is said before a training starts, and after its first ten steps."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from experiments.diffusion.images import defaults, facts, opened_pictures
+from experiments.diffusion.images.config import Config
+from experiments.diffusion.images.defaults import Cost
+from experiments.diffusion.images.facts import Data, Described, Numbers
+from experiments.framework.progress import Progress
+from experiments.reporting import formatting
+
+FEW = 1000
+"""Training pictures below which a network of this kind learns pictures by heart rather than what they have in common."""
+SHOWN, NAMED = 3, 8
+"""Messages of skipped pictures, and names of classes."""
+KEPT = 2
+"""Checkpoints that stay."""
+STATE = 5
+"""Numbers per parameter in memory: itself, two moments of AdamW, the average and the gradient."""
+STORED = 4
+"""Numbers per parameter in a checkpoint: all of these but the gradient."""
+
+
+def of_data(data: Data, skipped: tuple[str, ...]) -> list[str]:
+    """Lines on the pictures."""
+    height, width, channels = data.shape
+    classes = (
+        f"{len(data.classes)} classes ({', '.join(data.classes[:8])}{', …' if len(data.classes) > 8 else ''})"
+        if data.classes
+        else "no classes"
+    )
+    lines = [
+        f"{data.place}: {data.training} pictures to learn from and {data.held_out} held out, {height} × {width} × {channels}, {classes}"
+    ]
+    if skipped:
+        lines += [f"{len(skipped)} skipped:", *(f"  {message}" for message in skipped[:SHOWN]), *(["  …"] if len(skipped) > SHOWN else [])]
+    if data.training < FEW:
+        lines.append(
+            f"note: {data.training} pictures are few. Below {FEW} a network tends to learn them by heart: look at the nearest training "
+            "pictures in the report before you believe its samples"
+        )
+    return lines
+
+
+def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, devices: int) -> list[str]:
+    """Lines on the network and what it costs."""
+    state, kept = 4 * STATE * cost.parameters, cost.kept * numbers.batch / devices
+    passes = numbers.steps * numbers.batch / data.training
+    stored = 4 * STORED * KEPT * cost.parameters
+    return [
+        f"{config.network}: {cost.parameters / 1e6:.2f} M parameters, {numbers.steps} steps of {numbers.batch} pictures "
+        f"({passes:.3g} passes over them)",
+        f"{_scaled(cost.flops * numbers.batch, 'FLOP')} per step (XLA's count of the gradient; optimizer and average not counted), "
+        f"{_scaled(cost.flops * numbers.batch * numbers.steps, 'FLOP')} in all",
+        f"memory per device: {_scaled(state, 'B')} for parameters, moments, average and gradient, and at most {_scaled(kept, 'B')} for the "
+        f"backward pass; checkpoints: {_scaled(stored, 'B')} for {KEPT}",
+    ]
+
+
+def dry_run(config: Config, progress: Progress) -> None:
+    """Prints the plan of each set of pictures. It decodes the pictures, traces the network, and computes nothing."""
+    for name in config.data:
+        path = opened_pictures.place(name)
+        pictures = opened_pictures.open_pictures(config, path, None)
+        data = facts.of(config, path, pictures)
+        cost = defaults.cost(config, facts.model(Described(config, data)))
+        lines = of_data(data, pictures.skipped)
+        for platform in ("cpu", "accelerator") if None in (config.steps, config.batch) else ("cpu",):
+            title = f"on {'a CPU' if platform == 'cpu' else 'an accelerator'}: "
+            first, *rest = of_training(config, data, cost, defaults.numbers(config, data, cost, platform), 1)
+            lines += [title + first, *rest]
+        for line in lines:
+            progress.line(line)
+
+
+def pace(steps: int, progress: Progress) -> Callable[[int, Mapping[str, Any]], None]:
+    """An `on_step` that says once, after the first ten steps of this process, how long a step takes and how much time is left."""
+    seen: list[float] = []
+
+    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+        if len(seen) > 10:
+            return
+        seen.append(time.monotonic())
+        if len(seen) == 11:
+            each = (seen[-1] - seen[0]) / 10
+            progress.line(f"{each:.3g} s per step, {formatting.duration(each * (steps - step))} left")
+
+    return on_step
+
+
+def _scaled(value: float, unit: str) -> str:
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value / 1e3:.3g} k{unit}"
+
+
+def devices() -> tuple[str, int]:
+    """(platform, number) of the devices of this process."""
+    local = jax.local_devices()
+    return local[0].platform, len(local)

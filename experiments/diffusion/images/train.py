@@ -1,0 +1,85 @@
+"""Trains a network on each set of pictures, and shows on the way what it draws."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from experiments.diffusion import image_training
+from experiments.diffusion.image_training import Learning
+from experiments.diffusion.images import defaults, facts, opened_pictures, plan
+from experiments.diffusion.images.config import Config
+from experiments.diffusion.images.defaults import Cost
+from experiments.diffusion.images.facts import Data, Described, Facts, Numbers
+from experiments.diffusion.images.opened_pictures import Pictures
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.diffusion.types import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One training that can start. place: its run folder."""
+
+    name: str
+    place: RunFolder
+    pictures: Pictures
+    data: Data
+    numbers: Numbers
+    cost: Cost
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """One network per set of pictures and seed. All sets are opened before the first training."""
+    platform, devices = plan.devices()
+    planned = []
+    for entry, (name, place) in zip(config.data, facts.places(config, folder), strict=True):
+        path = opened_pictures.place(entry)
+        with progress.phase(f"open {name}"):
+            pictures = opened_pictures.open_pictures(config, path, folder.path / facts.DECODED)
+        data = facts.of(config, path, pictures)
+        cost = defaults.cost(config, facts.model(Described(config, data)))
+        planned.append(Planned(name, place, pictures, data, defaults.numbers(config, data, cost, platform, devices), cost))
+    for entry, each in zip(config.data, planned, strict=True):
+        facts.begin(folder, each.place, config, entry)
+        numbers = facts.settle(each.place, Facts(each.data, each.numbers)).numbers
+        for line in plan.of_data(each.data, each.pictures.skipped) + plan.of_training(config, each.data, each.cost, numbers, devices):
+            progress.line(line)
+        with progress.phase(f"train {each.name}"):
+            _one_set(config, dataclasses.replace(each, numbers=numbers), progress)
+
+
+def _one_set(config: Config, of: Planned, progress: Progress) -> None:
+    network = facts.model(Described(config, of.data))
+    for seed in config.seeds:
+        with opened_pictures.batches(of.pictures, of.numbers.batch, seed, config.flip) as batches:
+            options: dict[str, Any] = {
+                "batch": None,
+                "loss": defaults.loss(config, network),
+                "ema_warm_up": True,
+                "on_step": plan.pace(of.numbers.steps, progress),
+            }
+            data_of = _as_batch(batches, of.data.classes)
+            image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)
+
+
+def _learning(config: Config, numbers: Numbers) -> Learning:
+    return Learning(
+        train_steps=numbers.steps,
+        batch=numbers.batch,
+        learning_rate=numbers.learning_rate,
+        warmup=min(config.warmup, numbers.steps // 10),
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+        ema=config.ema,
+        drop_condition=config.drop_condition,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+    )
+
+
+def _as_batch(batches: Callable[[int], Any], classes: tuple[str, ...]) -> Callable[[int], Batch]:
+    def batch(step: int) -> Batch:
+        images = batches(step)
+        return Batch(clean=images.clean, condition=(images.labels,) if classes else ())
+
+    return batch

@@ -1,0 +1,153 @@
+"""`run images` on a tiny folder of pictures: it trains, judges, draws and resumes, and says what is wrong before it compiles."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import catalogue
+from experiments.diffusion import sampling_options
+from experiments.diffusion.images import named_networks
+from experiments.diffusion.sampling_options import SampleOptions
+from experiments.framework import command_line
+from gendiff.core.errors import ConfigError
+
+pytest.importorskip("grain")
+
+TRAINING = ("--size", "8", "--network", "unet-tiny", "--steps", "6", "--batch", "4", "--checkpoint-every", "3", "--log-every", "1")
+JUDGING = (
+    *("--sampling-steps", "2", "--samples", "12", "--control-samples", "12", "--together", "12", "--draws", "2", "--draw-size", "10"),
+    *("--level-pictures", "6", "--features", "pixels", "--previews", "4"),
+)
+
+
+def photographs(folder, count=40, damaged=2):
+    """Pictures of two classes, dark and light, of several kinds and sizes; some of them damaged."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        place = folder / ("dark" if i % 2 else "light") / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 100, (9 + i % 3, 12, 3)).astype(np.uint8) + np.uint8(100 * (i % 2 == 0))
+        Image.fromarray(pixels).convert("L" if i % 5 == 0 else "RGB").save(place)
+    for i in range(damaged):
+        (folder / "dark" / f"damaged_{i}.jpg").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return photographs(tmp_path_factory.mktemp("photos"))
+
+
+def run(*words):
+    return command_line.main(words, catalogue.EXPERIMENTS)
+
+
+def command(photos, out, *more):
+    return ("run", "images", "--data", str(photos), *TRAINING, *JUDGING, "--out", str(out), *more)
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    assert run(*command(photos, out, "--on-bad-image", "skip")) == 0
+    return out
+
+
+def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
+    outcome = json.loads((trained / "results.json").read_text())
+    assert outcome["verdict"] == "NONE" and outcome["claims"] == []
+    assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png"} <= {path.name for path in trained.iterdir()}
+    facts, measured = outcome["tables"]
+    assert ["skipped", 2] in facts["rows"] and ["classes", 2] in facts["rows"] and ["steps", 6] in facts["rows"]
+    rows = {row[0]: row for row in measured["rows"]}
+    assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
+    assert rows["real training pictures"][2][0] == 1
+
+
+def test_the_same_command_leaves_a_finished_run_alone(photos, trained, capsys):
+    assert run(*command(photos, trained, "--on-bad-image", "skip")) == 0
+    assert "is finished already" in capsys.readouterr().out
+
+
+def test_samples_need_no_pictures_and_know_the_names_of_the_classes(trained, photos, tmp_path):
+    alone = tmp_path / "run"
+    shutil.copytree(trained, alone)
+    shutil.rmtree(alone / ".pictures")
+    data = json.loads((alone / "data.json").read_text())
+    data["data"]["place"] = str(tmp_path / "gone")
+    (alone / "data.json").write_text(json.dumps(data))
+    assert run("sample", str(alone), "--num", "3", "--steps", "2", "--label", "light", "--out", str(tmp_path / "x.npz")) == 0
+    with np.load(tmp_path / "x.npz") as drawn:
+        assert drawn["images"].shape == (3, 8, 8, 3) and drawn["labels"].tolist() == [1, 1, 1]
+    assert run("report", str(alone)) == 0
+
+
+@pytest.mark.fault("missing data")
+def test_evaluate_says_that_the_pictures_are_gone_or_others(trained, photos, tmp_path, capsys):
+    moved = tmp_path / "photos"
+    shutil.copytree(photos, moved)
+    alone = tmp_path / "run"
+    shutil.copytree(trained, alone)
+    data = json.loads((alone / "data.json").read_text())
+    data["data"]["place"] = str(moved)
+    (alone / "data.json").write_text(json.dumps(data))
+    next((moved / "light").iterdir()).unlink()
+    assert run("evaluate", str(alone)) == 65
+    assert "the pictures have changed" in capsys.readouterr().err
+    shutil.rmtree(moved)
+    assert run("evaluate", str(alone)) == 65
+    assert "the pictures are gone" in capsys.readouterr().err
+
+
+BAD = {
+    "no such folder": (lambda path: path / "none", (), 65, "no such"),
+    "empty folder": (lambda path: path / "empty", (), 65, "no images"),
+    "one picture": (lambda path: photographs(path, 1, 0), (), 65, "20 are needed"),
+    "damaged pictures": (lambda path: photographs(path, 24, 2), (), 65, "--on-bad-image skip"),
+    "all damaged": (lambda path: photographs(path, 0, 0) / "all", ("--on-bad-image", "skip"), 65, "all"),
+    "a network that does not exist": (photographs, ("--network", "unet-smal"), 2, "did you mean 'unet-small'"),
+    "a batch above the pictures": (lambda path: photographs(path, 24, 0), ("--batch", "50"), 2, "--batch 50"),
+    "patches that do not divide": (lambda path: photographs(path, 24, 0), ("--network", "dit-s/8", "--size", "12"), 2, "do not divide"),
+    "a share out of range": (photographs, ("--held-out", "1.5"), 2, "--held-out 1.5"),
+    "inception without weights": (photographs, ("--features", "inception"), 2, "--inception-weights"),
+}
+
+
+@pytest.mark.fault("missing data", "unreadable image", "command line: unknown or misspelt option", "command line: batch > data")
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, tmp_path, capsys):
+    make, options, code, words = BAD[case]
+    photos = tmp_path / "photos"
+    (photos / "empty").mkdir(parents=True)
+    (photos / "all").mkdir()
+    for name in "ab":
+        (photos / "all" / f"{name}.png").write_text("no picture")
+    if case not in ("no such folder", "empty folder", "all damaged"):
+        shutil.rmtree(photos)
+    out = tmp_path / "run"
+    assert run(*command(make(photos), out, *options)) == code
+    told = capsys.readouterr()
+    assert words in told.err and len(told.err.splitlines()) <= 12 and "compiling" not in told.out
+    assert not (out / "config.json").exists(), "the right command may use the folder"
+
+
+def test_a_class_has_a_name_or_a_number():
+    names = ("cats", "1", "dogs")
+    assert sampling_options.numbered(SampleOptions(label="dogs"), names).label == 2
+    assert sampling_options.numbered(SampleOptions(label=1), names).label == 1
+    assert sampling_options.numbered(SampleOptions(label=0), names).label == 0
+    with pytest.raises(ConfigError, match="did you mean 'dogs'"):
+        sampling_options.numbered(SampleOptions(label="dog"), names)
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((8, 8, 3), 1), ((32, 32, 3), 3), ((64, 64, 3), 4), ((48, 64, 1), 4), ((50, 50, 3), 2)])
+def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
+    assert len(named_networks.build("unet-small", shape, 0).channels) == levels
+
+
+def test_every_name_of_a_network_builds_one():
+    assert len(named_networks.NAMES) == 15
+    assert [named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES] == [2] * 15
