@@ -48,11 +48,15 @@ class SampleFiles:
             json_files.write(self._folder / SETTINGS, self._settings)
         for image, path in zip(images, self._paths(index, labels), strict=True):
             temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-            if self._single:
-                np.save(temporary, image)
-            else:
-                figures.grid(image[None], 1, temporary, "", scale=1, gap=0)
-            os.replace(temporary, path)
+            try:
+                with json_files.naming(path):
+                    if self._single:
+                        np.save(temporary, image)
+                    else:
+                        figures.grid(image[None], 1, temporary, "", scale=1, gap=0)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def finish(self, index: np.ndarray, labels: np.ndarray) -> None:
         """Makes the one file of the single samples, where one file is wanted."""
@@ -96,5 +100,6 @@ def _check(out: Path, shape: tuple[int, ...]) -> None:
         raise ConfigError(f"samples of shape {shape} are no images: give --out NAME.npz")
     if out.exists() and out.is_dir() != (out.suffix == ""):
         raise ConfigError(f"{out} is a {'folder' if out.is_dir() else 'file'}, which --force does not replace: choose another --out")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"--out: the folder {out.parent} is absent or not writable")
+    for folder in (out.parent, *([out] if out.is_dir() else [])):
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ConfigError(f"--out: the folder {folder} is absent or not writable")

@@ -90,6 +90,7 @@ class ListOptions:
 def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
     """Runs one command and returns its exit code."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # and of each array that a full disk refuses, after the error itself
     try:
         return _dispatch(list(arguments), catalogue)
     except SystemExit as error:  # tyro, after it has said why
@@ -217,7 +218,7 @@ def _with_shards(command: Literal["finalize", "evaluate"], arguments: list[str],
 def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if arguments and shards.is_folder(arguments[0]):
         return _with_shards("evaluate", arguments, catalogue, progress)
-    folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run)
+    folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)
     devices.use_compile_cache()
     print(report.table_text(runner.evaluate(experiment, folder, progress)), flush=True)
@@ -226,7 +227,7 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
 
 def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     options = _parse(ReportOptions, "report", arguments)
-    folder = run_folder.existing(options.run)
+    folder = run_folder.existing(options.run, writable=True)
     outcome, notice = runner.rewrite_report(folder, catalogue)
     print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
     return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
@@ -252,10 +253,12 @@ def _complain(text: str) -> None:
 
 def _message(error: BaseException, code: int) -> str:
     text = str(error)
-    if isinstance(error, OSError):
-        place = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else "."
+    if code == errors.DISK and isinstance(error, OSError) and isinstance(error.filename, str | os.PathLike):
+        place = os.fspath(error.filename)
         free = shutil.disk_usage(place if os.path.exists(place) else os.path.dirname(place) or ".").free
         text = f"{text}; {free} bytes are free there"
+    if code == errors.USAGE and isinstance(error, OSError):
+        text = f"{text}: choose another place"
     if code == errors.PREEMPTED:
         return f"interrupted by {text or 'SIGINT'}: what is finished is saved, run the same command to go on"
     return f"error: {text}"

@@ -8,6 +8,8 @@ from gendiff.core import errors
 
 DONE, FAILED, USAGE, NON_FINITE, PREEMPTED, BAD_DATA, NO_DEVICE, DISK = 0, 1, 2, 3, 42, 65, 69, 74
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+PLACE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+"""Of a path that was asked for and where nothing may be written or read."""
 
 
 class DeviceError(errors.GendiffError):
@@ -21,7 +23,7 @@ class Preempted(BaseException):
 def exit_code(error: BaseException) -> int | None:
     """The code that a batch system reads (42 and 128 + signal: start me again; the rest: do not), or None for an unforeseen error."""
     if isinstance(error, OSError):
-        return DISK if error.errno in DISK_ERRORS else None
+        return DISK if error.errno in DISK_ERRORS else USAGE if error.errno in PLACE_ERRORS else None
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from experiments.reporting import formatting
+from experiments.reporting import formatting, json_files
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one task."""
@@ -89,7 +89,7 @@ class Progress:
             detail = "".join(f" {key} {value}" for key, value in about.items() if key != "within")
             self.line(f"{name}{detail}: {spent:.1f} s")
             if self.timings is not None:
-                with open(self.timings, "a", encoding="utf-8") as file:
+                with json_files.naming(self.timings), open(self.timings, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"phase": name, **about, "seconds": round(spent, 3)}) + "\n")
 
     @contextlib.contextmanager

@@ -59,7 +59,7 @@ class RunFolder:
     def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
         text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
-        with open(self.metrics, "ab") as file:
+        with json_files.naming(self.metrics), open(self.metrics, "ab") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
@@ -133,22 +133,29 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
     except OSError as error:
         reason = "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
         raise ConfigError(f"{folder.path} {reason}: choose another with --out") from error
-    if not os.access(folder.path, os.W_OK | os.X_OK):
-        raise ConfigError(f"{folder.path} is not writable: choose another with --out")
+    check_writable(folder.path, "choose another with --out")
     strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")]
     if strange and not folder.config.exists():
         raise ConfigError(f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with --out")
     return folder
 
 
-def existing(path: str | os.PathLike[str]) -> RunFolder:
-    """The run folder at `path`. ConfigError where there is none."""
+def check_writable(folder: Path, fix: str) -> None:
+    """ConfigError, with the fix, for a folder in which nothing may be written."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder} is not writable: {fix}")
+
+
+def existing(path: str | os.PathLike[str], *, writable: bool = False) -> RunFolder:
+    """The run folder at `path`. ConfigError where there is none, or none that may be written where that is asked for."""
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         known = folder.path.parent
         near = sorted(file.parent.name for file in known.glob("*/config.json"))[:8]
         what = "is a file, not a run folder" if folder.path.exists() else "is no run folder"
         raise ConfigError(f"{path} {what}" + (f"; {known} has: {', '.join(near)}" if near else ""))
+    if writable:
+        check_writable(folder.path, "copy it to a place where it may be written")
     return folder
 
 

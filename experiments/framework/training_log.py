@@ -45,7 +45,7 @@ class TrainingLog:
         if self.step:
             spent = {name: round(getattr(timing, name), 3) for name in ("compile", "data", "step", "checkpoint", "idle")}
             line = {"phase": "steps", "seed": self._seed, "within": "train", "seconds": round(timing.total, 3), **spent}
-            with open(self._folder.timings, "a", encoding="utf-8") as file:
+            with json_files.naming(self._folder.timings), open(self._folder.timings, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: Any) -> NonFiniteError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.reporting import json_files
 from experiments.reporting.results import Figure
 from experiments.reporting.verdicts import Number
 
@@ -156,7 +157,8 @@ def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> Non
 def save(figure: Any, path: Path, caption: str) -> Figure:
     """Writes the PNG of Matplotlib's figure."""
     # no Software entry: the same numbers give the same bytes under any version
-    figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
+    with json_files.naming(path):
+        figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
     return Figure(path.name, caption)
 
 

@@ -255,6 +255,7 @@ FAILURES = [
     ),
     *((error, 65) for error in (DataError("file: broken"), CheckpointCorruptError("step 3"), CheckpointMismatchError("many\n" * 50))),
     (OSError(errno.ENOSPC, "No space left on device", "runs"), 74),
+    (OSError(errno.EROFS, "Read-only file system", "runs"), 2),
 ]
 
 
