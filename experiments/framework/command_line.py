@@ -47,6 +47,8 @@ class RunOptions:
     """Named configuration to begin with; the options below then change single fields."""
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Run everything in seconds to see that it runs; the verdict is INCONCLUSIVE."""
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print what would be done and what it costs, and do nothing: no accelerator is touched."""
     out: str | None = None
     """Run folder; None is runs/NAME (runs/NAME-smoke with --smoke)."""
     seed: int | None = None
@@ -144,6 +146,9 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
     runner.check(experiment, config)
+    if options.dry_run:
+        runner.dry_run(experiment, config, progress)
+        return errors.DONE
     shown = sinks.parse(options.log)
     span = None if options.profile is None else profiling.parse(options.profile)
     if span is not None and experiment.train is None:

@@ -60,6 +60,11 @@ def use_compile_cache(folder: str | None = None) -> Path | None:
     return path
 
 
+def only_cpu() -> None:
+    """From now on JAX looks for no accelerator. It has no effect after the first use of a device."""
+    jax.config.update("jax_platforms", "cpu")
+
+
 def local() -> list[jax.Device]:
     """The devices of this process.
 

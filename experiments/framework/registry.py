@@ -65,6 +65,7 @@ class Experiment:
       `run` calls it after `train`; `evaluate RUN` calls it alone. Stages within `with progress.phase("sample"):` appear in the log and in
       `seconds`. The runner adds config, seeds, environment and verdict (INCONCLUSIVE for --smoke), and writes results.json and report.html.
     sample: how `sample RUN` draws from a trained run, and its options; None where there is nothing to sample.
+    plan(config, progress): prints what a run would do and what it costs, for --dry-run; None where there is no plan.
     check(config): raises ConfigError where numbers do not fit each other; None where each number's own range says everything. Those ranges
       are the types of the fields (see ranges.py). Both are checked before anything is made or computed.
     command: a command of the experiment's own name, which takes the place of `run NAME`; None where `run` does.
@@ -80,6 +81,7 @@ class Experiment:
     sample: SampleCommand | None = None
     command: Command | None = None
     check: Callable[[Any], None] | None = None
+    plan: Callable[[Any, Any], None] | None = None
 
     def __post_init__(self) -> None:
         if "full" not in self.presets:

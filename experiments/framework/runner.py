@@ -51,6 +51,14 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
             return conclude(experiment, config, folder, progress, code, smoke)
 
 
+def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
+    """Prints what a run would do. ConfigError where the experiment has no plan to print."""
+    if experiment.plan is None:
+        raise ConfigError(f"--dry-run: {experiment.name} has no plan to print; --smoke runs everything in seconds")
+    devices.only_cpu()
+    experiment.plan(config, progress)
+
+
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
     """Computes the results of a finished run anew from its checkpoints.
 

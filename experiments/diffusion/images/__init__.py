@@ -11,7 +11,7 @@ error at each noise level. An untrained network and a Gaussian of the pixels mus
 from typing import Any
 
 from experiments.diffusion import image_sampling
-from experiments.diffusion.images import defaults, facts, judge, train
+from experiments.diffusion.images import defaults, facts, judge, plan, train
 from experiments.diffusion.images.config import Config, Thresholds
 from experiments.framework.registry import Experiment
 
@@ -29,5 +29,6 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     check=defaults.check,
+    plan=plan.dry_run,
     sample=image_sampling.command(facts.model, facts.described),
 )

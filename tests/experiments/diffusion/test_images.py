@@ -151,3 +151,19 @@ def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
 def test_every_name_of_a_network_builds_one():
     assert len(named_networks.NAMES) == 15
     assert [named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES] == [2] * 15
+
+
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run("run", "images", "--data", str(photos), "--size", "8", "--on-bad-image", "skip", "--dry-run", "--out", str(out)) == 0
+    told = capsys.readouterr().out
+    assert not out.exists() and "32 pictures to learn from and 8 held out, 8 × 8 × 3, 2 classes (dark, light)" in told
+    assert "2 skipped" in told and "note: 32 pictures are few" in told
+    assert (
+        "on a CPU: unet-small" in told
+        and "on an accelerator: unet-small" in told
+        and "FLOP per step" in told
+        and "memory per device" in told
+    )
+    assert run("run", "digits", "--dry-run", "--out", str(out)) == 2
+    assert "digits has no plan" in capsys.readouterr().err
