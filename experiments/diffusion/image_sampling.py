@@ -13,7 +13,7 @@ from experiments.diffusion import sample_archives, sample_scores, sampling_optio
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import configuration, devices, drawing, training_loop
+from experiments.framework import configuration, devices, distributed, drawing, training_loop
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
@@ -67,6 +67,8 @@ def _sample(
     if sampling_options.sharded(options):
         sharded_sampling.fill(model, make, folder, options, settings, progress)
         return
+    if distributed.share(options.distributed, options.processes, options.process)[1] > 1:
+        raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
     index = sampling_options.indices(options)
     labels = sampling_options.labels(options, model.num_classes, index)
     out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()

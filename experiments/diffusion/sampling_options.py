@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments.framework import configuration, errors
+from experiments.framework import cluster, configuration, errors
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion.samplers import catalogue
@@ -60,6 +60,12 @@ class SampleOptions:
     """With --shard-size: which shards this process draws, such as 0-9 (both included) or 3, for arrays of jobs; None is all."""
     verify: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --shard-size: draw nothing, and say which shards are not complete."""
+    distributed: cluster.Mode = "auto"
+    """With --shard-size: share the shards with other processes: auto where SLURM, GKE or a TPU pod starts several, off never."""
+    processes: int | None = None
+    """With --shard-size: how many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
+    process: int | None = None
+    """With --shard-size: the number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster says."""
 
 
 def sharded(options: SampleOptions) -> bool:

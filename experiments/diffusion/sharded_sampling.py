@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.diffusion import sampling_options
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import configuration, drawing, shards
+from experiments.framework import configuration, distributed, drawing, shards
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.shards import Manifest, Shards
@@ -42,7 +41,8 @@ def fill(
         shards.check_complete(place)
         progress.line(f"all {place.manifest.count} shards of {place.folder} are complete: {place.manifest.num} samples")
         return
-    wanted = shards.chosen(options.shards, place.manifest.count, jax.process_index(), jax.process_count())
+    process, processes = distributed.share(options.distributed, options.processes, options.process)
+    wanted = shards.chosen(options.shards, place.manifest.count, process, processes)
     todo = [number for number in wanted if place.problem(number)]
     progress.line(
         f"{len(wanted)} shards of {place.manifest.shard_size} samples, {len(wanted) - len(todo)} complete already: {place.folder}"

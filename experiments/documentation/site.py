@@ -15,7 +15,8 @@ OWN = Path(__file__).with_name("pages")
 _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
 CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
 RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
-GUIDE = ["start.md", "concepts.md", "samplers.md", "guidance.md", "training.md", "extending.md", {"Coming from diffusers": "peers.md"}]
+GUIDE = ["start.md", "concepts.md", "samplers.md", "guidance.md", "training.md", "hosts.md", "extending.md"]
+PEERS = {"Coming from diffusers": "peers.md"}
 FACTS = ["precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
 """Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a title."""
 ALPHABETS = {"N": "𝒩", "L": "ℒ", "E": "𝔼", "R": "ℝ"}
@@ -27,7 +28,7 @@ def on_config(config: Any) -> Any:
     """The navigation, so that a new chapter, module or result appears by itself."""
     config.nav = [
         {"Home": "index.md"},
-        {"Guide": [*GUIDE, *FACTS]},
+        {"Guide": [*GUIDE, PEERS, *FACTS]},
         {"Chapters": [{name: f"chapters/{name}.md"} for name in CHAPTERS]},
         {"Results": ["results/index.md", *({name: f"results/{name}.md"} for name in RESULTS)]},
         {"API": [{name: [{module.split(".", 1)[1]: f"api/{module}.md"} for module in _modules(name)]} for name in CHAPTERS]},

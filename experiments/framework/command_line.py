@@ -8,16 +8,32 @@ import logging
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from experiments.framework import configuration, devices, errors, interruption, profiling, registry, run_folder, runner, shards, sinks
+from experiments.framework import (
+    cluster,
+    configuration,
+    devices,
+    distributed,
+    errors,
+    interruption,
+    profiling,
+    registry,
+    run_folder,
+    runner,
+    shards,
+    sinks,
+)
+from experiments.framework.errors import PeerError
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Command, Experiment
 from experiments.framework.resumption import PROGRAM
+from experiments.framework.run_folder import RunFolder
 from experiments.reporting import environment, report
 from gendiff.core.errors import ConfigError
 
@@ -36,7 +52,7 @@ USAGE = f"""usage: {PROGRAM} COMMAND …
 
 Begin with `list`. RUN is a run folder, as `run` leaves it in runs/. COMMAND --help explains its options; --quiet shows no progress;
 --version shows versions. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again),
-65 bad data or checkpoint, 69 no such device, 74 disk, 128 + N a second signal N."""
+65 bad data or checkpoint, 69 no such device, 74 disk, 134 another process ended, 128 + N a second signal N."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +77,14 @@ class RunOptions:
     """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
     log: str = "tensorboard"
     """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or none."""
+    distributed: cluster.Mode = "auto"
+    """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off never."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, to start several processes by hand; None takes $JAX_COORDINATOR_ADDRESS, or what the cluster says."""
+    processes: int | None = None
+    """How many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
+    process: int | None = None
+    """The number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster says."""
 
 
 RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -90,9 +114,15 @@ class ListOptions:
 
 
 def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
-    """Runs one command and returns its exit code."""
+    """Runs one command and returns its exit code. Where other processes take part it ends this process instead of returning."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # and of each array that a full disk refuses, after the error itself
+    code = _ended(arguments, catalogue)
+    distributed.leave(code)
+    return code
+
+
+def _ended(arguments: Sequence[str], catalogue: Catalogue) -> int:
     try:
         return _dispatch(list(arguments), catalogue)
     except SystemExit as error:  # tyro, after it has said why
@@ -101,7 +131,12 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.DONE
     except BaseException as error:
+        if distributed.lost(error):
+            error = PeerError(f"another process has ended: {next(iter(str(error).splitlines()), '')}; start all of them again")
         code = errors.exit_code(error)
+        if code is None and distributed.several():
+            traceback.print_exception(error)
+            return errors.FAILED
         if code is None:
             raise
         _complain(_message(error, code))
@@ -154,10 +189,15 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if span is not None and experiment.train is None:
         raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
     devices.use_compile_cache(options.compile_cache)
+    distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
-    folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown)
+    if distributed.first():
+        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown)
+    else:
+        folder, progress = RunFolder(Path(path), options.resume), Progress(quiet=True)
     outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
-    print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
+    if outcome is not None:
+        print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE
 
 

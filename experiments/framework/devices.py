@@ -11,7 +11,6 @@ import jax
 
 from experiments.framework.errors import DeviceError
 from gendiff.core import extras
-from gendiff.core.errors import ConfigError
 
 CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of the persistent compile cache; unset means none."""
@@ -68,12 +67,9 @@ def only_cpu() -> None:
 def local() -> list[jax.Device]:
     """The devices of this process.
 
-    Raises DeviceError with a hint where the chosen platform is absent, and ConfigError where JAX spans several processes: each would train
-    a model of its own.
+    Raises DeviceError with a hint where the chosen platform is absent.
     """
     try:
-        if jax.process_count() > 1:
-            raise ConfigError(f"JAX spans {jax.process_count()} processes, and a run uses one: start it once, without jax.distributed")
         return jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # the latter where JAX was built without the platform
         wanted = os.environ.get("JAX_PLATFORMS", "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gendiff.core import errors
 
-DONE, FAILED, USAGE, NON_FINITE, PREEMPTED, BAD_DATA, NO_DEVICE, DISK = 0, 1, 2, 3, 42, 65, 69, 74
+DONE, FAILED, USAGE, NON_FINITE, PREEMPTED, BAD_DATA, NO_DEVICE, DISK, LOST_PEER = 0, 1, 2, 3, 42, 65, 69, 74, 134
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 PLACE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 """Of a path that was asked for and where nothing may be written or read."""
@@ -14,6 +14,10 @@ PLACE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 class DeviceError(errors.GendiffError):
     """The platform that was asked for has no device here."""
+
+
+class PeerError(errors.GendiffError):
+    """Another process of the same run has ended, or never came. The code is that of JAX's own runtime where it notices first (SIGABRT)."""
 
 
 class Preempted(BaseException):
@@ -43,4 +47,5 @@ _CODES: dict[type[BaseException], int] = {
     errors.CheckpointCorruptError: BAD_DATA,
     errors.CheckpointMismatchError: BAD_DATA,
     DeviceError: NO_DEVICE,
+    PeerError: LOST_PEER,
 }

@@ -68,6 +68,8 @@ class Experiment:
     plan(config, progress): prints what a run would do and what it costs, for --dry-run; None where there is no plan.
     check(config): raises ConfigError where numbers do not fit each other; None where each number's own range says everything. Those ranges
       are the types of the fields (see ranges.py). Both are checked before anything is made or computed.
+    processes: whether several processes may train together. Then each calls `train`, which does the same on all of them, and writes only
+      through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
     command: a command of the experiment's own name, which takes the place of `run NAME`; None where `run` does.
     """
 
@@ -79,6 +81,7 @@ class Experiment:
     train: Callable[..., None] | None
     evaluate: Callable[..., Outcome]
     sample: SampleCommand | None = None
+    processes: bool = False
     command: Command | None = None
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None

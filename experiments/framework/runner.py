@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from experiments.framework import configuration, devices, interruption, ranges, registry, resumption, run_folder, unfinished
+from experiments.framework import configuration, devices, distributed, interruption, ranges, registry, resumption, run_folder, unfinished
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
@@ -23,17 +23,24 @@ def check(experiment: Experiment, config: Config) -> None:
         experiment.check(config)
 
 
-def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results:
+def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, *, preset: str, smoke: bool) -> Results | None:
     """Trains and evaluates, going on where an earlier process stopped; a finished run is only read.
 
+    Several processes train together; process 0 alone does all the rest, and on the others the result is None.
     Raises ConfigError where the folder is in use or holds another configuration, and whatever the experiment raises.
     """
     seeds = configuration.seeds(config)
-    with run_folder.held(folder.path), _forgotten_if_empty(folder):
-        progress.timings = folder.timings
+    with _forgotten_if_empty(folder):
         devices.local()
+        distributed.check_served(experiment.processes)
         code = environment()
         wanted = configuration.Resolved(experiment.name, preset, smoke, json_files.encode(config), code["commit"], code["dirty"])
+        distributed.check_equal("the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)})
+    if not distributed.first():
+        _train_with_the_first(experiment, config, folder, progress)
+        return None
+    with distributed.leading() as lead, run_folder.held(folder.path), _forgotten_if_empty(folder):
+        progress.timings = folder.timings
         stored = configuration.settle(folder, wanted)
         if folder.results.exists():
             outcome = results.read(folder.path)
@@ -45,9 +52,11 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
             progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
         progress.line(f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder {folder.path}")
         with interruption.watch(at_once=True):
+            lead.go()
             if experiment.train is not None:
                 with progress.phase("train"):
                     experiment.train(config, folder, progress)
+            distributed.part()
             return conclude(experiment, config, folder, progress, code, smoke)
 
 
@@ -72,6 +81,7 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
     with run_folder.held(folder.path), interruption.watch(at_once=True):
         progress.timings = folder.timings
         devices.local()
+        distributed.check_served(False)
         return conclude(experiment, config, folder, progress, environment(), stored.smoke)
 
 
@@ -123,6 +133,14 @@ def conclude(
     return outcome
 
 
+def _train_with_the_first(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress) -> None:
+    """What a process other than 0 does, once process 0 has the folder."""
+    with interruption.watch(at_once=True):
+        if distributed.follow() and experiment.train is not None:
+            experiment.train(config, folder, progress)
+        distributed.part()
+
+
 @contextlib.contextmanager
 def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
     """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right ones."""
@@ -130,13 +148,13 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except (ConfigError, DataError):
-        if new and not folder.metrics.exists():
+        if distributed.first() and new and not folder.metrics.exists():
             for path in (folder.config, folder.timings, folder.logged_as):
                 path.unlink(missing_ok=True)
             for name in ("checkpoints", "tensorboard", "profile", "wandb"):
                 shutil.rmtree(folder.path / name, ignore_errors=True)
             with contextlib.suppress(OSError):  # other files may lie there
                 for name in (run_folder.LOCK, run_folder.OWNER):
-                    (folder.path / name).unlink()
+                    (folder.path / name).unlink(missing_ok=True)
                 folder.path.rmdir()
         raise

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.framework import distributed
 from experiments.framework.progress import Task
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.sinks import Show
@@ -21,7 +22,7 @@ _NOT_WRITTEN = ("finite", "skipped", "data_share")
 
 
 class TrainingLog:
-    """Writes and shows the metrics of each step that is due: every `every` steps, and the last."""
+    """Writes and shows the metrics of each step that is due: every `every` steps, and the last. Only process 0 writes and shows."""
 
     def __init__(self, folder: RunFolder, seed: int, steps: int, every: int) -> None:
         self._folder, self._seed, self._steps, self._every = folder, seed, steps, every
@@ -34,7 +35,7 @@ class TrainingLog:
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
         self.step = step
-        if step % self._every == 0 or step == self._steps:
+        if distributed.first() and (step % self._every == 0 or step == self._steps):
             values = {name: value for name, value in metrics.items() if name not in _NOT_WRITTEN}
             self._folder.append_metrics([{"seed": self._seed, "step": step, "skipped": metrics["skipped"], **values}])
             self._show(step, values | {"data_share": metrics["data_share"]})
@@ -42,14 +43,16 @@ class TrainingLog:
 
     def close(self, timing: Timing) -> None:
         """Writes where the seconds of this process went, if it did any step."""
-        if self.step:
+        if self.step and distributed.first():
             spent = {name: round(getattr(timing, name), 3) for name in ("compile", "data", "step", "checkpoint", "idle")}
             line = {"phase": "steps", "seed": self._seed, "within": "train", "seconds": round(timing.total, 3), **spent}
             with json_files.naming(self._folder.timings), open(self._folder.timings, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: Any) -> NonFiniteError:
-        """The error with its seed, and where the batch and the key of its step are now."""
+        """The error with its seed, and where the batch and the key of its step are now: of process 0, its part of the batch."""
+        if not distributed.first():
+            return NonFiniteError(f"seed {self._seed}: {error}")
         key = jax.random.fold_in(jax.random.key(self._seed), self.step - 1)
         content = {"key": jax.random.key_data(key), **{path.replace("/", "_"): leaf for path, leaf in trees.paths(batch).items()}}
         file = io.BytesIO()

@@ -2,17 +2,19 @@
 
 import contextlib
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
-from experiments.framework import configuration, devices, interruption, profiling, sinks, training_log
+from experiments.framework import configuration, devices, distributed, interruption, profiling, sinks, training_log
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import training
+from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
@@ -43,6 +45,7 @@ def train(
     rules: sharding.Rules = (),
     on_step: OnStep | None = None,
     on_state: OnState | None = None,
+    fingerprint: str = "",
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
@@ -50,13 +53,15 @@ def train(
     init: key -> params, under jit.
     data: a pytree of NumPy arrays (size, …), all of it in memory, from which `batch` rows per step are gathered on the host as a pure
     function of (seed, step); or a pure function step -> batch, for steps 0, 1, …, with `batch` left out. A batch is split over the devices
-    along the first axis of its arrays; the devices must divide it.
+    along the first axis of its arrays; the devices must divide it. With several processes `batch` counts the rows of all, and a function
+    gives the part of this process (see `sharding.share`).
     seed: the key of a step is fold_in(key(seed), step); init gets fold_in(key(seed), 2**32 - 1).
     ema: decays of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is always saved and
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
-    mesh, rules: of `training.fit`; None: all local devices, each with all parameters.
+    mesh, rules: of `training.fit`; None: all devices of all processes, each with all parameters.
     on_step, on_state: of `training.loop`, beside what this does with each step.
+    fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
 
     The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
     without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
@@ -64,14 +69,18 @@ def train(
     gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
     local = devices.local()
-    mesh = sharding.mesh(devices=local) if mesh is None else mesh
+    mesh = sharding.mesh(devices=jax.devices() if distributed.several() else local) if mesh is None else mesh
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     profiling.check(folder.profile, steps)
-    samples = _samples(data, batch, seed)
-    size = _size(samples(0)[1])
+    part, parts = sharding.share(mesh)
+    if batch is not None:
+        sharding.check_batch(batch, mesh)
+    samples = _samples(data, batch, seed, part, parts)
+    size = _size(samples(0)[1]) * parts
     sharding.check_batch(size, mesh)
     run = _programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
+    _check_same_data(data, fingerprint)
     stored = configuration.read(folder).config if folder.config.exists() else None
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
@@ -105,7 +114,7 @@ def train(
                 seed=seed,
                 store=store,
                 resume=folder.resume,
-                on_start=on_start,
+                on_start=on_start if distributed.first() else None,
                 on_step=seen,
                 on_state=on_state,
                 stop=lambda: bool(stop),
@@ -119,7 +128,8 @@ def train(
             raise log.explained(error, *samples(log.step - 1)) from error
         log.close(fitted.timing)
         if fitted.stopped:
-            raise Preempted(f"{stop} at step {int(fitted.state.step)} of seed {seed}; its newest checkpoint is that of step {fitted.saved}")
+            who, step = stop or "another process", int(fitted.state.step)
+            raise Preempted(f"{who} at step {step} of seed {seed}; its newest checkpoint is that of step {fitted.saved}")
     return fitted.state
 
 
@@ -154,7 +164,7 @@ Samples: TypeAlias = Callable[[int], tuple[np.ndarray | None, Any]]
 """Of a step: the rows of the data, None without any, and the batch."""
 
 
-def _samples(data: Any, batch: int | None, seed: int) -> Samples:
+def _samples(data: Any, batch: int | None, seed: int, part: int, parts: int) -> Samples:
     if callable(data):
         if batch is not None:
             raise ConfigError(f"batch = {batch} has no meaning where the data are a function of the step: leave it out")
@@ -163,11 +173,21 @@ def _samples(data: Any, batch: int | None, seed: int) -> Samples:
     if batch is None or not 1 <= batch <= size:
         raise ConfigError(f"a batch of {batch} is outside 1 … {size}, the number of training samples")
 
+    share = batch // parts
+
     def rows_of(step: int) -> tuple[np.ndarray, Any]:
-        rows = batches.batch_at(size, batch, seed, step)
+        rows = batches.batch_at(size, batch, seed, step)[part * share : (part + 1) * share]
         return rows, jax.tree.map(lambda array: array[rows], data)
 
     return rows_of
+
+
+def _check_same_data(data: Any, fingerprint: str) -> None:
+    """ConfigError where processes train on other data: arrays of other bytes, or another fingerprint."""
+    if distributed.several():
+        arrays = {} if callable(data) else trees.paths(data)
+        digests = {path: hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest() for path, leaf in arrays.items()}
+        distributed.check_equal("the data", {"fingerprint": fingerprint, **digests})
 
 
 def _size(tree: Any) -> int:

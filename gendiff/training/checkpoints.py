@@ -19,8 +19,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gendiff.core import checks
-from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError
-from gendiff.training import compatibility, digests, failed_saves
+from gendiff.core.errors import CheckpointCorruptError, ConfigError, DataError, NonFiniteError
+from gendiff.training import agreement, compatibility, digests, failed_saves
 
 _TREE = ("path", "stored", "wanted")
 
@@ -55,7 +55,7 @@ class Checkpoints:
     """The steps of one run in one folder, as a context manager.
 
     Leaving the context waits for the save under way. It also saves the newest state that `save` declined because of `every`, unless the
-    arrays of that state have been donated since.
+    arrays of that state have been donated since. Several processes all make the same calls; with read_only each reads by itself.
 
     Args:
         path: the folder; it is made where it is missing.
@@ -248,8 +248,7 @@ class Checkpoints:
             DataError: where the step is not stored.
             CheckpointCorruptError: for bytes that changed.
         """
-        _, about = self._about(step)
-        return compatibility.from_outline(about["leaves"])
+        return compatibility.from_outline(self._about(step)[1]["leaves"])
 
     def discard_after(self, step: int) -> None:
         """Delete every step newer than `step`, as a run does that goes on from an older one.
@@ -260,8 +259,9 @@ class Checkpoints:
         if self._read_only:
             raise ConfigError(f"{self.path} was opened read_only: nothing can be deleted in it")
         self.wait()
-        for newer in [stored for stored in self.steps() if stored > step]:
+        for newer in [stored for stored in self.steps() if stored > step and jax.process_index() == 0]:
             shutil.rmtree(self.path / str(newer))
+        agreement.wait("steps are discarded")
         if self._offered is not None and self._offered.step > step:
             self._offered = None
         self._manager.reload()
@@ -283,6 +283,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None and not isinstance(error, NonFiniteError) and jax.process_count() > 1 and not self._read_only:
+            return  # the other processes know nothing of the error, and will not come to a point where to wait for them
         try:
             self.close()
         except OSError as failure:
@@ -309,11 +311,13 @@ class Checkpoints:
         return self._opened
 
     def _open(self) -> ocp.CheckpointManager:
+        writer, together = (jax.process_index(), {jax.process_index()}) if self._read_only else (0, None)  # a reader waits for no other
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._preserve,
             cleanup_tmp_directories=not self._read_only,
             create=not self._read_only,
             read_only=self._read_only,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=writer, active_processes=together),
             save_root_metadata=False,
             enable_async_checkpointing=True,
             # a folder that cannot be made is an error of `save`; made in the background, Orbax's threads wait for it for 300 s
@@ -323,10 +327,9 @@ class Checkpoints:
         return ocp.CheckpointManager(self.path, options=options, item_handlers=handlers)
 
     def _write_digests(self) -> None:
-        # Orbax calls this when all files are written and the folder still has its temporary name
-        if jax.process_index() == 0:
-            for folder in self._unfinished():
-                digests.write(folder, int(folder.name.split(".")[0]))
+        # Orbax calls this in process 0, when all processes have written their files and the folder still has its temporary name
+        for folder in self._unfinished():
+            digests.write(folder, int(folder.name.split(".")[0]))
 
     def _unfinished(self) -> list[Path]:
         return sorted(self.path.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
@@ -355,10 +358,7 @@ class Checkpoints:
         rows, allowed = compatibility.split(compatibility.in_config(stored, self._config), self._may_differ)
         compatibility.refuse(f"step {step} of {self.path} was written by another configuration", rows)
         if allowed:
-            warnings.warn(
-                f"step {step} of {self.path} was written with other settings:\n{compatibility.table(allowed)}",
-                stacklevel=4,
-            )
+            warnings.warn(f"step {step} of {self.path} was written with other settings:\n{compatibility.table(allowed)}", stacklevel=4)
 
     def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

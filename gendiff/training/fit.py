@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from gendiff.core.types import Loss, Params
-from gendiff.training import sharding
+from gendiff.training import agreement, sharding
 from gendiff.training.loop import Batches, Fitted, OnStep, check_counts, loop
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
@@ -50,7 +50,8 @@ def fit(
         optimizer: any optax transformation.
         init: from a key to parameters, under jit. The key is fold_in(key(seed), 2³² - 1).
         batches: a pure function of the step 0, 1, … to its batch, a tree of arrays (b, …), such as `dataset.__getitem__` of a Grain
-            `MapDataset`. It runs on the host while the devices compute the step before.
+            `MapDataset`. It runs on the host while the devices compute the step before. With several processes it gives the part of the
+            batch that `sharding.share(mesh)` names.
         steps: how many are done at the end, at least 1.
         folder: where checkpoints go; it is made where it is missing. None saves nothing.
         seed: 0 … 2³² - 1.
@@ -61,12 +62,14 @@ def fit(
         on_step: is called as `on_step(step, metrics)` with the number of the step, 1 … steps, and its metrics as plain numbers: loss,
             grad_norm, finite, those of the loss, `skipped` (how many steps were not finite so far) and `data_share` (the share of the time
             for which the devices waited for data). The call comes one step late, so that the devices never wait for it.
-        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it.
+        stop: is asked before each step; True saves the state and returns. A handler of SIGTERM may set it. With several processes, which
+            then all give one, True on any of them stops all after the same step.
         checkpoint_every: in steps, at least 1; the last step is always saved.
         keep: how many checkpoints stay, at least 1.
         resume: "latest" refuses a newest checkpoint whose bytes changed, "latest-valid" goes back to an older one with a warning.
         most_nonfinite: a step with a loss or gradient that is not finite is skipped and counted; so many in a row end the training.
         mesh: the devices (see `sharding.mesh`); None: all of this process, each with all parameters. The axes "data" and "fsdp" divide b.
+            `sharding.mesh(devices=jax.devices())` trains on those of all processes, which share the folder.
         rules: which parameters "tensor" splits (see `sharding.shardings`).
 
     Returns:
@@ -144,11 +147,14 @@ def programs(
         return start(init(jax.random.fold_in(key, INIT)), optimizer, key, decays)
 
     where = None
-    if mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1:
+    several = agreement.spans_processes(mesh)
+    if several or mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1:
         where = sharding.shardings(jax.eval_shape(fresh, jax.random.key(0)), mesh, rules)
     step = make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=ema_warm_up, shardings=where)
+    # each process reads all metrics, so that each has all of them
+    after: dict[str, Any] = {"out_shardings": (where, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))} if several else {}
     return Programs(
-        jax.jit(step, donate_argnums=0, compiler_options=compiler_options),
+        jax.jit(step, donate_argnums=0, compiler_options=compiler_options, **after),
         jax.jit(fresh) if where is None else jax.jit(fresh, out_shardings=where),
         where,
     )

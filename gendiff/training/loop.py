@@ -10,7 +10,7 @@ import numpy as np
 
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError, NonFiniteError
-from gendiff.training import sharding
+from gendiff.training import agreement, sharding
 from gendiff.training.state import TrainState
 from gendiff.training.timing import Clock, Timing
 
@@ -102,6 +102,7 @@ def loop(
     if on_start is not None:
         on_start(done)
     watch = _Watch(on_step, clock, most_nonfinite, **counts)
+    asked = agreement.Stop(stop, mesh)
 
     def batch_of(number: int) -> Any:
         clock.lap("idle")
@@ -120,7 +121,7 @@ def loop(
         batch = batch_of(done)
         step = (compiled or _compiled)(step, state, batch)
         clock.lap("compile")
-        while not (stopped := stop is not None and bool(stop())):
+        while not (stopped := asked()):
             state, metrics = step(state, batch)
             clock.lap("step")
             done += 1
@@ -133,7 +134,7 @@ def loop(
             if done == steps:
                 break
             batch = batch_of(done)
-    if stopped or (stop is not None and stop()):  # the latter may have come true in the last step
+    if stopped or asked.last():  # it may have come true in the last step
         stopped = True
         save(last=done == steps)
     saved = None
@@ -211,10 +212,9 @@ def _begin(
     """(state, step it was restored from, counts of skipped steps): restored, or new."""
     newest = None
     if store is not None:
-        newest = store.latest_valid() if resume == "latest-valid" else store.latest()
+        newest = agreement.of_first(store.latest_valid() if resume == "latest-valid" else store.latest())
     if store is None or newest is None:
-        state = fresh(key)
-        state = jax.block_until_ready(sharding.replicate(state, mesh) if shardings is None else jax.device_put(state, shardings))
+        state = jax.block_until_ready(_placed(fresh, key, mesh, shardings))
         clock.lap("compile")
         return state, None, {}
     store.discard_after(newest)
@@ -225,6 +225,15 @@ def _begin(
     restored = store.restore(newest, jax.tree.map(_target, shapes, shardings))
     clock.lap("checkpoint")
     return restored.state, restored.step, {name: restored.meta.get(name, 0) for name in ("skipped", "streak")}
+
+
+def _placed(fresh: Callable[[jax.Array], TrainState], key: jax.Array, mesh: jax.sharding.Mesh, shardings: TrainState | None) -> TrainState:
+    if agreement.spans_processes(mesh):  # nothing that one process alone has computed can be moved to devices of another
+        data = np.asarray(jax.random.key_data(key))
+        where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()) if shardings is None else shardings
+        return jax.jit(lambda data: fresh(jax.random.wrap_key_data(data)), out_shardings=where)(data)
+    state = fresh(key)
+    return sharding.replicate(state, mesh) if shardings is None else jax.device_put(state, shardings)
 
 
 def _target(shape: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:

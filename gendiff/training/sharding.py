@@ -68,18 +68,45 @@ def check_batch(size: int, mesh: Mesh | AbstractMesh) -> None:
         raise ConfigError(f"a batch of {size} samples does not divide over {count} devices: the nearest valid sizes are {nearest}")
 
 
+def share(mesh: Mesh) -> tuple[int, int]:
+    """Tell which of how many equal parts of each batch this process loads: (0, 1) for a mesh of this process alone.
+
+    These are `process` and `processes` of `data.pipeline.batches`. Processes whose devices hold the same samples load the same part.
+
+    Raises:
+        ConfigError: where the samples of this process are no contiguous part of the batch.
+    """
+    count = math.prod(mesh.shape[axis] for axis in _batch_axes(mesh))
+    here = NamedSharding(mesh, PartitionSpec(_batch_axes(mesh))).addressable_devices_indices_map((count,))
+    mine = sorted({places[0].indices(count)[0] for places in here.values() if places is not None})
+    size = len(mine)
+    if not mine or mine != list(range(mine[0], mine[0] + size)) or count % size or mine[0] % size:
+        raise ConfigError(f"this process has the parts {mine} of {count} of a batch: give sharding.mesh its devices in order of processes")
+    return mine[0] // size, count // size
+
+
 def shard(batch: T, mesh: Mesh) -> T:
     """Split every array (b, …) of the batch over the axes "data" and "fsdp", along its first axis.
+
+    Where the mesh has devices of several processes, each gives its own part of the batch, as `share` says; the result is the whole.
 
     Raises:
         ConfigError: unless the devices divide b, and for an array without axes.
     """
+    parts = share(mesh)[1]
+    where = NamedSharding(mesh, PartitionSpec(_batch_axes(mesh)))
+
+    def put(leaf: Any) -> jax.Array:
+        if not mesh.is_multi_process:
+            return jax.device_put(leaf, where)
+        return jax.make_array_from_process_local_data(where, np.asarray(leaf), (leaf.shape[0] * parts, *leaf.shape[1:]))
+
     for path, leaf in trees.paths(batch).items():
         shape = getattr(leaf, "shape", ())
         if not shape:
             raise ConfigError(f"{path} of the batch has no batch axis to split")
-        check_batch(shape[0], mesh)
-    return jax.tree.map(lambda leaf: jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(_batch_axes(mesh)))), batch)
+        check_batch(shape[0] * parts, mesh)
+    return jax.tree.map(put, batch)
 
 
 def replicate(tree: T, mesh: Mesh) -> T:

@@ -61,7 +61,19 @@ def data(poisoned=0):
     return Batch(clean=images.astype(np.float32), condition=(labels,))
 
 
-loss = objectives.denoising(predict, schedules.cosine(50), parameterization.velocity())
+error = objectives.denoising(predict, schedules.cosine(50), parameterization.velocity())
+
+
+def loss(params, key, batch):
+    value, metrics = error(params, key, batch)
+    noise = jax.random.normal(jax.random.clone(key), batch.clean.shape)
+    return value, metrics | {"data_bits": bits(batch.clean), "noise_bits": bits(noise)}
+
+
+def bits(values):
+    """A whole number that changes with any bit of the values and with their order, but not with the order in which they are added."""
+    words = jax.lax.bitcast_convert_type(values, jnp.int32).ravel()
+    return (words * (2 * jnp.arange(words.size, dtype=jnp.int32) + 1)).sum(dtype=jnp.int32)
 
 
 @functools.cache  # so that the runs of one test process share a compiled step
@@ -132,6 +144,7 @@ EXPERIMENT = registry.Experiment(
     train=train,
     evaluate=evaluate,
     sample=image_sampling.command(model),
+    processes=True,
 )
 
 

@@ -30,4 +30,5 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     sample=image_sampling.command(model),
     check=image_training.check,
+    processes=True,
 )
