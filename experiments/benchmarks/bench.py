@@ -22,13 +22,14 @@ from experiments.benchmarks import cases, config, duel, findings
 from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
-from experiments.framework import runner
+from experiments.framework import run_lock, runner
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command, Experiment, Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import report
+from experiments.reporting import report, results
 from experiments.reporting.environment import environment
 from experiments.reporting.results import Results, Table
+from gendiff.core.errors import ConfigError
 
 
 def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -90,10 +91,23 @@ def call(options: BenchOptions, progress: Progress) -> None:
     if options.smoke:
         chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
     runner.check(EXPERIMENT, chosen)
-    folder = RunFolder(Path(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench")))
-    outcome = measure(chosen, folder, progress, smoke=options.smoke)
+    folder = own_folder(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench"))
+    with run_lock.held(folder.path, progress.line):
+        outcome = measure(chosen, folder, progress, smoke=options.smoke)
     print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
     print(f"report: {folder.report}", flush=True)
+
+
+def own_folder(path: str | Path) -> RunFolder:
+    """The folder at `path`, made if absent. ConfigError where it holds anything but the results of a bench."""
+    folder = RunFolder(Path(path))
+    if folder.path.is_file():
+        raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out")
+    there = sorted(entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")) if folder.path.exists() else []
+    if there and not (folder.results.exists() and results.read(folder.path).name == "bench"):
+        raise ConfigError(f"{folder.path} holds {there[0]}, and no results of a bench: choose another with --out")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def measure(chosen: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:

@@ -1,22 +1,15 @@
-"""The folder of one run: what lies where, which process owns it, and a metrics file that survives being cut off."""
+"""The folder of one run: what lies where, and a metrics file that survives being cut off."""
 
-import contextlib
 import dataclasses
-import datetime
 import json
 import os
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
-
-import filelock
 
 from experiments.framework.profiling import Span
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
-
-LOCK, OWNER = ".run.lock", ".run.owner"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,24 +150,3 @@ def existing(path: str | os.PathLike[str], *, writable: bool = False) -> RunFold
     if writable:
         check_writable(folder.path, "copy it to a place where it may be written")
     return folder
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Within: this process owns the folder; one that dies loses its lock. ConfigError, naming host and pid, where another one owns it."""
-    lock, owner = filelock.FileLock(folder / LOCK, timeout=0), folder / OWNER
-    try:
-        hold = lock.acquire()
-    except filelock.Timeout as error:
-        by = ""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it has not written its name yet
-            stored = json.loads(owner.read_text(encoding="utf-8"))
-            by = f" by process {stored['pid']} on host {stored['host']} since {stored['start']}"
-        raise ConfigError(f"{folder} is in use{by}: wait for it, or choose another folder with --out") from error
-    with hold:
-        start = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": start}), encoding="utf-8")
-        try:
-            yield
-        finally:
-            owner.unlink(missing_ok=True)

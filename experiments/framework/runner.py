@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from experiments.framework import configuration, devices, distributed, interruption, ranges, registry, resumption, run_folder, unfinished
+from experiments.framework import configuration, devices, distributed, interruption, ranges, registry, resumption, run_lock, unfinished
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
@@ -39,7 +39,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
     if not distributed.first():
         _train_with_the_first(experiment, config, folder, progress)
         return None
-    with distributed.leading() as lead, run_folder.held(folder.path), _forgotten_if_empty(folder):
+    with distributed.leading() as lead, run_lock.held(folder.path, progress.line), _forgotten_if_empty(folder):
         progress.timings = folder.timings
         stored = configuration.settle(folder, wanted)
         if folder.results.exists():
@@ -78,7 +78,7 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
     if not folder.results.exists():
         raise ConfigError(f"{folder.path} has not finished; this goes on with it:\n  {resumption.command(experiment, stored, folder)}")
     config = configuration.restore(stored, experiment.config, folder)
-    with run_folder.held(folder.path), interruption.watch(at_once=True):
+    with run_lock.held(folder.path, progress.line), interruption.watch(at_once=True):
         progress.timings = folder.timings
         devices.local()
         distributed.check_served(False)
@@ -154,7 +154,7 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
             for name in ("checkpoints", "tensorboard", "profile", "wandb"):
                 shutil.rmtree(folder.path / name, ignore_errors=True)
             with contextlib.suppress(OSError):  # other files may lie there
-                for name in (run_folder.LOCK, run_folder.OWNER):
+                for name in (run_lock.LOCK, run_lock.OWNER):
                     (folder.path / name).unlink(missing_ok=True)
                 folder.path.rmdir()
         raise

@@ -127,7 +127,7 @@ MISFITS = [
     ("certify", {"control_counts": (64, 65)}, "--control-counts 65 is none of --counts"),
     ("certify", {"sigma_min": 3.0}, "--sigma-max 2.0 must be above --sigma-min 3.0"),
     ("certify", {"samplers": ("hune",)}, "hune"),
-    ("batch-jobs", {"samples": 999}, "--samples 999 must be a multiple of --shard-size 1000 times --rounds 10"),
+    ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),
     ("bench", {"against": "/nowhere"}, "--against /nowhere"),

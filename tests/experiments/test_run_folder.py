@@ -1,9 +1,5 @@
-"""The run folder: atomic files, metrics that survive a torn line, and one process at a time."""
+"""The run folder: atomic files, and metrics that survive a torn line."""
 
-import os
-import socket
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -82,35 +78,6 @@ def test_another_configuration_is_refused_with_a_table(folder):
 def test_seeds_that_alias_are_refused(seeds):
     with pytest.raises(ConfigError, match="--seed"):
         configuration.seeds(types.SimpleNamespace(seeds=seeds))
-
-
-@pytest.mark.fault("two jobs, one run folder")
-def test_a_held_lock_names_its_owner_and_goes_with_it(folder):
-    for _ in range(2):
-        with run_folder.held(folder.path):
-            for _ in range(2):  # the first one that is refused leaves the owner's name alone
-                message = f"in use by process {os.getpid()} on host {socket.gethostname()}"
-                with pytest.raises(ConfigError, match=message), run_folder.held(folder.path):
-                    pass
-    assert not (folder.path / run_folder.OWNER).exists()
-
-
-@pytest.mark.fault("lock of a dead process")
-@pytest.mark.slow
-def test_the_lock_of_a_killed_process_is_free(folder):
-    script = (
-        "import os, sys\nfrom pathlib import Path\nfrom experiments.framework import run_folder\n"
-        "lock = run_folder.held(Path(sys.argv[1]))\nlock.__enter__()\nprint(os.getpid(), flush=True)\nsys.stdin.read()"
-    )
-    command = [sys.executable, "-c", script, str(folder.path)]
-    owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-    assert owner.stdout is not None and int(owner.stdout.readline()) == owner.pid
-    with pytest.raises(ConfigError, match=f"process {owner.pid} on host"), run_folder.held(folder.path):
-        pass
-    owner.kill()
-    owner.communicate()
-    with run_folder.held(folder.path):
-        pass
 
 
 FIRST = '{"seed": 0, "step": 1, "loss": 1.0}'
