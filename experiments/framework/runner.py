@@ -4,7 +4,18 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from experiments.framework import configuration, devices, distributed, interruption, ranges, registry, resumption, run_lock, unfinished
+from experiments.framework import (
+    configuration,
+    devices,
+    distributed,
+    goodput,
+    interruption,
+    ranges,
+    registry,
+    resumption,
+    run_lock,
+    unfinished,
+)
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
@@ -124,7 +135,7 @@ def conclude(
         environment=code,
         smoke=smoke,
         named=named,
-        **vars(evaluation),
+        **vars(evaluation) | {"tables": (*evaluation.tables, *goodput.tables(folder))},
     )
     unfinished.discard(folder)
     folder.report.unlink(missing_ok=True)  # from here on it would be that of other results

@@ -16,6 +16,7 @@ from experiments.reporting import json_files
 from gendiff.core import trees
 from gendiff.core.errors import NonFiniteError
 from gendiff.training import Timing
+from gendiff.training.timing import PHASES
 
 _NOT_WRITTEN = ("finite", "skipped", "data_share")
 """`skipped` has a place of its own; a share of time would make the files of equal runs differ."""
@@ -44,7 +45,7 @@ class TrainingLog:
     def close(self, timing: Timing) -> None:
         """Writes where the seconds of this process went, if it did any step."""
         if self.step and distributed.first():
-            spent = {name: round(getattr(timing, name), 3) for name in ("compile", "data", "step", "checkpoint", "idle")}
+            spent = {name: round(getattr(timing, name), 3) for name in PHASES}
             line = {"phase": "steps", "seed": self._seed, "within": "train", "seconds": round(timing.total, 3), **spent}
             with json_files.naming(self._folder.timings), open(self._folder.timings, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
