@@ -53,7 +53,7 @@ class Config(FeatureOptions):
     mode: Literal["RGB", "L"] | None = None
     """Colour or grey; None is RGB, and arrays keep their channels."""
     network: str = "unet-small"
-    """unet-tiny, unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH s, b, l or xl and PATCH 2, 4 or 8."""
+    """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4 or 8."""
     conditional: Literal["auto", "none"] = "auto"
     """auto: the class is the sub-folder, if there are 2 or more; none: without classes."""
     background: tuple[Byte, Byte, Byte] | None = None
@@ -73,7 +73,7 @@ class Config(FeatureOptions):
     batch: Count | None = None
     """Pictures per step; None goes by data and device."""
     learning_rate: Positive | None = None
-    """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 up to 64 channels, else 2e-4."""
+    """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 for unet-small and dit-tiny, else 2e-4."""
     warmup: Count = 100
     """Steps until the learning rate peaks, at most a tenth of all."""
     weight_decay: NonNegative = 0.01
@@ -106,7 +106,7 @@ class Config(FeatureOptions):
     """Pictures of each side, training and held-out, that are measured at most."""
     draws: Several = 20
     """Draws behind each Fréchet distance, precision and recall."""
-    draw_size: Drawn = 500
+    draw_size: Drawn = 400
     """Pictures in a draw, at most."""
     level_pictures: Several = 256
     """Pictures of each side whose denoising error is measured at every noise level."""

@@ -23,6 +23,8 @@ PASSES = 150
 FEWEST_STEPS, MOST_STEPS = 1000, 200_000
 ACCELERATOR_STEPS = 10_000
 """At least, on an accelerator."""
+SMALL = ("unet-small", "dit-tiny")
+"""Networks that learn at a higher rate."""
 LARGE = 64
 """Pixels from which a CPU's batch is 16 in place of 32."""
 
@@ -83,7 +85,7 @@ def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 
     affordable = CPU_FLOPS / max(of.flops * batch, 1.0)
     free = min(affordable, passes) if cpu else min(max(passes, ACCELERATOR_STEPS), MOST_STEPS)
     steps = config.steps or max(FEWEST_STEPS, int(free) // 100 * 100)
-    rate = config.learning_rate or (1e-3 if config.network in ("unet-tiny", "unet-small") else 2e-4)
+    rate = config.learning_rate or (1e-3 if config.network.startswith(SMALL) else 2e-4)
     return Numbers(steps, batch, rate, config.preview_every or max(1, steps // 20))
 
 

@@ -4,6 +4,7 @@ With it `sample RUN` needs no pictures.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -135,6 +136,7 @@ def described(config: Config, folder: RunFolder) -> Described:
     return Described(config, read(folder).data)
 
 
+@functools.lru_cache  # one object, so that all that is compiled for it is compiled once
 def model(of: Described) -> Model:
     """The network and what its output means."""
     config, data = of.config, of.data

@@ -65,7 +65,8 @@ class OneSet:
             params = image_training.averaged(self.model, self.folder, seed)
             with self.progress.phase("sample", seed=seed):
                 samples = self._draw(params, config.samples, f"seed {seed}")
-                untrained = self._draw(self.model.init(jax.random.key(seed)), config.control_samples, "an untrained network")
+                fresh = jax.tree.map(lambda new, like: jax.device_put(new, like.sharding), self.model.init(jax.random.key(seed)), params)
+                untrained = self._draw(fresh, config.control_samples, "an untrained network")  # there, so that one program serves both
             with self.progress.phase("judge", seed=seed):
                 rows[f"seed {seed}"] = measures.measure(samples)
                 rows[f"seed {seed}, untrained network"] = measures.measure(untrained)

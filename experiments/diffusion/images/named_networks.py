@@ -7,15 +7,14 @@ from gendiff import networks
 from gendiff.core.errors import ConfigError
 
 UNETS: dict[str, tuple[tuple[int, ...], int]] = {
-    "unet-tiny": ((8, 16), 1),
     "unet-small": ((32, 32, 64), 1),
     "unet-base": ((128, 256, 256), 2),
 }
 """Channels, the finest level first, and residual blocks per level."""
 COARSEST = 8
 """Pixels that the shorter side of a U-Net's coarsest level has at most, if it can be halved so often."""
-WIDTHS = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
-"""Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1)."""
+WIDTHS = {"tiny": (32, 1, 2), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
+"""Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1), and of one for trying things out."""
 PATCHES = (2, 4, 8)
 NAMES = (*UNETS, *(f"dit-{width}/{patch}" for width in WIDTHS for patch in PATCHES))
 

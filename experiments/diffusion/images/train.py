@@ -1,7 +1,7 @@
 """Trains a network on each set of pictures, and shows on the way what it draws."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.diffusion import image_training
@@ -11,9 +11,11 @@ from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data, Described, Facts, Numbers
 from experiments.diffusion.images.opened_pictures import Pictures
+from experiments.diffusion.images.preview import Previews
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.diffusion.types import Batch
+from gendiff.training.loop import OnStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +51,17 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 
 def _one_set(config: Config, of: Planned, progress: Progress) -> None:
-    network = facts.model(Described(config, of.data))
+    described = Described(config, of.data)
+    network = facts.model(described)
     for seed in config.seeds:
         with opened_pictures.batches(of.pictures, of.numbers.batch, seed, config.flip) as batches:
+            previews = Previews(config, described, of.numbers, of.pictures, of.place, seed)
             options: dict[str, Any] = {
                 "batch": None,
                 "loss": defaults.loss(config, network),
                 "ema_warm_up": True,
-                "on_step": plan.pace(of.numbers.steps, progress),
+                "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
+                "on_state": previews.on_state,
             }
             data_of = _as_batch(batches, of.data.classes)
             image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)
@@ -75,6 +80,14 @@ def _learning(config: Config, numbers: Numbers) -> Learning:
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
     )
+
+
+def _both(first: OnStep, second: OnStep) -> OnStep:
+    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+        first(step, metrics)
+        second(step, metrics)
+
+    return on_step
 
 
 def _as_batch(batches: Callable[[int], Any], classes: tuple[str, ...]) -> Callable[[int], Batch]:

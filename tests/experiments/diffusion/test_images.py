@@ -3,23 +3,26 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import catalogue
 from experiments.diffusion import sampling_options
-from experiments.diffusion.images import named_networks
+from experiments.diffusion.images import facts, named_networks, preview
+from experiments.diffusion.images.config import Config
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import command_line
+from experiments.framework import command_line, configuration, training_loop
+from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 
 pytest.importorskip("grain")
 
-TRAINING = ("--size", "8", "--network", "unet-tiny", "--steps", "6", "--batch", "4", "--checkpoint-every", "3", "--log-every", "1")
+TRAINING = ("--size", "8", "--network", "dit-tiny/2", "--steps", "6", "--batch", "4", "--checkpoint-every", "3", "--log-every", "1")
 JUDGING = (
     *("--sampling-steps", "2", "--samples", "12", "--control-samples", "12", "--together", "12", "--draws", "2", "--draw-size", "10"),
-    *("--level-pictures", "6", "--features", "pixels", "--previews", "4"),
+    *("--level-pictures", "6", "--features", "pixels", "--previews", "12"),
 )
 
 
@@ -65,6 +68,48 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
     assert rows["real training pictures"][2][0] == 1
+
+
+def test_progress_shows_the_loss_and_every_grid_and_stops_reading_itself_again(trained):
+    page = (trained / "progress.html").read_text()
+    assert "6 of 6" in page and "<polyline" in page and "http-equiv=" not in page
+    files = sorted(path.name for path in (trained / "progress").iterdir())
+    assert files == [f"seed_0_step_000000{step}.png" for step in range(1, 7)] and all(file in page for file in files)
+    with Image.open(trained / "progress" / files[0]) as grid:
+        assert grid.size == (8 * 48 + 7 * 4, 4 * 48 + 3 * 4), "8 samples and 4, and their nearest training pictures below them"
+
+
+def kept(folder):
+    """What may not depend on how often a run was killed."""
+    grids = {path.name: path.read_bytes() for path in (folder / "progress").iterdir()}
+    return grids | {"metrics": (folder / "metrics.jsonl").read_bytes(), "average": restored(folder)}
+
+
+def restored(folder):
+    place = RunFolder(folder)
+    config = configuration.restore(configuration.read(place), Config, place)
+    average = training_loop.restore_ema(facts.model(facts.described(config, place)).init, place, seed=0)
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(average)]
+
+
+@pytest.mark.fault("kill -9 anywhere, then resume")
+def test_a_run_that_died_between_grids_ends_as_one_that_did_not(photos, trained, tmp_path, monkeypatch):
+    class Died(BaseException):
+        pass
+
+    drawn = preview.Previews.on_state
+
+    def dies(self, step, state):
+        drawn(self, step, state)
+        if step == 5:
+            raise Died
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched, pytest.raises(Died):
+        patched.setattr(preview.Previews, "on_state", dies)
+        run(*command(photos, out, "--on-bad-image", "skip"))
+    assert run(*command(photos, out, "--on-bad-image", "skip")) == 0
+    assert kept(out) == kept(trained)
 
 
 def test_the_same_command_leaves_a_finished_run_alone(photos, trained, capsys):
@@ -149,15 +194,18 @@ def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
 
 
 def test_every_name_of_a_network_builds_one():
-    assert len(named_networks.NAMES) == 15
-    assert [named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES] == [2] * 15
+    assert len(named_networks.NAMES) == 17
+    assert [named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES] == [2] * 17
 
 
 def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     out = tmp_path / "run"
-    assert run("run", "images", "--data", str(photos), "--size", "8", "--on-bad-image", "skip", "--dry-run", "--out", str(out)) == 0
+    assert (
+        run("run", "images", "--data", str(photos), "--network", "dit-tiny/4", "--on-bad-image", "skip", "--dry-run", "--out", str(out))
+        == 0
+    )
     told = capsys.readouterr().out
-    assert not out.exists() and "32 pictures to learn from and 8 held out, 8 × 8 × 3, 2 classes (dark, light)" in told
+    assert not out.exists() and "32 pictures to learn from and 8 held out, 64 × 64 × 3, 2 classes (dark, light)" in told
     assert "2 skipped" in told and "note: 32 pictures are few" in told
     assert (
         "on a CPU: unet-small" in told
