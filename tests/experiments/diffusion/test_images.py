@@ -1,7 +1,12 @@
 """`run images` on a tiny folder of pictures: it trains, judges, draws and resumes, and says what is wrong before it compiles."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -19,6 +24,7 @@ from gendiff.core.errors import ConfigError
 
 pytest.importorskip("grain")
 
+PROJECT = Path(__file__).resolve().parents[3]
 TRAINING = ("--size", "8", "--network", "dit-tiny/2", "--steps", "6", "--batch", "4", "--checkpoint-every", "3", "--log-every", "1")
 JUDGING = (
     *("--sampling-steps", "2", "--samples", "12", "--control-samples", "12", "--together", "12", "--draws", "2", "--draw-size", "10"),
@@ -209,3 +215,20 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     assert [each for each in words if each not in told] == []
     assert run("run", "digits", "--dry-run", "--out", str(out)) == 2
     assert "digits has no plan" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.fault("kill -9 anywhere, then resume")
+def test_a_process_that_is_killed_and_started_again_ends_as_one_that_was_not(photos, trained, tmp_path):
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "experiments", *command(photos, out, "--on-bad-image", "skip")]
+    killed = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    metrics = out / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 4:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert not (out / "results.json").exists()
+    subprocess.run(words, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    assert kept(out) == kept(trained)
