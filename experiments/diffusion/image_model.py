@@ -15,6 +15,7 @@ class Model:
     levels: how many values a pixel has (digits: 17), to which samples are rounded; None leaves them as they are.
     names: a name for each class, shown in messages; may be empty. ema: the EMA track to sample from, by decay; None takes the first.
     temperature: of the noise that samples start from (gendiff.diffusion.sample).
+    rules: how `--mesh tensor=N` splits the layers of the network (gendiff.training.sharding); () for a network without rules.
     """
 
     predict: Callable[..., Any]
@@ -27,3 +28,4 @@ class Model:
     names: tuple[str, ...] = ()
     ema: float | None = None
     temperature: float = 1.0
+    rules: Any = ()

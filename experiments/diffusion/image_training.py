@@ -160,6 +160,7 @@ def train(
         "ema_warm_up": False,  # the committed results come from averages without it
         "checkpoint_every": config.checkpoint_every,
         "log_every": config.log_every,
+        "rules": model.rules,
     } | options
     for seed in seeds:
         training_loop.train(init=model.init, data=data, seed=seed, folder=folder, progress=progress, **chosen)

@@ -22,6 +22,7 @@ from experiments.framework import (
     distributed,
     errors,
     interruption,
+    meshes,
     profiling,
     registry,
     run_folder,
@@ -30,6 +31,7 @@ from experiments.framework import (
     sinks,
 )
 from experiments.framework.errors import PeerError
+from experiments.framework.meshes import Axes
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Command, Experiment
 from experiments.framework.resumption import PROGRAM
@@ -77,6 +79,8 @@ class RunOptions:
     """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
     log: str = "tensorboard"
     """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or none."""
+    mesh: str | None = None
+    """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2; None: all data."""
     distributed: cluster.Mode = "auto"
     """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off never."""
     coordinator: str | None = None
@@ -188,13 +192,16 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     span = None if options.profile is None else profiling.parse(options.profile)
     if span is not None and experiment.train is None:
         raise ConfigError(f"--profile {options.profile}: {experiment.name} trains nothing")
+    axes = Axes() if options.mesh is None else meshes.parse(options.mesh)
+    if options.mesh is not None and experiment.train is None:
+        raise ConfigError(f"--mesh {options.mesh}: {experiment.name} trains nothing")
     devices.use_compile_cache(options.compile_cache)
     distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
     if distributed.first():
-        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown)
+        folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown, mesh=axes)
     else:
-        folder, progress = RunFolder(Path(path), options.resume), Progress(quiet=True)
+        folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
     outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
     if outcome is not None:
         print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.framework.meshes import Axes
 from experiments.framework.profiling import Span
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
@@ -21,12 +22,14 @@ class RunFolder:
     resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
     profile: the steps of each training that this process traces; None traces nothing.
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
+    mesh: how a training uses the devices.
     """
 
     path: Path
     resume: Literal["latest", "latest-valid"] = "latest"
     profile: Span | None = None
     log: tuple[str, ...] = ("tensorboard",)
+    mesh: Axes = Axes()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from experiments.framework import configuration, devices, distributed, interruption, profiling, sinks, training_log
+from experiments.framework import configuration, devices, distributed, interruption, meshes, profiling, sinks, training_log
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -59,7 +59,7 @@ def train(
     ema: decays of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is always saved and
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
-    mesh, rules: of `training.fit`; None: all devices of all processes, each with all parameters.
+    mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
     on_step, on_state: of `training.loop`, beside what this does with each step.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
 
@@ -68,8 +68,9 @@ def train(
     Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError, errors of
     gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
-    local = devices.local()
-    mesh = sharding.mesh(devices=jax.devices() if distributed.several() else local) if mesh is None else mesh
+    if mesh is None:
+        mesh = meshes.build(folder.mesh, rules)
+        rules = rules if folder.mesh.tensor > 1 else ()
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     profiling.check(folder.profile, steps)

@@ -156,4 +156,5 @@ def model(of: Described) -> Model:
         levels=data.levels,
         names=data.classes,
         ema=config.ema,
+        rules=networks.transformer.TENSOR_PARALLEL if isinstance(network, networks.DiT) else (),
     )
