@@ -15,7 +15,10 @@ OWN = Path(__file__).with_name("pages")
 _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
 CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
 RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
-GUIDE = ["start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "training.md", "hosts.md", "extending.md"]
+GUIDE = [
+    *("start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "training.md"),
+    *("from_folder_to_pod.md", "hosts.md", "extending.md"),
+]
 PEERS = {"Coming from diffusers": "peers.md"}
 FACTS = ["precision.md", {"Faults and wrong input": "faults.md"}, "features.md"]
 """Pages of the guide, called as their headings are; with another name, or a comment above the heading, they need a title."""

@@ -13,6 +13,7 @@ from typing import Any
 from experiments.diffusion import image_sampling
 from experiments.diffusion.images import defaults, facts, judge, plan, train
 from experiments.diffusion.images.config import Config, Thresholds
+from experiments.diffusion.images.presets import PRESETS
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
@@ -24,7 +25,7 @@ EXPERIMENT = Experiment(
     name="images",
     question="What does a diffusion model learn from a folder of pictures, judged without labels?",
     config=Config,
-    presets={"full": Config(), "emoji": Config(data=("emoji",)), "textures": Config(data=("textures",))},
+    presets=PRESETS,
     smoke=Config(**_FEW, **_SMALL, steps=4, batch=8, sampling_steps=3),
     train=train.train,
     evaluate=judge.evaluate,

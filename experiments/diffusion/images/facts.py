@@ -140,7 +140,7 @@ def described(config: Config, folder: RunFolder) -> Described:
 def model(of: Described) -> Model:
     """The network and what its output means."""
     config, data = of.config, of.data
-    network = named_networks.build(config.network, data.shape, len(data.classes))
+    network = named_networks.build(config.network, data.shape, len(data.classes), config.compute, config.remat)
     example = (jnp.zeros((1, *data.shape)), jnp.zeros((1,)), *((jnp.zeros((1,), jnp.int32),) if data.classes else ()))
 
     def init(key: jax.Array) -> Params:

@@ -15,25 +15,29 @@ COARSEST = 8
 """Pixels that the shorter side of a U-Net's coarsest level has at most, if it can be halved so often."""
 WIDTHS = {"tiny": (32, 1, 2), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
 """Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1), and of one for trying things out."""
-PATCHES = (2, 4, 8)
+PATCHES = (2, 4, 8, 16)
 NAMES = (*UNETS, *(f"dit-{width}/{patch}" for width in WIDTHS for patch in PATCHES))
 
 
-def build(name: str, shape: tuple[int, ...], classes: int) -> Any:
+def build(name: str, shape: tuple[int, ...], classes: int, compute: str = "float32", remat: str = "none") -> Any:
     """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit it."""
     ranges.known("network", [name], NAMES)
-    known = classes or None
+    settings: dict[str, Any] = {
+        "num_classes": classes or None,
+        "dtype": None if compute == "float32" else compute,
+        "remat": {"none": False, "products": "products", "all": True}[remat],
+    }
     if name in UNETS:
         given, blocks = UNETS[name]
         count = _levels(shape[:2])
         channels = (given + given[-1:] * count)[:count]
         head_size = min(32, channels[-1])
-        return networks.UNet(channels, blocks, (), head_size=head_size, groups=8, num_classes=known, attention_levels=(count - 1,))
+        return networks.UNet(channels, blocks, (), head_size=head_size, groups=8, attention_levels=(count - 1,), **settings)
     size, patch = name.removeprefix("dit-").split("/")
     if any(side % int(patch) for side in shape[:2]):
         raise ConfigError(f"--network {name}: patches of {patch} pixels do not divide pictures of {shape[0]} × {shape[1]}")
     width, depth, heads = WIDTHS[size]
-    return networks.DiT(int(patch), width, depth, heads, num_classes=known)
+    return networks.DiT(int(patch), width, depth, heads, **settings)
 
 
 def _levels(sides: tuple[int, ...]) -> int:
