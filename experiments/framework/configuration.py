@@ -12,7 +12,10 @@ from gendiff.training import compatibility
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """config.json. preset: where the numbers began. commit, dirty: the code that began the run; None outside git."""
+    """config.json. preset: where the numbers began. commit, dirty: the code that began the run; None outside git.
+
+    compilation: `devices.compilation` of the process that began it; empty in the folders of older versions.
+    """
 
     experiment: str
     preset: str
@@ -20,6 +23,7 @@ class Resolved:
     config: dict[str, Any]
     commit: str | None = None
     dirty: bool | None = None
+    compilation: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Config(Protocol):
@@ -49,6 +53,13 @@ def read(folder: RunFolder) -> Resolved:
     if not folder.config.exists():
         raise DataError(f"{folder.path}: holds no config.json, so nothing can be rebuilt from it")
     return json_files.read(folder.config, Resolved)
+
+
+def other_compilation(stored: Resolved, wanted: Resolved) -> str:
+    """A sentence on how programs are compiled otherwise than when the run began; "" where they are not, or where that is not known."""
+    pairs = [(name, old, wanted.compilation.get(name, "-")) for name, old in stored.compilation.items()]
+    changed = ", ".join(f"{name} {old}, now {new}" for name, old, new in pairs if old != new)
+    return changed and f"note: this run was started with {changed}; it goes on, but its bits may differ from those of an unbroken run"
 
 
 def restore(resolved: Resolved, kind: type, folder: RunFolder) -> Any:

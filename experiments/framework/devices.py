@@ -31,8 +31,7 @@ def compiler_options() -> dict[str, str | bool]:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     if jax.default_backend() != "cpu" or not x86 or not (0, 10) <= release < (0, 13):
         return {}
-    config: Any = jax.config  # its fields are made at run time
-    if config.jax_compilation_cache_dir and config.jax_enable_compilation_cache:
+    if _keeps_programs():
         return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
     return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
 
@@ -46,6 +45,22 @@ def compiled(function: Any, *arguments: Any) -> Any:
     with contextlib.suppress(AttributeError, OSError):  # no glibc
         ctypes.CDLL(None).malloc_trim(0)
     return function
+
+
+def compilation() -> dict[str, str]:
+    """What the bits of a compiled program depend on beside the program: only under equal settings does a resumed run end bitwise equal."""
+    kinds = sorted({f"{device.platform} {device.device_kind}" for device in jax.devices()})
+    return {
+        "jax": jax.__version__,
+        "jaxlib": jax.lib.__version__,
+        "devices": f"{jax.device_count()} × {', '.join(kinds)}",
+        "compile cache": "on" if _keeps_programs() else "off",
+    }
+
+
+def _keeps_programs() -> bool:
+    config: Any = jax.config  # its fields are made at run time
+    return bool(config.jax_compilation_cache_dir and config.jax_enable_compilation_cache)
 
 
 def use_compile_cache(folder: str | None = None) -> Path | None:

@@ -45,7 +45,8 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
         devices.local()
         distributed.check_served(experiment.processes)
         code = environment()
-        wanted = configuration.Resolved(experiment.name, preset, smoke, json_files.encode(config), code["commit"], code["dirty"])
+        state = code["commit"], code["dirty"], devices.compilation()
+        wanted = configuration.Resolved(experiment.name, preset, smoke, json_files.encode(config), *state)
         distributed.check_equal("the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)})
     if not distributed.first():
         _train_with_the_first(experiment, config, folder, progress)
@@ -61,6 +62,8 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
             return outcome
         if stored.commit != wanted.commit:
             progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
+        if note := configuration.other_compilation(stored, wanted):
+            progress.line(note)
         progress.line(f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder {folder.path}")
         with interruption.watch(at_once=True):
             lead.go()

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.framework import command_line, training_loop
+from experiments.framework import command_line, devices, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder, create
 from gendiff.core import trees
@@ -118,6 +118,20 @@ def test_a_signal_finishes_the_step_saves_it_and_the_run_goes_on_exactly(signal_
     assert signal_name in capsys.readouterr().err
     assert run(tmp_path / "stopped", *SHORT) == 0
     assert_same_run(whole, tmp_path / "stopped", (3, 4))
+
+
+@pytest.mark.fault("cached and uncached compilation")
+def test_a_resume_that_compiles_otherwise_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="died"):
+        patched.setenv("TOY_DIES_AT", "2")
+        run(tmp_path / "run", "--train-steps", "3")
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())["compilation"]
+    assert stored["compile cache"] == "off" and stored["jax"] == jax.__version__
+    capsys.readouterr()
+    monkeypatch.setattr(devices, "compilation", lambda: stored | {"compile cache": "on"})
+    assert run(tmp_path / "run", "--train-steps", "3") == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1 and "started with compile cache off, now on" in notes[0] and "bits may differ" in notes[0]
 
 
 @pytest.mark.fault("NaN loss or gradient")
