@@ -150,6 +150,9 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue) -> int:
 def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
     commands = {"list": _list, "run": _run, "sample": _sample, "finalize": _finalize, "evaluate": _evaluate, "report": _report}
     progress = Progress(quiet="--quiet" in arguments)
+    for word in arguments:
+        if (shown := word.encode(errors="backslashreplace").decode()) != word:
+            raise ConfigError(f"{shown} is not in UTF-8: rename what it names")
     name, *rest = [word for word in arguments if word != "--quiet"] or [""]
     if name == "--version":
         print(", ".join(f"{package} {version}" for package, version in environment.versions().items()))
