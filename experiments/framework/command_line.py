@@ -128,7 +128,8 @@ def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
 
 def _ended(arguments: Sequence[str], catalogue: Catalogue) -> int:
     try:
-        return _dispatch(list(arguments), catalogue)
+        with interruption.watch(at_once=True):
+            return _dispatch(list(arguments), catalogue)
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
     except BrokenPipeError:  # who reads has read enough, as `head` does

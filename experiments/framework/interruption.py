@@ -25,27 +25,37 @@ class Stop:
         return self.name or "no signal"
 
 
+class _Handler:
+    """What a signal does: the first one sets `stop`, and raises Preempted where that is wanted; the second one ends the process."""
+
+    def __init__(self, at_once: bool) -> None:
+        self.at_once, self.stop = at_once, Stop()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.stop:
+            os._exit(128 + number)
+        self.stop.name = signal.Signals(number).name
+        if self.at_once:
+            raise Preempted(self.stop.name)
+
+
 @contextlib.contextmanager
 def watch(*, at_once: bool = False) -> Iterator[Stop]:
     """Within: a signal only makes `stop` true, so that a step can be finished and saved; a second one ends the process at once.
 
-    at_once: the signal raises Preempted wherever the program is, for code whose every lasting result is on disk already.
+    at_once: the signal raises Preempted wherever the program is, for code whose every lasting result is on disk already. One such watch
+    within another takes the signals again, in case that something has taken them in between, and counts with the other.
     """
-    stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield stop
+        yield Stop()
         return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop:
-            os._exit(128 + number)
-        stop.name = signal.Signals(number).name
-        if at_once:
-            raise Preempted(stop.name)
-
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    outer = before[SIGNALS[0]]
+    handler = outer if at_once and isinstance(outer, _Handler) and outer.at_once else _Handler(at_once)
+    for number in SIGNALS:
+        signal.signal(number, handler)
     try:
-        yield stop
+        yield handler.stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

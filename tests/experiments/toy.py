@@ -1,7 +1,8 @@
 """A tiny experiment for the tests of the runner: 2x2 images of two classes, a network of nine numbers, no science.
 
 Run as a script it is the command line with this one experiment. When training shows step N, TOY_SIGNAL_AT=N sends it the signal
-TOY_SIGNAL (default SIGTERM), and TOY_DIES_AT=N raises an error that nobody handles. TOY_PAUSE=S waits S seconds after every step.
+TOY_SIGNAL (default SIGTERM), and TOY_DIES_AT=N raises an error that nobody handles. TOY_PAUSE=S waits S seconds after every step,
+and TOY_PAUSE_JUDGE=S before what is judged, once the file `judging` is there.
 """
 
 import contextlib
@@ -112,6 +113,9 @@ def _update(task, done, text=""):
 def evaluate(config, folder, progress):
     claims, limit = [], config.thresholds.loss
     with progress.phase("judge"):
+        if pause := float(os.environ.get("TOY_PAUSE_JUDGE", "0")):
+            (folder.path / "judging").touch()
+            time.sleep(pause)
         for seed in config.seeds:
             training_loop.restore_ema(init, folder, seed=seed, decay=0.9)
             last = folder.read_metrics(seed)[-1]["loss"]

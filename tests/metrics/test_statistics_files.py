@@ -174,6 +174,7 @@ def test_arrays_that_are_no_gaussian_are_refused(tmp_path, arrays, message, unch
         statistics_files.load(written(tmp_path, **arrays))
 
 
+@pytest.mark.fault("likelihood, metrics: float where uint8 is meant")
 def test_arrays_that_are_no_images_or_no_rows_are_refused(tmp_path, unchecked):
     with pytest.raises(ValueError, match="images must be uint8"):
         statistics_files.save_batch(tmp_path / "a.npz", IMAGES / 255)
