@@ -129,7 +129,7 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, rules: Rules = (), *, smalle
     Args:
         tree: of arrays or their shapes, such as a state, or the result of `jax.eval_shape`.
         mesh: see `mesh`; an abstract one tells where arrays would belong on devices that are not here.
-        rules: such as `networks.dit.TENSOR_PARALLEL`.
+        rules: such as `networks.transformer.TENSOR_PARALLEL`.
         smallest: arrays with fewer entries stay whole, at least 1.
 
     Raises:

@@ -58,8 +58,6 @@ class Config(FeatureOptions):
     """Type of the network's activations; parameters, their average and the optimizer's moments stay float32."""
     remat: Literal["none", "products", "all"] = "none"
     """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of each block."""
-    parameters: Literal["whole", "split"] = "whole"
-    """On several devices: all parameters on each, or split over the devices of a host (FSDP), with average and moments."""
     conditional: Literal["auto", "none"] = "auto"
     """auto: the class is the sub-folder, if there are 2 or more; none: without classes."""
     background: tuple[Byte, Byte, Byte] | None = None

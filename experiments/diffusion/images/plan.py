@@ -48,8 +48,7 @@ def of_data(data: Data, skipped: tuple[str, ...]) -> list[str]:
 
 def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, devices: int) -> list[str]:
     """Lines on the network and what it costs."""
-    share = devices if config.parameters == "split" else 1
-    state, kept = 4 * STATE * cost.parameters / share, cost.kept * numbers.batch / devices
+    state, kept = 4 * STATE * cost.parameters, cost.kept * numbers.batch / devices
     passes = numbers.steps * numbers.batch / data.training
     stored = 4 * STORED * KEPT * cost.parameters
     return [

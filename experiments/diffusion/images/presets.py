@@ -26,6 +26,6 @@ PRESETS = {
     "unet-64": Config(**_UNET, **_ACCELERATOR),
     # Batch, steps, rate, flips and average of Peebles & Xie (2023), with a cosine after the warm-up, which they do without. They train on
     # latents of 32 × 32 in patches of 2. There is no autoencoder yet: these are pixels in patches of 16, which give as many tokens, 256.
-    "imagenet-folder-256": Config(**_DIT, **_ACCELERATOR, remat="products", parameters="split"),
+    "imagenet-folder-256": Config(**_DIT, **_ACCELERATOR, remat="products"),
 }
-"""Name -> configuration. `--network dit-l/16` or `dit-xl/16` makes the last one larger."""
+"""Name -> configuration. `--network dit-l/16` or `dit-xl/16` makes the last one larger, `--mesh fsdp=4` splits it over devices."""

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
 from experiments.diffusion import image_training
 from experiments.diffusion.image_training import Learning
 from experiments.diffusion.images import defaults, facts, opened_pictures, plan
@@ -17,7 +15,7 @@ from experiments.diffusion.images.preview import Previews
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.diffusion.types import Batch
-from gendiff.training import sharding
+from gendiff.networks import transformer
 from gendiff.training.loop import OnStep
 
 
@@ -65,15 +63,10 @@ def _one_set(config: Config, of: Planned, progress: Progress) -> None:
                 "ema_warm_up": True,
                 "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
                 "on_state": previews.on_state,
-                "mesh": _mesh(config),
+                "rules": transformer.TENSOR_PARALLEL if config.network.startswith("dit-") else (),
             }
             data_of = _as_batch(batches, of.data.classes)
             image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)
-
-
-def _mesh(config: Config) -> jax.sharding.Mesh | None:
-    """All devices, with the parameters split over those of each host; None for the usual one, where each has all parameters."""
-    return None if config.parameters == "whole" else sharding.mesh(fsdp=jax.local_device_count(), devices=jax.devices())
 
 
 def _learning(config: Config, numbers: Numbers) -> Learning:

@@ -68,21 +68,22 @@ def test_compute_and_remat_reach_the_network_and_leave_its_parameters_alone():
 
 
 PROGRAM = """
-import sys
+import dataclasses, sys
 from experiments.diffusion.images import train
 from experiments.diffusion.images.config import Config
 from experiments.framework import run_folder
+from experiments.framework.meshes import Axes
 from experiments.framework.progress import Progress
 
 photos, out = sys.argv[1:]
-for parameters in ("whole", "split"):
-    config = Config(data=(photos,), size=8, network="dit-tiny/2", steps=3, batch=8, log_every=1, previews=4, parameters=parameters)
-    train.train(config, run_folder.create(f"{out}/{parameters}"), Progress())
+config = Config(data=(photos,), size=8, network="dit-tiny/2", steps=3, batch=8, log_every=1, previews=4)
+for name, axes in (("whole", Axes()), ("split", Axes(fsdp=2, tensor=2))):
+    train.train(config, dataclasses.replace(run_folder.create(f"{out}/{name}"), mesh=axes), Progress())
 """
 
 
 @pytest.mark.slow
-def test_a_run_with_split_parameters_learns_what_one_with_whole_ones_learns(photos, tmp_path):
+def test_a_run_whose_parameters_and_layers_are_split_learns_what_a_whole_one_learns(photos, tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     command = [sys.executable, "-c", PROGRAM, str(photos), str(tmp_path)]
     ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -90,7 +91,7 @@ def test_a_run_with_split_parameters_learns_what_one_with_whole_ones_learns(phot
     losses = [[line["loss"] for line in RunFolder(tmp_path / name).read_metrics()] for name in ("whole", "split")]
     assert np.allclose(*losses, atol=1e-5) and len(losses[0]) == 3
     stored = [(tmp_path / name / "checkpoints" / "seed_0" / "3" / "state" / "_sharding").read_text() for name in ("whole", "split")]
-    assert [any("fsdp" in spec for spec in _specs(text)) for text in stored] == [False, True]
+    assert [any("fsdp" in spec and "tensor" in spec for spec in _specs(text)) for text in stored] == [False, True]
 
 
 def _specs(text):
