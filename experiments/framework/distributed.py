@@ -74,6 +74,12 @@ def several() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
+def all_devices() -> list[jax.Device]:
+    """The devices of all processes that train together. Raises DeviceError as `devices.local` does."""
+    local = devices.local()
+    return jax.devices() if several() else local
+
+
 def check_served(served: bool) -> None:
     """ConfigError where JAX spans processes that what follows cannot use: each would do the same, in the same folder."""
     if jax.process_count() > 1 and not (served and several()):
@@ -134,6 +140,17 @@ def follow() -> bool:
     if code == errors.DONE:
         return False
     raise (ConfigError if code == errors.USAGE else DataError)(f"process 0: {message}")
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """Process 0 runs the block before the others do, so that it can prepare what they read. Its error ends them too."""
+    if first():
+        with leading():
+            yield
+    else:
+        follow()
+        yield
 
 
 def part() -> None:

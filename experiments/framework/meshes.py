@@ -5,7 +5,7 @@ import re
 
 import jax
 
-from experiments.framework import devices, distributed
+from experiments.framework import distributed
 from gendiff.core.errors import ConfigError
 from gendiff.training import sharding
 
@@ -36,5 +36,4 @@ def build(axes: Axes, rules: sharding.Rules) -> jax.sharding.Mesh:
     """
     if axes.tensor > 1 and not rules:
         raise ConfigError(f"--mesh tensor={axes.tensor}: this network has no rules that split its layers; use data and fsdp")
-    local = devices.local()
-    return sharding.mesh(axes.data, axes.fsdp, axes.tensor, devices=jax.devices() if distributed.several() else local)
+    return sharding.mesh(axes.data, axes.fsdp, axes.tensor, devices=distributed.all_devices())

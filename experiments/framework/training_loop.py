@@ -60,7 +60,8 @@ def train(
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
     mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
-    on_step, on_state: of `training.loop`, beside what this does with each step.
+    on_step, on_state: of `training.loop`, beside what this does with each step. Of several processes number 0 calls them, with its own
+    copy of the state; a state that is split over processes is not handed on.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
 
     The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
@@ -103,8 +104,16 @@ def train(
 
         def seen(step: int, metrics: Mapping[str, Any]) -> None:
             log.add(step, metrics)
-            if on_step is not None:
+            if on_step is not None and distributed.first():
                 on_step(step, metrics)
+
+        def look(step: int, state: training.TrainState) -> None:
+            if on_state is None or not distributed.first():
+                return
+            if not distributed.several():
+                on_state(step, state)
+            elif all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state)):
+                on_state(step, jax.tree.map(lambda leaf: leaf.addressable_data(0), state))
 
         try:
             fitted = training.loop(
@@ -117,7 +126,7 @@ def train(
                 resume=folder.resume,
                 on_start=on_start if distributed.first() else None,
                 on_step=seen,
-                on_state=on_state,
+                on_state=look,
                 stop=lambda: bool(stop),
                 checkpoint_every=checkpoint_every,
                 most_nonfinite=most_nonfinite,

@@ -199,3 +199,14 @@ def test_process_0_says_how_it_goes_on(end, outcome, monkeypatch):
     else:
         with pytest.raises(outcome, match="process 0: in use"):
             distributed.follow()
+
+
+def test_what_others_read_is_prepared_by_process_0_alone(monkeypatch):
+    order = []
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    for number in (0, 1):
+        monkeypatch.setattr(distributed, "first", lambda number=number: number == 0)
+        monkeypatch.setattr(distributed, "_gather", lambda text, number=number: order.append(f"{number} tells") or ['[0, ""]', ""])
+        with distributed.first_alone():
+            order.append(f"{number} reads")
+    assert order == ["0 reads", "0 tells", "1 tells", "1 reads"]

@@ -32,4 +32,5 @@ EXPERIMENT = Experiment(
     check=defaults.check,
     plan=plan.dry_run,
     sample=image_sampling.command(facts.model, facts.described),
+    processes=True,
 )

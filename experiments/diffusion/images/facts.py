@@ -14,7 +14,7 @@ from experiments.diffusion.image_model import Model
 from experiments.diffusion.images import named_networks, opened_pictures
 from experiments.diffusion.images.config import SETS, Config
 from experiments.diffusion.images.opened_pictures import Pictures
-from experiments.framework import configuration
+from experiments.framework import configuration, distributed
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import json_files
 from gendiff import networks
@@ -100,7 +100,8 @@ def begin(folder: RunFolder, within: RunFolder, config: Config, name: str) -> No
     if within.path != folder.path:
         within.path.mkdir(exist_ok=True)
         stored = configuration.read(folder)
-        configuration.settle(within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,)))))
+        if distributed.first():
+            configuration.settle(within, dataclasses.replace(stored, config=json_files.encode(dataclasses.replace(config, data=(name,)))))
 
 
 def read(folder: RunFolder) -> Facts:
@@ -112,7 +113,8 @@ def settle(folder: RunFolder, facts: Facts) -> Facts:
     """Writes data.json, or returns the one that is there. DataError where the pictures are others than when the run began."""
     file = folder.path / FILE
     if not file.exists():
-        json_files.write(file, facts)
+        if distributed.first():
+            json_files.write(file, facts)
         return facts
     stored = read(folder)
     check_same(stored.data, facts.data, folder)

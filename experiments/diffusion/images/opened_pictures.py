@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.diffusion.images.config import SETS, Config
+from experiments.framework import distributed
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
 from gendiff.data.random_access import Source
@@ -79,12 +80,12 @@ def as_bytes(images: np.ndarray, levels: int = 256) -> np.ndarray:
     return np.asarray(scaling.from_unit(unit, 256))
 
 
-def batches(pictures: Pictures, batch: int, seed: int, flip: bool) -> pipeline.Pipeline:
-    """Batches of the training pictures, read ahead. ConfigError for a batch that they do not fill."""
+def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[int, int] = (0, 1)) -> pipeline.Pipeline:
+    """Batches of the training pictures, read ahead, or the part that `share` names. ConfigError for a batch that they do not fill."""
     if not 1 <= batch <= len(pictures.training):
         raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
     with _by_option():
-        return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip)
+        return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
 
 
 def _listed(config: Config, path: str) -> Source:
@@ -103,7 +104,10 @@ def _listed(config: Config, path: str) -> Source:
 
 
 def _decoded(source: Source, folder: Path | None) -> Source:
-    return random_access.scan(source) if folder is None else cache.build(source, folder)
+    if folder is None:
+        return random_access.scan(source)
+    with distributed.first_alone():
+        return cache.build(source, folder)
 
 
 def _split(config: Config, source: Source) -> Pictures:

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
 from experiments.diffusion.images import defaults, facts, opened_pictures
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data, Described, Numbers
+from experiments.framework import distributed
 from experiments.framework.progress import Progress
 from experiments.reporting import formatting
 
@@ -100,6 +99,6 @@ def _scaled(value: float, unit: str) -> str:
 
 
 def devices() -> tuple[str, int]:
-    """(platform, number) of the devices of this process."""
-    local = jax.local_devices()
-    return local[0].platform, len(local)
+    """(platform, number) of the devices that train."""
+    everywhere = distributed.all_devices()
+    return everywhere[0].platform, len(everywhere)

@@ -12,10 +12,12 @@ from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data, Described, Facts, Numbers
 from experiments.diffusion.images.opened_pictures import Pictures
 from experiments.diffusion.images.preview import Previews
+from experiments.framework import meshes
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.diffusion.types import Batch
 from gendiff.networks import transformer
+from gendiff.training import sharding
 from gendiff.training.loop import OnStep
 
 
@@ -54,16 +56,19 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def _one_set(config: Config, of: Planned, progress: Progress) -> None:
     described = Described(config, of.data)
     network = facts.model(described)
+    rules = transformer.TENSOR_PARALLEL if config.network.startswith("dit-") else ()
+    share = sharding.share(meshes.build(of.place.mesh, rules))
     for seed in config.seeds:
-        with opened_pictures.batches(of.pictures, of.numbers.batch, seed, config.flip) as batches:
+        with opened_pictures.batches(of.pictures, of.numbers.batch, seed, config.flip, share) as batches:
             previews = Previews(config, described, of.numbers, of.pictures, of.place, seed)
             options: dict[str, Any] = {
                 "batch": None,
+                "fingerprint": of.pictures.fingerprint,
                 "loss": defaults.loss(config, network),
                 "ema_warm_up": True,
                 "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
                 "on_state": previews.on_state,
-                "rules": transformer.TENSOR_PARALLEL if config.network.startswith("dit-") else (),
+                "rules": rules,
             }
             data_of = _as_batch(batches, of.data.classes)
             image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)

@@ -18,7 +18,7 @@ from experiments.diffusion import sampling_options
 from experiments.diffusion.images import facts, named_networks, preview
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import command_line, configuration, training_loop
+from experiments.framework import command_line, configuration, goodput, training_loop
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 
@@ -69,11 +69,12 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     outcome = json.loads((trained / "results.json").read_text())
     assert outcome["verdict"] == "NONE" and outcome["claims"] == []
     assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png"} <= {path.name for path in trained.iterdir()}
-    facts, measured = outcome["tables"]
+    facts, measured, times = outcome["tables"]
     assert ["skipped", 2] in facts["rows"] and ["classes", 2] in facts["rows"] and ["steps", 6] in facts["rows"]
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
     assert rows["real training pictures"][2][0] == 1
+    assert times["title"] == goodput.TITLE and times["rows"][-1][1] > 0
 
 
 def test_progress_shows_the_loss_and_every_grid_and_stops_reading_itself_again(trained):
