@@ -189,9 +189,6 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if options.seed is not None:
         config = configuration.with_seed(config, options.seed)
     runner.check(experiment, config)
-    if options.dry_run:
-        runner.dry_run(experiment, config, progress)
-        return errors.DONE
     shown = sinks.parse(options.log)
     span = None if options.profile is None else profiling.parse(options.profile)
     if span is not None and experiment.train is None:
@@ -199,6 +196,9 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     axes = Axes() if options.mesh is None else meshes.parse(options.mesh)
     if options.mesh is not None and experiment.train is None:
         raise ConfigError(f"--mesh {options.mesh}: {experiment.name} trains nothing")
+    if options.dry_run:
+        runner.dry_run(experiment, config, progress)
+        return errors.DONE
     devices.use_compile_cache(options.compile_cache)
     distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))

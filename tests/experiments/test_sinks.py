@@ -84,7 +84,7 @@ def steps(module):
 def test_a_name_that_is_no_sink_or_stands_twice_is_a_usage_error(text, tmp_path, capsys):
     with pytest.raises(ConfigError, match="--log"):
         sinks.parse(text)
-    assert run(tmp_path / "run", f"--log={text}") == 2
+    assert run(tmp_path / "run", f"--log={text}") == run(tmp_path / "run", f"--log={text}", "--dry-run") == 2
     assert "--log" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
