@@ -91,7 +91,8 @@ class Draws:
         """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
         levels = self.grid(self.model.schedule, self.steps)
         draw = jax.jit(functools.partial(self._sample, levels=levels, rule=classifier_free, trajectory=True))
-        return np.asarray(draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature))
+        images = draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature)
+        return drawing.finite(images.swapaxes(0, 1), "trajectory").swapaxes(0, 1)
 
     def _sample(
         self, params: Params, second: Params, index: jax.Array, *, scale: Any, levels: Level, rule: Rule, **options: Any

@@ -56,6 +56,13 @@ def whole(draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, tog
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
 
 
+def finite(drawn: Any, title: str) -> np.ndarray:
+    """The samples (n, …) on the host. NonFiniteError as `check_finite` raises it, by their places."""
+    samples = np.asarray(drawn)
+    check_finite(samples, np.arange(len(samples)), title)
+    return samples
+
+
 def check_finite(drawn: np.ndarray, index: np.ndarray, title: str = "") -> None:
     """NonFiniteError with the indices of the samples that hold a NaN or an infinity, if there are any. title: what was drawn."""
     bad = index[~np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)]

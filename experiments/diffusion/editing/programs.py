@@ -36,8 +36,7 @@ class EditingPrograms:
         else:
             operator = jax.tree.map(jnp.asarray, problem.operator)
             restored = self._guided(params, index, seen, operator, jnp.float32(problem.noise_std), method=method)
-        drawing.check_finite(np.asarray(restored), np.asarray(index), method)
-        return np.asarray(restored)
+        return drawing.finite(restored, method)
 
     def round_trips(self, params: Params, images: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
         """(steps -> DDIM's images after inversion and back, what DDIM at most steps draws from fresh noise), each (n, 8, 8, 1)."""
@@ -46,22 +45,23 @@ class EditingPrograms:
         for steps in self._config.round_trips:
             levels = grids.padded(grids.trailing(self._model.schedule, steps), most)
             there, fresh = self._tripped(params, index, images, levels, jnp.int32(steps))
-            trips[steps] = np.asarray(there)
-        return trips, np.asarray(fresh)
+            trips[steps] = drawing.finite(there, f"DDIM in {steps} steps and back")
+        return trips, drawing.finite(fresh, "DDIM from fresh noise")
 
     def reversible_trip(self, params: Params, images: np.ndarray) -> np.ndarray:
         """Images after reversible Heun's inversion and back."""
-        return np.asarray(self._forth(params, *self._back(params, images)))
+        return drawing.finite(self._forth(params, *self._back(params, images)), "reversible Heun and back")
 
     def edit(self, params: Params, images: np.ndarray, strength: float) -> np.ndarray:
         """img2img by DDPM from that share of the steps."""
-        return np.asarray(self._edited(params, images, jnp.arange(len(images)), jnp.float32(strength)))
+        edited = self._edited(params, images, jnp.arange(len(images)), jnp.float32(strength))
+        return drawing.finite(edited, f"img2img of strength {strength:g}")
 
     def between(self, params: Params, images: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
         """(share, n, 8, 8, 1): from each image to images[partners], by slerp of their noises and companions (editing.between_images)."""
         pair = self._back(params, images)
         turned = [[editing.slerp(one, one[partners], np.float32(share)) for one in pair] for share in shares]
-        return np.stack([np.asarray(self._forth(params, *pair)) for pair in turned])
+        return np.stack([drawing.finite(self._forth(params, *pair), "from digit to digit") for pair in turned])
 
     def _denoise(self, params: Params) -> Any:
         return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)

@@ -19,13 +19,20 @@ def broken(params, x, t, label):
 
 
 @pytest.mark.fault("NaN while sampling")
-def test_samples_that_are_not_finite_end_a_run_with_3_and_are_named(tmp_path, capsys):
+@pytest.mark.parametrize("trajectory", [False, True])
+def test_samples_that_are_not_finite_end_a_run_with_3_and_are_named(trajectory, tmp_path, capsys):
     def evaluate(config, folder, progress):
         model = toy.model(config, predict=broken)
-        Draws(model, 2, 4, Progress(quiet=True))("seed 0", model.init(jax.random.key(0)), 4)
+        draws, params = Draws(model, 2, 4, Progress(quiet=True)), model.init(jax.random.key(0))
+        if trajectory:
+            draws.trajectory(params, 4, 2.0)
+        draws("seed 0", params, 4)
         return Outcome(())
 
     experiment = dataclasses.replace(toy.EXPERIMENT, train=None, evaluate=evaluate)
     assert command_line.main(["run", "toy", "--out", str(tmp_path / "run")], {"toy": experiment}) == errors.NON_FINITE
-    assert "seed 0: 2 of 4 samples are not finite" in (message := capsys.readouterr().err) and "indices: 1, 3" in message
+    assert (
+        f"{'trajectory' if trajectory else 'seed 0'}: 2 of 4 samples are not finite" in (message := capsys.readouterr().err)
+        and "indices: 1, 3" in message
+    )
     assert not (tmp_path / "run" / "results.json").exists()
