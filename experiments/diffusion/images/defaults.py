@@ -16,8 +16,8 @@ from gendiff.core.errors import ConfigError
 from gendiff.diffusion import objectives, schedules, weighting
 from gendiff.diffusion.types import Batch
 
-CPU_FLOPS = 9e13
-"""Of all steps on a CPU: 12 minutes at 125 GFLOP per second, which 2 cores reach."""
+CPU_FLOPS = 7.5e13
+"""Of all steps on a CPU: 12 to 14 minutes on 2 cores, which do about 100 GFLOP per second of these."""
 PASSES = 150
 """Over the training pictures, at most on a CPU."""
 FEWEST_STEPS, MOST_STEPS = 1000, 200_000

@@ -5,7 +5,8 @@ With it `sample RUN` needs no pictures.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -143,14 +144,9 @@ def model(of: Described) -> Model:
     """The network and what its output means."""
     config, data = of.config, of.data
     network = named_networks.build(config.network, data.shape, len(data.classes), config.compute, config.remat)
-    example = (jnp.zeros((1, *data.shape)), jnp.zeros((1,)), *((jnp.zeros((1,), jnp.int32),) if data.classes else ()))
-
-    def init(key: jax.Array) -> Params:
-        return networks.init(network, key, *example)
-
     return Model(
         networks.pure(network),
-        init,
+        _init(network, data.shape, bool(data.classes)),
         schedules.flow(),
         parameterization.flow(),
         shape=data.shape,
@@ -160,3 +156,9 @@ def model(of: Described) -> Model:
         ema=config.ema,
         rules=networks.transformer.TENSOR_PARALLEL if isinstance(network, networks.DiT) else (),
     )
+
+
+@functools.lru_cache  # one object for equal networks, so that sets of one kind share a compiled start and step
+def _init(network: Any, shape: tuple[int, ...], conditional: bool) -> Callable[[jax.Array], Params]:
+    label = (jnp.zeros((1,), jnp.int32),) if conditional else ()
+    return lambda key: networks.init(network, key, jnp.zeros((1, *shape)), jnp.zeros((1,)), *label)

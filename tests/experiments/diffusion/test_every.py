@@ -8,6 +8,7 @@ from experiments import catalogue
 from experiments.framework import command_line, registry
 
 LEAVES = {
+    "images": ("emoji_real", "emoji_samples", "textures_nearest", "textures_levels", "textures_frechet"),
     "digits": ("real", "guidance_1", "guidance_2", "denoising", "loss", "frechet"),
     "ddim-steps": ("steps", "few_steps", "same_samples"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),

@@ -1,5 +1,6 @@
 """`run images` on a tiny folder of pictures: it trains, judges, draws and resumes, and says what is wrong before it compiles."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ from PIL import Image
 
 from experiments import catalogue
 from experiments.diffusion import sampling_options
-from experiments.diffusion.images import facts, named_networks, preview
+from experiments.diffusion.images import defaults, facts, named_networks, preview
 from experiments.diffusion.images.config import Config
+from experiments.diffusion.images.defaults import Cost
+from experiments.diffusion.images.facts import Data
 from experiments.diffusion.sampling_options import SampleOptions
 from experiments.framework import command_line, configuration, goodput, training_loop
 from experiments.framework.run_folder import RunFolder
@@ -69,8 +72,8 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     outcome = json.loads((trained / "results.json").read_text())
     assert outcome["verdict"] == "NONE" and outcome["claims"] == []
     assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png"} <= {path.name for path in trained.iterdir()}
-    facts, measured, times = outcome["tables"]
-    assert ["skipped", 2] in facts["rows"] and ["classes", 2] in facts["rows"] and ["steps", 6] in facts["rows"]
+    learned, measured, times = outcome["tables"]
+    assert ["skipped", 2] in learned["rows"] and ["classes", 2] in learned["rows"] and ["steps", 6] in learned["rows"]
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
     assert rows["real training pictures"][2][0] == 1
@@ -186,6 +189,30 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     assert not (out / "config.json").exists(), "the right command may use the folder"
 
 
+def test_several_sets_have_run_folders_of_their_own(tmp_path):
+    folder = RunFolder(tmp_path)
+    both, one = Config(), Config(data=("textures",))
+    assert [(name, place.path) for name, place in facts.places(both, folder)] == [
+        (name, folder.path / name) for name in ("emoji", "textures")
+    ]
+    assert [place.path for _, place in facts.places(one, folder)] == [tmp_path]
+    with pytest.raises(ConfigError, match="run folder of its own"):
+        facts.described(both, folder)
+    with pytest.raises(ConfigError, match="last names differ"):
+        facts.labels(Config(data=("a/photos", "b/photos")))
+
+
+@pytest.mark.parametrize(("platform", "steps", "batch"), [("cpu", 2500, 32), ("gpu", 11_700, 128)])
+def test_steps_and_batch_follow_from_data_and_device(platform, steps, batch):
+    data = Data("photos", "", 10_000, 500, 0, (32, 32, 3), 256, ())
+    numbers = defaults.numbers(Config(), data, Cost(9.12e8, 880_000, 3_750_000), platform)
+    assert (numbers.steps, numbers.batch, numbers.preview_every) == (steps, batch, steps // 20)
+    few = dataclasses.replace(data, training=50)
+    assert defaults.numbers(Config(), few, Cost(9.12e8, 880_000, 3_750_000), platform, devices=4).batch in (32, 48)
+    with pytest.raises(ConfigError, match="multiple of the 4 devices"):
+        defaults.numbers(Config(batch=6), data, Cost(1.0, 1, 1), platform, devices=4)
+
+
 def test_a_class_has_a_name_or_a_number():
     names = ("cats", "1", "dogs")
     assert sampling_options.numbered(SampleOptions(label="dogs"), names).label == 2
@@ -201,8 +228,8 @@ def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
 
 
 def test_every_name_of_a_network_builds_one():
-    assert len(named_networks.NAMES) == 17
-    assert [named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES] == [2] * 17
+    assert {"unet-small", "unet-base", "dit-s/2", "dit-xl/8"} <= set(named_networks.NAMES)
+    assert {named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES} == {2}
 
 
 def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
