@@ -23,6 +23,7 @@ from experiments.reporting.formatting import Cell
 from experiments.reporting.results import Figure, Table
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
+from gendiff.data import emoji
 from gendiff.metrics import baselines
 
 DISTANCE = "Fréchet distance to held-out pictures, in floors"
@@ -138,9 +139,10 @@ class OneSet:
             f"{len(report.copies)} of {len(samples)} are near-copies."
         )
         by_level = f"{words}Denoising error over the noise level (noise at the left). Where the curves part, pictures are known by heart."
+        source = f" {emoji.ATTRIBUTION}." if self.entry == "emoji" else ""
         of_loss, error = f"{words}Training loss, a mean over 20 lines.", "mean squared error of the noise"
         return [
-            figures.grid(real, 8, self._file("real"), f"{words}Held-out pictures."),
+            figures.grid(real, 8, self._file("real"), f"{words}Held-out pictures.{source}"),
             figures.grid(samples[:GRID], 8, self._file("samples"), f"{words}Samples, not selected."),
             figures.grid(beside.reshape(-1, *beside.shape[2:]), 9, self._file("nearest"), copies),
             figures.curves(levels, self._file("levels"), by_level, x_label="log-SNR", y_label=error, log_y=True),
