@@ -13,7 +13,7 @@ import numpy as np
 from gendiff import networks
 from gendiff.core import npz
 from gendiff.core.errors import ConfigError, DataError
-from gendiff.data import scaling
+from gendiff.data import scaling, sources
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.metrics.features import Features
 from gendiff.metrics.frechet import FittedGaussian, Running
@@ -60,9 +60,30 @@ def summary(measured: Features, images: Iterator[np.ndarray]) -> Running:
     return state
 
 
-def reference(path: Path, measured: Features) -> FittedGaussian:
-    """The Gaussian of reference statistics (`mu`, `sigma`), or of the reference images (`arr_0`, uint8) of an .npz file."""
-    file = npz.existing(path, ".npz")
-    with npz.guarded(file, lambda: zipfile.ZipFile(file)) as archive:
-        images = "arr_0" in npz.names(archive)
-    return frechet.finish(summary(measured, statistics_files.read_batches(file, TOGETHER))) if images else statistics_files.load(file)
+def reference(path: Path, measured: Features, shape: tuple[int, ...]) -> tuple[FittedGaussian, int | None]:
+    """(the Gaussian of a reference, how many images it stands for).
+
+    path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8); or pictures that
+    `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
+    """
+    if path.suffix.lower() == ".npz":
+        file = npz.existing(path, ".npz")
+        with npz.guarded(file, lambda: zipfile.ZipFile(file)) as archive:
+            names = npz.names(archive)
+        if "mu" in names:
+            return statistics_files.load(file), None
+        images = statistics_files.read_batches(file, TOGETHER)
+    else:
+        images = _pictures(path, shape)
+    state = summary(measured, images)
+    return frechet.finish(state), state.count
+
+
+def _pictures(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    height, width, channels = shape
+    if height != width:
+        raise ConfigError(f"--reference {path}: pictures are read as squares, and the samples have {height} × {width}; give an .npz")
+    source = sources.open(path, size=height, mode="L" if channels == 1 else "RGB", conditional="none")
+    for begin in range(0, len(source), TOGETHER):
+        rows = range(begin, min(begin + TOGETHER, len(source)))
+        yield np.stack([source.image(row) for row in rows])

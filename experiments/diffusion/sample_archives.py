@@ -51,6 +51,8 @@ class _Examples(Sequence[Example]):
         return self._shards.manifest.num
 
     def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
         number, row = divmod(index, self._shards.manifest.shard_size)
         if number != self._number:
             self._number, self._arrays = number, self._shards.read(number)

@@ -15,6 +15,8 @@ from gendiff.core.errors import ConfigError
 from gendiff.metrics import frechet, statistics_files
 
 SCORES = "scores.json"
+ENOUGH = 10_000
+"""Images from which on the bias of a Fréchet distance is small beside what people compare."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,16 +24,20 @@ class ScoreOptions(FeatureOptions):
     """Measure how far the samples of a folder are from reference images."""
 
     reference: str | None = None
-    """An .npz with statistics of the same features (mu, sigma) or with the images themselves (arr_0, uint8 NHWC)."""
+    """Pictures (whatever `run images --data` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
     save_statistics: str | None = None
     """Write the samples' own statistics to this .npz, to be the reference of others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """scores.json. frechet: None without a reference. n: samples. dimensions: of a feature."""
+    """scores.json. n: samples. reference_n: images of the reference, None where its file does not say. dimensions: of a feature.
+
+    frechet: None without a reference.
+    """
 
     n: int
+    reference_n: int | None
     features: str
     dimensions: int
     reference: str | None
@@ -48,9 +54,9 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
         raise ConfigError("evaluate SAMPLES needs --reference FILE.npz, --save-statistics FILE.npz, or both")
     shards.check_complete(place)
     measured = image_features.function(options)
-    begin, fitted = time.monotonic(), None
+    begin, fitted, count = time.monotonic(), None, None
     if options.reference is not None:
-        fitted = image_features.reference(Path(options.reference), measured)
+        fitted, count = image_features.reference(Path(options.reference).expanduser(), measured, place.manifest.shape)
     with progress.task("features", place.manifest.count) as task:
 
         def images():
@@ -65,6 +71,7 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
         raise ConfigError(f"{options.reference} has {len(fitted.mean)} features, and --features {options.features} {len(own.mean)}")
     scores = Scores(
         n=place.manifest.num,
+        reference_n=count,
         features=f"{options.features}, {options.resize}" if options.features == "inception" else options.features,
         dimensions=len(own.mean),
         reference=options.reference,
@@ -74,7 +81,10 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     json_files.write(place.folder / SCORES, scores)
     print(f"{scores.n} samples, {scores.dimensions} features ({scores.features})", flush=True)
     if scores.frechet is not None:
-        print(f"Fréchet distance to {options.reference}: {scores.frechet:.4g}", flush=True)
+        behind = "" if count is None else f", {count} images"
+        print(f"Fréchet distance to {options.reference}{behind}: {scores.frechet:.4g}", flush=True)
+        if min(scores.n, count or scores.n) < ENOUGH:
+            print(f"note: with fewer than {ENOUGH} images the distance is biased upwards; compare only sets of equal size", flush=True)
     if options.save_statistics is not None:
         print(f"statistics: {options.save_statistics}", flush=True)
 

@@ -15,7 +15,8 @@ from experiments.framework import command_line, errors
 from experiments.framework.errors import Preempted
 from experiments.framework.shards import Shards
 from experiments.reporting import json_files
-from gendiff.data import scaling, sources
+from gendiff.data import array_records, scaling, sources
+from gendiff.data.random_access import Example
 from gendiff.metrics import features, frechet, statistics_files
 from tests.experiments import toy
 
@@ -150,6 +151,15 @@ def test_finalize_makes_one_file_that_holds_every_sample(whole, tmp_path, capsys
     assert out[".tar"].read_bytes() == before
 
 
+def test_an_archive_of_shards_that_are_all_full_ends_at_the_last_one(trained, tmp_path):
+    assert sample(trained, "--num", "8", "--shard-size", "4", "--steps", "2", "--out", str(tmp_path / "full")) == errors.DONE
+    for suffix in (".npz", ".tar", ".arrayrecord"):
+        words = ["finalize", str(tmp_path / "full"), "--to", str(tmp_path / f"all{suffix}")]
+        assert command_line.main(words, {"toy": toy.EXPERIMENT}) == errors.DONE
+    with tarfile.open(tmp_path / "all.tar") as archive:
+        assert len(archive.getnames()) == 8
+
+
 def test_finalize_refuses_what_it_cannot_do(whole, tmp_path, capsys):
     main = functools.partial(command_line.main, catalogue={"toy": toy.EXPERIMENT})
     assert main(["finalize", str(tmp_path), "--to", str(tmp_path / "all.npz")]) == errors.BAD_DATA
@@ -166,12 +176,15 @@ def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_p
     statistics_files.save_batch(tmp_path / "pictures.npz", other)
     rows = [features.pixels(scaling.to_unit(each, 256)) for each in (other, images)]
     statistics_files.save(tmp_path / "statistics.npz", frechet.fit(rows[0]))
-    for reference in ("pictures", "statistics"):
-        options = ["--features", "pixels", "--reference", str(tmp_path / f"{reference}.npz")]
+    array_records.write(tmp_path / "pictures.arrayrecord", [Example(image, np.int32(-1)) for image in other])
+    for reference in ("pictures.npz", "pictures.arrayrecord", "statistics.npz"):
+        options = ["--features", "pixels", "--reference", str(tmp_path / reference)]
         assert main(["evaluate", str(whole), *options, "--save-statistics", str(tmp_path / "own.npz")]) == errors.DONE
         scores = json_files.read(whole / "scores.json", Scores)
         assert scores.n == 10 and scores.frechet == pytest.approx(frechet.distance(*rows), rel=1e-9)
-        assert f"{scores.frechet:.4g}" in capsys.readouterr().out
+        assert scores.reference_n == (None if reference == "statistics.npz" else 30)
+        shown = capsys.readouterr().out
+        assert f"{scores.frechet:.4g}" in shown and "biased upwards" in shown
     np.testing.assert_allclose(statistics_files.load(tmp_path / "own.npz").mean, rows[1].mean(0))
 
 
@@ -180,6 +193,7 @@ def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_p
     [
         ((), errors.USAGE, "--reference"),
         (("--reference", "NONE.npz"), errors.BAD_DATA, "no such file"),
+        (("--reference", "NONE"), errors.BAD_DATA, "no such file or folder"),
         (("--reference", "STATISTICS", "--features", "inception"), errors.USAGE, "--inception-weights"),
         (("--reference", "STATISTICS", "--inception-weights", "w"), errors.USAGE, "need each other"),
         (("--reference", "STATISTICS"), errors.USAGE, "features"),
