@@ -30,7 +30,7 @@ from experiments.framework import (
     shards,
     sinks,
 )
-from experiments.framework.errors import PeerError
+from experiments.framework.errors import PeerError, Preempted
 from experiments.framework.meshes import Axes
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue, Command, Experiment
@@ -316,5 +316,6 @@ def _message(error: BaseException, code: int) -> str:
     if code == errors.USAGE and isinstance(error, OSError):
         text = f"{text}: choose another place"
     if code == errors.PREEMPTED:
-        return f"interrupted by {text or 'SIGINT'}: what is finished is saved, run the same command to go on"
+        kept = error.kept if isinstance(error, Preempted) else "what is finished is saved"
+        return f"interrupted by {text or 'SIGINT'}: {kept}, run the same command to go on"
     return f"error: {text}"

@@ -21,7 +21,14 @@ class PeerError(errors.GendiffError):
 
 
 class Preempted(BaseException):
-    """A signal of `interruption` came. No Exception, so that nothing that handles failures takes it for one."""
+    """A signal of `interruption` came. No Exception, so that nothing that handles failures takes it for one.
+
+    kept: what is left of the work, in words.
+    """
+
+    def __init__(self, signal: str, kept: str = "what is finished is saved") -> None:
+        super().__init__(signal)
+        self.kept = kept
 
 
 def exit_code(error: BaseException) -> int | None:

@@ -139,6 +139,8 @@ def train(
         log.close(fitted.timing)
         if fitted.stopped:
             who, step = stop or "another process", int(fitted.state.step)
+            if not fitted.saved:
+                raise Preempted(f"{who} at step {step} of seed {seed}", "none of its steps had been finished")
             raise Preempted(f"{who} at step {step} of seed {seed}; its newest checkpoint is that of step {fitted.saved}")
     return fitted.state
 

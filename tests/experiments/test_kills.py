@@ -92,7 +92,8 @@ def test_a_signal_while_compiling_exits_42_and_the_same_command_goes_on(tmp_path
     with monkeypatch.context() as patched:
         patched.setattr(devices, "compiled", interrupted)
         assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 42
-    assert "SIGTERM" in capsys.readouterr().err and not (tmp_path / "run" / "results.json").exists()
+    told = capsys.readouterr().err
+    assert "SIGTERM at step 0 of seed 0: none of its steps had been finished" in told and not (tmp_path / "run" / "results.json").exists()
     assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 0
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
 
