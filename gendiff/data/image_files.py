@@ -160,6 +160,8 @@ def _decode(
             return _finished(name, Image, ImageOps.exif_transpose(opened), mode, size, background)
     except (DataError, MemoryError):
         raise
+    except PermissionError as error:
+        raise DataError(random_access.forbidden(name)) from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over: OSError, SyntaxError, struct.error, …
         raise DataError(f"{name}: not a whole {', '.join(FORMATS)} image: {error}") from error
 

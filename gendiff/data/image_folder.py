@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,8 @@ def _content(file: Path) -> bytes:
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
     if file.suffix.lower() not in image_files.SUFFIXES:
         raise DataError(f"{shown(file)}: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder")
-    if not file.is_file():  # opening a pipe would wait for ever
+    found = random_access.status(file)
+    if found is None or not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
         raise DataError(f"{shown(file)}: not a regular file, or a link to nothing")
     return image_files.read(file, mode=mode, size=size, background=background)
 
@@ -166,13 +168,16 @@ def _check_one_size(files: list[Path], pictures: list[np.ndarray]) -> None:
 
 def _top(root: Path) -> tuple[list[Path], list[Path]]:
     """The visible folders and files directly under the root."""
-    if not root.is_dir():
-        raise DataError(f"{shown(root)}: {'not a folder' if root.exists() else 'no such folder'}")
+    found = random_access.status(root)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        raise DataError(f"{shown(root)}: {'not a folder' if found else 'no such folder'}")
     try:
         visible = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    except PermissionError as error:
+        raise DataError(random_access.forbidden(root)) from error
     except OSError as error:
         raise DataError(f"{shown(root)}: {error.strerror}") from error
-    return [entry for entry in visible if entry.is_dir()], [entry for entry in visible if not entry.is_dir()]
+    return [entry for entry in visible if os.path.isdir(entry)], [entry for entry in visible if not os.path.isdir(entry)]
 
 
 def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, int]], list[str]]:
@@ -210,4 +215,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _unlistable(error: OSError) -> None:
-    raise DataError(f"{shown(error.filename)}: {error.strerror}") from error  # os.walk would pass over it
+    path, denied = error.filename, isinstance(error, PermissionError)
+    raise DataError(
+        random_access.forbidden(path) if denied else f"{shown(path)}: {error.strerror}"
+    ) from error  # os.walk would pass over it

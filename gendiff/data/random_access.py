@@ -211,6 +211,25 @@ def in_threads(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
         return results
 
 
+def status(path: str | os.PathLike) -> os.stat_result | None:
+    """What is at a path, links followed; None where nothing is.
+
+    Raises:
+        DataError: path first, where this user may not look.
+    """
+    try:
+        return os.stat(path)
+    except PermissionError as error:
+        raise DataError(forbidden(path)) from error
+    except OSError:
+        return None
+
+
+def forbidden(path: str | os.PathLike) -> str:
+    """The message for what the system keeps from this user."""
+    return f"{shown(path)}: may not be read by this user; change its permissions"
+
+
 def shown(path: str | os.PathLike) -> str:
     """A path as one line that every terminal can print: bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -38,8 +38,9 @@ class SavedDataset(Source):
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder was written by `save_to_disk`, of a dataset or of a dictionary of splits."""
-    return (folder / "dataset_dict.json").is_file() or ((folder / "state.json").is_file() and (folder / "dataset_info.json").is_file())
+    """Whether a folder was written by `save_to_disk`, of a dataset or of a dictionary of splits. DataError for one that may not be read."""
+    there = {name: random_access.status(folder / name) is not None for name in ("dataset_dict.json", "state.json", "dataset_info.json")}
+    return there["dataset_dict.json"] or (there["state.json"] and there["dataset_info.json"])
 
 
 def source(

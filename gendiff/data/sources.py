@@ -1,6 +1,7 @@
 """One door to a person's own pictures: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset, opened for random access."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def open(
     suffix = file.suffix.lower()
     options: Any = {"size": size, "on_bad": on_bad, "background": background, "conditional": conditional}
     opened: Source
+    found = random_access.status(file)
+    if found is not None:
+        _check_readable(file, found)
     if file.is_dir() and saved_datasets.recognises(file):
         opened = saved_datasets.source(file, mode=mode or "RGB", **options)
     elif file.is_dir():
@@ -68,6 +72,19 @@ def open(
     else:
         raise DataError(f"{random_access.shown(file)}: its name ends in no suffix that is known here; {_taken()}")
     return random_access.scan(opened) if scan else opened
+
+
+def _check_readable(file: Path, found: os.stat_result) -> None:
+    try:
+        if stat.S_ISDIR(found.st_mode):
+            os.listdir(file)
+            os.stat(file / "any")  # without the right to search a folder, its names can be listed and nothing else
+        elif stat.S_ISREG(found.st_mode):
+            file.open("rb").close()
+    except PermissionError as error:
+        raise DataError(random_access.forbidden(file)) from error
+    except FileNotFoundError:
+        pass
 
 
 def _taken() -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[
 def _listed(config: Config, path: str) -> Source:
     if path == "emoji":
         return emoji.source(config.size or COMMITTED_SIZE)
-    size = config.size if config.size is not None else SIZES.get(Path(path).suffix.lower() if Path(path).is_file() else "", 64)
+    size = config.size if config.size is not None else SIZES.get(Path(path).suffix.lower() if os.path.isfile(path) else "", 64)
     return sources.open(
         path,
         size=size,
