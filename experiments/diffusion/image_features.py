@@ -4,7 +4,7 @@ import dataclasses
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from gendiff import networks
 from gendiff.core import npz
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import scaling, sources
+from gendiff.data.random_access import Source
 from gendiff.metrics import features, frechet, statistics_files
 from gendiff.metrics.features import Features
 from gendiff.metrics.frechet import FittedGaussian, Running
@@ -60,11 +61,14 @@ def summary(measured: Features, images: Iterator[np.ndarray]) -> Running:
     return state
 
 
-def reference(path: Path, measured: Features, shape: tuple[int, ...]) -> tuple[FittedGaussian, int | None]:
+def reference(
+    path: Path, measured: Features, shape: tuple[int, ...], background: tuple[int, int, int] | None, on_bad: str
+) -> tuple[FittedGaussian, int | None]:
     """(the Gaussian of a reference, how many images it stands for).
 
     path: an .npz of statistics (`mu`, `sigma`), which do not say of how many images, or of images (`arr_0`, uint8); or pictures that
     `data.sources.open` takes, which are resized and cropped to `shape` (h, w, c).
+    background, on_bad: of `data.sources.open`.
     """
     if path.suffix.lower() == ".npz":
         file = npz.existing(path, ".npz")
@@ -74,16 +78,15 @@ def reference(path: Path, measured: Features, shape: tuple[int, ...]) -> tuple[F
             return statistics_files.load(file), None
         images = statistics_files.read_batches(file, TOGETHER)
     else:
-        images = _pictures(path, shape)
+        height, width, channels = shape
+        if height != width:
+            raise ConfigError(f"--reference {path}: pictures are read as squares, and the samples have {height} × {width}; give an .npz")
+        options: dict[str, Any] = {"background": background, "on_bad": on_bad, "conditional": "none"}
+        images = _batches(sources.open(path, size=height, mode="L" if channels == 1 else "RGB", **options))
     state = summary(measured, images)
     return frechet.finish(state), state.count
 
 
-def _pictures(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    height, width, channels = shape
-    if height != width:
-        raise ConfigError(f"--reference {path}: pictures are read as squares, and the samples have {height} × {width}; give an .npz")
-    source = sources.open(path, size=height, mode="L" if channels == 1 else "RGB", conditional="none")
+def _batches(source: Source) -> Iterator[np.ndarray]:
     for begin in range(0, len(source), TOGETHER):
-        rows = range(begin, min(begin + TOGETHER, len(source)))
-        yield np.stack([source.image(row) for row in rows])
+        yield np.stack([source.image(row) for row in range(begin, min(begin + TOGETHER, len(source)))])

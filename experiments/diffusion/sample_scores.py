@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from pathlib import Path
+from typing import Literal
 
 from experiments.diffusion import image_features
 from experiments.diffusion.image_features import FeatureOptions
@@ -25,6 +26,10 @@ class ScoreOptions(FeatureOptions):
 
     reference: str | None = None
     """Pictures (whatever `run images --data` takes), or an .npz of images (arr_0) or of statistics of such features (mu, sigma)."""
+    background: tuple[int, int, int] | None = None
+    """Colour under transparent reference pictures, such as 255 255 255; without one they are an error."""
+    on_bad_image: Literal["raise", "skip"] = "raise"
+    """skip leaves out reference pictures that cannot be read; raise stops and lists them."""
     save_statistics: str | None = None
     """Write the samples' own statistics to this .npz, to be the reference of others."""
 
@@ -56,7 +61,9 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     measured = image_features.function(options)
     begin, fitted, count = time.monotonic(), None, None
     if options.reference is not None:
-        fitted, count = image_features.reference(Path(options.reference).expanduser(), measured, place.manifest.shape)
+        fitted, count = image_features.reference(
+            Path(options.reference).expanduser(), measured, place.manifest.shape, options.background, options.on_bad_image
+        )
     with progress.task("features", place.manifest.count) as task:
 
         def images():
