@@ -189,7 +189,9 @@ def _check_unit(file: Path, pixels: np.ndarray, levels: int) -> None:
     if low < -1 or high > 1:
         raise DataError(f"{file}: float images must lie in [-1, 1], got [{low:g}, {high:g}]; store whole values as integers 0…{levels - 1}")
     if low >= 0 and high > low:
-        raise DataError(f"{file}: float images lie in [{low:g}, {high:g}], which looks like [0, 1]; store 2 x - 1 instead")
+        raise DataError(
+            f"{file}: float images must lie in [-1, 1], and these lie in [{low:g}, {high:g}], as those in [0, 1] do; store 2 x - 1"
+        )
 
 
 def _labels(file: Path, stored: Any, count: int) -> np.ndarray:

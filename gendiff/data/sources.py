@@ -1,13 +1,14 @@
 """One door to a person's own pictures: a folder, arrays, an ArrayRecord or a saved Hugging Face dataset, opened for random access."""
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
 
 from gendiff.core import checks
 from gendiff.core.errors import DataError
-from gendiff.data import array_records, image_folder, numpy_files, random_access, saved_datasets
+from gendiff.data import array_records, image_files, image_folder, numpy_files, random_access, saved_datasets
 from gendiff.data.random_access import Source
 
 TAKEN = (
@@ -16,6 +17,8 @@ TAKEN = (
     f"an {array_records.SUFFIX} file",
     "a folder that datasets' save_to_disk has written",
 )
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def open(
@@ -61,6 +64,8 @@ def open(
         opened = saved_datasets.source(file, mode=mode or "RGB", **options)
     elif file.is_dir():
         opened = image_folder.source(file, mode=mode or "RGB", **options)
+    elif found is None and is_url(path):
+        raise DataError(f"{os.fspath(path)}: URLs are not downloaded; fetch the pictures yourself, and give their folder")
     elif not file.is_file():
         raise DataError(
             f"{random_access.shown(file)}: {'not a regular file' if os.path.lexists(file) else 'no such file or folder'}; {_taken()}"
@@ -69,9 +74,18 @@ def open(
         opened = numpy_files.source(file, mode=mode, **options)
     elif suffix == array_records.SUFFIX:
         opened = array_records.source(file, mode=mode, **options)
+    elif suffix in image_files.SUFFIXES:
+        raise DataError(f"{random_access.shown(file)}: that is one picture; give its folder")
+    elif suffix in ARCHIVES:
+        raise DataError(f"{random_access.shown(file)}: that is an archive; unpack it, and give the folder")
     else:
         raise DataError(f"{random_access.shown(file)}: its name ends in no suffix that is known here; {_taken()}")
     return random_access.scan(opened) if scan else opened
+
+
+def is_url(name: str | os.PathLike) -> bool:
+    """Whether a name is an address such as https://…; a local path is none."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", os.fspath(name)) is not None
 
 
 def _check_readable(file: Path, found: os.stat_result) -> None:

@@ -235,7 +235,7 @@ WRONG = [
     ({"images": whole(shape=(3, 8, 8))}, r"\(6, 3, 8, 8\) have their channels first.*transpose"),
     ({"images": whole(shape=(1, 8, 9))}, "channels first"),
     ({"images": whole() * 1.0}, r"must lie in \[-1, 1\], got \[\d+, 25\d\]; store whole values as integers"),
-    ({"images": whole() / 255}, r"looks like \[0, 1\]; store 2 x - 1"),
+    ({"images": whole() / 255}, r"and these lie in \[0, 1\], as those in \[0, 1\] do; store 2 x - 1"),
     ({"images": whole() + 1}, r"1…256, but 256 levels are 0…255; pass levels="),
     ({"images": whole() * -1}, "levels are 0…255"),
     ({"images": np.full((6, 4, 4, 1), np.nan)}, "96 of 96 values are NaN"),

@@ -307,6 +307,8 @@ HOSTILE = {  # file, how it is made, and the words of its error
     ),
     "nothing": ("x.npz", lambda path: None, "no such file or folder"),
     "unknown file": ("x.csv", lambda path: write(path, b"x"), "no suffix that is known here; a folder of images, an .npy"),
+    "one picture": ("x.PNG", lambda path: saved(path, PIXELS[0]), "that is one picture; give its folder"),
+    "archive": ("x.tar.gz", lambda path: write(path, b"x"), "that is an archive; unpack it"),
     "device": ("x.npz", os.mkfifo, "not a regular file; a folder of images"),
 }
 IN_A_FOLDER = (".png", ".jpg", ".gif", ".tiff", "a/x")
@@ -378,6 +380,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path, monk
 
 
 test_wrong_options_are_refused = refusals(
+    (lambda: sources.open("https://example.org/photos.zip"), r"^https://example.org/photos.zip: URLs are not downloaded"),
     (lambda: sources.open(".", on_bad="skp"), "on_bad = 'skp'.*did you mean 'skip'"),
     (lambda: sources.open(".", conditional="non"), "conditional = 'non'.*did you mean 'none'"),
     (lambda: sources.open(".", mode="RBG"), "mode = 'RBG'"),

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +21,14 @@ SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
 """Default size by suffix; folders have none."""
 COMMITTED_SIZE, SPLIT_SEED = 32, 0
 OPTIONS = {
-    'on_bad="skip"': "--on-bad-image skip",
-    "background=": "--background R G B",
-    "size=": "--size N",
-    "held_out =": "--held-out",
-    "change the share": "change --held-out",
+    r'on_bad="skip"': "--on-bad-image skip",
+    r"background=\((\d+), (\d+), (\d+)\)": r"--background \1 \2 \3",
+    r"pass size= ": "pass --size N ",
+    r'conditional="none"': "--conditional none",
+    r"held_out = ": "--held-out ",
+    r"change the share": "change --held-out",
 }
-"""Words of the library's messages -> those of the command line."""
+"""Patterns of the library's messages -> what a user types."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Pictures:
 
 
 def place(name: str) -> str:
-    """Where the data lie: the name of a committed set, or an absolute path."""
-    return name if name in SETS else str(Path(name).expanduser().absolute())
+    """Where the data lie: the name of a committed set, or an absolute path. A URL stays as it is, and no source opens it."""
+    return name if name in SETS or sources.is_url(name) else str(Path(name).expanduser().absolute())
 
 
 def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
@@ -57,7 +59,7 @@ def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
         if path == "textures":
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
-            pictures = _split(config, _decoded(_listed(config, path), decoded))
+            pictures = _split(config, path, _decoded(_listed(config, path), decoded))
     channels = pictures.training[0].image.shape[-1]
     if channels not in (1, 3):
         raise DataError(f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L")
@@ -111,16 +113,22 @@ def _decoded(source: Source, folder: Path | None) -> Source:
         return cache.build(source, folder)
 
 
-def _split(config: Config, source: Source) -> Pictures:
+def _split(config: Config, path: str, source: Source) -> Pictures:
     count = len(source)
     share = min(0.2, max(0.05, 500 / count)) if config.held_out is None else config.held_out
     if count < FEWEST:
         raise DataError(
-            f"{source.name(0)}: one of {count} pictures in all; at least {FEWEST} are needed to learn from some and judge by others"
+            f"{path}: {count} {'picture is' if count == 1 else 'pictures are'} too few: at least {FEWEST} are needed, "
+            "to learn from some and judge by the others"
         )
-    training, kept_out = held_out.split(source, share, seed=SPLIT_SEED)
+    try:
+        training, kept_out = held_out.split(source, share, seed=SPLIT_SEED)
+    except DataError as error:  # it names what the pictures were decoded into
+        raise DataError(path + str(error).removeprefix(source.name(0))) from error
     if len(kept_out) < FEWEST_HELD_OUT:
-        raise DataError(f"--held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed")
+        raise DataError(
+            f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed"
+        )
     return Pictures(training, kept_out, source.skipped)
 
 
@@ -138,5 +146,5 @@ def _by_option() -> Iterator[None]:
 def _translated(error: Exception) -> str:
     text = str(error)
     for theirs, ours in OPTIONS.items():
-        text = text.replace(theirs, ours)
+        text = re.sub(theirs, ours, text)
     return text

@@ -48,6 +48,14 @@ def photographs(folder, count=40, damaged=2):
     return folder
 
 
+def copies(folder, count, channels=3):
+    """One black picture so many times, all of it transparent if it has 4 channels."""
+    folder.mkdir()
+    for i in range(count):
+        Image.fromarray(np.zeros((9, 9, channels), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     return photographs(tmp_path_factory.mktemp("photos"))
@@ -160,7 +168,10 @@ def test_evaluate_says_that_the_pictures_are_gone_or_others(trained, photos, tmp
 BAD = {
     "no such folder": (lambda path: path / "none", (), 65, "no such"),
     "empty folder": (lambda path: path / "empty", (), 65, "no images"),
-    "one picture": (lambda path: photographs(path, 1, 0), (), 65, "20 are needed"),
+    "one picture": (lambda path: photographs(path, 1, 0), (), 65, "photos: 1 picture is too few: at least 20 are needed"),
+    "copies of one picture": (lambda path: copies(path, 30), (), 65, "photos: --held-out 0.2 of 30 pictures, 1 of them different"),
+    "a URL": (lambda path: "https://example.org/photos", (), 65, "https://example.org/photos: URLs are not downloaded"),
+    "transparent pictures": (lambda path: copies(path, 30, 4), (), 65, "; pass --background 255 255 255 to lay it over white"),
     "damaged pictures": (lambda path: photographs(path, 24, 2), (), 65, "--on-bad-image skip"),
     "all damaged": (lambda path: photographs(path, 0, 0) / "all", ("--on-bad-image", "skip"), 65, "all"),
     "a network that does not exist": (photographs, ("--network", "unet-smal"), 2, "did you mean 'unet-small'"),
