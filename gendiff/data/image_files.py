@@ -25,6 +25,8 @@ def read(
 
     - 1-bit, grey, palette and RGB files are converted: palettes by their entries, RGB to grey by 299/587/114 luma, grey to RGB by
       repetition.
+    - CMYK files become RGB by Pillow's formula, 255 (1 - C) (1 - K) with C, M, Y, K in [0, 1]; the colour profile would say more.
+    - PNG files of 16 bits keep the high byte of each channel, floor(v / 256).
     - A camera's rotation (EXIF) is applied; colour profiles are ignored.
     - An alpha channel that is opaque everywhere is dropped; any other is laid over `background`, and is an error without one.
     - With `size`, the shorter side is resized to it (bicubic with antialiasing, smaller images are enlarged) and the centre is cropped
@@ -40,8 +42,8 @@ def read(
         (h, w, c) whole values 0 … 255.
 
     Raises:
-        DataError: for 16-bit, CMYK, float and animated files, for more than MAX_PIXELS, and for whatever is no whole BMP, GIF, JPEG, PNG
-            or WebP file.
+        DataError: for other colour modes, for animated files, for 16 bits with one transparent colour (tRNS), for more than MAX_PIXELS,
+            and for whatever is no whole BMP, GIF, JPEG, PNG or WebP file.
         ImportError: without Pillow.
     """
     return _decode(random_access.shown(path), path, mode, size, background)
@@ -184,19 +186,19 @@ def _refuse(path: Any, file: Any) -> None:
     width, height = file.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{path}: {width} × {height} is more than {MAX_PIXELS} pixels")
-    # Pillow cuts colour PNGs of 16 bits to 8 without a word; only the raw mode of the tile tells
-    if file.mode.startswith(("I", "F")) or (file.format == "PNG" and any("16" in str(tile[3]) for tile in file.tile)):
-        raise DataError(
-            f"{path}: holds more than 8 bits per channel; convert it to 8 bits, or store arrays with their own number of levels"
-        )
-    if file.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        raise DataError(f"{path}: colour mode {file.mode} has no rule here; convert it to RGB first")
+    # Pillow cuts colour PNGs of 16 bits to their high bytes, and compares these with all 16 bits of the colour in tRNS
+    if "transparency" in file.info and any("16" in str(tile[3]) for tile in file.tile):
+        raise DataError(f"{path}: 16 bits with a transparent colour: no rule covers this; save it with 8 bits or with an alpha channel")
+    if file.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"):
+        raise DataError(f"{path}: colour mode {file.mode}: no rule covers it; convert it to RGB first")
     if getattr(file, "is_animated", False) and file.format != "MPO":  # an MPO is a camera's JPEG with a preview behind it
         raise DataError(f"{path}: animated, {file.n_frames} frames; extract the frame that is meant")
 
 
 def _flat(path: Any, Image: Any, picture: Any, background: tuple[int, int, int] | None) -> Any:
     """The picture without alpha, in mode L or RGB."""
+    if picture.mode == "I;16":
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if not picture.has_transparency_data:
         return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
     layered = picture.convert("RGBA")

@@ -83,7 +83,8 @@ def source(
     """Open one `.npy` or `.npz` file for random access.
 
     An `.npy` file is mapped into memory and read where it is needed; the arrays of an `.npz` are read whole. Images are the array `images`
-    of an `.npz`, or `arr_0` where there is none of that name. Whole values stay whole; floats in [-1, 1] are float32.
+    of an `.npz`, or `arr_0` where there is none of that name; beside `arr_0`, `arr_1` stands for `labels` in the same way. Whole values
+    stay whole; floats in [-1, 1] are float32.
 
     Args:
         path: the file.
@@ -91,7 +92,7 @@ def source(
         mode: "RGB" or "L", for 8-bit images of 1, 3 or 4 channels; None keeps the channels.
         background: the colour under transparent pixels of images with 4 channels that get a mode.
         on_bad: "raise" or "skip", for images that cannot be converted in `random_access.scan`.
-        conditional: "auto" takes the array `labels` of an `.npz`, if it is there and names 2 classes or more; "none" gives NO_LABEL.
+        conditional: "auto" takes the labels of an `.npz`, if they are there and name 2 classes or more; "none" gives NO_LABEL.
         levels: whole values that a channel has, 2 … 65536.
 
     Raises:
@@ -105,7 +106,8 @@ def source(
     content = random_access.file_digest(file)
     arrays = _names(file)
     images = "arr_0" if "arr_0" in arrays and "images" not in arrays else "images"
-    named = "labels" if conditional == "auto" and "labels" in arrays else None
+    stored = "arr_1" if images == "arr_0" and "labels" not in arrays else "labels"
+    named = stored if conditional == "auto" and stored in arrays else None
     pixels, numbers = _stored(file, levels, images, named, mapped=True)
     kept, classes = random_access.labelled(numbers, _classes(numbers), conditional)
     return ArrayImages(

@@ -29,12 +29,13 @@ def saved(path, values, mode=None, **options):
     return path
 
 
-def png(path, width, height, depth, colour, data=b""):
+def png(path, width, height, depth, colour, data=b"", transparent=None):
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b""))
+    clear = b"" if transparent is None else chunk(b"tRNS", transparent)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + clear + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b""))
     return path
 
 
@@ -75,6 +76,27 @@ def test_every_kind_of_file_becomes_the_stated_values(tmp_path, kind):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_a_png_of_16_bits_keeps_the_high_byte_of_each_channel(tmp_path, colour, channels):
+    values = np.random.default_rng(0).integers(0, 2**16, (8, 9, channels)).astype(">u2")
+    if channels in (2, 4):
+        values[..., -1] = 2**16 - 1
+    path = png(tmp_path / "a.png", 9, 8, 16, colour, b"".join(b"\0" + row.tobytes() for row in values))
+    expected = (values >> 8)[..., : 3 if channels > 2 else 1] * np.ones(3, np.uint16)
+    np.testing.assert_array_equal(image_files.read(path, mode="RGB"), expected)
+    if channels < 3:
+        np.testing.assert_array_equal(image_files.read(path, mode="L"), expected[..., :1])
+
+
+def test_cmyk_becomes_rgb_by_the_stated_formula_of_its_own_values(tmp_path):
+    inks = picture(16, 16, 4)
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", quality=100)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        c, m, y, k = np.moveaxis(np.asarray(opened).astype(float) / 255, -1, 0)
+    expected = 255 * np.stack([(1 - ink) * (1 - k) for ink in (c, m, y)], axis=-1)
+    np.testing.assert_allclose(image_files.read(tmp_path / "a.jpg", mode="RGB"), expected, rtol=0, atol=1)
+
+
 def bad_files(folder):
     """Each kind of unusable file, with what its error must say."""
     for name in ("cut.png", "cut.jpg"):
@@ -84,9 +106,9 @@ def bad_files(folder):
     (folder / "empty.png").write_bytes(b"")
     saved(folder / "really.tiff", COLOUR).rename(folder / "tiff.png")
     yield from ((folder / name, "not a whole") for name in ("cut.png", "cut.jpg", "text.jpg", "empty.png", "tiff.png"))
-    yield saved(folder / "grey16.png", np.arange(64, dtype=np.uint16).reshape(8, 8)), "more than 8 bits"
-    yield png(folder / "colour16.png", 8, 8, 16, 2, b"".join(b"\0" + bytes(range(48)) for _ in range(8))), "more than 8 bits"
-    yield saved(folder / "cmyk.jpg", COLOUR, "CMYK"), "colour mode CMYK"
+    for name, colour, transparent in (("grey16.png", 0, b"\0\7"), ("colour16.png", 2, b"\0\7" * 3)):
+        content = b"".join(b"\0" + bytes(range(16 if colour == 0 else 48)) for _ in range(8))
+        yield png(folder / name, 8, 8, 16, colour, content, transparent), "16 bits with a transparent colour"
     yield png(folder / "bomb.png", 60000, 60000, 8, 2), "60000 × 60000|decompression bomb"
     yield png(folder / "large.png", 9000, 9000, 8, 0), "9000 × 9000 is more than"
     yield saved(folder / "long.png", np.zeros((1, 60000), np.uint8)), "resized to a shorter side of 512 is more than"
