@@ -188,8 +188,13 @@ def inside(folder: RunFolder, name: str) -> RunFolder:
 
 
 def loss_curve(label: str, folder: RunFolder, seed: int, name: str = "loss", width: int = 20) -> Curve:
-    """A metric of the training log against the step, as a mean over `width` lines."""
+    """A metric of the training log against the step, as a mean over `smoothed` lines."""
     lines = folder.read_metrics(seed)
     step, value = (np.array([line[key] for line in lines], np.float64) for key in ("step", name))
-    width = min(width, len(value))
+    width = smoothed(len(value), width)
     return Curve(label, step[width - 1 :], np.convolve(value, np.ones(width) / width, mode="valid"))
+
+
+def smoothed(lines: int, most: int = 20) -> int:
+    """How many lines of a log of so many are averaged: at most a fifth, so that a short log is a curve and not a point."""
+    return max(1, min(most, lines // 5))

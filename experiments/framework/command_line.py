@@ -277,7 +277,7 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
     folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)
     devices.use_compile_cache()
-    print(report.table_text(runner.evaluate(experiment, folder, progress)), flush=True)
+    print(f"{report.table_text(runner.evaluate(experiment, folder, progress))}\nreport: {folder.report}", flush=True)
     return errors.DONE
 
 
@@ -286,7 +286,10 @@ def _report(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
     folder = run_folder.existing(options.run, writable=True)
     outcome, notice = runner.rewrite_report(folder, catalogue)
     print(f"{report.table_text(outcome, notice)}\nreport: {folder.report}", flush=True)
-    return errors.FAILED if options.strict and not runner.passes(outcome) else errors.DONE
+    if options.strict and (reason := runner.shortfall(outcome)):
+        print(f"exit 1 by --strict: {reason}", file=sys.stderr, flush=True)
+        return errors.FAILED
+    return errors.DONE
 
 
 def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) -> T:

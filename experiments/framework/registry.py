@@ -41,12 +41,14 @@ class Outcome:
     """What `evaluate` found: claims (verdicts.claim), figures (results.Figure) that it left in the folder, tables (results.Table).
 
     explorers (results.Explorer): pictures drawn beforehand, which the report shows with a slider for each of their axes.
+    chosen: what was taken for the fields of the configuration that are None, in words.
     """
 
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     explorers: tuple[Explorer, ...] = ()
+    chosen: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

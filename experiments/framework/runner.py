@@ -113,9 +113,13 @@ def rewrite_report(folder: RunFolder, catalogue: Catalogue) -> tuple[Results, st
     return outcome, notice
 
 
-def passes(outcome: Results) -> bool:
-    """Whether every claim and control holds."""
-    return outcome.verdict == "PASS" and all(claim.verdict == "PASS" for claim in outcome.claims)
+def shortfall(outcome: Results) -> str:
+    """Why not every claim and control holds; "" where all do."""
+    if not outcome.judged or not outcome.claims:
+        return "this is a smoke run, and its numbers mean nothing" if outcome.smoke else "this run has no verdict"
+    summaries = outcome.summaries("claim", "control")
+    short = [f"{summary.id} is {summary.verdict}" for summary in summaries if summary.verdict != "PASS"]
+    return ", ".join(short) or ("" if outcome.verdict == "PASS" else f"the verdict is {outcome.verdict}")
 
 
 def conclude(

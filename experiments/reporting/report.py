@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ WIDE = 1400
 LONGEST_SCALE = 44
 """Letters for which all values of a slider fit below it on a phone; of a longer scale only the ends are written."""
 SMOKE = "A smoke run: it shows that everything runs. Its numbers mean nothing."
-NOT_JUDGED = "The numbers of this run are those of no named preset, so there is no verdict."
+NOT_JUDGED = "Figures without a verdict: verdicts belong to the presets."
 
 
 def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice: str = "") -> Path:
@@ -53,6 +53,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
         figures=[_figure(place / each.file, each.caption, numbers[each.file]) for each in outcome.figures],
         tables=list(map(_table, outcome.tables)),
         pairs_of=_flat,
+        config=_config(outcome),
         rows_of=_rows,
         formatting=formatting,
     )
@@ -60,7 +61,7 @@ def write(folder: str | os.PathLike[str], outcome: Results | None = None, notice
 
 
 def table_text(outcome: Results, notice: str = "") -> str:
-    """The claims as plain text: a line with verdict, statement and threshold, then a line per seed with its numbers."""
+    """The claims as plain text: a line with verdict, statement and threshold, then a line per seed with its numbers; then main tables."""
     head = outcome.name if outcome.verdict == "NONE" else f"{outcome.name}: {outcome.verdict}"
     sentence = notice or _notice(outcome)
     lines = [f"{head} (a smoke run: its numbers mean nothing)"] if outcome.smoke else [head, sentence] if sentence else [head]
@@ -79,7 +80,23 @@ def table_text(outcome: Results, notice: str = "") -> str:
             lines.append(f"  {verdict:<12}  {first.statement} ({summary.id}; needed {formatting.needed(first.relation, first.threshold)})")
             for seed, value, interval, samples in cells[summary.id]:
                 lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
+    for table in outcome.tables:
+        lines += ["", *_table_lines(table)] if table.main else []
     return "\n".join(lines) + "\n"
+
+
+def _table_lines(table: Table) -> Iterator[str]:
+    """Title, columns side by side, and the note."""
+    shown = _table(table)
+    columns = [
+        [name, *(" ".join(filter(None, cell)) for cell in cells)] for name, *cells in zip(table.columns, *shown["rows"], strict=True)
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    yield table.title
+    for row in zip(*columns, strict=True):
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    if table.note:
+        yield f"  note: {table.note}"
 
 
 def _notice(outcome: Results) -> str:
@@ -183,6 +200,7 @@ def _table(table: Table) -> dict[str, Any]:
     columns = [[row[number] for row in table.rows] for number in range(len(table.columns))]
     return {
         "title": table.title,
+        "note": table.note,
         "columns": table.columns,
         "numeric": [all(map(formatting.is_number, column)) for column in columns],
         "rows": list(zip(*map(formatting.column, columns), strict=True)),
@@ -198,6 +216,12 @@ def _facts(outcome: Results) -> dict[str, str]:
         "time": formatting.duration(sum(outcome.seconds.values())),
         "commit": f"{commit} with changes" if outcome.dirty else commit,
     }
+
+
+def _config(outcome: Results) -> list[tuple[str, str]]:
+    """The configuration, with what was taken where it says None."""
+    chosen = outcome.chosen
+    return [(name, f"{chosen[name]} (by default)" if text == "none" and name in chosen else text) for name, text in _flat(outcome.config)]
 
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,11 +62,16 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers that no claim is made of. Raises ValueError for a row that is not as long as the columns."""
+    """Numbers that no claim is made of. Raises ValueError for a row that is not as long as the columns.
+
+    note: what the numbers can say and what they cannot. main: whether the terminal shows the table too.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    main: bool = False
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -81,6 +86,7 @@ class Results:
     verdict: of all claims and controls; always INCONCLUSIVE for a smoke run, whose numbers mean nothing; NONE for a run whose numbers are
       those of no named preset.
     commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
+    chosen: what was taken for the fields of the configuration that are None, in words.
     Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
     """
 
@@ -99,6 +105,7 @@ class Results:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     explorers: tuple[Explorer, ...] = ()
+    chosen: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
@@ -131,6 +138,7 @@ def conclude(
     environment: Environment,
     smoke: bool = False,
     named: bool = True,
+    chosen: Mapping[str, str] | None = None,
     **shown: Iterable[Any],
 ) -> Results:
     """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset.
@@ -147,6 +155,7 @@ def conclude(
         seeds=tuple(int(seed) for seed in seeds),
         seconds={stage: float(spent) for stage, spent in seconds.items()},
         claims=given,
+        chosen=dict(chosen or {}),
         **{kind: tuple(each) for kind, each in shown.items()},
         **environment,
     )

@@ -156,7 +156,7 @@ def test_a_smoke_run_is_inconclusive_and_has_its_own_folder(capsys):
 def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys):
     assert run("run bare", experiment(lambda *_: registry.Outcome((verdict(9, 0),)))) == 0
     assert run("report runs/bare") == 0 and "FAIL" in capsys.readouterr().out
-    assert run("report runs/bare --strict") == 1
+    assert run("report runs/bare --strict") == 1 and "exit 1 by --strict: few is FAIL" in capsys.readouterr().err
     assert run("run bare --out good") == run("report good --strict") == 0
 
 
@@ -164,11 +164,11 @@ def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys):
 def test_verdicts_belong_to_named_presets_only(options, capsys):
     assert run(f"run bare {options}") == 0
     message = capsys.readouterr().out
-    assert "few steps do" in message and "no named preset" in message and "PASS" not in message and "FAIL" not in message
+    assert "few steps do" in message and "verdicts belong to the presets" in message and "PASS" not in message and "FAIL" not in message
     assert results()["verdict"] == "NONE"
     page = Path("runs/bare/report.html").read_text().split("</style>")[1].split("<script>")[0]
     assert "few steps do" in page and 'class="badge' not in page
-    assert run("report runs/bare --strict") == 1
+    assert run("report runs/bare --strict") == 1 and "this run has no verdict" in capsys.readouterr().err
 
 
 def test_the_report_of_an_unfinished_run_shows_its_loss_and_samples(capsys):
@@ -201,7 +201,7 @@ def test_a_report_needs_only_results_and_says_where_they_lack(capsys):
     assert "config.json" in capsys.readouterr().err
 
 
-def test_evaluate_computes_the_results_anew():
+def test_evaluate_computes_the_results_anew(capsys):
     assert run("run bare") == 0
 
     def worse(config, folder, progress):
@@ -209,6 +209,7 @@ def test_evaluate_computes_the_results_anew():
             return registry.Outcome(tuple(verdict(9, seed) for seed in config.seeds))
 
     assert run("evaluate runs/bare", experiment(worse)) == 0
+    assert f"report: {Path('runs/bare/report.html').absolute()}" in capsys.readouterr().out.splitlines()[-1]
     assert results()["verdict"] == "FAIL" and set(results()["seconds"]) == {"judge"}
 
 

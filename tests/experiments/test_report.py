@@ -194,6 +194,23 @@ def test_a_file_that_is_missing_or_another_is_an_error_with_its_path(folder, fil
         report.write(folder)
 
 
+def test_a_main_table_and_its_note_are_shown_on_the_terminal_too(tmp_path):
+    rows = (("real", 1.0, 0.5), ("samples", (1.5, 1.25, 1.75), (0.5, 0.25, 0.75)))
+    tables = [
+        results.Table("Near", ("set", "distance", "recall"), rows, "few pictures", main=True),
+        results.Table("Hidden", ("a",), ((1,),)),
+    ]
+    told = {"seeds": (), "seconds": {}, "environment": ENVIRONMENT, "named": False}
+    outcome = results.conclude("x", "?", {"steps": None, "batch": None}, [], tables=tables, chosen={"steps": "7"}, **told)
+    text = report.table_text(outcome)
+    assert "verdicts belong to the presets" in text and "Hidden" not in text
+    assert "\n  samples  1.50 [1.25, 1.75]  0.50 [0.25, 0.75]\n  note: few pictures\n" in text
+    results.write(outcome, tmp_path)
+    page = opened(tmp_path)
+    assert "few pictures" in page.visible and "steps 7 (by default)" in page.visible and "batch none" in page.visible
+    assert {each.get("data-label") for each in page.attributes("td")} >= {"distance", "recall"}
+
+
 def test_the_table_for_the_terminal_has_a_line_a_seed_with_aligned_numbers(folder):
     lines = report.table_text(results.read(folder)).splitlines()
     assert lines[0].endswith(": INCONCLUSIVE")

@@ -122,6 +122,26 @@ def settle(folder: RunFolder, facts: Facts) -> Facts:
     return stored
 
 
+def chosen(config: Config, folder: RunFolder) -> dict[str, str]:
+    """What was taken for the fields of the configuration that are None; of several sets, for each."""
+    of = {name: read(place) for name, place in places(config, folder)}
+    texts: dict[str, dict[str, str]] = {
+        "size": {name: str(min(facts.data.shape[:2])) for name, facts in of.items()},
+        "mode": {name: "L" if facts.data.shape[2] == 1 else "RGB" for name, facts in of.items()},
+        "held_out": {name: f"{facts.data.held_out} pictures" for name, facts in of.items()},
+        "steps": {name: str(facts.numbers.steps) for name, facts in of.items()},
+        "batch": {name: str(facts.numbers.batch) for name, facts in of.items()},
+        "learning_rate": {name: f"{facts.numbers.learning_rate:g}" for name, facts in of.items()},
+        "preview_every": {name: str(facts.numbers.preview_every) for name, facts in of.items()},
+    }
+
+    def text(values: dict[str, str]) -> str:
+        several = len(set(values.values())) > 1
+        return ", ".join(f"{name} {value}" for name, value in values.items()) if several else next(iter(values.values()))
+
+    return {option: text(values) for option, values in texts.items() if getattr(config, option) is None}
+
+
 def check_same(stored: Data, now: Data, folder: RunFolder) -> None:
     """DataError where the pictures are others than when the run began."""
     if stored.fingerprint != now.fingerprint:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -21,6 +22,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
 from experiments.reporting.formatting import Cell
 from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Number
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
 from gendiff.data import emoji
@@ -29,6 +31,8 @@ from gendiff.metrics import baselines
 DISTANCE = "Fréchet distance to held-out pictures, in floors"
 GRID, COPIES = 64, 12
 """Pictures in a grid, and samples beside their nearest training pictures."""
+FEW = 1000
+"""Held-out pictures below which a Fréchet distance says little."""
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -39,7 +43,8 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         for entry, (name, within) in zip(config.data, facts.places(config, folder), strict=True)
     ]
     claims, pictures, tables = zip(*judged, strict=True)
-    return Outcome(*(tuple(itertools.chain(*parts)) for parts in (claims, pictures, tables)))
+    every = itertools.chain.from_iterable
+    return Outcome(tuple(every(claims)), tuple(every(pictures)), tuple(every(tables)), chosen=facts.chosen(config, folder))
 
 
 class OneSet:
@@ -81,7 +86,7 @@ class OneSet:
         distances = {name: of.frechet for name, of in rows.items()}
         caption = f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
         shown.append(figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True))
-        return claims, shown, [self._facts_table(), self._table(rows)]
+        return claims, shown, [self._facts_table(), *self._tables(rows)]
 
     def _opened(self) -> opened_pictures.Pictures:
         stored = self.facts.data
@@ -140,7 +145,9 @@ class OneSet:
         )
         by_level = f"{words}Denoising error over the noise level (noise at the left). Where the curves part, pictures are known by heart."
         source = f" {emoji.ATTRIBUTION}." if self.entry == "emoji" else ""
-        of_loss, error = f"{words}Training loss, a mean over 20 lines.", "mean squared error of the noise"
+        lines = image_training.smoothed(len(self.folder.read_metrics(config.seeds[0])))
+        of_loss = f"{words}Training loss" + (f", a mean over {lines} lines of the log." if lines > 1 else ".")
+        error = "mean squared error of the noise"
         return [
             figures.grid(real, 8, self._file("real"), f"{words}Held-out pictures.{source}"),
             figures.grid(samples[:GRID], 8, self._file("samples"), f"{words}Samples, not selected."),
@@ -153,12 +160,25 @@ class OneSet:
         rows = np.random.default_rng(SEED).permutation(len(images))[: self.config.level_pictures]
         return images[rows], labels[rows]
 
-    def _table(self, rows: dict[str, Measured]) -> Table:
-        columns = ("set", "n", "Fréchet / floor", "Fréchet", "kernel distance", "precision", "recall", "near-copies", "above held-out")
-        lines = [
-            (name, of.n, of.frechet, of.distance, of.kernel, of.precision, of.recall, of.copies, of.excess) for name, of in rows.items()
+    def _tables(self, rows: dict[str, Measured]) -> list[Table]:
+        """What decides, and the rest."""
+        against = f"against {len(self.held_out)} held-out pictures, features {self.config.features}"
+        first = [(name, of.n, of.frechet, _cell(of.precision), _cell(of.recall), _cell(of.excess)) for name, of in rows.items()]
+        rest = [(name, of.distance, of.kernel, of.copies) for name, of in rows.items()]
+        columns = ("set", "n", "Fréchet / floor", "precision", "recall", "near-copies above held-out")
+        return [
+            Table(f"{self._words}How near, {against}", columns, tuple(first), " ".join(self._remarks()), main=True),
+            Table(f"{self._words}More measures, {against}", ("set", "Fréchet", "kernel distance", "near-copies"), tuple(rest)),
         ]
-        return Table(f"{self._words}Against {len(self.held_out)} held-out pictures, features {self.config.features}", columns, tuple(lines))
+
+    def _remarks(self) -> Iterator[str]:
+        """What the numbers can say, and what not."""
+        yield "A Fréchet distance of 1 floor is that of training pictures: samples differ no more from held-out pictures by these features."
+        if self.config.features == "random-convolutions":
+            yield "Features of a network with random weights see colours and textures, not things: samples without shape may come near 1."
+        if len(self.held_out) < FEW:
+            yield f"{len(self.held_out)} held-out pictures are few: the floor is high. Below {FEW} trust large differences only."
+        yield "Look at the samples before you believe a number."
 
     def _facts_table(self) -> Table:
         data, numbers = self.facts.data, self.facts.numbers
@@ -184,3 +204,8 @@ class OneSet:
 
     def _file(self, name: str) -> Path:
         return self.run.figure(f"{self.title}_{name}" if self.title else name)
+
+
+def _cell(number: Number) -> Cell:
+    """The number with its interval, or alone where all draws agree: their spread then says nothing."""
+    return number[0] if number[1] == number[2] else number

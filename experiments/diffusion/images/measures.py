@@ -88,9 +88,10 @@ class Measures:
         return features.extract(self._features, images, batch=image_features.TOGETHER)
 
     def _draws(self) -> dict[str, Any]:
-        """Draws of one size for all sets, so that their distances have one bias."""
+        """Draws of one size for all sets, so that their distances have one bias; below each set, or all draws would be the set itself."""
         config = self._config
-        size = min(config.draw_size, len(self.training), config.samples, config.control_samples)
+        smallest = min(len(self.training), config.samples, config.control_samples)
+        size = min(config.draw_size, smallest * 4 // 5)
         return {"count": config.draws, "size": size, "seed": SEED}
 
 

@@ -80,11 +80,13 @@ def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     outcome = json.loads((trained / "results.json").read_text())
     assert outcome["verdict"] == "NONE" and outcome["claims"] == []
     assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png"} <= {path.name for path in trained.iterdir()}
-    learned, measured, times = outcome["tables"]
+    learned, measured, more, times = outcome["tables"]
     assert ["skipped", 2] in learned["rows"] and ["classes", 2] in learned["rows"] and ["steps", 6] in learned["rows"]
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
-    assert rows["real training pictures"][2][0] == 1
+    assert rows["real training pictures"][2][0] == 1 and [row[0] for row in more["rows"]] == list(rows)
+    assert measured["main"] and "8 held-out pictures are few" in measured["note"]
+    assert outcome["chosen"] == {"mode": "RGB", "held_out": "8 pictures", "learning_rate": "0.001", "preview_every": "1"}
     assert times["title"] == goodput.TITLE and times["rows"][-1][1] > 0
 
 
