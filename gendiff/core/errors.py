@@ -13,6 +13,19 @@ class DataError(GendiffError, ValueError):
     """A data file that is missing, unreadable or of the wrong kind. The message starts with its path."""
 
 
+class BadPicturesError(DataError):
+    """Several pictures of one set that cannot be used.
+
+    Args:
+        message: the first of them, and how many there are for each reason.
+        messages: one per bad picture, path first.
+    """
+
+    def __init__(self, message: str, messages: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.messages = messages
+
+
 class NonFiniteError(GendiffError, ArithmeticError):
     """Loss, gradient or sample stopped being finite."""
 

@@ -84,7 +84,7 @@ def convert(
         raise DataError(
             f"{name}: {pixels.shape[2]} channels have no rule for mode {mode} or a size; store 1, 3 or 4, or convert them first"
         )
-    Image, _ = _pillow()
+    Image, *_ = _pillow()
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
     return _finished(name, Image, picture, mode, size, background)
 
@@ -97,7 +97,7 @@ def to_png(name: str, image: np.ndarray) -> bytes:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in MODES.values():
         raise DataError(f"{name} is {image.dtype} {image.shape}; a PNG holds uint8 (h, w, 1) or (h, w, 3)")
-    Image, _ = _pillow()
+    Image, *_ = _pillow()
     stream = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(stream, format="PNG")
     return stream.getvalue()
@@ -154,7 +154,7 @@ def check_installed() -> None:
 def _decode(
     name: Any, file: str | os.PathLike | BinaryIO | io.BytesIO, mode: str, size: int | None, background: tuple[int, int, int] | None
 ) -> np.ndarray:
-    Image, ImageOps = _pillow()
+    Image, ImageOps, UnidentifiedImageError = _pillow()
     try:
         with Image.open(file, formats=FORMATS) as opened:
             _refuse(name, opened)
@@ -164,8 +164,10 @@ def _decode(
         raise
     except PermissionError as error:
         raise DataError(random_access.forbidden(name)) from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: not a whole image: none of {', '.join(FORMATS)}") from error
     except Exception as error:  # Pillow's parsers raise whatever they trip over: OSError, SyntaxError, struct.error, …
-        raise DataError(f"{name}: not a whole {', '.join(FORMATS)} image: {error}") from error
+        raise DataError(f"{name}: not a whole image: {error}") from error
 
 
 def _finished(name: Any, Image: Any, picture: Any, mode: str, size: int | None, background: tuple[int, int, int] | None) -> np.ndarray:
@@ -176,23 +178,23 @@ def _finished(name: Any, Image: Any, picture: Any, mode: str, size: int | None, 
 
 def _pillow() -> Any:
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise ImportError(extras.needs("image files need", "Pillow", "data")) from error
-    return Image, ImageOps
+    return Image, ImageOps, UnidentifiedImageError
 
 
 def _refuse(path: Any, file: Any) -> None:
     width, height = file.size
     if width * height > MAX_PIXELS:
-        raise DataError(f"{path}: {width} × {height} is more than {MAX_PIXELS} pixels")
+        raise DataError(f"{path}: too large: {width} × {height} is more than {MAX_PIXELS} pixels")
     # Pillow cuts colour PNGs of 16 bits to their high bytes, and compares these with all 16 bits of the colour in tRNS
     if "transparency" in file.info and any("16" in str(tile[3]) for tile in file.tile):
         raise DataError(f"{path}: 16 bits with a transparent colour: no rule covers this; save it with 8 bits or with an alpha channel")
     if file.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"):
         raise DataError(f"{path}: colour mode {file.mode}: no rule covers it; convert it to RGB first")
     if getattr(file, "is_animated", False) and file.format != "MPO":  # an MPO is a camera's JPEG with a preview behind it
-        raise DataError(f"{path}: animated, {file.n_frames} frames; extract the frame that is meant")
+        raise DataError(f"{path}: animated: {file.n_frames} frames; extract the frame that is meant")
 
 
 def _flat(path: Any, Image: Any, picture: Any, background: tuple[int, int, int] | None) -> Any:
@@ -213,7 +215,9 @@ def _fit(path: Any, Image: Any, picture: Any, size: int) -> Any:
     short = min(picture.size)
     width, height = ((2 * side * size + short) // (2 * short) for side in picture.size)
     if width * height > MAX_PIXELS:
-        raise DataError(f"{path}: {picture.width} × {picture.height} resized to a shorter side of {size} is more than {MAX_PIXELS} pixels")
+        raise DataError(
+            f"{path}: too large: {picture.width} × {picture.height} resized to a shorter side of {size} is more than {MAX_PIXELS} pixels"
+        )
     scaled = picture if short == size else picture.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - size) // 2, (height - size) // 2
     return scaled.crop((left, top, left + size, top + size))

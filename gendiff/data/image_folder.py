@@ -14,6 +14,9 @@ from gendiff.data import image_files, random_access, scaling
 from gendiff.data.images import Images
 from gendiff.data.random_access import Source, shown
 
+SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx")
+"""Files and folders, in lower case, that Windows and macOS put beside pictures; names that begin with a dot are hidden anyway."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageFolder(Source):
@@ -96,7 +99,8 @@ def load(
     """Load every image under `path`, at any depth, sorted by class and path.
 
     Classes are the folders directly under `path`, in order of their code points ("10" comes before "2"); without any folder the images
-    have NO_LABEL. Hidden files and folders (.name) are no part of the set; links are followed.
+    have NO_LABEL. Hidden files and folders (.name) and SYSTEM_NAMES are no part of the set; links are
+    followed.
 
     Args:
         path: the folder.
@@ -105,7 +109,7 @@ def load(
         mode: "RGB" for 3 channels, "L" for 1.
         background: the colour under transparent pixels, each value 0 … 255; without one they are an error.
         on_bad: "raise" stops at the first file that cannot be used. "skip" leaves it out and adds its message to `skipped`; files
-            beside the class folders, such as Thumbs.db, are left out as well.
+            beside the class folders are left out as well.
 
     Returns:
         Images with `clean` (n, h, w, c) in [-1, 1].
@@ -150,7 +154,9 @@ def _content(file: Path) -> bytes:
 
 def _read(file: Path, size: int | None, mode: str, background: tuple[int, int, int] | None) -> np.ndarray:
     if file.suffix.lower() not in image_files.SUFFIXES:
-        raise DataError(f"{shown(file)}: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder")
+        raise DataError(
+            f"{shown(file)}: unknown suffix: its name ends in none of {', '.join(image_files.SUFFIXES)}; move it out of the folder"
+        )
     found = random_access.status(file)
     if found is None or not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
         raise DataError(f"{shown(file)}: not a regular file, or a link to nothing")
@@ -172,7 +178,7 @@ def _top(root: Path) -> tuple[list[Path], list[Path]]:
     if found is None or not stat.S_ISDIR(found.st_mode):
         raise DataError(f"{shown(root)}: {'not a folder' if found else 'no such folder'}")
     try:
-        visible = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+        visible = sorted(entry for entry in root.iterdir() if _belongs(entry.name))
     except PermissionError as error:
         raise DataError(random_access.forbidden(root)) from error
     except OSError as error:
@@ -188,16 +194,16 @@ def _scan(root: Path, on_bad: str) -> tuple[tuple[str, ...], list[tuple[Path, in
             raise DataError(f"{shown(root)}: no images in it")
         return (), [(file, NO_LABEL) for file in loose], []
     skipped = [
-        f"{shown(file)}: lies beside the class folders {shown(folders[0].name)}, …, and so has no class; move it into one" for file in loose
+        f"{shown(file)}: has no class: it lies beside the class folders {shown(folders[0].name)}, …; move it into one" for file in loose
     ]
-    if skipped and on_bad == "raise":
-        raise DataError(skipped[0])
     files = []
     for label, folder in enumerate(folders):
         inside = _files(folder)
         if not inside:
             raise DataError(f"{shown(folder)}: a class without images; remove the folder")
         files += [(file, label) for file in inside]
+    if skipped and on_bad == "raise":
+        raise random_access.refusal(skipped, len(skipped) + len(files))
     return tuple(shown(folder.name) for folder in folders), files, skipped
 
 
@@ -209,9 +215,13 @@ def _files(folder: Path) -> list[Path]:
         if real in visited:
             raise DataError(f"{shown(here)}: a link to a folder that is already part of {shown(folder.name)}")
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        listed += [Path(here, name) for name in names if not name.startswith(".")]
+        folders[:] = sorted(filter(_belongs, folders))
+        listed += [Path(here, name) for name in filter(_belongs, names)]
     return sorted(listed)
+
+
+def _belongs(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in SYSTEM_NAMES
 
 
 def _unlistable(error: OSError) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import itertools
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -11,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from gendiff.core import checks
-from gendiff.core.errors import DataError
+from gendiff.core.errors import BadPicturesError, DataError
 from gendiff.core.types import NO_LABEL
 
 T = TypeVar("T")
@@ -128,7 +130,7 @@ def scan(source: Source) -> Source:
         The source with its digests. With `on_bad="skip"` pictures that cannot be read are left out, and their messages are in `skipped`.
 
     Raises:
-        DataError: one for all bad pictures, with their count and the first 5; for mixed sizes; when no picture is left.
+        DataError: one for all bad pictures, a BadPicturesError if there are several; for mixed sizes; when no picture is left.
     """
 
     def look(i: int) -> Look:
@@ -146,7 +148,7 @@ def settled(source: Source, looks: Sequence[Look]) -> Source:
     bad = [look for look in looks if isinstance(look, str)]
     rows = [row for row, look in enumerate(looks) if not isinstance(look, str)]
     if bad and (source.on_bad == "raise" or not rows):
-        raise DataError(refusal(bad, len(looks), fixable=bool(rows)))
+        raise refusal(bad, len(looks), fixable=bool(rows))
     check_one_size(source, looks)
     digests = [look[0] for look in looks if not isinstance(look, str)]
     return subset(source, np.array(rows), skipped=(*source.skipped, *bad), digests=digests)
@@ -164,13 +166,23 @@ def check_one_size(source: Source, looks: Sequence[Look]) -> None:
             )
 
 
-def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> str:
-    """The message for bad pictures: the first 5 of them, and how many there are."""
+def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> DataError:
+    """The error for bad files: the first 5 of them, how many of `count` there are, and how many for each reason."""
     if len(bad) == 1:
-        return bad[0]
+        return DataError(bad[0])
     more = [f"… and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else []
     fix = 'repair or remove them, or pass on_bad="skip"' if fixable else "none is left"
-    return "\n".join([f"{bad[0].split(': ')[0]}: the first of {len(bad)} bad pictures among {count}; {fix}", *bad[:_LISTED], *more])
+    last = f"{len(bad)} of {count} files cannot be used: {reasons(bad)}; {fix}"
+    return BadPicturesError("\n".join([*bad[:_LISTED], *more, last]), tuple(bad))
+
+
+def reasons(messages: Sequence[str]) -> str:
+    """How many messages there are for each reason, the most frequent first: "has transparent pixels (16), animated (2)".
+
+    A message is `path: reason: details; fix`, where a path may be followed by the number of its image, row or record.
+    """
+    counts = Counter(re.split(r"[:;] ", re.sub(r"^.*?: ((image|row|record) \d+: )?", "", message))[0] for message in messages)
+    return ", ".join(f"{reason} ({count})" for reason, count in counts.most_common())
 
 
 def labelled(labels: np.ndarray, classes: Sequence[str], conditional: str) -> tuple[np.ndarray, tuple[str, ...]]:

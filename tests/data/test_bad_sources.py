@@ -165,21 +165,39 @@ def test_hostile_input_is_one_printable_error_that_names_its_path(tmp_path, kind
         assert len(skipping) == 6 and len(skipping.skipped) == 1 and skipping.skipped[0].encode()
 
 
+def test_reasons_are_those_of_messages_of_every_kind_of_source():
+    messages = [
+        "/a b/x.png: animated: 2 frames; extract",
+        "/a.npz: image 2: has transparent pixels; pass",
+        "/s: row 1: animated: 3 frames; e",
+    ]
+    assert random_access.reasons(messages) == "animated (2), has transparent pixels (1)"
+
+
 @pytest.mark.fault("unreadable image")
-def test_bad_pictures_are_one_error_with_the_first_five_and_their_count(tmp_path):
+def test_bad_pictures_are_one_error_with_the_first_five_and_a_count_for_each_reason(tmp_path):
     root = folder(tmp_path / "photos")
     for i in range(7):
         write(root / "a" / f"bad{i}.png", b"")
+    animation(root / "a" / "animated.gif")
+    write(root / "a" / "notes.txt", b"words")
     with pytest.raises(DataError) as raised:
         sources.open(root)
     lines = str(raised.value).splitlines()
-    assert len(lines) == 7 and "the first of 7 bad pictures among 13" in lines[0] and lines[-1] == "… and 2 more"
+    assert lines[5] == "… and 4 more" and len(set(lines)) == len(lines) == 7 and lines[0].startswith(f"{root / 'a' / 'animated.gif'}: ")
+    assert (
+        lines[6] == "9 of 15 files cannot be used: not a whole image (7), animated (1), unknown suffix (1); "
+        'repair or remove them, or pass on_bad="skip"'
+    )
+    assert len(raised.value.messages) == 9 and pickle.loads(pickle.dumps(raised.value)).messages == raised.value.messages
+    for name in ("animated.gif", "notes.txt"):
+        (root / "a" / name).unlink()
     skipping = sources.open(root, on_bad="skip")
     assert len(skipping) == 6 and len(skipping.skipped) == 7 and len(skipping.digests()) == 6
     shutil.rmtree(root / "b")
     for i in range(6):
         (root / "a" / f"{i}.png").unlink(missing_ok=True)
-    with pytest.raises(DataError, match="of 7 bad pictures among 7; none is left"):
+    with pytest.raises(DataError, match="7 of 7 files cannot be used: .*; none is left"):
         sources.open(root, on_bad="skip")
     saved(root / "a" / "small.png", PIXELS[0, :2])
     saved(root / "a" / "tall.png", PIXELS[0])

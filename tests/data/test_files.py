@@ -112,7 +112,7 @@ def bad_files(folder):
     yield png(folder / "bomb.png", 60000, 60000, 8, 2), "60000 × 60000|decompression bomb"
     yield png(folder / "large.png", 9000, 9000, 8, 0), "9000 × 9000 is more than"
     yield saved(folder / "long.png", np.zeros((1, 60000), np.uint8)), "resized to a shorter side of 512 is more than"
-    yield saved(folder / "moving.gif", COLOUR, save_all=True, append_images=[Image.fromarray(picture(seed=1))]), "animated, 2 frames"
+    yield saved(folder / "moving.gif", COLOUR, save_all=True, append_images=[Image.fromarray(picture(seed=1))]), "animated: 2 frames"
     yield saved(folder / "clear.png", COLOUR, "P", transparency=0), "has transparent pixels; pass background="
 
 
@@ -139,10 +139,13 @@ def tree(tmp_path):
     return tmp_path
 
 
-def test_classes_are_the_sorted_top_folders_and_files_are_found_at_any_depth_but_hidden_ones_are_no_part(tree):
+def test_classes_are_the_sorted_top_folders_and_files_are_found_at_any_depth_but_hidden_and_system_ones_are_no_part(tree):
     (tree / ".DS_Store").write_bytes(b"x")
     (tree / "cat" / ".hidden.png").write_bytes(b"x")
     put(tree / "cat" / ".thumbnails" / "b.png")
+    put(tree / "__MACOSX" / "b.png")
+    for name in ("Thumbs.db", "desktop.ini", "cat/Thumbs.db", "Icon\r"):
+        (tree / name).write_bytes(b"x")
     images = image_folder.load(tree)
     assert images.classes == ("10", "2", "cat", "dog")
     assert images.labels.tolist() == [0, 1, 2, 3, 3] and images.labels.dtype == np.int32
@@ -166,11 +169,11 @@ def test_mixed_sizes_are_an_error_without_a_size_and_one_array_with_one(tree):
 
 
 @pytest.mark.fault("unreadable image", "unexpected file in a folder of images")
-@pytest.mark.parametrize("place", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "Thumbs.db"])
+@pytest.mark.parametrize("place", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "notes.txt"])
 def test_a_bad_or_loose_file_stops_the_load_or_is_skipped_and_counted(tree, place):
     bad = tree / place
     bad.write_text("" if "empty" in place else "words")
-    message = f"^{bad}: {'lies beside the class folders' if place == 'Thumbs.db' else ''}"
+    message = f"^{bad}: {'has no class: it lies beside the class folders 10' if place == 'notes.txt' else ''}"
     with pytest.raises(DataError, match=message):
         image_folder.load(tree)
     images = image_folder.load(tree, on_bad="skip")

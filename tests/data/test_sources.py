@@ -131,7 +131,7 @@ def test_a_folder_has_classes_from_two_folders_on_and_is_read_at_any_depth_witho
     saved(root / "2025.png", PIXELS[1])
     (root / "2025").mkdir()
     saved(root / "2025" / "x.png", PIXELS[2])
-    with pytest.raises(DataError, match="2025.png: lies beside the class folders 2024"):
+    with pytest.raises(DataError, match="2025.png: has no class: it lies beside the class folders 2024"):
         sources.open(root)
     skipping = sources.open(root, on_bad="skip")
     assert skipping.classes == ("2024", "2025") and len(skipping) == 7 and len(skipping.skipped) == 2
