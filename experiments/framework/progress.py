@@ -73,12 +73,16 @@ class Progress:
     def phase(self, name: str, **about: Any) -> Iterator[None]:
         """Times a stage ("sample", "judge", …), an interrupted one as well: shows its seconds, and adds them to `seconds`.
 
-        A stage within a stage is shown, and belongs to the outer one. about: what the log says beside the name, such as seed=0.
+        The seconds of one that failed are kept and not shown: they would look as if it had done its work. A stage within a stage is shown,
+        and belongs to the outer one. about: what the log says beside the name, such as seed=0.
         """
-        begin = time.monotonic()
+        begin, failed = time.monotonic(), False
         self._open.append(name)
         try:
             yield
+        except Exception:
+            failed = True
+            raise
         finally:
             self._open.pop()
             spent = time.monotonic() - begin
@@ -87,7 +91,8 @@ class Progress:
             else:
                 self.seconds[name] = self.seconds.get(name, 0.0) + spent
             detail = "".join(f" {key} {value}" for key, value in about.items() if key != "within")
-            self.line(f"{name}{detail}: {spent:.1f} s")
+            if not failed:
+                self.line(f"{name}{detail}: {spent:.1f} s")
             if self.timings is not None:
                 with json_files.naming(self.timings), open(self.timings, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"phase": name, **about, "seconds": round(spent, 3)}) + "\n")

@@ -23,6 +23,7 @@ class RunFolder:
     profile: the steps of each training that this process traces; None traces nothing.
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
     mesh: how a training uses the devices.
+    made: the folders that `create` made, this one first.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class RunFolder:
     profile: Span | None = None
     log: tuple[str, ...] = ("tensorboard",)
     mesh: Axes = Axes()
+    made: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
@@ -123,7 +125,8 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
     """The run folder at `path`, made if absent. ConfigError where it cannot be: a URL, a file, not writable, or full of something else."""
     if "://" in os.fspath(path):
         raise ConfigError(f"{os.fspath(path)} is a URL: a run folder is a local folder; copy the run there afterwards")
-    folder = RunFolder(Path(path), resume)
+    place = Path(path).absolute()
+    folder = RunFolder(place, resume, made=tuple(each for each in (place, *place.parents) if not each.exists()))
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

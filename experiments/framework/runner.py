@@ -17,6 +17,7 @@ from experiments.framework import (
     unfinished,
 )
 from experiments.framework.configuration import Config
+from experiments.framework.errors import DeviceError
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
 from experiments.framework.run_folder import RunFolder
@@ -41,7 +42,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
     Raises ConfigError where the folder is in use or holds another configuration, and whatever the experiment raises.
     """
     seeds = configuration.seeds(config)
-    with _forgotten_if_empty(folder):
+    with _unmade_if_refused(folder):
         devices.local()
         distributed.check_served(experiment.processes)
         code = environment()
@@ -162,17 +163,27 @@ def _train_with_the_first(experiment: Experiment, config: Config, folder: RunFol
 @contextlib.contextmanager
 def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
     """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right ones."""
-    new = not folder.config.exists()
+    new, before = not folder.config.exists(), set(folder.path.iterdir()) - {folder.path / run_lock.LOCK, folder.path / run_lock.OWNER}
+    with _unmade_if_refused(folder):
+        try:
+            yield
+        except (ConfigError, DataError):
+            if distributed.first() and new and not any(folder.path.rglob(folder.metrics.name)):
+                for path in set(folder.path.iterdir()) - before:
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _unmade_if_refused(folder: RunFolder) -> Iterator[None]:
+    """A refusal leaves no empty folder that this command has made."""
     try:
         yield
-    except (ConfigError, DataError):
-        if distributed.first() and new and not folder.metrics.exists():
-            for path in (folder.config, folder.timings, folder.logged_as):
-                path.unlink(missing_ok=True)
-            for name in ("checkpoints", "tensorboard", "profile", "wandb"):
-                shutil.rmtree(folder.path / name, ignore_errors=True)
-            with contextlib.suppress(OSError):  # other files may lie there
-                for name in (run_lock.LOCK, run_lock.OWNER):
-                    (folder.path / name).unlink(missing_ok=True)
-                folder.path.rmdir()
+    except (ConfigError, DataError, DeviceError):
+        with contextlib.suppress(OSError):  # one that is not empty
+            for path in folder.made:
+                path.rmdir()
         raise

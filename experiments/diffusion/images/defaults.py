@@ -1,6 +1,9 @@
 """Numbers of a training that follow from the data and the device, and what a training costs."""
 
 import dataclasses
+import difflib
+import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,11 +11,12 @@ import jax.numpy as jnp
 
 from experiments.diffusion import image_features, sampling_options
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.images import facts, named_networks
-from experiments.diffusion.images.config import Config
+from experiments.diffusion.images import facts, named_networks, opened_pictures
+from experiments.diffusion.images.config import SETS, Config
 from experiments.diffusion.images.facts import Data, Numbers
 from experiments.framework import ranges
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import sources
 from gendiff.diffusion import objectives, schedules, weighting
 from gendiff.diffusion.types import Batch
 
@@ -65,11 +69,14 @@ def cost(config: Config, network: Model) -> Cost:
 
 
 def check(config: Config) -> None:
-    """ConfigError, before any picture is read, for names that are unknown and for options that need each other."""
+    """ConfigError, before any picture is read, for names that are unknown and for options that need each other; DataError for no data."""
     ranges.known("network", [config.network], named_networks.NAMES)
     sampling_options.sampler(config.sampler, None, schedules.flow())
     image_features.function(config)
     facts.labels(config)
+    for name in config.data:
+        if name not in SETS and not os.path.lexists(place := opened_pictures.place(name)):
+            _refuse_missing(place)
 
 
 def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 1) -> Numbers:
@@ -91,3 +98,14 @@ def numbers(config: Config, data: Data, of: Cost, platform: str, devices: int = 
 
 def _bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.number))
+
+
+def _refuse_missing(place: str) -> None:
+    """The error of the library for a path where nothing is, with what was probably meant."""
+    path = Path(place)
+    beside = [*SETS, *(each.name for each in path.parent.iterdir())] if path.parent.is_dir() else SETS
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    try:
+        sources.open(place)
+    except DataError as error:
+        raise DataError(f"{error}; did you mean {near[0]!r}?" if near else str(error)) from None

@@ -198,8 +198,19 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     out = tmp_path / "run"
     assert run(*command(make(photos), out, *options)) == code
     told = capsys.readouterr()
-    assert words in told.err and len(told.err.splitlines()) <= 12 and "compiling" not in told.out
-    assert not (out / "config.json").exists(), "the right command may use the folder"
+    assert words in told.err and len(told.err.splitlines()) <= 12 and "compiling" not in told.out and "train:" not in told.out
+    assert not out.exists()
+
+
+def test_a_misspelt_path_of_data_is_said_before_anything_else(photos, tmp_path, capsys):
+    assert run(*command(photos.with_name(photos.name + "x"), tmp_path / "run")) == 65
+    told = capsys.readouterr()
+    assert (
+        "no such file or folder" in told.err
+        and f"did you mean '{photos.name}'?" in told.err
+        and not told.out
+        and not (tmp_path / "run").exists()
+    )
 
 
 def test_several_sets_have_run_folders_of_their_own(tmp_path):
