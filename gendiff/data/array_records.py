@@ -49,6 +49,17 @@ class ArrayRecordImages(Source):
         stored = _array(name, header, payload)
         return image_files.convert_stored(name, stored, self.levels, mode=self.mode, size=self.size, background=self.background)
 
+    def short_side(self, i: int) -> int | None:
+        """The shorter side of image i, from the header of its PNG or the shape of its array."""
+        name = self.name(i)
+        try:
+            header, payload = _split(name, _read(name, self._reader, i + 1))
+            return (
+                image_files.short_side(io.BytesIO(payload)) if header["encoding"] == "png" else min(_array(name, header, payload).shape[:2])
+            )
+        except DataError:
+            return None
+
     def name(self, i: int) -> str:
         """The path and the number of image i."""
         return f"{random_access.shown(self.path)}: image {i}"

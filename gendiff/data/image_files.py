@@ -56,6 +56,16 @@ def decode(
     return _decode(name, io.BytesIO(content), mode, size, background)
 
 
+def short_side(file: str | os.PathLike | BinaryIO | io.BytesIO) -> int | None:
+    """The shorter side that the header of an image file states; None for a file without such a header."""
+    Image, *_ = _pillow()
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return min(opened.size)
+    except Exception:  # Pillow's parsers raise whatever they trip over; `read` says what is wrong
+        return None
+
+
 def convert(
     name: str,
     pixels: UInt8[np.ndarray, "height width k"],

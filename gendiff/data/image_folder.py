@@ -31,6 +31,10 @@ class ImageFolder(Source):
         """Decode picture i, uint8 (h, w, c)."""
         return _read(Path(self.files[i]), self.size, self.mode, self.background)
 
+    def short_side(self, i: int) -> int | None:
+        """The shorter side of picture i, from the header of its file."""
+        return image_files.short_side(self.files[i]) if os.path.isfile(self.files[i]) else None
+
     def name(self, i: int) -> str:
         """The path of picture i."""
         return shown(self.files[i])

@@ -57,6 +57,10 @@ class ArrayImages(Source):
         stored = self.pixels[i] if self.pixels.ndim == 4 else self.pixels[i, ..., None]
         return image_files.convert_stored(self.name(i), stored, self.levels, mode=self.mode, size=self.size, background=self.background)
 
+    def short_side(self, i: int) -> int:
+        """The shorter side of the images."""
+        return min(self.pixels.shape[1:3])
+
     def name(self, i: int) -> str:
         """The path and the number of image i."""
         return f"{random_access.shown(self.path)}: image {i}"

@@ -78,6 +78,10 @@ class Source:
         """What an error calls image i: its path."""
         raise NotImplementedError
 
+    def short_side(self, i: int) -> int | None:
+        """The shorter side of image i as it is stored, before any resizing; None where it cannot be read or is no file's."""
+        return None
+
     def digests(self) -> tuple[bytes, ...]:
         """SHA-256 of each image after decoding: equal for exact copies of a picture. Reads every image, unless a scan has done so."""
         return self.known_digests or tuple(in_threads(lambda i: digest(self.image(i)), range(len(self))))
@@ -97,6 +101,10 @@ class Subset(Source):
     def name(self, i: int) -> str:
         """What an error calls image i."""
         return self.source.name(int(self.rows[i]))
+
+    def short_side(self, i: int) -> int | None:
+        """The shorter side of image i as it is stored."""
+        return self.source.short_side(int(self.rows[i]))
 
 
 def subset(source: Source, rows: np.ndarray, *, skipped: tuple[str, ...] | None = None, digests: Sequence[bytes] | None = None) -> Source:

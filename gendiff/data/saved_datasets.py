@@ -1,6 +1,7 @@
 """A Hugging Face dataset that `Dataset.save_to_disk` has written, opened for random access. Nothing is downloaded."""
 
 import dataclasses
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ class SavedDataset(Source):
         if not content or content["bytes"] is None:
             raise DataError(f"{self.name(i)}: the dataset holds no bytes for it, only a path or nothing; save it with its pictures inside")
         return image_files.decode(self.name(i), content["bytes"], mode=self.mode, size=self.size, background=self.background)
+
+    def short_side(self, i: int) -> int | None:
+        """The shorter side of image i, from the header of its bytes."""
+        content = self.table[i][self.column]
+        return image_files.short_side(io.BytesIO(content["bytes"])) if content and content["bytes"] else None
 
     def name(self, i: int) -> str:
         """The path and the row of image i."""

@@ -85,6 +85,7 @@ def test_every_kind_gives_the_same_pictures_labels_and_conversions_and_crosses_t
             assert image.dtype == np.uint8 and label == labels[i] and label.dtype == np.int32
     with pytest.raises(IndexError):
         source[6]
+    assert {source.short_side(i) for i in range(6)} == {4} == {sources.open(path, size=2).short_side(0)}
     assert source.digests() == tuple(random_access.digest(PIXELS[row]) for row in order)
     small = sources.open(path, size=2, mode="L", conditional="none")
     assert small[0].image.shape == (2, 2, 1) and small[0].label == NO_LABEL and small.classes == ()

@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from experiments.diffusion.images.config import SETS, Config
 from experiments.framework import distributed
-from gendiff.core.errors import ConfigError, DataError
+from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
 from gendiff.data.random_access import Source
 
@@ -20,6 +20,9 @@ FEWEST, FEWEST_HELD_OUT = 20, 4
 SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
 """Default size by suffix; folders have none."""
 COMMITTED_SIZE, SPLIT_SEED = 32, 0
+BAD = "bad_pictures.txt"
+"""Lies in the folder of decoded pictures and lists those that cannot be used; with several sets the name of each comes first."""
+NO_LIST = "a run without --dry-run lists them in a file"
 OPTIONS = {
     r'on_bad="skip"': "--on-bad-image skip",
     r"background=\((\d+), (\d+), (\d+)\)": r"--background \1 \2 \3",
@@ -33,11 +36,17 @@ OPTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """training, held_out: without a common picture. skipped: one message per picture that was left out."""
+    """Opened pictures.
+
+    training, held_out: without a common picture. skipped: one message per picture that was left out. listed: the file that holds them
+    all, if there is one. enlarged: (pictures that are smaller than the side they get, that side).
+    """
 
     training: Source
     held_out: Source
     skipped: tuple[str, ...] = ()
+    listed: Path | None = None
+    enlarged: tuple[int, int] = (0, 0)
 
     @property
     def fingerprint(self) -> str:
@@ -59,7 +68,7 @@ def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
         if path == "textures":
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
-            pictures = _split(config, path, _decoded(_listed(config, path), decoded))
+            pictures = _opened(config, path, decoded)
     channels = pictures.training[0].image.shape[-1]
     if channels not in (1, 3):
         raise DataError(f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L")
@@ -89,6 +98,34 @@ def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[
         raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
     with _by_option():
         return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
+
+
+def _opened(config: Config, path: str, decoded: Path | None) -> Pictures:
+    file = decoded and decoded / (BAD if len(config.data) == 1 else f"{Path(path).name}_{BAD}")
+    try:
+        source = _listed(config, path)
+        pictures = _split(config, path, _decoded(source, decoded))
+    except BadPicturesError as error:
+        _write(error.messages, file)
+        raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
+    _write(pictures.skipped, file)
+    return dataclasses.replace(pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures))
+
+
+def _write(messages: Sequence[str], file: Path | None) -> None:
+    """The list of bad pictures, or none where there are none."""
+    if file is not None and distributed.first():
+        file.unlink(missing_ok=True)
+        if messages:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(f"{message}\n" for message in messages), encoding="utf-8")
+
+
+def _enlarged(source: Source, pictures: Pictures) -> tuple[int, int]:
+    side = min(pictures.training[0].image.shape[:2])
+    starts = {message[: colon.start()] for message in pictures.skipped for colon in re.finditer(": ", message)}  # a path may hold ": "
+    sides = random_access.in_threads(source.short_side, range(len(source)))
+    return sum(each is not None and each < side and source.name(row) not in starts for row, each in enumerate(sides)), side
 
 
 def _listed(config: Config, path: str) -> Source:

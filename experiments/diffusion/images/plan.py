@@ -8,9 +8,11 @@ from experiments.diffusion.images import defaults, facts, opened_pictures
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data, Described, Numbers
+from experiments.diffusion.images.opened_pictures import Pictures
 from experiments.framework import distributed
 from experiments.framework.progress import Progress
 from experiments.reporting import formatting
+from gendiff.data import random_access
 
 FEW = 1000
 """Training pictures below which a network of this kind learns pictures by heart rather than what they have in common."""
@@ -24,7 +26,7 @@ STORED = 4
 """Numbers per parameter in a checkpoint: all of these but the gradient."""
 
 
-def of_data(data: Data, skipped: tuple[str, ...]) -> list[str]:
+def of_data(data: Data, pictures: Pictures) -> list[str]:
     """Lines on the pictures."""
     height, width, channels = data.shape
     classes = (
@@ -35,8 +37,16 @@ def of_data(data: Data, skipped: tuple[str, ...]) -> list[str]:
     lines = [
         f"{data.place}: {data.training} pictures to learn from and {data.held_out} held out, {height} × {width} × {channels}, {classes}"
     ]
+    skipped, (enlarged, side) = pictures.skipped, pictures.enlarged
     if skipped:
-        lines += [f"{len(skipped)} skipped:", *(f"  {message}" for message in skipped[:SHOWN]), *(["  …"] if len(skipped) > SHOWN else [])]
+        lines += [f"{len(skipped)} skipped: {random_access.reasons(skipped)}", *(f"  {message}" for message in skipped[:SHOWN])]
+    if len(skipped) > SHOWN:
+        lines.append(f"  all of them: {pictures.listed or opened_pictures.NO_LIST}")
+    if enlarged:
+        lines.append(
+            f"note: {enlarged} of {data.training + data.held_out} pictures are smaller than {side} pixels and are enlarged, which blurs "
+            "them; --size sets the side"
+        )
     if data.training < FEW:
         lines.append(
             f"note: {data.training} pictures are few. Below {FEW} a network tends to learn them by heart: look at the nearest training "
@@ -67,7 +77,7 @@ def dry_run(config: Config, progress: Progress) -> None:
         pictures = opened_pictures.open_pictures(config, path, None)
         data = facts.of(config, path, pictures)
         cost = defaults.cost(config, facts.model(Described(config, data)))
-        lines = of_data(data, pictures.skipped)
+        lines = of_data(data, pictures)
         for platform in ("cpu", "accelerator") if None in (config.steps, config.batch) else ("cpu",):
             title = f"on {'a CPU' if platform == 'cpu' else 'an accelerator'}: "
             first, *rest = of_training(config, data, cost, defaults.numbers(config, data, cost, platform), 1)

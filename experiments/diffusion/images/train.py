@@ -47,7 +47,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for entry, each in zip(config.data, planned, strict=True):
         facts.begin(folder, each.place, config, entry)
         numbers = facts.settle(each.place, Facts(each.data, each.numbers)).numbers
-        for line in plan.of_data(each.data, each.pictures.skipped) + plan.of_training(config, each.data, each.cost, numbers, devices):
+        for line in plan.of_data(each.data, each.pictures) + plan.of_training(config, each.data, each.cost, numbers, devices):
             progress.line(line)
         with progress.phase(f"train {each.name}"):
             _one_set(config, dataclasses.replace(each, numbers=numbers), progress)

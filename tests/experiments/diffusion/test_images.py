@@ -16,14 +16,14 @@ from PIL import Image
 
 from experiments import catalogue
 from experiments.diffusion import sampling_options
-from experiments.diffusion.images import defaults, facts, named_networks, preview
+from experiments.diffusion.images import defaults, facts, named_networks, opened_pictures, plan, preview
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data
 from experiments.diffusion.sampling_options import SampleOptions
 from experiments.framework import command_line, configuration, goodput, training_loop
 from experiments.framework.run_folder import RunFolder
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, DataError
 
 pytest.importorskip("grain")
 
@@ -213,6 +213,26 @@ def test_a_misspelt_path_of_data_is_said_before_anything_else(photos, tmp_path, 
     )
 
 
+@pytest.mark.fault("unreadable image")
+def test_all_bad_pictures_are_counted_by_reason_and_listed_in_a_file_that_is_named(tmp_path):
+    photos, decoded = photographs(tmp_path / "photos", 24, 7), tmp_path / ".pictures"
+    (photos / "Thumbs.db").write_text("")
+    Image.new("RGBA", (4, 4)).save(photos / "light" / "clear.png")
+    config = Config(data=(str(photos),), size=9)
+    with pytest.raises(DataError) as raised:
+        opened_pictures.open_pictures(config, str(photos), decoded)
+    lines, file = str(raised.value).splitlines(), decoded / "bad_pictures.txt"
+    assert lines[-1] == f"all of them: {file}" and len(set(lines)) == len(lines) == 8
+    assert "8 of 32 files cannot be used: not a whole image (7), has transparent pixels (1); " in lines[-2]
+    assert len(set(file.read_text().splitlines())) == 8
+    skipping = opened_pictures.open_pictures(dataclasses.replace(config, on_bad_image="skip", size=11), str(photos), decoded)
+    assert skipping.listed == file and skipping.enlarged == (16, 11), "9 or 10 of 12 pixels, and not the skipped one of 4"
+    told = plan.of_data(facts.of(config, str(photos), skipping), skipping)
+    assert told[1] == "8 skipped: not a whole image (7), has transparent pixels (1)" and told[5] == f"  all of them: {file}"
+    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0), on_bad_image="skip"), str(photos), decoded)
+    assert len(file.read_text().splitlines()) == 7
+
+
 def test_several_sets_have_run_folders_of_their_own(tmp_path):
     folder = RunFolder(tmp_path)
     both, one = Config(), Config(data=("textures",))
@@ -262,7 +282,8 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     assert run("run", "images", "--data", str(photos), *options) == 0
     told = capsys.readouterr().out
     assert not out.exists() and "32 pictures to learn from and 8 held out, 64 × 64 × 3, 2 classes (dark, light)" in told
-    assert "2 skipped" in told and "note: 32 pictures are few" in told
+    assert "2 skipped: not a whole image (2)" in told and "note: 32 pictures are few" in told
+    assert "note: 40 of 40 pictures are smaller than 64 pixels and are enlarged" in told
     words = ("on a CPU: dit-tiny/4", "on an accelerator: dit-tiny/4", "FLOP per step", "memory per device")
     assert [each for each in words if each not in told] == []
     assert run("run", "digits", "--dry-run", "--out", str(out)) == 2
