@@ -23,6 +23,7 @@ from experiments.framework import (
     errors,
     interruption,
     meshes,
+    mistakes,
     profiling,
     registry,
     run_folder,
@@ -298,7 +299,7 @@ def _parse(kind: type[T], command: str, arguments: list[str], **options: Any) ->
         with contextlib.redirect_stderr(message):
             return tyro.cli(kind, prog=f"{PROGRAM} {command}", args=arguments, **options)
     finally:
-        _complain(message.getvalue())
+        _complain(mistakes.line(kind, options.get("default"), arguments, message.getvalue()) or message.getvalue())
 
 
 def _complain(text: str) -> None:

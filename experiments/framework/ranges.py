@@ -40,7 +40,11 @@ def check(numbers: Any, within: str = "") -> None:
         if dataclasses.is_dataclass(value):
             check(value, f"{option}.")
         elif not _fits(value, types[field.name]):
-            raise ConfigError(f"--{option} {shown(value)}: it must be {_described(types[field.name])}")
+            kind, default = types[field.name], None if field.default is dataclasses.MISSING else field.default
+            asked = f"it must be {described(kind)}"
+            raise ConfigError(
+                f"--{option} {shown(value)}: {asked}" + (f", as in --{option} {example(kind, default)}" if value == () else "")
+            )
 
 
 def known(option: str, given: Iterable[str], names: Iterable[str]) -> None:
@@ -77,6 +81,44 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
+def described(kind: Any) -> str:
+    """The type and range of a field in words."""
+    if typing.get_origin(kind) is Annotated:
+        base, *notes = typing.get_args(kind)
+        limits = [limit for note in notes if isinstance(note, msgspec.Meta) for limit in _limits(note)]
+        return ", ".join([" ".join([described(base), *limits]), *(note for note in notes if note == DISTINCT)])
+    if typing.get_origin(kind) is tuple:
+        entries = typing.get_args(kind)
+        count = "" if entries[-1] is ... else f"{len(entries)} "
+        return f"{count}values separated by spaces, each {described(entries[0])}"
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, typing.get_args(kind)))}"
+    words = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
+    return words.get(kind) or ", or ".join(map(described, typing.get_args(kind)))
+
+
+def example(kind: Any, default: Any = None) -> str:
+    """A value of a field as it is typed: the default, or where that is None one within the range."""
+    if default not in (None, ()):
+        return shown(default)
+    if typing.get_origin(kind) is Annotated:
+        base, *notes = typing.get_args(kind)
+        meta = next((note for note in notes if isinstance(note, msgspec.Meta)), msgspec.Meta())
+        low, high = (next((end for end in ends if end is not None), None) for ends in ((meta.ge, meta.gt), (meta.le, meta.lt)))
+        if base is int:
+            return str(255 if high == 255 else max(low or 0, min(64, LARGEST if high is None else high)))
+        if base is float:
+            return "0.1" if (low or 0) < 0.1 and (high is None or high > 0.1) else str(low)
+        return example(base)
+    if typing.get_origin(kind) is tuple:
+        entries = typing.get_args(kind)
+        return " ".join([example(entries[0])] * (1 if entries[-1] is ... else len(entries)))
+    if typing.get_origin(kind) is Literal:
+        return str(typing.get_args(kind)[0])
+    words = {int: "1", float: "0.1", str: "NAME", bool: "True"}
+    return words.get(kind) or example(next((each for each in typing.get_args(kind) if each is not type(None)), str))
+
+
 def _fits(value: Any, kind: Any) -> bool:
     try:
         msgspec.convert(value, kind)
@@ -86,20 +128,6 @@ def _fits(value: Any, kind: Any) -> bool:
     if any(isinstance(entry, float) and not math.isfinite(entry) for entry in entries):
         return False
     return DISTINCT not in getattr(kind, "__metadata__", ()) or len(set(entries)) == len(entries)
-
-
-def _described(kind: Any) -> str:
-    """The type and range of a field in words."""
-    if typing.get_origin(kind) is Annotated:
-        base, *notes = typing.get_args(kind)
-        limits = [limit for note in notes if isinstance(note, msgspec.Meta) for limit in _limits(note)]
-        return ", ".join([" ".join([_described(base), *limits]), *(note for note in notes if note == DISTINCT)])
-    if typing.get_origin(kind) is tuple:
-        return f"values separated by spaces, each {_described(typing.get_args(kind)[0])}"
-    if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, typing.get_args(kind)))}"
-    words = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", type(None): "None"}
-    return words.get(kind) or " or ".join(map(_described, typing.get_args(kind)))
 
 
 def _limits(meta: msgspec.Meta) -> Iterator[str]:

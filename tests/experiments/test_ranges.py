@@ -170,7 +170,7 @@ class Numbers:
         ({"several": ()}, "--several (nothing): it must be values separated by spaces, each a finite number above 0 (at least 1)"),
         ({"several": (2.0, 2.0)}, "each of them once"),
         ({"how": "slowly"}, "--how slowly: it must be one of fast, slow"),
-        ({"maybe": 0.5}, "--maybe 0.5: it must be a whole number or None"),
+        ({"maybe": 0.5}, "--maybe 0.5: it must be a whole number, or None"),
     ],
 )
 def test_a_message_says_what_the_value_must_be(change, words):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -200,6 +201,24 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     told = capsys.readouterr()
     assert words in told.err and len(told.err.splitlines()) <= 12 and "compiling" not in told.out and "train:" not in told.out
     assert not out.exists()
+
+
+@pytest.mark.fault("command line: wrong type", "command line: unknown or misspelt option")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("photos",), "photos belongs to no option; did you mean --data photos?"),
+        (("--data",), "--data (nothing): it must be values separated by spaces, .* as in --data emoji textures"),
+        (("--background", "white"), "--background white: it must be 3 values .* from 0 to 255, or None, as in --background 255 255 255"),
+        (("--size", "big", "--flip"), "--size big: it must be a whole number from 1 to 8192, or None, as in --size 64"),
+        (("--size",), "--size (nothing): .*"),
+        (("--thresholds.copies", "few"), "--thresholds.copies few: it must be a finite number, as in --thresholds.copies 0.01"),
+        (("--seed", "x"), "--seed x: it must be a whole number, or None, as in --seed 1"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_what_the_option_takes_and_an_example(words, message, capsys):
+    assert run("run", "images", *words) == 2
+    assert re.fullmatch("error: " + message.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?") + "\n", capsys.readouterr().err)
 
 
 def test_a_misspelt_path_of_data_is_said_before_anything_else(photos, tmp_path, capsys):
