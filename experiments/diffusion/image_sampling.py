@@ -18,6 +18,7 @@ from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting import results
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
@@ -63,6 +64,8 @@ def _sample(
         "run": config,
     }
 
+    if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):  # the latter of one of several sets
+        progress.line(f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}")
     make = functools.partial(drawer, model_of, of, folder, options, trained)
     if sampling_options.sharded(options):
         sharded_sampling.fill(model, make, folder, options, settings, progress)

@@ -240,7 +240,11 @@ def _usage(text: str, arguments: list[str]) -> int:
 
 def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
-        return _usage("sample RUN [options]; RUN is a run folder; sample RUN --help explains the options that it takes", arguments)
+        runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
+        own = f", as in: {PROGRAM} sample {runs[0]} --help" if runs else "; `run NAME` makes one"
+        return _usage(
+            f"sample RUN [options]; RUN is a run folder, and sample RUN --help explains the options that it takes{own}", arguments
+        )
     folder = run_folder.existing(arguments[0])
     stored = configuration.read(folder)
     experiment = registry.load(stored.experiment, catalogue)

@@ -31,7 +31,7 @@ def compiler_options() -> dict[str, str | bool]:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     if jax.default_backend() != "cpu" or not x86 or not (0, 10) <= release < (0, 13):
         return {}
-    if _keeps_programs():
+    if keeps_programs():
         return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
     return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
 
@@ -54,11 +54,12 @@ def compilation() -> dict[str, str]:
         "jax": jax.__version__,
         "jaxlib": jax.lib.__version__,
         "devices": f"{jax.device_count()} × {', '.join(kinds)}",
-        "compile cache": "on" if _keeps_programs() else "off",
+        "compile cache": "on" if keeps_programs() else "off",
     }
 
 
-def _keeps_programs() -> bool:
+def keeps_programs() -> bool:
+    """Whether a compile cache is in use."""
     config: Any = jax.config  # its fields are made at run time
     return bool(config.jax_compilation_cache_dir and config.jax_enable_compilation_cache)
 

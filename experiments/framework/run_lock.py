@@ -58,6 +58,22 @@ def held(folder: Path, line: Callable[[str], object] = str, *, renewed: float = 
         lock.release()
 
 
+def running(folder: Path) -> Owner | None:
+    """The process that owns the folder now; of one on another machine this is known from a sign of life in the last `STALE` seconds."""
+    owner = _owner(folder)
+    if owner is None:
+        return None
+    if owner.machine != machine():
+        with contextlib.suppress(FileNotFoundError):
+            return owner if time.time() - (folder / OWNER).stat().st_mtime < STALE else None
+        return None
+    try:
+        with filelock.FileLock(folder / LOCK, timeout=0):
+            return None
+    except filelock.Timeout:
+        return owner
+
+
 def machine() -> str:
     """What tells the running kernel from all others, or the host's name where there is nothing better."""
     with contextlib.suppress(OSError):

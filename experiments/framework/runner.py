@@ -90,6 +90,9 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
     bytes.
     """
     stored = configuration.read(folder)
+    if not folder.results.exists() and (owner := run_lock.running(folder.path)) is not None:
+        there = f"process {owner.pid} on host {owner.host} has been running it since {owner.start}"
+        raise ConfigError(f"{folder.path} has not finished, and {there}: wait for it; `report` shows how far it is")
     if not folder.results.exists():
         raise ConfigError(f"{folder.path} has not finished; this goes on with it:\n  {resumption.command(experiment, stored, folder)}")
     config = configuration.restore(stored, experiment.config, folder)

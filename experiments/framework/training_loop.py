@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from experiments.framework import configuration, devices, distributed, interrupt
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting import formatting
 from gendiff import training
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
@@ -21,6 +23,9 @@ from gendiff.data import batches
 from gendiff.training import Programs, programs, sharding
 from gendiff.training.checkpoints import Checkpoints
 from gendiff.training.loop import OnState, OnStep, check_counts
+
+LONG = 20.0
+"""Seconds of a compilation after which the compile cache is worth a word."""
 
 
 def train(
@@ -132,7 +137,7 @@ def train(
                 most_nonfinite=most_nonfinite,
                 mesh=mesh,
                 shardings=run.shardings,
-                compiled=lambda step, state, batch: traced(devices.compiled(step, state, batch), int(state.step)),
+                compiled=lambda step, state, batch: traced(_compiled(step, state, batch, progress), int(state.step)),
             )
         except NonFiniteError as error:
             raise log.explained(error, *samples(log.step - 1)) from error
@@ -170,6 +175,16 @@ def newest_step(folder: RunFolder, seed: int) -> int:
     if step is None:
         raise DataError(f"{folder.checkpoints(seed)}: no checkpoint of seed {seed} is stored")
     return step
+
+
+def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:
+    """The compiled step; where that took long, a line on how to keep it."""
+    begin = time.monotonic()
+    compiled = devices.compiled(step, state, batch)
+    spent = time.monotonic() - begin
+    if spent > LONG and not devices.keeps_programs():
+        progress.line(f"compiled in {formatting.duration(spent)}; --compile-cache FOLDER keeps it for the next start")
+    return compiled
 
 
 Samples: TypeAlias = Callable[[int], tuple[np.ndarray | None, Any]]

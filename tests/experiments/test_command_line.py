@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from experiments import __main__
-from experiments.framework import command_line, errors, interruption, progress, registry
+from experiments.framework import command_line, errors, interruption, progress, registry, run_lock
 from experiments.reporting import figures, report, verdicts
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
 
@@ -224,6 +224,14 @@ def test_evaluate_refuses_a_run_that_has_not_finished_and_names_the_command_that
     goes_on = message.split("python -m experiments ")[1].strip()
     assert run(goes_on) == 0 and results("my-run")["config"]["network"] == {"width": 9}
     assert run("evaluate my-run") == 0
+
+
+@pytest.mark.fault("evaluate on an unfinished run")
+def test_evaluate_names_the_process_that_still_runs(capsys):
+    assert run("run bare --out run", experiment(train=raising(errors.Preempted("SIGTERM")))) == 42
+    with run_lock.held(Path("run").absolute()):
+        assert run("evaluate run") == 2
+    assert f"process {os.getpid()} on host" in (message := capsys.readouterr().err) and "goes on" not in message
 
 
 @pytest.mark.fault("kill between results.json and report.html")

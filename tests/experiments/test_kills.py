@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.framework import command_line, devices
+from experiments.framework import command_line, devices, training_loop
 from tests.experiments import toy
 from tests.experiments.test_resume import assert_same_run, finished, start
 
@@ -91,8 +91,10 @@ def test_a_signal_while_compiling_exits_42_and_the_same_command_goes_on(tmp_path
 
     with monkeypatch.context() as patched:
         patched.setattr(devices, "compiled", interrupted)
+        patched.setattr(training_loop, "LONG", 0.0)
         assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 42
-    told = capsys.readouterr().err
+    out, told = capsys.readouterr()
+    assert "--compile-cache FOLDER keeps it" in out
     assert "SIGTERM at step 0 of seed 0: none of its steps had been finished" in told and not (tmp_path / "run" / "results.json").exists()
     assert command_line.main(words, {"toy": toy.EXPERIMENT}) == 0
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]

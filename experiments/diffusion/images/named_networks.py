@@ -40,6 +40,17 @@ def build(name: str, shape: tuple[int, ...], classes: int, compute: str = "float
     return networks.DiT(int(patch), width, depth, heads, **settings)
 
 
+def remark(name: str, shape: tuple[int, ...]) -> str:
+    """A sentence where an odd side leaves a U-Net fewer levels than a size close by would; "" elsewhere."""
+    side, levels = min(shape[:2]), _levels(shape[:2])
+    near = side - side % 2 ** max(0, (side // COARSEST).bit_length() - 1)
+    if name not in UNETS or _levels((near, near)) <= levels:
+        return ""
+    word = "level" if levels == 1 else "levels"
+    odd = " × ".join(str(each // 2 ** (levels - 1)) for each in shape[:2])
+    return f"{odd} pixels cannot be halved: the network has {levels} {word}, and --size {near} would have {_levels((near, near))}"
+
+
 def _levels(sides: tuple[int, ...]) -> int:
     """How many levels halve the sides until the shorter has at most COARSEST pixels, or one of them is odd."""
     count = 1

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.diffusion.images import defaults, facts, opened_pictures
+from experiments.diffusion.images import defaults, facts, named_networks, opened_pictures
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data, Described, Numbers
@@ -16,6 +16,8 @@ from gendiff.data import random_access
 
 FEW = 1000
 """Training pictures below which a network of this kind learns pictures by heart rather than what they have in common."""
+PASSES = 5
+"""Over the pictures, below which a training is short."""
 SHOWN, NAMED = 3, 8
 """Messages of skipped pictures, and names of classes."""
 KEPT = 2
@@ -60,6 +62,11 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
     state, kept = 4 * STATE * cost.parameters, cost.kept * numbers.batch / devices
     passes = numbers.steps * numbers.batch / data.training
     stored = 4 * STORED * KEPT * cost.parameters
+    remarks = [named_networks.remark(config.network, data.shape)]
+    if numbers.steps < defaults.FEWEST_STEPS:
+        remarks.append(f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {defaults.FEWEST_STEPS}")
+    elif passes < PASSES:
+        remarks.append(f"the network sees each picture only {passes:.2g} times: give more --steps where samples lack shape")
     return [
         f"{config.network}: {cost.parameters / 1e6:.2f} M parameters, {numbers.steps} steps of {numbers.batch} pictures "
         f"({passes:.3g} passes over them)",
@@ -67,6 +74,7 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
         f"{_scaled(cost.flops * numbers.batch * numbers.steps, 'FLOP')} in all",
         f"memory per device: {_scaled(state, 'B')} for parameters, moments, average and gradient, and at most {_scaled(kept, 'B')} for the "
         f"backward pass; checkpoints: {_scaled(stored, 'B')} for {KEPT}",
+        *(f"note: {remark}" for remark in remarks if remark),
     ]
 
 

@@ -290,6 +290,14 @@ def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
     assert len(named_networks.build("unet-small", shape, 0).channels) == levels
 
 
+def test_a_side_that_cannot_be_halved_is_told_with_one_that_can():
+    told = "17 × 17 pixels cannot be halved: the network has 1 level, and --size 16 would have 2"
+    assert named_networks.remark("unet-small", (17, 17, 3)) == told
+    assert "25 × 25 pixels" in named_networks.remark("unet-small", (50, 50, 3))
+    assert [named_networks.remark("unet-small", (side, side, 3)) for side in (7, 8, 16, 28, 32, 64)] == [""] * 6
+    assert named_networks.remark("dit-tiny/1", (17, 17, 3)) == ""
+
+
 def test_every_name_of_a_network_builds_one():
     assert {"unet-small", "unet-base", "dit-s/2", "dit-xl/8"} <= set(named_networks.NAMES)
     assert {named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES} == {2}
@@ -305,6 +313,8 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     assert "note: 40 of 40 pictures are smaller than 64 pixels and are enlarged" in told
     words = ("on a CPU: dit-tiny/4", "on an accelerator: dit-tiny/4", "FLOP per step", "memory per device")
     assert [each for each in words if each not in told] == []
+    assert run(*command(photos, out, "--on-bad-image", "skip", "--dry-run")) == 0
+    assert "note: 6 steps are few: samples will look like noise" in capsys.readouterr().out
     assert run("run", "digits", "--dry-run", "--out", str(out)) == 2
     assert "digits has no plan" in capsys.readouterr().err
 
