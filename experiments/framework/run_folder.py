@@ -18,7 +18,7 @@ class RunFolder:
     """Paths within a run folder.
 
     config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ where one is asked
-    for, and debug/ after a non-finite stop.
+    for, and debug/ after a non-finite stop. bad_files.txt lists data that cannot be used; it alone stays where such data end a run.
     resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
     profile: the steps of each training that this process traces; None traces nothing.
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
@@ -43,6 +43,7 @@ class RunFolder:
     report = property(lambda self: self.path / "report.html")
     debug = property(lambda self: self.path / "debug")
     logged_as = property(lambda self: self.path / ".logged_as")
+    bad_files = property(lambda self: self.path / "bad_files.txt")
 
     def checkpoints(self, seed: int) -> Path:
         return self.path / "checkpoints" / f"seed_{seed}"
@@ -133,7 +134,7 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
         reason = "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
         raise ConfigError(f"{folder.path} {reason}: choose another with --out") from error
     check_writable(folder.path, "choose another with --out")
-    strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")]
+    strange = [entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".") and entry != folder.bad_files]
     if strange and not folder.config.exists():
         raise ConfigError(f"{folder.path} holds {sorted(strange)[0]} but no config.json, so it is no run folder: choose another with --out")
     return folder

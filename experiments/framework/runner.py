@@ -165,14 +165,17 @@ def _train_with_the_first(experiment: Experiment, config: Config, folder: RunFol
 
 @contextlib.contextmanager
 def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
-    """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right ones."""
+    """A configuration or data that turn out to be impossible leave nothing behind that would be in the way of the right ones.
+
+    The list of bad files stays, because the error names it.
+    """
     new, before = not folder.config.exists(), set(folder.path.iterdir()) - {folder.path / run_lock.LOCK, folder.path / run_lock.OWNER}
     with _unmade_if_refused(folder):
         try:
             yield
         except (ConfigError, DataError):
             if distributed.first() and new and not any(folder.path.rglob(folder.metrics.name)):
-                for path in set(folder.path.iterdir()) - before:
+                for path in set(folder.path.iterdir()) - before - {folder.bad_files}:
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path, ignore_errors=True)
                     else:

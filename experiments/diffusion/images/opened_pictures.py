@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.diffusion.images.config import SETS, Config
 from experiments.framework import distributed
+from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
 from gendiff.data.random_access import Source
@@ -20,8 +21,6 @@ FEWEST, FEWEST_HELD_OUT = 20, 4
 SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
 """Default size by suffix; folders have none."""
 COMMITTED_SIZE, SPLIT_SEED = 32, 0
-BAD = "bad_pictures.txt"
-"""Lies in the folder of decoded pictures and lists those that cannot be used; with several sets the name of each comes first."""
 NO_LIST = "a run without --dry-run lists them in a file"
 OPTIONS = {
     r'on_bad="skip"': "--on-bad-image skip",
@@ -60,7 +59,8 @@ def place(name: str) -> str:
 
 
 def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
-    """The pictures at a `place`, all of them decoded once. decoded: a folder that keeps them for the next start; None keeps nothing.
+    """The pictures at a `place`, all of them decoded once. decoded: a folder of the run that keeps them for the next start; None keeps
+    nothing.
 
     Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
     """
@@ -101,24 +101,27 @@ def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[
 
 
 def _opened(config: Config, path: str, decoded: Path | None) -> Pictures:
-    file = decoded and decoded / (BAD if len(config.data) == 1 else f"{Path(path).name}_{BAD}")
+    file = decoded and RunFolder(decoded.parent).bad_files
     try:
         source = _listed(config, path)
         pictures = _split(config, path, _decoded(source, decoded))
     except BadPicturesError as error:
-        _write(error.messages, file)
+        _write(tuple(map(_translated, error.messages)), path, file)
         raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
-    _write(pictures.skipped, file)
+    pictures = dataclasses.replace(pictures, skipped=tuple(map(_translated, pictures.skipped)))
+    _write(pictures.skipped, path, file)
     return dataclasses.replace(pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures))
 
 
-def _write(messages: Sequence[str], file: Path | None) -> None:
-    """The list of bad pictures, or none where there are none."""
+def _write(messages: Sequence[str], path: str, file: Path | None) -> None:
+    """The list of bad pictures at a path, below those of other sets; no file where there are none."""
     if file is not None and distributed.first():
-        file.unlink(missing_ok=True)
-        if messages:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(f"{message}\n" for message in messages), encoding="utf-8")
+        stored = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        shown = random_access.shown(path)
+        lines = [line for line in stored if not line.startswith((f"{shown}/", f"{shown}: "))] + list(messages)
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if not lines:
+            file.unlink()
 
 
 def _enlarged(source: Source, pictures: Pictures) -> tuple[int, int]:
@@ -180,7 +183,7 @@ def _by_option() -> Iterator[None]:
         raise ConfigError(_translated(error)) from error
 
 
-def _translated(error: Exception) -> str:
+def _translated(error: Exception | str) -> str:
     text = str(error)
     for theirs, ours in OPTIONS.items():
         text = re.sub(theirs, ours, text)

@@ -200,7 +200,11 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
     assert run(*command(make(photos), out, *options)) == code
     told = capsys.readouterr()
     assert words in told.err and len(told.err.splitlines()) <= 12 and "compiling" not in told.out and "train:" not in told.out
-    assert not out.exists()
+    if case not in ("damaged pictures", "all damaged", "transparent pictures"):
+        assert not out.exists()
+    else:
+        assert os.listdir(out) == ["bad_files.txt"]
+        assert run(*command(photos, out, *options)) == code, "the list does not make it another folder"
 
 
 @pytest.mark.fault("command line: wrong type", "command line: unknown or misspelt option")
@@ -240,16 +244,21 @@ def test_all_bad_pictures_are_counted_by_reason_and_listed_in_a_file_that_is_nam
     config = Config(data=(str(photos),), size=9)
     with pytest.raises(DataError) as raised:
         opened_pictures.open_pictures(config, str(photos), decoded)
-    lines, file = str(raised.value).splitlines(), decoded / "bad_pictures.txt"
+    lines, file = str(raised.value).splitlines(), tmp_path / "bad_files.txt"
     assert lines[-1] == f"all of them: {file}" and len(set(lines)) == len(lines) == 8
     assert "8 of 32 files cannot be used: not a whole image (7), has transparent pixels (1); " in lines[-2]
-    assert len(set(file.read_text().splitlines())) == 8
+    assert len(set(file.read_text().splitlines())) == 8 and "pass --background 255 255 255 to lay it" in file.read_text()
     skipping = opened_pictures.open_pictures(dataclasses.replace(config, on_bad_image="skip", size=11), str(photos), decoded)
     assert skipping.listed == file and skipping.enlarged == (16, 11), "9 or 10 of 12 pixels, and not the skipped one of 4"
     told = plan.of_data(facts.of(config, str(photos), skipping), skipping)
     assert told[1] == "8 skipped: not a whole image (7), has transparent pixels (1)" and told[5] == f"  all of them: {file}"
+    file.write_text(f"{photos}2/a.png: of another set\n" + file.read_text())
     opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0), on_bad_image="skip"), str(photos), decoded)
-    assert len(file.read_text().splitlines()) == 7
+    assert len(file.read_text().splitlines()) == 8 and f"{photos}2" in file.read_text()
+    shutil.rmtree(photos / "dark"), file.write_text(f"{photos}/gone.png: no longer bad\n")
+    photographs(photos, 40, 0)
+    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0)), str(photos), decoded)
+    assert not file.exists()
 
 
 def test_several_sets_have_run_folders_of_their_own(tmp_path):
