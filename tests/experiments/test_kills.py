@@ -24,15 +24,18 @@ from experiments.framework import command_line, training_loop
 from experiments.diffusion import image_sampling
 from tests.experiments import toy
 
-words, kills, seed, longest, pause = json.loads(sys.argv[1])
+words, kills, seed, longest, pause, watched, growth = json.loads(sys.argv[1])
 draw, killed = random.Random(seed), 0
+files = lambda: len(os.listdir(watched)) if os.path.isdir(watched) else 0
 while True:
+    enough = files() + draw.randint(1, growth)
     process = os.fork()  # nothing of JAX runs in the parent, which has only imported it
     if process == 0:
         os.environ["TOY_PAUSE"] = pause if killed < kills else "0"
         os._exit(command_line.main(words, {"toy": toy.EXPERIMENT}))
     end = time.monotonic() + draw.uniform(0.2, longest)
-    while killed < kills and time.monotonic() < end and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+    ended = lambda: os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    while killed < kills and time.monotonic() < end and files() < enough and not ended():
         time.sleep(0.01)
     if killed < kills:
         os.kill(process, signal.SIGKILL)
@@ -44,10 +47,13 @@ while True:
 """
 
 
-def lives(words, kills, longest, pause="0", seed=None):
-    """How many processes of a command were killed before one ended; seed None: other moments every time."""
+def lives(words, kills, longest, pause="0", seed=None, watched="", growth=1):
+    """How many processes of a command were killed before one ended; seed None: other moments every time.
+
+    Each is killed after up to `longest` seconds, or once the folder `watched` has grown by up to `growth` files.
+    """
     chosen = random.SystemRandom().randrange(2**31) if seed is None else seed
-    settings = json.dumps([list(words), kills, chosen, longest, pause])
+    settings = json.dumps([list(words), kills, chosen, longest, pause, str(watched), growth])
     everything = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(PROJECT)}
     words = [sys.executable, "-W", "ignore", "-c", LIVES, settings]
     ended = subprocess.run(words, capture_output=True, text=True, env=everything, timeout=300)
@@ -74,7 +80,7 @@ def test_a_sharded_draw_that_is_killed_again_and_again_leaves_the_bytes_of_an_un
     assert command_line.main(["run", "toy", "--smoke", "--out", str(run)], {"toy": toy.EXPERIMENT}) == 0
     words = ("sample", str(run), "--num", "10000", "--shard-size", "50", "--together", "50", "--steps", "20", "--out")
     assert lives([*words, str(tmp_path / "whole")], 0, 1.0) == 0
-    assert lives([*words, str(tmp_path / "killed")], 6, 2.0) >= 3
+    assert lives([*words, str(tmp_path / "killed")], 6, 60.0, watched=tmp_path / "killed", growth=60) == 6
     parts = [{path.name: path.read_bytes() for path in (tmp_path / name).glob("shard_*.npz")} for name in ("whole", "killed")]
     assert parts[0] == parts[1] and len(parts[0]) == 200
     assert not list((tmp_path / "killed").glob(".*.tmp"))
