@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 
@@ -109,6 +110,12 @@ def test_a_listing_of_before_steps_were_recorded_is_taken_with_a_warning_and_one
         restore(folder, 4)
 
 
+def waits_for_something(thread):
+    """Whether a thread would keep the process from ending: it is no daemon, has not ended, and is no idle worker of a pool."""
+    frame = sys._current_frames().get(thread.ident)
+    return not thread.daemon and frame is not None and not frame.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
+
+
 @pytest.mark.fault("a checkpoint's folder cannot be made")
 def test_a_folder_that_cannot_be_made_is_an_error_at_once_and_leaves_no_thread_waiting(folder):
     aside, begin = folder.with_name("aside"), time.monotonic()
@@ -120,7 +127,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_at_once_and_leaves_no_thread_w
             OSError, match=r"step 6 could not be saved: Not a directory. It needs about \d\d+ bytes; 0 were written, \d+ are free"
         ):
             checkpoints.save(6, linear.start())
-        assert all(thread.daemon for thread in set(threading.enumerate()) - before)
+        assert not [thread for thread in set(threading.enumerate()) - before if waits_for_something(thread)]
         folder.unlink()
         aside.rename(folder)
         assert checkpoints.restore(4, linear.start()).step == 4
