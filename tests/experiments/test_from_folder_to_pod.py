@@ -54,9 +54,8 @@ CHEAPER = {"50000": "20", "1000": "10"}
 def test_the_commands_of_the_page_run_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
-    first, last = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
-    exec(compile(first, "page", "exec"), names)
-    exec(compile(last.replace("size=64", "size=8"), "page", "exec"), names)
+    for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S):
+        exec(compile(block, "page", "exec"), names)
     for words in OURS:
         if {"--preset", "--profile"} & set(words):  # tested with the presets, and with profiles
             continue
