@@ -321,24 +321,6 @@ def python(*arguments, **environment):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=PROJECT, env=variables)
 
 
-@pytest.mark.fault("a second signal")
-@pytest.mark.slow
-def test_a_second_signal_ends_the_process_at_once():
-    script = """
-import os, signal, time
-from experiments.framework import interruption
-with interruption.watch() as stop:
-    os.kill(os.getpid(), signal.SIGTERM)
-    print(bool(stop), stop, flush=True)
-    time.sleep(0.3)  # sooner, the same signal counts as one request
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(10)
-    print("never")
-"""
-    ended = python("-c", script)
-    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "True SIGTERM\n")
-
-
 @pytest.mark.slow
 def test_without_packages_it_says_make_setup():
     bare = python("-S", "-m", "experiments", "list")

@@ -66,3 +66,22 @@ def test_a_process_that_runs_no_python_answers_the_first_signal_and_ends_at_the_
         process.send_signal(signal.SIGINT)
     assert process.wait(5) == 128 + signal.SIGINT
     assert "once more leaves at once" in process.communicate()[1]
+
+
+@pytest.mark.fault("a second signal")
+@pytest.mark.slow
+def test_a_second_signal_ends_the_process_at_once():
+    script = """
+import os, signal, time
+from experiments.framework import interruption
+with interruption.watch() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(bool(stop), stop, flush=True)
+    time.sleep(0.3)  # sooner, the same signal counts as one request
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+    print("never")
+"""
+    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=variables, check=False)
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "True SIGTERM\n")
