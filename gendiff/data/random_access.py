@@ -1,5 +1,6 @@
 """Random access to the examples of a data set: `source[i]` is one image and its label, wherever they lie."""
 
+import abc
 import dataclasses
 import hashlib
 import itertools
@@ -41,7 +42,7 @@ class Example(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class Source(abc.ABC):
     """A set of images that are read one at a time. A kind of source defines `image` and `name`.
 
     Args:
@@ -70,13 +71,13 @@ class Source:
             raise IndexError(f"example {i} of {len(self)}")
         return Example(self.image(int(i)), np.int32(self.labels[i]))
 
+    @abc.abstractmethod
     def image(self, i: int) -> np.ndarray:
         """Read image i, (h, w, c)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def name(self, i: int) -> str:
         """What an error calls image i: its path."""
-        raise NotImplementedError
 
     def short_side(self, i: int) -> int | None:
         """The shorter side of image i as it is stored, before any resizing; None where it cannot be read or is no file's."""

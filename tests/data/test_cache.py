@@ -183,7 +183,11 @@ def test_what_a_killed_build_left_is_removed_after_an_hour(photos):
 
 
 class Few(random_access.Source):
-    pass
+    def image(self, i):
+        raise AssertionError("refused before an image is read")
+
+    def name(self, i):
+        raise AssertionError("refused before a name is asked for")
 
 
 FEW = Few(labels=LABELS, fingerprint="few")
