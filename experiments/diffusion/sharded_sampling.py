@@ -49,7 +49,7 @@ def fill(
     )
     if todo:
         draw_shards(model, draw(), place, todo, options, progress)
-    if not place.incomplete():
+    if place.all_complete(verified=set(wanted)):
         place.tidy()
         progress.line(f"all {place.manifest.num} samples are there; `finalize {options.out} --to NAME.npz` makes one file of them")
 

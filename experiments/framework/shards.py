@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class Shards:
         """What is wrong with a shard, "" for a complete one; its bytes are read."""
         path, ids = self.path(number), self.manifest.ids(number)
         about = path.with_suffix(".json")
-        if not (path.exists() and about.exists()):
+        if not self._present(number):
             return "is absent"
         try:
             record = json_files.read(about, ShardRecord)
@@ -121,6 +121,15 @@ class Shards:
     def incomplete(self) -> dict[int, str]:
         """The shards that are absent or damaged, and what is wrong with each."""
         return {number: wrong for number in range(self.manifest.count) if (wrong := self.problem(number))}
+
+    def all_complete(self, verified: Collection[int]) -> bool:
+        """Whether every shard is complete. verified: those that are known to be, whose bytes are not read again."""
+        others = [number for number in range(self.manifest.count) if number not in verified]
+        return all(map(self._present, others)) and not any(map(self.problem, others))
+
+    def _present(self, number: int) -> bool:
+        path = self.path(number)
+        return path.exists() and path.with_suffix(".json").exists()
 
     def tidy(self) -> None:
         """Removes what killed processes left behind. Only where all shards are complete, for then nobody writes."""
