@@ -4,7 +4,8 @@
 
 trains the network of `digits`, draws 50,000 samples into shards, some of them once more without, in pairs of rounds, and scores them.
 Then training runs and a sampling job are killed with signal 9 again and again, and compared byte by byte with the same commands left
-alone. About 25 minutes on 2 cores. The figures to expect are in experiments/results/batch-jobs/README.md.
+alone. Last, two processes train together, and are preempted or lose one of them. About 30 minutes on 2 cores. The figures to expect are
+in experiments/results/batch-jobs/README.md.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from experiments.framework.registry import Experiment
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
 _FEW: dict[str, Any] = {"samples": 80, "compared": 40, "shard_size": 10, "rounds": 2, "together": 10, "sampling_steps": 4}
-_UNDISTURBED: dict[str, Any] = {"kills": 0, "sample_kills": 0, "killed_samples": 0}
+_UNDISTURBED: dict[str, Any] = {"kills": 0, "sample_kills": 0, "killed_samples": 0, "preemptions": 0, "deaths": 0}
 
 EXPERIMENT = Experiment(
     name="batch-jobs",

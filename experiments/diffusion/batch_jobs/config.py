@@ -29,6 +29,14 @@ class Thresholds:
     """Least number of kills behind a claim that sampling loses nothing."""
     other_seed: float = 0.05
     """Samples of another seed must differ in at least this share of their bytes."""
+    preemptions: float = 1.0
+    """Least share of preemptions after which all processes end with 42 and name one step."""
+    deaths: float = 60.0
+    """Longest time until a process ends after another was killed, in seconds."""
+    moved: float = 1e-5
+    """Largest difference of a loss between one process and several that go on from one checkpoint."""
+    other_loss: float = 1e-2
+    """Losses of another seed must differ by at least so much."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +75,12 @@ class Config(image_training.SeededLearning):
     """Least life of a process before it is killed, in seconds."""
     longest: Positive = 20.0
     """Longest life, in seconds; lives are uniform between the two."""
+    preemptions: Natural = 3
+    """How often a training of two processes is preempted; 1, 2 and 4 processes go on from its checkpoint."""
+    deaths: Natural = 6
+    """How often one of two processes that train is killed with signal 9."""
+    moved_steps: Annotated[int, msgspec.Meta(ge=8, le=ranges.LARGEST)] = 80
+    """Optimizer steps of a training of several processes."""
     thresholds: Thresholds = Thresholds()
 
 
@@ -79,6 +93,8 @@ def check(config: Config) -> None:
     ranges.at_most("compared", config.compared, "samples", config.samples)
     ranges.at_most("together", config.together, "samples", config.samples)
     ranges.at_most("shortest", config.shortest, "longest", config.longest)
+    if config.preemptions == 1:
+        raise ConfigError("--preemptions 1 has no other seed to compare with: give 0, 2 or more")
     if (config.killed_samples > 0) != (config.sample_kills > 0):
         raise ConfigError(f"--killed-samples {config.killed_samples} and --sample-kills {config.sample_kills}: both must be 0, or neither")
 

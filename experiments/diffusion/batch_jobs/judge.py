@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
+import shutil
 import time
 from collections.abc import Callable
 
 import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_sampling, sample_scores, sharded_sampling
-from experiments.diffusion.batch_jobs import soak
+from experiments.diffusion.batch_jobs import processes, soak
 from experiments.diffusion.batch_jobs.config import Config, model
+from experiments.diffusion.batch_jobs.processes import Death, Preempted
 from experiments.diffusion.batch_jobs.soak import Survived
 from experiments.diffusion.sample_scores import SCORES, ScoreOptions, Scores
 from experiments.diffusion.sampling_options import SampleOptions
@@ -41,15 +43,24 @@ class Drawn:
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
-    """Claims about the cost of shards, and about what kills leave."""
+    """Claims about the cost of shards, about what kills leave, and about several processes. What an earlier evaluation left is removed."""
+    for left in (FOLDER, soak.KILLED):
+        shutil.rmtree(folder.path / left, ignore_errors=True)
     with progress.phase("sample"):
         drawn, place = _draw(config, folder, progress)
     with progress.phase("score"):
         scores, whole = _score(place, folder, progress)
     with progress.phase("kill"):
         trained, sampled = soak.train(config, folder, progress), soak.sample(config, folder, progress)
-    claims = [*_claims(config, drawn, scores, whole, trained, sampled)]
-    return Outcome(tuple(claims), tuple(_figures(config, folder, place, drawn, trained, sampled)), _tables(drawn, scores, trained, sampled))
+    with progress.phase("several processes"):
+        preempted, (deaths, missing) = processes.preempt(config, folder, progress), processes.lose_one(config, folder, progress)
+    claims = [
+        *_claims(config, drawn, scores, whole),
+        *_of_kills(config, trained, sampled),
+        *_of_processes(config, preempted, deaths, missing),
+    ]
+    shown = [*_figures(config, folder, place, drawn, trained, sampled), *_figures_of_processes(config, folder, preempted)]
+    return Outcome(tuple(claims), tuple(shown), (*_tables(drawn, scores, trained, sampled), *_tables_of_processes(preempted, deaths)))
 
 
 def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn, Shards]:
@@ -110,25 +121,52 @@ def _score(place: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores
     return json_files.read(place.folder / SCORES, Scores), frechet.distance(*rows)
 
 
-def _claims(config: Config, drawn: Drawn, scores: Scores, whole: float, trained: list[Survived], sampled: Survived) -> list[Claim]:
-    limits, seed = config.thresholds, config.seeds[0]
+def _claims(config: Config, drawn: Drawn, scores: Scores, whole: float) -> list[Claim]:
     rows = np.array(drawn.seconds)
     cost = image_judge.interval(image_judge.ratio_of_means, rows[:, 1], rows[:, 0], paired=True)
     streamed = abs((scores.frechet or np.nan) / whole - 1)
-    kills, few = sum(len(each.lives) for each in trained), len(sampled.lives)
-    lost = sum(each.different for each in trained)
-    of_seed, of_none = (functools.partial(verdicts.against, limits, each) for each in (seed, None))
+    claim = functools.partial(verdicts.against, config.thresholds, config.seeds[0])
     difference = "streamed Fréchet distance: relative difference to that of all features at once"
     return [
-        of_seed("cost", "samples in shards: time, in times without shards", cost, "<=", n=len(rows)),
-        of_seed("same", "bytes of the samples that differ with and without shards", drawn.different, "<=", "bits", n=config.compared),
-        of_seed("other-seed", "share of bytes that differ with another seed", drawn.other_seed, ">=", n=config.shard_size, kind="control"),
-        of_seed("streamed", difference, streamed, "<=", n=scores.n),
-        of_none("kills", "training runs: kills with signal 9", kills, ">=", n=max(kills, 1)),
-        of_none("training", "bytes of their checkpoints and metrics that differ", lost, "<=", "bits", n=max(len(trained), 1)),
-        of_none("sample-kills", "a sampling job: kills with signal 9", few, ">=", n=max(few, 1)),
-        of_none("sampling", "bytes of its shards that differ", sampled.different, "<=", "bits", n=max(config.killed_samples, 1)),
+        claim("cost", "samples in shards: time, in times without shards", cost, "<=", n=len(rows)),
+        claim("same", "bytes of the samples that differ with and without shards", drawn.different, "<=", "bits", n=config.compared),
+        claim("other-seed", "share of bytes that differ with another seed", drawn.other_seed, ">=", n=config.shard_size, kind="control"),
+        claim("streamed", difference, streamed, "<=", n=scores.n),
     ]
+
+
+def _of_kills(config: Config, trained: list[Survived], sampled: Survived) -> list[Claim]:
+    kills, few = sum(len(each.lives) for each in trained), len(sampled.lives)
+    lost = sum(each.different for each in trained)
+    claim = functools.partial(verdicts.against, config.thresholds, None)
+    return [
+        claim("kills", "training runs: kills with signal 9", kills, ">=", n=max(kills, 1)),
+        claim("training", "bytes of their checkpoints and metrics that differ", lost, "<=", "bits", n=max(len(trained), 1)),
+        claim("sample-kills", "a sampling job: kills with signal 9", few, ">=", n=max(few, 1)),
+        claim("sampling", "bytes of its shards that differ", sampled.different, "<=", "bits", n=max(config.killed_samples, 1)),
+    ]
+
+
+def _of_processes(config: Config, preempted: list[Preempted], deaths: list[Death], missing: int) -> list[Claim]:
+    """None where the configuration asks for none."""
+    claim, made = functools.partial(verdicts.against, config.thresholds, None), []
+    if preempted:
+        agreed = float(np.mean([each.agreed for each in preempted]))
+        moved = max(each.difference for each in preempted)
+        first, second = (each.losses[1] for each in preempted[:2])
+        saved = "two processes, one with SIGTERM: share of times in which both saved one step and ended with 42"
+        made += [
+            claim("preemptions", saved, agreed, ">=", n=len(preempted)),
+            claim("moved", "1, 2 and 4 processes go on from it: largest difference of a loss", moved, "<=", n=len(preempted)),
+            claim("other-loss", "that of another seed", float(np.max(np.abs(first - second))), ">=", n=len(first), kind="control"),
+        ]
+    if deaths:
+        slowest = max(each.seconds if each.code else np.inf for each in deaths)
+        made += [
+            claim("deaths", "one of two processes is killed: seconds until the other ends with an error", slowest, "<=", n=len(deaths)),
+            claim("steps", "steps that are then missing or doubled in the metrics", missing, "<=", "bits", n=config.moved_steps),
+        ]
+    return made
 
 
 def _figures(config: Config, folder: RunFolder, place: Shards, drawn: Drawn, trained: list[Survived], sampled: Survived) -> list[Figure]:
@@ -147,6 +185,22 @@ def _figures(config: Config, folder: RunFolder, place: Shards, drawn: Drawn, tra
     return shown
 
 
+def _figures_of_processes(config: Config, folder: RunFolder, preempted: list[Preempted]) -> list[Figure]:
+    """How far the losses part."""
+    curves = []
+    for seed, each in enumerate(preempted):
+        alone, *counts = each.losses
+        for count in counts:
+            steps = np.arange(1, len(each.losses[count]) + 1)
+            difference = np.abs(each.losses[count] - each.losses[alone][: len(steps)])
+            curves.append(Curve(f"{count} processes, seed {seed}", steps, np.where(difference > 0, difference, np.nan)))
+    if not any(curve.finite.size for curve in curves):
+        return []
+    caption = "Difference of the loss to that of one process; none before the checkpoint, from which all go on."
+    limit = (("threshold", config.thresholds.moved),)
+    return [plots.curves(curves, folder.figure("moved"), caption, x_label="step", y_label="difference", log_y=True, thresholds=limit)]
+
+
 def _tables(drawn: Drawn, scores: Scores, trained: list[Survived], sampled: Survived) -> tuple[Table, ...]:
     rounds = [(turn + 1, plain, split, split / plain) for turn, (plain, split) in enumerate(drawn.seconds)]
     jobs = [(f"training run {number}", each) for number, each in enumerate(trained)] + [("sampling", sampled)]
@@ -157,3 +211,16 @@ def _tables(drawn: Drawn, scores: Scores, trained: list[Survived], sampled: Surv
         Table("Jobs that were killed", ("job", "kills", "shortest life, s", "longest life, s", "bytes that differ"), tuple(killed)),
         Table("Scores of all samples", ("n", "features", "Fréchet distance", "seconds"), (scored,)),
     )
+
+
+def _tables_of_processes(preempted: list[Preempted], deaths: list[Death]) -> tuple[Table, ...]:
+    stopped = [(str(seed), _listed(each.codes), _listed(each.steps), each.difference) for seed, each in enumerate(preempted)]
+    ended = [(turn + 1, turn % 2, each.seconds, each.code) for turn, each in enumerate(deaths)]
+    return (
+        Table("Preemptions of two processes", ("seed", "exit codes", "steps saved", "largest difference of a loss"), tuple(stopped)),
+        Table("Deaths of one of two processes", ("death", "killed", "seconds until the other ended", "its exit code"), tuple(ended)),
+    )
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,9 +1,10 @@
 """Commands that are killed with signal 9 at random moments and started again until they end by themselves."""
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,28 @@ from experiments.framework import devices
 from experiments.reporting.environment import PROJECT
 
 
+@contextlib.contextmanager
+def started(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m experiments WORDS`, whose output is added to the log. It is killed where the block ends before it does."""
+    clean = {name: value for name, value in os.environ.items() if name != devices.CACHE_VARIABLE}
+    command = [sys.executable, "-m", "experiments", *words]
+    with open(log, "ab") as file, subprocess.Popen(command, cwd=PROJECT, env=clean, stdout=file, stderr=subprocess.STDOUT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def run(words: Sequence[str], log: Path, life: float | None = None) -> int | None:
-    """Exit code of `python -m experiments WORDS`, or None where it was killed after `life` seconds; its output is added to the log.
+    """Exit code of a command, or None where it was killed after `life` seconds.
 
     A command that ends with an error raises RuntimeError, which names the log.
     """
-    clean = {name: value for name, value in os.environ.items() if name != devices.CACHE_VARIABLE}
-    with (
-        open(log, "ab") as file,
-        subprocess.Popen(
-            [sys.executable, "-m", "experiments", *words], cwd=PROJECT, env=clean, stdout=file, stderr=subprocess.STDOUT
-        ) as process,
-    ):
+    with started(words, log) as process:
         try:
             code = process.wait(life)
         except subprocess.TimeoutExpired:
-            process.kill()
             return None
-        except BaseException:  # of this process, which may be interrupted
-            process.kill()
-            raise
     if code != 0:
         raise RuntimeError(f"{' '.join(words)} ended with {code}: see {log}")
     return code

@@ -13,6 +13,9 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints
 
+KILLED = "killed"
+"""Folder of the commands that are killed, within the run."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Survived:
@@ -27,7 +30,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> list[Survive
     rng, survived, seed = np.random.default_rng(0), [], 0
     done = 0
     while done < config.kills:
-        names = [folder.path / "killed" / f"train_{seed}_{kind}" for kind in ("alone", "killed")]
+        names = [folder.path / KILLED / f"train_{seed}_{kind}" for kind in ("alone", "killed")]
         alone, killed = (_train_words(config, seed, name) for name in names)
         names[0].parent.mkdir(exist_ok=True)
         log = names[0].parent / f"train_{seed}.log"
@@ -43,7 +46,7 @@ def sample(config: Config, folder: RunFolder, progress: Progress) -> Survived:
     """A job of samples in shards: left alone, and killed. Nothing where the configuration asks for no samples."""
     if config.killed_samples == 0:
         return Survived([], 0)
-    where = folder.path / "killed"
+    where = folder.path / KILLED
     where.mkdir(exist_ok=True)
     log = where / "sample.log"
     alone, killed = (_sample_words(config, folder, where / f"samples_{kind}") for kind in ("alone", "killed"))

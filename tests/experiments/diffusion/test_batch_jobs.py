@@ -6,7 +6,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from experiments.diffusion.batch_jobs import lives, soak
+from experiments.diffusion.batch_jobs import lives, processes, soak
+from experiments.diffusion.batch_jobs.config import Config
+from experiments.diffusion.batch_jobs.processes import Preempted
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
 from gendiff.training.checkpoints import Checkpoints
 
 
@@ -49,3 +53,21 @@ def test_one_bit_of_a_state_or_of_its_metrics_counts(tmp_path):
     assert soak._trained_differently(0, first, run("step", 2.0, step=4)) == 1
     assert soak._trained_differently(0, first, run("line", 2.0, line='{"step": 2}\n')) == 1
     assert soak._trained_differently(0, first, run("longer", 2.0, line='{"step": 1}\n{"step": 2}\n')) == 12
+
+
+def test_processes_agree_where_all_are_preempted_at_one_step_and_their_losses_where_none_is_missing():
+    losses = {1: np.array([1.0, 2.0]), 2: np.array([1.0, 2.5]), 4: np.array([1.1, 2.0])}
+    assert Preempted([42, 42], [5, 5], losses).agreed and Preempted([42, 42], [5, 5], losses).difference == 0.5
+    others = [([42, 42], [5, 6]), ([42, 42], [5]), ([42, 1], [5, 5]), ([0, 0], [])]
+    assert not any(Preempted(codes, steps, losses).agreed for codes, steps in others)
+    assert Preempted([42, 42], [5, 5], losses | {4: np.array([1.0])}).difference == np.inf
+
+
+@pytest.mark.slow
+def test_processes_are_preempted_and_killed_and_go_on(tmp_path):
+    config, folder = Config(preemptions=2, deaths=2, moved_steps=16), RunFolder(tmp_path)
+    preempted = processes.preempt(config, folder, Progress(quiet=True))
+    assert [each.agreed for each in preempted] == [True, True]
+    assert all(len(each.losses[count]) == 16 and each.difference < 1e-5 for each in preempted for count in processes.COUNTS)
+    deaths, missing = processes.lose_one(config, folder, Progress(quiet=True))
+    assert missing == 0 and all(each.seconds < 60 and each.code for each in deaths)
