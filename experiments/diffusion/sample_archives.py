@@ -11,7 +11,7 @@ from experiments.framework import shards
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command
 from experiments.framework.shards import Shards
-from experiments.reporting import json_files
+from gendiff.core import files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import array_records, image_files
@@ -33,7 +33,7 @@ def finalize(place: Shards, options: FinalizeOptions, progress: Progress) -> Non
         raise ConfigError(f"--to {options.to}: give a name that ends in {', '.join(_WRITERS)}")
     if not out.parent.is_dir():
         raise ConfigError(f"--to {options.to}: there is no folder {out.parent}")
-    shards.check_complete(place)
+    shards.check_complete(place, read=False)
     _WRITERS[out.suffix](place, out)
     progress.line(f"{place.manifest.num} samples: {out}")
 
@@ -60,7 +60,7 @@ class _Examples(Sequence[Example]):
 
 
 def _write_tar(place: Shards, out: Path) -> None:
-    with json_files.replacing(out) as file, tarfile.open(fileobj=file, mode="w") as archive:
+    with files.replacing(out) as file, tarfile.open(fileobj=file, mode="w") as archive:
         for index, (image, label) in enumerate(_Examples(place)):
             name = f"{index:06d}" + (f"_label{label}" if label != NO_LABEL else "") + ".png"
             content = image_files.to_png(name, image)

@@ -1,6 +1,5 @@
 """Where samples go: each is a file of its own as soon as it is drawn, so that an interrupted command goes on where it stopped."""
 
-import io
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import figures, json_files
+from gendiff.core import files
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.training import compatibility
@@ -47,16 +47,11 @@ class SampleFiles:
         if not (self._folder / SETTINGS).exists():
             json_files.write(self._folder / SETTINGS, self._settings)
         for image, path in zip(images, self._paths(index, labels), strict=True):
-            temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-            try:
-                with json_files.naming(path):
-                    if self._single:
-                        np.save(temporary, image)
-                    else:
-                        figures.grid(image[None], 1, temporary, "", scale=1, gap=0)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            if self._single:
+                with files.replacing(path) as file:
+                    np.save(file, image)
+            else:
+                figures.grid(image[None], 1, path, "", scale=1, gap=0)
 
     def finish(self, index: np.ndarray, labels: np.ndarray) -> None:
         """Makes the one file of the single samples, where one file is wanted."""
@@ -64,13 +59,10 @@ class SampleFiles:
             return
         images = np.stack([np.load(path) for path in self._paths(index, labels)])
         if self._out.suffix == ".npz":
-            file = io.BytesIO()
-            np.savez(file, images=images, labels=labels, index=index)
-            json_files.write_bytes(self._out, file.getvalue())
+            with files.replacing(self._out) as file:
+                np.savez(file, images=images, labels=labels, index=index)
         else:
-            temporary = self._folder / "grid.png"
-            figures.grid(images, min(COLUMNS, len(images)), temporary, "", ground=255)
-            os.replace(temporary, self._out)
+            figures.grid(images, min(COLUMNS, len(images)), self._out, "", ground=255)
         shutil.rmtree(self._folder)
 
     def _paths(self, index: np.ndarray, labels: np.ndarray) -> list[Path]:

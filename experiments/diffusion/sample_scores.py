@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from experiments.diffusion import image_features
+from experiments.diffusion import image_features, picture_options
 from experiments.diffusion.image_features import FeatureOptions
 from experiments.framework import shards
 from experiments.framework.progress import Progress
@@ -57,13 +57,13 @@ def evaluate(place: Shards, options: ScoreOptions, progress: Progress) -> None:
     """
     if options.reference is None and options.save_statistics is None:
         raise ConfigError("evaluate SAMPLES needs --reference FILE.npz, --save-statistics FILE.npz, or both")
-    shards.check_complete(place)
+    shards.check_complete(place, read=False)
     measured = image_features.function(options)
     begin, fitted, count = time.monotonic(), None, None
     if options.reference is not None:
-        fitted, count = image_features.reference(
-            Path(options.reference).expanduser(), measured, place.manifest.shape, options.background, options.on_bad_image
-        )
+        path = Path(options.reference).expanduser()
+        with picture_options.named():
+            fitted, count = image_features.reference(path, measured, place.manifest.shape, options.background, options.on_bad_image)
     with progress.task("features", place.manifest.count) as task:
 
         def images():

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from experiments.reporting import formatting, json_files
+from experiments.reporting import formatting
+from gendiff.core import files
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines of one task."""
@@ -94,7 +95,7 @@ class Progress:
             if not failed:
                 self.line(f"{name}{detail}: {spent:.1f} s")
             if self.timings is not None:
-                with json_files.naming(self.timings), open(self.timings, "a", encoding="utf-8") as file:
+                with files.naming(self.timings), open(self.timings, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"phase": name, **about, "seconds": round(spent, 3)}) + "\n")
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from experiments.framework.meshes import Axes
 from experiments.framework.profiling import Span
 from experiments.reporting import json_files
+from gendiff.core import files
 from gendiff.core.errors import ConfigError, DataError
 
 
@@ -58,7 +59,7 @@ class RunFolder:
     def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
         text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)
-        with json_files.naming(self.metrics), open(self.metrics, "ab") as file:
+        with files.naming(self.metrics), open(self.metrics, "ab") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

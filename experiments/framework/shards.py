@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import json_files
+from gendiff.core import files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.training import compatibility
 
@@ -81,8 +82,8 @@ class Shards:
         """The .npz of a shard: `arr_0` (n, h, w, c) uint8 and `arr_1` (n,) int32, the classes."""
         return self.folder / f"shard_{number:06d}.npz"
 
-    def problem(self, number: int) -> str:
-        """What is wrong with a shard, "" for a complete one; its bytes are read."""
+    def problem(self, number: int, read: bool = True) -> str:
+        """What is wrong with a shard, "" for a complete one. read: whether its bytes are compared with their digest."""
         path, ids = self.path(number), self.manifest.ids(number)
         about = path.with_suffix(".json")
         if not self._present(number):
@@ -93,6 +94,8 @@ class Shards:
             return f"has a broken record ({error})"
         if (record.first, record.count) != (ids.start, len(ids)):
             return f"holds samples {record.first} … {record.first + record.count - 1}, not {ids.start} … {ids.stop - 1}"
+        if not read:
+            return ""
         with open(path, "rb") as file:
             intact = hashlib.file_digest(file, "sha256").hexdigest() == record.sha256
         return "" if intact else "has other bytes than were written (sha256 differs)"
@@ -118,9 +121,9 @@ class Shards:
         """Every shard in order, one in memory at a time."""
         return map(self.read, range(self.manifest.count))
 
-    def incomplete(self) -> dict[int, str]:
-        """The shards that are absent or damaged, and what is wrong with each."""
-        return {number: wrong for number in range(self.manifest.count) if (wrong := self.problem(number))}
+    def incomplete(self, read: bool = True) -> dict[int, str]:
+        """The shards that are absent or damaged, and what is wrong with each. read: as for `problem`."""
+        return {number: wrong for number in range(self.manifest.count) if (wrong := self.problem(number, read))}
 
     def all_complete(self, verified: Collection[int]) -> bool:
         """Whether every shard is complete. verified: those that are known to be, whose bytes are not read again."""
@@ -192,16 +195,16 @@ def chosen(text: str | None, count: int, process: int = 0, processes: int = 1) -
     return [number for number in range(begin, end + 1) if number % processes == process]
 
 
-def check_complete(shards: Shards) -> None:
-    """DataError that names the first shards that are not complete, if there are any."""
-    if wrong := shards.incomplete():
+def check_complete(shards: Shards, read: bool = True) -> None:
+    """DataError that names the first shards that are not complete, if there are any. read: False where `Shards.read` follows for all."""
+    if wrong := shards.incomplete(read):
         listed = "; ".join(f"shard {number} {reason}" for number, reason in list(wrong.items())[:5])
         raise DataError(f"{len(wrong)} of {shards.manifest.count} shards of {shards.folder} are not complete: {listed}")
 
 
 def write_npz(shards: Shards, out: Path) -> None:
     """Writes `arr_0` (n, h, w, c) uint8 and `arr_1` (n,) int32 of all samples as one file, with one shard in memory at a time."""
-    with json_files.replacing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with files.replacing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("arr_0.npy", "w", force_zip64=True) as member:
             shape = (shards.manifest.num, *shards.manifest.shape)
             header = {"shape": shape, "fortran_order": False, "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8))}

@@ -13,7 +13,7 @@ from experiments.framework.progress import Task
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.sinks import Show
 from experiments.reporting import json_files
-from gendiff.core import trees
+from gendiff.core import files, trees
 from gendiff.core.errors import NonFiniteError
 from gendiff.training import Timing
 from gendiff.training.timing import PHASES
@@ -47,7 +47,7 @@ class TrainingLog:
         if self.step and distributed.first():
             spent = {name: round(getattr(timing, name), 3) for name in PHASES}
             line = {"phase": "steps", "seed": self._seed, "within": "train", "seconds": round(timing.total, 3), **spent}
-            with json_files.naming(self._folder.timings), open(self._folder.timings, "a", encoding="utf-8") as file:
+            with files.naming(self._folder.timings), open(self._folder.timings, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def explained(self, error: NonFiniteError, rows: np.ndarray | None, batch: Any) -> NonFiniteError:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.reporting import json_files
 from experiments.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, small_multiples  # noqa: F401
 from experiments.reporting.results import Axis, Explorer, Figure
+from gendiff.core import files
 from gendiff.core.types import ArrayLike
 
 TILE = 48
@@ -153,14 +153,14 @@ def _save(pixels: np.ndarray, path: Path, frames: str = "", colours: int | None 
     if colours is None:
         opaque = bool((pixels[..., -1] == 255).all())  # then L or RGB, which more programs read
         drawn = np.squeeze(pixels[..., :-1], -1) if opaque and pixels.shape[-1] == 2 else pixels[..., :-1] if opaque else pixels
-        with json_files.naming(path):
-            Image.fromarray(drawn).save(path, format="PNG", optimize=True, pnginfo=information)
+        with files.replacing(path) as file:
+            Image.fromarray(drawn).save(file, format="PNG", optimize=True, pnginfo=information)
         return path
     nearest = Image.fromarray(pixels).convert("RGB").quantize(colours - 1, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     clear = colours - 1  # the last entry of the palette is no colour but where no image is
     indexed = Image.fromarray(np.where(pixels[..., -1] > 0, np.asarray(nearest), clear).astype(np.uint8))
     palette = (nearest.getpalette() or [])[: 3 * clear]
     indexed.putpalette(palette + [0] * (3 * colours - len(palette)))
-    with json_files.naming(path):
-        indexed.save(path, format="PNG", optimize=True, pnginfo=information, transparency=clear)
+    with files.replacing(path) as file:
+        indexed.save(file, format="PNG", optimize=True, pnginfo=information, transparency=clear)
     return path

@@ -1,18 +1,17 @@
 """Frozen dataclasses as JSON files: written whole or not at all, and checked field by field when read."""
 
-import contextlib
 import dataclasses
 import difflib
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
+from gendiff.core import files
 from gendiff.core.errors import DataError
 
 T = TypeVar("T")
@@ -79,41 +78,9 @@ def write(path: str | os.PathLike[str], value: Any) -> Path:
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     """Replaces the file's content in one step, and returns its path."""
-    with replacing(path) as file:
+    with files.replacing(path) as file:
         file.write(content)
     return Path(path)
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Within: a file to write. Whoever reads the path, or finds it after a crash, sees its old or its new content, never a part."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with naming(target), open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        handle = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)  # the new name, too, must survive a power cut
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Within: an OSError that names no file, as that of a write to a full disk, gets this one."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = os.fspath(path)
-        raise
 
 
 def _decode_path(kind: type, text: Any) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting import json_files
 from experiments.reporting.results import Figure
 from experiments.reporting.verdicts import Number
+from gendiff.core import files
 
 COLOURS = ("#3b82c4", "#e0822b", "#2a9d6f", "#9b6bd0", "#d1495b", "#8a8f98")
 INK = "#78818f"
@@ -157,8 +157,8 @@ def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> Non
 def save(figure: Any, path: Path, caption: str) -> Figure:
     """Writes the PNG of Matplotlib's figure."""
     # no Software entry: the same numbers give the same bytes under any version
-    with json_files.naming(path):
-        figure.savefig(path, format="png", transparent=True, metadata={"Software": None})
+    with files.replacing(path) as file:
+        figure.savefig(file, format="png", transparent=True, metadata={"Software": None})
     return Figure(path.name, caption)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gendiff.core import checks, extras
+from gendiff.core import checks, extras, files
 from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import image_files, random_access
@@ -145,19 +145,13 @@ def write(
         raise DataError(f"{file}: must be named {SUFFIX}")
     if not len(images):
         raise DataError(f"{file}: no images to write")
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
+    with files.replaced(file) as temporary:
         writer = _module().ArrayRecordWriter(str(temporary), "group_size:1")
         about = {"format": FORMAT, "version": VERSION, "count": len(images), "classes": list(classes), "levels": levels}
         writer.write(json.dumps(about).encode())
         for record in _records(file, images, encoding):
             writer.write(record)
         writer.close()
-        with open(temporary, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _records(file: Path, images: Sequence[Example] | Source, encoding: str) -> Iterable[bytes]:

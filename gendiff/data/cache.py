@@ -12,16 +12,15 @@ import functools
 import json
 import math
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from gendiff.core import checks
+from gendiff.core import checks, files
 from gendiff.core.errors import DataError
 from gendiff.data import random_access
 from gendiff.data.random_access import Look, Source
@@ -135,11 +134,13 @@ def _make(
     if images:
         pictures = np.stack(images)
         encoded = [_encoded(encode, pictures[at : at + batch]) for at in range(0, len(pictures), batch)] if encode else [pictures]
-        _write(path, lambda stream: np.save(stream, np.concatenate(encoded)))
+        with files.replacing(path) as stream:
+            np.save(stream, np.concatenate(encoded))
     about: dict[str, Any] = {"looks": [look if isinstance(look, str) else [look[0].hex(), look[1]] for look in looks]}
     about |= {"sha256": random_access.file_digest(path).hex() if images else ""}
     text = json.dumps({"about": about, "sha256": random_access.fingerprint(json.dumps(about))})
-    _write(path.with_suffix(".json"), lambda stream: stream.write(text.encode()))
+    with files.replacing(path.with_suffix(".json")) as stream:
+        stream.write(text.encode())
     return looks
 
 
@@ -181,21 +182,9 @@ def _complete(path: Path, count: int) -> list[Look] | None:
         return None
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def _clear(place: Path) -> None:
     """Remove what killed builds have left; a younger file may belong to another process that is at work."""
-    for left in place.glob("*.tmp"):
+    for left in place.glob(".*.tmp"):
         try:
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 left.unlink()

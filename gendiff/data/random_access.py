@@ -178,7 +178,7 @@ def check_one_size(source: Source, looks: Sequence[Look]) -> None:
 def refusal(bad: Sequence[str], count: int, *, fixable: bool = True) -> DataError:
     """The error for bad files: the first 5 of them, how many of `count` there are, and how many for each reason."""
     if len(bad) == 1:
-        return DataError(bad[0])
+        return DataError(bad[0] + ('; repair or remove it, or pass on_bad="skip"' if fixable else ""))
     more = [f"… and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else []
     fix = 'repair or remove them, or pass on_bad="skip"' if fixable else "none is left"
     last = f"{len(bad)} of {count} files cannot be used: {reasons(bad)}; {fix}"

@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from jaxtyping import Shaped
 
-from gendiff.core import checks, npz
+from gendiff.core import checks, files, npz
 from gendiff.core.errors import DataError
 from gendiff.metrics import frechet
 from gendiff.metrics.frechet import FittedGaussian
@@ -131,10 +131,5 @@ def _write(path: str | os.PathLike, **arrays: np.ndarray) -> None:
     file = Path(path)
     if file.suffix.lower() != ".npz":
         raise DataError(f"{file}: must be named .npz")
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.replacing(file) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
 
+from gendiff.core import files
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError
 
 NAME = "digests.json"
@@ -19,15 +19,11 @@ _REWRITTEN = ("_CHECKPOINT_METADATA",)
 
 
 def write(folder: Path, step: int) -> None:
-    """Write `digests.json` for all files now under the folder of a step, through a temporary file, an fsync and a rename."""
-    files = {name: _entry(folder / name) for name in _names(folder) if name not in _REWRITTEN}
-    listing = {"format": FORMAT, "step": step, "files": files}
-    temporary = folder / f"{NAME}.tmp"
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(listing | {"sha256": _of(listing)}, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, folder / NAME)
+    """Write `digests.json` for all files now under the folder of a step, whole or not at all."""
+    entries = {name: _entry(folder / name) for name in _names(folder) if name not in _REWRITTEN}
+    listing = {"format": FORMAT, "step": step, "files": entries}
+    with files.replacing(folder / NAME) as stream:
+        stream.write(json.dumps(listing | {"sha256": _of(listing)}, indent=1).encode())
 
 
 def of(folder: Path) -> str:

@@ -175,11 +175,11 @@ def test_mixed_sizes_across_shards_are_refused(tmp_path):
 def test_what_a_killed_build_left_is_removed_after_an_hour(photos):
     built(photos)
     (place,) = (photos.parent / "cache").iterdir()
-    for name, age in (("old.tmp", 7200), ("young.tmp", 0)):
+    for name, age in ((".old.tmp", 7200), (".young.tmp", 0)):
         (place / name).write_bytes(b"x")
         os.utime(place / name, (time.time() - age,) * 2)
     built(photos)
-    assert [path.name for path in place.glob("*.tmp")] == ["young.tmp"]
+    assert [path.name for path in place.glob(".*.tmp")] == [".young.tmp"]
 
 
 class Few(random_access.Source):

@@ -205,3 +205,32 @@ def test_evaluate_refuses_what_does_not_fit(whole, tmp_path, capsys, options, co
     words = [str(tmp_path / "s.npz") if word == "STATISTICS" else word for word in options]
     assert command_line.main(["evaluate", str(whole), *words], {"toy": toy.EXPERIMENT}) == code
     assert message in capsys.readouterr().err
+
+
+def test_evaluate_names_the_options_that_pictures_of_a_reference_need(whole, tmp_path, capsys):
+    clear = tmp_path / "clear"
+    clear.mkdir()
+    for number in range(3):
+        Image.fromarray(np.zeros((4, 4, 4), np.uint8)).save(clear / f"{number}.png")
+    words = ["evaluate", str(whole), "--features", "pixels", "--reference", str(clear)]
+    assert command_line.main(words, {"toy": toy.EXPERIMENT}) == errors.BAD_DATA
+    assert "--background 255 255 255" in capsys.readouterr().err
+    assert command_line.main([*words, "--background", "255", "255", "255"], {"toy": toy.EXPERIMENT}) == errors.DONE
+    (clear / "1.png").write_bytes(b"no picture")
+    more = [*words, "--background", "255", "255", "255"]
+    assert command_line.main(more, {"toy": toy.EXPERIMENT}) == errors.BAD_DATA
+    assert "--on-bad-image skip" in capsys.readouterr().err
+    assert command_line.main([*more, "--on-bad-image", "skip"], {"toy": toy.EXPERIMENT}) == errors.DONE
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".tar"])
+def test_damage_that_finalize_meets_leaves_no_file(trained, tmp_path, capsys, suffix):
+    out, to = tmp_path / "s", tmp_path / f"all{suffix}"
+    assert sample(trained, "--num", "8", "--shard-size", "4", "--steps", "2", "--out", str(out)) == errors.DONE
+    shard = out / "shard_000001.npz"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert command_line.main(["finalize", str(out), "--to", str(to)], {"toy": toy.EXPERIMENT}) == errors.BAD_DATA
+    assert "shard_000001.npz has other bytes" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]

@@ -1,14 +1,14 @@
 """Opens what `--data` names: training pictures and held-out ones, with errors that name the options of the command line."""
 
-import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from experiments.diffusion import picture_options
 from experiments.diffusion.images.config import SETS, Config
 from experiments.framework import distributed
 from experiments.framework.run_folder import RunFolder
@@ -22,15 +22,6 @@ SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
 """Default size by suffix; folders have none."""
 COMMITTED_SIZE, SPLIT_SEED = 32, 0
 NO_LIST = "a run without --dry-run lists them in a file"
-OPTIONS = {
-    r'on_bad="skip"': "--on-bad-image skip",
-    r"background=\((\d+), (\d+), (\d+)\)": r"--background \1 \2 \3",
-    r"pass size= ": "pass --size N ",
-    r'conditional="none"': "--conditional none",
-    r"held_out = ": "--held-out ",
-    r"change the share": "change --held-out",
-}
-"""Patterns of the library's messages -> what a user types."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +55,7 @@ def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
 
     Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
     """
-    with _by_option():
+    with picture_options.named():
         if path == "textures":
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
@@ -96,7 +87,7 @@ def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[
     """Batches of the training pictures, read ahead, or the part that `share` names. ConfigError for a batch that they do not fill."""
     if not 1 <= batch <= len(pictures.training):
         raise ConfigError(f"--batch {batch} is outside 1 … {len(pictures.training)}, the number of training pictures")
-    with _by_option():
+    with picture_options.named():
         return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
 
 
@@ -106,9 +97,9 @@ def _opened(config: Config, path: str, decoded: Path | None) -> Pictures:
         source = _listed(config, path)
         pictures = _split(config, path, _decoded(source, decoded))
     except BadPicturesError as error:
-        _write(tuple(map(_translated, error.messages)), path, file)
+        _write(tuple(map(picture_options.translated, error.messages)), path, file)
         raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
-    pictures = dataclasses.replace(pictures, skipped=tuple(map(_translated, pictures.skipped)))
+    pictures = dataclasses.replace(pictures, skipped=tuple(map(picture_options.translated, pictures.skipped)))
     _write(pictures.skipped, path, file)
     return dataclasses.replace(pictures, listed=file if pictures.skipped else None, enlarged=_enlarged(source, pictures))
 
@@ -170,21 +161,3 @@ def _split(config: Config, path: str, source: Source) -> Pictures:
             f"{path}: --held-out {share:g} of {count} pictures keeps out {len(kept_out)}: at least {FEWEST_HELD_OUT} are needed"
         )
     return Pictures(training, kept_out, source.skipped)
-
-
-@contextlib.contextmanager
-def _by_option() -> Iterator[None]:
-    """Errors of the library, in the words of the command line; a value out of range or a missing package is an error of usage."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(_translated(error)) from error
-    except (ValueError, ImportError) as error:
-        raise ConfigError(_translated(error)) from error
-
-
-def _translated(error: Exception | str) -> str:
-    text = str(error)
-    for theirs, ours in OPTIONS.items():
-        text = re.sub(theirs, ours, text)
-    return text
