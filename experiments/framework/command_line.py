@@ -81,7 +81,9 @@ class RunOptions:
     log: str = "tensorboard"
     """Where metrics are shown beside metrics.jsonl: tensorboard, wandb or trackio, several with commas between them, or none."""
     mesh: str | None = None
-    """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2; None: all data."""
+    """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2.
+
+    `all` takes the devices that the others leave, as in fsdp=all; None is data=all."""
     distributed: cluster.Mode = "auto"
     """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off never."""
     coordinator: str | None = None
@@ -227,7 +229,7 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
     parts = [("runner", Annotated[RunOptions, unnamed]), ("config", Annotated[experiment.config, unnamed])]
     both = dataclasses.make_dataclass("Run", parts, frozen=True)
     both.__doc__ = f"{experiment.question} Presets: {', '.join(experiment.presets)}."
-    default = both(RunOptions(preset), experiment.smoke if start.smoke else experiment.presets[preset])
+    default = both(RunOptions(preset, mesh=experiment.meshes.get(preset)), experiment.smoke if start.smoke else experiment.presets[preset])
     parsed: Any = _parse(both, f"run {experiment.name}", arguments, default=default)
     return parsed.runner, parsed.config
 

@@ -1,6 +1,7 @@
 """`run --mesh data=4,fsdp=2`: along which axes the devices split batches, parameters and layers."""
 
 import dataclasses
+import math
 import re
 
 import jax
@@ -9,24 +10,29 @@ from experiments.framework import distributed
 from gendiff.core.errors import ConfigError
 from gendiff.training import sharding
 
+ALL = "all"
+"""Size of an axis that takes all devices which the others leave."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """Devices along each axis of `sharding.mesh`; None for `data` is what the other two leave."""
+    """Devices along each axis of `sharding.mesh`; None, of one of them, is what the other two leave."""
 
     data: int | None = None
-    fsdp: int = 1
-    tensor: int = 1
+    fsdp: int | None = 1
+    tensor: int | None = 1
 
 
 def parse(text: str) -> Axes:
-    """The axes that data=D,fsdp=F,tensor=T names, some of the three in any order. Raises ConfigError for another text."""
+    """The axes that data=D,fsdp=F,tensor=T names, some of the three in any order; one number may be `all`. ConfigError for another text."""
     pairs = [piece.partition("=")[::2] for piece in text.split(",")]
     names = [name for name, _ in pairs]
     known = len(set(names)) == len(names) and set(names) <= set(sharding.AXES)
-    if not known or not all(re.fullmatch("[1-9][0-9]{0,8}", size) for _, size in pairs):
-        raise ConfigError(f"--mesh {text}: give some of data=D,fsdp=F,tensor=T, each once and at least 1, such as data=4,fsdp=2")
-    return Axes(**{name: int(size) for name, size in pairs})
+    sizes = {name: None if size == ALL else int(size) for name, size in pairs if re.fullmatch(f"[1-9][0-9]{{0,8}}|{ALL}", size)}
+    if not known or len(sizes) != len(pairs) or list(sizes.values()).count(None) > 1:
+        allowed = f"each once and at least 1, or one of them {ALL}"
+        raise ConfigError(f"--mesh {text}: give some of data=D,fsdp=F,tensor=T, {allowed}, such as data=4,fsdp=2")
+    return dataclasses.replace(Axes(1 if None in sizes.values() else None), **sizes)
 
 
 def build(axes: Axes, rules: sharding.Rules) -> jax.sharding.Mesh:
@@ -34,6 +40,10 @@ def build(axes: Axes, rules: sharding.Rules) -> jax.sharding.Mesh:
 
     Raises ConfigError where the axes do not fit the devices, and where a network without rules is asked to split its layers.
     """
-    if axes.tensor > 1 and not rules:
-        raise ConfigError(f"--mesh tensor={axes.tensor}: this network has no rules that split its layers; use data and fsdp")
-    return sharding.mesh(axes.data, axes.fsdp, axes.tensor, devices=distributed.all_devices())
+    devices = distributed.all_devices()
+    sizes = dataclasses.asdict(axes)
+    stated = math.prod(size for size in sizes.values() if size is not None)
+    data, fsdp, tensor = (max(1, len(devices) // stated) if size is None else size for size in sizes.values())
+    if tensor > 1 and not rules:
+        raise ConfigError(f"--mesh tensor={tensor}: this network has no rules that split its layers; use data and fsdp")
+    return sharding.mesh(data, fsdp, tensor, devices=devices)

@@ -60,6 +60,7 @@ class Experiment:
       Its field `seeds: tuple[int, ...]`, each 0 … 2**32 - 1, is what `--seed N` replaces. Fields are numbers, strings, booleans, Literals,
       None, tuples of these, or such dataclasses, as the optional `thresholds` is. None is named like a field of command_line.RunOptions.
     presets: configs by name; "full" is the default, others (such as "demo") are chosen by --preset.
+    meshes: what --mesh is by default, by the name of a preset; a preset without one splits batches alone.
     smoke: the config of --smoke: everything in under 30 s. The runner makes the verdicts of such a run INCONCLUSIVE.
     train(config, folder, progress): trains every seed with `training_loop.train` and leaves all in the folder. Called again after an
       interruption, and must then go on where it was. The runner times it as "train". None where nothing is trained.
@@ -87,6 +88,7 @@ class Experiment:
     command: Command | None = None
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None
+    meshes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if "full" not in self.presets:

@@ -76,7 +76,7 @@ def train(
     """
     if mesh is None:
         mesh = meshes.build(folder.mesh, rules)
-        rules = rules if folder.mesh.tensor > 1 else ()
+        rules = rules if mesh.shape["tensor"] > 1 else ()
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     profiling.check(folder.profile, steps)

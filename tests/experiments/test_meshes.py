@@ -1,5 +1,6 @@
 """`run --mesh`: what it takes, and that it changes where a training lies and not what it learns."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -25,9 +26,13 @@ def run(out, *options):
 def test_axes_are_named_in_any_order():
     assert meshes.parse("data=4,fsdp=2") == Axes(4, 2, 1)
     assert meshes.parse("tensor=2") == Axes(None, 1, 2)
+    assert meshes.parse("fsdp=all") == Axes(1, None, 1) and meshes.parse("tensor=2,data=all") == Axes(None, 1, 2)
 
 
-@pytest.mark.parametrize("text", ["", "4", "data", "data=0", "data=-1", "data=1.5", "rows=2", "data=1,data=2", "data=1,", "fsdp=two"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "4", "data", "data=0", "data=-1", "data=1.5", "rows=2", "data=1,data=2", "data=1,", "fsdp=two", "data=all,fsdp=all", "fsdp=allx"],
+)
 def test_another_text_is_refused_before_a_folder_is_made(text, tmp_path, capsys):
     assert run(tmp_path / "run", "--mesh", text) == errors.USAGE
     assert "--mesh" in capsys.readouterr().err
@@ -61,6 +66,22 @@ def test_a_network_with_rules_may_split_its_layers():
     assert dict(mesh.shape) == {"data": 1, "fsdp": 1, "tensor": count}
     with pytest.raises(ConfigError, match="no rules"):
         meshes.build(Axes(None, 1, 2), ())
+
+
+@pytest.mark.parametrize("axis", ["data", "fsdp"])
+def test_one_axis_takes_all_devices(axis):
+    assert dict(meshes.build(meshes.parse(f"{axis}=all"), ()).shape) == {"data": 1, "fsdp": 1, "tensor": 1} | {
+        axis: jax.local_device_count()
+    }
+
+
+def test_a_preset_may_bring_a_mesh_and_an_option_another(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(command_line.runner, "run", lambda experiment, config, folder, *rest, **more: seen.append(folder.mesh))
+    with_mesh = dataclasses.replace(toy.EXPERIMENT, presets={**toy.EXPERIMENT.presets, "wide": toy.Config()}, meshes={"wide": "fsdp=all"})
+    for number, options in enumerate(((), ("--preset", "wide"), ("--preset", "wide", "--mesh", "data=1"))):
+        assert command_line.main(["run", "toy", "--out", str(tmp_path / str(number)), *options], {"toy": with_mesh}) == errors.DONE
+    assert seen == [Axes(), Axes(1, None, 1), Axes(1, 1, 1)]
 
 
 def test_json_of_a_run_does_not_depend_on_the_mesh(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 from experiments.diffusion import image_sampling
 from experiments.diffusion.images import defaults, facts, judge, plan, train
 from experiments.diffusion.images.config import Config, Thresholds
-from experiments.diffusion.images.presets import PRESETS
+from experiments.diffusion.images.presets import MESHES, PRESETS
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
@@ -26,6 +26,7 @@ EXPERIMENT = Experiment(
     question="What does a diffusion model learn from a folder of pictures, judged without labels?",
     config=Config,
     presets=PRESETS,
+    meshes=MESHES,
     smoke=Config(**_FEW, **_SMALL, steps=4, batch=8, sampling_steps=3),
     train=train.train,
     evaluate=judge.evaluate,

@@ -28,4 +28,6 @@ PRESETS = {
     # latents of 32 × 32 in patches of 2. There is no autoencoder yet: these are pixels in patches of 16, which give as many tokens, 256.
     "imagenet-folder-256": Config(**_DIT, **_ACCELERATOR, remat="products"),
 }
-"""Name -> configuration. `--network dit-l/16` or `dit-xl/16` makes the last one larger, `--mesh fsdp=4` splits it over devices."""
+"""Name -> configuration. `--network dit-l/16` or `dit-xl/16` makes the last one larger."""
+MESHES = {"imagenet-folder-256": "fsdp=all"}
+"""Name -> --mesh: each device holds its share of the parameters, averages and moments."""
