@@ -73,6 +73,18 @@ def _gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tupl
     return jax.jvp(functools.partial(nn.gelu, approximate=True), (jax.lax.optimization_barrier(primals[0]),), tangents)
 
 
+@jax.custom_jvp
+def exact_gelu(x: jax.Array) -> jax.Array:
+    """GELU by its definition: x times the normal distribution function of x."""
+    return nn.gelu(x, approximate=False)
+
+
+@exact_gelu.defjvp
+def _exact_gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # with a barrier for the reason above: oneDNN knows this form too
+    return jax.jvp(functools.partial(nn.gelu, approximate=False), (jax.lax.optimization_barrier(primals[0]),), tangents)
+
+
 # --- linear layers and norms ---
 
 

@@ -1,9 +1,11 @@
 """How a network computes, and the small layers that all of them share."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -44,13 +46,30 @@ def dtype_of(dtype: Any, x: Any) -> Any:
     return jnp.dtype(dtype)
 
 
-def dense(features: int, compute: Compute, name: str, zero: bool = False) -> nn.Dense:
+def dense(features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True) -> nn.Dense:
     """A linear layer on the last axis; `zero` starts it at 0."""
     start = initializers.zeros if zero else initializers.kernel()
     product = fast.late_product_of_rows if compute.late else fast.product_of_rows
     return nn.Dense(  # type: ignore[arg-type]
-        features, dtype=compute.dtype, precision=compute.precision, kernel_init=start, dot_general=product, name=name
+        features, bias, dtype=compute.dtype, precision=compute.precision, kernel_init=start, dot_general=product, name=name
     )
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """The approximation of GELU that OpenAI's CLIP has: x / (1 + exp(−1.702 x)).
+
+    References:
+        Hendrycks & Gimpel, 2016, section 2 (from memory).
+    """
+    return x * nn.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu_tanh": fast.gelu,
+    "gelu": fast.exact_gelu,
+    "quick_gelu": quick_gelu,
+}
+"""What stands between the two layers of an MLP, by name."""
 
 
 class GroupNorm(nn.Module):

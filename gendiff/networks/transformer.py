@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gendiff.core import records
+from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.attention import attend
-from gendiff.networks.layers import Compute, LayerNorm, dense
+from gendiff.networks.layers import ACTIVATIONS, Compute, LayerNorm, dense
 
 EPSILON = 1e-6
 
@@ -94,16 +94,22 @@ class TransformerBlock(nn.Module):
         heads: their number, which divides the channels.
         expansion: width of the MLP over that of x.
         compute: how to compute.
-        mlp_epsilon: what the second norm adds to a variance; the first adds 1e-6.
+        mlp_epsilon: what the second norm adds to a variance.
+        epsilon: what the first norm adds.
+        activation: of the MLP: "gelu_tanh", "gelu" or "quick_gelu" (see layers.py).
+        norm_first: False normalises each sum, x + attention(x) and x + MLP(x), and not what attention and MLP are given.
 
     References:
-        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2.
+        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm.
     """
 
     heads: int
     expansion: int = 4
     compute: Compute = Compute()
     mlp_epsilon: float = EPSILON
+    epsilon: float = EPSILON
+    activation: str = "gelu_tanh"
+    norm_first: bool = True
 
     @nn.compact
     def __call__(
@@ -124,9 +130,13 @@ class TransformerBlock(nn.Module):
             cache: the tokens before these.
 
         Raises:
-            ValueError: when the heads do not divide the channels, and for a cache without positions and mask.
+            ValueError: when the heads do not divide the channels, for a cache without positions and mask, an unknown activation, and a
+                condition where the norm stands last.
         """
         width = x.shape[-1]
+        checks.choice("activation", self.activation, ACTIVATIONS)
+        if condition is not None and not self.norm_first:
+            raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
         if width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the width {width}")
         if cache is not None and (positions is None or mask is None):
@@ -140,9 +150,9 @@ class TransformerBlock(nn.Module):
             cache = cache.extended(key, value, jnp.asarray(positions))
             key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
         y = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
-        x = x + _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), gate_0)
+        x = self._summed(0, x, _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), gate_0))
         y = fast.recomputed(TransformerBlock._widened)(self, x, scale_1, shift_1)
-        return x + _gated(fast.recomputed(TransformerBlock._narrowed)(self, y), gate_1), cache
+        return self._summed(1, x, _gated(fast.recomputed(TransformerBlock._narrowed)(self, y), gate_1)), cache
 
     def _modulation(self, width: int, condition: jax.Array | None) -> list[Any]:
         if condition is None:
@@ -150,15 +160,20 @@ class TransformerBlock(nn.Module):
         return jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
 
     def _projected(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        return dense(3 * x.shape[-1], self.compute, "qkv")(LayerNorm(self.compute, EPSILON, name="norm_0")(x, scale, shift))
+        return dense(3 * x.shape[-1], self.compute, "qkv")(self._normed(0, x, scale, shift) if self.norm_first else x)
 
     def _widened(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        return dense(self.expansion * x.shape[-1], self.compute, "mlp_0")(
-            LayerNorm(self.compute, self.mlp_epsilon, name="norm_1")(x, scale, shift)
-        )
+        y = self._normed(1, x, scale, shift) if self.norm_first else x
+        return dense(self.expansion * x.shape[-1], self.compute, "mlp_0")(y)
 
     def _narrowed(self, x: jax.Array) -> jax.Array:
-        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(fast.gelu(x))
+        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(ACTIVATIONS[self.activation](x))
+
+    def _summed(self, half: int, x: jax.Array, y: jax.Array) -> jax.Array:
+        return x + y if self.norm_first else self._normed(half, x + y)
+
+    def _normed(self, half: int, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+        return LayerNorm(self.compute, (self.epsilon, self.mlp_epsilon)[half], name=f"norm_{half}")(x, scale, shift)
 
 
 def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:

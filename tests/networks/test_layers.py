@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from gendiff.networks import initializers, layers
 from tests.networks.rig import quickly, value_and_slopes
@@ -95,3 +96,21 @@ def test_fill_gives_each_drawn_parameter_its_own_spread_and_leaves_the_others():
     assert all(leaf.dtype == jnp.float32 for leaf in filled.values()) and not np.any(filled["bias"])
     np.testing.assert_allclose([np.std(filled["wide"]), np.std(filled["kernel"])], [2.0, 72**-0.5], rtol=0.06)
     assert abs(np.corrcoef(filled["wide"].ravel()[:2000], filled["kernel"].ravel()[:2000])[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("name", layers.ACTIVATIONS)
+def test_an_activation_behind_a_linear_layer_equals_its_formula_in_value_and_slope(name):
+    """Together with the layer, for XLA may join the two."""
+    formulas = {
+        "gelu": lambda x: x * scipy.special.ndtr(x),
+        "gelu_tanh": lambda x: x * (0.5 + 0.5 * np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "quick_gelu": lambda x: x / (1 + np.exp(-1.702 * x)),
+    }
+    formula, kernel = formulas[name], np.random.default_rng(0).normal(size=(12, 24)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(8, 12)).astype(np.float32)
+    value, slope = jax.jit(lambda x: value_and_slopes(lambda y: layers.ACTIVATIONS[name](y @ kernel), x))(x)
+    exact = x.astype(np.float64) @ kernel
+    weights = np.sin(np.arange(1, exact.size + 1)).reshape(exact.shape)
+    slopes = (formula(exact + 1e-5) - formula(exact - 1e-5)) / 2e-5
+    np.testing.assert_allclose(value, formula(exact), atol=1e-5)
+    np.testing.assert_allclose(slope, (weights * slopes) @ kernel.T, atol=1e-4)

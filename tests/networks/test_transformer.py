@@ -35,6 +35,29 @@ def test_the_two_norms_have_their_own_epsilons(params):
     assert np.abs(moved[1]).max() > 1e-2  # attention, whose norm keeps its own
 
 
+def test_with_the_norm_last_each_sum_is_normalised_and_nothing_before_it(params):
+    block = transformer.TransformerBlock(2, 2, mlp_epsilon=0.1, epsilon=0.2, activation="quick_gelu", norm_first=False)
+    own = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
+
+    def linear(name, x):
+        return x @ own[name]["kernel"] + own[name]["bias"][None, None]
+
+    def norm(name, x, epsilon):
+        unit = (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + epsilon)
+        return unit * own[name]["scale"][None, None] + own[name]["bias"][None, None]
+
+    query, key, value = jnp.split(linear("qkv", X).reshape(2, 6, 6, 4), 3, 2)
+    mixed = attention.attend(query, key, value).reshape(X.shape)
+    x = norm("norm_0", X + linear("output", mixed), 0.2)
+    hidden = linear("mlp_0", x)
+    expected = norm("norm_1", x + linear("mlp_1", hidden * jax.nn.sigmoid(1.702 * hidden)), 0.1)
+    np.testing.assert_allclose(quickly(block.apply)({"params": own}, X)[0], expected, atol=1e-5)
+    with pytest.raises(ValueError, match="needs norm_first = True"):
+        block.apply({"params": own}, X, jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="activation = 'relu' is none of gelu_tanh, gelu, quick_gelu"):
+        transformer.TransformerBlock(2, 2, activation="relu").apply({"params": own}, X)
+
+
 def test_rotated_products_depend_on_the_difference_of_positions_alone():
     query, key = (jnp.asarray(a, jnp.float32) for a in np.random.default_rng(1).normal(size=(2, 1, 1, 1, 8)))
 
