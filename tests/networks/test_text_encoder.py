@@ -1,0 +1,184 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import trees
+from gendiff.networks import text_encoder
+from tests.networks.rig import moved, quickly
+from tests.refusals import refusals
+
+END = 19
+IDS = np.array([[3, 7, 5, END, 0, 0], [3, 9, END, END, 18, 1]], np.int32)
+SHOWN = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
+
+
+def clip(**changes):
+    fields = {"vocabulary": 20, "positions": 8, "width": 16, "depth": 1, "heads": 2, "activation": "quick_gelu"}
+    return networks.TextEncoder(**(fields | changes))
+
+
+def bert(**changes):
+    kind = {"causal": False, "norm_first": False, "token_types": 2, "pooling": "mean", "activation": "gelu"}
+    return clip(**(kind | changes))
+
+
+both = pytest.mark.parametrize("build", [clip, bert])
+
+
+@functools.cache
+def params(network):
+    return moved(networks.init(network, jax.random.key(0), IDS))
+
+
+@functools.partial(quickly, static_argnums=0)
+def run(network, params, *inputs):
+    return networks.pure(network)(params, *inputs)
+
+
+def encoded(network, *inputs):
+    return jax.tree.map(np.asarray, run(network, params(network), *inputs))
+
+
+@both
+def test_parameters_are_a_plain_float32_dict_and_the_result_has_a_vector_per_token_and_text(build):
+    whole = params(build(projection=5))
+    assert type(whole) is dict and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(whole))
+    assert trees.paths(whole)["projection/kernel"].shape == (16, 5) and "bias" not in whole["projection"]
+    assert ("output_norm" in whole, "embedding_norm" in whole, "type" in whole) == (
+        (True, False, False) if build is clip else (False, True, True)
+    )
+    features = encoded(build(projection=5), IDS)
+    assert (features.tokens.shape, features.mask.shape, features.pooled.shape) == ((2, 6, 16), (2, 6), (2, 5))
+    assert features.mask.all() and features.tokens.dtype == features.pooled.dtype == np.float32
+    assert networks.pure(build()) == networks.pure(build())
+
+
+def test_a_causal_token_does_not_depend_on_later_ones_and_another_one_does():
+    changed = np.where(np.arange(6)[None] >= 4, 2, IDS).astype(np.int32)
+    np.testing.assert_array_equal(encoded(clip(), IDS).tokens[:, :4], encoded(clip(), changed).tokens[:, :4])
+    assert np.abs(encoded(clip(), IDS).tokens[:, 4] - encoded(clip(), changed).tokens[:, 4]).max() > 1e-3
+    assert np.abs(encoded(bert(), IDS).tokens[:, :4] - encoded(bert(), changed).tokens[:, :4]).max() > 1e-3
+
+
+@both
+def test_padding_changes_neither_tokens_nor_the_vector_of_the_text_whatever_it_holds_and_how_long_it_is(build):
+    here, other = (encoded(build(), ids.astype(np.int32), SHOWN) for ids in (IDS, np.where(SHOWN, IDS, 11)))
+    np.testing.assert_array_equal(here.pooled, other.pooled)
+    np.testing.assert_array_equal(here.tokens[SHOWN], other.tokens[SHOWN])
+    np.testing.assert_array_equal(here.mask, SHOWN)
+    short = encoded(build(), IDS[:, :4])
+    np.testing.assert_allclose(here.tokens[0, :4], short.tokens[0], atol=1e-6)
+    np.testing.assert_allclose(here.pooled[0], short.pooled[0], atol=1e-6)
+    unmasked = encoded(build(), IDS)
+    assert (np.abs(unmasked.pooled[0] - here.pooled[0]).max() > 1e-3) == (build is bert)  # no token of a causal text sees what follows
+
+
+def test_a_text_is_pooled_at_its_first_end_even_if_ends_pad_it_or_a_larger_id_is_in_it():
+    features = encoded(clip(), IDS)
+    np.testing.assert_array_equal(features.pooled, features.tokens[[0, 1], [3, 2]])
+    features = encoded(clip(end=7), np.array([[3, 7, 19, 2, 2, 2]], np.int32))
+    np.testing.assert_array_equal(features.pooled, features.tokens[:, 1])
+
+
+def test_a_mean_is_that_of_the_tokens_that_count_and_gets_the_length_one():
+    plain, unit = encoded(bert(), IDS, SHOWN), encoded(bert(normalize=True), IDS, SHOWN)
+    np.testing.assert_allclose(plain.pooled[0], plain.tokens[0, :4].mean(0), atol=1e-6)
+    np.testing.assert_allclose(plain.pooled[1], plain.tokens[1].mean(0), atol=1e-6)
+    np.testing.assert_allclose(unit.pooled, plain.pooled / np.linalg.norm(plain.pooled, axis=-1, keepdims=True), atol=1e-6)
+
+
+@both
+def test_without_the_last_block_tokens_are_those_of_a_shallower_encoder_and_the_vector_of_the_text_is_not(build):
+    params_of_two, deep = params(build(depth=2)), encoded(build(depth=2), IDS)
+    skipped = jax.tree.map(np.asarray, run(build(depth=2, skip_last=1), params_of_two, IDS))
+    shallow = run(build(), {name: leaf for name, leaf in params_of_two.items() if name != "block_1"}, IDS)
+    np.testing.assert_allclose(skipped.tokens, shallow.tokens, atol=1e-6)
+    np.testing.assert_allclose(skipped.pooled, deep.pooled, atol=1e-6)
+    assert np.abs(skipped.tokens - deep.tokens).max() > 1e-2
+
+
+def test_kinds_of_tokens_are_told_apart_and_none_means_the_first():
+    plain, first, second = (encoded(bert(), IDS, SHOWN, *types) for types in ((), (np.zeros_like(IDS),), (np.ones_like(IDS),)))
+    np.testing.assert_array_equal(plain.tokens, first.tokens)
+    assert np.abs(first.tokens - second.tokens).max() > 1e-3
+
+
+def test_positions_are_told_apart():
+    same = encoded(bert(), np.full((1, 6), 3, np.int32)).tokens[0]
+    assert np.abs(same[0] - same[1:]).max(-1).min() > 1e-3
+
+
+@both
+def test_under_jit_an_unknown_id_and_a_text_that_cannot_be_pooled_are_nan_in_their_own_text_alone(build):
+    unknown = encoded(build(), np.array([[3, 20, END, 0], [3, -1, END, 0], [3, 7, END, 0]], np.int32))
+    assert np.isnan(unknown.pooled[:2]).all() and np.isnan(unknown.tokens[:2, 1]).all() and np.isfinite(unknown.tokens[2]).all()
+    lacking = encoded(build(), np.array([[3, 7, 7, 0], [3, 7, END, 0]], np.int32), np.array([[False] * 4, [True] * 4]))
+    assert np.isnan(lacking.pooled[0]).all() and np.isfinite(lacking.pooled[1]).all()
+
+
+def test_bfloat16_is_close_to_float32():
+    full, half = encoded(clip(), IDS), run(clip(dtype="bfloat16"), params(clip()), IDS)
+    assert half.tokens.dtype == half.pooled.dtype == jnp.bfloat16
+    difference = np.asarray(half.tokens, np.float32) - full.tokens
+    assert np.sqrt(np.mean(difference**2)) < 0.05 * np.sqrt(np.mean(full.tokens**2))
+
+
+@pytest.mark.float64
+def test_parameters_in_float64_are_computed_with_in_float64_alone():
+    with jax.enable_x64(False):
+        single = params(bert(normalize=True))
+    jaxpr = jax.make_jaxpr(networks.pure(bert(normalize=True)))(trees.cast(single, jnp.float64), IDS, SHOWN)
+    assert "f32[" not in str(jaxpr)
+
+
+def test_recomputed_blocks_have_the_same_gradients():
+    def loss(own, network):
+        features = networks.pure(network)(own, IDS, SHOWN)
+        return jnp.sum(features.tokens[:, :3] ** 2) + jnp.sum(features.pooled)
+
+    plain, again = (quickly(jax.grad(functools.partial(loss, network=bert(remat=remat))))(params(bert())) for remat in (False, True))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), plain, again)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain))
+
+
+@pytest.mark.parametrize(
+    ("build", "numbers"),
+    [
+        (text_encoder.clip_vit_l_14, 123_060_480),
+        (text_encoder.open_clip_vit_h_14, 352_984_064),
+        (text_encoder.mini_lm_l6, 22_565_376),
+    ],
+    ids=["CLIP", "OpenCLIP", "MiniLM"],
+)
+def test_a_published_encoder_has_as_many_numbers_as_its_paper_or_file_says(build, numbers):
+    """CLIP's text model has 123.1 million in Stable Diffusion, OpenCLIP's 24 blocks 353.0; MiniLM has 22.7 with its pooler of 147,840."""
+    shapes = jax.eval_shape(lambda: networks.init(build(), jax.random.key(0), np.zeros((1, 4), np.int32)))
+    assert networks.count(shapes) == numbers
+
+
+def refused(network, *inputs):
+    return lambda: networks.pure(network)(params(clip() if network.causal else bert()), *inputs)
+
+
+test_inputs_and_fields_against_the_rules_are_refused = refusals(
+    (refused(clip(), np.zeros((1, 9), np.int32)), r"shape \(1, 9\).*1 to 8 tokens"),
+    (refused(clip(), IDS[0]), r"shape \(6,\)"),
+    (refused(clip(), IDS.astype(np.float32)), "ids must hold integers, got float32", TypeError),
+    (refused(clip(), np.where(IDS == 7, 20, IDS)), "ids holds 20, which is none of 0 … 19"),
+    (refused(clip(), IDS, SHOWN[:, :5]), "mask has shape"),
+    (refused(clip(), IDS, SHOWN.astype(np.int32)), "mask must be boolean", TypeError),
+    (refused(clip(), np.where(IDS == END, 1, IDS)), "text 0 has no token 19, which ends a text"),
+    (refused(bert(), IDS, SHOWN & [[True], [False]]), "text 1 has no token in the mask"),
+    (refused(clip(), IDS, None, np.zeros_like(IDS)), "types were given to an encoder without"),
+    (refused(bert(), IDS, None, np.full_like(IDS, 2)), "types holds 2, which is none of 0 … 1"),
+    (refused(clip(end=20), IDS), r"end = 20 is outside \[0, 19\]"),
+    (refused(clip(skip_last=1), IDS), r"skip_last = 1 is outside \[0, 0\]"),
+    (refused(clip(pooling="first"), IDS), "pooling = 'first' is none of end, mean"),
+    (refused(clip(activation="relu"), IDS), "activation = 'relu' is none of"),
+    (refused(clip(epsilon=-1.0), IDS), "epsilon"),
+    (refused(clip(heads=3), IDS), "heads = 3 does not divide the width 16"),
+)
