@@ -35,7 +35,7 @@ test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 6 to 10 minut
 test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a training
 	@$(BIN) -m pytest -q -n 2 -m "slow and not peers" $(ARGS)
 
-test-peers: $(FOR_PEERS)  ## compare with diffusers, k-diffusion and torchvision, in an environment of their own (.venv-peers)
+test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
 
 bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, at most 30 minutes on 2 idle cores; leaves runs/bench

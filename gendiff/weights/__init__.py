@@ -1,5 +1,27 @@
 """Other people's parameters: rules from their names to ours and back, safetensors only."""
 
-from gendiff.weights import diffusers_dit, diffusers_unet, files, layouts, rules, settings, torchvision_inception
+from gendiff.weights import (
+    diffusers_dit,
+    diffusers_unet,
+    files,
+    layouts,
+    open_clip_text,
+    rules,
+    settings,
+    torchvision_inception,
+    transformers_bert,
+    transformers_clip,
+)
 
-__all__ = ["diffusers_dit", "diffusers_unet", "files", "layouts", "rules", "settings", "torchvision_inception"]
+__all__ = [
+    "diffusers_dit",
+    "diffusers_unet",
+    "files",
+    "layouts",
+    "open_clip_text",
+    "rules",
+    "settings",
+    "torchvision_inception",
+    "transformers_bert",
+    "transformers_clip",
+]

@@ -5,6 +5,10 @@ from typing import Any
 
 from gendiff.core.errors import ConfigError
 
+NOTES_OF_TRANSFORMERS: dict[str, Any] = {"torch_dtype": None, "dtype": None, "transformers_version": None}
+"""What `transformers` writes about a file beside the settings of its model."""
+OPTIONAL_NOTES_OF_TRANSFORMERS: dict[str, tuple[type, ...]] = dict.fromkeys(NOTES_OF_TRANSFORMERS, (str,))
+
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "null"}
 
 
@@ -60,6 +64,19 @@ def refuse_unless(fits: bool, kind: str, name: str, value: Any, instead: str) ->
     """
     if not fits:
         raise ConfigError(f"{kind}: {name} = {value!r} is not supported, {instead}")
+
+
+def expansion(kind: str, found: Mapping[str, Any]) -> int:
+    """Return intermediate_size over hidden_size of a model of `transformers`.
+
+    Raises:
+        ConfigError: unless it is a whole number.
+    """
+    inner, width = found["intermediate_size"], found["hidden_size"]
+    refuse_unless(
+        width > 0 and inner > 0 and inner % width == 0, kind, "intermediate_size", inner, f"only multiples of hidden_size = {width}"
+    )
+    return inner // width
 
 
 def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[type, ...] | None) -> None:

@@ -1,0 +1,124 @@
+"""`CLIPTextModel` of transformers, with or without its projection, as `networks.TextEncoder`: fields and rules.
+
+Stable Diffusion 1 and 2 keep their encoder of prompts in this form, in the folder `text_encoder`:
+`files.load_folder("text_encoder", stem="model")` reads it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gendiff.core.types import Params
+from gendiff.weights import layouts, settings
+from gendiff.weights import rules as naming
+from gendiff.weights.rules import Arrays, Rule, linear, norm
+
+KIND, PROJECTED = "CLIPTextModel", "CLIPTextModelWithProjection"
+ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+DEFAULTS: dict[str, Any] = {
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "attention_dropout": 0.0,
+    "dropout": 0.0,
+    "initializer_range": 0.02,
+    "initializer_factor": 1.0,
+    "pad_token_id": 1,
+    "bos_token_id": 49406,
+    "eos_token_id": 49407,
+    **settings.NOTES_OF_TRANSFORMERS,
+    "architectures": (KIND,),
+    "model_type": "clip_text_model",
+}
+SUPPORTED: dict[str, tuple] = {
+    "architectures": ((KIND,), (PROJECTED,), None),
+    "model_type": ("clip_text_model",),
+    "hidden_act": tuple(ACTIVATIONS),
+    "attention_dropout": (0.0,),
+    "dropout": (0.0,),
+}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "pad_token_id": (int,),
+    "bos_token_id": (int,),
+    **settings.OPTIONAL_NOTES_OF_TRANSFORMERS,
+}
+FORMER_END = 2
+"""The eos_token_id in files of before transformers 4.31: no token of CLIP, it means the largest id of a text."""
+PREFIX = "text_model."
+"""How every name but the projection's begins in files, and not in a CLIPTextModel in memory since transformers 5.6."""
+BUFFER = "text_model.embeddings.position_ids"
+"""0, 1, 2, …, which older files hold."""
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `networks.TextEncoder` that make it equal to the model of a config.json.
+
+    Where eos_token_id is 2, as in older files, texts are taken to end with the last id of the vocabulary, as CLIP's do.
+
+    Raises:
+        ConfigError: that names the setting and value without a match.
+    """
+    found = settings.of(config, (KIND, PROJECTED), DEFAULTS, SUPPORTED, OPTIONAL)
+    end, size = found["eos_token_id"], found["vocab_size"]
+    settings.refuse_unless(0 <= end < size, KIND, "eos_token_id", end, f"it must be one of the {size} ids (vocab_size)")
+    return {
+        "vocabulary": size,
+        "positions": found["max_position_embeddings"],
+        "width": found["hidden_size"],
+        "depth": found["num_hidden_layers"],
+        "heads": found["num_attention_heads"],
+        "expansion": settings.expansion(KIND, found),
+        "causal": True,
+        "norm_first": True,
+        "activation": ACTIVATIONS[found["hidden_act"]],
+        "epsilon": found["layer_norm_eps"],
+        "pooling": "end",
+        "end": size - 1 if end == FORMER_END else end,
+        "projection": found["projection_dim"] if found["architectures"] == (PROJECTED,) else None,
+    }
+
+
+def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules for every parameter of the model of a config.json.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+    """
+    network_fields(config)
+    model, block = "text_model", "text_model.encoder.layers.{block}"
+    attention = f"{block}.self_attn"
+    return (
+        Rule("token", (f"{model}.embeddings.token_embedding.weight",)),
+        Rule("position", (f"{model}.embeddings.position_embedding.weight",)),
+        *norm(f"{block}.layer_norm1", "block_{block}/norm_0"),
+        *linear(f"{attention}.q_proj {attention}.k_proj {attention}.v_proj", "block_{block}/qkv"),
+        *linear(f"{attention}.out_proj", "block_{block}/output"),
+        *norm(f"{block}.layer_norm2", "block_{block}/norm_1"),
+        *linear(f"{block}.mlp.fc1", "block_{block}/mlp_0"),
+        *linear(f"{block}.mlp.fc2", "block_{block}/mlp_1"),
+        *norm(f"{model}.final_layer_norm", "output_norm"),
+        Rule("projection/kernel", ("text_projection.weight",), layouts.LINEAR),
+    )
+
+
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+    """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
+
+    Args:
+        config: its config.json.
+        arrays: its arrays by name, as files have them, or all without "text_model.", as a CLIPTextModel in memory may have them. The
+            buffer of positions that older files hold is left out by its name; every other array is used.
+        like: parameters of that network, or their shapes.
+
+    Raises:
+        ConfigError: as `network_fields` does.
+        CheckpointMismatchError: as `rules.to_ours` does.
+    """
+    flat = not any(name.startswith(PREFIX) for name in arrays)
+    named = {f"{PREFIX}{name}" if flat else name: array for name, array in arrays.items()}
+    return naming.to_ours({name: array for name, array in named.items() if name != BUFFER}, rules(config), like)
