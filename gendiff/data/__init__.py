@@ -1,4 +1,4 @@
-"""Data: real and rendered images as arrays in [-1, 1], and batches that are a pure function of (seed, step)."""
+"""Data: real and rendered images as arrays in [-1, 1], texts as tokens, and batches that are a pure function of (seed, step)."""
 
 from gendiff.data import (
     array_records,
@@ -19,6 +19,7 @@ from gendiff.data import (
     shapes_oracle,
     sources,
     textures,
+    tokenizer,
 )
 from gendiff.data.images import Images
 
@@ -42,4 +43,5 @@ __all__ = [
     "shapes_oracle",
     "sources",
     "textures",
+    "tokenizer",
 ]
