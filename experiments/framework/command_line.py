@@ -47,6 +47,7 @@ MOST_LINES = 12
 USAGE = f"""usage: {PROGRAM} COMMAND …
   list                     the experiments and the questions they ask
   run NAME [options]       train and evaluate; an interrupted run goes on, a finished one is left alone
+  prepare NAME [options]   compute once what several runs read, such as decoded pictures
   sample RUN [options]     draw samples from the network of a run
   finalize SAMPLES --to F  make one file of the samples that `sample --shard-size` wrote
   evaluate RUN | SAMPLES   compute the results of a run anew from its checkpoints | measure the samples of such a folder
@@ -152,7 +153,15 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue) -> int:
 
 
 def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
-    commands = {"list": _list, "run": _run, "sample": _sample, "finalize": _finalize, "evaluate": _evaluate, "report": _report}
+    commands = {
+        "list": _list,
+        "run": _run,
+        "prepare": _prepare,
+        "sample": _sample,
+        "finalize": _finalize,
+        "evaluate": _evaluate,
+        "report": _report,
+    }
     progress = Progress(quiet="--quiet" in arguments)
     for word in arguments:
         if (shown := word.encode(errors="backslashreplace").decode()) != word:
@@ -232,6 +241,18 @@ def _parse_run(experiment: Experiment, arguments: list[str]) -> tuple[RunOptions
     default = both(RunOptions(preset, mesh=experiment.meshes.get(preset)), experiment.smoke if start.smoke else experiment.presets[preset])
     parsed: Any = _parse(both, f"run {experiment.name}", arguments, default=default)
     return parsed.runner, parsed.config
+
+
+def _prepare(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        able = [name for name in catalogue if registry.load(name, catalogue).prepare is not None]
+        return _usage(f"prepare NAME [options]; NAME is one of: {', '.join(able) or 'none'}", arguments)
+    own = registry.load(arguments[0], catalogue).prepare
+    if own is None:
+        raise ConfigError(f"{arguments[0]} has nothing to prepare: run {arguments[0]} begins at once")
+    with interruption.watch(at_once=True):
+        own.call(_parse(own.options, f"prepare {arguments[0]}", arguments[1:]), progress)
+    return errors.DONE
 
 
 def _usage(text: str, arguments: list[str]) -> int:

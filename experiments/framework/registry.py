@@ -73,6 +73,7 @@ class Experiment:
       are the types of the fields (see ranges.py). Both are checked before anything is made or computed.
     processes: whether several processes may train together. Then each calls `train`, which does the same on all of them, and writes only
       through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
+    prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
     command: a command of the experiment's own name, which takes the place of `run NAME`; None where `run` does.
     """
 
@@ -85,6 +86,7 @@ class Experiment:
     evaluate: Callable[..., Outcome]
     sample: SampleCommand | None = None
     processes: bool = False
+    prepare: Command | None = None
     command: Command | None = None
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None

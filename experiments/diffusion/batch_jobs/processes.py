@@ -62,7 +62,7 @@ def preempt(config: Config, folder: RunFolder, progress: Progress) -> list[Preem
     for seed in range(config.preemptions):
         place = _place(folder, f"preempted_{seed}")
         progress.line(f"two processes, seed {seed}: preempted, then {', '.join(map(str, COUNTS))} go on")
-        with _several(_words(config, seed, place), 2, place) as (processes, logs):
+        with several(_words(config, seed, place), 2, place) as (processes, logs):
             _until(processes, place, int(rng.integers(config.moved_steps // 4, config.moved_steps // 2)), logs)
             processes[seed % 2].send_signal(signal.SIGTERM)
             codes = [process.wait() for process in processes]
@@ -84,7 +84,7 @@ def lose_one(config: Config, folder: RunFolder, progress: Progress) -> tuple[lis
     words = _words(config, 0, place)
     for turn in range(config.deaths):
         progress.line(f"two processes: number {turn % 2} is killed ({turn} of {config.deaths} so far)")
-        with _several(words, 2, place) as (processes, logs):
+        with several(words, 2, place) as (processes, logs):
             _until(processes, place, _logged(place) + int(rng.integers(2, 2 + config.moved_steps // (2 * config.deaths))), logs)
             victim, other = processes[turn % 2], processes[1 - turn % 2]
             victim.kill()
@@ -112,7 +112,7 @@ def _words(config: Config, seed: int, out: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _several(words: list[str], count: int, place: Path) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[Path]]]:
+def several(words: list[str], count: int, place: Path) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[Path]]]:
     """(processes of one command on this machine, the log of each); none of them lives on afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -131,7 +131,7 @@ def _finish(words: list[str], count: int, place: Path) -> None:
     if count == 1:
         lives.run(words, place.with_name(f"{place.name}.log"))
         return
-    with _several(words, count, place) as (processes, logs):
+    with several(words, count, place) as (processes, logs):
         codes = [process.wait() for process in processes]
     if any(codes):
         raise RuntimeError(f"{' '.join(words)} on {count} processes ended with {codes}: see {logs[0]}")

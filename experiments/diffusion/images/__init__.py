@@ -11,7 +11,7 @@ error at each noise level. An untrained network and a Gaussian of the pixels mus
 from typing import Any
 
 from experiments.diffusion import image_sampling
-from experiments.diffusion.images import defaults, facts, judge, plan, train
+from experiments.diffusion.images import defaults, facts, judge, plan, prepare, train
 from experiments.diffusion.images.config import Config, Thresholds
 from experiments.diffusion.images.presets import MESHES, PRESETS
 from experiments.framework.registry import Experiment
@@ -32,6 +32,7 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     check=defaults.check,
     plan=plan.dry_run,
+    prepare=prepare.COMMAND,
     sample=image_sampling.command(facts.model, facts.described),
     processes=True,
 )

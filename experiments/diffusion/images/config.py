@@ -64,6 +64,8 @@ class Config(FeatureOptions):
     """Colour under transparent pixels, 0 … 255 each, such as 255 255 255; without one they are an error."""
     on_bad_image: Literal["raise", "skip"] = "raise"
     """skip leaves out pictures that cannot be read, and counts them; raise stops and lists them."""
+    cache: str | None = None
+    """Folder of decoded pictures that several runs may share, as `prepare images` fills it; None keeps them in the run folder."""
     held_out: Within | None = None
     """Share of the pictures that is kept from training and judges, in (0, 1).
 

@@ -24,8 +24,6 @@ from gendiff.core.types import Params
 from gendiff.diffusion import parameterization, schedules
 
 FILE = "data.json"
-DECODED = ".pictures"
-"""Folder of decoded pictures within the run; it may be deleted at any time."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,7 +93,7 @@ class OneSet:
         config = dataclasses.replace(self.config, data=(stored.place,))
         if stored.place not in SETS and not Path(stored.place).exists():
             raise DataError(f"{stored.place}: the pictures are gone, and judging needs them; `sample` does not")
-        pictures = opened_pictures.open_pictures(config, stored.place, self.run.path / facts.DECODED)
+        pictures = opened_pictures.open_pictures(config, stored.place, self.run)
         facts.check_same(stored, facts.of(config, stored.place, pictures), self.folder)
         return pictures
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from experiments.diffusion import picture_options
 from experiments.diffusion.images.config import SETS, Config
 from experiments.framework import distributed
+from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import BadPicturesError, ConfigError, DataError
 from gendiff.data import cache, emoji, held_out, pipeline, random_access, scaling, sources, textures
@@ -21,6 +22,8 @@ FEWEST, FEWEST_HELD_OUT = 20, 4
 SIZES = {"": 64, ".npy": None, ".npz": None, ".arrayrecord": None}
 """Default size by suffix; folders have none."""
 COMMITTED_SIZE, SPLIT_SEED = 32, 0
+DECODED = ".pictures"
+"""Folder of decoded pictures within a run that has no `cache`; it may be deleted at any time."""
 NO_LIST = "a run without --dry-run lists them in a file"
 
 
@@ -49,9 +52,9 @@ def place(name: str) -> str:
     return name if name in SETS or sources.is_url(name) else str(Path(name).expanduser().absolute())
 
 
-def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
-    """The pictures at a `place`, all of them decoded once. decoded: a folder of the run that keeps them for the next start; None keeps
-    nothing.
+def open_pictures(config: Config, path: str, folder: RunFolder | None) -> Pictures:
+    """The pictures at a `place`, all of them decoded once. folder: of the run, which keeps them for the next start unless there is a
+    `cache`, and lists the bad ones; None lists nothing.
 
     Raises DataError for missing, empty and damaged data and for too few pictures, and ConfigError for options out of range.
     """
@@ -59,7 +62,7 @@ def open_pictures(config: Config, path: str, decoded: Path | None) -> Pictures:
         if path == "textures":
             pictures = Pictures(*textures.split(config.size or COMMITTED_SIZE))
         else:
-            pictures = _opened(config, path, decoded)
+            pictures = _opened(config, path, folder)
     channels = pictures.training[0].image.shape[-1]
     if channels not in (1, 3):
         raise DataError(f"{path}: pictures have {channels} channels, and 1 or 3 are needed; choose with --mode RGB or --mode L")
@@ -91,11 +94,19 @@ def batches(pictures: Pictures, batch: int, seed: int, flip: bool, share: tuple[
         return pipeline.batches(pictures.training, batch=batch, seed=seed, flip=flip, process=share[0], processes=share[1])
 
 
-def _opened(config: Config, path: str, decoded: Path | None) -> Pictures:
-    file = decoded and RunFolder(decoded.parent).bad_files
+def prepare(config: Config, path: str, progress: Progress) -> Source:
+    """Decodes the pictures at a `place` into `config.cache`. Raises as `open_pictures` does."""
+    with picture_options.named():
+        source = _listed(config, path)
+        with progress.task("pictures", len(source)) as task:
+            return _decoded(source, _cache(config, None), lambda done, total: task.update(len(source) * done // total))
+
+
+def _opened(config: Config, path: str, folder: RunFolder | None) -> Pictures:
+    file = None if folder is None else folder.bad_files
     try:
         source = _listed(config, path)
-        pictures = _split(config, path, _decoded(source, decoded))
+        pictures = _split(config, path, _decoded(source, _cache(config, folder)))
     except BadPicturesError as error:
         _write(tuple(map(picture_options.translated, error.messages)), path, file)
         raise DataError(f"{error}\nall of them: {file or NO_LIST}") from error
@@ -137,11 +148,17 @@ def _listed(config: Config, path: str) -> Source:
     )
 
 
-def _decoded(source: Source, folder: Path | None) -> Source:
+def _cache(config: Config, folder: RunFolder | None) -> Path | None:
+    if config.cache is not None:
+        return Path(config.cache).expanduser().absolute()
+    return None if folder is None else folder.path / DECODED
+
+
+def _decoded(source: Source, folder: Path | None, on_shard: Callable[[int, int], object] | None = None) -> Source:
     if folder is None:
         return random_access.scan(source)
     with distributed.first_alone():
-        return cache.build(source, folder)
+        return cache.build(source, folder, on_shard=on_shard)
 
 
 def _split(config: Config, path: str, source: Source) -> Pictures:

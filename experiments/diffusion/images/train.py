@@ -40,7 +40,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for entry, (name, place) in zip(config.data, facts.places(config, folder), strict=True):
         path = opened_pictures.place(entry)
         with progress.phase(f"open {name}"):
-            pictures = opened_pictures.open_pictures(config, path, folder.path / facts.DECODED)
+            pictures = opened_pictures.open_pictures(config, path, folder)
         data = facts.of(config, path, pictures)
         cost = defaults.cost(config, facts.model(Described(config, data)))
         planned.append(Planned(name, place, pictures, data, defaults.numbers(config, data, cost, platform, devices), cost))

@@ -25,6 +25,7 @@ from experiments.diffusion.sampling_options import SampleOptions
 from experiments.framework import command_line, configuration, goodput, training_loop
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError
+from gendiff.data import image_files
 
 pytest.importorskip("grain")
 
@@ -238,26 +239,26 @@ def test_a_misspelt_path_of_data_is_said_before_anything_else(photos, tmp_path, 
 
 @pytest.mark.fault("unreadable image")
 def test_all_bad_pictures_are_counted_by_reason_and_listed_in_a_file_that_is_named(tmp_path):
-    photos, decoded = photographs(tmp_path / "photos", 24, 7), tmp_path / ".pictures"
+    photos, run_of = photographs(tmp_path / "photos", 24, 7), RunFolder(tmp_path)
     (photos / "Thumbs.db").write_text("")
     Image.new("RGBA", (4, 4)).save(photos / "light" / "clear.png")
     config = Config(data=(str(photos),), size=9)
     with pytest.raises(DataError) as raised:
-        opened_pictures.open_pictures(config, str(photos), decoded)
+        opened_pictures.open_pictures(config, str(photos), run_of)
     lines, file = str(raised.value).splitlines(), tmp_path / "bad_files.txt"
     assert lines[-1] == f"all of them: {file}" and len(set(lines)) == len(lines) == 8
     assert "8 of 32 files cannot be used: not a whole image (7), has transparent pixels (1); " in lines[-2]
     assert len(set(file.read_text().splitlines())) == 8 and "pass --background 255 255 255 to lay it" in file.read_text()
-    skipping = opened_pictures.open_pictures(dataclasses.replace(config, on_bad_image="skip", size=11), str(photos), decoded)
+    skipping = opened_pictures.open_pictures(dataclasses.replace(config, on_bad_image="skip", size=11), str(photos), run_of)
     assert skipping.listed == file and skipping.enlarged == (16, 11), "9 or 10 of 12 pixels, and not the skipped one of 4"
     told = plan.of_data(facts.of(config, str(photos), skipping), skipping)
     assert told[1] == "8 skipped: not a whole image (7), has transparent pixels (1)" and told[5] == f"  all of them: {file}"
     file.write_text(f"{photos}2/a.png: of another set\n" + file.read_text())
-    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0), on_bad_image="skip"), str(photos), decoded)
+    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0), on_bad_image="skip"), str(photos), run_of)
     assert len(file.read_text().splitlines()) == 8 and f"{photos}2" in file.read_text()
     shutil.rmtree(photos / "dark"), file.write_text(f"{photos}/gone.png: no longer bad\n")
     photographs(photos, 40, 0)
-    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0)), str(photos), decoded)
+    opened_pictures.open_pictures(dataclasses.replace(config, background=(0, 0, 0)), str(photos), run_of)
     assert not file.exists()
 
 
@@ -326,6 +327,36 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     assert "note: 6 steps are few: samples will look like noise" in capsys.readouterr().out
     assert run("run", "digits", "--dry-run", "--out", str(out)) == 2
     assert "digits has no plan" in capsys.readouterr().err
+
+
+def test_prepared_pictures_are_not_decoded_again_and_change_nothing(photos, trained, tmp_path, monkeypatch, capsys):
+    prepared = ("--cache", str(tmp_path / "cache"))
+    assert run("prepare", "images", "--data", str(photos), *prepared, "--size", "8", "--on-bad-image", "skip") == 0
+    assert "40 pictures, 2 left out" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.*")}
+    monkeypatch.setattr(image_files, "decode", lambda *_, **__: pytest.fail("decoded again"))
+    pictures = opened_pictures.open_pictures(
+        Config(data=(str(photos),), size=8, on_bad_image="skip", cache=prepared[1]), str(photos), RunFolder(tmp_path)
+    )
+    assert before and {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.*")} == before
+    assert pictures.fingerprint == json.loads((trained / "data.json").read_text())["data"]["fingerprint"]
+    assert not (tmp_path / opened_pictures.DECODED).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("images", "--data", "textures", "--cache", "c"), "nothing to prepare"),
+        (("images", "--data", "NONE", "--cache", "c"), "NONE"),
+        (("images", "--data", "NONE"), "--cache"),
+        (("digits",), "digits has nothing to prepare"),
+        ((), "images"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("prepare", *words) in (2, 65)
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
