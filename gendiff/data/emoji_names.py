@@ -1,0 +1,85 @@
+"""What Unicode calls each emoji: the names and keywords of CLDR, as captions in English."""
+
+import functools
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+from gendiff.core import extras
+
+SKIN, VARIATION = re.compile("[\U0001f3fb-\U0001f3ff]"), "\ufe0f"
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0061-\U000e007a]+\U000e007f")
+"""Of a country: two letters; of a part of one: a black flag and letters of another kind."""
+
+_PEOPLE = "man woman men women person people boy girl child baby adult merman mermaid prince princess mr mrs santa claus mx"
+_HAIR = "hair beard blond red curly white bald"
+_COLOURS = "red orange yellow green blue purple brown black white pink grey gray light"
+_WAYS = "up down left right upper lower facing back forward front rightwards leftwards"
+_SIZES = "small medium large big little"
+_ORDERS = "first second third last 1st 2nd 3rd one two three four five six seven eight nine ten eleven twelve"
+_FILLERS = "in with and of the a holding hands hand sign"
+_VARIANTS = frozenset(" ".join((_PEOPLE, _HAIR, _COLOURS, _WAYS, _SIZES, _ORDERS, _FILLERS)).split())
+_CLOCK = re.compile(r"^\S+( o.clock|.thirty)$")
+
+
+def code_points(stem: str) -> str:
+    """The characters of an emoji, from the name of its file: code points in hexadecimal with hyphens between them."""
+    return "".join(chr(int(point, 16)) for point in stem.split("-"))
+
+
+def caption(characters: str) -> str | None:
+    """Name an emoji in English words, such as "grinning face" or "flag of Fiji"; None where Unicode has no such emoji.
+
+    Args:
+        characters: one emoji, with or without its variation selectors.
+
+    Raises:
+        ImportError: without the package `emoji`.
+    """
+    name = _names().get(characters.replace(VARIATION, ""))
+    return name if name is None or not _FLAG.fullmatch(characters) else f"flag of {name}"
+
+
+def keywords(characters: str) -> tuple[str, ...]:
+    """The words by which CLDR finds an emoji, in its order.
+
+    They come from the package `pymojis-fulldata`, which needs Python 3.12; without it there are none.
+    """
+    return _keywords().get(characters.replace(VARIATION, ""), ())
+
+
+def concept(name: str) -> str:
+    """What is left of a caption without the words that tell variants of one drawing apart.
+
+    Those are who does it, colours, directions, sizes and numbers: "man running facing right" and "woman running" are "running", "red
+    heart" and "blue heart" are "heart", all times of day "clock". Where nothing is left the caption itself is the concept; countries'
+    flags stay different.
+    """
+    if name.startswith("flag of "):
+        return name
+    if _CLOCK.match(name):
+        return "clock"
+    words = [word for word in re.findall(r"[^\s:,()-]+", name.lower()) if word not in _VARIANTS and not word.isdecimal()]
+    people = set(re.findall(r"[^\s:,()-]+", name.lower())) & set(_PEOPLE.split())
+    return " ".join(words) or ("person" if people else name.lower())
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    try:
+        import emoji
+    except ImportError as error:
+        raise ImportError(extras.needs("captions of emoji need", "emoji", "emoji")) from error
+    named = {characters: about["en"] for characters, about in emoji.EMOJI_DATA.items() if not SKIN.search(characters)}
+    return {characters.replace(VARIATION, ""): name.strip(":").replace("_", " ") for characters, name in named.items()}
+
+
+@functools.cache
+def _keywords() -> dict[str, tuple[str, ...]]:
+    package = importlib.util.find_spec("pymojis_fulldata")
+    if package is None or package.origin is None:
+        return {}
+    stored = json.loads((Path(package.origin).parent / "data" / "full_emoji_data.json").read_text(encoding="utf-8"))
+    every = [each for group in stored["emojis"].values() for members in group.values() for each in members]
+    return {each["emoji"].replace(VARIATION, ""): tuple(each["keywords"]) for each in every}
