@@ -23,12 +23,17 @@ _MOMENTS = "moments"
 # --- recomputation ---
 
 
-def recomputed(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+def recomputed(function: Callable[..., jax.Array], static: tuple[int, ...] = ()) -> Callable[..., jax.Array]:
     """Return function(module, *arrays), of whose inside the backward pass keeps the moments of norms and computes the rest again.
 
     For a norm or an activation and the layer that follows, which are large to keep and cheap to compute.
+
+    Args:
+        function: of a module and arrays.
+        static: which arguments are no arrays but names or settings, the module being 0.
     """
-    return nn.remat(function, policy=jax.checkpoint_policies.save_only_these_names(_MOMENTS))  # type: ignore[return-value]
+    policy = jax.checkpoint_policies.save_only_these_names(_MOMENTS)
+    return nn.remat(function, static_argnums=static, policy=policy)  # type: ignore[return-value]
 
 
 def remat(module: Any, wanted: bool | str) -> Any:

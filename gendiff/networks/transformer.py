@@ -1,4 +1,4 @@
-"""The transformer block, written once for images, language and video: positions, mask, conditioning and cache are optional arguments."""
+"""The transformer block, written once for images, language and video: positions, mask, condition, cache and context are optional."""
 
 from typing import Any
 
@@ -17,11 +17,13 @@ from gendiff.networks.layers import ACTIVATIONS, Compute, LayerNorm, dense
 EPSILON = 1e-6
 
 TENSOR_PARALLEL = (
-    (r"block_\d+/(qkv|mlp_0)/kernel$", (None, "tensor")),
-    (r"block_\d+/(qkv|mlp_0)/bias$", ("tensor",)),
-    (r"block_\d+/(output|mlp_1)/kernel$", ("tensor", None)),
+    (r"block_\d+/(\w+_)?(qkv|query|key_value|mlp_0)/kernel$", (None, "tensor")),
+    (r"block_\d+/(\w+_)?(qkv|query|key_value|mlp_0)/bias$", ("tensor",)),
+    (r"block_\d+/(\w+_)?(output|mlp_1)/kernel$", ("tensor", None)),
 )
 """Rules for `training.sharding`: layers that widen a block are split by what they give, layers that narrow it by what they take.
+
+They hold for every layer of a `TransformerBlock`, those of cross-attention and of further streams too.
 
 References:
     Shoeybi et al., 2019, section 3 (from memory).
@@ -90,17 +92,22 @@ def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axe
 class TransformerBlock(nn.Module):
     """Self-attention and an MLP, each normalised first and added to x. With a condition it is the adaLN-zero block of DiT.
 
+    With a context there is cross-attention to it between the two. With several streams there is one attention over all of them, and every
+    other layer is each stream's own: the block of MM-DiT.
+
     Args:
         heads: their number, which divides the channels.
         expansion: width of the MLP over that of x.
         compute: how to compute.
         mlp_epsilon: what the second norm adds to a variance.
-        epsilon: what the first norm adds.
+        epsilon: what the other norms add.
         activation: of the MLP: "gelu_tanh", "gelu" or "quick_gelu" (see layers.py).
         norm_first: False normalises each sum, x + attention(x) and x + MLP(x), and not what attention and MLP are given.
+        answers: how many streams, the first ones, look at the others and are given back; the rest is looked at only. None: all of them.
 
     References:
-        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm.
+        Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm;
+        Esser et al., 2024, Fig. 2b (from memory), for several streams.
     """
 
     heads: int
@@ -110,70 +117,139 @@ class TransformerBlock(nn.Module):
     epsilon: float = EPSILON
     activation: str = "gelu_tanh"
     norm_first: bool = True
+    answers: int | None = None
 
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "b s d"],
+        x: Float[Array, "b s d"] | tuple[Float[Array, "b _ d"], ...],
         condition: Float[Array, "b e"] | None = None,
-        positions: Int[ArrayLike, "b s axes"] | None = None,
+        positions: Int[ArrayLike, "b p axes"] | None = None,
         mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
         cache: Cache | None = None,
-    ) -> tuple[Float[Array, "b s d"], Cache | None]:
-        """Return (x, cache), the cache with the tokens of this call in it.
+        context: Float[Array, "b m c"] | None = None,
+        context_mask: Bool[ArrayLike, "b m"] | None = None,
+    ) -> tuple[Any, Cache | None]:
+        """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it.
 
         Args:
-            x: (b, s, d).
+            x: (b, s, d), or a tuple of streams (b, s_i, d), which are one sequence to attention, in their order.
             condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity.
-            positions: (b, s, axes) absolute ids in 1 to 3 coordinates, which turn queries and keys, and which a cache needs.
+            positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries and keys, and which
+                a cache needs.
             mask: which keys each query sees, those of the whole cache if there is one.
             cache: the tokens before these.
+            context: (b, m, c) what the tokens of every stream look at after attention. It adds 0 in a fresh block, and has no positions.
+            context_mask: (b, m) which tokens of the context are seen. None: all of them; a sample that sees none gets one constant.
 
         Raises:
-            ValueError: when the heads do not divide the channels, for a cache without positions and mask, an unknown activation, and a
-                condition where the norm stands last.
+            ValueError: when the heads do not divide the channels, for streams of unequal widths, `answers` outside 1 … their number, a
+                cache without positions and mask, an unknown activation, and a condition where the norm stands last.
         """
-        width = x.shape[-1]
-        checks.choice("activation", self.activation, ACTIVATIONS)
-        if condition is not None and not self.norm_first:
-            raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
-        if width % self.heads:
-            raise ValueError(f"heads = {self.heads} does not divide the width {width}")
-        if cache is not None and (positions is None or mask is None):
-            raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
-        shift_0, scale_0, gate_0, shift_1, scale_1, gate_1 = self._modulation(width, condition)
-        y = fast.recomputed(TransformerBlock._projected)(self, x, scale_0, shift_0)
-        query, key, value = jnp.split(y.reshape(*x.shape[:2], 3 * self.heads, -1), 3, 2)
+        streams = x if isinstance(x, tuple) else (x,)
+        width = streams[0].shape[-1]
+        answering = self._checked(streams, condition, positions, mask, cache)
+        names = ["", *(f"stream_{i}_" for i in range(1, len(streams)))]
+        changes = [self._modulation(name, i < answering, width, condition) for i, name in enumerate(names)]
+        parts = [
+            self._heads(name, i < answering, stream, *change[:2])
+            for i, (name, stream, change) in enumerate(zip(names, streams, changes, strict=True))
+        ]
+        query, key, value = (_joined([part[at] for part in parts if part[at] is not None]) for at in range(3))
         if positions is not None:
-            query, key = rotate(query, positions), rotate(key, positions)
+            query, key = rotate(query, positions[:, : query.shape[1]]), rotate(key, positions)
         if cache is not None and positions is not None:
             cache = cache.extended(key, value, jnp.asarray(positions))
             key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
-        y = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
-        x = self._summed(0, x, _gated(dense(width, self.compute, "output")(y.reshape(x.shape)), gate_0))
-        y = fast.recomputed(TransformerBlock._widened)(self, x, scale_1, shift_1)
-        return self._summed(1, x, _gated(fast.recomputed(TransformerBlock._narrowed)(self, y), gate_1)), cache
+        mixed = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
+        results = []
+        for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
+            _, _, gate_0, shift_1, scale_1, gate_1 = change
+            y = self._summed(f"{name}norm_0", stream, _gated(dense(width, self.compute, f"{name}output")(y.reshape(stream.shape)), gate_0))
+            if context is not None:
+                y = self._summed(f"{name}norm_cross", y, self._cross_attention(name, y, context, context_mask))
+            wide = fast.recomputed(TransformerBlock._widened, (1,))(self, name, y, scale_1, shift_1)
+            narrow = fast.recomputed(TransformerBlock._narrowed, (1,))(self, name, wide)
+            results.append(self._summed(f"{name}norm_1", y, _gated(narrow, gate_1)))
+        return (tuple(results) if isinstance(x, tuple) else results[0]), cache
 
-    def _modulation(self, width: int, condition: jax.Array | None) -> list[Any]:
+    def _checked(self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any) -> int:
+        """Return how many streams answer."""
+        checks.choice("activation", self.activation, ACTIVATIONS)
+        if condition is not None and not self.norm_first:
+            raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
+        widths = [stream.shape[-1] for stream in streams]
+        if len(set(widths)) > 1:
+            raise ValueError(f"streams of widths {widths} cannot share one attention: map them to one width first")
+        if widths[0] % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide the width {widths[0]}")
+        if cache is not None and (positions is None or mask is None):
+            raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
+        if self.answers is None:
+            return len(streams)
+        checks.integer("answers", self.answers, 1, len(streams))
+        return self.answers
+
+    def _modulation(self, stream: str, answers: bool, width: int, condition: jax.Array | None) -> list[Any]:
+        """Shift, scale and gate of attention, then those of the MLP; the first two alone for a stream that does not answer."""
+        number = 6 if answers else 2
         if condition is None:
-            return [None] * 6
-        return jnp.split(dense(6 * width, self.compute, "modulation", zero=True)(condition), 6, -1)
+            return [None] * number
+        return jnp.split(dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition), number, -1)
 
-    def _projected(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        return dense(3 * x.shape[-1], self.compute, "qkv")(self._normed(0, x, scale, shift) if self.norm_first else x)
+    def _heads(self, stream: str, answers: bool, x: jax.Array, shift: Any, scale: Any) -> list[Any]:
+        """Query, key and value, each (b, s, heads, size); no query for a stream that does not answer."""
+        number = 3 if answers else 2
+        y = fast.recomputed(TransformerBlock._projected, (1, 2))(self, stream, number, x, scale, shift)
+        return [None] * (3 - number) + jnp.split(y.reshape(*x.shape[:2], number * self.heads, -1), number, 2)
 
-    def _widened(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        y = self._normed(1, x, scale, shift) if self.norm_first else x
-        return dense(self.expansion * x.shape[-1], self.compute, "mlp_0")(y)
+    def _projected(self, stream: str, number: int, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
+        name = "qkv" if number == 3 else "key_value"
+        return dense(number * x.shape[-1], self.compute, f"{stream}{name}")(self._before(f"{stream}norm_0", x, scale, shift))
 
-    def _narrowed(self, x: jax.Array) -> jax.Array:
-        return dense(x.shape[-1] // self.expansion, self.compute, "mlp_1")(ACTIVATIONS[self.activation](x))
+    def _cross_attention(self, stream: str, x: jax.Array, context: jax.Array, mask: Any) -> jax.Array:
+        """Cross-attention: what the tokens of x see in the context."""
+        split = (*x.shape[:1], -1, self.heads, x.shape[-1] // self.heads)
+        query = fast.recomputed(TransformerBlock._cross_query, (1,))(self, stream, x)
+        key, value = jnp.split(dense(2 * x.shape[-1], self.compute, f"{stream}cross_key_value")(context), 2, -1)
+        y = attend(
+            query.reshape(split),
+            key.reshape(split),
+            value.reshape(split),
+            None if mask is None else jnp.asarray(mask)[:, None, None, :],
+            implementation=self.compute.attention,
+            precision=self.compute.precision,
+        )
+        return dense(x.shape[-1], self.compute, f"{stream}cross_output", zero=True)(y.reshape(x.shape))
 
-    def _summed(self, half: int, x: jax.Array, y: jax.Array) -> jax.Array:
-        return x + y if self.norm_first else self._normed(half, x + y)
+    def _cross_query(self, stream: str, x: jax.Array) -> jax.Array:
+        return dense(x.shape[-1], self.compute, f"{stream}cross_query")(self._before(f"{stream}norm_cross", x))
 
-    def _normed(self, half: int, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
-        return LayerNorm(self.compute, (self.epsilon, self.mlp_epsilon)[half], name=f"norm_{half}")(x, scale, shift)
+    def _widened(self, stream: str, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
+        return dense(self.expansion * x.shape[-1], self.compute, f"{stream}mlp_0")(self._before(f"{stream}norm_1", x, scale, shift))
+
+    def _narrowed(self, stream: str, x: jax.Array) -> jax.Array:
+        return dense(x.shape[-1] // self.expansion, self.compute, f"{stream}mlp_1")(ACTIVATIONS[self.activation](x))
+
+    def _before(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+        return self._normed(norm, x, scale, shift) if self.norm_first else x
+
+    def _summed(self, norm: str, x: jax.Array, y: jax.Array) -> jax.Array:
+        return x + y if self.norm_first else self._normed(norm, x + y)
+
+    def _normed(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
+        epsilon = self.mlp_epsilon if norm.endswith("norm_1") else self.epsilon
+        return LayerNorm(self.compute, epsilon, name=norm)(x, scale, shift)
+
+
+def _joined(parts: list[jax.Array]) -> jax.Array:
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, 1)
+
+
+def _parted(y: jax.Array, streams: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """Invert `_joined`, for parts as long as the streams."""
+    ends = np.cumsum([stream.shape[1] for stream in streams])
+    return [y] if len(streams) == 1 else jnp.split(y, ends[:-1], 1)
 
 
 def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:

@@ -1,0 +1,136 @@
+"""Cross-attention and joint attention of the transformer block, against formulas in NumPy."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.networks import attention, transformer
+from tests.networks.rig import moved, quickly
+
+BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
+DRAW = np.random.default_rng(0)
+X, OTHER, CONTEXT = (jnp.asarray(DRAW.normal(size=shape), jnp.float32) for shape in ((2, 6, 8), (2, 3, 8), (2, 5, 7)))
+MASK = np.array([[True, False, True, True, False], [False] * 5])
+ADA = jnp.asarray(DRAW.normal(size=(2, 3)), jnp.float32)
+
+
+def built(block, *inputs):
+    """The output of a fresh block, and parameters away from 0."""
+    output, variables = quickly(block.init_with_output)(jax.random.key(0), *inputs)
+    return output[0], moved(nn.meta.unbox(variables)["params"])
+
+
+def run(block, params, *inputs):
+    return quickly(block.apply)({"params": params}, *inputs)[0]
+
+
+class Formula:
+    """The layers of a block in NumPy, in float64."""
+
+    def __init__(self, params, stream=""):
+        self.params, self.stream = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params), stream
+
+    def linear(self, name, x):
+        layer = self.params[self.stream + name]
+        return x @ layer["kernel"] + layer["bias"]
+
+    def norm(self, name, x):
+        layer = self.params[self.stream + name]
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * layer["scale"] + layer["bias"]
+
+    def mlp(self, x):
+        return self.narrowed(self.linear("mlp_0", self.norm("norm_1", x)))
+
+    def narrowed(self, wide):
+        return self.linear("mlp_1", 0.5 * wide * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3))))
+
+
+def mixed(query, key, value, mask=None):
+    """Attention of two heads, one query after the other."""
+    out = np.zeros_like(query)
+    for b, s, head in np.ndindex(*query.shape[:2], 2):
+        part = slice(4 * head, 4 * head + 4)
+        keys = np.arange(key.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        if keys.size:
+            scores = np.exp(key[b, keys, part] @ query[b, s, part] / 2)
+            out[b, s, part] = scores / scores.sum() @ value[b, keys, part]
+    return out
+
+
+def test_cross_attention_equals_its_formula_after_self_attention_and_before_the_mlp():
+    _, params = built(BLOCK, X, None, None, None, None, CONTEXT, MASK)
+    formula, x, context = Formula(params), np.asarray(X, np.float64), np.asarray(CONTEXT, np.float64)
+    x = x + formula.linear("output", mixed(*np.split(formula.linear("qkv", formula.norm("norm_0", x)), 3, -1)))
+    query = formula.linear("cross_query", formula.norm("norm_cross", x))
+    x = x + formula.linear("cross_output", mixed(query, *np.split(formula.linear("cross_key_value", context), 2, -1), MASK))
+    x = x + formula.mlp(x)
+    np.testing.assert_allclose(run(BLOCK, params, X, None, None, None, None, CONTEXT, MASK), x, rtol=1e-4, atol=1e-4)
+
+
+def test_with_the_norm_last_the_sum_with_cross_attention_is_normalised_too():
+    block = BLOCK.clone(norm_first=False)
+    _, params = built(block, X, None, None, None, None, CONTEXT)
+    formula, x, context = Formula(params), np.asarray(X, np.float64), np.asarray(CONTEXT, np.float64)
+    x = formula.norm("norm_0", x + formula.linear("output", mixed(*np.split(formula.linear("qkv", x), 3, -1))))
+    key, value = np.split(formula.linear("cross_key_value", context), 2, -1)
+    x = formula.norm("norm_cross", x + formula.linear("cross_output", mixed(formula.linear("cross_query", x), key, value)))
+    x = formula.norm("norm_1", x + formula.narrowed(formula.linear("mlp_0", x)))
+    np.testing.assert_allclose(run(block, params, X, None, None, None, None, CONTEXT), x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_context_adds_nothing_to_a_fresh_block_and_a_fresh_block_with_a_condition_stays_the_identity():
+    (output, _), variables = quickly(BLOCK.init_with_output)(jax.random.key(0), X, None, None, None, None, CONTEXT, MASK)
+    np.testing.assert_allclose(output, run(BLOCK, nn.meta.unbox(variables)["params"], X), atol=1e-6)
+    output, _ = built(BLOCK, X, ADA, None, None, None, CONTEXT, MASK)
+    np.testing.assert_array_equal(output, X)
+    for result, stream in zip(built(BLOCK, (X, OTHER), ADA)[0], (X, OTHER), strict=True):
+        np.testing.assert_array_equal(result, stream)
+
+
+@pytest.mark.parametrize("answers", [None, 1])
+def test_joint_attention_is_one_attention_over_all_streams_with_weights_of_their_own(answers):
+    block = BLOCK.clone(answers=answers)
+    output, params = built(block, (X, OTHER))
+    assert len(output) == (answers or 2)
+    formulas = Formula(params), Formula(params, "stream_1_")
+    streams = [np.asarray(stream, np.float64) for stream in (X, OTHER)]
+    second = "key_value" if answers else "qkv"
+    projected = [
+        formula.linear(name, formula.norm("norm_0", stream))
+        for formula, stream, name in zip(formulas, streams, ("qkv", second), strict=True)
+    ]
+    split = [np.split(y, y.shape[-1] // 8, -1) for y in projected]
+    key, value = (np.concatenate([part[at] for part in split], 1) for at in (-2, -1))
+    for formula, stream, part, result in zip(formulas, streams, split, run(block, params, (X, OTHER)), strict=False):
+        y = stream + formula.linear("output", mixed(part[0], key, value))
+        np.testing.assert_allclose(result, y + formula.mlp(y), rtol=1e-4, atol=1e-4)
+
+
+def test_streams_with_equal_weights_are_one_sequence_with_positions_mask_condition_and_cache_too():
+    _, params = built(BLOCK, X, ADA)
+    both = params | {f"stream_1_{name}": layer for name, layer in params.items()}
+    whole, at = jnp.concatenate([X, OTHER], 1), np.broadcast_to(np.arange(9)[None, :, None], (2, 9, 1))
+    seen = attention.causal(at[..., 0], np.pad(at[..., 0], ((0, 0), (0, 3)), constant_values=-1))
+
+    def outputs(params, x):
+        plain = BLOCK.apply({"params": params}, x, ADA)[0]
+        cached, cache = BLOCK.apply({"params": params}, x, ADA, at, seen, transformer.Cache.empty(2, 12, heads=2, size=4))
+        return plain, cached, cache
+
+    wanted, result = quickly(outputs)(params, whole), quickly(outputs)(both, (X, OTHER))
+    for one, streams in zip(wanted[:2], result[:2], strict=True):
+        np.testing.assert_allclose(jnp.concatenate(streams, 1), one, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result[2].key, wanted[2].key, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_streams_that_do_not_fit_are_refused():
+    for block, streams, message in (
+        (BLOCK, (X, CONTEXT), r"widths \[8, 7\]"),
+        (BLOCK.clone(answers=3), (X, OTHER), r"answers = 3 is outside \[1, 2\]"),
+        (BLOCK.clone(answers=0), (X, OTHER), "answers = 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            block.init(jax.random.key(0), streams)
