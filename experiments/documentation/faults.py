@@ -97,6 +97,9 @@ INPUTS = {
         "float labels": "TypeError",
         "no null class": "ValueError: the network is without classes",
     },
+    "conditions": {
+        "one that does not fit the network": "an error with shape or type and what is needed, before anything is computed",
+    },
     "likelihood, metrics": {
         "fewer than 2 samples": "ValueError with the counts",
         "feature sizes differ": "ValueError with both sizes",

@@ -1,16 +1,21 @@
 """Networks as pure functions of their parameters; the only chapter that imports Flax."""
 
-from gendiff.networks import attention, convolution, dit, embeddings, inception, text_encoder, transformer, unet
+from gendiff.networks import attention, convolution, dit, embeddings, image_size, inception, text, text_encoder, transformer, unet
 from gendiff.networks.dit import DiT
+from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
 from gendiff.networks.module import PureFunction, count, init, pure
+from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder, TextFeatures
 from gendiff.networks.unet import UNet
 
 __all__ = [
+    "NO_TEXT",
     "DiT",
+    "ImageSize",
     "Inception",
     "PureFunction",
+    "Text",
     "TextEncoder",
     "TextFeatures",
     "UNet",
@@ -19,9 +24,11 @@ __all__ = [
     "count",
     "dit",
     "embeddings",
+    "image_size",
     "inception",
     "init",
     "pure",
+    "text",
     "text_encoder",
     "transformer",
     "unet",

@@ -61,7 +61,7 @@ def grid_positions(height: int, width: int, size: int) -> np.ndarray:
 
 
 class Embedding(nn.Module):
-    """Time and label as one vector per sample: an MLP of the sinusoidal time, plus the row of the label.
+    """Time, label and more as one vector per sample: an MLP of the sinusoidal time, the row of the label, and an MLP of what else is told.
 
     Args:
         frequencies: size of the sinusoidal embedding.
@@ -78,16 +78,20 @@ class Embedding(nn.Module):
     frequency_shift: int = 0
 
     @nn.compact
-    def __call__(self, t: Shaped[Array, " b"], label: Shaped[Array, " b"] | None) -> Float[Array, "b d"]:
-        """Embed times (b,) and, unless None, labels (b,)."""
+    def __call__(
+        self, t: Shaped[Array, " b"], label: Shaped[Array, " b"] | None, added: Float[Array, "b a"] | None = None
+    ) -> Float[Array, "b d"]:
+        """Embed times (b,) and, unless None, labels (b,) and further numbers (b, a)."""
         t = t.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
         y = sinusoidal(t, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
         y = dense(self.features, self.compute, "time_0")(y)
         y = dense(self.features, self.compute, "time_1")(nn.silu(y))
-        if self.num_classes is None or label is None:
+        if self.num_classes is not None and label is not None:
+            table = self.param("label", initializers.normal(0.02), (self.num_classes + 1, self.features))
+            y = y + rows(table.astype(self.compute.dtype), label)
+        if added is None:
             return y
-        table = self.param("label", initializers.normal(0.02), (self.num_classes + 1, self.features))
-        return y + rows(table.astype(self.compute.dtype), label)
+        return y + dense(self.features, self.compute, "added_1")(nn.silu(dense(self.features, self.compute, "added_0")(added)))
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:

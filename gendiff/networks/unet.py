@@ -12,9 +12,12 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import fast, image_inputs
 from gendiff.networks.attention import ImageAttention
 from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
+from gendiff.networks.conditioning import Condition, check_fields, checked_conditions
 from gendiff.networks.convolution import Convolution
-from gendiff.networks.embeddings import Embedding, Label, checked_label
+from gendiff.networks.embeddings import Embedding
+from gendiff.networks.image_transformer import ImageTransformer
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of
+from gendiff.networks.text import SeenTokens, Text
 
 
 class UNet(nn.Module):
@@ -44,9 +47,14 @@ class UNet(nn.Module):
         downsample_padding: zeros above and to the left of what a convolution halves, 1 or 0 (see blocks.py).
         frequency_shift: of the sinusoidal time, 0 or 1 (see embeddings.py).
         attention_levels: levels, 0 the finest, that get self-attention whatever the size of x. None: `attention` says which.
+        text_channels: of the tokens of a `Text`, which is then a condition. A transformer layer with self-attention, cross-attention to the
+            text and an MLP takes the place of self-attention. None: no text.
+        pooled_channels: of its pooled encoding, which joins the time. None: it has none.
+        null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
+        image_size: whether an `ImageSize` is a condition; it joins the time.
 
     References:
-        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3.
+        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text (from memory).
     """
 
     channels: tuple[int, ...] = (64, 128, 128)
@@ -70,15 +78,20 @@ class UNet(nn.Module):
     downsample_padding: int = 1
     frequency_shift: int = 0
     attention_levels: tuple[int, ...] | None = None
+    text_channels: int | None = None
+    pooled_channels: int | None = None
+    null_text: bool = True
+    image_size: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], label: Label = None) -> Float[Array, "b h w d"]:
+    def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
         """Predict from x, in the dtype of x.
 
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            label: (b,) or () integers, or NO_LABEL.
+            *condition: a label (b,) or (), a `Text` and an `ImageSize`, those that the fields name, in any order. NO_LABEL and a text
+                of which no token is there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and for parameters whose attention stands elsewhere.
@@ -86,32 +99,37 @@ class UNet(nn.Module):
         """
         self._check()
         image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
-        label = checked_label(label, self.num_classes, x.shape[0])
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size
+        conditions = checked_conditions(condition, x.shape[0], *fields)
         compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
+        if conditions.text is not None:
+            self._check_reader(x.shape)
+            conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        embedding = nn.silu(embed(jnp.asarray(t), label))  # every block begins with it: once is enough
+        embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype))
+        embedding = nn.silu(embedding)  # every block begins with it: once is enough
 
         y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
         skips = [y]
         for level, features in enumerate(self.channels):
             for block in range(self.blocks):
                 y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"down_{level}_{block}_attention", y, compute, self._attends(level, y))
+                y = self._attention(f"down_{level}_{block}_attention", y, compute, self._attends(level, y.shape), conditions.text)
                 skips.append(y)
             if level < len(self.channels) - 1:
                 y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
                 skips.append(y)
 
         y = self._block("middle_0", self.channels[-1], compute)(y, embedding)
-        y = self._attention("middle_attention", y, compute, self.middle_attention)
+        y = self._attention("middle_attention", y, compute, self.middle_attention, conditions.text)
         y = self._block("middle_1", self.channels[-1], compute)(y, embedding)
 
         for level, features in reversed(list(enumerate(self.channels))):
             for block in range(self.blocks + 1):
                 y = jnp.concatenate([y, skips.pop()], -1)
                 y = self._block(f"up_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"up_{level}_{block}_attention", y, compute, self._attends(level, y))
+                y = self._attention(f"up_{level}_{block}_attention", y, compute, self._attends(level, y.shape), conditions.text)
             if level > 0:
                 y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
 
@@ -133,15 +151,22 @@ class UNet(nn.Module):
         for name in ("heads", "num_classes", "out_channels"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
+        check_fields(self.text_channels, self.pooled_channels)
 
-    def _attends(self, level: int, y: jax.Array) -> bool:
-        return max(y.shape[1:3]) in self.attention if self.attention_levels is None else level in self.attention_levels
+    def _check_reader(self, shape: tuple[int, ...]) -> None:
+        maps = [(shape[0], shape[1] // 2**level, shape[2] // 2**level, 1) for level in range(len(self.channels))]
+        if not (self.middle_attention or any(self._attends(level, sizes) for level, sizes in enumerate(maps))):
+            where = f"attention = {self.attention}, attention_levels = {self.attention_levels}, middle_attention = False"
+            raise ValueError(f"no layer would read the text of an x of shape {shape}: {where}")
+
+    def _attends(self, level: int, shape: tuple[int, ...]) -> bool:
+        return max(shape[1:3]) in self.attention if self.attention_levels is None else level in self.attention_levels
 
     def _block(self, name: str, features: int, compute: Compute) -> ResidualBlock:
         build = fast.remat(ResidualBlock, self.remat)
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
-    def _attention(self, name: str, y: jax.Array, compute: Compute, wanted: bool) -> jax.Array:
+    def _attention(self, name: str, y: jax.Array, compute: Compute, wanted: bool, text: Text | None) -> jax.Array:
         if not self.is_initializing() and wanted != self.has_variable("params", name):
             raise ValueError(
                 f"the parameters {'lack' if wanted else 'have'} {name}, which the network {'needs' if wanted else 'has not'} at a feature "
@@ -155,7 +180,10 @@ class UNet(nn.Module):
             if y.shape[-1] % self.head_size:
                 raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
             heads = y.shape[-1] // self.head_size
-        return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
+        if text is None:
+            return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
+        build = fast.remat(ImageTransformer, self.remat)
+        return build(heads, self.groups, compute, self.epsilon, name=name)(y, text.tokens, text.mask)
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":

@@ -47,3 +47,41 @@ def dit(**changes):
 def unet(**changes):
     fields = {"channels": (4, 8), "blocks": 1, "attention": (4,), "head_size": 4, "groups": 2, "num_classes": 10}
     return networks.UNet(**(fields | changes))
+
+
+# Networks that are told more: a text of which the second sample has two tokens and the third none, and the size of the image.
+
+
+def _drawn(*shape, seed=1):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+MASK = np.array([[True] * 4, [True, False, True, False], [False] * 4])
+TEXT = networks.Text(_drawn(3, 4, 6), MASK, _drawn(3, 5))
+SIZE = networks.ImageSize(np.array([[64, 48], [9, 9], [640, 480]]), np.array([[0, 3], [1, 0], [0, 0]]), np.array([[8, 4]] * 3))
+READS = {"text_channels": 6, "pooled_channels": 5, "image_size": True}
+
+
+def cross(**changes):
+    return dit(**READS | changes)
+
+
+def joint(**changes):
+    return dit(**READS | {"text_attention": "joint", "depth": 2} | changes)
+
+
+def reading_unet(**changes):
+    return unet(**READS | {"channels": (4,), "attention": ()} | changes)
+
+
+READERS = [cross, joint, reading_unet]
+
+
+@functools.cache
+def fresh_reader(network):
+    return networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, SIZE)
+
+
+def read(network, text=TEXT, size=SIZE, label=LABEL, x=X):
+    """What a network with parameters away from 0 says, compiled once per network and shape."""
+    return np.asarray(apply(networks.pure(network), moved(fresh_reader(network.clone(dtype=None))), x, T, label, text, size))

@@ -109,6 +109,31 @@ def test_rules_of_a_transformer_split_parameters_averages_and_moments_alike_and_
     assert split["key"] == split["step"] == PartitionSpec()
 
 
+READERS = {
+    "cross": networks.DiT(patch=2, width=32, depth=1, heads=2, text_channels=6),
+    "joint": networks.DiT(patch=2, width=32, depth=2, heads=2, text_channels=6, text_attention="joint"),
+    "unet": networks.UNet(channels=(32,), blocks=1, attention=(4,), head_size=8, groups=4, text_channels=6),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_rules_of_a_transformer_fit_every_layer_of_a_block_that_reads_a_text(name):
+    inputs = jnp.zeros((1, 4, 4, 1)), jnp.zeros(1), networks.Text(jnp.zeros((1, 3, 6)), jnp.ones((1, 3), bool))
+    params = jax.eval_shape(lambda key: networks.init(READERS[name], key, *inputs), jax.random.key(0))
+    split = specs(params, many(tensor=2), networks.transformer.TENSOR_PARALLEL)
+    blocks = {path.split("block_", 1)[1].split("/", 1)[1]: spec for path, spec in split.items() if "block_" in path}
+    wide, narrow = PartitionSpec(None, "tensor"), PartitionSpec("tensor", None)
+    wanted = {"qkv": wide, "mlp_0": wide, "output": narrow, "mlp_1": narrow}
+    if name == "joint":
+        wanted |= {f"stream_1_{layer}": spec for layer, spec in wanted.items()} | {"stream_1_key_value": wide}
+    else:
+        wanted |= {"cross_query": wide, "cross_key_value": wide, "cross_output": narrow}
+    kernels = {path.removesuffix("/kernel"): spec for path, spec in blocks.items() if path.endswith("/kernel") and "modulation" not in path}
+    assert kernels == wanted
+    for layer, spec in wanted.items():
+        assert blocks[f"{layer}/bias"] == PartitionSpec("tensor" if spec == wide else None)
+
+
 def placed(rule, mesh=None):
     return sharding.shardings({"kernel": shape(6, 4)}, mesh or many(tensor=4), (rule,))
 

@@ -1,0 +1,91 @@
+"""What a network is told beside x and t. Each condition is recognised by its type, so that their order does not matter."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.networks import image_size, text
+from gendiff.networks.embeddings import Label, checked_label
+from gendiff.networks.image_size import ImageSize
+from gendiff.networks.text import Text
+
+Condition = Label | Text | ImageSize
+"""A label (b,) or (), a Text or an ImageSize; None is no condition."""
+
+
+class Conditions(NamedTuple):
+    """Those of one call, checked; None where the network has none of a kind."""
+
+    label: jax.Array | None
+    text: Text | None
+    size: ImageSize | None
+
+    def added(self, dtype: Any) -> jax.Array | None:
+        """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
+        parts = [] if self.text is None or self.text.pooled is None else [jnp.asarray(self.text.pooled).astype(dtype)]
+        if self.size is not None:
+            parts.append(image_size.embedded(self.size, dtype).astype(dtype))
+        return jnp.concatenate(parts, -1) if parts else None
+
+
+def checked_conditions(
+    condition: tuple[Condition, ...],
+    batch: int,
+    num_classes: int | None,
+    text_channels: int | None,
+    pooled_channels: int | None,
+    wants_size: bool,
+) -> Conditions:
+    """Sort the conditions by kind, and check them against the fields of the network.
+
+    Args:
+        condition: in any order, at most one of a kind.
+        batch: the number of samples.
+        num_classes: of labels, None for none.
+        text_channels: of the tokens of a text, None for no text.
+        pooled_channels: of its pooled encoding, None for none.
+        wants_size: whether there is a size of the image.
+
+    Raises:
+        TypeError: for a condition of another type, and as `checked_label` and `checked_text` do.
+        ValueError: for two of one kind, and as `checked_label`, `checked_text` and `checked_size` do.
+    """
+    by_kind: dict[str, Any] = {}
+    for value in condition:
+        if value is None:
+            continue
+        kind = _kind(value)
+        if kind in by_kind:
+            raise ValueError(f"two conditions are each a {kind}: a network takes one of a kind")
+        by_kind[kind] = value
+    return Conditions(
+        checked_label(by_kind.get("label"), num_classes, batch),
+        text.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
+        image_size.checked_size(by_kind.get("size"), wants_size, batch),
+    )
+
+
+def check_fields(text_channels: int | None, pooled_channels: int | None) -> None:
+    """Raise ValueError for channels below 1, and for those of a pooled encoding where there is no text."""
+    for name, value in (("text_channels", text_channels), ("pooled_channels", pooled_channels)):
+        if value is not None:
+            checks.integer(name, value, 1)
+    if pooled_channels is not None and text_channels is None:
+        raise ValueError(f"pooled_channels = {pooled_channels} is of a text, and the network has none: give its text_channels too")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Text):
+        return "text"
+    if isinstance(value, ImageSize):
+        return "size"
+    if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
+        raise TypeError(f"a condition is a label, a networks.Text or a networks.ImageSize, got {type(value).__name__}")
+    if np.ndim(value) > 1:
+        raise ValueError(
+            f"a condition has shape {np.shape(value)}: a label has shape () or (b,), and a text comes as networks.Text(tokens, mask)"
+        )
+    return "label"

@@ -1,0 +1,76 @@
+"""Conditions are recognised by their type, and what does not fit the network is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import records, trees
+from tests.networks.rig import LABEL, MASK, READERS, SIZE, TEXT, T, X, cross, dit, fresh, fresh_reader, joint, lowered, reading_unet, unet
+from tests.refusals import refusals
+
+B = 3
+
+
+@pytest.mark.parametrize("build", READERS)
+def test_conditions_come_in_any_order(build):
+    values = {"label": LABEL, "text": TEXT, "size": SIZE}
+
+    def program(*names):
+        run = jax.jit(lambda params, values: networks.pure(build())(params, X, T, *(values[name] for name in names)))
+        return run.lower(fresh_reader(build()), values)
+
+    assert program("label", "text", "size").as_text() == program("size", "text", "label").as_text()
+
+
+@pytest.mark.parametrize("build", [dit, unet])
+def test_a_network_that_is_told_of_labels_alone_has_no_parameter_of_anything_else(build):
+    paths = trees.paths(fresh(build()))
+    assert not [path for path in paths if "text" in path or "cross" in path or "stream" in path or "added" in path]
+    assert lowered(build(), fresh(build())) == lowered(build(null_text=False), fresh(build()))
+
+
+def test_a_pooled_text_is_ignored_by_a_network_that_has_no_use_for_it():
+    network = cross(pooled_channels=None, image_size=False, num_classes=None)
+    params = networks.init(network, jax.random.key(0), X, T, TEXT)
+    assert not [path for path in trees.paths(params) if "added" in path or "pooled" in path]
+
+
+def call(build, *condition, **changes):
+    return lambda: networks.pure(build(**changes))(fresh_reader(build()), X, T, *condition)
+
+
+def text(**changes):
+    return records.replace(TEXT, **changes)
+
+
+def size(**changes):
+    return records.replace(SIZE, **changes)
+
+
+test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one that does not fit the network")(
+    refusals(
+        (call(cross, LABEL, SIZE), "reads texts of 6 channels and needs one"),
+        (call(joint, LABEL, TEXT), "needs the size of the image"),
+        (call(reading_unet, TEXT, SIZE), "has 10 classes and needs a label"),
+        (call(cross, LABEL, TEXT, TEXT, SIZE), "two conditions are each a text"),
+        (call(cross, LABEL, SIZE, TEXT.tokens), r"shape \(3, 4, 6\).*networks.Text"),
+        (call(cross, LABEL, SIZE, {"tokens": TEXT.tokens}), "got dict", TypeError),
+        (call(cross, LABEL, SIZE, text(tokens=np.ones((B, 4, 6), int))), "tokens must be floating", TypeError),
+        (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[..., :5])), r"\(samples, tokens, text_channels\) = \(3, 1 or more, 6\)"),
+        (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[:1])), r"\(1, 4, 6\)"),
+        (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[:, :0], mask=MASK[:, :0])), "1 or more"),
+        (call(cross, LABEL, SIZE, text(mask=MASK.astype(int))), "mask must hold booleans", TypeError),
+        (call(cross, LABEL, SIZE, text(mask=MASK[:, :3])), r"mask has shape \(3, 3\)"),
+        (call(cross, LABEL, SIZE, text(pooled=None)), "pooled_channels = 5, and the text no pooled encoding"),
+        (call(cross, LABEL, SIZE, text(pooled=TEXT.pooled[:, :4])), r"\(samples, pooled_channels\) = \(3, 5\)"),
+        (call(cross, LABEL, TEXT, size(crop=SIZE.crop[:, 0])), r"crop has shape \(3,\)"),
+        (call(cross, LABEL, TEXT, size(original=-SIZE.original)), "original"),
+        (lambda: networks.pure(dit())(fresh(dit()), X, T, LABEL, TEXT), "a text was given to a network without"),
+        (lambda: networks.pure(unet())(fresh(unet()), X, T, LABEL, SIZE), "a size of the image was given to a network without"),
+        (call(cross, LABEL, TEXT, SIZE, text_channels=0), "text_channels = 0"),
+        (call(cross, LABEL, SIZE, text_channels=None), "pooled_channels = 5 is of a text"),
+        (call(cross, LABEL, TEXT, SIZE, text_attention="both"), "cross, joint"),
+        (call(reading_unet, LABEL, TEXT, SIZE, attention=(16,), middle_attention=False), "no layer would read the text"),
+    )
+)

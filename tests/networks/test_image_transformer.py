@@ -1,0 +1,32 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.networks import transformer
+from gendiff.networks.image_transformer import ImageTransformer
+from gendiff.networks.layers import GroupNorm
+from tests.networks.rig import MASK, TEXT, moved, quickly
+
+LAYER = ImageTransformer(heads=2, groups=2)
+X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2, 8)), jnp.float32)
+
+
+def test_a_fresh_layer_is_the_identity_and_a_moved_one_is_its_formula():
+    inputs = X, jnp.asarray(TEXT.tokens), jnp.asarray(MASK)
+    output, variables = quickly(LAYER.init_with_output)(jax.random.key(0), *inputs)
+    np.testing.assert_array_equal(output, X)
+    params = moved(nn.meta.unbox(variables)["params"])
+
+    def linear(name, x):
+        return x @ params[name]["kernel"] + params[name]["bias"][None, None]
+
+    def formula(x, tokens, mask):
+        y = linear("input", GroupNorm(2).apply({"params": params["norm"]}, x).reshape(3, 8, 8))
+        block = transformer.TransformerBlock(2)
+        y, _ = block.apply({"params": params["block_0"]}, y, None, None, None, None, tokens, mask)
+        return x + linear("output", y).reshape(x.shape)
+
+    result, wanted = quickly(lambda: (LAYER.apply({"params": params}, *inputs), formula(*inputs)))()
+    np.testing.assert_allclose(result, wanted, atol=1e-4, rtol=1e-4)
+    assert np.abs(result - X).max() > 0.1
