@@ -99,6 +99,7 @@ INPUTS = {
     },
     "conditions": {
         "one that does not fit the network": "an error with shape or type and what is needed, before anything is computed",
+        "a null that does not fit a text": "ValueError with both shapes, or that names NO_TEXT",
     },
     "likelihood, metrics": {
         "fewer than 2 samples": "ValueError with the counts",

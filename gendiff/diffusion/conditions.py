@@ -8,6 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import arrays
 
 
 def for_each(condition: Any, count: int) -> Any:
@@ -40,7 +43,8 @@ def in_place_of(condition: Any, value: Any) -> Any:
             replaces is broadcast to one sample's shape, with a leading axis of 1.
 
     Raises:
-        ValueError: for a pytree of another structure, and for a leaf that cannot be broadcast to one sample's shape.
+        ValueError: for a pytree of another structure, for a leaf that cannot be broadcast to one sample's shape, and for numbers other
+            than 0 and 1 where booleans are, such as NO_LABEL for the mask of a text.
     """
     leaves = jax.tree.leaves(condition)
     structure: Any = jax.tree.structure(condition)
@@ -57,6 +61,11 @@ def in_place_of(condition: Any, value: Any) -> Any:
 
 
 def _for_all(leaf: Any, value: Any) -> Any:
+    if jnp.result_type(leaf) == jnp.bool_ and arrays.is_concrete(value) and not np.all(np.isin(np.asarray(value), (0, 1))):
+        raise ValueError(
+            f"{value} cannot stand for booleans of shape {jnp.shape(leaf)}, such as the mask of a text: for a networks.Text give "
+            "networks.NO_TEXT, or the Text of an empty caption"
+        )
     if jnp.ndim(leaf) <= 1 or jnp.ndim(value) >= jnp.ndim(leaf):
         return value
     shape = jnp.shape(leaf)[1:]

@@ -25,7 +25,7 @@ class DenoisingLoss:
     parameterization: Parameterization = records.static()
     weight: weighting.Weight = records.static()
     levels: weighting.LevelSampler = records.static()
-    drop_condition: float = records.static()
+    drop_condition: float | tuple[float, ...] = records.static()
     stochastic: bool = records.static()
     null: Any = NO_LABEL
 
@@ -56,14 +56,36 @@ class DenoisingLoss:
         nulls = self.null if isinstance(self.null, tuple) else (self.null,) * len(condition)
         if len(nulls) != len(condition):
             raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
-        drop = jax.random.bernoulli(key, self.drop_condition, batch.clean.shape[:1])
+        drops = self._drops(key, len(condition), batch.clean.shape[0])
+        return tuple(
+            value if drop is None or null is None else _with_null(drop, value, null)
+            for drop, value, null in zip(drops, condition, nulls, strict=True)
+        )
 
-        def one(value: Any, null: Any) -> jax.Array:
-            value = jnp.asarray(value)
-            where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
-            return jnp.where(where, jnp.broadcast_to(jnp.asarray(null, value.dtype), value.shape), value)
+    def _drops(self, key: jax.Array, number: int, samples: int) -> list[jax.Array | None]:
+        """For each of a number of conditions the samples (b,) that lose it; None where none does."""
+        shares = self.drop_condition
+        if not isinstance(shares, tuple):
+            return [jax.random.bernoulli(key, shares, (samples,))] * number
+        if len(shares) != number:
+            raise ValueError(f"drop_condition has {len(shares)} shares for {number} conditions: give one for all, or one for each")
+        keys = jax.random.split(key, number)
+        return [jax.random.bernoulli(one, share, (samples,)) if share else None for one, share in zip(keys, shares, strict=True)]
 
-        return tuple(jax.tree.map(one, value, conditions.in_place_of(value, null)) for value, null in zip(condition, nulls, strict=True))
+
+def _with_null(drop: jax.Array, condition: Any, null: Any) -> Any:
+    """The condition, with the null in place of that of the samples to drop (b,)."""
+
+    def one(value: Any, null: Any) -> jax.Array:
+        value = jnp.asarray(value)
+        null = jnp.asarray(null, value.dtype)
+        where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
+        try:
+            return jnp.where(where, jnp.broadcast_to(null, value.shape), value)
+        except ValueError:
+            raise ValueError(f"a null of shape {null.shape} cannot stand for a condition of shape {value.shape}") from None
+
+    return jax.tree.map(one, condition, conditions.in_place_of(condition, null))
 
 
 def denoising(
@@ -73,7 +95,7 @@ def denoising(
     *,
     weight: weighting.Weight | None = None,
     levels: weighting.LevelSampler | None = None,
-    drop_condition: float = 0.1,
+    drop_condition: float | tuple[float, ...] = 0.1,
     null: Any = NO_LABEL,
     stochastic: bool | None = None,
 ) -> Loss:
@@ -85,9 +107,11 @@ def denoising(
         parameterization: what the network's output means.
         weight: the factor on each sample's error; default `weighting.uniform()`.
         levels: how levels are drawn; default `weighting.uniform_levels()`.
-        drop_condition: share of samples in [0, 1] whose conditions are replaced by `null`. Nothing happens where a batch has no condition.
-        null: one value for all conditions, or a tuple with one for each. Each is one value, such as a label or an embedding, or a pytree
-            with the structure of its condition.
+        drop_condition: share of samples in [0, 1] whose conditions are replaced by `null`: one number drops all conditions of a sample
+            together, a tuple with one for each drops each on its own. Nothing happens where a batch has no condition.
+        null: one value for all conditions, or a tuple with one for each. Each is one value, such as a label, an embedding or
+            `networks.NO_TEXT`, or a pytree with the structure of its condition, such as the `networks.Text` of an empty caption. None
+            in a tuple: that condition is never dropped.
         stochastic: whether the network gets a fresh `key=` at every call, for dropout. None asks its attribute `stochastic`, which
             networks of `networks.pure` have.
 
@@ -95,13 +119,15 @@ def denoising(
         The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a `diffusion.Batch`.
 
     Raises:
-        ValueError: for noise prediction on a schedule that reaches alpha = 0. Where sigma / alpha exceeds 200 it warns: the first sampling
-            step multiplies the network's error by that ratio.
+        ValueError: for shares outside [0, 1], `null=None`, and noise prediction on a schedule that reaches alpha = 0. Where sigma / alpha
+            exceeds 200 it warns: the first sampling step multiplies the network's error by that ratio.
 
     References:
         Ho et al., 2020, Eq. 14, for any parameterization; Ho & Salimans, 2022, Alg. 1, for the dropped conditions.
     """
     checks.in_range("drop_condition", drop_condition, 0.0, 1.0)
+    if null is None:
+        raise ValueError("null = None names no null for any condition: give one, or drop_condition=0.0")
     if parameterization.divides_by_alpha:
         _refuse_lost_signal(schedule)
     return DenoisingLoss(
@@ -110,7 +136,7 @@ def denoising(
         parameterization,
         weight or weighting.uniform(),
         levels or weighting.uniform_levels(),
-        float(drop_condition),
+        tuple(map(float, drop_condition)) if isinstance(drop_condition, tuple) else float(drop_condition),
         getattr(predict, "stochastic", False) if stochastic is None else stochastic,
         null,
     )

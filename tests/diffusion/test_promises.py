@@ -211,6 +211,43 @@ def test_one_trace_serves_a_transformer_and_its_samples_stand_alone():
     np.testing.assert_allclose(again, usual[order], atol=1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2)))))
 
 
+def captions(count):
+    """A text of its own per sample, with another number of tokens each, padding that is no number, and a size of the image."""
+    draw = np.random.default_rng(1)
+    mask = np.arange(4)[None] < 1 + np.arange(count)[:, None] % 4
+    tokens = np.where(mask[..., None], draw.normal(size=(count, 4, 6)), np.nan).astype(np.float32)
+    text = networks.Text(jnp.asarray(tokens), jnp.asarray(mask), jnp.asarray(draw.normal(size=(count, 5)), jnp.float32))
+    return text, networks.ImageSize(*(jnp.full((count, 2), size, jnp.float32) for size in (64, 0, 8)))
+
+
+def test_one_trace_serves_texts_and_their_samples_stand_alone_and_in_chunks():
+    network = networks.DiT(4, 16, 2, 2, text_channels=6, pooled_channels=5, text_attention="joint", image_size=True)
+    texts, predict = captions(4), networks.pure(network)
+    params = networks.init(network, jax.random.key(0), jnp.zeros((4, 8, 8, 1)), jnp.zeros(4), *texts)
+    noise = np.random.default_rng(0)
+    trained = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.05 * noise.normal(size=leaf.shape), leaf.dtype), params)
+
+    @Traced
+    def draw(params, index, text, size, scale, levels, steps):
+        given = diffusion.from_network(predict, params, diffusion.parameterization.velocity(), text, size)
+        free = given.with_condition(networks.NO_TEXT, size)
+        guided = diffusion.guidance.classifier_free(given, free, scale, batched=True)
+        return diffusion.sample(jax.random.key(0), guided, diffusion.samplers.ddim(1.0), levels, (8, 8, 1), index, num_steps=steps)
+
+    def run(index, scale=3.0, steps=5, values=trained):
+        aligned = jax.tree.map(lambda leaf: leaf[index], texts)
+        return np.asarray(draw(values, index, *aligned, scale, trailing(steps, 8), steps))
+
+    usual, order = run(jnp.arange(4)), jnp.array([2, 0, 3, 1])
+    close = {"rtol": 0, "atol": 1e-4 * max(1.0, float(np.sqrt(np.mean(usual**2))))}
+    np.testing.assert_allclose(run(order), usual[order], **close)
+    others = [run(jnp.arange(4), scale, steps, values) for scale, steps, values in ((1.0, 5, trained), (3.0, 2, trained), (3.0, 5, params))]
+    assert np.isfinite(usual).all() and len({x.tobytes() for x in (usual, *others)}) == 4
+    assert draw.traces == 1
+    in_threes = diffusion.in_chunks(lambda index, text, size: draw(trained, index, text, size, 3.0, trailing(5, 8), 5), 3)
+    np.testing.assert_allclose(in_threes(jnp.arange(4), *texts), usual, **close)
+
+
 def test_rebuilding_every_record_does_not_retrace():
     @Traced
     def run(denoise, sampler, levels):

@@ -36,7 +36,11 @@ class JointCall:
         return cls(denoisers, batched)
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> list[Prediction]:
-        """The predictions of all denoisers, in their order."""
+        """The predictions of all denoisers, in their order.
+
+        Raises:
+            ValueError: for `batched` with conditions of unequal shapes.
+        """
         if self.batched:
             return _in_one_pass(self.denoisers, x, level)
         return [denoise(x, level) for denoise in self.denoisers]
@@ -61,7 +65,15 @@ def _refuse_strangers(*denoisers: Denoiser) -> None:
 def _in_one_pass(denoisers: tuple[Any, ...], x: jax.Array, level: Level) -> list[Prediction]:
     count, times = x.shape[0], len(denoisers)
     each = [conditions.for_each(denoise.condition, count) for denoise in denoisers]
-    together = jax.tree.map(lambda first, *others: jnp.concatenate([first, *(leaf.astype(first.dtype) for leaf in others)]), *each)
+    together = jax.tree.map(_stacked, *each)
     levels = jax.tree.map(lambda field: jnp.concatenate([jnp.broadcast_to(field, (count,))] * times), level)
     joint = records.replace(denoisers[0], condition=together)(jnp.concatenate([x] * times), levels)
     return [jax.tree.map(lambda field, i=i: field[i * count : (i + 1) * count], joint) for i in range(times)]
+
+
+def _stacked(first: jax.Array, *others: jax.Array) -> jax.Array:
+    for other in others:
+        if other.shape != first.shape:
+            shapes = f"got {first.shape} and {other.shape}"
+            raise ValueError(f"batched=True needs conditions of one shape, {shapes}: pad texts to one length, or use batched=False")
+    return jnp.concatenate([first, *(leaf.astype(first.dtype) for leaf in others)])
