@@ -6,7 +6,7 @@ from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.text import NO_TEXT, Text
-from gendiff.networks.text_encoder import TextEncoder, TextFeatures
+from gendiff.networks.text_encoder import TextEncoder
 from gendiff.networks.unet import UNet
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "PureFunction",
     "Text",
     "TextEncoder",
-    "TextFeatures",
     "UNet",
     "attention",
     "convolution",

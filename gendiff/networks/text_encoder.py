@@ -8,28 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, checks
 from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
 from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of
+from gendiff.networks.text import Text
 from gendiff.networks.transformer import TransformerBlock
 
 POOLING = ("end", "mean")
-
-
-@records.record
-class TextFeatures:
-    """What an encoder makes of texts.
-
-    Attributes:
-        tokens: (b, s, d) a vector per token.
-        mask: (b, s) true where a token counts; attention to the tokens takes it.
-        pooled: (b, p) a vector per text.
-    """
-
-    tokens: Any
-    mask: Any
-    pooled: Any
 
 
 class TextEncoder(nn.Module):
@@ -89,7 +75,7 @@ class TextEncoder(nn.Module):
     @nn.compact
     def __call__(
         self, ids: Int[ArrayLike, "b s"], mask: Bool[ArrayLike, "b s"] | None = None, types: Int[ArrayLike, "b s"] | None = None
-    ) -> TextFeatures:
+    ) -> Text:
         """Encode texts.
 
         Under jit, where values cannot be looked at, an unknown id makes its own text NaN, and so does a text without the token or
@@ -126,7 +112,7 @@ class TextEncoder(nn.Module):
         pooled = self._at_end(last, (ids == self._end) & shown) if self.pooling == "end" else _mean(last, shown)
         if self.projection is not None:
             pooled = dense(self.projection, compute, "projection", bias=False)(pooled)
-        return TextFeatures(chosen, shown, _of_length_one(pooled) if self.normalize else pooled)
+        return Text(chosen, shown, _of_length_one(pooled) if self.normalize else pooled)
 
     @property
     def _end(self) -> int:
