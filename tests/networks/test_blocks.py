@@ -25,6 +25,18 @@ def test_a_fresh_residual_block_is_its_shortcut(resize, modulation, expected):
     np.testing.assert_allclose(output, expected(X), atol=3e-7)  # jax 0.10 sums the shortcut in another order
 
 
+def test_a_block_without_an_embedding_is_one_whose_embedding_adds_nothing():
+    plain, shifted = blocks.ResidualBlock(8, 4, modulation=None), blocks.ResidualBlock(8, 4, "shift")
+    params = patterned(shifted)["params"]
+    silent = params | {"embedding": jax.tree.map(jnp.zeros_like, params["embedding"])}
+    assert {name for name in silent if name != "embedding"} == set(jax.eval_shape(plain.init, jax.random.key(0), X)["params"])
+    rest = {name: leaf for name, leaf in silent.items() if name != "embedding"}
+    np.testing.assert_array_equal(quickly(plain.apply)({"params": rest}, X), quickly(shifted.apply)({"params": silent}, X, EMBEDDING))
+    for module, given, message in ((plain, (EMBEDDING,), "None has no use for the embedding"), (shifted, (), "'shift' needs an embedding")):
+        with pytest.raises(ValueError, match=message):
+            module.init(jax.random.key(0), X, *given)
+
+
 def test_the_backward_pass_of_a_block_keeps_two_maps_and_no_more():
     module = blocks.ResidualBlock(8, 4)
     x = jax.ShapeDtypeStruct((2, 16, 16, 8), jnp.float32)
