@@ -1,6 +1,20 @@
 """Networks as pure functions of their parameters; the only chapter that imports Flax."""
 
-from gendiff.networks import attention, convolution, dit, embeddings, image_size, inception, text, text_encoder, transformer, unet
+from gendiff.networks import (
+    attention,
+    autoencoder,
+    convolution,
+    diagonal_gaussian,
+    dit,
+    embeddings,
+    image_size,
+    inception,
+    text,
+    text_encoder,
+    transformer,
+    unet,
+)
+from gendiff.networks.autoencoder import Autoencoder
 from gendiff.networks.dit import DiT
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
@@ -11,6 +25,7 @@ from gendiff.networks.unet import UNet
 
 __all__ = [
     "NO_TEXT",
+    "Autoencoder",
     "DiT",
     "ImageSize",
     "Inception",
@@ -19,8 +34,10 @@ __all__ = [
     "TextEncoder",
     "UNet",
     "attention",
+    "autoencoder",
     "convolution",
     "count",
+    "diagonal_gaussian",
     "dit",
     "embeddings",
     "image_size",

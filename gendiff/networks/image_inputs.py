@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import checks
+from gendiff.core import arrays, checks
 
 
 def check(x: Any, t: Any, factor: int, what: str) -> None:
@@ -20,6 +21,13 @@ def check(x: Any, t: Any, factor: int, what: str) -> None:
         TypeError: unless x is floating.
         ValueError: unless the shapes are those.
     """
+    check_images(x, factor, what)
+    if np.shape(t) != x.shape[:1]:
+        raise ValueError(f"t has shape {np.shape(t)}: one time per sample, {x.shape[:1]}, is needed")
+
+
+def check_images(x: Any, factor: int, what: str) -> None:
+    """Refuse what is no batch of images. Arguments and errors are those of `check`, without the times."""
     checks.floating("x", x)
     if x.ndim != 4:
         raise ValueError(f"x has shape {x.shape}: images are (batch, height, width, channels)")
@@ -29,5 +37,16 @@ def check(x: Any, t: Any, factor: int, what: str) -> None:
     if likely or height % factor or width % factor:
         rule = f"height and width must be multiples of {factor} ({what})"
         raise ValueError(f"x has shape {x.shape}, read as (batch, height, width, channels): {rule}{hint}")
-    if np.shape(t) != x.shape[:1]:
-        raise ValueError(f"t has shape {np.shape(t)}: one time per sample, {x.shape[:1]}, is needed")
+
+
+def check_finite(name: str, x: Any) -> None:
+    """Refuse concrete samples (b, …) with a NaN or an infinity, and say which.
+
+    Raises:
+        ValueError: with the numbers of those samples.
+    """
+    if not arrays.is_concrete(x) or bool(jnp.all(jnp.isfinite(x))):
+        return
+    bad = np.flatnonzero(~np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1))
+    shown = ", ".join(map(str, bad[:8])) + (", …" if bad.size > 8 else "")
+    raise ValueError(f"{name} of shape {x.shape} has numbers that are not finite, in sample {shown}: what made it diverged")

@@ -74,5 +74,17 @@ def test_images_whose_sides_the_factor_divides_pass_and_others_and_other_times_a
 ):
     for passing in ((3, 8, 4, 1), (3, 12, 12, 3), (3, 4, 4, 64)):
         image_inputs.check(np.zeros(passing, np.float32), np.zeros(3, np.float32), 4, "patch")
+        image_inputs.check_images(np.zeros(passing, np.float32), 4, "patch")
     with pytest.raises(error, match=message):
         image_inputs.check(np.zeros(shape, dtype), np.zeros(times, np.float32), 4, "patch")
+
+
+def test_samples_that_are_not_finite_are_named_where_they_are_known():
+    x = np.zeros((12, 2, 3), np.float32)
+    image_inputs.check_finite("x", x)
+    x[3, 1, 2] = np.inf
+    jax.jit(lambda x: image_inputs.check_finite("x", x))(x)
+    with pytest.raises(ValueError, match=r"x of shape \(12, 2, 3\) has numbers that are not finite, in sample 3:"):
+        image_inputs.check_finite("x", x)
+    with pytest.raises(ValueError, match="in sample 0, 1, 2, 3, 4, 5, 6, 7, …:"):
+        image_inputs.check_finite("latent", jnp.full((12, 2), jnp.nan))

@@ -25,7 +25,7 @@ PRESETS = {
     "textures": Config(data=("textures",)),
     "unet-64": Config(**_UNET, **_ACCELERATOR),
     # Batch, steps, rate, flips and average of Peebles & Xie (2023), with a cosine after the warm-up, which they do without. They train on
-    # latents of 32 × 32 in patches of 2. There is no autoencoder yet: these are pixels in patches of 16, which give as many tokens, 256.
+    # latents of 32 × 32 in patches of 2. No preset has an autoencoder: these are pixels in patches of 16, which give as many tokens, 256.
     "imagenet-folder-256": Config(**_DIT, **_ACCELERATOR, remat="products"),
 }
 """Name -> configuration. `--network dit-l/16` or `dit-xl/16` makes the last one larger."""
