@@ -13,6 +13,7 @@ from gendiff.networks import (
     text_encoder,
     transformer,
     unet,
+    vq_autoencoder,
 )
 from gendiff.networks.autoencoder import Autoencoder
 from gendiff.networks.dit import DiT
@@ -22,6 +23,7 @@ from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
 from gendiff.networks.unet import UNet
+from gendiff.networks.vq_autoencoder import VQAutoencoder
 
 __all__ = [
     "NO_TEXT",
@@ -33,6 +35,7 @@ __all__ = [
     "Text",
     "TextEncoder",
     "UNet",
+    "VQAutoencoder",
     "attention",
     "autoencoder",
     "convolution",
@@ -48,4 +51,5 @@ __all__ = [
     "text_encoder",
     "transformer",
     "unet",
+    "vq_autoencoder",
 ]
