@@ -119,6 +119,10 @@ INPUTS = {
         "channels first": "ValueError with shape and rule",
         "mixed sizes": "DataError with both shapes and the fix",
     },
+    "autoencoder": {
+        "wrong number of channels": "ValueError with shape and rule",
+        "NaN latents": "ValueError that names the samples; under jit, NaN in those pictures alone",
+    },
     "text": {
         "an empty prompt": "ValueError with its number; taken only when asked, for guidance",
         "a prompt of 10,000 characters": "ValueError with its length and the limit",
