@@ -1,6 +1,8 @@
 """Other people's parameters: rules from their names to ours and back, safetensors only."""
 
 from gendiff.weights import (
+    diffusers_autoencoder,
+    diffusers_blocks,
     diffusers_dit,
     diffusers_unet,
     files,
@@ -15,6 +17,8 @@ from gendiff.weights import (
 )
 
 __all__ = [
+    "diffusers_autoencoder",
+    "diffusers_blocks",
     "diffusers_dit",
     "diffusers_unet",
     "files",

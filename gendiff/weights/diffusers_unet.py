@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from gendiff.core.types import Params
-from gendiff.weights import layouts, settings
+from gendiff.weights import diffusers_blocks, layouts, settings
 from gendiff.weights import rules as naming
 from gendiff.weights.rules import Arrays, Rule, convolution, linear, norm
 
@@ -66,7 +64,6 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 CHANGES_OF_SIZE = {"DownBlock2D": "conv", "ResnetDownsampleBlock2D": "resnet", "UpBlock2D": "conv", "ResnetUpsampleBlock2D": "resnet"}
 ATTENTION = ("AttnDownBlock2D", "AttnUpBlock2D")
-FORMER_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,17 +116,17 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
         *linear("time_embedding.linear_1", "embedding/time_0", layouts.LINEAR if found["flip_sin_to_cos"] else layouts.SwappedInputs()),
         *linear("time_embedding.linear_2", "embedding/time_1"),
         Rule("embedding/label", ("class_embedding.weight",)),
-        *_residual("mid_block.resnets.{block}", "middle_{block}"),
-        *_attention("mid_block.attentions.0", "middle_attention"),
+        *diffusers_blocks.residual("mid_block.resnets.{block}", "middle_{block}"),
+        *diffusers_blocks.attention("mid_block.attentions.0", "middle_attention"),
     ]
     for level in range(levels):
         for theirs, ours, sampler in (
             (f"down_blocks.{level}", f"down_{level}", "downsamplers"),
             (f"up_blocks.{levels - 1 - level}", f"up_{level}", "upsamplers"),
         ):
-            made += _residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
-            made += _attention(f"{theirs}.attentions.{{block}}", f"{ours}_{{block}}_attention")
-            made += _residual(f"{theirs}.{sampler}.0", f"{ours}_resize")
+            made += diffusers_blocks.residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
+            made += diffusers_blocks.attention(f"{theirs}.attentions.{{block}}", f"{ours}_{{block}}_attention")
+            made += diffusers_blocks.residual(f"{theirs}.{sampler}.0", f"{ours}_resize")
             made += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
     return tuple(made)
 
@@ -148,7 +145,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(_renamed(arrays), rules(config), like)
+    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,30 +174,3 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     classes = found["num_class_embeds"]
     settings.refuse_unless(classes is None or classes > 1, KIND, "num_class_embeds", classes, "at least 2: the last is that of NO_LABEL")
     return found
-
-
-def _residual(theirs: str, ours: str) -> tuple[Rule, ...]:
-    return (
-        *norm(f"{theirs}.norm1", f"{ours}/norm_0"),
-        *convolution(f"{theirs}.conv1", f"{ours}/convolution_0"),
-        *linear(f"{theirs}.time_emb_proj", f"{ours}/embedding"),
-        *norm(f"{theirs}.norm2", f"{ours}/norm_1"),
-        *convolution(f"{theirs}.conv2", f"{ours}/convolution_1"),
-        *linear(f"{theirs}.conv_shortcut", f"{ours}/shortcut", layouts.Patches(1)),
-    )
-
-
-def _attention(theirs: str, ours: str) -> tuple[Rule, ...]:
-    return (
-        *norm(f"{theirs}.group_norm", f"{ours}/norm"),
-        *linear(f"{theirs}.to_q {theirs}.to_k {theirs}.to_v", f"{ours}/qkv"),
-        *linear(f"{theirs}.to_out.0", f"{ours}/output"),
-    )
-
-
-def _renamed(arrays: Arrays) -> dict[str, np.ndarray]:
-    def now(name: str) -> str:
-        head, former, leaf = (*name.rsplit(".", 2), "", "")[:3]
-        return f"{head}.{FORMER_NAMES[former]}.{leaf}" if ".attentions." in name and former in FORMER_NAMES else name
-
-    return {now(name): array for name, array in arrays.items()}

@@ -26,7 +26,7 @@ def of(
         kinds: names of the class, if the configuration tells one.
         defaults: of every setting there is. Its type is the one that a value must have; so is that of the entries of a list.
         supported: the values of those settings that have few.
-        optional: types of the settings that may be null.
+        optional: types of the settings that may be null. A tuple whose default has no entries holds numbers beside float, else whole ones.
 
     Raises:
         ConfigError: that names the setting and its value.
@@ -81,7 +81,7 @@ def expansion(kind: str, found: Mapping[str, Any]) -> int:
 
 def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[type, ...] | None) -> None:
     types = (type(default),) if optional is None else (*optional, type(None))
-    entry = type(default[0]) if isinstance(default, tuple) else int
+    entry = type(default[0]) if isinstance(default, tuple) else float if float in types else int
     fits = any(_is(value, one) for one in types) and all(_is(part, entry) for part in (value if isinstance(value, tuple) else ()))
     words = (f"a list of {_WORDS[entry].removeprefix('a ')}s" if one is tuple else _WORDS[one] for one in types)
     refuse_unless(fits, kind, name, value, f"{' or '.join(words)} is needed")
