@@ -2,7 +2,7 @@
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
 samplers. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion, adaptive, editing, inpainting,
-linear_operators, posterior.
+linear_operators, posterior, latent.
 """
 
 from gendiff.diffusion import (
@@ -17,6 +17,7 @@ from gendiff.diffusion import (
     guidance,
     inpainting,
     inversion,
+    latent,
     learned_schedule,
     likelihood,
     linear_operators,
@@ -54,6 +55,7 @@ __all__ = [
     "in_chunks",
     "inpainting",
     "inversion",
+    "latent",
     "learned_schedule",
     "likelihood",
     "linear_operators",
