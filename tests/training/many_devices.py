@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gendiff import diffusion, networks, training
 from gendiff.core import trees
+from gendiff.core.types import NO_LABEL
 from gendiff.training import sharding
 from gendiff.training.checkpoints import Checkpoints
 from tests.diffusion import test_promises as promises
@@ -82,6 +84,42 @@ def check_training_and_samples():
             inside = re.findall(r"f32\[(\d+),4,4,1\]", compiled.as_text())
             assert set(map(int, inside)) == {share}, f"{name} {mesh}: samples of other sizes than {share}: {set(inside)}"
             print(name, dict(mesh.shape), "equal", flush=True)
+
+
+def check_texts():
+    """A network that reads texts in a second stream is trained, and guided, on eight devices as on one; on explicit axes too."""
+    network = networks.DiT(2, 32, 2, 2, num_classes=3, text_channels=8, pooled_channels=4, text_attention="joint", image_size=True)
+    predict, levels, null = networks.pure(network), diffusion.grids.trailing(SCHEDULE, 5), (NO_LABEL, networks.NO_TEXT, None)
+    loss = diffusion.objectives.denoising(predict, SCHEDULE, VELOCITY, drop_condition=0.3, null=null)
+
+    def told(step=0):
+        draw, labels = np.random.default_rng(step), example(step)
+        tokens, pooled = (draw.normal(size=(BATCH, *shape)).astype(np.float32) for shape in ((4, 8), (4,)))
+        size = networks.ImageSize(*draw.integers(4, 64, (3, BATCH, 2)).astype(np.float32))
+        return diffusion.Batch(labels.clean, (*labels.condition, networks.Text(tokens, draw.random((BATCH, 4)) < 0.6, pooled), size))
+
+    def init(key):
+        return networks.init(network, key, jnp.zeros((BATCH, *SHAPE)), jnp.zeros(BATCH), *told().condition)
+
+    @jax.jit
+    def draw(params, index, label, text, size):
+        given = diffusion.from_network(predict, params, VELOCITY, label, text, size)
+        guided = diffusion.guidance.classifier_free(given, given.with_condition(*null[:2], size), 3.0, batched=True)
+        return diffusion.sample(jax.random.key(3), guided, diffusion.samplers.ddim(1.0), levels, SHAPE, index)
+
+    meshes = sharding.mesh(devices=jax.devices()[:1]), sharding.mesh(data=2, fsdp=2, tensor=2)
+    alone, spread = (
+        training.fit(loss, OPTIMIZER, init, told, steps=STEPS, mesh=mesh, rules=rules).state.params
+        for mesh, rules in zip(meshes, ((), RULES), strict=True)
+    )
+    assert_close(spread, alone, "texts")
+    inputs = np.arange(BATCH), *told().condition
+    samples = draw(alone, *inputs)
+    explicit = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    split = jax.device_put(inputs, NamedSharding(explicit, PartitionSpec("data")))
+    for others in (draw(spread, *sharding.shard(inputs, meshes[1])), draw(sharding.replicate(alone, explicit), *split)):
+        np.testing.assert_allclose(others, samples, rtol=0, atol=1e-5)
+    print("texts equal", flush=True)
 
 
 def check_noise():
@@ -156,4 +194,5 @@ if __name__ == "__main__":
     check_noise()
     check_checkpoints(Path(sys.argv[1]))
     check_memory()
+    check_texts()
     check_training_and_samples()
