@@ -1,0 +1,5 @@
+"""Pipelines: compositions of the other chapters that a user calls by name."""
+
+from gendiff.pipelines.text_to_image import TextToImage, nothing
+
+__all__ = ["TextToImage", "nothing"]
