@@ -84,6 +84,8 @@ def _kind(value: Any) -> str:
         return "size"
     if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
         raise TypeError(f"a condition is a label, a networks.Text or a networks.ImageSize, got {type(value).__name__}")
+    if jnp.result_type(value) == jnp.bool_:
+        raise TypeError("a label must hold integers, got booleans; NO_TEXT takes the place of a Text in with_condition, or as a null")
     if np.ndim(value) > 1:
         raise ValueError(
             f"a condition has shape {np.shape(value)}: a label has shape () or (b,), and a text comes as networks.Text(tokens, mask)"

@@ -56,6 +56,7 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
         (call(cross, LABEL, TEXT, TEXT, SIZE), "two conditions are each a text"),
         (call(cross, LABEL, SIZE, TEXT.tokens), r"shape \(3, 4, 6\).*networks.Text"),
         (call(cross, LABEL, SIZE, {"tokens": TEXT.tokens}), "got dict", TypeError),
+        (call(cross, SIZE, networks.NO_TEXT), "NO_TEXT takes the place of a Text", TypeError),
         (call(cross, LABEL, SIZE, text(tokens=np.ones((B, 4, 6), int))), "tokens must be floating", TypeError),
         (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[..., :5])), r"\(samples, tokens, text_channels\) = \(3, 1 or more, 6\)"),
         (call(cross, LABEL, SIZE, text(tokens=TEXT.tokens[:1])), r"\(1, 4, 6\)"),
