@@ -85,3 +85,13 @@ with interruption.watch() as stop:
     variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=variables, check=False)
     assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "True SIGTERM\n")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_while_packages_are_imported_asks_for_another_start(name):
+    program = "import os, signal, time; from experiments import __main__ as start; start.leave_when_asked(); "
+    program += f"os.kill(os.getpid(), signal.{name}); time.sleep(20)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 42 and done.stderr.startswith(f"interrupted by {name}: nothing had begun")
