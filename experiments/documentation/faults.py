@@ -17,6 +17,7 @@ RUNS = (
     Fault("SIGTERM while evaluating", "what is done is kept, exit 42; the same command goes on"),
     Fault("SIGTERM while sampling", "what is drawn is on disk, exit 42; the same command draws the rest"),
     Fault("SIGTERM while compiling", "exit 42; the same command goes on"),
+    Fault("SIGTERM before anything has begun", "exit 42, also while packages are imported; the same command starts"),
     Fault("a second signal", "the process ends at once"),
     Fault("preemption with several processes", "all save the same step and exit 42"),
     Fault("peer dies", "the other processes end within 60 s, not with 0"),

@@ -87,6 +87,7 @@ with interruption.watch() as stop:
     assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, "True SIGTERM\n")
 
 
+@pytest.mark.fault("SIGTERM before anything has begun")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_a_signal_while_packages_are_imported_asks_for_another_start(name):
     program = "import os, signal, time; from experiments import __main__ as start; start.leave_when_asked(); "
