@@ -2,7 +2,7 @@
 
 Far enough from the edges of its tiles, `tiled` equals the function itself. Group norms and attention look at the whole picture, so for
 them nothing is far enough: an autoencoder with them gives another picture in tiles. With random parameters the difference is 5 to 25 % of a
-picture's deviation, with or without attention (a test measures it). Blending hides the seams, and does not remove that difference.
+picture's deviation, as a test measures. Blending hides the seams, and does not remove that difference.
 """
 
 from collections.abc import Callable
