@@ -5,44 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion.guidance.measures import MEASURES, Rows
+from experiments.diffusion.guidance.measures import MEASURES
+from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.trends import Trend
 from experiments.reporting.verdicts import Number
 
 SEED = 0
 """Of resamples."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The rows of one rule. tables: of each measure and seed, (scales, rows), the same rows at every scale and in every rule."""
-
-    scales: tuple[float, ...]
-    tables: Mapping[str, tuple[np.ndarray, ...]]
-
-    def of(self, scales: Sequence[float]) -> "Sweep":
-        """The same at some of its scales."""
-        chosen = [self.scales.index(scale) for scale in scales]
-        return Sweep(tuple(scales), {name: tuple(table[chosen] for table in tables) for name, tables in self.tables.items()})
-
-    def seed(self, number: int) -> "Sweep":
-        """One seed alone, by its place."""
-        return Sweep(self.scales, {name: (tables[number],) for name, tables in self.tables.items()})
-
-    def followed_by(self, other: "Sweep") -> "Sweep":
-        """This one's scales, then the other's."""
-        pairs = {name: zip(tables, other.tables[name], strict=True) for name, tables in self.tables.items()}
-        return Sweep((*self.scales, *other.scales), {name: tuple(map(np.concatenate, each)) for name, each in pairs.items()})
-
-    def means(self) -> dict[str, np.ndarray]:
-        """(scales,) of each measure, a mean over the seeds."""
-        return {name: np.mean([table.mean(axis=1) for table in tables], axis=0) for name, tables in self.tables.items()}
-
-
-def sweep(scales: Sequence[float], sets: Sequence[Sequence[Rows]]) -> Sweep:
-    """sets: for each seed the rows at each scale."""
-    tables = {name: tuple(np.stack([rows[name] for rows in of_seed]) for of_seed in sets) for name in MEASURES}
-    return Sweep(tuple(scales), tables)
 
 
 @dataclass(frozen=True)

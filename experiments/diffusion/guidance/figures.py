@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from experiments.diffusion import sweeps
 from experiments.diffusion.guidance import cures
 from experiments.diffusion.guidance.config import Config
-from experiments.diffusion.guidance.cures import Comparisons, RuleComparison, Sweep
+from experiments.diffusion.guidance.cures import Comparisons, RuleComparison
 from experiments.diffusion.guidance.measures import MEASURES, NAMES
 from experiments.diffusion.guidance.sets import DrawnSets
+from experiments.diffusion.sweeps import Sweep
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
 from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
@@ -24,17 +26,17 @@ def figures(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Figure
     scales = ", ".join(f"{scale:g}" for scale in config.scales)
     for subject, plain in drawn.plain.items():
         caption = f"{subject.capitalize()}: every measure against the guidance scale; bands reach from the least to the largest seed."
-        shown.append(_curves(folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
+        shown.append(sweeps.curves(NAMES, folder, f"curves_{subject}", caption, {subject: plain}, "guidance scale w"))
     for subject, images in drawn.shown.items():
         caption = f"{subject.capitalize()}: the same {images.shape[1]} samples in each column, one guidance scale per row: w = {scales}."
         shown.append(draw.grid(np.concatenate(images), images.shape[1], folder.figure(f"pictures_{subject}"), caption))
     rules = {"plain": drawn.short.of([scale for scale in drawn.short.scales if 1 <= scale <= config.strong])}
     rules |= {name: of for name, of in drawn.cures.items() if name != "CFG++"}
     caption = "Digits: plain guidance and its cures (CFG++, whose scale ends at 1, is in the tables)."
-    shown.append(_curves(folder, "cures", caption, rules, "scale"))
+    shown.append(sweeps.curves(NAMES, folder, "cures", caption, rules, "scale"))
     dropouts = {f"dropout {share:g}": of for share, of in drawn.dropouts.items()}
     caption = "Digits: the share of labels dropped in training, one network each."
-    return (*shown, _curves(folder, "dropouts", caption, dropouts, "guidance scale w"))
+    return (*shown, sweeps.curves(NAMES, folder, "dropouts", caption, dropouts, "guidance scale w"))
 
 
 def explorers(config: Config, folder: RunFolder, drawn: DrawnSets) -> tuple[Explorer, ...]:
@@ -63,17 +65,6 @@ def tables(config: Config, drawn: DrawnSets, judged: Comparisons) -> tuple[Table
         _sweeps(config, "digits: cures, mean over the seeds", drawn.cures),
         _sweeps(config, "Networks that ignore their label", deaf),
     )
-
-
-def _curves(folder: RunFolder, name: str, caption: str, sweeps: Mapping[str, Sweep], x_label: str) -> Figure:
-    panels = []
-    for measure in MEASURES:
-        lines = []
-        for label, sweep in sweeps.items():
-            means = np.stack([table.mean(axis=1) for table in sweep.tables[measure]])
-            lines.append(draw.Curve(label, np.array(sweep.scales), means.mean(axis=0), means.min(axis=0), means.max(axis=0)))
-        panels.append(draw.Panel(NAMES[measure], lines))
-    return draw.small_multiples(panels, folder.figure(name), caption, x_label=x_label)
 
 
 def _trends(judged: Comparisons) -> Table:

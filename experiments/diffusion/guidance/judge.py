@@ -8,6 +8,7 @@ from experiments.diffusion import trends
 from experiments.diffusion.guidance import cures, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.config import Config
+from experiments.diffusion.sweeps import Sweep
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -37,7 +38,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 def judge(config: Config, drawn: sets.DrawnSets) -> cures.Comparisons:
     """Every comparison that claims and tables are made of."""
 
-    def trend(sweep: cures.Sweep, measure: str) -> trends.Trend:
+    def trend(sweep: Sweep, measure: str) -> trends.Trend:
         options = {"sign": ESSAY[measure][0], "resamples": config.resamples, "permutations": config.permutations}
         return trends.measure(sweep.scales, sweep.tables[measure], **options)
 
@@ -80,7 +81,7 @@ def claims(config: Config, drawn: sets.DrawnSets, judged: cures.Comparisons) -> 
     beside = f"less that of plain guidance, both at w = {config.strong:g}"
     every.append(of_cure("rescale-clipped", f"digits: clipped fraction of rescaled guidance {beside}", more, "<="))
 
-    def chance(id: str, words: str, sweep: cures.Sweep, scale: float) -> verdicts.Claim:
+    def chance(id: str, words: str, sweep: Sweep, scale: float) -> verdicts.Claim:
         one = sweep.of([scale])
         seen = cures.at_equal_adherence(one, one, resamples=config.resamples).at["adherence"]
         return claim(id, f"{words}: adherence at w = {scale:g}", seen, "<=", "chance", n=_count(sweep), kind="control")
@@ -93,6 +94,6 @@ def claims(config: Config, drawn: sets.DrawnSets, judged: cures.Comparisons) -> 
     return [*every, chance("digits-shuffled-chance", "digits, trained on shuffled labels", drawn.shuffled, config.strong)]
 
 
-def _count(sweep: cures.Sweep) -> int:
+def _count(sweep: Sweep) -> int:
     """Samples at each scale, of all seeds."""
     return sum(table.shape[1] for table in sweep.tables["adherence"])

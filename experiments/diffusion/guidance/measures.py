@@ -8,6 +8,7 @@ import numpy as np
 from experiments.diffusion import image_draws
 from experiments.diffusion.guidance import networks
 from experiments.diffusion.guidance.config import Config
+from experiments.diffusion.sweeps import Rows
 from gendiff.data import digits, scaling, shapes, shapes_oracle
 from gendiff.metrics import classifier_accuracy, features, precision_recall, saturation, vendi
 
@@ -20,9 +21,6 @@ NAMES: Mapping[str, str] = {
 }
 """Every measure, and what figures and tables call it."""
 MEASURES = tuple(NAMES)
-
-Rows = Mapping[str, np.ndarray]
-"""The rows of each of MEASURES; those of two sets of one subject and equal count belong to the same noise, real image or class."""
 
 
 @dataclass(frozen=True)

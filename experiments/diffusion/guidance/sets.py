@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import image_training
-from experiments.diffusion.guidance import cures as guidance_cures
+from experiments.diffusion import image_training, sweeps
 from experiments.diffusion.guidance import measures, networks
 from experiments.diffusion.guidance.config import Config
-from experiments.diffusion.guidance.cures import Sweep
 from experiments.diffusion.image_draws import Draws, Rule, classifier_free
+from experiments.diffusion.sweeps import Sweep
 from experiments.framework import ranges
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -158,7 +157,7 @@ class _Drawn:
         return {seed: networks.restore(self._config, self._folder, name, seed) for seed in seeds}
 
     def _sweep(self, scales: Sequence[float], sets: Iterable[Sequence[np.ndarray]]) -> Sweep:
-        return guidance_cures.sweep(scales, [[self._subject.rows(images) for images in of_seed] for of_seed in sets])
+        return sweeps.sweep(scales, [[self._subject.rows(images) for images in of_seed] for of_seed in sets])
 
     def _images(
         self,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import guidance
+from experiments.diffusion import guidance, sweeps
 from experiments.diffusion.guidance import cures, judge, measures, networks, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.sets import DrawnSets
@@ -29,7 +29,7 @@ def test_the_matching_scale_is_the_first_that_is_as_faithful(adherence, target, 
 
 def of_slopes(adherence, recall, *, scales=SCALES, seeds=2, rows=20):
     slopes = {"adherence": adherence, "recall": recall, "vendi": -1.0, "clipped": 0.1, "contrast": 0.1}
-    return cures.sweep(scales, [[{name: np.full(rows, slope * scale) for name, slope in slopes.items()} for scale in scales]] * seeds)
+    return sweeps.sweep(scales, [[{name: np.full(rows, slope * scale) for name, slope in slopes.items()} for scale in scales]] * seeds)
 
 
 def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
@@ -43,7 +43,7 @@ def test_a_cure_that_is_as_faithful_at_half_the_scale_is_compared_there():
 
 def test_the_same_sweep_differs_by_nothing_since_rows_are_drawn_together():
     noise = np.random.default_rng(0).standard_normal(20)
-    noisy = cures.sweep((1.0,), [[dict.fromkeys(measures.MEASURES, noise)]])
+    noisy = sweeps.sweep((1.0,), [[dict.fromkeys(measures.MEASURES, noise)]])
     found = cures.at_equal_adherence(noisy, noisy, resamples=20)
     assert found.less["recall"] == (0.0, 0.0, 0.0) and found.at["recall"][1] < found.at["recall"][2]
 
