@@ -5,7 +5,7 @@ What no image covers is transparent, so that one file serves light and dark page
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,17 +52,19 @@ def grid(
     scale: int | None = None,
     gap: int = 4,
     ground: int | None = None,
+    entries: Mapping[str, str] | None = None,
 ) -> Figure:
     """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times (None: to about 48 pixels).
 
     Values as in `to_pixels`. gap: pixels between images; ground: their grey, 0…255, None for transparent ones.
+    entries: text entries of the file by their names.
     """
     pixels = _with_channels(to_pixels(images, levels))
     factor = max(1, round(TILE / max(pixels.shape[1:3]))) if scale is None else scale
     if factor < 1 or columns < 1:
         raise ValueError(f"scale = {factor} and columns = {columns} must be at least 1")
     enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    _save(_tiled(enlarged, columns, gap, ground), path)
+    _save(_tiled(enlarged, columns, gap, ground), path, entries)
     return Figure(path.name, caption)
 
 
@@ -117,7 +119,7 @@ def _sprite(pixels: np.ndarray, path: Path, columns: int | None, labels: Sequenc
     frames = np.stack([_tiled(_with_channels(frame), across, gap=1) for frame in pixels])
     sheet_columns = max(1, round(math.sqrt(count * frames.shape[1] / frames.shape[2])))  # nearly square: browsers limit the longer side
     layout = {"count": count, "width": frames.shape[2], "height": frames.shape[1], "columns": sheet_columns, "labels": list(labels)}
-    return _save(_tiled(frames, sheet_columns, gap=0), path, json.dumps(layout), colours)
+    return _save(_tiled(frames, sheet_columns, gap=0), path, {"frames": json.dumps(layout)}, colours)
 
 
 def _with_channels(pixels: np.ndarray) -> np.ndarray:
@@ -142,14 +144,14 @@ def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None
     return sheet
 
 
-def _save(pixels: np.ndarray, path: Path, frames: str = "", colours: int | None = None) -> Path:
-    """frames: the layout of a sprite, which becomes a text entry. colours: of the palette, if any."""
+def _save(pixels: np.ndarray, path: Path, entries: Mapping[str, str] | None = None, colours: int | None = None) -> Path:
+    """entries: texts by their names, such as the layout of a sprite. colours: of the palette, if any."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     information = PngInfo()
-    if frames:
-        information.add_itxt("frames", frames)
+    for name, text in (entries or {}).items():
+        information.add_itxt(name, text)
     if colours is None:
         opaque = bool((pixels[..., -1] == 255).all())  # then L or RGB, which more programs read
         drawn = np.squeeze(pixels[..., :-1], -1) if opaque and pixels.shape[-1] == 2 else pixels[..., :-1] if opaque else pixels
