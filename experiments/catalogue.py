@@ -10,6 +10,7 @@ EXPERIMENTS = {
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",
+    "text-to-image": "experiments.diffusion.text_to_image",
     "batch-jobs": "experiments.diffusion.batch_jobs",
     "bench": "experiments.benchmarks.bench",
 }

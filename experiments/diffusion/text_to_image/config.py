@@ -1,0 +1,69 @@
+"""The numbers of the text-to-image experiment."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import msgspec
+
+from experiments.diffusion.image_training import Learning
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, NonNegative, Seed, Several, Some
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run; rho is Spearman's coefficient with the guidance scale, a mean over the seeds."""
+
+    accurate: float = 0.9
+    """Least share of held-out prompts whose picture shows exactly what was asked for, at the best scale."""
+    rising: float = 0.8
+    """Least rho of that share up to the best scale."""
+    less_diverse: float = -0.8
+    """Largest rho of the Vendi score of the pictures of one prompt."""
+    oversaturated: float = 0.8
+    """Least rho of the clipped fraction and of the contrast."""
+    frozen_less_scratch: float = -0.05
+    """Least accuracy on held-out prompts with the frozen encoder less that with an encoder trained from scratch, each at its best scale."""
+    chance: float = 0.05
+    """A network that knows nothing of its prompts must stay below this accuracy; by chance it is below 0.002."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1)
+    """Seeds of training; each trains a network that reads the frozen encoder, the first one the others too."""
+    shapes: Learning = Learning(train_steps=2600, channels=(32, 64), checkpoint_every=400, ema=0.995)
+    """Of the networks on scenes of shapes, whose U-Net sees pixels folded 2×2 into channels."""
+    reading: Literal["middle", "coarsest"] = "coarsest"
+    """Where the U-Net reads the text: between its two middle blocks, or there and after each block of its coarsest level."""
+    shuffled_steps: Count = 600
+    """Optimizer steps of the control that learns from shuffled captions."""
+    scenes: Annotated[int, msgspec.Meta(ge=16, le=2**20)] = 16384
+    """Training pictures with their captions."""
+    scratch_width: Annotated[int, msgspec.Meta(ge=8, le=4096, multiple_of=8)] = 64
+    """Channels of a token of the encoder that is trained from scratch."""
+    scratch_depth: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
+    """Its blocks."""
+    scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+    """Guidance scales: 0 ignores the prompt, 1 is the conditional network."""
+    sampling_steps: Count = 20
+    """DDIM steps."""
+    prompts: Annotated[int, msgspec.Meta(ge=8, le=ranges.LARGEST)] = 160
+    """Prompts of each set, held out and seen, each with one picture per scale."""
+    repeated: Count = 8
+    """Held-out prompts with several pictures, for their diversity."""
+    repeats: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 8
+    """Pictures of each of these."""
+    together: Count = 160
+    """Pictures drawn in one call."""
+    shown: Count = 8
+    """Pictures of each scale in the report."""
+    explored_steps: Distinct[Count] = (5, 10, 20)
+    """DDIM steps that the slider chooses among; at most `sampling_steps`."""
+    resamples: Several = 1000
+    """Bootstrap resamples behind each interval."""
+    permutations: Count = 20000
+    """Random orders behind each p-value."""
+    thresholds: Thresholds = Thresholds()

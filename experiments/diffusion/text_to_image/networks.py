@@ -1,0 +1,137 @@
+"""The networks of the text-to-image experiment: what each reads, where it is kept, and how it is trained and read back."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.image_training import Learning
+from experiments.diffusion.text_to_image import scenes, texts
+from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.texts import Encoded
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff import networks
+from gendiff.core.types import Params
+from gendiff.data import batches
+from gendiff.diffusion import objectives, parameterization, schedules, weighting
+from gendiff.diffusion.types import Batch
+
+FROZEN, SCRATCH, SHUFFLED = "", "scratch", "shuffled"
+"""Folders of networks within the run's, the first of which is the run's own: those that read MiniLM."""
+SHAPE = (scenes.SIDE, scenes.SIDE, 3)
+FOLD = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """A network of images that sees squares of 2×2 pixels as channels: a quarter of the cost, at the resolution of its first level."""
+
+    predict: Callable[..., Any]
+
+    def __call__(self, params: Params, x: Any, t: Any, *condition: Any) -> jax.Array:
+        """(b, h, w, c) -> (b, h, w, c), both even."""
+        b, h, w, c = x.shape
+        seen = x.reshape(b, h // FOLD, FOLD, w // FOLD, FOLD, c).transpose(0, 1, 3, 2, 4, 5)
+        output = self.predict(params, seen.reshape(b, h // FOLD, w // FOLD, FOLD * FOLD * c), t, *condition)
+        return output.reshape(b, h // FOLD, w // FOLD, FOLD, FOLD, c).transpose(0, 1, 3, 2, 4, 5).reshape(x.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class WithEncoder:
+    """A network and the encoder of its texts, trained together. params: {"text", "network"}; the condition is {"ids", "mask"}."""
+
+    encoder: Callable[..., Any]
+    predict: Callable[..., Any]
+
+    def __call__(self, params: Params, x: Any, t: Any, words: dict[str, Any]) -> jax.Array:
+        """(b, h, w, c) -> (b, h, w, c)."""
+        return self.predict(params["network"], x, t, self.encode(params["text"], words["ids"], words["mask"]))
+
+    def encode(self, params: Params, ids: Any, mask: Any) -> networks.Text:
+        """The texts, none of which is empty for the encoder: of a dropped one it reads a token that the network then does not see."""
+        mask = jnp.asarray(mask)
+        read = self.encoder(params, ids, mask.at[:, 0].set(True))
+        return networks.Text(read.tokens, mask)
+
+
+def model(config: Config, name: str = FROZEN) -> Model:
+    """The network of a folder, which learns the flow."""
+    width, own = (config.scratch_width, encoder(config)) if name == SCRATCH else (texts.WIDTH, None)
+    return _model(config.shapes.channels, config.shapes.blocks, config.reading, config.shapes.ema, width, own)
+
+
+def encoder(config: Config) -> networks.TextEncoder:
+    """The small one that is trained from scratch."""
+    fields: dict[str, Any] = {"vocabulary": texts.VOCABULARY, "positions": texts.LENGTH, "causal": False, "pooling": "mean"}
+    return networks.TextEncoder(width=config.scratch_width, depth=config.scratch_depth, heads=2, **fields)
+
+
+def encoded(name: str, captions: Sequence[str], progress: Progress) -> Encoded:
+    """Captions as the network of a folder reads them."""
+    return texts.ids(captions) if name == SCRATCH else texts.frozen(captions, progress)
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """With every seed a network that reads MiniLM; with the first one that learns its encoder, and one from shuffled captions."""
+    images, captions = scenes.training(config.scenes)
+    progress.line(f"{len(images)} scenes")
+    frozen, first = texts.frozen(captions, progress), config.seeds[:1]
+    for name, seeds, read in (
+        (FROZEN, config.seeds, frozen),
+        (SCRATCH, first, texts.ids(captions)),
+        (SHUFFLED, first, frozen.shuffled(first[0])),
+    ):
+        progress.line(f"train {name or 'with the frozen encoder'}")
+        used, learning, place = model(config, name), _learning(config, name), image_training.inside(folder, name)
+        loss = _loss(used.predict, learning.drop_condition)
+        for seed in seeds:
+            data = functools.partial(_batch, images, read, learning.batch, seed)
+            image_training.train(learning, used, data, place, progress, seeds=[seed], loss=loss, batch=None)
+
+
+def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
+    """The averaged parameters of one network of the folder `name`."""
+    return image_training.averaged(model(config, name), image_training.inside(folder, name), seed)
+
+
+def _learning(config: Config, name: str) -> Learning:
+    if name != SHUFFLED:
+        return config.shapes
+    steps = min(config.shuffled_steps, config.shapes.train_steps)
+    return dataclasses.replace(config.shapes, train_steps=steps, warmup=min(config.shapes.warmup, steps - 1))
+
+
+@functools.cache  # one object, so that all trainings and draws of a network share a compiled program
+def _model(channels: tuple[int, ...], blocks: int, reading: str, ema: float, width: int, encoder: networks.TextEncoder | None) -> Model:
+    levels = (len(channels) - 1,) if reading == "coarsest" else ()
+    network = networks.UNet(channels=channels, blocks=blocks, attention=(), attention_levels=levels, heads=2, groups=8, text_channels=width)
+    inner = networks.pure(network)
+    folded = (1, SHAPE[0] // FOLD, SHAPE[1] // FOLD, FOLD * FOLD * SHAPE[2])
+    words = np.zeros((1, texts.LENGTH), np.int32)
+    text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1)
+
+    def init(key: jax.Array) -> Params:
+        own, other = jax.random.split(key)
+        params = networks.init(network, own, np.zeros(folded, np.float32), np.zeros(1, np.float32), text)
+        return params if encoder is None else {"text": networks.init(encoder, other, words), "network": params}
+
+    predict: Any = Folded(inner) if encoder is None else WithEncoder(networks.pure(encoder), Folded(inner))
+    return Model(predict, init, schedules.flow(), parameterization.flow(), SHAPE, ema=ema)
+
+
+@functools.cache
+def _loss(predict: Callable[..., Any], dropped: float) -> Any:
+    levels, null = weighting.stratified_levels(), networks.NO_TEXT
+    return objectives.denoising(predict, schedules.flow(), parameterization.flow(), levels=levels, drop_condition=dropped, null=null)
+
+
+def _batch(images: np.ndarray, read: Encoded, count: int, seed: int, step: int) -> Batch:
+    rows = batches.batch_at(len(images), count, seed, step)
+    return Batch(clean=images[rows], condition=(read.rows(rows),))

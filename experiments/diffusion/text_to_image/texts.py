@@ -1,0 +1,92 @@
+"""Captions as the networks read them: by the frozen MiniLM, encoded once per distinct caption, or as ids for an encoder of our own."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.framework import drawing
+from experiments.framework.progress import Progress
+from gendiff import networks
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params
+from gendiff.data import tokenizer
+from gendiff.data.tokenizer import Tokenizer, Tokens
+from gendiff.networks import text_encoder
+from gendiff.weights import mini_lm
+
+LENGTH = 24
+"""Tokens of a text; the longest caption of two objects has 20."""
+WIDTH = 384
+"""Channels of a token of MiniLM."""
+VOCABULARY = 30522
+"""Ids of its tokenizer, which the encoder from scratch uses too."""
+ENCODER = text_encoder.mini_lm_l6()
+_TOGETHER = 32
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a network reads of texts: a pytree of arrays (distinct texts, …), and the row (n,) of each text."""
+
+    distinct: Any
+    row: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> Any:
+        """The pytree of some of the texts, each array (len(chosen), …)."""
+        return jax.tree.map(lambda leaf: leaf[self.row[chosen]], self.distinct)
+
+    def shuffled(self, seed: int) -> "Encoded":
+        """The same texts in another order: a network that learns from them learns nothing of what they say."""
+        return Encoded(self.distinct, np.random.default_rng(seed).permutation(self.row))
+
+
+def frozen(texts: Sequence[str], progress: Progress) -> Encoded:
+    """Texts as `networks.Text` of MiniLM. Its tokens are kept in half precision, which halves the memory of many captions."""
+    distinct, row = np.unique(np.array(texts), return_inverse=True)
+    words = tokens(distinct.tolist())
+    filled = np.arange(max(len(distinct), _TOGETHER)) % len(distinct)  # few texts are repeated, so that one program encodes all
+    draw, title = functools.partial(_encode(), params()), f"encode {len(distinct)} captions"
+    encoded = drawing.whole(draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress)
+    return Encoded(networks.Text(encoded[: len(distinct)], words.mask), row)
+
+
+def ids(texts: Sequence[str]) -> Encoded:
+    """Texts as {"ids", "mask"} of their tokens."""
+    distinct, row = np.unique(np.array(texts), return_inverse=True)
+    words = tokens(distinct.tolist())
+    return Encoded({"ids": words.ids, "mask": words.mask}, row)
+
+
+def tokens(texts: Sequence[str]) -> Tokens:
+    """As MiniLM's tokenizer writes them; what does not fit is left out with a TruncationWarning."""
+    return _tokenizer()(list(texts))
+
+
+@functools.cache
+def params() -> Params:
+    """MiniLM's parameters, read once."""
+    example = jax.ShapeDtypeStruct((1, LENGTH), np.int32)
+    return mini_lm.params(jax.eval_shape(lambda: networks.init(ENCODER, jax.random.key(0), example)))
+
+
+def check() -> None:
+    """ConfigError, with the command that installs it, where a package is missing."""
+    try:
+        _tokenizer()
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+
+
+@functools.cache
+def _tokenizer() -> Tokenizer:
+    return tokenizer.load(mini_lm.folder(), LENGTH, too_long="warn")
+
+
+@functools.cache
+def _encode() -> Any:
+    encode = networks.pure(ENCODER)
+    return drawing.jit(lambda params, ids, mask: encode(params, ids, mask).tokens.astype(np.float16))

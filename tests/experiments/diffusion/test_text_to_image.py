@@ -1,0 +1,281 @@
+"""The text-to-image experiment: held-out combinations are held out, failures are told apart, claims can fail, and prompts are read."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.diffusion import sweeps, text_to_image
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.text_to_image import failures, judge, networks, sampling, scenes, sets, texts
+from experiments.diffusion.text_to_image import figures as text_figures
+from experiments.diffusion.text_to_image.sampling import TextOptions
+from experiments.diffusion.text_to_image.scenes import Prompts
+from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.errors import ConfigError
+from gendiff.data import captions, rendering, shapes
+from gendiff.diffusion import parameterization, schedules
+from gendiff.weights import mini_lm
+
+CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1), scales=(0.0, 1.0, 2.0, 4.0))
+RED_CIRCLE = "a small red circle at the top left"
+TWO = "a small cyan circle at the top left and a large white square at the bottom right"
+
+
+def attributes(text):
+    return captions.read([text])
+
+
+def has_held_out(scene):
+    words = [{captions.phrase(one).split()[2], captions.phrase(one).split()[3]} for one in scene if one[0] >= 0]
+    return [any(set(pair) == word for pair in scenes.RECIPE.held_out) for word in words]
+
+
+def test_training_scenes_and_seen_prompts_show_no_held_out_combination_and_held_out_prompts_show_one():
+    images, written = scenes.training(300)
+    assert images.shape == (300, 32, 32, 3) and images.dtype == np.float32
+    for of in (captions.read(written), scenes.prompts(300, held_out=False).attributes):
+        assert not any(any(has_held_out(scene)) for scene in of)
+    assert all(sum(has_held_out(scene)) == 1 for scene in scenes.prompts(100, held_out=True).attributes)
+
+
+def test_words_of_captions_are_known_and_others_are_named_once():
+    assert not [word for text in scenes.training(300)[1] for word in scenes.unknown_words(text)]
+    assert scenes.unknown_words("A Red, RED cat; the großer cat!") == ["cat", "großer"]
+
+
+def changed(scene, row, **values):
+    columns = {name: shapes.ATTRIBUTES.index(name) for name in values}
+    other = scene.copy()
+    for name, value in values.items():
+        other[0, row, columns[name]] = shapes.VOCABULARY[name].index(value)
+    return other
+
+
+TWO_OBJECTS = attributes(TWO)
+
+
+@pytest.mark.parametrize(
+    ("reading", "kinds"),
+    [
+        (TWO_OBJECTS, set()),
+        (np.full_like(TWO_OBJECTS, -2), {"unclear"}),
+        (np.full_like(TWO_OBJECTS, shapes.ABSENT), {"count"}),
+        (attributes(RED_CIRCLE), {"count"}),
+        (changed(TWO_OBJECTS, 1, position="top right"), {"position"}),
+        (changed(TWO_OBJECTS, 1, position="top right", shape="cross"), {"position"}),
+        (changed(changed(TWO_OBJECTS, 0, colour="white"), 1, colour="cyan"), {"colour swapped"}),
+        (changed(changed(TWO_OBJECTS, 0, colour="white", size="large"), 1, colour="cyan"), {"colour swapped", "size"}),
+        (changed(TWO_OBJECTS, 0, colour="white"), {"colour"}),
+        (changed(TWO_OBJECTS, 1, shape="cross", size="small"), {"shape", "size"}),
+    ],
+)
+def test_each_failure_has_its_kind(reading, kinds):
+    assert {kind for kind, found in failures.kinds(reading, TWO_OBJECTS).items() if found[0]} == kinds
+
+
+def test_every_inexact_reading_has_a_kind_and_no_exact_one():
+    asked = scenes.prompts(200, held_out=False).attributes
+    readings = np.roll(asked, 1, axis=0)
+    found = np.any(list(failures.kinds(readings, asked).values()), axis=0)
+    assert np.array_equal(found, np.any(readings != asked, axis=(1, 2)))
+    one = attributes(RED_CIRCLE)
+    assert failures.kinds(changed(one, 0, colour="blue"), one)["colour"][0]
+
+
+def test_renders_are_exact_repeats_are_one_picture_and_what_leaves_the_range_is_clipped():
+    drawn = shapes.draw(scenes.RECIPE, 5, np.arange(40))
+    prompts, images = Prompts(tuple(captions.write(drawn.attributes)), drawn.attributes), rendering.render(drawn, scenes.SIDE)
+    rows, hard = (sets.measured(each, sets.shapes_oracle.read(each), prompts) for each in (images, 3 * images))
+    assert rows["accuracy"].mean() == 1.0 and rows["clipped"].max() == 0.0 < hard["clipped"].min()
+    others = Prompts(prompts.captions, np.roll(drawn.attributes, 1, axis=0))
+    assert sets.measured(images, sets.shapes_oracle.read(images), others)["accuracy"].mean() < 0.1
+    np.testing.assert_allclose(sets.distinct(np.repeat(images[:5], 4, axis=0), 4)["vendi"], 1.0)
+    assert sets.distinct(images, 4)["vendi"].min() > 1.5
+
+
+def test_folding_is_undone_and_a_network_sees_two_by_two_pixels_as_channels():
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
+    shown = []
+
+    def same(params, folded, t):
+        shown.append(folded)
+        return folded
+
+    assert np.array_equal(networks.Folded(same)({}, x, None), x)
+    assert np.array_equal(shown[0][1, 1, 2], x[1, 2:4, 4:6].reshape(12))
+
+
+def test_shuffled_captions_are_the_same_ones_elsewhere():
+    read = texts.Encoded({"ids": np.arange(4)}, np.repeat(np.arange(4), 25))
+    other = read.shuffled(0)
+    rows = np.arange(100)
+    assert np.array_equal(np.sort(other.rows(rows)["ids"]), np.sort(read.rows(rows)["ids"]))
+    assert (other.rows(rows)["ids"] != read.rows(rows)["ids"]).mean() > 0.5
+
+
+def answers(accuracy, *, seeds=2, scales=CONFIG.scales, count=100):
+    """Of networks that are right about the first `accuracy` share of the prompts, one share per scale."""
+    prompts = scenes.prompts(count, held_out=True)
+    right = np.arange(count) < np.array(accuracy)[:, None] * count
+    readings = np.where(right[..., None, None], prompts.attributes, -2)
+    slope = np.array(scales)[:, None] * np.ones(count)
+    rows = [{"accuracy": hits.astype(float), "clipped": more, "contrast": more} for hits, more in zip(right, slope, strict=True)]
+    return Answers(prompts, (readings,) * seeds, sweeps.sweep(scales, [rows] * seeds))
+
+
+def drawn_sets(**changes):
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 2, 4, 8, 8, 3)).astype(np.float32)
+    right, wrong = answers((0.0, 0.8, 1.0, 0.9)), (0.0, 0.0, 0.0)
+    fewer = [[{"vendi": np.full(4, 3.0 - 0.1 * scale)} for scale in CONFIG.scales]] * 2
+    of = {
+        "held_out": right,
+        "seen": right,
+        "scratch_held_out": answers((0.0, 0.5, 0.9, 0.9), seeds=1),
+        "scratch_seen": answers((0.0, 0.5, 0.9, 0.9), seeds=1),
+        "shuffled": answers(wrong, seeds=1, scales=CONFIG.scales[1:]),
+        "untrained": answers(wrong[:1], seeds=1, scales=CONFIG.scales[1:2]),
+        "diversity": sweeps.sweep(CONFIG.scales, fewer),
+        "shown": images[:, 0],
+        "explored": images,
+    }
+    return DrawnSets(**(of | changes))
+
+
+def verdicts(drawn):
+    judged = judge.judge(CONFIG, drawn)
+    claims = judge.claims(CONFIG, drawn, judged)
+    assert {claim.threshold_name for claim in claims} == {field.name for field in dataclasses.fields(text_to_image.Thresholds)}
+    return {claim.id: claim.verdict for claim in claims}, judged
+
+
+def test_claims_pass_where_pictures_are_as_asked_and_fail_where_they_are_not():
+    good, judged = verdicts(drawn_sets())
+    assert set(good.values()) == {"PASS"} and judged.best == 2 and judged.frozen_less_scratch[0] == pytest.approx(0.1)
+    bad, _ = verdicts(drawn_sets(held_out=answers((0.5, 0.4, 0.3, 0.2)), shuffled=answers((0.3,) * 4), untrained=answers((0.2,) * 4)))
+    assert {bad[id] for id in ("held-out", "held-out-rising", "shuffled-chance", "untrained-chance", "frozen-less-scratch")} == {"FAIL"}
+
+
+def test_the_scale_is_chosen_by_seen_prompts():
+    _, judged = verdicts(drawn_sets(seen=answers((0.0, 0.9, 0.8, 0.7))))
+    assert judged.best == 1
+
+
+def test_tables_hold_every_scale_and_kind_of_failure(tmp_path):
+    drawn = drawn_sets()
+    swept, diverse, missed = text_figures.tables(CONFIG, drawn, 2)
+    assert len(swept.rows) == 4 * 4 + 3 + 1 and len(diverse.rows) == 4 and missed.columns[1:] == failures.KINDS
+    assert missed.rows[0][1] == 0.0 and missed.rows[-1][1] == 1.0
+    folder = RunFolder(tmp_path)
+    left = {figure.file for figure in text_figures.figures(CONFIG, folder, drawn)}
+    assert left == {"curves.png", "encoders.png", "pictures.png"} == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scales": (1.0,)}, "a trend needs two"),
+        ({"scales": (2.0, 1.0)}, "above the one before"),
+        ({"repeated": 9}, "--repeated 9 is above --prompts 8"),
+        ({"explored_steps": (3,)}, "--explored-steps 3 is above --sampling-steps 2"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        sets.check(dataclasses.replace(CONFIG, **change))
+
+
+@pytest.fixture
+def installed():
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    try:
+        mini_lm.folder()
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+def test_every_caption_fits_and_has_no_unknown_token(installed):
+    attributes = scenes.prompts(400, held_out=True).attributes
+    read = texts.tokens(captions.write(attributes))
+    assert not read.truncated.any() and not read.unknown.any()
+
+
+def test_a_run_may_be_checked_where_the_encoder_is_there(installed):
+    sets.check(CONFIG)
+    sets.check(text_to_image.EXPERIMENT.presets["full"])
+
+
+@pytest.fixture
+def command(installed, monkeypatch, tmp_path):
+    """`sample` with a network without training: text moves the picture. Lines that it shows are collected."""
+    said = []
+
+    def linear(params, x, t, text):
+        told = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).mean((1, 2))
+        return x - jnp.where(text.mask.any(-1), 0.1 + told, 0.0)[:, None, None, None]
+
+    def encode(params, ids, mask):
+        return networks.networks.Text(jnp.asarray(ids)[..., None] / 30522.0, jnp.asarray(mask))
+
+    model = Model(networks.WithEncoder(encode, linear), None, schedules.flow(), parameterization.flow(), (4, 4, 3))
+    monkeypatch.setattr(networks, "model", lambda config, name="": model)
+    monkeypatch.setattr(networks.WithEncoder, "encode", lambda self, params, ids, mask: encode(params, ids, mask))
+    monkeypatch.setattr(sampling, "params", lambda *_: {"text": {}, "network": {}})
+    monkeypatch.setattr(sampling.training_loop, "newest_step", lambda *_: 7)
+    monkeypatch.setattr(Progress, "line", lambda self, text: said.append(text))
+
+    def call(name="x.png", **options):
+        given = TextOptions(**({"prompt": RED_CIRCLE, "num": 2, "steps": 2, "out": str(tmp_path / name)} | options))
+        sampling.COMMAND.call(CONFIG, RunFolder(tmp_path), given, Progress(quiet=True))
+        with Image.open(tmp_path / name) as image:
+            return np.asarray(image), json.loads(image.text[sampling.ENTRY]), said
+
+    return call
+
+
+def test_the_file_holds_the_settings_and_every_option_counts(command):
+    pictures, settings, said = command()
+    assert settings["prompt"] == RED_CIRCLE and settings["checkpoint"] == 7 and settings["trained_seed"] == 0 and "out" not in settings
+    assert not [line for line in said if "note" in line]
+    for number, change in enumerate(({"prompt": TWO}, {"negative": TWO}, {"guidance": 2.0}, {"seed": 1}, {"steps": 3})):
+        assert not np.array_equal(command(f"{number}.png", **change)[0], pictures), change
+    assert np.array_equal(command("same.png", together=1)[0], pictures)
+
+
+def test_what_the_encoder_or_the_network_does_not_know_is_said(command):
+    _, _, said = command(prompt="a red cat, 猫", negative=" ".join([RED_CIRCLE] * 4))
+    notes = [line for line in said if "note" in line]
+    assert any("has the words cat, 猫" in note for note in notes) and any("letters that the encoder" in note for note in notes)
+    assert any("--negative" in note and "is left out" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": " "}, "--prompt is empty"),
+        ({"prompt": "a" * 10_000}, "--prompt: text 0 has 10000 characters"),
+        ({"num": 0}, "--num 0"),
+        ({"guidance": float("nan")}, "--guidance nan"),
+        ({"encoder": "clip"}, "none of frozen, scratch"),
+        ({"trained_seed": 5}, "--trained-seed 5 was not trained"),
+        ({"trained_seed": 1, "encoder": "scratch"}, "--trained-seed 1 was not trained"),
+        ({"sampler": "dimm"}, "did you mean"),
+        ({"name": "x.jpg"}, "give a .png"),
+        ({"name": "absent/x.png"}, "is absent"),
+    ],
+)
+def test_a_mistake_is_one_error_that_names_the_option(command, options, message):
+    with pytest.raises(ConfigError, match=message):
+        command(**options)
+
+
+def test_a_file_that_is_there_is_replaced_only_by_force(command):
+    first, _, _ = command()
+    with pytest.raises(ConfigError, match="add --force"):
+        command(seed=1)
+    assert not np.array_equal(command(seed=1, force=True)[0], first)
