@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.data import captions, rendering, shapes
 from gendiff.diffusion import parameterization, schedules
 from gendiff.weights import mini_lm
+from tests.quickly import quickly
 
 CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1), scales=(0.0, 1.0, 2.0, 4.0))
 RED_CIRCLE = "a small red circle at the top left"
@@ -109,6 +111,26 @@ def test_folding_is_undone_and_a_network_sees_two_by_two_pixels_as_channels():
 
     assert np.array_equal(networks.Folded(same)({}, x, None), x)
     assert np.array_equal(shown[0][1, 1, 2], x[1, 2:4, 4:6].reshape(12))
+
+
+def test_a_dropped_text_leaves_every_gradient_finite_and_says_nothing_to_network_and_encoder():
+    encoder = networks.networks.TextEncoder(vocabulary=9, positions=3, width=8, depth=1, heads=2, causal=False, pooling="mean")
+    sums = networks.WithEncoder(networks.networks.pure(encoder), lambda params, x, t, text: x + params * masked(text))
+    params = {"text": networks.networks.init(encoder, jax.random.key(0), np.zeros((1, 3), np.int32)), "network": jnp.ones(())}
+    x, ids = jnp.ones((2, 2, 2, 1)), np.array([[1, 2, 3], [0, 0, 0]])
+    words = {"ids": ids, "mask": np.array([[True, True, False], [False] * 3])}
+
+    def total(params, row):
+        return sums(params, x, None, words)[row].sum()
+
+    slope = quickly(jax.grad(total))
+    grads = [slope(params, row)["text"] for row in (0, 1)]
+    told, dropped = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grad)]) for grad in grads)
+    assert np.isfinite(told).all() and np.abs(told).max() > 0 and not dropped.any()
+
+
+def masked(text):
+    return jnp.where(text.mask[..., None], text.tokens**2, 0).sum((1, 2))[:, None, None, None]
 
 
 def test_shuffled_captions_are_the_same_ones_elsewhere():
