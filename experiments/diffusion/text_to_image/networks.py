@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import image_training
@@ -55,10 +54,8 @@ class WithEncoder:
         return self.predict(params["network"], x, t, self.encode(params["text"], words["ids"], words["mask"]))
 
     def encode(self, params: Params, ids: Any, mask: Any) -> networks.Text:
-        """The texts, none of which is empty for the encoder: of a dropped one it reads a token that the network then does not see."""
-        mask = jnp.asarray(mask)
-        read = self.encoder(params, ids, mask.at[:, 0].set(True))
-        return networks.Text(read.tokens, mask)
+        """The tokens of the texts, without their mean, which is NaN for a text that is dropped."""
+        return networks.Text(self.encoder(params, ids, mask).tokens, mask)
 
 
 def model(config: Config, name: str = FROZEN) -> Model:
