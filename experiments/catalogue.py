@@ -11,6 +11,7 @@ EXPERIMENTS = {
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",
     "text-to-image": "experiments.diffusion.text_to_image",
+    "autoencoder": "experiments.diffusion.autoencoder",
     "batch-jobs": "experiments.diffusion.batch_jobs",
     "bench": "experiments.benchmarks.bench",
 }

@@ -15,10 +15,11 @@ from gendiff.core.errors import ConfigError
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = "warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
+_ZERO_WEIGHTS = "kl_weight gradient_weight amplitude_weight"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
-    "0": {*_ZERO_NUMBERS.split(), *_ZERO_AMONG.split()},
+    "0": {*_ZERO_NUMBERS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
     "-1": {"cleanest"},
     "": {"samplers", "seeds", "cases", "against"},
     "repeated": {"channels"},
@@ -127,6 +128,21 @@ MISFITS = [
     ("certify", {"control_counts": (64, 65)}, "--control-counts 65 is none of --counts"),
     ("certify", {"sigma_min": 3.0}, "--sigma-max 2.0 must be above --sigma-min 3.0"),
     ("certify", {"samplers": ("hune",)}, "hune"),
+    ("autoencoder", {"factors": (8, 4)}, "--factors 8 4: each number must be above"),
+    ("autoencoder", {"factor": 2}, "--factor 2 is none of --factors 4 8"),
+    ("autoencoder", {"channels": 5}, "--channels 5 is none of --latent-channels 4 8 16"),
+    ("autoencoder", {"pixels": dataclasses.replace(FULL["autoencoder"].config().pixels, batch=3001)}, "--pixels.batch 3001"),
+    (
+        "autoencoder",
+        {"autoencoders": dataclasses.replace(FULL["autoencoder"].config().autoencoders, channels=(8, 8, 8))},
+        "a factor of 8 needs 4 of them",
+    ),
+    (
+        "autoencoder",
+        {"factor": 8, "latents": dataclasses.replace(FULL["autoencoder"].config().latents, channels=(8, 8, 8, 8))},
+        "4×4 cannot be halved so often",
+    ),
+    ("autoencoder", {"samples": 16}, "--shown 10 is above"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

@@ -16,8 +16,14 @@ LEAVES = {
     "text-to-image": ("curves", "encoders", "pictures", "gallery"),
     "editing": ("centre", "deblurring", "psnr", "round_trip", "strengths", "between"),
     "forward": ("moments", "prior"),
+    "autoencoder": ("rate", "spectra_emoji", "pictures_textures", "lacks", "loss"),
 }
-OPTIONS = {"digits": ("--shuffled-steps", "2"), "schedules": ("--loud-seeds", "1"), "forward": ("--chains", "20", "--levels", "1", "30")}
+OPTIONS = {
+    "digits": ("--shuffled-steps", "2"),
+    "schedules": ("--loud-seeds", "1"),
+    "forward": ("--chains", "20", "--levels", "1", "30"),
+    "autoencoder": ("--factors", "2", "4", "--latent-channels", "1", "2"),
+}
 """Of a smoke run that makes every claim, or is a little faster."""
 
 
