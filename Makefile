@@ -30,7 +30,7 @@ setup: $(FOR_TESTS)  ## the environment in .venv, with all that runs and tests n
 demo: $(FOR_RUNS)  ## train, sample and judge digits, at most 6 minutes on 2 cores; leaves runs/digits
 	@$(BIN) -m experiments run digits --preset demo $(ARGS)
 
-test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 6 to 10 minutes on 2 cores
+test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 8 to 12 minutes on 2 cores
 	@$(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(ARGS)
 
 test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a training

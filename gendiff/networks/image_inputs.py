@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -45,8 +46,11 @@ def check_finite(name: str, x: Any) -> None:
     Raises:
         ValueError: with the numbers of those samples.
     """
-    if not arrays.is_concrete(x) or bool(jnp.all(jnp.isfinite(x))):
+    if not arrays.is_concrete(x):
         return
+    with jax.ensure_compile_time_eval():  # a concrete array may be closed over by a function that is traced
+        if bool(jnp.all(jnp.isfinite(x))):
+            return
     bad = np.flatnonzero(~np.isfinite(np.asarray(x)).reshape(len(x), -1).all(1))
     shown = ", ".join(map(str, bad[:8])) + (", …" if bad.size > 8 else "")
     raise ValueError(f"{name} of shape {x.shape} has numbers that are not finite, in sample {shown}: what made it diverged")

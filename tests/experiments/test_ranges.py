@@ -15,11 +15,12 @@ from gendiff.core.errors import ConfigError
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = "warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
+_ZERO_EVENTS = "preemptions deaths"
 _ZERO_WEIGHTS = "kl_weight gradient_weight amplitude_weight"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
-    "0": {*_ZERO_NUMBERS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
+    "0": {*_ZERO_NUMBERS.split(), *_ZERO_EVENTS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
     "-1": {"cleanest"},
     "": {"samplers", "seeds", "cases", "against"},
     "repeated": {"channels"},

@@ -39,6 +39,15 @@ def test_rows_take_the_null_row_for_no_label_and_nan_for_unknown_ones():
     assert np.isnan(out[3:]).all()
 
 
+def test_concrete_samples_are_looked_at_also_while_a_function_around_them_is_traced():
+    bad = jnp.ones((3, 2)).at[1, 0].set(jnp.nan)
+    jax.jit(lambda: image_inputs.check_finite("latent", jnp.ones((3, 2))))()
+    for call in (lambda: image_inputs.check_finite("latent", bad), jax.jit(lambda: image_inputs.check_finite("latent", bad))):
+        with pytest.raises(ValueError, match="in sample 1:"):
+            call()
+    jax.jit(lambda latent: image_inputs.check_finite("latent", latent))(bad)  # a tracer passes
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
 def test_labels_of_every_integer_dtype_are_taken_and_one_label_serves_the_batch(dtype):
     for label, wanted in ((np.array([1, 2], dtype), [1, 2]), (dtype(2), [2, 2]), (NO_LABEL, [NO_LABEL, NO_LABEL])):

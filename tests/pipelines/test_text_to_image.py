@@ -8,6 +8,7 @@ import pytest
 from gendiff import diffusion, networks, pipelines
 from gendiff.data.tokenizer import Tokens
 from gendiff.pipelines import TextToImage, nothing
+from tests.quickly import quickly
 from tests.refusals import refusals
 
 LENGTH, SHAPE, POOL = 5, (4, 4, 2), 6
@@ -54,7 +55,7 @@ def params():
     return jax.tree.unflatten(tree, [leaf + jnp.asarray(rng.normal(0, 0.1, leaf.shape), leaf.dtype) for leaf in leaves])
 
 
-@jax.jit
+@quickly
 def draw(params, key, prompt, negative, scale, levels, index, num_steps):
     return PIPELINE(params, key, prompt, negative, scale, levels, index, num_steps=num_steps)
 
@@ -70,26 +71,30 @@ def pictures(params, chosen=range(POOL), *, prompt=PROMPTS, negative=None, scale
 
 
 def test_it_is_the_composition_of_its_parts(params):
-    index = jnp.arange(POOL)
-    text = networks.pure(TEXT)(params["text"], PROMPTS.ids, PROMPTS.mask)
-    given = diffusion.from_network(networks.pure(NETWORK), params["network"], diffusion.parameterization.flow(), text)
-    guided = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
-    latents = diffusion.sample(jax.random.key(0), guided, diffusion.samplers.ddim(1.0), LEVELS, SHAPE, index, num_steps=4)
-    expected = networks.pure(AUTOENCODER, "decode")(params["decoder"], latents)
-    drawn = pictures(params)
+    @quickly
+    def composed(params, ids, mask):
+        text = networks.pure(TEXT)(params["text"], ids, mask)
+        given = diffusion.from_network(networks.pure(NETWORK), params["network"], diffusion.parameterization.flow(), text)
+        guided = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
+        sampler = diffusion.samplers.ddim(1.0)
+        latents = diffusion.sample(jax.random.key(0), guided, sampler, LEVELS, SHAPE, jnp.arange(POOL), num_steps=4)
+        return networks.pure(AUTOENCODER, "decode")(params["decoder"], latents)
+
+    drawn, expected = pictures(params), composed(params, PROMPTS.ids, PROMPTS.mask)
     assert drawn.shape == (POOL, 8, 8, 3)
     np.testing.assert_allclose(drawn, expected, atol=2e-5)
 
 
 def test_a_picture_is_a_function_of_its_own_prompt_and_index(params):
     whole = pictures(params)
-    np.testing.assert_allclose(np.concatenate([pictures(params, [row]) for row in range(POOL)]), whole, atol=1e-5)
+    for row in (0, 3, 5):
+        np.testing.assert_allclose(pictures(params, [row]), whole[[row]], atol=1e-5)
     np.testing.assert_allclose(pictures(params, [4, 0, 3]), whole[[4, 0, 3]], atol=1e-5)
 
     def some(index, prompt):
         return PIPELINE(params, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, index, num_steps=4)
 
-    np.testing.assert_allclose(jax.jit(diffusion.in_chunks(some, 4))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5)
+    np.testing.assert_allclose(quickly(diffusion.in_chunks(some, 4))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5)
 
 
 def test_padding_of_a_prompt_does_not_enter(params):
@@ -99,9 +104,8 @@ def test_padding_of_a_prompt_does_not_enter(params):
 
 def test_one_prompt_holds_for_all_samples(params):
     one, many = tokens([1, 2, 3]), tokens(*[[1, 2, 3]] * POOL)
-    arguments = jax.random.key(0), 3.0, LEVELS, jnp.arange(POOL)
-    key, *rest = arguments
-    drawn = [PIPELINE(params, key, prompt, nothing(prompt), *rest) for prompt in (one, many)]
+    of = jax.random.key(0), (3.0, LEVELS, jnp.arange(POOL), 4)
+    drawn = [draw(params, of[0], prompt, nothing(prompt), *of[1]) for prompt in (one, many)]
     np.testing.assert_allclose(*drawn, atol=1e-5)
 
 
@@ -113,7 +117,7 @@ def test_one_compile_serves_prompts_scales_steps_and_keys():
         return PIPELINE.predict(*arguments)
 
     pipeline = TextToImage(PIPELINE.encode, counted, PIPELINE.parameterization, PIPELINE.sampler, SHAPE)
-    shaped = jax.jit(lambda *of, num_steps: pipeline(*of, num_steps=num_steps))
+    shaped = quickly(lambda *of, num_steps: pipeline(*of, num_steps=num_steps))
     empty = fresh()
     first = rows(PROMPTS, [0, 1])
     shaped(empty, jax.random.key(0), first, nothing(first), 3.0, LEVELS, jnp.arange(2), num_steps=3)
@@ -135,10 +139,14 @@ def test_scale_0_follows_the_negative_prompt_scale_1_the_prompt(params):
 
 def test_the_denoiser_of_a_prompt_serves_editing(params):
     latents = jnp.asarray(np.random.default_rng(1).normal(size=(POOL, *SHAPE)), jnp.float32)
-    denoise = PIPELINE.denoiser(params, PROMPTS, nothing(PROMPTS), 2.0)
-    edited = diffusion.editing.image_to_image(
-        jax.random.key(0), denoise, diffusion.samplers.ddim(), LEVELS, latents, jnp.arange(POOL), strength=0.5, num_steps=4
-    )
+
+    @quickly
+    def edit(params, latents):
+        denoise, sampler = PIPELINE.denoiser(params, PROMPTS, nothing(PROMPTS), 2.0), diffusion.samplers.ddim()
+        of = jax.random.key(0), denoise, sampler, LEVELS, latents, jnp.arange(POOL)
+        return diffusion.editing.image_to_image(*of, strength=0.5, num_steps=4)
+
+    edited = edit(params, latents)
     assert edited.shape == latents.shape and bool(jnp.isfinite(edited).all())
 
 
