@@ -56,6 +56,13 @@ class RunFolder:
         """Where the figure `name`.png belongs."""
         return self.path / f"{name.removesuffix('.png')}.png"
 
+    def tidy(self) -> None:
+        """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays."""
+        for left in self.path.rglob(".*.tmp"):
+            inner = left.parent.relative_to(self.path).parts
+            if left.is_file() and not any(part.startswith(".") for part in inner):
+                left.unlink(missing_ok=True)
+
     def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Adds a line of JSON each, on disk when this returns: a checkpoint saved afterwards never knows of steps that the file lacks."""
         text = "".join(json.dumps(json_files.encode(dict(line)), allow_nan=False) + "\n" for line in lines)

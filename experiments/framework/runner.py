@@ -61,6 +61,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
                 report.write(folder.path, outcome)
             progress.line(f"{folder.path} is finished already" + (f": {outcome.verdict}" if outcome.verdict != "NONE" else ""))
             return outcome
+        folder.tidy()
         if stored.commit != wanted.commit:
             progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
         if note := configuration.other_compilation(stored, wanted):

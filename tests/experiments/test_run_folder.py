@@ -112,3 +112,13 @@ def test_a_resume_needs_every_logged_step(folder, kept, line):
     folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in kept)
     with pytest.raises(DataError, match=rf"metrics\.jsonl: line {line}: step . of seed 0 is missing .* checkpoint is that of step 7"):
         folder.check_metrics(0, 7, 2)
+
+
+def test_what_killed_processes_left_half_written_is_removed_and_nothing_else(tmp_path):
+    left = [tmp_path / ".report.html.0a1b.tmp", tmp_path / "set" / "progress" / ".a.png.0a1b.tmp"]
+    kept = [tmp_path / "report.html", tmp_path / ".lock", tmp_path / ".pictures" / "key" / ".shard.npy.0a1b.tmp", tmp_path / "notes.tmp"]
+    for file in (*left, *kept):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+    RunFolder(tmp_path).tidy()
+    assert not any(file.exists() for file in left) and all(file.exists() for file in kept)

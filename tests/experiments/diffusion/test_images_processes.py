@@ -23,5 +23,5 @@ def test_two_processes_train_on_one_folder_as_one_process_does(tmp_path):
     one, two = (RunFolder(run).read_metrics() for run in (alone, together))
     assert [line["step"] for line in two] == [*range(1, 7)]
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-5)
-    assert results.read(together).experiment == "images" and (together / "report.html").exists()
+    assert results.read(together).name == "images" and (together / "report.html").exists()
     assert len((together / "bad_files.txt").read_text().splitlines()) == 1
