@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import image_training
@@ -21,6 +22,7 @@ from gendiff.core.types import Params
 from gendiff.data import batches
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 from gendiff.diffusion.types import Batch
+from gendiff.networks import dit
 
 FROZEN, SCRATCH, SHUFFLED = "", "scratch", "shuffled"
 """Folders of networks within the run's, the first of which is the run's own: those that read MiniLM."""
@@ -36,10 +38,10 @@ class Folded:
 
     def __call__(self, params: Params, x: Any, t: Any, *condition: Any) -> jax.Array:
         """(b, h, w, c) -> (b, h, w, c), both even."""
-        b, h, w, c = x.shape
-        seen = x.reshape(b, h // FOLD, FOLD, w // FOLD, FOLD, c).transpose(0, 1, 3, 2, 4, 5)
-        output = self.predict(params, seen.reshape(b, h // FOLD, w // FOLD, FOLD * FOLD * c), t, *condition)
-        return output.reshape(b, h // FOLD, w // FOLD, FOLD, FOLD, c).transpose(0, 1, 3, 2, 4, 5).reshape(x.shape)
+        rows, columns = x.shape[1] // FOLD, x.shape[2] // FOLD
+        squares = dit.patches(jnp.asarray(x), FOLD)
+        output = self.predict(params, squares.reshape(len(x), rows, columns, -1), t, *condition)
+        return dit.image(output.reshape(squares.shape), rows, columns, FOLD)
 
 
 @dataclasses.dataclass(frozen=True)
