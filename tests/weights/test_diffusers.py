@@ -12,6 +12,7 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_dit as dit
 from gendiff.weights import diffusers_unet as unet
 from gendiff.weights import rules
+from tests.weights import rig
 
 DIT_S_2 = {"_class_name": "DiTTransformer2DModel", "num_attention_heads": 6, "attention_head_dim": 64, "num_layers": 12}
 LEGACY = {"_class_name": "Transformer2DModel", "cross_attention_dim": None, "num_vector_embeds": None, "only_cross_attention": False}
@@ -62,14 +63,7 @@ def shapes(module, config):
 
 def drawn(module, config):
     """(parameters of our network, the same by their names)."""
-    rng = np.random.default_rng(0)
-    ours = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes(module, config))
-    return ours, rules.to_theirs(ours, module.rules(config))
-
-
-def equal(first, second):
-    same = map(np.array_equal, jax.tree.leaves(first), jax.tree.leaves(second))
-    return jax.tree.structure(first) == jax.tree.structure(second) and all(same)
+    return rig.drawn(shapes(module, config), module.rules(config))
 
 
 @functools.cache
@@ -86,7 +80,7 @@ def _shapes(module, text):
 @pytest.mark.parametrize(("module", "config"), CONFIGS.values(), ids=CONFIGS.keys())
 def test_our_parameters_return_from_their_names_bit_for_bit(module, config):
     ours, theirs = drawn(module, config)
-    assert equal(module.params(config, theirs, shapes(module, config)), ours)
+    assert rig.equal(module.params(config, theirs, shapes(module, config)), ours)
     if module is unet:  # a DiT of theirs has an embedder in every block
         assert sum(array.size for array in theirs.values()) == networks.count(ours)
 
@@ -143,7 +137,7 @@ def test_attention_may_have_its_former_names():
     for now, then in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
         theirs = {name.replace(f".{now}.", f".{then}."): array for name, array in theirs.items()}
     assert "down_blocks.1.attentions.0.proj_attn.bias" in theirs and "mid_block.attentions.0.query.weight" in theirs
-    assert equal(unet.params(BENCHMARK, theirs, shapes(unet, BENCHMARK)), ours)
+    assert rig.equal(unet.params(BENCHMARK, theirs, shapes(unet, BENCHMARK)), ours)
 
 
 # Weights of other models.

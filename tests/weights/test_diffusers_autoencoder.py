@@ -10,6 +10,7 @@ from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_autoencoder as weights
 from gendiff.weights import diffusers_blocks, rules
+from tests.weights import rig
 
 STABLE_DIFFUSION = {
     "_class_name": "AutoencoderKL",
@@ -54,14 +55,7 @@ def shapes(config):
 @functools.cache
 def drawn():
     """(parameters of our small network, the same by their names)."""
-    rng = np.random.default_rng(0)
-    ours = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes(SMALL))
-    return ours, rules.to_theirs(ours, weights.rules(SMALL))
-
-
-def equal(first, second):
-    same = map(np.array_equal, jax.tree.leaves(first), jax.tree.leaves(second))
-    return jax.tree.structure(first) == jax.tree.structure(second) and all(same)
+    return rig.drawn(shapes(SMALL), weights.rules(SMALL))
 
 
 NAMES = {
@@ -96,12 +90,12 @@ def test_names_shapes_and_number_of_parameters_are_those_of_stable_diffusion():
 
 def test_our_parameters_return_from_their_names_bit_for_bit_and_attention_may_have_its_former_names():
     ours, theirs = drawn()
-    assert equal(weights.params(SMALL, theirs, shapes(SMALL)), ours)
+    assert rig.equal(weights.params(SMALL, theirs, shapes(SMALL)), ours)
     assert sum(array.size for array in theirs.values()) == networks.count(ours)
     for then, now in diffusers_blocks.FORMER_NAMES.items():
         theirs = {name.replace(f".{now}.", f".{then}."): array for name, array in theirs.items()}
     assert {"encoder.mid_block.attentions.0.proj_attn.bias", "decoder.mid_block.attentions.0.query.weight"} <= set(theirs)
-    assert equal(weights.params(SMALL, theirs, shapes(SMALL)), ours)
+    assert rig.equal(weights.params(SMALL, theirs, shapes(SMALL)), ours)
 
 
 @pytest.mark.fault("weights: names missing or left over")

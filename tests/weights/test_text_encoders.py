@@ -11,6 +11,7 @@ from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.networks import text_encoder
 from gendiff.weights import open_clip_text, rules, transformers_bert, transformers_clip
+from tests.weights import rig
 
 STABLE_DIFFUSION_1 = {
     "_name_or_path": "openai/clip-vit-large-patch14",
@@ -89,14 +90,7 @@ def shapes(module, config):
 
 def drawn(module, config):
     """(parameters of our network, the same by their names)."""
-    rng = np.random.default_rng(0)
-    ours = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes(module, config))
-    return ours, rules.to_theirs(ours, module.rules(config))
-
-
-def equal(first, second):
-    same = map(np.array_equal, jax.tree.leaves(first), jax.tree.leaves(second))
-    return jax.tree.structure(first) == jax.tree.structure(second) and all(same)
+    return rig.drawn(shapes(module, config), module.rules(config))
 
 
 @functools.cache
@@ -111,7 +105,7 @@ def _shapes(module, text):
 @every
 def test_our_parameters_return_from_their_names_bit_for_bit(module, config):
     ours, theirs = drawn(module, config)
-    assert equal(module.params(config, theirs, shapes(module, config)), ours)
+    assert rig.equal(module.params(config, theirs, shapes(module, config)), ours)
     assert sum(array.size for array in theirs.values()) == networks.count(ours)
 
 
@@ -172,7 +166,7 @@ def test_the_same_model_is_the_same_under_the_names_of_openclip_with_queries_key
 def test_what_is_no_parameter_of_the_encoder_is_left_out_by_its_name_and_nothing_else_is(name, left_out):
     module, config = CONFIGS[name]
     ours, theirs = drawn(module, config)
-    assert equal(module.params(config, theirs | left_out, shapes(module, config)), ours)
+    assert rig.equal(module.params(config, theirs | left_out, shapes(module, config)), ours)
     with pytest.raises(CheckpointMismatchError, match="1 left over: lm_head.weight"):
         module.params(config, theirs | {"lm_head.weight": np.ones((20, 8))}, shapes(module, config))
     missing = dict(list(theirs.items())[1:])
@@ -185,7 +179,7 @@ def test_names_with_another_beginning_are_read(name, before, after):
     module, config = CONFIGS[name]
     ours, theirs = drawn(module, config)
     other = {f"{after}{name.removeprefix(before)}": array for name, array in theirs.items()}
-    assert other.keys() != theirs.keys() and equal(module.params(config, other, shapes(module, config)), ours)
+    assert other.keys() != theirs.keys() and rig.equal(module.params(config, other, shapes(module, config)), ours)
 
 
 # Settings.
