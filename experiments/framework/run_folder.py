@@ -58,7 +58,7 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays."""
-        for left in self.path.rglob(".*.tmp"):
+        for left in self.path.rglob(files.HALF_WRITTEN):
             inner = left.parent.relative_to(self.path).parts
             if left.is_file() and not any(part.startswith(".") for part in inner):
                 left.unlink(missing_ok=True)

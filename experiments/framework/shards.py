@@ -136,7 +136,7 @@ class Shards:
 
     def tidy(self) -> None:
         """Removes what killed processes left behind. Only where all shards are complete, for then nobody writes."""
-        for left in self.folder.glob(".*.tmp"):
+        for left in self.folder.glob(files.HALF_WRITTEN):
             left.unlink(missing_ok=True)
 
 

@@ -184,7 +184,7 @@ def _complete(path: Path, count: int) -> list[Look] | None:
 
 def _clear(place: Path) -> None:
     """Remove what killed builds have left; a younger file may belong to another process that is at work."""
-    for left in place.glob(".*.tmp"):
+    for left in place.glob(files.HALF_WRITTEN):
         try:
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 left.unlink()
