@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import image_training
+from experiments.diffusion import image_coding, image_training
 from experiments.diffusion.autoencoder import measures, networks, train
 from experiments.diffusion.autoencoder.config import Config
 from experiments.diffusion.autoencoder.measures import Measure
@@ -56,7 +56,7 @@ def code(config: Config, folder: RunFolder, given: Pictures, progress: Progress)
     grid = {}
     for factor, channels, seeds in train.autoencoders(config):
         params = networks.restore(config, folder, factor, channels, seeds[0])
-        coder = networks.Coder(networks.autoencoder(config, factor, channels), config.together, progress)
+        coder = image_coding.Coder(networks.autoencoder(config, factor, channels), config.together, progress)
         of: dict[str, Fidelity] = {}
         for subject, images in given.held_out.items():
             latents, nats = coder.encode(params, images)
@@ -114,7 +114,7 @@ class Softnesses:
         params = image_training.averaged(draw.model, image_training.inside(self._folder, name), seed)
         return draw(f"{name}, seed {seed}", params, self._config.samples)
 
-    def _held_out(self, coder: networks.Coder, decoders: Mapping[str, Params], images: np.ndarray) -> dict[str, np.ndarray]:
+    def _held_out(self, coder: image_coding.Coder, decoders: Mapping[str, Params], images: np.ndarray) -> dict[str, np.ndarray]:
         latents, _ = coder.encode(decoders[DECODED], images)  # training a decoder leaves the encoder as it is
         return {ORIGINALS: images} | {kind: coder.decode(of, latents) for kind, of in decoders.items()}
 

@@ -6,18 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_training
+from experiments.diffusion import image_coding, image_training
 from experiments.diffusion.autoencoder import edges, networks, pictures
 from experiments.diffusion.autoencoder.config import Config
-from experiments.diffusion.image_training import Learning
-from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks as gendiff_networks
 from gendiff.core.types import Loss, Params
-from gendiff.diffusion import latent
 from gendiff.diffusion.types import Batch
-from gendiff.networks import Autoencoder
 from gendiff.networks.autoencoder import LatentAutoencoder
 
 
@@ -27,10 +23,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     clean, subjects = given.training, given.subjects
     for factor, channels, seeds in autoencoders(config):
         progress.line(f"autoencoder: factor {factor}, {channels} channels")
-        network = networks.autoencoder(config, factor, channels)
-        fit = functools.partial(_fit, config.autoencoders, autoencoding(config, network), networks.init(network))
+        network, place = networks.autoencoder(config, factor, channels), image_training.inside(folder, networks.name(factor, channels))
         for seed in seeds:
-            fit(Batch(clean=clean), seed, image_training.inside(folder, networks.name(factor, channels)), progress)
+            image_coding.train(config.autoencoders, network, clean, place, progress, seed=seed, kl_weight=config.kl_weight)
     for seed in config.seeds:
         params = networks.restore(config, folder, config.factor, config.channels, seed)
         coder, latents = networks.normalized(config, params, clean, progress)
@@ -38,7 +33,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         for name, weight in ((networks.EDGES, 1.0), (networks.LONGER, 0.0)):
             progress.line(f"seed {seed}: {name}")
             data = Batch(clean=clean, condition=(latents, np.full(len(clean), weight, np.float32)))
-            _fit(config.decoders, loss, start, data, seed, image_training.inside(folder, name), progress)
+            image_coding.fit(config.decoders, loss, start, data, seed, image_training.inside(folder, name), progress)
         for name, learning, model, values in (
             (networks.LATENTS, config.latents, networks.latent_model(config), latents),
             (networks.PIXELS, config.pixels, networks.pixel_model(config), clean),
@@ -56,12 +51,6 @@ def autoencoders(config: Config) -> Iterator[tuple[int, int, tuple[int, ...]]]:
             yield factor, channels, config.seeds if chosen else config.seeds[:1]
 
 
-def autoencoding(config: Config, network: Autoencoder) -> Loss:
-    """Mean absolute difference of pixels and the divergence."""
-    halves = (gendiff_networks.pure(network, half) for half in ("encode", "decode"))
-    return latent.autoencoding(latent.gaussian_bottleneck(*halves, weight=config.kl_weight))
-
-
 def decoding(config: Config, network: LatentAutoencoder) -> Loss:
     """What the decoder alone trains on with."""
     decode = gendiff_networks.pure(network, "decode")
@@ -74,9 +63,3 @@ def decoding(config: Config, network: LatentAutoencoder) -> Loss:
 
 def _given(params: Params, key: Any) -> Params:
     return params
-
-
-def _fit(learning: Learning, loss: Loss, init: Any, data: Batch, seed: int, folder: RunFolder, progress: Progress) -> None:
-    numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch, "ema": (learning.ema,)}
-    every: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
-    training_loop.train(loss, image_training.adamw(learning), init, data, seed=seed, folder=folder, progress=progress, **numbers, **every)

@@ -14,19 +14,19 @@ import numpy as np
 import tyro
 
 from experiments.diffusion import sampling_options
-from experiments.diffusion.text_to_image import networks, scenes, texts
+from experiments.diffusion.text_to_image import networks, scenes, texts, trained
 from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework import configuration, devices, drawing, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
-from gendiff import networks as library
 from gendiff import pipelines
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
 from gendiff.data.tokenizer import Tokens, TruncationWarning
 from gendiff.diffusion import grids
+from gendiff.diffusion.sampling import Sampler
 from gendiff.pipelines import TextToImage
 
 ENTRY = "gendiff"
@@ -65,11 +65,11 @@ class TextOptions:
 
 def _sample(config: Config, folder: RunFolder, options: TextOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, NonFiniteError where pictures are not finite, and as `restore_ema` does."""
-    trained, out = _checked(config, folder, options)
+    seed, out = _checked(config, folder, options)
     prompt = _read("--prompt", options.prompt, progress)
     negative = pipelines.nothing(prompt) if not options.negative.strip() else _read("--negative", options.negative, progress)
     devices.local()
-    draw = _drawer(config, folder, options, trained)
+    draw = _drawer(config, folder, options, seed)
     progress.line("compiling …")
     index, images = np.arange(options.num, dtype=np.int32), []
     for place, drawn in drawing.parts(
@@ -77,8 +77,8 @@ def _sample(config: Config, folder: RunFolder, options: TextOptions, progress: P
     ):
         drawing.check_finite(drawn, index[place])
         images.append(drawn)
-    step = training_loop.newest_step(_place(folder, options), trained)
-    settings = dataclasses.asdict(options) | {"trained_seed": trained, "checkpoint": step, "experiment": "text-to-image"}
+    step = training_loop.newest_step(_place(folder, options), seed)
+    settings = dataclasses.asdict(options) | {"trained_seed": seed, "checkpoint": step, "experiment": "text-to-image"}
     entries = {ENTRY: json.dumps({name: value for name, value in settings.items() if name not in ("out", "force", "together")})}
     figures.grid(np.concatenate(images), min(COLUMNS, options.num), out, "", scale=4, ground=255, entries=entries)
     progress.line(f"{options.num} pictures, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
@@ -87,37 +87,26 @@ def _sample(config: Config, folder: RunFolder, options: TextOptions, progress: P
 COMMAND = SampleCommand(TextOptions, _sample)
 
 
-def pipeline(config: Config, name: str, sampler: Any) -> TextToImage:
-    """The composition for the network of a folder."""
-    model = networks.model(config, name)
-    if isinstance(model.predict, networks.WithEncoder):
-        return TextToImage(model.predict.encode, model.predict.predict, model.parameterization, sampler, model.shape)
-    return TextToImage(library.pure(texts.ENCODER), model.predict, model.parameterization, sampler, model.shape)
-
-
-def params(config: Config, folder: RunFolder, name: str, seed: int) -> dict[str, Params]:
-    """{"text", "network"} of one network."""
-    restored: Any = networks.restore(config, folder, name, seed)
-    return restored if name == networks.SCRATCH else {"text": texts.params(), "network": restored}
-
-
-def _drawer(config: Config, folder: RunFolder, options: TextOptions, trained: int) -> Any:
+def _drawer(config: Config, folder: RunFolder, options: TextOptions, seed: int) -> Any:
     """(prompt, negative, index) -> pictures."""
-    name = ENCODERS[options.encoder]
-    draw, levels = _program(config, name, options.sampler), grids.trailing(networks.model(config, name).schedule, options.steps)
-    parameters, key, scale = params(config, folder, name, trained), jax.random.key(options.seed), jnp.float32(options.guidance)
+    given = trained.from_run(config, folder, ENCODERS[options.encoder], seed)
+    draw, levels = _program(given.pipeline(_sampler(options, given))), grids.trailing(given.model.schedule, options.steps)
+    key, scale = jax.random.key(options.seed), jnp.float32(options.guidance)
 
     def of(prompt: Tokens, negative: Tokens, index: jax.Array) -> jax.Array:
-        return draw(parameters, key, prompt, negative, scale, levels, index)
+        return draw(given.params, key, prompt, negative, scale, levels, index)
 
     return of
 
 
+def _sampler(options: TextOptions, given: Trained) -> Sampler:
+    return sampling_options.sampler(options.sampler, None, given.model.schedule)
+
+
 @functools.lru_cache(maxsize=4)
-def _program(config: Config, name: str, sampler: str) -> Any:
+def _program(pipeline: TextToImage) -> Any:
     """The pipeline of a network, compiled once per number of steps and of pictures drawn together."""
-    method = sampling_options.sampler(sampler, None, networks.model(config, name).schedule)
-    return drawing.jit(pipeline(config, name, method))
+    return drawing.jit(pipeline)
 
 
 def _checked(config: Config, folder: RunFolder, options: TextOptions) -> tuple[int, Path]:
@@ -136,11 +125,9 @@ def _checked(config: Config, folder: RunFolder, options: TextOptions) -> tuple[i
     if options.encoder not in ENCODERS:
         raise ConfigError(f"--encoder {options.encoder} is none of {', '.join(ENCODERS)}")
     seeds = config.seeds if options.encoder == "frozen" else config.seeds[:1]
-    trained = seeds[0] if options.trained_seed is None else options.trained_seed
-    if trained not in seeds:
-        raise ConfigError(
-            f"--trained-seed {trained} was not trained with --encoder {options.encoder}: there are {', '.join(map(str, seeds))}"
-        )
+    seed = seeds[0] if options.trained_seed is None else options.trained_seed
+    if seed not in seeds:
+        raise ConfigError(f"--trained-seed {seed} was not trained with --encoder {options.encoder}: there are {', '.join(map(str, seeds))}")
     out = folder.path / "samples.png" if options.out is None else Path(options.out).expanduser().absolute()
     if out.suffix != ".png":
         raise ConfigError(f"--out {out} ends in {out.suffix!r}: give a .png")
@@ -148,7 +135,7 @@ def _checked(config: Config, folder: RunFolder, options: TextOptions) -> tuple[i
         raise ConfigError(f"--out: the folder {out.parent} is absent")
     if out.is_dir() or (out.exists() and not options.force):
         raise ConfigError(f"{out} exists: add --force to replace a file, or choose another --out")
-    return trained, out
+    return seed, out
 
 
 def _read(option: str, text: str, progress: Progress) -> Tokens:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import autoencoder
+from experiments.diffusion import autoencoder, image_coding
 from experiments.diffusion.autoencoder import edges, figures, judge, measures, networks, sets, train
 from experiments.diffusion.autoencoder.measures import Measure
 from experiments.diffusion.autoencoder.pictures import SUBJECTS, Pictures
@@ -89,7 +89,7 @@ def test_a_weight_of_zero_leaves_the_distance_of_pixels():
 
 @pytest.fixture(scope="module")
 def params():
-    return quickly(networks.init(networks.autoencoder(CONFIG, 2, 1)))(jax.random.key(0))
+    return quickly(image_coding.init(networks.autoencoder(CONFIG, 2, 1)))(jax.random.key(0))
 
 
 def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no_gradient(params):
@@ -180,7 +180,7 @@ def test_coding_and_normalised_latents_agree_whatever_is_done_together(params):
     config = dataclasses.replace(CONFIG, together=4)
     coder, latents = networks.normalized(config, params, images, Progress(quiet=True))
     np.testing.assert_allclose((latents.mean(), latents.std()), (0, 1), atol=1e-3)
-    plain = networks.Coder(networks.autoencoder(config, 2, 1), 4, Progress(quiet=True))
+    plain = image_coding.Coder(networks.autoencoder(config, 2, 1), 4, Progress(quiet=True))
     codes, nats = plain.encode(params, images)
     np.testing.assert_allclose(coder.decode(params, latents), plain.decode(params, codes), atol=1e-3)
     assert nats.shape == (6,) and (nats > 0).all()

@@ -11,11 +11,12 @@ from PIL import Image
 
 from experiments.diffusion import sweeps, text_to_image
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.text_to_image import failures, judge, networks, sampling, scenes, sets, texts
+from experiments.diffusion.text_to_image import failures, judge, networks, sampling, scenes, sets, texts, trained
 from experiments.diffusion.text_to_image import figures as text_figures
 from experiments.diffusion.text_to_image.sampling import TextOptions
 from experiments.diffusion.text_to_image.scenes import Prompts
 from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
+from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
@@ -247,7 +248,7 @@ def command(installed, monkeypatch, tmp_path):
     model = Model(networks.WithEncoder(encode, linear), None, schedules.flow(), parameterization.flow(), (4, 4, 3))
     monkeypatch.setattr(networks, "model", lambda config, name="": model)
     monkeypatch.setattr(networks.WithEncoder, "encode", lambda self, params, ids, mask: encode(params, ids, mask))
-    monkeypatch.setattr(sampling, "params", lambda *_: {"text": {}, "network": {}})
+    monkeypatch.setattr(trained, "from_run", lambda config, folder, name, seed: Trained(config, name, {"text": {}, "network": {}}))
     monkeypatch.setattr(sampling.training_loop, "newest_step", lambda *_: 7)
     monkeypatch.setattr(Progress, "line", lambda self, text: said.append(text))
 
