@@ -5,6 +5,7 @@ from gendiff.networks import (
     autoencoder,
     convolution,
     diagonal_gaussian,
+    discriminator,
     dit,
     embeddings,
     image_size,
@@ -17,6 +18,7 @@ from gendiff.networks import (
     vq_autoencoder,
 )
 from gendiff.networks.autoencoder import Autoencoder
+from gendiff.networks.discriminator import PatchDiscriminator
 from gendiff.networks.dit import DiT
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
@@ -32,6 +34,7 @@ __all__ = [
     "DiT",
     "ImageSize",
     "Inception",
+    "PatchDiscriminator",
     "PureFunction",
     "Text",
     "TextEncoder",
@@ -42,6 +45,7 @@ __all__ = [
     "convolution",
     "count",
     "diagonal_gaussian",
+    "discriminator",
     "dit",
     "embeddings",
     "image_size",

@@ -24,11 +24,11 @@ class Convolution(nn.Module):
 
     Args:
         features: channels of the output.
-        size: side of the kernel, odd.
-        stride: 1 keeps the size of an image, 2 halves an even one.
+        size: side of the kernel.
+        stride: 1 keeps the size of an image, 2 halves an even one, unless a pair of paddings says otherwise.
         zero: start at 0.
         compute: how to compute.
-        padding: zeros above and to the left; what is left of size − 1 then goes below and to the right. None: size // 2 on all sides.
+        padding: as for `convolve`.
     """
 
     features: int
@@ -36,7 +36,7 @@ class Convolution(nn.Module):
     stride: int = 1
     zero: bool = False
     compute: Compute = Compute()
-    padding: int | None = None
+    padding: int | tuple[int, int] | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
@@ -62,18 +62,19 @@ def convolve(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "u v c d"],
     stride: int = 1,
-    padding: int | None = None,
+    padding: int | tuple[int, int] | None = None,
     *,
     implementation: str = "direct",
     precision: str | None = None,
 ) -> Float[Array, "b h2 w2 d"]:
-    """Cross-correlate images with a kernel of odd size, between zeros.
+    """Cross-correlate images with a kernel, between zeros.
 
     Args:
         x: (b, h, w, c).
         kernel: (u, v, c, d).
         stride: in both directions, at least 1.
         padding: zeros above and to the left, in [0, size − 1]; what is left of size − 1 goes below and to the right. None: size // 2.
+            A pair is (above and to the left, below and to the right), both in [0, size − 1].
         implementation: "direct" or "fast_backward", see the top of this file.
         precision: of the products: None, "default", "high" or "highest".
 
@@ -81,11 +82,8 @@ def convolve(
         ValueError: for an unknown implementation, or a padding out of range.
     """
     checks.choice("convolution", implementation, IMPLEMENTATIONS)
-    if padding is not None:
-        checks.integer("padding", padding, 0, min(kernel.shape[:2]) - 1)
-    above, left = (size // 2 if padding is None else padding for size in kernel.shape[:2])
-    below, right = kernel.shape[0] - 1 - above, kernel.shape[1] - 1 - left
-    return IMPLEMENTATIONS[implementation](x, kernel, stride, ((above, below), (left, right)), precision)
+    vertical, horizontal = (_around(size, padding) for size in kernel.shape[:2])
+    return IMPLEMENTATIONS[implementation](x, kernel, stride, (vertical, horizontal), precision)
 
 
 def double(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
@@ -98,6 +96,15 @@ def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     """Return the mean of each 2 × 2 pixels."""
     b, h, w, c = x.shape
     return jnp.mean(x.reshape(b, h // 2, 2, w // 2, 2, c), (2, 4))
+
+
+def _around(size: int, padding: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Zeros on both sides of an axis."""
+    before, after = padding if isinstance(padding, tuple) else (size // 2 if padding is None else padding, None)
+    for zeros in (before, after):
+        if zeros is not None:
+            checks.integer("padding", zeros, 0, size - 1)
+    return before, size - 1 - before if after is None else after
 
 
 IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {

@@ -2,7 +2,6 @@
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,15 +18,10 @@ X = np.random.default_rng(0).uniform(-1, 1, size=(4, 8, 8, 1)).astype(np.float32
 KEY = jax.random.key(0)
 FIELDS = {"channels": (4,), "blocks": 1, "latent_channels": 2, "in_channels": 1, "groups": 2, "attention": False}
 NETWORK, VQ = networks.Autoencoder(**FIELDS), networks.VQAutoencoder(entries=6, **FIELDS)
+JUDGE = networks.PatchDiscriminator(channels=(4, 4), in_channels=1, groups=2)
 ENCODE, DECODE = networks.pure(NETWORK, "encode"), networks.pure(NETWORK, "decode")
 GAUSSIAN = latent.gaussian_bottleneck(ENCODE, DECODE, weight=0.1)
 CODEBOOK = latent.codebook_bottleneck(networks.pure(VQ, "reconstruct"), commitment=0.5)
-
-
-class Judge(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Conv(1, (4, 4), 4, name="judge")(jnp.tanh(x))
 
 
 @functools.cache
@@ -36,7 +30,7 @@ def params_of(network):
 
 
 def both():
-    return {"autoencoder": params_of(NETWORK), "discriminator": params_of(Judge())}
+    return {"autoencoder": params_of(NETWORK), "discriminator": params_of(JUDGE)}
 
 
 def edges(x):
@@ -117,7 +111,7 @@ def test_the_adaptive_weight_is_the_ratio_of_norms_clipped_and_without_gradient(
 def parts():
     """(scalar, metrics, gradient) of the adversarial loss, and the pieces of it by hand."""
     loss = latent.autoencoding(GAUSSIAN, maps=edges)
-    judge = networks.pure(Judge())
+    judge = networks.pure(JUDGE)
     whole = latent.adversarial(loss, judge, weight=0.7, delta=0.01)
     params = both()
     (value, metrics), slopes = quickly(jax.value_and_grad(whole, has_aux=True))(params, KEY, Batch(X))
@@ -172,7 +166,7 @@ def test_a_loss_trains_with_a_step_of_training_and_pictures_come_closer():
 def test_the_step_of_both_players_is_traced_whatever_the_options_and_half_batches_accumulate(options):
     network = NETWORK.clone(**options)
     bottleneck = latent.gaussian_bottleneck(networks.pure(network, "encode"), networks.pure(network, "decode"))
-    loss = latent.adversarial(latent.autoencoding(bottleneck), networks.pure(Judge()))
+    loss = latent.adversarial(latent.autoencoding(bottleneck), networks.pure(JUDGE))
     state = training.start(both(), optax.adam(1e-2), KEY)
     after, metrics = jax.eval_shape(training.make_step(loss, optax.adam(1e-2), accumulate=2), state, Batch(X))
     jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} {b}"), after.params, state.params)

@@ -41,21 +41,28 @@ def test_a_kernels_gradient_sums_strips_of_whole_rows_no_more_than_needed():
     assert {size: fast._strips(*size) for size in sizes} == sizes
 
 
-@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (3, 2, 2), (4, 2, (1, 1)), (4, 1, (1, 1)), (2, 1, (0, 1))])
 @pytest.mark.parametrize("implementation", ["direct", "fast_backward"])
 @pytest.mark.float64
-def test_padding_says_how_many_zeros_stand_above_and_to_the_left(implementation, padding):
-    around = ((0, 0), (padding, 2 - padding), (padding, 2 - padding), (0, 0))
+def test_padding_says_how_many_zeros_stand_above_and_to_the_left_and_a_pair_on_the_other_sides_too(implementation, size, stride, padding):
+    side = padding if isinstance(padding, tuple) else (padding, size - 1 - padding)
+    around = ((0, 0), side, side, (0, 0))
 
     def by_hand(x, kernel):
-        return jax.lax.conv_general_dilated(jnp.pad(x, around), kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.lax.conv_general_dilated(
+            jnp.pad(x, around), kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
-    ours = functools.partial(convolution.convolve, stride=2, padding=padding, implementation=implementation)
-    assert_equal(ours, by_hand, RANDOM.normal(size=(2, 4, 6, 3)), RANDOM.normal(size=(3, 3, 3, 2)))
+    ours = functools.partial(convolution.convolve, stride=stride, padding=padding, implementation=implementation)
+    assert_equal(ours, by_hand, RANDOM.normal(size=(2, 4, 7, 3)), RANDOM.normal(size=(size, size, 3, 2)))
 
 
 def test_a_padding_past_the_kernel_and_an_unknown_implementation_are_refused():
-    for options, message in (({"padding": 3}, "padding = 3 is outside"), ({"implementation": "fast_backwards"}, "fast_backward")):
+    for options, message in (
+        ({"padding": 3}, "padding = 3 is outside"),
+        ({"padding": (1, 3)}, "padding = 3 is outside"),
+        ({"implementation": "fast_backwards"}, "fast_backward"),
+    ):
         with pytest.raises(ValueError, match=message):
             convolution.convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2, **options)
 
