@@ -6,6 +6,8 @@ from typing import Any, TypeVar, dataclass_transform
 
 import jax
 
+from gendiff.core import exported_records
+
 T = TypeVar("T")
 
 
@@ -23,7 +25,8 @@ def record(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that is registered with `jax.tree_util.register_dataclass`.
 
     Fields are leaves unless they are declared `static()`. A plain function in any other field, or in a tuple there, is held in a static
-    record of its own. So a record of functions crosses `jit`, and equal functions do not retrace.
+    record of its own. So a record of functions crosses `jit`, and equal functions do not retrace. A record whose static fields are numbers
+    and texts also crosses a program that `jax.export` writes and reads (see `exported_records`).
 
     JAX rebuilds records through their constructor, with any object as a leaf. Checks of leaves therefore belong in the function that
     builds the record.
@@ -48,10 +51,12 @@ def record(cls: type[T]) -> type[T]:
     names = tuple(field.name for field in dataclasses.fields(frozen) if not field.metadata.get("static"))  # type: ignore[arg-type]
     if checked and names:
         raise TypeError(f"{cls.__name__} has leaves: check them in the function that builds it, not in __post_init__")
-    return jax.tree_util.register_dataclass(frozen)
+    jax.tree_util.register_dataclass(frozen)
+    exported_records.register(frozen)
+    return frozen
 
 
-def replace(value: T, **changes: Any) -> T:
+def replace(value: T, /, **changes: Any) -> T:
     """The record with some fields replaced, as by `dataclasses.replace`."""
     return dataclasses.replace(value, **changes)  # type: ignore[type-var]
 

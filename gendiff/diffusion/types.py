@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -47,14 +46,6 @@ class Level:
     def t_for(self, x: jax.Array) -> jax.Array:
         """(b,) what the network is told of each sample of x (b, …), in float32 at least: bfloat16 would round 999 to 1000."""
         return jnp.broadcast_to(jnp.asarray(self.t), x.shape[:1]).astype(arrays.at_least_float32(x.dtype))
-
-
-jax.export.register_pytree_node_serialization(  # so that an exported program may take a Level
-    Level,
-    serialized_name="gendiff.diffusion.Level",
-    serialize_auxdata=lambda structure: b"",
-    deserialize_auxdata=lambda stored: (),
-)
 
 
 @records.record

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import jax
-import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -31,14 +29,6 @@ class ImageSize:
     original: Any
     crop: Any
     target: Any
-
-
-jax.export.register_pytree_node_serialization(  # so that an exported program may take an ImageSize
-    ImageSize,
-    serialized_name="gendiff.networks.ImageSize",
-    serialize_auxdata=lambda structure: b"",
-    deserialize_auxdata=lambda stored: (),
-)
 
 
 def embedded(size: ImageSize, dtype: Any) -> Float[Array, "b e"]:

@@ -4,7 +4,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,14 +28,6 @@ class Text:
     tokens: Any
     mask: Any
     pooled: Any = None
-
-
-jax.export.register_pytree_node_serialization(  # so that an exported program may take a Text
-    Text,
-    serialized_name="gendiff.networks.Text",
-    serialize_auxdata=lambda structure: b"",
-    deserialize_auxdata=lambda stored: (),
-)
 
 
 class SeenTokens(nn.Module):
