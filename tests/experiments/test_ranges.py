@@ -14,8 +14,10 @@ from experiments.framework.ranges import Count, Distinct, Positive
 from gendiff.core.errors import ConfigError
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
-_ZERO_NUMBERS = "warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
-_ZERO_EVENTS = "preemptions deaths"
+_ZERO_NUMBERS = (
+    "keywords warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
+)
+_ZERO_EVENTS = "preemptions deaths keywords"
 _ZERO_WEIGHTS = "kl_weight gradient_weight amplitude_weight"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
@@ -90,6 +92,7 @@ def test_every_field_refuses_what_is_out_of_its_range_and_names_it(name):
 
 
 FULL = {name: registry.load(name, catalogue.EXPERIMENTS) for name in catalogue.EXPERIMENTS}
+DRAWINGS = FULL["text-to-image"].config().drawings
 MISFITS = [
     ("digits", {"warmup": 1600}, "--warmup 1600 must be below --train-steps 1600"),
     ("digits", {"batch": 1348}, "--batch 1348 is outside 1 … 1347"),
@@ -144,6 +147,13 @@ MISFITS = [
         "4×4 cannot be halved so often",
     ),
     ("autoencoder", {"samples": 16}, "--shown 10 is above"),
+    (
+        "text-to-image",
+        {"drawings": dataclasses.replace(DRAWINGS, scales=(1.0, 0.0))},
+        "--drawings.scales 1.0 0.0: each number must be above",
+    ),
+    ("text-to-image", {"drawings": dataclasses.replace(DRAWINGS, prompts=385)}, "--drawings.prompts 385 is above --drawings.held-out 384"),
+    ("text-to-image", {"drawings": dataclasses.replace(DRAWINGS, candidates=129)}, "--drawings.candidates 129 is above --drawings.prompts"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

@@ -10,17 +10,21 @@ that is judged is the one that is best on seen prompts.
 Beside it stand a network whose text encoder is trained from scratch, one that learns from shuffled captions, and one that is not trained.
 What guidance costs is measured as in the experiment `guidance`: diversity of the pictures of one prompt, clipped values and contrast.
 
+A second part asks for real drawings: a network of the latents of OpenMoji's emoji, of 64×64 pixels, that knows their names and keywords.
+A picture counts where it is more like the drawing of its caption than like 31 others. Captions of training are asked for, and those of
+held-out concepts, whose pictures stand beside the nearest training drawings; and combinations that no drawing shows, such as a red cat.
+
     python -m experiments sample runs/text-to-image --prompt "a small red circle at the top left" --num 4 --guidance 5 --out x.png
 """
 
 from typing import Any
 
 from experiments.diffusion.image_training import Learning
-from experiments.diffusion.text_to_image import judge, networks, sampling, sets
-from experiments.diffusion.text_to_image.config import Config, Thresholds
+from experiments.diffusion.text_to_image import judge, sampling, sets, train
+from experiments.diffusion.text_to_image.config import Config, Drawings, Thresholds
 from experiments.framework.registry import Experiment
 
-__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+__all__ = ["EXPERIMENT", "Config", "Drawings", "Thresholds"]
 
 _LEARNED: dict[str, Any] = {
     "shapes": Learning(train_steps=2, batch=8, channels=(8,), warmup=1),
@@ -39,13 +43,26 @@ _SIZES: dict[str, Any] = {
 }
 _STEPS: dict[str, Any] = {"scales": (0.0, 2.0), "sampling_steps": 2, "explored_steps": (1, 2), "resamples": 20, "permutations": 100}
 
+_TINY: dict[str, Any] = {"train_steps": 2, "batch": 8, "warmup": 1}
+_DRAWINGS = Drawings(
+    seeds=(0,),
+    pictures=32,
+    held_out=32,
+    autoencoder=Learning(**_TINY, channels=(8, 8, 8), drop_condition=0.0),
+    latents=Learning(**_TINY, channels=(8,)),
+    scales=(0.0, 2.0),
+    prompts=8,
+    candidates=4,
+    together=8,
+)
+
 EXPERIMENT = Experiment(
     name="text-to-image",
     question="Does a small network draw what a sentence says, also combinations of attributes that it has never seen?",
     config=Config,
     presets={"full": Config()},
-    smoke=Config(**_LEARNED, **_SIZES, **_STEPS),
-    train=networks.train,
+    smoke=Config(**_LEARNED, **_SIZES, **_STEPS, drawings=_DRAWINGS),
+    train=train.train,
     evaluate=judge.evaluate,
     sample=sampling.COMMAND,
     check=sets.check,

@@ -7,7 +7,7 @@ import msgspec
 
 from experiments.diffusion.image_training import Learning
 from experiments.framework import ranges
-from experiments.framework.ranges import Count, Distinct, NonNegative, Seed, Several, Some
+from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Seed, Several, Some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +26,53 @@ class Thresholds:
     """Least accuracy on held-out prompts with the frozen encoder less that with an encoder trained from scratch, each at its best scale."""
     chance: float = 0.05
     """A network that knows nothing of its prompts must stay below this accuracy; by chance it is below 0.002."""
+    retrieved: float = 0.6
+    """Least share of pictures of training captions that are most like their own drawing among `candidates`."""
+    retrieved_unseen: float = 0.0625
+    """The same of held-out concepts, whose words and drawings the network has never seen; twice what chance gives among 32."""
+    copies: float = 0.05
+    """Largest rate of near-copies of training drawings among pictures of held-out concepts, above that of the held-out drawings."""
+    colour_follows: float = 0.1
+    """Least share of coloured pixels that take the colour of "a red cat", above the share in the picture of "a cat" from the same noise."""
+    decoded_retrieved: float = 0.9
+    """Least share of decoded drawings that are most like their own: what a perfect network of latents could reach at least."""
+    retrieved_by_chance: float = 0.15
+    """A network that knows nothing of its prompts must stay below this share; by chance it is 0.03."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawings:
+    """The numbers of the second part: a network of the latents of emoji, drawings of 64×64 pixels."""
+
+    seeds: Distinct[Seed] = (0, 1)
+    """Seeds of the network of latents; the first one trains the autoencoder too."""
+    pictures: Annotated[int, msgspec.Meta(ge=32, le=1534)] = 1534
+    """Training drawings."""
+    held_out: Annotated[int, msgspec.Meta(ge=32, le=384)] = 384
+    """Drawings of concepts that no training drawing shows."""
+    autoencoder: Learning = Learning(train_steps=1200, batch=16, channels=(16, 32, 48), drop_condition=0.0)
+    """Of the autoencoder, whose three sizes make latents a quarter as large."""
+    latent_channels: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    """Channels of a latent."""
+    kl_weight: NonNegative = 1e-6
+    """Weight of the divergence in nats."""
+    latents: Learning = Learning(train_steps=2500, channels=(88, 96), learning_rate=1e-3, ema=0.995)
+    """Of the network, whose U-Net sees latents folded 2×2 into channels."""
+    keywords: Natural = 4
+    """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there are none."""
+    scales: Some[NonNegative] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+    """Guidance scales."""
+    prompts: Annotated[int, msgspec.Meta(ge=4, le=ranges.LARGEST)] = 128
+    """Captions of each of three sets: training captions that choose the scale, others that are judged, and held-out ones."""
+    candidates: Annotated[int, msgspec.Meta(ge=2, le=ranges.LARGEST)] = 32
+    """Drawings among which the right one is looked for, which is one of them."""
+    together: Count = 64
+    """Pictures drawn in one call."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every number of the experiment."""
+    """Every number of the experiment; those of its own fields are of the first part, scenes of shapes."""
 
     seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; each trains a network that reads the frozen encoder, the first one the others too."""
@@ -66,4 +108,6 @@ class Config:
     """Bootstrap resamples behind each interval."""
     permutations: Count = 20000
     """Random orders behind each p-value."""
+    drawings: Drawings = Drawings()
+    """Of the second part."""
     thresholds: Thresholds = Thresholds()

@@ -10,6 +10,9 @@ from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import figures as text_figures
 from experiments.diffusion.text_to_image import sets
 from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.drawings import answers as drawing_answers
+from experiments.diffusion.text_to_image.drawings import claims as drawing_claims
+from experiments.diffusion.text_to_image.drawings import shown as drawings_shown
 from experiments.diffusion.text_to_image.sets import DrawnSets
 from experiments.diffusion.trends import Trend
 from experiments.framework.progress import Progress
@@ -37,13 +40,15 @@ class Judged:
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures, the gallery and tables, from the checkpoints of the folder."""
-    drawn = sets.draw(config, folder, progress)
+    drawn, answered = sets.draw(config, folder, progress), drawing_answers.draw(config, folder, progress)
     with progress.phase("judge"):
         judged = judge(config, drawn)
+        every = (*claims(config, drawn, judged), *drawing_claims.claims(config, answered))
+        tables = (*text_figures.tables(config, drawn, judged.best), *drawings_shown.tables(config, answered))
     with progress.phase("figures"):
-        figures = text_figures.figures(config, folder, drawn)
-        explorers = text_figures.explorers(config, folder, drawn, judged.best)
-    return Outcome(tuple(claims(config, drawn, judged)), figures, text_figures.tables(config, drawn, judged.best), explorers)
+        figures = (*text_figures.figures(config, folder, drawn), *drawings_shown.figures(config, folder, answered))
+        explorers = (*text_figures.explorers(config, folder, drawn, judged.best), *drawings_shown.explorers(config, folder, answered))
+    return Outcome(every, figures, tables, explorers)
 
 
 def judge(config: Config, drawn: DrawnSets) -> Judged:

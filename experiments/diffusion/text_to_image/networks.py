@@ -24,8 +24,8 @@ from gendiff.diffusion import objectives, parameterization, schedules, weighting
 from gendiff.diffusion.types import Batch
 from gendiff.networks import dit
 
-FROZEN, SCRATCH, SHUFFLED = "", "scratch", "shuffled"
-"""Folders of networks within the run's, the first of which is the run's own: those that read MiniLM."""
+FROZEN, SCRATCH, SHUFFLED, EMOJI = "", "scratch", "shuffled", "emoji"
+"""Folders of networks within the run's: those of scenes, the first of which are in the run's own, and those of drawings."""
 SHAPE = (scenes.SIDE, scenes.SIDE, 3)
 FOLD = 2
 
@@ -61,9 +61,14 @@ class WithEncoder:
 
 
 def model(config: Config, name: str = FROZEN) -> Model:
-    """The network of a folder, which learns the flow."""
+    """The network of scenes in a folder, which learns the flow."""
     width, own = (config.scratch_width, encoder(config)) if name == SCRATCH else (texts.WIDTH, None)
-    return _model(config.shapes.channels, config.shapes.blocks, config.reading, config.shapes.ema, width, own)
+    return unet(config.shapes, config.reading, SHAPE, width, own)
+
+
+def unet(learning: Learning, reading: str, shape: tuple[int, int, int], width: int, encoder: networks.TextEncoder | None = None) -> Model:
+    """A folded U-Net of one shape that reads tokens of so many channels, of MiniLM or of an encoder of its own."""
+    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder)
 
 
 def encoder(config: Config) -> networks.TextEncoder:
@@ -88,11 +93,16 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         (SHUFFLED, first, frozen.shuffled(first[0])),
     ):
         progress.line(f"train {name or 'with the frozen encoder'}")
-        used, learning, place = model(config, name), _learning(config, name), image_training.inside(folder, name)
-        loss = _loss(used.predict, learning.drop_condition)
+        of = model(config, name), _learning(config, name), images, read
         for seed in seeds:
-            data = functools.partial(_batch, images, read, learning.batch, seed)
-            image_training.train(learning, used, data, place, progress, seeds=[seed], loss=loss, batch=None)
+            fit(*of, seed, image_training.inside(folder, name), progress)
+
+
+def fit(model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed: int, folder: RunFolder, progress: Progress) -> None:
+    """Train a network on pictures or latents (n, h, w, c) with their texts. read: of n texts, or of 2n, which are two of each in turn."""
+    data = functools.partial(_batch, clean, read, learning.batch, seed)
+    loss = _loss(model.predict, learning.drop_condition)
+    image_training.train(learning, model, data, folder, progress, seeds=[seed], loss=loss, batch=None)
 
 
 def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
@@ -108,11 +118,19 @@ def _learning(config: Config, name: str) -> Learning:
 
 
 @functools.cache  # one object, so that all trainings and draws of a network share a compiled program
-def _model(channels: tuple[int, ...], blocks: int, reading: str, ema: float, width: int, encoder: networks.TextEncoder | None) -> Model:
+def _model(
+    channels: tuple[int, ...],
+    blocks: int,
+    reading: str,
+    ema: float,
+    shape: tuple[int, int, int],
+    width: int,
+    encoder: networks.TextEncoder | None,
+) -> Model:
     levels = (len(channels) - 1,) if reading == "coarsest" else ()
     network = networks.UNet(channels=channels, blocks=blocks, attention=(), attention_levels=levels, heads=2, groups=8, text_channels=width)
     inner = networks.pure(network)
-    folded = (1, SHAPE[0] // FOLD, SHAPE[1] // FOLD, FOLD * FOLD * SHAPE[2])
+    folded = (1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2])
     words = np.zeros((1, texts.LENGTH), np.int32)
     text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1)
 
@@ -122,7 +140,7 @@ def _model(channels: tuple[int, ...], blocks: int, reading: str, ema: float, wid
         return params if encoder is None else {"text": networks.init(encoder, other, words), "network": params}
 
     predict: Any = Folded(inner) if encoder is None else WithEncoder(networks.pure(encoder), Folded(inner))
-    return Model(predict, init, schedules.flow(), parameterization.flow(), SHAPE, ema=ema)
+    return Model(predict, init, schedules.flow(), parameterization.flow(), shape, ema=ema)
 
 
 @functools.cache
@@ -131,6 +149,7 @@ def _loss(predict: Callable[..., Any], dropped: float) -> Any:
     return objectives.denoising(predict, schedules.flow(), parameterization.flow(), levels=levels, drop_condition=dropped, null=null)
 
 
-def _batch(images: np.ndarray, read: Encoded, count: int, seed: int, step: int) -> Batch:
-    rows = batches.batch_at(len(images), count, seed, step)
-    return Batch(clean=images[rows], condition=(read.rows(rows),))
+def _batch(clean: np.ndarray, read: Encoded, count: int, seed: int, step: int) -> Batch:
+    texts_of_each = len(read.row) // len(clean)
+    rows = batches.batch_at(len(read.row), count, seed, step)
+    return Batch(clean=clean[rows // texts_of_each], condition=(read.rows(rows),))

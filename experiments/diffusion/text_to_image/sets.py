@@ -3,29 +3,25 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import image_training, sweeps
-from experiments.diffusion.image_model import Model
+from experiments.diffusion import image_coding, image_training, sweeps
 from experiments.diffusion.sweeps import Rows, Sweep
 from experiments.diffusion.text_to_image import networks, scenes, texts
-from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.config import Config, Drawings
+from experiments.diffusion.text_to_image.drawings import latents
+from experiments.diffusion.text_to_image.draws import Draws
 from experiments.diffusion.text_to_image.scenes import Prompts
 from experiments.diffusion.text_to_image.texts import Encoded
-from experiments.framework import drawing, ranges
+from experiments.framework import ranges
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.data import rendering, shapes_oracle
-from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
-from gendiff.diffusion.types import Level
 from gendiff.metrics import features, saturation, vendi
-from gendiff.networks import NO_TEXT
 
 
 def check(config: Config) -> None:
@@ -38,7 +34,20 @@ def check(config: Config) -> None:
     ranges.at_most("shown", config.shown, "prompts", config.prompts)
     for steps in config.explored_steps:
         ranges.at_most("explored-steps", steps, "sampling-steps", config.sampling_steps)
+    _check_drawings(config.drawings, config.shown)
     texts.check()
+
+
+def _check_drawings(config: Drawings, shown: int) -> None:
+    within = "drawings."
+    image_training.check(config.autoencoder, f"{within}autoencoder.", images=config.pictures)
+    image_training.check(config.latents, f"{within}latents.", images=2 * config.pictures)
+    image_coding.check(f"{within}autoencoder", config.autoencoder, latents.FACTOR)
+    ranges.rising(f"{within}scales", config.scales)
+    ranges.at_most(f"{within}candidates", config.candidates, f"{within}prompts", config.prompts)
+    ranges.at_most(f"{within}prompts", config.prompts, f"{within}held-out", config.held_out)
+    ranges.at_most(f"{within}prompts", config.prompts, f"half of {within}pictures", config.pictures // 2)
+    ranges.at_most("shown", shown, f"{within}prompts", config.prompts)
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
         return {seed: networks.restore(config, folder, name, seed) for seed in seeds}
 
     with progress.phase("sample"):
-        draws = Draws(config, networks.FROZEN, progress)
+        draws = SceneDraws(config, networks.FROZEN, progress)
         frozen = restored(networks.FROZEN, config.seeds)
         held_out, shown = draws.answers("held out", frozen, unseen)
         of_seen, _ = draws.answers("seen", frozen, seen)
@@ -93,36 +102,25 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> DrawnSets:
         raw = {first[0]: networks.model(config).init(jax.random.key(first[0]))}
         untrained, _ = draws.answers("untrained", raw, unseen, strong[:1])
     with progress.phase("sample scratch"):
-        draws = Draws(config, networks.SCRATCH, progress)
+        draws = SceneDraws(config, networks.SCRATCH, progress)
         scratch = restored(networks.SCRATCH, first)
         scratch_held_out, _ = draws.answers("scratch, held out", scratch, unseen)
         scratch_seen, _ = draws.answers("scratch, seen", scratch, seen)
     return DrawnSets(held_out, of_seen, scratch_held_out, scratch_seen, shuffled, untrained, diversity, shown, explored)
 
 
-class Draws:
-    """Pictures of the networks of one folder; one compiled program serves every scale, number of steps, prompt and parameters."""
+class SceneDraws:
+    """Pictures of scenes, of the networks of one folder, and what the oracle reads from them."""
 
     def __init__(self, config: Config, name: str, progress: Progress) -> None:
-        self._config, self._name, self._progress = config, name, progress
-        self._model = networks.model(config, name)
-        self._draw = _program(self._model)
+        self._config = config
+        self._draw = Draws(
+            networks.model(config, name), functools.partial(_encoded, name), config.sampling_steps, config.together, progress
+        )
 
     def __call__(self, title: str, params: Params, prompts: Prompts, scale: float, steps: int | None = None) -> np.ndarray:
-        """(n, h, w, 3) pictures, not clipped. Picture i starts from the same noise whatever else differs.
-
-        Raises NonFiniteError with the indices of those that are not finite.
-        """
-        config, most = self._config, self._config.sampling_steps
-        words = _encoded(self._name, prompts.captions).rows(np.arange(len(prompts)))
-        leaves, structure = jax.tree.flatten(words)
-        levels = grids.padded(grids.trailing(self._model.schedule, steps or most), most)
-        numbers: dict[str, Any] = {"scale": jnp.float32(scale), "levels": levels, "num_steps": jnp.int32(steps or most)}
-        draw = functools.partial(self._draw, params, structure=structure, **numbers)
-        index, shown = np.arange(len(prompts), dtype=np.int32), f"sample {title}, scale {scale:g}"
-        images = drawing.whole(draw, index, *leaves, together=config.together, title=shown, progress=self._progress)
-        drawing.check_finite(images, index, shown)
-        return images
+        """(n, h, w, 3) pictures, not clipped."""
+        return self._draw(title, params, prompts.captions, scale, steps)
 
     def answers(self, title: str, params: dict[int, Params], prompts: Prompts, scales: Sequence[float] = ()) -> tuple[Answers, np.ndarray]:
         """Of the networks of several seeds, and the first pictures (scales, n, h, w, c) of the first one."""
@@ -169,17 +167,3 @@ def distinct(images: np.ndarray, times: int) -> Rows:
 @functools.lru_cache(maxsize=8)
 def _encoded(name: str, captions: tuple[str, ...]) -> Encoded:
     return networks.encoded(name, captions, Progress(quiet=True))
-
-
-@functools.cache
-def _program(model: Model) -> Any:
-    """(params, index, *leaves of the words) -> pictures."""
-
-    def sample(
-        params: Params, index: jax.Array, *leaves: jax.Array, structure: Any, scale: jax.Array, levels: Level, num_steps: jax.Array
-    ) -> jax.Array:
-        given = denoiser.from_network(model.predict, params, model.parameterization, jax.tree.unflatten(structure, leaves))
-        guided = guidance.classifier_free(given, given.with_condition(NO_TEXT), scale, batched=True)
-        return sampling.sample(jax.random.key(0), guided, samplers.ddim(), levels, model.shape, index, num_steps=num_steps)
-
-    return drawing.jit(sample, static_argnames="structure")

@@ -66,6 +66,11 @@ def tokens(texts: Sequence[str]) -> Tokens:
     return _tokenizer()(list(texts))
 
 
+def fits(text: str) -> bool:
+    """Whether nothing of a text is left out."""
+    return len(_tokenizer().library.encode(text).ids) <= LENGTH
+
+
 @functools.cache
 def params() -> Params:
     """MiniLM's parameters, read once."""

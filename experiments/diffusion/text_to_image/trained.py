@@ -6,35 +6,53 @@ from typing import Any
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.drawings import latents
+from experiments.diffusion.text_to_image.drawings.latents import Normalisation
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks as library
 from gendiff.core.types import Params
 from gendiff.diffusion.sampling import Sampler
+from gendiff.networks import Autoencoder
 from gendiff.pipelines import TextToImage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """One network. config, name: which of the experiment's it is. params: {"text", "network"}, as `TextToImage` takes them."""
+    """One network. config, name: which of the experiment's it is.
+
+    params: {"text", "network"}, as `TextToImage` takes them, and for a network of latents "decoder", the whole autoencoder.
+    normalisation: of the latents; None where the network draws pixels.
+    """
 
     config: Config
     name: str
     params: dict[str, Params]
+    normalisation: Normalisation | None = None
 
     @property
     def model(self) -> Model:
         """The network without its parameters."""
-        return networks.model(self.config, self.name)
+        return latents.model(self.config) if self.name == networks.EMOJI else networks.model(self.config, self.name)
+
+    @property
+    def autoencoder(self) -> Autoencoder | None:
+        """Of the latents; None where the network draws pixels."""
+        return None if self.normalisation is None else latents.autoencoder(self.config.drawings, self.normalisation)
 
     def pipeline(self, sampler: Sampler) -> TextToImage:
         """From prompts to pictures."""
-        model, predict = self.model, self.model.predict
+        model, predict, coder = self.model, self.model.predict, self.autoencoder
         if isinstance(predict, networks.WithEncoder):
             return TextToImage(predict.encode, predict.predict, model.parameterization, sampler, model.shape)
-        return TextToImage(library.pure(texts.ENCODER), predict, model.parameterization, sampler, model.shape)
+        decode = None if coder is None else library.pure(coder, "decode")
+        return TextToImage(library.pure(texts.ENCODER), predict, model.parameterization, sampler, model.shape, decode)
 
 
 def from_run(config: Config, folder: RunFolder, name: str, seed: int) -> Trained:
     """The averaged parameters of a run's network. Raises as `training_loop.restore_ema` does."""
+    if name == networks.EMOJI:
+        params, normalisation = latents.restore_autoencoder(config, folder)
+        parts = {"text": texts.params(), "network": latents.restore(config, folder, seed), "decoder": params}
+        return Trained(config, name, parts, normalisation)
     restored: Any = networks.restore(config, folder, name, seed)
     return Trained(config, name, restored if name == networks.SCRATCH else {"text": texts.params(), "network": restored})

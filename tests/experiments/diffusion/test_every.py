@@ -13,7 +13,7 @@ LEAVES = {
     "ddim-steps": ("steps", "few_steps", "same_samples"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
-    "text-to-image": ("curves", "encoders", "pictures", "gallery"),
+    "text-to-image": ("curves", "encoders", "pictures", "gallery", "emoji_seen", "emoji_nearest", "emoji_gallery"),
     "editing": ("centre", "deblurring", "psnr", "round_trip", "strengths", "between"),
     "forward": ("moments", "prior"),
     "autoencoder": ("rate", "spectra_emoji", "pictures_textures", "lacks", "loss"),

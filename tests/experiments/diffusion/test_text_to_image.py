@@ -173,7 +173,6 @@ def drawn_sets(**changes):
 def verdicts(drawn):
     judged = judge.judge(CONFIG, drawn)
     claims = judge.claims(CONFIG, drawn, judged)
-    assert {claim.threshold_name for claim in claims} == {field.name for field in dataclasses.fields(text_to_image.Thresholds)}
     return {claim.id: claim.verdict for claim in claims}, judged
 
 

@@ -1,0 +1,173 @@
+"""Every set of drawings that the networks draw, and what is measured of them."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from experiments.diffusion import sweeps
+from experiments.diffusion.sweeps import Rows, Sweep
+from experiments.diffusion.text_to_image import texts
+from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.drawings import latents, pictures
+from experiments.diffusion.text_to_image.drawings.pictures import GALLERY, Pictures
+from experiments.diffusion.text_to_image.draws import Draws
+from experiments.diffusion.text_to_image.texts import Encoded
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.types import Params
+from gendiff.metrics import near_copies, saturation
+from gendiff.metrics.near_copies import MemorisationReport
+
+SEED = 0
+"""Of the candidates."""
+SQUARE = 4
+"""Side of the squares of pixels whose means are compared."""
+CHOOSING, SEEN, UNSEEN = "training captions that choose the scale", "training captions", "held-out captions"
+SETS = (CHOOSING, SEEN, UNSEEN)
+KINDS = ("retrieved", "clipped", "contrast")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the networks drew. Pictures are (…, n, h, w, 3) in [-1, 1].
+
+    asked: the drawings whose captions were asked for, by set. sweeps: measures of the pictures by set. shown: the first pictures of each
+    set at every scale, of the first seed. untrained, decoded: rows of the control and of the decoded originals. best: the place of the
+    scale that is judged. copies: of pictures of held-out captions at this scale, of the first seed. unseen: those pictures.
+    colours: by seed the share of the asked colour in pictures of combinations, less that in pictures without the word.
+    combinations: (2, n, h, w, 3) without and with it, of the first seed. asked_combinations: their prompts.
+    explored: (scales, steps, n, h, w, 3) of the gallery.
+    """
+
+    asked: dict[str, Pictures]
+    sweeps: dict[str, Sweep]
+    shown: dict[str, np.ndarray]
+    untrained: Rows
+    decoded: Rows
+    best: int
+    copies: MemorisationReport
+    unseen: np.ndarray
+    training: Pictures
+    colours: tuple[np.ndarray, ...]
+    combinations: np.ndarray
+    asked_combinations: list[str]
+    explored: np.ndarray
+
+
+class DrawingDraws:
+    """Decoded pictures of captions, and how they are judged."""
+
+    def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
+        self.config, self._progress = config, progress
+        self._autoencoder, normalisation = latents.restore_autoencoder(config, folder)
+        self._coder, self.model = latents.coder(config, normalisation, progress), latents.model(config)
+        self._draw = Draws(self.model, _encoded, config.sampling_steps, config.drawings.together, progress)
+
+    def __call__(self, title: str, params: Params, captions: Sequence[str], scale: float, steps: int | None = None) -> np.ndarray:
+        """(n, h, w, 3) pictures in [-1, 1]."""
+        return self._coder.decode(self._autoencoder, self._draw(title, params, captions, scale, steps))
+
+    def decoded(self, images: np.ndarray) -> np.ndarray:
+        """What the autoencoder makes of images."""
+        return self._coder.decode(self._autoencoder, self._coder.encode(self._autoencoder, images)[0])
+
+
+def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
+    """From the checkpoints of the folder."""
+    drawings, (training, held_out) = config.drawings, pictures.load(config.drawings)
+    asked, first = dict(zip(SETS, chosen(training, held_out, drawings.prompts), strict=True)), drawings.seeds[0]
+    with progress.phase("sample drawings"):
+        draws = DrawingDraws(config, folder, progress)
+        trained = {seed: latents.restore(config, folder, seed) for seed in drawings.seeds}
+        swept, shown = {}, {}
+        for name, of in asked.items():
+            swept[name], shown[name] = _swept(draws, name, trained, of)
+        best = int(np.argmax(swept[CHOOSING].means()["retrieved"]))
+        scale, unseen = drawings.scales[best], asked[UNSEEN]
+        answered = draws("copies", trained[first], unseen.captions, scale)
+        fresh = draws.model.init(jax.random.key(first))
+        untrained = measured(draws("untrained", fresh, asked[SEEN].captions, scale), asked[SEEN], drawings.candidates)
+        decoded = measured(draws.decoded(asked[SEEN].images), asked[SEEN], drawings.candidates)
+        with_word, without, words = pictures.combinations((*training.captions, *held_out.captions))
+        pairs = [
+            np.stack([draws(f"combinations, seed {seed}", of, prompts, scale) for prompts in (without, with_word)])
+            for seed, of in trained.items()
+        ]
+        explored = [[draws(f"{n} steps", trained[first], GALLERY, w, n) for n in config.explored_steps] for w in drawings.scales]
+    return Answers(
+        asked=asked,
+        sweeps=swept,
+        shown=shown,
+        untrained=untrained,
+        decoded=decoded,
+        best=best,
+        copies=near_copies.memorisation_report(answered, training.images, held_out.images),
+        unseen=answered,
+        training=training,
+        colours=tuple(pictures.coloured(pair[1], words) - pictures.coloured(pair[0], words) for pair in pairs),
+        combinations=pairs[0],
+        asked_combinations=with_word,
+        explored=np.array(explored),
+    )
+
+
+def chosen(training: Pictures, held_out: Pictures, count: int) -> tuple[Pictures, Pictures, Pictures]:
+    """The drawings of the three sets, at equal distances and none in two of them; fewer where there are not so many."""
+    seen = min(count, len(training) // 2)
+    rows = np.arange(2 * seen) * len(training) // (2 * seen)
+    unseen = min(count, len(held_out))
+    return training.rows(rows[::2]), training.rows(rows[1::2]), held_out.rows(np.arange(unseen) * len(held_out) // unseen)
+
+
+def few(count: int, most: int) -> np.ndarray:
+    """At most `most` of 0 … count - 1, at equal distances: which of a set are shown."""
+    shown = min(count, most)
+    return np.arange(shown) * count // shown
+
+
+def measured(images: np.ndarray, asked: Pictures, candidates: int) -> Rows:
+    """Of each picture whether it is most like its own drawing, among the candidates, and how far it runs to the ends of the range."""
+    return {
+        "retrieved": retrieved(images, asked.images, candidates),
+        "clipped": saturation.clipped_fraction(images),
+        "contrast": saturation.rms_contrast(images),
+    }
+
+
+def retrieved(images: np.ndarray, drawings: np.ndarray, candidates: int) -> np.ndarray:
+    """(n,) 1 where picture i is more like drawing i than like each of `candidates` - 1 other drawings, which are drawn for each i.
+
+    Likeness is the cosine of two pictures less the mean drawing, means of squares of SQUARE pixels: fading and small shifts change little.
+    """
+    mean = drawings.mean(axis=0)
+    true, of = (_directions(each - mean) for each in (drawings, images))
+    likeness, rng, count = of @ true.T, np.random.default_rng(SEED), len(drawings)
+    hits = []
+    for row in range(count):
+        others = rng.permutation(np.delete(np.arange(count), row))[: candidates - 1]
+        hits.append(float(likeness[row, row] > likeness[row, others].max()))
+    return np.array(hits)
+
+
+def _directions(images: np.ndarray) -> np.ndarray:
+    """(n, d) of length 1, or 0."""
+    count, height, width, channels = images.shape
+    squares = images.reshape(count, height // SQUARE, SQUARE, width // SQUARE, SQUARE, channels).mean(axis=(2, 4)).reshape(count, -1)
+    return squares / np.maximum(np.linalg.norm(squares, axis=1, keepdims=True), 1e-12)
+
+
+def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], asked: Pictures) -> tuple[Sweep, np.ndarray]:
+    scales, candidates, rows, shown = draws.config.drawings.scales, draws.config.drawings.candidates, [], []
+    for seed, params in trained.items():
+        sets = [draws(f"{name}, seed {seed}", params, asked.captions, scale) for scale in scales]
+        rows.append([measured(images, asked, candidates) for images in sets])
+        shown.append(np.stack([images[few(len(images), draws.config.shown)] for images in sets]))
+    return sweeps.sweep(scales, rows), shown[0]
+
+
+@functools.lru_cache(maxsize=16)
+def _encoded(captions: tuple[str, ...]) -> Encoded:
+    return texts.frozen(captions, Progress(quiet=True))

@@ -1,0 +1,80 @@
+"""The networks of drawings: the autoencoder, and the network of its latents; where each is kept, how it is trained and read back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.diffusion import image_coding, image_training
+from experiments.diffusion.image_coding import Coder
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.text_to_image import networks, texts
+from experiments.diffusion.text_to_image.config import Config, Drawings
+from experiments.diffusion.text_to_image.drawings import pictures
+from experiments.diffusion.text_to_image.drawings.pictures import SIDE
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import json_files
+from gendiff.core.types import Params
+from gendiff.networks import Autoencoder
+
+AUTOENCODER = "emoji_autoencoder"
+"""Folder of the autoencoder."""
+NORMALISATION = "normalisation.json"
+FACTOR = 4
+"""How many times smaller than a picture a latent is."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What makes latents of the training drawings of mean 0 and variance 1: (z - shift) · scale."""
+
+    scale: float
+    shift: float
+
+
+def autoencoder(config: Drawings, normalisation: Normalisation | None = None) -> Autoencoder:
+    """With latents as its convolutions give them, or normalised."""
+    network = image_coding.network(config.autoencoder, FACTOR, config.latent_channels)
+    return network if normalisation is None else network.clone(scale=normalisation.scale, shift=normalisation.shift)
+
+
+def model(config: Config) -> Model:
+    """The network of latents, which learns the flow."""
+    drawings = config.drawings
+    shape = (SIDE // FACTOR, SIDE // FACTOR, drawings.latent_channels)
+    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH)
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """The autoencoder with the first seed, then the network of its latents with each; trained parts are left as they are."""
+    drawings = config.drawings
+    training, _ = pictures.load(drawings)
+    place, first = image_training.inside(folder, AUTOENCODER), drawings.seeds[0]
+    progress.line(f"train an autoencoder of {len(training)} drawings")
+    network, weight = autoencoder(drawings), drawings.kl_weight
+    image_coding.train(drawings.autoencoder, network, training.images, place, progress, seed=first, kl_weight=weight)
+    params = image_coding.restore(drawings.autoencoder, network, place, first)
+    coder, latents = image_coding.normalized(network, params, training.images, drawings.together, progress)
+    found = Normalisation(float(np.asarray(coder.network.scale)), float(np.asarray(coder.network.shift)))
+    json_files.write(place.path / NORMALISATION, found)
+    read = texts.frozen(pictures.written(training, drawings.keywords), progress)
+    for seed in drawings.seeds:
+        progress.line(f"train the network of latents, seed {seed}")
+        networks.fit(model(config), drawings.latents, latents, read, seed, image_training.inside(folder, networks.EMOJI), progress)
+
+
+def restore(config: Config, folder: RunFolder, seed: int) -> Params:
+    """The averaged parameters of the network of latents."""
+    return image_training.averaged(model(config), image_training.inside(folder, networks.EMOJI), seed)
+
+
+def restore_autoencoder(config: Config, folder: RunFolder) -> tuple[Params, Normalisation]:
+    """The averaged parameters of the autoencoder, and what normalises its latents."""
+    drawings, place = config.drawings, image_training.inside(folder, AUTOENCODER)
+    params = image_coding.restore(drawings.autoencoder, autoencoder(drawings), place, drawings.seeds[0])
+    return params, json_files.read(place.path / NORMALISATION, Normalisation)
+
+
+def coder(config: Config, normalisation: Normalisation, progress: Progress) -> Coder:
+    """The halves of the autoencoder for many drawings."""
+    return Coder(autoencoder(config.drawings, normalisation), config.drawings.together, progress)

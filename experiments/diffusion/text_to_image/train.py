@@ -1,0 +1,13 @@
+"""The trainings of the text-to-image experiment; each goes on where it was."""
+
+from experiments.diffusion.text_to_image import networks
+from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.drawings import latents
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """The networks of drawings, which the `text-to-image` command draws from, then those of scenes."""
+    latents.train(config, folder, progress)
+    networks.train(config, folder, progress)

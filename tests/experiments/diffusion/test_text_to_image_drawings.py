@@ -1,0 +1,174 @@
+"""Drawings in text-to-image: concepts are held out, measures tell right from wrong, claims can fail, and latents are decoded."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.diffusion import sweeps, text_to_image
+from experiments.diffusion.text_to_image import networks, texts
+from experiments.diffusion.text_to_image.drawings import answers as drawn
+from experiments.diffusion.text_to_image.drawings import claims, latents, pictures, shown
+from experiments.diffusion.text_to_image.drawings.answers import CHOOSING, SEEN, SETS, UNSEEN, Answers
+from experiments.diffusion.text_to_image.drawings.latents import Normalisation
+from experiments.diffusion.text_to_image.drawings.pictures import COLOURS, SIDE, Pictures
+from experiments.diffusion.text_to_image.trained import Trained
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.errors import DataError
+from gendiff.data import emoji_names
+from gendiff.diffusion import grids, samplers
+from gendiff.metrics import near_copies
+
+CONFIG = dataclasses.replace(
+    text_to_image.EXPERIMENT.smoke,
+    drawings=dataclasses.replace(text_to_image.EXPERIMENT.smoke.drawings, seeds=(0, 1), scales=(0.0, 1.0, 3.0), candidates=8, prompts=100),
+)
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    return pictures.load(text_to_image.EXPERIMENT.smoke.drawings)
+
+
+def test_no_concept_of_a_training_drawing_is_held_out(drawings):
+    training, held_out = drawings
+    assert training.images.shape == (32, SIDE, SIDE, 3) and -1 <= training.images.min() < training.images.max() <= 1
+    concepts = [{emoji_names.concept(caption) for caption in of.captions} for of in drawings]
+    assert not concepts[0] & concepts[1] and len(held_out) == 32
+
+
+def test_the_three_sets_share_no_drawing(drawings):
+    training, held_out = drawings
+    sets = drawn.chosen(training, held_out, 10)
+    assert [len(of) for of in sets] == [10, 10, 10]
+    assert len({caption for of in sets for caption in of.captions}) == 30
+    assert set(sets[0].captions + sets[1].captions) <= set(training.captions) and set(sets[2].captions) <= set(held_out.captions)
+    assert [len(of) for of in drawn.chosen(training, held_out, 100)] == [16, 16, 32]
+
+
+def test_each_drawing_has_its_name_and_its_name_with_the_keywords_that_are_new_and_fit():
+    words = ("cat", "animal", "pet", "whiskers", "fur")
+    made = Pictures(np.zeros((2, 1, 1, 3)), ("black cat", "dog"), (words, ()))
+    assert pictures.written(made, 3) == ["black cat", "black cat, animal, pet, whiskers", "dog", "dog"]
+    long = ("extraordinarily " * 8).split() and tuple(f"extraordinarily unlikely number {n}" for n in range(6))
+    text = pictures.written(Pictures(np.zeros((1, 1, 1, 3)), ("cat",), (long,)), 6)[1]
+    assert text.startswith("cat, extraordinarily unlikely number 0") and "number 5" not in text and texts.fits(text)
+
+
+def test_a_batch_pairs_each_text_with_its_own_drawing():
+    clean = np.arange(6, dtype=np.float32)
+    read = texts.Encoded({"ids": np.arange(12) // 2 * 10}, np.arange(12))
+    batches = [networks._batch(clean, read, 4, 0, step) for step in range(3)]
+    for batch in batches:
+        assert np.array_equal(batch.condition[0]["ids"], 10 * batch.clean)
+    assert np.bincount(np.concatenate([batch.clean for batch in batches]).astype(int)).tolist() == [2] * 6
+
+
+def test_combinations_are_those_that_no_caption_has():
+    with_word, without, colours = pictures.combinations(["Red apple", "green apple slice"])
+    assert "a red apple" not in with_word and "a green apple" not in with_word and "a blue apple" in with_word
+    for prompt, plain, colour in zip(with_word, without, colours, strict=True):
+        assert prompt.replace(f"{colour} ", "") == plain
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_share_of_a_colour_is_that_of_coloured_pixels_and_ignores_light_dark_and_grey(colour):
+    picture = np.ones((4, 8, 8, 3))
+    picture[:3, :, :2] = np.array(COLOURS[colour]) / 127.5 - 1
+    picture[1, :, :2] = picture[1, :, :2] * 0.8 - 0.2  # darker
+    other = next(name for name in COLOURS if name != colour)
+    picture[2, :, 4:6] = np.array(COLOURS[other]) / 127.5 - 1
+    np.testing.assert_allclose(pictures.coloured(picture, [colour] * 4), [1.0, 1.0, 0.5, 0.0])
+    np.testing.assert_allclose(pictures.coloured(picture, [other] * 4), [0.0, 0.0, 0.5, 0.0])
+
+
+def test_a_drawing_is_retrieved_by_itself_and_a_wrong_one_at_chance(drawings):
+    images = drawings[0].images
+    assert drawn.retrieved(images, images, 32).mean() == 1.0
+    assert drawn.retrieved(np.roll(images, 1, axis=0), images, 32).mean() == 0.0
+    noise = np.random.default_rng(0).uniform(-1, 1, images.shape)
+    assert drawn.retrieved(noise, images, 4).mean() < 0.6
+    faded = 0.5 * images + 0.5 * images.mean(axis=0)
+    assert drawn.retrieved(faded, images, 32).mean() == 1.0 == drawn.retrieved(np.roll(images, 1, axis=2), images, 32).mean()
+
+
+def rows(share, count=100):
+    hits = (np.arange(count) < share * count).astype(float)
+    return {"retrieved": hits, "clipped": hits, "contrast": hits}
+
+
+def made(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.0, decoded=1.0, gain=0.5, copied=False):
+    training, held_out = (of.rows(np.arange(16)) for of in drawings)
+    scales = CONFIG.drawings.scales
+    swept = {name: sweeps.sweep(scales, [[rows(s) for s in of]] * 2) for name, of in zip(SETS, (seen, seen, unseen), strict=True)}
+    noise = np.random.default_rng(0).uniform(-1, 1, (16, SIDE, SIDE, 3)).astype(np.float32)
+    asked, few = dict(zip(SETS, (training, training, held_out), strict=True)), noise[:8]
+    report = near_copies.memorisation_report(training.images if copied else noise, training.images, held_out.images)
+    return Answers(
+        asked=asked,
+        sweeps=swept,
+        shown={name: np.stack([few] * 3) for name in SETS},
+        untrained=rows(untrained),
+        decoded=rows(decoded),
+        best=int(np.argmax(swept[CHOOSING].means()["retrieved"])),
+        copies=report,
+        unseen=noise,
+        training=training,
+        colours=(np.full(20, gain),) * 2,
+        combinations=np.stack([noise[:4]] * 2),
+        asked_combinations=["a red cat"] * 4,
+        explored=np.stack([np.stack([few] * 2)] * 3),
+    )
+
+
+def test_claims_pass_where_drawings_are_right_and_fail_where_they_are_not(drawings):
+    right = list(claims.claims(CONFIG, made(drawings)))
+    assert {claim.verdict for claim in right if claim.id != "emoji-copies"} == {"PASS"}
+    bad = made(drawings, seen=(0.5, 0.2, 0.1), unseen=(0.0, 0.0, 0.0), untrained=0.5, decoded=0.3, gain=0.0, copied=True)
+    wrong = {claim.id: claim.verdict for claim in claims.claims(CONFIG, bad)}
+    assert set(wrong) == {claim.id for claim in right} and bad.best == 0
+    failing = {"emoji-retrieved-unseen", "emoji-untrained", "emoji-decoded", "emoji-without-prompt", "emoji-colour-follows", "emoji-copies"}
+    assert {id for id, verdict in wrong.items() if verdict == "FAIL"} >= failing
+
+
+def test_the_scale_is_chosen_by_other_training_captions_than_those_that_are_judged(drawings):
+    answers = made(drawings)
+    answers.sweeps[SEEN] = sweeps.sweep(CONFIG.drawings.scales, [[rows(s) for s in (0.9, 0.1, 0.2)]] * 2)
+    claim = {claim.id: claim for claim in claims.claims(CONFIG, answers)}["emoji-retrieved"]
+    assert answers.best == 2 and claim.value == pytest.approx(0.2)
+
+
+def test_figures_and_tables_show_every_set_and_scale(drawings, tmp_path):
+    answers, folder = made(drawings), RunFolder(tmp_path)
+    figures = shown.figures(CONFIG, folder, answers)
+    assert {figure.file for figure in figures} == {f"emoji_{name}.png" for name in ("seen", "unseen", "combinations", "nearest", "curves")}
+    assert all((tmp_path / figure.file).stat().st_size > 1000 for figure in figures)
+    (table,) = shown.tables(CONFIG, answers)
+    assert len(table.rows) == len(SETS) * 3 + 2 and {row[0] for row in table.rows} == {*SETS, "not trained", "decoded drawings"}
+    assert UNSEEN in table.rows[-3][0]
+    (explorer,) = shown.explorers(CONFIG, folder, answers)
+    assert (tmp_path / explorer.file).is_file()
+
+
+def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_latents():
+    normalisation = Normalisation(scale=2.0, shift=0.5)
+    model, coder = latents.model(CONFIG), latents.autoencoder(CONFIG.drawings, normalisation)
+    assert coder.scale == 2.0 and coder.shift == 0.5
+    parts = {"network": jax.eval_shape(model.init, jax.random.key(0))}
+    parts["decoder"] = jax.eval_shape(latents.image_coding.init(latents.autoencoder(CONFIG.drawings)), jax.random.key(0))
+    example = jax.ShapeDtypeStruct((1, texts.LENGTH), np.int32)
+    parts["text"] = jax.eval_shape(lambda: networks.networks.init(texts.ENCODER, jax.random.key(0), example))
+    trained = Trained(CONFIG, networks.EMOJI, parts, normalisation)
+    words, levels = texts.tokens(["a red cat"]), grids.trailing(model.schedule, 2)
+    draw = trained.pipeline(samplers.ddim())
+    images = jax.eval_shape(lambda params: draw(params, jax.random.key(0), words, words, 2.0, levels, np.arange(3)), parts)
+    assert images.shape == (3, SIDE, SIDE, 3) and draw.shape == (SIDE // 4, SIDE // 4, CONFIG.drawings.latent_channels)
+
+
+def test_an_autoencoder_without_its_normalisation_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(latents.image_coding, "restore", lambda *_: {})
+    with pytest.raises((DataError, FileNotFoundError), match="normalisation.json"):
+        latents.restore_autoencoder(CONFIG, RunFolder(tmp_path))
+    (tmp_path / latents.AUTOENCODER / latents.NORMALISATION).write_text('{"scale": 2.0, "shift": 0.5}')
+    assert latents.restore_autoencoder(CONFIG, RunFolder(tmp_path)) == ({}, Normalisation(2.0, 0.5))
