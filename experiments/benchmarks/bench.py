@@ -6,7 +6,8 @@
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
-the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers, eager, channels-last and compiled.
+the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers, eager, channels-last and
+compiled.
 denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from diffusers only in a few
 small operations per step, and their own networks are other architectures.
 """

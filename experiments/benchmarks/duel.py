@@ -49,7 +49,7 @@ class Case:
     def modes(self) -> tuple[str, ...]:
         """The peer's modes; "channels_last" only where there are feature maps to lay out."""
         network = NETWORKS.get(self.workload.network)
-        flat = self.workload.kind == "attention" if network is None else network.kind == "DiTTransformer2DModel"
+        flat = self.workload.kind == "attention" if network is None else network.kind in ("DiTTransformer2DModel", "CLIPTextModel")
         return tuple(mode for mode in MODES if not (flat and mode == "channels_last"))
 
 

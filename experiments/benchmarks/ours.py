@@ -30,7 +30,7 @@ from gendiff.diffusion.types import Batch
 from gendiff.networks import attention, convolution
 from gendiff.networks.blocks import ResidualBlock
 from gendiff.training import optimizers, sharding
-from gendiff.weights import diffusers_dit, diffusers_unet, files, rules
+from gendiff.weights import diffusers_autoencoder, diffusers_dit, diffusers_unet, files, rules, transformers_clip
 
 Arrays = Mapping[str, jax.Array]
 Work = Callable[[], Any]
@@ -98,7 +98,7 @@ class OurSide(Side):
 
 
 def build(workload: Workload) -> Any:
-    """The network or block of a workload, equal to that of diffusers; None for an operation.
+    """The network or block of a workload, equal to that of diffusers or transformers; None for an operation.
 
     Training on a CPU takes the convolution whose gradients XLA:CPU runs fast.
     """
@@ -114,7 +114,12 @@ def build(workload: Workload) -> Any:
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
     init = functools.partial(networks.init, network)
-    if workload.network:
+    example: tuple[jax.Array, ...]
+    if workload.kind == "text":
+        example = (jnp.zeros((1, workload.tokens), jnp.int32),)
+    elif workload.kind in ("encode", "decode"):
+        example = (jnp.zeros((1, *workload.shape)),)
+    elif workload.network:
         example = jnp.zeros((1, *workload.shape)), jnp.zeros((1,)), *_condition(workload, jnp.zeros((1,), jnp.int32))
     else:
         example = jnp.zeros((1, 1, 1, workload.channels)), jnp.zeros((1, max(1, workload.embedding)))
@@ -157,10 +162,17 @@ def operations_counted(workload: Workload, network: Any, params: Params) -> floa
 
     A training step is counted with the plain convolution, whatever runs.
     """
+    if workload.kind in ALONE:
+        given = {name: jnp.asarray(array) for name, array in workloads.arrays(workload).items()}
+        return _flops(functools.partial(ALONE[workload.kind], network, **given), params)
     plain = network.clone(convolution="direct") if isinstance(network, networks.UNet) else network
     x, t = jnp.zeros((workload.batch, *workload.shape)), jnp.zeros((workload.batch,))
     error = _error(workload, plain, x, t, 0.0, jnp.zeros((workload.batch,), jnp.int32))
     function: Callable[..., Any] = jax.value_and_grad(error) if workload.kind == "train" else error
+    return _flops(function, params)
+
+
+def _flops(function: Callable[..., Any], params: Params) -> float:
     cost: Any = jax.jit(function).lower(params).cost_analysis()
     return float((cost[0] if isinstance(cost, list) else cost or {}).get("flops", float("nan")))
 
@@ -231,6 +243,27 @@ def _block(workload: Workload, module: Any, params: Params, arrays: Arrays) -> W
     return lambda: call(params, arrays["x"], embedding)
 
 
+def _encoded(network: Any, params: Params, x: jax.Array) -> jax.Array:
+    return networks.pure(network, "encode")(params, x).mode()
+
+
+def _decoded(network: Any, params: Params, x: jax.Array) -> jax.Array:
+    return networks.pure(network, "decode")(params, x)
+
+
+def _read(network: Any, params: Params, ids: jax.Array) -> jax.Array:
+    return networks.pure(network)(params, ids).tokens
+
+
+ALONE: dict[str, Callable[..., jax.Array]] = {"encode": _encoded, "decode": _decoded, "text": _read}
+"""Kind of a workload that is one call of a network -> (network, parameters, arrays by name) -> its output."""
+
+
+def _alone(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:
+    call = drawing.jit(functools.partial(ALONE[workload.kind], network))
+    return lambda: call(params, **arrays)
+
+
 def _operation(function: Callable[..., jax.Array], *names: str) -> Callable[..., Work]:
     def work(workload: Workload, network: None, params: None, arrays: Arrays) -> Work:
         return functools.partial(drawing.jit(function), *(arrays[name] for name in names))
@@ -242,6 +275,7 @@ WORKS: dict[str, Callable[..., Work]] = {
     "sample": _sampler,
     "sweep": _sweep,
     "train": _trainer,
+    **dict.fromkeys(ALONE, _alone),
     "block": _block,
     "attention": _operation(attention.attend, "query", "key", "value"),
     "convolution": _operation(convolution.convolve, "x", "kernel"),
@@ -251,9 +285,12 @@ WORKS: dict[str, Callable[..., Work]] = {
 
 
 def _kind(workload: Workload) -> tuple[Any, Any]:
-    """(our class, the rules for diffusers' names)."""
-    unet = NETWORKS[workload.network].kind == diffusers_unet.KIND
-    return (networks.UNet, diffusers_unet) if unet else (networks.DiT, diffusers_dit)
+    """(our class, the rules for the names of diffusers or transformers)."""
+    return {
+        diffusers_unet.KIND: (networks.UNet, diffusers_unet),
+        diffusers_autoencoder.KIND: (networks.Autoencoder, diffusers_autoencoder),
+        transformers_clip.KIND: (networks.TextEncoder, transformers_clip),
+    }.get(NETWORKS[workload.network].kind, (networks.DiT, diffusers_dit))
 
 
 def _config(workload: Workload) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The peer's process: torch and diffusers, answering `side_process`."""
+"""The peer's process: torch with diffusers and transformers, answering `side_process`."""
 
 import copy
 import functools
@@ -55,6 +55,7 @@ class TorchSide(Side):
         begin = time.perf_counter()
         module = copy.deepcopy(self.module) if self.work else self.module  # layout and training of one mode do not touch another
         works: dict[str, Callable[..., Work]] = {"sample": _sampler, "sweep": _sampler, "train": _trainer}
+        works |= dict.fromkeys(("encode", "decode", "text"), _called)
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 
@@ -79,7 +80,7 @@ class TorchSide(Side):
             torch.cuda.synchronize()
 
     def _numpy(self, result: torch.Tensor) -> np.ndarray:
-        images = self.workload.kind not in ("train", "attention", "matmul")
+        images = self.workload.kind not in ("train", "text", "attention", "matmul")
         return (result.movedim(-3, -1) if images else result).float().cpu().numpy()
 
     def _peak(self) -> float:
@@ -92,6 +93,10 @@ def build(workload: Workload) -> Any:
         channels, embedding = workload.channels, workload.embedding or None
         return ResnetBlock2D(in_channels=channels, out_channels=channels, temb_channels=embedding, groups=32, eps=1e-5)
     network = NETWORKS[workload.network]
+    if network.kind == "CLIPTextModel":
+        import transformers  # here, for other works start without it
+
+        return transformers.CLIPTextModel(transformers.CLIPTextConfig(**network.settings))
     model = getattr(diffusers, network.kind)(**network.settings)
     # diffusers builds an embedder per block, where the paper has one for all; sharing it is less work for the peer, never more
     for each in getattr(model, "transformer_blocks", ()):
@@ -107,7 +112,9 @@ def save(module: Any, folder: Path, gradients: bool = False) -> None:
         state |= {name: value.grad for name, value in module.named_parameters(remove_duplicate=False) if value.grad is not None}
     copies = {name: value.float().cpu().contiguous().clone() for name, value in state.items()}  # shared tensors are written apart
     save_file(copies, str(folder / "diffusion_pytorch_model.safetensors"))
-    kept = {key: value for key, value in dict(getattr(module, "config", {})).items() if not key.startswith("_")}
+    config = getattr(module, "config", {})
+    settings = dict(config) if isinstance(config, dict) else json.loads(config.to_json_string())  # diffusers', or transformers'
+    kept = {key: value for key, value in settings.items() if not key.startswith("_")}
     (folder / "config.json").write_text(json.dumps({"_class_name": type(module).__name__, **kept}), encoding="utf-8")
 
 
@@ -175,6 +182,26 @@ def _trainer(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work
         if flow:
             torch._foreach_lerp_(average, [value.detach() for value in parameters], 0.01)
         return loss.detach()
+
+    return work
+
+
+def _called(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
+    """A half of an autoencoder, with the scale of latents that pipelines apply beside it, or a text encoder, as far as its tokens."""
+    module = module.eval().to(memory_format=_layout(mode))
+    if workload.kind == "text":
+        function, given = lambda ids: module(input_ids=ids).last_hidden_state, arrays["ids"].long()
+    elif workload.kind == "encode":
+        scale = module.config.scaling_factor
+        function, given = lambda x: module.encode(x).latent_dist.mode() * scale, _images(arrays["x"], mode)
+    else:
+        scale = module.config.scaling_factor
+        function, given = lambda x: module.decode(x / scale).sample, _images(arrays["x"], mode)
+    call = torch.compile(function) if mode == "compiled" else function
+
+    def work() -> torch.Tensor:
+        with torch.inference_mode(), _precision(workload, arrays.get("x", given)):
+            return call(given)
 
     return work
 

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["sample", "train", "sweep", "block", "attention", "convolution", "matmul"]
+Kind = Literal["sample", "train", "sweep", "encode", "decode", "text", "block", "attention", "convolution", "matmul"]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by diffusers' name of its class, and what diffusers is told to build it. num_classes: those of images, or None."""
+    """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of images, or None."""
 
-    kind: Literal["UNet2DModel", "DiTTransformer2DModel"]
+    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel"]
     settings: dict[str, Any]
     num_classes: int | None
 
@@ -54,6 +54,37 @@ def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 100
     return Architecture("DiTTransformer2DModel", settings, num_classes)
 
 
+def autoencoder(size: int, channels: tuple[int, ...], blocks: int, *, groups: int = 32) -> Architecture:
+    """The autoencoder of latent diffusion for pictures of three channels, with latents of four."""
+    settings = {
+        "sample_size": size,
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 4,
+        "block_out_channels": channels,
+        "layers_per_block": blocks,
+        "norm_num_groups": groups,
+        "down_block_types": ("DownEncoderBlock2D",) * len(channels),
+        "up_block_types": ("UpDecoderBlock2D",) * len(channels),
+    }
+    return Architecture("AutoencoderKL", settings, None)
+
+
+def clip(width: int, depth: int, heads: int, *, vocabulary: int = 49408) -> Architecture:
+    """A text tower of CLIP, whose last two ids begin and end a text."""
+    settings = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "max_position_embeddings": 77,
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
+    }
+    return Architecture("CLIPTextModel", settings, None)
+
+
 NETWORKS: dict[str, Architecture] = {
     "unet32": unet(32, (64, 128, 128), attention=16),
     "dit_s2": dit(32, 384, 12, 6),
@@ -62,6 +93,10 @@ NETWORKS: dict[str, Architecture] = {
     "digits_half": unet(8, (16, 32), groups=8, digits=True),
     "digits_double": unet(8, (64, 128), groups=8, digits=True),
     "digits_fourfold": unet(8, (128, 256), groups=8, digits=True),
+    "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
+    "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
+    "tiny_vae": autoencoder(8, (8, 16), 1, groups=4),
+    "tiny_clip": clip(32, 2, 2, vocabulary=64),
     "tiny_unet": unet(8, (8, 16), attention=4, groups=4),
     "tiny_digits": unet(8, (8, 16), groups=4, digits=True),
     "tiny_dit": dit(8, 32, 2, 2, num_classes=10),
@@ -76,7 +111,9 @@ class Workload:
 
     kind: "sample" is a DDIM loop of `steps` on the linear 1000-step table (leading spacing, noise prediction), from a given x_T.
       "train" is an optimizer step of AdamW on fresh noise and levels. "sweep" samples at each of `scales` × `step_counts`, and pays for
-      every compilation. "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
+      every compilation. "encode" and "decode" are the halves of an autoencoder: pictures to their most likely latents, normalised, and
+      back. "text" encodes ids as vectors of tokens.
+      "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
     guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call, "two" in two.
     size (in pixels), channels, tokens, heads, head_size: of a block or an operation. embedding: channels of a block's embedding.
@@ -105,7 +142,7 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        network = next((f"tiny_{word}" for word in ("unet", "digits", "dit") if word in self.network), "")
+        network = next((f"tiny_{word}" for word in ("unet", "digits", "dit", "vae", "clip") if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 
     @property
@@ -150,6 +187,13 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
         return rng.normal(size=shape).astype(np.float32)
 
     batch, channels, maps = workload.batch, workload.channels, (workload.batch, workload.size, workload.size, workload.channels)
+    if workload.kind == "text":
+        return {"ids": _texts(rng, NETWORKS[workload.network].settings["vocab_size"], batch, workload.tokens)}
+    if workload.kind in ("encode", "decode"):
+        settings, (height, width, pixels) = NETWORKS[workload.network].settings, workload.shape
+        factor = 2 ** (len(settings["block_out_channels"]) - 1)
+        latents = height // factor, width // factor, settings["latent_channels"]
+        return {"x": normal(batch, *(latents if workload.kind == "decode" else (height, width, pixels)))}
     if workload.network:
         images, classes = (batch, *workload.shape), NETWORKS[workload.network].num_classes
         labels = {} if classes is None else {"label": rng.integers(0, classes, batch).astype(np.int32)}
@@ -164,6 +208,14 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
     if workload.kind == "convolution":
         return {"x": normal(*maps), "kernel": normal(3, 3, channels, channels) / np.sqrt(9 * channels, dtype=np.float32)}
     return {"x": normal(workload.size, workload.size) / np.sqrt(workload.size, dtype=np.float32)}
+
+
+def _texts(rng: np.random.Generator, vocabulary: int, batch: int, tokens: int) -> np.ndarray:
+    """Ids (batch, tokens) of texts of different lengths: the first id begins each, and the last ids repeat its end, as CLIP pads them."""
+    ids = rng.integers(0, vocabulary - 2, (batch, tokens)).astype(np.int32)
+    ids[:, 0] = vocabulary - 2
+    ends = np.arange(tokens) >= rng.integers(2, tokens, (batch, 1))
+    return np.where(ends, np.int32(vocabulary - 1), ids)
 
 
 def request(workload: Workload, folder: Path, name: str = "inputs", weights: Path | None = None) -> dict[str, Any]:
