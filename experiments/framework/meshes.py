@@ -1,7 +1,7 @@
 """`run --mesh data=4,fsdp=2`: along which axes the devices split batches, parameters and layers."""
 
 import dataclasses
-import math
+import functools
 import re
 
 import jax
@@ -16,7 +16,7 @@ ALL = "all"
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-    """Devices along each axis of `sharding.mesh`; None, of one of them, is what the other two leave."""
+    """Devices along each axis, as `sharding.mesh` takes them."""
 
     data: int | None = None
     fsdp: int | None = 1
@@ -40,10 +40,8 @@ def build(axes: Axes, rules: sharding.Rules) -> jax.sharding.Mesh:
 
     Raises ConfigError where the axes do not fit the devices, and where a network without rules is asked to split its layers.
     """
-    devices = distributed.all_devices()
-    sizes = dataclasses.asdict(axes)
-    stated = math.prod(size for size in sizes.values() if size is not None)
-    data, fsdp, tensor = (max(1, len(devices) // stated) if size is None else size for size in sizes.values())
+    mesh = functools.partial(sharding.mesh, **dataclasses.asdict(axes), devices=distributed.all_devices())
+    tensor = mesh().shape["tensor"] if axes.tensor is None else axes.tensor
     if tensor > 1 and not rules:
         raise ConfigError(f"--mesh tensor={tensor}: this network has no rules that split its layers; use data and fsdp")
-    return sharding.mesh(data, fsdp, tensor, devices=devices)
+    return mesh()

@@ -29,30 +29,39 @@ Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 """Pairs of a regular expression, searched for in the path of an array, and the mesh axis along each of its axes, None for whole."""
 
 
-def mesh(data: int | None = None, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def mesh(data: int | None = None, fsdp: int | None = 1, tensor: int | None = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Build a mesh with the axes "data", "fsdp" and "tensor". Their type is Auto: XLA chooses how to split what is inside.
 
     Args:
-        data: groups of devices that each hold all parameters; None: what the other two leave.
+        data: groups of devices that each hold all parameters.
         fsdp: devices over which each large parameter is split, as are the batch, the averages and the optimizer's state.
         tensor: devices over which single layers are split by rules.
         devices: None: all of this process.
 
+    One of the three sizes may be None, for what the other two leave: `mesh(data=1, fsdp=None)` splits over all devices.
+
     Raises:
-        ConfigError: unless the product of the three is the number of devices.
+        ConfigError: unless the product of the three is the number of devices, and where more than one is None.
     """
     chosen = jax.local_devices() if devices is None else list(devices)
-    for name, size in (("fsdp", fsdp), ("tensor", tensor), ("data", 1 if data is None else data)):
+    sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
+    stated = {name: size for name, size in sizes.items() if size is not None}
+    for name, size in stated.items():
         checks.integer(name, size, -(2**31))
         if size < 1:
             raise ConfigError(f"{name} = {size} must be at least 1: a number of devices")
-    rest = fsdp * tensor
-    sizes = (len(chosen) // rest if data is None else data, fsdp, tensor)
-    if math.prod(sizes) != len(chosen) or not chosen:
-        asked = f"fsdp = {fsdp} times tensor = {tensor}" if data is None else f"data = {data} times fsdp = {fsdp} times tensor = {tensor}"
-        verb = "does not divide" if data is None else "is not"
-        raise ConfigError(f"{asked} = {rest * (data or 1)} {verb} {len(chosen)}, the number of devices")
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=chosen)
+    rest = [name for name in AXES if name not in stated]
+    if len(rest) > 1:
+        raise ConfigError(
+            f"{' and '.join(rest)} are None: one axis alone takes what the others leave, so give the others a size, such as 1"
+        )
+    product = math.prod(stated.values())
+    if not chosen or (len(chosen) % product if rest else len(chosen) != product):
+        given = " times ".join(f"{name} = {size}" for name, size in stated.items())
+        verb = "does not divide" if rest else "is not"
+        raise ConfigError(f"{given} = {product} {verb} {len(chosen)}, the number of devices")
+    shape = tuple(stated.get(name, len(chosen) // product) for name in AXES)
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=chosen)
 
 
 def check_batch(size: int, mesh: Mesh | AbstractMesh) -> None:

@@ -142,6 +142,8 @@ test_meshes_batches_and_rules_that_do_not_fit_are_refused = refusals(
     (lambda: sharding.mesh(data=3, fsdp=2), "data = 3 times fsdp = 2 times tensor = 1 = 6 is not 1, the number of devices"),
     (lambda: sharding.mesh(fsdp=2), "fsdp = 2 times tensor = 1 = 2 does not divide 1"),
     (lambda: sharding.mesh(tensor=0), "tensor = 0 must be at least 1"),
+    (lambda: sharding.mesh(fsdp=None), "data and fsdp are None: one axis alone takes what the others leave"),
+    (lambda: sharding.mesh(data=2, fsdp=None), "data = 2 times tensor = 1 = 2 does not divide 1"),
     (lambda: sharding.check_batch(20, many(data=2, fsdp=4, tensor=2)), "over 8 devices: the nearest valid sizes are 16 or 24"),
     (lambda: placed(("kernel", ("tensor", None))), r"tensor = 4 does not divide 6, an axis of kernel \(6, 4\)"),
     (lambda: placed(("kernel", (None, "model"))), "names the axis 'model', and the mesh has data, fsdp, tensor"),
