@@ -46,18 +46,16 @@ class Encoded:
 
 def frozen(texts: Sequence[str], progress: Progress) -> Encoded:
     """Texts as `networks.Text` of MiniLM. Its tokens are kept in half precision, which halves the memory of many captions."""
-    distinct, row = np.unique(np.array(texts), return_inverse=True)
-    words = tokens(distinct.tolist())
-    filled = np.arange(max(len(distinct), _TOGETHER)) % len(distinct)  # few texts are repeated, so that one program encodes all
-    draw, title = functools.partial(_encode(), params()), f"encode {len(distinct)} captions"
+    words, row = _distinct(texts)
+    filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)  # few texts are repeated, so that one program encodes all
+    draw, title = functools.partial(_encode(), params()), f"encode {len(words.ids)} captions"
     encoded = drawing.whole(draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress)
-    return Encoded(networks.Text(encoded[: len(distinct)], words.mask), row)
+    return Encoded(networks.Text(encoded[: len(words.ids)], words.mask), row)
 
 
 def ids(texts: Sequence[str]) -> Encoded:
     """Texts as {"ids", "mask"} of their tokens."""
-    distinct, row = np.unique(np.array(texts), return_inverse=True)
-    words = tokens(distinct.tolist())
+    words, row = _distinct(texts)
     return Encoded({"ids": words.ids, "mask": words.mask}, row)
 
 
@@ -84,6 +82,12 @@ def check() -> None:
         _tokenizer()
     except ImportError as error:
         raise ConfigError(str(error)) from error
+
+
+def _distinct(texts: Sequence[str]) -> tuple[Tokens, np.ndarray]:
+    """(tokens of the distinct texts, the row of each text among them)."""
+    distinct, row = np.unique(np.array(texts), return_inverse=True)
+    return tokens(distinct.tolist()), row
 
 
 @functools.cache
