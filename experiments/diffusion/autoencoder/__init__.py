@@ -12,7 +12,7 @@ give, lack the decoder's share of it. A model of pixels has no decoder. A decode
 mended, and one that trains on as long without it shows what time alone does.
 
 By XLA's count the full run computes 200 TFLOP: 45 minutes on 2 cores that do 80 GFLOP/s. The figures to expect are in
-experiments/results/autoencoder/README.md, once a full run is committed.
+experiments/results/autoencoder/README.md.
 """
 
 from typing import Any
