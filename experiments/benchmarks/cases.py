@@ -13,7 +13,7 @@ from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import errors
+from experiments.framework import errors, interleaving
 from experiments.reporting.results import Table
 from gendiff import networks
 from gendiff.core.errors import ConfigError
@@ -67,7 +67,7 @@ def _cold_start(case: Case, setting: Setting) -> Findings:
 
     without = [empty() for _ in range(min(3, pairs))]
     sides = {OURS: "ours, compiled before"} | ({} if setting.peer is None else {"torch": "torch, eager"})
-    seconds = duel.interleave({side: functools.partial(cold, side) for side in sides}, pairs)
+    seconds = interleaving.interleave({side: functools.partial(cold, side) for side in sides}, pairs)
     rows = [(title, *findings.spread(seconds[side])) for side, title in sides.items()]
     rows.insert(1, ("ours, nothing compiled", *findings.spread(without)))
     title = f"Seconds from a cold process to its first image ({workload.network}, {workload.steps} steps, batch 1)"

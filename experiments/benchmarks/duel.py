@@ -16,6 +16,7 @@ from experiments.benchmarks import ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
 from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.framework import interleaving
 from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap
 
@@ -144,18 +145,6 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
     return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device)
 
 
-def interleave(calls: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, ...]]:
-    """Seconds of each call in each round; a call does the work once and answers its seconds.
-
-    Every second round runs backwards, so that a drift of the machine favours no call.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds):
-        for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
-            seconds[name].append(calls[name]())
-    return {name: tuple(spent) for name, spent in seconds.items()}
-
-
 def ratio(slower: Sequence[float], faster: Sequence[float]) -> Number:
     """The median over pairs of slower / faster, with the 95 % bootstrap interval over pairs.
 
@@ -236,4 +225,4 @@ def _rounds(setting: Setting, ways: Ways) -> tuple[dict[str, tuple[float, ...]],
     chosen = [OURS, *contenders(tried, 0.1, most), *(name for name in ways if name == BEFORE)]
     busy.clear()
     calls = {name: functools.partial(call, name, repeats) for name in chosen} | {SQUARE: functools.partial(call, SQUARE)}
-    return interleave(calls, setting.config.pairs), tried, max(busy)
+    return interleaving.interleave(calls, setting.config.pairs), tried, max(busy)

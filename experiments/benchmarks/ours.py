@@ -21,7 +21,7 @@ import safetensors.numpy
 from experiments.benchmarks import workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import NETWORKS, Workload
-from experiments.framework import devices, drawing
+from experiments.framework import devices, drawing, program_costs
 from experiments.reporting import environment
 from gendiff import networks, training
 from gendiff.core.types import NO_LABEL, Params
@@ -173,8 +173,7 @@ def operations_counted(workload: Workload, network: Any, params: Params) -> floa
 
 
 def _flops(function: Callable[..., Any], params: Params) -> float:
-    cost: Any = jax.jit(function).lower(params).cost_analysis()
-    return float((cost[0] if isinstance(cost, list) else cost or {}).get("flops", float("nan")))
+    return program_costs.flops(jax.jit(function).lower(params))
 
 
 def _error(workload: Workload, network: Any, x: Any, t: Any, target: Any, label: Any) -> Callable[[Params], jax.Array]:

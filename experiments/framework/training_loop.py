@@ -86,7 +86,7 @@ def train(
     samples = _samples(data, batch, seed, part, parts)
     size = _size(samples(0)[1]) * parts
     sharding.check_batch(size, mesh)
-    run = _programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
+    run = shared_programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
     _check_same_data(data, fingerprint)
     stored = configuration.read(folder).config if folder.config.exists() else None
     with contextlib.ExitStack() as stack:
@@ -177,6 +177,28 @@ def newest_step(folder: RunFolder, seed: int) -> int:
     return step
 
 
+@functools.lru_cache(maxsize=4)
+def shared_programs(
+    loss: Loss,
+    optimizer: Any,
+    init: Callable[[jax.Array], Params],
+    mesh: jax.sharding.Mesh,
+    rules: sharding.Rules,
+    ema: tuple[float, ...],
+    ema_warm_up: bool,
+    accumulate: int,
+) -> Programs:
+    """What `train` runs. The trainings of a run that differ in seed or number of steps alone share it, and compile once."""
+    return programs(
+        *(loss, optimizer, init, mesh),
+        rules=rules,
+        ema=ema,
+        ema_warm_up=ema_warm_up,
+        accumulate=accumulate,
+        compiler_options=devices.compiler_options(),
+    )
+
+
 def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:
     """The compiled step; where that took long, a line on how to keep it."""
     begin = time.monotonic()
@@ -223,24 +245,3 @@ def _size(tree: Any) -> int:
     if len(sizes) != 1:
         raise ConfigError(f"the arrays of the data have different lengths: {', '.join(map(str, sorted(sizes))) or 'there are none'}")
     return sizes.pop()
-
-
-@functools.lru_cache(maxsize=2)  # the seeds of a run share one compiled step
-def _programs(
-    loss: Loss,
-    optimizer: Any,
-    init: Callable[[jax.Array], Params],
-    mesh: jax.sharding.Mesh,
-    rules: sharding.Rules,
-    ema: tuple[float, ...],
-    ema_warm_up: bool,
-    accumulate: int,
-) -> Programs:
-    return programs(
-        *(loss, optimizer, init, mesh),
-        rules=rules,
-        ema=ema,
-        ema_warm_up=ema_warm_up,
-        accumulate=accumulate,
-        compiler_options=devices.compiler_options(),
-    )

@@ -1,4 +1,4 @@
-"""Interleaved timing and its statistics, on numbers whose answers are known; what becomes a claim, and what makes it void."""
+"""The statistics of interleaved timing, on numbers whose answers are known; what becomes a claim, and what makes it void."""
 
 import dataclasses
 import math
@@ -25,13 +25,6 @@ DUEL = Duel(
 ALONE = {"seconds": {name: SECONDS[name] for name in ("ours", "matmul")}, "difference": math.nan}
 BEFORE = {"seconds": {"ours": (1.0,) * 9, "before": (1.1,) * 9}, "difference": math.nan}
 AGREES, RATIO, MEMORY, RATE = "dit_sample_agrees", "dit_sample", "dit_sample_memory", "dit_sample_rate"
-
-
-def test_calls_take_turns_and_every_second_round_runs_backwards():
-    order: list[str] = []
-    found = duel.interleave({"a": lambda: order.append("a") or 1.0, "b": lambda: order.append("b") or 2.0}, 3)
-    assert order == ["a", "b", "b", "a", "a", "b"]
-    assert found == {"a": (1.0, 1.0, 1.0), "b": (2.0, 2.0, 2.0)}
 
 
 def test_a_constant_ratio_has_an_interval_of_no_width_and_the_same_pairs_give_the_same_interval():

@@ -1,0 +1,22 @@
+"""What a program costs as XLA states it: operations before it optimises, and memory of what it compiled."""
+
+import math
+from typing import Any
+
+
+def flops(lowered: Any) -> float:
+    """FLOPs of one call of a lowered program, `jax.jit(f).lower(…)`, whose arguments may be shapes; NaN where the backend counts none."""
+    counted = lowered.cost_analysis()
+    return float((counted[0] if isinstance(counted, list) else counted or {}).get("flops", math.nan))
+
+
+def peak_bytes(compiled: Any) -> int:
+    """Bytes that one call of a compiled program needs: arguments, results that do not take their place, and what lies between.
+
+    What a library that the program calls takes for itself is not in it. 0 where the backend states nothing.
+    """
+    stated = compiled.memory_analysis()
+    if stated is None:
+        return 0
+    kept = stated.argument_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes
+    return int(kept + stated.temp_size_in_bytes)
