@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 
 from experiments.diffusion import image_training
@@ -22,6 +23,9 @@ from gendiff.networks import Autoencoder
 from gendiff.networks.autoencoder import LatentAutoencoder
 
 Parts = tuple[np.ndarray, np.ndarray]
+Factor: TypeAlias = Literal[2, 4, 8]
+"""How many times smaller than a picture its latent is, in each direction."""
+LatentChannels: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=64)]
 
 
 def check(option: str, learning: Learning, factor: int) -> None:

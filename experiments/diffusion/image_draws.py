@@ -71,8 +71,36 @@ class Draws:
         rule: None takes classifier-free guidance, or no guidance at scale 1. second: parameters of the second network.
         temperature, schedule: None takes the model's. Raises NonFiniteError with the indices of samples that are not finite.
         """
-        steps = steps or self.steps
-        draw = functools.partial(
+        draw = self._bound(params, second, scale, rule, steps or self.steps, temperature, schedule)
+        index = np.arange(count, dtype=np.int32)
+        images = drawing.whole(draw, index, together=self.together, title=f"sample {title}", progress=self.progress)
+        drawing.check_finite(images, index, title)
+        return images
+
+    def compiled(self, params: Params) -> Any:
+        """The program of an unguided call for `together` samples, as XLA compiled it: what it needs stands in its analyses."""
+        draw, index = self._bound(params, None, 1.0, None, self.steps, None, None), jnp.arange(self.together, dtype=jnp.int32)
+        return draw.func.lower(*draw.args, index, **draw.keywords).compile()  # type: ignore[attr-defined]  # of a jitted function
+
+    def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
+        """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
+        levels = self.grid(self.model.schedule, self.steps)
+        draw = jax.jit(functools.partial(self._sample, levels=levels, rule=classifier_free, trajectory=True))
+        images = draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature)
+        return drawing.finite(images.swapaxes(0, 1), "trajectory").swapaxes(0, 1)
+
+    def _bound(
+        self,
+        params: Params,
+        second: Params,
+        scale: float,
+        rule: Rule | None,
+        steps: int,
+        temperature: float | None,
+        schedule: Schedule | None,
+    ) -> functools.partial[jax.Array]:
+        """The program with all but the index."""
+        return functools.partial(
             self._draw,
             params,
             second,
@@ -82,17 +110,6 @@ class Draws:
             temperature=jnp.float32(self.model.temperature if temperature is None else temperature),
             rule=rule or (unguided if scale == 1.0 else classifier_free),
         )
-        index = np.arange(count, dtype=np.int32)
-        images = drawing.whole(draw, index, together=self.together, title=f"sample {title}", progress=self.progress)
-        drawing.check_finite(images, index, title)
-        return images
-
-    def trajectory(self, params: Params, count: int, scale: float) -> np.ndarray:
-        """(steps + 1, count, h, w, c): the images at every level, at guidance `scale`."""
-        levels = self.grid(self.model.schedule, self.steps)
-        draw = jax.jit(functools.partial(self._sample, levels=levels, rule=classifier_free, trajectory=True))
-        images = draw(params, params, jnp.arange(count), scale=scale, temperature=self.model.temperature)
-        return drawing.finite(images.swapaxes(0, 1), "trajectory").swapaxes(0, 1)
 
     def _sample(
         self, params: Params, second: Params, index: jax.Array, *, scale: Any, levels: Level, rule: Rule, **options: Any

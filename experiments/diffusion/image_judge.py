@@ -70,9 +70,12 @@ def ratio(first: MeasuredSet, second: MeasuredSet) -> Number:
     return interval(ratio_of_means, first.distances, second.distances)
 
 
-def interval(statistic: Callable[..., Any], *rows: Any, paired: bool = False, rng: np.random.Generator | None = None) -> Number:
+def interval(
+    statistic: Callable[..., Any], *rows: Any, paired: bool = False, rng: np.random.Generator | None = None, resamples: int = 1000
+) -> Number:
     """The statistic of rows with its 95 % bootstrap interval. paired: the rows of all arrays belong together, and are drawn together."""
-    return bootstrap.interval(np.random.default_rng(SEED) if rng is None else rng, statistic, *rows, paired=paired).number
+    rng = np.random.default_rng(SEED) if rng is None else rng
+    return bootstrap.interval(rng, statistic, *rows, paired=paired, resamples=resamples).number
 
 
 def ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:

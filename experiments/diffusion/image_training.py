@@ -19,7 +19,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting.plots import Curve
 from gendiff import networks
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Params
+from gendiff.core.types import Loss, Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.parameterization import Parameterization
@@ -37,11 +37,9 @@ Balanced: TypeAlias = Annotated[int, msgspec.Meta(ge=20, le=ranges.LARGEST, mult
 
 
 @dataclasses.dataclass(frozen=True)
-class Learning:
-    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` per kind of network."""
+class Recipe:
+    """The numbers of a training but its length."""
 
-    train_steps: Count = 1200
-    """Optimizer steps."""
     batch: Count = 64
     """Images per step."""
     channels: Channels = (16, 32)
@@ -49,7 +47,7 @@ class Learning:
     blocks: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     """Residual blocks per level."""
     learning_rate: Positive = 2e-3
-    """Peak learning rate of AdamW; it warms up linearly and falls along a cosine."""
+    """Peak learning rate of AdamW, to which it warms up linearly. In a training of given length it then falls along a cosine."""
     warmup: Natural = 100
     """Steps until the learning rate peaks."""
     weight_decay: NonNegative = 0.01
@@ -58,12 +56,20 @@ class Learning:
     """Largest global norm of the gradient."""
     ema: Decay = 0.99
     """Decay per step of the parameter average that is sampled from."""
-    drop_condition: Share = 0.1
-    """Share of labels replaced by the null label in training."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     log_every: Count = 10
     """Steps between lines of metrics."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning(Recipe):
+    """The numbers of one training; an experiment's configuration has them as its own fields, or one `Learning` per kind of network."""
+
+    train_steps: Count = 1200
+    """Optimizer steps."""
+    drop_condition: Share = 0.1
+    """Share of labels replaced by the null label in training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,15 +98,26 @@ def check(config: Learning, within: str = "", *, images: int = IMAGES) -> None:
     """ConfigError where the numbers of a training do not fit each other. within: what precedes their options. images: of the training."""
     if config.warmup >= config.train_steps:
         raise ConfigError(f"--{within}warmup {config.warmup} must be below --{within}train-steps {config.train_steps}: both count steps")
+    check_batch(config, within, images=images)
+
+
+def check_batch(config: Recipe, within: str = "", *, images: int = IMAGES) -> None:
+    """ConfigError for a batch of more images than there are."""
     if config.batch > images:
         raise ConfigError(f"--{within}batch {config.batch} is outside 1 … {images}, the number of training images")
+
+
+def check_side(config: Recipe, within: str, side: int) -> None:
+    """ConfigError where images of `side` pixels cannot be halved as often as the U-Net does."""
+    if side % 2 ** (len(config.channels) - 1):
+        raise ConfigError(f"--{within}channels {ranges.shown(config.channels)}: {side}×{side} cannot be halved so often; give fewer")
 
 
 SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels": (8,)}
 """Of a training that only has to run."""
 
 
-def unet(config: Learning, schedule: Schedule, parameterization: Parameterization, *, convolution: str = "direct", **fields: Any) -> Model:
+def unet(config: Recipe, schedule: Schedule, parameterization: Parameterization, *, convolution: str = "direct", **fields: Any) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
 
     convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py). fields: of Model.
@@ -128,10 +145,22 @@ def adamw(config: Learning) -> optax.GradientTransformation:
     return _adamw(config.learning_rate, **numbers)
 
 
+def steady_adamw(config: Recipe) -> optax.GradientTransformation:
+    """AdamW by config's numbers whose learning rate stays at its peak, so that a short training is the beginning of a longer one."""
+    numbers = {"warmup": config.warmup, "total": config.warmup + 1, "weight_decay": config.weight_decay, "clip": config.clip}
+    return _adamw(config.learning_rate, decay="constant", **numbers)
+
+
 def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
     """The training digits with their labels. shuffled: a seed of the labels' order; a network that learns such labels learns no class."""
     labels = split.train_labels if shuffled is None else np.random.default_rng(shuffled).permutation(split.train_labels)
     return Batch(clean=split.train_images, condition=(labels,))
+
+
+def loss(model: Model, drop_condition: float = 0.0) -> Loss:
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
+    levels = weighting.stratified_levels()
+    return objectives.denoising(model.predict, model.schedule, model.parameterization, levels=levels, drop_condition=drop_condition)
 
 
 def train(
@@ -146,13 +175,11 @@ def train(
 ) -> None:
     """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with `batch=None`.
 
-    The loss is the squared error of the network's own target with a uniform weight, at levels spread evenly in u; the optimizer `adamw`.
+    The loss is `loss`, the optimizer `adamw`.
     options: of `training_loop.train`, in place of these.
     """
-    drop, levels = config.drop_condition, weighting.stratified_levels()
-    loss = objectives.denoising(model.predict, model.schedule, model.parameterization, levels=levels, drop_condition=drop)
     chosen: dict[str, Any] = {
-        "loss": loss,
+        "loss": loss(model, config.drop_condition),
         "optimizer": adamw(config),
         "steps": config.train_steps,
         "batch": config.batch,

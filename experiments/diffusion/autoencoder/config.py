@@ -1,16 +1,14 @@
 """The numbers of the autoencoder experiment."""
 
 import dataclasses
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 import msgspec
 
+from experiments.diffusion import emoji_pictures
+from experiments.diffusion.image_coding import Factor, LatentChannels
 from experiments.diffusion.image_training import Learning
 from experiments.framework.ranges import Count, Distinct, NonNegative, Seed, Several
-
-Factor: TypeAlias = Literal[2, 4, 8]
-"""How many times smaller than a picture its latent is, in each direction."""
-LatentChannels: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=64)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +41,9 @@ class Config:
 
     seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; the first trains every autoencoder, each further one the chosen autoencoder, and all what stands on that."""
-    pictures: Annotated[int, msgspec.Meta(ge=20, le=1534)] = 1500
+    pictures: emoji_pictures.Training = 1500
     """Training pictures of each subject: emoji and textures."""
-    held_out: Annotated[int, msgspec.Meta(ge=4, le=384)] = 380
+    held_out: emoji_pictures.HeldOut = 380
     """Held-out pictures of each subject."""
     factors: Distinct[Factor] = (4, 8)
     """Downsampling factors, ascending; claims compare the first and the last of several."""

@@ -11,7 +11,6 @@ from experiments.diffusion.image_model import Model
 from experiments.framework import ranges, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
-from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params
 from gendiff.diffusion import parameterization, schedules
 from gendiff.networks import Autoencoder
@@ -34,9 +33,7 @@ def check(config: Config) -> None:
     ranges.among("channels", config.channels, "latent-channels", config.latent_channels)
     image_coding.check("autoencoders", config.autoencoders, config.factors[-1])
     for name, side in (("latents", SIDE // config.factor), ("pixels", SIDE)):
-        if side % 2 ** (len(getattr(config, name).channels) - 1):
-            given = ranges.shown(getattr(config, name).channels)
-            raise ConfigError(f"--{name}.channels {given}: {side}×{side} cannot be halved so often; give fewer")
+        image_training.check_side(getattr(config, name), f"{name}.", side)
     ranges.at_most("shown", config.shown, "samples per subject", config.samples // 2)
     ranges.at_most("shown", config.shown, "held-out", config.held_out)
 

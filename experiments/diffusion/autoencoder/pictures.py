@@ -6,17 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.diffusion import emoji_pictures
 from experiments.diffusion.autoencoder.config import Config
-from gendiff.core.errors import ConfigError
-from gendiff.data import emoji, random_access, scaling, textures
-from gendiff.data.random_access import Source
+from gendiff.data import textures
 
 SUBJECTS = ("emoji", "textures")
 """The subject's number is the condition of the diffusion models."""
 SIDE = 32
 """Pixels of a side."""
-SHARE, SPLIT_SEED = 0.2, 0
-"""Of the drawings that are held out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +41,10 @@ def load(config: Config) -> Pictures:
 
 @functools.lru_cache(maxsize=1)
 def _load(count: int, held_out: int) -> Pictures:
-    drawings, drawings_held_out = emoji.split(emoji.source(SIDE, captions=True), SHARE, seed=SPLIT_SEED)
+    drawings, drawings_held_out = emoji_pictures.load(SIDE, count, held_out)
     patches, _ = textures.split(SIDE, stride=SIDE // 2)
     _, patches_held_out = textures.split(SIDE, stride=SIDE)
     return Pictures(
-        train={"emoji": _spread("pictures", drawings, count), "textures": _spread("pictures", patches, count)},
-        held_out={"emoji": _spread("held-out", drawings_held_out, held_out), "textures": _spread("held-out", patches_held_out, held_out)},
+        train={"emoji": drawings, "textures": emoji_pictures.images("pictures", patches, count)},
+        held_out={"emoji": drawings_held_out, "textures": emoji_pictures.images("held-out", patches_held_out, held_out)},
     )
-
-
-def _spread(option: str, source: Source, count: int) -> np.ndarray:
-    """`count` pictures at equal distances in the order of the source, so that all classes are among them."""
-    if count > len(source):
-        raise ConfigError(f"--{option} {count} is above {len(source)}, the pictures of a subject that there are")
-    rows = np.arange(count) * len(source) // count
-    images = np.stack(random_access.in_threads(source.image, rows.tolist()))
-    return np.asarray(scaling.to_unit(images, 256))

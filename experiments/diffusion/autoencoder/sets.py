@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import image_coding, image_training
+from experiments.diffusion import emoji_pictures, image_coding, image_training
 from experiments.diffusion.autoencoder import measures, networks, train
 from experiments.diffusion.autoencoder.config import Config
 from experiments.diffusion.autoencoder.measures import Measure
@@ -128,10 +128,5 @@ class Softnesses:
             power={kind: of.power.mean(axis=0) for kind, of in spectra.items()},
             frequency=spectra[ORIGINALS].frequency,
             psnr={kind: fidelity.psnr(held_out[kind], originals) for kind in CODED},
-            shown={kind: spread(images, count) for kind, images in {**held_out, **samples}.items()},
+            shown={kind: images[emoji_pictures.at_equal_distances(len(images), count)] for kind, images in {**held_out, **samples}.items()},
         )
-
-
-def spread(images: np.ndarray, count: int) -> np.ndarray:
-    """`count` images at equal distances."""
-    return images[np.arange(count) * len(images) // count]
