@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "editing": "experiments.diffusion.editing",
     "text-to-image": "experiments.diffusion.text_to_image",
     "autoencoder": "experiments.diffusion.autoencoder",
+    "latent": "experiments.diffusion.latent",
     "batch-jobs": "experiments.diffusion.batch_jobs",
     "bench": "experiments.benchmarks.bench",
 }

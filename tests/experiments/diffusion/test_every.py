@@ -17,6 +17,7 @@ LEAVES = {
     "editing": ("centre", "deblurring", "psnr", "round_trip", "strengths", "between"),
     "forward": ("moments", "prior"),
     "autoencoder": ("rate", "spectra_emoji", "pictures_textures", "lacks", "loss"),
+    "latent": ("pictures", "curves", "cost", "memory", "whole_picture"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,89 @@
+"""The numbers of the latent experiment."""
+
+import dataclasses
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from experiments.diffusion import emoji_pictures
+from experiments.diffusion.image_coding import Factor, LatentChannels
+from experiments.diffusion.image_training import Learning, Recipe
+from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
+
+_Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]
+_Resolution: TypeAlias = Annotated[int, msgspec.Meta(ge=32, le=2048, multiple_of=32)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before any run."""
+
+    exact: float = 0.0
+    """Largest distance of the ratio of positions from 64, and of numbers from 48: arithmetic, so nothing is allowed."""
+    evaluation: float = 32.0
+    """Least seconds of one evaluation in pixels over those in latents, at the largest resolution.
+
+    All work of the network is per position but that of the time, so 64 is what compression could give. Half of it may be lost to what does
+    not shrink, which is starting some hundred operations, and to small maps that keep two cores less busy than large ones.
+    """
+    null: float = 0.1
+    """Largest distance of a ratio from 1 where the latent network is timed against itself: far less than what is claimed of others."""
+    equal_time: float = 1.0
+    """Largest Fréchet distance of the latent model's samples over that of the pixel model's, after equally long training."""
+    equal_quality: float = 2.0
+    """Least seconds that the pixel model needs for its last distance over those of the latent model: "fast" should mean twice at least."""
+    untrained: float = 2.0
+    """Least Fréchet distance of samples of an untrained network, over that of the same network when it is trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1)
+    """Seeds of training; each trains an autoencoder, a model of its latents, and a model of pixels."""
+    pictures: emoji_pictures.Training = 1500
+    """Training pictures."""
+    held_out: emoji_pictures.HeldOut = 380
+    """Held-out pictures, to which Fréchet distances are measured."""
+    factor: Factor = 4
+    """How many times smaller than a picture its latent is, in each direction."""
+    channels: LatentChannels = 4
+    """Of a latent."""
+    kl_weight: NonNegative = 1e-6
+    """Weight of the divergence in nats, in the unit of the published one."""
+    autoencoder: Learning = Learning(train_steps=400, batch=16, channels=(16, 32, 64, 64), drop_condition=0.0, checkpoint_every=200)
+    """Of the autoencoder; a factor of 2, 4 or 8 takes the first 2, 3 or 4 channels. No condition is dropped, since there is none."""
+    latents: Recipe = Recipe(batch=16, channels=(16, 32, 64), learning_rate=1e-3, ema=0.999, checkpoint_every=1000, log_every=50)
+    """Of the diffusion model of latents. It does more steps, so its average is longer."""
+    pixels: Recipe = Recipe(batch=16, channels=(16, 32, 64), learning_rate=1e-3, warmup=20, checkpoint_every=100)
+    """Of the diffusion model of pixels, and of the network whose cost is measured by resolution."""
+    seconds: Positive = 200.0
+    """Training of each diffusion model; the optimizer steps that this gives follow from their measured seconds."""
+    fractions: Distinct[_Part] = (0.0625, 0.125, 0.25, 0.5, 1.0)
+    """Parts of these seconds, ascending, after which the averaged parameters are kept; the last is 1."""
+    step_rounds: Several = 15
+    """Rounds in which the steps of all networks are timed in turn."""
+    sampling_steps: Count = 15
+    """DDIM steps."""
+    samples: Annotated[int, msgspec.Meta(ge=8, le=100_000)] = 240
+    """Samples of each model after each part; as many reconstructions and training pictures stand beside them."""
+    together: Count = 60
+    """Pictures that are encoded, decoded or drawn in one call."""
+    sampling_rounds: Several = 4
+    """Rounds in which such calls are timed in turn."""
+    draws: Several = 20
+    """Draws behind each Fréchet distance."""
+    draw_size: Annotated[int, msgspec.Meta(ge=4, le=100_000)] = 180
+    """Pictures in a draw."""
+    shown: Annotated[int, msgspec.Meta(ge=1, le=64)] = 10
+    """Pictures of each kind in the grid."""
+    resolutions: Distinct[_Resolution] = (64, 128, 256, 512)
+    """Sides in pixels, ascending, at which the cost of one evaluation is measured; latents are 8 times smaller and have 4 channels."""
+    cost_rounds: Several = 15
+    """Rounds in which these are timed in turn."""
+    picture_steps: Distinct[Count] = (1, 5, 20, 50)
+    """Evaluations per picture, ascending, for which the cost of a whole picture is computed, decoding included."""
+    resamples: Several = 1000
+    """Bootstrap resamples behind each interval."""
+    thresholds: Thresholds = Thresholds()

@@ -1,0 +1,122 @@
+"""The networks of the latent experiment: what each is, what it trains with, and how it is read back."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.diffusion import image_coding, image_training
+from experiments.diffusion.image_coding import Coder
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.image_training import Recipe
+from experiments.diffusion.latent import costs
+from experiments.diffusion.latent.config import Config
+from experiments.framework import meshes, ranges, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params
+from gendiff.diffusion import parameterization, schedules
+from gendiff.diffusion.types import Batch
+from gendiff.networks import Autoencoder
+from gendiff.training.checkpoints import Checkpoints
+
+SIDE = 64
+"""Pixels of a side of a picture."""
+AUTOENCODER, LATENTS, PIXELS = "autoencoder", "latents", "pixels"
+"""Folders of the trainings, and names of the networks."""
+MODELS = (LATENTS, PIXELS)
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    image_training.check(config.autoencoder, "autoencoder.", images=config.pictures)
+    image_coding.check("autoencoder", config.autoencoder, max(config.factor, costs.FACTOR))
+    for name in MODELS:
+        image_training.check_batch(recipe(config, name), f"{name}.", images=config.pictures)
+        image_training.check_side(recipe(config, name), f"{name}.", shape(config, name)[0])
+    for name in ("fractions", "resolutions", "picture_steps"):
+        ranges.rising(name.replace("_", "-"), getattr(config, name))
+    image_training.check_side(config.pixels, "pixels.", config.resolutions[0] // costs.FACTOR)
+    if config.fractions[-1] != 1:
+        raise ConfigError(f"--fractions {ranges.shown(config.fractions)}: the last must be 1, which is all of --seconds")
+    ranges.at_most("draw-size", config.draw_size, "samples", config.samples)
+    ranges.at_most("samples", config.samples, "pictures", config.pictures)
+    ranges.at_most("shown", config.shown, "samples", config.samples)
+    ranges.at_most("shown", config.shown, "held-out", config.held_out)
+
+
+def autoencoder(config: Config) -> Autoencoder:
+    """The experiment's."""
+    return image_coding.network(config.autoencoder, config.factor, config.channels)
+
+
+def coder(config: Config, folder: RunFolder, seed: int, images: np.ndarray, progress: Progress) -> tuple[Coder, Params, np.ndarray]:
+    """(the trained autoencoder of a seed with normalised latents, its parameters, the latents of the training pictures)."""
+    place = image_training.inside(folder, AUTOENCODER)
+    params = image_coding.restore(config.autoencoder, autoencoder(config), place, seed)
+    unit, latents = image_coding.normalized(autoencoder(config), params, images, config.together, progress)
+    return unit, params, latents
+
+
+def recipe(config: Config, name: str) -> Recipe:
+    """That of a diffusion model."""
+    return {LATENTS: config.latents, PIXELS: config.pixels}[name]
+
+
+def shape(config: Config, name: str) -> tuple[int, int, int]:
+    """Of one of what a diffusion model draws."""
+    side = SIDE // config.factor
+    return {LATENTS: (side, side, config.channels), PIXELS: (SIDE, SIDE, 3)}[name]
+
+
+def model(config: Config, name: str) -> Model:
+    """A diffusion model. All pictures have one class."""
+    fields: dict[str, Any] = {"shape": shape(config, name), "num_classes": 1, "levels": None}
+    return image_training.unet(recipe(config, name), schedules.flow(), parameterization.flow(), **fields)
+
+
+def training(config: Config, name: str, clean: np.ndarray) -> dict[str, Any]:
+    """The arguments of `training_loop.train`, and of a rehearsal, that name the training of a diffusion model."""
+    of, network = recipe(config, name), model(config, name)
+    return {
+        "loss": image_training.loss(network),
+        "optimizer": image_training.steady_adamw(of),
+        "init": network.init,
+        "data": Batch(clean=clean, condition=(np.zeros(len(clean), np.int32),)),
+        "batch": of.batch,
+        "ema": (of.ema,),
+        "ema_warm_up": True,
+    }
+
+
+class Averages:
+    """The averaged parameters of a diffusion model after each part of its training."""
+
+    def __init__(self, config: Config, folder: RunFolder, name: str, seed: int) -> None:
+        self._place = image_training.inside(folder, name).path / "averages" / f"seed_{seed}"
+        self._count, self._init = len(config.fractions), model(config, name).init
+
+    def kept(self) -> int:
+        """How many parts are done."""
+        with Checkpoints(self._place, keep=self._count) as store:
+            return len(store.steps())
+
+    def keep(self, part: int, params: Params) -> None:
+        """Those after part 0, 1, …; whole or not at all."""
+        with Checkpoints(self._place, keep=self._count) as store:
+            store.save(part, params, force=True)
+
+    def restore(self) -> list[Params]:
+        """All of them, in order. Raises DataError where one is missing."""
+        like = jax.eval_shape(self._init, jax.random.key(0))
+        with Checkpoints(self._place, read_only=True) as store:
+            return [store.restore(part, like).state for part in range(self._count)]
+
+
+def untrained(config: Config, folder: RunFolder, name: str, seed: int, like: Params) -> Params:
+    """The parameters that the training of a seed began with, where those of `like` are."""
+    every = training(config, name, np.zeros((1, *shape(config, name)), np.float32))
+    mesh = meshes.build(folder.mesh, ())
+    fresh = training_loop.shared_programs(*(every[of] for of in ("loss", "optimizer", "init")), mesh, (), every["ema"], True, 1).fresh
+    return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), fresh(jax.random.key(seed)).params, like)

@@ -1,0 +1,137 @@
+"""Every set of pictures of the latent experiment, made from the checkpoints and measured, and how long drawing takes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.diffusion import emoji_pictures, image_features, image_judge
+from experiments.diffusion.image_coding import Coder
+from experiments.diffusion.image_draws import Draws
+from experiments.diffusion.image_features import FeatureOptions
+from experiments.diffusion.latent import networks
+from experiments.diffusion.latent.config import Config
+from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS, Averages
+from experiments.framework import interleaving, program_costs
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting.verdicts import Number
+from gendiff.core.types import Params
+from gendiff.data import scaling
+from gendiff.metrics import features, fidelity, frechet
+
+ORIGINALS, DECODED, DECODING = "originals", "decoded", "decoding"
+SEED = 0
+"""Of draws; training has its own seeds."""
+
+
+@dataclass(frozen=True, eq=False)
+class OfSeed:
+    """What one seed gave. Distances to the held-out pictures are of draws, (draws,).
+
+    curves: of each model the distances of its samples after each part of its training, (parts, draws). decoded: of reconstructions of
+    training pictures, which a perfect model of latents would draw. psnr: (n,) of reconstructed held-out pictures. untrained: of samples of
+    untrained networks; None beyond the first seed. shown: rows of pictures by what they are.
+    """
+
+    curves: Mapping[str, np.ndarray]
+    decoded: np.ndarray
+    psnr: np.ndarray
+    untrained: Mapping[str, np.ndarray] | None
+    shown: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What drawing costs. seconds: of a call of `together` pictures, by LATENTS, PIXELS and DECODING, by round. peak: bytes of a call."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+    peak: Mapping[str, int]
+
+
+class Judge:
+    """Held-out pictures, and the Fréchet distance of any set of pictures to them. floor: that of training pictures."""
+
+    def __init__(self, config: Config, training: np.ndarray, held_out: np.ndarray) -> None:
+        self._config, self._features = config, image_features.function(FeatureOptions())
+        self._held_out = self._rows(held_out)
+        self.floor = self.distances(training)
+
+    def distances(self, images: np.ndarray) -> np.ndarray:
+        """(draws,) of so many of the images as there are samples."""
+        chosen = images[emoji_pictures.at_equal_distances(len(images), min(len(images), self._config.samples))]
+        draws = {"count": self._config.draws, "size": self._config.draw_size, "seed": SEED}
+        return frechet.over_subsets(self._held_out, self._rows(chosen), **draws)
+
+    def in_floors(self, distances: np.ndarray) -> Number:
+        """Their mean in units of the floor."""
+        return self.ratio(distances, self.floor)
+
+    def ratio(self, first: np.ndarray, second: np.ndarray) -> Number:
+        """The mean of the first over that of the second."""
+        return image_judge.interval(image_judge.ratio_of_means, first, second, resamples=self._config.resamples)
+
+    def _rows(self, images: np.ndarray) -> np.ndarray:
+        seen = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))
+        return features.extract(self._features, seen, batch=image_features.TOGETHER)
+
+
+class Sampled:
+    """Draws of both models and what becomes of them; each is compiled once for all seeds."""
+
+    def __init__(self, config: Config, folder: RunFolder, images: tuple[np.ndarray, np.ndarray], judge: Judge, progress: Progress) -> None:
+        self._config, self._folder, self._judge, self._progress = config, folder, judge, progress
+        self._training, self._held_out = images
+        self._coders: dict[int, tuple[Coder, Params, np.ndarray]] = {}
+        together = min(config.together, config.samples)
+        self._draws = {name: Draws(networks.model(config, name), config.sampling_steps, together, progress) for name in MODELS}
+
+    def of(self, seed: int) -> OfSeed:
+        """Everything of one seed; the first has the controls."""
+        config, progress = self._config, self._progress
+        with progress.phase("decode", seed=seed):
+            coder, params, latents = self._coder(seed)
+            decoded = coder.decode(params, latents[emoji_pictures.at_equal_distances(len(latents), config.samples)])
+            unseen = coder.decode(params, coder.encode(params, self._held_out)[0])
+        rows = emoji_pictures.at_equal_distances(len(unseen), config.shown)
+        shown, curves, last = {ORIGINALS: self._held_out[rows], DECODED: unseen[rows]}, {}, {}
+        for name in (PIXELS, LATENTS):
+            with progress.phase(f"sample {name}", seed=seed):
+                last[name] = (every := Averages(config, self._folder, name, seed).restore())[-1]
+                drawn = [
+                    self._drawn(name, f"{name}, {part:g} of the time", each, coder, params)
+                    for part, each in zip(config.fractions, every, strict=True)
+                ]
+            shown |= {f"{name}, {part:g}": images[: config.shown] for part, images in zip(config.fractions, drawn, strict=True)}
+            curves[name] = np.stack([self._judge.distances(images) for images in drawn])
+        untrained = None
+        if seed == config.seeds[0]:
+            with progress.phase("controls"):
+                fresh = {name: networks.untrained(config, self._folder, name, seed, last[name]) for name in MODELS}
+                blank = {name: self._drawn(name, f"{name}, untrained", fresh[name], coder, params) for name in MODELS}
+            untrained = {name: self._judge.distances(images) for name, images in blank.items()}
+        return OfSeed(curves, self._judge.distances(decoded), fidelity.psnr(unseen, self._held_out), untrained, shown)
+
+    def timed(self, seed: int) -> Drawing:
+        """Calls of the trained networks in turn."""
+        config = self._config
+        coder, params, latents = self._coder(seed)
+        trained = {name: Averages(config, self._folder, name, seed).restore()[-1] for name in MODELS}
+        works = {name: self._call(name, trained[name]) for name in MODELS}
+        works[DECODING] = lambda: coder.decode(params, latents[: config.together])
+        with self._progress.phase("time drawing"):
+            seconds = interleaving.timed(works, config.sampling_rounds)
+        return Drawing(seconds, {name: program_costs.peak_bytes(self._draws[name].compiled(trained[name])) for name in MODELS})
+
+    def _coder(self, seed: int) -> tuple[Coder, Params, np.ndarray]:
+        if seed not in self._coders:
+            self._coders[seed] = networks.coder(self._config, self._folder, seed, self._training, self._progress)
+        return self._coders[seed]
+
+    def _call(self, name: str, params: Params) -> Callable[[], np.ndarray]:
+        draws = self._draws[name]
+        return lambda: draws("timed", params, draws.together)
+
+    def _drawn(self, name: str, title: str, params: Params, coder: Coder, coding: Params) -> np.ndarray:
+        drawn = self._draws[name](title, params, self._config.samples)
+        return coder.decode(coding, drawn) if name == LATENTS else np.clip(drawn, -1.0, 1.0)

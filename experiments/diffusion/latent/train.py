@@ -1,0 +1,43 @@
+"""The trainings of the latent experiment: for each seed an autoencoder, a model of its latents, and one of pixels for as many seconds."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.diffusion import emoji_pictures, image_coding, image_training
+from experiments.diffusion.latent import budget, networks
+from experiments.diffusion.latent.budget import StepTimes
+from experiments.diffusion.latent.config import Config
+from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, PIXELS, Averages
+from experiments.framework import training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Each training goes on where it was; the number of steps is that of the run's first start."""
+    images, _ = emoji_pictures.load(networks.SIDE, config.pictures, config.held_out)
+    times = budget.measured(config, folder, images, progress)
+    progress.line(budget.planned(config, times))
+    network, place = networks.autoencoder(config), image_training.inside(folder, AUTOENCODER)
+    for seed in config.seeds:
+        progress.line(f"seed {seed}: {AUTOENCODER}")
+        image_coding.train(config.autoencoder, network, images, place, progress, seed=seed, kl_weight=config.kl_weight)
+        _, _, latents = networks.coder(config, folder, seed, images, progress)
+        for name, clean in ((LATENTS, latents), (PIXELS, images)):
+            in_parts(config, name, clean, times, folder, progress, seed)
+
+
+def in_parts(config: Config, name: str, clean: np.ndarray, times: StepTimes, folder: RunFolder, progress: Progress, seed: int) -> None:
+    """Train a diffusion model for each part of its budget in turn, and keep its average there.
+
+    Nothing of a step depends on how many follow, so the parts are one training.
+    """
+    averages, of, place = Averages(config, folder, name, seed), networks.recipe(config, name), image_training.inside(folder, name)
+    every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
+    done = averages.kept()
+    for part, steps in list(enumerate(times.steps(config, name)))[done:]:
+        progress.line(f"seed {seed}: diffusion of {name}, {config.fractions[part]:g} of {config.seconds:g} s")
+        arguments = networks.training(config, name, clean)
+        state = training_loop.train(**arguments, seed=seed, steps=steps, folder=place, progress=progress, **every)
+        averages.keep(part, state.ema)

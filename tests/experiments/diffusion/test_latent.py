@@ -1,0 +1,251 @@
+"""The latent experiment: times to equal quality are exact, seconds become steps once per run, and claims can fail."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.diffusion import latent
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.latent import accounts, budget, costs, judge, networks, tables, time_to_quality, train
+from experiments.diffusion.latent.budget import StepTimes
+from experiments.diffusion.latent.costs import Cost
+from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS, Averages
+from experiments.diffusion.latent.sets import Drawing, OfSeed
+from experiments.diffusion.latent.time_to_quality import Reached
+from experiments.framework import training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.rehearsal import Rehearsal
+from experiments.framework.run_folder import RunFolder
+from gendiff.core import trees
+from gendiff.core.errors import DataError
+from gendiff.diffusion import parameterization, schedules
+
+FULL = latent.EXPERIMENT.presets["full"]
+CONFIG = dataclasses.replace(FULL, seconds=240.0, fractions=(0.25, 0.5, 1.0), resamples=50, cost_rounds=9)
+SECONDS = np.array([60.0, 120.0, 240.0])
+
+
+def law(seconds, scale):
+    """A distance that falls with the root of the seconds."""
+    return scale / np.sqrt(np.asarray(seconds))
+
+
+@pytest.mark.parametrize("when", [60.5, 100.0, 120.0, 239.0])
+def test_the_time_to_a_quality_is_exact_on_a_power_law(when):
+    found = time_to_quality.reach(SECONDS, law(SECONDS, 9.0), law(when, 9.0))
+    assert found.bound == "" and found.seconds == pytest.approx(when, rel=1e-9)
+    assert time_to_quality.at_equal_time(SECONDS, law(SECONDS, 9.0), when) == pytest.approx(law(when, 9.0), rel=1e-9)
+
+
+def test_the_first_crossing_counts_and_a_distance_of_zero_is_reached_at_its_point():
+    assert time_to_quality.reach(SECONDS, [4.0, 1.0, 3.0], 2.0).seconds == pytest.approx(60 * math.sqrt(2))
+    assert time_to_quality.reach(SECONDS, [4.0, 0.0, 0.0], 2.0) == Reached(120.0)
+
+
+def test_times_beyond_both_ends_of_a_curve_are_bounds_and_say_so():
+    curve = law(SECONDS, 9.0)
+    assert time_to_quality.reach(SECONDS, curve, law(10.0, 9.0)) == Reached(60.0, "at most")
+    assert time_to_quality.reach(SECONDS, curve, law(1000.0, 9.0)) == Reached(240.0, "more than")
+    assert math.isnan(time_to_quality.at_equal_time(SECONDS, curve, 59.0))
+
+
+def draws(curve):
+    """Every draw of a point is its mean, so that intervals have no width."""
+    return SECONDS, np.repeat(np.asarray(curve)[:, None], 4, axis=1)
+
+
+def test_a_model_that_is_three_times_as_fast_is_found_so_and_what_it_owes_is_added():
+    slower, faster = draws(law(SECONDS, 9.0)), draws(law(3 * SECONDS, 9.0))
+    plain = time_to_quality.speedup(slower, faster, resamples=20)
+    assert plain.ratio == pytest.approx((3.0, 3.0, 3.0)) and plain.bound == ""
+    owing = time_to_quality.speedup(slower, faster, resamples=20, owed=40.0)
+    assert owing.ratio[0] == pytest.approx(240 / (80 + 40)) and owing.faster.seconds == pytest.approx(120)
+
+
+def test_a_ratio_of_bounded_times_is_a_bound_in_the_right_direction():
+    slower = draws(law(SECONDS, 9.0))
+    early, never = (time_to_quality.speedup(slower, draws(law(SECONDS, scale)), resamples=20) for scale in (1.0, 90.0))
+    assert early.ratio[0] == pytest.approx(4) and early.bound == "at least"
+    assert never.ratio[0] == pytest.approx(1) and never.bound == "at most"
+    flat = time_to_quality.speedup(draws([3.0, 3.0, 3.0]), draws([1.0, 1.0, 1.0]), resamples=20)
+    assert flat.bound == "unknown"  # neither time is known
+
+
+def test_an_interval_holds_the_ratio_of_noisy_draws_and_narrows_with_them():
+    rng = np.random.default_rng(0)
+
+    def noisy(spread, scale):
+        return SECONDS, law(SECONDS, scale)[:, None] * rng.normal(1, spread, (3, 40))
+
+    wide, narrow = (
+        time_to_quality.speedup(noisy(spread, 9.0), noisy(spread, 9.0 / math.sqrt(2)), resamples=200).ratio for spread in (0.1, 0.01)
+    )
+    assert wide[1] < 2 < wide[2] and narrow[1] < 2 < narrow[2]
+    assert wide[2] - wide[1] > 4 * (narrow[2] - narrow[1])
+
+
+def times(latents=0.02, pixels=0.5, autoencoder=0.4, encoding=0.3):
+    rounds = {LATENTS: latents, PIXELS: pixels, AUTOENCODER: autoencoder, budget.ENCODING: encoding}
+    seconds = {name: (value, 9 * value, value) for name, value in rounds.items()}  # a slow round changes no median
+    return StepTimes(seconds, dict.fromkeys(rounds, 1e9), dict.fromkeys(rounds, 2**20))
+
+
+def test_steps_follow_from_the_measured_seconds_and_are_at_least_one():
+    found = times()
+    assert found.steps(CONFIG, PIXELS) == (120, 240, 480) and found.steps(CONFIG, LATENTS) == (3000, 6000, 12_000)
+    np.testing.assert_allclose(found.spent(CONFIG, PIXELS), found.spent(CONFIG, LATENTS))
+    assert times(pixels=1e6).steps(CONFIG, PIXELS) == (1, 1, 1)
+    assert found.before_latents(CONFIG) == pytest.approx(CONFIG.autoencoder.train_steps * 0.4 + 2 * 25 * 0.3)
+
+
+def test_the_steps_of_a_run_stay_when_it_goes_on_though_the_machine_is_slower_now(tmp_path, monkeypatch):
+    folder, quiet = RunFolder(tmp_path), Progress(quiet=True)
+    monkeypatch.setattr(budget, "_measure", lambda *_: times())
+    first = budget.measured(CONFIG, folder, np.zeros(0), quiet)
+    monkeypatch.setattr(budget, "_measure", lambda *_: times(pixels=5.0))
+    assert budget.measured(CONFIG, folder, np.zeros(0), quiet) == first == budget.read(folder)
+    (tmp_path / budget.FILE).write_text("{")
+    with pytest.raises(DataError, match=budget.FILE):
+        budget.measured(CONFIG, folder, np.zeros(0), quiet)
+
+
+def predict(params, x, t, label):
+    return params["scale"] * x + params["shift"]
+
+
+def init(key):
+    return {"scale": jnp.ones(()), "shift": jnp.zeros(())}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network of two numbers in the place of both U-Nets."""
+    schedule = schedules.flow(), parameterization.flow()
+    monkeypatch.setattr(networks, "model", lambda config, name: Model(predict, init, *schedule, shape=(4, 4, 1), num_classes=1))
+
+
+def trained(config, folder, found):
+    clean = np.random.default_rng(0).normal(size=(32, 4, 4, 1)).astype(np.float32)
+    train.in_parts(config, PIXELS, clean, found, RunFolder(folder), Progress(quiet=True), seed=3)
+    return [trees.paths(average) for average in Averages(config, RunFolder(folder), PIXELS, 3).restore()]
+
+
+def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, small, monkeypatch):
+    recipe = dataclasses.replace(CONFIG.pixels, batch=8, checkpoint_every=3, warmup=3)
+    few = dataclasses.replace(CONFIG, seconds=8.0, fractions=(0.5, 1.0), pixels=recipe)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for path in (whole, cut):
+        path.mkdir()
+    found = times(pixels=1.0)  # 4 and 8 steps
+    straight = trained(few, whole, found)
+    assert len(straight) == 2 and all(straight[0][path].tobytes() != straight[1][path].tobytes() for path in straight[0])
+    with monkeypatch.context() as patch:  # killed after the steps of the first part, before its average was kept
+
+        def dies(self, part, params):
+            raise KeyboardInterrupt
+
+        patch.setattr(Averages, "keep", dies)
+        with pytest.raises(KeyboardInterrupt):
+            trained(few, cut, found)
+    for one, other in zip(straight, trained(few, cut, found), strict=True):
+        assert {path: leaf.tobytes() for path, leaf in one.items()} == {path: leaf.tobytes() for path, leaf in other.items()}
+    assert (whole / PIXELS / "metrics.jsonl").read_bytes() == (cut / PIXELS / "metrics.jsonl").read_bytes()
+
+
+def test_the_training_after_a_rehearsal_compiles_nothing_more(tmp_path, small):
+    clean = np.random.default_rng(0).normal(size=(16, 4, 4, 1)).astype(np.float32)
+    arguments = networks.training(CONFIG, LATENTS, clean)
+    folder = RunFolder(tmp_path)
+    training_loop.shared_programs.cache_clear()
+    rehearsal = Rehearsal(**arguments, folder=folder)
+    for _ in range(2):
+        assert np.isfinite(rehearsal()["loss"])
+    state = training_loop.train(**arguments, seed=0, steps=2, folder=folder, progress=Progress(quiet=True))
+    assert int(state.step) == 2 and rehearsal.flops > 0 and rehearsal.peak > 0
+    assert training_loop.shared_programs.cache_info().misses == 1
+    assert rehearsal._step._cache_size() == 1
+
+
+def cost(what, resolution, milliseconds):
+    return Cost(costs.shape(what, resolution), tuple(1e-3 * milliseconds * np.linspace(0.99, 1.01, 9)), 1e9 * milliseconds, 2**20)
+
+
+def priced(pixels=640.0, latents=10.0, again=10.1, decoder=300.0):
+    found = {}
+    for resolution in CONFIG.resolutions:
+        share = (resolution / 512) ** 2
+        for what, value in ((costs.PIXELS, pixels), (costs.LATENTS, latents), (costs.DECODER, decoder)):
+            found[what, resolution] = cost(what, resolution, share * value)
+    return found | {(costs.AGAIN, 512): cost(costs.LATENTS, 512, again)}
+
+
+def test_the_network_gets_64_times_fewer_positions_and_48_times_fewer_numbers_of_latents():
+    assert costs.shape(costs.PIXELS, 512) == (512, 512, 3) and costs.shape(costs.LATENTS, 512) == (64, 64, 4)
+    found = {claim.id: claim for claim in judge.cost_claims(CONFIG, priced())}
+    assert {claim.verdict for claim in found.values()} == {"PASS"}
+    assert found["positions"].value == found["numbers"].value == 0
+    assert found["evaluation"].value == pytest.approx(64)
+
+
+def test_claims_of_cost_fail_for_other_shapes_slow_latents_and_a_network_that_is_not_as_fast_as_itself():
+    wrong = priced(latents=30.0, again=60.0)
+    wrong[costs.LATENTS, 512] = dataclasses.replace(wrong[costs.LATENTS, 512], shape=(128, 128, 4))
+    assert {claim.id: claim.verdict for claim in judge.cost_claims(CONFIG, wrong)} == dict.fromkeys(
+        ("positions", "numbers", "evaluation", "null"), "FAIL"
+    )
+
+
+def test_a_whole_picture_pays_for_its_decoder_once():
+    value, low, high = costs.whole_picture(priced(), 512, 50, 50)
+    assert value == pytest.approx(50 * 640 / (50 * 10 + 300)) and low == pytest.approx(high)
+
+
+class FlatJudge:
+    """Draws without spread in units of 1."""
+
+    floor = np.ones(4)
+
+    def ratio(self, first, second):
+        return (np.mean(first) / np.mean(second),) * 3
+
+    def in_floors(self, distances):
+        return self.ratio(distances, self.floor)
+
+
+def of_seed(latents, untrained=50.0):
+    curves = {PIXELS: draws(law(SECONDS, 9.0))[1], LATENTS: draws(law(SECONDS, latents))[1]}
+    return OfSeed(curves, np.ones(4), np.full(5, 20.0), dict.fromkeys(MODELS, np.full(4, untrained)), {})
+
+
+def quality(of):
+    speedups = {0: accounts.both(CONFIG, times(), of)}
+    return speedups, {claim.id: claim for claim in judge.quality_claims(CONFIG, FlatJudge(), {0: of}, speedups)}
+
+
+def test_claims_of_quality_pass_for_better_latents_and_name_every_threshold():
+    speedups, found = quality(of_seed(latents=9.0 / 2))
+    assert {claim.verdict for claim in found.values()} == {"PASS"}
+    assert found["equal-time"].value == pytest.approx(0.5) and found["equal-quality"].value == pytest.approx(4)
+    assert speedups[0][1].ratio[0] == pytest.approx(240 / (60 + times().before_latents(CONFIG)))
+    named = {claim.threshold_name for claim in (*found.values(), *judge.cost_claims(CONFIG, priced()))}
+    assert named == {field.name for field in dataclasses.fields(latent.Thresholds)}
+
+
+def test_claims_of_quality_fail_where_latents_are_worse_and_where_training_gained_nothing():
+    _, found = quality(of_seed(latents=18.0, untrained=0.6))
+    assert {claim.verdict for claim in found.values()} == {"FAIL"}
+
+
+def test_tables_hold_every_seed_part_and_resolution_and_say_what_is_a_bound():
+    of, named = of_seed(latents=1.0), times()
+    drawing = Drawing({name: (1.0, 1.0) for name in (*MODELS, "decoding")}, dict.fromkeys(MODELS, 2**20))
+    found = accounts.Found(named, FlatJudge(), {0: of}, drawing, priced(), {0: accounts.both(CONFIG, named, of)})
+    small = {name: dataclasses.replace(getattr(CONFIG, name), channels=(8,)) for name in MODELS}
+    paid, costing, by_resolution, distances, pictures = tables.tables(dataclasses.replace(CONFIG, **small), found)
+    assert [row[4] for row in paid.rows] == ["at most 60.00", "at most 235.0"] and paid.rows[0][6] == "at least"
+    assert [row[0] for row in costing.rows] == [AUTOENCODER, PIXELS, LATENTS] and costing.rows[2][5] == 12_000
+    assert len(by_resolution.rows) == 3 * len(CONFIG.resolutions)
+    assert len(distances.rows) == 1 + 1 + 2 * len(CONFIG.fractions) + 2 and len(pictures.rows) == len(CONFIG.resolutions)
