@@ -128,5 +128,6 @@ EXPERIMENT = Experiment(
     train=None,
     evaluate=evaluate,
     command=Command(BenchOptions, call),
+    runs=False,
     check=check,
 )

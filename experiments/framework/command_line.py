@@ -187,15 +187,16 @@ def _list(arguments: list[str], catalogue: Catalogue, progress: Progress) -> Non
     _parse(ListOptions, "list", arguments)
     for name in catalogue:
         experiment = registry.load(name, catalogue)
-        how = f"presets: {', '.join(experiment.presets)}, and --smoke" if experiment.command is None else f"command: {name} [options]"
-        print(f"{name:<16} {experiment.question}\n{'':<16} {how}")
+        presets = [f"presets: {', '.join(experiment.presets)}, and --smoke"] if experiment.runs else []
+        own = [f"command: {name} [options]"] if experiment.command is not None else []
+        print(f"{name:<16} {experiment.question}\n{'':<16} {'; '.join(presets + own)}")
 
 
 def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if not arguments or arguments[0].startswith("-"):
         return _usage(f"run NAME [options]; NAME is one of: {', '.join(catalogue)}", arguments)
     experiment = registry.load(arguments[0], catalogue)
-    if experiment.command is not None:
+    if not experiment.runs:
         raise ConfigError(f"{experiment.name} has a command of its own: {PROGRAM} {experiment.name} --help")
     options, config = _parse_run(experiment, arguments[1:])
     if options.seed is not None:

@@ -74,7 +74,8 @@ class Experiment:
     processes: whether several processes may train together. Then each calls `train`, which does the same on all of them, and writes only
       through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
     prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
-    command: a command of the experiment's own name, which takes the place of `run NAME`; None where `run` does.
+    command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
+    runs: whether `run NAME` is there; False where the experiment's own command takes its place.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Experiment:
     processes: bool = False
     prepare: Command | None = None
     command: Command | None = None
+    runs: bool = True
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None
     meshes: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -95,6 +97,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if "full" not in self.presets:
             raise ConfigError(f"experiment {self.name!r} has no preset 'full', only {', '.join(self.presets)}")
+        if not self.runs and self.command is None:
+            raise ConfigError(f"experiment {self.name!r} has neither a command of its own nor `run {self.name}`")
         if wrong := [name for name, preset in {**self.presets, "smoke": self.smoke}.items() if not isinstance(preset, self.config)]:
             raise ConfigError(f"presets {', '.join(wrong)} of experiment {self.name!r} are no {self.config.__name__}")
 

@@ -92,6 +92,19 @@ def test_list_shows_names_and_questions_and_help_explains_every_option(capsys):
     assert "Mirror half of the images." in shown and "--preset STR" in shown and "Named configuration to begin with" in shown
 
 
+def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_place(capsys):
+    own = registry.Command(Network, lambda options, progress: print(f"width {options.width}"))
+    both = dataclasses.replace(experiment(), command=own)
+    assert run("bare --width 9", both) == 0 and run("list", both) == 0
+    shown = capsys.readouterr().out
+    assert "width 9" in shown and "presets: full, demo, and --smoke; command: bare [options]" in shown
+    assert run("run bare --smoke", both) == 0
+    alone = dataclasses.replace(both, runs=False)
+    assert run("run bare", alone) == 2 and "has a command of its own" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="neither a command of its own"):
+        dataclasses.replace(alone, command=None)
+
+
 @pytest.mark.fault(
     "command line: unknown or misspelt option",
     "command line: wrong type",
