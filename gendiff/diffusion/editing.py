@@ -11,7 +11,7 @@ from gendiff.core import arrays, checks
 from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion import grids, inversion, process, sampling
 from gendiff.diffusion.samplers.reversible_heun import reversible_heun
-from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level
 
 SLACK = 7e-4
@@ -83,6 +83,7 @@ def from_entry(
     first: Count,
     num_steps: Count | None = None,
     trajectory: bool = False,
+    on_level: OnLevel | None = None,
 ) -> Float[Array, "..."]:
     """Noise clean samples to entry `first` of the grid and draw from there: SDEdit, img2img.
 
@@ -99,6 +100,7 @@ def from_entry(
         first: () in 0 … n, data under jit. A traced one makes the steps a `while_loop`, which is not differentiable in reverse.
         num_steps: n, as for `sample`.
         trajectory: return all t + 1 entries: the steps first, and then the result repeated.
+        on_level: as for `sample`, with steps counted from the edit's first one.
 
     Raises:
         TypeError: for images that are not floating.
@@ -118,7 +120,8 @@ def from_entry(
     if isinstance(left, int) and left == 0:
         return jnp.broadcast_to(start, (len(levels), *start.shape)) if trajectory else start
     rest, shape = grids.remaining(levels, first), clean.shape[1:]
-    return sampling.sample(key, denoise, sampler, rest, shape, index, start=start, num_steps=left, trajectory=trajectory)
+    options: dict[str, Any] = {"start": start, "num_steps": left, "trajectory": trajectory, "on_level": on_level}
+    return sampling.sample(key, denoise, sampler, rest, shape, index, **options)
 
 
 def slerp(first: Float[ArrayLike, "b *shape"], second: Float[ArrayLike, "b *shape"], share: Scalar) -> Float[Array, "b *shape"]:

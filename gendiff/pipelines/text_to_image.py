@@ -12,7 +12,7 @@ from gendiff.core import checks, records
 from gendiff.core.types import ArrayLike, Count, Params, Scalar
 from gendiff.data.tokenizer import Tokens
 from gendiff.diffusion.parameterization import Parameterization
-from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.sampling import OnLevel, Sampler
 from gendiff.diffusion.types import Denoiser, Level, Predict
 
 PARTS = ("text", "network", "decoder")
@@ -57,6 +57,7 @@ class TextToImage:
         *,
         num_steps: Count | None = None,
         start: Shaped[ArrayLike, "b *shape"] | None = None,
+        on_level: OnLevel | None = None,
     ) -> Float[Array, "b h w c"]:
         """Draw a picture for each entry of `index`.
 
@@ -70,6 +71,7 @@ class TextToImage:
             index: (b,) integers 0 … 2**32 - 1 that name the samples.
             num_steps: how many intervals to run, 1 … t (default t).
             start: (b, *shape) latents in place of the first noise.
+            on_level: as for `diffusion.sample`, with latents.
 
         Returns:
             (b, h, w, c) pictures, in [-1, 1] where those of the training were.
@@ -79,7 +81,8 @@ class TextToImage:
             TypeError: as `diffusion.sample` does.
         """
         denoise = self.denoiser(params, prompt, negative, scale)
-        latents = diffusion.sample(key, denoise, self.sampler, levels, self.shape, index, num_steps=num_steps, start=start)
+        options: dict[str, Any] = {"num_steps": num_steps, "start": start, "on_level": on_level}
+        latents = diffusion.sample(key, denoise, self.sampler, levels, self.shape, index, **options)
         return latents if self.decode is None else self.decode(params["decoder"], latents)
 
     def denoiser(self, params: Mapping[str, Params], prompt: Tokens, negative: Tokens, scale: Scalar) -> Denoiser:

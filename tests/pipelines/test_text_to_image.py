@@ -164,3 +164,16 @@ test_what_does_not_fit_is_refused = refusals(
 
 def rows_of_four():
     return Tokens(PROMPTS.ids[:, :4], PROMPTS.mask[:, :4], PROMPTS.truncated, PROMPTS.unknown)
+
+
+def test_the_latents_of_each_step_may_be_watched(params):
+    seen = []
+    quickly(
+        lambda index: PIPELINE(params, jax.random.key(0), PROMPTS, nothing(PROMPTS), 3.0, LEVELS, index, num_steps=2, on_level=see(seen))
+    )(jnp.arange(POOL))
+    jax.effects_barrier()
+    assert seen == [(1, (POOL, *SHAPE)), (2, (POOL, *SHAPE))]
+
+
+def see(seen):
+    return lambda step, x: seen.append((int(step), x.shape))
