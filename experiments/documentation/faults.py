@@ -134,6 +134,14 @@ INPUTS = {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",
     },
+    "text-to-image": {
+        "an empty prompt, or one of 10,000 characters": "exit 2 with what to write, or the limit",
+        "a picture or mask that is none, or of another size": "exit 2 or 65 with the path; a line says how a picture was fitted",
+        "a truncated file of a network, or changed bytes": "an error that starts with the path, exit 65",
+        "another architecture, name or format of such a file": "an error with every parameter that differs, exit 65",
+        "a network with NaN": "exit 3; no picture is written, and the indices are named",
+        "another tokenizer, or none": "an error with its path, exit 65; without the package the command that brings it, exit 2",
+    },
     "command line": {
         "unknown or misspelt option": "exit 2, the nearest match is shown",
         "wrong type": "exit 2, at most 12 lines",

@@ -20,7 +20,7 @@ held-out concepts, whose pictures stand beside the nearest training drawings; an
 from typing import Any
 
 from experiments.diffusion.image_training import Learning
-from experiments.diffusion.text_to_image import judge, sampling, sets, train
+from experiments.diffusion.text_to_image import command, judge, sampling, sets, train
 from experiments.diffusion.text_to_image.config import Config, Drawings, Thresholds
 from experiments.framework.registry import Experiment
 
@@ -65,5 +65,6 @@ EXPERIMENT = Experiment(
     train=train.train,
     evaluate=judge.evaluate,
     sample=sampling.COMMAND,
+    command=command.COMMAND,
     check=sets.check,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from experiments.diffusion import image_judge, trends
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import figures as text_figures
-from experiments.diffusion.text_to_image import sets
+from experiments.diffusion.text_to_image import publishing, sets
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import answers as drawing_answers
 from experiments.diffusion.text_to_image.drawings import claims as drawing_claims
@@ -45,6 +45,9 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         judged = judge(config, drawn)
         every = (*claims(config, drawn, judged), *drawing_claims.claims(config, answered))
         tables = (*text_figures.tables(config, drawn, judged.best), *drawings_shown.tables(config, answered))
+    with progress.phase("publish"):
+        publishing.shapes(config, folder, config.scales[judged.best], progress)
+        publishing.drawings(config, folder, config.drawings.scales[answered.best], progress)
     with progress.phase("figures"):
         figures = (*text_figures.figures(config, folder, drawn), *drawings_shown.figures(config, folder, answered))
         explorers = (*text_figures.explorers(config, folder, drawn, judged.best), *drawings_shown.explorers(config, folder, answered))

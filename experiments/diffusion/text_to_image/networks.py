@@ -40,7 +40,7 @@ class Folded:
         """(b, h, w, c) -> (b, h, w, c), both even."""
         rows, columns = x.shape[1] // FOLD, x.shape[2] // FOLD
         squares = dit.patches(jnp.asarray(x), FOLD)
-        output = self.predict(params, squares.reshape(len(x), rows, columns, -1), t, *condition)
+        output = self.predict(params, squares.reshape(x.shape[0], rows, columns, squares.shape[-1]), t, *condition)
         return dit.image(output.reshape(squares.shape), rows, columns, FOLD)
 
 

@@ -1,6 +1,5 @@
 """What the networks learn from and what they are asked for: scenes of one or two coloured shapes, in words."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +42,7 @@ def training(count: int) -> tuple[np.ndarray, list[str]]:
     return np.asarray(scaling.round_to_levels(rendering.render(drawn, SIDE), 256)), captions.write(drawn.attributes)
 
 
-def unknown_words(text: str) -> list[str]:
-    """The words of a text that no caption has, in their order."""
-    vocabulary = {word for values in shapes.VOCABULARY.values() for name in values for word in name.split()}
-    vocabulary |= {"a", "an", "at", "the", "and"}
-    return list(dict.fromkeys(word for word in _words(text) if word not in vocabulary))
-
-
-def _words(text: str) -> Sequence[str]:
-    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+def words() -> frozenset[str]:
+    """Every word that captions have."""
+    named = {word for values in shapes.VOCABULARY.values() for name in values for word in name.split()}
+    return frozenset(named | {"a", "an", "at", "the", "and"})

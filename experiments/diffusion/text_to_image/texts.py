@@ -1,6 +1,7 @@
 """Captions as the networks read them: by the frozen MiniLM, encoded once per distinct caption, or as ids for an encoder of our own."""
 
 import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def check() -> None:
     try:
         _tokenizer()
     except ImportError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error}, as in: {sys.executable} -m {mini_lm.INSTALL}") from error
 
 
 def _distinct(texts: Sequence[str]) -> tuple[Tokens, np.ndarray]:

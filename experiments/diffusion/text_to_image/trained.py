@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Any
 
+import jax
+import numpy as np
+
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.config import Config
@@ -38,6 +41,27 @@ class Trained:
     def autoencoder(self) -> Autoencoder | None:
         """Of the latents; None where the network draws pixels."""
         return None if self.normalisation is None else latents.autoencoder(self.config.drawings, self.normalisation)
+
+    def init_autoencoder(self, key: jax.Array) -> Params:
+        """Parameters of the autoencoder, as before its training."""
+        coder = self.autoencoder
+        if coder is None:
+            raise ValueError(f"the network {self.name!r} draws pixels and has no autoencoder")
+        rows, columns, _ = self.model.shape
+        return library.init(coder, key, np.zeros((1, rows * coder.factor, columns * coder.factor, coder.in_channels), np.float32))
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side of its pictures, which are square."""
+        return self.model.shape[0] * (1 if self.autoencoder is None else self.autoencoder.factor)
+
+    def latents(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (b, h, w, 3) in [-1, 1] as what the network draws: their most likely latents, or the pictures themselves."""
+        coder = self.autoencoder
+        if coder is None:
+            return pictures
+        encode = library.pure(coder, "encode")
+        return np.asarray(jax.jit(lambda params, x: encode(params, x).mode())(self.params["decoder"], pictures))
 
     def pipeline(self, sampler: Sampler) -> TextToImage:
         """From prompts to pictures."""

@@ -1,0 +1,43 @@
+"""A prompt as tokens, and what a person should know of it: what is left out, and what encoder or network do not know."""
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+
+from experiments.diffusion.text_to_image import texts
+from experiments.framework.progress import Progress
+from gendiff.core.errors import ConfigError
+from gendiff.data.tokenizer import Tokens, TruncationWarning
+
+
+def read(option: str, text: str, known: Collection[str], progress: Progress) -> Tokens:
+    """The tokens of one text; a line says what of it the encoder leaves out, cannot write, or the network never read.
+
+    known: the words of the training captions.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TruncationWarning)
+            tokens = texts.tokens([text])
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{option}: {error}") from error
+    for note in (*(str(each.message) for each in caught), *notes(text, int(tokens.unknown[0]), known)):
+        progress.line(f"note: {option}: {note}")
+    return tokens
+
+
+def notes(text: str, unknown: int, known: Collection[str]) -> Iterator[str]:
+    """What a person should know of a text. unknown: number of its tokens that the encoder cannot write."""
+    if unknown:
+        yield f"{unknown} of its tokens stand for letters that the encoder, which learned English, does not know"
+    if words := unknown_words(text, known):
+        yield f"no caption of the training has the word{'s' if len(words) > 1 else ''} {', '.join(words)}: the pictures may ignore them"
+
+
+def unknown_words(text: str, known: Collection[str]) -> list[str]:
+    """The words of a text that are not among those known, in their order."""
+    return list(dict.fromkeys(word for word in words(text) if word not in known))
+
+
+def words(text: str) -> Sequence[str]:
+    """The words of a text in small letters, without what stands between them."""
+    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
