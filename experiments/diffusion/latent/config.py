@@ -11,7 +11,7 @@ from experiments.diffusion.image_training import Learning, Recipe
 from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 
 _Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]
-_Resolution: TypeAlias = Annotated[int, msgspec.Meta(ge=32, le=2048, multiple_of=32)]
+_Side: TypeAlias = Annotated[int, msgspec.Meta(ge=32, le=2048, multiple_of=32)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Config:
 
     seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; each trains an autoencoder, a model of its latents, and a model of pixels."""
+    side: _Side = 64
+    """Pixels of a side of the pictures that are learned."""
     pictures: emoji_pictures.Training = 1500
     """Training pictures."""
     held_out: emoji_pictures.HeldOut = 380
@@ -78,7 +80,7 @@ class Config:
     """Pictures in a draw."""
     shown: Annotated[int, msgspec.Meta(ge=1, le=64)] = 10
     """Pictures of each kind in the grid."""
-    resolutions: Distinct[_Resolution] = (64, 128, 256, 512)
+    resolutions: Distinct[_Side] = (64, 128, 256, 512)
     """Sides in pixels, ascending, at which the cost of one evaluation is measured; latents are 8 times smaller and have 4 channels."""
     cost_rounds: Several = 15
     """Rounds in which these are timed in turn."""

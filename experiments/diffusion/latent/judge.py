@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from experiments.diffusion import emoji_pictures
-from experiments.diffusion.latent import accounts, budget, costs, networks, tables
+from experiments.diffusion.latent import accounts, budget, costs, tables
 from experiments.diffusion.latent import figures as latent_figures
 from experiments.diffusion.latent.config import Config
 from experiments.diffusion.latent.costs import AGAIN, Cost, Place
@@ -24,7 +24,7 @@ _COST, _CURVES = "cost.png", "curves.png"
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and tables, from the checkpoints and the step times of the folder."""
-    images = emoji_pictures.load(networks.SIDE, config.pictures, config.held_out)
+    images = emoji_pictures.load(config.side, config.pictures, config.held_out)
     times, judge = budget.read(folder), Judge(config, *images)
     with progress.phase("time evaluations"):
         by_place = costs.measure(config)

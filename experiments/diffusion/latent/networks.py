@@ -21,8 +21,6 @@ from gendiff.diffusion.types import Batch
 from gendiff.networks import Autoencoder
 from gendiff.training.checkpoints import Checkpoints
 
-SIDE = 64
-"""Pixels of a side of a picture."""
 AUTOENCODER, LATENTS, PIXELS = "autoencoder", "latents", "pixels"
 """Folders of the trainings, and names of the networks."""
 MODELS = (LATENTS, PIXELS)
@@ -66,8 +64,8 @@ def recipe(config: Config, name: str) -> Recipe:
 
 def shape(config: Config, name: str) -> tuple[int, int, int]:
     """Of one of what a diffusion model draws."""
-    side = SIDE // config.factor
-    return {LATENTS: (side, side, config.channels), PIXELS: (SIDE, SIDE, 3)}[name]
+    side = config.side // config.factor
+    return {LATENTS: (side, side, config.channels), PIXELS: (config.side, config.side, 3)}[name]
 
 
 def model(config: Config, name: str) -> Model:

@@ -16,7 +16,7 @@ from experiments.framework.run_folder import RunFolder
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Each training goes on where it was; the number of steps is that of the run's first start."""
-    images, _ = emoji_pictures.load(networks.SIDE, config.pictures, config.held_out)
+    images, _ = emoji_pictures.load(config.side, config.pictures, config.held_out)
     times = budget.measured(config, folder, images, progress)
     progress.line(budget.planned(config, times))
     network, place = networks.autoencoder(config), image_training.inside(folder, AUTOENCODER)
