@@ -63,7 +63,9 @@ def test_the_tree_names_every_module_of_the_library_and_nothing_else():
     assert not [name for name in named - modules if "_" in name]
 
 
-@pytest.mark.parametrize(("file", "text"), [pytest.param(*page, id=page[0].parent.name) for page in results_pages.pages()])
+@pytest.mark.parametrize(
+    ("file", "text"), [pytest.param(*page, id=f"{page[0].parent.name}/{page[0].stem}") for page in results_pages.pages()]
+)
 def test_a_page_of_results_is_as_it_is_generated(file, text):
     assert file.read_text(encoding="utf-8") == text, "run python -m experiments.documentation.results_pages"
 

@@ -25,7 +25,7 @@ FOLDED = 30
 
 
 def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
-    """(file, text) of each result's page, of the list of them all, and of the page of samplers, which has a table between two marks."""
+    """(file, text) of each result's page and its model cards, of the list of results, and of samplers, which has a table between marks."""
     outcomes = [results.read(path.parent) for path in sorted(folder.glob(f"*/{results.FILE}"))]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
@@ -40,8 +40,12 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
     for outcome in outcomes:
         file = READINGS / f"{outcome.name}.md"
         reading = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        page = environment.get_template("result.md.jinja").render(outcome=outcome, summaries=_summaries(outcome), reading=reading)
+        further = registry.load(outcome.name, experiments.EXPERIMENTS).pages if outcome.name in experiments.EXPERIMENTS else None
+        cards = dict(further(folder / outcome.name)) if further is not None else {}
+        named = {"summaries": _summaries(outcome), "reading": reading, "cards": [card.stem for card in cards]}
+        page = environment.get_template("result.md.jinja").render(outcome=outcome, **named)
         yield folder / outcome.name / "README.md", page
+        yield from cards.items()
 
 
 def sampler_table(certified: Results) -> str:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from experiments.framework import errors
@@ -75,6 +76,7 @@ class Experiment:
       through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
     prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
     command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
+    pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
     runs: whether `run NAME` is there; False where the experiment's own command takes its place.
     """
 
@@ -89,6 +91,7 @@ class Experiment:
     processes: bool = False
     prepare: Command | None = None
     command: Command | None = None
+    pages: Callable[[Path], Iterable[tuple[Path, str]]] | None = None
     runs: bool = True
     check: Callable[[Any], None] | None = None
     plan: Callable[[Any, Any], None] | None = None

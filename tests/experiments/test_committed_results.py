@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from experiments import catalogue
+from experiments.diffusion.text_to_image import published
 from experiments.framework import registry
 from experiments.reporting import json_files, results, verdicts
+from gendiff.weights import files
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path for path in (ROOT / "experiments" / "results").glob("*") if path.is_dir())
@@ -57,7 +59,15 @@ def test_a_committed_result_is_clean_and_whole_and_has_the_thresholds_of_its_cod
     assert folder.name == outcome.name
     assert problems(outcome, registry.load(outcome.name, catalogue.EXPERIMENTS), in_history) == []
     assert [figure.file for figure in outcome.figures if not (folder / figure.file).is_file()] == []
-    assert [path.name for path in folder.iterdir() if path.name != "report.html" and path.stat().st_size > 2**20] == []
+    small = {published.SUFFIX: published.LARGEST}
+    kept = [path for path in folder.iterdir() if path.name != "report.html"]
+    assert [path.name for path in kept if path.stat().st_size > small.get(path.suffix, 2**20)] == []
+
+
+@pytest.mark.parametrize("file", sorted(FOLDERS[0].parent.glob(f"*/*{published.SUFFIX}")), ids=lambda file: file.stem)
+def test_a_committed_network_has_the_digest_and_the_licence_that_its_file_says(file):
+    about = published.read_about(file)
+    assert about.sha256 == published.digest(files.load(file), about) and about.licence and published.MODELS[file.stem] == about.name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ held-out concepts, whose pictures stand beside the nearest training drawings; an
 from typing import Any
 
 from experiments.diffusion.image_training import Learning
-from experiments.diffusion.text_to_image import command, judge, sampling, sets, train
+from experiments.diffusion.text_to_image import cards, command, judge, sampling, sets, train
 from experiments.diffusion.text_to_image.config import Config, Drawings, Thresholds
 from experiments.framework.registry import Experiment
 
@@ -66,5 +66,6 @@ EXPERIMENT = Experiment(
     evaluate=judge.evaluate,
     sample=sampling.COMMAND,
     command=command.COMMAND,
+    pages=cards.pages,
     check=sets.check,
 )

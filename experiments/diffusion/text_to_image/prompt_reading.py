@@ -8,6 +8,8 @@ from experiments.framework.progress import Progress
 from gendiff.core.errors import ConfigError
 from gendiff.data.tokenizer import Tokens, TruncationWarning
 
+ARTICLES = ("a", "an", "the")
+
 
 def read(option: str, text: str, known: Collection[str], progress: Progress) -> Tokens:
     """The tokens of one text; a line says what of it the encoder leaves out, cannot write, or the network never read.
@@ -34,8 +36,8 @@ def notes(text: str, unknown: int, known: Collection[str]) -> Iterator[str]:
 
 
 def unknown_words(text: str, known: Collection[str]) -> list[str]:
-    """The words of a text that are not among those known, in their order."""
-    return list(dict.fromkeys(word for word in words(text) if word not in known))
+    """The words of a text that are not among those known, in their order, but for articles, which say nothing."""
+    return list(dict.fromkeys(word for word in words(text) if word not in known and word not in ARTICLES))
 
 
 def words(text: str) -> Sequence[str]:

@@ -115,7 +115,7 @@ def write(
         licence=origin.licence,
         attribution=origin.attribution,
     )
-    about = dataclasses.replace(about, sha256=_digest(arrays, about))
+    about = dataclasses.replace(about, sha256=digest(arrays, about))
     text = json.dumps(json_files.encode(about), ensure_ascii=False, sort_keys=True)
     content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text, "licence": origin.licence})
     with whole_files.replacing(path) as file:
@@ -131,7 +131,7 @@ def read(path: Path) -> tuple[Trained, About]:
     ImportError where a package is missing.
     """
     arrays, about = files.load(path), read_about(path)
-    if about.sha256 != _digest(arrays, about):
+    if about.sha256 != digest(arrays, about):
         raise CheckpointCorruptError(f"{path}: has other bytes than were written (sha256 differs): copy it again, or check it out anew")
     config = json_files.decode(Config, about.config, f"{path}: config")
     hints = typing.get_type_hints(Trained)
@@ -177,6 +177,15 @@ def encoder_digests(name: str) -> dict[str, str]:
     return {file: hashlib.sha256((mini_lm.folder() / file).read_bytes()).hexdigest() for file in needed}
 
 
+def digest(arrays: Mapping[str, np.ndarray], about: About) -> str:
+    """SHA-256 of every name, type, shape and byte, and of what the file says of itself."""
+    found = hashlib.sha256(msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted"))
+    for name, array in sorted(arrays.items()):
+        found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
 _HEADINGS = ("parameter", "in the file", "in the network")
 
 
@@ -217,15 +226,6 @@ def _single(array: np.ndarray) -> np.ndarray:
 def _difference(pictures: np.ndarray, others: np.ndarray) -> float:
     squares = (np.asarray(pictures, np.float64) - np.asarray(others, np.float64)) ** 2
     return float(np.sqrt(squares.reshape(len(squares), -1).mean(axis=1)).max())
-
-
-def _digest(arrays: Mapping[str, np.ndarray], about: About) -> str:
-    """SHA-256 of every name, type, shape and byte, and of what the file says of itself."""
-    found = hashlib.sha256(msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted"))
-    for name, array in sorted(arrays.items()):
-        found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 def _check_encoder(path: Path, about: About) -> None:

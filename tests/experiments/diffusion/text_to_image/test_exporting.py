@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.export
@@ -32,6 +33,7 @@ from gendiff import pipelines
 from gendiff.weights import mini_lm
 
 CONFIG = text_to_image.EXPERIMENT.smoke
+PAGE = Path(command.__file__).resolve().parents[2] / "documentation" / "pages" / "text_to_image.md"
 PROMPT, AWAY = "a smiling sun wearing sunglasses", "a red cat"
 WITHOUT = """
 import sys
@@ -126,3 +128,14 @@ def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alon
         away = pipelines.nothing(prompt)
         shapes = jax.eval_shape(module.call, *prompt[:2], *away[:2], np.uint32(0), np.float32(1), index)
         assert shapes.shape == (len(index), of.side, of.side, 3)
+
+
+@pytest.mark.slow
+def test_the_page_shows_how_a_file_is_used_from_python(tmp_path, capsys):
+    file, of = tmp_path / f"shapes{published.SUFFIX}", network(networks.FROZEN)
+    published.write(file, of, lambda params: np.zeros((1, 2, 2, 3)), origins.RENDERED, {"red"}, trained_seed=0, checkpoint=1)
+    (block,) = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert (wanted := "experiments/results/text-to-image/shapes.safetensors") in block
+    with jax.numpy_rank_promotion("allow"):  # as users have it
+        exec(compile(block.replace(wanted, str(file)).replace("schedule, 30)", "schedule, 2)"), "page", "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out == "Apache-2.0 (4, 32, 32, 3)\n"

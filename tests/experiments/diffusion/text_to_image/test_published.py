@@ -71,7 +71,7 @@ def changed(file, arrays=(), about=(), **options):
     stored = {name: array for name, array in stored.items() if array is not None}
     if options.get("digest", True) and told.get("format") == published.FORMAT:
         kept = published.json_files.decode(published.About, told, "test")
-        told["sha256"] = published._digest(stored, kept)
+        told["sha256"] = published.digest(stored, kept)
     safetensors.numpy.save_file(stored, file, metadata={published.ENTRY: json.dumps(told)})
     return file
 

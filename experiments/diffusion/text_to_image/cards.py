@@ -1,0 +1,109 @@
+"""The card of each committed network: what it is, what it learned from and under which licence, what was measured, what it cannot do."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from experiments.diffusion.image_training import Learning
+from experiments.diffusion.text_to_image import networks, published, texts
+from experiments.diffusion.text_to_image.config import Config
+from experiments.diffusion.text_to_image.drawings import latents, pictures
+from experiments.diffusion.text_to_image.published import About
+from experiments.reporting import formatting, json_files, results, verdicts
+from experiments.reporting.results import Results
+from gendiff.weights import files
+
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    networks.FROZEN: ("accurate", "rising", "less_diverse", "oversaturated"),
+    networks.EMOJI: ("retrieved", "retrieved_unseen", "copies", "colour_follows", "decoded_retrieved"),
+}
+"""Thresholds of the claims that are about each network."""
+LIMITS: Mapping[str, tuple[str, ...]] = {
+    networks.FROZEN: (
+        "It draws one or two shapes of few colours, two sizes and four places, and nothing else.",
+        "It knows the sentences of one grammar. Other words are ignored, or spoil the picture.",
+    ),
+    networks.EMOJI: (
+        "It has learned from few drawings of one style. The figures above say how often concepts are met that it has not seen.",
+        "Its pictures may be close to drawings that it has learned from. Their licence holds for its pictures too.",
+        "Its autoencoder blurs fine lines.",
+    ),
+}
+"""What each cannot do, in words."""
+EXAMPLES: Mapping[str, str] = {networks.FROZEN: "a small red circle at the top left", networks.EMOJI: "a smiling sun wearing sunglasses"}
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+
+
+def pages(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(file, text) of the card of each network in a folder of results."""
+    if not (folder / results.FILE).is_file():
+        return
+    outcome = results.read(folder)
+    for called in published.MODELS:
+        file = folder / f"{called}{published.SUFFIX}"
+        if file.is_file():
+            yield folder / f"{called}.md", card(file, outcome)
+
+
+def card(file: Path, outcome: Results) -> str:
+    """The card of one network, as Markdown."""
+    about = published.read_about(file)
+    config = json_files.decode(Config, about.config, f"{file}: config")
+    counts: dict[str, int] = {}
+    for name, array in files.load(file).items():
+        part = name.split("/")[0]
+        counts[part] = counts.get(part, 0) + array.size
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        name=file.stem,
+        about=about,
+        megabytes=f"{file.stat().st_size / 10**6:.1f}",
+        counts={part: f"{count:,}" for part, count in counts.items()},
+        changed=f"{about.changed:.2g}",
+        bound=f"{published.BOUND:.2g}",
+        length=texts.LENGTH,
+        trainings=list(_trainings(config, about)),
+        rows=list(_measured(outcome, about)),
+        limits=LIMITS[about.name],
+        example=EXAMPLES[about.name],
+        draws=_draws(config, about),
+    )
+
+
+def _draws(config: Config, about: About) -> str:
+    if about.name == networks.EMOJI:
+        side, channels = pictures.SIDE // latents.FACTOR, config.drawings.latent_channels
+        return f"pictures of {_squared(pictures.SIDE)} pixels, by way of latents of {_squared(side)} positions and {channels} channels"
+    return f"pictures of {_squared(networks.SHAPE[0])} pixels"
+
+
+def _squared(side: int) -> str:
+    return f"{side}×{side}"
+
+
+def _trainings(config: Config, about: About) -> Iterator[tuple[str, str]]:
+    """(what, its training in words)."""
+    if about.name == networks.EMOJI:
+        yield "autoencoder", _trained(config.drawings.autoencoder)
+        yield "network of latents", _trained(config.drawings.latents)
+    else:
+        yield "network", _trained(config.shapes)
+
+
+def _trained(learning: Learning) -> str:
+    dropped = f", captions dropped {learning.drop_condition:g} of the time" if learning.drop_condition else ""
+    return (
+        f"{learning.train_steps} steps of {learning.batch} pictures, learning rate {learning.learning_rate:g}{dropped}, averaged parameters"
+    )
+
+
+def _measured(outcome: Results, about: About) -> Iterator[tuple[str, str, str, str]]:
+    """(statement, needed, measured, verdict) of each claim about this network."""
+    for summary in verdicts.by_id(outcome.claims).values():
+        claims: Any = [claim for claim in summary.claims if claim.seed in (None, about.trained_seed)]
+        if claims and claims[0].threshold_name in MEASURED[about.name]:
+            first = claims[0]
+            ((value, interval),) = formatting.measured([(first.value, *first.interval)])
+            yield first.statement, formatting.needed(first.relation, first.threshold), f"{value} {interval}", summary.verdict
