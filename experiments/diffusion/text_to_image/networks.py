@@ -66,9 +66,20 @@ def model(config: Config, name: str = FROZEN) -> Model:
     return unet(config.shapes, config.reading, SHAPE, width, own)
 
 
-def unet(learning: Learning, reading: str, shape: tuple[int, int, int], width: int, encoder: networks.TextEncoder | None = None) -> Model:
-    """A folded U-Net of one shape that reads tokens of so many channels, of MiniLM or of an encoder of its own."""
-    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder)
+def unet(
+    learning: Learning,
+    reading: str,
+    shape: tuple[int, int, int],
+    width: int,
+    encoder: networks.TextEncoder | None = None,
+    *,
+    pooled: bool = False,
+) -> Model:
+    """A folded U-Net of one shape that reads tokens of so many channels, of MiniLM or of an encoder of its own.
+
+    pooled: MiniLM's encoding of the whole text joins the time.
+    """
+    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder, pooled)
 
 
 def encoder(config: Config) -> networks.TextEncoder:
@@ -126,13 +137,15 @@ def _model(
     shape: tuple[int, int, int],
     width: int,
     encoder: networks.TextEncoder | None,
+    pooled: bool,
 ) -> Model:
     levels = (len(channels) - 1,) if reading == "coarsest" else ()
-    network = networks.UNet(channels=channels, blocks=blocks, attention=(), attention_levels=levels, heads=2, groups=8, text_channels=width)
+    fields: dict[str, Any] = {"attention": (), "attention_levels": levels, "heads": 2, "groups": 8, "text_channels": width}
+    network = networks.UNet(channels=channels, blocks=blocks, pooled_channels=width if pooled else None, **fields)
     inner = networks.pure(network)
     folded = (1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2])
     words = np.zeros((1, texts.LENGTH), np.int32)
-    text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1)
+    text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1, np.zeros((1, width), np.float32))
 
     def init(key: jax.Array) -> Params:
         own, other = jax.random.split(key)

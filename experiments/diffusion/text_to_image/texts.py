@@ -25,7 +25,8 @@ WIDTH = 384
 """Channels of a token of MiniLM."""
 VOCABULARY = 30522
 """Ids of its tokenizer, which the encoder from scratch uses too."""
-ENCODER = text_encoder.mini_lm_l6()
+ENCODER = text_encoder.mini_lm_l6().clone(normalize=False)
+"""Its pooled encoding is the mean of the tokens, of their own size."""
 _TOGETHER = 32
 
 
@@ -51,7 +52,8 @@ def frozen(texts: Sequence[str], progress: Progress) -> Encoded:
     filled = np.arange(max(len(words.ids), _TOGETHER)) % len(words.ids)  # few texts are repeated, so that one program encodes all
     draw, title = functools.partial(_encode(), params()), f"encode {len(words.ids)} captions"
     encoded = drawing.whole(draw, words.ids[filled], words.mask[filled], together=_TOGETHER, title=title, progress=progress)
-    return Encoded(networks.Text(encoded[: len(words.ids)], words.mask), row)
+    tokens_of, pooled = (part[: len(words.ids)] for part in encoded)
+    return Encoded(networks.Text(tokens_of, words.mask, pooled), row)
 
 
 def ids(texts: Sequence[str]) -> Encoded:
@@ -99,4 +101,9 @@ def _tokenizer() -> Tokenizer:
 @functools.cache
 def _encode() -> Any:
     encode = networks.pure(ENCODER)
-    return drawing.jit(lambda params, ids, mask: encode(params, ids, mask).tokens.astype(np.float16))
+
+    def draw(params: Params, ids: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        text = encode(params, ids, mask)
+        return text.tokens.astype(np.float16), text.pooled
+
+    return drawing.jit(draw)

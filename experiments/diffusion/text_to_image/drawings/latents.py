@@ -42,7 +42,7 @@ def model(config: Config) -> Model:
     """The network of latents, which learns the flow."""
     drawings = config.drawings
     shape = (SIDE // FACTOR, SIDE // FACTOR, drawings.latent_channels)
-    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH)
+    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH, pooled=True)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
