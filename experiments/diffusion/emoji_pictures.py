@@ -8,6 +8,7 @@ import numpy as np
 
 from gendiff.core.errors import ConfigError
 from gendiff.data import emoji, random_access, scaling
+from gendiff.data.emoji import Emoji
 from gendiff.data.random_access import Source
 
 SHARE, SPLIT_SEED = 0.2, 0
@@ -20,8 +21,14 @@ HeldOut: TypeAlias = Annotated[int, msgspec.Meta(ge=4, le=384)]
 @functools.lru_cache(maxsize=1)
 def load(size: int, count: int, held_out: int) -> tuple[np.ndarray, np.ndarray]:
     """(`count` training pictures, `held_out` held-out ones), (n, size, size, 3) float32 in [-1, 1]. ConfigError where there are fewer."""
-    training, others = emoji.split(emoji.source(size, captions=True), SHARE, seed=SPLIT_SEED)
+    training, others = split(size)
     return images("pictures", training, count), images("held-out", others, held_out)
+
+
+@functools.lru_cache(maxsize=2)
+def split(size: int) -> tuple[Emoji, Emoji]:
+    """(training drawings, held-out ones) of pictures of one size, with their captions."""
+    return emoji.split(emoji.source(size, captions=True), SHARE, seed=SPLIT_SEED)
 
 
 def images(option: str, source: Source, count: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from experiments.diffusion import sweeps
+from experiments.diffusion.emoji_pictures import at_equal_distances
 from experiments.diffusion.sweeps import Rows, Sweep
 from experiments.diffusion.text_to_image import texts
 from experiments.diffusion.text_to_image.config import Config
@@ -117,15 +118,13 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
 def chosen(training: Pictures, held_out: Pictures, count: int) -> tuple[Pictures, Pictures, Pictures]:
     """The drawings of the three sets, at equal distances and none in two of them; fewer where there are not so many."""
     seen = min(count, len(training) // 2)
-    rows = np.arange(2 * seen) * len(training) // (2 * seen)
-    unseen = min(count, len(held_out))
-    return training.rows(rows[::2]), training.rows(rows[1::2]), held_out.rows(np.arange(unseen) * len(held_out) // unseen)
+    rows = at_equal_distances(len(training), 2 * seen)
+    return training.rows(rows[::2]), training.rows(rows[1::2]), held_out.rows(shown_rows(len(held_out), count))
 
 
-def few(count: int, most: int) -> np.ndarray:
-    """At most `most` of 0 … count - 1, at equal distances: which of a set are shown."""
-    shown = min(count, most)
-    return np.arange(shown) * count // shown
+def shown_rows(count: int, most: int) -> np.ndarray:
+    """Which of a set of pictures are shown."""
+    return at_equal_distances(count, min(count, most))
 
 
 def measured(images: np.ndarray, asked: Pictures, candidates: int) -> Rows:
@@ -164,7 +163,7 @@ def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], asked: Pi
     for seed, params in trained.items():
         sets = [draws(f"{name}, seed {seed}", params, asked.captions, scale) for scale in scales]
         rows.append([measured(images, asked, candidates) for images in sets])
-        shown.append(np.stack([images[few(len(images), draws.config.shown)] for images in sets]))
+        shown.append(np.stack([images[shown_rows(len(images), draws.config.shown)] for images in sets]))
     return sweeps.sweep(scales, rows), shown[0]
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.diffusion import emoji_pictures
 from experiments.diffusion.text_to_image import texts
 from experiments.diffusion.text_to_image.config import Drawings
-from gendiff.data import emoji, random_access, scaling
+from gendiff.data import emoji
+from gendiff.data.emoji import Emoji
 
 SIDE = 64
 """Pixels of a side."""
-SHARE, SPLIT_SEED = 0.2, 0
-"""Of the drawings that are held out."""
 COLOURS = {"red": (234, 90, 71), "blue": (97, 178, 228), "green": (92, 158, 49), "yellow": (252, 234, 43), "purple": (176, 121, 181)}
 """Red, green and blue of the drawings' own palette."""
 THINGS = ("cat", "dog", "bird", "house", "tree", "hat", "book", "apple")
@@ -49,8 +49,8 @@ class Pictures:
 
 def load(config: Drawings) -> tuple[Pictures, Pictures]:
     """(training drawings, held-out ones), at equal distances in the order of their code points."""
-    training, held_out = _split()
-    return _spread(training, config.pictures), _spread(held_out, config.held_out)
+    training, held_out = emoji_pictures.split(SIDE)
+    return _spread("drawings.pictures", training, config.pictures), _spread("drawings.held-out", held_out, config.held_out)
 
 
 def written(pictures: Pictures, keywords: int) -> list[str]:
@@ -92,14 +92,8 @@ def _longer(name: str, words: Sequence[str], most: int) -> str:
     return name
 
 
-@functools.cache
-def _split() -> tuple[emoji.Emoji, emoji.Emoji]:
-    return emoji.split(emoji.source(SIDE, captions=True), SHARE, seed=SPLIT_SEED)
-
-
 @functools.lru_cache(maxsize=4)
-def _spread(drawings: emoji.Emoji, count: int) -> Pictures:
-    chosen = emoji.select(drawings, np.arange(count) * len(drawings) // count)
-    images = np.stack(random_access.in_threads(chosen.image, range(count)))
-    keywords = chosen.keywords or ((),) * count
-    return Pictures(np.asarray(scaling.to_unit(images, 256)), chosen.captions, keywords)
+def _spread(option: str, drawings: Emoji, count: int) -> Pictures:
+    images = emoji_pictures.images(option, drawings, count)
+    chosen = emoji.select(drawings, emoji_pictures.at_equal_distances(len(drawings), count))
+    return Pictures(images, chosen.captions, chosen.keywords or ((),) * count)

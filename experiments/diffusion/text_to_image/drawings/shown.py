@@ -56,7 +56,7 @@ def tables(config: Config, answers: Answers) -> tuple[Table, ...]:
 def _asked(config: Config, folder: RunFolder, answers: Answers, name: str, file: str) -> Figure:
     """The drawings that were asked for above what was drawn, one guidance scale per row."""
     asked = answers.asked[name]
-    rows = drawn.few(len(asked), config.shown)
+    rows = drawn.shown_rows(len(asked), config.shown)
     images = np.concatenate([asked.images[rows], *answers.shown[name]])
     scales = ", ".join(f"{scale:g}" for scale in config.drawings.scales)
     listed = _listed([asked.captions[row] for row in rows])
