@@ -56,7 +56,7 @@ class Drawings:
     """Channels of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats."""
-    latents: Learning = Learning(train_steps=2500, channels=(88, 96), learning_rate=1e-3, ema=0.995)
+    latents: Learning = Learning(train_steps=6000, batch=32, channels=(80, 96), learning_rate=1e-3, ema=0.998, checkpoint_every=1000)
     """Of the network, whose U-Net sees latents folded 2×2 into channels."""
     keywords: Natural = 4
     """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there are none."""
