@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import catalogue
-from experiments.diffusion.text_to_image import published
+from experiments.diffusion.text_to_image.model_files import published
 from experiments.framework import registry
 from experiments.reporting import json_files, results, verdicts
 from gendiff.weights import files

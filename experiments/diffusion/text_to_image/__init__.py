@@ -20,8 +20,10 @@ held-out concepts, whose pictures stand beside the nearest training drawings; an
 from typing import Any
 
 from experiments.diffusion.image_training import Learning
-from experiments.diffusion.text_to_image import cards, command, judge, sampling, sets, train
+from experiments.diffusion.text_to_image import judge, sets, train
 from experiments.diffusion.text_to_image.config import Config, Drawings, Thresholds
+from experiments.diffusion.text_to_image.model_files import cards
+from experiments.diffusion.text_to_image.prompting import command, sampling
 from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Drawings", "Thresholds"]

@@ -72,6 +72,11 @@ def fits(text: str) -> bool:
     return len(_tokenizer().library.encode(text).ids) <= LENGTH
 
 
+def words(text: str) -> Sequence[str]:
+    """The words of a text in small letters, without what stands between them."""
+    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+
+
 @functools.cache
 def params() -> Params:
     """MiniLM's parameters, read once."""

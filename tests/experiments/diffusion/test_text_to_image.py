@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import sweeps, text_to_image
-from experiments.diffusion.text_to_image import failures, judge, networks, prompt_reading, scenes, sets, texts
+from experiments.diffusion.text_to_image import failures, judge, networks, scenes, sets, texts
 from experiments.diffusion.text_to_image import figures as text_figures
+from experiments.diffusion.text_to_image.prompting import prompt_reading
 from experiments.diffusion.text_to_image.scenes import Prompts
 from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
 from experiments.framework.run_folder import RunFolder

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import text_to_image
-from experiments.diffusion.text_to_image import cards, networks, origins, published
+from experiments.diffusion.text_to_image import networks
 from experiments.diffusion.text_to_image.config import Thresholds
+from experiments.diffusion.text_to_image.model_files import cards, origins, published
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.reporting import results, verdicts
 

@@ -14,19 +14,12 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import text_to_image
-from experiments.diffusion.text_to_image import (
-    command,
-    exporting,
-    networks,
-    origins,
-    prompt_drawing,
-    prompt_reading,
-    published,
-    texts,
-)
-from experiments.diffusion.text_to_image.command import CommandOptions
+from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.drawings.latents import Normalisation
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image.model_files import origins, published
+from experiments.diffusion.text_to_image.prompting import command, exporting, prompt_drawing, prompt_reading
+from experiments.diffusion.text_to_image.prompting.command import CommandOptions
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework.progress import Progress
 from gendiff import pipelines

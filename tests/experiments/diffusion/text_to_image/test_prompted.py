@@ -10,19 +10,11 @@ from PIL import Image
 
 from experiments.diffusion import text_to_image
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.text_to_image import (
-    command,
-    networks,
-    prompt_drawing,
-    prompt_files,
-    prompt_reading,
-    published,
-    sampling,
-    texts,
-    trained,
-)
-from experiments.diffusion.text_to_image.command import CommandOptions
-from experiments.diffusion.text_to_image.sampling import TextOptions
+from experiments.diffusion.text_to_image import networks, texts, trained
+from experiments.diffusion.text_to_image.model_files import published
+from experiments.diffusion.text_to_image.prompting import command, prompt_drawing, prompt_files, prompt_reading, sampling
+from experiments.diffusion.text_to_image.prompting.command import CommandOptions
+from experiments.diffusion.text_to_image.prompting.sampling import TextOptions
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework import devices
 from experiments.framework.progress import Progress, Task

@@ -10,8 +10,9 @@ import safetensors.numpy
 
 from experiments.diffusion import text_to_image
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.text_to_image import networks, published, texts
-from experiments.diffusion.text_to_image.published import Origin
+from experiments.diffusion.text_to_image import networks, texts
+from experiments.diffusion.text_to_image.model_files import published
+from experiments.diffusion.text_to_image.model_files.published import Origin
 from experiments.diffusion.text_to_image.trained import Trained
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from experiments.diffusion.text_to_image import networks, origins, prompt_options, prompted, published, trained
+from experiments.diffusion.text_to_image import networks, trained
 from experiments.diffusion.text_to_image.config import Config
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image.model_files import origins, published
+from experiments.diffusion.text_to_image.prompting import prompt_options, prompted
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand

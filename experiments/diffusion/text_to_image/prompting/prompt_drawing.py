@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import sampling_options
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
-from experiments.diffusion.text_to_image.start_picture import StartPicture
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image.prompting.start_picture import StartPicture
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress

@@ -1,9 +1,9 @@
 """What each network of text-to-image has learned from: its data, their licence, and the words of its captions."""
 
-from experiments.diffusion.text_to_image import networks, prompt_reading, scenes
+from experiments.diffusion.text_to_image import networks, scenes, texts
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import pictures
-from experiments.diffusion.text_to_image.published import Origin
+from experiments.diffusion.text_to_image.model_files.published import Origin
 from gendiff.data import emoji
 
 RENDERED = Origin(data="scenes of one or two coloured shapes, rendered by this repository, and their captions", licence="Apache-2.0")
@@ -21,4 +21,4 @@ def words(config: Config, name: str) -> frozenset[str]:
         return scenes.words()
     training, _ = pictures.load(config.drawings)
     captions = pictures.written(training, config.drawings.keywords)
-    return frozenset(word for caption in captions for word in prompt_reading.words(caption))
+    return frozenset(word for caption in captions for word in texts.words(caption))

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.diffusion.text_to_image import networks, origins, published, scenes, sets, texts, trained
+from experiments.diffusion.text_to_image import networks, scenes, sets, texts, trained
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import latents, pictures
 from experiments.diffusion.text_to_image.draws import Draws
+from experiments.diffusion.text_to_image.model_files import origins, published
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder

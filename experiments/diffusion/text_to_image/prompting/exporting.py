@@ -12,8 +12,8 @@ import jax
 import jax.export
 import numpy as np
 
-from experiments.diffusion.text_to_image.prompt_drawing import Program
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image.prompting.prompt_drawing import Program
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework.progress import Progress
 from gendiff.core import files

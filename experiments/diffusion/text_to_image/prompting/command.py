@@ -6,15 +6,16 @@ from typing import Annotated
 
 import tyro
 
-from experiments.diffusion.text_to_image import gallery, prompt_options, prompted, published
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image.model_files import published
+from experiments.diffusion.text_to_image.prompting import gallery, prompt_options, prompted
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.framework import devices, errors
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command
 from experiments.framework.resumption import PROGRAM
 from gendiff.core.errors import ConfigError
 
-RESULTS = Path(__file__).resolve().parents[2] / "results" / "text-to-image"
+RESULTS = Path(__file__).resolve().parents[3] / "results" / "text-to-image"
 """Where networks are committed."""
 
 

@@ -6,8 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion.text_to_image import exporting, prompt_drawing, prompt_files, prompt_options, prompt_reading, start_picture
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image import texts
+from experiments.diffusion.text_to_image.prompting import (
+    exporting,
+    prompt_drawing,
+    prompt_files,
+    prompt_options,
+    prompt_reading,
+    start_picture,
+)
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework import devices
 from experiments.framework.progress import Progress
@@ -36,7 +44,7 @@ def draw_rows(
 ) -> None:
     """Write a row of --num pictures for each prompt, above its words. A row is what its prompt gives alone."""
     devices.local()
-    read = [prompt_reading.read("the gallery", text, prompt_reading.words(text), progress) for text in prompts]
+    read = [prompt_reading.read("the gallery", text, texts.words(text), progress) for text in prompts]
     rows = Tokens(*(np.repeat(np.concatenate(field), options.num, axis=0) for field in zip(*read, strict=True)))
     program = prompt_drawing.program(given, options)
     pictures = prompt_drawing.draw(program, given, options, rows, pipelines.nothing(read[0]), progress)

@@ -7,10 +7,11 @@ from typing import Any
 import jinja2
 
 from experiments.diffusion.image_training import Learning
-from experiments.diffusion.text_to_image import networks, published, texts
+from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import latents, pictures
-from experiments.diffusion.text_to_image.published import About
+from experiments.diffusion.text_to_image.model_files import published
+from experiments.diffusion.text_to_image.model_files.published import About
 from experiments.reporting import formatting, json_files, results, verdicts
 from experiments.reporting.results import Results
 from gendiff.weights import files

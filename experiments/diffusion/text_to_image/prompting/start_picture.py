@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.diffusion.text_to_image import prompt_options
-from experiments.diffusion.text_to_image.prompt_options import PromptOptions
+from experiments.diffusion.text_to_image.prompting import prompt_options
+from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.framework.progress import Progress
 from gendiff.core.errors import ConfigError
 from gendiff.data import image_files, scaling

@@ -1,7 +1,7 @@
 """A prompt as tokens, and what a person should know of it: what is left out, and what encoder or network do not know."""
 
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from experiments.diffusion.text_to_image import texts
 from experiments.framework.progress import Progress
@@ -37,9 +37,4 @@ def notes(text: str, unknown: int, known: Collection[str]) -> Iterator[str]:
 
 def unknown_words(text: str, known: Collection[str]) -> list[str]:
     """The words of a text that are not among those known, in their order, but for articles, which say nothing."""
-    return list(dict.fromkeys(word for word in words(text) if word not in known and word not in ARTICLES))
-
-
-def words(text: str) -> Sequence[str]:
-    """The words of a text in small letters, without what stands between them."""
-    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+    return list(dict.fromkeys(word for word in texts.words(text) if word not in known and word not in ARTICLES))

@@ -1,0 +1,1 @@
+"""Trained networks as small files that are committed, each with its card."""
