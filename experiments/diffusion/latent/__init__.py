@@ -14,7 +14,7 @@ second account adds the autoencoder's training. The pictures are drawings alone:
 
 By XLA's count the full run computes 70 TFLOP beside the diffusion models' trainings, whose seconds are given (2 seeds × 2 models × 200 s):
 on 2 cores that do 80 GFLOP/s 15 minutes and 13 minutes, and 3 for compiling and reading pictures: 31 minutes in all. The figures to
-expect are in experiments/results/latent/README.md, once a full run is committed.
+expect are in experiments/results/latent/README.md.
 """
 
 from typing import Any
