@@ -126,12 +126,6 @@ test_edits_that_cannot_be_are_refused = refusals(
 )
 
 
-# The circle between two noises.
-
-slerp = jax.jit(editing.slerp)
-
-
-@pytest.mark.float64
 def test_the_steps_of_an_edit_may_be_watched_and_count_from_its_first_one():
     seen = []
     from_entry(first=len(GRID) - 3, on_level=lambda step, x: seen.append((int(step), x.shape)))
@@ -139,6 +133,12 @@ def test_the_steps_of_an_edit_may_be_watched_and_count_from_its_first_one():
     assert seen == [(1, CLEAN.shape), (2, CLEAN.shape)]
 
 
+# The circle between two noises.
+
+slerp = jax.jit(editing.slerp)
+
+
+@pytest.mark.float64
 def test_slerp_turns_at_an_even_pace_and_its_norm_runs_linearly():
     first, angle = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), np.array([0.3, 2.5, 3.0])
     size = np.linalg.norm(first, axis=1)
