@@ -26,7 +26,7 @@ from gendiff import pipelines
 from gendiff.weights import mini_lm
 
 CONFIG = text_to_image.EXPERIMENT.smoke
-PAGE = Path(command.__file__).resolve().parents[2] / "documentation" / "pages" / "text_to_image.md"
+PAGE = Path(command.__file__).resolve().parents[3] / "documentation" / "pages" / "text_to_image.md"
 PROMPT, AWAY = "a smiling sun wearing sunglasses", "a red cat"
 WITHOUT = """
 import sys
