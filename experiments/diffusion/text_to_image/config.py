@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from experiments.diffusion.image_coding import LatentChannels
 from experiments.diffusion.image_training import Learning
 from experiments.framework import ranges
 from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Seed, Several, Some
@@ -52,7 +53,7 @@ class Drawings:
     """Drawings of concepts that no training drawing shows."""
     autoencoder: Learning = Learning(train_steps=1200, batch=16, channels=(16, 32, 48), drop_condition=0.0)
     """Of the autoencoder, whose three sizes make latents a quarter as large."""
-    latent_channels: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    latent_channels: LatentChannels = 4
     """Channels of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats."""
