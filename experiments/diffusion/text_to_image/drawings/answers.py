@@ -83,12 +83,11 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
     with progress.phase("sample drawings"):
         draws = DrawingDraws(config, folder, progress)
         trained = {seed: latents.restore(config, folder, seed) for seed in drawings.seeds}
-        swept, shown = {}, {}
+        swept, first_drawn = {}, {}
         for name, of in asked.items():
-            swept[name], shown[name] = _swept(draws, name, trained, of)
+            swept[name], first_drawn[name] = _swept(draws, name, trained, of)
         best = int(np.argmax(swept[CHOOSING].means()["retrieved"]))
-        scale, unseen = drawings.scales[best], asked[UNSEEN]
-        answered = draws("copies", trained[first], unseen.captions, scale)
+        scale, answered = drawings.scales[best], first_drawn[UNSEEN][best]
         fresh = draws.model.init(jax.random.key(first))
         untrained = measured(draws("untrained", fresh, asked[SEEN].captions, scale), asked[SEEN], drawings.candidates)
         decoded = measured(draws.decoded(asked[SEEN].images), asked[SEEN], drawings.candidates)
@@ -101,7 +100,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
     return Answers(
         asked=asked,
         sweeps=swept,
-        shown=shown,
+        shown={name: images[:, shown_rows(images.shape[1], config.shown)] for name, images in first_drawn.items()},
         untrained=untrained,
         decoded=decoded,
         best=best,
@@ -159,12 +158,14 @@ def _directions(images: np.ndarray) -> np.ndarray:
 
 
 def _swept(draws: DrawingDraws, name: str, trained: dict[int, Params], asked: Pictures) -> tuple[Sweep, np.ndarray]:
-    scales, candidates, rows, shown = draws.config.drawings.scales, draws.config.drawings.candidates, [], []
+    """The measures of all seeds, and the pictures (scales, n, h, w, 3) of the first one."""
+    scales, candidates, rows = draws.config.drawings.scales, draws.config.drawings.candidates, []
+    drawn: list[np.ndarray] = []
     for seed, params in trained.items():
         sets = [draws(f"{name}, seed {seed}", params, asked.captions, scale) for scale in scales]
         rows.append([measured(images, asked, candidates) for images in sets])
-        shown.append(np.stack([images[shown_rows(len(images), draws.config.shown)] for images in sets]))
-    return sweeps.sweep(scales, rows), shown[0]
+        drawn = drawn or sets
+    return sweeps.sweep(scales, rows), np.stack(drawn)
 
 
 @functools.lru_cache(maxsize=16)
