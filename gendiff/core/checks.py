@@ -67,6 +67,28 @@ def integer(name: str, value: Any, low: int = 0, high: int | None = None) -> Non
         raise ValueError(f"{name} = {int(value)} is outside [{low}, {'…' if high is None else high}]")
 
 
+def ids(name: str, values: Any, number: int, also: int | None = None) -> None:
+    """Concrete ids are integers from 0 … number − 1.
+
+    Args:
+        name: of the argument, for the message.
+        values: of any shape.
+        number: how many ids there are.
+        also: one more that is allowed.
+
+    Raises:
+        TypeError: unless they are integers, of tracers too.
+        ValueError: with the first unknown one.
+    """
+    if not jnp.issubdtype(jnp.result_type(values), jnp.integer):
+        raise TypeError(f"{name} must hold integers, got {jnp.result_type(values)}")
+    if arrays.is_concrete(values):
+        found = np.asarray(values, np.int64)
+        unknown = found[((found < 0) | (found >= number)) & ((found != also) if also is not None else True)]
+        if unknown.size:
+            raise ValueError(f"{name} holds {unknown.flat[0]}, which is none of 0 … {number - 1}")
+
+
 def same_shape(first_name: str, first: Any, second_name: str, second: Any) -> None:
     """Raise ValueError with both shapes unless they are equal."""
     if np.shape(first) != np.shape(second):

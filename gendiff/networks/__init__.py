@@ -10,6 +10,8 @@ from gendiff.networks import (
     embeddings,
     image_size,
     inception,
+    language_model,
+    rotary,
     text,
     text_encoder,
     tiles,
@@ -22,6 +24,7 @@ from gendiff.networks.discriminator import PatchDiscriminator
 from gendiff.networks.dit import DiT
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
+from gendiff.networks.language_model import LanguageModel
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
@@ -34,6 +37,7 @@ __all__ = [
     "DiT",
     "ImageSize",
     "Inception",
+    "LanguageModel",
     "PatchDiscriminator",
     "PureFunction",
     "Text",
@@ -51,7 +55,9 @@ __all__ = [
     "image_size",
     "inception",
     "init",
+    "language_model",
     "pure",
+    "rotary",
     "text",
     "text_encoder",
     "tiles",

@@ -15,8 +15,8 @@ from gendiff.networks.layers import Compute, GroupNorm, dense
 
 def attend(
     query: Float[Array, "b s heads size"],
-    key: Float[Array, "b k heads size"],
-    value: Float[Array, "b k heads size"],
+    key: Float[Array, "b k groups size"],
+    value: Float[Array, "b k groups size"],
     mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
     *,
     implementation: str = "auto",
@@ -26,28 +26,54 @@ def attend(
 
     Args:
         query: (b, s, heads, size).
-        key: (b, k, heads, size).
-        value: (b, k, heads, size).
+        key: (b, k, groups, size): each serves heads / groups queries that stand side by side.
+        value: (b, k, groups, size).
         mask: which keys each query sees; a query that sees none gets 0. None: all of them.
         implementation: "heads_first", "xla" or "cudnn", which are equal. "auto" is "cudnn" for 16-bit floats on a GPU without a stated
             precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
         precision: of the products: None, "default", "high" or "highest".
 
     Raises:
-        ValueError: for an unknown implementation, or for a precision with "cudnn".
+        ValueError: for an unknown implementation, for a precision with "cudnn", and where the groups do not divide the heads, or a mask
+            differs between heads that share keys.
 
     References:
-        Vaswani et al., 2017, Eq. 1.
+        Vaswani et al., 2017, Eq. 1; Ainslie et al., 2023, section 2.2, for groups (from memory).
     """
     checks.choice("attention", implementation, ("auto", *IMPLEMENTATIONS))
     chosen = _fastest(query.dtype, precision) if implementation == "auto" else implementation
-    return IMPLEMENTATIONS[chosen](query, key, value, None if mask is None else jnp.asarray(mask), precision)
+    given = None if mask is None else jnp.asarray(mask)
+    (b, s, heads, size), groups = query.shape, key.shape[2]
+    if groups == heads:
+        return IMPLEMENTATIONS[chosen](query, key, value, given, precision)
+    if heads % groups or (given is not None and given.shape[1] != 1):
+        raise ValueError(f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of them")
+    # queries of one group are further tokens to it, so that no key is copied
+    each = heads // groups
+    query = query.reshape(b, s, groups, each, size).swapaxes(2, 3).reshape(b, s * each, groups, size)
+    if given is not None and given.shape[2] > 1:
+        given = jnp.repeat(given, each, 2)
+    mixed = IMPLEMENTATIONS[chosen](query, key, value, given, precision)
+    return mixed.reshape(b, s, each, groups, size).swapaxes(2, 3).reshape(b, s, heads, size)
 
 
-def causal(query_positions: Int[ArrayLike, "b s"], key_positions: Int[ArrayLike, "b k"]) -> Bool[Array, "b 1 s k"]:
-    """The mask by which each query sees the keys at its own position and before it. A key at a negative position is empty: none sees it."""
+def causal(
+    query_positions: Int[ArrayLike, "b s"], key_positions: Int[ArrayLike, "b k"], window: int | None = None, sinks: int = 0
+) -> Bool[Array, "b 1 s k"]:
+    """The mask by which each query sees the keys at its own position and before it. A key at a negative position is empty: none sees it.
+
+    Args:
+        query_positions: (b, s).
+        key_positions: (b, k).
+        window: how many keys a query sees, itself included. None: all.
+        sinks: how many of the first positions it sees beside those of the window.
+
+    References:
+        Beltagy et al., 2020, section 3.1, for the window; Xiao et al., 2023, section 3.2, for sinks (both from memory).
+    """
     queries, keys = jnp.asarray(query_positions)[:, None, :, None], jnp.asarray(key_positions)[:, None, None, :]
-    return (keys >= 0) & (keys <= queries)
+    seen = (keys >= 0) & (keys <= queries)
+    return seen if window is None else seen & ((keys > queries - window) | (keys < sinks))
 
 
 class ImageAttention(nn.Module):

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks
 from gendiff.core.types import NO_LABEL, ArrayLike
@@ -100,6 +100,12 @@ def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array,
     known = (label >= 0) & (label < null)
     row = table[jnp.where(known, label, null)]
     return jnp.where((known | (label == NO_LABEL))[:, None], row, jnp.nan)
+
+
+def token_rows(table: Float[Array, "k d"], ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+    """Return the row of each id, NaN for an unknown one (JAX would take the nearest in silence)."""
+    known = (ids >= 0) & (ids < table.shape[0])
+    return jnp.where(known[..., None], table[jnp.where(known, ids, 0)], jnp.nan)
 
 
 def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Array | None:

@@ -106,6 +106,18 @@ def product_of_rows(
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def product_with_rows(x: jax.Array, table: jax.Array, precision: str | None = None) -> jax.Array:
+    """Multiply (…, d) by each row of (v, d), accumulated and answered in at least float32: the last layer that shares a table of tokens."""
+    y = jax.lax.dot_general(
+        x.reshape(-1, x.shape[-1]),
+        table,
+        (((1,), (1,)), ((), ())),
+        precision=precision,
+        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+    )
+    return y.reshape(*x.shape[:-1], table.shape[0])
+
+
 def late_product_of_rows(
     x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None, preferred_element_type: Any = None
 ) -> jax.Array:

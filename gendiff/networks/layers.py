@@ -68,6 +68,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_tanh": fast.gelu,
     "gelu": fast.exact_gelu,
     "quick_gelu": quick_gelu,
+    "silu": nn.silu,
 }
 """What stands between the two layers of an MLP, by name."""
 
@@ -149,3 +150,38 @@ class LayerNorm(nn.Module):
         x = x.astype(accumulate)
         mean, inverse = fast.computed_once(*fast.moments(None, self.epsilon, x))
         return ((x - mean) * inverse * gain.astype(accumulate) + offset.astype(accumulate)).astype(self.compute.dtype)
+
+
+class RMSNorm(nn.Module):
+    """Division by the root of the mean square over the last axis, then a scale and a shift per sample.
+
+    Without those it has a gain of its own, one per channel, and no offset.
+
+    Args:
+        compute: how to compute.
+        epsilon: what is added to a mean square.
+
+    References:
+        Zhang & Sennrich, 2019, Eq. 4 (from memory).
+    """
+
+    compute: Compute = Compute()
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b s *heads d"], scale: Float[Array, "b d"] | None = None, shift: Float[Array, "b d"] | None = None
+    ) -> Float[Array, "b s *heads d"]:
+        """With y the normalised x: y (1 + scale) + shift."""
+        accumulate = jnp.promote_types(x.dtype, jnp.float32)
+        y = x.astype(accumulate)
+        (inverse,) = fast.computed_once(jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + self.epsilon))
+        if scale is None or shift is None:
+            gain = self.param("scale", initializers.ones, x.shape[-1:]).astype(accumulate)
+            return (y * inverse * gain.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.compute.dtype)
+        gain, offset = 1 + scale.astype(accumulate)[:, None], shift.astype(accumulate)[:, None]
+        return (y * inverse * gain + offset).astype(self.compute.dtype)
+
+
+NORMS: dict[str, Any] = {"layer": LayerNorm, "rms": RMSNorm}
+"""The norms of a transformer block, by name."""

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gendiff.core import arrays, checks
 from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
+from gendiff.networks.embeddings import token_rows
 from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of
 from gendiff.networks.text import Text
 from gendiff.networks.transformer import TransformerBlock
@@ -97,10 +98,10 @@ class TextEncoder(nn.Module):
         ids = jnp.asarray(ids)
         shown = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
 
-        x = _rows(table, ids) + places[None, : ids.shape[1]]
+        x = token_rows(table, ids) + places[None, : ids.shape[1]]
         if self.token_types is not None:
             kinds = self.param("type", initializers.normal(0.02), (self.token_types, self.width))
-            x = x + _rows(kinds, jnp.zeros_like(ids) if types is None else jnp.asarray(types))
+            x = x + token_rows(kinds, jnp.zeros_like(ids) if types is None else jnp.asarray(types))
         x = x.astype(compute.dtype)
         if not self.norm_first:
             x = LayerNorm(compute, self.epsilon, name="embedding_norm")(x)
@@ -151,14 +152,14 @@ class TextEncoder(nn.Module):
         checks.integer("skip_last", self.skip_last, 0, self.depth - 1)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         checks.choice("pooling", self.pooling, POOLING)
-        _check_integers("ids", ids, self.vocabulary)
+        checks.ids("ids", ids, self.vocabulary)
         if ids.ndim != 2 or not 1 <= ids.shape[1] <= self.positions:
             raise ValueError(f"ids has shape {ids.shape}: (texts, tokens) with 1 to {self.positions} tokens is needed (positions)")
         if types is not None:
             if self.token_types is None:
                 raise ValueError("types were given to an encoder without: build it with token_types=…, or pass None")
             checks.same_shape("ids", ids, "types", types)
-            _check_integers("types", types, self.token_types)
+            checks.ids("types", types, self.token_types)
         if mask is not None:
             checks.same_shape("ids", ids, "mask", mask)
             if mask.dtype != jnp.bool_:
@@ -215,12 +216,6 @@ def mini_lm_l6(**options: Any) -> TextEncoder:
     return TextEncoder(**(bert | settings | options))
 
 
-def _rows(table: Float[Array, "k d"], ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
-    """The row of each id, NaN for an unknown one (JAX would take the nearest in silence)."""
-    known = (ids >= 0) & (ids < table.shape[0])
-    return jnp.where(known[..., None], table[jnp.where(known, ids, 0)], jnp.nan)
-
-
 def _mean(tokens: Float[Array, "b s d"], shown: Bool[Array, "b s"]) -> Float[Array, "b d"]:
     """The mean of those shown; NaN where there are none."""
     accumulate = jnp.promote_types(tokens.dtype, jnp.float32)
@@ -232,13 +227,3 @@ def _of_length_one(x: Float[Array, "b d"]) -> Float[Array, "b d"]:
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
     squared = jnp.sum(jnp.square(x.astype(accumulate)), -1, keepdims=True)
     return (x / jnp.sqrt(jnp.maximum(squared, 1e-24))).astype(x.dtype)
-
-
-def _check_integers(name: str, values: Any, number: int) -> None:
-    if not jnp.issubdtype(jnp.result_type(values), jnp.integer):
-        raise TypeError(f"{name} must hold integers, got {jnp.result_type(values)}")
-    if arrays.is_concrete(values):
-        found = np.asarray(values)
-        unknown = found[(found < 0) | (found >= number)]
-        if unknown.size:
-            raise ValueError(f"{name} holds {unknown.flat[0]}, which is none of 0 … {number - 1}")

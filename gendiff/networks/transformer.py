@@ -1,6 +1,7 @@
 """The transformer block, written once for images, language and video: positions, mask, condition, cache and context are optional."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gendiff.core import checks, records
+from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.attention import attend
-from gendiff.networks.layers import ACTIVATIONS, Compute, LayerNorm, dense
+from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense
+from gendiff.networks.rotary import Rotary, rotate
 
 EPSILON = 1e-6
 
@@ -30,63 +32,22 @@ References:
 """
 
 
-@records.record
-class Cache:
-    """Keys and values of the tokens so far, in buffers of a fixed length k.
-
-    Writing more than k is not noticed under jit; allocate enough.
-
-    Attributes:
-        key: (b, k, heads, size).
-        value: (b, k, heads, size).
-        positions: (b, k, axes) integers, −1 where empty.
-        used: () number of tokens written.
-    """
-
-    key: Any
-    value: Any
-    positions: Any
-    used: Any
-
-    @staticmethod
-    def empty(batch: int, length: int, heads: int, size: int, axes: int = 1, dtype: Any = jnp.float32) -> "Cache":
-        """Allocate a cache without tokens."""
-        zeros = jnp.zeros((batch, length, heads, size), dtype)
-        return Cache(zeros, zeros, jnp.full((batch, length, axes), -1, jnp.int32), jnp.zeros((), jnp.int32))
-
-    def extended(self, key: jax.Array, value: jax.Array, positions: jax.Array) -> "Cache":
-        """Return the cache with more tokens (b, s, …) written after those in use."""
-
-        def write(old: jax.Array, new: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), self.used, 1)
-
-        return Cache(write(self.key, key), write(self.value, value), write(self.positions, positions), self.used + key.shape[1])
+Seen = Callable[[jax.Array, jax.Array], jax.Array]
+"""(positions of queries (b, s), positions of keys (b, k)) -> which keys each query sees (b, 1, s, k)."""
 
 
-def rotate(x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axes"]) -> Float[Array, "b s heads size"]:
-    """Turn queries or keys by their positions, in one or several coordinates, each of which turns its share of the channels.
+@runtime_checkable
+class LayerCache(Protocol):
+    """Keys and values of the tokens so far, as one block sees them; `language.cache` has several kinds."""
 
-    Args:
-        x: (b, s, heads, size).
-        positions: (b, s, axes) integers.
+    def updated(
+        self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
+    ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
+        """Write tokens, but those at negative positions, and return all that is there.
 
-    Raises:
-        ValueError: unless twice the number of coordinates divides the head size.
-
-    References:
-        Su et al., 2021, Eq. 34 (from memory).
-    """
-    axes, size = positions.shape[-1], x.shape[-1]
-    if size % (2 * axes):
-        raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
-    accumulate = jnp.promote_types(x.dtype, jnp.float32)
-    pairs = size // (2 * axes)
-    frequencies = jnp.asarray(10_000.0 ** (-np.arange(pairs) / pairs), accumulate)
-    angles = jnp.asarray(positions).astype(accumulate)[..., None] * frequencies.reshape(1, 1, 1, -1)
-    angles = angles.reshape(*x.shape[:2], 1, axes * pairs)
-    first, second = jnp.split(x.astype(accumulate), 2, -1)
-    cosine, sine = jnp.cos(angles), jnp.sin(angles)
-    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1).astype(x.dtype)
+        Returns:
+            The cache, keys (b, k, heads, size), values (b, k, heads, size), and their positions (b, k), negative where empty.
+        """
 
 
 class TransformerBlock(nn.Module):
@@ -101,13 +62,23 @@ class TransformerBlock(nn.Module):
         compute: how to compute.
         mlp_epsilon: what the second norm adds to a variance.
         epsilon: what the other norms add.
-        activation: of the MLP: "gelu_tanh", "gelu" or "quick_gelu" (see layers.py).
+        activation: of the MLP: "gelu_tanh", "gelu", "quick_gelu" or "silu" (see layers.py).
         norm_first: False normalises each sum, x + attention(x) and x + MLP(x), and not what attention and MLP are given.
         answers: how many streams, the first ones, look at the others and are given back; the rest is looked at only. None: all of them.
+        norm: "layer" or "rms" (see layers.py).
+        norm_heads: normalise each head's query and key by their root mean square, before they are turned.
+        key_value_heads: their number, which divides heads: each serves heads / key_value_heads queries. None: as many as heads.
+        head_size: channels of a head. None: those of x over heads, which then divides them.
+        mlp_width: width of the MLP. None: `expansion` says it.
+        gated: multiply the activation of one linear layer by another one (SwiGLU with "silu"). Both are one kernel, the gate first.
+        bias: whether linear layers but query, key and value have one.
+        qkv_bias: whether these have one. None: as `bias` says.
+        rotary: how positions turn queries and keys. None: they do not.
 
     References:
         Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm;
-        Esser et al., 2024, Fig. 2b (from memory), for several streams.
+        Esser et al., 2024, Fig. 2b (from memory), for several streams; Ainslie et al., 2023, section 2.2, for grouped heads; Shazeer,
+        2020, Eq. 6, for gated MLPs; Dehghani et al., 2023, section 2, for normalised heads (from memory).
     """
 
     heads: int
@@ -118,6 +89,15 @@ class TransformerBlock(nn.Module):
     activation: str = "gelu_tanh"
     norm_first: bool = True
     answers: int | None = None
+    norm: str = "layer"
+    norm_heads: bool = False
+    key_value_heads: int | None = None
+    head_size: int | None = None
+    mlp_width: int | None = None
+    gated: bool = False
+    bias: bool = True
+    qkv_bias: bool | None = None
+    rotary: Rotary | None = Rotary()
 
     @nn.compact
     def __call__(
@@ -125,11 +105,11 @@ class TransformerBlock(nn.Module):
         x: Float[Array, "b s d"] | tuple[Float[Array, "b _ d"], ...],
         condition: Float[Array, "b e"] | None = None,
         positions: Int[ArrayLike, "b p axes"] | None = None,
-        mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
-        cache: Cache | None = None,
+        mask: Bool[ArrayLike, "#b #heads #s k"] | Seen | None = None,
+        cache: LayerCache | None = None,
         context: Float[Array, "b m c"] | None = None,
         context_mask: Bool[ArrayLike, "b m"] | None = None,
-    ) -> tuple[Any, Cache | None]:
+    ) -> tuple[Any, Any]:
         """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it.
 
         Args:
@@ -137,14 +117,16 @@ class TransformerBlock(nn.Module):
             condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity.
             positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries and keys, and which
                 a cache needs.
-            mask: which keys each query sees, those of the whole cache if there is one.
-            cache: the tokens before these.
+            mask: which keys each query sees. A rule, (positions of queries (b, s), of keys (b, k)) -> (b, 1, s, k) such as
+                `attention.causal`, reads the first coordinate of the positions, and is what a cache needs.
+            cache: the tokens before these (see `LayerCache`).
             context: (b, m, c) what the tokens of every stream look at after attention. It adds 0 in a fresh block, and has no positions.
             context_mask: (b, m) which tokens of the context are seen. None: all of them; a sample that sees none gets one constant.
 
         Raises:
-            ValueError: when the heads do not divide the channels, for streams of unequal widths, `answers` outside 1 … their number, a
-                cache without positions and mask, an unknown activation, and a condition where the norm stands last.
+            ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal widths, `answers`
+                outside 1 … their number, a cache or a rule without positions, a cache without a rule, an unknown activation or norm, and
+                a condition where the norm stands last.
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
@@ -156,35 +138,48 @@ class TransformerBlock(nn.Module):
             for i, (name, stream, change) in enumerate(zip(names, streams, changes, strict=True))
         ]
         query, key, value = (_joined([part[at] for part in parts if part[at] is not None]) for at in range(3))
-        if positions is not None:
-            query, key = rotate(query, positions[:, : query.shape[1]]), rotate(key, positions)
-        if cache is not None and positions is not None:
-            cache = cache.extended(key, value, jnp.asarray(positions))
-            key, value = cache.key.astype(query.dtype), cache.value.astype(query.dtype)
+        if self.norm_heads:
+            query, key = (
+                NORMS["rms"](self.compute, self.epsilon, name=f"norm_{name}")(part) for name, part in (("query", query), ("key", key))
+            )
+        if positions is not None and self.rotary is not None:
+            query = rotate(query, positions[:, : query.shape[1]], self.rotary)
+            key = rotate(key, positions, self.rotary)
+        if callable(mask) and positions is not None:
+            at = known = jnp.asarray(positions)[..., 0]
+            if cache is not None:
+                cache, key, value, known = cache.updated(key, value, at)
+            mask = mask(at[:, : query.shape[1]], known)
         mixed = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
         results = []
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
             _, _, gate_0, shift_1, scale_1, gate_1 = change
-            y = self._summed(f"{name}norm_0", stream, _gated(dense(width, self.compute, f"{name}output")(y.reshape(stream.shape)), gate_0))
+            y = dense(width, self.compute, f"{name}output", bias=self.bias)(y.reshape(*stream.shape[:2], -1))
+            y = self._summed(f"{name}norm_0", stream, _gated(y, gate_0))
             if context is not None:
                 y = self._summed(f"{name}norm_cross", y, self._cross_attention(name, y, context, context_mask))
             wide = fast.recomputed(TransformerBlock._widened, (1,))(self, name, y, scale_1, shift_1)
-            narrow = fast.recomputed(TransformerBlock._narrowed, (1,))(self, name, wide)
+            narrow = fast.recomputed(TransformerBlock._narrowed, (1, 2))(self, name, width, wide)
             results.append(self._summed(f"{name}norm_1", y, _gated(narrow, gate_1)))
         return (tuple(results) if isinstance(x, tuple) else results[0]), cache
 
     def _checked(self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any) -> int:
         """Return how many streams answer."""
         checks.choice("activation", self.activation, ACTIVATIONS)
+        checks.choice("norm", self.norm, NORMS)
         if condition is not None and not self.norm_first:
             raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
         widths = [stream.shape[-1] for stream in streams]
         if len(set(widths)) > 1:
             raise ValueError(f"streams of widths {widths} cannot share one attention: map them to one width first")
-        if widths[0] % self.heads:
+        if self.head_size is None and widths[0] % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the width {widths[0]}")
-        if cache is not None and (positions is None or mask is None):
-            raise ValueError("a cache needs positions, which say where its tokens stand, and a mask, which says what of it is seen")
+        if self.heads % self._shared_heads:
+            raise ValueError(f"key_value_heads = {self.key_value_heads} does not divide heads = {self.heads}")
+        if cache is not None and not callable(mask):
+            raise ValueError("a cache needs a rule as the mask, such as attention.causal: it says what of the cache is seen")
+        if callable(mask) and positions is None:
+            raise ValueError("a rule needs positions, which say where the tokens stand")
         if self.answers is None:
             return len(streams)
         checks.integer("answers", self.answers, 1, len(streams))
@@ -197,15 +192,24 @@ class TransformerBlock(nn.Module):
             return [None] * number
         return jnp.split(dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition), number, -1)
 
+    @property
+    def _shared_heads(self) -> int:
+        return self.heads if self.key_value_heads is None else self.key_value_heads
+
     def _heads(self, stream: str, answers: bool, x: jax.Array, shift: Any, scale: Any) -> list[Any]:
         """Query, key and value, each (b, s, heads, size); no query for a stream that does not answer."""
-        number = 3 if answers else 2
-        y = fast.recomputed(TransformerBlock._projected, (1, 2))(self, stream, number, x, scale, shift)
-        return [None] * (3 - number) + jnp.split(y.reshape(*x.shape[:2], number * self.heads, -1), number, 2)
+        size = x.shape[-1] // self.heads if self.head_size is None else self.head_size
+        counts = [self.heads, self._shared_heads, self._shared_heads][0 if answers else 1 :]
+        y = fast.recomputed(TransformerBlock._projected, (1, 2, 3))(self, stream, answers, sum(counts) * size, x, scale, shift)
+        parts = jnp.split(y.reshape(*x.shape[:2], sum(counts), size), np.cumsum(counts)[:-1], 2)
+        return [None] * (3 - len(counts)) + parts
 
-    def _projected(self, stream: str, number: int, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        name = "qkv" if number == 3 else "key_value"
-        return dense(number * x.shape[-1], self.compute, f"{stream}{name}")(self._before(f"{stream}norm_0", x, scale, shift))
+    def _projected(
+        self, stream: str, answers: bool, features: int, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None
+    ) -> jax.Array:
+        bias = self.bias if self.qkv_bias is None else self.qkv_bias
+        layer = dense(features, self.compute, f"{stream}{'qkv' if answers else 'key_value'}", bias=bias)
+        return layer(self._before(f"{stream}norm_0", x, scale, shift))
 
     def _cross_attention(self, stream: str, x: jax.Array, context: jax.Array, mask: Any) -> jax.Array:
         """Cross-attention: what the tokens of x see in the context."""
@@ -226,10 +230,18 @@ class TransformerBlock(nn.Module):
         return dense(x.shape[-1], self.compute, f"{stream}cross_query")(self._before(f"{stream}norm_cross", x))
 
     def _widened(self, stream: str, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        return dense(self.expansion * x.shape[-1], self.compute, f"{stream}mlp_0")(self._before(f"{stream}norm_1", x, scale, shift))
+        inner = self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
+        layer = dense((1 + self.gated) * inner, self.compute, f"{stream}mlp_0", bias=self.bias)
+        return layer(self._before(f"{stream}norm_1", x, scale, shift))
 
-    def _narrowed(self, stream: str, x: jax.Array) -> jax.Array:
-        return dense(x.shape[-1] // self.expansion, self.compute, f"{stream}mlp_1")(ACTIVATIONS[self.activation](x))
+    def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
+        activation = ACTIVATIONS[self.activation]
+        if self.gated:
+            gate, x = jnp.split(x, 2, -1)
+            x = activation(gate) * x
+        else:
+            x = activation(x)
+        return dense(width, self.compute, f"{stream}mlp_1", bias=self.bias)(x)
 
     def _before(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
         return self._normed(norm, x, scale, shift) if self.norm_first else x
@@ -239,7 +251,7 @@ class TransformerBlock(nn.Module):
 
     def _normed(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
         epsilon = self.mlp_epsilon if norm.endswith("norm_1") else self.epsilon
-        return LayerNorm(self.compute, epsilon, name=norm)(x, scale, shift)
+        return NORMS[self.norm](self.compute, epsilon, name=norm)(x, scale, shift)
 
 
 def _joined(parts: list[jax.Array]) -> jax.Array:

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.networks import attention, transformer
+from gendiff.language.cache import FullLayer
+from gendiff.networks import attention, rotary, transformer
 from tests.networks.rig import quickly
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8)), jnp.float32)
@@ -62,14 +63,14 @@ def test_rotated_products_depend_on_the_difference_of_positions_alone():
     query, key = (jnp.asarray(a, jnp.float32) for a in np.random.default_rng(1).normal(size=(2, 1, 1, 1, 8)))
 
     def product(at, to):
-        return jnp.sum(transformer.rotate(query, np.array([[at]])) * transformer.rotate(key, np.array([[to]])))
+        return jnp.sum(rotary.rotate(query, np.array([[at]])) * rotary.rotate(key, np.array([[to]])))
 
     np.testing.assert_allclose(product([5], [2]), product([103], [100]), rtol=1e-4)
     np.testing.assert_allclose(product([5, 1], [2, 7]), product([8, 0], [5, 6]), rtol=1e-4)
     assert abs(product([5], [2]) - product([5], [3])) > 1e-4
-    np.testing.assert_allclose(transformer.rotate(query, np.zeros((1, 1, 2), int)), query)
+    np.testing.assert_allclose(rotary.rotate(query, np.zeros((1, 1, 2), int)), query)
     with pytest.raises(ValueError, match="divisible by 6"):
-        transformer.rotate(query, np.zeros((1, 1, 3), int))
+        rotary.rotate(query, np.zeros((1, 1, 3), int))
 
 
 def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same_and_needs_positions(params):
@@ -78,14 +79,14 @@ def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same_an
     changed, _ = run(params, X.at[:, 4:].add(1.0), None, POSITIONS, mask)
     np.testing.assert_array_equal(whole[:, :4], changed[:, :4])
 
-    cache = transformer.Cache.empty(2, 8, heads=2, size=4)
+    cache = FullLayer(jnp.zeros((2, 2, 8, 4)), jnp.zeros((2, 2, 8, 4)))
     parts = []
     for start, stop in ((0, 3), (3, 6)):
-        here = POSITIONS[:, start:stop]
-        seen = cache.extended(cache.key[:, : stop - start], cache.value[:, : stop - start], jnp.asarray(here)).positions[..., 0]
-        part, cache = run(params, X[:, start:stop], None, here, attention.causal(here[..., 0], seen), cache)
+        part, cache = quickly(BLOCK.apply, static_argnums=4)(
+            {"params": params}, X[:, start:stop], None, POSITIONS[:, start:stop], attention.causal, cache
+        )
         parts.append(part)
-    assert int(cache.used) == 6
-    with pytest.raises(ValueError, match="positions"):
-        run(params, X, None, None, None, cache)
+    for positions, rule, word in ((None, attention.causal, "positions"), (POSITIONS, None, "needs a rule")):
+        with pytest.raises(ValueError, match=word):
+            BLOCK.apply({"params": params}, X, None, positions, rule, cache)
     np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)

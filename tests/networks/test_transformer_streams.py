@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gendiff.language.cache import FullLayer
 from gendiff.networks import attention, transformer
 from tests.networks.rig import moved, quickly
 
@@ -112,11 +113,11 @@ def test_streams_with_equal_weights_are_one_sequence_with_positions_mask_conditi
     _, params = built(BLOCK, X, ADA)
     both = params | {f"stream_1_{name}": layer for name, layer in params.items()}
     whole, at = jnp.concatenate([X, OTHER], 1), np.broadcast_to(np.arange(9)[None, :, None], (2, 9, 1))
-    seen = attention.causal(at[..., 0], np.pad(at[..., 0], ((0, 0), (0, 3)), constant_values=-1))
+    empty = FullLayer(jnp.zeros((2, 2, 12, 4)), jnp.zeros((2, 2, 12, 4)))
 
     def outputs(params, x):
         plain = BLOCK.apply({"params": params}, x, ADA)[0]
-        cached, cache = BLOCK.apply({"params": params}, x, ADA, at, seen, transformer.Cache.empty(2, 12, heads=2, size=4))
+        cached, cache = BLOCK.apply({"params": params}, x, ADA, at, attention.causal, empty)
         return plain, cached, cache
 
     wanted, result = quickly(outputs)(params, whole), quickly(outputs)(both, (X, OTHER))

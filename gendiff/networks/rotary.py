@@ -1,0 +1,97 @@
+"""Rotary positions: queries and keys are turned by where they stand, in one or several coordinates."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import checks
+from gendiff.core.types import ArrayLike
+
+
+@dataclasses.dataclass(frozen=True)
+class LongContext:
+    """How Llama 3.1 stretches rotary positions beyond the length of its first training.
+
+    Frequencies that turn less than `low` times within `original` tokens are divided by `factor`; those that turn more than `high` times
+    stay; in between they are mixed.
+
+    Args:
+        factor: at least 1.
+        low: turns, at least 0 and below `high`.
+        high: turns.
+        original: tokens of the first training.
+
+    References:
+        Grattafiori et al., 2024, section 3.4.1, and Meta's code for the numbers (from memory).
+    """
+
+    factor: float = 8.0
+    low: float = 1.0
+    high: float = 4.0
+    original: int = 8192
+
+    def __post_init__(self) -> None:
+        checks.in_range("factor", self.factor, 1.0, float("inf"))
+        checks.in_range("low", self.low, 0.0, self.high, open_high=True)
+        checks.integer("original", self.original, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rotary:
+    """Frequencies base^(−i / n) for n pairs of channels.
+
+    Args:
+        base: above 1.
+        stretched: None, or how long contexts change them.
+
+    References:
+        Su et al., 2021, section 3.2.2 (from memory).
+    """
+
+    base: float = 10_000.0
+    stretched: LongContext | None = None
+
+    def __post_init__(self) -> None:
+        checks.in_range("base", self.base, 1.0, float("inf"), open_low=True)
+
+    def frequencies(self, pairs: int) -> np.ndarray:
+        """Return (pairs,) float64 angles per position."""
+        plain = self.base ** (-np.arange(pairs) / pairs)
+        if self.stretched is None:
+            return plain
+        turns = self.stretched.original * plain / (2 * np.pi)
+        kept = np.clip((turns - self.stretched.low) / (self.stretched.high - self.stretched.low), 0, 1)
+        return plain * (kept + (1 - kept) / self.stretched.factor)
+
+
+def rotate(
+    x: Float[Array, "b s heads size"], positions: Int[ArrayLike, "b s axes"], rotary: Rotary = Rotary()
+) -> Float[Array, "b s heads size"]:
+    """Turn queries or keys by their positions, in one or several coordinates, each of which turns its share of the channels.
+
+    Channel i and channel i + size / 2 are a pair, as in Llama's weights on Hugging Face; Meta's own files and GGUF have neighbours instead.
+
+    Args:
+        x: (b, s, heads, size).
+        positions: (b, s, axes) integers.
+        rotary: the frequencies.
+
+    Raises:
+        ValueError: unless twice the number of coordinates divides the head size.
+
+    References:
+        Su et al., 2021, Eq. 34 (from memory).
+    """
+    axes, size = positions.shape[-1], x.shape[-1]
+    if size % (2 * axes):
+        raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
+    accumulate = jnp.promote_types(x.dtype, jnp.float32)
+    pairs = size // (2 * axes)
+    frequencies = jnp.asarray(rotary.frequencies(pairs), accumulate)
+    angles = jnp.asarray(positions).astype(accumulate)[..., None] * frequencies.reshape(1, 1, 1, -1)
+    angles = angles.reshape(*x.shape[:2], 1, axes * pairs)
+    first, second = jnp.split(x.astype(accumulate), 2, -1)
+    cosine, sine = jnp.cos(angles), jnp.sin(angles)
+    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1).astype(x.dtype)

@@ -1,0 +1,164 @@
+"""The trunk of the language chapter, against its formulas written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import trees
+from gendiff.networks import attention, language_model, rotary
+from gendiff.networks.layers import ACTIVATIONS
+from tests.networks.rig import moved
+from tests.quickly import quickly
+
+TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
+SMALL = {"vocabulary": 50, "context": 16, "width": 16, "depth": 2, "heads": 4}
+STRETCHED = rotary.Rotary(100.0, rotary.LongContext(2.0, 0.5, 2.0, 8))
+KINDS = {
+    "llama": networks.LanguageModel(**SMALL, key_value_heads=2, mlp_width=20),
+    "qwen2": networks.LanguageModel(**SMALL, key_value_heads=1, qkv_bias=True, tied=False, rotary=STRETCHED),
+    "qwen3": networks.LanguageModel(**SMALL, key_value_heads=2, head_size=6, norm_heads=True, window=5),
+    "gpt2": language_model.gpt2(**SMALL),
+}
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def drawn(network):
+    return moved(networks.init(network, jax.random.key(0), TOKENS))
+
+
+answers = quickly(lambda predict, params, tokens: predict(params, tokens).logits, static_argnums=0)
+
+
+def turned(x, places, rotary):
+    """Each pair of channels (i, i + n) as a complex number, times e^(i · angle)."""
+    half = x.shape[-1] // 2
+    spun = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * places[:, None, None] * rotary.frequencies(half))
+    return np.concatenate([spun.real, spun.imag], -1)
+
+
+def by_formula(network, params, tokens):
+    """One text (s,) -> (s, v), in float64, token by token and head by head."""
+    weights = {name: np.asarray(value, np.float64) for name, value in trees.paths(params).items()}
+
+    def linear(name, x):
+        return x @ weights[f"{name}/kernel"] + weights.get(f"{name}/bias", 0.0)
+
+    def norm(name, x):
+        if network.norm == "layer":
+            x = x - x.mean(-1, keepdims=True)
+        unit = x / np.sqrt(np.mean(x**2, -1, keepdims=True) + network.epsilon)
+        return unit * weights[f"{name}/scale"] + weights.get(f"{name}/bias", 0.0)
+
+    heads, shared = network.heads, network.key_value_heads or network.heads
+    size = network.head_size or network.width // heads
+    places = np.arange(len(tokens))
+    x = weights["token"][tokens] + (weights["position"][places] if network.positions == "learned" else 0)
+    for number in range(network.depth):
+        block = f"block_{number}"
+        y = linear(f"{block}/qkv", norm(f"{block}/norm_0", x)).reshape(len(tokens), -1, size)
+        query, key, value = y[:, :heads], y[:, heads : heads + shared], y[:, heads + shared :]
+        if network.norm_heads:
+            query, key = (norm(f"{block}/norm_{name}", part) for name, part in (("query", query), ("key", key)))
+        if network.positions == "rotary":
+            query, key = turned(query, places, network.rotary), turned(key, places, network.rotary)
+        mixed = np.zeros_like(query)
+        for at in places:
+            first = 0 if network.window is None else max(0, at + 1 - network.window)
+            for head in range(heads):
+                group = head // (heads // shared)
+                scores = key[first : at + 1, group] @ query[at, head] / np.sqrt(size)
+                shares = np.exp(scores - scores.max())
+                mixed[at, head] = (shares / shares.sum()) @ value[first : at + 1, group]
+        x = x + linear(f"{block}/output", mixed.reshape(len(tokens), -1))
+        y = linear(f"{block}/mlp_0", norm(f"{block}/norm_1", x))
+        gate, up = np.split(y, 2, -1) if network.gated else (y, 1.0)
+        x = x + linear(f"{block}/mlp_1", np.asarray(ACTIVATIONS[network.activation](jnp.asarray(gate)), np.float64) * up)
+    x = norm("output_norm", x)
+    return x @ weights["token"].T if network.tied else linear("output", x)
+
+
+@every_kind
+def test_logits_are_those_of_the_formulas(kind):
+    network = KINDS[kind]
+    params = drawn(network)
+    result = answers(networks.pure(network), params, TOKENS)
+    for text, logits in zip(TOKENS, np.asarray(result), strict=True):
+        np.testing.assert_allclose(logits, by_formula(network, params, text), rtol=2e-4, atol=2e-4)
+
+
+@every_kind
+def test_a_token_does_not_see_later_ones_and_padding_changes_nothing(kind):
+    network = KINDS[kind]
+    predict, params = networks.pure(network), drawn(network)
+    whole = answers(predict, params, TOKENS)
+    later = np.concatenate([TOKENS[:, :7], (TOKENS[:, 7:] + 1) % 50], 1)
+    padded = np.where(np.arange(12)[None] < 7, TOKENS, language_model.PADDING)
+    for changed in (later, padded):
+        np.testing.assert_allclose(answers(predict, params, changed)[:, :7], whole[:, :7], atol=1e-5)
+    last = quickly(lambda params, tokens: predict(params, tokens, None, False).logits)(params, padded)
+    np.testing.assert_allclose(last, whole[:, 6], atol=1e-5)
+
+
+def test_a_window_of_five_reaches_as_far_back_as_its_blocks_times_four():
+    network = KINDS["qwen3"]
+    predict, params = networks.pure(network), drawn(network)
+    changed = TOKENS.copy()
+    changed[:, 0] = (changed[:, 0] + 1) % 50
+    moved_by = np.abs(answers(predict, params, changed) - answers(predict, params, TOKENS)).max((0, 2))
+    assert (moved_by[:9] > 0).all() and not moved_by[9:].any()  # two blocks, each four tokens
+
+
+def test_the_last_layer_is_the_table_of_tokens_unless_it_is_free():
+    assert "output" not in drawn(KINDS["llama"]) and drawn(KINDS["qwen2"])["output"]["kernel"].shape == (16, 50)
+
+
+def test_stretched_frequencies_keep_fast_pairs_and_divide_slow_ones():
+    plain, slow = rotary.Rotary(100.0).frequencies(8), STRETCHED.frequencies(8)
+    turns = 8 * plain / (2 * np.pi)
+    np.testing.assert_array_equal(slow[turns >= 2.0], plain[turns >= 2.0])
+    np.testing.assert_allclose(slow[turns <= 0.5], plain[turns <= 0.5] / 2)
+
+
+def test_attention_with_shared_keys_is_attention_with_each_key_repeated():
+    rng = np.random.default_rng(3)
+    query, key, value = (jnp.asarray(rng.normal(size=(2, 5, heads, 4)), jnp.float32) for heads in (6, 2, 2))
+    mask = jnp.asarray(rng.random((2, 1, 5, 5)) < 0.6)
+    for implementation in ("heads_first", "xla"):
+        shared = quickly(attention.attend, static_argnames="implementation")(query, key, value, mask, implementation=implementation)
+        repeated = attention.attend(query, jnp.repeat(key, 3, 2), jnp.repeat(value, 3, 2), mask, implementation=implementation)
+        np.testing.assert_allclose(shared, repeated, atol=1e-6)
+    with pytest.raises(ValueError, match="6 heads share 4 keys"):
+        attention.attend(query, jnp.repeat(key, 2, 2), jnp.repeat(value, 2, 2))
+
+
+def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number_from_there_on():
+    network = KINDS["llama"]
+    tokens = TOKENS.copy()
+    tokens[1, 4] = 50
+    result = answers(networks.pure(network), drawn(network), tokens)
+    assert np.isfinite(result[[0, 2]]).all() and np.isfinite(result[1, :4]).all() and np.isnan(result[1, 4:]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "tokens", "error", "message"),
+    [
+        ({}, np.full((1, 4), 50, np.int32), ValueError, "tokens holds 50, which is none of 0 … 49"),
+        ({}, np.full((1, 4), -2, np.int32), ValueError, "tokens holds -2"),
+        ({}, np.zeros((1, 4), np.float32), TypeError, "tokens must hold integers"),
+        ({}, np.zeros((1, 17), np.int32), ValueError, "1 to 16 tokens is needed"),
+        ({"key_value_heads": 3}, TOKENS, ValueError, "key_value_heads = 3 does not divide heads = 4"),
+        ({"heads": 3, "key_value_heads": 1}, TOKENS, ValueError, "heads = 3 does not divide the width 16"),
+        ({"norm": "batch"}, TOKENS, ValueError, "norm = 'batch'"),
+        ({"positions": "relative"}, TOKENS, ValueError, "positions = 'relative'"),
+        ({"window": 0}, TOKENS, ValueError, "window = 0"),
+        ({"width": 15, "heads": 5}, TOKENS, ValueError, "head size 3"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_does_not_fit_is_refused(changes, tokens, error, message):
+    with pytest.raises(error, match=message):
+        networks.init(networks.LanguageModel(**(SMALL | changes)), jax.random.key(0), tokens)
+        networks.LanguageModel(**(SMALL | changes)).apply({"params": drawn(KINDS["llama"])}, tokens)
