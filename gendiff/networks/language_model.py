@@ -108,7 +108,7 @@ class LanguageModel(nn.Module):
     def __call__(self, tokens: Int[ArrayLike, "b s"], cache: ModelCache | None = None, every: bool = True) -> Answer:
         """Predict the token after each one.
 
-        Under jit, where values cannot be looked at, an unknown id makes its own text NaN from there on.
+        Under jit, where values cannot be looked at, an unknown id makes its own text NaN.
 
         Args:
             tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.

@@ -134,12 +134,12 @@ def test_attention_with_shared_keys_is_attention_with_each_key_repeated():
         attention.attend(query, jnp.repeat(key, 2, 2), jnp.repeat(value, 2, 2))
 
 
-def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number_from_there_on():
+def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number():
     network = KINDS["llama"]
     tokens = TOKENS.copy()
     tokens[1, 4] = 50
-    result = answers(networks.pure(network), drawn(network), tokens)
-    assert np.isfinite(result[[0, 2]]).all() and np.isfinite(result[1, :4]).all() and np.isnan(result[1, 4:]).all()
+    result = np.asarray(answers(networks.pure(network), drawn(network), tokens))
+    assert np.isfinite(result[[0, 2]]).all() and np.isnan(result[1]).all()
 
 
 @pytest.mark.parametrize(
