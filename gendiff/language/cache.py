@@ -65,8 +65,11 @@ class Cache:
             ValueError: for a concrete length below 0 or above the present one.
         """
         wanted = jnp.broadcast_to(jnp.asarray(length, jnp.int32), self.length.shape)
-        if arrays.is_concrete(self.length):
-            checks.in_range("length", length, 0, int(np.min(np.asarray(self.length))) if np.ndim(length) == 0 else float("inf"))
+        if arrays.is_concrete(wanted) and arrays.is_concrete(self.length):
+            outside = (np.asarray(wanted) < 0) | (np.asarray(wanted) > np.asarray(self.length))
+            if outside.any():
+                text = int(np.argmax(outside))
+                raise ValueError(f"length = {wanted[text]} is outside [0, {self.length[text]}], the present length of text {text}")
         return records.replace(self, length=jnp.minimum(wanted, self.length))
 
 

@@ -145,12 +145,13 @@ class TransformerBlock(nn.Module):
         if positions is not None and self.rotary is not None:
             query = rotate(query, positions[:, : query.shape[1]], self.rotary)
             key = rotate(key, positions, self.rotary)
+        seen: Any = mask
         if callable(mask) and positions is not None:
             at = known = jnp.asarray(positions)[..., 0]
             if cache is not None:
                 cache, key, value, known = cache.updated(key, value, at)
-            mask = mask(at[:, : query.shape[1]], known)
-        mixed = attend(query, key, value, mask, implementation=self.compute.attention, precision=self.compute.precision)
+            seen = mask(at[:, : query.shape[1]], known)
+        mixed = attend(query, key, value, seen, implementation=self.compute.attention, precision=self.compute.precision)
         results = []
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
             _, _, gate_0, shift_1, scale_1, gate_1 = change
