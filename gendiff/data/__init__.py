@@ -20,6 +20,7 @@ from gendiff.data import (
     shapes,
     shapes_oracle,
     sources,
+    text,
     textures,
     tokenizer,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "shapes",
     "shapes_oracle",
     "sources",
+    "text",
     "textures",
     "tokenizer",
 ]
