@@ -1,0 +1,65 @@
+"""Accelerators as two rates and a memory, and the published ones of a few."""
+
+import dataclasses
+import math
+
+from gendiff.core import checks
+from gendiff.scaling.quantities import positive
+
+
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    """What one device, or several that share the work evenly, can do in a second.
+
+    Args:
+        name: of the device.
+        flops: operations per second at the precision that one computes in, a multiplication and an addition being two.
+        bandwidth: bytes per second between memory and arithmetic.
+        memory: bytes.
+        source: where the numbers stand.
+    """
+
+    name: str
+    flops: int | float
+    bandwidth: int | float
+    memory: int | float = math.inf
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        positive(flops=self.flops, bandwidth=self.bandwidth, memory=self.memory)
+
+    @property
+    def intensity(self) -> float:
+        """Operations per byte from which on arithmetic, not memory, is the bound."""
+        return self.flops / self.bandwidth
+
+    def times(self, chips: int = 1, *, flops: int | float = 1.0, bandwidth: int | float = 1.0) -> "Accelerator":
+        """Several of them, at the shares of their rates that are reached.
+
+        What devices send to each other takes no time here.
+
+        Args:
+            chips: their number.
+            flops: share of the operations per second, above 0.
+            bandwidth: share of the bytes per second, above 0.
+
+        Raises:
+            ValueError: for numbers outside these ranges.
+        """
+        checks.integer("chips", chips, 1)
+        positive(flops=flops, bandwidth=bandwidth)
+        name = self.name if chips == 1 else f"{chips} × {self.name}"
+        return Accelerator(name, self.flops * chips * flops, self.bandwidth * chips * bandwidth, self.memory * chips, self.source)
+
+
+_BOOK = "Austin et al., How to Scale Your Model, 2025"
+
+TPU_V5E = Accelerator("TPU v5e", 1.97e14, 8.19e11, 16e9, f"{_BOOK}, TPUs, which rounds the bandwidth to 8.1e11 and 8.2e11")
+TPU_V5P = Accelerator("TPU v5p", 4.59e14, 2.765e12, 95e9, f"{_BOOK}, TPUs; bandwidth and memory from Google's page (from memory)")
+TPU_V6E = Accelerator("TPU v6e", 9.18e14, 1.64e12, 32e9, f"{_BOOK}, TPUs; last digits from Google's page (from memory)")
+A100 = Accelerator("A100 SXM 80 GB", 3.12e14, 2.039e12, 80e9, "NVIDIA's data sheet, without sparsity (from memory)")
+H100 = Accelerator("H100 SXM", 9.89e14, 3.35e12, 80e9, f"{_BOOK}, Rooflines; NVIDIA's data sheet, without sparsity")
+H200 = Accelerator("H200 SXM", 9.89e14, 4.8e12, 141e9, "NVIDIA's data sheet, without sparsity (from memory)")
+
+PUBLISHED = (TPU_V5E, TPU_V5P, TPU_V6E, A100, H100, H200)
+"""Rates in bfloat16, as published: what a program reaches is less."""
