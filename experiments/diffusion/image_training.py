@@ -19,7 +19,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting.plots import Curve
 from gendiff import networks
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Params
+from gendiff.core.types import NO_LABEL, Loss, Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
 from gendiff.diffusion.parameterization import Parameterization
@@ -157,10 +157,11 @@ def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
     return Batch(clean=split.train_images, condition=(labels,))
 
 
-def loss(model: Model, drop_condition: float = 0.0) -> Loss:
-    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u."""
-    levels = weighting.stratified_levels()
-    return objectives.denoising(model.predict, model.schedule, model.parameterization, levels=levels, drop_condition=drop_condition)
+@functools.lru_cache  # one object, so that all trainings of a network share a compiled step
+def loss(model: Model, drop_condition: float = 0.0, null: Any = NO_LABEL) -> Loss:
+    """The squared error of the network's own target with a uniform weight, at levels spread evenly in u. null: of a dropped condition."""
+    options: Any = {"levels": weighting.stratified_levels(), "drop_condition": drop_condition, "null": null}
+    return objectives.denoising(model.predict, model.schedule, model.parameterization, **options)
 
 
 def train(

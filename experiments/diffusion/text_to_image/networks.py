@@ -20,7 +20,7 @@ from experiments.framework.run_folder import RunFolder
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.data import batches
-from gendiff.diffusion import objectives, parameterization, schedules, weighting
+from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
 from gendiff.networks import dit
 
@@ -112,7 +112,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def fit(model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed: int, folder: RunFolder, progress: Progress) -> None:
     """Train a network on pictures or latents (n, h, w, c) with their texts. read: of n texts, or of 2n, which are two of each in turn."""
     data = functools.partial(_batch, clean, read, learning.batch, seed)
-    loss = _loss(model.predict, learning.drop_condition)
+    loss = image_training.loss(model, learning.drop_condition, networks.NO_TEXT)
     image_training.train(learning, model, data, folder, progress, seeds=[seed], loss=loss, batch=None)
 
 
@@ -154,12 +154,6 @@ def _model(
 
     predict: Any = Folded(inner) if encoder is None else WithEncoder(networks.pure(encoder), Folded(inner))
     return Model(predict, init, schedules.flow(), parameterization.flow(), shape, ema=ema)
-
-
-@functools.cache
-def _loss(predict: Callable[..., Any], dropped: float) -> Any:
-    levels, null = weighting.stratified_levels(), networks.NO_TEXT
-    return objectives.denoising(predict, schedules.flow(), parameterization.flow(), levels=levels, drop_condition=dropped, null=null)
 
 
 def _batch(clean: np.ndarray, read: Encoded, count: int, seed: int, step: int) -> Batch:
