@@ -12,7 +12,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
 from gendiff.networks.embeddings import token_rows
 from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, dtype_of
-from gendiff.networks.rotary import Rotary
+from gendiff.networks.rotary import LongContext, Rotary
 from gendiff.networks.transformer import TransformerBlock
 
 PADDING = -1
@@ -68,7 +68,8 @@ class LanguageModel(nn.Module):
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one. None: as `bias` says (Qwen 2 has them here alone).
         positions: "rotary" turns queries and keys, "learned" adds a vector per position.
-        rotary: the frequencies of rotary positions.
+        rotary_base: of the frequencies of rotary positions, above 1.
+        rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change them.
         window: how many tokens each one sees, itself included. None: all before it.
         tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
         dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
@@ -96,7 +97,8 @@ class LanguageModel(nn.Module):
     bias: bool = False
     qkv_bias: bool | None = None
     positions: str = "rotary"
-    rotary: Rotary = Rotary()
+    rotary_base: float = 10_000.0
+    rotary_stretch: tuple[float, float, float, int] | None = None
     window: int | None = None
     tied: bool = True
     dtype: Any = None
@@ -141,7 +143,7 @@ class LanguageModel(nn.Module):
 
     def _blocks(self, x: jax.Array, places: jax.Array, cache: ModelCache | None, compute: Compute) -> tuple[jax.Array, tuple[Any, ...]]:
         build = fast.remat(TransformerBlock, self.remat)
-        rule = self._rule(cache)
+        rule, rotary = self._rule(cache), self._rotary()
         layers = []
         for number in range(self.depth):
             block = build(
@@ -158,12 +160,15 @@ class LanguageModel(nn.Module):
                 gated=self.gated,
                 bias=self.bias,
                 qkv_bias=self.qkv_bias,
-                rotary=self.rotary if self.positions == "rotary" else None,
+                rotary=rotary if self.positions == "rotary" else None,
                 name=f"block_{number}",
             )
             x, layer = block(x, None, places[..., None], rule, None if cache is None else cache.layers[number])
             layers.append(layer)
         return x, tuple(layers)
+
+    def _rotary(self) -> Rotary:
+        return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
 
     def _rule(self, cache: ModelCache | None) -> Any:
         """Which keys each query sees: what both the model and the cache allow."""
@@ -219,4 +224,4 @@ def smollm2_135m(**options: Any) -> LanguageModel:
         Allal et al., 2025; the numbers are those of the file's metadata.
     """
     settings: dict[str, Any] = {"vocabulary": 49152, "context": 8192, "width": 576, "depth": 30, "heads": 9, "key_value_heads": 3}
-    return LanguageModel(**(settings | {"mlp_width": 1536, "rotary": Rotary(100_000.0)} | options))
+    return LanguageModel(**(settings | {"mlp_width": 1536, "rotary_base": 100_000.0} | options))

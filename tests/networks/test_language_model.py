@@ -15,9 +15,10 @@ from tests.quickly import quickly
 TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
 SMALL = {"vocabulary": 50, "context": 16, "width": 16, "depth": 2, "heads": 4}
 STRETCHED = rotary.Rotary(100.0, rotary.LongContext(2.0, 0.5, 2.0, 8))
+STRETCH = {"rotary_base": 100.0, "rotary_stretch": (2.0, 0.5, 2.0, 8)}
 KINDS = {
     "llama": networks.LanguageModel(**SMALL, key_value_heads=2, mlp_width=20),
-    "qwen2": networks.LanguageModel(**SMALL, key_value_heads=1, qkv_bias=True, tied=False, rotary=STRETCHED),
+    "qwen2": networks.LanguageModel(**SMALL, key_value_heads=1, qkv_bias=True, tied=False, **STRETCH),
     "qwen3": networks.LanguageModel(**SMALL, key_value_heads=2, head_size=6, norm_heads=True, window=5),
     "gpt2": language_model.gpt2(**SMALL),
 }
@@ -63,7 +64,8 @@ def by_formula(network, params, tokens):
         if network.norm_heads:
             query, key = (norm(f"{block}/norm_{name}", part) for name, part in (("query", query), ("key", key)))
         if network.positions == "rotary":
-            query, key = turned(query, places, network.rotary), turned(key, places, network.rotary)
+            turns = rotary.Rotary(network.rotary_base) if network.rotary_stretch is None else STRETCHED
+            query, key = turned(query, places, turns), turned(key, places, turns)
         mixed = np.zeros_like(query)
         for at in places:
             first = 0 if network.window is None else max(0, at + 1 - network.window)
