@@ -67,6 +67,27 @@ class SwappedInputs:
         return np.roll(array, -(array.shape[0] // 2), 0).T
 
 
+@dataclasses.dataclass(frozen=True)
+class NeighbourPairs:
+    """A linear layer (out, in) of queries or keys whose rotary pairs are neighbours, where ours are half a head apart.
+
+    llama.cpp orders the rows of each head so, and Meta's own files do.
+
+    Args:
+        size: channels of a head.
+    """
+
+    size: int
+
+    def ours(self, array: Float[np.ndarray, "d c"]) -> Float[np.ndarray, "c d"]:
+        """Put the first channels of all pairs of a head before the second ones."""
+        return array.reshape(-1, self.size // 2, 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape).T
+
+    def theirs(self, array: Float[np.ndarray, "c d"]) -> Float[np.ndarray, "d c"]:
+        """Put each pair side by side again."""
+        return array.T.reshape(-1, 2, self.size // 2, array.shape[0]).swapaxes(1, 2).reshape(array.shape[::-1])
+
+
 SAME = Axes()
 LINEAR = Axes((1, 0))
 CONVOLUTION = Axes((2, 3, 1, 0))

@@ -31,15 +31,28 @@ class Rule:
 
     Args:
         ours: a path as in "down_0_{block}/convolution_0/kernel"; a word in braces stands for a whole number.
-        theirs: the name with the same words in braces; several names are joined along our last axis, in equal parts.
-        layout: the order of axes, there and here.
+        theirs: the name with the same words in braces; several names are joined along our last axis.
+        layout: the order of axes, there and here; a tuple has one for each name.
         copies: how many equal copies they keep of what is one parameter here; their name then holds {copy}, which counts from 0.
+        shares: of our last axis, one whole number for each name, as (9, 3, 3) for heads of queries, keys and values. Empty: equal shares.
+
+    Raises:
+        ValueError: for another number of layouts or shares than of names, and a share below 1.
     """
 
     ours: str
     theirs: tuple[str, ...]
-    layout: layouts.Layout = layouts.SAME
+    layout: layouts.Layout | tuple[layouts.Layout, ...] = layouts.SAME
     copies: int = 1
+    shares: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("layout", "shares"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and value != () and len(value) != len(self.theirs):
+                raise ValueError(f"{name} = {value} has {len(value)} entries for {len(self.theirs)} names ({self.ours})")
+        if any(share < 1 for share in self.shares):
+            raise ValueError(f"shares = {self.shares} must be at least 1 each ({self.ours})")
 
     def numbers(self, path: str) -> dict[str, str] | None:
         """Read what the words in braces stand for in a path of ours, or None if the rule is about another."""
@@ -52,19 +65,43 @@ class Rule:
 
     def joined(self, parts: list[np.ndarray]) -> np.ndarray:
         """Join our array from their parts."""
-        return np.concatenate([self.layout.ours(part) for part in parts], -1) if len(parts) > 1 else self.layout.ours(parts[0])
+        ours = [layout.ours(part) for layout, part in zip(self._layouts, parts, strict=True)]
+        return np.concatenate(ours, -1) if len(ours) > 1 else ours[0]
 
     def parts(self, array: np.ndarray) -> list[np.ndarray]:
-        """Split our array into their parts."""
-        return [self.layout.theirs(part) for part in (np.split(array, len(self.theirs), -1) if len(self.theirs) > 1 else [array])]
+        """Split our array into their parts.
+
+        Raises:
+            ValueError: for an array that cannot be split or ordered so.
+        """
+        ours = np.split(array, self._ends(array.shape[-1]), -1) if len(self.theirs) > 1 else [array]
+        return [layout.theirs(part) for layout, part in zip(self._layouts, ours, strict=True)]
+
+    @property
+    def _layouts(self) -> tuple[layouts.Layout, ...]:
+        return self.layout if isinstance(self.layout, tuple) else (self.layout,) * len(self.theirs)
+
+    def _ends(self, width: int) -> np.ndarray:
+        """Where each part but the last one ends."""
+        shares = np.array(self.shares or (1,) * len(self.theirs))
+        if width % shares.sum():
+            raise ValueError(f"a last axis of {width} has no {shares.sum()} equal shares")
+        return np.cumsum(shares)[:-1] * (width // shares.sum())
 
 
-def linear(theirs: str, ours: str, layout: layouts.Layout = layouts.LINEAR, *, copies: int = 1) -> tuple[Rule, ...]:
+def linear(
+    theirs: str,
+    ours: str,
+    layout: layouts.Layout | tuple[layouts.Layout, ...] = layouts.LINEAR,
+    *,
+    copies: int = 1,
+    shares: tuple[int, ...] = (),
+) -> tuple[Rule, ...]:
     """A linear layer: `weight` and `bias` there, `kernel` and `bias` here. Several names in `theirs`, with spaces between, are joined."""
     names = theirs.split()
     return (
-        Rule(f"{ours}/kernel", tuple(f"{name}.weight" for name in names), layout, copies),
-        Rule(f"{ours}/bias", tuple(f"{name}.bias" for name in names), layouts.SAME, copies),
+        Rule(f"{ours}/kernel", tuple(f"{name}.weight" for name in names), layout, copies, shares),
+        Rule(f"{ours}/bias", tuple(f"{name}.bias" for name in names), layouts.SAME, copies, shares),
     )
 
 
