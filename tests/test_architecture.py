@@ -40,7 +40,7 @@ EXPERIMENTS = {
 """Part of experiments -> what of this project it may import; every other folder is a chapter (see `may_import`)."""
 EXTRAS = (
     *("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage", "grain", "orbax", "tensorboardX"),
-    *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers"),
+    *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers", "gguf"),
 )
 TOP_LEVEL = {
     *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".ci"),

@@ -56,6 +56,8 @@ RUNS = (
     Fault("damaged shard of the cache", "a warning with its path; it is computed again"),
     Fault("pickle in weights", "refused and never run, whatever the file is called"),
     Fault("crafted safetensors header", "typed errors only, without a large allocation"),
+    Fault("crafted GGUF header", "typed errors only, without a large allocation"),
+    Fault("GGUF with truncated or overlapping tensors", "an error with path, tensor and place, before any number is read"),
     Fault("crafted npz header", "typed errors only, without a large allocation"),
     Fault("16 threads sampling at once", "each result equals that of a call alone"),
     Fault("10,000 training steps", "memory and open files stay flat"),
@@ -133,6 +135,13 @@ INPUTS = {
     "weights": {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",
+    },
+    "language models": {
+        "a prompt longer than the context": "ValueError with both counts",
+        "a token that the vocabulary does not have": "ValueError with the character and its position, or the id",
+        "a tokenizer that does not match the vocabulary": "ValueError with both numbers of ids",
+        "a message that speaks as another": "ValueError with its number and the token that ends messages",
+        "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the bound, within seconds",
     },
     "text-to-image": {
         "an empty prompt, or one of 10,000 characters": "exit 2 with what to write, or the limit",

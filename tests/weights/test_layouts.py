@@ -12,6 +12,7 @@ LAYOUTS = {
     "pixels": (layouts.Patches(), (6, 5, 1, 1)),
     "patches": (layouts.Patches(2), (6, 5, 2, 2)),
     "swapped": (layouts.SwappedInputs(), (5, 6)),
+    "neighbours": (layouts.NeighbourPairs(6), (12, 5)),
 }
 
 
@@ -40,3 +41,7 @@ def test_swapped_inputs_take_cosines_for_sines():
     weight, sines, cosines = np.random.default_rng(0).normal(size=(5, 6)), np.arange(3.0), np.arange(3.0) + 7
     here = np.concatenate([cosines, sines]) @ layouts.SwappedInputs().ours(weight)
     np.testing.assert_allclose(here, weight @ np.concatenate([sines, cosines]))
+
+
+def test_neighbours_of_a_rotary_pair_come_half_a_head_apart():
+    assert layouts.NeighbourPairs(6).ours(np.arange(12.0)[:, None])[0].tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]

@@ -62,6 +62,37 @@ def test_foreign_names_layouts_parts_and_copies_are_those_of_the_rules():
     assert all(array.flags.c_contiguous for array in theirs.values())
 
 
+@pytest.mark.parametrize("layout", [layouts.LINEAR, (layouts.LINEAR, layouts.NeighbourPairs(4), layouts.LINEAR)])
+def test_parts_of_unequal_shares_are_split_and_joined_by_them(layout):
+    grouped = rules.linear("q k v", "qkv", layout, shares=(3, 1, 2))
+    ours = {"qkv": dense(np.random.default_rng(1), 5, 24)}
+    theirs = rules.to_theirs(ours, grouped)
+    assert {name: array.shape for name, array in theirs.items() if "weight" in name} == {
+        "q.weight": (12, 5),
+        "k.weight": (4, 5),
+        "v.weight": (8, 5),
+    }
+    np.testing.assert_array_equal(theirs["q.weight"], ours["qkv"]["kernel"][:, :12].T)
+    np.testing.assert_array_equal(theirs["v.bias"], ours["qkv"]["bias"][16:])
+    assert equal(rules.to_ours(theirs, grouped, ours), ours)
+    exchanged = theirs | {"k.weight": theirs["v.weight"], "v.weight": theirs["k.weight"]}
+    with pytest.raises(CheckpointMismatchError, match=r"k.weight has shape \(8, 5\), but qkv/kernel of shape \(5, 24\) needs \(4, 5\)"):
+        rules.to_ours(exchanged, grouped, ours)
+
+
+def test_shares_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"shares = \(3, 1\) has 2 entries for 3 names"):
+        rules.linear("q k v", "qkv", shares=(3, 1))
+    with pytest.raises(ValueError, match="layout = .* has 2 entries for 3 names"):
+        rules.linear("q k v", "qkv", (layouts.LINEAR, layouts.SAME))
+    with pytest.raises(ValueError, match=r"shares = \(3, 0, 1\) must be at least 1"):
+        rules.linear("q k v", "qkv", shares=(3, 0, 1))
+    ours = {"qkv": dense(np.random.default_rng(1), 5, 24)}
+    theirs = rules.to_theirs(ours, rules.linear("q k v", "qkv", shares=(3, 1, 2)))
+    with pytest.raises(CheckpointMismatchError, match=r"qkv/kernel of shape \(5, 24\) cannot hold q.weight"):
+        rules.to_ours(theirs, rules.linear("q k v", "qkv", shares=(3, 1, 3)), ours)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
 def test_other_floating_formats_become_the_dtype_of_the_network(dtype):
     made = rules.to_ours({name: array.astype(dtype) for name, array in foreign().items()}, RULES, network())

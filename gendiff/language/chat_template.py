@@ -1,0 +1,96 @@
+"""Chat templates: messages as the one text that a model was trained to go on with.
+
+A template comes with the weights, from strangers, and is a program. It runs in jinja2's sandbox, without attributes of Python's own, and
+with bounds on its steps and on the length of its texts.
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gendiff.core import extras, records
+from gendiff.core.errors import ConfigError
+
+Messages = Sequence[Mapping[str, Any]]
+"""Each with "role", as "system", "user" or "assistant", and "content"."""
+
+
+@records.record
+class ChatTemplate:
+    """Calling it turns messages into a text. `from_text` and `from_gguf` build it.
+
+    Attributes:
+        source: the template, in jinja2's language.
+        special: the values of bos_token, eos_token and others by name, as the template reads them.
+        control: tokens that begin or end a message, none of which may stand in one.
+    """
+
+    source: str = records.static()
+    special: tuple[tuple[str, str], ...] = records.static(default=())
+    control: tuple[str, ...] = records.static(default=())
+
+    def __call__(
+        self, messages: Messages, *, answer: bool = True, now: datetime.datetime | None = None, tools: Sequence[Any] | None = None
+    ) -> str:
+        """Write messages as one text.
+
+        Args:
+            messages: in their order, each with "role" and "content".
+            answer: end with the beginning of an answer (`add_generation_prompt` in the template).
+            now: the time, for templates that write the date.
+            tools: descriptions of functions, as JSON, that the model may ask for.
+
+        Raises:
+            TypeError: for what is no list of such messages.
+            ValueError: for messages that the template refuses (`raise_exception`), or that hold a token which ends a message.
+            ConfigError: for a template that is none, reaches for what the sandbox does not give, or runs on and on.
+        """
+        _check(messages, self.control)
+        given = {"messages": [dict(message) for message in messages], "add_generation_prompt": answer, "tools": tools, "documents": None}
+        return _environment(now).rendered(self.source, dict(self.special) | given)
+
+
+def from_text(source: str, special: Mapping[str, str] | None = None, control: Sequence[str] = ()) -> ChatTemplate:
+    """A template from its text, as tokenizer_config.json or chat_template.jinja has it.
+
+    Args:
+        source: the template, in jinja2's language.
+        special: the values of bos_token, eos_token and others by name.
+        control: tokens that begin or end a message, none of which may stand in one.
+    """
+    return ChatTemplate(source, tuple(sorted((special or {}).items())), tuple(control))
+
+
+def from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate:
+    """The template in the metadata of a GGUF file.
+
+    Raises:
+        ConfigError: for a file without a template.
+    """
+    source = metadata.get("tokenizer.chat_template")
+    if not isinstance(source, str):
+        raise ConfigError("the metadata hold no tokenizer.chat_template: the model was trained to complete texts, not to answer")
+    pieces = metadata.get("tokenizer.ggml.tokens", [])
+    numbers = {name: metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos", "unknown", "padding")}
+    special = {f"{name}_token": pieces[at] for name, at in numbers.items() if at is not None and at < len(pieces)}
+    kinds = metadata.get("tokenizer.ggml.token_type", [])
+    return from_text(source, special, [piece for piece, kind in zip(pieces, kinds, strict=False) if kind == 3])
+
+
+def _check(messages: Any, control: tuple[str, ...]) -> None:
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
+        raise TypeError(f"messages must be a list of messages, got {type(messages).__name__}: write [{{'role': 'user', 'content': text}}]")
+    for number, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+            raise TypeError(f"message {number} must have a text as 'role' and one as 'content', got {message!r}")
+        inside = [token for token in control if token in message["content"]]
+        if inside:
+            raise ValueError(f"message {number} holds {inside[0]!r}, which begins or ends a message: its writer could speak as another")
+
+
+def _environment(now: datetime.datetime | None) -> Any:
+    try:
+        from gendiff.language import sandbox
+    except ImportError as error:
+        raise ImportError(extras.needs("chat templates need", "jinja2", "language")) from error
+    return sandbox.Sandbox(now)

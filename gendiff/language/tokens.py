@@ -1,0 +1,304 @@
+"""Texts as ids of tokens and back, for language models: byte-level BPE, as GPT-2, Llama 3, SmolLM and Qwen have it, or plain bytes.
+
+Every token stands for some bytes, so every sequence of ids is a text, and a text that comes token by token is written as soon as its
+characters are whole.
+"""
+
+import codecs
+import dataclasses
+import json
+import operator
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from gendiff.core import extras
+from gendiff.core.errors import ConfigError, DataError
+
+NAME = "tokenizer.json"
+END_OF_TEXT = "<|endoftext|>"
+_CONTROL, _USER_DEFINED = 3, 4
+"""Types of tokens in GGUF."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LanguageTokenizer:
+    """Turns texts into ids and ids into texts. `load`, `from_gguf` and `plain` build it.
+
+    Attributes:
+        plain_library: the `tokenizers.Tokenizer` to which special tokens are letters like others.
+        special_library: the one that reads them as what they mean.
+        pieces: the bytes of each id; none for special tokens, which are no text, and for ids that there are not.
+        special: ids of the special tokens by name.
+        begin: the id that stands before every text, or None.
+        end: the id that ends a text or an answer, or None.
+        unwritable: bytes for which the vocabulary has no token.
+    """
+
+    plain_library: Any
+    special_library: Any
+    pieces: tuple[bytes, ...]
+    special: Mapping[str, int]
+    begin: int | None
+    end: int | None
+    unwritable: frozenset[int]
+
+    @property
+    def size(self) -> int:
+        """How many ids there are."""
+        return len(self.pieces)
+
+    def encode(self, text: str, *, special: bool = False) -> Int32[np.ndarray, " s"]:
+        """Turn a text into ids, without one that begins it.
+
+        Args:
+            text: any.
+            special: read names of special tokens as those tokens. Only for texts that nobody else wrote a part of: with it, whoever writes
+                "<|im_end|>" ends a message.
+
+        Raises:
+            TypeError: for what is no text.
+            ValueError: for a text with a half of a character, or with bytes for which the vocabulary has no token.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {type(text).__name__}")
+        try:
+            written = text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"text holds a half of a character at position {error.start}: it was decoded wrongly") from error
+        if self.unwritable and not self.unwritable.isdisjoint(written):
+            unknown = next(letter for letter in text if not self.unwritable.isdisjoint(letter.encode()))
+            raise ValueError(f"text holds {unknown!r} at position {text.index(unknown)}, for which the vocabulary has no token")
+        library = self.special_library if special else self.plain_library
+        return np.array(library.encode(text, add_special_tokens=False).ids, np.int32)
+
+    def prompt(self, text: str, context: int, *, special: bool = False) -> Int32[np.ndarray, " s"]:
+        """Turn a text into ids that a model goes on with, begun as its training began texts.
+
+        Args:
+            text: any.
+            context: the largest number of tokens of the model.
+            special: as `encode` has it.
+
+        Raises:
+            TypeError: for what is no text.
+            ValueError: as `encode` does, for a prompt without a token, and for one that leaves no room for an answer.
+        """
+        ids = self.encode(text, special=special)
+        begin = [] if self.begin is None or (special and ids[:1].tolist() == [self.begin]) else [self.begin]
+        ids = np.concatenate([np.array(begin, np.int32), ids])
+        if not 1 <= len(ids) < context:
+            why = "leave no room for an answer: shorten it" if len(ids) else "are nothing to go on with: write some text"
+            raise ValueError(f"the prompt has {len(ids)} tokens, which {why}; the model reads {context} (context)")
+        return ids
+
+    def decode(self, ids: Iterable[Any], *, special: bool = False) -> str:
+        """Turn ids into a text. Bytes that are no whole character become U+FFFD.
+
+        Args:
+            ids: of any number of tokens.
+            special: write the names of special tokens instead of nothing.
+
+        Raises:
+            ValueError: for an id that there is not.
+        """
+        return "".join(self.stream(ids, special=special))
+
+    def stream(self, ids: Iterable[Any], *, special: bool = False) -> Iterator[str]:
+        """Turn ids into pieces of text as they come. Each piece is of whole characters, and joined they are what `decode` gives.
+
+        Args:
+            ids: one after another, as a loop that decodes gives them.
+            special: write the names of special tokens instead of nothing.
+
+        Raises:
+            TypeError: for ids that are no integers.
+            ValueError: for an id that there is not.
+        """
+        names = {number: name for name, number in self.special.items()}
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        for number in ids:
+            at = operator.index(number)
+            if not 0 <= at < self.size:
+                raise ValueError(f"ids holds {at}, which is none of 0 … {self.size - 1}")
+            name = names.get(at)
+            piece = characters.decode(self.pieces[at], name is not None) + (name if special and name is not None else "")
+            if piece:
+                yield piece
+        if rest := characters.decode(b"", True):
+            yield rest
+
+    def check_vocabulary(self, vocabulary: int, *, padded: bool = False) -> None:
+        """Refuse a network whose ids are not those of this tokenizer.
+
+        Args:
+            vocabulary: the network's number of ids.
+            padded: allow it more of them, which no text has: some models round the size of their table up.
+
+        Raises:
+            ValueError: with both numbers.
+        """
+        if vocabulary < self.size or (vocabulary > self.size and not padded):
+            more = "" if vocabulary < self.size else "; padded=True allows the network more"
+            raise ValueError(
+                f"the tokenizer has {self.size} ids and the network {vocabulary} (vocabulary): they do not belong together{more}"
+            )
+
+
+def load(path: str | os.PathLike) -> LanguageTokenizer:
+    """Read a tokenizer.json of byte-level BPE.
+
+    Which tokens begin and end a text stands in tokenizer_config.json, where there is one beside it.
+
+    Args:
+        path: the file, or the folder that holds it.
+
+    Raises:
+        ImportError: without the package of the extra `language`.
+        DataError: path first, for a missing file, or one that is no tokenizer.json of byte-level BPE.
+    """
+    tokenizers = _package()
+    file = Path(path) / NAME if Path(path).is_dir() else Path(path)
+    stored = _json(file)
+    model, added = stored.get("model"), stored.get("added_tokens") or []
+    if not isinstance(model, dict) or model.get("type") != "BPE" or '"ByteLevel"' not in json.dumps(stored.get("decoder")):
+        raise DataError(f"{file}: not a {NAME} of byte-level BPE, which is the only kind of language models that is read")
+    try:
+        library = tokenizers.Tokenizer.from_str(json.dumps(stored))
+        special = {token["content"]: token["id"] for token in added if token["special"]}
+    except Exception as error:  # the library raises nothing narrower
+        raise DataError(f"{file}: not a {NAME} that this version of tokenizers reads: {error}") from error
+    config = file.with_name("tokenizer_config.json")
+    names = _json(config) if config.is_file() else {}
+    begin = _named(names.get("bos_token")) if names.get("add_bos_token") or _begins(library, names) else None
+    return _built(library, special, special.get(begin or ""), special.get(_named(names.get("eos_token")) or ""))
+
+
+def from_gguf(metadata: Mapping[str, Any]) -> LanguageTokenizer:
+    """The tokenizer in the metadata of a GGUF file.
+
+    Args:
+        metadata: as `weights.gguf.load` reads it.
+
+    Raises:
+        ImportError: without the package of the extra `language`.
+        ConfigError: that names what is missing, or a kind of tokenizer that is not known.
+    """
+    tokenizers = _package()
+    prefix = "tokenizer.ggml"
+    kind, split = metadata.get(f"{prefix}.model"), metadata.get(f"{prefix}.pre")
+    splits = _splits(tokenizers)
+    if kind != "gpt2" or split not in splits:
+        raise ConfigError(f"{prefix}.model = {kind!r} with {prefix}.pre = {split!r} is not known, only 'gpt2' with {', '.join(splits)}")
+    tokens, merges, types = (metadata.get(f"{prefix}.{name}") for name in ("tokens", "merges", "token_type"))
+    if not isinstance(tokens, list) or not isinstance(merges, list) or len(set(tokens)) != len(tokens):
+        raise ConfigError(f"{prefix}.tokens and {prefix}.merges must be lists of texts, and no token may come twice")
+    types = np.ones(len(tokens), int) if types is None else np.asarray(types)
+    if types.shape != (len(tokens),):
+        raise ConfigError(f"{prefix}.token_type has shape {types.shape}: one for each of {len(tokens)} tokens is needed")
+    try:
+        pairs = [tuple(merge.split(" ", 1)) for merge in merges]
+        library = tokenizers.Tokenizer(tokenizers.models.BPE({token: number for number, token in enumerate(tokens)}, pairs))
+    except Exception as error:  # the library raises nothing narrower
+        raise ConfigError(f"{prefix}.merges do not fit {prefix}.tokens: {error}") from error
+    library.pre_tokenizer = splits[split]
+    special = {tokens[at]: int(at) for at in np.flatnonzero(types == _CONTROL)}
+    library.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in special])
+    library.add_tokens([tokenizers.AddedToken(tokens[at], normalized=False) for at in np.flatnonzero(types == _USER_DEFINED)])
+    begin = _metadata_id(metadata, f"{prefix}.bos_token_id", len(tokens)) if metadata.get(f"{prefix}.add_bos_token", False) else None
+    return _built(library, special, begin, _metadata_id(metadata, f"{prefix}.eos_token_id", len(tokens)))
+
+
+def plain() -> LanguageTokenizer:
+    """Bytes as ids 0 … 255, and 256 for the end of a text: for small models that learn from nothing."""
+    tokenizers = _package()
+    library = tokenizers.Tokenizer(tokenizers.models.BPE({letter: byte for byte, letter in enumerate(_letters())}, []))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.add_special_tokens([tokenizers.AddedToken(END_OF_TEXT, normalized=False, special=True)])
+    return _built(library, {END_OF_TEXT: 256}, None, 256)
+
+
+def _package() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ImportError(extras.needs("texts as tokens need", "tokenizers", "language")) from error
+    return tokenizers
+
+
+def _splits(tokenizers: Any) -> dict[str, Any]:
+    """What texts are split into before bytes are joined, by the names of llama.cpp."""
+    pre = tokenizers.pre_tokenizers
+    words = pre.ByteLevel(add_prefix_space=False, use_regex=True)
+    return {"gpt-2": words, "smollm": pre.Sequence([pre.Digits(individual_digits=True), words])}
+
+
+def _built(library: Any, special: Mapping[str, int], begin: int | None, end: int | None) -> LanguageTokenizer:
+    """The two libraries and the bytes of every id."""
+    library.no_truncation()
+    library.no_padding()
+    library.encode_special_tokens = False
+    plain_library = type(library).from_str(library.to_str())
+    plain_library.encode_special_tokens = True
+    vocabulary = library.get_vocab(with_added_tokens=True)
+    added = set(library.get_added_tokens_decoder())
+    known = {letter: byte for byte, letter in enumerate(_letters())}
+    without_text = set(special.values())
+    pieces = [b""] * (max(vocabulary.values()) + 1)
+    for token, number in vocabulary.items():
+        if number not in without_text:
+            pieces[number] = token.encode() if number in added else b"".join(_bytes(token, known))
+    unwritable = frozenset(byte for letter, byte in known.items() if letter not in vocabulary)
+    return LanguageTokenizer(plain_library, library, tuple(pieces), dict(special), begin, end, unwritable)
+
+
+def _bytes(token: str, known: Mapping[str, int]) -> Iterator[bytes]:
+    """Of the letters of a token; one that stands for no byte is itself."""
+    return (bytes([known[letter]]) if letter in known else letter.encode() for letter in token)
+
+
+def _letters() -> list[str]:
+    """The letter that stands for each byte in byte-level BPE: itself where it can be seen, else one from 256 on.
+
+    References:
+        Radford et al., 2019, section 2.2, and the code of GPT-2 (from memory).
+    """
+    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = iter(range(256, 512))
+    return [chr(byte) if byte in seen else chr(next(hidden)) for byte in range(256)]
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; a {NAME} is needed")
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not JSON: {error}") from error
+    if not isinstance(stored, dict):
+        raise DataError(f"{file}: must hold one JSON object, got {type(stored).__name__}")
+    return stored
+
+
+def _named(token: Any) -> str | None:
+    """The name of a token, which stands alone or as the content of an object."""
+    found = token.get("content") if isinstance(token, dict) else token
+    return found if isinstance(found, str) else None
+
+
+def _begins(library: Any, names: Mapping[str, Any]) -> bool:
+    """Whether the library itself puts the token that begins a text before it."""
+    token = _named(names.get("bos_token"))
+    ids = library.encode("a").ids
+    return token is not None and bool(ids) and library.token_to_id(token) == ids[0]
+
+
+def _metadata_id(metadata: Mapping[str, Any], key: str, size: int) -> int | None:
+    found = metadata.get(key)
+    if found is not None and not (isinstance(found, int) and 0 <= found < size):
+        raise ConfigError(f"{key} = {found!r} is none of 0 … {size - 1}")
+    return found

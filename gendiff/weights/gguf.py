@@ -1,0 +1,252 @@
+"""GGUF, the files of llama.cpp: metadata and tensors, some of them in blocks of a few bits per number.
+
+Nothing is read before the whole header has been checked against the size of the file; what remains is arithmetic on NumPy arrays, for which
+the package `gguf` has the formulas of every kind of block.
+"""
+
+import dataclasses
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from gendiff.core import extras
+from gendiff.core.errors import DataError
+
+
+class Kind(NamedTuple):
+    """How the numbers of a tensor are stored.
+
+    Attributes:
+        code: its number in files.
+        numbers: in a block.
+        size: bytes of a block.
+    """
+
+    code: int
+    numbers: int
+    size: int
+
+
+KINDS = {
+    "F32": Kind(0, 1, 4),
+    "F16": Kind(1, 1, 2),
+    "Q4_0": Kind(2, 32, 18),
+    "Q4_1": Kind(3, 32, 20),
+    "Q8_0": Kind(8, 32, 34),
+    "Q4_K": Kind(12, 256, 144),
+    "Q6_K": Kind(14, 256, 210),
+    "BF16": Kind(30, 1, 2),
+}
+VERSIONS = (2, 3)
+ALIGNMENT = 32
+LARGEST_AXIS = 2**40
+_NAMES = {kind.code: name for name, kind in KINDS.items()}
+_SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
+_STRING, _ARRAY, _BOOL = 8, 9, 7
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Packed:
+    """A tensor as the file has it.
+
+    Attributes:
+        kind: one of KINDS.
+        shape: of the numbers, in NumPy's order: a linear layer is (out, in).
+        blocks: (…, bytes of a row), the file's own bytes, which a memory map reads when they are used.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    blocks: UInt8[np.ndarray, "*rows bytes"]
+
+    def numbers(self) -> Float32[np.ndarray, "..."]:
+        """Return the numbers.
+
+        Raises:
+            ImportError: without the package of the extra `language`.
+        """
+        try:
+            from gguf import GGMLQuantizationType, quants
+        except ImportError as error:
+            raise ImportError(extras.needs("the numbers of GGUF need", "gguf", "language")) from error
+        with np.errstate(invalid="ignore", over="ignore"):  # a scale may be infinite
+            return quants.dequantize(np.array(self.blocks), GGMLQuantizationType(KINDS[self.kind].code)).reshape(self.shape)
+
+
+class Gguf(NamedTuple):
+    """A file.
+
+    Attributes:
+        metadata: by key; arrays of numbers are NumPy arrays, and arrays of strings are lists.
+        tensors: by name.
+    """
+
+    metadata: dict[str, Any]
+    tensors: dict[str, Packed]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every tensor's numbers, in float32."""
+        return {name: tensor.numbers() for name, tensor in self.tensors.items()}
+
+
+def load(path: str | os.PathLike) -> Gguf:
+    """Read a file of version 2 or 3. The tensors stay on disk until they are used.
+
+    Raises:
+        DataError: path first, for any other file, for tensors that overlap, leave gaps or reach beyond the file, for a name that comes
+            twice, and for kinds of numbers that are none of KINDS.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    try:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            metadata, places, start = _header(_Reader(content))
+        stored = np.memmap(file, np.uint8, "r") if places else np.zeros(0, np.uint8)
+    except (_Damage, ValueError, OSError) as error:  # ValueError: an empty file cannot be mapped
+        raise DataError(f"{file}: not a whole GGUF file: {error}") from error
+    return Gguf(metadata, {place.name: place.packed(stored[start:]) for place in places})
+
+
+class _Damage(Exception):
+    """What is wrong with a file."""
+
+
+class _Place(NamedTuple):
+    """Where a tensor lies, from the start of all tensors on."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+    def packed(self, stored: np.ndarray) -> Packed:
+        blocks = stored[self.start : self.start + self.size].view(np.ndarray).reshape(*self.shape[:-1], -1)
+        return Packed(self.kind, self.shape, blocks)
+
+
+class _Reader:
+    """The bytes of a file one after another; whatever reaches beyond them is an error before anything is allocated."""
+
+    def __init__(self, content: mmap.mmap):
+        self.content, self.size, self.at = content, len(content), 0
+
+    def bytes(self, count: int) -> bytes:
+        if count > self.left:
+            raise _Damage(f"{count} bytes at {self.at} reach beyond its {self.size} bytes")
+        self.at += count
+        return self.content[self.at - count : self.at]
+
+    @property
+    def left(self) -> int:
+        return self.size - self.at
+
+    def whole(self, form: str) -> int:
+        return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
+
+    def text(self) -> str:
+        raw = self.bytes(self.whole("<Q"))
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise _Damage(f"no UTF-8 text before byte {self.at}: {error.reason}") from error
+
+    def count(self, what: str, smallest: int) -> int:
+        """Return a number of things that take at least some bytes each."""
+        count = self.whole("<Q")
+        if count * smallest > self.left:
+            raise _Damage(f"{count} {what} at {self.at} do not fit into its {self.size} bytes")
+        return count
+
+    def numbers(self, code: int, count: int) -> np.ndarray:
+        if code not in _SCALARS:
+            raise _Damage(f"type {code} of a value before byte {self.at} is unknown")
+        dtype = np.dtype(_SCALARS[code])
+        raw = self.bytes(count * dtype.itemsize)
+        if code == _BOOL and raw.strip(b"\0\1"):
+            raise _Damage(f"a value before byte {self.at} is neither false nor true")
+        return np.frombuffer(raw, dtype)
+
+    def value(self) -> Any:
+        """One value of the metadata."""
+        code = self.whole("<I")
+        if code == _STRING:
+            return self.text()
+        if code != _ARRAY:
+            return self.numbers(code, 1)[0].item()
+        code = self.whole("<I")
+        if code == _STRING:
+            return [self.text() for _ in range(self.count("strings", 8))]
+        if code == _ARRAY:
+            raise _Damage(f"an array of arrays before byte {self.at}")
+        return self.numbers(code, self.count("values", 1))
+
+
+def _header(reader: _Reader) -> tuple[dict[str, Any], list[_Place], int]:
+    """(metadata, tensors, where the first one starts), all of it checked."""
+    if reader.bytes(4) != b"GGUF":
+        raise _Damage("it does not begin with GGUF")
+    version = reader.whole("<I")
+    if version not in VERSIONS:
+        kind = "big-endian" if version & 0xFFFF == 0 else f"version {version}"
+        raise _Damage(f"it is {kind}; versions {VERSIONS[0]} and {VERSIONS[1]}, little-endian, are read")
+    tensors, values = reader.count("tensors", 32), reader.whole("<Q")
+    metadata: dict[str, Any] = {}
+    if values * 13 > reader.left:
+        raise _Damage(f"{values} values of metadata do not fit into its {reader.size} bytes")
+    for _ in range(values):
+        key = reader.text()
+        if not key or key in metadata:
+            raise _Damage(f"the key {key!r} comes twice" if key else f"a key without a name before byte {reader.at}")
+        metadata[key] = reader.value()
+    alignment = metadata.get("general.alignment", ALIGNMENT)
+    if isinstance(alignment, bool) or not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        raise _Damage(f"general.alignment = {alignment!r} is no power of two")
+    infos = [_info(reader) for _ in range(tensors)]
+    start = _aligned(reader.at, alignment)
+    return metadata, list(_placed(infos, alignment, reader.size - start)), start
+
+
+def _info(reader: _Reader) -> tuple[str, str, tuple[int, ...], int]:
+    """(name, kind, shape, start) of a tensor."""
+    name, axes = reader.text(), reader.whole("<I")
+    if not 1 <= axes <= 4:
+        raise _Damage(f"{name} has {axes} axes; 1 to 4 are read")
+    shape = struct.unpack(f"<{axes}Q", reader.bytes(8 * axes))[::-1]
+    code = reader.whole("<I")
+    if code not in _NAMES:
+        raise _Damage(f"{name} is of kind {code}, which is none of {', '.join(f'{each} ({kind.code})' for each, kind in KINDS.items())}")
+    if not all(1 <= axis <= LARGEST_AXIS for axis in shape) or shape[-1] % KINDS[_NAMES[code]].numbers:
+        raise _Damage(f"{name} of shape {shape} has no whole blocks of {_NAMES[code]}")
+    return name, _NAMES[code], shape, reader.whole("<Q")
+
+
+def _placed(infos: list[tuple[str, str, tuple[int, ...], int]], alignment: int, room: int) -> Iterator[_Place]:
+    """Each tensor stands right behind the one before, as llama.cpp demands too."""
+    end, names = 0, set()
+    for name, kind, shape, start in infos:
+        wanted = _aligned(end, alignment)
+        if start != wanted:
+            what = "overlaps what is before" if start < end else "leaves a gap, or is not aligned"
+            raise _Damage(f"{name} starts at {start} and not at {wanted}: it {what}")
+        size = int(np.prod([*shape[:-1], shape[-1] // KINDS[kind].numbers], dtype=object)) * KINDS[kind].size
+        end = start + size
+        if end > room:
+            raise _Damage(f"{name} ends at {end} of {max(room, 0)} bytes of tensors: the file is cut off, or its shape {shape} is wrong")
+        if name in names:
+            raise _Damage(f"the tensor {name!r} comes twice")
+        names.add(name)
+        yield _Place(name, kind, shape, start, size)
+    if room - end >= alignment:
+        raise _Damage(f"{room - end} bytes behind its last tensor belong to none")
+
+
+def _aligned(place: int, alignment: int) -> int:
+    return -(-place // alignment) * alignment

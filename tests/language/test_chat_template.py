@@ -1,0 +1,137 @@
+"""Messages as texts, and templates that want more than that."""
+
+import datetime
+import time
+
+import numpy as np
+import pytest
+
+from gendiff.core.errors import ConfigError
+from gendiff.language import chat_template
+from tests.refusals import refusals
+
+pytest.importorskip("jinja2", reason="needs the extra [language]")
+from gendiff.language import sandbox  # noqa: E402  # needs jinja2
+
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""As the metadata of the file have it."""
+ALTERNATING = """{{ bos_token }}
+{%- for message in messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
+    {%- endif %}
+    {{- '[INST] ' + message.content.strip() + ' [/INST]' if message.role == 'user' else ' ' ~ (message['content'] | trim) ~ eos_token }}
+{%- endfor %}"""
+"""In the style of Mistral."""
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def rendered(source, messages=QUESTION, **options):
+    return chat_template.from_text(source, {"bos_token": "<s>", "eos_token": "</s>"})(messages, **options)
+
+
+def test_the_template_of_smollm2_writes_what_it_was_trained_on():
+    file = {"tokenizer.chat_template": SMOLLM2, "tokenizer.ggml.tokens": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "a"]}
+    template = chat_template.from_gguf(file | {"tokenizer.ggml.token_type": np.array([3, 3, 3, 1]), "tokenizer.ggml.eos_token_id": 2})
+    system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+    asked = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+    assert template(QUESTION) == f"{system}{asked}<|im_start|>assistant\n"
+    assert template(QUESTION, answer=False) == f"{system}{asked}"
+    own = [{"role": "system", "content": "Be brief."}, *QUESTION]
+    assert template(own) == f"<|im_start|>system\nBe brief.<|im_end|>\n{asked}<|im_start|>assistant\n"
+    assert template.special == (("eos_token", "<|im_end|>"),) and "a" not in template.control
+
+
+def test_a_template_sees_the_special_tokens_and_refuses_messages_in_its_own_words():
+    talk = [*QUESTION, {"role": "assistant", "content": " Paris. "}, {"role": "user", "content": "And of Italy?"}]
+    assert rendered(ALTERNATING, talk) == "<s>[INST] What is the capital of France? [/INST] Paris.</s>[INST] And of Italy? [/INST]"
+    with pytest.raises(ValueError, match="refuses these messages: Conversation roles must alternate"):
+        rendered(ALTERNATING, QUESTION * 2)
+
+
+def test_what_templates_of_the_hub_use_is_there():
+    now = datetime.datetime(2026, 1, 2)
+    assert rendered("{{ strftime_now('%d %b %Y') }}", now=now) == "02 Jan 2026"
+    assert rendered("{{ tools | tojson(indent=1) }}", tools=[{"é": "<a>"}]) == '[\n {\n  "é": "<a>"\n }\n]'
+    counted = (
+        "{% set ns = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = ns.n + 1 %}{% continue %}{% endif %}"
+    )
+    assert rendered(counted + "{% set ns.n = 99 %}{% endfor %}{{ ns.n }}", QUESTION * 3) == "3"
+    assert (
+        rendered("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(1) ~ f('b') }}{{ ['a', 'b'] | join(',') }}{{ 'aXbX'.replace('X', '--') }}")
+        == "<1><b>a,ba--b--"
+    )
+    assert rendered("{% if tools is defined and tools %}x{% endif %}{{ messages[-1].content.split(' ')[0] }}") == "What"
+
+
+HOSTILE = {
+    "attributes of Python": ("{{ ''.__class__.__mro__ }}", "reaches for '__class__' of a value of type 'str'"),
+    "attributes by a filter": ("{{ messages | attr('__class__') }}", "reaches for '__class__'"),
+    "attributes by a map": ("{{ messages | map(attribute='__class__') | list }}", "reaches for '__class__'"),
+    "attributes by an index": ("{{ ''['__class__'] }}", "reaches for '__class__'"),
+    "globals of a function": ("{{ raise_exception.__globals__ }}", "reaches for '__globals__'"),
+    "the environment": ("{{ strftime_now.__self__ }}", "reaches for '__self__'"),
+    "a format": ("{{ '{0.__class__}'.format(1) }}", "reaches for 'format'"),
+    "a change of the messages": ("{{ messages.append(1) }}", "reaches for 'append'"),
+    "another file": ("{% include '/etc/passwd' %}", "fails: TypeError: no loader"),
+    "loops for ever": ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "more than 500 steps"),
+    "loops without a body": ("{% for a in range(9999) %}{% for b in range(9999) if 0 %}{% endfor %}{% endfor %}", "more than 500 steps"),
+    "powers": ("{{ 9 ** 999999999 }}", "may make more than memory holds"),
+    "a long range": ("{% for a in range(1000000000) %}{% endfor %}", "range of more than 10000"),
+    "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
+    "branching recursion": (
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "more than 500 steps",
+    ),
+    "a long text": ("{{ 'a' * 1000000000 }}", "at most 1000000 are made"),
+    "a doubling text": (
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+        "at most 1000000 are made",
+    ),
+    "a growing text": (
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+        "at most 1000000 are made",
+    ),
+    "a growing number": ("{% set n = namespace(x=9) %}{% for i in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}", "a number above"),
+    "replacements": ("{{ ('a' * 999999).replace('a', 'b' * 999999) }}", "at most 1000000 are made"),
+    "replacements by a filter": ("{{ ('a' * 999999) | replace('a', 'b' * 999999) }}", "at most 1000000 are made"),
+    "a wide join": ("{{ ('a' * 999999).join('b' * 999999) }}", "at most 1000000 are made"),
+    "a wide field": ("{{ '%1000000000d' % 1 }}", "may make more than memory holds"),
+    "a wide indent": ("{{ messages | tojson(indent=1000000000) }}", "JSON indented by 1000000000"),
+    "padding": ("{{ 'a'.ljust(1000000000) }}", "reaches for 'ljust'"),
+    "a filter that pads": ("{{ 'a' | center(1000000000) }}", "No filter named 'center'"),
+    "much output": ("{% for a in range(9999) %}{{ 'abcdefgh' * 1000 }}{% endfor %}", "at most 1000000 are made"),
+}
+
+
+@pytest.mark.fault("language models: a chat template that reaches for attributes or never ends")
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_template_that_wants_more_than_to_write_gets_one_clear_error_soon(monkeypatch, kind):
+    monkeypatch.setattr(sandbox, "STEPS", 500)
+    source, message = HOSTILE[kind]
+    start = time.perf_counter()
+    with pytest.raises(ConfigError, match="^the chat template ") as caught:
+        rendered(source)
+    assert message in str(caught.value) and time.perf_counter() - start < 10
+
+
+test_what_is_no_template_or_no_message_is_refused = refusals(
+    (lambda: rendered("{% for %}"), "the chat template is none, line 1: ", ConfigError),
+    (lambda: rendered("{{ strftime_now('%Y') }}"), "pass now=datetime", ConfigError),
+    (lambda: rendered("{{ undefined_thing.x }}"), "'undefined_thing' is undefined", ConfigError),
+    (lambda: chat_template.from_gguf({}), "hold no tokenizer.chat_template", ConfigError),
+    (lambda: rendered(SMOLLM2, "What?"), "messages must be a list of messages, got str", TypeError),
+    (lambda: rendered(SMOLLM2, [{"role": "user"}]), "message 0 must have a text as 'role'", TypeError),
+)
+
+
+@pytest.mark.fault("language models: a message that speaks as another")
+def test_a_message_that_ends_itself_is_refused():
+    template = chat_template.from_text(SMOLLM2, control=["<|im_start|>", "<|im_end|>"])
+    with pytest.raises(ValueError, match=r"message 0 holds '<\|im_end\|>', which begins or ends a message"):
+        template([{"role": "user", "content": "x<|im_end|>"}])

