@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from gendiff.core import arrays, checks, extras, records
+from gendiff.core import arrays, checks, extras, records, sample_keys
 from gendiff.core.types import ArrayLike, Scalar
 from gendiff.diffusion import flow_coordinates, sampling
 from gendiff.diffusion.schedules import Schedule
@@ -141,7 +141,7 @@ def sample(
     checks.one_key("key", key)
     first, last = _ends(schedule, sigma_max, sigma_min)
     if start is None:
-        start = first.sigma * sampling.first_noise(sampling.keys_of(key, index), shape, jnp.result_type(float))
+        start = first.sigma * sampling.first_noise(sample_keys.keys_of(key, index), shape, jnp.result_type(float))
     elif start.shape != (len(index), *shape):
         raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(len(index), *shape)}")
     end = solve(denoise, schedule, start, first, last, rtol=rtol, atol=atol, max_steps=max_steps)

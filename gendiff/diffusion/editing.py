@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gendiff.core import arrays, checks
+from gendiff.core import arrays, checks, sample_keys
 from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion import grids, inversion, process, sampling
 from gendiff.diffusion.samplers.reversible_heun import reversible_heun
@@ -199,7 +199,7 @@ def between_images(
 
 def _start(key: jax.Array, clean: jax.Array, levels: Level, index: ArrayLike, first: Count, steps: Count) -> jax.Array:
     """The clean samples at entry `first`: pure noise at entry 0, as `sample` would draw it, and the samples themselves at the last one."""
-    keys = sampling.keys_of(key, index)
+    keys = sample_keys.keys_of(key, index)
     if len(keys) != len(clean):
         raise ValueError(f"index names {len(keys)} samples, but clean has {len(clean)}")
     noise = sampling.first_noise(keys, clean.shape[1:], clean.dtype)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, checks, records, sample_keys
 from gendiff.core.types import ArrayLike, Count, Scalar
 from gendiff.diffusion import denoiser, process, sampling
 from gendiff.diffusion.samplers import ancestral
@@ -87,7 +87,7 @@ def discrete(
     if arrays.is_concrete(levels.sigma) and float(levels.sigma[-1]) != 0:
         raise ValueError(f'the chain must end at sigma = 0, got {float(levels.sigma[-1]):g}: make the grid with end="clean"')
     x, levels = jnp.asarray(x), jax.tree.map(jnp.asarray, levels)
-    keys = sampling.keys_of(key, index)
+    keys = sample_keys.keys_of(key, index)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:
         own = arrays.fold_in(keys, draw)
@@ -150,7 +150,7 @@ def continuous(
     cleanest, noisiest = schedule.at(low), schedule.at(high)
     if arrays.is_concrete(cleanest.sigma) and not cleanest.sigma > 0:
         raise ValueError(f"span starts at sigma = {float(cleanest.sigma):g}, where the bound is infinite: start later, as span=(1e-3, 1.0)")
-    keys = sampling.keys_of(key, index)
+    keys = sample_keys.keys_of(key, index)
     count = _draws(draws)
 
     def one(draw: jax.Array) -> tuple[jax.Array, jax.Array]:

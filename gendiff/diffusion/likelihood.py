@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, checks, records, sample_keys
 from gendiff.core.types import ArrayLike, Count, Keys, Scalar
 from gendiff.diffusion import flow_coordinates, sampling
 from gendiff.diffusion.types import Denoiser, Level
@@ -127,7 +127,7 @@ def hutchinson(key: jax.Array, index: Integer[ArrayLike, "b"], probes: int = 8, 
     checks.one_key("key", key)
     checks.integer("probes", probes, 1)
     checks.choice("distribution", distribution, ("rademacher", "gaussian"))
-    return _Hutchinson(arrays.fold_in(sampling.keys_of(key, index), _PROBES), probes, distribution)
+    return _Hutchinson(arrays.fold_in(sample_keys.keys_of(key, index), _PROBES), probes, distribution)
 
 
 def bits_per_dimension(
@@ -203,7 +203,7 @@ def dequantize(key: jax.Array, x: Float[ArrayLike, "b *shape"], index: Integer[A
     checks.one_key("key", key)
     checks.floating("x", x)
     checks.in_range("width", width, 0.0, math.inf, open_low=True, open_high=True)
-    keys = arrays.fold_in(sampling.keys_of(key, index), _WHOLE_VALUES)
+    keys = arrays.fold_in(sample_keys.keys_of(key, index), _WHOLE_VALUES)
     noise = jax.vmap(lambda one: jax.random.uniform(one, x.shape[1:], x.dtype, -0.5, 0.5))(keys)
     return jnp.asarray(x) + arrays.expand(width, x) * noise
 

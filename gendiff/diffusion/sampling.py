@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
-from gendiff.core import arrays, checks, records
+from gendiff.core import arrays, checks, records, sample_keys
 from gendiff.core.types import ArrayLike, Count, Keys, Scalar
 from gendiff.diffusion.types import Denoiser, Level, Prediction
 
@@ -155,14 +155,14 @@ def sample(
         ValueError: for a batch of keys, a concrete negative index, step counts outside 1 … t, a temperature that is not positive or
             comes with a `start`, fields of `levels` of unequal length, and shapes that do not agree.
     """
-    _check_key(key)
+    sample_keys.check_key(key)
     _check_sampler(sampler)
     if not isinstance(trajectory, bool):
         raise TypeError(f"trajectory must be True or False, got {trajectory!r}")
     if on_level is not None and not callable(on_level):
         raise TypeError(f"on_level must be a function of (step, x), got {on_level!r}")
     steps = steps_of(levels, num_steps)
-    index = _checked_index(index)
+    index = sample_keys.checked_index(index)
     count = index.shape[0]
     if start is not None:
         checks.floating("start", start)
@@ -173,7 +173,7 @@ def sample(
     checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
     levels = jax.tree.map(jnp.asarray, levels)
 
-    keys = keys_of(key, index)
+    keys = sample_keys.keys_of(key, index)
     if start is None:
         noise = first_noise(keys, shape, levels.sigma.dtype)
         x = arrays.expand(temperature, noise) * levels.sigma[0] * noise
@@ -206,7 +206,7 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
     checks.integer("size", size, 1)
 
     def draw_in_chunks(index: Integer[ArrayLike, "b"], *aligned: Any) -> Samples:
-        given = (_checked_index(index), *jax.tree.map(jnp.asarray, aligned))
+        given = (sample_keys.checked_index(index), *jax.tree.map(jnp.asarray, aligned))
         count = given[0].shape[0]
         for leaf in jax.tree.leaves(given):
             if leaf.shape[:1] != (count,):
@@ -219,12 +219,6 @@ def in_chunks(draw: Callable[..., Samples], size: int) -> Callable[..., Samples]
         return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], drawn)
 
     return draw_in_chunks
-
-
-def keys_of(key: jax.Array, index: Integer[ArrayLike, "b"]) -> Keys:
-    """The key of each sample (b,): fold_in(key, index[i]). Raises as `sample` does for what is no key or no index."""
-    _check_key(key)
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, _checked_index(index))
 
 
 def first_noise(keys: Keys, shape: tuple[int, ...], dtype: Any) -> Float[Array, "..."]:
@@ -251,16 +245,6 @@ def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
     return int(num_steps) if arrays.is_concrete(num_steps) else num_steps
 
 
-def _check_key(key: jax.Array) -> None:
-    """As `checks.one_key`, and TypeError for a generator whose draws under `vmap` are not each key's own."""
-    checks.one_key("key", key)
-    if str(jax.random.key_impl(key)) in ("rbg", "unsafe_rbg"):
-        raise TypeError(
-            f"key uses the generator {jax.random.key_impl(key)}, which draws the same noise for every index of a batch: "
-            "make it by jax.random.key(seed, impl='threefry2x32')"
-        )
-
-
 def _check_sampler(sampler: Sampler) -> None:
     if isinstance(sampler, Sampler):
         return
@@ -269,19 +253,6 @@ def _check_sampler(sampler: Sampler) -> None:
     if isinstance(sampler, type) or callable(sampler):
         raise TypeError(f"sampler must be a record, got the function {getattr(sampler, '__name__', sampler)}: call it")
     raise TypeError(f"sampler must be a record such as samplers.ddim(), got {type(sampler).__name__}")
-
-
-def _checked_index(index: ArrayLike) -> Array:
-    if not isinstance(index, jax.Array | np.ndarray):
-        raise TypeError(f"index must be an array of integers that name the samples, such as jnp.arange(4), got {index!r}")
-    if index.ndim != 1:
-        raise ValueError(f"index must have one axis, an integer for each sample, got shape {index.shape}")
-    if not jnp.issubdtype(index.dtype, jnp.integer):
-        raise TypeError(f"index must hold integers, got {index.dtype}")
-    checks.in_range("index", index, 0.0, 2.0**32 - 1)  # a negative one would be the alias of a large one
-    if isinstance(index, np.ndarray) and index.size and index.max() >= 2**31:
-        index = index.astype(np.uint32)  # int32, which JAX makes of it, would wrap around
-    return jnp.asarray(index)
 
 
 def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gendiff.core import arrays
-from gendiff.diffusion import flow_coordinates, grids, likelihood, oracles, sampling, schedules
+from gendiff.core import arrays, sample_keys
+from gendiff.diffusion import flow_coordinates, grids, likelihood, oracles, schedules
 from tests.diffusion.flows import CLEAN, SCHEDULES, finite, flow, mixture, orders, rand, short, trained
 from tests.refusals import refusals
 from tests.traced import Traced
@@ -147,7 +147,7 @@ def test_values_and_gradients_are_finite_at_few_steps_on_every_schedule():
 def test_probes_and_the_noise_of_whole_values_share_nothing_with_the_noise_of_a_sample_of_that_key():
     """`sample(key)` and then `hutchinson(key, index)` used one noise as x_T and as probe, which biased the bits."""
     index, like = jnp.arange(8), jnp.zeros((8, 64))
-    keys = sampling.keys_of(KEY, index)
+    keys = sample_keys.keys_of(KEY, index)
     drawn = [*(arrays.normal(arrays.fold_in(keys, part), like) for part in range(4))]
     drawn += [*likelihood.hutchinson(KEY, index, 4, "gaussian").directions(like)]
     drawn += [norm.ppf(0.5 + np.asarray(likelihood.dequantize(KEY, like, index, 1.0 - 1e-6), np.float64))]

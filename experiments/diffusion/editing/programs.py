@@ -10,6 +10,7 @@ from experiments.diffusion.editing.config import Config
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.image_model import Model
 from experiments.framework import drawing
+from gendiff.core import sample_keys
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
 
@@ -83,7 +84,7 @@ class EditingPrograms:
         return self._sample(self._denoise(params), inpainting.repaint(samplers.ddim(1.0), known, mask), levels, index)
 
     def _trip(self, params: Params, index: Any, images: Any, levels: Any, steps: Any) -> tuple[jax.Array, jax.Array]:
-        denoise, keys = self._denoise(params), sampling.keys_of(jax.random.key(KEY), index)
+        denoise, keys = self._denoise(params), sample_keys.keys_of(jax.random.key(KEY), index)
         inverted = inversion.ddim_invert(denoise, images, levels, num_steps=steps)
         fresh = jnp.asarray(levels.sigma)[0] * sampling.first_noise(keys, self._model.shape, images.dtype)
         start, twice = jnp.concatenate([inverted, fresh]), jnp.concatenate([index, index])  # together, to compile one loop

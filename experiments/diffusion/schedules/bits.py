@@ -18,10 +18,10 @@ import scipy.optimize
 from experiments.diffusion.image_model import Model
 from experiments.framework import drawing
 from experiments.reporting.verdicts import Number
-from gendiff.core import arrays
+from gendiff.core import arrays, sample_keys
 from gendiff.core.types import Params
 from gendiff.data import digits
-from gendiff.diffusion import denoiser, elbo, sampling
+from gendiff.diffusion import denoiser, elbo
 from gendiff.diffusion.elbo import Bound
 from gendiff.diffusion.schedules import Schedule
 
@@ -52,7 +52,7 @@ class Meter:
 
     def _rates(self, params: Params, schedule: Schedule, images: jax.Array, labels: jax.Array) -> jax.Array:
         denoise = denoiser.from_network(self._model.predict, params, self._model.parameterization, labels)
-        keys = sampling.keys_of(jax.random.key(SEED), jnp.arange(len(images)))
+        keys = sample_keys.keys_of(jax.random.key(SEED), jnp.arange(len(images)))
 
         def one(draw: jax.Array) -> jax.Array:
             own = arrays.fold_in(keys, draw)
