@@ -1,0 +1,41 @@
+"""What the tests of language share: a tiny trained-looking network, and a chain whose next token depends on the last one alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import language, networks
+from gendiff.core.records import record
+from tests.networks.rig import moved
+
+VOCABULARY, CAPACITY = 20, 24
+NETWORK = networks.LanguageModel(vocabulary=VOCABULARY, context=32, width=16, depth=2, heads=4, key_value_heads=2, tied=False)
+PARAMS = moved(networks.init(NETWORK, jax.random.key(0), np.zeros((1, 2), np.int32)))
+MODEL = language.from_network(networks.pure(NETWORK), PARAMS)
+
+
+@record
+class Markov:
+    """Logits of the next token are a row of a table, that of the last token."""
+
+    table: jax.Array
+
+    def __call__(self, tokens, cache, every=False):
+        logits = self.table[jnp.maximum(tokens, 0)]
+        count = jnp.sum(tokens >= 0, 1, dtype=jnp.int32)
+        if not every:
+            logits = jnp.take_along_axis(logits, jnp.maximum(count - 1, 0)[:, None, None], 1)[:, 0]
+        return logits, cache.advanced((), count)
+
+
+def markov(vocabulary, seed=0, scale=1.5):
+    return Markov(jnp.asarray(np.random.default_rng(seed).normal(size=(vocabulary, vocabulary)) * scale, jnp.float32))
+
+
+def lengths_only(batch, capacity=CAPACITY):
+    """The cache of a chain, which keeps how long its texts are and nothing else."""
+    return language.cache.Cache((), jnp.zeros(batch, jnp.int32), capacity)
+
+
+def padded(texts, width):
+    return np.stack([np.pad(np.asarray(text, np.int32), (0, width - len(text)), constant_values=-1) for text in texts])

@@ -1,0 +1,224 @@
+"""What is generated is what the rule says, text by text, whatever stands beside it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gendiff import language
+from gendiff.language import decoding, processors
+from tests.language import rig
+from tests.quickly import quickly
+from tests.refusals import refusals
+from tests.traced import Traced
+
+KEY = jax.random.key(7)
+TEXTS = [[3, 1, 4, 1, 5], [9], [2, 6, 5], [3, 5, 8, 9, 7, 9], [11, 12, 13, 14], [0, 0]]
+NEW = 6
+SETTINGS = {"temperature": 1.3, "k": 9, "p": 0.95, "low": 0.01, "penalty": 1.2}
+
+
+def processor(values):
+    return processors.chain(
+        processors.repetition_penalty(values["penalty"]),
+        processors.temperature(values["temperature"]),
+        processors.top_k(values["k"]),
+        processors.top_p(values["p"]),
+        processors.min_p(values["low"]),
+    )
+
+
+def run(key, prompt, index, values, stop, num_tokens, chunk):
+    cache = language.cache.full(rig.NETWORK, len(prompt), rig.CAPACITY)
+    return language.generate(
+        key, rig.MODEL, cache, prompt, index, max_tokens=NEW, processor=processor(values), num_tokens=num_tokens, stop=stop, chunk=chunk
+    )
+
+
+traced = Traced(run, quickly, static_argnames="chunk")
+NO_STOP = np.array([-1, -1, -1])
+
+
+def generate(texts, index, *, key=KEY, values=SETTINGS, stop=NO_STOP, num_tokens=NEW, width=6, chunk=64):
+    stops, number = np.broadcast_to(stop, (len(texts), 3)), np.broadcast_to(num_tokens, len(texts))
+    return traced(key, rig.padded(texts, width), np.asarray(index), values, stops, number, chunk=chunk)
+
+
+def by_the_rule(text, index, values=SETTINGS):
+    """Tokens and their log-probabilities, one after the other, each from the whole text so far, without a cache."""
+    text, log_probs = list(text), []
+    for number in range(NEW):
+        key = jax.random.fold_in(jax.random.fold_in(KEY, index), number)
+        token, log_prob = next_by_the_rule(key, rig.padded([text], 12), values)
+        text.append(int(token))
+        log_probs.append(float(log_prob))
+    return text[-NEW:], log_probs
+
+
+@quickly
+def next_by_the_rule(key, text, values):
+    length = jnp.sum(text >= 0, 1)
+    logits = jnp.take_along_axis(rig.MODEL(text, None, True)[0], length[:, None, None] - 1, 1)[:, 0]
+    final = processor(values)(logits, processors.Context(text, length, None))[0]
+    token = jnp.argmax(final + jax.random.gumbel(key, final.shape))
+    return token, jax.nn.log_softmax(final)[token]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return generate(TEXTS, range(6))
+
+
+@pytest.mark.parametrize("values", [SETTINGS, SETTINGS | {"temperature": 0.0}], ids=["sampled", "greedy"])
+def test_tokens_and_their_probabilities_are_those_of_the_rule_from_whole_texts(values):
+    result = generate(TEXTS, range(6), values=values)
+    for row in (0, 3):
+        tokens, log_probs = by_the_rule(TEXTS[row], row, values)
+        np.testing.assert_array_equal(result.tokens[row], tokens)
+        np.testing.assert_allclose(result.log_probs[row], log_probs, atol=2e-5)
+    np.testing.assert_array_equal(result.cache.length, [len(text) + NEW - 1 for text in TEXTS])
+    assert (result.length == NEW).all() and not result.finished.any()
+
+
+@settings(max_examples=8)
+@given(rows=st.lists(st.integers(0, 5), min_size=3, max_size=3))
+def test_a_text_is_a_function_of_parameters_key_index_and_prompt(drawn, rows):
+    """Batch, order, padding and chunks do not enter."""
+    result = generate([TEXTS[row] for row in rows], rows, width=9, chunk=2)
+    np.testing.assert_array_equal(result.tokens, drawn.tokens[np.array(rows)])
+    np.testing.assert_allclose(result.log_probs, drawn.log_probs[np.array(rows)], atol=2e-5)
+
+
+def test_another_index_is_another_text_and_the_same_one_is_the_same():
+    rows = generate([TEXTS[0]] * 6, [0, 1, 2, 2**32 - 1, 0, 1]).tokens
+    assert len({tuple(row) for row in rows.tolist()}) == 4
+    np.testing.assert_array_equal(rows[:2], rows[4:])
+
+
+def test_one_compile_serves_every_length_setting_stop_key_and_count(drawn):
+    before = traced.traces
+    for number in range(1, 4):
+        values = {"temperature": 0.5 * number, "k": number, "p": 1 / number, "low": 0.1 * number, "penalty": 1.0 + number}
+        texts = [text[:number] for text in TEXTS]
+        result = generate(texts, np.arange(6) + number, key=jax.random.key(number), values=values, stop=[number, 3, -1], num_tokens=number)
+        assert (result.length <= number).all()
+    assert traced.traces == before
+
+
+def test_a_text_ends_at_its_own_stop_and_the_others_go_on(drawn):
+    stop = np.asarray(drawn.tokens)[:, 2:3]  # each text's third token, wherever it comes first
+    result = generate(TEXTS, range(6), stop=np.concatenate([stop, -np.ones((6, 2), int)], 1))
+    assert result.finished.all()
+    for row, tokens in enumerate(np.asarray(drawn.tokens)):
+        length = 1 + int(np.flatnonzero(tokens == stop[row])[0])
+        assert result.length[row] == length <= 3
+        np.testing.assert_array_equal(result.tokens[row], [*tokens[:length], *[-1] * (NEW - length)])
+        np.testing.assert_array_equal(result.log_probs[row, length:], 0)
+
+
+def test_each_text_may_have_its_own_number_of_tokens(drawn):
+    number = np.array([0, 1, 2, 3, 6, 5])
+    result = generate(TEXTS, range(6), num_tokens=number)
+    np.testing.assert_array_equal(result.length, number)
+    np.testing.assert_array_equal(result.tokens, np.where(np.arange(NEW)[None] < number[:, None], drawn.tokens, -1))
+
+
+def test_a_call_with_the_returned_cache_and_the_last_token_goes_on():
+    greedy = SETTINGS | {"temperature": 0.0, "penalty": 1.0}
+    whole = generate(TEXTS, range(6), values=greedy)
+    first = generate(TEXTS, range(6), values=greedy, num_tokens=2)
+
+    @quickly
+    def further(cache, prompt):
+        return language.generate(KEY, rig.MODEL, cache, prompt, np.arange(6), max_tokens=NEW - 2, processor=processor(greedy))
+
+    np.testing.assert_array_equal(further(first.cache, first.tokens[:, 1:2]).tokens, whole.tokens[:, 2:])
+
+
+CHAIN = rig.markov(5)
+
+
+@quickly
+def chain_of(key, index, given_processor, stop=()):
+    prompt = jnp.full((index.shape[0], 1), 2)
+    cache = rig.lengths_only(index.shape[0])
+    return language.generate(key, CHAIN, cache, prompt, index, max_tokens=2, processor=given_processor, stop=stop)
+
+
+def test_two_tokens_have_the_joint_distribution_of_the_processed_logits():
+    def change(logits):
+        return np.where(logits >= np.sort(logits, 1)[:, 1:2], np.asarray(logits, np.float64) / 0.7, -np.inf)
+
+    result = np.asarray(chain_of(KEY, np.arange(20_000), processors.chain(processors.temperature(0.7), processors.top_k(4))).tokens)
+    first = scipy.special.softmax(change(CHAIN.table[2:3]), 1)[0]
+    joint = (first[:, None] * scipy.special.softmax(change(CHAIN.table), 1)).ravel()
+    counts = np.bincount(result @ np.array([5, 1]), minlength=25)
+    assert not counts[joint == 0].any()
+    possible = joint > 0
+    assert scipy.stats.chisquare(counts[possible], 20_000 * joint[possible]).pvalue > 1e-3
+
+
+def test_a_text_ends_unfinished_where_nothing_is_allowed_or_the_logits_are_no_numbers():
+    def after_the_first(context):
+        return jnp.broadcast_to(context.generated[:, None] < 1, (context.generated.shape[0], 5))
+
+    result = chain_of(KEY, np.arange(3), processors.allowed(after_the_first))
+    np.testing.assert_array_equal(result.length, 1)
+    broken = chain_of(KEY, np.arange(3), processors.RepetitionPenalty(jnp.nan))
+    np.testing.assert_array_equal(broken.length, 0)
+    assert not result.finished.any() and not broken.finished.any() and (broken.tokens == -1).all() and np.isfinite(result.log_probs).all()
+
+
+def test_a_text_without_tokens_generates_none_under_jit():
+    result = generate([[], *TEXTS[1:]], range(6))
+    np.testing.assert_array_equal(result.length, [0, *[NEW] * 5])
+
+
+def test_tokens_stream_in_order_while_they_are_generated(drawn):
+    seen = []
+
+    @quickly
+    def streamed(prompt, stop):
+        return language.generate(
+            KEY,
+            CHAIN,
+            rig.lengths_only(2),
+            prompt,
+            np.array([5, 6]),
+            max_tokens=8,
+            stop=stop,
+            on_token=lambda index, number, token: seen.append((index.tolist(), number.tolist(), token.tolist())),
+        )
+
+    result = streamed(np.array([[1], [2]]), np.array([4]))
+    jax.effects_barrier()
+    for row, number in ((0, 5), (1, 6)):
+        tokens = [step[2][row] for step in seen if step[2][row] >= 0]
+        np.testing.assert_array_equal(tokens, result.tokens[row, : result.length[row]])
+        assert all(step[0][row] == number for step in seen) and [step[1][row] for step in seen][: len(tokens)] == list(range(len(tokens)))
+
+
+def refused(prompt=((1, 2), (3, -1)), index=(0, 1), cache=None, key=KEY, **options):
+    held = rig.lengths_only(2, 8) if cache is None else cache
+    return lambda: decoding.generate(key, CHAIN, held, np.array(prompt), np.array(index), **{"max_tokens": 4} | options)
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (refused(max_tokens=7), "0 tokens in the cache, 2 of the prompt and max_tokens = 7 need room for 9, but the cache holds 8"),
+    (refused(cache=rig.lengths_only(2, 8).advanced((), jnp.array([3, 1]))), "3 tokens in the cache, 2 of the prompt and max_tokens = 4"),
+    (refused(cache=rig.lengths_only(3, 8)), "the cache is of 3 texts, but there are 2 prompts"),
+    (refused(prompt=((1, -1), (-1, 2))), "padding before tokens"),
+    (refused(prompt=((1.0, 2.0), (3.0, 1.0))), "prompt must hold integers", TypeError),
+    (refused(prompt=(1, 2)), r"prompt has shape \(2,\)"),
+    (refused(index=(0, 1, 2)), "index names 3 texts, but there are 2 prompts"),
+    (refused(max_tokens=0), "max_tokens = 0"),
+    (refused(chunk=0), "chunk = 0"),
+    (refused(num_tokens=5), r"num_tokens = 5 is outside \[0, 4\]"),
+    (refused(stop=np.array([0.5])), "stop must hold integers", TypeError),
+    (refused(stop=np.zeros((3, 1), int)), r"stop has shape \(3, 1\)"),
+    (refused(key=None), "key is None", TypeError),
+    (refused(processor=lambda logits, context: logits[:, :3]), "the processor answered shape"),
+)
