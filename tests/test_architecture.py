@@ -30,7 +30,7 @@ CHAPTERS = (
 """Chapter of gendiff -> the chapters that it may import."""
 FRAMEWORK = ("experiments.framework", "experiments.reporting", "gendiff.core", "gendiff.training", "gendiff.data.batches")
 EXPERIMENTS = {
-    "reporting": ("experiments.reporting", "gendiff.core"),
+    "reporting": ("experiments.reporting", "gendiff.core", "gendiff.metrics.bootstrap"),
     "framework": FRAMEWORK,
     "catalogue.py": (),
     "__main__.py": ("experiments.catalogue", "experiments.framework"),

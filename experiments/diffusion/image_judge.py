@@ -1,18 +1,14 @@
 """Every measure of a set of images against the real digits, each number with its interval."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
+from experiments.reporting.intervals import SEED, difference_of_means, interval, ratio_of_means, share
 from experiments.reporting.verdicts import Number
 from gendiff.data import digits, scaling
-from gendiff.metrics import bootstrap, classifier_accuracy, features, frechet, kernel_distance, near_copies, precision_recall
-
-SEED = 0
-"""Of draws and bootstraps; training has its own seeds."""
+from gendiff.metrics import classifier_accuracy, features, frechet, kernel_distance, near_copies, precision_recall
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,25 +64,3 @@ class DigitsJudge:
 def ratio(first: MeasuredSet, second: MeasuredSet) -> Number:
     """The first set's Fréchet distance in units of the second's."""
     return interval(ratio_of_means, first.distances, second.distances)
-
-
-def interval(
-    statistic: Callable[..., Any], *rows: Any, paired: bool = False, rng: np.random.Generator | None = None, resamples: int = 1000
-) -> Number:
-    """The statistic of rows with its 95 % bootstrap interval. paired: the rows of all arrays belong together, and are drawn together."""
-    rng = np.random.default_rng(SEED) if rng is None else rng
-    return bootstrap.interval(rng, statistic, *rows, paired=paired, resamples=resamples).number
-
-
-def ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.mean(first) / np.mean(second))
-
-
-def difference_of_means(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.mean(first) - np.mean(second))
-
-
-def share(hits: np.ndarray) -> Number:
-    """A share with its exact binomial interval: a bootstrap of rows that all agree would have no width."""
-    ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
-    return float(hits.mean()), float(ends.low), float(ends.high)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_judge, image_sampling, sample_scores, sharded_sampling
+from experiments.diffusion import image_draws, image_sampling, sample_scores, sharded_sampling
 from experiments.diffusion.batch_jobs import processes, soak
 from experiments.diffusion.batch_jobs.config import Config, model
 from experiments.diffusion.batch_jobs.processes import Death, Preempted
@@ -20,7 +20,7 @@ from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.shards import Manifest, Shards
-from experiments.reporting import figures, json_files, plots, verdicts
+from experiments.reporting import figures, intervals, json_files, plots, verdicts
 from experiments.reporting.plots import Curve
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim
@@ -123,7 +123,7 @@ def _score(place: Shards, folder: RunFolder, progress: Progress) -> tuple[Scores
 
 def _claims(config: Config, drawn: Drawn, scores: Scores, whole: float) -> list[Claim]:
     rows = np.array(drawn.seconds)
-    cost = image_judge.interval(image_judge.ratio_of_means, rows[:, 1], rows[:, 0], paired=True)
+    cost = intervals.interval(intervals.ratio_of_means, rows[:, 1], rows[:, 0], paired=True)
     streamed = abs((scores.frechet or np.nan) / whole - 1)
     claim = functools.partial(verdicts.against, config.thresholds, config.seeds[0])
     difference = "streamed Fréchet distance: relative difference to that of all features at once"

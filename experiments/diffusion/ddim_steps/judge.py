@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_judge, image_training
+from experiments.diffusion import image_draws, image_training
 from experiments.diffusion.ddim_steps import draw, equivalence
 from experiments.diffusion.ddim_steps.config import Config, model
 from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, DrawMethod, MethodDraws, Set
-from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet
+from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
+from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim, Kind, Number, Relation
 from gendiff.core.types import Params
@@ -71,7 +71,7 @@ def _compare(config: Config, seed: int, drawn: Mapping[Set, np.ndarray], held_ou
     ]
     used = dict.fromkeys(each for _, _, *pair, _ in pairs for each in pair)
     points = {each: features.pixels(np.asarray(scaling.round_to_levels(drawn[each], digits.LEVELS))) for each in used}
-    distances = equivalence.resampled(points, features.pixels(held_out), resamples=config.resamples, seed=SEED)
+    distances = equivalence.resampled(points, features.pixels(held_out), resamples=config.resamples, seed=intervals.SEED)
     about = f"{all_steps:,} steps: relative difference of Fréchet distances, 90 % interval (two one-sided tests at 0.05)"
     claim = functools.partial(verdicts.against, config.thresholds, seed, threshold="equivalence", n=config.samples)
     claims, differences = [], {}
@@ -93,7 +93,7 @@ def _speed(config: Config, programs: MethodDraws, params: Params) -> tuple[list[
             seconds[method, steps].append(programs.draw(title, params, method, steps, config.together)[1])
 
     def claim(id: str, steps: int, relation: Relation, kind: Kind) -> Claim:
-        number = image_judge.interval(_ratio_of_medians, seconds[DDPM, steps], seconds[DDIM, few], paired=True)
+        number = intervals.interval(_ratio_of_medians, seconds[DDPM, steps], seconds[DDIM, few], paired=True)
         statement = f"DDPM in {steps:,} steps over DDIM in {few} steps, median seconds for {config.together} samples"
         return verdicts.against(config.thresholds, None, id, statement, number, relation, "speedup", n=config.pairs, kind=kind)
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
 from experiments.diffusion.digits.config import Config, Thresholds, model
-from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet
+from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
+from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Figure, Table
 from gendiff.data import digits
 from gendiff.metrics import baselines
@@ -97,7 +97,7 @@ def _generators(config: Config, judge: DigitsJudge, table: dict[str, MeasuredSet
     """Controls: generators without a model, which are added to the table."""
     images, truth = judge.split.train_images, judge.split.train_labels
     wanted = image_draws.labels(config.control_samples, digits.CLASSES)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(intervals.SEED)
     one_level = 2 / (digits.LEVELS - 1)  # N(0, 1) in the unit of the pixels, 0…16
     sets = {
         "Gaussian per class": (baselines.gaussian_per_class(images, truth, rng, wanted), wanted),

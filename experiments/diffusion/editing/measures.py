@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.diffusion import trends
 from experiments.diffusion.editing.problems import Problem
-from experiments.diffusion.image_judge import interval
+from experiments.reporting.intervals import interval
 from experiments.reporting.verdicts import Number
 from gendiff.data import digits, scaling
 from gendiff.metrics import classifier_accuracy

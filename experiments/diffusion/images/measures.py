@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import image_features, image_judge
+from experiments.diffusion import image_features
 from experiments.diffusion.images.config import Config
+from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff.metrics import features, frechet, kernel_distance, near_copies, precision_recall
 from gendiff.metrics.near_copies import MemorisationReport
@@ -72,13 +73,13 @@ class Measures:
         spread, copied = 1.96 * kernel.standard_error, self._copied(images)
         return Measured(
             n=len(rows),
-            frechet=image_judge.interval(image_judge.ratio_of_means, distances, self._floor, rng=rng),
+            frechet=intervals.interval(intervals.ratio_of_means, distances, self._floor, rng=rng),
             distance=float(np.mean(distances)),
             kernel=(kernel.value, kernel.value - spread, kernel.value + spread),
-            precision=image_judge.interval(np.mean, [each.precision for each in cover], rng=rng),
-            recall=image_judge.interval(np.mean, [each.recall for each in cover], rng=rng),
-            copies=image_judge.share(copied),
-            excess=image_judge.interval(image_judge.difference_of_means, copied, self._real_copies, rng=rng),
+            precision=intervals.interval(np.mean, [each.precision for each in cover], rng=rng),
+            recall=intervals.interval(np.mean, [each.recall for each in cover], rng=rng),
+            copies=intervals.share(copied),
+            excess=intervals.interval(intervals.difference_of_means, copied, self._real_copies, rng=rng),
         )
 
     def _copied(self, images: np.ndarray) -> np.ndarray:

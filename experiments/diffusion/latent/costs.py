@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import image_coding, image_judge
+from experiments.diffusion import image_coding
 from experiments.diffusion.latent.config import Config
 from experiments.framework import drawing, interleaving, program_costs
+from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff import networks
 from gendiff.core.types import Params
@@ -90,7 +91,7 @@ def ratio(first: Cost, second: Cost, resamples: int) -> Number:
 
 def over_rounds(values: np.ndarray, resamples: int) -> Number:
     """The median of a value of each round, with its interval over the rounds."""
-    return image_judge.interval(np.median, values, resamples=resamples)
+    return intervals.interval(np.median, values, resamples=resamples)
 
 
 def whole_picture(costs: Mapping[Place, Cost], resolution: int, steps: int, resamples: int) -> Number:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import emoji_pictures, image_features, image_judge
+from experiments.diffusion import emoji_pictures, image_features
 from experiments.diffusion.image_coding import Coder
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_features import FeatureOptions
@@ -15,6 +15,7 @@ from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS, Avera
 from experiments.framework import interleaving, program_costs
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff.core.types import Params
 from gendiff.data import scaling
@@ -69,7 +70,7 @@ class Judge:
 
     def ratio(self, first: np.ndarray, second: np.ndarray) -> Number:
         """The mean of the first over that of the second."""
-        return image_judge.interval(image_judge.ratio_of_means, first, second, resamples=self._config.resamples)
+        return intervals.interval(intervals.ratio_of_means, first, second, resamples=self._config.resamples)
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         seen = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))

@@ -10,14 +10,14 @@ import numpy as np
 
 from experiments.diffusion import image_draws, image_judge, image_training
 from experiments.diffusion.image_draws import Draws
-from experiments.diffusion.image_judge import SEED, DigitsJudge, MeasuredSet, difference_of_means
+from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.diffusion.schedules import bits as schedules_bits
 from experiments.diffusion.schedules import train
 from experiments.diffusion.schedules.config import Config, Thresholds
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, verdicts
+from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Cell, Figure, Table
 from experiments.reporting.verdicts import Claim, Number
 from gendiff.core.types import Params
@@ -82,20 +82,22 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 
 def variance_ratios(shaped: np.ndarray, linear: np.ndarray, start: np.ndarray) -> tuple[Number, Number]:
     """Of single draws (digits, draws) on the learned path over those on linear's and on the first one; intervals over the digits."""
-    ratio = functools.partial(image_judge.interval, lambda one, other: float(np.var(one) / np.var(other)), shaped)
-    rng = np.random.default_rng(SEED)
+    ratio = functools.partial(intervals.interval, lambda one, other: float(np.var(one) / np.var(other)), shaped)
+    rng = np.random.default_rng(intervals.SEED)
     return ratio(linear, paired=True, rng=rng), ratio(start, paired=True, rng=rng)
 
 
 def _bits_difference(first: Assessed, second: Assessed) -> Number:
     """In bits per dimension; the interval over the held-out digits holds their draws as well."""
-    return image_judge.interval(difference_of_means, first.bits.bits, second.bits.bits, paired=True)
+    return intervals.interval(intervals.difference_of_means, first.bits.bits, second.bits.bits, paired=True)
 
 
 def _frechet_difference(first: Assessed, second: Assessed, floor: np.ndarray) -> Number:
     """In floors. Draw i takes the same samples of both, and sample i starts from the same noise."""
     rows = first.measured.distances, second.measured.distances, floor
-    return image_judge.interval(lambda one, other, floor: difference_of_means(one, other) / float(np.mean(floor)), *rows, paired=True)
+    return intervals.interval(
+        lambda one, other, floor: intervals.difference_of_means(one, other) / float(np.mean(floor)), *rows, paired=True
+    )
 
 
 def _claims_of_seed(

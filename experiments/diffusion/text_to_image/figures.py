@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import image_judge, sweeps
+from experiments.diffusion import sweeps
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import failures
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.sets import Answers, DrawnSets
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
+from experiments.reporting import intervals
 from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
 
 NAMES: Mapping[str, str] = {
@@ -76,7 +77,7 @@ def _diversity(drawn: DrawnSets) -> Table:
 
 def _mean(sweep: Sweep, measure: str, place: int) -> Cell:
     """With the interval of a bootstrap of rows, which are the same prompts for every seed."""
-    return image_judge.interval(np.mean, np.mean([table[place] for table in sweep.tables[measure]], axis=0))
+    return intervals.interval(np.mean, np.mean([table[place] for table in sweep.tables[measure]], axis=0))
 
 
 def _failures(answers: Answers, place: int) -> list[Cell]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import image_judge, trends
+from experiments.diffusion import trends
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import figures as text_figures
 from experiments.diffusion.text_to_image import sets
@@ -19,7 +19,7 @@ from experiments.diffusion.trends import Trend
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
+from experiments.reporting import intervals, verdicts
 from experiments.reporting.verdicts import Claim, Number
 
 _CURVES = "curves.png"
@@ -73,7 +73,7 @@ def judge(config: Config, drawn: DrawnSets) -> Judged:
         best=best,
         rising=trend(held_out.of(held_out.scales[: max(best, 1) + 1]), "accuracy", 1),
         costs={"vendi": trend(drawn.diversity, "vendi", -1)} | {name: trend(held_out, name, 1) for name in ("clipped", "contrast")},
-        frozen_less_scratch=image_judge.interval(image_judge.difference_of_means, frozen, scratch, paired=True),
+        frozen_less_scratch=intervals.interval(intervals.difference_of_means, frozen, scratch, paired=True),
     )
 
 
@@ -84,7 +84,7 @@ def claims(config: Config, drawn: DrawnSets, judged: Judged) -> list[Claim]:
     every = []
     for seed, table in zip(config.seeds, drawn.held_out.sweep.tables["accuracy"], strict=True):
         about = "held-out prompts whose picture shows exactly what was asked for, at the scale that seen prompts choose"
-        every.append(claim(seed, "held-out", about, image_judge.share(table[judged.best] > 0), ">=", "accurate", n=count, figure=_CURVES))
+        every.append(claim(seed, "held-out", about, intervals.share(table[judged.best] > 0), ">=", "accurate", n=count, figure=_CURVES))
     of_all = functools.partial(claim, None, figure=_CURVES, n=count * len(config.seeds))
     about = "held-out prompts: Spearman's rho of this share with the scale, up to the best scale"
     every.append(of_all("held-out-rising", about, judged.rising.rho, ">=", "rising"))
@@ -99,5 +99,5 @@ def claims(config: Config, drawn: DrawnSets, judged: Judged) -> list[Claim]:
     for id, answers, words in (("shuffled", drawn.shuffled, "trained on shuffled captions"), ("untrained", drawn.untrained, "not trained")):
         about = f"network {words}: held-out prompts shown exactly, at its best scale"
         hits = answers.sweep.tables["accuracy"][0][answers.best] > 0
-        every.append(claim(None, f"{id}-chance", about, image_judge.share(hits), "<=", "chance", n=count, kind="control"))
+        every.append(claim(None, f"{id}-chance", about, intervals.share(hits), "<=", "chance", n=count, kind="control"))
     return every

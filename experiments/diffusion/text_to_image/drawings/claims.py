@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.diffusion import image_judge
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings.answers import SEEN, UNSEEN, Answers
-from experiments.reporting import verdicts
+from experiments.reporting import intervals, verdicts
 from experiments.reporting.verdicts import Claim
 
 _CURVES = "emoji_curves.png"
@@ -22,10 +21,10 @@ def claims(config: Config, answers: Answers) -> Iterator[Claim]:
         for id, name, threshold in (("emoji-retrieved", SEEN, "retrieved"), ("emoji-retrieved-unseen", UNSEEN, "retrieved_unseen")):
             hits = answers.sweeps[name].tables["retrieved"][place][best] > 0
             about = f"emoji, {name}: {among}, at the scale that other training captions choose"
-            yield against(seed, id, about, image_judge.share(hits), ">=", threshold, n=len(hits), figure=_CURVES)
+            yield against(seed, id, about, intervals.share(hits), ">=", threshold, n=len(hits), figure=_CURVES)
         gain = answers.colours[place]
         about = 'emoji, combinations such as "a red cat": share of the asked colour, less that in the picture without the word'
-        number = image_judge.interval(np.mean, gain)
+        number = intervals.interval(np.mean, gain)
         yield against(seed, "emoji-colour-follows", about, number, ">=", "colour_follows", n=len(gain), figure="emoji_combinations.png")
     excess = answers.copies.excess
     about = "emoji, held-out captions: near-copies of training drawings, above the rate of held-out drawings"
@@ -34,11 +33,11 @@ def claims(config: Config, answers: Answers) -> Iterator[Claim]:
     control = functools.partial(against, None, kind="control")
     blank, decoded = (rows["retrieved"] > 0 for rows in (answers.untrained, answers.decoded))
     about = f"emoji, a network that is not trained: {among}"
-    yield control("emoji-untrained", about, image_judge.share(blank), "<=", "retrieved_by_chance", n=len(blank))
+    yield control("emoji-untrained", about, intervals.share(blank), "<=", "retrieved_by_chance", n=len(blank))
     about = f"emoji, decoded drawings: {among}"
-    yield control("emoji-decoded", about, image_judge.share(decoded), ">=", "decoded_retrieved", n=len(decoded))
+    yield control("emoji-decoded", about, intervals.share(decoded), ">=", "decoded_retrieved", n=len(decoded))
     if 0.0 in config.drawings.scales:
         hits = answers.sweeps[SEEN].tables["retrieved"][0][config.drawings.scales.index(0.0)] > 0
         about = f"emoji, prompts without effect (guidance 0): {among}"
-        number = image_judge.share(hits)
+        number = intervals.share(hits)
         yield control("emoji-without-prompt", about, number, "<=", "retrieved_by_chance", n=len(hits))

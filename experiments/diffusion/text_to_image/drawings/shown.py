@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.diffusion import image_judge, sweeps
+from experiments.diffusion import sweeps
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import answers as drawn
 from experiments.diffusion.text_to_image.drawings.answers import SEEN, SETS, UNSEEN, Answers
 from experiments.diffusion.text_to_image.drawings.pictures import COLOURS, GALLERY
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
+from experiments.reporting import intervals
 from experiments.reporting.results import Axis, Cell, Explorer, Figure, Table
 from gendiff.data import emoji
 
@@ -47,9 +48,9 @@ def tables(config: Config, answers: Answers) -> tuple[Table, ...]:
         of = answers.sweeps[name]
         for place, scale in enumerate(of.scales):
             means = {measure: np.mean([table[place] for table in of.tables[measure]], axis=0) for measure in NAMES}
-            rows.append((name, scale, *(image_judge.interval(np.mean, mean) for mean in means.values())))
+            rows.append((name, scale, *(intervals.interval(np.mean, mean) for mean in means.values())))
     for name, control in (("not trained", answers.untrained), ("decoded drawings", answers.decoded)):
-        rows.append((name, "", *(image_judge.interval(np.mean, control[measure]) for measure in NAMES)))
+        rows.append((name, "", *(intervals.interval(np.mean, control[measure]) for measure in NAMES)))
     return (Table("Emoji, by guidance scale, mean over the seeds", ("of", "w", *NAMES.values()), tuple(rows)),)
 
 
