@@ -1,4 +1,4 @@
-# Commands that matter: `make demo`, `make demo-text` and `make test`. Each does its own set-up.
+# Commands that matter: `make demo`, `make demo-text`, `make demo-chat` and `make test`. Each does its own set-up.
 # PYTHON=… chooses the interpreter, VENV=… the environment's folder; ARGS=… is handed to pytest or to the demo.
 
 .DEFAULT_GOAL := help
@@ -21,7 +21,7 @@ FOR_PEERS := $(PEERS)/.installed-peers
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo demo-text test test-slow test-peers bench check format docs clean
+.PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ demo: $(FOR_RUNS)  ## train, sample and judge digits, at most 6 minutes on 2 cor
 
 demo-text: $(FOR_RUNS) $(MINI_LM)  ## draw a sheet of prompts with their words by the network that is committed, at most 3 minutes on 2 cores; leaves runs/demo-text.png
 	@mkdir -p runs && $(BIN) -m experiments text-to-image --gallery --out runs/demo-text.png --force $(ARGS)
+
+demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in two ways, then type; ARGS='--prompt "…"' for one answer
+	@$(BIN) -m experiments chat $(ARGS)
 
 test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 8 to 12 minutes on 2 cores
 	@$(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(ARGS)

@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "autoencoder": "experiments.diffusion.autoencoder",
     "latent": "experiments.diffusion.latent",
     "batch-jobs": "experiments.diffusion.batch_jobs",
+    "chat": "experiments.language.chat",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

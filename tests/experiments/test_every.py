@@ -18,6 +18,7 @@ LEAVES = {
     "forward": ("moments", "prior"),
     "autoencoder": ("rate", "spectra_emoji", "pictures_textures", "lacks", "loss"),
     "latent": ("pictures", "curves", "cost", "memory", "whole_picture"),
+    "chat": ("answers",),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

