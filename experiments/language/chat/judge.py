@@ -6,18 +6,15 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-import scipy.stats
 
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.language import models, questions
 from experiments.language.chat.config import Config
-from experiments.reporting import figures, verdicts
+from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Table
-from experiments.reporting.verdicts import Number
 from gendiff import language, networks
-from gendiff.metrics import bootstrap
 from gendiff.pipelines import Chat
 from gendiff.pipelines.chat import Reply
 
@@ -46,18 +43,18 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     with progress.phase("chat template"):
         as_chat = _marks(lambda question: chat.answer(key, [_user(question)], max_tokens=config.max_tokens), asked, progress)
     useful = [marks.right & marks.ended for marks in (as_text, as_chat)]
-    gain = _gain(*useful, resamples=config.resamples)
+    gain = intervals.interval(intervals.difference_of_means, *useful[::-1], paired=True, resamples=config.resamples)
     apart = len(asked) // 3
     shuffled = _right(as_chat.replies, [answers for _, answers in asked[apart:] + asked[:apart]])
     claim = functools.partial(verdicts.against, config.thresholds, None, n=len(asked))
     claims = (
-        claim("answered", "share of the questions that are answered rightly in the chat template", _share(as_chat.right), ">="),
-        claim("ended", "share of the answers in the chat template that end by themselves", _share(as_chat.ended), ">="),
+        claim("answered", "share of the questions that are answered rightly in the chat template", intervals.share(as_chat.right), ">="),
+        claim("ended", "share of the answers in the chat template that end by themselves", intervals.share(as_chat.ended), ">="),
         claim("gained", "share of right answers that end, in the template less as plain text", gain, ">="),
-        claim("shuffled", "share of right answers, held against those of a question further on", _share(shuffled), "<=", kind="control"),
+        claim("shuffled", "share of answers that hold the answer of another question", intervals.share(shuffled), "<=", kind="control"),
     )
     bars = {
-        f"{kind}: {what}": _share(hits)
+        f"{kind}: {what}": intervals.share(hits)
         for kind, marks in zip(KINDS, (as_text, as_chat), strict=True)
         for what, hits in (("holds the answer", marks.right), ("ends by itself", marks.ended))
     }
@@ -90,18 +87,6 @@ def _marks(reply: Callable[[str], Reply], asked: tuple[tuple[str, tuple[str, ...
 
 def _right(replies: tuple[Reply, ...] | list[Reply], answers: list[tuple[str, ...]]) -> np.ndarray:
     return np.array([questions.holds(reply.text, right) for reply, right in zip(replies, answers, strict=True)])
-
-
-def _share(hits: np.ndarray) -> Number:
-    """With its exact binomial interval: a bootstrap of rows that all agree would have no width."""
-    ends = scipy.stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="exact")
-    return float(hits.mean()), float(ends.low), float(ends.high)
-
-
-def _gain(before: np.ndarray, after: np.ndarray, resamples: int) -> Number:
-    rng = np.random.default_rng(0)
-    rows = before.astype(float), after.astype(float)
-    return bootstrap.interval(rng, lambda first, second: np.mean(second - first), *rows, resamples=resamples).number
 
 
 def _table(asked: tuple[tuple[str, tuple[str, ...]], ...], as_text: Marks, as_chat: Marks) -> Table:
