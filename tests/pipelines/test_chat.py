@@ -91,7 +91,7 @@ def test_settings_and_lengths_up_to_a_power_of_2_share_one_compile_and_tokens_st
         (lambda: CHAT.complete(KEY, "a", max_tokens=0), ValueError, "max_tokens = 0"),
         (lambda: CHAT.complete(KEY, "a", temperature=-1.0), ValueError, "temperature = -1"),
         (lambda: dataclasses.replace(CHAT, template=None).answer(KEY, USER), ValueError, "no chat template"),
-        (lambda: pipelines.Chat(NETWORK.clone(vocabulary=100), PARAMS, TOKENIZER), ValueError, "they are not of one model"),
+        (lambda: pipelines.Chat(NETWORK.clone(vocabulary=100), PARAMS, TOKENIZER), ValueError, "they do not belong together"),
         (lambda: CHAT.answer(KEY, "hello"), TypeError, "must be a list of messages"),
         (
             lambda: dataclasses.replace(CHAT, template=language.chat_template.from_text("{{ messages.__class__ }}")).answer(KEY, USER),
