@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from gendiff.core import packed
+
 T = TypeVar("T")
 Tree = Any
 
@@ -16,13 +18,13 @@ def copy(tree: T) -> T:
 
 
 def cast(tree: T, dtype: Any) -> T:
-    """Floating leaves in `dtype`; integers, keys and booleans as they are."""
+    """Floating leaves in `dtype`; integers, keys, booleans and packed kernels as they are."""
 
     def one(leaf: Any) -> Any:
-        floating = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+        floating = not packed.is_packed(leaf) and hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
         return leaf.astype(dtype) if floating else leaf
 
-    return jax.tree.map(one, tree)
+    return jax.tree.map(one, tree, is_leaf=packed.is_packed)
 
 
 def paths(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import checks
+from gendiff.core import checks, packed
 from gendiff.networks import fast, initializers
-from gendiff.networks.layers import Compute
+from gendiff.networks.layers import Compute, parameter
 
 
 class Convolution(nn.Module):
@@ -42,14 +42,14 @@ class Convolution(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Convolve, then add the bias."""
         start = initializers.zeros if self.zero else initializers.kernel()
-        kernel = self.param("kernel", start, (self.size, self.size, x.shape[-1], self.features))
+        kernel = parameter(self, "kernel", start, (self.size, self.size, x.shape[-1], self.features))
         bias = self.param("bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
         if self.compute.late:
             x, kernel = fast.computed_once(x, kernel)
         y = convolve(
             x.astype(dtype),
-            kernel.astype(dtype),
+            packed.as_array(kernel, dtype),
             self.stride,
             self.padding,
             implementation=self.compute.convolution,

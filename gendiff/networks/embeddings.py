@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from gendiff.core import arrays, checks
+from gendiff.core import arrays, checks, packed
 from gendiff.core.types import NO_LABEL, ArrayLike
 from gendiff.networks import initializers
-from gendiff.networks.layers import Compute, dense
+from gendiff.networks.layers import Compute, dense, parameter
 
 MAX_PERIOD = 10_000
 
@@ -87,8 +87,8 @@ class Embedding(nn.Module):
         y = dense(self.features, self.compute, "time_0")(y)
         y = dense(self.features, self.compute, "time_1")(nn.silu(y))
         if self.num_classes is not None and label is not None:
-            table = self.param("label", initializers.normal(0.02), (self.num_classes + 1, self.features))
-            y = y + rows(table.astype(self.compute.dtype), label)
+            table = parameter(self, "label", initializers.normal(0.02), (self.num_classes + 1, self.features))
+            y = y + rows(packed.as_array(table, self.compute.dtype), label)
         if added is None:
             return y
         return y + dense(self.features, self.compute, "added_1")(nn.silu(dense(self.features, self.compute, "added_0")(added)))
@@ -102,10 +102,11 @@ def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array,
     return jnp.where((known | (label == NO_LABEL))[:, None], row, jnp.nan)
 
 
-def token_rows(table: Float[Array, "k d"], ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+def token_rows(table: Float[Array, "k d"] | packed.PackedKernel, ids: Int[Array, "b s"]) -> Float[Array, "b s d"]:
     """Return the row of each id, NaN for an unknown one (JAX would take the nearest in silence)."""
     known = (ids >= 0) & (ids < table.shape[0])
-    return jnp.where(known[..., None], table[jnp.where(known, ids, 0)], jnp.nan)
+    take = table.rows if isinstance(table, packed.PackedKernel) else table.__getitem__
+    return jnp.where(known[..., None], take(jnp.where(known, ids, 0)), jnp.nan)
 
 
 def checked_label(label: Label, num_classes: int | None, batch: int) -> jax.Array | None:

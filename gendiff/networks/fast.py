@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from gendiff.core import arrays, checks
+from gendiff.core.packed import PackedKernel
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -61,8 +62,12 @@ def _is_product(primitive: Any, *_: Any, **parameters: Any) -> bool:
 # --- barriers ---
 
 
-def computed_once(*values: jax.Array) -> tuple[jax.Array, ...]:
-    """Return the values themselves. Inside of a loop over pixels, XLA would otherwise compute them again for each pixel."""
+def computed_once(*values: Any) -> tuple[Any, ...]:
+    """Return the values themselves, arrays or packed kernels. Inside of a loop over pixels, XLA would compute them again for each pixel.
+
+    A layer that shows its input and its kernel here touches the kernel only when the input is there. Devices that share kernels would
+    otherwise gather those of all layers at the start, and hold them until their turn comes.
+    """
     return jax.lax.optimization_barrier(values)
 
 
@@ -93,21 +98,21 @@ def _exact_gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -
 # --- linear layers and norms ---
 
 
-def product_of_rows(
-    x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None, preferred_element_type: Any = None
-) -> jax.Array:
-    """Multiply (…, in) by (in, out), as `jax.lax.dot_general` of a linear layer does.
+def product_of_rows(x: jax.Array, kernel: jax.Array | PackedKernel, precision: str | None = None) -> jax.Array:
+    """Multiply (…, in) by (in, out).
 
     It is a product of two matrices: with more axes XLA:CPU would transpose the factors of the kernel's gradient in memory.
     """
-    y = jax.lax.dot_general(
-        x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), precision=precision, preferred_element_type=preferred_element_type
-    )
+    if isinstance(kernel, PackedKernel):
+        return kernel.product(x, precision)
+    y = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), precision=precision)
     return y.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def product_with_rows(x: jax.Array, table: jax.Array, precision: str | None = None) -> jax.Array:
+def product_with_rows(x: jax.Array, table: jax.Array | PackedKernel, precision: str | None = None) -> jax.Array:
     """Multiply (…, d) by each row of (v, d), accumulated and answered in at least float32: the last layer that shares a table of tokens."""
+    if isinstance(table, PackedKernel):
+        return table.product_with_rows(x, precision)
     y = jax.lax.dot_general(
         x.reshape(-1, x.shape[-1]),
         table,
@@ -116,17 +121,6 @@ def product_with_rows(x: jax.Array, table: jax.Array, precision: str | None = No
         preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
     )
     return y.reshape(*x.shape[:-1], table.shape[0])
-
-
-def late_product_of_rows(
-    x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None, preferred_element_type: Any = None
-) -> jax.Array:
-    """Multiply as `product_of_rows` does, and touch the kernel only when x is there.
-
-    Devices that share a kernel would otherwise gather those of all layers at the start, and hold them until their turn comes.
-    """
-    x, kernel = computed_once(x, kernel)
-    return product_of_rows(x, kernel, dimension_numbers, precision, preferred_element_type)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

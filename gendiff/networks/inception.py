@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import checks
+from gendiff.core import checks, packed
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast, initializers
-from gendiff.networks.layers import Compute, dtype_of
+from gendiff.networks.layers import Compute, dtype_of, parameter
 
 EPSILON = 1e-3
 SMALLEST = 75
@@ -103,7 +103,7 @@ class Unit(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Return relu((conv(x) − mean) / √(variance + 0.001) · scale + bias)."""
         channels, dtype = (self.features,), self.compute.dtype
-        kernel = self.param("kernel", initializers.kernel(), (*self.size, x.shape[-1], self.features)).astype(dtype)
+        kernel = packed.as_array(parameter(self, "kernel", initializers.kernel(), (*self.size, x.shape[-1], self.features)), dtype)
         scale, bias = self.param("scale", initializers.ones, channels), self.param("bias", initializers.zeros, channels)
         mean, variance = self.param("mean", initializers.zeros, channels), self.param("variance", initializers.ones, channels)
         rows, columns = ((size // 2, size // 2) if self.padded else (0, 0) for size in self.size)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gendiff.core import checks
+from gendiff.core import checks, packed
 from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
 from gendiff.networks.embeddings import token_rows
-from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, dtype_of
+from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, dtype_of, parameter
 from gendiff.networks.rotary import LongContext, Rotary
 from gendiff.networks.transformer import TransformerBlock
 
@@ -123,7 +123,7 @@ class LanguageModel(nn.Module):
             TypeError: for ids that are no integers.
         """
         self._check(tokens)
-        table = self.param("token", initializers.normal(0.02), (self.vocabulary, self.width))
+        table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
         compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         ids = jnp.asarray(tokens)
         given = ids != PADDING
@@ -133,7 +133,7 @@ class LanguageModel(nn.Module):
 
         x = token_rows(table, jnp.where(given, ids, 0))
         if self.positions == "learned":
-            learned = self.param("position", initializers.normal(0.01), (self.context, self.width))
+            learned = parameter(self, "position", initializers.normal(0.01), (self.context, self.width))
             x = x + token_rows(learned, jnp.where(given, places, 0))
         x, layers = self._blocks(x.astype(compute.dtype), places, cache, compute)
         if not every:
@@ -179,11 +179,11 @@ class LanguageModel(nn.Module):
 
         return seen
 
-    def _logits(self, x: Float[Array, "b s d"], table: Float[Array, "v d"], compute: Compute) -> Float[Array, "b s v"]:
+    def _logits(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> Float[Array, "b s v"]:
         """In at least float32, whatever the dtype."""
         if not self.tied:
             return dense(self.vocabulary, compute, "output", bias=False)(x).astype(jnp.promote_types(compute.dtype, jnp.float32))
-        return fast.product_with_rows(x, table.astype(compute.dtype), self.precision)
+        return fast.product_with_rows(x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision)
 
     def _check(self, tokens: Any) -> None:
         for name in ("vocabulary", "context", "width", "depth", "heads"):

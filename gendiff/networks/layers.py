@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gendiff.core import packed
 from gendiff.networks import fast, initializers
 
 
@@ -46,13 +47,59 @@ def dtype_of(dtype: Any, x: Any) -> Any:
     return jnp.dtype(dtype)
 
 
-def dense(features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True) -> nn.Dense:
+def parameter(module: nn.Module, name: str, start: Any, shape: tuple[int, ...]) -> Any:
+    """Return a parameter of the module: an array, or the packed kernel that stands in its place (see core/packed.py).
+
+    Args:
+        module: inside of its method.
+        name: of the parameter.
+        start: its initialiser.
+        shape: of the array.
+
+    Raises:
+        ValueError: for a packed kernel of another shape.
+    """
+    found: Any = module.get_variable("params", name)
+    if not isinstance(found, packed.PackedKernel):
+        return module.param(name, start, shape)
+    if found.shape != shape:
+        place = "" if module.name is None else f" of {module.name}"
+        raise ValueError(f"the packed {name}{place} stands for shape {found.shape}, and the network needs {shape}")
+    return found
+
+
+class Dense(nn.Module):
+    """A linear layer on the last axis, whose kernel may be packed. Built by `dense`.
+
+    Args:
+        features: of the output.
+        compute: how to compute.
+        zero: start at 0.
+        bias: whether it has one.
+    """
+
+    features: int
+    compute: Compute = Compute()
+    zero: bool = False
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*rows d"]) -> Float[Array, "*rows e"]:
+        """Multiply by the kernel, then add the bias."""
+        dtype = self.compute.dtype
+        start = initializers.zeros if self.zero else initializers.kernel()
+        kernel = parameter(self, "kernel", start, (x.shape[-1], self.features))
+        x, kernel = x.astype(dtype), kernel if packed.is_packed(kernel) else kernel.astype(dtype)
+        bias = self.param("bias", initializers.zeros, (self.features,)).astype(dtype) if self.bias else None
+        if self.compute.late:
+            x, kernel = fast.computed_once(x, kernel)
+        y = fast.product_of_rows(x, kernel, self.compute.precision)
+        return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def dense(features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True) -> Dense:
     """A linear layer on the last axis; `zero` starts it at 0."""
-    start = initializers.zeros if zero else initializers.kernel()
-    product = fast.late_product_of_rows if compute.late else fast.product_of_rows
-    return nn.Dense(  # type: ignore[arg-type]
-        features, bias, dtype=compute.dtype, precision=compute.precision, kernel_init=start, dot_general=product, name=name
-    )
+    return Dense(features, compute, zero, bias, name=name)
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import checks, explicit_axes
+from gendiff.core import checks, explicit_axes, packed
 from gendiff.core.types import Params
 from gendiff.networks import initializers
 
@@ -82,8 +82,8 @@ def pure(module: nn.Module, method: str | None = None) -> PureFunction:
 
 
 def count(params: Params) -> int:
-    """Return how many numbers the parameters hold."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+    """Return how many numbers the parameters hold, those that a packed kernel stands for among them."""
+    return sum(packed.size(leaf) for leaf in packed.leaves(params))
 
 
 @functools.partial(jax.jit, static_argnums=0)  # compiled, the forward pass is dead code: only the initialisers run

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gendiff.core import arrays, checks
+from gendiff.core import arrays, checks, packed
 from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
 from gendiff.networks.embeddings import token_rows
-from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of
+from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of, parameter
 from gendiff.networks.text import Text
 from gendiff.networks.transformer import TransformerBlock
 
@@ -92,15 +92,15 @@ class TextEncoder(nn.Module):
             TypeError: for ids or types that are no integers, and a mask that is not boolean.
         """
         self._check(ids, mask, types)
-        table = self.param("token", initializers.normal(0.02), (self.vocabulary, self.width))
-        places = self.param("position", initializers.normal(0.01), (self.positions, self.width))
+        table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
+        places = parameter(self, "position", initializers.normal(0.01), (self.positions, self.width))
         compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         ids = jnp.asarray(ids)
         shown = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask)
 
-        x = token_rows(table, ids) + places[None, : ids.shape[1]]
+        x = token_rows(table, ids) + packed.as_array(places, places.dtype)[None, : ids.shape[1]]
         if self.token_types is not None:
-            kinds = self.param("type", initializers.normal(0.02), (self.token_types, self.width))
+            kinds = parameter(self, "type", initializers.normal(0.02), (self.token_types, self.width))
             x = x + token_rows(kinds, jnp.zeros_like(ids) if types is None else jnp.asarray(types))
         x = x.astype(compute.dtype)
         if not self.norm_first:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gendiff.core import checks, records
+from gendiff.core import checks, packed, records, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params, Scalar
 from gendiff.training import ema as averages
@@ -52,11 +52,16 @@ def start(params: Params, optimizer: optax.GradientTransformation, key: jax.Arra
         ema: decays in [0, 1), each giving a track `state.tracks[decay]`; () for no average.
 
     Raises:
-        TypeError: for a key that is not typed.
+        TypeError: for a key that is not typed, and for packed kernels, whose integers have no gradient.
         ValueError: for several keys.
         ConfigError: for a decay that is out of range or given twice.
     """
     checks.one_key("key", key)
+    held = [path for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if packed.is_packed(leaf)]
+    if held:
+        raise TypeError(
+            f"params hold {len(held)} packed kernels, such as {held[0]}: unpack them (weights.quantised), or train a LoRA of them"
+        )
     decays = tuple(float(decay) for decay in ema)
     for decay in decays:
         averages.check_decay(decay)

@@ -104,6 +104,7 @@ def test_an_activation_behind_a_linear_layer_equals_its_formula_in_value_and_slo
     formulas = {
         "gelu": lambda x: x * scipy.special.ndtr(x),
         "gelu_tanh": lambda x: x * (0.5 + 0.5 * np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "silu": lambda x: x / (1 + np.exp(-x)),
         "quick_gelu": lambda x: x / (1 + np.exp(-1.702 * x)),
     }
     formula, kernel = formulas[name], np.random.default_rng(0).normal(size=(12, 24)).astype(np.float32)
