@@ -1,0 +1,118 @@
+"""Products with packed kernels equal those with the arrays that they stand for, at every number of rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.weights import integer_products, quantised
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+KINDS = {
+    "int8": quantised.int8(),
+    "int8 of the array": quantised.int8(per_output=False),
+    "int8 in groups": quantised.int8(16),
+    "int4": quantised.int4(),
+    "int4 asymmetric": quantised.int4(symmetric=False),
+    "float8": quantised.float8(),
+}
+IN, OUT = 48, 20
+RNG = np.random.default_rng(0)
+WEIGHTS = (RNG.normal(size=(IN, OUT)) + 0.3).astype(np.float32)
+X = RNG.normal(size=(3, 4, IN)).astype(np.float32)
+SLOPES = np.cos(np.arange(3 * 4 * OUT, dtype=np.float32)).reshape(3, 4, OUT)
+
+
+packed_kernel = quickly(lambda: quantised.packed_array(WEIGHTS, quantised.int8()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_and_rows_are_those_of_the_array(kind):
+    """Of 12 rows and of 1, as a kernel and as a table, in value and slope."""
+
+    @quickly
+    def all_of(weights, x):
+        kernel = quantised.packed_array(weights, KINDS[kind])
+        table = quantised.packed_array(weights.T, KINDS[kind], table=True)
+        few = x[:1, :1]
+        packed = (
+            kernel.product(x),
+            kernel.product(few),
+            table.product_with_rows(x),
+            table.product_with_rows(few),
+            table.rows(jnp.array([[3, 0]])),
+        )
+        array = kernel.dense(jnp.float32)
+        plain = x @ array, few @ array, x @ array, few @ array, array.T[jnp.array([[3, 0]])]
+        slopes = [
+            jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES))(x) for f in (kernel.product, table.product_with_rows, lambda x: x @ array)
+        ]
+        one = [jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES[:1, :1]))(few) for f in (kernel.product, lambda x: x @ array)]
+        return packed, plain, slopes, one, (array, table.dense(jnp.float32).T)
+
+    packed, plain, slopes, one, dense = all_of(WEIGHTS, X)
+    for a, b in zip(packed, plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+    for a in slopes[:2]:
+        np.testing.assert_allclose(a, slopes[2], atol=1e-4)
+    np.testing.assert_allclose(*one, atol=1e-4)
+    np.testing.assert_array_equal(*dense)
+
+
+@pytest.mark.parametrize("size", [(2, 2, 5, 6), (3, 7), (1, 40)])
+def test_kernels_of_any_shape_and_odd_inputs_come_back_in_place(size):
+    weights = np.arange(np.prod(size), dtype=np.float32).reshape(size) - 3
+    kinds = quantised.int8(), quantised.int4(2, scale_dtype="float32"), quantised.int4(scale_dtype="float32")
+    made = quickly(lambda weights: [quantised.packed_array(weights, kind) for kind in kinds])(weights)
+    dense = quickly(lambda made: [kernel.dense(jnp.float32) for kernel in made])(made)
+    for kernel, back in zip(made, dense, strict=True):
+        assert kernel.shape == size
+        step = np.asarray(kernel.scale).max(1)
+        assert (np.abs(back - weights) <= step.reshape((1,) * (len(size) - 1) + (-1,)) / 2 + 1e-5).all()
+
+
+def test_two_digits_lose_less_of_x_than_its_largest_magnitude_over_64516():
+    x = np.concatenate([X.reshape(-1, IN) * np.float32(1e-3), np.zeros((1, IN), np.float32), np.full((1, IN), 7e30, np.float32)])
+    parts, unit = integer_products.digits(jnp.asarray(x))
+    back = (np.asarray(parts[0], np.float64) + np.asarray(parts[1], np.float64) / 254) * np.asarray(unit, np.float64)
+    assert (np.abs(back - x) <= np.abs(x).max(-1, keepdims=True) * (1 / 64516 + 3e-7)).all()
+
+
+def test_a_row_is_the_same_whatever_its_neighbours_and_what_is_not_finite_stays_in_its_row():
+    kernel = packed_kernel()
+    x = X.reshape(-1, IN)
+    product = quickly(lambda x: kernel.product(x))
+    whole = product(x)
+    np.testing.assert_array_equal(product(x[::-1] * np.where(np.arange(12) == 5, 1, 1e6)[:, None].astype(np.float32))[5], whole[6])
+    spoiled = x.copy()
+    spoiled[2, 3], spoiled[4, 0] = np.nan, np.inf
+    result = np.asarray(product(spoiled))
+    assert not np.isfinite(result[[2, 4]]).any() and np.isfinite(np.delete(result, [2, 4], 0)).all()
+    np.testing.assert_array_equal(result[3], whole[3])
+
+
+@pytest.mark.float64
+def test_float64_is_not_computed_by_digits():
+    kernel = packed_kernel()
+    x = X.reshape(-1, IN).astype(np.float64)
+    y, dense = quickly(lambda x: (kernel.product(x), kernel.dense(jnp.float64)))(x)
+    np.testing.assert_allclose(y, x @ np.asarray(dense), rtol=1e-12, atol=1e-12)
+
+
+def test_bfloat16_activations_stay_so_but_for_logits():
+    kernel = jax.eval_shape(lambda: quantised.packed_array(WEIGHTS, quantised.int4()))
+    table = jax.eval_shape(lambda: quantised.packed_array(WEIGHTS.T, quantised.int8(), table=True))
+    half = jax.ShapeDtypeStruct(X.shape, jnp.bfloat16)
+    assert jax.eval_shape(lambda kernel, x: kernel.product(x), kernel, half).dtype == jnp.bfloat16
+    assert jax.eval_shape(lambda table, x: table.product_with_rows(x), table, half).dtype == jnp.float32
+
+
+test_products_that_do_not_fit_are_refused = refusals(
+    (
+        lambda: packed_kernel().product(jnp.ones((2, 47))),
+        r"x of shape \(2, 47\) cannot be multiplied with the packed kernel of shape \(48, 20\)",
+    ),
+    (lambda: packed_kernel().product_with_rows(jnp.ones((2, 20))), "packed kernel of shape"),
+    (lambda: quantised.packed_array(WEIGHTS, quantised.int8(), table=True).product(jnp.ones((2, 48))), "packed table of shape"),
+)
