@@ -67,6 +67,7 @@ class LanguageModel(nn.Module):
         norm_heads: normalise each head's query and key (Qwen 3).
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one. None: as `bias` says (Qwen 2 has them here alone).
+        mlp_bias: whether those of the MLP have one. None: as `bias` says.
         positions: "rotary" turns queries and keys, "learned" adds a vector per position.
         rotary_base: of the frequencies of rotary positions, above 1.
         rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change them.
@@ -96,6 +97,7 @@ class LanguageModel(nn.Module):
     norm_heads: bool = False
     bias: bool = False
     qkv_bias: bool | None = None
+    mlp_bias: bool | None = None
     positions: str = "rotary"
     rotary_base: float = 10_000.0
     rotary_stretch: tuple[float, float, float, int] | None = None
@@ -160,6 +162,7 @@ class LanguageModel(nn.Module):
                 gated=self.gated,
                 bias=self.bias,
                 qkv_bias=self.qkv_bias,
+                mlp_bias=self.mlp_bias,
                 rotary=rotary if self.positions == "rotary" else None,
                 name=f"block_{number}",
             )

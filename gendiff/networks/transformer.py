@@ -73,6 +73,7 @@ class TransformerBlock(nn.Module):
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu"). Both are one kernel, the gate first.
         bias: whether linear layers but query, key and value have one.
         qkv_bias: whether these have one. None: as `bias` says.
+        mlp_bias: whether those of the MLP have one. None: as `bias` says.
         rotary: how positions turn queries and keys. None: they do not.
 
     References:
@@ -97,6 +98,7 @@ class TransformerBlock(nn.Module):
     gated: bool = False
     bias: bool = True
     qkv_bias: bool | None = None
+    mlp_bias: bool | None = None
     rotary: Rotary | None = Rotary()
 
     @nn.compact
@@ -230,9 +232,13 @@ class TransformerBlock(nn.Module):
     def _cross_query(self, stream: str, x: jax.Array) -> jax.Array:
         return dense(x.shape[-1], self.compute, f"{stream}cross_query")(self._before(f"{stream}norm_cross", x))
 
+    @property
+    def _mlp_biased(self) -> bool:
+        return self.bias if self.mlp_bias is None else self.mlp_bias
+
     def _widened(self, stream: str, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
         inner = self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
-        layer = dense((1 + self.gated) * inner, self.compute, f"{stream}mlp_0", bias=self.bias)
+        layer = dense((1 + self.gated) * inner, self.compute, f"{stream}mlp_0", bias=self._mlp_biased)
         return layer(self._before(f"{stream}norm_1", x, scale, shift))
 
     def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
@@ -242,7 +248,7 @@ class TransformerBlock(nn.Module):
             x = activation(gate) * x
         else:
             x = activation(x)
-        return dense(width, self.compute, f"{stream}mlp_1", bias=self.bias)(x)
+        return dense(width, self.compute, f"{stream}mlp_1", bias=self._mlp_biased)(x)
 
     def _before(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
         return self._normed(norm, x, scale, shift) if self.norm_first else x

@@ -10,6 +10,7 @@ from gendiff.weights import (
     gguf_blocks,
     gguf_llama,
     integer_products,
+    language_models,
     layouts,
     mini_lm,
     open_clip_text,
@@ -21,6 +22,10 @@ from gendiff.weights import (
     torchvision_inception,
     transformers_bert,
     transformers_clip,
+    transformers_gpt2,
+    transformers_llama,
+    transformers_qwen,
+    transformers_rotary,
 )
 
 __all__ = [
@@ -33,6 +38,7 @@ __all__ = [
     "gguf_blocks",
     "gguf_llama",
     "integer_products",
+    "language_models",
     "layouts",
     "mini_lm",
     "open_clip_text",
@@ -44,4 +50,8 @@ __all__ = [
     "torchvision_inception",
     "transformers_bert",
     "transformers_clip",
+    "transformers_gpt2",
+    "transformers_llama",
+    "transformers_qwen",
+    "transformers_rotary",
 ]

@@ -9,7 +9,7 @@ NOTES_OF_TRANSFORMERS: dict[str, Any] = {"torch_dtype": None, "dtype": None, "tr
 """What `transformers` writes about a file beside the settings of its model."""
 OPTIONAL_NOTES_OF_TRANSFORMERS: dict[str, tuple[type, ...]] = dict.fromkeys(NOTES_OF_TRANSFORMERS, (str,))
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "null"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", dict: "an object", type(None): "null"}
 
 
 def of(

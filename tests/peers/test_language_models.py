@@ -1,0 +1,101 @@
+"""Language models of transformers, there and back, give equal logits; and the real weights of SmolLM2, also in their greedy answers."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.language import tokens
+from gendiff.networks import language_model
+from gendiff.weights import gguf, language_models, smollm2
+from tests.quickly import quickly
+from tests.weights import tiny_language_models
+from tests.weights.tiny_language_models import CONFIGS, TOKENS
+
+torch = pytest.importorskip("torch", reason="needs torch and transformers: make test-peers")
+transformers = pytest.importorskip("transformers", reason="needs torch and transformers: make test-peers")
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
+
+SAME = 2e-5
+REAL = 5e-4
+"""The largest difference of logits on 500 tokens of real text."""
+ANSWERED = 64
+
+
+def opened(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+
+
+def built(config):
+    network = networks.LanguageModel(**language_models.module_of(config).network_fields(config))
+    return network, jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS))
+
+
+def logits(network, params, ids):
+    return np.asarray(quickly(lambda params: networks.pure(network)(params, ids).logits)(params))
+
+
+def close(here, there, most):
+    print(f"differ by at most {np.abs(here - there).max():.2g}, of {there.std():.2g}")
+    np.testing.assert_allclose(here, there, rtol=0, atol=most * max(1, np.abs(there).max()))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_folder_of_ours_gives_the_same_logits_there_and_what_they_save_returns(tmp_path, name):
+    network, shapes = built(CONFIGS[name])
+    ours = tiny_language_models.drawn(shapes)
+    language_models.save(tmp_path / "ours", ours, CONFIGS[name])
+    model = opened(tmp_path / "ours")
+    with torch.inference_mode():
+        there = model(torch.tensor(TOKENS).long()).logits.numpy()
+    close(logits(network, ours, TOKENS), there, SAME)
+    model.save_pretrained(tmp_path / "theirs", max_shard_size="8KB")
+    again = language_models.load(tmp_path / "theirs")
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").is_file() and networks.LanguageModel(**again.fields) == network
+    assert jax.tree.all(jax.tree.map(np.array_equal, again.params(shapes), ours))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """(their model, our network and parameters, ids of a text) of SmolLM2, through a folder that we write."""
+    pytest.importorskip("gguf", reason="needs the extra [language]")
+    try:
+        file = gguf.load(smollm2.path())
+    except ImportError as error:
+        pytest.skip(str(error))
+    network = language_model.smollm2_135m()
+    ours = smollm2.params(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS)))
+    config = {
+        "model_type": "llama",
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 100_000.0,
+        "tie_word_embeddings": True,
+    }
+    folder = tmp_path_factory.mktemp("smollm2") / "model"
+    language_models.save(folder, ours, config)
+    text = json.dumps({name: str(value) for name, value in vars(np.testing).items() if callable(value)}) + str(np.einsum.__doc__)
+    return opened(folder), network, ours, tokens.from_gguf(file.metadata).encode(text)[:500]
+
+
+def test_the_real_model_gives_the_same_logits_on_real_text_and_the_same_greedy_answer(real):
+    model, network, ours, ids = real
+    assert len(ids) == 500
+    with torch.inference_mode():
+        there = model(torch.tensor(ids[None]).long()).logits.numpy()
+        answer = model.generate(torch.tensor(ids[None, :40]).long(), max_new_tokens=ANSWERED, do_sample=False, eos_token_id=None)[0, 40:]
+    here = jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, ids[None])
+    print(f"differ by at most {np.abs(here - there).max():.2g}")
+    np.testing.assert_allclose(here, there, rtol=0, atol=REAL)
+    whole = np.concatenate([ids[:40], answer.numpy().astype(np.int32)])[None]
+    greedy = np.asarray(jax.jit(lambda params, ids: networks.pure(network)(params, ids).logits)(ours, whole))[0, 39:-1].argmax(-1)
+    np.testing.assert_array_equal(greedy, whole[0, 40:])  # each token is the likeliest after those before: the greedy answer
