@@ -1,4 +1,4 @@
-"""Other people's parameters: rules from their names to ours and back, safetensors only."""
+"""Other people's parameters: rules from their names to ours and back, from safetensors and GGUF, no pickles."""
 
 from gendiff.weights import (
     diffusers_autoencoder,
