@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import checks, packed
+from gendiff.core.records import record, static
 from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
 from gendiff.networks.embeddings import token_rows
@@ -44,6 +45,18 @@ class Answer(NamedTuple):
 
     logits: Any
     cache: Any
+
+
+@record
+class _Seen:
+    """Which keys each query sees: what both the model and the cache allow. A record, for `remat` takes no bare function."""
+
+    window: int | None = static()
+    cached: tuple[int | None, int] | None = static()
+
+    def __call__(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
+        own = attention.causal(queries, keys, self.window)
+        return own if self.cached is None else own & attention.causal(queries, keys, *self.cached)
 
 
 class LanguageModel(nn.Module):
@@ -145,7 +158,7 @@ class LanguageModel(nn.Module):
 
     def _blocks(self, x: jax.Array, places: jax.Array, cache: ModelCache | None, compute: Compute) -> tuple[jax.Array, tuple[Any, ...]]:
         build = fast.remat(TransformerBlock, self.remat)
-        rule, rotary = self._rule(cache), self._rotary()
+        rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
         layers = []
         for number in range(self.depth):
             block = build(
@@ -172,15 +185,6 @@ class LanguageModel(nn.Module):
 
     def _rotary(self) -> Rotary:
         return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
-
-    def _rule(self, cache: ModelCache | None) -> Any:
-        """Which keys each query sees: what both the model and the cache allow."""
-
-        def seen(queries: jax.Array, keys: jax.Array) -> jax.Array:
-            own = attention.causal(queries, keys, self.window)
-            return own if cache is None else own & attention.causal(queries, keys, cache.window, cache.sinks)
-
-        return seen
 
     def _logits(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> Float[Array, "b s v"]:
         """In at least float32, whatever the dtype."""

@@ -1,0 +1,116 @@
+"""A small tree beside frozen parameters, packed or not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gendiff import networks, training
+from gendiff.core import trees
+from gendiff.networks import lora
+from gendiff.weights import quantised
+from tests.networks.rig import LABEL, T, X, fresh, moved, unet
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
+MODEL = networks.LanguageModel(vocabulary=50, context=16, width=16, depth=2, heads=4, key_value_heads=2, mlp_width=20, remat="products")
+PARAMS = moved(networks.init(MODEL, jax.random.key(0), TOKENS))
+RULES = (quantised.Packing("block_0/.*kernel$", quantised.int8()), quantised.Packing("block_1/.*kernel$", quantised.int4()))
+PACKED = quickly(lambda params: quantised.quantise(params, RULES))(PARAMS)
+PATHS = r"(qkv|mlp_1)/kernel$|^token$"
+predict = networks.pure(MODEL)
+
+
+def whole(params, key, batch):
+    logits = predict(params, batch).logits
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:])), {}
+
+
+def test_a_fresh_tree_holds_the_chosen_paths_and_b_from_zero():
+    tree = lora.start(jax.random.key(1), PACKED, 3, PATHS)
+    shapes = {path: leaf.shape for path, leaf in trees.paths(tree).items()}
+    qkv = {f"block_{i}/qkv/kernel/{name}": shape for i in (0, 1) for name, shape in (("down", (16, 3)), ("up", (3, 32)))}
+    mlp = {f"block_{i}/mlp_1/kernel/{name}": shape for i in (0, 1) for name, shape in (("down", (20, 3)), ("up", (3, 16)))}
+    assert shapes == qkv | mlp | {"token/down": (50, 3), "token/up": (3, 16)}
+    assert not any(np.any(leaf) for path, leaf in trees.paths(tree).items() if path.endswith("up"))
+    downs = np.concatenate([np.ravel(leaf) * len(leaf) ** 0.5 for path, leaf in trees.paths(tree).items() if path.endswith("down")])
+    assert np.std(downs) == pytest.approx(1.0, abs=0.1) and len(np.unique(downs)) == downs.size
+
+
+@pytest.mark.parametrize("base", [PARAMS, PACKED], ids=["float32", "packed"])
+def test_merged_equals_apart_and_a_fresh_tree_changes_nothing(base):
+    tree = lora.start(jax.random.key(1), base, 3, PATHS)
+
+    @quickly
+    def both(base, tree):
+        return [predict(params, TOKENS).logits for params in (lora.apart(base, tree, 0.5), lora.merged(base, tree, 0.5), base)]
+
+    apart, merged, plain = both(base, tree)
+    np.testing.assert_array_equal(apart, plain)
+    apart, merged, plain = both(base, moved(tree))
+    assert np.abs(apart - plain).max() > 0.05
+    # the activations of packed kernels are split into digits, and merged kernels are not packed
+    np.testing.assert_allclose(apart, merged, atol=1e-5 if base is PARAMS else 1e-3)
+
+
+def test_products_of_an_adapted_kernel_are_those_of_the_sum():
+    base, down, up = (np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in ((16, 5), (16, 2), (2, 5)))
+    change = lora.LowRank(down, up)
+    kernel = lora.AdaptedKernel(jnp.asarray(base), jax.tree.map(jnp.asarray, change), jnp.float32(0.5))
+    total = base + 0.5 * change.down @ change.up
+    np.testing.assert_allclose(kernel.dense(jnp.float32), total, atol=1e-5)
+    np.testing.assert_allclose(kernel.product(jnp.asarray(base.T)), base.T @ total, atol=1e-5)
+    np.testing.assert_allclose(kernel.product_with_rows(jnp.asarray(base)), base @ total.T, atol=1e-5)
+    np.testing.assert_allclose(kernel.rows(jnp.array([[3, 0]])), total[[[3, 0]]], atol=1e-5)
+
+
+def test_training_over_packed_kernels_moves_the_tree_alone_and_lowers_the_loss():
+    state = training.start(lora.start(jax.random.key(1), PACKED, 3, PATHS), optax.adam(3e-2), jax.random.key(2), ema=())
+
+    @quickly
+    def train(params, state, batch):
+        step = training.make_step(lora.loss(whole, params, 2.0), optax.adam(3e-2))
+        return jax.lax.scan(lambda state, _: step(state, batch), state, None, 8)
+
+    after, metrics = train(PACKED, state, TOKENS)
+    assert metrics["loss"][-1] < 0.8 * metrics["loss"][0] and np.all(metrics["finite"])
+    moved_by = jax.tree.map(lambda a, b: np.abs(a - b).max(), after.params, state.params)
+    assert all(change > 0 for change in jax.tree.leaves(moved_by))
+
+
+def test_no_gradient_of_a_frozen_kernel_and_no_product_of_the_factors_is_ever_computed():
+    tree = lora.start(jax.random.key(1), PARAMS, 3, PATHS)
+    kernels = {leaf.shape for leaf in jax.tree.leaves(PARAMS) if leaf.ndim == 2}
+
+    def products(loss, params):
+        text = str(jax.make_jaxpr(jax.grad(lambda params: loss(params, jax.random.key(0), TOKENS)[0]))(params))
+        rows = [line for line in text.splitlines() if "dot_general[" in line]
+        either_way = {shape: (f"f32[{shape[0]},{shape[1]}] = dot", f"f32[{shape[1]},{shape[0]}] = dot") for shape in kernels}
+        return [shape for shape, texts in either_way.items() for line in rows if any(text in line for text in texts)]
+
+    assert not products(lora.loss(whole, PARAMS), tree)
+    assert len(set(products(whole, PARAMS))) == len(kernels), "the gradients of all parameters, which the search does find"
+
+
+def test_convolutions_are_adapted_too():
+    network = unet(channels=(4,), attention=())
+    params = moved(fresh(network))
+    tree = moved(lora.start(jax.random.key(1), params, 2, r"convolution_0/kernel$"))
+
+    @quickly
+    def both(params, tree):
+        return [networks.pure(network)(make(params, tree), X, T, LABEL) for make in (lora.apart, lora.merged)]
+
+    np.testing.assert_allclose(*both(params, tree), atol=1e-4)
+
+
+test_a_tree_that_does_not_fit_is_refused = refusals(
+    (lambda: lora.start(jax.random.key(0), PARAMS, 2, "query/kernel$"), "no parameter fits paths = 'query/kernel\\$'"),
+    (lambda: lora.start(jax.random.key(0), PARAMS, 16, "qkv/kernel$"), "rank = 16 does not fit block_0/qkv/kernel of shape \\(16, 32\\)"),
+    (lambda: lora.start(jax.random.key(0), PARAMS, 2, "scale$"), "rank = 2 does not fit block_0/norm_0/scale"),
+    (lambda: lora.start(jax.random.key(0), PARAMS, 0, "qkv"), "rank = 0"),
+    (lambda: lora.start(np.zeros(2, np.uint32), PARAMS, 2, "qkv"), "typed key", TypeError),
+    (lambda: lora.merged({"block_0": {}}, {"block_0": {"qkv": {}}}), "the parameters have no block_0/qkv"),
+)
