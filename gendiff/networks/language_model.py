@@ -31,6 +31,12 @@ class ModelCache(Protocol):
     window: int | None
     sinks: int
 
+    def opened(self, count: jax.Array, most: int) -> Any:
+        """Return the cache with room for further tokens (b,), at most `most` of each text."""
+
+    def room(self) -> jax.Array:
+        """Return how many tokens of each text (b,) there is room for, those so far included."""
+
     def advanced(self, layers: tuple[Any, ...], count: jax.Array) -> Any:
         """Return the cache with these layers, (b,) tokens longer."""
 
@@ -125,7 +131,7 @@ class LanguageModel(nn.Module):
     def __call__(self, tokens: Int[ArrayLike, "b s"], cache: ModelCache | None = None, every: bool = True) -> Answer:
         """Predict the token after each one.
 
-        Under jit, where values cannot be looked at, an unknown id makes its own text NaN.
+        Under jit, where values cannot be looked at, an unknown id makes its own text NaN, as does a token that the cache has no room for.
 
         Args:
             tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.
@@ -145,11 +151,15 @@ class LanguageModel(nn.Module):
         start = jnp.zeros(ids.shape[:1], jnp.int32) if cache is None else cache.length
         places = jnp.where(given, start[:, None] + jnp.arange(ids.shape[1], dtype=jnp.int32)[None], -1)
         count = jnp.sum(given, 1, dtype=jnp.int32)
+        if cache is not None:
+            cache = cache.opened(count, ids.shape[1])
 
         x = token_rows(table, jnp.where(given, ids, 0))
         if self.positions == "learned":
             learned = parameter(self, "position", initializers.normal(0.01), (self.context, self.width))
             x = x + token_rows(learned, jnp.where(given, places, 0))
+        if cache is not None:
+            x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
         x, layers = self._blocks(x.astype(compute.dtype), places, cache, compute)
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)

@@ -1,38 +1,217 @@
+"""One contract for every kind of cache: with it, a model answers what it answers to whole texts."""
+
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gendiff import language, networks
+from gendiff import language, networks, scaling
+from gendiff.language import cache
+from gendiff.language.cache.cache import write_together
+from gendiff.language.cache.eight_bits import dequantised, quantised
+from tests.language import rig
 from tests.quickly import quickly
+from tests.refusals import refusals
+from tests.traced import Traced
 
-NETWORK = networks.LanguageModel(vocabulary=50, context=16, width=16, depth=2, heads=4, key_value_heads=2)
-TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
-PARAMS = jax.tree.map(lambda leaf: leaf + 0.1, networks.init(NETWORK, jax.random.key(0), TOKENS))
-next_logits = language.from_network(networks.pure(NETWORK), PARAMS)
-ask = quickly(lambda next_logits, tokens, cache: next_logits(tokens, cache, True))
+NETWORK = rig.NETWORK.clone(context=96)
+WINDOWED = NETWORK.clone(window=5)
+TOKENS = np.random.default_rng(0).integers(0, rig.VOCABULARY, (3, 12)).astype(np.int32)
+NEW = 4
+"""The most tokens of one call here."""
+PAGES = 67
+ORDER = np.random.default_rng(1).permutation(np.arange(1, PAGES))
+
+KINDS = {
+    "full": (NETWORK, cache.full),
+    "window": (NETWORK, functools.partial(cache.full, window=4, sinks=2)),
+    "ring": (WINDOWED, functools.partial(cache.ring, window=5, slack=3)),
+    "sinks": (NETWORK, functools.partial(cache.ring, window=4, sinks=2, slack=3)),
+    "paged": (NETWORK, functools.partial(cache.paged, pages=PAGES, page=3, order=ORDER)),
+    "int8": (NETWORK, cache.int8),
+}
+WHOLE = {"full": None, "ring": None, "paged": None, "window": "window", "sinks": "window", "int8": "int8"}
+"""What a kind must equal: the answer without a cache, or that of one call with a cache of another kind."""
+TOLERANCE = {"int8": 5e-3}  # where a number lies between two whole ones, rounding of another program decides
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def test_texts_of_unequal_lengths_answer_as_without_a_cache_and_a_rewound_cache_goes_on_from_there():
-    whole = networks.pure(NETWORK)(PARAMS, TOKENS).logits
-    lengths = np.array([7, 4, 5])
-    first, cache = ask(next_logits, np.where(np.arange(7)[None] < lengths[:, None], TOKENS[:, :7], -1), language.cache.full(NETWORK, 3, 16))
-    np.testing.assert_array_equal(cache.length, lengths)
-    rows = np.stack([TOKENS[text, start : start + 5] for text, start in enumerate(lengths)])
-    for start in (cache, ask(next_logits, (rows + 1) % 50, cache)[1].rewound(lengths)):
-        second, after = ask(next_logits, rows, start)
-        np.testing.assert_array_equal(after.length, lengths + 5)
-        for text, length in enumerate(lengths):
-            np.testing.assert_allclose(first[text, :length], whole[text, :length], atol=1e-5)
-            np.testing.assert_allclose(second[text], whole[text, length : length + 5], atol=1e-5)
-    last, _ = quickly(lambda next_logits, tokens, cache: next_logits(tokens, cache))(next_logits, rows, cache)
-    np.testing.assert_allclose(last, second[:, -1], atol=1e-6)
+@functools.cache
+def model(network):
+    return language.next_logits.from_network(networks.pure(network), rig.PARAMS)
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"capacity = 17 is outside \[1, 16\]"):
-        language.cache.full(NETWORK, 1, 17)
-    with pytest.raises(ValueError, match="length = 1 is outside"):
-        language.cache.full(NETWORK, 1, 8).rewound(1)
-    assert jnp.all(language.cache.full(NETWORK, 2, 8).length == 0)
+rewind = quickly(lambda held, length: held.rewound(length))
+ask = Traced(lambda model, tokens, cache: model(tokens, cache, True), quickly)
+
+
+@functools.cache
+def whole(kind):
+    network = KINDS[kind][0]
+    other = WHOLE[kind]
+    held = None if other is None else KINDS[other][1](network, 3, 12)
+    return np.asarray(ask(model(network), TOKENS, held)[0])
+
+
+def empty(kind, capacity=64):
+    network, build = KINDS[kind]
+    return build(network, 3, capacity)
+
+
+def goes_on(kind, held, count):
+    """The cache with so many more tokens of each text (3,), whose answers are compared with those to whole texts."""
+    lengths = np.asarray(held.length)
+    tokens = np.full((3, NEW), -1, np.int32)
+    for text in range(3):
+        tokens[text, : count[text]] = TOKENS[text, lengths[text] : lengths[text] + count[text]]
+    logits, after = ask(model(KINDS[kind][0]), tokens, held)
+    np.testing.assert_array_equal(after.length, lengths + count)
+    for text in range(3):
+        expected = whole(kind)[text, lengths[text] : lengths[text] + count[text]]
+        np.testing.assert_allclose(logits[text, : count[text]], expected, atol=TOLERANCE.get(kind, 1e-5))
+    return after
+
+
+@every_kind
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_every_split_of_ragged_texts_with_rewinds_answers_as_whole_texts(kind, seed):
+    rng = np.random.default_rng(seed)
+    held, furthest = empty(kind), np.zeros(3, int)
+    for _ in range(40):
+        lengths = np.asarray(held.length)
+        if (lengths == 12).all():
+            break
+        held = goes_on(kind, held, np.minimum(rng.integers(0, NEW + 1, 3), 12 - lengths))
+        furthest = np.maximum(furthest, held.length)
+        if rng.random() < 0.3:
+            low = np.maximum(furthest - NEW, 0)
+            held = rewind(held, low + rng.integers(0, np.maximum(np.asarray(held.length) - low, 0) + 1))
+        check_pages(held)
+
+
+def check_pages(held):
+    """No page is lost or had twice."""
+    if isinstance(held, cache.PagedCache):
+        table = np.asarray(held.layers[0].table)
+        pages = np.concatenate([[0], np.asarray(held.free)[: int(held.available)], table[table > 0]])
+        np.testing.assert_array_equal(np.sort(pages), np.arange(PAGES))
+        np.testing.assert_array_equal((table > 0).sum(1), -(-np.asarray(held.length) // held.page))
+
+
+@every_kind
+def test_64_tokens_one_by_one_take_one_compile(kind):
+    held = empty(kind)
+    step = Traced(lambda tokens, held: model(KINDS[kind][0])(tokens, held), quickly)
+    for number in range(64):
+        logits, held = step(TOKENS[:, number % 12, None], held)
+        if number < 12:
+            np.testing.assert_allclose(logits, whole(kind)[:, number], atol=TOLERANCE.get(kind, 1e-5))
+    assert step.traces == 1 and np.isfinite(logits).all()
+    beyond, _ = step(TOKENS[:, :1], held)
+    assert np.isnan(beyond).all()  # under jit a full cache answers no number
+    with pytest.raises(ValueError, match="text 0 would have 65 tokens, but the cache holds 64"):
+        model(KINDS[kind][0])(TOKENS[:, :1], held)
+
+
+def test_pages_in_any_order_hold_bitwise_what_one_buffer_holds():
+    held, pages = empty("full"), empty("paged")
+    for start in range(0, 12, NEW):
+        tokens = TOKENS[:, start : start + NEW]
+        (first, held), (second, pages) = (ask(model(NETWORK), tokens, each) for each in (held, pages))
+    places = np.arange(12)
+    for one, other in zip(held.layers, pages.layers, strict=True):
+        for buffer, pool in ((one.key, other.key), (one.value, other.value)):
+            np.testing.assert_array_equal(buffer[:, :, :12].swapaxes(1, 2), pool[other.table[:, places // 3], :, places % 3])
+
+
+def test_a_text_for_which_no_page_is_left_answers_no_number_and_the_others_theirs():
+    few = cache.paged(NETWORK, 3, 64, pages=5, page=3)
+    logits, after = ask(model(NETWORK), TOKENS[:, :NEW], few)
+    assert np.isfinite(logits[:2]).all() and np.isnan(logits[2]).any() and after.available == 0
+    with pytest.raises(ValueError, match="6 pages are needed, but 4 are free"):
+        model(NETWORK)(TOKENS[:, :NEW], few)
+    given_back = after.rewound(np.array([0, 4, 0]))
+    np.testing.assert_allclose(
+        ask(model(NETWORK), TOKENS[:, :NEW], given_back.rewound(np.array([0, 0, 0])))[0][0], whole("full")[0, :NEW], atol=1e-5
+    )
+    assert given_back.available == 2
+
+
+def test_a_ring_that_was_rewound_too_far_answers_no_number_under_jit():
+    held = goes_on("ring", goes_on("ring", goes_on("ring", empty("ring"), np.full(3, 4)), np.full(3, 4)), np.full(3, 2))
+    back = quickly(lambda held: held.rewound(jnp.array([5, 6, 10])))(held)
+    logits, _ = ask(model(WINDOWED), TOKENS[:, :NEW], back)
+    assert np.isnan(logits[0]).all() and np.isfinite(logits[1:]).all()
+
+
+@pytest.mark.parametrize("kind", ["full", "ring", "int8"])
+def test_rows_are_taken_put_back_and_reordered(kind):
+    held = goes_on(kind, empty(kind), np.array([4, 2, 3]))
+    for same in (held.with_row(1, held.row(1)), held.reordered(np.array([1, 0, 2])).reordered(np.array([1, 0, 2]))):
+        goes_on(kind, same, np.array([3, 4, 2]))
+    assert held.row(1).length == 2
+
+
+def test_numbers_in_8_bits_are_within_half_a_step_of_what_they_were():
+    x = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32) * 10.0 ** np.arange(-3, 2)[:, None].astype(np.float32)
+    x[1] = 0
+    x[2, 0] = np.abs(x[2]).max()  # a positive maximum is 127, not 128
+    whole_numbers, scale = quantised(jnp.asarray(x))
+    assert np.abs(whole_numbers.astype(int)).max() == 127 and not whole_numbers[1].any()
+    assert (np.abs(dequantised(whole_numbers, scale) - x) <= np.asarray(scale)[:, None] * 0.5001).all()
+    assert np.isnan(dequantised(*quantised(jnp.full((1, 3), jnp.nan)))).all()
+
+
+def test_8_bits_change_the_answer_little():
+    exact = whole("full")
+    assert np.abs(whole("int8") - exact).max() < 0.03 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("texts", [1, 2])
+def test_tokens_are_written_where_they_belong_and_never_beside_it(texts):
+    write = jax.jit(write_together)
+    old = np.arange(texts * 2 * 6 * 1, dtype=np.float32).reshape(texts, 2, 6, 1)
+    for s in (1, 4):
+        new = -1 - np.arange(texts * 2 * s, dtype=np.float32).reshape(texts, 2, s, 1)
+        for start in range(8):
+            for count in range(s + 1):
+                expected = np.concatenate([old, np.zeros((texts, 2, 8, 1), np.float32)], 2)
+                expected[:, :, start : start + count] = new[:, :, :count]
+                result = write(old, new, np.full(texts, start, np.int32), np.full(texts, count, np.int32))
+                np.testing.assert_array_equal(result, expected[:, :, :6])
+
+
+def test_bytes_are_those_of_the_formula():
+    count = functools.partial(scaling.cost.cache_bytes, layers=2, key_value_heads=2, head_size=4)
+    lengths = 3 * 4
+    assert cache.nbytes(empty("full")) == 3 * count(64, bytes_per_number=4.0) + lengths
+    assert cache.nbytes(cache.full(NETWORK, 3, 64, jnp.bfloat16)) == 3 * count(64) + lengths
+    assert cache.nbytes(empty("sinks")) == 3 * count(4 + 2 + 3, bytes_per_number=4.0) + 2 * lengths
+    assert cache.nbytes(empty("int8")) == 3 * count(64, bytes_per_number=1 + 4 / 4) + lengths
+    table = 2 * 3 * 22 * 4  # of two layers
+    assert cache.nbytes(empty("paged")) == count(PAGES * 3, bytes_per_number=4.0) + lengths + table + (PAGES - 1) * 4 + 4
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (lambda: cache.full(NETWORK, 1, 97), r"capacity = 97 is outside \[1, 96\]"),
+    (lambda: cache.full(NETWORK, 0, 8), "batch = 0"),
+    (lambda: cache.ring(NETWORK, 1, 8, window=0), "window = 0"),
+    (lambda: cache.ring(NETWORK, 1, 8, window=2, sinks=-1), "sinks = -1"),
+    (lambda: cache.ring(NETWORK, 1, 8, window=2, slack=-1), "slack = -1"),
+    (
+        lambda: model(NETWORK)(TOKENS[:1, :6], cache.ring(NETWORK, 1, 8, window=2, slack=3)),
+        "6 tokens at once, but the cache takes at most 4",
+    ),
+    (lambda: cache.paged(NETWORK, 1, 8, pages=1), "pages = 1"),
+    (lambda: cache.paged(NETWORK, 1, 8, pages=4, order=[1, 2, 2]), "each of the pages 1 … 3 once"),
+    (lambda: cache.paged(NETWORK, 1, 8, pages=4).reordered(jnp.array([0])), "cannot be copied", TypeError),
+    (lambda: cache.full(NETWORK, 2, 8).rewound(1), r"length = 1 is outside \[0, 0\]"),
+    (lambda: cache.full(NETWORK, 2, 8).rewound(-1), "length = -1 is outside"),
+    (lambda: cache.ring(NETWORK, 1, 32, window=2, slack=3).advanced((), jnp.array([9])).rewound(4), r"length = 4 is outside \[5, 9\]"),
+    (lambda: model(NETWORK)(TOKENS, cache.full(NETWORK, 3, 8)), "text 0 would have 12 tokens, but the cache holds 8"),
+)

@@ -222,3 +222,19 @@ test_what_does_not_fit_is_refused = refusals(
     (refused(key=None), "key is None", TypeError),
     (refused(processor=lambda logits, context: logits[:, :3]), "the processor answered shape"),
 )
+
+
+def test_the_loop_writes_into_the_cache_and_never_copies_it():
+    """Copies before the loop, of the empty cache, are none of the loop's."""
+
+    def run(prompt):
+        held = language.cache.full(rig.NETWORK, 1, 22)
+        return language.generate(KEY, rig.MODEL, held, prompt, np.arange(1), max_tokens=8, chunk=4).tokens
+
+    program = jax.jit(run).lower(jnp.ones((1, 8), jnp.int32)).compile().as_text()
+    computation, copies = "", []
+    for line in program.splitlines():
+        computation = line if line.endswith("{") else computation
+        if "f32[1,2,22,4]" in line and " copy(" in line:
+            copies.append(computation.startswith("ENTRY"))
+    assert "f32[1,2,22,4]" in program and all(copies)

@@ -1,0 +1,148 @@
+"""What every kind of cache does: it opens room for tokens, grows, is rewound, and hands out rows."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count
+
+
+@records.record
+class Cache:
+    """What a language model keeps of the tokens so far. `full`, `ring`, `int8` and `paged` build one.
+
+    The first axis of every leaf of its layers is that of the texts, and the second one of keys and values that of the heads: on a mesh they
+    are split as a batch and as tensor parallelism split those. The slots of one text stay together.
+
+    Attributes:
+        layers: one per block of the network (`networks.transformer.LayerCache`).
+        length: (b,) number of tokens of each text.
+        capacity: the largest number of tokens.
+        window: how many tokens each one sees beside the sinks, itself included. None: all.
+        sinks: how many of the first tokens it sees in any case.
+        reach: how many tokens at most may be taken back, or be new at once; None: all.
+        longest: (b,) the largest length so far, where `reach` is not None.
+    """
+
+    layers: tuple[Any, ...]
+    length: Any
+    capacity: int = records.static()
+    window: int | None = records.static(default=None)
+    sinks: int = records.static(default=0)
+    reach: int | None = records.static(default=None)
+    longest: Any = None
+
+    def opened(self, count: Int[Array, " b"], most: int) -> "Cache":
+        """The cache with room for further tokens; the model calls it before it writes them.
+
+        Args:
+            count: (b,) how many of each text.
+            most: how many at most, which is known before.
+
+        Raises:
+            ValueError: where there is none, for concrete numbers, else `room` says so; and for more tokens at once than `reach`.
+        """
+        if self.reach is not None and most > self.reach:
+            raise ValueError(f"{most} tokens at once, but the cache takes at most {self.reach} (slack + 1): give it more slack")
+        if arrays.is_concrete(count) and arrays.is_concrete(self.length):
+            wanted = np.asarray(self.length) + np.asarray(count)
+            if wanted.size and wanted.max() > self.capacity:
+                raise ValueError(f"text {wanted.argmax()} would have {wanted.max()} tokens, but the cache holds {self.capacity}")
+        return self
+
+    def room(self) -> Int[Array, " b"]:
+        """How many tokens of each text are right at most: what a model answers to later ones is NaN."""
+        whole = jnp.full_like(self.length, self.capacity)
+        if self.reach is None:
+            return whole
+        return jnp.where(self.longest - self.length <= self.reach, whole, 0)
+
+    def advanced(self, layers: tuple[Any, ...], count: Int[Array, " b"]) -> "Cache":
+        """Return the cache with these layers, some tokens (b,) longer."""
+        length = self.length + count
+        longest = None if self.longest is None else jnp.maximum(self.longest, length)
+        return records.replace(self, layers=layers, length=length, longest=longest)
+
+    def rewound(self, length: Int[Array, " b"] | np.ndarray | Count) -> "Cache":
+        """Return the cache as it was when its texts had these lengths () or (b,). Under jit a longer one leaves a text as it is.
+
+        Raises:
+            ValueError: for a concrete length below 0 or above the present one, and for one that is too far back for a ring. Under jit the
+                model answers NaN to a text that is too far back.
+        """
+        wanted = jnp.broadcast_to(jnp.asarray(length, jnp.int32), self.length.shape)
+        if arrays.is_concrete(wanted) and arrays.is_concrete(self.length):
+            low = 0 if self.reach is None else np.maximum(np.asarray(self.longest) - self.reach, 0)
+            outside = (np.asarray(wanted) < low) | (np.asarray(wanted) > np.asarray(self.length))
+            if outside.any():
+                text = int(np.argmax(outside))
+                least = np.broadcast_to(low, outside.shape)[text]
+                raise ValueError(f"length = {wanted[text]} is outside [{least}, {self.length[text]}], what is kept of text {text}")
+        return records.replace(self, length=jnp.clip(wanted, 0, self.length))
+
+    def row(self, text: Count) -> "Cache":
+        """The cache of one text alone."""
+        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, text, 1, 0), self)
+
+    def with_row(self, text: Count, row: Any) -> "Cache":
+        """The cache with another one, of one text, in place of a text."""
+        return jax.tree.map(lambda leaf, new: jax.lax.dynamic_update_slice_in_dim(leaf, new, text, 0), self, row)
+
+    def cleared(self) -> "Cache":
+        """The cache without any token."""
+        return jax.tree.map(jnp.zeros_like, self)
+
+    def reordered(self, texts: Int[ArrayLike, " n"]) -> "Cache":
+        """The cache of the texts (n,), which may come several times or not at all."""
+        return jax.tree.map(lambda leaf: leaf[jnp.asarray(texts)], self)
+
+
+def nbytes(cache: Any) -> int:
+    """How many bytes the arrays of a cache hold, of all its texts."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
+
+
+def key_shape(network: Any, batch: int, slots: int) -> tuple[int, int, int, int]:
+    """The shape (b, heads, slots, size) of a block's keys, and of its values. Raises ValueError for a batch below 1."""
+    checks.integer("batch", batch, 1)
+    heads = network.heads if network.key_value_heads is None else network.key_value_heads
+    size = network.width // network.heads if network.head_size is None else network.head_size
+    return batch, heads, slots, size
+
+
+def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[Array, " b"]) -> Array:
+    """The buffer (b, heads, slots, …) with the first `count` (b,) of new tokens (b, heads, s, …) from the slots `start` (b,) on.
+
+    What would lie behind the last slot is left out. One text is written in place; several by one scatter of as many windows.
+    """
+    slots, s = old.shape[2], new.shape[2]
+    if s > slots:
+        raise ValueError(f"{s} tokens at once do not fit into a cache of {slots}")
+
+    def write(row: Array, fresh: Array, start: Array, count: Array) -> Array:
+        first = jnp.clip(start, 0, slots - s)  # a slice is moved rather than cut at the end of the buffer, so its tokens are moved back
+        shift = start - first
+        at = jnp.arange(s, dtype=start.dtype)
+        given = ((at >= shift) & (at < shift + count)).reshape((1, s) + (1,) * (row.ndim - 2))
+        moved = fresh if s == 1 else jnp.roll(fresh, shift, 1)
+        kept = jax.lax.dynamic_slice_in_dim(row, first, s, 1)
+        return jax.lax.dynamic_update_slice_in_dim(row, jnp.where(given, moved, kept), first, 1)
+
+    new = new.astype(old.dtype)
+    written = jax.vmap(write)(old, new, start, count)
+    return jax.lax.optimization_barrier(written)  # or XLA writes once for the loop and once more for attention, each into a copy
+
+
+def start_and_count(positions: Int[Array, "b s"]) -> tuple[Int[Array, " b"], Int[Array, " b"]]:
+    """Where the tokens of a call begin (b,), and how many they are (b,): they follow one another, and padding stands behind them."""
+    return positions[:, 0], jnp.sum(positions >= 0, 1, dtype=positions.dtype)
+
+
+def places_up_to(end: Int[Array, " b"], slots: int) -> tuple[Int[Array, "1 n"], Bool[Array, "b n"]]:
+    """The numbers of the slots (1, slots), and which of them are below `end` (b, slots)."""
+    at = jnp.arange(slots, dtype=end.dtype)[None]
+    return at, at < end[:, None]

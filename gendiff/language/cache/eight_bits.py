@@ -1,0 +1,80 @@
+"""A cache of whole numbers of 8 bits: a quarter of float32's bytes."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import checks, records
+from gendiff.language.cache.cache import Cache, key_shape, start_and_count, write_together
+
+LARGEST = 127
+
+
+@records.record
+class Int8Layer:
+    """All tokens up to a number, each head's key and value in 8 bits with a scale of its own.
+
+    Attributes:
+        key: (b, heads, slots, size) int8.
+        value: (b, heads, slots, size) int8.
+        key_scale: (b, heads, slots).
+        value_scale: (b, heads, slots).
+    """
+
+    key: Any
+    value: Any
+    key_scale: Any
+    value_scale: Any
+
+    def updated(
+        self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
+    ) -> tuple["Int8Layer", Array, Array, Array]:
+        """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
+        where = start_and_count(positions)
+        keys, values = (quantised(new.swapaxes(1, 2), self.key_scale.dtype) for new in (key, value))
+        layer = Int8Layer(
+            write_together(self.key, keys[0], *where),
+            write_together(self.value, values[0], *where),
+            write_together(self.key_scale, keys[1], *where),
+            write_together(self.value_scale, values[1], *where),
+        )
+        places = jnp.broadcast_to(jnp.arange(self.key.shape[2], dtype=jnp.int32)[None], (key.shape[0], self.key.shape[2]))
+        all_keys = dequantised(layer.key, layer.key_scale, key.dtype).swapaxes(1, 2)
+        return layer, all_keys, dequantised(layer.value, layer.value_scale, value.dtype).swapaxes(1, 2), places
+
+
+def quantised(x: Float[Array, "*rows size"], scale_dtype: Any = jnp.float32) -> tuple[Int[Array, "*rows size"], Float[Array, "*rows"]]:
+    """Whole numbers −127 … 127 of each row, and what one of them is worth: the row's largest magnitude over 127.
+
+    A row of zeros stays one. NaN is lost in whole numbers, so it is kept in the scale.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    scale = (jnp.max(jnp.abs(wide), -1) / LARGEST).astype(scale_dtype)
+    unit = jnp.where(scale == 0, 1, scale)[..., None].astype(wide.dtype)
+    return jnp.clip(jnp.round(wide / unit), -LARGEST, LARGEST).astype(jnp.int8), scale
+
+
+def dequantised(whole: Int[Array, "*rows size"], scale: Float[Array, "*rows"], dtype: Any = jnp.float32) -> Float[Array, "*rows size"]:
+    """Whole numbers times what one of them is worth: within half of that of what was quantised."""
+    return whole.astype(dtype) * scale[..., None].astype(dtype)
+
+
+def int8(network: Any, batch: int, capacity: int, scale_dtype: Any = jnp.float32) -> Cache:
+    """A cache of all tokens in 8 bits, without any so far.
+
+    It takes 2 · depth · batch · key/value heads · capacity · (head size + bytes of a scale) bytes.
+
+    Args:
+        network: a `networks.LanguageModel`.
+        batch: number of texts.
+        capacity: the largest number of tokens of each, at most the network's context.
+        scale_dtype: of the scales, one per token and head of keys and of values.
+
+    Raises:
+        ValueError: for a batch below 1, or a capacity outside 1 … context.
+    """
+    checks.integer("capacity", capacity, 1, network.context)
+    shape = key_shape(network, batch, capacity)
+    empty, none = jnp.zeros(shape, jnp.int8), jnp.zeros(shape[:-1], scale_dtype)
+    return Cache(tuple(Int8Layer(empty, empty, none, none) for _ in range(network.depth)), jnp.zeros(batch, jnp.int32), capacity)

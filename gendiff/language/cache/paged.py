@@ -1,0 +1,172 @@
+"""A cache in pages that texts take as they grow and give back: many short texts share the room of few long ones."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count
+from gendiff.language.cache.cache import Cache, key_shape
+
+RESERVED = 0
+"""The page that no text has: what belongs nowhere is written there, and what is read there is seen by no token."""
+
+
+@records.record
+class PagedLayer:
+    """Pages of a block's keys and values, and which of them each text has.
+
+    Attributes:
+        key: (pages, heads, page, size).
+        value: (pages, heads, page, size).
+        table: (b, n) pages of each text in the order of its tokens, RESERVED behind them.
+    """
+
+    key: Any
+    value: Any
+    table: Any
+
+    def updated(
+        self, key: Float[Array, "b s heads size"], value: Float[Array, "b s heads size"], positions: Int[Array, "b s"]
+    ) -> tuple["PagedLayer", Array, Array, Array]:
+        """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
+        page = self.key.shape[2]
+        number = jnp.clip(positions // page, 0, self.table.shape[1] - 1)
+        beyond = (positions < 0) | (positions >= self.table.shape[1] * page)
+        pages = jnp.where(beyond, RESERVED, jnp.take_along_axis(self.table, number, 1))
+        keys, values = (
+            old.at[pages, :, positions % page].set(new.astype(old.dtype)) for old, new in ((self.key, key), (self.value, value))
+        )
+        places = jnp.arange(self.table.shape[1] * page, dtype=jnp.int32)[None]
+        held = (jnp.repeat(self.table, page, 1) != RESERVED) & (places <= jnp.max(positions, 1, keepdims=True))
+        layer = PagedLayer(keys, values, self.table)
+        # what another text left in a page may be no number, which even a weight of 0 would spread
+        seen = jnp.where(held[..., None, None], layer._read(values).astype(value.dtype), 0)
+        return layer, layer._read(keys).astype(key.dtype), seen, jnp.where(held, places, -1)
+
+    def _read(self, pool: Array) -> Float[Array, "b k heads size"]:
+        rows = pool[self.table].swapaxes(2, 3)
+        return rows.reshape(rows.shape[0], -1, *rows.shape[3:])
+
+
+@records.record
+class PagedCache(Cache):
+    """A cache in pages. `paged` builds one.
+
+    Free pages are `free[:available]`; they, those of the texts and the reserved one are all pages, at any time.
+
+    Attributes:
+        free: (pages − 1,) the stack of free pages.
+        available: () how many these are.
+    """
+
+    free: Any = None
+    available: Any = None
+
+    @property
+    def page(self) -> int:
+        """How many tokens a page holds."""
+        return self.layers[0].key.shape[2]
+
+    def opened(self, count: Int[Array, " b"], most: int) -> "PagedCache":
+        """The cache with pages for so many further tokens (b,): earlier texts take theirs first (see `Cache.opened`).
+
+        Raises:
+            ValueError: where the pages or the capacity do not suffice, for concrete numbers. Else `room` says so.
+        """
+        Cache.opened(self, count, most)
+        table = self.layers[0].table
+        held = jnp.sum(table != RESERVED, 1, dtype=jnp.int32)
+        wanted = jnp.minimum(-(-(self.length + count) // self.page), table.shape[1])
+        new = jnp.maximum(wanted - held, 0)
+        total = jnp.sum(new)
+        if arrays.is_concrete(total) and arrays.is_concrete(self.available) and total > self.available:
+            raise ValueError(f"{total} pages are needed, but {self.available} are free: give `paged` more, or rewind texts that have ended")
+        before = (jnp.cumsum(new) - new)[:, None]
+        number = jnp.arange(table.shape[1], dtype=jnp.int32)[None] - held[:, None]
+        taken = self.available - 1 - before - number  # from the top of the stack
+        fresh = (number >= 0) & (number < new[:, None]) & (taken >= 0)
+        table = jnp.where(fresh, self.free[jnp.maximum(taken, 0)], table)
+        return self._with(table, self.free, jnp.maximum(self.available - total, 0))
+
+    def room(self) -> Int[Array, " b"]:
+        """How many tokens of each text its pages hold: what a model answers to later ones is NaN."""
+        held = jnp.sum(self.layers[0].table != RESERVED, 1, dtype=jnp.int32)
+        return jnp.minimum(held * self.page, self.capacity)
+
+    def rewound(self, length: Int[Array, " b"] | np.ndarray | Count) -> "PagedCache":
+        """Return the cache as it was at these lengths () or (b,), with the pages beyond them free (see `Cache.rewound`)."""
+        cache = records.replace(self, length=super().rewound(length).length)
+        table = cache.layers[0].table
+        kept = -(-cache.length // self.page)[:, None]
+        back = (jnp.arange(table.shape[1], dtype=jnp.int32)[None] >= kept) & (table != RESERVED)
+        order = jnp.cumsum(back.ravel(), dtype=jnp.int32).reshape(back.shape) - 1
+        places = jnp.where(back, self.available + order, self.free.shape[0])
+        free = self.free.at[places].set(table, mode="drop")
+        return cache._with(jnp.where(back, RESERVED, table), free, self.available + jnp.sum(back, dtype=jnp.int32))
+
+    def row(self, text: Count) -> "PagedCache":
+        """The cache of one text alone, with the pages of all."""
+        table, length = (values[jnp.asarray(text)[None]] for values in (self.layers[0].table, self.length))
+        return records.replace(self._with(table, self.free, self.available), length=length)
+
+    def with_row(self, text: Count, row: Any) -> "PagedCache":
+        """The cache after one of its texts has changed, alone."""
+        table = self.layers[0].table.at[text].set(row.layers[0].table[0])
+        cache = records.replace(self, layers=row.layers, length=self.length.at[text].set(row.length[0]))
+        return cache._with(table, row.free, row.available)
+
+    def cleared(self) -> "PagedCache":
+        """The cache without any token, and its pages free."""
+        return self.rewound(0)
+
+    def reordered(self, texts: Int[ArrayLike, " n"]) -> "PagedCache":
+        """Not possible: texts would share pages.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("texts of a paged cache cannot be copied, as they would share pages: use cache.full")
+
+    def _with(self, table: Array, free: Array, available: Array) -> "PagedCache":
+        layers = tuple(records.replace(layer, table=table) for layer in self.layers)
+        return records.replace(self, layers=layers, free=free, available=available)
+
+
+def paged(
+    network: Any, batch: int, capacity: int, dtype: Any = jnp.float32, *, pages: int, page: int = 16, order: Any = None
+) -> PagedCache:
+    """A cache in pages, without any token so far.
+
+    It takes 2 · depth · pages · key/value heads · page · head size numbers, whatever batch and capacity. All texts are gathered for
+    reading, so that it costs what a full cache costs.
+
+    Args:
+        network: a `networks.LanguageModel`.
+        batch: number of texts.
+        capacity: the largest number of tokens of each, at most the network's context.
+        dtype: of keys and values.
+        pages: how many there are, of which one is reserved.
+        page: how many tokens each holds.
+        order: (pages − 1,) the pages 1 … pages − 1 in the order in which they are taken. None: as they stand.
+
+    Raises:
+        ValueError: for numbers below what is possible, a capacity outside 1 … context, and an order that is none of those pages.
+
+    References:
+        Kwon et al., 2023, section 4.2 (from memory).
+    """
+    checks.integer("capacity", capacity, 1, network.context)
+    checks.integer("pages", pages, 2)
+    checks.integer("page", page, 1)
+    taken = np.arange(1, pages) if order is None else np.asarray(order)
+    if not np.array_equal(np.sort(taken), np.arange(1, pages)):
+        raise ValueError(f"order must hold each of the pages 1 … {pages - 1} once")
+    key_shape(network, batch, 1)
+    empty = jnp.zeros(key_shape(network, pages, page), dtype)
+    table = jnp.full((batch, -(-capacity // page)), RESERVED, jnp.int32)
+    layers = tuple(PagedLayer(empty, empty, table) for _ in range(network.depth))
+    free = jnp.asarray(taken[::-1], jnp.int32)
+    return PagedCache(layers, jnp.zeros(batch, jnp.int32), capacity, free=free, available=jnp.asarray(pages - 1, jnp.int32))

@@ -1,0 +1,88 @@
+"""The language Loss: how surprised a model is by each next token."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import Loss, Metrics, Params
+
+
+@records.record
+class Texts:
+    """A batch of texts.
+
+    Attributes:
+        tokens: (b, s) ids, behind which −1 may stand.
+        weight: (b, s) how much each token counts as a target; the first one of a text is none. None: 1.
+        bytes: (b, s) how many bytes of text each token stands for, for the metric `bits_per_byte`. None: not known.
+    """
+
+    tokens: Any
+    weight: Any = None
+    bytes: Any = None
+
+
+@records.record
+class NextTokenLoss:
+    """The loss of `next_token`."""
+
+    predict: Callable[..., Any] = records.static()
+    z_loss: float = records.static()
+    stochastic: bool = records.static()
+
+    def __call__(self, params: Params, key: jax.Array, batch: Texts) -> tuple[Float[Array, ""], Metrics]:
+        """The scalar and its metrics for one batch."""
+        if not isinstance(batch, Texts):
+            raise TypeError(f"batch is a {type(batch).__name__}: pass language.Texts(tokens)")
+        if batch.tokens.ndim != 2 or batch.tokens.shape[1] < 2:
+            raise ValueError(f"tokens has shape {batch.tokens.shape}: (texts, tokens) with at least two tokens is needed")
+        for name, values in (("weight", batch.weight), ("bytes", batch.bytes)):
+            if values is not None:
+                checks.same_shape("tokens", batch.tokens, name, values)
+        chance = {"key": key} if self.stochastic else {}
+        logits = self.predict(params, batch.tokens[:, :-1], **chance)[0]
+        target = batch.tokens[:, 1:]
+        dtype = arrays.at_least_float32(logits.dtype)
+        weight = (target >= 0).astype(dtype)
+        if batch.weight is not None:
+            weight = weight * jnp.asarray(batch.weight)[:, 1:].astype(dtype)
+        wide = jnp.where(weight[..., None] > 0, logits.astype(dtype), 0)  # what padding answers may be no number
+        normaliser = jax.nn.logsumexp(wide, 2)
+        surprise = normaliser - jnp.take_along_axis(wide, jnp.maximum(target, 0)[..., None], 2)[..., 0]
+
+        def mean(values: Array) -> Array:
+            return arrays.safe_divide(jnp.sum(weight * values), jnp.sum(weight))
+
+        nll = mean(surprise)
+        metrics = {"nll": nll, "accuracy": mean((jnp.argmax(wide, 2) == target).astype(dtype))}
+        if batch.bytes is not None:
+            metrics["bits_per_byte"] = arrays.safe_divide(nll, mean(jnp.asarray(batch.bytes)[:, 1:].astype(dtype))) / math.log(2)
+        return nll + self.z_loss * mean(jnp.square(normaliser)), metrics
+
+
+def next_token(predict: Callable[..., Any], *, z_loss: float = 0.0, stochastic: bool | None = None) -> Loss:
+    """Mean over tokens of −log p(token | those before it), in nats.
+
+    Args:
+        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as `networks.pure(networks.LanguageModel(…))`.
+        z_loss: ≥ 0, the factor of the mean of log² Z, which keeps the logits' normaliser Z near 1.
+        stochastic: whether the network gets a fresh `key=` at every call. None asks its attribute `stochastic`.
+
+    Returns:
+        The loss (params, key, batch) -> (scalar, metrics), for a batch `Texts`. Metrics are `nll` (nats per token), `accuracy`, and
+        `bits_per_byte` where the batch knows its bytes: the sum of nll over that of bytes, which does not depend on the tokenizer.
+
+    Raises:
+        ValueError: for a negative `z_loss`.
+
+    References:
+        Radford et al., 2018, Eq. 1; Chowdhery et al., 2022, section 5, for the z-loss; Gao et al., 2020, section 3.1, for bits per byte
+        (from memory).
+    """
+    checks.in_range("z_loss", z_loss, 0.0, math.inf, open_high=True)
+    return NextTokenLoss(predict, float(z_loss), getattr(predict, "stochastic", False) if stochastic is None else stochastic)

@@ -1,0 +1,67 @@
+"""The loss of next tokens beside its formula in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from gendiff import language, networks
+from gendiff.language import objective
+from tests.language import rig
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+TOKENS = rig.padded([[3, 1, 4, 1, 5, 9], [2, 6, 5], [3, 5, 8, 9]], 7)
+BYTES = np.random.default_rng(0).integers(1, 6, TOKENS.shape)
+WEIGHT = np.random.default_rng(1).integers(0, 2, TOKENS.shape) * np.random.default_rng(2).random(TOKENS.shape)
+KEY = jax.random.key(0)
+PREDICT = networks.pure(rig.NETWORK)
+run = quickly(lambda loss, batch: loss(rig.PARAMS, KEY, batch), static_argnums=0)
+
+
+def by_formula(weight):
+    logits = np.asarray(rig.MODEL(TOKENS, None, True)[0], np.float64)[:, :-1]
+    normaliser, target = scipy.special.logsumexp(logits, axis=2), TOKENS[:, 1:]
+    surprise = normaliser - np.take_along_axis(logits, np.maximum(target, 0)[..., None], 2)[..., 0]
+    weight = np.where(target >= 0, weight[:, 1:], 0)
+    return {
+        "nll": (weight * surprise).sum() / weight.sum(),
+        "accuracy": (weight * (logits.argmax(2) == target)).sum() / weight.sum(),
+        "bits_per_byte": (weight * surprise).sum() / (weight * BYTES[:, 1:]).sum() / np.log(2),
+        "log² Z": (weight * normaliser**2).sum() / weight.sum(),
+    }
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_loss_and_metrics_are_those_of_the_formula(weight):
+    expected = by_formula(np.ones(TOKENS.shape) if weight is None else weight)
+    loss, metrics = run(objective.next_token(PREDICT, z_loss=0.1), language.Texts(TOKENS, weight, BYTES))
+    np.testing.assert_allclose(loss, expected["nll"] + 0.1 * expected.pop("log² Z"), rtol=2e-5)
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=2e-5)
+
+
+def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_and_no_target_costs_nothing():
+    loss = objective.next_token(lambda params, tokens: (jnp.zeros((*tokens.shape, 10)),))
+    np.testing.assert_allclose(loss({}, KEY, language.Texts(TOKENS))[0], np.log(10), rtol=1e-6)
+    assert loss({}, KEY, language.Texts(np.full((2, 3), -1)))[0] == 0
+
+
+def test_a_gradient_sees_no_target_without_weight():
+    """Logits of NaN there would else make the whole gradient NaN."""
+
+    def predict(params, tokens):
+        return (jnp.where(tokens[..., None] == 1, jnp.nan, params),)
+
+    weight = np.where(np.pad(TOKENS, ((0, 0), (1, 0)))[:, :-1] == 1, 0.0, 1.0)
+    gradient = jax.grad(lambda params: objective.next_token(predict)(params, KEY, language.Texts(TOKENS, weight))[0])(jnp.ones((1, 1, 10)))
+    assert np.isfinite(gradient).all()
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (lambda: objective.next_token(PREDICT, z_loss=-1.0), "z_loss = -1 is outside"),
+    (lambda: objective.next_token(PREDICT)({}, KEY, TOKENS), "pass language.Texts", TypeError),
+    (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS[:, :1])), "at least two tokens"),
+    (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS, WEIGHT[:, 1:])), "weight has shape"),
+)
