@@ -13,7 +13,7 @@ class NextLogits:
     """A language model with its parameters. They are leaves; the function is static.
 
     Args:
-        predict: the network, (params, tokens, cache, every) -> (logits, cache).
+        predict: the network, (params, tokens, cache, every) -> (logits, cache), behind which more may stand.
         params: its parameters.
     """
 
@@ -28,7 +28,7 @@ class NextLogits:
             cache: the tokens before these, as `cache` builds it.
             every: True gives the logits after each token (b, s, v), False those after the last one of each text (b, v).
         """
-        logits, cache = self.predict(self.params, tokens, cache, every)
+        logits, cache = self.predict(self.params, tokens, cache, every)[:2]
         return logits, cache
 
 

@@ -12,7 +12,9 @@ from gendiff.networks import (
     inception,
     language_model,
     lora,
+    mixture_of_experts,
     rotary,
+    routing,
     text,
     text_encoder,
     tiles,
@@ -26,6 +28,7 @@ from gendiff.networks.dit import DiT
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
 from gendiff.networks.language_model import LanguageModel
+from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
@@ -36,6 +39,7 @@ __all__ = [
     "NO_TEXT",
     "Autoencoder",
     "DiT",
+    "Experts",
     "ImageSize",
     "Inception",
     "LanguageModel",
@@ -58,8 +62,10 @@ __all__ = [
     "init",
     "language_model",
     "lora",
+    "mixture_of_experts",
     "pure",
     "rotary",
+    "routing",
     "text",
     "text_encoder",
     "tiles",

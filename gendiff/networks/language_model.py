@@ -13,6 +13,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import attention, fast, initializers
 from gendiff.networks.embeddings import token_rows
 from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, dtype_of, parameter
+from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.rotary import LongContext, Rotary
 from gendiff.networks.transformer import TransformerBlock
 
@@ -47,10 +48,12 @@ class Answer(NamedTuple):
     Attributes:
         logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text.
         cache: with the tokens of this call in it, or None.
+        routing: a `Routing` per block, which the losses of `networks.routing` take; () without experts.
     """
 
     logits: Any
     cache: Any
+    routing: tuple[Any, ...] = ()
 
 
 @record
@@ -91,6 +94,7 @@ class LanguageModel(nn.Module):
         rotary_base: of the frequencies of rotary positions, above 1.
         rotary_stretch: None, or (factor, low, high, original) of `rotary.LongContext`, by which long contexts change them.
         window: how many tokens each one sees, itself included. None: all before it.
+        experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
         tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
         dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
@@ -121,6 +125,7 @@ class LanguageModel(nn.Module):
     rotary_base: float = 10_000.0
     rotary_stretch: tuple[float, float, float, int] | None = None
     window: int | None = None
+    experts: Experts | None = None
     tied: bool = True
     dtype: Any = None
     precision: str | None = None
@@ -160,16 +165,16 @@ class LanguageModel(nn.Module):
             x = x + token_rows(learned, jnp.where(given, places, 0))
         if cache is not None:
             x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
-        x, layers = self._blocks(x.astype(compute.dtype), places, cache, compute)
+        x, layers, routing = self._blocks(x.astype(compute.dtype), places, cache, compute)
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
         logits = self._logits(NORMS[self.norm](compute, self.epsilon, name="output_norm")(x), table, compute)
-        return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count))
+        return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing)
 
-    def _blocks(self, x: jax.Array, places: jax.Array, cache: ModelCache | None, compute: Compute) -> tuple[jax.Array, tuple[Any, ...]]:
+    def _blocks(self, x: jax.Array, places: jax.Array, cache: ModelCache | None, compute: Compute) -> tuple[jax.Array, Any, Any]:
         build = fast.remat(TransformerBlock, self.remat)
         rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
-        layers = []
+        layers, routings = [], []
         for number in range(self.depth):
             block = build(
                 self.heads,
@@ -187,11 +192,13 @@ class LanguageModel(nn.Module):
                 qkv_bias=self.qkv_bias,
                 mlp_bias=self.mlp_bias,
                 rotary=rotary if self.positions == "rotary" else None,
+                experts=self.experts,
                 name=f"block_{number}",
             )
-            x, layer = block(x, None, places[..., None], rule, None if cache is None else cache.layers[number])
+            x, layer, *routing = block(x, None, places[..., None], rule, None if cache is None else cache.layers[number])
             layers.append(layer)
-        return x, tuple(layers)
+            routings += routing
+        return x, tuple(layers), tuple(routings)
 
     def _rotary(self) -> Rotary:
         return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
@@ -212,6 +219,8 @@ class LanguageModel(nn.Module):
         checks.choice("positions", self.positions, ("rotary", "learned"))
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)
+        if self.experts is not None and self.experts.router == "expert_choice":
+            raise ValueError("router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'")
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
             raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)")
         checks.ids("tokens", tokens, self.vocabulary, also=PADDING)

@@ -14,6 +14,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.attention import attend
 from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense
+from gendiff.networks.mixture_of_experts import Experts, MixtureOfExperts
 from gendiff.networks.rotary import Rotary, rotate
 
 EPSILON = 1e-6
@@ -29,6 +30,14 @@ They hold for every layer of a `TransformerBlock`, those of cross-attention and 
 
 References:
     Shoeybi et al., 2019, section 3 (from memory).
+"""
+
+EXPERT_PARALLEL = ((r"block_\d+/experts/mlp_[01]/kernel$", ("tensor", None, None)),)
+"""Rules for `training.sharding`: each device holds a share of the experts. With a capacity factor it computes what these answer; without
+one, kernels are exchanged. They join those above; a network without biases needs the rules of kernels alone, `TENSOR_PARALLEL[::2]`.
+
+References:
+    Lepikhin et al., 2020, section 3 (from memory).
 """
 
 
@@ -75,6 +84,7 @@ class TransformerBlock(nn.Module):
         qkv_bias: whether these have one. None: as `bias` says.
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
         rotary: how positions turn queries and keys. None: they do not.
+        experts: MLPs among which a router chooses, in place of one. None: there is one.
 
     References:
         Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm;
@@ -100,6 +110,7 @@ class TransformerBlock(nn.Module):
     qkv_bias: bool | None = None
     mlp_bias: bool | None = None
     rotary: Rotary | None = Rotary()
+    experts: Experts | None = None
 
     @nn.compact
     def __call__(
@@ -111,14 +122,14 @@ class TransformerBlock(nn.Module):
         cache: LayerCache | None = None,
         context: Float[Array, "b m c"] | None = None,
         context_mask: Bool[ArrayLike, "b m"] | None = None,
-    ) -> tuple[Any, Any]:
-        """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it.
+    ) -> tuple[Any, ...]:
+        """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it. With experts, also a `Routing`.
 
         Args:
             x: (b, s, d), or a tuple of streams (b, s_i, d), which are one sequence to attention, in their order.
             condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity.
             positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries and keys, and which
-                a cache needs.
+                a cache needs. A token at a negative one is padding.
             mask: which keys each query sees. A rule, (positions of queries (b, s), of keys (b, k)) -> (b, 1, s, k) such as
                 `attention.causal`, reads the first coordinate of the positions, and is what a cache needs.
             cache: the tokens before these (see `LayerCache`).
@@ -127,8 +138,8 @@ class TransformerBlock(nn.Module):
 
         Raises:
             ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal widths, `answers`
-                outside 1 … their number, a cache or a rule without positions, a cache without a rule, an unknown activation or norm, and
-                a condition where the norm stands last.
+                outside 1 … their number, several streams with experts, a cache or a rule without positions, a cache without a rule, an
+                unknown activation or norm, and a condition where the norm stands last.
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
@@ -154,17 +165,22 @@ class TransformerBlock(nn.Module):
                 cache, key, value, known = cache.updated(key, value, at)
             seen = mask(at[:, : query.shape[1]], known)
         mixed = attend(query, key, value, seen, implementation=self.compute.attention, precision=self.compute.precision)
-        results = []
+        results, routing = [], None
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
             _, _, gate_0, shift_1, scale_1, gate_1 = change
             y = dense(width, self.compute, f"{name}output", bias=self.bias)(y.reshape(*stream.shape[:2], -1))
             y = self._summed(f"{name}norm_0", stream, _gated(y, gate_0))
             if context is not None:
                 y = self._summed(f"{name}norm_cross", y, self._cross_attention(name, y, context, context_mask))
-            wide = fast.recomputed(TransformerBlock._widened, (1,))(self, name, y, scale_1, shift_1)
-            narrow = fast.recomputed(TransformerBlock._narrowed, (1, 2))(self, name, width, wide)
+            if self.experts is None:
+                wide = fast.recomputed(TransformerBlock._widened, (1,))(self, name, y, scale_1, shift_1)
+                narrow = fast.recomputed(TransformerBlock._narrowed, (1, 2))(self, name, width, wide)
+            else:
+                given = None if positions is None else jnp.asarray(positions)[:, : y.shape[1], 0] >= 0
+                narrow, routing = self._routed(self.experts, self._before(f"{name}norm_1", y, scale_1, shift_1), given)
             results.append(self._summed(f"{name}norm_1", y, _gated(narrow, gate_1)))
-        return (tuple(results) if isinstance(x, tuple) else results[0]), cache
+        answer = tuple(results) if isinstance(x, tuple) else results[0]
+        return (answer, cache) if self.experts is None else (answer, cache, routing)
 
     def _checked(self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any) -> int:
         """Return how many streams answer."""
@@ -175,6 +191,8 @@ class TransformerBlock(nn.Module):
         widths = [stream.shape[-1] for stream in streams]
         if len(set(widths)) > 1:
             raise ValueError(f"streams of widths {widths} cannot share one attention: map them to one width first")
+        if self.experts is not None and len(streams) > 1:
+            raise ValueError(f"experts are for one stream, and here are {len(streams)}: a router would be needed for each")
         if self.head_size is None and widths[0] % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide the width {widths[0]}")
         if self.heads % self._shared_heads:
@@ -237,9 +255,15 @@ class TransformerBlock(nn.Module):
         return self.bias if self.mlp_bias is None else self.mlp_bias
 
     def _widened(self, stream: str, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> jax.Array:
-        inner = self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
-        layer = dense((1 + self.gated) * inner, self.compute, f"{stream}mlp_0", bias=self._mlp_biased)
+        layer = dense((1 + self.gated) * self._inner(x), self.compute, f"{stream}mlp_0", bias=self._mlp_biased)
         return layer(self._before(f"{stream}norm_1", x, scale, shift))
+
+    def _inner(self, x: jax.Array) -> int:
+        return self.expansion * x.shape[-1] if self.mlp_width is None else self.mlp_width
+
+    def _routed(self, experts: Experts, x: jax.Array, given: jax.Array | None) -> tuple[jax.Array, Any]:
+        layer = MixtureOfExperts(experts, self._inner(x), self.compute, self.activation, self.gated, self._mlp_biased, name="experts")
+        return layer(x, given)
 
     def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
         activation = ACTIVATIONS[self.activation]
