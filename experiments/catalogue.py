@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "latent": "experiments.diffusion.latent",
     "batch-jobs": "experiments.diffusion.batch_jobs",
     "chat": "experiments.language.chat",
+    "kv-cache": "experiments.language.kv_cache",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

@@ -43,3 +43,11 @@ def _of_gguf(file: Path) -> Chat:
     like = jax.eval_shape(functools.partial(networks.init, network), jax.random.key(0), np.zeros((1, 2), np.int32))
     params = weights.gguf_llama.params(stored, like)
     return Chat(network, params, language.tokens.from_gguf(stored.metadata), language.chat_template.from_gguf(stored.metadata))
+
+
+def tiny(context: int = 256) -> Chat:
+    """A network of bytes with random weights, which shows that everything runs."""
+    tokenizer = language.tokens.plain()
+    network = networks.LanguageModel(vocabulary=tokenizer.size, context=context, width=16, depth=1, heads=2)
+    template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    return Chat(network, networks.init(network, jax.random.key(0), np.zeros((1, 2), np.int32)), tokenizer, template)

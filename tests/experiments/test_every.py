@@ -19,6 +19,7 @@ LEAVES = {
     "autoencoder": ("rate", "spectra_emoji", "pictures_textures", "lacks", "loss"),
     "latent": ("pictures", "curves", "cost", "memory", "whole_picture"),
     "chat": ("answers",),
+    "kv-cache": ("times",),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -14,8 +14,6 @@ from experiments.language import models, questions
 from experiments.language.chat.config import Config
 from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Table
-from gendiff import language, networks
-from gendiff.pipelines import Chat
 from gendiff.pipelines.chat import Reply
 
 SHOWN = 12
@@ -34,7 +32,7 @@ class Marks:
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Ask every question in both ways."""
-    chat = tiny() if config.tiny else models.opened()
+    chat = models.tiny() if config.tiny else models.opened()
     asked = questions.questions()[: config.questions]
     key = jax.random.key(0)  # nothing is drawn: temperature 0
     plain = functools.partial(chat.complete, key, max_tokens=config.max_tokens)
@@ -61,14 +59,6 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     caption = "Share of the questions whose reply holds the answer, and of the replies that end by themselves."
     shown = figures.bars(bars, folder.figure("answers"), caption, x_label="share")
     return Outcome(claims, (shown,), (_table(asked, as_text, as_chat),))
-
-
-def tiny() -> Chat:
-    """A network of bytes with random weights."""
-    tokenizer = language.tokens.plain()
-    network = networks.LanguageModel(vocabulary=tokenizer.size, context=256, width=16, depth=1, heads=2)
-    template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
-    return Chat(network, networks.init(network, jax.random.key(0), np.zeros((1, 2), np.int32)), tokenizer, template)
 
 
 def _user(question: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from gendiff import language, weights
 
 @pytest.fixture
 def tiny(monkeypatch):
-    chat = judge.tiny()
+    chat = models.tiny()
     monkeypatch.setattr(models, "opened", lambda model=models.SMOLLM2: chat)
     return chat
 
@@ -107,7 +107,7 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
     from experiments.framework.progress import Progress
     from experiments.framework.run_folder import RunFolder
 
-    chat = judge.tiny()
+    chat = models.tiny()
     right = {question: answers[0] for question, answers in questions.questions()}
     blank = chat.complete(judge.jax.random.key(0), "a", max_tokens=1)
 
@@ -120,7 +120,7 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
         def complete(self, key, text, **options):
             return dataclasses.replace(blank, text=text, finished=False)
 
-    monkeypatch.setattr(judge, "tiny", Told)
+    monkeypatch.setattr(models, "tiny", Told)
     outcome = judge.evaluate(Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
     assert {claim.id: claim.verdict for claim in outcome.claims} == dict.fromkeys(("answered", "ended", "gained", "shuffled"), "PASS")
     assert (tmp_path / outcome.figures[0].file).is_file()
