@@ -1,0 +1,65 @@
+"""What the experiment compares, on a small network: equalities hold, and planted mistakes are far off."""
+
+import numpy as np
+import pytest
+
+from experiments.language import models
+from experiments.language.kv_cache import timing
+from experiments.language.kv_cache.config import Config, check
+from experiments.language.kv_cache.exactness import Model, mistaken
+from gendiff.core.errors import ConfigError
+from gendiff.language import cache as caches
+
+CHAT = models.tiny()
+MODEL = Model(CHAT.network, CHAT.params)
+IDS = np.random.default_rng(0).integers(0, 256, (2, 24)).astype(np.int32)
+WHOLE = MODEL.whole(IDS)
+
+
+def full(batch=1):
+    return caches.full(CHAT.network, batch, 32)
+
+
+def test_every_split_every_chunk_and_texts_of_unequal_lengths_answer_as_the_whole():
+    for split in (1, 7, 23):
+        assert MODEL.walked(full(), IDS[0], WHOLE[0], split) < 1e-4
+    for chunk in (1, 5, 24):
+        assert MODEL.in_chunks(full(), IDS[0], WHOLE[0], chunk) < 1e-4
+    assert MODEL.ragged(full(2), IDS, WHOLE, np.array([3, 16]), 8) < 1e-4
+    assert MODEL.walked(full(), IDS[1], WHOLE[0], 7) > 1e-2  # another text
+
+
+def test_tokens_that_are_taken_back_leave_nothing_and_those_that_are_not_do():
+    assert MODEL.forgetting(full(), IDS[0], WHOLE[0], 9, 4, True) < 1e-4
+    assert MODEL.forgetting(full(), IDS[0], WHOLE[0], 9, 4, False) > 1e-2
+
+
+def test_a_window_that_shows_the_first_slots_is_far_off():
+    narrow = Model(CHAT.network.clone(window=4), CHAT.params).whole(IDS[:1])[0]
+    ring = caches.ring(CHAT.network, 1, 32, window=4, slack=24)
+    assert MODEL.walked(ring, IDS[0], narrow, 1) < 1e-4
+    assert MODEL.walked(mistaken(full(), 4), IDS[0], narrow, 1) > 1e-2
+
+
+def test_one_program_serves_all_steps_and_the_bytes_are_those_of_the_formula():
+    assert timing.programs(MODEL, IDS[0], 6, 8) == 1
+    assert caches.nbytes(full(2).layers) == timing.formula_bytes(CHAT.network, 2, 32)
+
+
+def test_the_exponent_of_a_power_is_found():
+    lengths, noise = (10, 100, 1000), np.random.default_rng(0).normal(1, 0.01, (3, 20))
+    for power in (0.0, 1.0):
+        value, low, high = timing.exponent(lengths, np.array(lengths, float)[:, None] ** power * noise, 50)
+        assert low <= power <= high or abs(value - power) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 48}, "--window 48 must be below --tokens 48"),
+        ({"lengths": (8,)}, "--lengths 8 must be two or more"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check(Config(**changes))
