@@ -1,7 +1,9 @@
 """The language model that experiments and commands work with: the one that pip brings, or a file or folder of one's own."""
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,33 +18,39 @@ GGUF = ".gguf"
 
 
 def opened(model: str = SMOLLM2) -> Chat:
-    """A model with its tokenizer and template, in float32.
+    """A model with its tokenizer, and its template where it has one, in float32.
 
-    model: "smollm2", or a .gguf file of the family of Llama. ConfigError for anything else, and without the packages that it needs.
+    model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else, and without the
+    packages that it needs; errors of `weights` and `language` for what is damaged.
     """
     try:
-        return _of_gguf(weights.smollm2.path() if model == SMOLLM2 else _file(model))
+        return _of(weights.smollm2.path() if model == SMOLLM2 else _path(model))
     except ImportError as error:
         raise ConfigError(str(error)) from error
 
 
-def _file(model: str) -> Path:
-    file = Path(model).expanduser()
-    if file.is_dir():
-        raise ConfigError(f"--model {model} is a folder: name the {GGUF} file in it")
-    if not file.is_file():
-        raise ConfigError(f"--model {model} is no file; {hint(model, [SMOLLM2])}")
-    if file.suffix.lower() != GGUF:
-        raise ConfigError(f"--model {model}: a {GGUF} file is needed, or {SMOLLM2}")
-    return file
+def _path(model: str) -> Path:
+    path = Path(model).expanduser()
+    if not path.exists():
+        raise ConfigError(f"--model {model} is no file or folder; {hint(model, [SMOLLM2])}")
+    if path.is_file() and path.suffix.lower() != GGUF:
+        raise ConfigError(f"--model {model}: a {GGUF} file, a folder of transformers, or {SMOLLM2} is needed")
+    return path
 
 
-def _of_gguf(file: Path) -> Chat:
-    stored = weights.gguf.load(file)
-    network = networks.LanguageModel(**weights.gguf_llama.network_fields(stored))
+def _of(path: Path) -> Chat:
+    stored = weights.language_models.load(path)
+    network = networks.LanguageModel(**stored.fields)
     like = jax.eval_shape(functools.partial(networks.init, network), jax.random.key(0), np.zeros((1, 2), np.int32))
-    params = weights.gguf_llama.params(stored, like)
-    return Chat(network, params, language.tokens.from_gguf(stored.metadata), language.chat_template.from_gguf(stored.metadata))
+    tokenizer = language.tokens.from_gguf(stored.config) if path.is_file() else language.tokens.load(path)
+    return Chat(network, stored.params(like), tokenizer, _template(path, stored.config))
+
+
+def _template(path: Path, metadata: Mapping[str, Any]) -> language.chat_template.ChatTemplate | None:
+    try:
+        return language.chat_template.from_gguf(metadata) if path.is_file() else language.chat_template.load(path)
+    except ConfigError:  # the model completes texts
+        return None
 
 
 def tiny(context: int = 256) -> Chat:

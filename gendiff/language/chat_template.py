@@ -5,19 +5,24 @@ with bounds on its steps and on the length of its texts.
 """
 
 import datetime
+import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gendiff.core import extras, records
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, DataError
 
+FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
+SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 Messages = Sequence[Mapping[str, Any]]
 """Each with "role", as "system", "user" or "assistant", and "content"."""
 
 
 @records.record
 class ChatTemplate:
-    """Calling it turns messages into a text. `from_text` and `from_gguf` build it.
+    """Calling it turns messages into a text. `load`, `from_text` and `from_gguf` build it.
 
     Attributes:
         source: the template, in jinja2's language.
@@ -75,6 +80,52 @@ def from_gguf(metadata: Mapping[str, Any]) -> ChatTemplate:
     special = {f"{name}_token": pieces[at] for name, at in numbers.items() if at is not None and at < len(pieces)}
     kinds = metadata.get("tokenizer.ggml.token_type", [])
     return from_text(source, special, [piece for piece, kind in zip(pieces, kinds, strict=False) if kind == 3])
+
+
+def load(path: str | os.PathLike) -> ChatTemplate:
+    """The template in a folder of `transformers`: chat_template.jinja, or chat_template in tokenizer_config.json.
+
+    Of several templates it is the one called "default". Special tokens of tokenizer.json, where it is there, may not stand in messages.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        ConfigError: for a folder without a template.
+        DataError: path first, for a damaged file.
+    """
+    folder = Path(path)
+    config = _object(folder / CONFIG)
+    source = config.get("chat_template")
+    if isinstance(source, list):
+        source = {each.get("name"): each.get("template") for each in source if isinstance(each, dict)}.get("default")
+    if (folder / FILE).is_file():
+        source = _text(folder / FILE)
+    if not isinstance(source, str):
+        raise ConfigError(f"{folder}: holds no {FILE}, and its {CONFIG} no chat_template: the model was trained to complete texts")
+    named = {name: config.get(name) for name in SPECIAL}
+    special = {name: token.get("content") if isinstance(token, dict) else token for name, token in named.items()}
+    added = _object(folder / "tokenizer.json").get("added_tokens") or []
+    control = [token["content"] for token in added if isinstance(token, dict) and token.get("special")]
+    return from_text(source, {name: token for name, token in special.items() if isinstance(token, str)}, control)
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """Of a JSON file; empty without the file."""
+    try:
+        found = json.loads(_text(file)) if file.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: must hold one JSON object, got {type(found).__name__}")
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is no UTF-8 at byte {error.start}") from error
 
 
 def _check(messages: Any, control: tuple[str, ...]) -> None:

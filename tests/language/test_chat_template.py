@@ -1,12 +1,13 @@
 """Messages as texts, and templates that want more than that."""
 
 import datetime
+import json
 import time
 
 import numpy as np
 import pytest
 
-from gendiff.core.errors import ConfigError
+from gendiff.core.errors import ConfigError, DataError
 from gendiff.language import chat_template
 from tests.refusals import refusals
 
@@ -107,6 +108,26 @@ HOSTILE = {
     "a filter that pads": ("{{ 'a' | center(1000000000) }}", "No filter named 'center'"),
     "much output": ("{% for a in range(9999) %}{{ 'abcdefgh' * 1000 }}{% endfor %}", "at most 1000000 are made"),
 }
+
+
+def test_a_folder_keeps_its_template_in_either_of_two_files_and_its_special_tokens_stay_out_of_messages(tmp_path):
+    with pytest.raises(ConfigError, match="holds no chat_template.jinja"):
+        chat_template.load(tmp_path)
+    config = {"eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages[0].content }}{{ eos_token }}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": [{"content": "<|end|>", "special": True}]}))
+    message = [{"role": "user", "content": "hello"}]
+    assert chat_template.load(tmp_path)(message) == "hello<|end|>"
+    several = [{"name": "tool", "template": "no"}, {"name": "default", "template": "yes"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": several}))
+    assert chat_template.load(tmp_path)(message) == "yes"
+    (tmp_path / "chat_template.jinja").write_text("file")
+    assert chat_template.load(tmp_path)(message) == "file"
+    with pytest.raises(ValueError, match="begins or ends a message"):
+        chat_template.load(tmp_path)([{"role": "user", "content": "a<|end|>"}])
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(DataError, match="tokenizer_config.json: not JSON"):
+        chat_template.load(tmp_path)
 
 
 @pytest.mark.fault("language models: a chat template that reaches for attributes or never ends")

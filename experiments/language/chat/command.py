@@ -38,8 +38,8 @@ class ChatOptions:
     """Tokens of an answer, at most."""
     seed: int = 0
     """Seed of what is drawn, from 0 to 2**32 - 1."""
-    model: Annotated[str, tyro.conf.arg(metavar="smollm2|FILE")] = models.SMOLLM2
-    """smollm2, or a .gguf file of the family of Llama."""
+    model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = models.SMOLLM2
+    """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
 
 
 def call(options: ChatOptions, progress: Progress) -> None:
@@ -47,14 +47,18 @@ def call(options: ChatOptions, progress: Progress) -> None:
     _check(options)
     devices.use_compile_cache()
     chat = models.opened(options.model)
+    if chat.template is None and not options.plain:
+        raise ConfigError(f"--model {options.model} has no chat template: it goes on with texts, so add --plain")
     writer = Writer(chat.tokenizer)
     if options.prompt:
         _turn(chat, options, options.prompt, [], None, writer, progress)
         return
     progress.line(f"as plain text: {QUESTION}")
     _turn(chat, dataclasses.replace(options, plain=True, max_tokens=min(options.max_tokens, 48)), QUESTION, [], None, writer, progress)
-    progress.line(f"in the chat template: {QUESTION}")
-    messages, memory = _turn(chat, options, QUESTION, [], None, writer, progress)
+    messages, memory = list[dict[str, str]](), None
+    if not options.plain:
+        progress.line(f"in the chat template: {QUESTION}")
+        messages, memory = _turn(chat, options, QUESTION, [], None, writer, progress)
     if sys.stdin.isatty():
         progress.line(f"Type, and end with Ctrl-D. {NEW} begins another conversation.")
     for line in _typed():

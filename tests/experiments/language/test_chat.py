@@ -2,8 +2,10 @@
 
 import dataclasses
 import io
+import json
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -71,11 +73,30 @@ def test_a_mistake_is_one_error_that_names_the_option(tiny, capsys, words, messa
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("smolm2", "did you mean"), (".", "is a folder"), ("README.md", "a .gguf file is needed")],
+    [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")],
 )
 def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message):
     assert run("--prompt", "a", "--model", model) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tmp_path, capsys):
+    chat = models.tiny()
+    fields = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
+    weights.language_models.save(tmp_path, chat.params, {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **fields, **sizes})
+    chat.tokenizer.special_library.save(str(tmp_path / "tokenizer.json"))
+    template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"}))
+    assert run("--prompt", "hello", "--max-tokens", "6", "--model", str(tmp_path)) == 0
+    folder = capsys.readouterr().out
+    reply = models.opened(str(tmp_path)).answer(jax.random.key(0), [{"role": "user", "content": "hello"}], max_tokens=6)
+    same = chat.answer(jax.random.key(0), [{"role": "user", "content": "hello"}], max_tokens=6)
+    assert reply.tokens.tolist() == same.tokens.tolist() and "[6 tokens read" in folder
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert run("--prompt", "hello", "--model", str(tmp_path)) == 2
+    assert "has no chat template: it goes on with texts, so add --plain" in capsys.readouterr().err
+    assert run("--prompt", "hello", "--max-tokens", "2", "--plain", "--model", str(tmp_path)) == 0
 
 
 def test_without_the_package_of_the_weights_the_command_that_brings_it_is_told(capsys, monkeypatch):
