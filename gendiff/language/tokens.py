@@ -205,7 +205,7 @@ def from_gguf(metadata: Mapping[str, Any]) -> LanguageTokenizer:
         library = tokenizers.Tokenizer(tokenizers.models.BPE({token: number for number, token in enumerate(tokens)}, pairs))
     except Exception as error:  # the library raises nothing narrower
         raise ConfigError(f"{prefix}.merges do not fit {prefix}.tokens: {error}") from error
-    library.pre_tokenizer = splits[split]
+    library.pre_tokenizer, library.decoder = splits[split], tokenizers.decoders.ByteLevel()
     special = {tokens[at]: int(at) for at in np.flatnonzero(types == _CONTROL)}
     library.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in special])
     library.add_tokens([tokenizers.AddedToken(tokens[at], normalized=False) for at in np.flatnonzero(types == _USER_DEFINED)])
@@ -218,6 +218,7 @@ def plain() -> LanguageTokenizer:
     tokenizers = _package()
     library = tokenizers.Tokenizer(tokenizers.models.BPE({letter: byte for byte, letter in enumerate(_letters())}, []))
     library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.decoder = tokenizers.decoders.ByteLevel()
     library.add_special_tokens([tokenizers.AddedToken(END_OF_TEXT, normalized=False, special=True)])
     return _built(library, {END_OF_TEXT: 256}, None, 256)
 
