@@ -43,7 +43,7 @@ def exponent(lengths: tuple[int, ...], spent: np.ndarray, resamples: int) -> Num
 
 def programs(model: Model, ids: np.ndarray, steps: int, capacity: int) -> int:
     """How many programs are compiled for a text whose tokens come one by one."""
-    traces = []
+    traces = list[None]()
 
     def step(next_logits: Any, tokens: Any, cache: Any) -> Any:
         traces.append(None)
