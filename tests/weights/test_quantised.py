@@ -145,7 +145,7 @@ def compared(network, rules, *inputs):
     [
         (dit(), quantised.LINEAR),
         (
-            unet(channels=(4,), attention=(4,)),
+            unet(channels=(4,), attention=()),
             (
                 quantised.Packing("(qkv|output|time|modulation).*kernel$", quantised.int4()),
                 quantised.Packing("kernel$", quantised.float8(), (2, 4)),
