@@ -2,7 +2,7 @@
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
 samplers. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion, adaptive, editing, inpainting,
-linear_operators, posterior, latent.
+linear_operators, posterior, latent, accept_or_reflect.
 """
 
 from gendiff.diffusion import (
@@ -31,6 +31,7 @@ from gendiff.diffusion import (
     schedules,
     weighting,
 )
+from gendiff.diffusion.accept_or_reflect import accept_or_reflect
 from gendiff.diffusion.denoiser import from_network
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.sampling import in_chunks, sample
@@ -41,6 +42,7 @@ __all__ = [
     "Denoiser",
     "Level",
     "Prediction",
+    "accept_or_reflect",
     "adaptive",
     "ancestral",
     "certify",

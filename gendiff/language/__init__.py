@@ -1,20 +1,38 @@
 """Language models at work: what they keep, how they are asked for the next token, and everything that decodes."""
 
-from gendiff.language import cache, chat_template, decoding, next_logits, objective, processors, tokens
+from gendiff.language import (
+    cache,
+    chat_template,
+    decoding,
+    drafts,
+    next_logits,
+    objective,
+    processors,
+    scoring,
+    speculative,
+    tokens,
+)
+from gendiff.language.beam_search import beam_search
 from gendiff.language.decoding import generate
 from gendiff.language.next_logits import NextLogits, from_network
 from gendiff.language.objective import Texts
+from gendiff.language.serving import serve
 
 __all__ = [
     "NextLogits",
     "Texts",
+    "beam_search",
     "cache",
     "chat_template",
     "decoding",
+    "drafts",
     "from_network",
     "generate",
     "next_logits",
     "objective",
     "processors",
+    "scoring",
+    "serve",
+    "speculative",
     "tokens",
 ]

@@ -72,7 +72,7 @@ def generate(
     *,
     max_tokens: int,
     processor: Processor | None = None,
-    num_tokens: Count | None = None,
+    num_tokens: Count | np.ndarray | None = None,
     stop: Any = (),
     chunk: int = 64,
     on_token: OnToken | None = None,
@@ -108,7 +108,7 @@ def generate(
     checks.integer("chunk", chunk, 1)
     if keys.shape[0] != prompt.shape[0]:
         raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
-    check_room(cache, prompt, max_tokens)
+    check_room(cache, prompt.shape, max_tokens)
     wanted = checked_number(num_tokens, max_tokens, prompt.shape[0])
     ends = checked_stop(stop, prompt.shape[0])
     numbers = sample_keys.checked_index(index)
@@ -186,10 +186,16 @@ def prefilled(next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b
 
 
 def started(
-    cache: Any, prompt: Int[Array, "b p"], length: Int[Array, " b"], wanted: Array, max_tokens: int, next_logits: Callable[..., Any]
+    cache: Any,
+    prompt: Int[Array, "b p"],
+    length: Int[Array, " b"],
+    wanted: Array,
+    max_tokens: int,
+    next_logits: Callable[..., Any],
+    spare: int = 0,
 ) -> Running:
-    """Texts whose prompts are read, without a token so far."""
-    text = jnp.pad(prompt, ((0, 0), (0, max_tokens)), constant_values=-1)
+    """Texts whose prompts are read, without a token so far; `spare` places more stand behind each."""
+    text = jnp.pad(prompt, ((0, 0), (0, max_tokens + spare)), constant_values=-1)
     none = jnp.zeros_like(length)
     dtype = arrays.at_least_float32(jax.eval_shape(next_logits, text[:, :1], cache)[0].dtype)
     log_probs = jnp.zeros((length.shape[0], max_tokens), dtype)
@@ -220,19 +226,19 @@ def checked_prompt(prompt: ArrayLike) -> tuple[Int[Array, "b p"], Int[Array, " b
     return result, jnp.sum(result >= 0, 1, dtype=jnp.int32)
 
 
-def check_room(cache: Any, prompt: ArrayLike, max_tokens: int) -> None:
-    """ValueError unless prompts (b, p) and the tokens to come fit into the cache."""
-    if cache.length.shape != prompt.shape[:1]:
-        raise ValueError(f"the cache is of {cache.length.shape[0]} texts, but there are {prompt.shape[0]} prompts")
+def check_room(cache: Any, shape: tuple[int, ...], max_tokens: int) -> None:
+    """ValueError unless prompts of this shape (b, p) and the tokens to come fit into the cache."""
+    if cache.length.shape != shape[:1]:
+        raise ValueError(f"the cache is of {cache.length.shape[0]} texts, but there are {shape[0]} prompts")
     held = int(np.max(np.asarray(cache.length))) if arrays.is_concrete(cache.length) and cache.length.size else 0
-    if held + prompt.shape[1] + max_tokens > cache.capacity:
+    if held + shape[1] + max_tokens > cache.capacity:
         raise ValueError(
-            f"{held} tokens in the cache, {prompt.shape[1]} of the prompt and max_tokens = {max_tokens} need room for "
-            f"{held + prompt.shape[1] + max_tokens}, but the cache holds {cache.capacity}"
+            f"{held} tokens in the cache, {shape[1]} of the prompt and max_tokens = {max_tokens} need room for "
+            f"{held + shape[1] + max_tokens}, but the cache holds {cache.capacity}"
         )
 
 
-def checked_number(num_tokens: Count | None, max_tokens: int, texts: int) -> Int[Array, " b"]:
+def checked_number(num_tokens: Count | np.ndarray | None, max_tokens: int, texts: int) -> Int[Array, " b"]:
     """How many tokens each text generates at most (b,)."""
     if num_tokens is None:
         return jnp.full(texts, max_tokens, jnp.int32)

@@ -1,0 +1,140 @@
+"""Continuous batching: more prompts than the batch has slots, inside one compiled loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Integer
+
+from gendiff.core import checks, records, sample_keys
+from gendiff.core.types import ArrayLike, Count
+from gendiff.language import decoding
+from gendiff.language.decoding import Running
+from gendiff.language.processors import Processor
+
+
+@records.record
+class Served:
+    """What was generated after each of n prompts.
+
+    Attributes:
+        tokens: (n, m) ids, behind which −1 stands.
+        length: (n,) how many there are.
+        log_probs: (n, m) logarithm of each one's probability; 0 behind them.
+        finished: (n,) whether a stop ended the text.
+        calls: () how many steps the batch took.
+    """
+
+    tokens: Any
+    length: Any
+    log_probs: Any
+    finished: Any
+    calls: Any
+
+
+@records.record
+class Queue:
+    """The prompts that wait.
+
+    Attributes:
+        request: (b,) which prompt each slot works on; n for none.
+        next: () the first that waits.
+    """
+
+    request: Any
+    next: Any
+
+
+def serve(
+    key: jax.Array,
+    next_logits: Callable[..., Any],
+    cache: Any,
+    prompts: Int[ArrayLike, "n p"],
+    index: Integer[ArrayLike, "n"],
+    *,
+    max_tokens: int,
+    processor: Processor | None = None,
+    num_tokens: Count | np.ndarray | None = None,
+    stop: Any = (),
+    chunk: int = 64,
+) -> Served:
+    """Generate a text after each prompt, as many at a time as the cache has texts; one that ends makes room for the next prompt.
+
+    Each text is what `generate` makes of its prompt alone. The numbers of the processor are () here, the same for all texts.
+
+    Args:
+        key: one typed key.
+        next_logits: the model.
+        cache: of b texts, empty. Of a paged one, a text for which no page is left ends without having finished.
+        prompts: (n, p) ids, behind which −1 may stand.
+        index: (n,) integers that name the texts.
+        max_tokens: the largest number of tokens to generate, ≥ 1.
+        processor: (logits, context) -> logits.
+        num_tokens: () or (n,) how many tokens to generate at most. None: max_tokens.
+        stop: (k,) ids, or (n, k), after any of which a text ends.
+        chunk: how many tokens of a prompt are read at once.
+
+    Raises:
+        TypeError: as `generate`.
+        ValueError: as `generate`.
+
+    References:
+        Yu et al., 2022, section 3 (from memory).
+    """
+    keys = sample_keys.keys_of(key, index)
+    prompts, lengths = decoding.checked_prompt(prompts)
+    n, width = prompts.shape
+    checks.integer("max_tokens", max_tokens, 1)
+    checks.integer("chunk", chunk, 1)
+    if keys.shape[0] != n:
+        raise ValueError(f"index names {keys.shape[0]} texts, but there are {n} prompts")
+    slots = cache.length.shape[0]
+    decoding.check_room(cache, (slots, width), max_tokens)
+    wanted = decoding.checked_number(num_tokens, max_tokens, n)
+    ends = decoding.checked_stop(stop, n)
+
+    def refill(carry: tuple[Running, Queue]) -> tuple[Running, Queue]:
+        state, queue = carry
+        slot = jnp.argmin(state.active)
+        prompt, length = (jax.lax.dynamic_slice_in_dim(values, queue.next, 1, 0) for values in (prompts, lengths))
+        read = decoding.prefilled(next_logits, state.cache.row(slot).cleared(), prompt, length, chunk)
+        new = decoding.started(read, prompt, length, wanted[queue.next][None], max_tokens, next_logits)
+        held = state.cache.with_row(slot, read)
+        others = jax.tree.map(lambda old, row: old.at[slot].set(row[0]), records.replace(state, cache=()), records.replace(new, cache=()))
+        return records.replace(others, cache=held), Queue(queue.request.at[slot].set(queue.next), queue.next + 1)
+
+    def body(carry: tuple[Running, Queue, Served]) -> tuple[Running, Queue, Served]:
+        state, queue, served = carry
+        waiting = lambda carry: ~jnp.all(carry[0].active) & (carry[1].next < n)  # noqa: E731
+        state, queue = jax.lax.while_loop(waiting, refill, (state, queue))
+        which = jnp.minimum(queue.request, n - 1)
+        after = decoding.advance(keys[which], next_logits, state, processor, wanted[which], ends[which])
+        return after, queue, _recorded(served, queue.request, state, after)
+
+    idle = jnp.zeros(slots, jnp.int32)
+    empty = jnp.full((slots, width), -1, jnp.int32)
+    state = decoding.started(cache, empty, idle, idle, max_tokens, next_logits)
+    tokens = jnp.full((n, max_tokens), -1, jnp.int32)
+    none = jnp.zeros(n, jnp.int32)
+    served = Served(tokens, none, jnp.zeros(tokens.shape, state.log_probs.dtype), none > 0, jnp.zeros((), jnp.int32))
+    queue = Queue(jnp.full(slots, n, jnp.int32), jnp.zeros((), jnp.int32))
+    going = lambda carry: jnp.any(carry[0].active) | (carry[1].next < n)  # noqa: E731
+    return jax.lax.while_loop(going, body, (state, queue, served))[2]
+
+
+def _recorded(served: Served, request: Int[Array, " b"], state: Running, after: Running) -> Served:
+    """What was generated so far, with the tokens of a step."""
+    grown = after.generated > state.generated
+    row = jnp.where(grown, request, served.tokens.shape[0])
+    rows = jnp.arange(row.shape[0])
+    token = after.text[rows, jnp.maximum(after.length - 1, 0)]
+    log_prob = after.log_probs[rows, jnp.minimum(state.generated, served.tokens.shape[1] - 1)]
+    return Served(
+        served.tokens.at[row, state.generated].set(token, mode="drop"),
+        served.length.at[row].set(after.generated, mode="drop"),
+        served.log_probs.at[row, state.generated].set(log_prob, mode="drop"),
+        served.finished.at[row].set(after.finished, mode="drop"),
+        served.calls + 1,
+    )

@@ -1,0 +1,219 @@
+"""Speculative decoding: a draft guesses several tokens, the model judges all of them in one call, and the text keeps its distribution.
+
+Guess d, drawn from q, is accepted with probability min(1, p(d) / q(d)); at the first one that is not, the token is drawn from
+max(p − q, 0), normalised; after all of them, one more from p. p and q are the distributions that are sampled, after all processors.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from gendiff.core import checks, records, sample_keys
+from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.language import decoding, drafts
+from gendiff.language.decoding import Running
+from gendiff.language.processors import Context, Processor
+
+ACCEPTED, REPLACED = 2, 3
+"""What the key of a token is folded with to judge its guess, and to draw another one."""
+
+
+@records.record
+class Speculated:
+    """What was generated, and what it took.
+
+    Attributes:
+        tokens: (b, n) ids, behind which −1 stands.
+        length: (b,) how many there are.
+        log_probs: (b, n) logarithm of each one's probability under the model, after processors; 0 behind them.
+        finished: (b,) whether a stop ended the text.
+        cache: with the prompt and all tokens but the last one.
+        calls: (b,) how often the model was asked while the text went on.
+        accepted: (b,) how many guesses it accepted, those behind a stop or `num_tokens` included.
+        rejected: (b,) how many it rejected; guesses behind these were not judged.
+    """
+
+    tokens: Any
+    length: Any
+    log_probs: Any
+    finished: Any
+    cache: Any
+    calls: Any
+    accepted: Any
+    rejected: Any
+
+
+@records.record
+class Counts:
+    """Calls of the model, and guesses accepted and rejected (b,)."""
+
+    calls: Any
+    accepted: Any
+    rejected: Any
+
+
+def generate(
+    key: jax.Array,
+    next_logits: Callable[..., Any],
+    cache: Any,
+    draft: drafts.Draft,
+    prompt: Int[ArrayLike, "b p"],
+    index: Integer[ArrayLike, "b"],
+    *,
+    max_tokens: int,
+    gamma: int = 4,
+    processor: Processor | None = None,
+    num_tokens: Count | np.ndarray | None = None,
+    stop: Any = (),
+    chunk: int = 64,
+) -> Speculated:
+    """Generate a text after each prompt, as `language.generate` does, in fewer calls of the model.
+
+    Every text is drawn from the model's own distribution, whatever the draft. Greedy texts are those of `language.generate`, token by
+    token; sampled ones are others of the same law, a function of (parameters, draft, key, index, prompt). A call costs little more than
+    one token does, as long as reading the parameters takes the time.
+
+    Args:
+        key: one typed key.
+        next_logits: the model.
+        cache: of b texts, for p + max_tokens + gamma tokens more.
+        draft: what guesses, such as `drafts.prompt_lookup()` or `drafts.model(…)`.
+        prompt: (b, p) ids, behind which −1 may stand.
+        index: (b,) integers that name the texts.
+        max_tokens: the largest number of tokens to generate, ≥ 1.
+        gamma: how many tokens are guessed at once, ≥ 1.
+        processor: (logits, context) -> logits, for the model and the draft.
+        num_tokens: () or (b,) how many tokens to generate at most, as data. None: max_tokens.
+        stop: (k,) ids, or (b, k), after any of which a text ends.
+        chunk: how many tokens of the prompts are read at once.
+
+    Raises:
+        TypeError: for a draft that is none, and as `language.generate`.
+        ValueError: for a cache without room for the text and its guesses, and as `language.generate`.
+
+    References:
+        Leviathan et al., 2023, Alg. 1 and Appendix A.1; Chen et al., 2023, Alg. 2 (from memory).
+    """
+    keys = sample_keys.keys_of(key, index)
+    prompt, length = decoding.checked_prompt(prompt)
+    for name, value in (("max_tokens", max_tokens), ("chunk", chunk), ("gamma", gamma)):
+        checks.integer(name, value, 1)
+    if not isinstance(draft, drafts.Draft):
+        raise TypeError(f"draft must be one of language.drafts, such as drafts.prompt_lookup(), got {type(draft).__name__}")
+    if keys.shape[0] != prompt.shape[0]:
+        raise ValueError(f"index names {keys.shape[0]} texts, but there are {prompt.shape[0]} prompts")
+    decoding.check_room(cache, prompt.shape, max_tokens + gamma)
+    drafts.check_reach(cache, gamma)
+    wanted = decoding.checked_number(num_tokens, max_tokens, prompt.shape[0])
+    ends = decoding.checked_stop(stop, prompt.shape[0])
+
+    def body(carry: tuple[Running, Any, Counts]) -> tuple[Running, Any, Counts]:
+        state, held, counts = carry
+        context = Context(state.text, state.length, state.generated)
+        proposal = draft.propose(keys, held, context, state.active, gamma, processor)
+        after, judged = advance(keys, next_logits, state, proposal, processor, wanted, ends)
+        counts = jax.tree.map(jnp.add, counts, judged)
+        return after, draft.rewound(proposal.state, after.length - 1), counts
+
+    read = decoding.prefilled(next_logits, cache, prompt, length, chunk)
+    first = decoding.started(read, prompt, length, wanted, max_tokens, next_logits, spare=gamma + 1)
+    none = jnp.zeros_like(length)
+    begin = (first, draft.start(prompt, length, chunk, gamma), Counts(none, none, none))
+    last, _, counts = jax.lax.while_loop(lambda carry: jnp.any(carry[0].active), body, begin)
+    tokens = decoding.generated_tokens(last, length, max_tokens)
+    result = (tokens, last.generated, last.log_probs, last.finished, last.cache)
+    return Speculated(*result, counts.calls, counts.accepted, counts.rejected)
+
+
+def advance(
+    keys: Keys,
+    next_logits: Callable[..., Any],
+    state: Running,
+    proposal: drafts.Proposal,
+    processor: Processor | None,
+    wanted: Array,
+    ends: Array,
+) -> tuple[Running, Counts]:
+    """Every active text longer by the guesses that are accepted and one token more."""
+    drafted, number = proposal.tokens, proposal.tokens.shape[1]
+    logits, cache = _asked(next_logits, state, drafted)
+    final = _processed(processor, logits, state, drafted)
+    probs = jax.nn.softmax(final, 2)
+    guesses = jax.nn.one_hot(drafted, probs.shape[2], dtype=probs.dtype) if proposal.probs is None else proposal.probs
+    guesses = jnp.pad(guesses, ((0, 0), (0, 1), (0, 0)))  # none behind the last one
+    ahead = jnp.arange(number + 1, dtype=jnp.int32)[None]
+
+    given = drafted >= 0
+    at = jnp.maximum(drafted, 0)[..., None]
+    p, q = (jnp.take_along_axis(values[:, :number], at, 2)[..., 0] for values in (probs, guesses))
+    uniform = jax.vmap(lambda i: _uniform(drafts.fold(keys, state.generated + i, ACCEPTED), p.dtype), out_axes=1)(ahead[0, :number])
+    count = jnp.sum(jnp.cumprod(given & accepts(uniform, p, q), axis=1), 1, dtype=jnp.int32)
+
+    p_next, q_next = (jnp.take_along_axis(values, count[:, None, None], 1)[:, 0] for values in (probs, guesses))
+    other, _ = decoding.draw(drafts.fold(keys, state.generated + count, REPLACED), jnp.log(residual(p_next, q_next)))
+    fresh = jnp.where(ahead < count[:, None], jnp.pad(drafted, ((0, 0), (0, 1))), other[:, None])
+    log_probs = jnp.take_along_axis(jax.nn.log_softmax(final, 2), fresh[..., None], 2)[..., 0]
+    judged = Counts(*(jnp.where(state.active, values, 0).astype(jnp.int32) for values in (1, count, count < jnp.sum(given, 1))))
+    return _written(state, cache, fresh, log_probs, ahead <= count[:, None], wanted, ends), judged
+
+
+def accepts(uniform: Float[Array, "b n"], p: Float[Array, "b n"], q: Float[Array, "b n"]) -> Bool[Array, "b n"]:
+    """Whether guesses are accepted, with probability min(1, p / q), by numbers that are uniform in [0, 1)."""
+    return uniform * q < p
+
+
+def residual(p: Float[Array, "b v"], q: Float[Array, "b v"]) -> Float[Array, "b v"]:
+    """What a token is drawn from where a guess was not accepted, up to its sum: max(p − q, 0), and p where there was no guess (q = 0).
+
+    p also where rounding has left nothing, which exact numbers never do.
+    """
+    left = jnp.maximum(p - q, 0)
+    return jnp.where(jnp.sum(left, 1, keepdims=True) > 0, left, p)
+
+
+def _asked(next_logits: Callable[..., Any], state: Running, drafted: Int[Array, "b n"]) -> tuple[Array, Any]:
+    """Logits (b, n + 1, v) after the last token and after each guess."""
+    last = jnp.take_along_axis(state.text, jnp.maximum(state.length - 1, 0)[:, None], 1)
+    tokens = jnp.where(state.active[:, None], jnp.concatenate([last, drafted], 1), -1)
+    return next_logits(tokens, state.cache, True)
+
+
+def _processed(processor: Processor | None, logits: Array, state: Running, drafted: Int[Array, "b n"]) -> Float[Array, "b m v"]:
+    """Each of the logits with the text that stands before it."""
+    ahead = jnp.arange(drafted.shape[1], dtype=jnp.int32)[None]
+    rows = jnp.arange(drafted.shape[0])[:, None]
+    text = state.text.at[rows, state.length[:, None] + ahead].set(drafted, mode="drop")
+    places = jnp.arange(text.shape[1], dtype=jnp.int32)[None]
+
+    def one(logits: Array, i: Array) -> Array:
+        held = jnp.where(places < (state.length + i)[:, None], text, -1)
+        return decoding.processed(processor, logits, Context(held, state.length + i, state.generated + i))
+
+    return jax.vmap(one, (1, 0), 1)(logits, jnp.arange(logits.shape[1], dtype=jnp.int32))
+
+
+def _written(state: Running, cache: Any, fresh: Array, log_probs: Array, possible: Array, wanted: Array, ends: Array) -> Running:
+    """The texts with new tokens (b, m), as far as they are possible (b, m), wanted, and not behind a stop."""
+    ahead = jnp.arange(fresh.shape[1], dtype=jnp.int32)[None]
+    stops = jnp.any(fresh[..., None] == ends[:, None], 2)
+    before = jnp.cumsum(stops, 1) - stops
+    usable = jnp.cumprod(jnp.isfinite(log_probs) | ~possible, axis=1) > 0
+    kept = possible & usable & (before == 0) & (ahead < (wanted - state.generated)[:, None]) & state.active[:, None]
+    count = jnp.sum(kept, 1, dtype=jnp.int32)
+    rows = jnp.arange(fresh.shape[0])[:, None]
+    at = jnp.where(kept, state.length[:, None] + ahead, state.text.shape[1])
+    text = state.text.at[rows, at].set(fresh, mode="drop")
+    at = jnp.where(kept, state.generated[:, None] + ahead, state.log_probs.shape[1])
+    logs = state.log_probs.at[rows, at].set(log_probs, mode="drop")
+    stopped = jnp.any(kept & stops, 1)
+    length, generated = state.length + count, state.generated + count
+    active = state.active & ~stopped & (generated < wanted) & jnp.all(usable, 1)
+    return Running(cache.rewound(jnp.maximum(length - 1, 0)), text, length, generated, active, logs, state.finished | stopped)
+
+
+def _uniform(keys: Keys, dtype: Any) -> Float[Array, " b"]:
+    return jax.vmap(lambda key: jax.random.uniform(key, (), dtype))(keys)

@@ -1,0 +1,54 @@
+"""Draws of one Gaussian become exact draws of another, and as many stay as theory allows."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from gendiff.diffusion import accept_or_reflect
+from tests.refusals import refusals
+
+N, STD = 20_000, 0.7
+
+
+def turned(distance, shape, wrong=None):
+    first, second = jax.random.split(jax.random.key(1))
+    direction = np.random.default_rng(0).normal(size=shape)
+    step = (distance * direction / np.linalg.norm(direction)).astype(np.float32)
+    drawn_mean = np.broadcast_to(np.float32(0.3), (N, *shape))
+    mean = drawn_mean + step
+    drawn = drawn_mean + STD * jax.random.normal(first, (N, *shape))
+    x, accepted = accept_or_reflect(jax.random.uniform(second, (N,)), drawn, drawn_mean, mean, STD)
+    return (
+        np.asarray(x) if wrong is None else np.where(np.asarray(accepted).reshape(-1, *[1] * len(shape)), drawn, wrong(drawn)),
+        mean,
+        accepted,
+        step,
+    )
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("shape", [(1,), (2, 3)])
+def test_the_law_is_exact_and_the_share_that_stays_is_the_largest_possible(distance, shape):
+    x, mean, accepted, step = turned(distance, shape)
+    share = 2 * scipy.stats.norm.cdf(-distance / (2 * STD))
+    assert abs(np.mean(accepted) - share) <= 4 * np.sqrt(share * (1 - share) / N)
+    standard = ((x - mean) / STD).reshape(N, -1)
+    along = standard @ (step.ravel() / max(distance, 1e-9)) if distance else standard[:, 0]
+    assert scipy.stats.kstest(along, "norm").pvalue > 1e-3
+    assert scipy.stats.kstest((standard**2).sum(1), "chi2", (standard.shape[1],)).pvalue > 1e-3
+
+
+def test_a_draw_afresh_in_place_of_the_reflection_is_caught():
+    def afresh(drawn):
+        return 0.3 + 1.0 + STD * np.random.default_rng(2).normal(size=drawn.shape)
+
+    x, mean, *_ = turned(1.0, (1,), afresh)
+    assert scipy.stats.kstest(((x - mean) / STD).ravel(), "norm").pvalue < 1e-6
+
+
+ONES = np.ones((2, 3), np.float32)
+test_what_does_not_fit_is_refused = refusals(
+    (lambda: accept_or_reflect(np.ones(2, np.float32), ONES, ONES, ONES, 0.0), "std = 0 is outside"),
+    (lambda: accept_or_reflect(np.ones(2, np.float32), ONES, ONES[:, :2], ONES, 1.0), "drawn_mean has shape"),
+)

@@ -1,0 +1,83 @@
+"""With as many beams as there are texts the search is exhaustive, and the cache follows the beams."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import language
+from gendiff.language import scoring
+from tests.language import rig
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+KEY, CHAIN, NEW = jax.random.key(0), rig.markov(3), 3
+search = quickly(
+    lambda penalty, beams: language.beam_search(
+        CHAIN, rig.lengths_only(2), np.array([[1, 2], [1, -1]]), beams=beams, max_tokens=NEW, stop=(0,), penalty=penalty
+    ),
+    static_argnames="beams",
+)
+
+
+def every_text(last, penalty):
+    """Score and log-probability of each text that a stop ends, or that has three tokens."""
+    steps = np.asarray(jax.nn.log_softmax(CHAIN.table, 1), np.float64)
+    found = {}
+    for text in itertools.product(range(3), repeat=NEW):
+        text = text[: text.index(0) + 1] if 0 in text else text
+        chain = (last, *text)
+        log_prob = sum(steps[chain[i], chain[i + 1]] for i in range(len(text)))
+        found[text] = (log_prob / ((5 + len(text)) / 6) ** penalty, log_prob)
+    return found
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.5])
+def test_as_many_beams_as_texts_find_all_of_them_in_order(penalty):
+    result = search(penalty, beams=27)
+    for row, last in enumerate((2, 1)):
+        expected = every_text(last, penalty)
+        assert np.isfinite(result.scores[row]).sum() == len(expected)
+        found = {}  # some texts are exactly as likely as others, so their order is free
+        for beam in range(len(expected)):
+            text = tuple(result.tokens[row, beam, : result.length[row, beam]].tolist())
+            found[text] = (result.scores[row, beam], result.log_probs[row, beam])
+            assert result.finished[row, beam] == (text[-1] == 0)
+        assert found.keys() == expected.keys() and (np.diff(result.scores[row, : len(expected)]) <= 0).all()
+        np.testing.assert_allclose([found[text] for text in expected], list(expected.values()), rtol=1e-5)
+
+
+def test_the_cache_follows_the_beams():
+    """Of a transformer, where each beam's keys are those of its own text, one beam is greedy and scores are those of the texts."""
+    prompt = rig.padded([[3, 1, 4], [5]], 3)
+
+    @quickly
+    def score(texts):
+        return scoring.log_probs(rig.MODEL, language.cache.full(rig.NETWORK, 3, 8), texts)
+
+    def run(beams, stop=()):
+        return quickly(
+            lambda prompt: language.beam_search(
+                rig.MODEL, language.cache.full(rig.NETWORK, 2, 8), prompt, beams=beams, max_tokens=4, stop=stop, chunk=2
+            )
+        )(prompt)
+
+    result = run(3, (7,))
+    for row, length in enumerate((3, 1)):
+        texts = [[*prompt[row, :length], *tokens[:count]] for tokens, count in zip(result.tokens[row], result.length[row], strict=True)]
+        assert len({tuple(map(int, text)) for text in texts}) == 3
+        log_probs = score(rig.padded(texts, 8))
+        np.testing.assert_allclose(np.asarray(log_probs)[:, length - 1 :].sum(1), result.log_probs[row], rtol=1e-5)
+        assert (np.diff(result.scores[row]) <= 0).all()
+    change = language.processors.temperature(0.0)
+    held = language.cache.full(rig.NETWORK, 2, 8)
+    greedy = quickly(lambda prompt: language.generate(KEY, rig.MODEL, held, prompt, np.arange(2), max_tokens=4, processor=change))(prompt)
+    np.testing.assert_array_equal(run(1).tokens[:, 0], greedy.tokens)
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (lambda: language.beam_search(CHAIN, rig.lengths_only(1, 4), np.array([[1]]), beams=2, max_tokens=4), "need room for 5"),
+    (lambda: language.beam_search(CHAIN, rig.lengths_only(1), np.array([[1]]), beams=0, max_tokens=4), "beams = 0"),
+    (lambda: language.beam_search(CHAIN, rig.lengths_only(1), np.array([[1]]), beams=1, max_tokens=4, penalty=-1.0), "penalty = -1"),
+)

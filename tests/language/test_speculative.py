@@ -1,0 +1,199 @@
+"""Speculation changes what a text costs, and nothing of its law. Planted mistakes are caught."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from gendiff import language, networks
+from gendiff.core.records import record
+from gendiff.language import drafts, processors, speculative
+from tests.language import rig
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+KEY = jax.random.key(3)
+NEW, GAMMA = 8, 3
+TEXTS = [[3, 1, 4, 1, 5, 3, 1], [9], [2, 6, 5, 2, 6], [3, 5, 8, 9, 7, 9]]
+PROMPT = rig.padded(TEXTS, 7)
+EARLY = language.from_network(networks.pure(rig.NETWORK.clone(depth=1)), rig.PARAMS)
+
+
+def room(network=rig.NETWORK, batch=4):
+    return language.cache.full(network, batch, 7 + NEW + GAMMA)
+
+
+DRAFTS = {"lookup": drafts.prompt_lookup, "early exit": lambda: drafts.model(EARLY, room(rig.NETWORK.clone(depth=1)))}
+
+
+@functools.cache
+def plain(temperature):
+    change = processors.temperature(temperature)
+    run = quickly(lambda change: language.generate(KEY, rig.MODEL, room(), PROMPT, np.arange(4), max_tokens=NEW, processor=change))
+    return run(change)
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_greedy_texts_are_those_without_speculation(draft):
+    @quickly
+    def run(change, number, stop):
+        options = {"gamma": GAMMA, "processor": change, "num_tokens": number, "stop": stop}
+        return speculative.generate(KEY, rig.MODEL, room(), DRAFTS[draft](), PROMPT, np.arange(4), max_tokens=NEW, **options)
+
+    expected = plain(0.0)
+    result = run(processors.temperature(0.0), np.full(4, NEW), np.full((4, 1), -1))
+    np.testing.assert_array_equal(result.tokens, expected.tokens)
+    np.testing.assert_allclose(result.log_probs, expected.log_probs, atol=1e-5)
+    np.testing.assert_array_equal(result.cache.length, [len(text) + NEW - 1 for text in TEXTS])
+    assert (result.calls + result.accepted >= NEW).all() and (result.calls <= NEW).all()
+    number, stop = np.array([0, 1, 5, 7]), np.asarray(expected.tokens)[:, 3:4]
+    shorter = run(processors.temperature(0.0), number, stop)
+    for row in range(4):
+        tokens = np.asarray(expected.tokens[row])
+        length = min(number[row], 1 + int(np.flatnonzero(tokens == stop[row])[0]))
+        assert shorter.length[row] == length and shorter.finished[row] == (length > 0 and tokens[length - 1] == stop[row])
+        np.testing.assert_array_equal(shorter.tokens[row], [*tokens[:length], *[-1] * (NEW - length)])
+
+
+# The law of sampled texts, on tiny vocabularies.
+
+V, DRAWS = 5, 20_000
+TARGET, GUESS = rig.markov(V, 0), rig.markov(V, 1)
+CHANGE = processors.chain(processors.temperature(0.8), processors.top_k(4))
+
+
+@record
+class Unprocessed(drafts.Draft):
+    """A mistake: what it says it drew from is the model's distribution before the processors."""
+
+    def start(self, prompt, length, chunk, number):
+        return CHAIN_DRAFT.start(prompt, length, chunk, number)
+
+    def propose(self, keys, state, context, active, number, processor):
+        proposal = CHAIN_DRAFT.propose(keys, state, context, active, number, processor)
+        last = jnp.take_along_axis(context.tokens, context.length[:, None] - 1, 1)
+        before = jnp.concatenate([last, proposal.tokens[:, :-1]], 1)
+        return proposal._replace(probs=jax.nn.softmax(GUESS.table[before], 2))
+
+    def rewound(self, state, length):
+        return CHAIN_DRAFT.rewound(state, length)
+
+
+CHAIN_DRAFT = drafts.model(GUESS, rig.lengths_only(DRAWS))
+
+
+def chi_square(draft):
+    """p-values of the first token, and of the first two together."""
+    prompt = jnp.broadcast_to(jnp.array([[2, 1, 3, 2]]), (DRAWS, 4))
+
+    @quickly
+    def run(key):
+        options = {"max_tokens": 2, "gamma": 2, "processor": CHANGE}
+        return speculative.generate(key, TARGET, rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options).tokens
+
+    table = np.asarray(TARGET.table, np.float64)
+    table = scipy.special.softmax(np.where(table >= np.sort(table, 1)[:, 1:2], table / 0.8, -np.inf), 1)
+    joint = (table[2][:, None] * table).ravel()
+    tokens = np.asarray(run(KEY))
+    if (tokens < 0).any():  # a text has ended, so a token without probability was accepted
+        return 0.0, 0.0
+    counts = np.bincount(tokens @ np.array([V, 1]), minlength=V * V)
+    if counts[joint == 0].any():
+        return 0.0, 0.0
+    large = joint * DRAWS >= 5
+    cells = [np.append(values[large], values[~large].sum()) for values in (counts, joint * DRAWS)]
+    first = scipy.stats.chisquare(counts.reshape(V, V).sum(1)[table[2] > 0], DRAWS * table[2][table[2] > 0]).pvalue
+    return first, scipy.stats.chisquare(*(values[cells[1] > 0] for values in cells)).pvalue
+
+
+@pytest.mark.parametrize("draft", [CHAIN_DRAFT, drafts.prompt_lookup(2)], ids=["model", "lookup"])
+def test_tokens_have_the_law_of_the_model(draft):
+    assert min(chi_square(draft)) > 1e-3 / 4
+
+
+MISTAKES = {
+    "the residual is skipped": {"residual": lambda p, q: p},
+    "p and q are swapped": {"accepts": lambda uniform, p, q: uniform * p < q},
+    "q is that before the processors": {},
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_caught(mistake, monkeypatch):
+    for name, wrong in MISTAKES[mistake].items():
+        monkeypatch.setattr(speculative, name, wrong)
+    assert min(chi_square(CHAIN_DRAFT if MISTAKES[mistake] else Unprocessed())) < 1e-6
+
+
+def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
+    """Where every token has the same distributions."""
+    texts, gamma = 1000, 3
+    target, guess = (rig.Markov(jnp.tile(chain.table[:1], (V, 1))) for chain in (TARGET, GUESS))
+
+    @quickly
+    def run(key):
+        draft = drafts.model(guess, rig.lengths_only(texts, 64))
+        held = rig.lengths_only(texts, 64)
+        return speculative.generate(
+            key, target, held, draft, jnp.ones((texts, 1), jnp.int32), jnp.arange(texts), max_tokens=40, gamma=gamma
+        )
+
+    result = jax.tree.map(np.asarray, run(KEY))
+    overlap = np.minimum(*(scipy.special.softmax(np.asarray(chain.table[0], np.float64)) for chain in (target, guess))).sum()
+    accepted, rejected, calls = result.accepted.sum(), result.rejected.sum(), result.calls.sum()
+    error = np.sqrt(overlap * (1 - overlap) / (accepted + rejected))
+    assert abs(accepted / (accepted + rejected) - overlap) < 3 * error
+    expected = (1 - overlap ** (gamma + 1)) / (1 - overlap)
+    assert abs((accepted + calls) / calls / expected - 1) < 0.03
+
+
+def test_a_text_does_not_depend_on_its_neighbours():
+    def run(index, prompt):
+        draft, held = drafts.model(GUESS, rig.lengths_only(len(prompt))), rig.lengths_only(len(prompt))
+        return speculative.generate(KEY, TARGET, held, draft, prompt, index, max_tokens=9, gamma=2, processor=CHANGE, stop=(4,))
+
+    prompt = rig.padded([[1, 2], [3], [0, 1], [2, 2], [1]], 2)
+    together, alone = (quickly(run)(np.arange(5), prompt), [quickly(run)(np.array([row]), prompt[row : row + 1]) for row in (1, 3)])
+    for row, one in zip((1, 3), alone, strict=True):
+        np.testing.assert_array_equal(one.tokens[0], together.tokens[row])
+        assert one.calls[0] == together.calls[row]
+
+
+def looked_up(text, longest, number):
+    for n in range(longest, 0, -1):
+        for end in range(len(text) - 1, n - 1, -1):
+            if text[end - n : end] == text[len(text) - n :] and n <= len(text):
+                following = text[end : end + number]
+                return following + [-1] * (number - len(following))
+    return [-1] * number
+
+
+def test_lookup_copies_what_followed_the_longest_latest_n_gram():
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(0, 3, rng.integers(1, 12)).tolist() for _ in range(60)]
+    context = processors.Context(jnp.asarray(rig.padded(texts, 16)), jnp.asarray([len(text) for text in texts]), jnp.zeros(60, int))
+    for longest in (1, 3):
+        draft = drafts.prompt_lookup(longest)
+        result = draft.propose(jax.random.split(jax.random.key(0), 60), (), context, jnp.arange(60) > 0, 4, None)
+        assert (result.tokens[0] == -1).all()  # it does not go on
+        for row in range(1, 60):
+            np.testing.assert_array_equal(result.tokens[row], looked_up(texts[row], longest, 4), err_msg=str(texts[row]))
+
+
+def refused(draft=drafts.prompt_lookup(), held=None, **options):  # noqa: B008
+    cache = rig.lengths_only(2, 9) if held is None else held
+    given = {"max_tokens": 4, "gamma": 3} | options
+    return lambda: speculative.generate(KEY, TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **given)
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (refused(gamma=4), "2 of the prompt and max_tokens = 8 need room for 10, but the cache holds 9"),
+    (refused(gamma=0), "gamma = 0"),
+    (refused(draft="lookup"), "draft must be one of language.drafts", TypeError),
+    (refused(held=language.cache.ring(rig.NETWORK, 2, 9, window=2, slack=2)), "gamma = 3 needs a cache that takes 4 tokens at once"),
+    (lambda: drafts.prompt_lookup(0), "longest = 0"),
+)
