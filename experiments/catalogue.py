@@ -16,6 +16,7 @@ EXPERIMENTS = {
     "batch-jobs": "experiments.diffusion.batch_jobs",
     "chat": "experiments.language.chat",
     "kv-cache": "experiments.language.kv_cache",
+    "quantise": "experiments.language.quantise",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "framework": FRAMEWORK,
     "catalogue.py": (),
     "__main__.py": ("experiments.catalogue", "experiments.framework"),
+    "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),
 }

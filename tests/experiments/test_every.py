@@ -20,6 +20,7 @@ LEAVES = {
     "latent": ("pictures", "curves", "cost", "memory", "whole_picture"),
     "chat": ("answers",),
     "kv-cache": ("times",),
+    "quantise": ("likelihood",),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,70 @@
+"""What a language model in each format loses: likelihood of real text, answers, and the time of a step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.framework import drawing, interleaving
+from experiments.framework.progress import Progress
+from experiments.language import questions
+from experiments.language.quantise.config import Config
+from experiments.language.quantise.formats import formats
+from gendiff import language, networks
+from gendiff.pipelines import Chat
+from gendiff.weights import quantised
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one format. losses: of each token, in nats. best: the likeliest token at each place. right: by question. seconds: of a step."""
+
+    nbytes: int
+    losses: np.ndarray
+    best: np.ndarray
+    right: np.ndarray
+    seconds: tuple[float, ...] = ()
+
+
+def measured(config: Config, chat: Chat, ids: np.ndarray, progress: Progress) -> dict[str, Measured]:
+    """Every format. ids: of real text, at least config's `tokens`."""
+    pieces = ids[: config.tokens // config.piece * config.piece].reshape(-1, config.piece)
+    read, found, works = drawing.jit(_read(chat.network)), {}, dict[str, Any]()
+    step = drawing.jit(lambda next_logits, tokens, cache: next_logits(tokens, cache)[0])
+    cache, predict = language.cache.full(chat.network, 1, min(256, chat.network.context)), networks.pure(chat.network)
+    for name, form in formats(tables=True).items():
+        with progress.phase(name):
+            params = form(chat.params)
+            parts = [read(params, piece[None]) for piece in pieces]
+            losses, best = (np.concatenate([np.asarray(part[at]) for part in parts]) for at in range(2))
+            right = _answers(config, Chat(chat.network, params, chat.tokenizer, chat.template))
+            found[name] = Measured(quantised.nbytes(params), losses, best, right)
+            works[name] = _bound(step, language.from_network(predict, params), ids[:1][None], cache)
+    with progress.phase("times"):
+        seconds = interleaving.timed(works, config.rounds)
+    return {name: Measured(of.nbytes, of.losses, of.best, of.right, seconds[name]) for name, of in found.items()}
+
+
+def _bound(step: Any, *arguments: Any) -> Any:
+    return lambda: step(*arguments)
+
+
+def _read(network: networks.LanguageModel) -> Any:
+    def read(params: Any, line: jax.Array) -> tuple[jax.Array, jax.Array]:
+        logits = networks.pure(network)(params, line).logits[0]
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits[:-1]), jnp.asarray(line)[0, 1:, None], 1)
+        return -chosen[:, 0], jnp.argmax(logits, 1)
+
+    return read
+
+
+def _answers(config: Config, chat: Chat) -> np.ndarray:
+    """Which questions are answered rightly, greedily, in the chat template."""
+    key = jax.random.key(0)  # nothing is drawn: temperature 0
+    right = []
+    for question, answers in questions.questions()[: config.questions]:
+        reply = chat.answer(key, [{"role": "user", "content": question}], max_tokens=config.max_tokens)
+        right.append(questions.holds(reply.text, answers))
+    return np.array(right)
