@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "chat": "experiments.language.chat",
     "kv-cache": "experiments.language.kv_cache",
     "quantise": "experiments.language.quantise",
+    "moe": "experiments.language.moe",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

@@ -20,6 +20,7 @@ LEAVES = {
     "latent": ("pictures", "curves", "cost", "memory", "whole_picture"),
     "chat": ("answers",),
     "kv-cache": ("times",),
+    "moe": ("loss", "shares"),
     "quantise": ("likelihood",),
 }
 OPTIONS = {
