@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "kv-cache": "experiments.language.kv_cache",
     "quantise": "experiments.language.quantise",
     "moe": "experiments.language.moe",
+    "serving": "experiments.language.serving",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

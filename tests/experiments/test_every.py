@@ -22,6 +22,7 @@ LEAVES = {
     "kv-cache": ("times",),
     "moe": ("loss", "shares"),
     "quantise": ("likelihood",),
+    "serving": ("steps",),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),
