@@ -6,13 +6,25 @@ trains small language models of bytes on Python's manual: with experts, of which
 per token; dense with as many parameters. Experts without a balance loss show what that loss is for.
 """
 
+from typing import Any
+
 from experiments.framework.registry import Experiment
 from experiments.language.moe import judge, networks
 from experiments.language.moe.config import Config, Thresholds, check
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
-_TINY = {"train_steps": 4, "warmup": 1, "batch": 4, "length": 16, "width": 16, "depth": 1, "experts": 4, "judged": 8, "rounds": 2}
+_TINY: dict[str, Any] = {
+    "train_steps": 4,
+    "warmup": 1,
+    "batch": 4,
+    "length": 16,
+    "width": 16,
+    "depth": 1,
+    "experts": 4,
+    "judged": 8,
+    "rounds": 2,
+}
 
 EXPERIMENT = Experiment(
     name="moe",

@@ -7,7 +7,7 @@ import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_training import Recipe
-from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share
+from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several
 from gendiff.core.errors import ConfigError
 
 
@@ -51,7 +51,7 @@ class Config(Recipe):
     """How many of them each token goes to."""
     balance_weight: NonNegative = 0.01
     """Weight of the balance loss."""
-    held_out: Annotated[Share, msgspec.Meta(gt=0, lt=1)] = 0.15
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.15
     """Share of the documents that is not trained on."""
     judged: Several = 256
     """Rows of held-out text."""

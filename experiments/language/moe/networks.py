@@ -21,6 +21,7 @@ from gendiff.core.types import Metrics, Params
 from gendiff.data import batches, text
 from gendiff.networks import routing
 from gendiff.networks.mixture_of_experts import Experts
+from gendiff.training import optimizers
 
 BALANCED, FREE, ACTIVE, TOTAL = "experts", "experts without balance", "dense, equal computation", "dense, equal parameters"
 FOLDERS = {BALANCED: "experts", FREE: "free", ACTIVE: "active", TOTAL: "total"}
@@ -55,8 +56,9 @@ class Rows:
 def rows(config: Config) -> Rows:
     """Whole documents of Python's manual are held out."""
     tokenizer = language.tokens.plain()
+    end = tokenizer.size - 1
     parts = text.split(text.python_manual(), config.held_out, seed=0)
-    cut = [text.rows([tokenizer.encode(each) for each in part.texts], config.length + 1, tokenizer.end) for part in parts]
+    cut = [text.rows([tokenizer.encode(each) for each in part.texts], config.length + 1, end) for part in parts]
     return Rows(cut[0], cut[1][: config.judged])
 
 
@@ -87,13 +89,13 @@ def init(config: Config, name: str) -> Callable[[jax.Array], Params]:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """Every network with every seed, on the same rows."""
-    data = rows(config)
+    data, optimizer = rows(config), _adamw(config)
     for name in FOLDERS:
         progress.line(f"train {name}")
         for seed in config.seeds:
             training_loop.train(
                 loss(config, name),
-                image_training.adamw(config),
+                optimizer,
                 init(config, name),
                 functools.partial(_batch, data.train, config.batch, seed),
                 seed=seed,
@@ -115,9 +117,19 @@ def operations(config: Config, name: str) -> float:
     """Forward operations per token, by the formula, attention to half of a row included."""
     of = network(config, name)
     sizes = of.vocabulary, of.width, of.depth, of.heads, of.width // of.heads, of.mlp_width or 0
-    routed: dict[str, int] = {"experts": config.experts, "top_k": config.top_k} if of.experts else {}
+    routed: dict[str, Any] = {"experts": config.experts, "top_k": config.top_k} if of.experts else {}
     size = scaling.cost.DecoderSize(*sizes, **routed)
     return float(scaling.cost.forward_flops(size.active, 1, size.attention_flops(scaling.cost.mean_seen(config.length))))
+
+
+def _adamw(config: Config) -> optax.GradientTransformation:
+    numbers: dict[str, Any] = {
+        "warmup": config.warmup,
+        "total": config.train_steps,
+        "weight_decay": config.weight_decay,
+        "clip": config.clip,
+    }
+    return optimizers.adamw(config.learning_rate, **numbers)
 
 
 def _batch(table: np.ndarray, count: int, seed: int, step: int) -> np.ndarray:

@@ -7,14 +7,16 @@ A transformer of digits is trained and sampled in three of them. A matrix with o
 its own.
 """
 
+from typing import Any
+
 from experiments.framework.registry import Experiment
 from experiments.language.quantise import images, judge
 from experiments.language.quantise.config import Config, Thresholds, check
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
-_TEXT = {"tokens": 128, "piece": 32, "questions": 4, "max_tokens": 2, "rounds": 2, "resamples": 20}
-_DIGITS = {"width": 16, "depth": 1, "samples": 80, "together": 40, "draws": 3, "draw_size": 60, "sampling_steps": 2}
+_TEXT: dict[str, Any] = {"tokens": 128, "piece": 32, "questions": 4, "max_tokens": 2, "rounds": 2, "resamples": 20}
+_DIGITS: dict[str, Any] = {"width": 16, "depth": 1, "samples": 80, "together": 40, "draws": 3, "draw_size": 60, "sampling_steps": 2}
 
 EXPERIMENT = Experiment(
     name="quantise",

@@ -104,6 +104,6 @@ def _table(config: Config, found: dict[str, Measured]) -> Table:
 
 
 def _digits_table(config: Config, distances: dict[str, list[np.ndarray]]) -> Table:
-    rows = tuple((name, *(float(np.mean(of)) for of in each)) for name, each in distances.items())
+    rows: tuple[tuple[Any, ...], ...] = tuple((name, *(float(np.mean(of)) for of in each)) for name, each in distances.items())
     columns = ("weights", *(f"seed {seed}" for seed in config.seeds))
     return Table("Fréchet distance of digits, in floors.", columns, rows)

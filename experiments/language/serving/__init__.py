@@ -6,13 +6,15 @@ times steps of SmolLM2 for several numbers of texts and tokens, fits the two rat
 could do at best. It also generates texts of unequal lengths, once in batches that wait for their longest, once with refilled places.
 """
 
+from typing import Any
+
 from experiments.framework.registry import Experiment
 from experiments.language.serving import judge
 from experiments.language.serving.config import Config, Thresholds, check
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
-_TEXTS = {"prompts": 4, "places": 2, "longest": 6}
+_TEXTS: dict[str, Any] = {"prompts": 4, "places": 2, "longest": 6}
 
 EXPERIMENT = Experiment(
     name="serving",

@@ -80,7 +80,7 @@ def _steps(medians: Mapping[Place, float]) -> Table:
 
 
 def _machine(machine: scaling.Accelerator, read: np.ndarray, of: Sizes) -> Table:
-    rows = (
+    rows: tuple[tuple[Any, ...], ...] = (
         ("read bandwidth, measured, GB/s", float(np.median(read) / 1e9)),
         ("read bandwidth, fitted, GB/s", machine.bandwidth / 1e9),
         ("arithmetic, fitted, GFLOP/s", machine.flops / 1e9),
@@ -93,7 +93,7 @@ def _machine(machine: scaling.Accelerator, read: np.ndarray, of: Sizes) -> Table
 
 def _elsewhere(of: Sizes) -> Table:
     """Bounds of published machines for this model in bfloat16, 1,024 tokens of each text."""
-    rows = []
+    rows = list[tuple[Any, ...]]()
     for machine in scaling.accelerators.PUBLISHED:
         curve = scaling.roofline.serving_curve(SHOWN_BATCHES, of.parameters, of.nbytes / 2, 1024 * of.per_token / 2, machine)
         rows.append((machine.name, *(float(each) for each in curve.throughput)))
