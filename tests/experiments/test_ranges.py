@@ -18,7 +18,7 @@ _ZERO_NUMBERS = (
     "keywords warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
 )
 _ZERO_EVENTS = "preemptions deaths keywords"
-_ZERO_WEIGHTS = "kl_weight gradient_weight amplitude_weight"
+_ZERO_WEIGHTS = "kl_weight gradient_weight amplitude_weight balance_weight"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
@@ -166,6 +166,12 @@ MISFITS = [
         "--pixels.channels 8 8 8 8: 4×4 cannot be halved so often",
     ),
     ("latent", {"autoencoder": dataclasses.replace(FULL["latent"].config().autoencoder, channels=(8, 8, 8))}, "a factor of 8 needs 4"),
+    ("kv-cache", {"window": 48}, "--window 48 must be below --tokens 48"),
+    ("kv-cache", {"lengths": (8,)}, "--lengths 8 must be two or more"),
+    ("quantise", {"tokens": 1999}, "--tokens 1999 must hold at least two of --piece 1000"),
+    ("moe", {"top_k": 8}, "--top-k 8 must be below --experts 8"),
+    ("moe", {"warmup": 1000}, "--warmup 1000 must be below --train-steps 1000"),
+    ("serving", {"contexts": (512, 128)}, "--contexts 512 128: each number must be above"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

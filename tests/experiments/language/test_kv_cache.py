@@ -1,13 +1,10 @@
 """What the experiment compares, on a small network: equalities hold, and planted mistakes are far off."""
 
 import numpy as np
-import pytest
 
 from experiments.language import models
 from experiments.language.kv_cache import timing
-from experiments.language.kv_cache.config import Config, check
 from experiments.language.kv_cache.exactness import Model, mistaken
-from gendiff.core.errors import ConfigError
 from gendiff.language import cache as caches
 
 CHAT = models.tiny()
@@ -51,15 +48,3 @@ def test_the_exponent_of_a_power_is_found():
     for power in (0.0, 1.0):
         value, low, high = timing.exponent(lengths, np.array(lengths, float)[:, None] ** power * noise, 50)
         assert low <= power <= high or abs(value - power) < 0.01
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"window": 48}, "--window 48 must be below --tokens 48"),
-        ({"lengths": (8,)}, "--lengths 8 must be two or more"),
-    ],
-)
-def test_numbers_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        check(Config(**changes))
