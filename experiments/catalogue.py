@@ -19,6 +19,7 @@ EXPERIMENTS = {
     "quantise": "experiments.language.quantise",
     "moe": "experiments.language.moe",
     "serving": "experiments.language.serving",
+    "speculative": "experiments.language.speculative",
     "bench": "experiments.benchmarks.bench",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

@@ -20,6 +20,7 @@ LEAVES = {
     "latent": ("pictures", "curves", "cost", "memory", "whole_picture"),
     "chat": ("answers",),
     "kv-cache": ("times",),
+    "speculative": ("gains",),
     "moe": ("loss", "shares"),
     "quantise": ("likelihood",),
     "serving": ("steps",),
