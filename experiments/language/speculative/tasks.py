@@ -11,7 +11,7 @@ _PASSAGES = (
 _CODE = (
     "def mean(numbers):\n    total = 0\n    for number in numbers:\n        total = total + number\n    return total / len(numbers)\n",
     "def largest(items):\n    best = items[0]\n    for item in items:\n        if item > best:\n            best = item\n    return best\n",
-    "def count(text, letter):\n    found = 0\n    for each in text:\n        if each == letter:\n            found += 1\n    return found\n",
+    "def count(text, letter):\n    n = 0\n    for each in text:\n        if each == letter:\n            n += 1\n    return n\n",
 )
 TASKS: dict[str, tuple[str, ...]] = {
     "copying": tuple(f"Repeat this text word by word:\n\n{passage}" for passage in _PASSAGES),
