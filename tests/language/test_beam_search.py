@@ -12,7 +12,7 @@ from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 
-KEY, CHAIN, NEW = jax.random.key(0), rig.markov(3), 3
+CHAIN, NEW = rig.markov(3), 3
 search = quickly(
     lambda penalty, beams: language.beam_search(
         CHAIN, rig.lengths_only(2), np.array([[1, 2], [1, -1]]), beams=beams, max_tokens=NEW, stop=(0,), penalty=penalty
@@ -49,31 +49,33 @@ def test_as_many_beams_as_texts_find_all_of_them_in_order(penalty):
 
 
 def test_the_cache_follows_the_beams():
-    """Of a transformer, where each beam's keys are those of its own text, one beam is greedy and scores are those of the texts."""
+    """Of a transformer, where each beam's keys are those of its own text, scores are those of the texts."""
     prompt = rig.padded([[3, 1, 4], [5]], 3)
 
     @quickly
     def score(texts):
         return scoring.log_probs(rig.MODEL, language.cache.full(rig.NETWORK, 3, 8), texts)
 
-    def run(beams, stop=()):
-        return quickly(
-            lambda prompt: language.beam_search(
-                rig.MODEL, language.cache.full(rig.NETWORK, 2, 8), prompt, beams=beams, max_tokens=4, stop=stop, chunk=2
-            )
-        )(prompt)
+    @quickly
+    def run(prompt):
+        held = language.cache.full(rig.NETWORK, 2, 8)
+        return language.beam_search(rig.MODEL, held, prompt, beams=3, max_tokens=4, stop=(7,), chunk=2)
 
-    result = run(3, (7,))
+    result = run(prompt)
     for row, length in enumerate((3, 1)):
         texts = [[*prompt[row, :length], *tokens[:count]] for tokens, count in zip(result.tokens[row], result.length[row], strict=True)]
         assert len({tuple(map(int, text)) for text in texts}) == 3
         log_probs = score(rig.padded(texts, 8))
         np.testing.assert_allclose(np.asarray(log_probs)[:, length - 1 :].sum(1), result.log_probs[row], rtol=1e-5)
         assert (np.diff(result.scores[row]) <= 0).all()
-    change = language.processors.temperature(0.0)
-    held = language.cache.full(rig.NETWORK, 2, 8)
-    greedy = quickly(lambda prompt: language.generate(KEY, rig.MODEL, held, prompt, np.arange(2), max_tokens=4, processor=change))(prompt)
-    np.testing.assert_array_equal(run(1).tokens[:, 0], greedy.tokens)
+
+
+def test_one_beam_without_stops_is_greedy():
+    result = quickly(lambda: language.beam_search(CHAIN, rig.lengths_only(1), np.array([[2]]), beams=1, max_tokens=5))()
+    text = [2]
+    for _ in range(5):
+        text.append(int(np.argmax(CHAIN.table[text[-1]])))
+    np.testing.assert_array_equal(result.tokens[0, 0], text[1:])
 
 
 test_what_does_not_fit_is_refused = refusals(

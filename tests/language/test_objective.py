@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from gendiff import language, networks
+from gendiff import language
 from gendiff.language import objective
 from tests.language import rig
 from tests.quickly import quickly
@@ -16,12 +16,18 @@ TOKENS = rig.padded([[3, 1, 4, 1, 5, 9], [2, 6, 5], [3, 5, 8, 9]], 7)
 BYTES = np.random.default_rng(0).integers(1, 6, TOKENS.shape)
 WEIGHT = np.random.default_rng(1).integers(0, 2, TOKENS.shape) * np.random.default_rng(2).random(TOKENS.shape)
 KEY = jax.random.key(0)
-PREDICT = networks.pure(rig.NETWORK)
-run = quickly(lambda loss, batch: loss(rig.PARAMS, KEY, batch), static_argnums=0)
+TABLE = rig.markov(10).table
+
+
+def PREDICT(params, tokens):  # noqa: N802
+    return (params[jnp.maximum(tokens, 0)],)
+
+
+run = quickly(lambda loss, params, batch: jax.value_and_grad(loss, has_aux=True)(params, KEY, batch))
 
 
 def by_formula(weight):
-    logits = np.asarray(rig.MODEL(TOKENS, None, True)[0], np.float64)[:, :-1]
+    logits = np.asarray(TABLE, np.float64)[np.maximum(TOKENS, 0)][:, :-1]
     normaliser, target = scipy.special.logsumexp(logits, axis=2), TOKENS[:, 1:]
     surprise = normaliser - np.take_along_axis(logits, np.maximum(target, 0)[..., None], 2)[..., 0]
     weight = np.where(target >= 0, weight[:, 1:], 0)
@@ -36,26 +42,24 @@ def by_formula(weight):
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_loss_and_metrics_are_those_of_the_formula(weight):
     expected = by_formula(np.ones(TOKENS.shape) if weight is None else weight)
-    loss, metrics = run(objective.next_token(PREDICT, z_loss=0.1), language.Texts(TOKENS, weight, BYTES))
+    (loss, metrics), _ = run(objective.next_token(PREDICT, z_loss=0.1), TABLE, language.Texts(TOKENS, weight, BYTES))
     np.testing.assert_allclose(loss, expected["nll"] + 0.1 * expected.pop("log² Z"), rtol=2e-5)
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=2e-5)
 
 
 def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_and_no_target_costs_nothing():
-    loss = objective.next_token(lambda params, tokens: (jnp.zeros((*tokens.shape, 10)),))
-    np.testing.assert_allclose(loss({}, KEY, language.Texts(TOKENS))[0], np.log(10), rtol=1e-6)
-    assert loss({}, KEY, language.Texts(np.full((2, 3), -1)))[0] == 0
+    loss = objective.next_token(PREDICT)
+    np.testing.assert_allclose(run(loss, 0 * TABLE, language.Texts(TOKENS))[0][0], np.log(10), rtol=1e-6)
+    (value, _), gradient = run(loss, TABLE, language.Texts(np.full_like(TOKENS, -1)))
+    assert value == 0 and not gradient.any()
 
 
 def test_a_gradient_sees_no_target_without_weight():
     """Logits of NaN there would else make the whole gradient NaN."""
 
-    def predict(params, tokens):
-        return (jnp.where(tokens[..., None] == 1, jnp.nan, params),)
-
     weight = np.where(np.pad(TOKENS, ((0, 0), (1, 0)))[:, :-1] == 1, 0.0, 1.0)
-    gradient = jax.grad(lambda params: objective.next_token(predict)(params, KEY, language.Texts(TOKENS, weight))[0])(jnp.ones((1, 1, 10)))
+    _, gradient = run(objective.next_token(PREDICT), TABLE.at[1].set(jnp.nan), language.Texts(TOKENS, weight, BYTES))
     assert np.isfinite(gradient).all()
 
 

@@ -14,7 +14,7 @@ KEY, NEW, SLOTS = jax.random.key(5), 6, 3
 TEXTS = [[3, 1, 4], [9], [2, 6, 5, 3, 5], [8, 9], [7, 9, 3, 2], [3], [8, 4, 6], [2]]
 PROMPTS, INDEX = rig.padded(TEXTS, 5), np.arange(10, 18)
 NUMBER = np.array([6, 2, 6, 0, 5, 6, 1, 6])
-CHANGE = processors.chain(processors.repetition_penalty(1.3), processors.temperature(0.9))
+CHANGE = processors.repetition_penalty(1.3)
 KINDS = {
     "full": lambda: language.cache.full(rig.NETWORK, SLOTS, 12),
     "paged": lambda: language.cache.paged(rig.NETWORK, SLOTS, 12, pages=14, page=3),
