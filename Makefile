@@ -37,7 +37,7 @@ demo-text: $(FOR_RUNS) $(MINI_LM)  ## draw a sheet of prompts with their words b
 demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in two ways, then type; ARGS='--prompt "…"' for one answer
 	@$(BIN) -m experiments chat $(ARGS)
 
-test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 8 to 12 minutes on 2 cores
+test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 15 to 20 minutes on 2 cores
 	@$(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(ARGS)
 
 test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a training
