@@ -17,8 +17,8 @@ from gendiff.language.decoding import OnToken
 from gendiff.language.next_logits import NextLogits
 from gendiff.language.tokens import LanguageTokenizer
 
-SMALLEST = 16
-"""Tokens that a prompt is padded to at least; longer ones to the next power of 2, so that few shapes are compiled."""
+SMALLEST = 64
+"""Tokens that a prompt is padded to at least, and an answer has room for; more go to the next power of 2, so that few shapes compile."""
 ROOM = 512
 """Tokens that a cache holds at least."""
 
@@ -150,9 +150,10 @@ class Chat:
                 f"{len(prompt)} tokens to read and max_tokens = {max_tokens} are more than the {context} of the model (context): "
                 "lower max_tokens, shorten the text, or begin a new conversation"
             )
-        cache, kept = self._begun(prompt, memory, max_tokens)
+        most = min(_rounded(max_tokens, SMALLEST), context - len(prompt))
+        cache, kept = self._begun(prompt, memory, most)
         fresh = prompt[kept:]
-        padded = np.full((1, min(_rounded(len(fresh), SMALLEST), cache.capacity - max_tokens)), -1, np.int32)
+        padded = np.full((1, min(_rounded(len(fresh), SMALLEST), cache.capacity - most)), -1, np.int32)
         padded[0, : len(fresh)] = fresh
         processor = language.processors.chain(language.processors.temperature(temperature), language.processors.top_p(top_p))
         generated = _generate(
@@ -163,7 +164,8 @@ class Chat:
             np.array([index], np.uint32),
             self._stop(),
             processor,
-            max_tokens,
+            np.array(max_tokens, np.int32),
+            most,
             on_token,
         )
         jax.effects_barrier()
@@ -179,9 +181,9 @@ class Chat:
             Memory(inside, generated.cache),
         )
 
-    def _begun(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, max_tokens: int) -> tuple[Any, int]:
+    def _begun(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, most: int) -> tuple[Any, int]:
         """A cache with the first tokens of the prompt, and how many; at least one token is left to read."""
-        needed = _rounded(len(prompt), SMALLEST) + max_tokens
+        needed = _rounded(len(prompt), SMALLEST) + most
         if memory is None or memory.cache.capacity < min(needed, self.network.context):
             capacity = min(_rounded(needed, ROOM), self.network.context)
             return language.cache.full(self.network, 1, capacity, _dtype(self.params)), 0
@@ -202,15 +204,15 @@ def _run(
     index: jax.Array,
     stop: jax.Array,
     processor: Any,
-    max_tokens: int,
+    number: jax.Array,
+    most: int,
     on_token: OnToken | None,
 ) -> Any:
-    return language.decoding.generate(
-        key, next_logits, cache, prompt, index, max_tokens=max_tokens, processor=processor, stop=stop, on_token=on_token
-    )
+    options: dict[str, Any] = {"max_tokens": most, "num_tokens": number, "processor": processor, "stop": stop, "on_token": on_token}
+    return language.decoding.generate(key, next_logits, cache, prompt, index, **options)
 
 
-_generate = jax.jit(_run, static_argnames=("max_tokens", "on_token"))
+_generate = jax.jit(_run, static_argnames=("most", "on_token"))
 
 
 def _rounded(number: int, least: int) -> int:
