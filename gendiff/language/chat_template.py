@@ -5,13 +5,12 @@ with bounds on its steps and on the length of its texts.
 """
 
 import datetime
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gendiff.core import extras, records
+from gendiff.core import extras, json_object, records
 from gendiff.core.errors import ConfigError, DataError
 
 FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
@@ -112,13 +111,7 @@ def load(path: str | os.PathLike) -> ChatTemplate:
 
 def _object(file: Path) -> dict[str, Any]:
     """Of a JSON file; empty without the file."""
-    try:
-        found = json.loads(_text(file)) if file.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: must hold one JSON object, got {type(found).__name__}")
-    return found
+    return json_object.read(file) if file.is_file() else {}
 
 
 def _text(file: Path) -> str:

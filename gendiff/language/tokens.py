@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from gendiff.core import extras
+from gendiff.core import extras, json_object
 from gendiff.core.errors import ConfigError, DataError
 
 NAME = "tokenizer.json"
@@ -276,13 +276,7 @@ def _letters() -> list[str]:
 def _json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; a {NAME} is needed")
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON: {error}") from error
-    if not isinstance(stored, dict):
-        raise DataError(f"{file}: must hold one JSON object, got {type(stored).__name__}")
-    return stored
+    return json_object.read(file)
 
 
 def _named(token: Any) -> str | None:

@@ -1,6 +1,5 @@
 """Foreign weights on disk: safetensors only, since every other format of theirs is a pickle, which can run code when it is opened."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from gendiff.core import json_object
 from gendiff.core.errors import DataError
 
 STEM = "diffusion_pytorch_model"
@@ -93,10 +93,4 @@ def _parts(index: Path) -> dict[str, np.ndarray]:
 def _json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: must hold one JSON object, got {type(found).__name__}")
-    return found
+    return json_object.read(file)

@@ -37,7 +37,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     key = jax.random.key(0)  # nothing is drawn: temperature 0
     plain = functools.partial(chat.complete, key, max_tokens=config.max_tokens)
     with progress.phase("plain text"):
-        as_text = _marks(lambda question: plain(question), asked, progress)
+        as_text = _marks(plain, asked, progress)
     with progress.phase("chat template"):
         as_chat = _marks(lambda question: chat.answer(key, [_user(question)], max_tokens=config.max_tokens), asked, progress)
     useful = [marks.right & marks.ended for marks in (as_text, as_chat)]

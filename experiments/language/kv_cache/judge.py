@@ -4,10 +4,9 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from experiments.framework import drawing
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -18,6 +17,7 @@ from experiments.language.kv_cache.exactness import Model, mistaken
 from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim
+from gendiff import language
 from gendiff.data import text
 from gendiff.language import cache as caches
 
@@ -100,23 +100,10 @@ def _equalities(config: Config, model: Model, texts: np.ndarray, seed: int) -> I
 
 def _change_by_int8(config: Config, model: Model, ids: np.ndarray) -> verdicts.Number:
     """The absolute difference of the mean over tokens, with an interval over tokens."""
-    line = ids[None, : config.judged]
-    losses = []
-    for kind in (caches.full, caches.int8):
-        losses.append(np.asarray(_losses(model, kind(model.network, 1, config.judged), line)))
+    line, score = ids[None, : config.judged], drawing.jit(language.scoring.log_probs)
+    losses = [-np.asarray(score(model.next_logits, kind(model.network, 1, config.judged), line))[0] for kind in (caches.full, caches.int8)]
     value, low, high = intervals.interval(intervals.difference_of_means, losses[1], losses[0], paired=True, resamples=config.resamples)
     return abs(value), (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
-
-
-def _losses(model: Model, cache: Any, line: np.ndarray) -> jnp.ndarray:
-    """Negative log-likelihood of each token but the first, read in pieces through the cache, as generation sees it."""
-    pieces, losses = max(1, line.shape[1] // 64), []
-    for part in np.array_split(np.arange(line.shape[1]), pieces):
-        logits, cache = model.read(model.next_logits, line[:, part], cache)
-        targets = line[0, part[0] + 1 : part[-1] + 2]
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits[0, : len(targets)]), targets[:, None], 1)
-        losses.append(-chosen[:, 0])
-    return jnp.concatenate(losses)
 
 
 def _plot(config: Config, spent: dict[str, np.ndarray], folder: RunFolder) -> Figure:

@@ -11,7 +11,7 @@ from experiments.framework import drawing, interleaving
 from experiments.language.kv_cache.exactness import Model
 from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
-from gendiff import language, networks
+from gendiff import language, networks, scaling
 from gendiff.core import records
 
 CACHED, WHOLE = "with a cache", "without"
@@ -56,10 +56,10 @@ def programs(model: Model, ids: np.ndarray, steps: int, capacity: int) -> int:
 
 
 def formula_bytes(network: networks.LanguageModel, batch: int, capacity: int, size_of: int = 4) -> int:
-    """2 · depth · texts · heads of keys · capacity · head size numbers."""
+    """Those of `scaling`, from the sizes of the network alone."""
     heads = network.heads if network.key_value_heads is None else network.key_value_heads
     size = network.width // network.heads if network.head_size is None else network.head_size
-    return 2 * network.depth * batch * heads * capacity * size * size_of
+    return int(batch * scaling.cost.cache_bytes(capacity, network.depth, heads, size, size_of))
 
 
 def table_rows(lengths: tuple[int, ...], spent: Mapping[str, np.ndarray]) -> tuple[tuple[Any, ...], ...]:

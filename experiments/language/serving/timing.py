@@ -86,7 +86,7 @@ def generated(config: Config, chat: Chat, prompts: np.ndarray, lengths: np.ndarr
     room = prompts.shape[1] + config.longest
     empty = caches.full(chat.network, config.places, min(room, chat.network.context))
     together = drawing.jit(language.generate, static_argnames=("max_tokens",))
-    refilled = drawing.jit(language.serving.serve, static_argnames=("max_tokens",))
+    refilled = drawing.jit(language.serve, static_argnames=("max_tokens",))
 
     def in_batches() -> Any:
         return [
