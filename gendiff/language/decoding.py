@@ -159,7 +159,7 @@ def advance(
 def draw(keys: Keys, logits: Float[Array, "b v"]) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
     """A token (b,) of softmax(logits) for each key (b,), and the logarithm of its probability, not finite where there is none."""
     noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], logits.dtype))(keys)
-    token = jnp.argmax(logits + noise, 1).astype(jnp.int32)
+    token = arrays.argmax(logits + noise)
     return token, _at(jax.nn.log_softmax(logits, 1), token)
 
 

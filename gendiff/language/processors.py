@@ -72,7 +72,7 @@ class Temperature:
     def __call__(self, logits: Float[Array, "b v"], context: Context) -> Float[Array, "b v"]:
         """Change the logits."""
         value = _column(self.value, logits)
-        best = jnp.argmax(logits, 1)[:, None] == jnp.arange(logits.shape[1])[None]
+        best = arrays.argmax(logits)[:, None] == jnp.arange(logits.shape[1])[None]
         greedy = jnp.where(best, logits - jnp.max(logits, 1, keepdims=True), -jnp.inf)  # NaN stays NaN
         return jnp.where(value == 0, greedy, logits / jnp.where(value == 0, 1.0, value))
 

@@ -204,6 +204,9 @@ def _average(groups: int | None, x: jax.Array) -> jax.Array:
 
 # --- attention ---
 
+FEW = 8
+"""Keys per query from which attention is that of few queries, such as the newest token's to all that is cached."""
+
 
 def heads_first_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
     """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU."""
@@ -215,16 +218,21 @@ def heads_first_attention(query: jax.Array, key: jax.Array, value: jax.Array, ma
 
 def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
-    scores = jnp.einsum("bhqd,bhkd->bhqk", query * query.shape[-1] ** -0.5, key, precision=precision, preferred_element_type=accumulate)
+    few = FEW * query.shape[2] <= key.shape[2]
+    query = query * query.shape[-1] ** -0.5
+    if few:  # a product with a row per key is the faster one
+        scores = jnp.einsum("bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate).swapaxes(2, 3)
+    else:
+        scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(accumulate).min)
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))  # the shift cancels, so it needs no derivative
     if mask is not None:
         weights = jnp.where(mask, weights, 0)
-    # a column of ones makes the sum of the weights part of the product, and one division per query is left for the end
-    summed = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all values
+    summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
     mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
-    mixed, total = mixed[..., :-1], mixed[..., -1:]
+    mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
     mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
     return mixed.astype(value.dtype)
 

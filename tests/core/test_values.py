@@ -27,6 +27,12 @@ def test_a_safe_root_and_a_safe_quotient_have_no_gradient_where_they_are_replace
     assert (quotient(jnp.float32(0.0)), quotient(jnp.float32(2.0))) == ((7.0, 0.0), (0.5, -0.25))
 
 
+def test_the_place_of_the_largest_number_is_the_first_of_equals_and_the_last_place_where_one_is_nan():
+    draws = np.random.default_rng(0).integers(0, 9, (2, 30, 20)).astype(np.float32)
+    np.testing.assert_array_equal(arrays.argmax(draws), draws.argmax(-1))
+    np.testing.assert_array_equal(arrays.argmax(jnp.array([[NAN, 1.0, 0.0], [-INF, -INF, -INF], [0.0, INF, INF]])), [2, 0, 1])
+
+
 def test_a_number_a_batch_or_a_sample_expands_to_the_rank_and_dtype_of_its_samples():
     x = jnp.zeros((2, 3, 4), jnp.bfloat16)
     assert arrays.expand(0.5, x).shape == (1, 1, 1)

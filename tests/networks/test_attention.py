@@ -33,6 +33,19 @@ def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent_also_w
     assert np.all(np.any(result[0][0][0], -1) == (True if mask is None else mask.any(-1).transpose(0, 2, 1)))
 
 
+def test_attention_of_few_queries_to_many_keys_equals_the_plain_formula_in_value_and_gradient():
+    draws = np.random.default_rng(2)
+    query, key, value = (jnp.asarray(draws.normal(size=(2, length, 3, 4)), jnp.float32) for length in (2, 40, 40))
+    for mask in (np.ones((2, 1, 2, 40), bool), (draws.random((2, 1, 2, 40)) < 0.5) & np.array([True, False])[None, None, :, None]):
+        ours, wanted = quickly(
+            lambda mask, *arrays: [
+                value_and_slopes(f, *arrays)
+                for f in (lambda *given: attention.attend(*given, mask, implementation="heads_first"), lambda *given: plain(*given, mask))
+            ]
+        )(mask, query, key, value)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
+
+
 @pytest.mark.parametrize("implementation", ["heads_first", "xla"])
 def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(implementation):
     halves = tuple(array.astype(jnp.bfloat16) for array in ARRAYS)
