@@ -1,7 +1,9 @@
 """The real weights of SmolLM2 give the logits of an independent forward in float64. Slow, and skipped where their package is missing."""
 
+import functools
 import importlib.util
 import pydoc_data.topics
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -59,6 +61,24 @@ def test_a_question_becomes_the_ids_and_logits_of_the_reference(file, params, lo
     logits = np.asarray(logits_of(params, ids))[-1]
     np.testing.assert_allclose(logits[:5], LOGITS, atol=1e-4)
     assert logits.argmax() == LARGEST[1] and abs(logits.max() - LARGEST[0]) < 1e-4 and tokenizer.decode([504]) == "The"
+
+
+@pytest.mark.slow
+def test_500_tokens_of_real_text_have_the_logits_and_the_greedy_answer_of_transformers(file, params, logits_of):
+    """The file of references was written by transformers 5.24 with torch 2.13, float32, from these weights and the text of our licence."""
+    with np.load(Path(__file__).with_name("smollm2_reference.npz")) as stored:
+        there = dict(stored)
+    licence = (Path(__file__).parents[2] / "LICENSE").read_text()
+    ids = tokens.from_gguf(file.metadata).encode(licence)[:500]
+    np.testing.assert_array_equal(ids, there["ids"])
+    here = np.asarray(logits_of(params, ids))
+    close = functools.partial(np.testing.assert_allclose, rtol=0, atol=5e-4)
+    close(here[:, there["columns"]], there["logits"])
+    close(np.take_along_axis(here, there["best"], 1), there["largest"])
+    close(jax.nn.logsumexp(here, 1), there["log_sum"])
+    whole = np.concatenate([ids[:40], there["greedy"]])
+    greedy = np.asarray(logits_of(params, whole))[39:-1].argmax(-1)
+    np.testing.assert_array_equal(greedy, there["greedy"])  # each token is the likeliest after those before: the greedy answer
 
 
 @pytest.mark.slow
