@@ -1,5 +1,6 @@
 """The language model that experiments and commands work with: the one that pip brings, or a file or folder of one's own."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from experiments.framework.errors import hint
 from gendiff import language, networks, weights
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import Chat
+from gendiff.weights import quantised
 
 SMOLLM2 = "smollm2"
 GGUF = ".gguf"
@@ -51,6 +53,11 @@ def _template(path: Path, metadata: Mapping[str, Any]) -> language.chat_template
         return language.chat_template.from_gguf(metadata) if path.is_file() else language.chat_template.load(path)
     except ConfigError:  # the model completes texts
         return None
+
+
+def in_8_bits(chat: Chat) -> Chat:
+    """The same model with every linear layer and its table of tokens in 8 bits."""
+    return dataclasses.replace(chat, params=quantised.quantise(chat.params, quantised.linear(quantised.int8(), tables=True)))
 
 
 def tiny(context: int = 256) -> Chat:

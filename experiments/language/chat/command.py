@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -40,6 +40,8 @@ class ChatOptions:
     """Seed of what is drawn, from 0 to 2**32 - 1."""
     model: Annotated[str, tyro.conf.arg(metavar="smollm2|PATH")] = models.SMOLLM2
     """smollm2, a .gguf file of the family of Llama, or a folder of transformers (Llama, Qwen 2 and 3, GPT-2)."""
+    weights: Literal["float32", "int8"] = "float32"
+    """int8 rounds each weight to 8 bits: a quarter of the memory, faster, and answers that may differ a little."""
 
 
 def call(options: ChatOptions, progress: Progress) -> None:
@@ -47,6 +49,8 @@ def call(options: ChatOptions, progress: Progress) -> None:
     _check(options)
     devices.use_compile_cache()
     chat = models.opened(options.model)
+    if options.weights == "int8":
+        chat = models.in_8_bits(chat)
     if chat.template is None and not options.plain:
         raise ConfigError(f"--model {options.model} has no chat template: it goes on with texts, so add --plain")
     writer = Writer(chat.tokenizer)
@@ -64,8 +68,13 @@ def call(options: ChatOptions, progress: Progress) -> None:
     for line in _typed():
         if line == NEW:
             messages, memory = [], None
-        else:
+            continue
+        try:
             messages, memory = _turn(chat, options, line, messages, memory, writer, progress)
+        except ConfigError as error:
+            if not sys.stdin.isatty():
+                raise
+            progress.line(f"{error}. Nothing was asked; the conversation goes on.")
 
 
 COMMAND = Command(ChatOptions, call)

@@ -47,6 +47,21 @@ def test_without_a_prompt_a_question_is_asked_in_two_ways_and_what_is_typed_goes
     assert read[3] == len(b"and then?\n") <= read[2] < read[1] + read[3] + 5  # the second turn read what was new, /new forgot
 
 
+def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goes_on(tiny, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    typed = "a" * 300 + "\nand then?\n"
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert run("--max-tokens", "4", "--weights", "int8") == 0
+    said = capsys.readouterr().out
+    assert "more than the 256 of the model" in said or "leave no room" in said
+    assert "the conversation goes on" in said and said.count("tokens read") == 3
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    assert run("--max-tokens", "4", "--weights", "int8") == 2  # a script is told by its exit code
+
+
 def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
     def answer(seed):
         run("--prompt", "hello", "--temperature", "1", "--max-tokens", "12", "--seed", seed)
