@@ -46,7 +46,7 @@ class Reply:
         log_probs: (n,) of each token in the distribution that it was drawn from.
         finished: whether the model ended it, and not `max_tokens`.
         read: number of tokens of the prompt that were read; the others were in the memory.
-        memory: to hand to the next call.
+        memory: to hand to the next call. It holds a cache, so that many replies that are kept fill the memory.
     """
 
     text: str

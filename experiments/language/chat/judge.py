@@ -1,7 +1,7 @@
 """A hundred questions, as plain text and in the chat template: how many are answered, and how many answers end."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -23,9 +23,9 @@ KINDS = ("plain text", "chat template")
 
 @dataclass(frozen=True)
 class Marks:
-    """Of one way to ask: for each question its reply, whether it holds the answer, and whether it ended by itself."""
+    """Of one way to ask: for each question the text of its reply, whether it holds the answer, and whether it ended by itself."""
 
-    replies: tuple[Reply, ...]
+    texts: tuple[str, ...]
     right: np.ndarray
     ended: np.ndarray
 
@@ -43,7 +43,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     useful = [marks.right & marks.ended for marks in (as_text, as_chat)]
     gain = intervals.interval(intervals.difference_of_means, *useful[::-1], paired=True, resamples=config.resamples)
     apart = len(asked) // 3
-    shuffled = _right(as_chat.replies, [answers for _, answers in asked[apart:] + asked[:apart]])
+    shuffled = _right(as_chat.texts, [answers for _, answers in asked[apart:] + asked[:apart]])
     claim = functools.partial(verdicts.against, config.thresholds, None, n=len(asked))
     claims = (
         claim("answered", "share of the questions that are answered rightly in the chat template", intervals.share(as_chat.right), ">="),
@@ -66,22 +66,23 @@ def _user(question: str) -> dict[str, str]:
 
 
 def _marks(reply: Callable[[str], Reply], asked: tuple[tuple[str, tuple[str, ...]], ...], progress: Progress) -> Marks:
-    replies = []
+    texts, ended = list[str](), list[bool]()  # of a reply no more is kept: it holds a cache
     with progress.task("questions", len(asked)) as task:
         for number, (question, _) in enumerate(asked):
-            replies.append(reply(question))
+            answered = reply(question)
+            texts.append(answered.text)
+            ended.append(answered.finished)
             task.update(number + 1)
-    right = _right(replies, [answers for _, answers in asked])
-    return Marks(tuple(replies), right, np.array([reply.finished for reply in replies]))
+    return Marks(tuple(texts), _right(texts, [answers for _, answers in asked]), np.array(ended))
 
 
-def _right(replies: tuple[Reply, ...] | list[Reply], answers: list[tuple[str, ...]]) -> np.ndarray:
-    return np.array([questions.holds(reply.text, right) for reply, right in zip(replies, answers, strict=True)])
+def _right(texts: Sequence[str], answers: list[tuple[str, ...]]) -> np.ndarray:
+    return np.array([questions.holds(text, right) for text, right in zip(texts, answers, strict=True)])
 
 
 def _table(asked: tuple[tuple[str, tuple[str, ...]], ...], as_text: Marks, as_chat: Marks) -> Table:
     rows = [
-        (question, first.text.strip()[:120], second.text.strip()[:120])
-        for (question, _), first, second in zip(asked[:SHOWN], as_text.replies, as_chat.replies, strict=False)
+        (question, first.strip()[:120], second.strip()[:120])
+        for (question, _), first, second in zip(asked[:SHOWN], as_text.texts, as_chat.texts, strict=False)
     ]
     return Table("Replies to the first questions, cut at 120 characters.", ("question", *KINDS), tuple(rows))
