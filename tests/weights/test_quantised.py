@@ -13,7 +13,7 @@ from gendiff import networks
 from gendiff.core import packed, trees
 from gendiff.networks import language_model
 from gendiff.weights import files, packed_kernels, quantised
-from tests.networks.rig import LABEL, T, X, dit, fresh, moved, unet
+from tests.networks.rig import LABEL, T, X, dit, drawn, unet
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -122,12 +122,11 @@ def test_all_pairs_of_nibbles_come_back():
 )
 def test_bytes_are_those_of_the_formula(kind, bits):
     params = {"layer": {"kernel": jnp.asarray(GAUSSIAN), "bias": jnp.zeros(OUT)}}
-    result = quickly(lambda params: quantised.quantise(params, quantised.linear(KINDS[kind])))(params)
-    assert quantised.nbytes(result) == GAUSSIAN.size * bits / 8 + 4 * OUT
-    assert networks.count(result) == GAUSSIAN.size + OUT
-    assert sum(leaf.nbytes for leaf in jax.tree.leaves(result)) == quantised.nbytes(result)
     shapes = jax.eval_shape(lambda: quantised.quantise(params, quantised.linear(KINDS[kind])))
-    assert quantised.nbytes(shapes) == quantised.nbytes(result)
+    assert quantised.nbytes(shapes) == GAUSSIAN.size * bits / 8 + 4 * OUT
+    assert networks.count(shapes) == GAUSSIAN.size + OUT
+    kernel = packed_and_back(GAUSSIAN, KINDS[kind])[0]
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(kernel)) == quantised.nbytes(kernel) == GAUSSIAN.size * bits / 8
 
 
 def compared(network, rules, *inputs):
@@ -155,14 +154,14 @@ def compared(network, rules, *inputs):
     ids=["dit", "unet"],
 )
 def test_an_image_network_computes_with_packed_kernels_as_with_what_they_stand_for(network, rules):
-    y, dense = compared(network, rules, X, T, LABEL)(moved(fresh(network)))
+    y, dense = compared(network, rules, X, T, LABEL)(drawn(network, X, T, LABEL))
     np.testing.assert_allclose(y, dense, atol=2e-4 * np.abs(dense).max())
     assert np.abs(y).max() > 0
 
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
 MODEL = networks.LanguageModel(vocabulary=50, context=16, width=32, depth=1, heads=4, key_value_heads=2)
-PARAMS = moved(networks.init(MODEL, jax.random.key(0), TOKENS))
+PARAMS = drawn(MODEL, TOKENS)
 MIXED = (
     quantised.Packing("token$", quantised.int8(), table=True),
     quantised.Packing("qkv/kernel$", quantised.int4()),
@@ -184,7 +183,7 @@ def test_packed_parameters_of_a_language_model_cross_jit_vmap_export_and_a_safet
     exported = jax.export.export(jax.jit(lambda params: jnp.stack([logits(p, TOKENS) for p in (params, quantised.dequantise(params))])))(
         params
     )
-    plain, exact = jax.export.deserialize(exported.serialize()).call(params)
+    plain, exact = quickly(jax.export.deserialize(exported.serialize()).call)(params)
     np.testing.assert_allclose(plain, exact, atol=3e-4 * np.abs(exact).max())
     two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
     both = quickly(jax.vmap(logits))(two, np.stack([TOKENS, TOKENS[::-1]]))
