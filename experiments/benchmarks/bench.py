@@ -6,8 +6,9 @@
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
-the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers, eager, channels-last and
-compiled.
+the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers: eager, channels-last or with
+a static cache, and compiled. Cases of language models need the weights of SmolLM2, which `make bench` installs; without them they are left
+out. One of them has llama.cpp beside ours, where the peers' environment holds llama-cpp-python.
 denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from diffusers only in a few
 small operations per step, and their own networks are other architectures.
 """
@@ -47,16 +48,23 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
         for case in cases.chosen(chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
-                try:
-                    found = Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
-                except SideError as error:
-                    found = Findings(failed={case.name: str(error)})
+                found = _measured(case, setting)
                 for line in findings.lines(found, limits):
                     progress.line(line)
             measured.append(found)
     tables = (*findings.tables(measured, limits), Table("Both sides", ("side", "what", "value"), tuple(rows)))
     claims = tuple(claim for each in measured for claim in findings.claims(each, limits))
     return Outcome(claims, findings.figures(measured, limits, folder.path), tables)
+
+
+def _measured(case: duel.Case, setting: Setting) -> Findings:
+    missing = "" if setting.config.tiny or case.absent is None else case.absent()
+    if missing:
+        return Findings(skipped={case.name: missing})
+    try:
+        return Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
+    except SideError as error:
+        return Findings(failed={case.name: str(error)})
 
 
 def check(chosen: Config) -> None:

@@ -1,19 +1,16 @@
 """Every case by name, and how those are measured that are more than one duel."""
 
 import dataclasses
-import functools
 import os
-import shutil
-import time
 from typing import Any
 
-from experiments.benchmarks import duel, findings, ours, workloads
+from experiments.benchmarks import cold_start, duel, findings, language_cases, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
 from experiments.benchmarks.side_process import SideProcess
 from experiments.benchmarks.workloads import Workload
-from experiments.framework import errors, interleaving
+from experiments.framework import errors
 from experiments.reporting.results import Table
 from gendiff import networks
 from gendiff.core.errors import ConfigError
@@ -38,47 +35,6 @@ def _guidance(case: Case, setting: Setting) -> Findings:
     one, two = fight("batched", len(duel.MODES)), fight("two", 1)
     gain, rounds = duel.ratio(two.seconds[OURS], one.seconds[OURS]), len(one.seconds[OURS])
     return Findings((one, two), (Ratio("guidance_passes", "guidance: one batched pass over two passes, ours", gain, rounds),))
-
-
-def _cold_start(case: Case, setting: Setting) -> Findings:
-    """Pairs of cold processes, ours with its programs compiled before; ours with an empty compile cache, beside.
-
-    From starting a process to its first image: imports, weights, tracing and compilation all count.
-    """
-    workload, place, pairs = setting.fitted(case.workload), setting.folder / case.name, setting.config.pairs
-    place.mkdir()
-    cache, weights = place / "compiled", place / "weights"
-    ours.write_weights(workload, weights)
-    request = workloads.request(workload, place, weights=weights)
-
-    def cold(side: str) -> float:
-        begin = time.perf_counter()
-        with setting.start(side, GENDIFF_COMPILE_CACHE=str(cache)) as process:
-            process.ask("prepare", **request)
-            if side != OURS:
-                process.ask("mode", name="eager")
-            seconds = time.perf_counter() - begin
-            process.ask("output", to=str(place / f"{side}.npz"), name=OURS if side == OURS else "eager")
-        return seconds
-
-    def empty() -> float:
-        shutil.rmtree(cache, ignore_errors=True)
-        return cold(OURS)
-
-    without = [empty() for _ in range(min(3, pairs))]
-    sides = {OURS: "ours, compiled before"} | ({} if setting.peer is None else {"torch": "torch, eager"})
-    seconds = interleaving.interleave({side: functools.partial(cold, side) for side in sides}, pairs)
-    rows = [(title, *findings.spread(seconds[side])) for side, title in sides.items()]
-    rows.insert(1, ("ours, nothing compiled", *findings.spread(without)))
-    title = f"Seconds from a cold process to its first image ({workload.network}, {workload.steps} steps, batch 1)"
-    table = Table(title, ("process", "median", "least", "most"), tuple(rows))
-    if setting.peer is None:
-        return Findings(tables=(table,))
-    if not duel.difference(place / "ours.npz", place / "torch.npz") <= setting.config.thresholds.agreement:
-        return Findings(failed={case.name: "the two images differ"})
-    statement = f"{case.name}: torch's time to a first image over ours, compiled before"
-    ratio = Ratio(case.name, statement, duel.ratio(seconds["torch"], seconds[OURS]), pairs, case.threshold)
-    return Findings(ratios=(ratio,), tables=(table,))
 
 
 def _growth(case: Case, setting: Setting) -> Findings:
@@ -156,8 +112,9 @@ ALL = (
     Case("convolution_128", "3×3 convolution alone: batch 16, 16×16, 128 channels", _DEEP),
     Case("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _GUIDED, measure=_guidance),
     Case("sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, "sweep"),
-    Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps, batch 1", _COLD, "cold_start", measure=_cold_start),
+    Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps", _COLD, "cold_start", measure=cold_start.measure),
     Case("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", _GROWN, measure=_growth),
+    *language_cases.ALL,
     Case("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _half("sample", "unet32", 128, 50), **_GPU),
     Case("gpu_unet_train", "the same, training step at batch 256", _half("train", "unet32", 256), **_GPU),
     Case("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", _half("sample", "dit_xl2", 32, 20), **_GPU),

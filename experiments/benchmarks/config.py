@@ -38,8 +38,20 @@ class Thresholds:
     """Largest difference of outputs (over their rms where that exceeds 1) or of gradients (relative) with shared weights, float32."""
     agreement_bfloat16: float = 0.05
     """The same in bfloat16."""
+    agreement_logits_bfloat16: float = 0.1
+    """The same of logits of language models, of which there are millions, with weights in bfloat16."""
     gpu: float = 1.0
     """Least ratio of every case on a GPU."""
+    language_prefill: float = 2.0
+    """Least ratio of reading a prompt with a language model, float32."""
+    language_decode: float = 2.5
+    """Least ratio of going on with texts with a language model, one and eight at once, float32."""
+    llama_prefill: float = 2.5
+    """Least ratio of the time of llama.cpp, with weights of 4 bits as shipped, to read a prompt over ours."""
+    llama_decode: float = 0.6
+    """The same for going on with one text."""
+    llama_decode_8: float = 1.0
+    """The same for eight texts at once."""
     failed: Natural = 0
     """Most cases that may not run."""
     utilisation: float = 0.5
@@ -86,7 +98,7 @@ class Setting:
     before: Path | None = None
 
     def start(self, side: str, **variables: str) -> SideProcess:
-        """A process of "ours", of "before" (the other checkout) or of "torch", with more variables in its environment."""
+        """A process of "ours", of "before" (the other checkout), of "torch" or of "llama_cpp", with more variables in its environment."""
         environment = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
         if self.config.device == "gpu":
             # only tiny shapes, which show that the path works, may run where there is no GPU
@@ -95,8 +107,8 @@ class Setting:
         else:
             environment |= {"JAX_PLATFORMS": "cpu", "BENCH_DEVICE": "cpu", "BENCH_THREADS": str(self.config.threads)}
             environment["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
-        if side == "torch" and self.peer is not None:
-            return SideProcess("experiments.benchmarks.torch_side", PROJECT, self.peer, environment | variables)
+        if side in ("torch", "llama_cpp") and self.peer is not None:
+            return SideProcess(f"experiments.benchmarks.{side}_side", PROJECT, self.peer, environment | variables)
         project = PROJECT if side == "ours" or self.before is None else self.before
         return SideProcess("experiments.benchmarks.ours", project, sys.executable, environment | variables)
 

@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import ours, workloads
+from experiments.benchmarks import greedy, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
-from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 from experiments.framework import interleaving
 from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap
 
-MODES = ("eager", "channels_last", "compiled")
+MODES = ("eager", "channels_last", "static_cache", "compiled")
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
 """Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the machine's rate."""
+FLAT = ("DiTTransformer2DModel", "CLIPTextModel", "LlamaForCausalLM")
+"""Networks without feature maps."""
 Ways = Mapping[str, SideProcess]
 """By name, the process that is ready to do the work under that name."""
 MATMUL = 2048
@@ -34,6 +36,8 @@ class Case:
     """One question of the bench.
 
     name: the word on the command line. device: where it belongs. measure: (case, setting) -> Findings; None for one duel.
+    absent: why it cannot be measured here, what to install included; empty where it can. Tiny works need nothing. pairs: rounds, at most.
+    left_out: why a mode of the peer takes no part, by mode.
     threshold, share: fields of Thresholds that its ratio, or its share of a rate, must reach. memory: whether peak memory is a claim.
     """
 
@@ -45,13 +49,17 @@ class Case:
     memory: bool = False
     device: str = "cpu"
     measure: Callable[["Case", Setting], Any] | None = None
+    absent: Callable[[], str] | None = None
+    pairs: int = 1000
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """The peer's modes; "channels_last" only where there are feature maps to lay out."""
+        """The peer's modes; "channels_last" only where there are feature maps to lay out, "static_cache" only where there is a cache."""
         network = NETWORKS.get(self.workload.network)
-        flat = self.workload.kind == "attention" if network is None else network.kind in ("DiTTransformer2DModel", "CLIPTextModel")
-        return tuple(mode for mode in MODES if not (flat and mode == "channels_last"))
+        flat = self.workload.kind == "attention" if network is None else network.kind in FLAT
+        left_out = (["channels_last"] if flat else []) + ([] if self.workload.kind in LANGUAGE else ["static_cache"]) + list(self.left_out)
+        return tuple(mode for mode in MODES if mode not in left_out)
 
 
 @dataclass(frozen=True)
@@ -108,11 +116,11 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
     """
     workload, place = setting.fitted(case.workload), setting.folder / case.name
     place.mkdir(parents=True, exist_ok=True)
-    weights = place / "weights" if workload.network or workload.kind == "block" else None
+    weights = weights_of(workload, place, setting)
     request = workloads.request(workload, place, weights=weights)
     ways: dict[str, SideProcess] = {}
     ready: dict[str, dict[str, float]] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = dict(case.left_out) if setting.peer is not None else {}
 
     def make_ready(name: str, side: SideProcess, op: str, **request: Any) -> None:
         ready[name] = side.ask(op, name=name, **request)
@@ -133,16 +141,26 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
                     failed[mode] = str(error)
             if not ways:
                 raise SideError(f"{case.name}: no mode of the peer ran: {failed}")
-        elif weights is not None:
+        elif weights is not None and not weights.exists():
             ours.write_weights(workload, weights)
         for own in (OURS, BEFORE) if setting.before is not None else (OURS,):
             make_ready(own, stack.enter_context(setting.start(own)), "prepare", **request)
         apart = _differences(ways, workload, place, gradients, loss)
         flops, device = ways[OURS].ask("flops"), ", ".join(ways[OURS].ask("about")["devices"])
         make_ready(SQUARE, ways[OURS], "prepare", **workloads.request(Workload("matmul", size=MATMUL), place, SQUARE))
-        seconds, tried, busy = _rounds(setting, ways)
+        seconds, tried, busy = _rounds(setting, ways, min(case.pairs, setting.config.pairs))
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
     return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device)
+
+
+def weights_of(workload: Workload, place: Path, setting: Setting) -> Path | None:
+    """The folder of the work's weights, None where it has none. Those of a language model are there already, and serve all cases."""
+    if workload.kind not in LANGUAGE:
+        return place / "weights" if workload.network or workload.kind == "block" else None
+    shared = setting.folder / workload.network
+    if not shared.exists():
+        ours.write_weights(workload, shared)
+    return shared
 
 
 def ratio(slower: Sequence[float], faster: Sequence[float]) -> Number:
@@ -175,8 +193,13 @@ def contenders(seconds: Mapping[str, float], margin: float, most: int) -> list[s
 
 
 def difference(ours: Path, theirs: Path) -> float:
-    """The largest difference of two outputs over max(1, rms of the second); infinite where shapes differ or a value is not finite."""
+    """The largest difference of two outputs over max(1, rms of the second); infinite where shapes differ or a value is not finite.
+
+    Greedy texts are compared as `greedy.difference` does.
+    """
     with np.load(ours) as a, np.load(theirs) as b:
+        if "tokens" in b:
+            return greedy.difference((a["tokens"], a["output"]), (b["tokens"], b["output"]))
         first, second = a["output"].astype(np.float64), b["output"].astype(np.float64)
     if first.shape != second.shape or not (np.isfinite(first).all() and np.isfinite(second).all()):
         return float("inf")
@@ -204,7 +227,7 @@ def _differences(ways: Ways, workload: Workload, place: Path, gradients: Path | 
     return peer, max(relative(mine[name], before[0][name]) for name in mine) if before else math.nan
 
 
-def _rounds(setting: Setting, ways: Ways) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
+def _rounds(setting: Setting, ways: Ways, pairs: int) -> tuple[dict[str, tuple[float, ...]], dict[str, float], float]:
     """(seconds of the work done once, each mode's seconds before, largest share of a core that the waiting sides used)."""
     busy: list[float] = []
 
@@ -221,8 +244,8 @@ def _rounds(setting: Setting, ways: Ways) -> tuple[dict[str, tuple[float, ...]],
     warmed |= {name: min(once, call(name)) for name, once in warmed.items() if once <= 5.0}  # one call ranks longer ones well enough
     tried = {name: seconds for name, seconds in warmed.items() if name in MODES}
     repeats = max(1, min(10_000, round(setting.config.call_seconds / min(warmed.values()))))
-    most = max(1, int(setting.config.budget / (setting.config.pairs * repeats * max(warmed.values()))) - 1)
+    most = max(1, int(setting.config.budget / (pairs * repeats * max(warmed.values()))) - 1)
     chosen = [OURS, *contenders(tried, 0.1, most), *(name for name in ways if name == BEFORE)]
     busy.clear()
     calls = {name: functools.partial(call, name, repeats) for name in chosen} | {SQUARE: functools.partial(call, SQUARE)}
-    return interleaving.interleave(calls, setting.config.pairs), tried, max(busy)
+    return interleaving.interleave(calls, pairs), tried, max(busy)

@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.benchmarks import duel
 from experiments.benchmarks.config import Thresholds
 from experiments.benchmarks.duel import BEFORE, MODES, OURS, Duel
+from experiments.benchmarks.workloads import LANGUAGE
 from experiments.reporting import figures as drawing
 from experiments.reporting import verdicts
 from experiments.reporting.results import Cell, Figure, Table
@@ -33,12 +34,13 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Findings:
-    """Of one case. failed: why it could not be measured, by name."""
+    """Of one case. failed: why it could not be measured, by name. skipped: what it lacks, which is no failure."""
 
     duels: tuple[Duel, ...] = ()
     ratios: tuple[Ratio, ...] = ()
     tables: tuple[Table, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
@@ -98,6 +100,8 @@ def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
         yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
     for name, why in found.failed.items():
         yield f"  {name} failed: {why}"
+    for name, why in found.skipped.items():
+        yield f"  {name} is left out: {why}"
 
 
 def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...]:
@@ -129,6 +133,7 @@ def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...
             ("ratio", "value", "pairs"),
             tuple((ratio.statement, ratio.value, ratio.n) for found in outcomes for ratio in ratios(found, limits)),
         ),
+        Table("Left out", ("case", "why"), tuple(item for found in outcomes for item in found.skipped.items())),
     ]
     return (*(table for table in every if table.rows), *(table for found in outcomes for table in found.tables))
 
@@ -139,7 +144,7 @@ def figures(outcomes: Sequence[Findings], limits: Thresholds, folder: Path) -> t
     bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}
     if not bars:
         return ()
-    caption = "Torch's time, in its best mode, over ours: medians over interleaved pairs with 95 % intervals."
+    caption = "The other side's time over ours, torch in its best mode: medians over interleaved pairs with 95 % intervals."
     return (drawing.bars(bars, folder / "ratios.png", caption, x_label="times faster", log=True, thresholds=[("equal", 1.0)]),)
 
 
@@ -155,7 +160,9 @@ def peak_of(device: str) -> float | None:
 
 def _agreement(each: Duel) -> str:
     """The threshold of its outputs' difference."""
-    return "agreement" if each.case.workload.dtype == "float32" else "agreement_bfloat16"
+    if each.case.workload.dtype == "float32":
+        return "agreement"
+    return "agreement_logits_bfloat16" if each.case.workload.kind in LANGUAGE else "agreement_bfloat16"
 
 
 def _utilisation(each: Duel) -> Number | None:

@@ -18,9 +18,9 @@ import numpy as np
 import optax
 import safetensors.numpy
 
-from experiments.benchmarks import workloads
+from experiments.benchmarks import language_work, workloads
 from experiments.benchmarks.side_process import Side
-from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 from experiments.framework import devices, drawing, program_costs
 from experiments.reporting import environment
 from gendiff import networks, training
@@ -65,6 +65,8 @@ class OurSide(Side):
             mesh = sharding.mesh()
             params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
         self.work[name] = WORKS[wanted.kind](wanted, network, params, given)
+        if wanted.kind in LANGUAGE:
+            self.answers[name] = functools.partial(language_work.answers, wanted, network, given)
         self.prepared[name] = (wanted, network, weights, given)
         del params  # a training run keeps those of its state alone
         return self._first(name, begin)
@@ -83,6 +85,8 @@ class OurSide(Side):
         workload, network, weights, _ = self.prepared[name]
         if not workload.network:
             return workload.flops
+        if workload.kind in LANGUAGE:
+            return language_work.flops(workload)
         return workload.calls * operations_counted(workload, network, parameters(workload, network, weights))
 
     def about(self) -> dict[str, Any]:
@@ -104,6 +108,8 @@ def build(workload: Workload) -> Any:
     """
     if not workload.network:
         return ResidualBlock(workload.channels, 32, "shift") if workload.kind == "block" else None
+    if workload.kind in LANGUAGE:
+        return language_work.build(workload)
     options: dict[str, Any] = {} if workload.dtype == "float32" else {"dtype": workload.dtype}
     module, naming = _kind(workload)
     if workload.kind == "train" and naming is diffusers_unet and jax.default_backend() == "cpu":
@@ -113,6 +119,8 @@ def build(workload: Workload) -> Any:
 
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
+    if workload.kind in LANGUAGE:
+        return language_work.parameters(workload, network, weights)
     init = functools.partial(networks.init, network)
     example: tuple[jax.Array, ...]
     if workload.kind == "text":
@@ -141,7 +149,12 @@ def shapes(workload: Workload) -> Params:
 
 
 def write_weights(workload: Workload, folder: Path) -> None:
-    """Random weights of a network or block as diffusers saves them. No layer is zero, so that an output depends on every layer."""
+    """Weights of a network or block as diffusers or transformers saves them: random ones, but those of a language model that pip brings.
+
+    No layer is zero, so that an output depends on every layer.
+    """
+    if workload.kind in LANGUAGE:
+        return language_work.write_weights(workload, folder)
     rng = np.random.default_rng(0)
 
     def drawn(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -275,6 +288,8 @@ WORKS: dict[str, Callable[..., Work]] = {
     "sweep": _sweep,
     "train": _trainer,
     **dict.fromkeys(ALONE, _alone),
+    "prefill": language_work.prefill,
+    "generate": language_work.generate,
     "block": _block,
     "attention": _operation(attention.attend, "query", "key", "value"),
     "convolution": _operation(convolution.convolve, "x", "kernel"),

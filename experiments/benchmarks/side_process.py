@@ -30,6 +30,8 @@ class Side:
 
     def __init__(self) -> None:
         self.work: dict[str, Callable[[], Any]] = {}
+        self.answers: dict[str, Callable[[Any], dict[str, np.ndarray]]] = {}
+        """By name of a work, what of its result is compared, under "output" and other names. Without one it is the result itself."""
 
     def run(self, name: str = "ours", repeats: int = 1) -> float:
         """Seconds of `repeats` times the work."""
@@ -42,7 +44,9 @@ class Side:
 
     def output(self, to: str, name: str = "ours") -> None:
         """Writes what the work answers, images channels last, into the .npz file `to`."""
-        np.savez(to, output=self._numpy(self.work[name]()))
+        result = self.work[name]()
+        arrays: dict[str, Any] = self.answers[name](result) if name in self.answers else {"output": self._numpy(result)}
+        np.savez(to, **arrays)
 
     def _first(self, name: str, begin: float) -> dict[str, float]:
         """Does the work once: seconds since `begin`, compilation included, and peak memory until then."""

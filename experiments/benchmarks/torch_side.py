@@ -19,14 +19,14 @@ from safetensors.torch import save_file
 
 from experiments.benchmarks import workloads
 from experiments.benchmarks.side_process import Side
-from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 Work = Callable[[], torch.Tensor]
 
 
 class TorchSide(Side):
-    """One workload, with a work for each mode: "eager", "channels_last" or "compiled"."""
+    """One workload, with a work for each mode: "eager", "channels_last", "static_cache" or "compiled"."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,11 @@ class TorchSide(Side):
         torch.manual_seed(0)
         if not weights:
             return
-        if Path(weights).exists():
+        if self.workload.kind in LANGUAGE:
+            from experiments.benchmarks import torch_language  # here, for other works start without transformers
+
+            self.module = torch_language.opened(self.workload, weights)
+        elif Path(weights).exists():
             kind = getattr(diffusers, NETWORKS[self.workload.network].kind)
             self.module = kind.from_pretrained(weights, low_cpu_mem_usage=False).to(self.device)
         else:
@@ -56,6 +60,12 @@ class TorchSide(Side):
         module = copy.deepcopy(self.module) if self.work else self.module  # layout and training of one mode do not touch another
         works: dict[str, Callable[..., Work]] = {"sample": _sampler, "sweep": _sampler, "train": _trainer}
         works |= dict.fromkeys(("encode", "decode", "text"), _called)
+        if self.workload.kind in LANGUAGE:
+            from experiments.benchmarks import torch_language
+
+            works = {"prefill": torch_language.prefill, "generate": torch_language.generate}
+            if self.workload.kind == "generate":
+                self.answers[name] = lambda _: torch_language.answers(self.workload, module, self.arrays, name)
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 
@@ -80,7 +90,7 @@ class TorchSide(Side):
             torch.cuda.synchronize()
 
     def _numpy(self, result: torch.Tensor) -> np.ndarray:
-        images = self.workload.kind not in ("train", "text", "attention", "matmul")
+        images = self.workload.kind not in ("train", "text", "attention", "matmul", *LANGUAGE)
         return (result.movedim(-3, -1) if images else result).float().cpu().numpy()
 
     def _peak(self) -> float:

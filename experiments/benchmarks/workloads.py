@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["sample", "train", "sweep", "encode", "decode", "text", "block", "attention", "convolution", "matmul"]
+Kind = Literal["sample", "train", "sweep", "encode", "decode", "text", "block", "attention", "convolution", "matmul", "prefill", "generate"]
+LANGUAGE = ("prefill", "generate")
+"""The kinds of work with language models."""
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of images, or None."""
 
-    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel"]
+    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel", "LlamaForCausalLM"]
     settings: dict[str, Any]
     num_classes: int | None
 
@@ -85,6 +87,24 @@ def clip(width: int, depth: int, heads: int, *, vocabulary: int = 49408) -> Arch
     return Architecture("CLIPTextModel", settings, None)
 
 
+def llama(width: int, depth: int, heads: int, shared: int, *, mlp: int, vocabulary: int, context: int) -> Architecture:
+    """A decoder of the family of Llama with `shared` heads of keys and values, tied as the models of SmolLM2 are."""
+    settings = {
+        "model_type": "llama",
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": mlp,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "num_key_value_heads": shared,
+        "max_position_embeddings": context,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 100_000.0,
+        "tie_word_embeddings": True,
+    }
+    return Architecture("LlamaForCausalLM", settings, None)
+
+
 NETWORKS: dict[str, Architecture] = {
     "unet32": unet(32, (64, 128, 128), attention=16),
     "dit_s2": dit(32, 384, 12, 6),
@@ -95,8 +115,10 @@ NETWORKS: dict[str, Architecture] = {
     "digits_fourfold": unet(8, (128, 256), groups=8, digits=True),
     "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
     "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
+    "smollm2": llama(576, 30, 9, 3, mlp=1536, vocabulary=49152, context=8192),  # whose weights weights.smollm2 reads
     "tiny_vae": autoencoder(8, (8, 16), 1, groups=4),
     "tiny_clip": clip(32, 2, 2, vocabulary=64),
+    "tiny_smollm2": llama(16, 2, 4, 2, mlp=24, vocabulary=64, context=64),
     "tiny_unet": unet(8, (8, 16), attention=4, groups=4),
     "tiny_digits": unet(8, (8, 16), groups=4, digits=True),
     "tiny_dit": dit(8, 32, 2, 2, num_classes=10),
@@ -112,12 +134,13 @@ class Workload:
     kind: "sample" is a DDIM loop of `steps` on the linear 1000-step table (leading spacing, noise prediction), from a given x_T.
       "train" is an optimizer step of AdamW on fresh noise and levels. "sweep" samples at each of `scales` × `step_counts`, and pays for
       every compilation. "encode" and "decode" are the halves of an autoencoder: pictures to their most likely latents, normalised, and
-      back. "text" encodes ids as vectors of tokens.
+      back. "text" encodes ids as vectors of tokens. "prefill" reads `tokens` ids of each text, as far as the logits of the next one;
+      "generate" goes on with them by `steps` tokens, the likeliest each time.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
     guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call, "two" in two.
     size (in pixels), channels, tokens, heads, head_size: of a block or an operation. embedding: channels of a block's embedding.
-    dtype: "float32" or "bfloat16", of activations.
+    dtype: "float32" or "bfloat16", of activations; of language models also of weights, caches and, "int8", of weights alone.
     """
 
     kind: Kind
@@ -142,7 +165,7 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        network = next((f"tiny_{word}" for word in ("unet", "digits", "dit", "vae", "clip") if word in self.network), "")
+        network = next((f"tiny_{word}" for word in ("unet", "digits", "dit", "vae", "clip", "smollm2") if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 
     @property
@@ -189,6 +212,9 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
     batch, channels, maps = workload.batch, workload.channels, (workload.batch, workload.size, workload.size, workload.channels)
     if workload.kind == "text":
         return {"ids": _texts(rng, NETWORKS[workload.network].settings["vocab_size"], batch, workload.tokens)}
+    if workload.kind in LANGUAGE:
+        vocabulary = NETWORKS[workload.network].settings["vocab_size"]
+        return {"ids": rng.integers(0, vocabulary, (batch, workload.tokens)).astype(np.int32)}
     if workload.kind in ("encode", "decode"):
         settings, (height, width, pixels) = NETWORKS[workload.network].settings, workload.shape
         factor = 2 ** (len(settings["block_out_channels"]) - 1)

