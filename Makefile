@@ -47,8 +47,9 @@ test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a t
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
 
-bench: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time every case beside torch, diffusers, transformers and llama.cpp, at most 30 minutes on 2 idle cores; leaves runs/bench
+bench: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time every case beside torch, diffusers, transformers and llama.cpp, about an hour on 2 idle cores; leaves runs/bench and runs/bench-language
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)
+	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-language --peers $(ARGS)
 
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds
 	@$(BIN) -m ruff check .

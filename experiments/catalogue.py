@@ -21,5 +21,6 @@ EXPERIMENTS = {
     "serving": "experiments.language.serving",
     "speculative": "experiments.language.speculative",
     "bench": "experiments.benchmarks.bench",
+    "bench-language": "experiments.benchmarks.bench_language",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""

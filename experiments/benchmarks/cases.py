@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
-from experiments.benchmarks import cold_start, duel, findings, language_cases, ours, workloads
+from experiments.benchmarks import cold_start, duel, findings, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
@@ -16,9 +16,9 @@ from gendiff import networks
 from gendiff.core.errors import ConfigError
 
 
-def chosen(names: tuple[str, ...], device: str) -> list[Case]:
-    """The cases of those names, or all of the device. Raises ConfigError with the nearest name for one that is not there."""
-    there = {case.name: case for case in ALL if case.device == device}
+def chosen(every: tuple[Case, ...], names: tuple[str, ...], device: str) -> list[Case]:
+    """Those of these names, or all of the device. Raises ConfigError with the nearest name for one that is not there."""
+    there = {case.name: case for case in every if case.device == device}
     for name in names:
         if name not in there:
             raise ConfigError(f"no case of the bench on {device} is called {name!r}; {errors.hint(name, there)}")
@@ -114,7 +114,6 @@ ALL = (
     Case("sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, "sweep"),
     Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps", _COLD, "cold_start", measure=cold_start.measure),
     Case("growth", "time by batch, steps, resolution, parameters and devices (ours alone)", _GROWN, measure=_growth),
-    *language_cases.ALL,
     Case("gpu_unet_sample", "U-Net 32×32, batch 128, DDIM, bfloat16", _half("sample", "unet32", 128, 50), **_GPU),
     Case("gpu_unet_train", "the same, training step at batch 256", _half("train", "unet32", 256), **_GPU),
     Case("gpu_dit_sample", "DiT-XL/2, batch 32, DDIM, bfloat16", _half("sample", "dit_xl2", 32, 20), **_GPU),

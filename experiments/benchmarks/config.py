@@ -17,8 +17,24 @@ from gendiff.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Written down before the run. Ratios are the peer's best time over ours: above 1, we are faster."""
+class SharedThresholds:
+    """Of every bench. Ratios are the peer's best time over ours: above 1, we are faster."""
+
+    cold_start: float = 1.0
+    """Least ratio of the time from a cold process to its first image or token, our programs compiled before."""
+    memory: float = 1.0
+    """Least ratio of the peer's peak memory over ours."""
+    agreement: float = 1e-4
+    """Largest difference of outputs (over their rms where that exceeds 1) or of gradients (relative) with shared weights, float32."""
+    agreement_bfloat16: float = 0.05
+    """The same in bfloat16."""
+    failed: Natural = 0
+    """Most cases that may not run."""
+
+
+@dataclass(frozen=True)
+class Thresholds(SharedThresholds):
+    """Written down before the run."""
 
     sampling: float = 1.25
     """Least ratio of sampling with the 32×32 U-Net and with DiT-S/2."""
@@ -28,39 +44,17 @@ class Thresholds:
     """Least ratio of sampling and training with the network of digits at batch 16."""
     sweep: float = 5.0
     """Least ratio of a sweep over guidance scales and step counts, compilation included."""
-    cold_start: float = 1.0
-    """Least ratio of the time from a cold process to its first image, our programs compiled before."""
-    memory: float = 1.0
-    """Least ratio of the peer's peak memory over ours."""
     matmul_share: float = 0.7
     """Least share of the machine's matrix product rate that sampling with DiT-S/2 reaches."""
-    agreement: float = 1e-4
-    """Largest difference of outputs (over their rms where that exceeds 1) or of gradients (relative) with shared weights, float32."""
-    agreement_bfloat16: float = 0.05
-    """The same in bfloat16."""
-    agreement_logits_bfloat16: float = 0.1
-    """The same of logits of language models, of which there are millions, with weights in bfloat16."""
     gpu: float = 1.0
     """Least ratio of every case on a GPU."""
-    language_prefill: float = 2.0
-    """Least ratio of reading a prompt with a language model, float32."""
-    language_decode: float = 2.5
-    """Least ratio of going on with texts with a language model, one and eight at once, float32."""
-    llama_prefill: float = 2.5
-    """Least ratio of the time of llama.cpp, with weights of 4 bits as shipped, to read a prompt over ours."""
-    llama_decode: float = 0.6
-    """The same for going on with one text."""
-    llama_decode_8: float = 1.0
-    """The same for eight texts at once."""
-    failed: Natural = 0
-    """Most cases that may not run."""
     utilisation: float = 0.5
     """Least share of the GPU's bfloat16 peak that a training step of DiT-XL/2 reaches."""
 
 
 @dataclass(frozen=True)
-class Config:
-    """Every number of the bench."""
+class SharedConfig:
+    """What every bench has."""
 
     seeds: tuple[Seed, ...] = ()
     """None: inputs and weights are always the same."""
@@ -82,7 +76,38 @@ class Config:
     """Seconds of rounds a case may take; slower modes of the peer are left out of the rounds first."""
     tiny: bool = False
     """Tiny shapes, which show that everything runs."""
+
+
+@dataclass(frozen=True)
+class Config(SharedConfig):
+    """Every number of the bench."""
+
     thresholds: Thresholds = Thresholds()
+
+
+@dataclass(frozen=True)
+class LanguageThresholds(SharedThresholds):
+    """Written down before the run, for the bench of language models."""
+
+    language_prefill: float = 2.0
+    """Least ratio of reading a prompt with a language model, float32."""
+    language_decode: float = 2.5
+    """Least ratio of going on with texts with a language model, one and eight at once, float32."""
+    llama_prefill: float = 2.5
+    """Least ratio of the time of llama.cpp, with weights of 4 bits as shipped, to read a prompt over ours."""
+    llama_decode: float = 0.6
+    """The same for going on with one text."""
+    llama_decode_8: float = 1.0
+    """The same for eight texts at once."""
+    agreement_logits_bfloat16: float = 0.1
+    """The same of logits of language models, of which there are millions, with weights in bfloat16."""
+
+
+@dataclass(frozen=True)
+class LanguageConfig(SharedConfig):
+    """Every number of the bench of language models."""
+
+    thresholds: LanguageThresholds = LanguageThresholds()
 
 
 @dataclass(frozen=True)
@@ -92,7 +117,7 @@ class Setting:
     folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None. before: another checkout, or None.
     """
 
-    config: Config
+    config: Config | LanguageConfig
     folder: Path
     peer: Path | None = None
     before: Path | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.benchmarks import duel
-from experiments.benchmarks.config import Thresholds
+from experiments.benchmarks.config import SharedThresholds
 from experiments.benchmarks.duel import BEFORE, MODES, OURS, Duel
 from experiments.benchmarks.workloads import LANGUAGE
 from experiments.reporting import figures as drawing
@@ -43,7 +43,7 @@ class Findings:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 
-def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
+def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
     """One claim for each target. A duel whose outputs disagree is void: its ratio counts as NaN, which fails."""
     claim = functools.partial(verdicts.against, limits, None)
     for each in found.duels:
@@ -72,7 +72,7 @@ def claims(found: Findings, limits: Thresholds) -> Iterable[Claim]:
         yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed", n=1)
 
 
-def ratios(found: Findings, limits: Thresholds) -> list[Ratio]:
+def ratios(found: Findings, limits: SharedThresholds) -> list[Ratio]:
     """Every ratio that is not to the peer: those of the case itself, and to the other checkout, void where outputs disagree."""
     every = list(found.ratios)
     for each in found.duels:
@@ -82,7 +82,7 @@ def ratios(found: Findings, limits: Thresholds) -> list[Ratio]:
     return every
 
 
-def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
+def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
     """What one case found, for the terminal."""
     for each in found.duels:
         text = f"  ours {statistics.median(each.seconds[OURS]):.4g} s"
@@ -104,7 +104,7 @@ def lines(found: Findings, limits: Thresholds) -> Iterable[str]:
         yield f"  {name} is left out: {why}"
 
 
-def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...]:
+def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Table, ...]:
     """Every number behind the claims."""
     duels = [each for found in outcomes for each in found.duels]
     every = [
@@ -138,7 +138,7 @@ def tables(outcomes: Sequence[Findings], limits: Thresholds) -> tuple[Table, ...
     return (*(table for table in every if table.rows), *(table for found in outcomes for table in found.tables))
 
 
-def figures(outcomes: Sequence[Findings], limits: Thresholds, folder: Path) -> tuple[Figure, ...]:
+def figures(outcomes: Sequence[Findings], limits: SharedThresholds, folder: Path) -> tuple[Figure, ...]:
     """One bar per ratio, with its interval; none where nothing was compared."""
     bars = {each.case.name: each.ratio for found in outcomes for each in found.duels if each.ratio is not None}
     bars |= {ratio.name: ratio.value for found in outcomes for ratio in ratios(found, limits)}

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("transformers", reason="needs torch and transformers: make test-peers")
 
 from experiments.benchmarks import duel  # noqa: E402
-from experiments.benchmarks.config import Config, Setting  # noqa: E402
+from experiments.benchmarks.config import LanguageConfig, Setting  # noqa: E402
 from experiments.benchmarks.duel import Case  # noqa: E402
 from experiments.benchmarks.workloads import Workload  # noqa: E402
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.peers
 @pytest.mark.parametrize("kind", ["prefill", "generate"])
 def test_both_sides_read_and_write_the_same(tmp_path, kind):
     workload = Workload(kind, "tiny_smollm2", batch=2, tokens=6, steps=8 if kind == "generate" else 1)
-    setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
+    setting = Setting(LanguageConfig(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     found = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
     assert found.difference < 1e-5 and set(found.tried) == {"eager", "static_cache"} and found.failed == {"compiled": "it takes long"}
     assert found.mode is not None and found.flops > 1e4

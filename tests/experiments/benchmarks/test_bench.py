@@ -16,7 +16,7 @@ def test_results_of_another_run_are_never_overwritten(tmp_path, capsys):
     assert command_line.main(["run", "toy", "--smoke", "--out", str(run)], known) == 0
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     assert command_line.main(["bench", "--smoke", "--out", str(run)], known) == 2
-    assert "no results of a bench: choose another with --out" in capsys.readouterr().err
+    assert "no results of bench: choose another with --out" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 

@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import bench, cases, config, language_cases, ours, workloads
-from experiments.benchmarks.config import Config, Thresholds
+from experiments.benchmarks import bench, bench_language, cases, config, language_cases, ours, workloads
 from experiments.benchmarks.workloads import NETWORKS, Workload
 from experiments.diffusion import digits
 from experiments.framework.progress import Progress
@@ -17,19 +16,20 @@ from experiments.reporting import results
 from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
 
+EVERY = (*cases.ALL, *language_cases.ALL)
 OLD_FIELDS = (
     "kind network batch steps objective guidance passes scales step_counts size channels embedding tokens heads head_size dtype".split()
 )
 
 
 def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_refused_with_a_hint(tmp_path):
-    names = [case.name for case in cases.ALL]
+    names = [case.name for case in EVERY]
     assert len(set(names)) == len(names)
-    assert {case.name for device in ("cpu", "gpu") for case in cases.chosen((), device)} == set(names)
-    assert [case.name for case in cases.chosen(("sweep", "matmul"), "cpu")] == ["sweep", "matmul"]
+    assert {case.name for device in ("cpu", "gpu") for case in cases.chosen(EVERY, (), device)} == set(names)
+    assert [case.name for case in cases.chosen(cases.ALL, ("sweep", "matmul"), "cpu")] == ["sweep", "matmul"]
     for call, arguments, hint in (
-        (cases.chosen, (("dit_smaple",), "cpu"), "did you mean 'dit_sample'"),
-        (cases.chosen, (("sweep",), "gpu"), "on gpu"),
+        (cases.chosen, (cases.ALL, ("dit_smaple",), "cpu"), "did you mean 'dit_sample'"),
+        (cases.chosen, (cases.ALL, ("sweep",), "gpu"), "on gpu"),
         (config.peer_python, (tmp_path,), "make bench"),
         (config.other_checkout, (str(tmp_path),), "is no checkout of this project"),
     ):
@@ -37,21 +37,22 @@ def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_ref
             call(*arguments)
 
 
-def test_every_threshold_of_a_case_exists_and_every_target_has_one():
-    named = {each for case in cases.ALL for each in (case.threshold, case.share)} - {""}
-    named |= {threshold for _, _, threshold in language_cases.PACKED.values()}
-    assert named == {field.name for field in dataclasses.fields(Thresholds)} - {
-        "memory",
-        "failed",
-        "agreement",
-        "agreement_bfloat16",
-        "agreement_logits_bfloat16",
-    }
-    assert bench.EXPERIMENT.presets["full"].thresholds == Thresholds()
+@pytest.mark.parametrize(
+    ("experiment", "every", "further"),
+    [
+        (bench.EXPERIMENT, cases.ALL, set()),
+        (bench_language.EXPERIMENT, language_cases.ALL, {threshold for _, _, threshold in language_cases.PACKED.values()}),
+    ],
+)
+def test_every_threshold_of_a_case_exists_and_every_target_has_one(experiment, every, further):
+    limits = experiment.presets["full"].thresholds
+    named = {each for case in every for each in (case.threshold, case.share)} - {""} | further
+    of_all = {"memory", "failed", "agreement", "agreement_bfloat16", "agreement_logits_bfloat16", "cold_start"}
+    assert named - of_all == {field.name for field in dataclasses.fields(limits)} - of_all and limits == type(limits)()
 
 
 def test_a_workload_survives_json_has_the_fields_that_older_checkouts_read_and_a_small_form():
-    for case in cases.ALL:
+    for case in EVERY:
         small = case.workload.small
         for workload in (case.workload, small):
             fields = json.loads(json.dumps(dataclasses.asdict(workload)))
@@ -115,8 +116,9 @@ def test_inputs_are_the_same_every_time_and_have_labels_where_there_are_classes(
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["convolution_64", "dit_train", "vae_decode", "lm_decode_8"])
 def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsys, case):
-    chosen = Config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, against=str(PROJECT))
-    outcome = bench.measure(chosen, RunFolder(tmp_path), Progress(), smoke=True)
+    experiment = bench_language.EXPERIMENT if case.startswith("lm") else bench.EXPERIMENT
+    chosen = experiment.config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, against=str(PROJECT))
+    outcome = bench.measure(chosen, RunFolder(tmp_path), Progress(), smoke=True, experiment=experiment)
     assert outcome.verdict == "INCONCLUSIVE" and results.read(tmp_path) == outcome
     (claim,) = (claim for claim in outcome.claims if claim.id == f"{case}_agrees_with_before")
     assert claim.value == 0.0

