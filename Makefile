@@ -22,7 +22,7 @@ LLAMA_CPP := $(PEERS)/.installed-llama-cpp
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench check format docs clean
+.PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench bench-language check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -47,8 +47,10 @@ test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a t
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
 
-bench: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time every case beside torch, diffusers, transformers and llama.cpp, about an hour on 2 idle cores; leaves runs/bench and runs/bench-language
+bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, 25 to 50 minutes on 2 idle cores; leaves runs/bench
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)
+
+bench-language: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time a language model beside transformers and llama.cpp; leaves runs/bench-language
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-language --peers $(ARGS)
 
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds

@@ -1,10 +1,9 @@
 """Is the library faster than what people would use instead?
 
-    make bench                                     both environments, every case, and those of language models
+    make bench                                     both environments, every case
     python -m experiments bench dit_sample         ours alone
     python -m experiments bench --peers --device gpu
     python -m experiments bench unet32_sample --against ../older    this code and that of another checkout in turn
-    python -m experiments bench-language --peers   language models, see bench_language.py
 
 Each side runs in a process of its own, with the same inputs, weights, precision and number of threads. Outputs are compared first, then
 the sides are timed in turn; the peer's fastest mode counts. The peer is torch with diffusers or transformers, eager, channels-last and
