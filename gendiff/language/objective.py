@@ -59,7 +59,7 @@ class NextTokenLoss:
             return arrays.safe_divide(jnp.sum(weight * values), jnp.sum(weight))
 
         nll = mean(surprise)
-        metrics = {"nll": nll, "accuracy": mean((jnp.argmax(wide, 2) == target).astype(dtype))}
+        metrics = {"nll": nll, "accuracy": mean((arrays.argmax(wide) == target).astype(dtype))}
         if batch.bytes is not None:
             metrics["bits_per_byte"] = arrays.safe_divide(nll, mean(jnp.asarray(batch.bytes)[:, 1:].astype(dtype))) / math.log(2)
         return nll + self.z_loss * mean(jnp.square(normaliser)), metrics

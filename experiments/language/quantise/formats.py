@@ -14,18 +14,14 @@ FLOAT32, BFLOAT16, INT8, INT4, COARSE, UNGROUPED = "float32", "bfloat16", "8 bit
 def formats(tables: bool) -> dict[str, Callable[[Params], Params]]:
     """From parameters to parameters in each format. tables: those of tokens are packed too."""
 
-    def packed(kind: quantised.Kind, of_tables: quantised.Kind) -> Callable[[Params], Params]:
-        rules = quantised.linear(kind)
-        if tables:
-            rules = (*rules, quantised.Packing(r"(^|/)token$", of_tables, table=True))
-        return lambda params: quantised.quantise(params, rules)
+    def packed(kind: quantised.Kind) -> Callable[[Params], Params]:
+        return lambda params: quantised.quantise(params, quantised.linear(kind, tables=tables))
 
-    eight = quantised.int8()
     return {
         FLOAT32: lambda params: params,
         BFLOAT16: lambda params: trees.cast(params, jnp.bfloat16),
-        INT8: packed(eight, eight),
-        INT4: packed(quantised.int4(32), quantised.int4(32)),
-        COARSE: packed(quantised.int4(64), quantised.int4(64)),
-        UNGROUPED: packed(quantised.int4(None), quantised.int4(None)),
+        INT8: packed(quantised.int8()),
+        INT4: packed(quantised.int4(32)),
+        COARSE: packed(quantised.int4(64)),
+        UNGROUPED: packed(quantised.int4(None)),
     }

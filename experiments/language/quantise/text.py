@@ -13,6 +13,7 @@ from experiments.language import questions
 from experiments.language.quantise.config import Config
 from experiments.language.quantise.formats import formats
 from gendiff import language, networks
+from gendiff.core import arrays
 from gendiff.pipelines import Chat
 from gendiff.weights import quantised
 
@@ -55,7 +56,7 @@ def _read(network: networks.LanguageModel) -> Any:
     def read(params: Any, line: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = networks.pure(network)(params, line).logits[0]
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits[:-1]), jnp.asarray(line)[0, 1:, None], 1)
-        return -chosen[:, 0], jnp.argmax(logits, 1)
+        return -chosen[:, 0], arrays.argmax(logits)
 
     return read
 
