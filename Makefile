@@ -25,7 +25,7 @@ WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 .PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench bench-language check format docs clean
 
 help:  ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-20s%s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
 
 setup: $(FOR_TESTS)  ## the environment in .venv, with all that runs and tests need
 

@@ -106,7 +106,9 @@ def bench(name: str, question: str, full: AnyConfig, smoke: AnyConfig, options: 
                 print(f"{case.name:<20} {case.device}  {case.question}")
             return
         chosen = type(full)(**{field.name: getattr(options, field.name) for field in dataclasses.fields(full)})
-        _measure_and_tell(itself, dataclasses.replace(chosen, call_seconds=0.02, tiny=True) if options.smoke else chosen, options, progress)
+        if options.smoke:
+            chosen = dataclasses.replace(chosen, call_seconds=0.02, tiny=True)
+        _measure_and_tell(itself, chosen, options, progress)
 
     itself = Experiment(
         name=name,
@@ -129,12 +131,12 @@ def _measure_and_tell(experiment: Experiment, chosen: AnyConfig, options: Asked,
     name = experiment.name
     folder = own_folder(options.out or Path("runs") / (f"{name}-smoke" if options.smoke else name), name)
     with run_lock.held(folder.path, progress.line):
-        outcome = measure(chosen, folder, progress, smoke=options.smoke, experiment=experiment)
+        outcome = measure(experiment, chosen, folder, progress, smoke=options.smoke)
     print(report.table_text(outcome) if outcome.claims else "nothing was compared: add --peers for claims", flush=True)
     print(f"report: {folder.report}", flush=True)
 
 
-def own_folder(path: str | Path, name: str = "bench") -> RunFolder:
+def own_folder(path: str | Path, name: str) -> RunFolder:
     """The folder at `path`, made if absent. ConfigError where it holds anything but results of that name."""
     folder = RunFolder(Path(path))
     if folder.path.is_file():
@@ -146,12 +148,12 @@ def own_folder(path: str | Path, name: str = "bench") -> RunFolder:
     return folder
 
 
-def measure(chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False, experiment: Experiment | None = None) -> Results:
+def measure(experiment: Experiment, chosen: AnyConfig, folder: RunFolder, progress: Progress, smoke: bool = False) -> Results:
     """Measures anew, whatever the folder holds, and writes results.json and report.html."""
     folder.path.mkdir(parents=True, exist_ok=True)
     # which cases on which sides is what to measure; the numbers must be the preset's for a verdict
-    named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == type(chosen)()
-    return runner.conclude(experiment or EXPERIMENT, chosen, folder, progress, environment(), smoke, named)
+    named = dataclasses.replace(chosen, cases=(), peers=False, against="", device="cpu") == experiment.presets["full"]
+    return runner.conclude(experiment, chosen, folder, progress, environment(), smoke, named)
 
 
 EXPERIMENT = bench(

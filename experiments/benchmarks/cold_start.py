@@ -9,7 +9,7 @@ from experiments.benchmarks import duel, findings, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
-from experiments.benchmarks.workloads import LANGUAGE
+from experiments.benchmarks.workloads import LANGUAGE, Workload
 from experiments.framework import interleaving
 from experiments.reporting.results import Table
 from gendiff.weights import smollm2
@@ -56,7 +56,7 @@ def measure(case: Case, setting: Setting) -> Findings:
     rows = [(name, *findings.spread(seconds[side])) for side, name in sides.items()]
     rows.insert(1, ("ours, nothing compiled", *findings.spread(without)))
     what = "token" if workload.kind in LANGUAGE else "image"
-    title = f"Seconds from a cold process to its first {what} ({workload.network}, {_size(case, setting)})"
+    title = f"Seconds from a cold process to its first {what} ({workload.network}, {_size(workload)})"
     table = Table(title, ("process", "median", "least", "most"), tuple(rows))
     if setting.peer is None:
         return Findings(tables=(table,))
@@ -67,6 +67,5 @@ def measure(case: Case, setting: Setting) -> Findings:
     return Findings(ratios=(ratio,), tables=(table,))
 
 
-def _size(case: Case, setting: Setting) -> str:
-    workload = setting.fitted(case.workload)
+def _size(workload: Workload) -> str:
     return f"{workload.tokens} tokens read" if workload.kind in LANGUAGE else f"{workload.steps} steps, batch 1"

@@ -16,10 +16,14 @@ from gendiff.weights import smollm2
 
 LLAMA = "llama_cpp"
 """The side's name."""
+_PREFILL = Workload("prefill", "smollm2", tokens=512)
+_DECODE = Workload("generate", "smollm2", tokens=16, steps=32)
+_DECODE_8 = dataclasses.replace(_DECODE, batch=8)
+_FIRST = Workload("generate", "smollm2", tokens=32)
 PACKED: dict[str, tuple[str, Workload, str]] = {
-    "prefill": ("512 tokens read", Workload("prefill", "smollm2", tokens=512, dtype="bfloat16"), "llama_prefill"),
-    "decode": ("32 tokens of one text", Workload("generate", "smollm2", tokens=16, steps=32, dtype="int8"), "llama_decode"),
-    "decode_8": ("32 tokens of each of 8 texts", Workload("generate", "smollm2", 8, tokens=16, steps=32, dtype="int8"), "llama_decode_8"),
+    "prefill": ("512 tokens read", dataclasses.replace(_PREFILL, dtype="bfloat16"), "llama_prefill"),
+    "decode": ("32 tokens of one text", dataclasses.replace(_DECODE, dtype="int8"), "llama_decode"),
+    "decode_8": ("32 tokens of each of 8 texts", dataclasses.replace(_DECODE_8, dtype="int8"), "llama_decode_8"),
 }
 """What is timed beside llama.cpp: in words, as work of ours in the form of weights that is its fastest, and the threshold."""
 
@@ -80,12 +84,6 @@ def _table(works: dict[str, Workload], seconds: dict[str, dict[str, tuple[float,
             rows.append((PACKED[name][0], side.replace("_", "."), weights, *findings.spread(spent), tokens / findings.spread(spent)[0]))
     columns = ("work", "side", "weights", "median s", "least", "most", "tokens per second")
     return Table("Language models with packed weights", columns, tuple(rows))
-
-
-_PREFILL = Workload("prefill", "smollm2", tokens=512)
-_DECODE = Workload("generate", "smollm2", tokens=16, steps=32)
-_DECODE_8 = dataclasses.replace(_DECODE, batch=8)
-_FIRST = Workload("generate", "smollm2", tokens=32)
 
 
 _LONG = {"compiled": "it compiles for a minute: lm_decode has it, for one text in float32"}

@@ -120,7 +120,7 @@ def build(workload: Workload) -> Any:
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
     if workload.kind in LANGUAGE:
-        return language_work.parameters(workload, network, weights)
+        return language_work.parameters(network, weights)
     init = functools.partial(networks.init, network)
     example: tuple[jax.Array, ...]
     if workload.kind == "text":

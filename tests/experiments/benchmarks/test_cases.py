@@ -118,7 +118,7 @@ def test_inputs_are_the_same_every_time_and_have_labels_where_there_are_classes(
 def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsys, case):
     experiment = bench_language.EXPERIMENT if case.startswith("lm") else bench.EXPERIMENT
     chosen = experiment.config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, against=str(PROJECT))
-    outcome = bench.measure(chosen, RunFolder(tmp_path), Progress(), smoke=True, experiment=experiment)
+    outcome = bench.measure(experiment, chosen, RunFolder(tmp_path), Progress(), smoke=True)
     assert outcome.verdict == "INCONCLUSIVE" and results.read(tmp_path) == outcome
     (claim,) = (claim for claim in outcome.claims if claim.id == f"{case}_agrees_with_before")
     assert claim.value == 0.0
