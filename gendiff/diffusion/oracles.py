@@ -232,7 +232,7 @@ def correlated(mean: ArrayLike | list, covariance: ArrayLike | list) -> Correlat
     variances, axes = np.linalg.eigh((covariance + covariance.T) / 2)
     rounding = 1e-12 * max(1.0, float(np.abs(variances).max()))
     smallest = float(np.min(variances))
-    if smallest < -rounding:
+    if not smallest >= -rounding:  # a NaN too
         raise ValueError(f"covariance must have no negative variance along any axis, got {smallest:g}")
     return CorrelatedGaussian(jnp.asarray(mean), jnp.asarray(axes), jnp.asarray(np.where(variances > rounding, variances, 0.0)))
 

@@ -90,9 +90,11 @@ def test_density_and_score_of_a_mixture_are_closed_form():
 
 @every_oracle
 def test_oracles_and_their_gradients_are_finite_at_both_ends_and_far_away(name):
+    oracle = ORACLES[name][0]()
+    assert finite(oracle), oracle
     for level, size in itertools.product((CLEAN, NOISE), (1.0, 1e3)):
-        found = value_and_slopes(ORACLES[name][0](), jnp.full((3, 2), size), jnp.float32(level.alpha), jnp.float32(level.sigma))
-        assert finite(found)
+        found = value_and_slopes(oracle, jnp.full((3, 2), size), jnp.float32(level.alpha), jnp.float32(level.sigma))
+        assert finite(found), (level, size, found)
     np.testing.assert_allclose(found[0][1].noise, 1e3, rtol=1e-6)  # nothing of the clean sample is left
 
 
