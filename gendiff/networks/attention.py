@@ -44,10 +44,12 @@ def attend(
     chosen = _fastest(query.dtype, precision) if implementation == "auto" else implementation
     given = None if mask is None else jnp.asarray(mask)
     (b, s, heads, size), groups = query.shape, key.shape[2]
+    if groups != heads and (heads % groups or (given is not None and given.shape[1] != 1)):
+        raise ValueError(f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of them")
+    if s == 1 and chosen == "heads_first":
+        return fast.one_query_attention(query, key, value, given)
     if groups == heads:
         return IMPLEMENTATIONS[chosen](query, key, value, given, precision)
-    if heads % groups or (given is not None and given.shape[1] != 1):
-        raise ValueError(f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of them")
     # queries of one group are further tokens to it, so that no key is copied
     each = heads // groups
     query = query.reshape(b, s, groups, each, size).swapaxes(2, 3).reshape(b, s * each, groups, size)

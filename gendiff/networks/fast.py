@@ -216,6 +216,38 @@ def heads_first_attention(query: jax.Array, key: jax.Array, value: jax.Array, ma
     return mixed.transpose(0, 2, 1, 3)
 
 
+def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Attention of one query of each text, (b, 1, heads, size), to (b, k, groups, size) as a cache holds them.
+
+    Sums in place of products of matrices: XLA:CPU reads every key and value once and moves none of them.
+
+    Args:
+        query: of the newest token; heads / groups queries that stand side by side share a group of keys.
+        key: (b, k, groups, size).
+        value: (b, k, groups, size).
+        mask: (#b, 1 or heads, 1, k), or None.
+    """
+    accumulate = jnp.promote_types(query.dtype, jnp.float32)
+    groups = key.shape[2]
+
+    def mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+        query = query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
+        scores = jnp.sum(query * key[:, :, :, None].astype(accumulate), -1)  # (b, k, groups, heads of each)
+        seen = None
+        if mask is not None:
+            seen = mask[:, :, 0].swapaxes(1, 2)
+            seen = seen.reshape(*seen.shape[:2], *((1, 1) if seen.shape[2] == 1 else scores.shape[2:]))
+            scores = jnp.where(seen, scores, jnp.finfo(accumulate).min)
+        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(1, keepdims=True)))
+        if seen is not None:
+            weights = jnp.where(seen, weights, 0)
+        total = weights.sum(1)[..., None]
+        summed = jnp.sum(weights.astype(value.dtype).astype(accumulate)[..., None] * value[:, :, :, None].astype(accumulate), 1)
+        return (summed / total if mask is None else arrays.safe_divide(summed, total)).astype(value.dtype)
+
+    return jax.checkpoint(mixed)(query, key, value, mask).reshape(query.shape)
+
+
 def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
     few = FEW * query.shape[2] <= key.shape[2]

@@ -46,6 +46,30 @@ def test_attention_of_few_queries_to_many_keys_equals_the_plain_formula_in_value
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
 
 
+def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient():
+    """With keys of its own for each head and with shared ones; the first text of the masks sees nothing."""
+    draws = np.random.default_rng(3)
+    seen = (draws.random((2, 6, 1, 20)) < 0.5) & np.array([False, True])[:, None, None, None]
+
+    @quickly
+    def both(query, key, value):
+        results = []
+        for groups, mask in ((6, None), (6, seen), (6, seen[1:]), (2, None), (2, seen[:, :1]), (2, seen[1:, :1])):
+
+            def ours(query, key, value, groups=groups, mask=mask):
+                return attention.attend(query, key[:, :, :groups], value[:, :, :groups], mask, implementation="heads_first")
+
+            def wanted(query, key, value, groups=groups, mask=mask):
+                own = (jnp.repeat(array[:, :, :groups], 6 // groups, 2) for array in (key, value))
+                return plain(query, *own, np.ones((1, 1, 1, 20), bool) if mask is None else mask)
+
+            results.append([value_and_slopes(f, query, key, value) for f in (ours, wanted)])
+        return results
+
+    for ours, wanted in both(*(jnp.asarray(draws.normal(size=(2, length, 6, 4)), jnp.float32) for length in (1, 20, 20))):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
+
+
 @pytest.mark.parametrize("implementation", ["heads_first", "xla"])
 def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(implementation):
     halves = tuple(array.astype(jnp.bfloat16) for array in ARRAYS)
