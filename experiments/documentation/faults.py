@@ -138,6 +138,7 @@ INPUTS = {
     },
     "language models": {
         "a prompt longer than the context": "ValueError with both counts",
+        "more tokens than the cache holds": "ValueError with the counts and the room, before anything is computed",
         "a token that the vocabulary does not have": "ValueError with the character and its position, or the id",
         "a tokenizer that does not match the vocabulary": "ValueError with both numbers of ids",
         "a message that speaks as another": "ValueError with its number and the token that ends messages",

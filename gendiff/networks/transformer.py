@@ -31,10 +31,12 @@ They hold for every layer of a `TransformerBlock`, those of cross-attention and 
 References:
     Shoeybi et al., 2019, section 3 (from memory).
 """
+TENSOR_PARALLEL_UNBIASED = TENSOR_PARALLEL[::2]
+"""The same for a network without biases, as models of the family of Llama are: a rule that fits no array is an error."""
 
 EXPERT_PARALLEL = ((r"block_\d+/experts/mlp_[01]/kernel$", ("tensor", None, None)),)
 """Rules for `training.sharding`: each device holds a share of the experts. With a capacity factor it computes what these answer; without
-one, kernels are exchanged. They join those above; a network without biases needs the rules of kernels alone, `TENSOR_PARALLEL[::2]`.
+one, kernels are exchanged. They join those above.
 
 References:
     Lepikhin et al., 2020, section 3 (from memory).

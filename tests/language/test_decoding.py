@@ -203,9 +203,16 @@ def refused(prompt=((1, 2), (3, -1)), index=(0, 1), cache=None, key=KEY, **optio
     return lambda: decoding.generate(key, CHAIN, held, np.array(prompt), np.array(index), **{"max_tokens": 4} | options)
 
 
+test_more_tokens_than_the_cache_holds_are_refused = pytest.mark.fault("language models: more tokens than the cache holds")(
+    refusals(
+        (refused(max_tokens=7), "0 tokens in the cache, 2 of the prompt and max_tokens = 7 need room for 9, but the cache holds 8"),
+        (
+            refused(cache=rig.lengths_only(2, 8).advanced((), jnp.array([3, 1]))),
+            "3 tokens in the cache, 2 of the prompt and max_tokens = 4",
+        ),
+    )
+)
 test_what_does_not_fit_is_refused = refusals(
-    (refused(max_tokens=7), "0 tokens in the cache, 2 of the prompt and max_tokens = 7 need room for 9, but the cache holds 8"),
-    (refused(cache=rig.lengths_only(2, 8).advanced((), jnp.array([3, 1]))), "3 tokens in the cache, 2 of the prompt and max_tokens = 4"),
     (refused(cache=rig.lengths_only(3, 8)), "the cache is of 3 texts, but there are 2 prompts"),
     (refused(prompt=((1, -1), (-1, 2))), "padding before tokens"),
     (refused(prompt=((1.0, 2.0), (3.0, 1.0))), "prompt must hold integers", TypeError),

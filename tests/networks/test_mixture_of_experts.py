@@ -293,7 +293,7 @@ for capacity in (None, 1.25):
 
     step = jax.jit(jax.value_and_grad(loss))
     alone = step(params, tokens)
-    placed = sharding.place(params, mesh, (*transformer.TENSOR_PARALLEL[::2], *transformer.EXPERT_PARALLEL))
+    placed = sharding.place(params, mesh, (*transformer.TENSOR_PARALLEL_UNBIASED, *transformer.EXPERT_PARALLEL))
     for name in ("mlp_0", "mlp_1"):
         kernel = placed["block_0"]["experts"][name]["kernel"]
         assert kernel.sharding.shard_shape(kernel.shape) == (2, *kernel.shape[1:])

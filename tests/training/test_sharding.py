@@ -137,7 +137,7 @@ def test_rules_of_a_transformer_fit_every_layer_of_a_block_that_reads_a_text(nam
 def test_rules_of_experts_give_each_device_a_share_of_them_and_leave_fsdp_an_axis():
     network = networks.LanguageModel(30, width=16, depth=2, heads=2, mlp_width=24, experts=networks.Experts(4, 2))
     params = jax.eval_shape(lambda key: networks.init(network, key, jnp.zeros((1, 4), jnp.int32)), jax.random.key(0))
-    rules = (*networks.transformer.TENSOR_PARALLEL[::2], *networks.transformer.EXPERT_PARALLEL)  # no layer has a bias
+    rules = (*networks.transformer.TENSOR_PARALLEL_UNBIASED, *networks.transformer.EXPERT_PARALLEL)
     split = specs(params, many(fsdp=2, tensor=2), rules, smallest=1024)
     assert split["block_1/experts/mlp_0/kernel"] == PartitionSpec("tensor", None, "fsdp")
     assert split["block_1/experts/mlp_1/kernel"] == PartitionSpec("tensor", "fsdp", None)
