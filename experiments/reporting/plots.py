@@ -128,7 +128,9 @@ def bars(
     axes.set_yticks(rows, list(map(_plain_text, numbers)))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    return _finish(figure, axes, path, caption, x_label, log, legend=bool(thresholds))
+    if thresholds:
+        figure.legend(loc="outside upper left", ncols=len(thresholds), **LEGEND)  # inside it would lie on a bar
+    return _finish(figure, axes, path, caption, x_label, log, legend=False)
 
 
 def blank(width: float, height: float) -> Any:
