@@ -19,14 +19,14 @@ SMOLLM2 = "smollm2"
 GGUF = ".gguf"
 
 
-def opened(model: str = SMOLLM2) -> Chat:
-    """A model with its tokenizer, and its template where it has one, in float32.
+def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
+    """A model with its tokenizer, and its template where it has one, in float32, or packed as its .gguf file has it.
 
     model: "smollm2", a .gguf file of the family of Llama, or a folder of transformers. ConfigError for anything else, and without the
     packages that it needs; errors of `weights` and `language` for what is damaged.
     """
     try:
-        return _of(weights.smollm2.path() if model == SMOLLM2 else _path(model))
+        return _of(weights.smollm2.path() if model == SMOLLM2 else _path(model), packed)
     except ImportError as error:
         raise ConfigError(str(error)) from error
 
@@ -40,8 +40,8 @@ def _path(model: str) -> Path:
     return path
 
 
-def _of(path: Path) -> Chat:
-    stored = weights.language_models.load(path)
+def _of(path: Path, packed: bool) -> Chat:
+    stored = weights.language_models.load(path, packed=packed)
     network = networks.LanguageModel(**stored.fields)
     like = jax.eval_shape(functools.partial(networks.init, network), jax.random.key(0), np.zeros((1, 2), np.int32))
     tokenizer = language.tokens.from_gguf(stored.config) if path.is_file() else language.tokens.load(path)
@@ -53,6 +53,13 @@ def _template(path: Path, metadata: Mapping[str, Any]) -> language.chat_template
         return language.chat_template.from_gguf(metadata) if path.is_file() else language.chat_template.load(path)
     except ConfigError:  # the model completes texts
         return None
+
+
+def question(chat: Chat, text: str) -> np.ndarray:
+    """The ids (s,) of a conversation that begins with this text. ConfigError for a model without a chat template."""
+    if chat.template is None:
+        raise ConfigError("this model has no chat template, and this is a question to one that answers")
+    return chat.tokenizer.prompt(chat.template([{"role": "user", "content": text}]), chat.network.context, special=True)
 
 
 def in_8_bits(chat: Chat) -> Chat:

@@ -1,11 +1,18 @@
-"""Blocks of GGUF files as packed kernels: the bytes as shipped, in the order that our products read.
+"""Blocks of GGUF files as packed kernels: every number as shipped, in the order that our products read.
 
-A block holds 32 inputs of one output: Q8_0 a float16 scale and 32 int8; Q4_0 a float16 scale and 16 bytes of nibbles, weights
-(nibble − 8) · scale; Q4_1 a float16 scale, a float16 minimum and 16 bytes, weights nibble · scale + minimum. Input j is in the low nibble
-of byte j, input j + 16 in the high one.
+| kind | block | weights |
+|---|---|---|
+| Q8_0 | 32 inputs: a float16 scale, 32 int8 | number · scale |
+| Q4_0 | 32 inputs: a float16 scale, 16 bytes | (nibble − 8) · scale |
+| Q4_1 | 32 inputs: a float16 scale and minimum, 16 bytes | nibble · scale + minimum |
+| Q4_K | 256 inputs: two float16 units, a scale and a minimum of 6 bits for each 32 inputs, 128 bytes | nibble · scale − minimum |
+| Q6_K | 256 inputs: one float16 unit, a scale of 8 bits for each 16 inputs, 192 bytes of 6-bit numbers | (number − 32) · scale |
+
+The first three stay byte for byte. Of the last two the scales become float32, which holds the products of units and integers exactly, and
+numbers of 6 bits become bytes: 6 bits per weight for Q4_K (4.5 in the file) and 10 for Q6_K (6.6).
 
 References:
-    ggml's block_q8_0, block_q4_0 and block_q4_1 (from memory).
+    ggml's block_q8_0, block_q4_0, block_q4_1, block_q4_K and block_q6_K (from memory).
 """
 
 from collections.abc import Sequence
@@ -13,52 +20,95 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from gendiff.core import checks
+from gendiff.core.packed import PackedKernel
+from gendiff.weights import gguf
 from gendiff.weights.packed_kernels import NibbleKernel, ScaledKernel
 
-BLOCK = 32
+KINDS = ("Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K")
+"""The kinds of blocks that stay packed."""
+PART = 32
+"""Inputs of Q4_K that have a scale and a minimum of their own."""
 
 
-def from_q8_0(raw: np.ndarray, shape: Sequence[int], *, table: bool = False) -> ScaledKernel:
-    """Read blocks of Q8_0. Arguments and errors are those of `from_q4_1`."""
-    numbers, blocks = _parts("Q8_0", raw, shape, table, 1, 32)
-    return ScaledKernel(jnp.asarray(blocks.view(np.int8)), jnp.asarray(numbers[0]), tuple(shape), table)
-
-
-def from_q4_0(raw: np.ndarray, shape: Sequence[int], *, table: bool = False) -> NibbleKernel:
-    """Read blocks of Q4_0. Arguments and errors are those of `from_q4_1`."""
-    numbers, blocks = _parts("Q4_0", raw, shape, table, 1, 16)
-    return NibbleKernel(jnp.asarray(blocks), jnp.asarray(numbers[0]), None, tuple(shape), table)
-
-
-def from_q4_1(raw: np.ndarray, shape: Sequence[int], *, table: bool = False) -> NibbleKernel:
-    """Read blocks of Q4_1. Several matrices with the same inputs become one kernel when their blocks are joined along the outputs.
+def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = False) -> PackedKernel:
+    """Read the blocks of one matrix. Several matrices with the same inputs are one when their blocks are joined along the outputs.
 
     Args:
+        kind: one of KINDS.
         raw: uint8 of any shape, the blocks of each output one after the other, as `gguf` gives them: (out, bytes).
         shape: of the array here: (in, out) of a kernel, (v, d) of a table.
         table: whether it is a table.
 
     Raises:
-        ValueError: for another number of bytes, or inputs that are no whole blocks.
+        ValueError: for another kind, another number of bytes, or inputs that are no whole blocks.
         TypeError: for anything but bytes.
     """
-    numbers, blocks = _parts("Q4_1", raw, shape, table, 2, 16)
-    return NibbleKernel(jnp.asarray(blocks), jnp.asarray(numbers[0]), jnp.asarray(numbers[1]), tuple(shape), table)
+    checks.choice("kind", kind, KINDS)
+    blocks = _blocks(kind, raw, shape, table)
+    if kind == "Q4_K":
+        return _q4_k(blocks, tuple(shape), table)
+    if kind == "Q6_K":
+        return _q6_k(blocks, tuple(shape), table)
+    numbers = 2 if kind == "Q4_1" else 1
+    scale, *minimum = (jnp.asarray(each) for each in _halves(blocks[..., : 2 * numbers]))
+    values = np.ascontiguousarray(blocks[..., 2 * numbers :]).reshape(len(blocks), -1)
+    if kind == "Q8_0":
+        return ScaledKernel(jnp.asarray(values.view(np.int8)), scale, tuple(shape), table)
+    return NibbleKernel(jnp.asarray(values), scale, minimum[0] if minimum else None, tuple(shape), table)
 
 
-def _parts(name: str, raw: np.ndarray, shape: Sequence[int], table: bool, floats: int, size: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """The float16 numbers (out, groups) of each block, and its other bytes (out, groups · size)."""
+def _blocks(kind: str, raw: np.ndarray, shape: Sequence[int], table: bool) -> np.ndarray:
+    """The bytes (out, blocks of a row, bytes of a block)."""
     if raw.dtype != np.uint8:
         raise TypeError(f"raw must hold bytes (uint8), got {raw.dtype}")
     if len(shape) != 2:
         raise ValueError(f"shape = {tuple(shape)} must have 2 axes")
     outputs, inputs = shape if table else (shape[1], shape[0])
-    wanted = outputs * (inputs // BLOCK) * (2 * floats + size)
-    if inputs % BLOCK or raw.size != wanted:
-        needed = f"{wanted} bytes are needed, and inputs that {BLOCK} divides, not {inputs}"
-        raise ValueError(f"{raw.size} bytes are no {name} of shape {tuple(shape)}: {needed}")
-    blocks = np.ascontiguousarray(raw).reshape(outputs, inputs // BLOCK, 2 * floats + size)
-    numbers = np.ascontiguousarray(blocks[..., : 2 * floats]).view("<f2")
-    return [np.ascontiguousarray(numbers[..., at]) for at in range(floats)], np.ascontiguousarray(blocks[..., 2 * floats :]).reshape(
-        outputs, -1
+    _, numbers, size = gguf.KINDS[kind]
+    wanted = outputs * (inputs // numbers) * size
+    if inputs % numbers or raw.size != wanted:
+        needed = f"{wanted} bytes are needed, and inputs that {numbers} divides, not {inputs}"
+        raise ValueError(f"{raw.size} bytes are no {kind} of shape {tuple(shape)}: {needed}")
+    return np.ascontiguousarray(raw).reshape(outputs, inputs // numbers, size)
+
+
+def _halves(raw: np.ndarray) -> list[np.ndarray]:
+    """Float16 numbers that stand side by side, each (out, blocks)."""
+    numbers = np.ascontiguousarray(raw).view("<f2")
+    return [np.ascontiguousarray(numbers[..., at]) for at in range(numbers.shape[-1])]
+
+
+def _q4_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> NibbleKernel:
+    """The first 4 of 8 scales and minima are the low 6 bits of a byte each; the others are spread over what is left."""
+    outputs = len(blocks)
+    unit, unit_of_minima = (each.astype(np.float32)[..., None] for each in _halves(blocks[..., :4]))
+    first, second, third = np.split(blocks[..., 4:16], 3, -1)
+    scales = np.concatenate([first & 63, (third & 15) | (first >> 6) << 4], -1)
+    minima = np.concatenate([second & 63, (third >> 4) | (second >> 6) << 4], -1)
+    halves = blocks[..., 16:].reshape(outputs, -1, 4, 1, PART)  # 32 bytes: one part in the low nibbles, the next in the high ones
+    nibbles = np.concatenate([halves & 15, halves >> 4], -2)
+    values = nibbles[..., : PART // 2] | nibbles[..., PART // 2 :] << 4
+    return NibbleKernel(
+        jnp.asarray(values.reshape(outputs, -1)),
+        jnp.asarray((unit * scales).reshape(outputs, -1)),
+        jnp.asarray((-unit_of_minima * minima).reshape(outputs, -1)),
+        shape,
+        table,
+    )
+
+
+def _q6_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> ScaledKernel:
+    """128 inputs have 64 bytes of low nibbles and 32 of pairs of high bits: byte j of these is for inputs j, j + 32, j + 64 and j + 96."""
+    outputs, count = blocks.shape[:2]
+    low = blocks[..., :128].reshape(outputs, count, 2, 2, 32)
+    high = blocks[..., 128:192].reshape(outputs, count, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3
+    numbers = np.concatenate([low & 15, low >> 4], -2) | high << 4
+    scales = np.ascontiguousarray(blocks[..., 192:208]).view(np.int8)
+    (unit,) = _halves(blocks[..., 208:])
+    return ScaledKernel(
+        jnp.asarray((numbers.astype(np.int8) - 32).reshape(outputs, -1)),
+        jnp.asarray((unit.astype(np.float32)[..., None] * scales).reshape(outputs, -1)),
+        shape,
+        table,
     )

@@ -7,13 +7,17 @@ rules put them back.
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from gendiff.core import trees
 from gendiff.core.errors import ConfigError
+from gendiff.core.packed import PackedKernel
 from gendiff.core.types import Params
-from gendiff.weights import layouts, settings
+from gendiff.weights import gguf_blocks, layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.gguf import Gguf
+from gendiff.weights.gguf import Gguf, Packed
+from gendiff.weights.packed_kernels import JoinedKernel
 from gendiff.weights.rules import Rule
 
 KIND = "llama"
@@ -44,6 +48,8 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     name: (int,)
     for name in ("attention.head_count_kv", "attention.key_length", "attention.value_length", "rope.dimension_count", "vocab_size")
 }
+TOKEN = "token"
+"""The path of the table of tokens."""
 TABLE, OUTPUT, STRETCH = "token_embd.weight", "output.weight", "rope_freqs.weight"
 LLAMA_3 = {"low": 1.0, "high": 4.0, "original": 8192}
 """Numbers of the long contexts of Llama 3.1 and 3.2. Their files hold only what follows from them and from one factor."""
@@ -87,7 +93,7 @@ def rules(file: Gguf) -> tuple[Rule, ...]:
     block = "blk.{block}"
     names = tuple(f"{block}.attn_{part}.weight" for part in "qkv")
     return (
-        Rule("token", (TABLE,)),
+        Rule(TOKEN, (TABLE,)),
         Rule("block_{block}/norm_0/scale", (f"{block}.attn_norm.weight",)),
         Rule("block_{block}/qkv/kernel", names, (turned, turned, layouts.LINEAR), shares=(heads, shared, shared)),
         *naming.linear(f"{block}.attn_output", "block_{block}/output"),
@@ -99,20 +105,43 @@ def rules(file: Gguf) -> tuple[Rule, ...]:
     )
 
 
-def params(file: Gguf, like: Params) -> Params:
+def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
     """Return the tensors of a file as the parameters of `networks.LanguageModel(**network_fields(file))`.
 
     Args:
         file: as `gguf.load` reads it. Every tensor is used; that of stretched rotary positions is one of the fields.
         like: parameters of that network, or their shapes.
+        packed: whether matrices in blocks stay as they are (see `gguf_blocks`): the same weights in less memory, and rounded nowhere.
 
     Raises:
         ImportError: without the package of the extra `language`.
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    arrays = {name: tensor.numbers() for name, tensor in file.tensors.items() if name != STRETCH}
-    return naming.to_ours(arrays, rules(file), like)
+    tensors = {name: tensor for name, tensor in file.tensors.items() if name != STRETCH}
+    if not packed:
+        return naming.to_ours({name: tensor.numbers() for name, tensor in tensors.items()}, rules(file), like)
+    shapes = {name: np.broadcast_to(np.float32(0), tensor.shape) for name, tensor in tensors.items()}
+    wanted = trees.paths(like)
+
+    def made(path: str, rule: Rule, names: list[str]) -> Any:
+        parts = [tensors[name] for name in names]
+        if not all(part.kind in gguf_blocks.KINDS for part in parts):
+            return jnp.asarray(rule.joined([part.numbers() for part in parts]), wanted[path].dtype)
+        if path == TOKEN:
+            return gguf_blocks.kernel(parts[0].kind, parts[0].blocks, parts[0].shape, table=True)
+        return _kernel([(part.kind, layout.ours(part.blocks).T) for part, layout in zip(parts, rule.layouts_of_parts, strict=True)], parts)
+
+    return naming.to_ours(shapes, rules(file), like, made=made)
+
+
+def _kernel(rows: list[tuple[str, np.ndarray]], parts: list[Packed]) -> PackedKernel:
+    """One layer of all parts, whose rows (out, bytes) stand in our order."""
+    inputs = parts[0].shape[1]
+    if len({kind for kind, _ in rows}) == 1:
+        blocks = np.concatenate([blocks for _, blocks in rows])
+        return gguf_blocks.kernel(rows[0][0], blocks, (inputs, len(blocks)))
+    return JoinedKernel(tuple(gguf_blocks.kernel(kind, blocks, (inputs, len(blocks))) for kind, blocks in rows))
 
 
 def _settings(file: Gguf) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Language models of others by one door: a folder of transformers or a GGUF file in, a folder that transformers loads out."""
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -40,20 +41,23 @@ class Foreign(NamedTuple):
     params: Callable[[Params], Params]
 
 
-def load(path: str | os.PathLike) -> Foreign:
+def load(path: str | os.PathLike, *, packed: bool = False) -> Foreign:
     """Read a model.
 
     Args:
         path: a folder with config.json and model.safetensors, or its parts with their index, or a `.gguf` file.
+        packed: whether matrices that a `.gguf` file has in blocks stay packed, as in `gguf_llama.params`.
 
     Raises:
         DataError: path first, for missing or damaged files.
-        ConfigError: for a kind of model without rules here, or a setting without a match.
+        ConfigError: for a kind of model without rules here, a setting without a match, and for `packed` with a folder.
     """
     place = Path(path)
     if place.suffix.lower() == ".gguf":
         file = gguf.load(place)
-        return Foreign(gguf_llama.network_fields(file), file.metadata, lambda like: gguf_llama.params(file, like))
+        return Foreign(gguf_llama.network_fields(file), file.metadata, functools.partial(gguf_llama.params, file, packed=packed))
+    if packed:
+        raise ConfigError(f"packed = True, but {place} is no .gguf file: load it and use weights.quantised.quantise")
     module = module_of(files.load_config(place))
     stored = files.load_folder(place, STEM)
     return Foreign(module.network_fields(stored.config), stored.config, lambda like: module.params(stored.config, stored.arrays, like))

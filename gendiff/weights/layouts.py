@@ -7,17 +7,17 @@ import dataclasses
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 
 @runtime_checkable
 class Layout(Protocol):
     """Two functions, each the inverse of the other."""
 
-    def ours(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def ours(self, array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
         """Turn their order of axes into ours."""
 
-    def theirs(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def theirs(self, array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
         """Turn our order of axes into theirs."""
 
 
@@ -27,11 +27,11 @@ class Axes:
 
     order: tuple[int, ...] | None = None
 
-    def ours(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def ours(self, array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
         """Transpose by `order`."""
         return array if self.order is None else array.transpose(self.order)
 
-    def theirs(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def theirs(self, array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
         """Transpose back."""
         return array if self.order is None else array.transpose(np.argsort(self.order))
 
@@ -45,11 +45,11 @@ class Patches:
 
     size: int = 1
 
-    def ours(self, array: Float[np.ndarray, "d c u v"]) -> Float[np.ndarray, "p d"]:
+    def ours(self, array: Shaped[np.ndarray, "d c u v"]) -> Shaped[np.ndarray, "p d"]:
         """Order the inputs by the rows of a patch, then its columns, then channels."""
         return array.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
 
-    def theirs(self, array: Float[np.ndarray, "p d"]) -> Float[np.ndarray, "d c u v"]:
+    def theirs(self, array: Shaped[np.ndarray, "p d"]) -> Shaped[np.ndarray, "d c u v"]:
         """Return the kernel again."""
         return array.reshape(self.size, self.size, -1, array.shape[-1]).transpose(3, 2, 0, 1)
 
@@ -58,11 +58,11 @@ class Patches:
 class SwappedInputs:
     """A linear layer (out, in) whose inputs stand in the other order of halves: sines and cosines of the time, say."""
 
-    def ours(self, array: Float[np.ndarray, "d c"]) -> Float[np.ndarray, "c d"]:
+    def ours(self, array: Shaped[np.ndarray, "d c"]) -> Shaped[np.ndarray, "c d"]:
         """Put the second half of the inputs first."""
         return np.roll(array.T, array.shape[1] // 2, 0)
 
-    def theirs(self, array: Float[np.ndarray, "c d"]) -> Float[np.ndarray, "d c"]:
+    def theirs(self, array: Shaped[np.ndarray, "c d"]) -> Shaped[np.ndarray, "d c"]:
         """Swap the halves back."""
         return np.roll(array, -(array.shape[0] // 2), 0).T
 
@@ -79,11 +79,11 @@ class NeighbourPairs:
 
     size: int
 
-    def ours(self, array: Float[np.ndarray, "d c"]) -> Float[np.ndarray, "c d"]:
+    def ours(self, array: Shaped[np.ndarray, "d c"]) -> Shaped[np.ndarray, "c d"]:
         """Put the first channels of all pairs of a head before the second ones."""
         return array.reshape(-1, self.size // 2, 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape).T
 
-    def theirs(self, array: Float[np.ndarray, "c d"]) -> Float[np.ndarray, "d c"]:
+    def theirs(self, array: Shaped[np.ndarray, "c d"]) -> Shaped[np.ndarray, "d c"]:
         """Put each pair side by side again."""
         return array.T.reshape(-1, 2, self.size // 2, array.shape[0]).swapaxes(1, 2).reshape(array.shape[::-1])
 

@@ -159,6 +159,35 @@ class NibbleKernel(StoredByOutput):
         return y + jnp.sum(x.astype(y.dtype).reshape(1, self.minimum.shape[1], -1), -1) @ self.minimum.astype(y.dtype).T
 
 
+@record
+class JoinedKernel(PackedKernel):
+    """Kernels with the same inputs side by side: what is one layer here and several in a file, each packed in its own way.
+
+    Args:
+        parts: PackedKernels of shapes (in, out).
+    """
+
+    parts: tuple[Any, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(in, all outputs)."""
+        return (self.parts[0].shape[0], sum(part.shape[1] for part in self.parts))
+
+    @property
+    def dtype(self) -> Any:
+        """That of the parts."""
+        return jnp.result_type(*(part.dtype for part in self.parts))
+
+    def dense(self, dtype: Any) -> jax.Array:
+        """Return the array it stands for."""
+        return jnp.concatenate([part.dense(dtype) for part in self.parts], -1)
+
+    def product(self, x: jax.Array, precision: str | None = None) -> jax.Array:
+        """Multiply (…, in) by the kernel (in, out), in the dtype of x."""
+        return jnp.concatenate([part.product(x, precision) for part in self.parts], -1)
+
+
 def pack(nibbles: jax.Array) -> jax.Array:
     """Pack numbers 0 … 15, (…, n), into bytes (…, n / 2): the first half is in the low nibbles, the second in the high ones."""
     low, high = jnp.split(nibbles.astype(jnp.uint8), 2, -1)

@@ -7,7 +7,7 @@ may be left over. So a conversion that returns has used everything once.
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -23,6 +23,8 @@ COPY = "{copy}"
 SHOWN = 6
 
 Arrays = Mapping[str, np.ndarray]
+Maker = Callable[[str, "Rule", list[str]], Any]
+"""(path of ours, its rule, their names) -> the parameter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Rule:
 
     def joined(self, parts: list[np.ndarray]) -> np.ndarray:
         """Join our array from their parts."""
-        ours = [layout.ours(part) for layout, part in zip(self._layouts, parts, strict=True)]
+        ours = [layout.ours(part) for layout, part in zip(self.layouts_of_parts, parts, strict=True)]
         return np.concatenate(ours, -1) if len(ours) > 1 else ours[0]
 
     def parts(self, array: np.ndarray) -> list[np.ndarray]:
@@ -75,10 +77,11 @@ class Rule:
             ValueError: for an array that cannot be split or ordered so.
         """
         ours = np.split(array, self._ends(array.shape[-1]), -1) if len(self.theirs) > 1 else [array]
-        return [layout.theirs(part) for layout, part in zip(self._layouts, ours, strict=True)]
+        return [layout.theirs(part) for layout, part in zip(self.layouts_of_parts, ours, strict=True)]
 
     @property
-    def _layouts(self) -> tuple[layouts.Layout, ...]:
+    def layouts_of_parts(self) -> tuple[layouts.Layout, ...]:
+        """One for each name."""
         return self.layout if isinstance(self.layout, tuple) else (self.layout,) * len(self.theirs)
 
     def _ends(self, width: int) -> np.ndarray:
@@ -115,13 +118,14 @@ def norm(theirs: str, ours: str) -> tuple[Rule, ...]:
     return Rule(f"{ours}/scale", (f"{theirs}.weight",)), Rule(f"{ours}/bias", (f"{theirs}.bias",))
 
 
-def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params) -> Params:
+def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker | None = None) -> Params:
     """Turn foreign arrays into the parameters of a network of ours, in the dtype of `like`, on JAX's default device.
 
     Args:
         arrays: by their names.
         rules: one for every parameter.
         like: parameters of that network; only shapes and dtypes matter, so those of jax.eval_shape will do.
+        made: what makes each parameter, once it is known that all fit; without it their parts are joined. Of `arrays` it needs only shapes.
 
     Raises:
         CheckpointMismatchError: that names what is missing, left over, of another shape (both are shown), no floating number, or not equal
@@ -130,7 +134,7 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params) -> Params:
     wanted = trees.paths(like)
     wrong: dict[str, list[str]] = {"missing": [], "left over": [], "wrong": []}
     used: set[str] = set()
-    made = []
+    fitting = []
     for path, rule, names in _matched(wanted, tuple(rules)):
         flat = [name for copies in names for name in copies]
         used.update(flat)
@@ -139,14 +143,18 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params) -> Params:
         wrong["missing"] += missing
         wrong["wrong"] += mismatch
         if not missing and not mismatch:
-            made.append(jnp.asarray(rule.joined([np.asarray(arrays[copies[0]]) for copies in names]), wanted[path].dtype))
+            fitting.append((path, rule, [copies[0] for copies in names]))
     wrong["left over"] += sorted(set(arrays) - used)
     if any(wrong.values()):
         raise CheckpointMismatchError(
             "the weights do not fit the network: "
             + "; ".join(f"{len(found)} {what}: {_some(found)}" for what, found in wrong.items() if found)
         )
-    return jax.tree.unflatten(jax.tree.structure(like), made)
+
+    def joined(path: str, rule: Rule, names: list[str]) -> jax.Array:
+        return jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]), wanted[path].dtype)
+
+    return jax.tree.unflatten(jax.tree.structure(like), [(made or joined)(*each) for each in fitting])
 
 
 def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:

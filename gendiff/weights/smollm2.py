@@ -29,15 +29,16 @@ def path() -> Path:
     return file
 
 
-def params(like: Params) -> Params:
+def params(like: Params, *, packed: bool = False) -> Params:
     """Return the weights as the parameters of `networks.language_model.smollm2_135m()`, in their dtype.
 
     Args:
         like: parameters of that network, or their shapes.
+        packed: whether its matrices stay in blocks of 4 and 8 bits, as in `gguf_llama.params`.
 
     Raises:
         ImportError: without the package, or that of the extra `language`, with the command that installs it.
         DataError: path first, for a damaged file.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return gguf_llama.params(gguf.load(path()), like)
+    return gguf_llama.params(gguf.load(path()), like, packed=packed)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.benchmarks.workloads import NETWORKS
 from gendiff import networks
 from gendiff.language import tokens
 from gendiff.networks import language_model
@@ -68,19 +69,7 @@ def real(tmp_path_factory):
         pytest.skip(str(error))
     network = language_model.smollm2_135m()
     ours = smollm2.params(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), TOKENS)))
-    config = {
-        "model_type": "llama",
-        "vocab_size": 49152,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "max_position_embeddings": 8192,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 100_000.0,
-        "tie_word_embeddings": True,
-    }
+    config = NETWORKS["smollm2"].settings
     folder = tmp_path_factory.mktemp("smollm2") / "model"
     language_models.save(folder, ours, config)
     text = json.dumps({name: str(value) for name, value in vars(np.testing).items() if callable(value)}) + str(np.einsum.__doc__)

@@ -1,14 +1,18 @@
 """Blocks as a GGUF file holds them, written byte by byte here."""
 
+import functools
 import struct
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.weights import gguf_blocks
+from gendiff.weights import gguf, gguf_blocks, quantised
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.weights import gguf_files
+
+pytest.importorskip("gguf", reason="needs the extra [language]")
 
 IN, OUT = 64, 3
 RNG = np.random.default_rng(0)
@@ -39,7 +43,7 @@ def by_bytes(kind):
 @pytest.mark.parametrize(("kind", "bits"), [("q8_0", 8.5), ("q4_0", 4.5), ("q4_1", 5.0)])
 def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
     raw, weights = by_bytes(kind)
-    read = getattr(gguf_blocks, f"from_{kind}")
+    read = functools.partial(gguf_blocks.kernel, kind.upper())
     kernel, table = read(raw, (IN, OUT)), read(raw.reshape(OUT, -1), (OUT, IN), table=True)
     x = RNG.normal(size=(1, IN)).astype(np.float32)
     dense, transposed, y = quickly(lambda a, b, x: (a.dense(jnp.float32), b.dense(jnp.float32), a.product(x)))(kernel, table, x)
@@ -50,9 +54,26 @@ def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
     assert raw.size * 8 == bits * weights.size
 
 
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize(("kind", "bits"), [("Q4_K", 6), ("Q6_K", 10)])
+def test_blocks_of_256_hold_what_the_package_of_llama_cpp_reads(kind, bits, table):
+    raw = np.frombuffer(gguf_files.blocks(np.random.default_rng(1), kind, (OUT, 512))[2], np.uint8)
+    weights = gguf.Packed(kind, (OUT, 512), raw.reshape(OUT, -1)).numbers()
+    kernel = gguf_blocks.kernel(kind, raw, (OUT, 512) if table else (512, OUT), table=table)
+    x = RNG.normal(size=(1, 512)).astype(np.float32)
+    dense, y = quickly(lambda kernel, x: (kernel.dense(jnp.float32), kernel.product_with_rows(x) if table else kernel.product(x)))(
+        kernel, x
+    )
+    np.testing.assert_allclose(dense if table else dense.T, weights, rtol=1e-6, atol=1e-6 * np.abs(weights).max())
+    np.testing.assert_allclose(y, x @ weights.T, atol=1e-4 * np.abs(x).max() * np.abs(weights).sum(1).max())
+    assert 8 * quantised.nbytes(kernel) == bits * weights.size
+
+
 test_what_are_no_whole_blocks_is_refused = refusals(
-    (lambda: gguf_blocks.from_q4_0(np.zeros(107, np.uint8), (64, 3)), "107 bytes are no Q4_0 of shape"),
-    (lambda: gguf_blocks.from_q4_0(np.zeros(54, np.uint8), (48, 3)), "not 48"),
-    (lambda: gguf_blocks.from_q8_0(np.zeros((3, 34), np.uint8), (32, 3, 1)), "must have 2 axes"),
-    (lambda: gguf_blocks.from_q4_1(np.zeros((3, 20), np.int8), (32, 3)), "must hold bytes", TypeError),
+    (lambda: gguf_blocks.kernel("Q4_0", np.zeros(107, np.uint8), (64, 3)), "107 bytes are no Q4_0 of shape"),
+    (lambda: gguf_blocks.kernel("Q4_0", np.zeros(54, np.uint8), (48, 3)), "not 48"),
+    (lambda: gguf_blocks.kernel("Q6_K", np.zeros((3, 210), np.uint8), (128, 3)), "256 divides, not 128"),
+    (lambda: gguf_blocks.kernel("Q8_0", np.zeros((3, 34), np.uint8), (32, 3, 1)), "must have 2 axes"),
+    (lambda: gguf_blocks.kernel("Q4_1", np.zeros((3, 20), np.int8), (32, 3)), "must hold bytes", TypeError),
+    (lambda: gguf_blocks.kernel("Q4_2", np.zeros((3, 20), np.uint8), (32, 3)), "'Q4_2' is none of"),
 )

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from gendiff import networks
+from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
+from gendiff.core.packed import is_packed
 from gendiff.networks import rotary
-from gendiff.weights import gguf, gguf_llama, rules
+from gendiff.weights import gguf, gguf_llama, quantised, rules
 from tests.quickly import quickly
 from tests.weights import gguf_files, rig
 
@@ -143,6 +145,59 @@ def test_a_setting_without_a_match_is_refused_by_name_and_value(change, message)
     metadata = {key: given for key, given in (METADATA | change).items() if given is not None}
     with pytest.raises(ConfigError, match=message):
         gguf_llama.network_fields(opened(metadata, TABLE))
+
+
+KINDS = {
+    "token_embd": "Q6_K",
+    "attn_q": "Q4_K",
+    "attn_k": "Q4_K",
+    "attn_v": "Q6_K",
+    "ffn_gate": "Q8_0",
+    "ffn_up": "Q8_0",
+    "ffn_down": "Q4_1",
+}
+"""As in a file of mixed kinds, and attn_output as plain numbers."""
+
+
+@functools.cache
+def mixed():
+    """(network, file) of one block of 256 channels."""
+    wide = {"embedding_length": 256, "feed_forward_length": 256, "block_count": 1, "rope.dimension_count": 64}
+    metadata = METADATA | {f"llama.{name}": value for name, value in wide.items()}
+    stand_in = opened(metadata, {"token_embd.weight": np.zeros((20, 256))})
+    network = networks.LanguageModel(**gguf_llama.network_fields(stand_in))
+    plain = opened(metadata, rig.drawn(shapes(network), gguf_llama.rules(stand_in))[1])
+    rng, tensors = np.random.default_rng(0), dict(plain.tensors)
+    for name, tensor in plain.tensors.items():
+        kind = KINDS.get(name.removeprefix("blk.0.").removesuffix(".weight"))
+        if kind is not None:
+            raw = np.frombuffer(gguf_files.blocks(rng, kind, tensor.shape)[2], np.uint8)
+            tensors[name] = gguf.Packed(kind, tensor.shape, raw.reshape(tensor.shape[0], -1))
+    return network, gguf.Gguf(metadata, tensors)
+
+
+def test_packed_matrices_are_those_of_the_file_in_our_order_and_the_rest_is_as_before():
+    network, file = mixed()
+    loose = gguf_llama.params(file, shapes(network))
+    kept = gguf_llama.params(file, shapes(network), packed=True)
+    assert {path for path, leaf in trees.paths(kept, is_leaf=is_packed).items() if is_packed(leaf)} == {
+        "token",
+        *(f"block_0/{name}/kernel" for name in ("qkv", "mlp_0", "mlp_1")),
+    }
+    for path, leaf in trees.paths(jax.jit(quantised.dequantise)(kept)).items():
+        expected = trees.paths(loose)[path]
+        np.testing.assert_allclose(leaf, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=path)
+    assert networks.count(kept) == networks.count(loose) and quantised.nbytes(kept) < 0.5 * quantised.nbytes(loose)
+    predict = quickly(lambda params: networks.pure(network)(params, TOKENS).logits)
+    expected = predict(loose)
+    assert np.abs(predict(kept) - expected).max() < 0.02 * expected.std()
+
+
+def test_packed_or_not_the_same_files_are_refused():
+    network, file = mixed()
+    few = gguf.Gguf(file.metadata, {name: tensor for name, tensor in file.tensors.items() if "attn_v" not in name})
+    with pytest.raises(CheckpointMismatchError, match="1 missing: blk.0.attn_v.weight"):
+        gguf_llama.params(few, shapes(network), packed=True)
 
 
 @pytest.mark.fault("weights: names missing or left over")

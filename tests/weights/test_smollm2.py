@@ -7,14 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from gendiff import networks
+from gendiff import networks, training
 from gendiff.core.errors import DataError
 from gendiff.language import chat_template, tokens
 from gendiff.networks import language_model
-from gendiff.weights import gguf, gguf_llama, layouts, rules, smollm2
+from gendiff.weights import gguf, gguf_llama, layouts, quantised, rules, smollm2
 
 NETWORK = language_model.smollm2_135m()
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -95,6 +97,36 @@ def test_real_text_is_likely_and_with_the_rows_of_llama_cpp_it_is_not(file, para
 
     right, wrong = surprise(params), surprise(rules.to_ours(file.arrays(), left, params))
     assert 2 < right < 3 and wrong > right + 1.5
+
+
+@pytest.mark.slow
+def test_packed_as_its_file_is_it_gives_the_same_logits_from_a_sixth_of_the_bytes(params, logits_of):
+    packed = smollm2.params(params, packed=True)
+    ids = np.array([int(number) for number in IDS.split()])
+    np.testing.assert_allclose(logits_of(packed, ids), logits_of(params, ids), atol=1e-3)
+    assert quantised.nbytes(packed) < quantised.nbytes(params) / 5.5
+
+
+@pytest.mark.slow
+def test_low_rank_training_of_the_whole_model_fits_into_3_gib_and_learns_a_text_by_heart(file, params):
+    """As XLA states it, on 256 tokens, in float32, on all linear layers."""
+    ids = tokens.from_gguf(file.metadata).encode(pydoc_data.topics.topics["while"] + pydoc_data.topics.topics["with"])[None, :256]
+    predict, optimizer = networks.pure(language_model.smollm2_135m(remat="products")), optax.adam(1e-3)
+
+    def whole(params, key, batch):
+        logits = predict(params, batch).logits
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch[:, 1:])), {}
+
+    state = training.start(networks.lora.start(jax.random.key(1), params, 8, "kernel$"), optimizer, jax.random.key(2), ema=())
+    step = jax.jit(lambda params, state, batch: training.make_step(networks.lora.loss(whole, params), optimizer)(state, batch))
+    program = step.lower(params, state, ids).compile()
+    memory = program.memory_analysis()
+    assert memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes < 3 * 2**30
+    losses = []
+    for _ in range(8):
+        state, metrics = program(params, state, ids)
+        losses.append(float(metrics["loss"]))
+    assert ids.shape == (1, 256) and losses[0] < 4 and losses[-1] < losses[0] - 0.5
 
 
 def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):

@@ -9,10 +9,10 @@ import numpy as np
 
 from experiments.framework import drawing, interleaving
 from experiments.framework.progress import Progress
+from experiments.language import models
 from experiments.language.speculative.config import Config
 from experiments.language.speculative.tasks import TASKS
 from gendiff import language, networks
-from gendiff.core.errors import ConfigError
 from gendiff.language import cache, drafts, processors, speculative
 from gendiff.pipelines import Chat
 
@@ -37,14 +37,12 @@ class Written:
 
 def written(config: Config, chat: Chat, progress: Progress) -> list[Written]:
     """Every prompt of every task, by every way."""
-    runs, template = _runs(config, chat), chat.template
-    if template is None:
-        raise ConfigError("this model has no chat template, and the tasks are questions to one that answers")
+    runs = _runs(config, chat)
     prompts = [(task, prompt) for task, several in TASKS.items() for prompt in several[: config.prompts]]
     found = []
     with progress.task("texts", len(prompts)) as shown:
         for number, (task, prompt) in enumerate(prompts):
-            ids = chat.tokenizer.prompt(template([{"role": "user", "content": prompt}]), chat.network.context, special=True)[-PROMPT:]
+            ids = models.question(chat, prompt)[-PROMPT:]
             row = np.full((1, PROMPT), -1, np.int32)
             row[0, : len(ids)] = ids
             works = {name: functools.partial(run, row) for name, run in runs.items()}

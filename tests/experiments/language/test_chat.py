@@ -21,7 +21,7 @@ from gendiff import language, weights
 @pytest.fixture
 def tiny(monkeypatch):
     chat = models.tiny()
-    monkeypatch.setattr(models, "opened", lambda model=models.SMOLLM2: chat)
+    monkeypatch.setattr(models, "opened", lambda model=models.SMOLLM2, **_: chat)
     return chat
 
 
@@ -108,6 +108,8 @@ def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tm
     reply = models.opened(str(tmp_path)).answer(jax.random.key(0), [{"role": "user", "content": "hello"}], max_tokens=6)
     same = chat.answer(jax.random.key(0), [{"role": "user", "content": "hello"}], max_tokens=6)
     assert reply.tokens.tolist() == same.tokens.tolist() and "[6 tokens read" in folder
+    assert run("--prompt", "hello", "--weights", "packed", "--model", str(tmp_path)) == 2
+    assert "is a folder: take --weights int8" in capsys.readouterr().err
     (tmp_path / "tokenizer_config.json").unlink()
     assert run("--prompt", "hello", "--model", str(tmp_path)) == 2
     assert "has no chat template: it goes on with texts, so add --plain" in capsys.readouterr().err
