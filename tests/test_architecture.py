@@ -29,12 +29,15 @@ CHAPTERS = (
 )
 """Chapter of gendiff -> the chapters that it may import."""
 FRAMEWORK = ("experiments.framework", "experiments.reporting", "gendiff.core", "gendiff.training", "gendiff.data.batches")
+LANGUAGE_TEXTS = ("experiments.language.models", "experiments.language.speculative.tasks")
+"""The bench times replies to what an experiment asks."""
 EXPERIMENTS = {
     "reporting": ("experiments.reporting", "gendiff.core", "gendiff.metrics.bootstrap"),
     "framework": FRAMEWORK,
     "catalogue.py": (),
     "__main__.py": ("experiments.catalogue", "experiments.framework"),
     "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
+    "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),
 }

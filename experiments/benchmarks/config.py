@@ -99,6 +99,8 @@ class LanguageThresholds(SharedThresholds):
     """The same for going on with one text."""
     llama_decode_8: float = 1.0
     """The same for eight texts at once."""
+    llama_lookup: float = 1.0
+    """The same, per token, for replies that repeat their question, with prompt lookup."""
     agreement_logits_bfloat16: float = 0.1
     """The same of logits of language models, of which there are millions, with weights in bfloat16."""
 

@@ -16,10 +16,12 @@ from experiments.benchmarks.workloads import NETWORKS, Workload
 from gendiff import language, networks, scaling
 from gendiff.core import trees
 from gendiff.core.types import Params
-from gendiff.language import processors
+from gendiff.language import drafts, processors, speculative
 from gendiff.weights import language_models, quantised, smollm2
 
 Work = Callable[[], Any]
+GUESSES = 7
+"""Tokens that prompt lookup guesses at once, as in the experiment `speculative`."""
 REAL = "smollm2"
 """The network whose weights a package brings; others get random ones."""
 
@@ -67,23 +69,32 @@ def prefill(workload: Workload, network: networks.LanguageModel, params: Params,
 
 def generate(workload: Workload, network: networks.LanguageModel, params: Params, given: Mapping[str, jax.Array]) -> Work:
     """Reads all ids and goes on greedily; the answer is (parameters as they are computed with, tokens (b, n))."""
-    model = _model(network, params, workload)
+    model, looks_up = _model(network, params, workload), workload.kind == "lookup"
 
     @jax.jit
-    def write(key: jax.Array, model: Any, prompt: jax.Array, index: jax.Array, temperature: jax.Array) -> jax.Array:
-        cache = _cache(workload, network, (prompt.shape[0], prompt.shape[1] + workload.steps))
-        processor = processors.temperature(temperature)
-        return language.generate(key, model, cache, prompt, index, max_tokens=workload.steps, processor=processor).tokens
+    def write(key: jax.Array, model: Any, prompt: jax.Array, index: jax.Array, temperature: jax.Array, stop: jax.Array) -> jax.Array:
+        cache = _cache(workload, network, (prompt.shape[0], prompt.shape[1] + workload.steps + GUESSES * looks_up))
+        options: dict[str, Any] = {"max_tokens": workload.steps, "processor": processors.temperature(temperature), "stop": stop}
+        if looks_up:
+            draft = drafts.prompt_lookup()
+            return speculative.generate(key, model, cache, draft, prompt, index, gamma=GUESSES, **options).tokens
+        return language.generate(key, model, cache, prompt, index, **options).tokens
 
-    rest = given["ids"], jnp.arange(workload.batch), jnp.float32(0.0)
+    rest = given["ids"], jnp.arange(workload.batch), jnp.float32(0.0), given.get("stop", jnp.zeros(0, jnp.int32))
     return lambda: (model, write(jax.random.key(0), model, *rest))
 
 
 def answers(workload: Workload, network: networks.LanguageModel, given: Mapping[str, jax.Array], done: Any) -> dict[str, np.ndarray]:
-    """What is compared, by name: of "prefill" its logits, of "generate" the tokens and the logits (b, n, v) by which each was chosen."""
+    """What is compared, by name.
+
+    Of "prefill" its logits, of "generate" the tokens and the logits (b, n, v) by which each was chosen, of a reply the tokens alone, behind
+    which −1 stands.
+    """
     if workload.kind == "prefill":
         return {"output": np.asarray(done[0], np.float32)}
     model, tokens = done
+    if workload.kind != "generate":
+        return {"tokens": np.asarray(tokens)}
     text = jnp.concatenate([given["ids"], tokens[:, :-1]], 1)
     empty = _cache(workload, network, text.shape)
     logits = jax.jit(lambda model, text, cache: model(text, cache, every=True)[0])(model, text, empty)

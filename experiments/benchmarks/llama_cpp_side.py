@@ -38,7 +38,7 @@ class LlamaSide(Side):
 
         wanted = workloads.from_json(workload)
         with np.load(arrays) as stored:
-            ids = stored["ids"].astype(np.int32)
+            ids, stop = stored["ids"].astype(np.int32), stored["stop"].astype(np.int32) if "stop" in stored else np.empty(0, np.int32)
         if self.model is None:
             options = llama_cpp.llama_model_default_params()
             options.n_gpu_layers = 0
@@ -46,7 +46,8 @@ class LlamaSide(Side):
             if not self.model:
                 raise RuntimeError(f"llama.cpp cannot read {weights}")
         texts = Texts(self.model, wanted, self.threads)
-        self.work[name] = lambda: texts.write(ids, wanted.steps)
+        self.work[name] = lambda: texts.write(ids, wanted.steps, stop)
+        self.answers[name] = lambda tokens: {"tokens": tokens}
 
 
 class Texts:
@@ -67,11 +68,16 @@ class Texts:
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         self.batch = llama_cpp.llama_batch_init(options.n_batch, 0, 1)
 
-    def write(self, ids: np.ndarray, steps: int) -> np.ndarray:
-        """Goes on with ids (b, p) greedily by `steps` tokens, the first of which the logits of the ids give."""
+    def write(self, ids: np.ndarray, steps: int, stop: np.ndarray) -> np.ndarray:
+        """Goes on with ids (b, p) greedily by `steps` tokens, fewer where a text that is alone has had a stop token.
+
+        The logits of the ids give the first.
+        """
         self.cpp.llama_memory_clear(self.cpp.llama_get_memory(self.context), False)
         tokens = [self._next(ids, 0)]
         for step in range(1, steps):
+            if len(ids) == 1 and tokens[-1][0] in stop:
+                break
             tokens.append(self._next(tokens[-1][:, None], ids.shape[1] + step - 1))
         return np.stack(tokens, 1)
 

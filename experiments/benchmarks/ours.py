@@ -289,7 +289,7 @@ WORKS: dict[str, Callable[..., Work]] = {
     "train": _trainer,
     **dict.fromkeys(ALONE, _alone),
     "prefill": language_work.prefill,
-    "generate": language_work.generate,
+    **dict.fromkeys(("generate", "reply", "lookup"), language_work.generate),
     "block": _block,
     "attention": _operation(attention.attend, "query", "key", "value"),
     "convolution": _operation(convolution.convolve, "x", "kernel"),

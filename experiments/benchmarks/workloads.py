@@ -2,14 +2,30 @@
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["sample", "train", "sweep", "encode", "decode", "text", "block", "attention", "convolution", "matmul", "prefill", "generate"]
-LANGUAGE = ("prefill", "generate")
+Kind = Literal[
+    "sample",
+    "train",
+    "sweep",
+    "encode",
+    "decode",
+    "text",
+    "block",
+    "attention",
+    "convolution",
+    "matmul",
+    "prefill",
+    "generate",
+    "reply",
+    "lookup",
+]
+LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models."""
 
 
@@ -135,7 +151,8 @@ class Workload:
       "train" is an optimizer step of AdamW on fresh noise and levels. "sweep" samples at each of `scales` × `step_counts`, and pays for
       every compilation. "encode" and "decode" are the halves of an autoencoder: pictures to their most likely latents, normalised, and
       back. "text" encodes ids as vectors of tokens. "prefill" reads `tokens` ids of each text, as far as the logits of the next one;
-      "generate" goes on with them by `steps` tokens, the likeliest each time.
+      "generate" goes on with them by `steps` tokens, the likeliest each time. "reply" does the same as far as the token `stop` of its
+      arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
     guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call, "two" in two.
@@ -214,7 +231,8 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
         return {"ids": _texts(rng, NETWORKS[workload.network].settings["vocab_size"], batch, workload.tokens)}
     if workload.kind in LANGUAGE:
         vocabulary = NETWORKS[workload.network].settings["vocab_size"]
-        return {"ids": rng.integers(0, vocabulary, (batch, workload.tokens)).astype(np.int32)}
+        ids = {"ids": rng.integers(0, vocabulary, (batch, workload.tokens)).astype(np.int32)}
+        return ids | ({"stop": np.array([vocabulary - 1], np.int32)} if workload.kind in ("reply", "lookup") else {})
     if workload.kind in ("encode", "decode"):
         settings, (height, width, pixels) = NETWORKS[workload.network].settings, workload.shape
         factor = 2 ** (len(settings["block_out_channels"]) - 1)
@@ -244,8 +262,10 @@ def _texts(rng: np.random.Generator, vocabulary: int, batch: int, tokens: int) -
     return np.where(ends, np.int32(vocabulary - 1), ids)
 
 
-def request(workload: Workload, folder: Path, name: str = "inputs", weights: Path | None = None) -> dict[str, Any]:
-    """What either side's `prepare` is told of a workload, whose arrays are written into the folder."""
-    file, drawn = folder / f"{name}.npz", dict[str, Any](arrays(workload))
-    np.savez(file, **drawn)
+def request(
+    workload: Workload, folder: Path, name: str = "inputs", weights: Path | None = None, given: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """What either side's `prepare` is told of a workload, whose arrays, or those `given` in their place, are written into the folder."""
+    file, chosen = folder / f"{name}.npz", dict[str, Any](given or arrays(workload))
+    np.savez(file, **chosen)
     return {"workload": dataclasses.asdict(workload), "arrays": str(file), "weights": str(weights or "")}

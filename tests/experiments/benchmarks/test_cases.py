@@ -41,7 +41,7 @@ def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_ref
     ("experiment", "every", "further"),
     [
         (bench.EXPERIMENT, cases.ALL, set()),
-        (bench_language.EXPERIMENT, language_cases.ALL, {threshold for _, _, threshold in language_cases.PACKED.values()}),
+        (bench_language.EXPERIMENT, language_cases.ALL, {each.threshold for each in language_cases.BESIDE_LLAMA} - {""}),
     ],
 )
 def test_every_threshold_of_a_case_exists_and_every_target_has_one(experiment, every, further):

