@@ -85,8 +85,9 @@ def beam_search(
     ends = decoding.checked_stop(stop, 1)
     b = prompt.shape[0]
     rows = jnp.repeat(jnp.arange(b), beams)
-    read = decoding.prefilled(next_logits, cache, prompt, length, chunk).reordered(rows)
-    running = decoding.started(read, prompt[rows], length[rows], jnp.ones_like(rows), max_tokens, next_logits)
+    read = decoding.prefilled(next_logits, cache, prompt, length, chunk)
+    read = read._replace(cache=read.cache.reordered(rows))
+    running = decoding.started(read, prompt[rows], length[rows], jnp.ones_like(rows), max_tokens)
     dtype = running.log_probs.dtype
 
     def normalised(log_probs: Array, length: Array) -> Array:

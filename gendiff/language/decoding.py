@@ -5,7 +5,7 @@ drawn from fold_in(fold_in(key, index[i]), j). Batch, order, padding, chunks and
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +123,7 @@ def generate(
             io_callback(lambda *values: on_token(*map(np.asarray, values)), None, numbers, number, token, ordered=True)
         return after
 
-    first = started(prefilled(next_logits, cache, prompt, length, chunk), prompt, length, wanted, max_tokens, next_logits)
+    first = started(prefilled(next_logits, cache, prompt, length, chunk), prompt, length, wanted, max_tokens)
     last = jax.lax.while_loop(lambda state: jnp.any(state.active), body, first)
     tokens = generated_tokens(last, length, max_tokens)
     return Generated(tokens, last.generated, last.log_probs, last.finished, last.cache)
@@ -172,34 +172,44 @@ def processed(processor: Processor | None, logits: Float[Array, "b v"], context:
     return result
 
 
-def prefilled(next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int) -> Any:
-    """The cache with all tokens of the prompts but the last ones, read in chunks, as many as the longest prompt of length (b,) has."""
+class Read(NamedTuple):
+    """Prompts that are read.
+
+    Attributes:
+        cache: with all their tokens but the last ones.
+        dtype: of probabilities: that of the logits, at least float32.
+    """
+
+    cache: Any
+    dtype: Any
+
+
+def prefilled(next_logits: Callable[..., Any], cache: Any, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int) -> Read:
+    """All tokens of the prompts but the last ones, read in chunks, as many as the longest prompt of length (b,) has."""
     size = min(chunk, prompt.shape[1])
     last = jnp.arange(prompt.shape[1])[None] == length[:, None] - 1
     whole = jnp.pad(jnp.where(last, -1, prompt), ((0, 0), (0, -prompt.shape[1] % size)), constant_values=-1)
     chunks = (jnp.max(length) - 1 + size - 1) // size
 
+    dtypes = []
+
     def read(number: Array, cache: Any) -> Any:
-        return next_logits(jax.lax.dynamic_slice_in_dim(whole, number * size, size, 1), cache)[1]
+        logits, cache = next_logits(jax.lax.dynamic_slice_in_dim(whole, number * size, size, 1), cache)
+        dtypes.append(logits.dtype)
+        return cache
 
-    return jax.lax.fori_loop(0, chunks, read, cache)
+    after = jax.lax.fori_loop(0, chunks, read, cache)
+    if not dtypes:  # without jit a loop of no chunk is not traced
+        dtypes.append(jax.eval_shape(next_logits, prompt[:, :1], cache)[0].dtype)
+    return Read(after, arrays.at_least_float32(dtypes[0]))
 
 
-def started(
-    cache: Any,
-    prompt: Int[Array, "b p"],
-    length: Int[Array, " b"],
-    wanted: Array,
-    max_tokens: int,
-    next_logits: Callable[..., Any],
-    spare: int = 0,
-) -> Running:
+def started(read: Read, prompt: Int[Array, "b p"], length: Int[Array, " b"], wanted: Array, max_tokens: int, spare: int = 0) -> Running:
     """Texts whose prompts are read, without a token so far; `spare` places more stand behind each."""
     text = jnp.pad(prompt, ((0, 0), (0, max_tokens + spare)), constant_values=-1)
     none = jnp.zeros_like(length)
-    dtype = arrays.at_least_float32(jax.eval_shape(next_logits, text[:, :1], cache)[0].dtype)
-    log_probs = jnp.zeros((length.shape[0], max_tokens), dtype)
-    return Running(cache, text, length, none, (length > 0) & (wanted > 0), log_probs, none > 0)
+    log_probs = jnp.zeros((length.shape[0], max_tokens), read.dtype)
+    return Running(read.cache, text, length, none, (length > 0) & (wanted > 0), log_probs, none > 0)
 
 
 def generated_tokens(state: Running, start: Int[Array, " b"], max_tokens: int) -> Int[Array, "b n"]:

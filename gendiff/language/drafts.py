@@ -68,7 +68,7 @@ class ModelDraft(Draft):
     def start(self, prompt: Int[Array, "b p"], length: Int[Array, " b"], chunk: int, number: int) -> Any:
         """The cache with the prompts but for their last tokens."""
         check_reach(self.cache, number)
-        return decoding.prefilled(self.next_logits, self.cache, prompt, length, chunk)
+        return decoding.prefilled(self.next_logits, self.cache, prompt, length, chunk).cache
 
     def propose(
         self, keys: Keys, state: Any, context: Context, active: Bool[Array, " b"], number: int, processor: Processor | None

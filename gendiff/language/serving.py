@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Integer
 
-from gendiff.core import checks, records, sample_keys
+from gendiff.core import arrays, checks, records, sample_keys
 from gendiff.core.types import ArrayLike, Count
 from gendiff.language import decoding
 from gendiff.language.decoding import Running
@@ -100,8 +100,8 @@ def serve(
         slot = jnp.argmin(state.active)
         prompt, length = (jax.lax.dynamic_slice_in_dim(values, queue.next, 1, 0) for values in (prompts, lengths))
         read = decoding.prefilled(next_logits, state.cache.row(slot).cleared(), prompt, length, chunk)
-        new = decoding.started(read, prompt, length, wanted[queue.next][None], max_tokens, next_logits)
-        held = state.cache.with_row(slot, read)
+        new = decoding.started(read, prompt, length, wanted[queue.next][None], max_tokens)
+        held = state.cache.with_row(slot, read.cache)
         others = jax.tree.map(lambda old, row: old.at[slot].set(row[0]), records.replace(state, cache=()), records.replace(new, cache=()))
         return records.replace(others, cache=held), Queue(queue.request.at[slot].set(queue.next), queue.next + 1)
 
@@ -115,7 +115,8 @@ def serve(
 
     idle = jnp.zeros(slots, jnp.int32)
     empty = jnp.full((slots, width), -1, jnp.int32)
-    state = decoding.started(cache, empty, idle, idle, max_tokens, next_logits)
+    dtype = arrays.at_least_float32(jax.eval_shape(next_logits, empty[:, :1], cache)[0].dtype)
+    state = decoding.started(decoding.Read(cache, dtype), empty, idle, idle, max_tokens)
     tokens = jnp.full((n, max_tokens), -1, jnp.int32)
     none = jnp.zeros(n, jnp.int32)
     served = Served(tokens, none, jnp.zeros(tokens.shape, state.log_probs.dtype), none > 0, jnp.zeros((), jnp.int32))

@@ -120,7 +120,7 @@ def generate(
         return after, draft.rewound(proposal.state, after.length - 1), counts
 
     read = decoding.prefilled(next_logits, cache, prompt, length, chunk)
-    first = decoding.started(read, prompt, length, wanted, max_tokens, next_logits, spare=gamma + 1)
+    first = decoding.started(read, prompt, length, wanted, max_tokens, spare=gamma + 1)
     none = jnp.zeros_like(length)
     begin = (first, draft.start(prompt, length, chunk, gamma), Counts(none, none, none))
     last, _, counts = jax.lax.while_loop(lambda carry: jnp.any(carry[0].active), body, begin)

@@ -43,7 +43,7 @@ class Convolution(nn.Module):
         """Convolve, then add the bias."""
         start = initializers.zeros if self.zero else initializers.kernel()
         kernel = parameter(self, "kernel", start, (self.size, self.size, x.shape[-1], self.features))
-        bias = self.param("bias", initializers.zeros, (self.features,))
+        bias = parameter(self, "bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
         if self.compute.late:
             x, kernel = fast.computed_once(x, kernel)

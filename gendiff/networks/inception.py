@@ -104,8 +104,8 @@ class Unit(nn.Module):
         """Return relu((conv(x) − mean) / √(variance + 0.001) · scale + bias)."""
         channels, dtype = (self.features,), self.compute.dtype
         kernel = packed.as_array(parameter(self, "kernel", initializers.kernel(), (*self.size, x.shape[-1], self.features)), dtype)
-        scale, bias = self.param("scale", initializers.ones, channels), self.param("bias", initializers.zeros, channels)
-        mean, variance = self.param("mean", initializers.zeros, channels), self.param("variance", initializers.ones, channels)
+        scale, bias = parameter(self, "scale", initializers.ones, channels), parameter(self, "bias", initializers.zeros, channels)
+        mean, variance = parameter(self, "mean", initializers.zeros, channels), parameter(self, "variance", initializers.ones, channels)
         rows, columns = ((size // 2, size // 2) if self.padded else (0, 0) for size in self.size)
         y = fast.direct_convolution(x, kernel, self.stride, (rows, columns), self.compute.precision)
         factor = scale / jnp.sqrt(variance + EPSILON)

@@ -57,15 +57,15 @@ def parameter(module: nn.Module, name: str, start: Any, shape: tuple[int, ...]) 
         shape: of the array.
 
     Raises:
-        ValueError: for a packed kernel of another shape.
+        ValueError: for a packed kernel of another shape; Flax has an error of its own for an array.
     """
     found: Any = module.get_variable("params", name)
+    if found is not None and found.shape == shape:
+        return found  # Flax would trace the initialiser each time to learn the shape
     if not isinstance(found, packed.PackedKernel):
         return module.param(name, start, shape)
-    if found.shape != shape:
-        place = "" if module.name is None else f" of {module.name}"
-        raise ValueError(f"the packed {name}{place} stands for shape {found.shape}, and the network needs {shape}")
-    return found
+    place = "" if module.name is None else f" of {module.name}"
+    raise ValueError(f"the packed {name}{place} stands for shape {found.shape}, and the network needs {shape}")
 
 
 class Dense(nn.Module):
@@ -90,7 +90,7 @@ class Dense(nn.Module):
         start = initializers.zeros if self.zero else initializers.kernel()
         kernel = parameter(self, "kernel", start, (x.shape[-1], self.features))
         x, kernel = x.astype(dtype), kernel if packed.is_packed(kernel) else kernel.astype(dtype)
-        bias = self.param("bias", initializers.zeros, (self.features,)).astype(dtype) if self.bias else None
+        bias = parameter(self, "bias", initializers.zeros, (self.features,)).astype(dtype) if self.bias else None
         if self.compute.late:
             x, kernel = fast.computed_once(x, kernel)
         y = fast.product_of_rows(x, kernel, self.compute.precision)
@@ -153,8 +153,8 @@ class GroupNorm(nn.Module):
                 f"groups = {self.groups} does not divide the {channels} channels of {self.name}: choose one that divides every level's"
             )
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
-        gain = self.param("scale", initializers.ones, (channels,)).astype(accumulate)
-        offset = self.param("bias", initializers.zeros, (channels,)).astype(accumulate)
+        gain = parameter(self, "scale", initializers.ones, (channels,)).astype(accumulate)
+        offset = parameter(self, "bias", initializers.zeros, (channels,)).astype(accumulate)
         gain, offset = jnp.broadcast_to(gain, (x.shape[0], channels)), jnp.broadcast_to(offset, (x.shape[0], channels))
         if scale is not None and shift is not None:
             gain = gain * (1 + scale.astype(accumulate))
@@ -190,8 +190,8 @@ class LayerNorm(nn.Module):
         """With y the normalised x: y (1 + scale) + shift."""
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         if scale is None or shift is None:
-            gain = self.param("scale", initializers.ones, x.shape[-1:])[None, None]
-            offset = self.param("bias", initializers.zeros, x.shape[-1:])[None, None]
+            gain = parameter(self, "scale", initializers.ones, x.shape[-1:])[None, None]
+            offset = parameter(self, "bias", initializers.zeros, x.shape[-1:])[None, None]
         else:
             gain, offset = 1 + scale.astype(accumulate)[:, None], shift[:, None]
         x = x.astype(accumulate)
@@ -224,7 +224,7 @@ class RMSNorm(nn.Module):
         y = x.astype(accumulate)
         (inverse,) = fast.computed_once(jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + self.epsilon))
         if scale is None or shift is None:
-            gain = self.param("scale", initializers.ones, x.shape[-1:]).astype(accumulate)
+            gain = parameter(self, "scale", initializers.ones, x.shape[-1:]).astype(accumulate)
             return (y * inverse * gain.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.compute.dtype)
         gain, offset = 1 + scale.astype(accumulate)[:, None], shift.astype(accumulate)[:, None]
         return (y * inverse * gain + offset).astype(self.compute.dtype)

@@ -105,7 +105,7 @@ class MixtureOfExperts(nn.Module):
         kernel = parameter(self, "router", initializers.normal(0.02), (x.shape[-1], self.experts.number))
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         logits = jnp.einsum("bsd,de->bse", x.astype(accumulate), packed.as_array(kernel, accumulate), precision="highest")
-        balance = self.param("balance", initializers.zeros, (self.experts.number,)) if self.experts.bias_balanced else None
+        balance = parameter(self, "balance", initializers.zeros, (self.experts.number,)) if self.experts.bias_balanced else None
         layers = [
             ExpertLayer(self.experts.number, (1 + self.gated) * self.width, self.bias, name="mlp_0")(x.shape[-1]),
             ExpertLayer(self.experts.number, x.shape[-1], self.bias, name="mlp_1")(self.width),
@@ -178,7 +178,7 @@ class ExpertLayer(nn.Module):
         """Return them by name. Each expert starts as a single layer does: the number of experts is none of its inputs."""
         layer = {"kernel": parameter(self, "kernel", initializers.normal(inputs**-0.5), (self.number, inputs, self.features))}
         if self.bias:
-            layer["bias"] = self.param("bias", initializers.zeros, (self.number, self.features))
+            layer["bias"] = parameter(self, "bias", initializers.zeros, (self.number, self.features))
         return layer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gendiff.core import records
 from gendiff.networks import initializers
-from gendiff.networks.layers import Compute
+from gendiff.networks.layers import Compute, parameter
 
 NO_TEXT = False
 """Takes the place of a `Text` as NO_LABEL does that of a label, for one value replaces all leaves of a condition: no token is there."""
@@ -55,7 +55,7 @@ class SeenTokens(nn.Module):
         return Text(tokens, mask, None if pooled is None else jnp.where(nothing, self._learned("null_pooled", pooled), pooled))
 
     def _learned(self, name: str, like: jax.Array) -> jax.Array:
-        return self.param(name, initializers.normal(0.02), like.shape[-1:])[None].astype(like.dtype)
+        return parameter(self, name, initializers.normal(0.02), like.shape[-1:])[None].astype(like.dtype)
 
 
 def checked_text(text: Text | None, channels: int | None, pooled_channels: int | None, batch: int) -> Text | None:

@@ -8,6 +8,7 @@ from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike
 from gendiff.networks import diagonal_gaussian, initializers
 from gendiff.networks.autoencoder import LatentAutoencoder
+from gendiff.networks.layers import parameter
 
 
 @records.record
@@ -62,7 +63,7 @@ class VQAutoencoder(LatentAutoencoder):
         """Name the halves and the codebook, whose entries start normal with the spread of a fresh encoder's output."""
         checks.integer("entries", self.entries, 2)
         self.encoder, self.decoder = self._halves(1)
-        self.codebook = self.param("codebook", initializers.normal(0.5), (self.entries, self.latent_channels))
+        self.codebook = parameter(self, "codebook", initializers.normal(0.5), (self.entries, self.latent_channels))
 
     def __call__(self, x: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w d"]:
         """Decode the entries that are nearest to each picture's latent."""
