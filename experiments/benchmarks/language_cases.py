@@ -28,7 +28,7 @@ _PREFILL = Workload("prefill", "smollm2", tokens=512)
 _DECODE = Workload("generate", "smollm2", tokens=16, steps=32)
 _DECODE_8 = dataclasses.replace(_DECODE, batch=8)
 _FIRST = Workload("generate", "smollm2", tokens=32)
-_REPLY = Workload("reply", "smollm2", steps=96, dtype="int8")
+_REPLY = Workload("reply", "smollm2", tokens=128, steps=96, dtype="int8")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.framework import drawing, interleaving
+from experiments.language import steps
 from experiments.language.kv_cache.exactness import Model
 from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
@@ -20,13 +21,13 @@ CACHED, WHOLE = "with a cache", "without"
 def seconds(model: Model, ids: np.ndarray, lengths: tuple[int, ...], rounds: int) -> dict[str, np.ndarray]:
     """(lengths, rounds) of each way. The cache has room for the longest text in every case: it is read whole, whatever is in it."""
     capacity = min(lengths[-1] + 1, model.network.context)
-    step = drawing.jit(lambda next_logits, tokens, cache: next_logits(tokens, cache)[0])
+    step = steps.in_place()
     whole = drawing.jit(lambda params, tokens: networks.pure(model.network)(params, tokens, None, False).logits)
     empty = language.cache.full(model.network, 1, capacity)
     works: dict[str, Any] = {}
     for length in lengths:
         cache = records.replace(empty, length=jnp.full((1,), length, jnp.int32))  # what is in it costs the same
-        works[f"{CACHED} {length}"] = functools.partial(step, model.next_logits, ids[:1][None], cache)
+        works[f"{CACHED} {length}"] = step(model.next_logits, ids[:1][None], cache)
         works[f"{WHOLE} {length}"] = functools.partial(whole, model.params, ids[:length][None])
     spent = interleaving.timed(works, rounds)
     return {way: np.array([spent[f"{way} {length}"] for length in lengths]) for way in (CACHED, WHOLE)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.framework import drawing, interleaving
 from experiments.framework.progress import Progress
-from experiments.language import questions
+from experiments.language import questions, steps
 from experiments.language.quantise.config import Config
 from experiments.language.quantise.formats import formats
 from gendiff import language, networks
@@ -33,7 +33,7 @@ def measured(config: Config, chat: Chat, ids: np.ndarray, progress: Progress) ->
     """Every format. ids: of real text, at least config's `tokens`."""
     pieces = ids[: config.tokens // config.piece * config.piece].reshape(-1, config.piece)
     read, found, works = drawing.jit(_read(chat.network)), {}, dict[str, Any]()
-    step = drawing.jit(lambda next_logits, tokens, cache: next_logits(tokens, cache)[0])
+    step = steps.in_place()
     cache, predict = language.cache.full(chat.network, 1, min(256, chat.network.context)), networks.pure(chat.network)
     for name, form in formats(tables=True).items():
         with progress.phase(name):
@@ -42,14 +42,10 @@ def measured(config: Config, chat: Chat, ids: np.ndarray, progress: Progress) ->
             losses, best = (np.concatenate([np.asarray(part[at]) for part in parts]) for at in range(2))
             right = _answers(config, Chat(chat.network, params, chat.tokenizer, chat.template))
             found[name] = Measured(quantised.nbytes(params), losses, best, right)
-            works[name] = _bound(step, language.from_network(predict, params), ids[:1][None], cache)
+            works[name] = step(language.from_network(predict, params), ids[:1][None], cache)
     with progress.phase("times"):
         seconds = interleaving.timed(works, config.rounds)
     return {name: Measured(of.nbytes, of.losses, of.best, of.right, seconds[name]) for name, of in found.items()}
-
-
-def _bound(step: Any, *arguments: Any) -> Any:
-    return lambda: step(*arguments)
 
 
 def _read(network: networks.LanguageModel) -> Any:

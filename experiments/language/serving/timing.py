@@ -11,6 +11,7 @@ import numpy as np
 import scipy.optimize
 
 from experiments.framework import drawing, interleaving
+from experiments.language import steps
 from experiments.language.serving.config import Config
 from gendiff import language, networks, scaling
 from gendiff.core import records
@@ -40,7 +41,7 @@ def sizes(chat: Chat) -> Sizes:
 
 def measured(config: Config, chat: Chat) -> tuple[dict[Place, np.ndarray], np.ndarray]:
     """(seconds (rounds,) of a step at each place, bytes per second (rounds,) of one sum over a large array)."""
-    step = drawing.jit(lambda next_logits, tokens, cache: next_logits(tokens, cache)[0])
+    step = steps.in_place()
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     large = jnp.ones((config.read_megabytes * 250_000,), jnp.float32)
     works: dict[str, Any] = {READ: functools.partial(drawing.jit(jnp.sum), large)}
@@ -50,7 +51,7 @@ def measured(config: Config, chat: Chat) -> tuple[dict[Place, np.ndarray], np.nd
             empty = caches.full(chat.network, batch, context)
             cache = records.replace(empty, length=jnp.full((batch,), context - 1, jnp.int32))  # all slots are read, whatever they hold
             names[f"{batch} × {context}"] = batch, context
-            works[f"{batch} × {context}"] = functools.partial(step, next_logits, jnp.ones((batch, 1), jnp.int32), cache)
+            works[f"{batch} × {context}"] = step(next_logits, jnp.ones((batch, 1), jnp.int32), cache)
     spent = interleaving.timed(works, config.rounds)
     return {place: np.array(spent[name]) for name, place in names.items()}, large.nbytes / np.array(spent[READ])
 

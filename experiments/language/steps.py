@@ -1,0 +1,35 @@
+"""One more token of texts, as a work that can be timed again and again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.framework import drawing
+from gendiff.core import records
+
+
+def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
+    """A function of (model, tokens (b, 1), cache) that returns the work, whose answer is the logits.
+
+    The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of it. Each call begins
+    behind the same tokens. Works of equal shapes share one program; each has a copy of its cache.
+    """
+    step = drawing.jit(_again, donate_argnums=2)
+
+    def bound(next_logits: Any, tokens: Any, cache: Any) -> Callable[[], jax.Array]:
+        held = [jax.tree.map(jnp.copy, cache)]
+
+        def work() -> jax.Array:
+            logits, held[0] = step(next_logits, tokens, held[0])
+            return logits
+
+        return work
+
+    return bound
+
+
+def _again(next_logits: Any, tokens: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+    logits, after = next_logits(tokens, cache)
+    return logits, records.replace(after, length=cache.length)
