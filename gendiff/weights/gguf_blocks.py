@@ -8,8 +8,8 @@
 | Q4_K | 256 inputs: two float16 units, a scale and a minimum of 6 bits for each 32 inputs, 128 bytes | nibble · scale − minimum |
 | Q6_K | 256 inputs: one float16 unit, a scale of 8 bits for each 16 inputs, 192 bytes of 6-bit numbers | (number − 32) · scale |
 
-The first three stay byte for byte. Of the last two the scales become float32, which holds the products of units and integers exactly, and
-numbers of 6 bits become bytes: 6 bits per weight for Q4_K (4.5 in the file) and 10 for Q6_K (6.6).
+The numbers of the first three stay as they are, in another order. Of the last two the scales become float32, which holds the products of
+units and integers exactly, and numbers of 6 bits become bytes: 6 bits per weight for Q4_K (4.5 in the file) and 10 for Q6_K (6.6).
 
 References:
     ggml's block_q8_0, block_q4_0, block_q4_1, block_q4_K and block_q6_K (from memory).
@@ -17,13 +17,14 @@ References:
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks
 from gendiff.core.packed import PackedKernel
 from gendiff.weights import gguf
-from gendiff.weights.packed_kernels import NibbleKernel, ScaledKernel
+from gendiff.weights.packed_kernels import GroupedKernel, NibbleKernel
 
 KINDS = ("Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K")
 """The kinds of blocks that stay packed."""
@@ -51,11 +52,26 @@ def kernel(kind: str, raw: np.ndarray, shape: Sequence[int], *, table: bool = Fa
     if kind == "Q6_K":
         return _q6_k(blocks, tuple(shape), table)
     numbers = 2 if kind == "Q4_1" else 1
-    scale, *minimum = (jnp.asarray(each) for each in _halves(blocks[..., : 2 * numbers]))
-    values = np.ascontiguousarray(blocks[..., 2 * numbers :]).reshape(len(blocks), -1)
+    scale, *minimum = _halves(blocks[..., : 2 * numbers])
+    values = blocks[..., 2 * numbers :]
     if kind == "Q8_0":
-        return ScaledKernel(jnp.asarray(values.view(np.int8)), scale, tuple(shape), table)
-    return NibbleKernel(jnp.asarray(values), scale, minimum[0] if minimum else None, tuple(shape), table)
+        return _grouped(values.view(np.int8), scale, shape, table)
+    return _nibbles(values, scale, minimum[0] if minimum else None, shape, table)
+
+
+def _grouped(values: np.ndarray, scale: np.ndarray, shape: Sequence[int], table: bool) -> GroupedKernel:
+    """Of int8 (out, groups, size) and scales (out, groups)."""
+    return GroupedKernel(_outputs_last(values), _outputs_last(scale), None, tuple(shape), table)
+
+
+def _nibbles(values: np.ndarray, scale: np.ndarray, minimum: np.ndarray | None, shape: Sequence[int], table: bool) -> NibbleKernel:
+    """Of bytes (out, groups, size / 2), scales and minima (out, groups)."""
+    added = None if minimum is None else _outputs_last(minimum)
+    return NibbleKernel(_outputs_last(values), _outputs_last(scale), added, tuple(shape), table)
+
+
+def _outputs_last(array: np.ndarray) -> jax.Array:
+    return jnp.asarray(np.ascontiguousarray(np.moveaxis(array, 0, -1)))
 
 
 def _blocks(kind: str, raw: np.ndarray, shape: Sequence[int], table: bool) -> np.ndarray:
@@ -89,16 +105,11 @@ def _q4_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> NibbleKern
     halves = blocks[..., 16:].reshape(outputs, -1, 4, 1, PART)  # 32 bytes: one part in the low nibbles, the next in the high ones
     nibbles = np.concatenate([halves & 15, halves >> 4], -2)
     values = nibbles[..., : PART // 2] | nibbles[..., PART // 2 :] << 4
-    return NibbleKernel(
-        jnp.asarray(values.reshape(outputs, -1)),
-        jnp.asarray((unit * scales).reshape(outputs, -1)),
-        jnp.asarray((-unit_of_minima * minima).reshape(outputs, -1)),
-        shape,
-        table,
-    )
+    scale, minimum = unit * scales, -unit_of_minima * minima
+    return _nibbles(values.reshape(outputs, -1, PART // 2), scale.reshape(outputs, -1), minimum.reshape(outputs, -1), shape, table)
 
 
-def _q6_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> ScaledKernel:
+def _q6_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> GroupedKernel:
     """128 inputs have 64 bytes of low nibbles and 32 of pairs of high bits: byte j of these is for inputs j, j + 32, j + 64 and j + 96."""
     outputs, count = blocks.shape[:2]
     low = blocks[..., :128].reshape(outputs, count, 2, 2, 32)
@@ -106,9 +117,5 @@ def _q6_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> ScaledKern
     numbers = np.concatenate([low & 15, low >> 4], -2) | high << 4
     scales = np.ascontiguousarray(blocks[..., 192:208]).view(np.int8)
     (unit,) = _halves(blocks[..., 208:])
-    return ScaledKernel(
-        jnp.asarray((numbers.astype(np.int8) - 32).reshape(outputs, -1)),
-        jnp.asarray((unit.astype(np.float32)[..., None] * scales).reshape(outputs, -1)),
-        shape,
-        table,
-    )
+    values = (numbers.astype(np.int8) - 32).reshape(outputs, -1, 16)
+    return _grouped(values, (unit.astype(np.float32)[..., None] * scales).reshape(outputs, -1), shape, table)

@@ -1,6 +1,6 @@
 """Products of float activations with integer weights (out, in), whose rows of inputs lie one after the other in memory.
 
-Two forms answer the same:
+Weights with scales of groups of inputs lie the other way round, outputs side by side (see `group_sums`). Two forms answer the same:
 
 - converted: the weights become floats inside of the product. Accelerators do that as they read; XLA:CPU writes all of them first.
 - by digits: each row of activations is split into two int8 digits, x ≈ (high + low / 254) · max|x| / 127. Both are multiplied with the
@@ -9,6 +9,7 @@ Two forms answer the same:
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ LOW = 254
 """Steps of the low digit in one of the high digit, which is off by at most half a step."""
 LONGEST = 130_000
 """Sums of more products of two int8 numbers may leave int32."""
+TOGETHER = 16
+"""Inputs whose products with whole numbers are summed as integers: more would leave int32."""
 
 
 def by_digits(x: jax.Array, weights: jax.Array) -> bool:
@@ -59,32 +62,45 @@ def converted(x: jax.Array, weights: jax.Array, precision: str | None = None) ->
     return jax.lax.dot_general(x, weights.astype(x.dtype), (((1,), (1,)), ((), ())), precision=precision, preferred_element_type=accumulate)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def group_sums(x: jax.Array, parts: tuple[jax.Array, ...], offset: int) -> jax.Array:
-    """Sum x · (weight − offset) in each group of inputs, by digits: (r, out, groups) in at least float32, for few rows.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def group_sums(parts: Callable[[jax.Array], tuple[jax.Array, ...]], offset: int, x: jax.Array, values: jax.Array) -> jax.Array:
+    """Sum x · (weight − offset) in each group of inputs, by digits: (groups, out) in at least float32, for one row.
+
+    Both digits are one integer here. Inputs are taken one after the other, each with all groups and outputs at once, which lie side by side
+    in memory: sums along inputs would not be vectorised on a CPU.
 
     Args:
-        x: (r, in).
-        parts: the weights of each group, one part after the other: each (out, groups, size / number of parts), small integers.
+        parts: from some of the values to the integers, of at most 8 bits, that each of them holds.
         offset: what zero is stored as.
+        x: (1, in).
+        values: (groups, n, out). The first parts of all n are the first inputs of a group, and so on.
     """
-    parts_of_x, unit = digits(x)
-    groups, size = parts[0].shape[1:]
-    split = parts_of_x.astype(jnp.int32).reshape(2, x.shape[0], 1, groups, len(parts), size)
-    sums = functools.reduce(
-        jnp.add, (jnp.sum((part.astype(jnp.int32) - offset)[None, None] * split[..., at, :], -1) for at, part in enumerate(parts))
-    )
-    return _joined(sums.astype(unit.dtype)) * unit[..., None]
+    (high, low), unit = digits(x)
+    groups, size, outputs = values.shape
+    whole = (high.astype(jnp.int32) * LOW + low).reshape(groups, -1, size)
+    together = next(number for number in range(min(size, TOGETHER), 0, -1) if size % number == 0)
+    rows = values.reshape(-1, together, outputs)
+    sums = jnp.zeros((rows.shape[0], outputs), jnp.int32)
+    for place in range(together):
+        for at, part in enumerate(parts(rows[:, place])):
+            sums = sums + part.astype(jnp.int32) * whole[:, at].reshape(-1, together)[:, place, None]
+    summed = jnp.sum(sums.astype(unit.dtype).reshape(groups, -1, outputs), 1)
+    if offset:
+        summed = summed - offset * jnp.sum(whole, (1, 2))[:, None].astype(unit.dtype)
+    return summed / LOW * unit
 
 
 @group_sums.defjvp
 def _group_sums_tangent(
-    offset: int, primals: tuple[jax.Array, tuple[jax.Array, ...]], tangents: tuple[jax.Array, tuple[jax.Array, ...]]
+    parts: Callable[[jax.Array], tuple[jax.Array, ...]],
+    offset: int,
+    primals: tuple[jax.Array, jax.Array],
+    tangents: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
-    (x, parts), (dx, _) = primals, tangents
-    y = group_sums(x, parts, offset)
-    weights = jnp.concatenate(parts, -1).astype(dx.dtype) - offset
-    slope = jnp.einsum("rgi,ogi->rog", dx.reshape(dx.shape[0], *weights.shape[1:]), weights)
+    (x, values), (dx, _) = primals, tangents
+    y = group_sums(parts, offset, x, values)
+    weights = jnp.concatenate(parts(values), 1).astype(dx.dtype) - offset
+    slope = jnp.einsum("gi,gio->go", dx.reshape(weights.shape[:2]), weights)
     return y, slope.astype(y.dtype)
 
 

@@ -1,12 +1,13 @@
 """How packed kernels lie in memory, and how networks compute with them. `quantised` makes them.
 
-All have their outputs first: weights (out, in), as the products of `integer_products` read them fastest and as GGUF files hold them. A
-kernel (…, in, out) is therefore stored the other way round, a table of tokens (v, d) as it is: its rows are the outputs of the last layer.
+Those with a scale per output have their outputs first: weights (out, in), as the products of `integer_products` read them fastest. A kernel
+(…, in, out) is therefore stored the other way round, a table of tokens (v, d) as it is: its rows are the outputs of the last layer.
+Those with scales of groups of inputs have their outputs last.
 """
 
 import abc
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,10 @@ from gendiff.weights import integer_products
 
 
 class StoredByOutput(PackedKernel):
-    """A packed kernel whose scale is one per output and group of inputs.
+    """A packed kernel with outputs, and a scale of them.
 
     Attributes:
-        scale: (out or 1, groups).
+        scale: of its values.
         sizes: the shape of the array it stands for.
         table: whether that array has its outputs first, as a table (v, d), or last, as a kernel.
     """
@@ -85,11 +86,11 @@ class StoredByOutput(PackedKernel):
 
 @record
 class ScaledKernel(StoredByOutput):
-    """Weights = values · scale.
+    """Weights = values · scale, with one scale per output, or one for all.
 
     Args:
         values: (out, in) int8 or float8.
-        scale: (out or 1, groups): one per output has one group, one for all has shape (1, 1).
+        scale: (out or 1, 1).
         sizes: the shape of the array.
         table: whether it has its outputs first.
     """
@@ -104,31 +105,83 @@ class ScaledKernel(StoredByOutput):
         accumulate = jnp.promote_types(dtype, self.dtype)
         values = self.values[chosen]
         scale = (self.scale[chosen] if self.scale.shape[0] > 1 else self.scale).astype(accumulate)
-        groups = values.astype(accumulate).reshape(*values.shape[:-1], self.scale.shape[1], -1)
-        scale = scale.reshape((1,) * (groups.ndim - scale.ndim - 1) + (*scale.shape, 1))
-        return (groups * scale).reshape(values.shape).astype(dtype)
+        return (values.astype(accumulate) * scale.reshape((1,) * (values.ndim - scale.ndim) + scale.shape)).astype(dtype)
 
     def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
         """Multiply (r, in) with the weights: (r, out)."""
-        digits, groups = integer_products.by_digits(x, self.values), self.scale.shape[1]
-        if groups == 1:
-            y = integer_products.digit_product(x, self.values) if digits else integer_products.converted(x, self.values, precision)
-            return y * self.scale.astype(y.dtype).reshape(1, -1)
-        if digits and x.shape[0] == 1:
-            return _summed(integer_products.group_sums(x, (self.values.reshape(self.outputs, groups, -1),), 0), self.scale)
-        return integer_products.converted(x, self.unpacked(slice(None), x.dtype), precision)
+        digits = integer_products.by_digits(x, self.values)
+        y = integer_products.digit_product(x, self.values) if digits else integer_products.converted(x, self.values, precision)
+        return y * self.scale.astype(y.dtype).reshape(1, -1)
+
+
+class StoredByGroup(StoredByOutput):
+    """A packed kernel with scales of groups of inputs, whose outputs lie side by side: (groups, inputs of a group, out).
+
+    Attributes:
+        values: (groups, n, out). Inputs that fill up the last group mean nothing.
+        scale: (groups, out).
+        minimum: (groups, out), what is added to each weight, or None.
+    """
+
+    values: Any
+    scale: Any
+    minimum: Any
+    zero: ClassVar[int]
+    """What zero is stored as, where there is no minimum."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def parts(values: jax.Array) -> tuple[jax.Array, ...]:
+        """The integers that values hold: in the first of the tuple those of the first inputs of each group, and so on."""
+
+    @property
+    def offset(self) -> int:
+        """What zero is stored as."""
+        return self.zero if self.minimum is None else 0
+
+    def unpacked(self, chosen: Any, dtype: Any) -> jax.Array:
+        """Weights (…, in) of the chosen outputs."""
+        return jnp.moveaxis(self._weights(chosen, dtype), 0, -1)
+
+    def dense(self, dtype: Any) -> jax.Array:
+        """Return the array it stands for."""
+        weights = self._weights(slice(None), dtype)
+        return (weights.T if self.table else weights).reshape(self.sizes)
+
+    def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
+        """Multiply (r, in) with the weights: (r, out)."""
+        if x.shape[0] > 1 or not integer_products.by_digits(x, self.values):
+            # the first barrier has weights unpacked when their turn comes, not those of all layers at the start; without the second one
+            # XLA:CPU unpacks inside of the product, anew for each row
+            x, kernel = jax.lax.optimization_barrier((x, self))
+            weights = jax.lax.optimization_barrier(kernel._weights(slice(None), x.dtype))
+            return jnp.matmul(x, weights, precision=precision, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+        groups, size = self.values.shape[0], self.values.shape[1] * len(jax.eval_shape(self.parts, self.values))
+        x = jnp.pad(x, ((0, 0), (0, groups * size - self.inputs)))
+        sums = integer_products.group_sums(self.parts, self.offset, x, self.values)
+        y = jnp.sum(sums * self.scale.astype(sums.dtype), 0, keepdims=True)
+        if self.minimum is None:
+            return y
+        return y + jnp.sum(x.astype(y.dtype).reshape(1, groups, size), -1) @ self.minimum.astype(y.dtype)
+
+    def _weights(self, chosen: Any, dtype: Any) -> jax.Array:
+        """(in, …) of the chosen outputs."""
+        accumulate = jnp.promote_types(dtype, self.dtype)
+        integers = jnp.concatenate(self.parts(self.values[:, :, chosen]), 1)
+        weights = (integers.astype(accumulate) - self.offset) * self.scale[:, chosen].astype(accumulate)[:, None]
+        if self.minimum is not None:
+            weights = weights + self.minimum[:, chosen].astype(accumulate)[:, None]
+        return weights.reshape(-1, *weights.shape[2:])[: self.inputs].astype(dtype)
 
 
 @record
-class NibbleKernel(StoredByOutput):
-    """Weights = nibble · scale + minimum, or (nibble − 8) · scale without minimum, for nibbles 0 … 15.
-
-    Byte j of a group of n holds input j in its low nibble and input j + n / 2 in its high one, as in a block of GGUF.
+class GroupedKernel(StoredByGroup):
+    """Weights = values · scale, with a scale per output and group of inputs.
 
     Args:
-        values: (out, bytes) uint8. Inputs that fill up the last group mean nothing.
-        scale: (out, groups).
-        minimum: (out, groups), or None.
+        values: (groups, size of a group, out) int8.
+        scale: (groups, out).
+        minimum: None.
         sizes: the shape of the array.
         table: whether it has its outputs first.
     """
@@ -138,25 +191,39 @@ class NibbleKernel(StoredByOutput):
     minimum: Any
     sizes: tuple[int, ...] = static()
     table: bool = static(default=False)
+    zero: ClassVar[int] = 0
 
-    def unpacked(self, chosen: Any, dtype: Any) -> jax.Array:
-        """Weights (…, in) of the chosen outputs."""
-        accumulate = jnp.promote_types(dtype, self.dtype)
-        values, scale = self.values[chosen], self.scale[chosen].astype(accumulate)[..., None]
-        nibbles = unpack(values.reshape(*scale.shape[:-1], -1)).astype(accumulate)
-        minimum = -8 * scale if self.minimum is None else self.minimum[chosen].astype(accumulate)[..., None]
-        return (nibbles * scale + minimum).reshape(*values.shape[:-1], -1)[..., : self.inputs].astype(dtype)
+    @staticmethod
+    def parts(values: jax.Array) -> tuple[jax.Array, ...]:
+        """The values themselves."""
+        return (values,)
 
-    def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
-        """Multiply (r, in) with the weights: (r, out)."""
-        if x.shape[0] > 1 or not integer_products.by_digits(x, self.values):
-            return integer_products.converted(x, self.unpacked(slice(None), x.dtype), precision)
-        x = jnp.pad(x, ((0, 0), (0, 2 * self.values.shape[-1] - self.inputs)))
-        bytes_ = self.values.reshape(*self.scale.shape, -1)
-        y = _summed(integer_products.group_sums(x, (bytes_ & 15, bytes_ >> 4), 8 if self.minimum is None else 0), self.scale)
-        if self.minimum is None:
-            return y
-        return y + jnp.sum(x.astype(y.dtype).reshape(1, self.minimum.shape[1], -1), -1) @ self.minimum.astype(y.dtype).T
+
+@record
+class NibbleKernel(StoredByGroup):
+    """Weights = nibble · scale + minimum, or (nibble − 8) · scale without minimum, for nibbles 0 … 15.
+
+    Byte j of a group of n holds input j in its low nibble and input j + n / 2 in its high one, as in a block of GGUF.
+
+    Args:
+        values: (groups, n / 2, out) uint8.
+        scale: (groups, out).
+        minimum: (groups, out), or None.
+        sizes: the shape of the array.
+        table: whether it has its outputs first.
+    """
+
+    values: Any
+    scale: Any
+    minimum: Any
+    sizes: tuple[int, ...] = static()
+    table: bool = static(default=False)
+    zero: ClassVar[int] = 8
+
+    @staticmethod
+    def parts(values: jax.Array) -> tuple[jax.Array, ...]:
+        """The low nibbles and the high ones."""
+        return values & 15, values >> 4
 
 
 @record
@@ -189,16 +256,6 @@ class JoinedKernel(PackedKernel):
 
 
 def pack(nibbles: jax.Array) -> jax.Array:
-    """Pack numbers 0 … 15, (…, n), into bytes (…, n / 2): the first half is in the low nibbles, the second in the high ones."""
-    low, high = jnp.split(nibbles.astype(jnp.uint8), 2, -1)
+    """Pack numbers 0 … 15, (groups, n, out), into bytes (groups, n / 2, out): the first half of inputs is in the low nibbles."""
+    low, high = jnp.split(nibbles.astype(jnp.uint8), 2, 1)
     return low | (high << 4)
-
-
-def unpack(values: jax.Array) -> jax.Array:
-    """Invert `pack`: bytes (…, n / 2) to numbers 0 … 15, (…, n)."""
-    return jnp.concatenate([values & 15, values >> 4], -1)
-
-
-def _summed(sums: jax.Array, scale: jax.Array) -> jax.Array:
-    """Sums of groups (r, out, groups), each times its scale: (r, out)."""
-    return jnp.sum(sums * scale.astype(sums.dtype)[None], -1)

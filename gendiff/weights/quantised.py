@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from gendiff.core import checks, packed, trees
 from gendiff.core.types import Params
-from gendiff.weights.packed_kernels import NibbleKernel, ScaledKernel, pack
+from gendiff.weights.packed_kernels import GroupedKernel, NibbleKernel, ScaledKernel, pack
 
 
 class Kind(abc.ABC):
@@ -37,7 +37,7 @@ class Scaled(Kind):
     group: int | None = None
     per_output: bool = True
 
-    def pack(self, weights: jax.Array, sizes: tuple[int, ...], table: bool) -> ScaledKernel:
+    def pack(self, weights: jax.Array, sizes: tuple[int, ...], table: bool) -> ScaledKernel | GroupedKernel:
         """Pack weights (out, in)."""
         outputs, inputs = weights.shape
         if self.group is not None and inputs % self.group:
@@ -49,7 +49,9 @@ class Scaled(Kind):
         if self.dtype == "int8":
             values = jnp.round(values)
         values = jnp.clip(values, -self.largest, self.largest).astype(self.dtype)
-        return ScaledKernel(values.reshape(weights.shape), scale, sizes, table)
+        if self.group is None:
+            return ScaledKernel(values.reshape(weights.shape), scale, sizes, table)
+        return GroupedKernel(values.transpose(1, 2, 0), scale.T, None, sizes, table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Nibbles(Kind):
             minimum = self._rounded(jnp.min(filled, -1))
             scale = self._rounded((jnp.max(filled, -1) - minimum) / 15)
             nibbles = jnp.clip(jnp.round((filled - minimum[..., None]) / _nonzero(scale)[..., None]), 0, 15)
-            minimum = minimum.astype(self.scale_dtype)
-        return NibbleKernel(pack(nibbles).reshape(outputs, -1), scale.astype(self.scale_dtype), minimum, sizes, table)
+            minimum = minimum.astype(self.scale_dtype).T
+        return NibbleKernel(pack(nibbles.transpose(1, 2, 0)), scale.astype(self.scale_dtype).T, minimum, sizes, table)
 
     def _rounded(self, value: jax.Array) -> jax.Array:
         return value.astype(self.scale_dtype).astype(value.dtype)

@@ -46,8 +46,10 @@ def error(weights, kind):
 
 def steps_of(kernel):
     """The scale of each weight (in, out)."""
-    scale = np.broadcast_to(np.asarray(kernel.scale, np.float32), (OUT, kernel.scale.shape[1]))
-    return np.repeat(scale, IN // scale.shape[1], 1).T
+    scale = np.asarray(kernel.scale, np.float32)
+    if isinstance(kernel, packed_kernels.ScaledKernel):
+        return np.broadcast_to(scale[:, 0], (IN, OUT))
+    return np.repeat(scale, IN // len(scale), 0)
 
 
 @every_kind
@@ -102,10 +104,11 @@ def test_the_largest_weight_of_either_sign_is_127_and_never_128():
 
 
 def test_all_pairs_of_nibbles_come_back():
-    pairs = np.stack(np.meshgrid(np.arange(16), np.arange(16)), -1).reshape(-1, 2)
+    pairs = np.stack(np.meshgrid(np.arange(16), np.arange(16))).reshape(1, 2, -1)
     values = packed_kernels.pack(jnp.asarray(pairs))
     assert values.dtype == jnp.uint8 and len(np.unique(values)) == 256
-    np.testing.assert_array_equal(packed_kernels.unpack(values), pairs)
+    kernel = packed_kernels.NibbleKernel(values, jnp.ones((1, 256)), None, (2, 256))
+    np.testing.assert_array_equal(jnp.concatenate(kernel.parts(values), 1), pairs)
 
 
 @pytest.mark.parametrize(
