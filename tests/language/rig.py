@@ -23,10 +23,10 @@ MODEL = language.from_network(networks.pure(NETWORK), PARAMS)
 class Markov:
     """Logits of the next token are a row of a table, that of the last token."""
 
-    table: jax.Array
+    table: np.ndarray
 
     def __call__(self, tokens, cache, every=False):
-        logits = self.table[jnp.maximum(tokens, 0)]
+        logits = jnp.asarray(self.table)[jnp.maximum(tokens, 0)]
         count = jnp.sum(tokens >= 0, 1, dtype=jnp.int32)
         if not every:
             logits = jnp.take_along_axis(logits, jnp.maximum(count - 1, 0)[:, None, None], 1)[:, 0]
@@ -34,12 +34,17 @@ class Markov:
 
 
 def markov(vocabulary, seed=0, scale=1.5):
-    return Markov(jnp.asarray(np.random.default_rng(seed).normal(size=(vocabulary, vocabulary)) * scale, jnp.float32))
+    return Markov((np.random.default_rng(seed).normal(size=(vocabulary, vocabulary)) * scale).astype(np.float32))
 
 
 def lengths_only(batch, capacity=CAPACITY):
     """The cache of a chain, which keeps how long its texts are and nothing else."""
-    return language.cache.Cache((), jnp.zeros(batch, jnp.int32), capacity)
+    return language.cache.Cache((), np.zeros(batch, np.int32), capacity)
+
+
+def on_host(tree):
+    """The same in NumPy, whose operations need no compilation."""
+    return jax.tree.map(np.asarray, tree)
 
 
 def padded(texts, width):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -14,14 +15,18 @@ from tests.refusals import refusals
 
 values = st.one_of(st.sampled_from([-2.0, -0.0, 0.0, 1.0, -np.inf]), st.floats(-50, 50, width=32))
 rows = hnp.arrays(np.float32, (2, 9), elements=values).filter(lambda x: np.isfinite(x).any(1).all())
-CONTEXT = processors.Context(jnp.asarray([[1, 4, 4, -1], [2, 0, -1, -1]]), jnp.asarray([3, 2]), jnp.asarray([1, 0]))
+CONTEXT = processors.Context(*(np.array(each, np.int32) for each in ([[1, 4, 4, -1], [2, 0, -1, -1]], [3, 2], [1, 0])))
 
-apply = quickly(lambda processor, logits: processor(logits, CONTEXT))
+program = quickly(lambda processor, logits, context: processor(logits, context))
+
+
+def apply(processor, logits):
+    return np.asarray(program(processor, logits, CONTEXT))
 
 
 def kept(processor, logits):
     """What a processor keeps; it changes nothing of that."""
-    result = np.asarray(apply(processor, logits))
+    result = apply(processor, logits)
     assert ((result == logits) | (result == -np.inf)).all()
     return (result == logits) & np.isfinite(logits)
 
@@ -34,7 +39,7 @@ def test_top_k_keeps_what_is_at_least_the_kth_largest(logits, number):
 
 @given(logits=rows, share=st.floats(0, 1, width=32))
 def test_top_p_keeps_the_fewest_that_hold_the_share_and_their_equals(logits, share):
-    probs = np.asarray(jax.nn.softmax(logits, 1), np.float64)
+    probs = scipy.special.softmax(logits.astype(np.float64), 1)
     result = kept(processors.top_p(share), logits)
     for row in range(2):
         floor = logits[row][result[row]].min()
@@ -68,7 +73,7 @@ def test_temperature_divides_and_at_0_leaves_the_first_of_the_largest():
     logits = np.array([[1.0, 3.0, 3.0, -np.inf]] * 2, np.float32)
     result = apply(processors.temperature(np.array([2.0, 0.0])), logits)
     np.testing.assert_array_equal(result, [[0.5, 1.5, 1.5, -np.inf], [-np.inf, 0.0, -np.inf, -np.inf]])
-    assert np.isnan(np.asarray(apply(processors.temperature(0.0), logits * np.nan))).any(1).all()
+    assert np.isnan(apply(processors.temperature(0.0), logits * np.float32(np.nan))).any(1).all()
 
 
 def test_the_penalty_falls_on_tokens_of_the_text_alone():

@@ -12,7 +12,7 @@ TOKENS = rig.padded(TEXTS, 7)
 
 def test_each_token_has_its_probability_given_those_before_it():
     cache = language.cache.full(rig.NETWORK, 3, 7)
-    result = quickly(lambda tokens: scoring.log_probs(rig.MODEL, cache, tokens, chunk=3))(TOKENS)
+    result = rig.on_host(quickly(lambda tokens: scoring.log_probs(rig.MODEL, cache, tokens, chunk=3))(TOKENS))
     for row, expected in enumerate(rig.log_probs(TEXTS)):
         np.testing.assert_allclose(result[row], np.pad(expected, (0, 6 - len(expected))), atol=1e-5)
 

@@ -37,7 +37,7 @@ def alone():
 def test_each_text_is_that_of_its_prompt_alone(alone, kind):
     expected, stop = alone
     options = {"max_tokens": NEW, "processor": CHANGE, "num_tokens": NUMBER, "chunk": 2}
-    result = quickly(lambda stop: language.serve(KEY, rig.MODEL, KINDS[kind](), PROMPTS, INDEX, stop=stop, **options))(stop)
+    result = rig.on_host(quickly(lambda stop: language.serve(KEY, rig.MODEL, KINDS[kind](), PROMPTS, INDEX, stop=stop, **options))(stop))
     np.testing.assert_array_equal(result.tokens, expected.tokens)
     np.testing.assert_array_equal(result.length, expected.length)
     np.testing.assert_array_equal(result.finished, expected.finished)
