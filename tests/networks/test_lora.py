@@ -1,5 +1,7 @@
 """A small tree beside frozen parameters, packed or not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from gendiff import networks, training
 from gendiff.core import trees
 from gendiff.networks import lora
 from gendiff.weights import quantised
-from tests.networks.rig import drawn, moved
+from tests.networks.rig import drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -18,9 +20,25 @@ TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
 MODEL = networks.LanguageModel(vocabulary=50, context=16, width=16, depth=1, heads=4, key_value_heads=2, mlp_width=20, remat="products")
 PARAMS = drawn(MODEL, TOKENS)
 RULES = (quantised.Packing("mlp_1/kernel$", quantised.int4()), *quantised.LINEAR)
-PACKED = quickly(lambda params: quantised.quantise(params, RULES))(PARAMS)
 PATHS = r"(qkv|mlp_1)/kernel$|^token$"
 predict = networks.pure(MODEL)
+
+
+@functools.cache
+def base(kind):
+    return PARAMS if kind == "float32" else quickly(lambda params: quantised.quantise(params, RULES))(PARAMS)
+
+
+@functools.cache
+def fresh():
+    """A tree of rank 3, which packed and other parameters share."""
+    return quickly(lambda params: lora.start(jax.random.key(1), params, 3, PATHS))(base("packed"))
+
+
+def moved(tree):
+    """Away from the zeros that change nothing."""
+    rng = np.random.default_rng(3)
+    return jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape).astype(np.float32) / 8, jax.tree.map(np.asarray, tree))
 
 
 def whole(params, key, batch):
@@ -29,7 +47,7 @@ def whole(params, key, batch):
 
 
 def test_a_fresh_tree_holds_the_chosen_paths_and_b_from_zero():
-    tree = lora.start(jax.random.key(1), PACKED, 3, PATHS)
+    tree = fresh()
     shapes = {path: leaf.shape for path, leaf in trees.paths(tree).items()}
     qkv = {"block_0/qkv/kernel/down": (16, 3), "block_0/qkv/kernel/up": (3, 32)}
     mlp = {"block_0/mlp_1/kernel/down": (20, 3), "block_0/mlp_1/kernel/up": (3, 16)}
@@ -39,26 +57,24 @@ def test_a_fresh_tree_holds_the_chosen_paths_and_b_from_zero():
     assert np.std(downs) == pytest.approx(1.0, abs=0.1) and len(np.unique(downs)) == downs.size
 
 
-@pytest.mark.parametrize("base", [PARAMS, PACKED], ids=["float32", "packed"])
-def test_merged_equals_apart_and_a_fresh_tree_changes_nothing(base):
-    tree = lora.start(jax.random.key(1), base, 3, PATHS)
-
+@pytest.mark.parametrize("kind", ["float32", "packed"])
+def test_merged_equals_apart_and_a_fresh_tree_changes_nothing(kind):
     @quickly
-    def both(base, tree):
-        return [predict(params, TOKENS).logits for params in (lora.apart(base, tree, 0.5), lora.merged(base, tree, 0.5), base)]
+    def three(params, tree):
+        return [predict(given, TOKENS).logits for given in (lora.apart(params, tree, 0.5), lora.merged(params, tree, 0.5), params)]
 
-    apart, merged, plain = both(base, tree)
+    apart, _, plain = three(base(kind), fresh())
     np.testing.assert_array_equal(apart, plain)
-    apart, merged, plain = both(base, moved(tree))
+    apart, merged, plain = map(np.asarray, three(base(kind), moved(fresh())))
     assert np.abs(apart - plain).max() > 0.05
     # the activations of packed kernels are split into digits, and merged kernels are not packed
-    np.testing.assert_allclose(apart, merged, atol=1e-5 if base is PARAMS else 1e-3)
+    np.testing.assert_allclose(apart, merged, atol=1e-5 if kind == "float32" else 1e-3)
 
 
 def test_products_of_an_adapted_kernel_are_those_of_the_sum():
     base, down, up = (np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in ((16, 5), (16, 2), (2, 5)))
     change = lora.LowRank(down, up)
-    kernel = lora.AdaptedKernel(jnp.asarray(base), jax.tree.map(jnp.asarray, change), jnp.float32(0.5))
+    kernel = lora.AdaptedKernel(base, change, np.float32(0.5))
     total = base + 0.5 * change.down @ change.up
 
     @quickly
@@ -70,44 +86,44 @@ def test_products_of_an_adapted_kernel_are_those_of_the_sum():
 
 
 def test_training_over_packed_kernels_moves_the_tree_alone_and_lowers_the_loss():
-    state = training.start(lora.start(jax.random.key(1), PACKED, 3, PATHS), optax.adam(3e-2), jax.random.key(2), ema=())
+    state = quickly(lambda tree: training.start(tree, optax.adam(3e-2), jax.random.key(2), ema=()))(fresh())
 
     @quickly
     def train(params, state, batch):
         step = training.make_step(lora.loss(whole, params, 2.0), optax.adam(3e-2))
         return jax.lax.scan(lambda state, _: step(state, batch), state, None, 8)
 
-    after, metrics = train(PACKED, state, TOKENS)
-    assert metrics["loss"][-1] < 0.8 * metrics["loss"][0] and np.all(metrics["finite"])
-    moved_by = jax.tree.map(lambda a, b: np.abs(a - b).max(), after.params, state.params)
+    after, metrics = train(base("packed"), state, TOKENS)
+    losses = np.asarray(metrics["loss"])
+    assert losses[-1] < 0.8 * losses[0] and np.all(metrics["finite"])
+    moved_by = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), after.params, state.params)
     assert all(change > 0 for change in jax.tree.leaves(moved_by))
 
 
 def test_no_gradient_of_a_frozen_kernel_and_no_product_of_the_factors_is_ever_computed():
-    tree = lora.start(jax.random.key(1), PARAMS, 3, PATHS)
     kernels = {leaf.shape for leaf in jax.tree.leaves(PARAMS) if leaf.ndim == 2}
 
     def products(loss, params):
-        gradient = jax.jit(jax.grad(lambda params: loss(params, jax.random.key(0), TOKENS)[0]))
+        gradient = quickly(jax.grad(lambda params: loss(params, jax.random.key(0), TOKENS)[0]))
         rows = [line for line in gradient.lower(params).compile().as_text().splitlines() if " dot(" in line]
         either_way = {shape: (f"= f32[{shape[0]},{shape[1]}]", f"= f32[{shape[1]},{shape[0]}]") for shape in kernels}
         return [shape for shape, texts in either_way.items() for line in rows if any(text in line for text in texts)]
 
-    assert not products(lora.loss(whole, PARAMS), tree)
+    assert not products(lora.loss(whole, PARAMS), fresh())
     assert len(set(products(whole, PARAMS))) == len(kernels), "the gradients of all parameters, which the search does find"
 
 
 def test_convolutions_are_adapted_too():
-    network, x = networks.convolution.Convolution(5), jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 4)), jnp.float32)
+    network, x = networks.convolution.Convolution(5), np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
     params = drawn(network, x)
-    tree = moved(lora.start(jax.random.key(1), params, 2, "kernel$"))
+    tree = moved(quickly(lambda params: lora.start(jax.random.key(1), params, 2, "kernel$"))(params))
     assert tree["kernel"].down.shape == (36, 2)
 
     @quickly
-    def three(params, tree):
+    def three(params, tree, x):
         return [networks.pure(network)(given, x) for given in (lora.apart(params, tree), lora.merged(params, tree), params)]
 
-    apart, merged, plain = three(params, tree)
+    apart, merged, plain = map(np.asarray, three(params, tree, x))
     np.testing.assert_allclose(apart, merged, atol=1e-5)
     assert np.abs(apart - plain).max() > 0.05
 
