@@ -11,7 +11,8 @@ from experiments.benchmarks.config import LanguageConfig, LanguageThresholds, Se
 from experiments.benchmarks.workloads import Workload
 from experiments.framework import program_costs
 from gendiff import networks
-from gendiff.weights import smollm2
+from gendiff.core import trees
+from gendiff.weights import quantised, smollm2
 from tests.quickly import quickly
 
 WRITE = Workload("generate", "tiny_smollm2", batch=2, tokens=5, steps=4)
@@ -36,9 +37,14 @@ def whole(folder):
 
 
 def done(workload, folder, place):
+    """Compiled quickly, and what makes weights smaller as one program, not one for each operation."""
     side = ours.OurSide()
-    assert side.prepare(**workloads.request(workload, place, weights=folder))["first"] > 0
-    side.output(str(place / "out.npz"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "jit", quickly)
+        for module, name in ((quantised, "quantise"), (trees, "cast")):
+            patch.setattr(module, name, quickly(getattr(module, name), static_argnums=1))
+        assert side.prepare(**workloads.request(workload, place, weights=folder))["first"] > 0
+        side.output(str(place / "out.npz"))
     with np.load(place / "out.npz") as stored:
         return side, dict(stored)
 

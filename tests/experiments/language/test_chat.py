@@ -1,9 +1,10 @@
 """The chat command and its experiment, with a small network of bytes in place of SmolLM2."""
 
-import dataclasses
+import functools
 import io
 import json
 import sys
+import types
 
 import jax
 import numpy as np
@@ -12,10 +13,31 @@ import pytest
 from experiments import catalogue
 from experiments.framework import command_line
 from experiments.language import models, questions
-from experiments.language.chat import judge
+from experiments.language.chat import command, judge
 from experiments.language.chat.config import Config
 from experiments.language.chat.streaming import Writer
 from gendiff import language, weights
+from gendiff.pipelines import chat as pipeline
+from gendiff.weights import quantised
+from tests.quickly import quickly
+
+smallest = functools.cache(models.tiny)
+generate = quickly(pipeline._run, static_argnames=("most", "on_token"))
+quantise = quickly(quantised.quantise, static_argnums=1)
+
+
+@functools.cache
+def writer(pieces):
+    return Writer(types.SimpleNamespace(pieces=pieces))
+
+
+@pytest.fixture(autouse=True)
+def one_program(monkeypatch):
+    """All commands that show the same tokens show them by one writer, so that one program serves them."""
+    monkeypatch.setattr(models, "tiny", smallest)
+    monkeypatch.setattr(command, "Writer", lambda tokenizer: writer(tokenizer.pieces))
+    monkeypatch.setattr(pipeline, "_generate", generate)
+    monkeypatch.setattr(quantised, "quantise", quantise)
 
 
 @pytest.fixture
@@ -105,8 +127,9 @@ def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tm
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"}))
     assert run("--prompt", "hello", "--max-tokens", "6", "--model", str(tmp_path)) == 0
     folder = capsys.readouterr().out
-    reply = models.opened(str(tmp_path)).answer(jax.random.key(0), [{"role": "user", "content": "hello"}], max_tokens=6)
-    same = chat.answer(jax.random.key(0), [{"role": "user", "content": "hello"}], max_tokens=6)
+    options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
+    reply = models.opened(str(tmp_path)).answer(jax.random.key(0), [{"role": "user", "content": "hello"}], **options)
+    same = chat.answer(jax.random.key(0), [{"role": "user", "content": "hello"}], **options)
     assert reply.tokens.tolist() == same.tokens.tolist() and "[6 tokens read" in folder
     assert run("--prompt", "hello", "--weights", "packed", "--model", str(tmp_path)) == 2
     assert "is a folder: take --weights int8" in capsys.readouterr().err
@@ -145,18 +168,19 @@ def test_right_answers_and_ends_are_counted_and_those_of_other_questions_are_not
     from experiments.framework.progress import Progress
     from experiments.framework.run_folder import RunFolder
 
-    chat = models.tiny()
     right = {question: answers[0] for question, answers in questions.questions()}
-    blank = chat.complete(judge.jax.random.key(0), "a", max_tokens=1)
+
+    def reply(text, finished):
+        return pipeline.Reply(text, np.zeros(1, np.int32), np.zeros(1, np.float32), finished, 1, pipeline.Memory((), None))
 
     class Told:
         """Answers rightly in the template, and not at all as plain text."""
 
         def answer(self, key, messages, **options):
-            return dataclasses.replace(blank, text=right[messages[0]["content"]], finished=True)
+            return reply(right[messages[0]["content"]], True)
 
         def complete(self, key, text, **options):
-            return dataclasses.replace(blank, text=text, finished=False)
+            return reply(text, False)
 
     monkeypatch.setattr(models, "tiny", Told)
     outcome = judge.evaluate(Config(tiny=True, resamples=50), RunFolder(tmp_path), Progress(quiet=True))
