@@ -51,7 +51,7 @@ def test_products_and_rows_are_those_of_the_array(kind):
         one = [jax.grad(lambda x, f=f: jnp.sum(f(x) * SLOPES[:1, :1]))(few) for f in (kernel.product, lambda x: x @ array)]
         return packed, plain, slopes, one, (array, table.dense(jnp.float32).T)
 
-    packed, plain, slopes, one, dense = all_of(WEIGHTS, X)
+    packed, plain, slopes, one, dense = jax.tree.map(np.asarray, all_of(WEIGHTS, X))
     for a, b in zip(packed, plain, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
     for a in slopes[:2]:
@@ -64,17 +64,21 @@ def test_products_and_rows_are_those_of_the_array(kind):
 def test_kernels_of_any_shape_and_odd_inputs_come_back_in_place(size):
     weights = np.arange(np.prod(size), dtype=np.float32).reshape(size) - 3
     kinds = quantised.int8(), quantised.int4(2, scale_dtype="float32"), quantised.int4(scale_dtype="float32")
-    made = quickly(lambda weights: [quantised.packed_array(weights, kind) for kind in kinds])(weights)
-    dense = quickly(lambda made: [kernel.dense(jnp.float32) for kernel in made])(made)
-    for kernel, back in zip(made, dense, strict=True):
+
+    @quickly
+    def there_and_back(weights):
+        made = [quantised.packed_array(weights, kind) for kind in kinds]
+        return made, [kernel.dense(jnp.float32) for kernel in made]
+
+    for kernel, back in zip(*jax.tree.map(np.asarray, there_and_back(weights)), strict=True):
         assert kernel.shape == size
-        step = np.asarray(kernel.scale).max(1 if isinstance(kernel, packed_kernels.ScaledKernel) else 0)
+        step = kernel.scale.max(1 if isinstance(kernel, packed_kernels.ScaledKernel) else 0)
         assert (np.abs(back - weights) <= step.reshape((1,) * (len(size) - 1) + (-1,)) / 2 + 1e-5).all()
 
 
 def test_two_digits_lose_less_of_x_than_its_largest_magnitude_over_64516():
     x = np.concatenate([X.reshape(-1, IN) * np.float32(1e-3), np.zeros((1, IN), np.float32), np.full((1, IN), 7e30, np.float32)])
-    parts, unit = integer_products.digits(jnp.asarray(x))
+    parts, unit = quickly(integer_products.digits)(x)
     back = (np.asarray(parts[0], np.float64) + np.asarray(parts[1], np.float64) / 254) * np.asarray(unit, np.float64)
     assert (np.abs(back - x) <= np.abs(x).max(-1, keepdims=True) * (1 / 64516 + 3e-7)).all()
 
@@ -82,12 +86,16 @@ def test_two_digits_lose_less_of_x_than_its_largest_magnitude_over_64516():
 def test_a_row_is_the_same_whatever_its_neighbours_and_what_is_not_finite_stays_in_its_row():
     kernel = packed_kernel()
     x = X.reshape(-1, IN)
-    product = quickly(lambda x: kernel.product(x))
+    program = quickly(lambda x: kernel.product(x))
+
+    def product(x):
+        return np.asarray(program(x))
+
     whole = product(x)
     np.testing.assert_array_equal(product(x[::-1] * np.where(np.arange(12) == 5, 1, 1e6)[:, None].astype(np.float32))[5], whole[6])
     spoiled = x.copy()
     spoiled[2, 3], spoiled[4, 0] = np.nan, np.inf
-    result = np.asarray(product(spoiled))
+    result = product(spoiled)
     assert not np.isfinite(result[[2, 4]]).any() and np.isfinite(np.delete(result, [2, 4], 0)).all()
     np.testing.assert_array_equal(result[3], whole[3])
 

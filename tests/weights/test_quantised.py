@@ -35,18 +35,22 @@ GAUSSIAN = np.random.default_rng(0).normal(size=(IN, OUT)).astype(np.float32)
 
 
 @functools.partial(quickly, static_argnums=1)
-def packed_and_back(weights, kind):
+def program(weights, kind):
     kernel = quantised.packed_array(weights, kind)
     return kernel, kernel.dense(jnp.float32)
 
 
+def packed_and_back(weights, kind):
+    return jax.tree.map(np.asarray, program(weights, kind))
+
+
 def error(weights, kind):
-    return np.asarray(packed_and_back(weights, KINDS[kind])[1]) - weights
+    return packed_and_back(weights, KINDS[kind])[1] - weights
 
 
 def steps_of(kernel):
     """The scale of each weight (in, out)."""
-    scale = np.asarray(kernel.scale, np.float32)
+    scale = kernel.scale.astype(np.float32)
     if isinstance(kernel, packed_kernels.ScaledKernel):
         return np.broadcast_to(scale[:, 0], (IN, OUT))
     return np.repeat(scale, IN // len(scale), 0)
@@ -61,7 +65,7 @@ def test_no_weight_is_off_by_more_than_half_a_step_and_zeros_stay_zero(kind):
     kernel, back = packed_and_back(weights, KINDS[kind])
     half = np.maximum(2.0**-4 * np.abs(weights), 2.0**-10 * steps_of(kernel)) if kind == "float8" else steps_of(kernel) / 2
     assert (np.abs(back - weights) <= half * (1 + 1e-4) + 1e-7).all()
-    assert not np.asarray(back)[:, 5].any()
+    assert not back[:, 5].any()
 
 
 @every_kind
@@ -98,17 +102,23 @@ def test_one_column_of_large_weights_spoils_the_others_unless_each_has_its_own_s
 
 def test_the_largest_weight_of_either_sign_is_127_and_never_128():
     weights = np.array([[1.0, -1.0, 0.3], [-0.9999, 1.0, -0.3]], np.float32) * np.float32(3.0000001)
-    values = np.asarray(packed_and_back(weights, KINDS["int8"])[0].values, np.int32)
+    values = packed_and_back(weights, KINDS["int8"])[0].values.astype(np.int32)
     assert values.max() == 127 and values.min() == -127
     assert np.rint(np.float32(1.0) * np.float32(127.5)) == 128, "what scaling by 127.5 without a clip gives, one more than int8 holds"
 
 
 def test_all_pairs_of_nibbles_come_back():
     pairs = np.stack(np.meshgrid(np.arange(16), np.arange(16))).reshape(1, 2, -1)
-    values = packed_kernels.pack(jnp.asarray(pairs))
+
+    @quickly
+    def there_and_back(pairs):
+        values = packed_kernels.pack(pairs)
+        kernel = packed_kernels.NibbleKernel(values, jnp.ones((1, 256)), None, (2, 256))
+        return values, jnp.concatenate(kernel.parts(values), 1)
+
+    values, back = there_and_back(pairs)
     assert values.dtype == jnp.uint8 and len(np.unique(values)) == 256
-    kernel = packed_kernels.NibbleKernel(values, jnp.ones((1, 256)), None, (2, 256))
-    np.testing.assert_array_equal(jnp.concatenate(kernel.parts(values), 1), pairs)
+    np.testing.assert_array_equal(back, pairs)
 
 
 @pytest.mark.parametrize(
@@ -124,18 +134,18 @@ def test_all_pairs_of_nibbles_come_back():
     ],
 )
 def test_bytes_are_those_of_the_formula(kind, bits):
-    params = {"layer": {"kernel": jnp.asarray(GAUSSIAN), "bias": jnp.zeros(OUT)}}
-    shapes = jax.eval_shape(lambda: quantised.quantise(params, quantised.linear(KINDS[kind])))
+    params = {"layer": {"kernel": GAUSSIAN, "bias": np.zeros(OUT, np.float32)}}
+    shapes = jax.eval_shape(lambda params: quantised.quantise(params, quantised.linear(KINDS[kind])), params)
     assert quantised.nbytes(shapes) == GAUSSIAN.size * bits / 8 + 4 * OUT
     assert networks.count(shapes) == GAUSSIAN.size + OUT
     kernel = packed_and_back(GAUSSIAN, KINDS[kind])[0]
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(kernel)) == quantised.nbytes(kernel) == GAUSSIAN.size * bits / 8
 
 
-def compared(network, rules, *inputs):
+def compared(network, rules):
     """Compile a network once: what it says with packed parameters, and with the arrays that they stand for."""
 
-    def both(params):
+    def both(params, *inputs):
         params = quantised.quantise(params, rules)
         return [networks.pure(network)(given, *inputs) for given in (params, quantised.dequantise(params))]
 
@@ -157,7 +167,7 @@ def compared(network, rules, *inputs):
     ids=["dit", "unet"],
 )
 def test_an_image_network_computes_with_packed_kernels_as_with_what_they_stand_for(network, rules):
-    y, dense = compared(network, rules, X, T, LABEL)(drawn(network, X, T, LABEL))
+    y, dense = map(np.asarray, compared(network, rules)(drawn(network, X, T, LABEL), X, T, LABEL))
     np.testing.assert_allclose(y, dense, atol=2e-4 * np.abs(dense).max())
     assert np.abs(y).max() > 0
 
@@ -186,10 +196,10 @@ def test_packed_parameters_of_a_language_model_cross_jit_vmap_export_and_a_safet
     exported = jax.export.export(jax.jit(lambda params: jnp.stack([logits(p, TOKENS) for p in (params, quantised.dequantise(params))])))(
         params
     )
-    plain, exact = quickly(jax.export.deserialize(exported.serialize()).call)(params)
+    plain, exact = np.asarray(quickly(jax.export.deserialize(exported.serialize()).call)(params))
     np.testing.assert_allclose(plain, exact, atol=3e-4 * np.abs(exact).max())
-    two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
-    both = quickly(jax.vmap(logits))(two, np.stack([TOKENS, TOKENS[::-1]]))
+    two = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), params)
+    both = np.asarray(quickly(jax.vmap(logits))(two, np.stack([TOKENS, TOKENS[::-1]])))
     np.testing.assert_allclose(both[0], plain, atol=1e-4)
     np.testing.assert_allclose(both[1], plain[::-1], atol=1e-4)
 
