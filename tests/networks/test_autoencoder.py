@@ -10,7 +10,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import autoencoder
-from tests.networks.rig import apply, moved
+from tests.networks import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -26,11 +26,11 @@ def small(**changes):
 
 @functools.cache
 def drawn(network):
-    return networks.init(network, jax.random.key(0), X)
+    return rig.drawn(network, X)
 
 
 def run(network, method, *inputs):
-    return apply(networks.pure(network, method), moved(drawn(network.clone(dtype=None))), *inputs)
+    return rig.apply(networks.pure(network, method), drawn(network.clone(dtype=None, scale=1.0, shift=0.0)), *inputs)
 
 
 # The formula, written once more with JAX's own operations.
@@ -87,7 +87,7 @@ def decoded(params, latent):
 
 def test_encoder_and_decoder_are_their_formulas():
     network = small()
-    params, gaussian = moved(drawn(network)), run(network, "encode", X)
+    params, gaussian = drawn(network), run(network, "encode", X)
     moments = encoded(params["encoder"], X)
     np.testing.assert_allclose(gaussian.mean, moments[..., :3], atol=2e-5)
     np.testing.assert_allclose(gaussian.log_variance, moments[..., 3:], atol=2e-5)
@@ -152,7 +152,7 @@ def test_parameters_are_a_plain_float32_dict_and_options_leave_out_their_layers(
 def test_an_equal_module_built_again_does_not_retrace():
     first, again = networks.pure(small(), "encode"), networks.pure(small(), "encode")
     assert first == again and hash(first) == hash(again) and first != networks.pure(small(scale=0.5), "encode")
-    traces = [(run(small(), "encode", X), apply.traces)[1] for _ in range(2)]
+    traces = [(run(flat(), "encode", X), rig.apply.traces)[1] for _ in range(2)]
     assert traces[0] == traces[1]
 
 
@@ -224,9 +224,9 @@ test_latents_that_do_not_fit_are_refused = pytest.mark.fault("autoencoder: wrong
 
 @pytest.mark.fault("autoencoder: NaN latents")
 def test_a_latent_that_is_not_finite_spoils_its_own_picture_alone_under_jit():
-    pictures = run(small(), "decode", NAN)
+    pictures, whole = (run(flat(), "decode", latent) for latent in (NAN, LATENT))
     assert np.isnan(pictures[1]).all()
-    np.testing.assert_allclose(pictures[0], run(small(), "decode", LATENT)[0], atol=1e-6)
+    np.testing.assert_allclose(pictures[0], whole[0], atol=1e-6)
 
 
 test_fields_out_of_their_range_are_refused = refusals(

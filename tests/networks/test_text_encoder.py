@@ -8,7 +8,8 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import text_encoder
-from tests.networks.rig import moved, quickly
+from tests.networks.rig import apply, drawn
+from tests.quickly import quickly
 from tests.refusals import refusals
 
 END = 19
@@ -31,12 +32,11 @@ both = pytest.mark.parametrize("build", [clip, bert])
 
 @functools.cache
 def params(network):
-    return moved(networks.init(network, jax.random.key(0), IDS))
+    return drawn(network, IDS)
 
 
-@functools.partial(quickly, static_argnums=0)
 def run(network, params, *inputs):
-    return networks.pure(network)(params, *inputs)
+    return apply(networks.pure(network), params, *inputs)
 
 
 def encoded(network, *inputs):
@@ -51,9 +51,9 @@ def test_parameters_are_a_plain_float32_dict_and_the_result_has_a_vector_per_tok
     assert ("output_norm" in whole, "embedding_norm" in whole, "type" in whole) == (
         (True, False, False) if build is clip else (False, True, True)
     )
-    features = encoded(build(projection=5), IDS)
+    features = jax.eval_shape(networks.pure(build(projection=5)), whole, IDS)
     assert (features.tokens.shape, features.mask.shape, features.pooled.shape) == ((2, 6, 16), (2, 6), (2, 5))
-    assert features.mask.all() and features.tokens.dtype == features.pooled.dtype == np.float32
+    assert encoded(build(), IDS).mask.all() and features.tokens.dtype == features.pooled.dtype == np.float32
     assert networks.pure(build()) == networks.pure(build())
 
 
@@ -108,16 +108,16 @@ def test_kinds_of_tokens_are_told_apart_and_none_means_the_first():
 
 
 def test_positions_are_told_apart():
-    same = encoded(bert(), np.full((1, 6), 3, np.int32)).tokens[0]
+    same = encoded(bert(), np.full((2, 6), 3, np.int32)).tokens[0]
     assert np.abs(same[0] - same[1:]).max(-1).min() > 1e-3
 
 
 @both
 def test_under_jit_an_unknown_id_and_a_text_that_cannot_be_pooled_are_nan_in_their_own_text_alone(build):
-    unknown = encoded(build(), np.array([[3, 20, END, 0], [3, -1, END, 0], [3, 7, END, 0]], np.int32))
-    assert np.isnan(unknown.pooled[:2]).all() and np.isnan(unknown.tokens[:2, 1]).all() and np.isfinite(unknown.tokens[2]).all()
-    lacking = encoded(build(), np.array([[3, 7, 7, 0], [3, 7, END, 0]], np.int32), np.array([[False] * 4, [True] * 4]))
-    assert np.isnan(lacking.pooled[0]).all() and np.isfinite(lacking.pooled[1]).all()
+    ids = np.array([[3, 20, END, 0], [3, -1, END, 0], [3, 7, 7, 0], [3, 7, END, 0]], np.int32)
+    features = run(build(), params(build()), ids, np.array([[True], [True], [False], [True]]).repeat(4, 1))
+    assert np.isnan(features.pooled[:3]).all() and np.isfinite(features.pooled[3]).all()
+    assert np.isnan(features.tokens[:2, 1]).all() and np.isfinite(features.tokens[2:]).all()
 
 
 def test_bfloat16_is_close_to_float32():

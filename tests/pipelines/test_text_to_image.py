@@ -1,22 +1,27 @@
 """A prompt becomes a picture: the pipeline is the composition of its parts, and keeps the promises of samples."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gendiff import diffusion, networks, pipelines
+from gendiff.core import records
 from gendiff.data.tokenizer import Tokens
 from gendiff.pipelines import TextToImage, nothing
+from tests.networks.rig import drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.traced import Traced
 
 LENGTH, SHAPE, POOL = 5, (4, 4, 2), 6
 SCHEDULE = diffusion.schedules.flow()
 LEVELS = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 4), 6)
 TEXT = networks.TextEncoder(vocabulary=20, positions=8, width=8, depth=1, heads=2, causal=False, pooling="mean")
 NETWORK = networks.DiT(patch=2, width=16, depth=1, heads=2, text_channels=8)
-AUTOENCODER = networks.Autoencoder(channels=(8, 8), blocks=1, latent_channels=2, groups=4, scale=0.7, shift=0.1)
+AUTOENCODER = networks.Autoencoder(channels=(4, 4), blocks=1, latent_channels=2, groups=2, attention=False, scale=0.7, shift=0.1)
 PIPELINE = TextToImage(
     networks.pure(TEXT),
     networks.pure(NETWORK),
@@ -25,6 +30,7 @@ PIPELINE = TextToImage(
     SHAPE,
     networks.pure(AUTOENCODER, "decode"),
 )
+LATENTS = records.replace(PIPELINE, decode=None)
 
 
 def tokens(*texts):
@@ -38,36 +44,29 @@ def tokens(*texts):
 PROMPTS = tokens(*([1, 2 + number, 3, 4][: 2 + number % 3] for number in range(POOL)))
 
 
-def fresh():
-    text = networks.Text(jnp.zeros((1, LENGTH, 8)), jnp.ones((1, LENGTH), bool))
-    return {
-        "text": networks.init(TEXT, jax.random.key(0), PROMPTS.ids),
-        "network": networks.init(NETWORK, jax.random.key(1), jnp.zeros((1, *SHAPE)), jnp.zeros(1), text),
-    }
-
-
 @pytest.fixture(scope="module")
 def params():
     """Of all parts, none of them at its initial value, where a network answers 0."""
-    drawn = fresh() | {"decoder": networks.init(AUTOENCODER, jax.random.key(2), jnp.zeros((1, 8, 8, 3)))}
-    leaves, tree = jax.tree.flatten(drawn)
-    rng = np.random.default_rng(0)
-    return jax.tree.unflatten(tree, [leaf + jnp.asarray(rng.normal(0, 0.1, leaf.shape), leaf.dtype) for leaf in leaves])
+    text = networks.Text(np.zeros((1, LENGTH, 8), np.float32), np.ones((1, LENGTH), bool))
+    return {
+        "text": drawn(TEXT, PROMPTS.ids),
+        "network": drawn(NETWORK, np.zeros((1, *SHAPE), np.float32), np.zeros(1, np.float32), text),
+        "decoder": drawn(AUTOENCODER, np.zeros((1, 8, 8, 3), np.float32)),
+    }
 
 
-@quickly
+@functools.partial(Traced, jit=quickly)
 def draw(params, key, prompt, negative, scale, levels, index, num_steps):
-    return PIPELINE(params, key, prompt, negative, scale, levels, index, num_steps=num_steps)
+    return LATENTS(params, key, prompt, negative, scale, levels, index, num_steps=num_steps)
 
 
 def rows(prompt, chosen):
     return Tokens(*(leaf[np.asarray(chosen)] for leaf in prompt))
 
 
-def pictures(params, chosen=range(POOL), *, prompt=PROMPTS, negative=None, scale=3.0, steps=4, seed=0):
-    prompt = rows(prompt, chosen)
+def latents(params, index=range(POOL), *, prompt=PROMPTS, negative=None, scale=3.0, steps=4, seed=0):
     away = nothing(prompt) if negative is None else negative
-    return np.asarray(draw(params, jax.random.key(seed), prompt, away, scale, LEVELS, jnp.asarray(chosen), steps))
+    return np.asarray(draw(params, jax.random.key(seed), prompt, away, scale, LEVELS, np.asarray(index, np.uint32), steps))
 
 
 def test_it_is_the_composition_of_its_parts(params):
@@ -78,67 +77,71 @@ def test_it_is_the_composition_of_its_parts(params):
         guided = diffusion.guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), 3.0)
         sampler = diffusion.samplers.ddim(1.0)
         latents = diffusion.sample(jax.random.key(0), guided, sampler, LEVELS, SHAPE, jnp.arange(POOL), num_steps=4)
-        return networks.pure(AUTOENCODER, "decode")(params["decoder"], latents)
+        return latents, networks.pure(AUTOENCODER, "decode")(params["decoder"], latents)
 
-    drawn, expected = pictures(params), composed(params, PROMPTS.ids, PROMPTS.mask)
-    assert drawn.shape == (POOL, 8, 8, 3)
-    np.testing.assert_allclose(drawn, expected, atol=2e-5)
+    given = params, jax.random.key(0), PROMPTS, nothing(PROMPTS), 3.0, LEVELS, jnp.arange(POOL)
+    pictures, expected = quickly(PIPELINE)(*given, num_steps=4), composed(params, PROMPTS.ids, PROMPTS.mask)
+    assert pictures.shape == (POOL, 8, 8, 3)
+    np.testing.assert_allclose(pictures, expected[1], atol=2e-5)
+    np.testing.assert_allclose(latents(params), expected[0], atol=2e-5)
 
 
 def test_a_picture_is_a_function_of_its_own_prompt_and_index(params):
-    whole = pictures(params)
-    for row in (0, 3, 5):
-        np.testing.assert_allclose(pictures(params, [row]), whole[[row]], atol=1e-5)
-    np.testing.assert_allclose(pictures(params, [4, 0, 3]), whole[[4, 0, 3]], atol=1e-5)
+    whole, order = latents(params), [4, 0, 3, 1, 5, 2]
+    np.testing.assert_allclose(latents(params, order, prompt=rows(PROMPTS, order)), whole[order], atol=1e-5)
+    beside_strangers = latents(params, [7, 2, 900, 8, 11, 9], prompt=rows(PROMPTS, [0, 2, 5, 5, 1, 3]))
+    np.testing.assert_allclose(beside_strangers[1], whole[2], atol=1e-5)
 
     def some(index, prompt):
-        return PIPELINE(params, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, index, num_steps=4)
+        return LATENTS(params, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, index, num_steps=4)
 
-    np.testing.assert_allclose(quickly(diffusion.in_chunks(some, 4))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5)
+    for size in (1, 4):
+        np.testing.assert_allclose(quickly(diffusion.in_chunks(some, size))(jnp.arange(POOL), PROMPTS), whole, atol=1e-5)
 
 
 def test_padding_of_a_prompt_does_not_enter(params):
     filled = PROMPTS._replace(ids=np.where(PROMPTS.mask, PROMPTS.ids, 17))
-    np.testing.assert_allclose(pictures(params, prompt=filled), pictures(params), atol=1e-6)
+    np.testing.assert_allclose(latents(params, prompt=filled), latents(params), atol=1e-6)
 
 
-def test_one_prompt_holds_for_all_samples(params):
-    one, many = tokens([1, 2, 3]), tokens(*[[1, 2, 3]] * POOL)
-    of = jax.random.key(0), (3.0, LEVELS, jnp.arange(POOL), 4)
-    drawn = [draw(params, of[0], prompt, nothing(prompt), *of[1]) for prompt in (one, many)]
-    np.testing.assert_allclose(*drawn, atol=1e-5)
+@pytest.fixture(scope="module")
+def watched(params):
+    """Latents of one prompt for all samples, and what was seen of them."""
+    prompt, seen = tokens([1, 2, 3]), []
+    options = {"num_steps": 2, "on_level": lambda step, x: seen.append((int(step), x))}
+    run = quickly(lambda: LATENTS(params, jax.random.key(0), prompt, nothing(prompt), 3.0, LEVELS, jnp.arange(POOL), **options))
+    result = run()
+    jax.effects_barrier()
+    return result, seen
 
 
-def test_one_compile_serves_prompts_scales_steps_and_keys():
-    traces = []
+def test_one_prompt_holds_for_all_samples(params, watched):
+    np.testing.assert_allclose(watched[0], latents(params, prompt=tokens(*[[1, 2, 3]] * POOL), steps=2), atol=1e-5)
 
-    def counted(*arguments):
-        traces.append(1)
-        return PIPELINE.predict(*arguments)
 
-    pipeline = TextToImage(PIPELINE.encode, counted, PIPELINE.parameterization, PIPELINE.sampler, SHAPE)
-    shaped = quickly(lambda *of, num_steps: pipeline(*of, num_steps=num_steps))
-    empty = fresh()
-    first = rows(PROMPTS, [0, 1])
-    shaped(empty, jax.random.key(0), first, nothing(first), 3.0, LEVELS, jnp.arange(2), num_steps=3)
-    before = len(traces)
-    for number, scale in enumerate((0.0, 1.0, 7.5)):
-        other = rows(PROMPTS, [number, number + 2])
-        shaped(empty, jax.random.key(number), other, first, scale, LEVELS, jnp.arange(2) + number, num_steps=2 + number)
-    assert before and len(traces) == before
+def test_the_latents_of_each_step_may_be_watched(watched):
+    result, seen = watched
+    assert [step for step, _ in seen] == [1, 2]
+    np.testing.assert_allclose(seen[1][1], result, atol=1e-6)
+
+
+def test_one_compile_serves_prompts_scales_steps_keys_and_parameters(params):
+    base, before = latents(params), draw.traces
+    others = [latents(params, steps=3), latents(jax.tree.map(lambda leaf: 0.9 * leaf, params)), latents(params, seed=1)]
+    others += [latents(params, prompt=tokens(*[[7, 8]] * POOL)), latents(params, scale=7.5), latents(params, np.arange(POOL) + 2**31)]
+    assert all(np.abs(other - base).max() > 1e-3 for other in others) and before == draw.traces == 1
 
 
 def test_scale_0_follows_the_negative_prompt_scale_1_the_prompt(params):
     other = rows(PROMPTS, [5, 4, 3, 2, 1, 0])
-    np.testing.assert_allclose(pictures(params, scale=1.0, negative=other), pictures(params, scale=1.0), atol=1e-5)
-    np.testing.assert_allclose(pictures(params, scale=0.0, negative=other), pictures(params, prompt=other, scale=1.0), atol=1e-5)
-    away = pictures(params, scale=3.0, negative=other)
-    assert np.abs(away - pictures(params, scale=3.0)).max() > 1e-3
-    assert np.abs(pictures(params, seed=1) - pictures(params)).max() > 1e-2
+    np.testing.assert_allclose(latents(params, scale=1.0, negative=other), latents(params, scale=1.0), atol=1e-5)
+    np.testing.assert_allclose(latents(params, scale=0.0, negative=other), latents(params, prompt=other, scale=1.0), atol=1e-5)
+    away = latents(params, scale=3.0, negative=other)
+    assert np.abs(away - latents(params, scale=3.0)).max() > 1e-3
 
 
 def test_the_denoiser_of_a_prompt_serves_editing(params):
-    latents = jnp.asarray(np.random.default_rng(1).normal(size=(POOL, *SHAPE)), jnp.float32)
+    given = jnp.asarray(np.random.default_rng(1).normal(size=(POOL, *SHAPE)), jnp.float32)
 
     @quickly
     def edit(params, latents):
@@ -146,8 +149,8 @@ def test_the_denoiser_of_a_prompt_serves_editing(params):
         of = jax.random.key(0), denoise, sampler, LEVELS, latents, jnp.arange(POOL)
         return diffusion.editing.image_to_image(*of, strength=0.5, num_steps=4)
 
-    edited = edit(params, latents)
-    assert edited.shape == latents.shape and bool(jnp.isfinite(edited).all())
+    edited = edit(params, given)
+    assert edited.shape == given.shape and bool(jnp.isfinite(edited).all())
 
 
 def with_parts(*names):
@@ -164,16 +167,3 @@ test_what_does_not_fit_is_refused = refusals(
 
 def rows_of_four():
     return Tokens(PROMPTS.ids[:, :4], PROMPTS.mask[:, :4], PROMPTS.truncated, PROMPTS.unknown)
-
-
-def test_the_latents_of_each_step_may_be_watched(params):
-    seen = []
-    quickly(
-        lambda index: PIPELINE(params, jax.random.key(0), PROMPTS, nothing(PROMPTS), 3.0, LEVELS, index, num_steps=2, on_level=see(seen))
-    )(jnp.arange(POOL))
-    jax.effects_barrier()
-    assert seen == [(1, (POOL, *SHAPE)), (2, (POOL, *SHAPE))]
-
-
-def see(seen):
-    return lambda step, x: seen.append((int(step), x.shape))
