@@ -240,7 +240,7 @@ def test_the_loop_writes_into_the_cache_and_never_copies_it():
         held = language.cache.full(rig.NETWORK, 1, 22)
         return language.generate(KEY, rig.MODEL, held, prompt, np.arange(1), max_tokens=8, chunk=4).tokens
 
-    program = quickly(run).lower(jnp.ones((1, 8), jnp.int32)).compile().as_text()
+    program = jax.jit(run).lower(jnp.ones((1, 8), jnp.int32)).compile().as_text()
     computation, copies = "", []
     for line in program.splitlines():
         computation = line if line.endswith("{") else computation
