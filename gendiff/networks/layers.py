@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gendiff.core import packed
@@ -60,7 +61,7 @@ def parameter(module: nn.Module, name: str, start: Any, shape: tuple[int, ...]) 
         ValueError: for a packed kernel of another shape; Flax has an error of its own for an array.
     """
     found: Any = module.get_variable("params", name)
-    if found is not None and found.shape == shape:
+    if isinstance(found, jax.Array | np.ndarray | packed.PackedKernel) and found.shape == shape:
         return found  # Flax would trace the initialiser each time to learn the shape
     if not isinstance(found, packed.PackedKernel):
         return module.param(name, start, shape)
