@@ -18,7 +18,7 @@ from gendiff.core.records import record, static
 from gendiff.weights import integer_products
 
 
-class StoredByOutput(PackedKernel):
+class PackedMatrix(PackedKernel):
     """A packed kernel with outputs, and a scale of them.
 
     Attributes:
@@ -85,7 +85,7 @@ class StoredByOutput(PackedKernel):
 
 
 @record
-class ScaledKernel(StoredByOutput):
+class ScaledKernel(PackedMatrix):
     """Weights = values · scale, with one scale per output, or one for all.
 
     Args:
@@ -114,7 +114,7 @@ class ScaledKernel(StoredByOutput):
         return y * self.scale.astype(y.dtype).reshape(1, -1)
 
 
-class StoredByGroup(StoredByOutput):
+class StoredByGroup(PackedMatrix):
     """A packed kernel with scales of groups of inputs, whose outputs lie side by side: (groups, inputs of a group, out).
 
     Attributes:
