@@ -20,6 +20,7 @@ from experiments.framework import interleaving
 from experiments.language import models
 from experiments.language.speculative.tasks import TASKS
 from experiments.reporting.results import Cell, Table
+from gendiff.pipelines import Chat
 from gendiff.weights import smollm2
 
 LLAMA = "llama_cpp"
@@ -68,13 +69,15 @@ def beside_llama_cpp(works: Mapping[str, Packed], case: Case, setting: Setting) 
     place, pairs = setting.folder / case.name, min(case.pairs, setting.config.pairs)
     place.mkdir(parents=True)
     weights = duel.weights_of(setting.fitted(case.workload), place, setting)
+    chat = models.opened() if any(work.messages for work in works.values()) and not setting.config.tiny else None
     requests = {
         name: [
             workloads.request(workload, place, f"{name}_{number}", weights, given)
-            for number, (workload, given) in enumerate(_parts(work, setting))
+            for number, (workload, given) in enumerate(_parts(work, setting, chat))
         ]
         for name, work in works.items()
     }
+    del chat  # nothing large stays in this process while others are timed
     with contextlib.ExitStack() as stack:
         sides = {OURS: stack.enter_context(setting.start(OURS))}
         why = _absent(setting)
@@ -102,12 +105,11 @@ def beside_llama_cpp(works: Mapping[str, Packed], case: Case, setting: Setting) 
     return Findings(ratios=tuple(ratios), tables=(table,))
 
 
-def _parts(work: Packed, setting: Setting) -> Iterator[tuple[Workload, dict[str, np.ndarray] | None]]:
+def _parts(work: Packed, setting: Setting, chat: Chat | None) -> Iterator[tuple[Workload, dict[str, np.ndarray] | None]]:
     """What is done one after the other, with its arrays where they are not random."""
-    if not work.messages or setting.config.tiny:
+    if not work.messages or chat is None:
         yield setting.fitted(work.workload), None
         return
-    chat = models.opened()
     for message in work.messages:
         ids = models.question(chat, message)
         yield dataclasses.replace(work.workload, tokens=len(ids)), {"ids": ids[None], "stop": np.array([chat.tokenizer.end], np.int32)}

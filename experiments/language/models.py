@@ -26,7 +26,10 @@ def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
     packages that it needs; errors of `weights` and `language` for what is damaged.
     """
     try:
-        return _of(weights.smollm2.path() if model == SMOLLM2 else _path(model), packed)
+        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
+        if packed and path.is_dir():
+            raise ConfigError(f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8")
+        return _of(path, packed)
     except ImportError as error:
         raise ConfigError(str(error)) from error
 

@@ -233,14 +233,10 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
     def mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
         query = query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
         scores = jnp.sum(query * key[:, :, :, None].astype(accumulate), -1)  # (b, k, groups, heads of each)
-        seen = None
         if mask is not None:
-            seen = mask[:, :, 0].swapaxes(1, 2)
-            seen = seen.reshape(*seen.shape[:2], *((1, 1) if seen.shape[2] == 1 else scores.shape[2:]))
-            scores = jnp.where(seen, scores, jnp.finfo(accumulate).min)
-        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(1, keepdims=True)))
-        if seen is not None:
-            weights = jnp.where(seen, weights, 0)
+            mask = mask[:, :, 0].swapaxes(1, 2)
+            mask = mask.reshape(*mask.shape[:2], *((1, 1) if mask.shape[2] == 1 else scores.shape[2:]))
+        weights = _exponentials(scores, mask, 1)
         total = weights.sum(1)[..., None]
         summed = jnp.sum(weights.astype(value.dtype).astype(accumulate)[..., None] * value[:, :, :, None].astype(accumulate), 1)
         return (summed / total if mask is None else arrays.safe_divide(summed, total)).astype(value.dtype)
@@ -256,17 +252,21 @@ def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
         scores = jnp.einsum("bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate).swapaxes(2, 3)
     else:
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
-    if mask is not None:
-        scores = jnp.where(mask, scores, jnp.finfo(accumulate).min)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))  # the shift cancels, so it needs no derivative
-    if mask is not None:
-        weights = jnp.where(mask, weights, 0)
+    weights = _exponentials(scores, mask, -1)
     # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all values
     summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
     mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
     mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
     mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
     return mixed.astype(value.dtype)
+
+
+def _exponentials(scores: jax.Array, mask: jax.Array | None, axis: int) -> jax.Array:
+    """Those of scores less their largest along the axis of keys, 0 where the mask hides one: a softmax that is not divided yet."""
+    if mask is not None:
+        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis, keepdims=True)))  # the shift cancels, so it needs no derivative
+    return weights if mask is None else jnp.where(mask, weights, 0)
 
 
 # --- convolutions ---

@@ -92,7 +92,7 @@ def _blocks(kind: str, raw: np.ndarray, shape: Sequence[int], table: bool) -> np
 def _halves(raw: np.ndarray) -> list[np.ndarray]:
     """Float16 numbers that stand side by side, each (out, blocks)."""
     numbers = np.ascontiguousarray(raw).view("<f2")
-    return [np.ascontiguousarray(numbers[..., at]) for at in range(numbers.shape[-1])]
+    return [numbers[..., at] for at in range(numbers.shape[-1])]
 
 
 def _q4_k(blocks: np.ndarray, shape: tuple[int, ...], table: bool) -> NibbleKernel:

@@ -20,7 +20,7 @@ LOW = 254
 LONGEST = 130_000
 """Sums of more products of two int8 numbers may leave int32."""
 TOGETHER = 16
-"""Inputs whose products with whole numbers are summed as integers: more would leave int32."""
+"""Inputs whose products with whole numbers a program writes out one by one, and sums as integers; 16 stay far inside int32."""
 
 
 def by_digits(x: jax.Array, weights: jax.Array) -> bool:

@@ -114,20 +114,27 @@ class ScaledKernel(PackedMatrix):
         return y * self.scale.astype(y.dtype).reshape(1, -1)
 
 
+@record
 class StoredByGroup(PackedMatrix):
-    """A packed kernel with scales of groups of inputs, whose outputs lie side by side: (groups, inputs of a group, out).
+    """A packed kernel with scales of groups of inputs, whose outputs lie side by side.
 
-    Attributes:
+    Args:
         values: (groups, n, out). Inputs that fill up the last group mean nothing.
         scale: (groups, out).
         minimum: (groups, out), what is added to each weight, or None.
+        sizes: the shape of the array.
+        table: whether it has its outputs first.
     """
 
     values: Any
     scale: Any
     minimum: Any
+    sizes: tuple[int, ...] = static()
+    table: bool = static(default=False)
     zero: ClassVar[int]
     """What zero is stored as, where there is no minimum."""
+    each: ClassVar[int]
+    """How many integers a value holds."""
 
     @staticmethod
     @abc.abstractmethod
@@ -143,11 +150,6 @@ class StoredByGroup(PackedMatrix):
         """Weights (…, in) of the chosen outputs."""
         return jnp.moveaxis(self._weights(chosen, dtype), 0, -1)
 
-    def dense(self, dtype: Any) -> jax.Array:
-        """Return the array it stands for."""
-        weights = self._weights(slice(None), dtype)
-        return (weights.T if self.table else weights).reshape(self.sizes)
-
     def contracted(self, x: jax.Array, precision: str | None) -> jax.Array:
         """Multiply (r, in) with the weights: (r, out)."""
         if x.shape[0] > 1 or not integer_products.by_digits(x, self.values):
@@ -156,7 +158,7 @@ class StoredByGroup(PackedMatrix):
             x, kernel = jax.lax.optimization_barrier((x, self))
             weights = jax.lax.optimization_barrier(kernel._weights(slice(None), x.dtype))
             return jnp.matmul(x, weights, precision=precision, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
-        groups, size = self.values.shape[0], self.values.shape[1] * len(jax.eval_shape(self.parts, self.values))
+        groups, size = self.values.shape[0], self.values.shape[1] * self.each
         x = jnp.pad(x, ((0, 0), (0, groups * size - self.inputs)))
         sums = integer_products.group_sums(self.parts, self.offset, x, self.values)
         y = jnp.sum(sums * self.scale.astype(sums.dtype), 0, keepdims=True)
@@ -176,22 +178,10 @@ class StoredByGroup(PackedMatrix):
 
 @record
 class GroupedKernel(StoredByGroup):
-    """Weights = values · scale, with a scale per output and group of inputs.
+    """Weights = values · scale, with a scale per output and group of inputs, for int8 values (groups, size of a group, out)."""
 
-    Args:
-        values: (groups, size of a group, out) int8.
-        scale: (groups, out).
-        minimum: None.
-        sizes: the shape of the array.
-        table: whether it has its outputs first.
-    """
-
-    values: Any
-    scale: Any
-    minimum: Any
-    sizes: tuple[int, ...] = static()
-    table: bool = static(default=False)
     zero: ClassVar[int] = 0
+    each: ClassVar[int] = 1
 
     @staticmethod
     def parts(values: jax.Array) -> tuple[jax.Array, ...]:
@@ -203,22 +193,12 @@ class GroupedKernel(StoredByGroup):
 class NibbleKernel(StoredByGroup):
     """Weights = nibble · scale + minimum, or (nibble − 8) · scale without minimum, for nibbles 0 … 15.
 
-    Byte j of a group of n holds input j in its low nibble and input j + n / 2 in its high one, as in a block of GGUF.
-
-    Args:
-        values: (groups, n / 2, out) uint8.
-        scale: (groups, out).
-        minimum: (groups, out), or None.
-        sizes: the shape of the array.
-        table: whether it has its outputs first.
+    Byte j of a group of n holds input j in its low nibble and input j + n / 2 in its high one, as in a block of GGUF: the values are uint8
+    (groups, n / 2, out).
     """
 
-    values: Any
-    scale: Any
-    minimum: Any
-    sizes: tuple[int, ...] = static()
-    table: bool = static(default=False)
     zero: ClassVar[int] = 8
+    each: ClassVar[int] = 2
 
     @staticmethod
     def parts(values: jax.Array) -> tuple[jax.Array, ...]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
@@ -87,8 +86,6 @@ def _check(options: ChatOptions) -> None:
         value = getattr(options, name)
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is outside [{low:g}, {high:g}]")
-    if options.weights == "packed" and Path(options.model).is_dir():
-        raise ConfigError(f"--weights packed is for .gguf files, and --model {options.model} is a folder: take --weights int8")
     if options.plain and options.system:
         raise ConfigError("--plain has no template that could hold --system: leave out one of them")
 
