@@ -8,6 +8,8 @@ import pytest
 
 from gendiff import language, networks, pipelines
 from gendiff.core.errors import ConfigError
+from gendiff.pipelines import chat as module
+from tests.quickly import quickly
 
 TOKENIZER = language.tokens.plain()
 TEMPLATE = language.chat_template.from_text(
@@ -20,6 +22,12 @@ CHAT = pipelines.Chat(NETWORK, PARAMS, TOKENIZER, TEMPLATE)
 KEY = jax.random.key(1)
 USER = [{"role": "user", "content": "hello"}]
 DRAWN = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12}
+generate = quickly(module._run, static_argnames=("most", "on_token"))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "_generate", generate)
 
 
 def same(first, second):
@@ -51,35 +59,33 @@ def test_a_memory_spares_reading_and_changes_nothing_whatever_it_was_about():
 def test_a_memory_that_has_become_too_small_is_left_and_the_text_read_again():
     small = CHAT.complete(KEY, "a", max_tokens=2)
     roomy = dataclasses.replace(CHAT, network=NETWORK.clone(context=2000))
-    grown = roomy.complete(KEY, "a" * 600, small.memory, max_tokens=4)
-    same(grown, roomy.complete(KEY, "a" * 600, max_tokens=4))
+    grown = roomy.complete(KEY, "a" * 600, small.memory, max_tokens=2)
+    same(grown, roomy.complete(KEY, "a" * 600, max_tokens=2))
     assert grown.read == 600 and grown.memory.cache.capacity > small.memory.cache.capacity
 
 
 def test_the_end_of_a_text_ends_an_answer():
     rows = PARAMS["token"].at[TOKENIZER.end].multiply(1e3)
     eager = dataclasses.replace(CHAT, params=PARAMS | {"token": rows})
-    replies = [eager.complete(jax.random.key(seed), "hello", temperature=1.0, max_tokens=30) for seed in range(4)]
+    replies = [eager.complete(jax.random.key(seed), "hello", temperature=1.0, max_tokens=12) for seed in range(6)]
     ended = [reply for reply in replies if reply.finished]
     assert ended and all(reply.tokens[-1] == TOKENIZER.end and "end" not in reply.text for reply in ended)
     assert all(TOKENIZER.end not in reply.tokens[:-1] for reply in replies)
 
 
 def test_settings_and_lengths_up_to_a_power_of_2_share_one_compile_and_tokens_stream():
-    from gendiff.pipelines.chat import _generate
-
     seen = []
 
     def on_token(index, number, token):
         seen.append(int(token[0]))
 
     CHAT.complete(KEY, "a" * 17, max_tokens=12, on_token=on_token)
-    compiled = _generate._cache_size()
+    compiled = generate._cache_size()
     for length, temperature in ((18, 0.5), (32, 1.0), (25, 0.0)):
         seen.clear()
         reply = CHAT.complete(jax.random.key(length), "b" * length, temperature=temperature, top_p=0.5, max_tokens=12, on_token=on_token)
         assert seen == reply.tokens.tolist()
-    assert _generate._cache_size() == compiled
+    assert generate._cache_size() == compiled
 
 
 @pytest.mark.parametrize(
