@@ -219,7 +219,8 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
         folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown, mesh=axes)
     else:
         folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
-    outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
+    with devices.compiled_quickly(options.smoke):
+        outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
     if outcome is not None:
         print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE

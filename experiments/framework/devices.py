@@ -1,9 +1,11 @@
 """Settings of the backend that a program may choose and a library may not: compiler options, the compile cache, which devices there are."""
 
 import contextlib
+import contextvars
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from gendiff.core import extras
 
 CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of the persistent compile cache; unset means none."""
+_QUICKLY = contextvars.ContextVar("compile quickly", default=False)
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 
 
-def compiler_options() -> dict[str, str | bool]:
+def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     """For the outermost jit, the only one that takes them: `jax.jit(f, compiler_options=devices.compiler_options())`.
 
     On an x86 CPU they give products and convolutions to oneDNN, which is part of jaxlib, and leave reductions, such as those of a softmax,
@@ -25,15 +28,30 @@ def compiler_options() -> dict[str, str | bool]:
     training step 1.4 times and that of DiT-S/2 1.1 times. With the persistent compile cache they leave out oneDNN, whose calls in a loop
     jaxlib 0.12 cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
 
+    libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it.
+
     Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know is an error.
     """
     release = tuple(int(part) for part in jax.__version__.split(".")[:2])
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     if jax.default_backend() != "cpu" or not x86 or not (0, 10) <= release < (0, 13):
         return {}
+    quickly: dict[str, str | int] = {"xla_backend_optimization_level": 0} if _QUICKLY.get() else {}
+    if not libraries:
+        return quickly
     if keeps_programs():
-        return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
-    return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
+        return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+    return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
+
+
+@contextlib.contextmanager
+def compiled_quickly(on: bool = True) -> Iterator[None]:
+    """Inside, programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more than it computes."""
+    before = _QUICKLY.set(on)
+    try:
+        yield
+    finally:
+        _QUICKLY.reset(before)
 
 
 def compiled(function: Any, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One more token of texts, as a work that can be timed again and again."""
+"""How the experiments with SmolLM2 compile, and one more token of texts as a work that can be timed again and again."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from gendiff.core import records
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`jax.jit` as users of `language` compile: the libraries that serve pictures slow down single rows, bfloat16 and 8 bits."""
+    return jax.jit(function, compiler_options=devices.compiler_options(libraries=False), **options)
 
 
 def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
@@ -16,7 +21,7 @@ def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:
     The cache is written where it lies, as in the loop of `generate`: a step that kept it as it was would copy all of it. Each call begins
     behind the same tokens. Works of equal shapes share one program; each has a copy of its cache.
     """
-    step = drawing.jit(_again, donate_argnums=2)
+    step = jit(_again, donate_argnums=2)
 
     def bound(next_logits: Any, tokens: Any, cache: Any) -> Callable[[], jax.Array]:
         held = [jax.tree.map(jnp.copy, cache)]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.language import steps
 from gendiff import language, networks
 from gendiff.core import records
 from gendiff.core.types import Params
@@ -22,12 +22,12 @@ class Model:
     def __init__(self, network: networks.LanguageModel, params: Params) -> None:
         self.network, self.params = network, params
         self.next_logits = language.from_network(networks.pure(network), params)
-        self._whole = drawing.jit(lambda params, ids: networks.pure(network)(params, ids).logits)
-        self.read = drawing.jit(lambda next_logits, tokens, cache: next_logits(tokens, cache, True))
+        self._whole = steps.jit(lambda params, ids: networks.pure(network)(params, ids).logits)
+        self.read = steps.jit(lambda next_logits, tokens, cache: next_logits(tokens, cache, True))
         """(next_logits, tokens (b, s), cache) -> logits (b, s, v), cache."""
-        self._walk = drawing.jit(_walk)
-        self._ragged = drawing.jit(_ragged)
-        self._forgetting = drawing.jit(_forgetting, static_argnames="rewind")
+        self._walk = steps.jit(_walk)
+        self._ragged = steps.jit(_ragged)
+        self._forgetting = steps.jit(_forgetting, static_argnames="rewind")
 
     def whole(self, ids: np.ndarray) -> jax.Array:
         """Logits (b, n, v) after each token of texts (b, n), without a cache."""

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.framework import drawing
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.language import models
+from experiments.language import models, steps
 from experiments.language.kv_cache import timing
 from experiments.language.kv_cache.config import Config
 from experiments.language.kv_cache.exactness import Model, mistaken
@@ -100,7 +99,7 @@ def _equalities(config: Config, model: Model, texts: np.ndarray, seed: int) -> I
 
 def _change_by_int8(config: Config, model: Model, ids: np.ndarray) -> verdicts.Number:
     """The absolute difference of the mean over tokens, with an interval over tokens."""
-    line, score = ids[None, : config.judged], drawing.jit(language.scoring.log_probs)
+    line, score = ids[None, : config.judged], steps.jit(language.scoring.log_probs)
     losses = [-np.asarray(score(model.next_logits, kind(model.network, 1, config.judged), line))[0] for kind in (caches.full, caches.int8)]
     value, low, high = intervals.interval(intervals.difference_of_means, losses[1], losses[0], paired=True, resamples=config.resamples)
     return abs(value), (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, interleaving
+from experiments.framework import interleaving
 from experiments.language import steps
 from experiments.language.kv_cache.exactness import Model
 from experiments.reporting import intervals
@@ -22,7 +22,7 @@ def seconds(model: Model, ids: np.ndarray, lengths: tuple[int, ...], rounds: int
     """(lengths, rounds) of each way. The cache has room for the longest text in every case: it is read whole, whatever is in it."""
     capacity = min(lengths[-1] + 1, model.network.context)
     step = steps.in_place()
-    whole = drawing.jit(lambda params, tokens: networks.pure(model.network)(params, tokens, None, False).logits)
+    whole = steps.jit(lambda params, tokens: networks.pure(model.network)(params, tokens, None, False).logits)
     empty = language.cache.full(model.network, 1, capacity)
     works: dict[str, Any] = {}
     for length in lengths:
@@ -42,7 +42,7 @@ def exponent(lengths: tuple[int, ...], spent: np.ndarray, resamples: int) -> Num
     return intervals.interval(slope, spent.T, resamples=resamples)
 
 
-def programs(model: Model, ids: np.ndarray, steps: int, capacity: int) -> int:
+def programs(model: Model, ids: np.ndarray, number: int, capacity: int) -> int:
     """How many programs are compiled for a text whose tokens come one by one."""
     traces = list[None]()
 
@@ -50,9 +50,9 @@ def programs(model: Model, ids: np.ndarray, steps: int, capacity: int) -> int:
         traces.append(None)
         return next_logits(tokens, cache)
 
-    jitted, cache = drawing.jit(step), language.cache.full(model.network, 1, capacity)
-    for number in range(steps):
-        _, cache = jitted(model.next_logits, ids[number % len(ids)][None, None], cache)
+    jitted, cache = steps.jit(step), language.cache.full(model.network, 1, capacity)
+    for place in range(number):
+        _, cache = jitted(model.next_logits, ids[place % len(ids)][None, None], cache)
     return len(traces)
 
 

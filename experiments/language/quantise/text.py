@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, interleaving
+from experiments.framework import interleaving
 from experiments.framework.progress import Progress
 from experiments.language import questions, steps
 from experiments.language.quantise.config import Config
@@ -32,7 +32,7 @@ class Measured:
 def measured(config: Config, chat: Chat, ids: np.ndarray, progress: Progress) -> dict[str, Measured]:
     """Every format. ids: of real text, at least config's `tokens`."""
     pieces = ids[: config.tokens // config.piece * config.piece].reshape(-1, config.piece)
-    read, found, works = drawing.jit(_read(chat.network)), {}, dict[str, Any]()
+    read, found, works = steps.jit(_read(chat.network)), {}, dict[str, Any]()
     step = steps.in_place()
     cache, predict = language.cache.full(chat.network, 1, min(256, chat.network.context)), networks.pure(chat.network)
     for name, form in formats(tables=True).items():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from experiments.framework import drawing, interleaving
+from experiments.framework import interleaving
 from experiments.language import steps
 from experiments.language.serving.config import Config
 from gendiff import language, networks, scaling
@@ -44,7 +44,7 @@ def measured(config: Config, chat: Chat) -> tuple[dict[Place, np.ndarray], np.nd
     step = steps.in_place()
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     large = jnp.ones((config.read_megabytes * 250_000,), jnp.float32)
-    works: dict[str, Any] = {READ: functools.partial(drawing.jit(jnp.sum), large)}
+    works: dict[str, Any] = {READ: functools.partial(steps.jit(jnp.sum), large)}
     names = {}
     for context in config.contexts:
         for batch in config.batches:
@@ -86,8 +86,8 @@ def generated(config: Config, chat: Chat, prompts: np.ndarray, lengths: np.ndarr
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     room = prompts.shape[1] + config.longest
     empty = caches.full(chat.network, config.places, min(room, chat.network.context))
-    together = drawing.jit(language.generate, static_argnames=("max_tokens",))
-    refilled = drawing.jit(language.serve, static_argnames=("max_tokens",))
+    together = steps.jit(language.generate, static_argnames=("max_tokens",))
+    refilled = steps.jit(language.serve, static_argnames=("max_tokens",))
 
     def in_batches() -> Any:
         return [

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from experiments.framework import drawing
+from experiments.language import steps
 from gendiff.core import records
 from gendiff.language import cache, drafts, processors, speculative
 
@@ -77,7 +77,7 @@ def p_values(seed: int, draws: int, mistake: str | None = None) -> tuple[float, 
         return speculative.generate(key, target, _lengths(draws, 16), draft, prompt, jnp.arange(draws), **options).tokens
 
     with _planted(mistake):
-        tokens = np.asarray(drawing.jit(run)(jax.random.key(seed)))
+        tokens = np.asarray(steps.jit(run)(jax.random.key(seed)))
     table = np.asarray(target.table, np.float64)
     table = scipy.special.softmax(np.where(table >= np.sort(table, 1)[:, -KEPT][:, None], table / TEMPERATURE, -np.inf), 1)
     return _chi_square(tokens[:, :1], table[2]), _chi_square(tokens, (table[2][:, None] * table).ravel())
@@ -95,7 +95,7 @@ def acceptance(seed: int, texts: int, guesses: int = 3, tokens: int = 40) -> tup
     def run(key: jax.Array) -> Any:
         return speculative.generate(key, target, _lengths(texts, 64), draft, prompt, index, max_tokens=tokens, gamma=guesses)
 
-    result = jax.tree.map(np.asarray, drawing.jit(run)(jax.random.key(seed)))
+    result = jax.tree.map(np.asarray, steps.jit(run)(jax.random.key(seed)))
     overlap = np.minimum(*(scipy.special.softmax(np.asarray(each.table[0], np.float64)) for each in (target, guess))).sum()
     accepted, rejected, calls = (float(each.sum()) for each in (result.accepted, result.rejected, result.calls))
     judged = accepted + rejected

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import drawing, interleaving
+from experiments.framework import interleaving
 from experiments.framework.progress import Progress
-from experiments.language import models
+from experiments.language import models, steps
 from experiments.language.speculative.config import Config
 from experiments.language.speculative.tasks import TASKS
 from gendiff import language, networks
@@ -76,7 +76,7 @@ def _runs(config: Config, chat: Chat) -> dict[str, Any]:
             key, model, cache.full(chat.network, 1, room), draft, prompt, index, gamma=config.early_guesses, **options
         )
 
-    plain, lookup, leaving = (drawing.jit(each) for each in (plain, lookup, leaving))
+    plain, lookup, leaving = (steps.jit(each) for each in (plain, lookup, leaving))
     return {
         PLAIN: functools.partial(plain, model),
         LOOKUP: functools.partial(lookup, model),
