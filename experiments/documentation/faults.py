@@ -144,6 +144,12 @@ INPUTS = {
         "a message that speaks as another": "ValueError with its number and the token that ends messages",
         "a chat template that reaches for attributes or never ends": "ConfigError with the attribute or the bound, within seconds",
     },
+    "watermarks": {
+        "tokens of another tokenizer": "ValueError with the ids and the vocabulary of the mark",
+        "logits of another vocabulary": "ValueError with both sizes",
+        "a file of a mark that lacks a setting, has another or is of another vocabulary": "DataError with path, setting and value",
+        "a text that is too short": "p is 1, and nothing is scored",
+    },
     "text-to-image": {
         "an empty prompt, or one of 10,000 characters": "exit 2 with what to write, or the limit",
         "a picture or mask that is none, or of another size": "exit 2 or 65 with the path; a line says how a picture was fitted",

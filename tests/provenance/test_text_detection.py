@@ -101,10 +101,12 @@ def test_digits_are_read_back_and_unmarked_texts_have_none():
 
 
 MARK = MARKS["green list"]()
+test_ids_of_another_tokenizer_are_refused = pytest.mark.fault("watermarks: tokens of another tokenizer")(
+    refusals((lambda: text_detection.detect(MARK, np.array([[1, 64]])), "1 … 64, but the watermark is for ids 0 … 63.*another tokenizer"))
+)
 test_what_is_no_text_is_refused = refusals(
     (lambda: text_detection.detect(MARK, np.zeros((1, 4))), "must be integers", TypeError),
     (lambda: text_detection.detect(MARK, np.zeros(4, int)), r"\(b, s\)"),
-    (lambda: text_detection.detect(MARK, np.array([[1, 64]])), "another tokenizer"),
     (lambda: text_detection.detect(MARK, np.array([[1, -1, 2]])), "within a text"),
     (lambda: text_detection.detect(MARK, np.array([[1, 2]]), start=-1), "start = -1"),
     (lambda: text_detection.detect_windows(MARK, np.array([[1, 2]]), lengths=()), "no window"),

@@ -66,6 +66,7 @@ def test_a_text_has_its_score_alone_in_any_order_and_behind_padding(name):
     assert behind.p == whole.p[2] and behind.scored == whole.scored[2] and behind.z == whole.z[2]
 
 
+@pytest.mark.fault("watermarks: a text that is too short")
 @every_mark
 def test_the_first_tokens_and_those_of_a_prompt_have_no_mark_and_no_score(name):
     mark = MARKS[name]()
@@ -208,6 +209,8 @@ test_mistakes_are_refused = refusals(
     (lambda: text_watermarks.self_hash(KEY, V, width=0), "width = 0"),
     (lambda: text_watermarks.gumbel(KEY, V, width=0), "width = 0"),
     (lambda: text_watermarks.tournament(KEY, V, layers=32), "layers = 32"),
-    (lambda: MARK(jnp.zeros((1, 9)), Written(TOKENS[:1], np.array([6]))), r"for 64 tokens, but logits are \[1, 9\]"),
     (lambda: keyed_hash.key(True), "key", TypeError),
+)
+test_logits_of_another_vocabulary_are_refused = pytest.mark.fault("watermarks: logits of another vocabulary")(
+    refusals((lambda: MARK(jnp.zeros((1, 9)), Written(TOKENS[:1], np.array([6]))), r"for 64 tokens, but logits are \[1, 9\]"))
 )
