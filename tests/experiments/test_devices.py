@@ -40,6 +40,16 @@ def test_no_option_is_given_to_a_release_or_processor_that_was_not_tried(monkeyp
     assert devices.compiler_options() == {}
 
 
+def test_libraries_of_pictures_are_left_out_where_asked_and_optimisations_only_inside_of_a_smoke_run():
+    assert devices.compiler_options(libraries=False) == {}
+    with devices.compiled_quickly():
+        inside = devices.compiler_options()
+        assert devices.compiler_options(libraries=False) == {"xla_backend_optimization_level": 0}
+        with devices.compiled_quickly(False):
+            assert devices.compiler_options() == {name: inside[name] for name in inside if "optimization" not in name}
+    assert "xla_backend_optimization_level" in inside and "xla_backend_optimization_level" not in devices.compiler_options()
+
+
 @pytest.mark.slow
 def test_programs_with_a_loop_are_kept_for_the_next_process(tmp_path):
     program = """
