@@ -52,7 +52,7 @@ def record(cls: type[T]) -> type[T]:
     names = tuple(field.name for field in dataclasses.fields(frozen) if not field.metadata.get("static"))  # type: ignore[arg-type]
     if checked and names:
         raise TypeError(f"{cls.__name__} has leaves: check them in the function that builds it, not in __post_init__")
-    _register(frozen)
+    _register(frozen, names)
     exported_records.register(frozen)
     return frozen
 
@@ -62,15 +62,13 @@ def replace(value: T, /, **changes: Any) -> T:
     return dataclasses.replace(value, **changes)  # type: ignore[type-var]
 
 
-def _register(cls: type) -> None:
+def _register(cls: type, names: tuple[str, ...]) -> None:
     """As `jax.tree_util.register_dataclass` does, but with the class in the structure.
 
     JAX compares structures of such dataclasses without their class (0.10 to 0.12). Where the fields were alike, `jit` of jax 0.10 answered
     about one of 128 pairs of records with the program of the other class.
     """
-    fields = dataclasses.fields(cls)
-    static_names = [field.name for field in fields if field.metadata.get("static")]
-    names = [field.name for field in fields if field.name not in static_names]
+    static_names = tuple(field.name for field in dataclasses.fields(cls) if field.name not in names)
     keys = [jax.tree_util.GetAttrKey(name) for name in names]
     leaves, structure = _reader(names), _reader(static_names)
 
@@ -86,7 +84,7 @@ def _register(cls: type) -> None:
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
-def _reader(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     """A function that answers these attributes of a value, as a tuple."""
     if len(names) > 1:
         return operator.attrgetter(*names)

@@ -93,9 +93,7 @@ def detect(mark: TextWatermark, tokens: Int[ArrayLike, "b s"], *, start: int | I
         TypeError: for tokens that are no integers.
         ValueError: for ids outside of the vocabulary, −1 within a text, and numbers out of range.
     """
-    rows, first = _texts(mark, tokens, start)
-    values, choices = _evaluated(mark, rows)
-    gains = [mark.gains(of[kept]) for of, kept in _distinct(mark, rows, first, values, choices)]
+    gains = [mark.gains(values) for _, values, _ in _distinct(mark, tokens, start)]
     scored = np.array([len(of) for of in gains], np.int64)
     z, p = mark.law(np.array([of.sum() for of in gains]), scored)
     return Detection(z, p, scored)
@@ -127,9 +125,7 @@ def detect_windows(
         raise ValueError("lengths names no window")
     for length in lengths:
         checks.integer("a length", length, 1)
-    rows, first = _texts(mark, tokens, start)
-    values, choices = _evaluated(mark, rows)
-    return [_best(mark, of, kept, lengths) for of, kept in _distinct(mark, rows, first, values, choices)]
+    return [_best(mark, places, values, sorted(set(lengths))) for places, values, _ in _distinct(mark, tokens, start)]
 
 
 def read_payload(mark: GreenList, tokens: Int[ArrayLike, "b s"], digits: int, *, start: int | Int[ArrayLike, "b"] = 0) -> Payload:
@@ -148,14 +144,12 @@ def read_payload(mark: GreenList, tokens: Int[ArrayLike, "b s"], digits: int, *,
     if not isinstance(mark, GreenList):
         raise TypeError(f"only green lists carry a payload, got {type(mark).__name__}")
     checks.integer("digits", digits, 1)
-    rows, first = _texts(mark, tokens, start)
-    values, choices = _evaluated(mark, rows)
     step = int(text_watermarks.threshold(np.float32(mark.gamma)))
     colours, share = 2**32 // step, step / 2**32
-    votes = np.zeros((len(rows), digits, colours), np.int64)
-    counts = np.zeros((len(rows), digits), np.int64)
-    for row, (_, kept) in enumerate(_distinct(mark, rows, first, values, choices)):
-        state = jnp.asarray(choices[row, kept, 0]), jnp.asarray(choices[row, kept, 1])
+    votes = np.zeros((len(tokens), digits, colours), np.int64)
+    counts = np.zeros((len(tokens), digits), np.int64)
+    for row, (_, _, choices) in enumerate(_distinct(mark, tokens, start)):
+        state = jnp.asarray(choices[:, 0]), jnp.asarray(choices[:, 1])
         place, colour = np.asarray(text_watermarks.places(state, digits)), np.asarray(keyed_hash.word(state)) // step
         np.add.at(counts[row], place, 1)
         np.add.at(votes[row], (place[colour < colours], colour[colour < colours]), 1)
@@ -177,7 +171,7 @@ _scores = jax.jit(scores)
 
 def _evaluated(mark: TextWatermark, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`scores` of texts, which are padded to a power of 2 so that few programs serve all lengths."""
-    size = max(16, 1 << (rows.shape[1] - 1).bit_length()) if rows.shape[1] else 16
+    size = max(16, 1 << (rows.shape[1] - 1).bit_length())
     padded = np.full((len(rows), size), -1, np.int32)
     padded[:, : rows.shape[1]] = rows
     values, choices = _scores(mark, padded)
@@ -201,24 +195,24 @@ def _texts(mark: TextWatermark, tokens: Any, start: Any) -> tuple[np.ndarray, np
     return rows.astype(np.int32), np.broadcast_to(np.asarray(start, np.int64), len(rows))
 
 
-def _distinct(
-    mark: TextWatermark, rows: np.ndarray, first: np.ndarray, values: np.ndarray, choices: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each text: its values, and the places among them, in order, of the first of equal choices that is scored."""
-    for row, begin, of, made in zip(rows, first, values, choices, strict=True):
+def _distinct(mark: TextWatermark, tokens: Any, start: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each text, of the first of equal choices that is scored, in order: its place in the text, its value and the choice."""
+    rows, first = _texts(mark, tokens, start)
+    for row, begin, values, choices in zip(rows, first, *_evaluated(mark, rows), strict=True):
         scored = np.arange(max(int(begin) - mark.width, 0), max(int(np.sum(row >= 0)) - mark.width, 0))
-        _, at = np.unique(made[scored].astype(np.uint64) @ np.array([2**32, 1], np.uint64), return_index=True)
-        yield of, scored[np.sort(at)]
+        _, at = np.unique(choices[scored].astype(np.uint64) @ np.array([2**32, 1], np.uint64), return_index=True)
+        kept = scored[np.sort(at)]
+        yield kept + mark.width, values[kept], choices[kept]
 
 
-def _best(mark: TextWatermark, values: np.ndarray, kept: np.ndarray, lengths: Sequence[int]) -> Window | None:
-    total = np.concatenate([[0.0], np.cumsum(mark.gains(values[kept]))])
-    begins = [np.arange(max(len(kept) - length + 1, 0)) for length in sorted(set(lengths))]
-    count = np.repeat(sorted(set(lengths)), [len(each) for each in begins])
+def _best(mark: TextWatermark, places: np.ndarray, values: np.ndarray, lengths: Sequence[int]) -> Window | None:
+    total = np.concatenate([[0.0], np.cumsum(mark.gains(values))])
+    begins = [np.arange(max(len(places) - length + 1, 0)) for length in lengths]
+    count = np.repeat(lengths, [len(each) for each in begins])
     if not count.size:
         return None
     begin = np.concatenate(begins)
     z, p = mark.law(total[begin + count] - total[begin], count)
     best = np.lexsort((-z, p))[0]
-    first, last = kept[begin[best]] + mark.width, kept[begin[best] + count[best] - 1] + mark.width
+    first, last = places[begin[best]], places[begin[best] + count[best] - 1]
     return Window(int(first), int(last) + 1, float(z[best]), min(1.0, float(p[best]) * len(p)))

@@ -8,6 +8,7 @@ Every choice is a fixed hash (`keyed_hash`) of the key, the `width` tokens befor
 good as independent, so the law of the score of unmarked text is exact. The first `width` tokens of a text carry no mark.
 """
 
+import abc
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -19,7 +20,7 @@ import scipy.stats
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gendiff.core import arrays, checks
-from gendiff.core.records import record, static
+from gendiff.core.records import record, replace, static
 from gendiff.core.types import Scalar
 from gendiff.provenance import keyed_hash
 from gendiff.provenance.keyed_hash import State
@@ -39,7 +40,7 @@ class Written(Protocol):
 
 
 @record
-class TextWatermark:
+class TextWatermark(abc.ABC):
     """What all of them share.
 
     Attributes:
@@ -60,17 +61,17 @@ class TextWatermark:
         first, second = (jnp.broadcast_to(word, before.shape[:-1])[..., None] for word in state)
         return keyed_hash.taken((first, second), tokens)
 
+    @abc.abstractmethod
     def values(self, state: State) -> Array:
         """What a token with this hash counts."""
-        raise NotImplementedError
 
     def gains(self, values: np.ndarray) -> np.ndarray:
         """What each of these values adds to the score of a text, in float64."""
         return np.asarray(values, np.float64)
 
+    @abc.abstractmethod
     def law(self, score: Any, count: Any) -> tuple[Any, Any]:
         """(z, p) of scores (…) of so many distinct choices: how far they are above unmarked text, and the exact chance of as much."""
-        raise NotImplementedError
 
     def choices(self, logits: Array, context: Written) -> tuple[State, Bool[Array, "b 1"]]:
         """The hashes (b, v) of the whole vocabulary, and whether the text has enough tokens for a mark."""
@@ -197,7 +198,7 @@ def green_list(
     References:
         Kirchenbauer et al., 2023, algorithm 2; Yoo et al., 2024, for the payload (both from memory).
     """
-    _check(key, vocabulary, width)
+    _check(vocabulary, width)
     checks.in_range("gamma", gamma, 0.0, 1.0, open_low=True, open_high=True)
     checks.in_range("delta", delta, 0.0, math.inf, open_high=True)
     digits = None
@@ -249,8 +250,7 @@ def self_hash(key: int, vocabulary: int, *, gamma: Scalar = 0.25, delta: Scalar 
         Kirchenbauer et al., 2024, anchored minimum hash (from memory).
     """
     checks.integer("width", width, 1, LONGEST)
-    listed = green_list(key, vocabulary, gamma=gamma, delta=delta, width=width)
-    return GreenList(listed.words, vocabulary, width, gamma, delta, robust=True)
+    return replace(green_list(key, vocabulary, gamma=gamma, delta=delta, width=width), robust=True)
 
 
 def gumbel(key: int, vocabulary: int, *, width: int = 4) -> Gumbel:
@@ -270,7 +270,7 @@ def gumbel(key: int, vocabulary: int, *, width: int = 4) -> Gumbel:
     References:
         Aaronson and Kirchner, 2022 (from memory).
     """
-    _check(key, vocabulary, width, 1)
+    _check(vocabulary, width, 1)
     return Gumbel(keyed_hash.key(key), vocabulary, width)
 
 
@@ -292,7 +292,7 @@ def tournament(key: int, vocabulary: int, *, layers: int = 30, width: int = 4) -
     References:
         Dathathri et al., 2024, non-distortionary two-candidate tournaments (from memory).
     """
-    _check(key, vocabulary, width, 1)
+    _check(vocabulary, width, 1)
     checks.integer("layers", layers, 1, 31)
     return Tournament(keyed_hash.key(key), vocabulary, width, layers)
 
@@ -312,8 +312,7 @@ def green_share(gamma: float, delta: float) -> float:
     return gamma * math.exp(delta) / (1 + math.expm1(delta) * gamma)
 
 
-def _check(key: int, vocabulary: int, width: int, least: int = 0) -> None:
-    checks.integer("key", key, 0, 2**64 - 1)
+def _check(vocabulary: int, width: int, least: int = 0) -> None:
     checks.integer("vocabulary", vocabulary, 1, 2**31 - 1)
     checks.integer("width", width, least, LONGEST)
 

@@ -12,18 +12,14 @@ from gendiff.provenance import text_watermarks
 from gendiff.provenance.text_watermarks import GreenList, Gumbel, TextWatermark, Tournament
 
 FORMAT = "gendiff text watermark 1"
-_BUILDERS: dict[str, Any] = {
-    "green list": text_watermarks.green_list,
-    "self-hash": text_watermarks.self_hash,
-    "gumbel": text_watermarks.gumbel,
-    "tournament": text_watermarks.tournament,
+_GREEN: dict[str, type] = {"gamma": float, "delta": float, "width": int}
+_KINDS: dict[str, tuple[Any, type[TextWatermark], dict[str, type]]] = {
+    "green list": (text_watermarks.green_list, GreenList, _GREEN),
+    "self-hash": (text_watermarks.self_hash, GreenList, _GREEN),
+    "gumbel": (text_watermarks.gumbel, Gumbel, {"width": int}),
+    "tournament": (text_watermarks.tournament, Tournament, {"layers": int, "width": int}),
 }
-_FIELDS: dict[str, dict[str, type]] = {
-    "green list": {"gamma": float, "delta": float, "width": int},
-    "self-hash": {"gamma": float, "delta": float, "width": int},
-    "gumbel": {"width": int},
-    "tournament": {"layers": int, "width": int},
-}
+"""What a file calls a mark -> its builder, its record and its settings."""
 
 
 def save(path: str | Path, mark: TextWatermark) -> None:
@@ -35,7 +31,7 @@ def save(path: str | Path, mark: TextWatermark) -> None:
     kind = _kind(mark)
     words = np.asarray(mark.words).tolist()
     found: dict[str, Any] = {"format": FORMAT, "kind": kind, "key": f"{words[0]:08x}{words[1]:08x}", "vocabulary": mark.vocabulary}
-    for name, of in _FIELDS[kind].items():
+    for name, of in _KINDS[kind][2].items():
         if np.ndim(getattr(mark, name)) != 0:
             raise TypeError(f"{name} has shape {np.shape(getattr(mark, name))}: a file holds one number")
         found[name] = of(getattr(mark, name))
@@ -59,9 +55,9 @@ def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
     if found.pop("format", None) != FORMAT:
         raise DataError(f"{file}: no watermark of a text: its format is not {FORMAT!r}")
     kind = found.pop("kind", None)
-    if kind not in _BUILDERS:
-        raise DataError(f"{file}: kind = {kind!r} is none of {', '.join(_BUILDERS)}")
-    needed: dict[str, type] = {"key": str, "vocabulary": int, **_FIELDS[kind]}
+    if kind not in _KINDS:
+        raise DataError(f"{file}: kind = {kind!r} is none of {', '.join(_KINDS)}")
+    needed: dict[str, type] = {"key": str, "vocabulary": int, **_KINDS[kind][2]}
     allowed = needed | ({"payload": list} if kind == "green list" else {})
     if wrong := [name for name in {**needed, **found} if name not in allowed or (name in needed and name not in found)]:
         raise DataError(f"{file}: {', '.join(wrong)}: unknown to a {kind}, or missing in it")
@@ -71,15 +67,15 @@ def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
     if vocabulary is not None and found["vocabulary"] != vocabulary:
         raise DataError(f"{file}: the mark is for {found['vocabulary']} tokens, but there are {vocabulary}")
     try:
-        return _BUILDERS[kind](int(found.pop("key"), 16), **found)
+        return _KINDS[kind][0](int(found.pop("key"), 16), **found)
     except (ValueError, TypeError) as error:
         raise DataError(f"{file}: {error}") from error
 
 
 def _kind(mark: TextWatermark) -> str:
-    if isinstance(mark, GreenList):
-        return "self-hash" if mark.robust else "green list"
-    for kind, of in (("gumbel", Gumbel), ("tournament", Tournament)):
+    if isinstance(mark, GreenList) and mark.robust:
+        return "self-hash"
+    for kind, (_, of, _) in _KINDS.items():
         if isinstance(mark, of):
             return kind
     raise TypeError(f"a watermark of this module is needed, got {type(mark).__name__}")
