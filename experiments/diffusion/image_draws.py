@@ -40,6 +40,7 @@ class Draws:
     Sample i starts from the same noise and shows class i mod classes, whatever else differs.
     steps: most steps, and how many are taken unless a call says otherwise. together: samples per call of the program.
     sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of guidance may use.
+    libraries: as of `devices.compiler_options`; False for packed parameters.
     """
 
     model: Model
@@ -49,9 +50,10 @@ class Draws:
     sampler: sampling.Sampler = dataclasses.field(default_factory=samplers.ddim)
     grid: Grid = grids.trailing
     second: Model | None = None
+    libraries: bool = True
 
     def __post_init__(self) -> None:
-        self._draw = drawing.jit(self._sample, static_argnames="rule")
+        self._draw = drawing.jit(self._sample, libraries=self.libraries, static_argnames="rule")
 
     def __call__(
         self,

@@ -12,9 +12,9 @@ from experiments.framework.progress import Progress
 from gendiff.core.errors import NonFiniteError
 
 
-def jit(draw: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`jax.jit` with the compiler options of this backend."""
-    return jax.jit(draw, compiler_options=devices.compiler_options(), **options)
+def jit(draw: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:
+    """`jax.jit` with the compiler options of this backend. libraries: as of `devices.compiler_options`."""
+    return jax.jit(draw, compiler_options=devices.compiler_options(libraries), **options)
 
 
 def stream(

@@ -37,7 +37,7 @@ def distances(config: Config, folder: RunFolder, progress: Progress) -> dict[str
     """Of each format: for each seed the Fréchet distances of draws, in floors."""
     of = model(config)
     judge = DigitsJudge(config.draws, config.draw_size)
-    draw = image_draws.Draws(of, config.sampling_steps, config.together, progress)
+    draw = image_draws.Draws(of, config.sampling_steps, config.together, progress, libraries=False)
     labels = np.arange(config.samples) % digits.CLASSES
     ways, found = formats(tables=False), {name: list[np.ndarray]() for name in COMPARED}
     for seed in config.seeds:
