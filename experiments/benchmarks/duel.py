@@ -57,7 +57,7 @@ class Case:
     def modes(self) -> tuple[str, ...]:
         """The peer's modes; "channels_last" only where there are feature maps to lay out, "static_cache" only where there is a cache."""
         network = NETWORKS.get(self.workload.network)
-        flat = self.workload.kind == "attention" if network is None else network.kind in FLAT
+        flat = self.workload.kind in ("attention", "watermark") if network is None else network.kind in FLAT
         left_out = (["channels_last"] if flat else []) + ([] if self.workload.kind in LANGUAGE else ["static_cache"]) + list(self.left_out)
         return tuple(mode for mode in MODES if mode not in left_out)
 

@@ -29,6 +29,7 @@ _PREFILL = Workload("prefill", "smollm2", tokens=512)
 _DECODE = Workload("generate", "smollm2", tokens=16, steps=32)
 _DECODE_8 = dataclasses.replace(_DECODE, batch=8)
 _FIRST = Workload("generate", "smollm2", tokens=32)
+_MARKED = Workload("watermark", batch=8, size=49152, tokens=64)
 _REPLY = Workload("reply", "smollm2", tokens=128, steps=96, dtype="int8")
 
 
@@ -182,5 +183,6 @@ ALL = (
     _case(
         "lm_replies", "replies that repeat their question, beside llama.cpp", _REPLY, measure=functools.partial(beside_llama_cpp, REPLIES)
     ),
+    Case("text_watermark", "a green list on the logits of 8 texts, 49,152 tokens; the peer's is transformers'", _MARKED),
     _case("lm_cold_start", "from a cold process to the first token behind 32", _FIRST, measure=cold.measure, pairs=3),
 )

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from gendiff.diffusion import denoiser, grids, guidance, objectives, parameteriz
 from gendiff.diffusion.types import Batch
 from gendiff.networks import attention, convolution
 from gendiff.networks.blocks import ResidualBlock
+from gendiff.provenance import text_watermarks
 from gendiff.training import optimizers, sharding
 from gendiff.weights import diffusers_autoencoder, diffusers_dit, diffusers_unet, files, rules, transformers_clip
 
@@ -67,6 +68,9 @@ class OurSide(Side):
         self.work[name] = WORKS[wanted.kind](wanted, network, params, given)
         if wanted.kind in LANGUAGE:
             self.answers[name] = functools.partial(language_work.answers, wanted, network, given)
+        elif wanted.kind == "watermark":
+            before = np.asarray(given["logits"])
+            self.answers[name] = lambda after: {"output": workloads.marks(before, np.asarray(after))}
         self.prepared[name] = (wanted, network, weights, given)
         del params  # a training run keeps those of its state alone
         return self._first(name, begin)
@@ -283,6 +287,22 @@ def _operation(function: Callable[..., jax.Array], *names: str) -> Callable[...,
     return work
 
 
+def _watermark(workload: Workload, network: None, params: None, arrays: Arrays) -> Work:
+    mark, length = text_watermarks.green_list(workloads.SECRET, workload.size), jnp.full((workload.batch,), workload.tokens)
+
+    def marked(mark: Any, logits: jax.Array, ids: jax.Array) -> jax.Array:
+        return mark(logits, _Text(ids, length))
+
+    return functools.partial(jax.jit(marked), mark, arrays["logits"], arrays["ids"])
+
+
+class _Text(NamedTuple):
+    """What a processor of logits knows of the texts."""
+
+    tokens: jax.Array
+    length: jax.Array
+
+
 WORKS: dict[str, Callable[..., Work]] = {
     "sample": _sampler,
     "sweep": _sweep,
@@ -294,6 +314,7 @@ WORKS: dict[str, Callable[..., Work]] = {
     "attention": _operation(attention.attend, "query", "key", "value"),
     "convolution": _operation(convolution.convolve, "x", "kernel"),
     "matmul": _operation(jnp.matmul, "x", "x"),
+    "watermark": _watermark,
 }
 """Kind of a workload -> (workload, network, parameters, arrays) -> the function that does it once."""
 

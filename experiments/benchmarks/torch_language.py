@@ -9,7 +9,7 @@ import torch
 import transformers
 from transformers.generation import CompileConfig
 
-from experiments.benchmarks.workloads import Workload
+from experiments.benchmarks.workloads import SECRET, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 
@@ -56,6 +56,20 @@ def generate(workload: Workload, module: Any, arrays: Arrays, mode: str, **more:
         if mode == "compiled" and not getattr(module, "_compiled_call", None):
             raise RuntimeError("transformers compiled nothing")
         return result
+
+    return work
+
+
+def watermark(workload: Workload, module: None, arrays: Arrays, mode: str) -> Callable[[], Any]:
+    """Raises the logits of a quarter of the tokens, chosen by the last token of each text."""
+    mark = transformers.WatermarkLogitsProcessor(
+        vocab_size=workload.size, device="cpu", greenlist_ratio=0.25, bias=2.0, hashing_key=SECRET, seeding_scheme="lefthash"
+    )
+    call, ids, logits = torch.compile(mark) if mode == "compiled" else mark, arrays["ids"].long(), arrays["logits"]
+
+    def work() -> torch.Tensor:
+        with torch.inference_mode():
+            return call(ids, logits)
 
     return work
 

@@ -66,6 +66,12 @@ class TorchSide(Side):
             works = {"prefill": torch_language.prefill, "generate": torch_language.generate}
             if self.workload.kind == "generate":
                 self.answers[name] = lambda _: torch_language.answers(self.workload, module, self.arrays, name)
+        elif self.workload.kind == "watermark":
+            from experiments.benchmarks import torch_language
+
+            works["watermark"] = torch_language.watermark
+            before = self.arrays["logits"].numpy()
+            self.answers[name] = lambda after: {"output": workloads.marks(before, after.numpy())}
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 

@@ -20,6 +20,7 @@ Kind = Literal[
     "attention",
     "convolution",
     "matmul",
+    "watermark",
     "prefill",
     "generate",
     "reply",
@@ -27,6 +28,8 @@ Kind = Literal[
 ]
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models."""
+SECRET = 15485863
+"""The key of a watermark."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class Workload:
       back. "text" encodes ids as vectors of tokens. "prefill" reads `tokens` ids of each text, as far as the logits of the next one;
       "generate" goes on with them by `steps` tokens, the likeliest each time. "reply" does the same as far as the token `stop` of its
       arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
-      "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone.
+      "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
+      next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
     guidance: scale of classifier-free guidance, None for none. passes: "batched" evaluates both halves in one call, "two" in two.
     size (in pixels), channels, tokens, heads, head_size: of a block or an operation. embedding: channels of a block's embedding.
@@ -233,6 +237,9 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
         vocabulary = NETWORKS[workload.network].settings["vocab_size"]
         ids = {"ids": rng.integers(0, vocabulary, (batch, workload.tokens)).astype(np.int32)}
         return ids | ({"stop": np.array([vocabulary - 1], np.int32)} if workload.kind in ("reply", "lookup") else {})
+    if workload.kind == "watermark":
+        logits = normal(batch, workload.size)
+        return {"logits": logits, "ids": rng.integers(0, workload.size, (batch, workload.tokens)).astype(np.int32)}
     if workload.kind in ("encode", "decode"):
         settings, (height, width, pixels) = NETWORKS[workload.network].settings, workload.shape
         factor = 2 ** (len(settings["block_out_channels"]) - 1)
@@ -260,6 +267,16 @@ def _texts(rng: np.random.Generator, vocabulary: int, batch: int, tokens: int) -
     ids[:, 0] = vocabulary - 2
     ends = np.arange(tokens) >= rng.integers(2, tokens, (batch, 1))
     return np.where(ends, np.int32(vocabulary - 1), ids)
+
+
+def marks(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(the share of logits that a watermark raised, in hundredths, what it added to the others, and to those), which any key leaves.
+
+    Keys choose other tokens on each side, so that the logits themselves cannot be equal.
+    """
+    added = np.asarray(after, np.float64) - before
+    raised = added > 1e-3
+    return np.array([np.round(raised.mean(), 2), np.abs(added[~raised]).max(initial=0.0), added[raised].sum() / max(1, raised.sum())])
 
 
 def request(

@@ -10,6 +10,11 @@ import scipy.special
 from gendiff.core.types import ArrayLike, Keys, Scalar
 
 
+def power_of_two(count: int, least: int) -> int:
+    """The least power of 2 that is at least `count` and `least`, itself one: arrays padded to it need few programs for all counts."""
+    return max(least, 1 << (count - 1).bit_length())
+
+
 def is_concrete(value: Any) -> bool:
     """Whether the value can be looked at now, that is, whether it is no tracer."""
     return not isinstance(value, jax.core.Tracer)

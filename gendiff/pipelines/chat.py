@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 from gendiff import language, networks
-from gendiff.core import checks, records
+from gendiff.core import arrays, checks, records
 from gendiff.core.types import Scalar
 from gendiff.language.chat_template import ChatTemplate, Messages
 from gendiff.language.decoding import OnToken
@@ -150,10 +150,10 @@ class Chat:
                 f"{len(prompt)} tokens to read and max_tokens = {max_tokens} are more than the {context} of the model (context): "
                 "lower max_tokens, shorten the text, or begin a new conversation"
             )
-        most = min(_rounded(max_tokens, SMALLEST), context - len(prompt))
+        most = min(arrays.power_of_two(max_tokens, SMALLEST), context - len(prompt))
         cache, kept = self._begun(prompt, memory, most)
         fresh = prompt[kept:]
-        padded = np.full((1, min(_rounded(len(fresh), SMALLEST), cache.capacity - most)), -1, np.int32)
+        padded = np.full((1, min(arrays.power_of_two(len(fresh), SMALLEST), cache.capacity - most)), -1, np.int32)
         padded[0, : len(fresh)] = fresh
         processor = language.processors.chain(language.processors.temperature(temperature), language.processors.top_p(top_p))
         generated = _generate(
@@ -183,9 +183,9 @@ class Chat:
 
     def _begun(self, prompt: Int32[np.ndarray, " s"], memory: Memory | None, most: int) -> tuple[Any, int]:
         """A cache with the first tokens of the prompt, and how many; at least one token is left to read."""
-        needed = _rounded(len(prompt), SMALLEST) + most
+        needed = arrays.power_of_two(len(prompt), SMALLEST) + most
         if memory is None or memory.cache.capacity < min(needed, self.network.context):
-            capacity = min(_rounded(needed, ROOM), self.network.context)
+            capacity = min(arrays.power_of_two(needed, ROOM), self.network.context)
             return language.cache.full(self.network, 1, capacity, _dtype(self.params)), 0
         kept = _common(memory.tokens, prompt[:-1])
         return memory.cache.rewound(kept), kept
@@ -213,11 +213,6 @@ def _run(
 
 
 _generate = jax.jit(_run, static_argnames=("most", "on_token"))
-
-
-def _rounded(number: int, least: int) -> int:
-    """The next power of 2."""
-    return max(least, 1 << (number - 1).bit_length())
 
 
 def _common(first: Sequence[int] | np.ndarray, second: np.ndarray) -> int:

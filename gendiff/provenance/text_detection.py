@@ -15,7 +15,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float64, Int, Int64, Shaped, UInt32
 
-from gendiff.core import checks
+from gendiff.core import arrays, checks
 from gendiff.core.types import ArrayLike
 from gendiff.provenance import keyed_hash, text_watermarks
 from gendiff.provenance.text_watermarks import GreenList, TextWatermark
@@ -171,7 +171,7 @@ _scores = jax.jit(scores)
 
 def _evaluated(mark: TextWatermark, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`scores` of texts, which are padded to a power of 2 so that few programs serve all lengths."""
-    size = max(16, 1 << (rows.shape[1] - 1).bit_length())
+    size = arrays.power_of_two(rows.shape[1], 16)
     padded = np.full((len(rows), size), -1, np.int32)
     padded[:, : rows.shape[1]] = rows
     values, choices = _scores(mark, padded)

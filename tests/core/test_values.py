@@ -19,6 +19,10 @@ def test_the_logistic_keeps_relative_precision_in_both_tails_and_the_namespace_o
     assert [arrays.namespace(value) for value in (np.zeros(2), np.float32(1), jnp.zeros(2), 1.0)] == [np, np, jnp, jnp]
 
 
+def test_the_next_power_of_two_is_the_number_itself_where_it_is_one_and_never_below_the_least():
+    assert [arrays.power_of_two(count, 4) for count in (0, 1, 4, 5, 8, 9, 1023, 1024, 1025)] == [4, 4, 4, 8, 8, 16, 1024, 1024, 2048]
+
+
 def test_a_safe_root_and_a_safe_quotient_have_no_gradient_where_they_are_replaced():
     value, slope = jax.vmap(jax.value_and_grad(arrays.safe_sqrt))(jnp.array([-1.0, 0.0, 4.0]))
     np.testing.assert_array_equal(value, [0.0, 0.0, 2.0])

@@ -17,6 +17,7 @@ from tests.quickly import quickly
 
 WRITE = Workload("generate", "tiny_smollm2", batch=2, tokens=5, steps=4)
 READ = Workload("prefill", "tiny_smollm2", batch=2, tokens=9)
+MARK = Workload("watermark", batch=2, size=4096, tokens=3)
 CLOSE = {"float32": 1e-5, "bfloat16": 0.15, "int8": 0.15}
 
 
@@ -107,3 +108,18 @@ def test_with_them_nothing_is_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(smollm2, "path", lambda: tmp_path)
     assert language_work.absent() == ""
     assert LanguageConfig().pairs > next(case.pairs for case in language_cases.ALL if case.name == "lm_decode")
+
+
+def test_marked_logits_are_those_of_a_quarter_of_the_tokens_which_got_two_more(tmp_path):
+    side, found = done(MARK, None, tmp_path)
+    np.testing.assert_allclose(found["output"], [0.25, 0, 2], atol=1e-6)
+    assert not np.array_equal(*side.work["ours"]() - workloads.arrays(MARK)["logits"])  # texts differ in their last token
+
+
+def test_what_marks_leave_tells_another_share_another_amount_and_a_change_of_other_tokens():
+    before = workloads.arrays(MARK)["logits"]
+    marked = before + 2.0 * (np.arange(MARK.size) % 4 == 0)
+    assert workloads.marks(before, marked) == pytest.approx([0.25, 0, 2], abs=1e-6)
+    assert workloads.marks(before, before + 2.0 * (np.arange(MARK.size) % 2 == 0))[0] == 0.5
+    assert workloads.marks(before, before + (marked - before) / 2)[2] == pytest.approx(1, abs=1e-6)
+    assert workloads.marks(before, marked - 0.5 * (np.arange(MARK.size) == 1))[1] == pytest.approx(0.5, abs=1e-6)
