@@ -150,6 +150,10 @@ INPUTS = {
         "a file of a mark that lacks a setting, has another or is of another vocabulary": "DataError with path, setting and value",
         "a text that is too short": "p is 1, and nothing is scored",
     },
+    "membership": {
+        "a false positive rate that is finer than the data": "ValueError with how many non-members it needs",
+        "shadow models that are too few or all alike": "ValueError with how many examples lack them",
+    },
     "text-to-image": {
         "an empty prompt, or one of 10,000 characters": "exit 2 with what to write, or the limit",
         "a picture or mask that is none, or of another size": "exit 2 or 65 with the path; a line says how a picture was fitted",
