@@ -20,6 +20,8 @@ EXPERIMENTS = {
     "moe": "experiments.language.moe",
     "serving": "experiments.language.serving",
     "speculative": "experiments.language.speculative",
+    "membership": "experiments.provenance.membership",
+    "memorise-text": "experiments.provenance.memorise_text",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

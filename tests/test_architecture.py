@@ -37,6 +37,7 @@ EXPERIMENTS = {
     "catalogue.py": (),
     "__main__.py": ("experiments.catalogue", "experiments.framework"),
     "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
+    "provenance": (*FRAMEWORK, "experiments.provenance", "experiments.diffusion", "experiments.language", "gendiff"),
     "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),

@@ -24,6 +24,8 @@ LEAVES = {
     "moe": ("loss", "shares"),
     "quantise": ("likelihood",),
     "serving": ("steps",),
+    "membership": ("roc",),
+    "memorise-text": ("extraction", "exposure"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,1 @@
+"""Experiments of the provenance chapter, one question a folder."""

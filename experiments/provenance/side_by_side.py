@@ -1,0 +1,81 @@
+"""Small networks of digits that learn side by side: every array of parameters has an axis of networks in front."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gendiff import diffusion
+from gendiff.core import records
+from gendiff.core.types import Loss, Metrics, Params
+from gendiff.diffusion import objectives, parameterization, schedules, weighting
+from gendiff.networks import embeddings
+from gendiff.training import optimizers
+
+SHAPE, PIXELS, TIMES = (8, 8, 1), 64, 64
+SCHEDULE, FORM = schedules.flow(), parameterization.flow()
+HIDDEN = ("first", "second")
+
+
+def init(width: int, key: jax.Array) -> Params:
+    """Of one MLP with hidden layers of this width. Its output begins at 0."""
+    sizes = {"input": (PIXELS, width), "time": (TIMES, width), "output": (width, PIXELS)}
+    sizes |= {name: (width, width) for name in HIDDEN}
+
+    def layer(name: str, key: jax.Array) -> Params:
+        scale = 0.0 if name == "output" else sizes[name][0] ** -0.5
+        return {"kernel": scale * jax.random.normal(key, sizes[name]), "bias": jnp.zeros(sizes[name][1])}
+
+    return {name: layer(name, jax.random.fold_in(key, number)) for number, name in enumerate(sizes)}
+
+
+def predict(params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
+    """What one MLP answers to x (b, 8, 8, 1) at times t (b,)."""
+
+    def linear(name: str, y: jax.Array) -> jax.Array:
+        return y @ params[name]["kernel"] + params[name]["bias"][None]
+
+    y = jax.nn.silu(linear("input", x.reshape(x.shape[0], PIXELS)) + linear("time", embeddings.sinusoidal(t, TIMES).astype(x.dtype)))
+    for name in HIDDEN:
+        y = y + jax.nn.silu(linear(name, y))
+    return linear("output", y).reshape(x.shape)
+
+
+LOSS: Loss = objectives.denoising(predict, SCHEDULE, FORM, levels=weighting.stratified_levels(), drop_condition=0.0)
+"""Of one network."""
+
+
+@records.record
+class SumOfLosses:
+    """The loss of networks that learn side by side: the gradient of each is that of its own loss."""
+
+    def __call__(self, params: Params, key: jax.Array, images: jax.Array) -> tuple[jax.Array, Metrics]:
+        """The sum, and as metric the mean over networks, for images (b, networks, 8, 8, 1)."""
+        losses = each_loss(params, key, images)
+        return jnp.sum(losses), {"mse": jnp.mean(losses)}
+
+
+def each_loss(params: Params, key: jax.Array, images: jax.Array) -> jax.Array:
+    """(networks,) for images (b, networks, 8, 8, 1); each network has levels and noise of its own."""
+
+    def one(params: Params, key: jax.Array, images: jax.Array) -> jax.Array:
+        return LOSS(params, key, diffusion.Batch(clean=images))[0]
+
+    return jax.vmap(one, in_axes=(0, 0, 1))(params, jax.random.split(key, images.shape[1]), images)
+
+
+@functools.lru_cache  # one object, so that all trainings share a compiled start
+def starts(width: int, count: int) -> Callable[[jax.Array], Params]:
+    """From a key to the parameters of so many networks."""
+    return lambda key: jax.vmap(functools.partial(init, width))(jax.random.split(key, count))
+
+
+@functools.lru_cache  # one object, so that all trainings share a compiled step
+def optimizer(learning_rate: float, warmup: int, clip: float) -> optax.GradientTransformation:
+    """Adam for each network by itself, at a constant rate after the warm-up: the norm of its gradient is its own."""
+    rates: dict[str, Any] = {"warmup": warmup, "total": warmup + 1, "decay": "constant"}
+    one = optimizers.adamw(learning_rate, clip=clip, **rates)
+    return optax.GradientTransformation(jax.vmap(one.init), jax.vmap(one.update))
