@@ -10,6 +10,7 @@ from gendiff.metrics import (
     kernel_distance,
     near_copies,
     precision_recall,
+    proportions,
     resizing,
     saturation,
     spectrum,
@@ -17,7 +18,6 @@ from gendiff.metrics import (
     subsampling,
     vendi,
 )
-from gendiff.metrics.near_copies import memorisation_report
 
 __all__ = [
     "baselines",
@@ -27,9 +27,9 @@ __all__ = [
     "fidelity",
     "frechet",
     "kernel_distance",
-    "memorisation_report",
     "near_copies",
     "precision_recall",
+    "proportions",
     "resizing",
     "saturation",
     "spectrum",

@@ -1,15 +1,17 @@
-"""Who made a text, what does a model copy, and can one tell: watermarks with exact p-values, membership, and extraction."""
+"""Who made a text or a picture, what does a model copy, and can one tell: watermarks, memorisation, membership, and extraction."""
 
 from gendiff.provenance import (
     attack_rates,
     extraction,
     keyed_hash,
     membership,
+    memorisation,
     text_detection,
     text_watermarks,
     verbatim_spans,
     watermark_files,
 )
+from gendiff.provenance.memorisation import memorisation_report
 from gendiff.provenance.verbatim_spans import longest_verbatim_span
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "keyed_hash",
     "longest_verbatim_span",
     "membership",
+    "memorisation",
+    "memorisation_report",
     "text_detection",
     "text_watermarks",
     "verbatim_spans",

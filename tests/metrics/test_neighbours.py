@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-import scipy.stats
 from scipy.spatial.distance import cdist
 
-from gendiff import metrics
-from gendiff.metrics import features, near_copies, neighbours, precision_recall
-from tests.metrics.rows import normal, rng, uniform
+from gendiff.metrics import near_copies, neighbours, precision_recall
+from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
 
 LINE = np.array([[0.0], [1.0], [3.0], [7.0], [7.0]])
@@ -80,42 +78,6 @@ def test_the_ratio_is_nearest_over_second_nearest_of_distinct_rows():
     assert near_copies.rate(np.array([[3.0]]), np.array([[0.0], [9.0]]), threshold=0.5) == 0.0  # the threshold itself is no copy
 
 
-def pictures(seed, n):
-    return uniform(seed, n, 4, 4, 1).astype(np.float32)
-
-
-TRAIN = np.concatenate([pictures(0, 40), pictures(0, 3)[1:], pictures(0, 1) + 1e-3])  # 40 and 41 equal 1 and 2, and 42 is nearly 0
-COPIED = np.concatenate([TRAIN[[7, 1]] + 1e-4 * pictures(3, 2), pictures(4, 10)]).astype(np.float32)
-
-
-@pytest.mark.parametrize("function", [features.pixels, features.random_convolutions(0, widths=(4, 4))], ids=["pixels", "convolutions"])
-def test_the_report_shows_copies_their_pictures_and_what_the_training_set_repeats(function):
-    found = metrics.memorisation_report(COPIED, TRAIN, pictures(5, 200), features=function, k=3)
-    assert set(found.copies) >= {0, 1} and (np.diff(found.ratios[found.copies]) >= 0).all()
-    assert found.nearest[:2, 0].tolist() == [7, 1] and found.nearest.shape == found.distances.shape == (12, 3)
-    assert found.duplicates.tolist() == [[40, 1], [41, 2]]
-    assert {(0, 42), (42, 0)} <= set(map(tuple, found.near_duplicates.tolist()))
-    assert found.rate.value == np.mean(found.ratios < near_copies.THRESHOLD) > found.held_out_rate.value
-    known, rows = np.asarray(function(TRAIN)), np.asarray(function(COPIED))
-    np.testing.assert_array_equal(found.ratios, near_copies.ratios(rows, known))
-    np.testing.assert_allclose(found.distances, np.linalg.norm(rows[:, None] - known[found.nearest], axis=2), rtol=1e-6)
-    assert found.held_out_rate.value == near_copies.rate(function(pictures(5, 200)), known)
-
-
-def test_rates_without_a_copy_have_intervals_of_some_width_and_the_excess_is_wilsons_of_both():
-    found = metrics.memorisation_report(pictures(4, 10), TRAIN, pictures(5, 30), threshold=0.01)
-    low, high = scipy.stats.binomtest(0, 10).proportion_ci(0.95, method="wilson")
-    assert found.rate.number == (0.0, low, high) and found.copies.size == 0
-    limit = scipy.stats.binomtest(0, 30).proportion_ci(0.95, method="wilson").high
-    assert found.excess.number == pytest.approx((0.0, -limit, high))
-
-
-def test_the_interval_of_a_difference_is_that_of_newcombes_example():
-    """56 of 70 and 48 of 80 (Newcombe, 1998, Table II, from memory)."""
-    shares = [near_copies._share(np.arange(n) < hits, 0.95) for hits, n in ((56, 70), (48, 80))]
-    assert near_copies._difference(*shares).number == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
-
-
 def test_shares_of_sets_that_cover_each_other_wholly_or_not():
     x, y = normal(0, 100, 8), normal(1, 100, 8)
     for real, samples, shares in (
@@ -151,13 +113,6 @@ test_too_few_rows_and_bad_features_are_refused_with_counts = refusals(
     (lambda: near_copies.ratios(X, X[:, :7]), "samples has 8 features per row but training has 7"),
     (lambda: near_copies.ratios(X * np.nan, X), "samples: 9 of 9 rows hold NaN"),
     (lambda: near_copies.rate(X, X, threshold=1.5), "threshold = 1.5"),
-    (lambda: metrics.memorisation_report(X, np.ones((4, 8)), X), "train has 1 different pictures of 4: at least 3 are needed"),
-    (lambda: metrics.memorisation_report(X, X[:4], X, k=5), "train has 4 different pictures of 4: at least 5 are needed"),
-    (lambda: metrics.memorisation_report(X, X, X[:, :7]), "held_out has 7 features per row but train has 8"),
-    (lambda: metrics.memorisation_report(X[:0], X, X), r"n >= 1, got shape \(0, 8\)"),
-    (lambda: metrics.memorisation_report(X, X, X, k=1), "k = 1"),
-    (lambda: metrics.memorisation_report(X, X, X, threshold=0), "threshold = 0"),
-    (lambda: metrics.memorisation_report(X, X, X, confidence=1), "confidence = 1"),
     (lambda: precision_recall.measure(X[:3], X), r"real has shape \(3, 8\): at least 4 rows"),
     (lambda: precision_recall.measure(X, X[:, :7]), "real has 8 features per row but samples has 7"),
     (lambda: precision_recall.measure(X, X * np.nan), "samples: 9 of 9 rows hold NaN"),

@@ -10,7 +10,8 @@ from experiments.diffusion.images.config import Config
 from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff.metrics import features, frechet, kernel_distance, near_copies, precision_recall
-from gendiff.metrics.near_copies import MemorisationReport
+from gendiff.provenance import memorisation
+from gendiff.provenance.memorisation import MemorisationReport
 
 SEED = 0
 """Of draws and bootstraps."""
@@ -62,7 +63,7 @@ class Measures:
 
     def memorisation(self, images: np.ndarray) -> MemorisationReport:
         """How near the pictures are to their nearest training pictures."""
-        return near_copies.memorisation_report(images, self.training, some(self.held_out, COVERED), features=small)
+        return memorisation.memorisation_report(images, self.training, some(self.held_out, COVERED), features=small)
 
     def _measured(self, rows: np.ndarray, images: np.ndarray) -> Measured:
         rng, options = np.random.default_rng(SEED), self._draws()

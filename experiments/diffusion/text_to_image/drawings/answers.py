@@ -19,8 +19,9 @@ from experiments.diffusion.text_to_image.texts import Encoded
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
-from gendiff.metrics import near_copies, saturation
-from gendiff.metrics.near_copies import MemorisationReport
+from gendiff.metrics import saturation
+from gendiff.provenance import memorisation
+from gendiff.provenance.memorisation import MemorisationReport
 
 SEED = 0
 """Of the candidates."""
@@ -104,7 +105,7 @@ def draw(config: Config, folder: RunFolder, progress: Progress) -> Answers:
         untrained=untrained,
         decoded=decoded,
         best=best,
-        copies=near_copies.memorisation_report(answered, training.images, held_out.images),
+        copies=memorisation.memorisation_report(answered, training.images, held_out.images),
         unseen=answered,
         training=training,
         colours=tuple(pictures.coloured(pair[1], words) - pictures.coloured(pair[0], words) for pair in pairs),

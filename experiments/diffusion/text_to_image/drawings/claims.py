@@ -27,6 +27,7 @@ def claims(config: Config, answers: Answers) -> Iterator[Claim]:
         number = intervals.interval(np.mean, gain)
         yield against(seed, "emoji-colour-follows", about, number, ">=", "colour_follows", n=len(gain), figure="emoji_combinations.png")
     excess = answers.copies.excess
+    assert excess is not None  # there are held-out drawings
     about = "emoji, held-out captions: near-copies of training drawings, above the rate of held-out drawings"
     shown = {"n": len(answers.copies.ratios), "figure": "emoji_nearest.png"}
     yield against(config.drawings.seeds[0], "emoji-copies", about, excess.number, "<=", "copies", **shown)

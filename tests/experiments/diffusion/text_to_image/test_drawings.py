@@ -18,7 +18,7 @@ from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import DataError
 from gendiff.data import emoji_names
 from gendiff.diffusion import grids, samplers
-from gendiff.metrics import near_copies
+from gendiff.provenance import memorisation
 
 CONFIG = dataclasses.replace(
     text_to_image.EXPERIMENT.smoke,
@@ -104,7 +104,7 @@ def made(drawings, *, seen=(0.0, 0.5, 0.9), unseen=(0.0, 0.1, 0.3), untrained=0.
     swept = {name: sweeps.sweep(scales, [[rows(s) for s in of]] * 2) for name, of in zip(SETS, (seen, seen, unseen), strict=True)}
     noise = np.random.default_rng(0).uniform(-1, 1, (16, SIDE, SIDE, 3)).astype(np.float32)
     asked, few = dict(zip(SETS, (training, training, held_out), strict=True)), noise[:8]
-    report = near_copies.memorisation_report(training.images if copied else noise, training.images, held_out.images)
+    report = memorisation.memorisation_report(training.images if copied else noise, training.images, held_out.images)
     return Answers(
         asked=asked,
         sweeps=swept,
