@@ -45,7 +45,7 @@ def main() -> int:
     from experiments import catalogue
     from experiments.framework import command_line
 
-    return command_line.main(sys.argv[1:], catalogue.EXPERIMENTS)
+    return command_line.main(sys.argv[1:], catalogue.EXPERIMENTS, catalogue.TOOLS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which experiments there are."""
+"""Which experiments there are, and which commands without one."""
 
 EXPERIMENTS = {
     "images": "experiments.diffusion.images",
@@ -26,3 +26,8 @@ EXPERIMENTS = {
     "bench-language": "experiments.benchmarks.bench_language",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""
+
+TOOLS = {
+    "copies": "experiments.provenance.copies",
+}
+"""Name of each command that belongs to no experiment -> the module whose `COMMAND` it is."""

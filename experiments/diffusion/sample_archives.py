@@ -41,7 +41,7 @@ def finalize(place: Shards, options: FinalizeOptions, progress: Progress) -> Non
 COMMAND = Command(FinalizeOptions, finalize)
 
 
-class _Examples(Sequence[Example]):
+class Examples(Sequence[Example]):
     """The samples one by one, with the shard of the last one in memory."""
 
     def __init__(self, shards: Shards) -> None:
@@ -61,7 +61,7 @@ class _Examples(Sequence[Example]):
 
 def _write_tar(place: Shards, out: Path) -> None:
     with files.replacing(out) as file, tarfile.open(fileobj=file, mode="w") as archive:
-        for index, (image, label) in enumerate(_Examples(place)):
+        for index, (image, label) in enumerate(Examples(place)):
             name = f"{index:06d}" + (f"_label{label}" if label != NO_LABEL else "") + ".png"
             content = image_files.to_png(name, image)
             entry = tarfile.TarInfo(name)
@@ -70,7 +70,7 @@ def _write_tar(place: Shards, out: Path) -> None:
 
 
 def _write_array_record(place: Shards, out: Path) -> None:
-    array_records.write(out, _Examples(place), classes=place.manifest.classes)
+    array_records.write(out, Examples(place), classes=place.manifest.classes)
 
 
 _WRITERS: dict[str, Callable[[Shards, Path], None]] = {

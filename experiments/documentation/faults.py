@@ -162,6 +162,9 @@ INPUTS = {
         "a network with NaN": "exit 3; no picture is written, and the indices are named",
         "another tokenizer, or none": "an error with its path, exit 65; without the package the command that brings it, exit 2",
     },
+    "copies": {
+        "folders without pictures, mixed sizes, too few training pictures": "an error that starts with the path, exit 65",
+    },
     "command line": {
         "unknown or misspelt option": "exit 2, the nearest match is shown",
         "wrong type": "exit 2, at most 12 lines",

@@ -16,7 +16,7 @@ _FOUND = [path.parent.name for path in ROOT.glob("gendiff/*/README.md")]
 CHAPTERS = sorted(_FOUND, key=lambda name: (name == "core", name != "diffusion", name))
 RESULTS = sorted(path.parent.name for path in (ROOT / "experiments" / "results").glob("*/README.md"))
 GUIDE = [
-    *("start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "text_to_image.md", "chat.md", "training.md"),
+    *("start.md", "pictures.md", "concepts.md", "samplers.md", "guidance.md", "text_to_image.md", "chat.md", "training.md", "copies.md"),
     *("from_folder_to_pod.md", "hosts.md", "extending.md"),
 ]
 PEERS = {"Coming from diffusers": "peers.md"}

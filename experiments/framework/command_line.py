@@ -3,14 +3,16 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import io
 import logging
 import os
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -34,7 +36,7 @@ from experiments.framework import (
 from experiments.framework.errors import PeerError, Preempted
 from experiments.framework.meshes import Axes
 from experiments.framework.progress import Progress
-from experiments.framework.registry import Catalogue, Command, Experiment
+from experiments.framework.registry import Catalogue, Command, Experiment, Tools
 from experiments.framework.resumption import PROGRAM
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import environment, report
@@ -45,14 +47,14 @@ T = TypeVar("T")
 MOST_LINES = 12
 """Longest error message, in lines."""
 USAGE = f"""usage: {PROGRAM} COMMAND …
-  list                     the experiments and the questions they ask
+  list                     the experiments and the questions they ask, and further commands
   run NAME [options]       train and evaluate; an interrupted run goes on, a finished one is left alone
   prepare NAME [options]   compute once what several runs read, such as decoded pictures
   sample RUN [options]     draw samples from the network of a run
   finalize SAMPLES --to F  make one file of the samples that `sample --shard-size` wrote
   evaluate RUN | SAMPLES   compute the results of a run anew from its checkpoints | measure the samples of such a folder
   report RUN [--strict]    rewrite report.html and print the claims; --strict exits 1 unless all PASS
-  NAME [options]           the command of an experiment that brings its own, as `list` tells
+  NAME [options]           a further command, or that of an experiment that brings its own, as `list` tells
 
 Begin with `list`. RUN is a run folder, as `run` leaves it in runs/. COMMAND --help explains its options; --quiet shows no progress;
 --version shows versions. Exit codes: 0 done, 2 bad usage, 3 not finite, 42 interrupted and saved (run the same command again),
@@ -118,22 +120,25 @@ class ReportOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ListOptions:
-    """List the experiments and the questions they ask."""
+    """List the experiments and the questions they ask, and further commands."""
 
 
-def main(arguments: Sequence[str], catalogue: Catalogue) -> int:
-    """Runs one command and returns its exit code. Where other processes take part it ends this process instead of returning."""
+def main(arguments: Sequence[str], catalogue: Catalogue, tools: Tools = MappingProxyType({})) -> int:
+    """Runs one command and returns its exit code. Where other processes take part it ends this process instead of returning.
+
+    tools: the commands that belong to no experiment.
+    """
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every setting that it derives from another
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # and of each array that a full disk refuses, after the error itself
-    code = _ended(arguments, catalogue)
+    code = _ended(arguments, catalogue, tools)
     distributed.leave(code)
     return code
 
 
-def _ended(arguments: Sequence[str], catalogue: Catalogue) -> int:
+def _ended(arguments: Sequence[str], catalogue: Catalogue, tools: Tools) -> int:
     try:
         with interruption.watch(at_once=True):
-            return _dispatch(list(arguments), catalogue)
+            return _dispatch(list(arguments), catalogue, tools)
     except SystemExit as error:  # tyro, after it has said why
         return error.code if isinstance(error.code, int) else errors.USAGE
     except BrokenPipeError:  # who reads has read enough, as `head` does
@@ -152,9 +157,9 @@ def _ended(arguments: Sequence[str], catalogue: Catalogue) -> int:
         return code
 
 
-def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
-    commands = {
-        "list": _list,
+def _dispatch(arguments: list[str], catalogue: Catalogue, tools: Tools) -> int:
+    commands: dict[str, Callable[..., int | None]] = {
+        "list": functools.partial(_list, tools),
         "run": _run,
         "prepare": _prepare,
         "sample": _sample,
@@ -175,21 +180,27 @@ def _dispatch(arguments: list[str], catalogue: Catalogue) -> int:
         return errors.DONE if name else errors.USAGE
     if name in commands:
         return commands[name](rest, catalogue, progress) or errors.DONE
+    if name in tools:
+        tool = registry.tool(name, tools)
+        tool.call(_parse(tool.options, name, rest), catalogue, progress)
+        return errors.DONE
     own = registry.load(name, catalogue).command if name in catalogue else None
     if own is None:
-        hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, commands)
+        hint = f"did you mean 'run {name}'?" if name in catalogue else errors.hint(name, [*commands, *tools])
         raise ConfigError(f"no command is called {name!r}; {hint}")
     own.call(_parse(own.options, name, rest), progress)
     return errors.DONE
 
 
-def _list(arguments: list[str], catalogue: Catalogue, progress: Progress) -> None:
+def _list(tools: Tools, arguments: list[str], catalogue: Catalogue, progress: Progress) -> None:
     _parse(ListOptions, "list", arguments)
     for name in catalogue:
         experiment = registry.load(name, catalogue)
         presets = [f"presets: {', '.join(experiment.presets)}, and --smoke"] if experiment.runs else []
         own = [f"command: {name} [options]"] if experiment.command is not None else []
         print(f"{name:<16} {experiment.question}\n{'':<16} {'; '.join(presets + own)}")
+    for name in tools:
+        print(f"{name:<16} {registry.tool(name, tools).does}\n{'':<16} command: {name} [options]")
 
 
 def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:

@@ -27,6 +27,16 @@ class Command:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tool(Command):
+    """A command that belongs to no experiment: it works on what people bring, or on the runs of any experiment.
+
+    call: (options, catalogue, progress). does: one line for `list`.
+    """
+
+    does: str
+
+
+@dataclasses.dataclass(frozen=True)
 class SampleCommand(Command):
     """How `sample RUN` draws, and what else there is to do with the folder of shards that it may leave.
 
@@ -110,9 +120,19 @@ Catalogue: TypeAlias = Mapping[str, str | Experiment]
 """Name of each experiment -> the experiment, or the module whose `EXPERIMENT` it is, which is loaded when it is needed."""
 
 
+Tools: TypeAlias = Mapping[str, str | Tool]
+"""Name of each command without an experiment -> the command, or the module whose `COMMAND` it is."""
+
+
 def load(name: str, catalogue: Catalogue) -> Experiment:
     """The experiment called `name`. Raises ConfigError with the nearest name where there is none."""
     if name not in catalogue:
         raise ConfigError(f"no experiment is called {name!r}; {errors.hint(name, catalogue)}")
     entry = catalogue[name]
     return importlib.import_module(entry).EXPERIMENT if isinstance(entry, str) else entry
+
+
+def tool(name: str, tools: Tools) -> Tool:
+    """The command without an experiment called `name`."""
+    entry = tools[name]
+    return importlib.import_module(entry).COMMAND if isinstance(entry, str) else entry
