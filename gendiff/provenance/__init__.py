@@ -2,10 +2,12 @@
 
 from gendiff.provenance import (
     attack_rates,
+    content_credentials,
     extraction,
     keyed_hash,
     membership,
     memorisation,
+    metadata,
     text_copies,
     text_detection,
     text_watermarks,
@@ -17,12 +19,14 @@ from gendiff.provenance.verbatim_spans import longest_verbatim_span
 
 __all__ = [
     "attack_rates",
+    "content_credentials",
     "extraction",
     "keyed_hash",
     "longest_verbatim_span",
     "membership",
     "memorisation",
     "memorisation_report",
+    "metadata",
     "text_copies",
     "text_detection",
     "text_watermarks",

@@ -1,7 +1,6 @@
 """From options to a file of pictures: every option counts, the file says them, and each mistake is one error."""
 
 import dataclasses
-import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from experiments.diffusion import text_to_image
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.text_to_image import networks, texts, trained
 from experiments.diffusion.text_to_image.model_files import published
-from experiments.diffusion.text_to_image.prompting import command, prompt_drawing, prompt_files, prompt_reading, sampling
+from experiments.diffusion.text_to_image.prompting import command, prompt_drawing, prompt_reading, sampling
 from experiments.diffusion.text_to_image.prompting.command import CommandOptions
 from experiments.diffusion.text_to_image.prompting.sampling import TextOptions
 from experiments.diffusion.text_to_image.trained import Trained
@@ -21,6 +20,7 @@ from experiments.framework.progress import Progress, Task
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules
+from gendiff.provenance import metadata
 from gendiff.weights import mini_lm
 from tests.quickly import quickly
 
@@ -97,7 +97,7 @@ def own(network, said, tmp_path):
 
 def opened(file):
     with Image.open(file) as image:
-        return np.asarray(image), json.loads(image.text[prompt_files.ENTRY])
+        return np.asarray(image), metadata.read(file).settings
 
 
 @pytest.fixture

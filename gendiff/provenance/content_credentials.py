@@ -1,0 +1,185 @@
+"""Content credentials (C2PA): a signed manifest inside a picture's file that says what made it, and whether the file changed since.
+
+The signature shows that the file is as it was signed, and with which certificate. Who owns that certificate is known only where a list of
+trusted issuers is consulted. Anybody can make a certificate of their own, as `self_made_certificate` does, and anybody can remove a
+manifest: its absence proves nothing. The package `c2pa-python` does the work; the extra `c2pa` brings it.
+"""
+
+import datetime
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gendiff.core import extras, files
+from gendiff.core.errors import DataError
+
+SETTINGS = "org.gendiff.settings"
+"""Label of the assertion that holds settings."""
+GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's name for what a trained model made."""
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A chain of certificates and the private key of the first, both in PEM.
+
+    Args:
+        chain: the signer's certificate, then its issuer's.
+        key: the private key, PKCS 8, on the curve P-256. Whoever has it can sign in this name.
+    """
+
+    chain: bytes
+    key: bytes
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The newest manifest of a file.
+
+    Args:
+        state: "Trusted" (intact, and the issuer is on the list of the library), "Valid" (intact; nobody vouches for the issuer), or
+            "Invalid" (changed since it was signed, or signed wrongly).
+        issuer: the organisation in the certificate: a claim of whoever made it, unless the state is "Trusted".
+        generator: the program that made the claim.
+        sources: the digital source types of its actions, such as `GENERATED`.
+        settings: what gendiff wrote of how the picture was made; None where there is no such assertion.
+        problems: codes of what is wrong, such as "assertion.dataHash.mismatch" or "signingCredential.untrusted".
+    """
+
+    state: str
+    issuer: str
+    generator: str
+    sources: tuple[str, ...]
+    settings: dict[str, Any] | None
+    problems: tuple[str, ...]
+
+
+def sign(
+    source: str | os.PathLike[str], path: str | os.PathLike[str], certificate: Certificate, settings: Mapping[str, Any], *, program: str
+) -> None:
+    """Write a copy of a picture with a manifest that says that a trained model made it, and how.
+
+    Args:
+        source: a .png, .jpg or .jpeg. Its pixels are copied as they are.
+        path: where the copy goes, of the same kind.
+        certificate: who signs.
+        settings: what JSON can hold.
+        program: name of what made the picture.
+
+    Raises:
+        ValueError: for another suffix, and suffixes that differ.
+        DataError: path first, for what is no such picture, and certificates that cannot sign.
+        ImportError: without c2pa-python.
+    """
+    c2pa, media = _package(), _media(source)
+    if media != _media(path):
+        raise ValueError(f"{os.fspath(path)} is of another kind than {os.fspath(source)}: a manifest converts nothing")
+    actions = {"actions": [{"action": "c2pa.created", "digitalSourceType": GENERATED}]}
+    assertions = [{"label": "c2pa.actions", "data": actions}, {"label": SETTINGS, "data": dict(settings)}]
+    claim = {"claim_generator_info": [{"name": program}], "title": Path(path).name, "format": media, "assertions": assertions}
+    content = io.BytesIO()
+    try:
+        info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, certificate.chain, certificate.key, None)
+        with open(source, "rb") as file, c2pa.Signer.from_info(info) as signer, c2pa.Builder(claim) as builder:
+            builder.sign(signer, media, file, content)
+    except (c2pa.C2paError, OSError) as error:
+        raise DataError(f"{os.fspath(source)}: cannot be signed: {error}") from error
+    with files.replacing(path) as file:
+        file.write(content.getvalue())
+
+
+def read(path: str | os.PathLike[str]) -> Credentials | None:
+    """Read and check the newest manifest of a picture; None where it has none. No network is asked.
+
+    Args:
+        path: a .png, .jpg or .jpeg.
+
+    Raises:
+        ValueError: for another suffix.
+        DataError: path first, for a file or a manifest that cannot be read.
+        ImportError: without c2pa-python.
+    """
+    c2pa, media = _package(), _media(path)
+    try:
+        with open(path, "rb") as file:
+            reader = c2pa.Reader.try_create(media, file)
+            if reader is None:
+                return None
+            with reader:
+                manifest, state = reader.get_active_manifest() or {}, reader.get_validation_state()
+                status = json.loads(reader.json()).get("validation_status", [])
+    except (c2pa.C2paError, OSError, ValueError) as error:
+        raise DataError(f"{os.fspath(path)}: its manifest cannot be read: {error}") from error
+    asserted = {each.get("label", ""): each.get("data") for each in manifest.get("assertions", [])}
+    actions = [action for label, data in asserted.items() if label.startswith("c2pa.actions") for action in (data or {}).get("actions", [])]
+    generators = [str(each.get("name", "")) for each in manifest.get("claim_generator_info", [])]
+    settings = asserted.get(SETTINGS)
+    return Credentials(
+        state=str(state or "Invalid"),
+        issuer=str(manifest.get("signature_info", {}).get("issuer", "")),
+        generator=", ".join(filter(None, generators)),
+        sources=tuple(action["digitalSourceType"] for action in actions if "digitalSourceType" in action),
+        settings=settings if isinstance(settings, dict) else None,
+        problems=tuple(str(each.get("code", "")) for each in status),
+    )
+
+
+def self_made_certificate(organisation: str, *, days: int = 365) -> Certificate:
+    """Make a certificate that nobody vouches for: readers call what it signs intact, and its issuer unknown.
+
+    Args:
+        organisation: the name that readers see.
+        days: how long it is valid, from now on.
+
+    Raises:
+        ImportError: without the package cryptography, which c2pa-python brings.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    except ImportError as error:
+        raise ImportError(extras.needs("certificates need", "cryptography", "c2pa")) from error
+    now, keys = datetime.datetime.now(datetime.UTC), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    named = ((NameOID.ORGANIZATION_NAME, ""), (NameOID.COMMON_NAME, " root"), (NameOID.COMMON_NAME, " signer"))
+    owner, *parts = [x509.NameAttribute(oid, organisation + suffix) for oid, suffix in named]
+    names = [x509.Name([owner, part]) for part in parts]
+
+    def made(place: int, usage: tuple[bool, ...]) -> Any:
+        """The root's (0) or the signer's (1), signed by the root."""
+        builder = x509.CertificateBuilder().subject_name(names[place]).issuer_name(names[0]).public_key(keys[place].public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(minutes=5))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=days))
+        builder = builder.add_extension(x509.BasicConstraints(ca=place == 0, path_length=None), critical=True)
+        builder = builder.add_extension(x509.KeyUsage(*usage), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[place].public_key()), critical=False)
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
+        if place == 1:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+        return builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    root = made(0, (False, False, False, False, False, True, True, False, False))  # it signs certificates and lists of revoked ones
+    signer = made(1, (True, False, False, False, False, False, False, False, False))  # it signs data
+    own = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Certificate(signer + root, own)
+
+
+def _media(path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in MEDIA:
+        raise ValueError(f"{os.fspath(path)} ends in {suffix!r}: manifests of {', '.join(MEDIA)} are read and written here")
+    return MEDIA[suffix]
+
+
+def _package() -> Any:
+    try:
+        import c2pa
+    except ImportError as error:
+        raise ImportError(extras.needs("content credentials need", "c2pa-python", "c2pa")) from error
+    return c2pa

@@ -1,0 +1,169 @@
+"""Settings inside the files of pictures: a text entry of a PNG, the comment of a JPEG; and what other programs have written there.
+
+Metadata is the weakest provenance: anybody can write any, and most sites and programs strip it. Its absence proves nothing.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from gendiff.core import checks, extras, files
+from gendiff.core.errors import DataError
+
+ENTRY = "gendiff"
+"""Name of the text entry of a PNG, and the first word of the comment of a JPEG."""
+FORMATS = ("PNG", "JPEG")
+LONGEST_COMMENT = 65533
+"""Bytes of a JPEG's comment."""
+_EXIF = {0x010E: "ImageDescription", 0x0131: "Software", 0x013B: "Artist", 0x8298: "Copyright", 0x9286: "UserComment"}
+_EXIF_PART = 0x8769
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a picture's file says of itself.
+
+    Args:
+        format: "PNG" or "JPEG".
+        size: (width, height).
+        settings: what gendiff wrote of how the picture was made; None where there is no such entry.
+        others: texts of other programs by the name of their entry, such as "parameters", "Software" or "XMP".
+    """
+
+    format: str
+    size: tuple[int, int]
+    settings: dict[str, Any] | None
+    others: dict[str, str]
+
+
+def entries(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Give the text entries of a PNG that hold settings, for programs that write the file themselves.
+
+    Args:
+        settings: what JSON can hold; finite numbers.
+
+    Raises:
+        ValueError: for what JSON cannot hold.
+    """
+    try:
+        return {ENTRY: json.dumps(dict(settings), ensure_ascii=False, allow_nan=False)}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings must be what JSON can hold: {error}") from error
+
+
+def save(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w c"], settings: Mapping[str, Any], *, quality: int = 95) -> None:
+    """Write a picture with its settings, whole or not at all. A `.png` keeps every pixel, and a `.jpg` or `.jpeg` does not.
+
+    Args:
+        path: the file.
+        image: (h, w, c) whole values 0 … 255, c 1 or 3.
+        settings: as of `entries`.
+        quality: of a JPEG, 1 … 95.
+
+    Raises:
+        ValueError: for another suffix, other channels, settings that JSON cannot hold, and too many for the comment of a JPEG.
+        ImportError: without Pillow.
+    """
+    Image, information = _pillow()
+    checks.integer("quality", quality, 1, 95)
+    suffix, texts = Path(path).suffix.lower(), entries(settings)
+    if suffix not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"{os.fspath(path)} ends in {suffix!r}: give a .png, .jpg or .jpeg")
+    if image.shape[2] not in (1, 3):
+        raise ValueError(f"image has shape {image.shape}: 1 or 3 channels are needed")
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    if suffix == ".png":
+        for name, text in texts.items():
+            information.add_itxt(name, text)
+        options: dict[str, Any] = {"format": "PNG", "pnginfo": information}
+    else:
+        comment = f"{ENTRY} {json.dumps(dict(settings))}".encode("ascii")
+        if len(comment) > LONGEST_COMMENT:
+            raise ValueError(
+                f"settings take {len(comment)} bytes, and the comment of a JPEG {LONGEST_COMMENT}: leave some out, or write a .png"
+            )
+        options = {"format": "JPEG", "quality": quality, "comment": comment}
+    with files.replacing(path) as file:
+        picture.save(file, **options)
+
+
+def read(path: str | os.PathLike[str]) -> Metadata:
+    """Read the metadata of a PNG or JPEG.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: path first, for what is no whole picture of these kinds, and for an entry of gendiff that is no JSON object.
+        ImportError: without Pillow.
+    """
+    Image, _ = _pillow()
+    place = os.fspath(path)
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            opened.load()  # the entries of a PNG may stand behind its pixels
+            format, size = str(opened.format), tuple(opened.size)
+            texts = dict(getattr(opened, "text", {})) if format == "PNG" else _of_jpeg(opened.info)
+            texts.pop("XML:com.adobe.xmp", None)  # the packet that `_xmp` names
+            texts |= _exif(opened.getexif()) | _xmp(opened.info)
+    except FileNotFoundError as error:
+        raise DataError(f"{place}: no such file") from error
+    except Exception as error:  # Pillow's parsers raise whatever they trip over
+        raise DataError(f"{place}: no whole PNG or JPEG: {error}") from error
+    own = texts.pop(ENTRY, None)
+    return Metadata(format, size, None if own is None else _settings(place, own), {name: text for name, text in texts.items() if text})
+
+
+def _settings(place: str, text: str) -> dict[str, Any]:
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        found = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: its entry {ENTRY!r} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{place}: its entry {ENTRY!r} must hold one JSON object, got {type(found).__name__}")
+    return found
+
+
+def _of_jpeg(information: Mapping[str, Any]) -> dict[str, str]:
+    text = information.get("comment", b"").decode("utf-8", "backslashreplace")
+    first, _, rest = text.partition(" ")
+    return {ENTRY: rest} if first == ENTRY else {"comment": text}
+
+
+def _exif(tags: Any) -> dict[str, str]:
+    """The texts of EXIF that say who made a picture."""
+    found = {**tags, **tags.get_ifd(_EXIF_PART)}
+    return {name: _text(found[tag]) for tag, name in _EXIF.items() if tag in found}
+
+
+def _xmp(information: Mapping[str, Any]) -> dict[str, str]:
+    """The packet of XMP, where the origin of a picture may stand as DigitalSourceType."""
+    return {"XMP": _text(information["xmp"])} if "xmp" in information else {}
+
+
+def _text(value: Any) -> str:
+    """A text, or bytes that begin with the name of their code (UserComment)."""
+    if not isinstance(value, bytes):
+        return str(value).strip("\0 ")
+    for code, name in ((b"UNICODE\0", "utf-16-be"), (b"ASCII\0\0\0", "ascii")):
+        if value.startswith(code):
+            return value[8:].decode(name, "backslashreplace").strip("\0 ")
+    return value.decode("utf-8", "backslashreplace").strip("\0 ")
+
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
+    except ImportError as error:
+        raise ImportError(extras.needs("metadata of pictures needs", "Pillow", "data")) from error
+    return Image, PngInfo()
