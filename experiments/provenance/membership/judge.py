@@ -100,6 +100,11 @@ def attacks(config: Config, shared: np.ndarray, own: np.ndarray, learned: Halves
     }
 
 
+def resolved(attacks: dict[str, Scored], count: int = 60) -> np.ndarray:
+    """(count,) false positive rates from the least one that the non-members of every attack resolve."""
+    return np.geomspace(1 / min(int(np.sum(~scored.members)) for scored in attacks.values()), 0.9, count)
+
+
 def _attacked(config: Config, params: Params, losses: list[Any], images: np.ndarray, seed: int) -> Found:
     options: dict[str, Any] = {"draws": config.draws, "together": TOGETHER}
     shared, own = (membership.example_losses(jax.random.key(seed), loss, params, diffusion.Batch(images), **options) for loss in losses)
@@ -150,8 +155,7 @@ def _table(config: Config, found: list[Found]) -> Table:
 
 def _plot(config: Config, folder: RunFolder, found: Found) -> Figure:
     """Both axes are logarithmic: what counts is on the left."""
-    least = found.attacks[LOSS].rate(config.fpr).resolution
-    grid = np.geomspace(least, 0.9, 60)
+    grid = resolved(found.attacks)
     curves = [
         figures.Curve(name, grid, [scored.rate(fpr).value or np.nan for fpr in grid])
         for name, scored in found.attacks.items()

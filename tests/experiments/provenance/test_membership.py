@@ -32,6 +32,14 @@ def test_without_an_effect_there_is_no_gain():
     assert found["gain"].verdict != "PASS" and abs(attacks[judge.LIRA].auc - 0.5) < 0.03
 
 
+def test_every_attack_resolves_the_rates_of_the_plot_whatever_its_number_of_non_members():
+    attacks = claims(effect=0.0)[1]
+    assert attacks[judge.SHUFFLED].members.sum() != attacks[judge.LOSS].members.sum()
+    grid = judge.resolved(attacks)
+    assert all(scored.rate(fpr).fpr == fpr for scored in attacks.values() for fpr in (grid[0], grid[-1]))
+    assert len({scored.rate(grid[0]).resolution for scored in attacks.values()} & {grid[0]}) == 1  # the least of them is reached
+
+
 def test_each_picture_is_in_half_of_the_shadow_models_and_in_targets_by_chance():
     learned, again = train.halves(FULL, PICTURES, 3), train.halves(FULL, PICTURES, 3)
     assert (learned.shadows.sum(0) == FULL.shadows // 2).all()
