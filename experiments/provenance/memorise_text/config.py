@@ -55,11 +55,11 @@ class Config:
     """Rows of text; each holds one canary at most."""
     length: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
     """Bytes of a row."""
-    widths: Some[Width] = (32, 96)
+    widths: Some[Width] = (48, 96)
     """Channels of a token in the smaller and the larger model."""
     depths: Some[Depth] = (2, 3)
     """Blocks of each."""
-    train_steps: Count = 600
+    train_steps: Count = 300
     """Optimizer steps."""
     batch: Count = 16
     """Rows of text per step."""
@@ -73,7 +73,7 @@ class Config:
     """Largest global norm of the gradient."""
     ema: Decay = 0.98
     """Decay per step of the parameter average that is judged."""
-    checkpoint_every: Count = 300
+    checkpoint_every: Count = 100
     """Steps between checkpoints."""
     log_every: Count = 10
     """Steps between lines of metrics."""
