@@ -8,6 +8,7 @@ q = round((w − m) / s) with m = min w and s = (max w − min w) / 15. The weig
 
 import abc
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -194,8 +195,12 @@ def packed_array(array: Any, kind: Kind, *, table: bool = False) -> packed.Packe
     checks.floating("array", array)
     if array.ndim < 2 or (table and array.ndim > 2):
         raise ValueError(f"an array of shape {array.shape} cannot be packed: kernels have at least 2 axes, tables 2")
-    weights = jnp.asarray(array)
-    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    return _packed(jnp.asarray(array), kind, table)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))  # one program per shape, not one per operation
+def _packed(array: jax.Array, kind: Kind, table: bool) -> packed.PackedKernel:
+    weights = array.astype(jnp.promote_types(array.dtype, jnp.float32))
     return kind.pack(weights if table else weights.reshape(-1, weights.shape[-1]).T, tuple(array.shape), table)
 
 
