@@ -1,5 +1,6 @@
 """The chat command and its experiment, with a small network of bytes in place of SmolLM2."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -16,12 +17,24 @@ from experiments.language import models, questions
 from experiments.language.chat import command, judge
 from experiments.language.chat.config import Config
 from experiments.language.chat.streaming import Writer
-from gendiff import language, weights
+from gendiff import language, networks, weights
 from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
 from tests.quickly import quickly
 
-smallest = functools.cache(models.tiny)
+FIELDS = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+SIZES = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
+CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **FIELDS, **SIZES}
+tiny_of_models = models.tiny
+
+
+@functools.cache
+def smallest():
+    """The small network as a folder of transformers has it, so that one program serves both."""
+    network = networks.LanguageModel(**weights.transformers_llama.network_fields(CONFIG))
+    return dataclasses.replace(tiny_of_models(), network=network)
+
+
 generate = quickly(pipeline._run, static_argnames=("most", "on_token"))
 quantise = quickly(quantised.quantise, static_argnums=1)
 
@@ -119,9 +132,7 @@ def test_a_model_that_is_none_is_named_with_what_would_do(capsys, model, message
 
 def test_a_folder_of_transformers_answers_with_its_own_tokenizer_and_template(tmp_path, capsys):
     chat = models.tiny()
-    fields = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    sizes = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
-    weights.language_models.save(tmp_path, chat.params, {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **fields, **sizes})
+    weights.language_models.save(tmp_path, chat.params, CONFIG)
     chat.tokenizer.special_library.save(str(tmp_path / "tokenizer.json"))
     template = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template, "eos_token": "<|endoftext|>"}))

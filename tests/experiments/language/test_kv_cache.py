@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from experiments.framework import drawing
+from experiments.language import steps
 from experiments.language.kv_cache import timing
 from experiments.language.kv_cache.exactness import Model, mistaken
 from gendiff import networks
@@ -20,7 +20,7 @@ IDS = np.random.default_rng(0).integers(0, 256, (2, 24)).astype(np.int32)
 @pytest.fixture(scope="module", autouse=True)
 def model():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "jit", quickly)
+        patch.setattr(steps, "jit", quickly)
         yield Model(NETWORK, rig.drawn(NETWORK, IDS))
 
 
