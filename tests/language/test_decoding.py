@@ -139,21 +139,25 @@ CHAIN = rig.markov(5)
 
 
 @quickly
-def chain_program(key, index, given_processor):
-    prompt = jnp.full((index.shape[0], 1), 2)
-    cache = rig.lengths_only(index.shape[0])
-    return language.generate(key, CHAIN, cache, prompt, index, max_tokens=2, processor=given_processor)
+def chain_program(temperature, most):
+    def before(context):
+        return jnp.broadcast_to(context.generated[:, None] < most, (context.generated.shape[0], 5))
+
+    index, change = np.arange(20_000), (processors.Temperature(temperature), processors.top_k(4), processors.allowed(before))
+    prompt, cache = jnp.full((index.shape[0], 1), 2), rig.lengths_only(index.shape[0])
+    return language.generate(KEY, CHAIN, cache, prompt, index, max_tokens=2, processor=processors.chain(*change))
 
 
-def chain_of(*arguments):
-    return rig.on_host(chain_program(*arguments))
+def chain_of(temperature=0.7, most=9):
+    """Two tokens of each text; all are allowed as long as a text has fewer than `most`."""
+    return rig.on_host(chain_program(temperature, most))
 
 
 def test_two_tokens_have_the_joint_distribution_of_the_processed_logits():
     def change(logits):
         return np.where(logits >= np.sort(logits, 1)[:, 1:2], np.asarray(logits, np.float64) / 0.7, -np.inf)
 
-    result = chain_of(KEY, np.arange(20_000), processors.chain(processors.temperature(0.7), processors.top_k(4))).tokens
+    result = chain_of().tokens
     first = scipy.special.softmax(change(CHAIN.table[2:3]), 1)[0]
     joint = (first[:, None] * scipy.special.softmax(change(CHAIN.table), 1)).ravel()
     counts = np.bincount(result @ np.array([5, 1]), minlength=25)
@@ -163,12 +167,8 @@ def test_two_tokens_have_the_joint_distribution_of_the_processed_logits():
 
 
 def test_a_text_ends_unfinished_where_nothing_is_allowed_or_the_logits_are_no_numbers():
-    def after_the_first(context):
-        return jnp.broadcast_to(context.generated[:, None] < 1, (context.generated.shape[0], 5))
-
-    result = chain_of(KEY, np.arange(3), processors.allowed(after_the_first))
+    result, broken = chain_of(most=1), chain_of(temperature=np.nan)
     np.testing.assert_array_equal(result.length, 1)
-    broken = chain_of(KEY, np.arange(20_000), processors.chain(processors.Temperature(np.nan), processors.top_k(4)))
     np.testing.assert_array_equal(broken.length, 0)
     assert not result.finished.any() and not broken.finished.any() and (broken.tokens == -1).all() and np.isfinite(result.log_probs).all()
 
@@ -228,7 +228,7 @@ test_what_does_not_fit_is_refused = refusals(
     (refused(stop=np.array([0.5])), "stop must hold integers", TypeError),
     (refused(stop=np.zeros((3, 1), int)), r"stop has shape \(3, 1\)"),
     (refused(key=None), "key is None", TypeError),
-    (refused(processor=lambda logits, context: logits[:, :3]), "the processor answered shape"),
+    (lambda: jax.eval_shape(refused(processor=lambda logits, context: logits[:, :3])), "the processor answered shape"),
 )
 
 

@@ -87,7 +87,7 @@ def test_a_text_does_not_depend_on_its_neighbours(kind):
 
 # The law of sampled texts, on tiny vocabularies.
 
-V, DRAWS = 5, 20_000
+V, DRAWS, LONG = 5, 20_000, 4
 TARGET, GUESS = rig.markov(V, 0), rig.markov(V, 1)
 CHANGE = processors.chain(processors.temperature(0.8), processors.min_p(0.05))
 
@@ -99,43 +99,55 @@ MISTAKES = ("none", "the residual is skipped", "p and q are swapped", "q is that
 class Guesses(drafts.Draft):
     """The guesses of a chain. As a mistake, what it says it drew from is the chain's distribution before the processors."""
 
+    table: jax.Array
     mistake: jax.Array
 
+    @property
+    def right(self):
+        return drafts.model(rig.Markov(self.table), rig.lengths_only(DRAWS))
+
     def start(self, prompt, length, chunk, number):
-        return CHAIN_DRAFT.start(prompt, length, chunk, number)
+        return self.right.start(prompt, length, chunk, number)
 
     def propose(self, keys, state, context, active, number, processor):
-        proposal = CHAIN_DRAFT.propose(keys, state, context, active, number, processor)
+        proposal = self.right.propose(keys, state, context, active, number, processor)
         last = jnp.take_along_axis(context.tokens, context.length[:, None] - 1, 1)
         before = jnp.concatenate([last, proposal.tokens[:, :-1]], 1)
-        wrong = jax.nn.softmax(jnp.asarray(GUESS.table)[before], 2)
+        wrong = jax.nn.softmax(jnp.asarray(self.table)[before], 2)
         return proposal._replace(probs=jnp.where(self.mistake == 3, wrong, proposal.probs))
 
     def rewound(self, state, length):
-        return CHAIN_DRAFT.rewound(state, length)
-
-
-CHAIN_DRAFT = drafts.model(GUESS, rig.lengths_only(DRAWS))
+        return self.right.rewound(state, length)
 
 
 @functools.partial(quickly, static_argnames="lookup")
-def drawn(mistake, lookup):
-    """Two tokens of each text. Mistakes are data, so that all of them, and none, are one program."""
-    prompt, draft = jnp.broadcast_to(jnp.array([[2, 1, 3, 2]]), (DRAWS, 4)), drafts.prompt_lookup(2) if lookup else Guesses(mistake)
+def _drawn(target, guess, mistake, lookup):
+    prompt = jnp.broadcast_to(jnp.array([[2, 1, 3, 2]]), (DRAWS, 4))
+    draft = drafts.prompt_lookup(2) if lookup else Guesses(guess, mistake)
     residual, accepts = speculative.residual, speculative.accepts
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speculative, "residual", lambda p, q: jnp.where(mistake == 1, p, residual(p, q)))
         patch.setattr(speculative, "accepts", lambda uniform, p, q: jnp.where(mistake == 2, uniform * p < q, accepts(uniform, p, q)))
-        options = {"max_tokens": 2, "gamma": 2, "processor": CHANGE}
-        return speculative.generate(KEY, TARGET, rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options).tokens
+        options = {"max_tokens": LONG, "gamma": 2, "processor": CHANGE}
+        return speculative.generate(KEY, rig.Markov(target), rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options)
+
+
+def drawn(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table):
+    """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one program."""
+    return rig.on_host(_drawn(target, guess, mistake, lookup=lookup))
+
+
+def changed(table):
+    """The probabilities of each row after the processors."""
+    table = np.asarray(table, np.float64)
+    possible = table >= table.max(1, keepdims=True) + 0.8 * np.log(0.05)
+    return scipy.special.softmax(np.where(possible, table / 0.8, -np.inf), 1)
 
 
 def chi_square(tokens):
     """p-values of the first token, and of the first two together."""
-    table = np.asarray(TARGET.table, np.float64)
-    possible = table >= table.max(1, keepdims=True) + 0.8 * np.log(0.05)
-    assert not possible.all()
-    table = scipy.special.softmax(np.where(possible, table / 0.8, -np.inf), 1)
+    tokens, table = tokens[:, :2], changed(TARGET.table)
+    assert not table.all()
     joint = (table[2][:, None] * table).ravel()
     if (tokens < 0).any():  # a text has ended, so a token without probability was accepted
         return 0.0, 0.0
@@ -150,33 +162,24 @@ def chi_square(tokens):
 
 @pytest.mark.parametrize("lookup", [False, True], ids=["model", "lookup"])
 def test_tokens_have_the_law_of_the_model(lookup):
-    assert min(chi_square(np.asarray(drawn(0, lookup)))) > 1e-3 / 4
+    assert min(chi_square(drawn(lookup=lookup).tokens)) > 1e-3 / 4
 
 
 @pytest.mark.parametrize("mistake", MISTAKES[1:])
 def test_a_planted_mistake_is_caught(mistake):
-    assert min(chi_square(np.asarray(drawn(MISTAKES.index(mistake), False)))) < 1e-6
+    assert min(chi_square(drawn(MISTAKES.index(mistake)).tokens)) < 1e-6
 
 
 def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
     """Where every token has the same distributions."""
-    texts, gamma = 500, 3
-    target, guess = (rig.Markov(np.tile(chain.table[:1], (V, 1))) for chain in (TARGET, GUESS))
-
-    @quickly
-    def run(key):
-        draft = drafts.model(guess, rig.lengths_only(texts, 64))
-        held = rig.lengths_only(texts, 64)
-        return speculative.generate(
-            key, target, held, draft, jnp.ones((texts, 1), jnp.int32), jnp.arange(texts), max_tokens=40, gamma=gamma
-        )
-
-    result = jax.tree.map(np.asarray, run(KEY))
-    overlap = np.minimum(*(scipy.special.softmax(np.asarray(chain.table[0], np.float64)) for chain in (target, guess))).sum()
+    target, guess = (np.tile(chain.table[:1], (V, 1)) for chain in (TARGET, GUESS))
+    result = drawn(target=target, guess=guess)
+    overlap = np.minimum(*(changed(table)[0] for table in (target, guess))).sum()
+    assert 0.3 < overlap < 0.9 and (result.calls > 2).any()
     accepted, rejected, calls = result.accepted.sum(), result.rejected.sum(), result.calls.sum()
     error = np.sqrt(overlap * (1 - overlap) / (accepted + rejected))
     assert abs(accepted / (accepted + rejected) - overlap) < 3 * error
-    expected = (1 - overlap ** (gamma + 1)) / (1 - overlap)
+    expected = (1 - overlap**3) / (1 - overlap)
     assert abs((accepted + calls) / calls / expected - 1) < 0.03
 
 

@@ -41,38 +41,38 @@ def layer(experts):
 
 
 @functools.cache
-def drawn(module):
-    params = rig.drawn(module, X, GIVEN)
-    return params | {"router": 5 * np.asarray(params["router"])}  # decided enough that experts differ in load
+def drawn():
+    """The parameters of every kind: all have the same shapes."""
+    params = jax.tree.map(np.asarray, rig.drawn(layer(KINDS["tight"]), X, GIVEN))
+    return params | {"router": 5 * params["router"]}  # decided enough that experts differ in load
 
 
-@functools.partial(quickly, static_argnums=0)
-def with_gradient(predict, params, x, given):
-    def loss(params):
-        y, routing = predict(params, x, given)
+@quickly
+def every_answer(params, x, given):
+    """Of each kind (gradient of the parameters, (y, routing))."""
+
+    def loss(params, kind):
+        y, routing = networks.pure(layer(KINDS[kind]))(params, x, given)
         return jnp.sum(y * SLOPES), (y, routing)
 
-    return jax.grad(loss, has_aux=True)(params)
+    return {kind: jax.grad(loss, has_aux=True)(params, kind) for kind in KINDS}
 
 
-def asked(module, x=X, given=GIVEN):
-    """(y, routing, gradient of the parameters), by one program for all inputs of a shape."""
-    gradient, (y, routing) = with_gradient(networks.pure(module), drawn(module), x, given)
-    return np.asarray(y), jax.tree.map(np.asarray, routing), gradient
+def asked(kind, x=X, given=GIVEN):
+    """(y, routing, gradient of the parameters), by one program for all kinds and all inputs."""
+    gradient, (y, routing) = jax.tree.map(np.asarray, every_answer(drawn(), x, given)[kind])
+    return y, routing, gradient
 
 
 answered = functools.cache(asked)
 
 
-def one_hot(params, x, weights):
+def one_hot(params, x, weights, np=jnp):
     """All experts for all tokens, by products with one-hot masks alone."""
-    y = jnp.einsum("bsd,edf->bsef", x, params["mlp_0"]["kernel"]) + params["mlp_0"]["bias"][None, None]
-    gate, up = jnp.split(y, 2, -1)
-    y = jnp.einsum("bsef,efd->bsed", jax.nn.silu(gate) * up, params["mlp_1"]["kernel"]) + params["mlp_1"]["bias"][None, None]
-    return jnp.einsum("bsed,bse->bsd", y, weights)
-
-
-summed = quickly(one_hot)
+    y = np.einsum("bsd,edf->bsef", x, params["mlp_0"]["kernel"]) + params["mlp_0"]["bias"][None, None]
+    gate, up = np.split(y, 2, -1)
+    y = np.einsum("bsef,efd->bsed", gate / (1 + np.exp(-gate)) * up, params["mlp_1"]["kernel"]) + params["mlp_1"]["bias"][None, None]
+    return np.einsum("bsed,bse->bsd", y, weights)
 
 
 @quickly
@@ -85,18 +85,16 @@ def gradient_of_one_hot(params, chosen, kept, normalised):
 
 @every_kind
 def test_the_answer_is_that_of_all_experts_summed_by_the_weights(kind):
-    module = layer(KINDS[kind])
-    y, routing, _ = answered(module)
-    np.testing.assert_allclose(y, summed(drawn(module), X, routing.weights), atol=1e-5)
+    y, routing, _ = answered(kind)
+    np.testing.assert_allclose(y, one_hot(drawn(), X, routing.weights, np), atol=1e-5)
     assert not np.any(y[~GIVEN]) and np.abs(y[GIVEN]).max() > 0.1
 
 
 @every_kind
 def test_gradients_are_those_of_the_one_hot_sum_and_reach_the_router(kind):
-    module = layer(KINDS[kind])
-    _, routing, gradient = answered(module)
+    _, routing, gradient = answered(kind)
 
-    wanted = trees.paths(gradient_of_one_hot(drawn(module), routing.chosen, routing.kept, module.experts.normalised))
+    wanted = trees.paths(gradient_of_one_hot(drawn(), routing.chosen, routing.kept, KINDS[kind].normalised))
     for path, leaf in trees.paths(gradient).items():
         np.testing.assert_allclose(leaf, wanted[path], atol=2e-5, rtol=1e-4, err_msg=path)
     assert np.abs(gradient["router"]).max() > 1e-3
@@ -104,7 +102,7 @@ def test_gradients_are_those_of_the_one_hot_sum_and_reach_the_router(kind):
 
 @every_kind
 def test_no_expert_keeps_more_tokens_of_a_text_than_its_capacity_and_padding_takes_none(kind):
-    _, routing, _ = answered(layer(KINDS[kind]))
+    _, routing, _ = answered(kind)
     limits = KINDS[kind].capacities(8)[[8, 5, 0]]
     assert np.all(routing.kept.sum(1) <= limits[:, None])
     assert not np.any(routing.chosen[~GIVEN]) and not np.any(routing.weights[~routing.kept])
@@ -122,25 +120,24 @@ def test_no_expert_keeps_more_tokens_of_a_text_than_its_capacity_and_padding_tak
 
 @pytest.mark.parametrize("kind", ["tight", "expert_choice"])
 def test_a_text_is_answered_alike_whatever_stands_beside_and_behind_it(kind):
-    module = layer(KINDS[kind])
-    whole, _, _ = answered(module)
+    whole, _, _ = answered(kind)
     others = np.where((GIVEN & (np.arange(3) == 1)[:, None])[..., None], X, 7 * X[::-1, ::-1])
-    y, _, _ = asked(module, others, GIVEN | (np.arange(3) == 2)[:, None])
+    y, _, _ = asked(kind, others, GIVEN | (np.arange(3) == 2)[:, None])
     np.testing.assert_allclose(y[1], whole[1], atol=1e-5)
     if kind == "tight":
-        alone, _ = call(networks.pure(module), drawn(module), X[1:2, :5], GIVEN[1:2, :5])
+        alone, _ = call(networks.pure(layer(KINDS[kind])), drawn(), X[1:2, :5], GIVEN[1:2, :5])
         np.testing.assert_allclose(alone[0], whole[1, :5], atol=1e-5)
 
 
 def test_of_the_tokens_that_choose_an_expert_it_keeps_the_first():
-    _, routing, _ = answered(layer(KINDS["tight"]))
+    _, routing, _ = answered("tight")
     for chosen, kept, count in zip(routing.chosen, routing.kept, (8, 5, 0), strict=True):
         limit = KINDS["tight"].capacities(8)[count]
         assert np.array_equal(kept, chosen & (np.cumsum(chosen, 0) <= limit))
 
 
 def test_an_expert_that_chooses_takes_the_tokens_with_the_highest_probabilities():
-    _, routing, _ = answered(layer(KINDS["expert_choice"]))
+    _, routing, _ = answered("expert_choice")
     score = np.where(GIVEN[0][:, None], scipy.special.softmax(routing.logits[0], -1), -1)
     for expert in range(4):
         best = np.argsort(-score[:, expert], kind="stable")[:3]
@@ -149,31 +146,47 @@ def test_an_expert_that_chooses_takes_the_tokens_with_the_highest_probabilities(
 
 def test_an_expert_that_chooses_may_share_a_token_with_others_by_weights_that_sum_to_one():
     choose = quickly(mixture_of_experts.expert_choice, static_argnums=2)
-    routing, _, _ = choose(answered(layer(KINDS["expert_choice"]))[1].logits, GIVEN, Experts(4, 2, 1.0, "expert_choice"))
+    routing, _, _ = choose(answered("expert_choice")[1].logits, GIVEN, Experts(4, 2, 1.0, "expert_choice"))
     np.testing.assert_allclose(np.asarray(routing.weights).sum(-1), np.asarray(routing.kept).any(-1), atol=1e-6)
 
 
 def test_permuted_tokens_are_answered_permuted_when_nothing_is_dropped():
-    module, order = layer(KINDS["dropless"]), np.random.default_rng(1).permutation(8)
-    y, _, _ = answered(module)
-    turned, _, _ = asked(module, X[:, order], GIVEN[:, order])
+    order = np.random.default_rng(1).permutation(8)
+    y, _, _ = answered("dropless")
+    turned, _, _ = asked("dropless", X[:, order], GIVEN[:, order])
     np.testing.assert_allclose(turned, y[:, order], atol=1e-5)
 
 
 SETTINGS = {"heads": 2, "mlp_width": 5, "gated": True, "activation": "silu", "norm": "rms"}
 
 
-@pytest.mark.parametrize("experts", [Experts(1, 1), Experts(3, 2), Experts(3, 2, 1.5)])
-def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(experts):
+EQUAL = Experts(1, 1), Experts(3, 2), Experts(3, 2, 1.5)
+
+
+@functools.cache
+def blocks_of_equal_experts():
+    """What the dense block answers, and the block with each of EQUAL."""
     dense = TransformerBlock(**SETTINGS)
     params = rig.drawn(dense, X)
-    same = {
-        name: {kind: np.stack([np.asarray(leaf)] * experts.number) for kind, leaf in params[name].items()} for name in ("mlp_0", "mlp_1")
-    }
-    router = 3 * np.random.default_rng(2).normal(size=(6, experts.number)).astype(np.float32)
-    mixed = {name: leaf for name, leaf in params.items() if name not in same} | {"experts": same | {"router": router}}
-    y, cache, _ = call(networks.pure(TransformerBlock(**SETTINGS, experts=experts)), mixed, X)
-    np.testing.assert_allclose(y, call(networks.pure(dense), params, X)[0], atol=1e-5)
+
+    def mixed(params, experts):
+        same = {name: jax.tree.map(lambda leaf: jnp.stack([leaf] * experts.number), params[name]) for name in ("mlp_0", "mlp_1")}
+        router = 3 * np.random.default_rng(2).normal(size=(6, experts.number)).astype(np.float32)
+        return {name: leaf for name, leaf in params.items() if name not in same} | {"experts": same | {"router": router}}
+
+    @quickly
+    def answers(params, x):
+        several = {experts: networks.pure(TransformerBlock(**SETTINGS, experts=experts)) for experts in EQUAL}
+        return networks.pure(dense)(params, x)[0], [block(mixed(params, experts), x)[:2] for experts, block in several.items()]
+
+    return jax.tree.map(np.asarray, answers(params, X))
+
+
+@pytest.mark.parametrize("place", range(3), ids=map(str, EQUAL))
+def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(place):
+    dense, several = blocks_of_equal_experts()
+    y, cache = several[place]
+    np.testing.assert_allclose(y, dense, atol=1e-5)
     assert cache is None
 
 
@@ -185,11 +198,11 @@ def test_packed_experts_answer_as_their_unpacked_selves_and_count_as_many():
     def both(params, x, given):
         params = quantised.quantise(params, rules)
         y, routing = networks.pure(module)(params, x, given)
-        return params, y, one_hot(quantised.dequantise(params), x, routing.weights)
+        return params, y, routing.weights, quantised.dequantise(params)
 
-    params, y, expected = both(drawn(module), X, GIVEN)
-    np.testing.assert_allclose(y, expected, atol=1e-5)
-    assert networks.count(params) == networks.count(drawn(module))
+    params, y, weights, unpacked = jax.tree.map(np.asarray, both(drawn(), X, GIVEN))
+    np.testing.assert_allclose(y, one_hot(unpacked, X, weights, np), atol=1e-5)
+    assert networks.count(params) == networks.count(drawn())
 
 
 def test_capacities_are_exact_where_floating_point_is_not_and_no_more_than_the_text():
@@ -217,12 +230,14 @@ def test_the_balance_changes_who_is_chosen_and_not_the_weights_and_has_no_gradie
 
 
 def test_each_expert_starts_as_a_single_layer_does_whatever_their_number():
-    params = networks.init(MixtureOfExperts(Experts(16, 2), 64), jax.random.key(0), np.zeros((1, 1, 48), np.float32))
+    draw = quickly(lambda key: networks.init(MixtureOfExperts(Experts(16, 2), 64), key, np.zeros((1, 1, 48), np.float32)))
+    params = draw(jax.random.key(0))
     assert np.std(params["mlp_0"]["kernel"]) == pytest.approx(48**-0.5, rel=0.02)
     assert np.std(params["mlp_1"]["kernel"]) == pytest.approx(64**-0.5, rel=0.02)
 
 
-PRODUCTS = [quickly(product) for product in (fast.product_of_groups, fast.product_of_blocks, jax.lax.ragged_dot)]
+PRODUCTS = fast.product_of_groups, fast.product_of_blocks, jax.lax.ragged_dot
+products = quickly(lambda *inputs: [product(*inputs) for product in PRODUCTS])
 
 
 @pytest.mark.parametrize(
@@ -234,8 +249,8 @@ def test_products_of_groups_in_blocks_are_those_of_ragged_dot(number, sizes):
     wanted = np.zeros((number, 2))
     for row, group in enumerate(np.repeat(np.arange(4), sizes)):
         wanted[row] = rows[row] @ kernels[group]
-    for product in PRODUCTS:
-        np.testing.assert_allclose(product(rows, kernels, np.array(sizes, np.int32)), wanted, atol=1e-5)
+    for product in products(rows, kernels, np.array(sizes, np.int32)):
+        np.testing.assert_allclose(product, wanted, atol=1e-5)
 
 
 TOKENS = np.random.default_rng(0).integers(0, 30, (2, 6)).astype(np.int32)

@@ -21,7 +21,14 @@ PARAMS = networks.init(NETWORK, jax.random.key(0), np.zeros((1, 2), np.int32))
 CHAT = pipelines.Chat(NETWORK, PARAMS, TOKENIZER, TEMPLATE)
 KEY = jax.random.key(1)
 USER = [{"role": "user", "content": "hello"}]
-DRAWN = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12}
+SEEN = []
+
+
+def on_token(index, number, token):
+    SEEN.append(int(token[0]))
+
+
+DRAWN = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 12, "on_token": on_token}  # which is the program of what is streamed
 generate = quickly(module._run, static_argnames=("most", "on_token"))
 
 
@@ -57,7 +64,7 @@ def test_a_memory_spares_reading_and_changes_nothing_whatever_it_was_about():
 
 
 def test_a_memory_that_has_become_too_small_is_left_and_the_text_read_again():
-    small = CHAT.complete(KEY, "a", max_tokens=2)
+    small = CHAT.complete(KEY, "a", max_tokens=2, on_token=on_token)
     roomy = dataclasses.replace(CHAT, network=NETWORK.clone(context=2000))
     grown = roomy.complete(KEY, "a" * 600, small.memory, max_tokens=2)
     same(grown, roomy.complete(KEY, "a" * 600, max_tokens=2))
@@ -67,24 +74,19 @@ def test_a_memory_that_has_become_too_small_is_left_and_the_text_read_again():
 def test_the_end_of_a_text_ends_an_answer():
     rows = PARAMS["token"].at[TOKENIZER.end].multiply(1e3)
     eager = dataclasses.replace(CHAT, params=PARAMS | {"token": rows})
-    replies = [eager.complete(jax.random.key(seed), "hello", temperature=1.0, max_tokens=12) for seed in range(6)]
+    replies = [eager.complete(jax.random.key(seed), "hello", **DRAWN | {"top_p": 1.0}) for seed in range(6)]
     ended = [reply for reply in replies if reply.finished]
     assert ended and all(reply.tokens[-1] == TOKENIZER.end and "end" not in reply.text for reply in ended)
     assert all(TOKENIZER.end not in reply.tokens[:-1] for reply in replies)
 
 
 def test_settings_and_lengths_up_to_a_power_of_2_share_one_compile_and_tokens_stream():
-    seen = []
-
-    def on_token(index, number, token):
-        seen.append(int(token[0]))
-
     CHAT.complete(KEY, "a" * 17, max_tokens=12, on_token=on_token)
     compiled = generate._cache_size()
     for length, temperature in ((18, 0.5), (32, 1.0), (25, 0.0)):
-        seen.clear()
+        SEEN.clear()
         reply = CHAT.complete(jax.random.key(length), "b" * length, temperature=temperature, top_p=0.5, max_tokens=12, on_token=on_token)
-        assert seen == reply.tokens.tolist()
+        assert SEEN == reply.tokens.tolist()
     assert generate._cache_size() == compiled
 
 

@@ -184,7 +184,7 @@ def test_packed_matrices_are_those_of_the_file_in_our_order_and_the_rest_is_as_b
         "token",
         *(f"block_0/{name}/kernel" for name in ("qkv", "mlp_0", "mlp_1")),
     }
-    for path, leaf in trees.paths(jax.jit(quantised.dequantise)(kept)).items():
+    for path, leaf in trees.paths(quickly(quantised.dequantise)(kept)).items():
         expected = trees.paths(loose)[path]
         np.testing.assert_allclose(leaf, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=path)
     assert networks.count(kept) == networks.count(loose) and quantised.nbytes(kept) < 0.5 * quantised.nbytes(loose)
