@@ -33,8 +33,8 @@ class VerbatimSpans:
 def longest_verbatim_span(texts: Sequence[Any], documents: Sequence[Any]) -> VerbatimSpans:
     """Find the longest span of each text that occurs within one document.
 
-    For N tokens in all texts and documents, and texts of at most s tokens, it takes N log N log s steps and about 8 (log2 s + 8) N bytes:
-    0.15 GB for a corpus of a million bytes and texts of 1,000.
+    For N tokens in all texts and documents, and texts of at most s tokens, it takes N log N log s steps and about 9 (log2 s + 8) N bytes:
+    0.17 GB and a few seconds for a corpus of a million bytes and texts of 1,000.
 
     Args:
         texts: of one kind: `str` (counted in characters), `bytes`, or integer arrays (s,) of ids, at least 0.
