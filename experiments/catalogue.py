@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "speculative": "experiments.language.speculative",
     "membership": "experiments.provenance.membership",
     "memorise-text": "experiments.provenance.memorise_text",
+    "memorise": "experiments.provenance.memorise",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

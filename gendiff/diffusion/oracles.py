@@ -199,6 +199,41 @@ class Mixture:
         return weights - jnp.sum(offset**2 / variance, axis=2) / 2 - size / 2 * jnp.log(2 * jnp.pi * variance[:, :, 0])
 
 
+@records.record
+class Empirical:
+    """A point mass at each row of some data, as a Denoiser. For b samples and rows of d entries it holds n (b + d) numbers.
+
+    Args:
+        data: (n, *shape). A row that stands there twice weighs twice.
+    """
+
+    data: ArrayLike
+
+    def __call__(self, x: Float[ArrayLike, "b *shape"], level: Level) -> Prediction:
+        """Predict the mean of the rows under softmax_i(−|x − alpha x_i|² / 2 sigma²): at sigma = 0 the nearest of them."""
+        flat = arrays.flatten_samples(x)
+        alpha, sigma = arrays.expand(level.alpha, flat), arrays.expand(level.sigma, flat)
+        rows = arrays.flatten_samples(jnp.asarray(self.data, flat.dtype))
+        mean = jnp.mean(rows, axis=0, keepdims=True)
+        rows = rows - mean  # products of small numbers keep the digits by which near rows differ
+        exact = jax.lax.Precision.HIGHEST
+        products = jnp.einsum("bd,nd->bn", flat - alpha * mean, rows, precision=exact)
+        nearness = alpha * (products - alpha * jnp.sum(rows**2, axis=1)[None] / 2)
+        share = jax.nn.softmax(nearness / jnp.maximum(sigma**2, POINT), axis=1)
+        clean = mean + jnp.einsum("bn,nd->bd", share, rows, precision=exact)
+        noise = arrays.safe_divide(flat - alpha * clean, sigma)
+        return Prediction(clean.reshape(x.shape), noise.reshape(x.shape))
+
+    def draw(self, key: jax.Array, count: int) -> Float[Array, "b *shape"]:
+        """Draw `count` rows, with replacement."""
+        data = jnp.asarray(self.data)
+        return data[jax.random.randint(key, (count,), 0, data.shape[0])]
+
+    def flow(self, x: Float[ArrayLike, "b *shape"], level: Level, cleaner: Level, *, tolerance: float = 1e-12) -> Float[Array, "b *shape"]:
+        """Find where the probability flow carries x, by `integrated_flow`: outside jit, in float64, with alpha, sigma > 0."""
+        return integrated_flow(self, x, level, cleaner, tolerance=tolerance)
+
+
 def gaussian(std: Scalar, mean: Scalar = 0.0) -> Gaussian:
     """Build isotropic Gaussian data.
 
@@ -256,6 +291,26 @@ def mixture(weights: ArrayLike | list[float], means: ArrayLike | list, stds: Arr
     if not math.isclose(weights.sum(), 1.0, abs_tol=1e-6):
         raise ValueError(f"weights add up to {weights.sum():g}, not 1")
     return Mixture(jnp.asarray(weights), jnp.asarray(means), jnp.asarray(stds))
+
+
+def empirical(data: ArrayLike) -> Empirical:
+    """Build the exact memoriser of some data: of all denoisers it has the least loss on them, and its samples are the data.
+
+    Args:
+        data: (n, *shape) floating, such as all pictures of a training.
+
+    Raises:
+        TypeError: for whole numbers.
+        ValueError: for no rows, rows without an axis, and entries that are not finite.
+
+    References:
+        Karras et al., 2022, Eq. 57 (from memory).
+    """
+    checks.floating("data", data)
+    if np.ndim(data) < 2 or np.size(data) == 0:
+        raise ValueError(f"data must be (n, *shape) with at least one row, got {np.shape(data)}")
+    checks.finite("data", data)
+    return Empirical(jnp.asarray(data))
 
 
 def ring(count: int, radius: float = 1.0, std: float = 0.0) -> Mixture:

@@ -38,6 +38,7 @@ ORACLES = {  # how to build each, and its components: weight, mean, covariance
     "point and gaussian": (lambda: oracles.mixture(WEIGHTS, MEANS, [0.0, 0.5]), components((0.0, 0.5))),
     "correlated": (lambda: oracles.correlated(MEAN, COVARIANCE), [(1.0, MEAN, COVARIANCE)]),
     "rank one": (lambda: oracles.correlated(MEAN, FLAT), [(1.0, MEAN, FLAT)]),
+    "empirical": (lambda: oracles.empirical(CIRCLE), [(0.2, point, np.zeros((2, 2))) for point in CIRCLE]),
     "ring": (lambda: oracles.ring(5, 1.5), [(0.2, point, np.zeros((2, 2))) for point in CIRCLE]),
 }
 every_oracle = pytest.mark.parametrize("name", ORACLES)
@@ -129,7 +130,7 @@ def test_draws_have_the_moments_of_the_components(name):
     assert drawn.shape == (20000, 2)
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T), second - np.outer(mean, mean), atol=0.1)
-    if name == "ring":
+    if name in ("ring", "empirical"):
         np.testing.assert_allclose(np.hypot(*drawn.T), 1.5, rtol=1e-5)
 
 

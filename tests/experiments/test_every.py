@@ -26,6 +26,7 @@ LEAVES = {
     "serving": ("steps",),
     "membership": ("roc",),
     "memorise-text": ("extraction", "exposure"),
+    "memorise": ("shares", "losses", "regenerated", "agreement", "pictures"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,35 @@
+"""Networks that learn side by side do not touch each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.provenance import side_by_side
+from experiments.provenance.memorise.network import LOSS
+from gendiff import diffusion
+from gendiff.training import optimizers
+from tests.quickly import quickly
+
+
+def test_networks_that_learn_side_by_side_learn_as_each_does_alone():
+    """The gradient of each is that of its own loss, and its own norm clips it."""
+    params = jax.tree.map(lambda leaf: leaf + 0.05, side_by_side.starts(16, 2)(jax.random.key(0)))
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(16, 2, 8, 8, 1)) * np.array([1.0, 9.0]).reshape(2, 1, 1, 1), jnp.float32)
+    both = side_by_side.optimizer(1e-3, 1, 0.5)
+    alone = optimizers.adamw(1e-3, clip=0.5, warmup=1, total=2, decay="constant")
+
+    @quickly
+    def steps(params, images):
+        gradient = jax.grad(lambda params: side_by_side.SumOfLosses(LOSS)(params, jax.random.key(1), images)[0])(params)
+        updates, _ = both.update(gradient, both.init(params), params)
+        ones = []
+        for at, key in enumerate(jax.random.split(jax.random.key(1), 2)):
+            own, batch = jax.tree.map(lambda leaf, at=at: leaf[at], params), diffusion.Batch(clean=images[:, at])
+            slope = jax.grad(lambda own, key=key, batch=batch: LOSS(own, key, batch)[0])(own)
+            ones.append((slope, alone.update(slope, alone.init(own), own)[0]))
+        return (gradient, updates), ones
+
+    together, ones = steps(params, images)
+    for at, one in enumerate(ones):
+        for first, second in zip(jax.tree.leaves(together), jax.tree.leaves(one), strict=True):
+            np.testing.assert_allclose(first[at], second, rtol=1e-4, atol=1e-7)
