@@ -1,47 +1,72 @@
-"""The key and the settings of a text watermark as one JSON file, from which generator and detector build the same record."""
+"""The key and the settings of a watermark as one JSON file, from which generator and detector build the same record."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gendiff.core import json_object
 from gendiff.core.errors import DataError
-from gendiff.provenance import text_watermarks
+from gendiff.provenance import image_watermarks, spread_spectrum, text_watermarks
+from gendiff.provenance.image_watermarks import GaussianShading, ImageWatermark, TreeRing
+from gendiff.provenance.spread_spectrum import SpreadSpectrum
 from gendiff.provenance.text_watermarks import GreenList, Gumbel, TextWatermark, Tournament
 
 FORMAT = "gendiff text watermark 1"
-_GREEN: dict[str, type] = {"gamma": float, "delta": float, "width": int}
-_KINDS: dict[str, tuple[Any, type[TextWatermark], dict[str, type]]] = {
-    "green list": (text_watermarks.green_list, GreenList, _GREEN),
-    "self-hash": (text_watermarks.self_hash, GreenList, _GREEN),
-    "gumbel": (text_watermarks.gumbel, Gumbel, {"width": int}),
-    "tournament": (text_watermarks.tournament, Tournament, {"layers": int, "width": int}),
+IMAGE_FORMAT = "gendiff image watermark 1"
+_NAMES = {FORMAT: "a text", IMAGE_FORMAT: "a picture"}
+
+
+class _Kind(NamedTuple):
+    """How a mark is built, its record, its settings, and those that may be missing."""
+
+    build: Any
+    record: type
+    settings: dict[str, type]
+    optional: dict[str, type] = {}
+
+
+_GREEN: dict[str, type] = {"vocabulary": int, "gamma": float, "delta": float, "width": int}
+_TEXTS = {
+    "green list": _Kind(text_watermarks.green_list, GreenList, _GREEN, {"payload": list}),
+    "self-hash": _Kind(text_watermarks.self_hash, GreenList, _GREEN),
+    "gumbel": _Kind(text_watermarks.gumbel, Gumbel, {"vocabulary": int, "width": int}),
+    "tournament": _Kind(text_watermarks.tournament, Tournament, {"vocabulary": int, "layers": int, "width": int}),
 }
-"""What a file calls a mark -> its builder, its record and its settings."""
+_SPREAD: dict[str, type] = {"shape": list, "strength": float, "bits": list, "cell": int, "masked": bool}
+_IMAGES = {
+    "tree ring": _Kind(image_watermarks.tree_ring, TreeRing, {"shape": list, "radius": int, "channel": int}),
+    "gaussian shading": _Kind(image_watermarks.gaussian_shading, GaussianShading, {"shape": list, "bits": list}),
+    "spread spectrum": _Kind(spread_spectrum.spread_spectrum, SpreadSpectrum, _SPREAD),
+}
+_KINDS = {FORMAT: _TEXTS, IMAGE_FORMAT: _IMAGES}
+"""What a file calls a mark -> what it is, by format."""
 
 
-def save(path: str | Path, mark: TextWatermark) -> None:
+def save(path: str | Path, mark: TextWatermark | ImageWatermark) -> None:
     """Write a watermark, its secret key included: who reads the file can write the mark and remove it.
+
+    A nonce is no setting: it belongs to one picture and travels with that.
 
     Raises:
         TypeError: for a record that is none of gendiff's, and numbers that are not one each.
     """
-    kind = _kind(mark)
-    words = np.asarray(mark.words).tolist()
-    found: dict[str, Any] = {"format": FORMAT, "kind": kind, "key": f"{words[0]:08x}{words[1]:08x}", "vocabulary": mark.vocabulary}
-    for name, of in _KINDS[kind][2].items():
-        if np.ndim(getattr(mark, name)) != 0:
-            raise TypeError(f"{name} has shape {np.shape(getattr(mark, name))}: a file holds one number")
-        found[name] = of(getattr(mark, name))
-    if isinstance(mark, GreenList) and mark.payload is not None:
-        found["payload"] = np.asarray(mark.payload).tolist()
+    form, name = _kind(mark)
+    kind, words = _KINDS[form][name], np.asarray(mark.words).tolist()
+    found: dict[str, Any] = {"format": form, "kind": name, "key": f"{words[0]:08x}{words[1]:08x}"}
+    for setting, of in (kind.settings | kind.optional).items():
+        value = getattr(mark, setting)
+        if value is None and setting in kind.optional:
+            continue
+        if of is not list and np.ndim(value) != 0:
+            raise TypeError(f"{setting} has shape {np.shape(value)}: a file holds one number")
+        found[setting] = np.asarray(value).tolist() if of is list else of(value)
     Path(path).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
-    """Read a watermark.
+    """Read the watermark of texts.
 
     Args:
         path: what `save` wrote.
@@ -50,32 +75,56 @@ def load(path: str | Path, *, vocabulary: int | None = None) -> TextWatermark:
     Raises:
         DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another vocabulary.
     """
-    file = Path(path)
+    mark: TextWatermark = _read(Path(path), FORMAT)
+    if vocabulary is not None and mark.vocabulary != vocabulary:
+        raise DataError(f"{path}: the mark is for {mark.vocabulary} tokens, but there are {vocabulary}")
+    return mark
+
+
+def load_image(path: str | Path, *, shape: tuple[int, ...] | None = None) -> ImageWatermark:
+    """Read the watermark of pictures.
+
+    Args:
+        path: what `save` wrote.
+        shape: of the pictures at hand or their noise, which must be that of the mark.
+
+    Raises:
+        DataError: path first, for a file that is no such mark, lacks a setting or has an unknown one, and for another shape.
+    """
+    mark: ImageWatermark = _read(Path(path), IMAGE_FORMAT)
+    if shape is not None and mark.shape != tuple(shape):
+        raise DataError(f"{path}: the mark is for the shape {list(mark.shape)}, but pictures are {list(shape)}")
+    return mark
+
+
+def _read(file: Path, form: str) -> Any:
     found = json_object.read(file)
-    if found.pop("format", None) != FORMAT:
-        raise DataError(f"{file}: no watermark of a text: its format is not {FORMAT!r}")
-    kind = found.pop("kind", None)
-    if kind not in _KINDS:
-        raise DataError(f"{file}: kind = {kind!r} is none of {', '.join(_KINDS)}")
-    needed: dict[str, type] = {"key": str, "vocabulary": int, **_KINDS[kind][2]}
-    allowed = needed | ({"payload": list} if kind == "green list" else {})
-    if wrong := [name for name in {**needed, **found} if name not in allowed or (name in needed and name not in found)]:
-        raise DataError(f"{file}: {', '.join(wrong)}: unknown to a {kind}, or missing in it")
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float) if allowed[name] is float else allowed[name]):
-            raise DataError(f"{file}: {name} = {value!r} must be {allowed[name].__name__}")
-    if vocabulary is not None and found["vocabulary"] != vocabulary:
-        raise DataError(f"{file}: the mark is for {found['vocabulary']} tokens, but there are {vocabulary}")
+    if (given := found.pop("format", None)) != form:
+        other = f": it is one of {_NAMES[given]}" if isinstance(given, str) and given in _NAMES else ""
+        raise DataError(f"{file}: no watermark of {_NAMES[form]}: its format is not {form!r}{other}")
+    name, kinds = found.pop("kind", None), _KINDS[form]
+    if name not in kinds:
+        raise DataError(f"{file}: kind = {name!r} is none of {', '.join(kinds)}")
+    needed: dict[str, type] = {"key": str, **kinds[name].settings}
+    allowed = needed | kinds[name].optional
+    if wrong := [each for each in {**needed, **found} if each not in allowed or (each in needed and each not in found)]:
+        raise DataError(f"{file}: {', '.join(wrong)}: unknown to a {name}, or missing in it")
+    for setting, value in found.items():
+        of = allowed[setting]
+        if isinstance(value, bool) != (of is bool) or not isinstance(value, (int, float) if of is float else of):
+            raise DataError(f"{file}: {setting} = {value!r} must be {of.__name__}")
     try:
-        return _KINDS[kind][0](int(found.pop("key"), 16), **found)
+        return kinds[name].build(int(found.pop("key"), 16), **found)
     except (ValueError, TypeError) as error:
         raise DataError(f"{file}: {error}") from error
 
 
-def _kind(mark: TextWatermark) -> str:
+def _kind(mark: Any) -> tuple[str, str]:
+    """The format and the name of a mark."""
     if isinstance(mark, GreenList) and mark.robust:
-        return "self-hash"
-    for kind, (_, of, _) in _KINDS.items():
-        if isinstance(mark, of):
-            return kind
-    raise TypeError(f"a watermark of this module is needed, got {type(mark).__name__}")
+        return FORMAT, "self-hash"
+    for form, kinds in _KINDS.items():
+        for name, kind in kinds.items():
+            if isinstance(mark, kind.record):
+                return form, name
+    raise TypeError(f"a watermark of this chapter is needed, got {type(mark).__name__}")

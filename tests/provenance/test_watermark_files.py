@@ -8,6 +8,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.provenance import text_watermarks, watermark_files
+from tests.provenance import image_rig
 from tests.provenance.rig import KEY, MARKS, V
 
 
@@ -57,3 +58,46 @@ def test_a_missing_setting_and_another_vocabulary_are_refused(tmp_path):
         watermark_files.load(file)
     with pytest.raises(TypeError, match="delta has shape"):
         watermark_files.save(file, text_watermarks.green_list(KEY, V, delta=np.ones(3)))
+
+
+@pytest.mark.parametrize("name", image_rig.MARKS)
+def test_what_is_read_of_a_mark_of_pictures_is_what_was_saved(name, tmp_path):
+    mark = image_rig.MARKS[name]()
+    watermark_files.save(tmp_path / "mark.json", mark)
+    again = watermark_files.load_image(tmp_path / "mark.json", shape=image_rig.S)
+    assert jax.tree.structure(again) == jax.tree.structure(mark)
+    jax.tree.map(np.testing.assert_array_equal, again, mark)
+
+
+@pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "gendiff text watermark 1"}, "no watermark of a picture: .* it is one of a text"),
+        ({"kind": "green list"}, "kind = 'green list' is none of tree ring"),
+        ({"masked": 1}, "masked = 1 must be bool"),
+        ({"cell": True}, "cell = True must be int"),
+        ({"strength": -1.0}, "strength = -1"),
+        ({"shape": [16, 16]}, "must be \\(h, w, c\\)"),
+        ({"shape": [16, 16, 0]}, "a side of shape = 0"),
+        ({"bits": [2]}, "a bit = 2"),
+        ({"radius": 6}, "radius: unknown to a spread spectrum"),
+    ],
+)
+def test_another_file_of_pictures_is_refused_by_name(change, message, tmp_path):
+    file = tmp_path / "mark.json"
+    watermark_files.save(file, image_rig.MARKS["spread spectrum"]())
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(DataError, match=message) as refused:
+        watermark_files.load_image(file)
+    assert str(refused.value).startswith(str(file))
+
+
+@pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
+def test_a_mark_of_the_other_kind_and_another_shape_are_refused(tmp_path):
+    file = tmp_path / "mark.json"
+    watermark_files.save(file, image_rig.MARKS["tree ring"]())
+    with pytest.raises(DataError, match="no watermark of a text.* it is one of a picture"):
+        watermark_files.load(file)
+    with pytest.raises(DataError, match=r"shape \[16, 16, 1\], but pictures are \[8, 8, 1\]"):
+        watermark_files.load_image(file, shape=(8, 8, 1))

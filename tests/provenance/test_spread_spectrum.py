@@ -1,0 +1,63 @@
+"""The mark in the pixels has its strength, is found without the original, and lies where the picture hides it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.metrics import fidelity
+from gendiff.provenance import image_detection, spread_spectrum
+from tests.provenance.image_rig import KEY, S, pictures
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+PICTURES = pictures(200, 7)
+write = quickly(lambda mark, images: mark.write(images))
+
+
+def made(**settings):
+    return spread_spectrum.spread_spectrum(KEY, S, **settings)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_its_psnr_is_the_stated_one(masked):
+    mark = made(strength=0.05, masked=masked)
+    np.testing.assert_allclose(fidelity.psnr(write(mark, PICTURES), PICTURES), float(mark.psnr), atol=1e-2)
+    assert abs(float(mark.psnr) - 32.04) < 0.01
+
+
+def test_masked_it_is_weak_on_flat_ground_and_stays_strong_on_busy_ground():
+    picture = PICTURES[:1].copy()
+    picture[:, :, :8] = 0.3
+    change = np.abs(np.asarray(write(made(), picture)) - picture)[0, :, :, 0]
+    assert change[:, :6].mean() < 0.8 * change[:, 10:].mean()
+    assert np.ptp(np.abs(np.asarray(write(made(masked=False), picture)) - picture)) < 1e-6
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_evidence_is_the_correlation_with_the_pattern(masked):
+    mark, signs = made(masked=masked, cell=3), np.random.default_rng(0).choice([-1.0, 1.0], (1, 36)).astype(np.float32)
+    detail = np.asarray(spread_spectrum._detail(jnp.asarray(PICTURES)))
+    weight = np.asarray(spread_spectrum._activity(jnp.asarray(PICTURES))) ** (-1.0 if masked else -2.0)
+    pattern = np.repeat(np.repeat(signs.reshape(1, 6, 6, 1), 3, 1), 3, 2)[:, :16, :16]
+    wanted = np.sum(detail * weight * np.asarray(spread_spectrum._detail(jnp.asarray(pattern))), (1, 2, 3))
+    np.testing.assert_allclose(np.asarray(quickly(type(mark).evidence)(mark, PICTURES)) @ signs[0], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_payload_is_read_without_the_original():
+    bits = (1, 0, 1, 1)
+    mark = made(strength=0.15, bits=bits)
+    seen = np.clip(np.asarray(write(mark, PICTURES)), -1, 1)
+    assert np.mean(image_detection.read_bits(mark, seen).bits == np.array(bits)) > 0.98
+    assert abs(np.mean(image_detection.read_bits(mark, PICTURES).bits == np.array(bits)) - 0.5) < 0.1
+
+
+test_mistakes_are_refused = refusals(
+    (lambda: made(strength=0.0), "strength = 0"),
+    (lambda: made(cell=17), "cell = 17"),
+    (lambda: made(bits=(1,) * 65), r"1 … 64"),
+    (lambda: made(masked=1), "masked must be True or False", TypeError),
+    (lambda: spread_spectrum.spread_spectrum(KEY, (16, 16)), r"must be \(h, w, c\)"),
+    (lambda: made().write(np.full((1, *S), 200.0, np.float32)), "like unscaled pixels"),
+    (lambda: made().write(PICTURES[:, :8]), "for the shape"),
+    (lambda: made().write((PICTURES > 0).astype(int)), "floating", TypeError),
+)
