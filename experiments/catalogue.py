@@ -30,5 +30,6 @@ EXPERIMENTS = {
 
 TOOLS = {
     "copies": "experiments.provenance.copies",
+    "verify": "experiments.provenance.verify",
 }
 """Name of each command that belongs to no experiment -> the module whose `COMMAND` it is."""

@@ -166,6 +166,9 @@ INPUTS = {
     "copies": {
         "folders without pictures, mixed sizes, too few training pictures": "an error that starts with the path, exit 65",
     },
+    "verify": {
+        "another file, a damaged one, or a mark that does not belong to it": "an error with path and reason, exit 65 or 2",
+    },
     "command line": {
         "unknown or misspelt option": "exit 2, the nearest match is shown",
         "wrong type": "exit 2, at most 12 lines",

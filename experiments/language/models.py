@@ -12,6 +12,7 @@ import numpy as np
 from experiments.framework.errors import hint
 from gendiff import language, networks, weights
 from gendiff.core.errors import ConfigError
+from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
 from gendiff.weights import quantised
 
@@ -30,6 +31,15 @@ def opened(model: str = SMOLLM2, *, packed: bool = False) -> Chat:
         if packed and path.is_dir():
             raise ConfigError(f"--weights packed is for .gguf files, and --model {model} is a folder: take --weights int8")
         return _of(path, packed)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+
+
+def tokenizer(model: str = SMOLLM2) -> LanguageTokenizer:
+    """The tokenizer of a model alone. Raises as `opened` does."""
+    try:
+        path = weights.smollm2.path() if model == SMOLLM2 else _path(model)
+        return language.tokens.load(path) if path.is_dir() else language.tokens.from_gguf(weights.gguf.load(path).metadata)
     except ImportError as error:
         raise ConfigError(str(error)) from error
 
