@@ -1,4 +1,7 @@
-"""What the tests of networks share: tiny networks, parameters away from 0."""
+"""What the tests of networks share: tiny networks, parameters away from 0.
+
+Arrays of NumPy become those of JAX by `device_put`, for which nothing is compiled; `jnp.asarray` compiles a program for each shape.
+"""
 
 import functools
 
@@ -20,11 +23,11 @@ apply = Traced(lambda predict, params, *inputs: predict(params, *inputs), quickl
 
 
 def moved(params):
-    """Parameters away from the zeros that hide half of a network, by a fixed pattern, for which nothing is compiled."""
+    """Parameters away from the zeros that hide half of a network, by a fixed pattern."""
 
     def one(leaf):
         pattern = 0.1 * np.sin(1.0 + 7.0 * np.arange(leaf.size)).reshape(leaf.shape)
-        return jnp.asarray(np.asarray(leaf) + pattern, leaf.dtype)
+        return jax.device_put((np.asarray(leaf) + pattern).astype(leaf.dtype))
 
     return jax.tree.map(one, params)
 
@@ -35,7 +38,7 @@ def drawn(network, *inputs):
     made = []
     for path, leaf in trees.paths(shapes).items():
         spread = leaf.shape[-2] ** -0.5 if path.endswith("kernel") else 0.3
-        made.append(jnp.asarray(spread * rng.normal(size=leaf.shape) + path.endswith("scale"), leaf.dtype))
+        made.append(jax.device_put((spread * rng.normal(size=leaf.shape) + path.endswith("scale")).astype(leaf.dtype)))
     return jax.tree.unflatten(jax.tree.structure(shapes), made)
 
 
