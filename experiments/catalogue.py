@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "membership": "experiments.provenance.membership",
     "memorise-text": "experiments.provenance.memorise_text",
     "memorise": "experiments.provenance.memorise",
+    "watermark-text": "experiments.provenance.watermark_text",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

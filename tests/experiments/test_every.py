@@ -27,6 +27,7 @@ LEAVES = {
     "membership": ("roc",),
     "memorise-text": ("extraction", "exposure"),
     "memorise": ("shares", "losses", "regenerated", "agreement", "pictures"),
+    "watermark-text": ("flat", "deltas", "attacks", "entropy"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,29 @@
+"""Can one tell texts that a key has marked from others, and at what cost?
+
+    python -m experiments run watermark-text
+
+Scores of real text under random keys are held against their exact law, and those of texts from flat logits against the formula. SmolLM2
+then writes marked texts: how many are found, what they cost in likelihood, and what is left after words were changed, deleted, cut off or
+written anew. A wrong key, and the common mistake of counting every repeat, are the controls.
+"""
+
+from typing import Any
+
+from experiments.framework.registry import Experiment
+from experiments.provenance.watermark_text import judge, texts
+from experiments.provenance.watermark_text.config import Config, Thresholds, check
+
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_FEW: dict[str, Any] = {"null_texts": 40, "flat_texts": 8, "texts": 4, "few": 4, "together": 4, "tokens": 40, "prompt": 8, "resamples": 20}
+
+EXPERIMENT = Experiment(
+    name="watermark-text",
+    question="Can one tell texts that a key has marked from others, and at what cost?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(seeds=(0,), lengths=(20, 40), vocabulary=64, tiny=True, **_FEW),
+    train=texts.train,
+    evaluate=judge.evaluate,
+    check=check,
+)
