@@ -35,6 +35,7 @@ def call(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> No
         except ValueError as error:
             raise DataError(f"{options.train}: {error}") from error
     found = findings.findings(report, samples, train, held_out, equal, options)
+    out.mkdir(parents=True, exist_ok=True)
     json_files.write(out / JSON, found)
     _write_page(out, found, report, samples, train)
     _print(found, out)

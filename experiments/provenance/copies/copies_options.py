@@ -61,7 +61,7 @@ class CopiesOptions:
 
 
 def check(options: CopiesOptions) -> Path:
-    """The folder to write into, which exists when this returns. ConfigError for options out of range and places that cannot be written."""
+    """The folder to write into, which may be absent. ConfigError for options out of range and places that cannot be written."""
     if not 0 < options.threshold <= 1:
         raise ConfigError(f"--threshold {options.threshold:g} is outside (0, 1]")
     if options.pairs < 0:
@@ -93,16 +93,15 @@ def _check_kind(options: CopiesOptions) -> None:
 
 
 def _writable(out: Path) -> Path:
+    """Nothing is made yet: what cannot be compared leaves no folder behind."""
     if sources.is_url(out):
         raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
     place = out.expanduser().absolute()
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "is a file, not a folder" if isinstance(error, FileExistsError) else f"cannot be made ({error.strerror})"
-        raise ConfigError(f"--out {out} {reason}: choose another") from error
-    run_folder.check_writable(place, "choose another --out")
-    names = os.listdir(place)
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")
+    run_folder.check_writable(there, "choose another --out")
+    names = os.listdir(place) if there == place else []
     if JSON not in names and (strange := sorted(name for name in names if not name.startswith("."))):
         raise ConfigError(f"--out {out} holds {strange[0]} but no {JSON}: choose another")
     return place

@@ -38,7 +38,8 @@ class PictureSet:
 
     def name(self, row: int) -> str:
         """The name within the set."""
-        return self.source.name(int(row)).removeprefix(f"{random_access.shown(self.place)}{os.sep}")
+        place = random_access.shown(self.place)
+        return self.source.name(int(row)).removeprefix(f"{place}{os.sep}").removeprefix(f"{place}: ")
 
     def classes(self) -> list[str | None]:
         """The name of each picture's class, None where it has none."""

@@ -85,6 +85,7 @@ def report(options: CopiesOptions, out: Path, progress: Progress) -> None:
     order = np.argsort(-found.spans.length, kind="stable")[: options.pairs]
     rows = [int(row) for row in order if found.spans.length[row]]
     content = _findings(options, found, samples, train, held_out, rows)
+    out.mkdir(parents=True, exist_ok=True)
     json_files.write(out / JSON, content)
     beside = [(samples.parts(row, *_at(found, row)), train.parts(int(found.spans.document[row]), *_in(found, row))) for row in rows]
     sentences = list(_sentences(content))
