@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "memorise-text": "experiments.provenance.memorise_text",
     "memorise": "experiments.provenance.memorise",
     "watermark-text": "experiments.provenance.watermark_text",
+    "watermark-image": "experiments.provenance.watermark_image",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

@@ -28,6 +28,7 @@ LEAVES = {
     "memorise-text": ("extraction", "exposure"),
     "memorise": ("shares", "losses", "regenerated", "agreement", "pictures"),
     "watermark-text": ("flat", "deltas", "attacks", "entropy"),
+    "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,113 @@
+"""The numbers of the image-watermark experiment, and the network that they describe."""
+
+import dataclasses
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import numpy as np
+
+from experiments.diffusion import emoji_pictures, image_training
+from experiments.diffusion.image_model import Model
+from experiments.framework.progress import Progress
+from experiments.framework.ranges import Count, Distinct, Positive, Several, Share
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.types import NO_LABEL
+from gendiff.data import textures
+from gendiff.diffusion import parameterization, schedules
+from gendiff.diffusion.types import Batch
+
+SIDE = 16
+"""Pixels of a side of the pictures."""
+SHAPE = (SIDE, SIDE, 1)
+_Kept: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+_Quality: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=95)]
+_Levels: TypeAlias = Annotated[int, msgspec.Meta(ge=2, le=255)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the first run."""
+
+    bits: float = 0.99
+    """Least share of bits read right in unchanged pictures by Gaussian Shading."""
+    uniform: float = 0.01
+    """Least p of the Kolmogorov-Smirnov test that p-values of pictures without the key are uniform; of all seeds together."""
+    detected: float = 0.9
+    """Least share of marked pictures with p ≤ 0.01 that the papers of Tree-Ring and Gaussian Shading let one expect: unchanged, and after
+    the mildest of each change. Published are 0.9 and more at 512×512 pixels; ours have a thousandth of them."""
+    normal: float = 0.01
+    """Least p of the test that the noise of each picture by Gaussian Shading is normal; of all seeds together."""
+    signs: float = 0.01
+    """Least p of the test that no number of that noise has a sign of its own across the set; of all seeds together."""
+    frechet: float = 0.01
+    """Least p of the permutation test that marked and unmarked pictures are at no Fréchet distance; of all seeds together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(image_training.SeededLearning):
+    """Every number of the experiment."""
+
+    train_steps: Count = 1500
+    """Optimizer steps."""
+    drop_condition: Share = 0.0
+    """Nothing is dropped: pictures are learned and drawn without their class."""
+    pictures: Annotated[int, msgspec.Meta(ge=64, le=15912)] = 8000
+    """Training patches, at equal distances."""
+    sampling_steps: Several = 50
+    """DDIM steps of a draw, and of its inversion."""
+    marked: Several = 200
+    """Pictures by each mark, and as many without."""
+    set_size: Several = 500
+    """Pictures of each set that is compared as a whole."""
+    together: Count = 100
+    """Pictures in one call of a program."""
+    radius: Annotated[int, msgspec.Meta(ge=1, le=7)] = 6
+    """Of Tree-Ring's disc, in cycles per picture."""
+    bits: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
+    """Of the payload of Gaussian Shading."""
+    strength: Positive = 0.06
+    """Root mean square change of a pixel by the spread spectrum; pixels lie in [-1, 1]."""
+    keys: Several = 999
+    """Fresh keys behind each p-value."""
+    permutations: Several = 199
+    """Of the pictures of two sets, behind the p-value of their Fréchet distance."""
+    noise: Distinct[Positive] = (0.1, 0.2, 0.4)
+    """Standard deviation of added noise, mildest first as with all changes; 0.1 is the 0.05 of pixels in [0, 1]."""
+    blurs: Distinct[Positive] = (0.5, 1.0)
+    """Standard deviation of a Gaussian blur, in pixels."""
+    crops: Distinct[_Kept] = (0.75, 0.5)
+    """Share of the area that is kept, in the middle; the rest turns grey. "Enlarged" fills the frame with it instead."""
+    qualities: Distinct[_Quality] = (90, 50, 25)
+    """Of JPEG, by Pillow."""
+    levels: Distinct[_Levels] = (32, 8)
+    """Values of a pixel after requantisation, of 256."""
+    strengths: Distinct[_Kept] = (0.1, 0.25, 0.5, 0.75)
+    """Shares of the steps that img2img runs, by DDPM and the same network."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+    thresholds: Thresholds = Thresholds()
+
+
+def model(config: Config) -> Model:
+    """The small U-Net of the digits, for patches, on the flow process."""
+    of: dict[str, Any] = {"shape": SHAPE, "num_classes": 1, "levels": 256}
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), **of)
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """One network per seed."""
+    patches = grey(config.pictures)
+    batch = Batch(clean=patches, condition=(np.full(len(patches), NO_LABEL, np.int32),))
+    image_training.train(config, model(config), batch, folder, progress, seeds=config.seeds)
+
+
+def check(config: Config) -> None:
+    """ConfigError where the numbers do not fit each other."""
+    image_training.check(config, images=config.pictures)
+    image_training.check_side(config, "", SIDE)
+
+
+def grey(count: int) -> np.ndarray:
+    """(count, 16, 16, 1) patches of photographs and textures in [-1, 1], without colour."""
+    patches, _ = textures.split(SIDE)
+    return emoji_pictures.images("pictures", patches, count).mean(-1, keepdims=True)

@@ -1,0 +1,90 @@
+"""The marks, and the compiled programs that draw, invert and redraw pictures under any parameters."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.diffusion.image_model import Model
+from experiments.framework import drawing
+from experiments.framework.progress import Progress
+from experiments.provenance.watermark_image.changes import stored
+from experiments.provenance.watermark_image.config import SHAPE, Config
+from gendiff.core.types import NO_LABEL, Params
+from gendiff.diffusion import denoiser, editing, grids, inversion, samplers, sampling
+from gendiff.provenance import image_watermarks, spread_spectrum
+from gendiff.provenance.image_watermarks import GaussianShading, ImageWatermark
+
+RING, SHADING, SPREAD = "Tree-Ring", "Gaussian Shading", "spread spectrum"
+SECRET = 0x5EC2E700000000
+"""Of the first seed; the secret key of seed s is SECRET + s."""
+DRAW, NONCE, REDRAW = range(3)
+
+
+def marks(config: Config, seed: int) -> dict[str, ImageWatermark]:
+    """The marks of one seed, with its secret key."""
+    secret = SECRET + seed
+    bits = np.random.default_rng(secret).integers(0, 2, config.bits).tolist()
+    return {
+        RING: image_watermarks.tree_ring(secret, SHAPE, radius=config.radius),
+        SHADING: image_watermarks.gaussian_shading(secret, SHAPE, bits),
+        SPREAD: spread_spectrum.spread_spectrum(secret, SHAPE, strength=config.strength),
+    }
+
+
+def key_of(purpose: int, seed: int) -> jax.Array:
+    """The key of one purpose in one seed."""
+    return jax.random.fold_in(jax.random.key(purpose), seed)
+
+
+class WatermarkPrograms:
+    """Draws from given noise by DDIM, goes back by DDIM inversion, and redraws by img2img; no program is told a class or a mark."""
+
+    def __init__(self, config: Config, model: Model, progress: Progress) -> None:
+        self._config, self._model, self._progress = config, model, progress
+        self._levels = grids.trailing(model.schedule, config.sampling_steps)
+        self._drawn, self._back, self._again = (drawing.jit(program) for program in (self._draw, self._invert, self._redraw))
+
+    def draw(self, params: Params, noise: Any, index: np.ndarray) -> np.ndarray:
+        """Stored pictures (n, 16, 16, 1) from standard normal noise of that shape."""
+        return stored(self._parts("draw", functools.partial(self._drawn, params), index, np.asarray(noise)))
+
+    def invert(self, params: Params, images: np.ndarray) -> np.ndarray:
+        """The noise of pictures, in units of its standard deviation."""
+        return self._parts("invert", functools.partial(self._back, params), np.arange(len(images)), images)
+
+    def redraw(self, params: Params, images: np.ndarray, seed: int, strength: float) -> np.ndarray:
+        """Stored pictures after img2img by DDPM."""
+        again = functools.partial(self._again, params, key_of(REDRAW, seed), jnp.float32(strength))
+        return stored(self._parts("img2img", again, np.arange(len(images)), images))
+
+    def _parts(self, title: str, program: Any, index: np.ndarray, images: np.ndarray) -> np.ndarray:
+        options: Any = {"together": self._config.together, "title": title, "progress": self._progress}
+        return drawing.finite(drawing.whole(program, index, images, **options), title)
+
+    def _denoise(self, params: Params) -> Any:
+        return denoiser.from_network(self._model.predict, params, self._model.parameterization, NO_LABEL)
+
+    def _draw(self, params: Params, index: Any, noise: Any) -> jax.Array:
+        key, start = key_of(DRAW, 0), self._levels.sigma[0].astype(np.float32) * noise  # DDIM draws nothing from the key
+        return sampling.sample(key, self._denoise(params), samplers.ddim(), self._levels, SHAPE, index, start=start)
+
+    def _invert(self, params: Params, index: Any, images: Any) -> jax.Array:
+        return inversion.ddim_invert(self._denoise(params), images, self._levels) / self._levels.sigma[0].astype(np.float32)
+
+    def _redraw(self, params: Params, key: Any, strength: Any, index: Any, images: Any) -> jax.Array:
+        return editing.image_to_image(key, self._denoise(params), samplers.ddim(1.0), self._levels, images, index, strength=strength)
+
+
+@functools.partial(jax.jit, static_argnames="alike")
+def noise_of(mark: ImageWatermark | None, seed: Any, index: Any, *, alike: bool = False) -> tuple[jax.Array, jax.Array | None]:
+    """(the noise of pictures, their nonces where the mark needs them). alike: the known mistake, one nonce for all."""
+    key = key_of(DRAW, seed)
+    if mark is None:
+        return image_watermarks.first_noise(key, index, SHAPE), None
+    if not isinstance(mark, GaussianShading):
+        return mark.write(key, index), None  # type: ignore[attr-defined]
+    nonce = image_watermarks.nonces(key_of(NONCE, seed), jnp.zeros_like(index) if alike else index)
+    return mark.write(key, index, nonce), nonce
