@@ -48,7 +48,7 @@ def test_one_nonce_for_all_leaves_each_picture_normal_and_fixes_every_sign_of_th
 def test_what_is_not_marked_is_the_noise_of_a_draw_by_the_same_key_and_index():
     own = np.asarray(quickly(lambda: sampling.first_noise(sample_keys.keys_of(DRAW, INDEX), S, jnp.float32))())
     ring, shaded = MARKS["tree ring"](), marked("gaussian shading", COUNT)
-    np.testing.assert_array_equal(np.abs(shaded), np.abs(own))
+    np.testing.assert_allclose(np.abs(shaded), np.abs(own), rtol=1e-6)  # two programs may round the last bit in two ways
     outside = ~ring.disc[0]
     spectra = (np.fft.fft2(of[..., 0])[:, outside] for of in (marked("tree ring", COUNT), own))
     np.testing.assert_allclose(*spectra, atol=1e-3)
