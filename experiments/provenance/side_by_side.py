@@ -12,7 +12,7 @@ from gendiff import diffusion
 from gendiff.core import records
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
-from gendiff.networks import embeddings
+from gendiff.networks import embeddings, fast
 from gendiff.training import optimizers
 
 SHAPE, PIXELS, TIMES = (8, 8, 1), 64, 64
@@ -46,9 +46,9 @@ def predict(params: Params, x: jax.Array, t: jax.Array, *, pace: float = 1.0, st
         return jax.nn.standardize(y, epsilon=1e-6) if standardised else y
 
     time = embeddings.sinusoidal(pace * t, TIMES).astype(x.dtype)
-    y = jax.nn.silu(linear("input", x.reshape(x.shape[0], PIXELS)) + linear("time", time))
+    y = fast.silu(linear("input", x.reshape(x.shape[0], PIXELS)) + linear("time", time))
     for name in HIDDEN:
-        y = y + jax.nn.silu(linear(name, entering(y)))
+        y = y + fast.silu(linear(name, entering(y)))
     return linear("output", entering(y)).reshape(x.shape)
 
 

@@ -87,7 +87,7 @@ class DiT(nn.Module):
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        embedding = nn.silu(embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype)))
+        embedding = fast.silu(embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype)))
 
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))

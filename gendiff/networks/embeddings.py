@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, packed
 from gendiff.core.types import NO_LABEL, ArrayLike
-from gendiff.networks import initializers
+from gendiff.networks import fast, initializers
 from gendiff.networks.layers import Compute, dense, parameter
 
 MAX_PERIOD = 10_000
@@ -85,13 +85,13 @@ class Embedding(nn.Module):
         t = t.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
         y = sinusoidal(t, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
         y = dense(self.features, self.compute, "time_0")(y)
-        y = dense(self.features, self.compute, "time_1")(nn.silu(y))
+        y = dense(self.features, self.compute, "time_1")(fast.silu(y))
         if self.num_classes is not None and label is not None:
             table = parameter(self, "label", initializers.normal(0.02), (self.num_classes + 1, self.features))
             y = y + rows(packed.as_array(table, self.compute.dtype), label)
         if added is None:
             return y
-        return y + dense(self.features, self.compute, "added_1")(nn.silu(dense(self.features, self.compute, "added_0")(added)))
+        return y + dense(self.features, self.compute, "added_1")(fast.silu(dense(self.features, self.compute, "added_0")(added)))
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:

@@ -95,6 +95,18 @@ def _exact_gelu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -
     return jax.jvp(functools.partial(nn.gelu, approximate=False), (jax.lax.optimization_barrier(primals[0]),), tangents)
 
 
+@jax.custom_jvp
+def silu(x: jax.Array) -> jax.Array:
+    """SiLU: x / (1 + exp(−x))."""
+    return nn.silu(x)
+
+
+@silu.defjvp
+def _silu_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # with a barrier for the reason above: oneDNN knows this form too
+    return jax.jvp(nn.silu, (jax.lax.optimization_barrier(primals[0]),), tangents)
+
+
 # --- linear layers and norms ---
 
 

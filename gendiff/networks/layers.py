@@ -116,7 +116,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_tanh": fast.gelu,
     "gelu": fast.exact_gelu,
     "quick_gelu": quick_gelu,
-    "silu": nn.silu,
+    "silu": fast.silu,
 }
 """What stands between the two layers of an MLP, by name."""
 

@@ -108,7 +108,7 @@ class UNet(nn.Module):
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
         embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype))
-        embedding = nn.silu(embedding)  # every block begins with it: once is enough
+        embedding = fast.silu(embedding)  # every block begins with it: once is enough
 
         y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
         skips = [y]

@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from experiments.framework import devices
 from gendiff import networks
+from gendiff.networks import layers
 from tests.networks.rig import drawn
 from tests.quickly import quickly
 
@@ -31,6 +33,28 @@ def test_what_is_compiled_with_the_options_computes_the_same(network, shape):
     chosen, plain = jax.jit(both, compiler_options=devices.compiler_options())(params), quickly(both)(params)
     assert float(jnp.abs(plain[0][1]).max()) > 0.1
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * max(1.0, float(jnp.abs(b).max()))), chosen, plain)
+
+
+def gradients(activations, kernels, x):
+    """Of each activation of a linear layer, of networks side by side and of one. x: (rows, in). kernels: (networks, in, out) by name."""
+
+    def of(activation, kernel):
+        return jax.grad(lambda kernel: jnp.sum(activation(x @ kernel) ** 2))(kernel)
+
+    return {
+        name: (jax.vmap(lambda kernel, of=of, name=name: of(activations[name], kernel))(kernel[:-1]), of(activations[name], kernel[-1]))
+        for name, kernel in kernels.items()
+    }
+
+
+def test_activations_of_linear_layers_that_onednn_takes_have_their_own_gradients():
+    """jaxlib 0.12 hands the activated numbers to whoever reads the product beneath, unless the network keeps the two apart."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(128, 256)), jnp.float32)
+    kernels = {name: jnp.asarray(rng.normal(size=(3, 256, 256)) / 16, jnp.float32) for name in layers.ACTIVATIONS}
+    of = functools.partial(gradients, layers.ACTIVATIONS)
+    chosen, plain = jax.jit(of, compiler_options=devices.compiler_options())(kernels, x), quickly(of)(kernels, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), chosen, plain)
 
 
 @pytest.mark.parametrize(("release", "machine"), [("0.9.2", "x86_64"), ("0.13.0", "x86_64"), ("1.0.0", "x86_64"), ("0.12.0", "aarch64")])
