@@ -219,9 +219,8 @@ class Empirical:
         exact = jax.lax.Precision.HIGHEST
         products = jnp.einsum("bd,nd->bn", flat - alpha * mean, rows, precision=exact)
         nearness = alpha * (products - alpha * jnp.sum(rows**2, axis=1)[None] / 2)
-        # what rounding leaves of equal numbers, over less than this, could be more than exp can take
-        rounding = 8 * jnp.finfo(flat.dtype).eps * jnp.max(jnp.abs(nearness), axis=1, keepdims=True)
-        share = jax.nn.softmax(nearness / jnp.maximum(sigma**2, jnp.maximum(jax.lax.stop_gradient(rounding), POINT)), axis=1)
+        rounding = 8 * jnp.finfo(flat.dtype).eps * jnp.max(jnp.abs(nearness), axis=1, keepdims=True)  # over less, exp could be infinite
+        share = jax.nn.softmax(nearness / jnp.maximum(sigma**2, jax.lax.stop_gradient(rounding) + POINT), axis=1)
         clean = mean + jnp.einsum("bn,nd->bd", share, rows, precision=exact)
         noise = arrays.safe_divide(flat - alpha * clean, sigma)
         return Prediction(clean.reshape(x.shape), noise.reshape(x.shape))
