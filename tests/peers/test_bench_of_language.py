@@ -25,7 +25,7 @@ def test_both_sides_read_and_write_the_same(tmp_path, kind):
 
 
 def test_marks_of_both_sides_raise_as_many_logits_by_as_much(tmp_path):
-    workload = Workload("watermark", batch=4, size=8192, tokens=3)
+    workload = Workload("watermark", batch=4, size=49152, tokens=3)
     setting = Setting(LanguageConfig(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
     found = duel.fight(Case("watermark", "", workload, left_out={"compiled": "it takes long"}), setting)
     assert found.difference < 1e-5 and set(found.tried) == {"eager"}

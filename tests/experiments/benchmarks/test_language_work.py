@@ -17,7 +17,7 @@ from tests.quickly import quickly
 
 WRITE = Workload("generate", "tiny_smollm2", batch=2, tokens=5, steps=4)
 READ = Workload("prefill", "tiny_smollm2", batch=2, tokens=9)
-MARK = Workload("watermark", batch=2, size=4096, tokens=3)
+MARK = Workload("watermark", batch=2, size=49152, tokens=3)
 CLOSE = {"float32": 1e-5, "bfloat16": 0.15, "int8": 0.15}
 
 
