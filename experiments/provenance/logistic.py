@@ -38,7 +38,6 @@ def permuted(x: np.ndarray, hits: np.ndarray, permutations: int) -> float:
 
 def _firth(design: np.ndarray, y: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
     """Maximum of the log-likelihood plus half of the log-determinant of the information, by damped Newton steps over free coefficients."""
-    beta, value = np.zeros(2), -np.inf
 
     def penalised(beta: np.ndarray) -> float:
         p = scipy.special.expit(design @ beta)
@@ -46,6 +45,7 @@ def _firth(design: np.ndarray, y: np.ndarray, free: np.ndarray) -> tuple[np.ndar
         likelihood = np.sum(scipy.special.xlogy(y, p) + scipy.special.xlog1py(1 - y, -p))
         return float(likelihood + np.linalg.slogdet(information)[1] / 2)
 
+    beta = np.zeros(2)
     value = penalised(beta)
     for _ in range(100):
         p = scipy.special.expit(design @ beta)

@@ -1,16 +1,18 @@
 """Small networks of digits that learn side by side: every array of parameters has an axis of networks in front."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gendiff import diffusion
 from gendiff.core import records
 from gendiff.core.types import Loss, Metrics, Params
+from gendiff.data import batches
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 from gendiff.networks import embeddings, fast
 from gendiff.training import optimizers
@@ -79,6 +81,11 @@ def each_loss(params: Params, key: jax.Array, images: jax.Array, loss: Loss = LO
         return loss(params, key, diffusion.Batch(clean=images))[0]
 
     return jax.vmap(one, in_axes=(0, 0, 1))(params, jax.random.split(key, images.shape[1]), images)
+
+
+def batch_at(images: np.ndarray, rows: Sequence[np.ndarray], batch: int, seed: int, step: int) -> np.ndarray:
+    """(batch, networks, 8, 8, 1) of the rows of each network: the networks lie behind, so that devices can share the pictures."""
+    return images[np.stack([each[batches.batch_at(len(each), batch, seed, step)] for each in rows], 1)]
 
 
 @functools.lru_cache  # one object, so that all trainings share a compiled start

@@ -11,7 +11,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
 from experiments.provenance.membership.config import Config
 from gendiff.core.types import Params
-from gendiff.data import batches, digits
+from gendiff.data import digits
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             side_by_side.SumOfLosses(),
             side_by_side.optimizer(config.learning_rate, config.warmup, config.clip),
             side_by_side.starts(config.width, len(rows)),
-            functools.partial(_batch, images, rows, config.batch, seed),
+            functools.partial(side_by_side.batch_at, images, rows, config.batch, seed),
             seed=seed,
             steps=config.train_steps,
             folder=folder,
@@ -61,8 +61,3 @@ def restore(config: Config, folder: RunFolder, seed: int) -> Params:
     """The averaged parameters of all models of a seed, shadow models first."""
     init = side_by_side.starts(config.width, config.shadows + config.targets)
     return training_loop.restore_ema(init, folder, seed=seed, decay=config.ema)
-
-
-def _batch(images: np.ndarray, rows: list[np.ndarray], batch: int, seed: int, step: int) -> np.ndarray:
-    """(batch, models, 8, 8, 1)."""
-    return images[np.stack([each[batches.batch_at(len(each), batch, seed, step)] for each in rows], 1)]

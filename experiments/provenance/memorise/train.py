@@ -13,10 +13,9 @@ from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
 from experiments.provenance.memorise import network, sets
 from experiments.provenance.memorise.config import Config, grid
-from experiments.provenance.memorise.sets import Learned
 from experiments.provenance.side_by_side import SumOfLosses
 from gendiff.core import files, npz
-from gendiff.data import batches, digits
+from gendiff.data import digits
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,15 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     split, draw, loss = digits.load(), network.draws(config), network.losses()
     objective = SumOfLosses(network.LOSS)
     for seed in config.seeds:
-        learned = sets.of_seed(config, seed)
+        rows = [each.rows for each in sets.of_seed(config, seed)]
         for step in grid(config):
             if _file(folder, seed, step).exists():
                 continue
             state = training_loop.train(
                 objective,
                 side_by_side.optimizer(config.learning_rate, config.warmup, config.clip),
-                side_by_side.starts(config.width, len(learned)),
-                functools.partial(_batch, split.train_images, learned, config.batch, seed),
+                side_by_side.starts(config.width, len(rows)),
+                functools.partial(side_by_side.batch_at, split.train_images, rows, config.batch, seed),
                 seed=seed,
                 steps=step,
                 folder=folder,
@@ -53,21 +52,15 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
             )
             count = config.last_samples if step == config.train_steps else config.samples
             samples = drawing.finite(draw(state.ema, jnp.arange(count)), f"seed {seed}, step {step}")
-            seen = np.stack([split.train_images[each.rows[: min(config.sizes)]] for each in learned], 1)
+            seen = np.stack([split.train_images[each[: min(config.sizes)]] for each in rows], 1)
             both = np.asarray(loss(state.ema, jnp.asarray(seen), jnp.asarray(split.held_out_images)))
-            _write(_file(folder, seed, step), Drawn(samples.reshape(len(learned), count, -1), *both))
+            _write(_file(folder, seed, step), Drawn(samples.reshape(len(rows), count, -1), *both))
 
 
 def read(folder: RunFolder, seed: int, step: int) -> Drawn:
     """What was drawn at one step. DataError where it is missing or damaged."""
     file = npz.existing(_file(folder, seed, step), ".npz")
     return Drawn(**npz.guarded(file, lambda: npz.read(file, ["samples", "seen", "held_out"])))
-
-
-def _batch(images: np.ndarray, learned: tuple[Learned, ...], batch: int, seed: int, step: int) -> np.ndarray:
-    """(batch, networks, 8, 8, 1): the networks lie behind, so that devices can share the pictures."""
-    rows = [each.rows[batches.batch_at(len(each.rows), batch, seed, step)] for each in learned]
-    return images[np.stack(rows, 1)]
 
 
 def _file(folder: RunFolder, seed: int, step: int) -> Path:
