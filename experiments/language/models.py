@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from experiments.framework.errors import hint
+from experiments.language import steps
 from gendiff import language, networks, weights
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
@@ -73,6 +74,23 @@ def question(chat: Chat, text: str) -> np.ndarray:
     if chat.template is None:
         raise ConfigError("this model has no chat template, and this is a question to one that answers")
     return chat.tokenizer.prompt(chat.template([{"role": "user", "content": text}]), chat.network.context, special=True)
+
+
+def answers(chat: Chat, texts: Sequence[str], max_tokens: int) -> list[str]:
+    """The likeliest answers to questions that are asked at once. Each is what `Chat.answer` gives it alone, but for rounding.
+
+    ConfigError for a model without a chat template.
+    """
+    ids = [question(chat, text) for text in texts]
+    prompts = np.full((len(ids), max(map(len, ids))), -1, np.int32)
+    for row, each in zip(prompts, ids, strict=True):
+        row[: len(each)] = each
+    cache = language.cache.full(chat.network, len(ids), prompts.shape[1] + max_tokens)
+    next_logits = language.from_network(networks.pure(chat.network), chat.params)
+    write = steps.jit(language.generate, static_argnames="max_tokens")
+    options: dict[str, Any] = {"max_tokens": max_tokens, "processor": language.processors.temperature(0.0), "stop": chat.ends()}
+    written = jax.device_get(write(jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids)), **options))  # nothing is drawn
+    return [chat.tokenizer.decode(row[:length]) for row, length in zip(written.tokens, written.length, strict=True)]
 
 
 def in_8_bits(chat: Chat) -> Chat:

@@ -132,6 +132,11 @@ class Chat:
         prompt = self.tokenizer.prompt(text, self.network.context)
         return self._reply(key, prompt, memory, temperature, top_p, max_tokens, index, on_token)
 
+    def ends(self) -> Int32[np.ndarray, " n"]:
+        """Return the ids of the tokens that end an answer, for `language.generate`'s stop; −1 where there is none."""
+        ends = {self.tokenizer.end, self.tokenizer.special.get(language.tokens.END_OF_TEXT)}
+        return np.array(sorted(end for end in ends if end is not None) or [-1], np.int32)
+
     def _reply(
         self,
         key: jax.Array,
@@ -162,7 +167,7 @@ class Chat:
             cache,
             padded,
             np.array([index], np.uint32),
-            self._stop(),
+            self.ends(),
             processor,
             np.array(max_tokens, np.int32),
             most,
@@ -189,11 +194,6 @@ class Chat:
             return language.cache.full(self.network, 1, capacity, _dtype(self.params)), 0
         kept = _common(memory.tokens, prompt[:-1])
         return memory.cache.rewound(kept), kept
-
-    def _stop(self) -> np.ndarray:
-        """The tokens that end an answer."""
-        ends = {self.tokenizer.end, self.tokenizer.special.get(language.tokens.END_OF_TEXT)}
-        return np.array(sorted(end for end in ends if end is not None) or [-1], np.int32)
 
 
 def _run(

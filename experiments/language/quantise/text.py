@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.framework import interleaving
 from experiments.framework.progress import Progress
-from experiments.language import questions, steps
+from experiments.language import models, questions, steps
 from experiments.language.quantise.config import Config
 from experiments.language.quantise.formats import formats
 from gendiff import language, networks
@@ -59,9 +59,6 @@ def _read(network: networks.LanguageModel) -> Any:
 
 def _answers(config: Config, chat: Chat) -> np.ndarray:
     """Which questions are answered rightly, greedily, in the chat template."""
-    key = jax.random.key(0)  # nothing is drawn: temperature 0
-    right = []
-    for question, answers in questions.questions()[: config.questions]:
-        reply = chat.answer(key, [{"role": "user", "content": question}], max_tokens=config.max_tokens)
-        right.append(questions.holds(reply.text, answers))
-    return np.array(right)
+    asked = questions.questions()[: config.questions]
+    texts = models.answers(chat, [question for question, _ in asked], config.max_tokens)
+    return np.array([questions.holds(text, answers) for text, (_, answers) in zip(texts, asked, strict=True)])

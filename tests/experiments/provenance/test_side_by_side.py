@@ -19,17 +19,18 @@ def test_networks_that_learn_side_by_side_learn_as_each_does_alone():
     alone = optimizers.adamw(1e-3, clip=0.5, warmup=1, total=2, decay="constant")
 
     @quickly
-    def steps(params, images):
+    def side_by_side_step(params, images):
         gradient = jax.grad(lambda params: side_by_side.SumOfLosses(LOSS)(params, jax.random.key(1), images)[0])(params)
-        updates, _ = both.update(gradient, both.init(params), params)
-        ones = []
-        for at, key in enumerate(jax.random.split(jax.random.key(1), 2)):
-            own, batch = jax.tree.map(lambda leaf, at=at: leaf[at], params), diffusion.Batch(clean=images[:, at])
-            slope = jax.grad(lambda own, key=key, batch=batch: LOSS(own, key, batch)[0])(own)
-            ones.append((slope, alone.update(slope, alone.init(own), own)[0]))
-        return (gradient, updates), ones
+        return gradient, both.update(gradient, both.init(params), params)[0]
 
-    together, ones = steps(params, images)
+    @quickly
+    def step_alone(params, key, images):
+        gradient = jax.grad(lambda params: LOSS(params, key, diffusion.Batch(clean=images))[0])(params)
+        return gradient, alone.update(gradient, alone.init(params), params)[0]
+
+    together = side_by_side_step(params, images)
+    keys = jax.random.split(jax.random.key(1), 2)
+    ones = [step_alone(jax.tree.map(lambda leaf, at=at: leaf[at], params), keys[at], images[:, at]) for at in range(2)]
     for at, one in enumerate(ones):
         for first, second in zip(jax.tree.leaves(together), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(first[at], second, rtol=1e-4, atol=1e-7)
