@@ -126,7 +126,7 @@ def bars(
     for place, (label, value) in enumerate(thresholds, 1):
         axes.axvline(value, label=label, **DASHED | {"color": COLOURS[place], "linewidth": 1.4})
     axes.set_yticks(rows, list(map(_plain_text, numbers)))
-    axes.invert_yaxis()
+    axes.set_ylim(len(numbers) - 0.5, -0.5)  # the first on top, and no more room for many bars than for few
     axes.grid(visible=False, axis="y")
     if thresholds:
         figure.legend(loc="outside upper left", ncols=len(thresholds), **LEGEND)  # inside it would lie on a bar
