@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from experiments.framework.errors import hint
 from experiments.language import steps
 from gendiff import language, networks, weights
+from gendiff.core import arrays
 from gendiff.core.errors import ConfigError
 from gendiff.language.tokens import LanguageTokenizer
 from gendiff.pipelines import Chat
@@ -76,21 +77,33 @@ def question(chat: Chat, text: str) -> np.ndarray:
     return chat.tokenizer.prompt(chat.template([{"role": "user", "content": text}]), chat.network.context, special=True)
 
 
-def answers(chat: Chat, texts: Sequence[str], max_tokens: int) -> list[str]:
-    """The likeliest answers to questions that are asked at once. Each is what `Chat.answer` gives it alone, but for rounding.
+class Answer(NamedTuple):
+    """text: without special tokens. finished: whether the model ended it."""
 
-    ConfigError for a model without a chat template.
+    text: str
+    finished: bool
+
+
+def answers(chat: Chat, texts: Sequence[str], max_tokens: int, *, template: bool = True) -> list[Answer]:
+    """The likeliest answers to texts that are asked at once. Each is what `Chat.answer` gives it alone, but for rounding.
+
+    template: False goes on with each text as it is, as `Chat.complete` does. ConfigError for a model without a chat template.
     """
-    ids = [question(chat, text) for text in texts]
-    prompts = np.full((len(ids), max(map(len, ids))), -1, np.int32)
+    ids = [question(chat, text) if template else chat.tokenizer.prompt(text, chat.network.context) for text in texts]
+    longest = max(map(len, ids))
+    width = max(longest, min(arrays.power_of_two(longest, 64), chat.network.context - max_tokens))  # few shapes compile
+    prompts = np.full((len(ids), width), -1, np.int32)
     for row, each in zip(prompts, ids, strict=True):
         row[: len(each)] = each
-    cache = language.cache.full(chat.network, len(ids), prompts.shape[1] + max_tokens)
+    cache = language.cache.full(chat.network, len(ids), width + max_tokens)
     next_logits = language.from_network(networks.pure(chat.network), chat.params)
     write = steps.jit(language.generate, static_argnames="max_tokens")
     options: dict[str, Any] = {"max_tokens": max_tokens, "processor": language.processors.temperature(0.0), "stop": chat.ends()}
     written = jax.device_get(write(jax.random.key(0), next_logits, cache, prompts, np.arange(len(ids)), **options))  # nothing is drawn
-    return [chat.tokenizer.decode(row[:length]) for row, length in zip(written.tokens, written.length, strict=True)]
+    return [
+        Answer(chat.tokenizer.decode(row[:length]), bool(finished))
+        for row, length, finished in zip(written.tokens, written.length, written.finished, strict=True)
+    ]
 
 
 def in_8_bits(chat: Chat) -> Chat:

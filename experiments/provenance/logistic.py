@@ -1,10 +1,26 @@
 """Logistic regression of hits on one number: the slope, its interval, and p-values by likelihood ratio and by permutation."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import scipy.special
 import scipy.stats
 
-from experiments.reporting.verdicts import Number
+from experiments.reporting.verdicts import Claim, Number
+
+
+def claims(
+    claim: Callable[..., Claim], prefix: str, event: str, copies: np.ndarray, hits: np.ndarray, *, resamples: int, permutations: int
+) -> Iterator[Claim]:
+    """Three claims of copies (n,) and hits (n,): more copies make the event likelier, by likelihood ratio and by permutation.
+
+    claim: as `verdicts.against` with the first two arguments given. prefix: of the claims' ids.
+    """
+    x = np.log2(copies)
+    statement = f"slope of the log-odds that {event} on log2 of its copies"
+    yield claim(f"{prefix}slope", statement, interval(x, hits, resamples), ">=")
+    yield claim(f"{prefix}likelihood", "p-value of that slope by likelihood ratio", slope(x, hits)[1], "<=", "p_value")
+    yield claim(f"{prefix}permuted", "p-value of that slope by permutation", permuted(x, hits, permutations), "<=", "p_value")
 
 
 def slope(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
@@ -56,9 +72,11 @@ def _firth(design: np.ndarray, y: np.ndarray, free: np.ndarray) -> tuple[np.ndar
         part = np.linalg.inv(design[:, free].T @ (design[:, free] * weight[:, None]))
         step = np.zeros(2)
         step[free] = np.clip(part @ score[free], -2.0, 2.0)
-        while np.max(np.abs(step)) > 1e-8 and penalised(beta + step) < value:
+        trial = penalised(beta + step)
+        while np.max(np.abs(step)) > 1e-8 and trial < value:
             step /= 2
+            trial = penalised(beta + step)
         if np.max(np.abs(step)) <= 1e-8:
             break
-        beta, value = beta + step, penalised(beta + step)
+        beta, value = beta + step, trial
     return beta, value

@@ -1,10 +1,9 @@
 """A hundred questions, as plain text and in the chat template: how many are answered, and how many answers end."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
 from experiments.framework.progress import Progress
@@ -12,9 +11,9 @@ from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
 from experiments.language import models, questions
 from experiments.language.chat.config import Config
+from experiments.language.models import Answer
 from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Table
-from gendiff.pipelines.chat import Reply
 
 SHOWN = 12
 """Questions of the table."""
@@ -34,12 +33,11 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Ask every question in both ways."""
     chat = models.tiny() if config.tiny else models.opened()
     asked = questions.questions()[: config.questions]
-    key = jax.random.key(0)  # nothing is drawn: temperature 0
-    plain = functools.partial(chat.complete, key, max_tokens=config.max_tokens)
+    texts = [question for question, _ in asked]
     with progress.phase("plain text"):
-        as_text = _marks(plain, asked, progress)
+        as_text = _marks(models.answers(chat, texts, config.max_tokens, template=False), asked)
     with progress.phase("chat template"):
-        as_chat = _marks(lambda question: chat.answer(key, [_user(question)], max_tokens=config.max_tokens), asked, progress)
+        as_chat = _marks(models.answers(chat, texts, config.max_tokens), asked)
     useful = [marks.right & marks.ended for marks in (as_text, as_chat)]
     gain = intervals.interval(intervals.difference_of_means, *useful[::-1], paired=True, resamples=config.resamples)
     apart = len(asked) // 3
@@ -61,19 +59,9 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     return Outcome(claims, (shown,), (_table(asked, as_text, as_chat),))
 
 
-def _user(question: str) -> dict[str, str]:
-    return {"role": "user", "content": question}
-
-
-def _marks(reply: Callable[[str], Reply], asked: tuple[tuple[str, tuple[str, ...]], ...], progress: Progress) -> Marks:
-    texts, ended = list[str](), list[bool]()  # of a reply no more is kept: it holds a cache
-    with progress.task("questions", len(asked)) as task:
-        for number, (question, _) in enumerate(asked):
-            answered = reply(question)
-            texts.append(answered.text)
-            ended.append(answered.finished)
-            task.update(number + 1)
-    return Marks(tuple(texts), _right(texts, [answers for _, answers in asked]), np.array(ended))
+def _marks(replies: Sequence[Answer], asked: tuple[tuple[str, tuple[str, ...]], ...]) -> Marks:
+    texts = tuple(reply.text for reply in replies)
+    return Marks(texts, _right(texts, [answers for _, answers in asked]), np.array([reply.finished for reply in replies]))
 
 
 def _right(texts: Sequence[str], answers: list[tuple[str, ...]]) -> np.ndarray:

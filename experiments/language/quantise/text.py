@@ -60,5 +60,5 @@ def _read(network: networks.LanguageModel) -> Any:
 def _answers(config: Config, chat: Chat) -> np.ndarray:
     """Which questions are answered rightly, greedily, in the chat template."""
     asked = questions.questions()[: config.questions]
-    texts = models.answers(chat, [question for question, _ in asked], config.max_tokens)
-    return np.array([questions.holds(text, answers) for text, (_, answers) in zip(texts, asked, strict=True)])
+    given = models.answers(chat, [question for question, _ in asked], config.max_tokens)
+    return np.array([questions.holds(answer.text, right) for answer, (_, right) in zip(given, asked, strict=True)])

@@ -40,13 +40,10 @@ def _of_seed(config: Config, seed: int, found: Found) -> Iterator[Claim]:
 def _copies(config: Config, seed: int, found: Found) -> Iterator[Claim]:
     claim = functools.partial(verdicts.against, config.thresholds, seed, figure="regenerated.png")
     times, marked = sets.times(config), len(config.copies) * config.copied
-    x, hits, plain = np.log2(times[:marked]), found.regenerated[0, :marked], found.regenerated[1, :marked]
-    slope = logistic.interval(x, hits, config.resamples)
-    yield claim("copies-slope", "slope of the log-odds that a picture is regenerated on log2 of its copies", slope, ">=", n=marked)
-    likelihood, permuted = logistic.slope(x, hits)[1], logistic.permuted(x, hits, config.permutations)
-    yield claim("copies-likelihood", "p-value of that slope by likelihood ratio", likelihood, "<=", "p_value", n=marked)
-    yield claim("copies-permuted", "p-value of that slope by permutation", permuted, "<=", "p_value", n=marked)
-    without = logistic.permuted(x, plain, config.permutations)
+    hits, plain = found.regenerated[:2, :marked]
+    of, options = functools.partial(claim, n=marked), {"resamples": config.resamples, "permutations": config.permutations}
+    yield from logistic.claims(of, "copies-", "a picture is regenerated", times[:marked], hits, **options)
+    without = logistic.permuted(np.log2(times[:marked]), plain, config.permutations)
     statement = "p-value by permutation of the same pictures in the de-duplicated set"
     yield claim("deduplicated", statement, without, ">=", "p_value", n=marked, kind="control")
     single = found.regenerated[0, times == 1]

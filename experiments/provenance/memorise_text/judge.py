@@ -80,13 +80,9 @@ def log_likelihood(predict: Callable[[jax.Array], jax.Array], tokens: np.ndarray
 
 def _of_seed(config: Config, seed: int, found: Found, copies: np.ndarray) -> Iterator[Claim]:
     claim = functools.partial(verdicts.against, config.thresholds, seed)
-    x, hits = np.log2(copies), found.extracted[-1]
-    of: dict[str, Any] = {"n": len(hits), "figure": "extraction.png"}
-    statement = "slope of the log-odds that the larger model gives a canary away on log2 of its copies"
-    yield claim("slope", statement, logistic.interval(x, hits, config.resamples), ">=", **of)
-    yield claim("likelihood", "p-value of that slope by likelihood ratio", logistic.slope(x, hits)[1], "<=", "p_value", **of)
-    permuted = logistic.permuted(x, hits, config.permutations)
-    yield claim("permuted", "p-value of that slope by permutation", permuted, "<=", "p_value", **of)
+    of = functools.partial(claim, n=len(copies), figure="extraction.png")
+    options = {"resamples": config.resamples, "permutations": config.permutations}
+    yield from logistic.claims(of, "", "the larger model gives a canary away", copies, found.extracted[-1], **options)
     control: dict[str, Any] = {"n": len(found.unseen_exposure), "kind": "control"}
     bits = intervals.interval(np.mean, found.unseen_exposure, resamples=config.resamples)
     statement = f"distance in bits of the mean exposure of unseen canaries from {extraction.UNSEEN:.2f}"
