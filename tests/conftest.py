@@ -1,6 +1,7 @@
 """Strict settings for every test: one CPU thread a worker, warnings and rank promotion are errors, key reuse is checked, no disk cache."""
 
 import os
+import time
 from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -33,6 +34,19 @@ MARKERS = (
     "slow: takes longer than the tests of every change may (make test-slow)",
     "peers: needs other people's libraries (torch, diffusers), which gendiff never imports",
 )
+
+
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--begin-within", type=float, metavar="SECONDS", help="leave out tests that would begin later: they are skipped")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    seconds = item.config.getoption("--begin-within")
+    if seconds is not None and time.monotonic() - BEGAN > seconds:
+        pytest.skip(f"--begin-within {seconds:.0f}: no time is left")
 
 
 def pytest_configure(config: pytest.Config) -> None:

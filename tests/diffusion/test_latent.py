@@ -153,6 +153,7 @@ def test_the_scalar_is_the_sum_of_all_and_each_player_gets_the_gradient_of_its_o
     assert sum(float(jnp.abs(leaf).max()) > 1e-4 for leaf in jax.tree.leaves(slopes)) > 20
 
 
+@pytest.mark.slow
 def test_a_loss_trains_with_a_step_of_training_and_pictures_come_closer():
     loss, optimizer = latent.autoencoding(CODEBOOK), optax.adam(1e-2)
     state = training.start(params_of(VQ), optimizer, KEY)

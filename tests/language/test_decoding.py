@@ -232,6 +232,7 @@ test_what_does_not_fit_is_refused = refusals(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.__version_info__ < (0, 12), reason="XLA of jax 0.10 copies each layer's cache in the loop")
 def test_the_loop_writes_into_the_cache_and_never_copies_it():
     """Copies before the loop, of the empty cache, are none of the loop's."""

@@ -85,6 +85,7 @@ def test_products_of_an_adapted_kernel_are_those_of_the_sum():
         np.testing.assert_allclose(answer, wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_over_packed_kernels_moves_the_tree_alone_and_lowers_the_loss():
     state = quickly(lambda tree: training.start(tree, optax.adam(3e-2), jax.random.key(2), ema=()))(fresh())
 

@@ -275,6 +275,7 @@ def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_tok
     assert jax.eval_shape(networks.pure(model(None)), shapes, TOKENS).routing == ()
 
 
+@pytest.mark.slow
 def test_with_a_cache_the_logits_are_those_of_the_whole_text_where_nothing_is_dropped():
     network = model(KINDS["dropless"])
     params = rig.drawn(network, TOKENS)

@@ -135,6 +135,7 @@ def test_parameters_in_float64_are_computed_with_in_float64_alone():
     assert "f32[" not in str(jaxpr)
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_have_the_same_gradients():
     def loss(own, network):
         features = networks.pure(network)(own, IDS, SHOWN)

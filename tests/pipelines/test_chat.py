@@ -63,6 +63,7 @@ def test_a_memory_spares_reading_and_changes_nothing_whatever_it_was_about():
     same(other, CHAT.answer(KEY, [{"role": "user", "content": "other"}], **DRAWN))
 
 
+@pytest.mark.slow
 def test_a_memory_that_has_become_too_small_is_left_and_the_text_read_again():
     small = CHAT.complete(KEY, "a", max_tokens=2, on_token=on_token)
     roomy = dataclasses.replace(CHAT, network=NETWORK.clone(context=2000))

@@ -158,12 +158,13 @@ def compared(network, rules):
     ("network", "rules"),
     [
         (dit(), quantised.LINEAR),
-        (
+        pytest.param(
             unet(channels=(4,), attention=()),
             (
                 quantised.Packing("(qkv|output|time|modulation).*kernel$", quantised.int4()),
                 quantised.Packing("kernel$", quantised.float8(), (2, 4)),
             ),
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["dit", "unet"],

@@ -50,6 +50,7 @@ def done(workload, folder, place):
         return side, dict(stored)
 
 
+@pytest.mark.slow
 def test_greedy_texts_are_those_of_whole_texts_read_again_for_each_token(folder, whole, tmp_path):
     side, found = done(WRITE, folder, tmp_path)
     text = workloads.arrays(WRITE)["ids"]
@@ -61,6 +62,7 @@ def test_greedy_texts_are_those_of_whole_texts_read_again_for_each_token(folder,
     assert side.flops() == language_work.flops(WRITE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", CLOSE)
 def test_a_prompt_is_read_as_a_whole_text_is_in_every_form_of_weights(folder, whole, tmp_path, dtype):
     _, found = done(dataclasses.replace(READ, dtype=dtype), folder, tmp_path)

@@ -175,6 +175,7 @@ def test_tables_and_pictures_hold_every_code_and_kind(tmp_path):
     assert (tmp_path / figure.file).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_coding_and_normalised_latents_agree_whatever_is_done_together(params):
     images = noise(0, 6, 32, 32, 3)
     config = dataclasses.replace(CONFIG, together=4)

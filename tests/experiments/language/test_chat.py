@@ -168,6 +168,17 @@ def test_characters_of_several_tokens_are_shown_when_they_are_whole():
     assert shown == ["", "é", "é", "é", "é€"] and stream.getvalue() == "é€\n"
 
 
+def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
+    monkeypatch.setattr(models.steps, "jit", quickly)
+    chat, key, options = models.tiny(), jax.random.key(0), {"max_tokens": 6}
+    asked = ["a", "How many?", "a longer question than the others"]
+    alone = [chat.answer(key, [{"role": "user", "content": text}], **options) for text in asked]
+    begun = [chat.complete(key, text, **options).text for text in asked]
+    assert models.answers(chat, asked, 6) == [(reply.text, reply.finished) for reply in alone]
+    assert [answer.text for answer in models.answers(chat, asked, 6, template=False)] == begun
+    assert len({reply.text for reply in alone}) > 1
+
+
 def test_answers_count_as_whole_words_and_symbols_with_their_capitals():
     asked = questions.questions()
     assert len(asked) == len({question for question, _ in asked}) == 100 and all(answers for _, answers in asked)

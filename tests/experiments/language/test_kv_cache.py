@@ -34,6 +34,7 @@ def full(batch=1):
     return caches.full(NETWORK, batch, 32)
 
 
+@pytest.mark.slow
 def test_every_split_every_chunk_and_texts_of_unequal_lengths_answer_as_the_whole(model, whole):
     for split in (1, 7, 23):
         assert model.walked(full(), IDS[0], whole[0], split) < 1e-4
@@ -42,11 +43,13 @@ def test_every_split_every_chunk_and_texts_of_unequal_lengths_answer_as_the_whol
     assert model.walked(full(), IDS[1], whole[0], 7) > 1e-2  # another text
 
 
+@pytest.mark.slow
 def test_tokens_that_are_taken_back_leave_nothing_and_those_that_are_not_do(model, whole):
     assert model.forgetting(full(), IDS[0], whole[0], 9, 4, True) < 1e-4
     assert model.forgetting(full(), IDS[0], whole[0], 9, 4, False) > 1e-2
 
 
+@pytest.mark.slow
 def test_a_window_that_shows_the_first_slots_is_far_off(model):
     narrow = np.asarray(Model(NETWORK.clone(window=4), model.params).whole(IDS[:1]))[0]
     ring = caches.ring(NETWORK, 1, 32, window=4, slack=24)

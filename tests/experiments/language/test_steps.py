@@ -1,6 +1,7 @@
 """A step that writes its cache in place answers the same each time, and as the model does."""
 
 import numpy as np
+import pytest
 
 from experiments.language import steps
 from gendiff import language, networks
@@ -8,6 +9,7 @@ from tests.networks import rig
 from tests.quickly import quickly
 
 
+@pytest.mark.slow
 def test_a_step_in_place_answers_as_the_model_and_the_same_again(monkeypatch):
     monkeypatch.setattr(steps, "jit", quickly)
     network = networks.LanguageModel(vocabulary=20, context=8, width=8, depth=1, heads=2)
