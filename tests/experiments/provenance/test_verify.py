@@ -3,8 +3,10 @@
 import importlib.util
 import sys
 
+import jax
 import numpy as np
 import pytest
+import tokenizers
 from PIL import Image
 
 from experiments import catalogue
@@ -21,6 +23,7 @@ from gendiff.provenance import (
     text_watermarks,
     watermark_files,
 )
+from tests.provenance.rig import written
 from tests.quickly import quickly
 
 KEY, OTHER = 0x5EC2E7, 0xBAD
@@ -98,6 +101,34 @@ def test_a_watermark_of_a_text_is_found_with_its_key_and_not_with_another(tmp_pa
     as_model = verify(capsys, tmp_path / "a.txt", "--model", tmp_path / "model", "--mark", tmp_path / "of_model.json")
     assert p_value(as_model) == p_value(shown)
     assert "a text file has no place for any" in verify(capsys, tmp_path / "a.txt")
+
+
+def test_a_text_whose_tokens_read_again_are_not_those_that_were_written_keeps_most_of_its_mark(tmp_path, capsys):
+    """A model may write "th" as two tokens; whoever reads the text sees one, so that choice and the next one are lost."""
+    library = tokenizers.Tokenizer(tokenizers.models.BPE())
+    library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=276, initial_alphabet=alphabet, show_progress=False)
+    library.train_from_iterator(["the theme then other mother rather than these in the inn"] * 9, trainer)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tokenizer.json").write_text(library.to_str())
+    tokenizer = tokens.load(tmp_path / "model")
+    mark = text_watermarks.green_list(KEY, tokenizer.size)
+    possible = [set(tokenizer.decode([id])) <= set("aehimnorst ") for id in range(tokenizer.size)]
+    logits = np.where(possible, 0, -np.inf).astype(np.float32)[None]
+    drawn = np.asarray(written(jax.random.key(0), mark, logits, 200))[0]
+    again = tokenizer.encode(tokenizer.decode(drawn))
+    assert 100 < len(again) < len(drawn)
+    (tmp_path / "a.txt").write_text(tokenizer.decode(drawn), encoding="utf-8")
+    for name, each in (("mark", mark), ("other", text_watermarks.green_list(OTHER, tokenizer.size))):
+        watermark_files.save(tmp_path / f"{name}.json", each)
+    found, other = (
+        p_value(verify(capsys, tmp_path / "a.txt", "--model", tmp_path / "model", "--mark", tmp_path / f"{name}.json"))
+        for name in ("mark", "other")
+    )
+    whole = text_detection.detect(mark, drawn[None]).p[0]
+    assert whole < found < 1e-6 and other > 0.01
 
 
 @pytest.mark.fault("verify: another file, a damaged one, or a mark that does not belong to it")
