@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from gendiff.core.types import NO_LABEL
 
 if TYPE_CHECKING:
-    from gendiff import core, data, diffusion, language, metrics, networks, pipelines, provenance, scaling, training, weights
+    from gendiff import adversarial, core, data, diffusion, language, metrics, networks, pipelines, provenance, scaling, training, weights
 
 __version__ = "0.2.0"
 
 __all__ = [
     "NO_LABEL",
+    "adversarial",
     "core",
     "data",
     "diffusion",

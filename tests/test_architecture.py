@@ -25,6 +25,7 @@ CHAPTERS = (
     {"core": {"core"}}
     | {chapter: {"core", chapter} for chapter in LOWER}
     | {chapter: {"core", "networks", "metrics", chapter} for chapter in MIDDLE}
+    | {"adversarial": {"core", "networks", "metrics", "training", "adversarial"}}  # its step is two training.TrainStates, one per player
     | {"pipelines": {"core", "pipelines", *LOWER, *MIDDLE}}
 )
 """Chapter of gendiff -> the chapters that it may import."""

@@ -155,6 +155,11 @@ INPUTS = {
         "a false positive rate that is finer than the data": "ValueError with how many non-members it needs",
         "shadow models that are too few or all alike": "ValueError with how many examples lack them",
     },
+    "adversarial": {
+        "logits that are not (b,)": "ValueError with the shape and the fix",
+        "a batch that packs do not divide": "ValueError with both numbers",
+        "real and generated samples of different shapes": "ValueError with both shapes",
+    },
     "text-to-image": {
         "an empty prompt, or one of 10,000 characters": "exit 2 with what to write, or the limit",
         "a picture or mask that is none, or of another size": "exit 2 or 65 with the path; a line says how a picture was fitted",

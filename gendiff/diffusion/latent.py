@@ -229,7 +229,7 @@ def _norm(tree: Any) -> jax.Array:
 
 
 @records.record
-class AdversarialLoss:
+class AdversarialAutoencoding:
     """The loss of `adversarial`."""
 
     loss: AutoencodingLoss
@@ -300,7 +300,7 @@ def adversarial(
         raise TypeError(f"loss must be one of latent.autoencoding, got {type(loss).__name__}")
     for name, value in (("weight", weight), ("delta", delta), ("most", most)):
         checks.in_range(name, value, 0.0, math.inf, open_high=True)
-    return AdversarialLoss(loss, discriminate, last_layer, weight, delta, most)
+    return AdversarialAutoencoding(loss, discriminate, last_layer, weight, delta, most)
 
 
 def clean_of(batch: Batch) -> Float[Array, "b h w c"]:

@@ -1,0 +1,125 @@
+"""Norms are those of the singular value decomposition, a normalised critic is as steep as 1 at most, and its gradient is the paper's."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.adversarial import spectral
+from tests.quickly import quickly
+from tests.refusals import refusals
+from tests.traced import Traced
+
+KEY = jax.random.key(0)
+
+
+def drawn(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+PARAMS = {
+    "first": {"kernel": 3 * drawn(0, 4, 8), "bias": drawn(1, 8)},
+    "second": {"kernel": 2 * drawn(2, 8, 5), "bias": drawn(3, 5)},
+    "last": {"kernel": drawn(4, 5, 1)},
+}
+OTHERS = {"convolution": drawn(5, 3, 3, 2, 4), "zero": np.zeros((3, 2), np.float32), "wide": drawn(6, 2, 6), "bias": drawn(7, 4)}
+
+
+def critic(params, x):
+    y = jax.nn.relu(x @ params["first"]["kernel"] + params["first"]["bias"][None])
+    y = jax.nn.relu(y @ params["second"]["kernel"] + params["second"]["bias"][None])
+    return (y @ params["last"]["kernel"])[:, 0]
+
+
+start = quickly(spectral.start, static_argnums=2)
+
+
+@functools.cache
+def normalising():
+    return start(KEY, PARAMS, 60)
+
+
+def largest(kernel):
+    return np.linalg.svd(np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+
+
+def test_norms_are_the_largest_singular_values_after_50_iterations_and_never_above_them():
+    tree, fresh = (start(KEY, OTHERS, iterations) for iterations in (50, 0))
+    exact = {name: largest(kernel) for name, kernel in OTHERS.items() if kernel.ndim > 1}
+    late, early = spectral.norms(tree), spectral.norms(fresh)
+    assert late.keys() == exact.keys()
+    for name, value in exact.items():
+        np.testing.assert_allclose(late[name], value, rtol=1e-4)
+        assert early[name] <= value * (1 + 1e-6)
+    assert early["convolution"] < 0.95 * exact["convolution"]
+    for vector in jax.tree.leaves([tree["vectors"], fresh["vectors"]]):
+        np.testing.assert_allclose(np.linalg.norm(vector), 1, rtol=1e-6)
+
+
+def test_one_iteration_after_each_update_is_what_the_start_does_many_times():
+    tree, iterate = start(KEY, OTHERS, 0), quickly(spectral.iterate)
+    for _ in range(3):
+        tree = iterate(tree)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), tree, start(KEY, OTHERS, 3))
+
+
+def test_a_normalised_critic_of_linear_layers_and_relu_is_1_lipschitz():
+    x, y = drawn(8, 2000, 4), drawn(9, 2000, 4)
+    x[1000:] = y[1000:] + 1e-2 * x[1000:]  # neighbours too
+
+    def steepest(criticise, params):
+        return np.max(np.abs(criticise(params, x) - criticise(params, y)) / np.linalg.norm(x - y, axis=1))
+
+    assert 0.05 < steepest(quickly(spectral.normalised(critic)), normalising()) <= 1 + 1e-3
+    assert steepest(quickly(critic), PARAMS) > 2
+
+
+def test_each_kernel_is_divided_by_its_norm_and_biases_are_not():
+    divided = {name: {**layer, "kernel": layer["kernel"] / largest(layer["kernel"])} for name, layer in PARAMS.items()}
+    x = drawn(8, 6, 4)
+    np.testing.assert_allclose(spectral.normalised(critic)(normalising(), x), critic(divided, x), rtol=1e-3, atol=1e-4)
+
+
+def test_the_gradient_is_the_one_of_the_paper_and_vectors_have_none():
+    """G − ⟨G, K / s⟩ u v', over s, where G is the gradient by the divided kernel."""
+    x, kernel = drawn(8, 6, 4), PARAMS["first"]["kernel"]
+    by = quickly(jax.grad(lambda tree: jnp.sum(spectral.normalised(critic)(tree, x) ** 2)))(normalising())
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(by["vectors"]))
+
+    norms = spectral.norms(normalising())
+    divided = {name: {**layer, "kernel": layer["kernel"] / norms[f"{name}/kernel"]} for name, layer in PARAMS.items()}
+    g = np.asarray(quickly(jax.grad(lambda params: jnp.sum(critic(params, x) ** 2)))(divided)["first"]["kernel"])
+    s, v = float(norms["first/kernel"]), np.asarray(normalising()["vectors"]["first/kernel"])
+    u = kernel @ v / np.linalg.norm(kernel @ v)
+    wanted = (g - np.sum(g * kernel / s) * np.outer(u, v)) / s
+    np.testing.assert_allclose(by["network"]["first"]["kernel"], wanted, rtol=1e-3, atol=1e-5 * np.abs(wanted).max() + 1e-6)
+
+
+def test_a_kernel_of_zeros_stays_and_learns():
+    zeroed = PARAMS | {"last": {"kernel": np.zeros((5, 1), np.float32)}}
+    tree = start(KEY, zeroed, 5)
+    total = quickly(jax.value_and_grad(lambda tree: jnp.sum(spectral.normalised(critic)(tree, drawn(8, 6, 4)))))
+    value, by = total(tree)
+    assert value == 0 and all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(by))
+    assert np.any(by["network"]["last"]["kernel"] != 0)
+
+
+def test_rebuilt_critics_are_equal_and_do_not_retrace():
+    one, other = spectral.normalised(critic), spectral.normalised(critic)
+    assert one == other and hash(one) == hash(other)
+    run = Traced(lambda criticise, tree, x: criticise(tree, x), jit=quickly)
+    first, second = run(one, normalising(), drawn(8, 6, 4)), run(other, spectral.iterate(normalising()), drawn(8, 6, 4))
+    assert run.traces == 1 and np.allclose(first, second, rtol=1e-3, atol=1e-4)
+
+
+test_mistakes_are_refused = refusals(
+    (lambda: spectral.start(KEY, {"bias": np.zeros(3, np.float32)}), "no floating leaf with two axes or more to normalise, only bias"),
+    (lambda: spectral.start(KEY, {}), "only nothing"),
+    (lambda: spectral.start(KEY, PARAMS, -1), "iterations = -1"),
+    (lambda: spectral.start(jax.random.split(KEY), PARAMS), "one key"),
+    (lambda: spectral.start(None, PARAMS), "key is None", TypeError),
+    (lambda: spectral.normalised(critic)(PARAMS, np.ones((2, 4), np.float32)), r"spectral.start, got \['first', 'last', 'second'\]"),
+    (lambda: spectral.iterate([1]), "got list"),
+    (lambda: spectral.norms(PARAMS), "spectral.start"),
+)
