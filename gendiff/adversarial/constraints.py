@@ -5,6 +5,7 @@ A constraint comes after the update, never before: the optimizer would step out 
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ class WeightClipping:
     def __call__(self, params: Params) -> Params:
         """Every floating number cut to [−limit, limit]; other leaves as they are."""
 
-        def clipped(leaf: jax.Array) -> jax.Array:
+        def clipped(leaf: Any) -> Any:
             if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
                 return leaf
             limit = jnp.asarray(self.limit, jnp.result_type(leaf))

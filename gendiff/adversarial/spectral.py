@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records, trees
-from gendiff.core.types import ArrayLike, Params
+from gendiff.core.types import ArrayLike, Count, Params
 
 PARTS = ("network", "vectors")
 
@@ -28,7 +28,7 @@ class NormalisedCritic:
 
     criticise: Callable[..., jax.Array] = records.static()
 
-    def __call__(self, tree: Params, x: jax.Array, *condition: Any, **options: Any) -> jax.Array:
+    def __call__(self, tree: Params, x: ArrayLike, *condition: Any, **options: Any) -> jax.Array:
         """Logits (b,) of the critic whose kernels are divided by their norms.
 
         Args:
@@ -42,21 +42,23 @@ class NormalisedCritic:
         """
         network, vectors = _parts(tree)
 
-        def one(path: Any, leaf: jax.Array) -> jax.Array:
+        def one(path: Any, leaf: Any) -> Any:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
-            return leaf if name not in vectors else leaf * arrays.safe_divide(1, norm(leaf, vectors[name]), otherwise=1).astype(leaf.dtype)
+            if name not in vectors:
+                return leaf
+            return leaf * arrays.safe_divide(1.0, norm(leaf, vectors[name]), otherwise=1.0).astype(leaf.dtype)
 
         return self.criticise(jax.tree_util.tree_map_with_path(one, network), x, *condition, **options)
 
 
-def start(key: jax.Array, params: Params, iterations: int = 15) -> Params:
+def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
     """Parameters of a critic with a unit vector for each of its kernels.
 
     Args:
         key: one typed key, for the directions in which power iteration begins.
         params: of the critic, any pytree of arrays.
-        iterations: how many power iterations to begin with, at least 0. The estimate of a norm is never above it, so a critic with fresh
-            vectors would be steeper than 1 at first.
+        iterations: () how many power iterations to begin with, at least 0, data under jit. The estimate of a norm is never above it, so a
+            critic with fresh vectors would be steeper than 1 at first.
 
     Returns:
         {"network": params, "vectors": {path of the kernel: (out,)}}. A network within that is called with "network" alone is not
@@ -76,7 +78,7 @@ def start(key: jax.Array, params: Params, iterations: int = 15) -> Params:
         found = ", ".join(trees.paths(params)) or "nothing"
         raise ValueError(f"params have no floating leaf with two axes or more to normalise, only {found}")
 
-    def fresh(number: int, kernel: jax.Array) -> jax.Array:
+    def fresh(number: int, kernel: Any) -> jax.Array:
         drawn = jax.random.normal(jax.random.fold_in(key, number), kernel.shape[-1:], arrays.at_least_float32(kernel.dtype))
         unit = drawn / jnp.linalg.norm(drawn)
         return jax.lax.fori_loop(0, iterations, lambda _, vector: power_iteration(kernel, vector), unit)
