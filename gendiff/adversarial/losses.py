@@ -169,7 +169,8 @@ def relativistic() -> AdversarialLoss:
     """The critic compares samples in pairs, row by row, and never alone: the loss of R3GAN, which adds `penalties.r1` and `penalties.r2`.
 
     References:
-        Jolicoeur-Martineau, 2018, for pairs; Huang et al., 2024 (R3GAN), Eq. 2 (both from memory), with the signs of their published code.
+        Jolicoeur-Martineau, 2018, RSGAN; Huang et al., 2024 (R3GAN), Eq. 2 (both from memory). The generator has the non-saturating form
+        of R3GAN's published code.
     """
     return Relativistic()
 

@@ -11,7 +11,7 @@ def packed(x: Shaped[ArrayLike, "b *space c"], m: int) -> Shaped[Array, "k *spac
     """M neighbours of the batch as one sample with m times the channels: (b, …, c) -> (b / m, …, m · c).
 
     Pack i has rows m i … m i + m − 1, in this order along the last axis. A critic of packs is one with m · c input channels. All m samples
-    of a pack must be real, or all generated.
+    of a pack must be real, or all generated. A batch of b samples has b / m packs; the paper's batch counts packs.
 
     Args:
         x: (b, …, c), points (b, d) among them.

@@ -4,7 +4,9 @@ A penalty is called as `(key, criticise, real, fake) -> ()` with `criticise: x -
 its cost with the weight in it. The slope of a sample is the gradient of its logit by the sample. All slopes come from one gradient, that
 of the sum of the logits. For a critic that judges rows one by one this is exact. For a critic that looks across the batch (minibatch
 features), row i of it is the change of all logits together with sample i: such a critic is held smooth as a function of its whole batch.
-A packed critic judges m samples at once, and its slope is that of the pack.
+A packed critic judges m samples at once, and its slope is that of the pack. Where pictures are augmented, it matters by which pictures one
+differentiates: `criticise` of changed pictures gives the slope there; R3GAN's code has the slope by the pictures before their change, which
+is that of `lambda x: criticise(augment(key, x))`, with one key for both uses.
 """
 
 import abc
@@ -104,7 +106,7 @@ def r1(weight: Scalar) -> Penalty:
     """The penalty weight / 2 · E|∇D(x)|² at real samples.
 
     Args:
-        weight: () at least 0, the γ of the paper, which trains pictures with 10.
+        weight: () at least 0, the γ of the paper. Its code has no half, so that the 10 there is 20 here (from memory).
 
     Raises:
         ValueError: for a weight below 0 or not finite.

@@ -6,7 +6,9 @@ constraint that moves the vectors after each update.
 
 A kernel is every floating leaf with two or more axes, embeddings included. A kernel (…, in, out) counts as the matrix K of shape
 (prod(…, in), out), as in the paper. For a layer that is a product with K the singular value is its Lipschitz constant. For a convolution
-it is not: the layer can stretch its input by more, at most by the root of the number of places that one kernel covers.
+it is not: the layer can stretch its input by more, at most by the root of the number of places that one kernel covers. A grouped
+convolution stretches by less than its matrix says. A kernel that starts at zeros is divided by its norm as soon as it has one, so a layer
+that should begin without effect has norm 1 after one update.
 """
 
 from collections.abc import Callable
@@ -69,7 +71,7 @@ def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
         ValueError: for parameters without a kernel.
 
     References:
-        Miyato et al., 2018, Algorithm 1 (from memory), with one stored vector per kernel in the place of two.
+        Miyato et al., 2018, Algorithm 1 (from memory). The stored vector, on the side of the outputs, is the only one that it keeps.
     """
     checks.one_key("key", key)
     checks.integer("iterations", iterations)
@@ -89,8 +91,8 @@ def start(key: jax.Array, params: Params, iterations: Count = 15) -> Params:
 def normalised(criticise: Callable[..., jax.Array]) -> NormalisedCritic:
     """The critic with each kernel K over its norm u'Kv, as a function (tree, x, *condition) -> logits.
 
-    The gradient is that of K / u'Kv with u and v as constants: it has no part along u v' that would make the kernel larger. A kernel
-    that is all zeros stays so, and has the gradient of an undivided one.
+    The gradient is that of K / u'Kv with u and v as constants: it has no part along K itself, since a
+    multiple of K gives the same critic. A kernel that is all zeros stays so, and has the gradient of an undivided one.
 
     Args:
         criticise: (params, x, *condition) -> logits (b,), such as `networks.pure(critic)`.
@@ -103,6 +105,8 @@ def normalised(criticise: Callable[..., jax.Array]) -> NormalisedCritic:
 
 def iterate(tree: Params) -> Params:
     """One power iteration of each vector; the network as it is. Call it after each update of the critic, as a constraint of its step.
+
+    The vectors are of unit length again, also after an optimizer with weight decay has made them shorter.
 
     Raises:
         ValueError: for parameters that do not come from `start`.

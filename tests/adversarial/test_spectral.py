@@ -92,6 +92,7 @@ def test_the_gradient_is_the_one_of_the_paper_and_vectors_have_none():
     g = np.asarray(quickly(jax.grad(lambda params: jnp.sum(critic(params, x) ** 2)))(divided)["first"]["kernel"])
     s, v = float(norms["first/kernel"]), np.asarray(normalising()["vectors"]["first/kernel"])
     u = kernel @ v / np.linalg.norm(kernel @ v)
+    assert abs(np.sum(by["network"]["first"]["kernel"] * kernel)) < 1e-3 * np.linalg.norm(g)  # none along the kernel itself
     wanted = (g - np.sum(g * kernel / s) * np.outer(u, v)) / s
     np.testing.assert_allclose(by["network"]["first"]["kernel"], wanted, rtol=1e-3, atol=1e-5 * np.abs(wanted).max() + 1e-6)
 
