@@ -61,9 +61,7 @@ _LOSSES = (
     ListedLoss("minimax", losses.minimax, "Goodfellow et al., 2014, Eq. 1", (ZERO_SUM, SATURATING)),
     ListedLoss("hinge", losses.hinge, "Lim & Ye, 2017; Miyato et al., 2018, Eqs. 16, 17"),
     ListedLoss("wasserstein", losses.wasserstein, "Arjovsky et al., 2017, Alg. 1", (SHIFT_INVARIANT, ZERO_SUM)),
-    ListedLoss(
-        "relativistic", losses.relativistic, "Jolicoeur-Martineau, 2018, RSGAN; Huang et al., 2024, Eq. 2", (SHIFT_INVARIANT, PAIRED)
-    ),
+    ListedLoss("relativistic", losses.relativistic, "Jolicoeur-Martineau, 2018, RSGAN", (SHIFT_INVARIANT, PAIRED)),
 )
 _PENALTIES = (
     ListedPenalty("gradient", penalties.gradient, "Gulrajani et al., 2017, Eq. 3", (RANDOM, READS_REAL, READS_FAKE)),

@@ -158,7 +158,8 @@ def gradient_penalty(
     checks.same_shape("real", real, "fake", fake)
     share = arrays.expand(jax.random.uniform(key, real.shape[:1]), real)
     between = share * jnp.asarray(real) + (1 - share) * jnp.asarray(fake)
-    return jnp.mean((arrays.safe_sqrt(_squared_slopes(criticise, between)) - target) ** 2)
+    slopes = arrays.safe_sqrt(_squared_slopes(criticise, between))
+    return jnp.mean((slopes - jnp.asarray(target, slopes.dtype)) ** 2)
 
 
 def gradient_square(criticise: Criticise, x: Float[ArrayLike, "b *shape"]) -> Float[Array, ""]:
