@@ -8,6 +8,7 @@ from gendiff.metrics import (
     fidelity,
     frechet,
     kernel_distance,
+    modes,
     near_copies,
     precision_recall,
     proportions,
@@ -16,6 +17,8 @@ from gendiff.metrics import (
     spectrum,
     statistics_files,
     subsampling,
+    support_size,
+    transport,
     vendi,
 )
 
@@ -27,6 +30,7 @@ __all__ = [
     "fidelity",
     "frechet",
     "kernel_distance",
+    "modes",
     "near_copies",
     "precision_recall",
     "proportions",
@@ -35,5 +39,7 @@ __all__ = [
     "spectrum",
     "statistics_files",
     "subsampling",
+    "support_size",
+    "transport",
     "vendi",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int64, Shaped
 
 from gendiff.core import extras
 from gendiff.core.types import ArrayLike
@@ -74,10 +74,28 @@ def correct(judge: Judge, images: Shaped[ArrayLike, "n *shape"], labels: Shaped[
     Raises:
         ValueError: for images of another shape than it was trained on, labels it does not know, and what `train` refuses.
     """
-    rows = validation.as_images("images", images, at_least=1)
-    if rows.shape[1:] != judge.shape:
-        raise ValueError(f"images have shape {rows.shape[1:]}, but the judge was trained on {judge.shape}")
+    rows = _rows(judge, images)
     wanted = validation.as_labels("labels", labels, len(rows))
     if wanted.max() >= judge.classes:
         raise ValueError(f"label {wanted.max()} is none of the {judge.classes} classes the judge knows")
     return np.asarray(judge.classifier.predict(features.pixels(rows)) == wanted)
+
+
+def seen(judge: Judge, images: Shaped[ArrayLike, "n *shape"]) -> Int64[np.ndarray, "n"]:
+    """Tell per image which class the judge sees, whatever the image shows: the labels of `modes.classifier_modes`.
+
+    Args:
+        judge: from `train`.
+        images: (n, …) in [-1, 1].
+
+    Raises:
+        ValueError: for images of another shape than it was trained on, and images that are not finite.
+    """
+    return np.asarray(judge.classifier.predict(features.pixels(_rows(judge, images))), np.int64)
+
+
+def _rows(judge: Judge, images: ArrayLike) -> np.ndarray:
+    rows = validation.as_images("images", images, at_least=1)
+    if rows.shape[1:] != judge.shape:
+        raise ValueError(f"images have shape {rows.shape[1:]}, but the judge was trained on {judge.shape}")
+    return rows

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gendiff.data import digits, scaling
+from gendiff.data import digits, scaling, stacked_digits
 from gendiff.metrics import baselines, classifier_accuracy, features, frechet, near_copies, precision_recall
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
@@ -124,6 +124,13 @@ def test_held_out_digits_are_known_wrong_labels_score_as_chance_and_accuracy_is_
     assert classifier_accuracy.measure(trained, images, labels) == rows.mean() >= 0.98
     assert classifier_accuracy.measure(trained, images, rng().permutation(labels)) < 0.2
     assert classifier_accuracy.measure(trained, images[:1], labels[:1]) in (0.0, 1.0)
+    np.testing.assert_array_equal(classifier_accuracy.seen(trained, images) == labels, rows)
+
+
+def test_the_judge_reads_the_modes_of_stacked_held_out_digits(split, trained):
+    batch = stacked_digits.batch_at(split.held_out_images, split.held_out_labels, 200, 0, 0)
+    digits = classifier_accuracy.seen(trained, stacked_digits.channels(batch.clean))
+    assert np.mean(stacked_digits.mode_of(digits.reshape(-1, 3)) == batch.labels) > 0.95
 
 
 def test_training_twice_gives_the_same_judge(split, trained):
