@@ -87,6 +87,28 @@ def make_step(
     return step
 
 
+def slices(batch: Any, count: int, name: str = "accumulate") -> Any:
+    """Cut every array (b, …) of a batch into (count, b / count, …).
+
+    Slice i holds the samples i, i + count, …: a sharded batch needs no transfer.
+
+    Args:
+        batch: a tree of arrays.
+        count: how many slices, at least 1.
+        name: of the argument that says so, for the message.
+
+    Raises:
+        ConfigError: for arrays of different lengths, and a count that does not divide them.
+    """
+    leaves = {path: jnp.shape(leaf) for path, leaf in trees.paths(batch).items()}
+    if len({shape[:1] for shape in leaves.values()}) != 1 or () in leaves.values():
+        raise ConfigError(f"{name} = {count} needs one batch axis in front of every array of the batch, got shapes {leaves}")
+    size = next(iter(leaves.values()))[0]
+    if size % count:
+        raise ConfigError(f"{name} = {count} does not divide the batch of {size} samples: choose a divisor of {size}")
+    return jax.tree.map(lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // count, count, *jnp.shape(leaf)[1:])), 0, 1), batch)
+
+
 def _mean_gradient(
     loss: Loss, params: Params, key: jax.Array, batch: Any, accumulate: int, where: Any
 ) -> tuple[jax.Array, Metrics, Params]:
@@ -103,21 +125,10 @@ def _mean_gradient(
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, gradient), (value, own)
 
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params)
-    total, (values, own) = jax.lax.scan(add, _constrained(total, where), (jnp.arange(accumulate), _slices(batch, accumulate)))
+    total, (values, own) = jax.lax.scan(add, _constrained(total, where), (jnp.arange(accumulate), slices(batch, accumulate)))
     gradient = jax.tree.map(lambda a, leaf: (a / accumulate).astype(leaf.dtype), total, params)
     value, own = jax.tree.map(lambda parts: jnp.mean(parts, axis=0), (values, own))
     return value, own, gradient
-
-
-def _slices(batch: Any, accumulate: int) -> Any:
-    """(b, …) as (accumulate, b / accumulate, …). Slice i holds samples i, i + accumulate, …: a sharded batch needs no transfer."""
-    leaves = {path: jnp.shape(leaf) for path, leaf in trees.paths(batch).items()}
-    if len({shape[:1] for shape in leaves.values()}) != 1 or () in leaves.values():
-        raise ConfigError(f"accumulate = {accumulate} needs one batch axis in front of every array of the batch, got shapes {leaves}")
-    size = next(iter(leaves.values()))[0]
-    if size % accumulate:
-        raise ConfigError(f"accumulate = {accumulate} does not divide the batch of {size} samples: choose a divisor of {size}")
-    return jax.tree.map(lambda leaf: jnp.swapaxes(jnp.reshape(leaf, (size // accumulate, accumulate, *jnp.shape(leaf)[1:])), 0, 1), batch)
 
 
 def _constrained(tree: Any, shardings: Any) -> Any:
