@@ -39,6 +39,7 @@ EXPERIMENTS = {
     "__main__.py": ("experiments.catalogue", "experiments.framework"),
     "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
     "provenance": (*FRAMEWORK, "experiments.provenance", "experiments.diffusion", "experiments.language", "gendiff"),
+    "adversarial": (*FRAMEWORK, "experiments.adversarial", "experiments.diffusion", "gendiff"),
     "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),

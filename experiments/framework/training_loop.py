@@ -26,6 +26,8 @@ from gendiff.training.loop import OnState, OnStep, check_counts
 
 LONG = 20.0
 """Seconds of a compilation after which the compile cache is worth a word."""
+GENERATOR = "generator/"
+"""Where an `adversarial.AdversarialState` holds what `restore_ema` looks for."""
 
 
 def train(
@@ -65,6 +67,52 @@ def train(
     logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
     mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
+    on_step, on_state, fingerprint: of `train_programs`, which runs what this builds, and raises what it raises.
+    """
+    if mesh is None:
+        mesh = meshes.build(folder.mesh, rules)
+        rules = rules if mesh.shape["tensor"] > 1 else ()
+    return train_programs(
+        shared_programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate),
+        data,
+        seed=seed,
+        steps=steps,
+        batch=batch,
+        folder=folder,
+        progress=progress,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
+        log_every=log_every,
+        most_nonfinite=most_nonfinite,
+        mesh=mesh,
+        on_step=on_step,
+        on_state=on_state,
+        fingerprint=fingerprint,
+    )
+
+
+def train_programs(
+    run: Programs,
+    data: Any,
+    *,
+    seed: int,
+    steps: int,
+    batch: int | None = None,
+    folder: RunFolder,
+    progress: Progress,
+    checkpoint_every: int = 1000,
+    keep: int = 2,
+    log_every: int = 10,
+    most_nonfinite: int = 10,
+    mesh: jax.sharding.Mesh | None = None,
+    on_step: OnStep | None = None,
+    on_state: OnState | None = None,
+    fingerprint: str = "",
+) -> Any:
+    """The state after `steps` steps of a program of one's own, such as that of a GAN (`own_programs`); other arguments as for `train`.
+
+    run: what `training.loop` runs; its state has `step` (). Several seeds that are given the same one compile once.
+    mesh: the devices that it was built for; None: all devices of all processes, as --mesh says.
     on_step, on_state: of `training.loop`, beside what this does with each step. Of several processes number 0 calls them, with its own
     copy of the state; a state that is split over processes is not handed on.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
@@ -74,9 +122,7 @@ def train(
     Raises ConfigError (batch > size, devices or accumulation do not divide the batch), NonFiniteError, errors of
     gendiff.training.checkpoints, and Preempted after a signal of `interruption` (the step is finished and saved first).
     """
-    if mesh is None:
-        mesh = meshes.build(folder.mesh, rules)
-        rules = rules if mesh.shape["tensor"] > 1 else ()
+    mesh = meshes.build(folder.mesh, ()) if mesh is None else mesh
     configuration.check_seed(seed)
     check_counts(steps=steps, checkpoint_every=checkpoint_every, log_every=log_every, most_nonfinite=most_nonfinite)
     profiling.check(folder.profile, steps)
@@ -86,7 +132,6 @@ def train(
     samples = _samples(data, batch, seed, part, parts)
     size = _size(samples(0)[1]) * parts
     sharding.check_batch(size, mesh)
-    run = shared_programs(loss, optimizer, init, mesh, rules, tuple(ema), ema_warm_up, accumulate)
     _check_same_data(data, fingerprint)
     stored = configuration.read(folder).config if folder.config.exists() else None
     with contextlib.ExitStack() as stack:
@@ -112,7 +157,7 @@ def train(
             if on_step is not None and distributed.first():
                 on_step(step, metrics)
 
-        def look(step: int, state: training.TrainState) -> None:
+        def look(step: int, state: Any) -> None:
             if on_state is None or not distributed.first():
                 return
             if not distributed.several():
@@ -153,19 +198,22 @@ def train(
 def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None) -> Params:
     """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes the only one.
 
-    Without tracks None takes the parameters themselves. init: as for `train`; it is only asked for shapes. Raises DataError where there is
-    no checkpoint, CheckpointCorruptError where bytes changed, CheckpointMismatchError where what is stored has another structure,
-    ConfigError for a decay that was not tracked, and for None where several were.
+    Of a GAN they are those of its generator. Without tracks None takes the parameters themselves. init: from a key to such parameters; only
+    their shapes are asked for. Raises DataError where there is no checkpoint, CheckpointCorruptError where bytes changed,
+    CheckpointMismatchError where what is stored has another structure, ConfigError for a decay that was not tracked, and for None where
+    several were.
     """
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
-        tracks = sorted({path.split("/")[1] for path in store.contents() if path.startswith("tracks/")})
+        held = store.contents()
+        of = GENERATOR if any(path.startswith(GENERATOR) for path in held) else ""
+        tracks = sorted({path.removeprefix(of).split("/")[1] for path in held if path.startswith(f"{of}tracks/")})
         if decay is None and not tracks:
             part = "params"
         elif decay is None and len(tracks) == 1 or str(decay) in tracks:
             part = f"tracks/{tracks[0] if decay is None else decay}"
         else:
             raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(tracks) or 'none'}")
-        return store.restore_subtree(None, part, jax.eval_shape(init, jax.random.key(0))).state
+        return store.restore_subtree(None, of + part, jax.eval_shape(init, jax.random.key(0))).state
 
 
 def newest_step(folder: RunFolder, seed: int) -> int:
@@ -197,6 +245,11 @@ def shared_programs(
         accumulate=accumulate,
         compiler_options=devices.compiler_options(),
     )
+
+
+def own_programs(step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh) -> Programs:
+    """What `train_programs` runs, from `training.own_programs`, with the compiler options of this backend."""
+    return training.own_programs(step, fresh, mesh, compiler_options=devices.compiler_options())
 
 
 def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:

@@ -1,7 +1,7 @@
 """From any Loss to parameters. `gendiff.training.checkpoints` is imported by name, because it loads Orbax."""
 
 from gendiff.training import ema, optimizers, precision, sharding, timing
-from gendiff.training.fit import Programs, fit, programs
+from gendiff.training.fit import Programs, fit, own_programs, programs
 from gendiff.training.loop import Fitted, loop
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
@@ -17,6 +17,7 @@ __all__ = [
     "loop",
     "make_step",
     "optimizers",
+    "own_programs",
     "precision",
     "programs",
     "sharding",

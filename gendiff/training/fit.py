@@ -11,7 +11,7 @@ import optax
 
 from gendiff.core.types import Loss, Params
 from gendiff.training import agreement, sharding
-from gendiff.training.loop import Batches, Fitted, OnStep, check_counts, loop
+from gendiff.training.loop import Batches, Fitted, OnStep, TrainingState, check_counts, loop
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
 
@@ -120,8 +120,8 @@ class Programs(NamedTuple):
     """
 
     step: Callable[..., Any]
-    fresh: Callable[[jax.Array], TrainState]
-    shardings: TrainState | None
+    fresh: Callable[[jax.Array], TrainingState]
+    shardings: TrainingState | None
 
 
 def programs(
@@ -147,14 +147,34 @@ def programs(
         return start(init(jax.random.fold_in(key, INIT)), optimizer, key, decays)
 
     where = None
-    several = agreement.spans_processes(mesh)
-    if several or mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1:
+    if agreement.spans_processes(mesh) or mesh.shape.get("fsdp", 1) * mesh.shape.get("tensor", 1) > 1:
         where = sharding.shardings(jax.eval_shape(fresh, jax.random.key(0)), mesh, rules)
     step = make_step(loss, optimizer, accumulate=accumulate, clip=clip, ema_warm_up=ema_warm_up, shardings=where)
+    return own_programs(step, fresh, mesh, where, compiler_options=compiler_options)
+
+
+def own_programs(
+    step: Callable[..., Any],
+    fresh: Callable[[jax.Array], TrainingState],
+    mesh: jax.sharding.Mesh,
+    shardings: TrainingState | None = None,
+    *,
+    compiler_options: dict[str, Any] | None = None,
+) -> Programs:
+    """Build what `loop` runs from a step and a start of your own, such as those of `adversarial`.
+
+    Args:
+        step: `(state, batch) -> (state, metrics)`. The state has `step` (), the metrics have `loss` () and `finite` ().
+        fresh: from the key of a seed to the state before the first step.
+        mesh: the devices.
+        shardings: where the state lies on them; None: whole on every device.
+        compiler_options: of `jax.jit`.
+    """
     # each process reads all metrics, so that each has all of them
-    after: dict[str, Any] = {"out_shardings": (where, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))} if several else {}
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    after: dict[str, Any] = {"out_shardings": (shardings, whole)} if agreement.spans_processes(mesh) else {}
     return Programs(
         jax.jit(step, donate_argnums=0, compiler_options=compiler_options, **after),
-        jax.jit(fresh) if where is None else jax.jit(fresh, out_shardings=where),
-        where,
+        jax.jit(fresh) if shardings is None else jax.jit(fresh, out_shardings=shardings),
+        shardings,
     )

@@ -11,14 +11,15 @@ import numpy as np
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError, NonFiniteError
 from gendiff.training import agreement, sharding
-from gendiff.training.state import TrainState
 from gendiff.training.timing import Clock, Timing
 
 if TYPE_CHECKING:
     from gendiff.training.checkpoints import Checkpoints
 
 OnStep = Callable[[int, Mapping[str, Any]], object]
-OnState = Callable[[int, TrainState], object]
+TrainingState = Any
+"""A `TrainState`, or another pytree with `step` (), the number of steps done, such as an `adversarial.AdversarialState`."""
+OnState = Callable[[int, TrainingState], object]
 Batches = Callable[[int], Any]
 """A pure function of the step 0, 1, … to the batch of that step."""
 
@@ -36,7 +37,7 @@ class Fitted(NamedTuple):
         timing: where the seconds of this call went.
     """
 
-    state: TrainState
+    state: TrainingState
     resumed_from: int | None
     stopped: bool
     saved: int | None
@@ -45,7 +46,7 @@ class Fitted(NamedTuple):
 
 def loop(
     step: Callable[..., Any],
-    fresh: Callable[[jax.Array], TrainState],
+    fresh: Callable[[jax.Array], TrainingState],
     batches: Batches,
     *,
     steps: int,
@@ -59,7 +60,7 @@ def loop(
     checkpoint_every: int = 1000,
     most_nonfinite: int = 10,
     mesh: jax.sharding.Mesh | None = None,
-    shardings: TrainState | None = None,
+    shardings: TrainingState | None = None,
     compiled: Callable[..., Any] | None = None,
 ) -> Fitted:
     """Run a compiled step until `steps` are done. `fit` says what most arguments are.
@@ -201,14 +202,14 @@ class _Watch:
 
 
 def _begin(
-    fresh: Callable[[jax.Array], TrainState],
+    fresh: Callable[[jax.Array], TrainingState],
     key: jax.Array,
     store: Checkpoints | None,
     resume: str,
     mesh: jax.sharding.Mesh,
-    shardings: TrainState | None,
+    shardings: TrainingState | None,
     clock: Clock,
-) -> tuple[TrainState, int | None, dict[str, int]]:
+) -> tuple[TrainingState, int | None, dict[str, int]]:
     """(state, step it was restored from, counts of skipped steps): restored, or new."""
     newest = None
     if store is not None:
@@ -227,7 +228,9 @@ def _begin(
     return restored.state, restored.step, {name: restored.meta.get(name, 0) for name in ("skipped", "streak")}
 
 
-def _placed(fresh: Callable[[jax.Array], TrainState], key: jax.Array, mesh: jax.sharding.Mesh, shardings: TrainState | None) -> TrainState:
+def _placed(
+    fresh: Callable[[jax.Array], TrainingState], key: jax.Array, mesh: jax.sharding.Mesh, shardings: TrainingState | None
+) -> TrainingState:
     if agreement.spans_processes(mesh):  # nothing that one process alone has computed can be moved to devices of another
         data = np.asarray(jax.random.key_data(key))
         where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()) if shardings is None else shardings

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import jax
 import numpy as np
 import optax
@@ -5,6 +7,7 @@ import pytest
 
 from gendiff import training
 from gendiff.core.errors import CheckpointMismatchError
+from gendiff.training.checkpoints import Checkpoints
 from tests.refusals import refusals
 from tests.training import linear
 
@@ -31,6 +34,26 @@ def test_fit_is_the_loop_that_a_user_would_write_and_resumes_and_refuses_another
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), resumed.state.params, params)
     with pytest.raises(CheckpointMismatchError, match="seed"):
         fit(folder=tmp_path, seed=1)
+
+
+class Added(NamedTuple):
+    """A state that is no TrainState, and counts its steps."""
+
+    step: jax.Array
+    total: jax.Array
+
+
+def test_a_step_of_ones_own_is_run_by_the_same_loop(tmp_path):
+    def step(state, batch):
+        total = state.total + batch.clean.sum()
+        return Added(state.step + 1, total), {"loss": total, "finite": jax.numpy.isfinite(total)}
+
+    run = training.own_programs(step, lambda key: Added(jax.numpy.int32(0), jax.numpy.zeros(())), training.sharding.mesh())
+    for steps in (2, 3):  # the second goes on from the checkpoint of the first
+        with Checkpoints(tmp_path) as store:
+            fitted = training.loop(run.step, run.fresh, linear.batch, steps=steps, seed=0, store=store)
+    assert fitted.resumed_from == 2 and int(fitted.state.step) == 3
+    np.testing.assert_allclose(fitted.state.total, sum(linear.batch(number).clean.sum() for number in range(3)), rtol=1e-5)
 
 
 test_mistakes_are_refused_before_a_folder_is_made = refusals(

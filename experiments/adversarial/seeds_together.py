@@ -1,0 +1,59 @@
+"""One program that trains all seeds side by side, each as it would train alone."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.framework import training_loop
+from gendiff.core import records
+from gendiff.core.types import Metrics
+from gendiff.training import Programs, TrainState
+
+Step = Callable[[Any, Any], tuple[Any, Metrics]]
+Fresh = Callable[[jax.Array], Any]
+
+
+def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh) -> Programs:
+    """What `training_loop.train_programs` runs for all seeds at once.
+
+    step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which all share. A batch
+    is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the key that the loop
+    gives is not used.
+
+    Metrics are means over the seeds whose step was finite, and `loss_S` and `generator_loss_S` are those of seed number S = 0, 1, … alone.
+    A seed with a step that is not finite skips it, and the others go on: `stopped` counts such seeds, and `finite` is False where all are.
+    """
+    axes = _axes(jax.eval_shape(fresh, jax.random.key(0)))
+
+    def start(key: jax.Array) -> Any:
+        del key
+        return jax.vmap(fresh, out_axes=axes)(jnp.stack([jax.random.key(seed) for seed in seeds]))
+
+    def advance(states: Any, batch: Any) -> tuple[Any, Metrics]:
+        following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
+        return following, _merged(metrics)
+
+    return training_loop.own_programs(advance, start, mesh)
+
+
+def _axes(state: Any) -> Any:
+    """0 for what each seed has of its own, None for counts of steps."""
+
+    def one(state: TrainState) -> TrainState:
+        return records.replace(jax.tree.map(lambda _: 0, state), step=None)
+
+    return jax.tree.map(one, state, is_leaf=lambda node: isinstance(node, TrainState))
+
+
+def _merged(metrics: Metrics) -> Metrics:
+    finite = metrics["finite"]
+    means = {name: jnp.mean(value, where=finite) for name, value in metrics.items() if name != "finite"}
+    alone = {
+        f"{name}_{number}": metrics[name][number]
+        for name in ("loss", "generator_loss")
+        if name in metrics
+        for number in range(finite.shape[0])
+    }
+    return means | alone | {"stopped": jnp.sum(~finite), "finite": jnp.any(finite)}
