@@ -4,15 +4,21 @@ from gendiff.networks import (
     attention,
     autoencoder,
     convolution,
+    critic,
     diagonal_gaussian,
     discriminator,
     dit,
     embeddings,
+    generator,
     image_size,
     inception,
     language_model,
     lora,
+    minibatch,
     mixture_of_experts,
+    progressive,
+    r3gan,
+    resampling,
     rotary,
     routing,
     text,
@@ -23,13 +29,17 @@ from gendiff.networks import (
     vq_autoencoder,
 )
 from gendiff.networks.autoencoder import Autoencoder
+from gendiff.networks.critic import DCGANCritic, DenseCritic
 from gendiff.networks.discriminator import PatchDiscriminator
 from gendiff.networks.dit import DiT
+from gendiff.networks.generator import DCGANGenerator, DenseGenerator
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
 from gendiff.networks.language_model import LanguageModel
 from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
+from gendiff.networks.progressive import ProgressiveCritic, ProgressiveGenerator
+from gendiff.networks.r3gan import R3GANCritic, R3GANGenerator
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
 from gendiff.networks.unet import UNet
@@ -38,13 +48,21 @@ from gendiff.networks.vq_autoencoder import VQAutoencoder
 __all__ = [
     "NO_TEXT",
     "Autoencoder",
+    "DCGANCritic",
+    "DCGANGenerator",
+    "DenseCritic",
+    "DenseGenerator",
     "DiT",
     "Experts",
     "ImageSize",
     "Inception",
     "LanguageModel",
     "PatchDiscriminator",
+    "ProgressiveCritic",
+    "ProgressiveGenerator",
     "PureFunction",
+    "R3GANCritic",
+    "R3GANGenerator",
     "Text",
     "TextEncoder",
     "UNet",
@@ -53,17 +71,23 @@ __all__ = [
     "autoencoder",
     "convolution",
     "count",
+    "critic",
     "diagonal_gaussian",
     "discriminator",
     "dit",
     "embeddings",
+    "generator",
     "image_size",
     "inception",
     "init",
     "language_model",
     "lora",
+    "minibatch",
     "mixture_of_experts",
+    "progressive",
     "pure",
+    "r3gan",
+    "resampling",
     "rotary",
     "routing",
     "text",

@@ -29,6 +29,7 @@ class Convolution(nn.Module):
         zero: start at 0.
         compute: how to compute.
         padding: as for `convolve`.
+        gain: of the spread that the kernel starts with.
     """
 
     features: int
@@ -37,11 +38,12 @@ class Convolution(nn.Module):
     zero: bool = False
     compute: Compute = Compute()
     padding: int | tuple[int, int] | None = None
+    gain: float = 1.0
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Convolve, then add the bias."""
-        start = initializers.zeros if self.zero else initializers.kernel()
+        start = initializers.zeros if self.zero else initializers.kernel(self.gain)
         kernel = parameter(self, "kernel", start, (self.size, self.size, x.shape[-1], self.features))
         bias = parameter(self, "bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
@@ -55,6 +57,42 @@ class Convolution(nn.Module):
             implementation=self.compute.convolution,
             precision=self.compute.precision,
         )
+        return y + bias.astype(dtype).reshape(1, 1, 1, -1)
+
+
+class GroupedConvolution(nn.Module):
+    """A convolution of 3 × 3 pixels with bias that keeps the channels; each group of them reads the same group of the input.
+
+    Its kernel is (3, 3, group_width, c).
+
+    Args:
+        group_width: channels of a group; divides those of the input.
+        compute: how to compute; its convolution plays no part.
+        gain: of the spread that the kernel starts with.
+
+    References:
+        Xie et al., 2017, Figure 3c (from memory).
+    """
+
+    group_width: int
+    compute: Compute = Compute()
+    gain: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Convolve, then add the bias.
+
+        Raises:
+            ValueError: when the group's width does not divide the channels.
+        """
+        channels, dtype = x.shape[-1], self.compute.dtype
+        if channels % self.group_width:
+            raise ValueError(
+                f"group_width = {self.group_width} does not divide the {channels} channels of {self.name}: choose one that does"
+            )
+        kernel = parameter(self, "kernel", initializers.kernel(self.gain), (3, 3, self.group_width, channels))
+        bias = parameter(self, "bias", initializers.zeros, (channels,))
+        y = fast.grouped_convolution(x.astype(dtype), packed.as_array(kernel, dtype), self.compute.precision)
         return y + bias.astype(dtype).reshape(1, 1, 1, -1)
 
 

@@ -40,6 +40,45 @@ def check_images(x: Any, factor: int, what: str) -> None:
         raise ValueError(f"x has shape {x.shape}, read as (batch, height, width, channels): {rule}{hint}")
 
 
+def check_size(size: Any) -> None:
+    """Refuse a side that no number of doublings of 4 pixels gives.
+
+    Raises:
+        TypeError: unless it is an integer.
+        ValueError: unless it is a power of two of at least 4.
+    """
+    checks.integer("size", size, 4)
+    if size & (size - 1):
+        below = 1 << (int(size).bit_length() - 1)
+        raise ValueError(f"size = {size} is no power of two: choose {below} or {2 * below}, and resize the pictures to it")
+
+
+def check_square(x: Any, size: int, channels: int) -> None:
+    """Refuse what is no batch of square images of one size: (b, size, size, channels).
+
+    Raises:
+        TypeError: unless x is floating.
+        ValueError: unless the shape is that.
+    """
+    check_images(x, 1, "critic")
+    if x.shape[1:] != (size, size, channels):
+        raise ValueError(f"x has shape {x.shape}: (batch, {size}, {size}, {channels}) is needed here, the size and the image_channels")
+
+
+def check_noise(noise: Any) -> None:
+    """Refuse what is no batch of vectors of noise (b, d).
+
+    Raises:
+        TypeError: unless it is floating.
+        ValueError: for another number of axes.
+    """
+    dtype = getattr(noise, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"noise must be a floating array, got {dtype or type(noise).__name__}: use jax.random.normal(key, (batch, size))")
+    if noise.ndim != 2:
+        raise ValueError(f"noise has shape {noise.shape}: one vector per sample, (batch, size), is needed")
+
+
 def check_finite(name: str, x: Any) -> None:
     """Refuse concrete samples (b, …) with a NaN or an infinity, and say which.
 

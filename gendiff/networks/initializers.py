@@ -49,15 +49,15 @@ def normal(std: float) -> Any:
     return draw
 
 
-def kernel() -> Any:
-    """Build an initialiser of kernels (…, in, out): normal with variance 1 / inputs, which keeps that of activations.
+def kernel(gain: float = 1.0) -> Any:
+    """Build an initialiser of kernels (…, in, out): normal with variance gain² / inputs. A gain of 1 keeps the variance of activations.
 
     References:
-        LeCun et al., 1998, section 4.6 (from memory).
+        LeCun et al., 1998, section 4.6; He et al., 2015, Eq. 10, for the gain √2 before a ReLU (from memory).
     """
 
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Drawn:
-        return normal(math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)
+        return normal(gain * math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)
 
     return draw
 

@@ -77,18 +77,20 @@ class Dense(nn.Module):
         compute: how to compute.
         zero: start at 0.
         bias: whether it has one.
+        gain: of the spread that the kernel starts with.
     """
 
     features: int
     compute: Compute = Compute()
     zero: bool = False
     bias: bool = True
+    gain: float = 1.0
 
     @nn.compact
     def __call__(self, x: Float[Array, "*rows d"]) -> Float[Array, "*rows e"]:
         """Multiply by the kernel, then add the bias."""
         dtype = self.compute.dtype
-        start = initializers.zeros if self.zero else initializers.kernel()
+        start = initializers.zeros if self.zero else initializers.kernel(self.gain)
         kernel = parameter(self, "kernel", start, (x.shape[-1], self.features))
         x, kernel = x.astype(dtype), kernel if packed.is_packed(kernel) else kernel.astype(dtype)
         bias = parameter(self, "bias", initializers.zeros, (self.features,)).astype(dtype) if self.bias else None
@@ -98,9 +100,9 @@ class Dense(nn.Module):
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
-def dense(features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True) -> Dense:
-    """A linear layer on the last axis; `zero` starts it at 0."""
-    return Dense(features, compute, zero, bias, name=name)
+def dense(features: int, compute: Compute, name: str, zero: bool = False, bias: bool = True, gain: float = 1.0) -> Dense:
+    """A linear layer on the last axis; `zero` starts it at 0, and `gain` multiplies the spread that its kernel starts with."""
+    return Dense(features, compute, zero, bias, gain, name=name)
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
