@@ -325,7 +325,10 @@ def _backward(
     # input: every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles
     back = [(taps - 1 - low, before - wide + low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    to_x = jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
+    if stride == 1:  # the same again, so that the gradient of a gradient by x, as in a gradient penalty, is channels-last as well
+        to_x = fast_backward_convolution(g, turned, 1, tuple(back), precision)
+    else:
+        to_x = jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
     # kernel: g slides over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other
     (before, taps, after, low), (breadth, span, _, left) = across
     sideways = (left, span - 1 + spread[1] - breadth - left)

@@ -1,8 +1,8 @@
 """A generator and a critic that grow: from pictures of 4 × 4 pixels to twice the size at each stage (Karras et al., 2018).
 
-Parameters of all stages are made at once, and `network.clone(stage=…)` says which stage is computed. A new stage enters with a weight from 0
-to 1 that is data, so that its steps are one program. At weight 0 the generator gives the pictures of the stage before, each pixel repeated
-to 2 × 2, and the critic judges pictures as the stage before judges their halves.
+Parameters of all stages are made at once, and `network.clone(stage=…)` says which stage is computed. A new stage enters with a weight from
+0 to 1 that is data, so that its steps are one program. At weight 0 the generator gives the pictures of the stage before, each pixel
+repeated to 2 × 2, and the critic judges pictures as the stage before judges the means of their squares of 2 × 2 pixels.
 """
 
 from typing import Any

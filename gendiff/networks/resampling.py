@@ -16,7 +16,7 @@ from gendiff.networks.layers import Compute, parameter
 
 
 def space_to_depth(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
-    """Return each square of 2 × 2 pixels as one pixel of 4 c channels, row by row, those of one pixel together. Height and width are even."""
+    """Return each square of 2 × 2 pixels as one pixel, the channels of each of the four together. Height and width are even."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
 
@@ -52,8 +52,8 @@ class HalvingConvolution(nn.Module):
 class DoublingConvolution(nn.Module):
     """The transpose of a convolution of 4 × 4 pixels with stride 2 and one zero around, with bias.
 
-    Its kernel is (2, 2, c, 4 features): entry [i, j, :, (p, q, k)] is entry [2 (1 − i) + p, 2 (1 − j) + q, :, k] of the kernel of 4 × 4 that
-    each pixel is multiplied by.
+    Its kernel is (2, 2, c, 4 features): entry [i, j, :, (p, q, k)] is entry [2 (1 − i) + p, 2 (1 − j) + q, :, k] of the kernel of 4 × 4
+    that each pixel is multiplied by.
 
     Args:
         features: channels of the output.
