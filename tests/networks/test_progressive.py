@@ -1,0 +1,153 @@
+"""A stage enters by its weight: at 0 it is the stage before, and whatever it is, the stages above play no part."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import trees
+from gendiff.networks import convolution, progressive
+from tests.networks import rig
+from tests.networks.adversaries import NOISE
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+SMALL = {"size": 16, "width": 2, "widest": 5, "image_channels": 2}
+PICTURES = {side: np.random.default_rng(side).uniform(-1, 1, (3, side, side, 2)).astype(np.float32) for side in (4, 8, 16)}
+GENERATOR, CRITIC = networks.ProgressiveGenerator(**SMALL), networks.ProgressiveCritic(**SMALL)
+
+
+@functools.cache
+def drawn(network):
+    return rig.drawn(network, NOISE if isinstance(network, networks.ProgressiveGenerator) else PICTURES[16])
+
+
+def generated(stage, *weight, params=None):
+    return np.asarray(rig.apply(networks.pure(GENERATOR.clone(stage=stage)), params or drawn(GENERATOR), NOISE, *weight))
+
+
+def judged(stage, x, *weight, params=None):
+    return np.asarray(rig.apply(networks.pure(CRITIC.clone(stage=stage)), params or drawn(CRITIC), x, *weight))
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_at_weight_0_a_stage_gives_the_pictures_of_the_stage_before_with_each_pixel_four_times(stage):
+    before = generated(stage - 1)
+    assert before.shape == (3, 2 * 2**stage, 2 * 2**stage, 2) and before.std() > 0.1
+    np.testing.assert_allclose(generated(stage, np.float32(0)), before.repeat(2, 1).repeat(2, 2), atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_at_weight_0_a_stage_judges_as_the_stage_before_does_the_means_of_squares(stage):
+    x = PICTURES[4 * 2**stage]
+    before = judged(stage - 1, np.asarray(convolution.halve(jnp.asarray(x))))
+    assert before.shape == (3,) and before.std() > 0.1
+    np.testing.assert_allclose(judged(stage, x, np.float32(0)), before, atol=1e-6)
+
+
+def test_at_weight_1_the_stage_before_is_gone_and_between_pictures_are_mixed_each_by_its_own_weight():
+    old, new = generated(1).repeat(2, 1).repeat(2, 2), generated(2)
+    np.testing.assert_allclose(generated(2, np.float32(1)), new, atol=1e-6)
+    weight = np.array([0.0, 0.25, 1.0], np.float32)
+    each = weight.reshape(3, 1, 1, 1)
+    np.testing.assert_allclose(generated(2, weight), (1 - each) * old + each * new, atol=1e-6)
+    judgements = judged(2, PICTURES[16], weight)
+    np.testing.assert_allclose(judgements[2], judged(2, PICTURES[16])[2], atol=1e-5)
+    np.testing.assert_allclose(judgements[0], judged(2, PICTURES[16], np.float32(0))[0], atol=1e-5)
+
+
+def test_every_stage_has_the_same_parameters_and_those_above_it_play_no_part():
+    for network, given in ((GENERATOR, dict.fromkeys(range(3), NOISE)), (CRITIC, {stage: PICTURES[4 << stage] for stage in range(3)})):
+        whole = jax.eval_shape(lambda network=network, given=given: networks.init(network, jax.random.key(0), given[2]))
+        for stage in range(3):
+            for weight in ((), (0.5,)):
+                made = jax.eval_shape(
+                    lambda stage=stage, weight=weight, network=network, given=given: networks.init(
+                        network.clone(stage=stage), jax.random.key(0), given[stage], *weight
+                    )
+                )
+                assert made == whole
+    for params, run in (
+        (drawn(GENERATOR), generated),
+        (drawn(CRITIC), lambda stage, params=None: judged(stage, PICTURES[8], params=params)),
+    ):
+        spoilt = params | {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("stage_2", "picture_2", "picture_0")}
+        np.testing.assert_array_equal(run(1, params=spoilt), run(1))
+
+
+# The formulas, written once more with JAX's own operations.
+
+
+def bent(x):
+    return jnp.where(x > 0, x, 0.2 * x)
+
+
+def linear(params, x):
+    return x @ params["kernel"] + params["bias"].reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def convolved(params, x):
+    y = jax.lax.conv_general_dilated(x, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return y + params["bias"].reshape(1, 1, 1, -1)
+
+
+def normed(params, x):
+    return x / jnp.sqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-6) * params["scale"].reshape(1, 1, 1, -1)
+
+
+@quickly
+def drawn_picture(params, noise):
+    y = bent(normed(params["input_norm"], linear(params["input"], noise).reshape(-1, 4, 4, 5)))
+    for stage, number in (("stage_0", 0), ("stage_1", 0), ("stage_1", 1)):
+        y = y.repeat(2, 1).repeat(2, 2) if (stage, number) == ("stage_1", 0) else y
+        y = bent(normed(params[stage][f"norm_{number}"], convolved(params[stage][f"convolution_{number}"], y)))
+    return linear(params["picture_1"], y)
+
+
+@quickly
+def judgement(params, x):
+    y = bent(linear(params["picture_1"], x))
+    for number in (0, 1):
+        y = bent(convolved(params["stage_1"][f"convolution_{number}"], y))
+    y = y.reshape(3, 4, 2, 4, 2, -1).mean((2, 4))
+    y = bent(convolved(params["stage_0"]["convolution_0"], y))
+    return linear(params["head"]["output"], y.reshape(3, -1))[:, 0]
+
+
+def test_both_are_their_formulas():
+    np.testing.assert_allclose(generated(1), drawn_picture(drawn(GENERATOR), NOISE), atol=2e-5)
+    np.testing.assert_allclose(judged(1, PICTURES[8]), judgement(drawn(CRITIC), PICTURES[8]), atol=2e-5)
+
+
+def test_a_weight_is_data_and_the_gradient_reaches_a_new_stage_above_weight_0():
+    def loss(params, weight):
+        return jnp.sum(jnp.square(networks.pure(GENERATOR.clone(stage=1))(params, NOISE, weight)))
+
+    slopes = quickly(jax.grad(loss))
+    at_0, at_half = (slopes(drawn(GENERATOR), np.float32(weight)) for weight in (0.0, 0.5))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(at_0["stage_1"])) and slopes._cache_size() == 1
+    assert all(np.any(leaf) for path, leaf in trees.paths(at_half).items() if not path.startswith(("stage_2", "picture_2")))
+
+
+def test_sizes_of_stages():
+    assert [GENERATOR.clone(stage=stage).side for stage in (0, 1, 2, None)] == [4, 8, 16, 16] and GENERATOR.stages == 3
+    assert networks.ProgressiveCritic(size=4).stages == 1 and progressive.GrowingBlock((3,)).features == (3,)
+
+
+def called(network, *given):
+    return lambda: networks.pure(network)(drawn(GENERATOR if isinstance(network, networks.ProgressiveGenerator) else CRITIC), *given)
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (called(GENERATOR.clone(stage=3), NOISE), r"stage = 3 is outside \[0, 2\]"),
+    (called(CRITIC.clone(stage=-1), PICTURES[4]), "stage = -1"),
+    (called(CRITIC.clone(stage=1), PICTURES[16]), r"\(batch, 8, 8, 2\) is needed"),
+    (called(GENERATOR, NOISE, 1.5), "weight = 1.5 is outside"),
+    (called(GENERATOR, NOISE, 0.5, 0.25), "two conditions are each a weight"),
+    (called(GENERATOR, NOISE, 1), "without classes"),
+    (called(GENERATOR, NOISE, np.ones(2, np.float32)), "per sample"),
+    (called(CRITIC.clone(size=20), PICTURES[16]), "choose 16 or 32"),
+)
