@@ -18,7 +18,9 @@ EPSILON = 1e-8
 """What is added to a variance before its root: the gradient stays finite where all rows are equal."""
 
 
-def minibatch_discrimination(features: Float[ArrayLike, "b a"], kernel: Float[ArrayLike, "a k d"]) -> Float[Array, "b k"]:
+def minibatch_discrimination(
+    features: Float[ArrayLike, "b a"], kernel: Float[ArrayLike, "a k d"], precision: str | None = None
+) -> Float[Array, "b k"]:
     """Return o_ik = Σ_j exp(−‖M_ik − M_jk‖₁) with M_i = features_i · kernel: near 1 for a row that is alone, b for b equal rows.
 
     Rows in another order give the same answers in that order.
@@ -26,12 +28,13 @@ def minibatch_discrimination(features: Float[ArrayLike, "b a"], kernel: Float[Ar
     Args:
         features: (b, a) of a batch.
         kernel: (a, k, d), k projections to d dimensions.
+        precision: of the product: None, "default", "high" or "highest".
 
     References:
         Salimans et al., 2016, section 3.2.
     """
     x, kernel = jnp.asarray(features), jnp.asarray(kernel)
-    projected = fast.product_of_rows(x, kernel.reshape(x.shape[1], -1)).reshape(-1, *kernel.shape[1:])
+    projected = fast.product_of_rows(x, kernel.reshape(x.shape[1], -1), precision).reshape(-1, *kernel.shape[1:])
     distances = jnp.sum(jnp.abs(projected[:, None] - projected[None]), -1)
     return jnp.sum(jnp.exp(-distances), 1)
 
@@ -68,7 +71,7 @@ class MinibatchDiscrimination(nn.Module):
     Args:
         projections: how many numbers are added.
         dimensions: of each projection.
-        compute: how to compute; distances are computed in at least float32.
+        compute: how to compute; distances are in at least float32.
     """
 
     projections: int = 32
@@ -83,7 +86,7 @@ class MinibatchDiscrimination(nn.Module):
         shape = (x.shape[-1], self.projections * self.dimensions)
         wide = jnp.promote_types(x.dtype, jnp.float32)
         kernel = packed.as_array(parameter(self, "kernel", initializers.kernel(), shape), wide)
-        near = minibatch_discrimination(x.astype(wide), kernel.reshape(-1, self.projections, self.dimensions))
+        near = minibatch_discrimination(x.astype(wide), kernel.reshape(-1, self.projections, self.dimensions), self.compute.precision)
         return jnp.concatenate([x, near.astype(x.dtype)], -1)
 
 

@@ -27,6 +27,24 @@ def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(shape
     assert_equal(ours, plain, RANDOM.normal(size=(3, *shape, 2)), RANDOM.normal(size=(size, size, 2, 5)))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.float64
+def test_the_gradient_of_a_squared_input_gradient_of_fast_backward_equals_the_plain_one(stride):
+    x, kernel, along = (jnp.asarray(RANDOM.normal(size=shape)) for shape in ((2, 4, 4, 2), (3, 3, 2, 3), (2, 4 // stride, 4 // stride, 3)))
+
+    def of_slopes(implementation):
+        def penalty(x, kernel):
+            def wavy(x):
+                return jnp.sum(along * jnp.sin(convolution.convolve(x, kernel, stride, implementation=implementation)))
+
+            return jnp.sum(jnp.square(jax.grad(wavy)(x)))
+
+        return jax.grad(penalty, (0, 1))
+
+    result = quickly(lambda *arrays: tuple(of_slopes(name)(*arrays) for name in ("fast_backward", "direct")))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *result)
+
+
 def test_the_gradients_of_fast_backward_are_convolutions_of_the_fast_layout():
     def loss(x, kernel):
         return jnp.sum(jnp.square(convolution.convolve(x, kernel, implementation="fast_backward")))

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from gendiff import networks
-from gendiff.networks import critic, minibatch
+from gendiff.networks import minibatch
 from tests.networks import adversaries, rig
 from tests.networks.adversaries import LABEL, POINTS
 from tests.quickly import quickly
@@ -113,7 +113,3 @@ test_what_does_not_fit_is_refused = refusals(
     (called(networks.DenseCritic(), POINTS.astype(np.int32)), "floating", TypeError),
     *((called(networks.DenseCritic(**{name: 0}), POINTS), f"{name} = 0") for name in ("width", "depth")),
 )
-
-
-def test_this_file_names_its_module():
-    assert critic.DCGANCritic is networks.DCGANCritic and critic.DenseCritic is networks.DenseCritic

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from gendiff.networks import generator
 from tests.networks import adversaries, rig
 from tests.networks.adversaries import NOISE
 from tests.quickly import quickly
@@ -90,7 +89,3 @@ test_what_does_not_fit_is_refused = refusals(
     (called(networks.DenseGenerator(), NOISE.astype(np.int32)), "noise must be a floating array.*int32", TypeError),
     (called(networks.DCGANGenerator(convolution="fast")), "fast_backward"),
 )
-
-
-def test_this_file_names_its_module():
-    assert generator.DCGANGenerator is networks.DCGANGenerator and generator.DenseGenerator is networks.DenseGenerator

@@ -14,6 +14,7 @@ from tests.networks import rig
 from tests.networks.adversaries import NOISE
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.traced import Traced
 
 SMALL = {"size": 16, "width": 2, "widest": 5, "image_channels": 2}
 PICTURES = {side: np.random.default_rng(side).uniform(-1, 1, (3, side, side, 2)).astype(np.float32) for side in (4, 8, 16)}
@@ -59,21 +60,19 @@ def test_at_weight_1_the_stage_before_is_gone_and_between_pictures_are_mixed_eac
     np.testing.assert_allclose(judgements[0], judged(2, PICTURES[16], np.float32(0))[0], atol=1e-5)
 
 
-def test_every_stage_has_the_same_parameters_and_those_above_it_play_no_part():
-    for network, given in ((GENERATOR, dict.fromkeys(range(3), NOISE)), (CRITIC, {stage: PICTURES[4 << stage] for stage in range(3)})):
-        whole = jax.eval_shape(lambda network=network, given=given: networks.init(network, jax.random.key(0), given[2]))
-        for stage in range(3):
-            for weight in ((), (0.5,)):
-                made = jax.eval_shape(
-                    lambda stage=stage, weight=weight, network=network, given=given: networks.init(
-                        network.clone(stage=stage), jax.random.key(0), given[stage], *weight
-                    )
-                )
-                assert made == whole
-    for params, run in (
-        (drawn(GENERATOR), generated),
-        (drawn(CRITIC), lambda stage, params=None: judged(stage, PICTURES[8], params=params)),
-    ):
+def made(network, *given):
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *given))
+
+
+@pytest.mark.parametrize(("network", "given"), [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))], ids=["generator", "critic"])
+def test_every_stage_has_the_same_parameters(network, given):
+    whole = made(network, given[2])
+    assert all(made(network.clone(stage=stage), given[stage], *weight) == whole for stage, weight in ((0, (0.5,)), (1, ()), (2, (0.5,))))
+    assert {"picture_0", "picture_1", "picture_2", "stage_0", "stage_1", "stage_2"} <= set(whole)
+
+
+def test_layers_of_stages_above_and_pictures_of_stages_before_play_no_part():
+    for params, run in ((drawn(GENERATOR), generated), (drawn(CRITIC), functools.partial(judged, x=PICTURES[8]))):
         spoilt = params | {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("stage_2", "picture_2", "picture_0")}
         np.testing.assert_array_equal(run(1, params=spoilt), run(1))
 
@@ -126,9 +125,9 @@ def test_a_weight_is_data_and_the_gradient_reaches_a_new_stage_above_weight_0():
     def loss(params, weight):
         return jnp.sum(jnp.square(networks.pure(GENERATOR.clone(stage=1))(params, NOISE, weight)))
 
-    slopes = quickly(jax.grad(loss))
+    slopes = Traced(jax.grad(loss), quickly)
     at_0, at_half = (slopes(drawn(GENERATOR), np.float32(weight)) for weight in (0.0, 0.5))
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(at_0["stage_1"])) and slopes._cache_size() == 1
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(at_0["stage_1"])) and slopes.traces == 1
     assert all(np.any(leaf) for path, leaf in trees.paths(at_half).items() if not path.startswith(("stage_2", "picture_2")))
 
 
