@@ -155,8 +155,8 @@ class ProgressiveCritic(ProgressivePyramid):
     The fields are those of `Pyramid`, and stage as `ProgressivePyramid` has it.
 
     Args:
-        features: what of the batch joins the last features: "none", "deviation" or "discrimination". The paper has "deviation", one stage
-            earlier.
+        features: what of the batch joins the last features: "none", "deviation" or "discrimination". The paper has "deviation", before
+            the last convolution.
 
     References:
         Karras et al., 2018, section 2, Figure 2 and Table 2 (from memory).
