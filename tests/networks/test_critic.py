@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from gendiff import networks
@@ -52,16 +51,16 @@ def test_dcgan_is_its_formula():
 @pytest.mark.parametrize("features", minibatch.FEATURES)
 def test_the_dense_one_is_its_formula_with_features_of_the_batch_and_the_label_as_a_projection(features):
     network = adversaries.CRITICS["dense"](features=features)
-    params = adversaries.parameters_of(network)
-    y = POINTS
+    params, y = jax.tree.map(np.asarray, adversaries.parameters_of(network)), POINTS
     for layer in ("hidden_0", "hidden_1"):
-        y = bent(linear(params[layer], y))
+        y = linear(params[layer], y)
+        y = np.where(y > 0, y, 0.2 * y)
     if features == "deviation":
-        y = np.concatenate([y, np.asarray(minibatch.minibatch_deviation(y))[:, None]], -1)
+        y = np.concatenate([y, quickly(minibatch.minibatch_deviation)(y)[:, None]], -1)
     if features == "discrimination":
         kernel = params["head"]["discrimination"]["kernel"].reshape(8, 32, 5)
-        y = np.concatenate([y, minibatch.minibatch_discrimination(y, kernel)], -1)
-    rows = np.asarray(params["head"]["label"])[[0, 2, 3]]
+        y = np.concatenate([y, quickly(minibatch.minibatch_discrimination)(y, kernel)], -1)
+    rows = params["head"]["label"][[0, 2, 3]]
     expected = linear(params["head"]["output"], y)[:, 0] + (rows * y).sum(-1)
     np.testing.assert_allclose(adversaries.run(network, POINTS, LABEL), expected, atol=1e-5)
 
@@ -73,29 +72,6 @@ def test_any_power_of_two_is_a_size_and_each_halving_has_twice_the_channels_up_t
     names = ["input"] if size == 4 else [f"halve_{4 * 2**level}" for level in range(len(channels))]
     assert set(params) == {*names, "head"} and [params[name]["bias"].shape[0] for name in names] == channels
     assert params["head"]["output"]["kernel"].shape == (16 * channels[0], 1)
-
-
-def test_a_few_steps_tell_points_apart():
-    network, optimizer = networks.DenseCritic(width=16, depth=2), optax.adam(0.02)
-    criticise = networks.pure(network)
-    real, fake = jax.random.normal(jax.random.key(0), (2, 32, 2)) * jnp.array([0.3, 2.0]).reshape(2, 1, 1)
-
-    @quickly
-    def trained(params):
-        def loss(params):
-            return jnp.mean(jax.nn.softplus(-criticise(params, real))) + jnp.mean(jax.nn.softplus(criticise(params, fake)))
-
-        def step(carry, _):
-            value, slopes = jax.value_and_grad(loss)(carry[0])
-            updates, state = optimizer.update(slopes, carry[1])
-            return (optax.apply_updates(carry[0], updates), state), value
-
-        (params, _), values = jax.lax.scan(step, (params, optimizer.init(params)), length=60)
-        return values, jnp.mean(criticise(params, real)), jnp.mean(criticise(params, fake))
-
-    values, of_real, of_fake = trained(networks.init(network, jax.random.key(1), real))
-    assert 1 < values[0] < 3 and values[-1] < 0.5 * values[0]
-    assert of_real > 1 > -1 > of_fake
 
 
 def called(network, x):
