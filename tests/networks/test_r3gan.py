@@ -13,7 +13,7 @@ from tests.networks.adversaries import NOISE, PICTURES
 from tests.quickly import quickly
 from tests.refusals import refusals
 
-SMALL = {"size": 8, "width": 2, "widest": 6, "image_channels": 2, "group_width": 2}
+SMALL = {"size": 8, "width": 2, "widest": 6, "image_channels": 2, "blocks": 1, "group_width": 2}
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # The formulas, written once more with JAX's own operations.
@@ -51,16 +51,14 @@ def interpolated(x):
 @quickly
 def drawn_picture(params, noise):
     y = params["basis"][None] * linear(params["input"], noise)[:, None, None, :]
-    y = block(params["block_4_1"], block(params["block_4_0"], y))
-    y = interpolated(linear(params["channels_8"], y))
-    return linear(params["output"], block(params["block_8_1"], block(params["block_8_0"], y)))
+    y = interpolated(linear(params["channels_8"], block(params["block_4_0"], y)))
+    return linear(params["output"], block(params["block_8_0"], y))
 
 
 @quickly
 def judged(params, x):
-    y = block(params["block_8_1"], block(params["block_8_0"], linear(params["input"], x)))
-    y = linear(params["channels_4"], filtered(y))
-    y = block(params["block_4_1"], block(params["block_4_0"], y))
+    y = block(params["block_8_0"], linear(params["input"], x))
+    y = block(params["block_4_0"], linear(params["channels_4"], filtered(y)))
     return linear(params["head"]["output"], jnp.einsum("bhwc,hwc->bc", y, params["basis"]))[:, 0]
 
 
