@@ -289,19 +289,6 @@ def direct_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Pa
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT, precision=precision)
 
 
-def grouped_convolution(x: jax.Array, kernel: jax.Array, precision: str | None) -> jax.Array:
-    """Convolve (b, h, w, c), in as many groups as the kernel (u, v, c / groups, d) has, with stride 1 and the size kept, between zeros."""
-    (height, width, depth, features), (b, h, w, channels) = kernel.shape, x.shape
-    groups = channels // depth
-    around = ((0, 0), (0, 0), (height // 2, (height - 1) // 2), (width // 2, (width - 1) // 2), (0, 0))
-    padded = jnp.pad(x.reshape(b, h, w, groups, depth).transpose(3, 0, 1, 2, 4), around)
-    seen = [padded[:, :, row : row + h, column : column + w] for row in range(height) for column in range(width)]
-    patches = jnp.concatenate(seen, -1).reshape(groups, b * h * w, -1)
-    kernels = kernel.reshape(-1, groups, features // groups).transpose(1, 0, 2)
-    y = jax.lax.dot_general(patches, kernels, (((2,), (1,)), ((0,), (0,))), precision=precision)
-    return y.reshape(groups, b, h, w, -1).transpose(1, 2, 3, 0, 4).reshape(b, h, w, features)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def fast_backward_convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, precision: str | None) -> jax.Array:
     """XLA's own convolution, whose gradients are written as channels-last convolutions too (see convolution.py)."""
