@@ -65,7 +65,7 @@ def test_the_dense_one_is_its_formula_with_features_of_the_batch_and_the_label_a
     np.testing.assert_allclose(adversaries.run(network, POINTS, LABEL), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(4, [5]), (8, [5]), (32, [12, 10, 5]), (64, [12, 12, 10, 5])])
+@pytest.mark.parametrize(("size", "channels"), [(4, [5]), (64, [12, 12, 10, 5])])
 def test_any_power_of_two_is_a_size_and_each_halving_has_twice_the_channels_up_to_the_widest(size, channels):
     network, x = networks.DCGANCritic(size=size, width=5, widest=12), np.zeros((2, size, size, 3), np.float32)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), x))

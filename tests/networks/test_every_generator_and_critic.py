@@ -76,9 +76,8 @@ def test_precision_and_bfloat16_reach_every_product_and_the_answer_has_the_dtype
     assert products_of(build, precision="highest")[0].count("Precision.HIGHEST") == 2 * len(products)
     assert set(products) == {"f32"} and products_of(build, dtype="bfloat16")[1] == len(products) * ["bf16"]
     x, *conditions = inputs(build())
-    for dtype in (None, "bfloat16"):
-        for given in (x, x.astype(jnp.bfloat16)):
-            assert jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), given, *conditions).dtype == given.dtype
+    for dtype, given in ((None, x.astype(jnp.bfloat16)), ("bfloat16", x)):
+        assert jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), given, *conditions).dtype == given.dtype
 
 
 @pytest.mark.parametrize("name", ["dcgan generator", "dense critic"])
@@ -122,21 +121,18 @@ def test_a_wrong_label_is_refused_with_the_number_of_classes(build, changes, lab
         networks.pure(build(**changes))(parameters_of(build()), x, label, *more)
 
 
-@pytest.mark.parametrize(("name", "size"), [("dcgan", 8), ("r3gan", 4)])
 @pytest.mark.float64
-def test_the_gradient_of_a_squared_input_gradient_is_that_of_finite_differences(name, size):
+def test_the_gradient_of_a_squared_input_gradient_is_that_of_finite_differences():
     """As a gradient penalty needs it. The other critics are made of the same layers."""
-    network, x = CRITICS[name](features="discrimination", size=size), inputs(CRITICS[name]())[0][:, :size, :size]
-    with jax.enable_x64(False):
-        params = rig.drawn(network, x, LABEL)
-    params, x = trees.cast((params, x), jnp.float64)
+    network = CRITICS["dcgan"](features="discrimination")
+    params, (x, label) = trees.cast((parameters_of(network), inputs(network)), jnp.float64)
     criticise, along = networks.pure(network), jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size)).reshape(leaf.shape), params)
 
     @quickly
     @jax.value_and_grad
     def penalty(step):
         moved = jax.tree.map(lambda leaf, direction: leaf + step * direction, params, along)
-        slopes = jax.grad(lambda x: jnp.sum(criticise(moved, x, LABEL)))(x)
+        slopes = jax.grad(lambda x: jnp.sum(criticise(moved, x, label)))(x)
         return jnp.mean(jnp.square(slopes))
 
     (value, exact), (more_, _), (less, _) = (penalty(step) for step in (0.0, 1e-6, -1e-6))

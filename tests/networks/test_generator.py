@@ -58,21 +58,13 @@ def test_the_dense_one_is_its_formula_behind_noise_and_label():
     np.testing.assert_allclose(adversaries.run(network), linear(params["output"], y), atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(4, [5]), (8, [5]), (32, [5, 10, 12]), (64, [5, 10, 12, 12])])
+@pytest.mark.parametrize(("size", "channels"), [(4, [5]), (64, [5, 10, 12, 12])])
 def test_any_power_of_two_is_a_size_and_coarser_maps_have_twice_the_channels_up_to_the_widest(size, channels):
     network = networks.DCGANGenerator(size=size, width=5, widest=12)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), NOISE))
     norms = [params[f"norm_{4 * 2**level}"]["scale"].shape[0] for level in range(len(channels))]
     assert norms[::-1] == channels and len([name for name in params if name.startswith("norm")]) == len(channels)
     assert jax.eval_shape(networks.pure(network), params, NOISE).shape == (3, size, size, 3)
-
-
-def test_a_fresh_picture_uses_the_range_of_tanh_and_labels_are_as_far_apart_as_noise():
-    network = networks.DCGANGenerator(size=8, width=8, num_classes=40)
-    noise, label = np.random.default_rng(0).normal(size=(16, 32)).astype(np.float32), np.arange(16)
-    params = networks.init(network, jax.random.key(1), noise, label)
-    assert 0.3 < np.std(rig.apply(networks.pure(network), params, noise, label)) < 0.9
-    assert abs(np.std(params["noise"]["label"]) - 1) < 0.05
 
 
 def called(build, noise=NOISE, **fields):

@@ -54,17 +54,18 @@ def test_their_gradients_are_finite_where_a_generator_has_collapsed_to_one_point
     assert np.abs(slopes(jnp.asarray(X))).min() > 0
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_layers_put_the_numbers_behind_the_channels_of_every_place(dtype):
-    maps = jnp.asarray(MAPS, dtype)
-    wide = minibatch.MinibatchDeviation(2).apply({}, maps)
-    assert wide.dtype == dtype and np.array_equal(wide[..., :4], maps)
-    expected = minibatch.minibatch_deviation(maps.astype(jnp.float32), 2).astype(dtype)
-    np.testing.assert_array_equal(wide[..., 4], jnp.broadcast_to(expected[:, None, None], (6, 2, 3)))
-    layer, x = minibatch.MinibatchDiscrimination(projections=4, dimensions=2), jnp.asarray(X, dtype)
-    wide = layer.apply({"params": {"kernel": jnp.asarray(KERNEL.reshape(3, 8))}}, x)
-    assert wide.dtype == dtype and np.array_equal(wide[:, :3], x)
-    np.testing.assert_array_equal(wide[:, 3:], minibatch.minibatch_discrimination(x.astype(jnp.float32), KERNEL).astype(dtype))
+def test_layers_put_the_numbers_behind_the_channels_of_every_place_and_compute_them_in_float32():
+    def wide(maps, x):
+        x, maps = x.astype(jnp.bfloat16), maps.astype(jnp.bfloat16)
+        layer = minibatch.MinibatchDiscrimination(projections=4, dimensions=2)
+        answers = minibatch.MinibatchDeviation(2).apply({}, maps), layer.apply({"params": {"kernel": KERNEL.reshape(3, 8)}}, x)
+        full_maps, full = maps.astype(jnp.float32), x.astype(jnp.float32)
+        numbers = minibatch.minibatch_deviation(full_maps, 2), minibatch.minibatch_discrimination(full, KERNEL)
+        return answers, (maps, x), tuple(each.astype(jnp.bfloat16) for each in numbers)
+
+    (deviation, discrimination), (maps, x), (spread, near) = quickly(wide)(MAPS, X)
+    np.testing.assert_array_equal(deviation, np.concatenate([maps, np.broadcast_to(spread[:, None, None, None], (6, 2, 3, 1))], -1))
+    np.testing.assert_array_equal(discrimination, np.concatenate([x, near], -1))
 
 
 test_what_does_not_fit_is_refused = refusals(
