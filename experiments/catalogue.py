@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "memorise": "experiments.provenance.memorise",
     "watermark-text": "experiments.provenance.watermark_text",
     "watermark-image": "experiments.provenance.watermark_image",
+    "gan-modes": "experiments.adversarial.gan_modes",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

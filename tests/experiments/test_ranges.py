@@ -15,10 +15,10 @@ from gendiff.core.errors import ConfigError
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
-    "keywords warmup weight_decay ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
+    "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
 )
 _ZERO_EVENTS = "preemptions deaths keywords"
-_ZERO_WEIGHTS = "kl_weight gradient_weight amplitude_weight balance_weight"
+_ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
@@ -198,6 +198,11 @@ MISFITS = [
     ("memorise", {"batch": 65}, "--batch 65 is above --sizes 64"),
     ("memorise", {"first": 10001}, "--first 10001 is above --train-steps 10000"),
     ("memorise", {"warmup": 10000}, "--warmup 10000 must be below --train-steps 10000"),
+    ("gan-modes", {"methods": ("vanilla", "diffusion")}, "--methods vanilla diffusion: gradient-penalty must be among them"),
+    ("gan-modes", {"methods": (*FULL["gan-modes"].config().methods, "difusion")}, "did you mean 'diffusion'"),
+    ("gan-modes", {"shares": (0.5, 0.2, 1.0)}, "--shares 0.5 0.2 1.0: each number must be above"),
+    ("gan-modes", {"shares": (0.5,)}, "--shares 0.5: the last must be 1"),
+    ("gan-modes", {"points": dataclasses.replace(FULL["gan-modes"].config().points, samples=10001)}, "--points.samples 10001 is above"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

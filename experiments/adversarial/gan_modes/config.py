@@ -1,0 +1,136 @@
+"""The numbers of the gan-modes experiment."""
+
+import dataclasses
+from typing import Annotated
+
+import msgspec
+
+from experiments.adversarial.gan_modes.targets import PICTURES, POINTS
+from experiments.adversarial.methods import DIFFUSION, METHODS, PENALISED, VANILLA, Weights
+from experiments.adversarial.recipes import Rates, Shape
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+from gendiff.core.errors import ConfigError
+
+NEEDED = (VANILLA, PENALISED, DIFFUSION)
+"""Methods about which there are claims."""
+EXACT, NOISE = "exact sampler", "uniform noise"
+"""The controls."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run."""
+
+    ring_modes: Natural = 8
+    """Modes of the ring that diffusion covers, at least, in every seed."""
+    grid_modes: Natural = 25
+    """The same of the grid."""
+    good: Share = 0.9
+    """Share of its samples within 3 standard deviations of a mode, at least."""
+    penalised_modes: Natural = 24
+    """Modes of the grid that WGAN-GP covers, at least, in every seed."""
+    collapsed: Share = 0.5
+    """Share of seeds in which the plain GAN covers fewer modes of the grid than there are, at least."""
+    p_value: Share = 0.05
+    """Largest p-value of the modes of the plain GAN against those of diffusion on the grid, by Mann and Whitney's test."""
+    noise_modes: Natural = 0
+    """Modes of the grid that uniform noise covers, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """Those of one kind of data."""
+
+    flops: Positive = 2.5e11
+    """Operations of each training of one seed."""
+    width: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
+    """Numbers of a hidden layer."""
+    depth: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    """Hidden layers."""
+    noise: Count = 16
+    """Numbers that a sample of a GAN is made from."""
+    batch: Annotated[int, msgspec.Meta(ge=2, le=65536, multiple_of=2)] = 64
+    """Real samples of one step of a critic."""
+    denoising_batch: Count = 256
+    """Samples of one step of the diffusion model."""
+    waves: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4
+    """Waves of each coordinate that critics and the diffusion model see beside it, each twice as fast as the one before."""
+    learning_rate: Positive = 5e-4
+    """Of both networks of a GAN; clipping takes half of it."""
+    denoising_rate: Positive = 2e-3
+    """Of the diffusion model."""
+    gradient_weight: NonNegative = 0.1
+    """Of the gradient penalty."""
+    slopes_weight: NonNegative = 0.1
+    """Of R1 and of R2."""
+    limit: Positive = 0.05
+    """Of clipped weights."""
+    samples: Several = 2500
+    """Samples of each seed at each place of the training."""
+    last_samples: Several = 10000
+    """The same at its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
+    """Seeds of training, all of them trained by one program."""
+    methods: Distinct[str] = (*METHODS, DIFFUSION)
+    """What is compared."""
+    points: Numbers = Numbers()
+    """For the ring and the grid."""
+    pictures: Numbers = Numbers(noise=64, waves=0, gradient_weight=10.0, slopes_weight=1.0)
+    """For stacked digits."""
+    ema: Decay = 0.999
+    """Decay of the averages that R3GAN and diffusion draw from; the others draw from their parameters."""
+    shares: Distinct[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+    """Places of a training, as shares of its steps, at which samples are drawn; the last is 1."""
+    sampling_steps: Several = 20
+    """Steps of the diffusion model's sampler, each of two evaluations."""
+    transported: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 1000
+    """Samples whose distance to as many real ones is measured."""
+    checkpoint_every: Count = 2000
+    """Steps between checkpoints."""
+    log_every: Count = 20
+    """Steps between lines of metrics."""
+    thresholds: Thresholds = Thresholds()
+
+
+def numbers(config: Config, target: str) -> Numbers:
+    """Those of the kind of data that a target is."""
+    return config.points if target in POINTS else config.pictures
+
+
+def shape(config: Config, target: str) -> Shape:
+    """Sizes of the networks and of the batch."""
+    of = numbers(config, target)
+    return Shape(2 if target in POINTS else PICTURES, of.width, of.depth, of.noise, of.batch, of.denoising_batch, of.waves)
+
+
+def rates(config: Config, target: str) -> Rates:
+    """Learning rates, and the decay of averages."""
+    of = numbers(config, target)
+    return Rates(of.learning_rate, of.denoising_rate, config.ema)
+
+
+def weights(config: Config, target: str) -> Weights:
+    """What methods leave to the data."""
+    of = numbers(config, target)
+    return Weights(of.gradient_weight, of.slopes_weight, of.limit)
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    ranges.known("methods", config.methods, (*METHODS, DIFFUSION))
+    if missing := [name for name in NEEDED if name not in config.methods]:
+        raise ConfigError(f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it")
+    ranges.rising("shares", config.shares)
+    if config.shares[-1] != 1:
+        raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
+    for name in ("points", "pictures"):
+        of: Numbers = getattr(config, name)
+        ranges.at_most(f"{name}.samples", of.samples, f"{name}.last-samples", of.last_samples)
+    ranges.at_most("transported", config.transported, "points.last-samples", config.points.last_samples)

@@ -1,0 +1,81 @@
+"""What the samples of all seeds show, before it is held against thresholds."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.adversarial.gan_modes import targets, train
+from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbers
+from experiments.adversarial.gan_modes.train import KEPT, Drawn
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.metrics import transport
+from gendiff.metrics.modes import ModeReport
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of one method or control on one target.
+
+    name: of the method or control. reports: of each seed, of the samples at the end. distances: (seeds,) Wasserstein distance of points to
+    as many real ones; NaN of pictures. covered: (places, seeds) modes among the first samples at each place of the training; of a control
+    at one place. drawn: at each place.
+    """
+
+    name: str
+    reports: tuple[ModeReport, ...]
+    distances: np.ndarray
+    covered: np.ndarray
+    drawn: tuple[Drawn, ...]
+
+    @property
+    def modes(self) -> np.ndarray:
+        """(seeds,) at the end."""
+        return np.array([report.modes for report in self.reports])
+
+    @property
+    def good(self) -> np.ndarray:
+        """(seeds,) share of good samples at the end."""
+        return np.array([report.good for report in self.reports])
+
+
+def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, dict[str, Found]]:
+    """By target and method, the controls last, from the files of the training."""
+    found: dict[str, dict[str, Found]] = {}
+    for target in targets.TARGETS:
+        with progress.phase(f"judge {target}"):
+            drawn = {name: [train.read(folder, target, name, share) for share in config.shares] for name in config.methods}
+            drawn |= {name: [control(config, target, name)] for name in (EXACT, NOISE)}
+            found[target] = {name: summed_up(config, target, name, each) for name, each in drawn.items()}
+    return found
+
+
+def control(config: Config, target: str, name: str) -> Drawn:
+    """Samples of a control, as many as those of a method at its end, for each seed others."""
+    draw, count = targets.exact if name == EXACT else targets.noise, numbers(config, target).last_samples
+    samples = np.stack([draw(target, count, seed) for seed in config.seeds])
+    if target != targets.STACKED:
+        return Drawn(samples, np.zeros((len(samples), 0), np.int16))
+    return Drawn(samples[:, :KEPT], np.stack([targets.seen(each) for each in samples]).astype(np.int16))
+
+
+def summed_up(config: Config, target: str, name: str, drawn: list[Drawn]) -> Found:
+    """What the samples of a method or control show: those at each place of its training, the last at its end."""
+    of, last = numbers(config, target), drawn[-1]
+
+    def reports(place: Drawn, count: int) -> list[ModeReport]:
+        return [targets.report(target, samples, labels, count) for samples, labels in zip(place.samples, place.labels, strict=True)]
+
+    covered = np.array([[report.modes for report in reports(place, of.samples)] for place in drawn])
+    pairs = zip(config.seeds, last.samples, strict=True)
+    distances = np.array([_distance(config, target, samples, seed) for seed, samples in pairs])
+    return Found(name, tuple(reports(last, of.last_samples)), distances, covered, tuple(drawn))
+
+
+def _distance(config: Config, target: str, samples: np.ndarray, seed: int) -> float:
+    """To real samples that no control holds."""
+    if target == targets.STACKED:
+        return math.nan
+    count = config.transported
+    return transport.wasserstein2(samples[:count], targets.exact(target, count, seed, 1))

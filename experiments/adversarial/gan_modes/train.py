@@ -1,0 +1,126 @@
+"""Every method on every target: all seeds of one training by one program, and their samples at places of it."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.adversarial import recipes, seeds_together
+from experiments.adversarial.gan_modes import targets
+from experiments.adversarial.gan_modes.config import Config, numbers, rates, shape, weights
+from experiments.adversarial.methods import title
+from experiments.adversarial.recipes import Recipe
+from experiments.diffusion import image_training
+from experiments.framework import drawing, meshes, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core import files, npz
+from gendiff.core.errors import NonFiniteError
+from gendiff.core.types import Params
+from gendiff.training import Programs
+
+KEPT = 36
+"""Pictures of each seed that are kept; of the others the mode is."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """At one place of a training. samples: (seeds, n, size) points, or the first pictures. labels: (seeds, n) modes seen in pictures."""
+
+    samples: np.ndarray
+    labels: np.ndarray
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """From each place to the next, and draws there: what has been drawn is not drawn again."""
+    for target in targets.TARGETS:
+        for method in config.methods:
+            _train(config, folder, progress, target, method)
+
+
+def recipe(config: Config, target: str, method: str) -> Recipe:
+    """How a method learns a target."""
+    return recipes.of(method, shape(config, target), rates(config, target), weights(config, target), config.sampling_steps)
+
+
+def steps(config: Config, target: str, method: str) -> int:
+    """Steps of a training: as many as the operations of a training allow, at least one."""
+    return max(1, round(numbers(config, target).flops / recipe(config, target, method).flops))
+
+
+def place(folder: RunFolder, target: str, method: str) -> RunFolder:
+    """Where a training keeps its checkpoints and metrics."""
+    return image_training.inside(folder, f"{target.replace(' ', '_')}_{method.replace('-', '_')}")
+
+
+def restore(config: Config, folder: RunFolder, target: str, method: str) -> Params:
+    """The parameters that samples are drawn from; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    of = recipe(config, target, method)
+
+    def init(key: jax.Array) -> Params:
+        return jax.vmap(lambda key: of.fresh(key).ema)(jax.random.split(key, len(config.seeds)))
+
+    return training_loop.restore_ema(init, place(folder, target, method), seed=config.seeds[0], decay=of.decay)
+
+
+@functools.lru_cache(maxsize=32)
+def draws(of: Recipe) -> Any:
+    """(parameters with an axis of seeds, index (n,)) -> samples (seeds, n, size): the same noise for all seeds."""
+    return drawing.jit(jax.vmap(lambda params, index: of.draw(params, jax.random.key(1), index), in_axes=(0, None)))
+
+
+def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
+    """What was drawn at a share of the training. DataError where it is missing or damaged."""
+    file = npz.existing(_file(place(folder, target, method), share), ".npz")
+    return Drawn(**npz.guarded(file, lambda: npz.read(file, ["samples", "labels"])))
+
+
+def _train(config: Config, folder: RunFolder, progress: Progress, target: str, method: str) -> None:
+    of, where, total = recipe(config, target, method), place(folder, target, method), steps(config, target, method)
+    todo = [share for share in config.shares if not _file(where, share).exists()]
+    if not todo:
+        return
+    progress.line(f"{target}, {title(method)}: {total} steps for {len(config.seeds)} seeds")
+    mesh = meshes.build(folder.mesh, ())
+    run, data = _programs(of, config.seeds, mesh), targets.batches(target, config.seeds, of.rows)
+    for share in todo:
+        state = training_loop.train_programs(
+            run,
+            data,
+            seed=config.seeds[0],
+            steps=max(1, round(share * total)),
+            folder=where,
+            progress=progress,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+            most_nonfinite=100,
+            mesh=mesh,
+        )
+        drawn = _drawn(config, target, of, state.ema, last=share == 1)
+        with files.replacing(_file(where, share)) as file:
+            np.savez(file, samples=drawn.samples, labels=drawn.labels)
+
+
+def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) -> Drawn:
+    together = numbers(config, target).samples
+    count = numbers(config, target).last_samples if last else together
+    parts = [draws(of)(params, jnp.arange(begin, begin + together)) for begin in range(0, count, together)]
+    samples = np.concatenate(parts, axis=1)[:, :count]
+    if not np.isfinite(samples).all():
+        raise NonFiniteError(f"{target}: samples are not finite")
+    if target != targets.STACKED:
+        return Drawn(samples, np.zeros((len(samples), 0), np.int16))
+    return Drawn(samples[:, :KEPT], np.stack([targets.seen(each) for each in samples]).astype(np.int16))
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(of: Recipe, seeds: tuple[int, ...], mesh: jax.sharding.Mesh) -> Programs:
+    return seeds_together.programs(of.step, of.fresh, seeds, mesh)
+
+
+def _file(folder: RunFolder, share: float) -> Path:
+    return folder.path / f"samples_at_{share:g}.npz"

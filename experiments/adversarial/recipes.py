@@ -1,0 +1,129 @@
+"""How one network of the comparison is trained and drawn from: a GAN by its method, or the diffusion model, of equal size."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.adversarial import point_denoiser, waves
+from experiments.adversarial.methods import DIFFUSION, METHODS, Weights
+from experiments.framework import program_costs
+from gendiff import adversarial, diffusion, networks, training
+from gendiff.adversarial import spectral, step
+from gendiff.core import sample_keys
+from gendiff.core.types import Params
+from gendiff.training.fit import INIT
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Numbers of a sample and of a hidden layer, hidden layers, noise, samples that a step of a critic or of the diffusion model sees.
+
+    waves: how many of each coordinate critics and the diffusion model see (waves.py).
+    """
+
+    size: int
+    width: int
+    depth: int
+    noise: int
+    batch: int
+    denoising_batch: int
+    waves: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """learning: rate of both networks of a GAN. denoising: of the diffusion model. ema: decay of averages."""
+
+    learning: float
+    denoising: float
+    ema: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Of one seed.
+
+    step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed to the state before the first step.
+    draw: (parameters, key, index (n,)) -> samples (n, size). decay: of the average that samples come from; None for the parameters.
+    flops: of one step, as XLA counts its operations.
+    """
+
+    step: Callable[..., Any]
+    fresh: Callable[[jax.Array], Any]
+    draw: Callable[[Params, jax.Array, jax.Array], jax.Array]
+    rows: int
+    decay: float | None
+    flops: float
+
+
+@functools.lru_cache(maxsize=32)
+def of(name: str, shape: Shape, rates: Rates, weights: Weights, sampling_steps: int) -> Recipe:
+    """The recipe of a method; one object for equal arguments, so that data sets of one shape share its programs."""
+    return _diffusion(shape, rates, sampling_steps) if name == DIFFUSION else _gan(name, shape, rates, weights)
+
+
+def _gan(name: str, shape: Shape, rates: Rates, weights: Weights) -> Recipe:
+    method = METHODS[name]
+    generator = networks.DenseGenerator(shape.width, shape.depth, out=shape.size)
+    critic = networks.DenseCritic(shape.width, shape.depth, features=method.features)
+    generate, on_waves = networks.pure(generator), networks.pure(critic)
+    normalised: Any = spectral.normalised(on_waves) if method.spectral else on_waves
+    optimizer = method.optimizer(method.pace * rates.learning)
+    noise, ema = step.normal_noise(shape.noise), (rates.ema,) if method.averaged else ()
+
+    def judge(params: Params, x: jax.Array) -> jax.Array:
+        return normalised(params, waves.beside(x, shape.waves))
+
+    def fresh(key: jax.Array) -> adversarial.AdversarialState:
+        generator_key, critic_key, vector_key = jax.random.split(jax.random.fold_in(key, INIT), 3)
+        params = networks.init(critic, critic_key, jnp.zeros((2, waves.size(method.packing * shape.size, shape.waves))))
+        if method.spectral:
+            params = spectral.start(vector_key, params)
+        drawn = networks.init(generator, generator_key, jnp.zeros((2, shape.noise)))
+        return adversarial.start(drawn, params, optimizer, optimizer, key, ema)
+
+    seen: dict[str, Any] = {"noise": noise, "packing": method.packing}
+    more: dict[str, Any] = {"penalties": method.penalties(weights), "constraint": method.constraint(weights)}
+
+    def game(critic_steps: int) -> Callable[..., Any]:
+        return adversarial.make_step(generate, judge, method.loss, optimizer, optimizer, critic_steps=critic_steps, **seen, **more)
+
+    def draw(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
+        keys = sample_keys.keys_of(key, index)
+        return generate(params, jax.vmap(lambda one: jax.random.normal(one, (shape.noise,)))(keys))
+
+    # XLA counts the body of a loop once, so a step with one step of the critic is counted, and what that one costs alone
+    both, alone = game(1), training.make_step(step.generator_loss(generate, judge, method.loss, **seen), optimizer)
+    state, batch = jax.eval_shape(fresh, jax.random.key(0)), jax.ShapeDtypeStruct((shape.batch, shape.size), np.float32)
+    of_generator = _flops(alone, state.generator, (state.critic.params, batch, ()))
+    flops = method.critic_steps * (_flops(both, state, batch) - of_generator) + of_generator
+    decay = rates.ema if method.averaged else None
+    return Recipe(game(method.critic_steps), fresh, draw, method.critic_steps * shape.batch, decay, flops)
+
+
+def _diffusion(shape: Shape, rates: Rates, sampling_steps: int) -> Recipe:
+    optimizer = optax.adam(rates.denoising)
+
+    def fresh(key: jax.Array) -> training.TrainState:
+        params = point_denoiser.init(shape.size, shape.width, shape.depth, shape.waves, jax.random.fold_in(key, INIT))
+        return training.start(params, optimizer, key, (rates.ema,))
+
+    def loss(params: Params, key: jax.Array, clean: jax.Array) -> Any:
+        return point_denoiser.LOSS(params, key, diffusion.Batch(clean=clean))
+
+    def draw(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
+        return point_denoiser.draw(params, key, index, shape.size, sampling_steps)
+
+    build = training.make_step(loss, optimizer)
+    state, batch = jax.eval_shape(fresh, jax.random.key(0)), jax.ShapeDtypeStruct((shape.denoising_batch, shape.size), np.float32)
+    return Recipe(build, fresh, draw, shape.denoising_batch, rates.ema, _flops(build, state, batch))
+
+
+def _flops(function: Callable[..., Any], *shapes: Any) -> float:
+    return program_costs.flops(jax.jit(function).lower(*shapes))
