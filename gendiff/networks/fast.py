@@ -307,18 +307,49 @@ def _backward(
     x, kernel = saved
     # each is read twice, once transposed: there XLA would otherwise compute what it comes from, pixel by pixel
     x, g = jax.lax.optimization_barrier((x, g))
-    across = tuple(zip(x.shape[1:3], kernel.shape[:2], g.shape[1:3], (low for low, _ in padding), strict=True))
+    to_x = _input_gradient(g, kernel, x.shape[1:3], stride, padding, precision)
+    return to_x, _kernel_gradient(x, g, kernel.shape[:2], stride, padding, precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _input_gradient(
+    g: jax.Array, kernel: jax.Array, extent: tuple[int, int], stride: int, padding: Padding, precision: str | None
+) -> jax.Array:
+    """Every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles.
+
+    It is the transpose of the convolution, and so its own gradients are the convolution and the gradient of a kernel. XLA would slide a
+    window as large as the picture, which made the gradient of a gradient penalty many times slower.
+    """
+    across = tuple(zip(extent, kernel.shape[:2], g.shape[1:3], (low for low, _ in padding), strict=True))
     spread = [stride * (after - 1) + 1 for _, _, after, _ in across]  # the extent of g on the grid of x
-    # input: every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles
     back = [(taps - 1 - low, before - wide + low) for (before, taps, _, low), wide in zip(across, spread, strict=True)]
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    if stride == 1:  # the same again, so that the gradient of a gradient by x, as in a gradient penalty, is channels-last as well
-        to_x = fast_backward_convolution(g, turned, 1, tuple(back), precision)
-    else:
-        to_x = jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
-    # kernel: g slides over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other
-    (before, taps, after, low), (breadth, span, _, left) = across
-    sideways = (left, span - 1 + spread[1] - breadth - left)
+    return jax.lax.conv_general_dilated(g, turned, (1, 1), back, (stride, stride), dimension_numbers=LAYOUT, precision=precision)
+
+
+def _input_forward(
+    g: jax.Array, kernel: jax.Array, extent: tuple[int, int], stride: int, padding: Padding, precision: str | None
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _input_gradient(g, kernel, extent, stride, padding, precision), (g, kernel)
+
+
+def _input_backward(
+    extent: tuple[int, int], stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], v: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    g, kernel = saved
+    v, g = jax.lax.optimization_barrier((v, g))
+    to_g = fast_backward_convolution(v, kernel, stride, padding, precision)
+    return to_g, _kernel_gradient(v, g, kernel.shape[:2], stride, padding, precision)
+
+
+_input_gradient.defvjp(_input_forward, _input_backward)
+
+
+def _kernel_gradient(x: jax.Array, g: jax.Array, size: tuple[int, int], stride: int, padding: Padding, precision: str | None) -> jax.Array:
+    """Let g slide over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other."""
+    across = tuple(zip(x.shape[1:3], size, g.shape[1:3], (low for low, _ in padding), strict=True))
+    (before, taps, after, low), (breadth, span, wide, left) = across
+    sideways = (left, span - 1 + stride * (wide - 1) + 1 - breadth - left)
     rows = after // _strips(*g.shape[:3])
     strips = []
     for first in range(0, after, rows):
@@ -334,7 +365,7 @@ def _backward(
                 precision=precision,
             )
         )
-    return to_x, functools.reduce(jnp.add, strips).transpose(1, 2, 0, 3)
+    return functools.reduce(jnp.add, strips).transpose(1, 2, 0, 3)
 
 
 _STRIP = 4096
