@@ -313,7 +313,7 @@ def _backward(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
 def _input_gradient(
-    g: jax.Array, kernel: jax.Array, extent: tuple[int, int], stride: int, padding: Padding, precision: str | None
+    g: jax.Array, kernel: jax.Array, extent: tuple[int, ...], stride: int, padding: Padding, precision: str | None
 ) -> jax.Array:
     """Every pixel gathers from the outputs it went into, so the kernel is turned over and its channels swap roles.
 
@@ -328,13 +328,13 @@ def _input_gradient(
 
 
 def _input_forward(
-    g: jax.Array, kernel: jax.Array, extent: tuple[int, int], stride: int, padding: Padding, precision: str | None
+    g: jax.Array, kernel: jax.Array, extent: tuple[int, ...], stride: int, padding: Padding, precision: str | None
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _input_gradient(g, kernel, extent, stride, padding, precision), (g, kernel)
 
 
 def _input_backward(
-    extent: tuple[int, int], stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], v: jax.Array
+    extent: tuple[int, ...], stride: int, padding: Padding, precision: str | None, saved: tuple[jax.Array, jax.Array], v: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     g, kernel = saved
     v, g = jax.lax.optimization_barrier((v, g))
@@ -345,7 +345,7 @@ def _input_backward(
 _input_gradient.defvjp(_input_forward, _input_backward)
 
 
-def _kernel_gradient(x: jax.Array, g: jax.Array, size: tuple[int, int], stride: int, padding: Padding, precision: str | None) -> jax.Array:
+def _kernel_gradient(x: jax.Array, g: jax.Array, size: tuple[int, ...], stride: int, padding: Padding, precision: str | None) -> jax.Array:
     """Let g slide over x as if it were a kernel, with the batch as the channels that are summed, a strip of rows after the other."""
     across = tuple(zip(x.shape[1:3], size, g.shape[1:3], (low for low, _ in padding), strict=True))
     (before, taps, after, low), (breadth, span, wide, left) = across
