@@ -29,7 +29,7 @@ LEAVES = {
     "memorise": ("shares", "losses", "regenerated", "agreement", "pictures"),
     "watermark-text": ("flat", "deltas", "attacks", "entropy"),
     "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
-    "gan-modes": ("coverage", "samples_ring", "samples_grid", "samples_stacked", "over_training"),
+    "gan-modes": ("coverage", "samples_ring", "samples_grid", "over_training"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -200,6 +200,7 @@ MISFITS = [
     ("memorise", {"warmup": 10000}, "--warmup 10000 must be below --train-steps 10000"),
     ("gan-modes", {"methods": ("vanilla", "diffusion")}, "--methods vanilla diffusion: gradient-penalty must be among them"),
     ("gan-modes", {"methods": (*FULL["gan-modes"].config().methods, "difusion")}, "did you mean 'diffusion'"),
+    ("gan-modes", {"targets": ("grid",)}, "--targets grid: ring must be among them"),
     ("gan-modes", {"shares": (0.5, 0.2, 1.0)}, "--shares 0.5 0.2 1.0: each number must be above"),
     ("gan-modes", {"shares": (0.5,)}, "--shares 0.5: the last must be 1"),
     ("gan-modes", {"points": dataclasses.replace(FULL["gan-modes"].config().points, samples=10001)}, "--points.samples 10001 is above"),

@@ -17,7 +17,12 @@ from experiments.framework.registry import Experiment
 __all__ = ["EXPERIMENT", "Config", "Numbers", "Thresholds"]
 
 _FEW: dict[str, Any] = {"width": 16, "depth": 1, "batch": 16, "denoising_batch": 16, "samples": 100, "last_samples": 200}
-_SMOKE: dict[str, Any] = {"methods": ("vanilla", "gradient-penalty", "diffusion"), "transported": 50, "shares": (1.0,)}
+_SMOKE: dict[str, Any] = {
+    "methods": ("vanilla", "gradient-penalty", "diffusion"),
+    "targets": ("ring", "grid"),
+    "transported": 50,
+    "shares": (1.0,),
+}
 
 EXPERIMENT = Experiment(
     name="gan-modes",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.adversarial.gan_modes.targets import PICTURES, POINTS
+from experiments.adversarial.gan_modes.targets import PICTURES, POINTS, TARGETS
 from experiments.adversarial.methods import DIFFUSION, METHODS, PENALISED, VANILLA, Weights
 from experiments.adversarial.recipes import Rates, Shape
 from experiments.framework import ranges
@@ -80,6 +80,8 @@ class Config:
     """Seeds of training, all of them trained by one program."""
     methods: Distinct[str] = (*METHODS, DIFFUSION)
     """What is compared."""
+    targets: Distinct[str] = TARGETS
+    """What is learned: the ring, the grid, stacked digits."""
     points: Numbers = Numbers()
     """For the ring and the grid."""
     pictures: Numbers = Numbers(noise=64, waves=0, gradient_weight=10.0, slopes_weight=1.0)
@@ -125,6 +127,9 @@ def weights(config: Config, target: str) -> Weights:
 def check(config: Config) -> None:
     """ConfigError where numbers of the configuration do not fit each other."""
     ranges.known("methods", config.methods, (*METHODS, DIFFUSION))
+    ranges.known("targets", config.targets, TARGETS)
+    if absent := [name for name in POINTS if name not in config.targets]:
+        raise ConfigError(f"--targets {ranges.shown(config.targets)}: {absent[0]} must be among them, since claims are about it")
     if missing := [name for name in NEEDED if name not in config.methods]:
         raise ConfigError(f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it")
     ranges.rising("shares", config.shares)

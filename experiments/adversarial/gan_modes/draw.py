@@ -42,6 +42,7 @@ class SampleOptions:
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
+    ranges.among("target", options.target, "targets", config.targets)
     ranges.known("method", (options.method,), config.methods)
     configuration.check_seed(options.seed)
     if not 1 <= options.num <= MOST:

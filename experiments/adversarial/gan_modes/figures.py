@@ -7,7 +7,7 @@ import numpy as np
 from experiments.adversarial.gan_modes import mosaics, train
 from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbers
 from experiments.adversarial.gan_modes.findings import Found
-from experiments.adversarial.gan_modes.targets import STACKED, TARGETS, known
+from experiments.adversarial.gan_modes.targets import STACKED, known
 from experiments.adversarial.methods import title
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
@@ -26,8 +26,10 @@ def every(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]])
 def over_training(config: Config, folder: RunFolder, found: dict[str, dict[str, Found]]) -> Explorer:
     """Samples of the first seed of every method, side by side, by target and place of the training."""
     names = (*config.methods, EXACT)
-    pictures = [[[_tile(target, found[target][name], at) for name in names] for at in range(len(config.shares))] for target in TARGETS]
-    axes = (Axis("data", TARGETS), Axis("share of the training", config.shares))
+    pictures = [
+        [[_tile(target, found[target][name], at) for name in names] for at in range(len(config.shares))] for target in config.targets
+    ]
+    axes = (Axis("data", config.targets), Axis("share of the training", config.shares))
     caption = f"Samples of seed {config.seeds[0]} over training; every method has done equally many operations."
     place, start = folder.figure("over_training"), (1, len(config.shares) - 1)
     return figures.explorer(np.array(pictures), axes, place, caption, start=start, columns=COLUMNS, colours=64)
@@ -42,7 +44,7 @@ def _coverage(config: Config, folder: RunFolder, found: dict[str, dict[str, Foun
     panels = []
     for name in config.methods:
         series = []
-        for target in TARGETS:
+        for target in config.targets:
             shares = found[target][name].covered / known(target)
             series.append(Curve(target, np.array(config.shares), shares.mean(1), shares.min(1), shares.max(1)))
         panels.append(Panel(title(name), series))

@@ -43,7 +43,7 @@ class Found:
 def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, dict[str, Found]]:
     """By target and method, the controls last, from the files of the training."""
     found: dict[str, dict[str, Found]] = {}
-    for target in targets.TARGETS:
+    for target in config.targets:
         with progress.phase(f"judge {target}"):
             drawn = {name: [train.read(folder, target, name, share) for share in config.shares] for name in config.methods}
             drawn |= {name: [control(config, target, name)] for name in (EXACT, NOISE)}

@@ -37,7 +37,7 @@ class Drawn:
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """From each place to the next, and draws there: what has been drawn is not drawn again."""
-    for target in targets.TARGETS:
+    for target in config.targets:
         for method in config.methods:
             _train(config, folder, progress, target, method)
 
