@@ -26,6 +26,8 @@ EXPERIMENTS = {
     "watermark-text": "experiments.provenance.watermark_text",
     "watermark-image": "experiments.provenance.watermark_image",
     "gan-modes": "experiments.adversarial.gan_modes",
+    "gan-stability": "experiments.adversarial.gan_stability",
+    "gan-progressive": "experiments.adversarial.gan_progressive",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

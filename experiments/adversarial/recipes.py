@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.adversarial import point_denoiser, waves
+from experiments.adversarial import pacing, point_denoiser, waves
 from experiments.adversarial.methods import DIFFUSION, METHODS, Weights
 from experiments.framework import program_costs
 from gendiff import adversarial, diffusion, networks, training
@@ -49,13 +49,14 @@ class Rates:
 class Recipe:
     """Of one seed.
 
-    step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed to the state before the first step.
+    step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed, and for a paced recipe a factor of its learning
+    rates, to the state before the first step.
     draw: (parameters, key, index (n,)) -> samples (n, size). decay: of the average that samples come from; None for the parameters.
     flops: of one step, as XLA counts its operations.
     """
 
     step: Callable[..., Any]
-    fresh: Callable[[jax.Array], Any]
+    fresh: Callable[..., Any]
     draw: Callable[[Params, jax.Array, jax.Array], jax.Array]
     rows: int
     decay: float | None
@@ -63,18 +64,30 @@ class Recipe:
 
 
 @functools.lru_cache(maxsize=32)
-def of(name: str, shape: Shape, rates: Rates, weights: Weights, sampling_steps: int) -> Recipe:
-    """The recipe of a method; one object for equal arguments, so that data sets of one shape share its programs."""
-    return _diffusion(shape, rates, sampling_steps) if name == DIFFUSION else _gan(name, shape, rates, weights)
+def of(name: str, shape: Shape, rates: Rates, weights: Weights, sampling_steps: int, paced: bool = False) -> Recipe:
+    """The recipe of a method; one object for equal arguments, so that data sets of one shape share its programs.
+
+    paced: its states hold a factor of the learning rates, which `fresh` takes beside the key.
+    """
+    given = _diffusion(shape, rates, sampling_steps, paced) if name == DIFFUSION else _gan(name, shape, rates, weights, paced)
+    if not paced:
+        return given
+    return dataclasses.replace(given, fresh=lambda key, pace: pacing.at_pace(given.fresh(key), pace))
 
 
-def _gan(name: str, shape: Shape, rates: Rates, weights: Weights) -> Recipe:
+def noise_at(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
+    """Standard normal noise (n, size), of which that of a sample depends on its index (n,) alone."""
+    return jax.vmap(lambda one: jax.random.normal(one, (size,)))(sample_keys.keys_of(key, index))
+
+
+def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -> Recipe:
     method = METHODS[name]
     generator = networks.DenseGenerator(shape.width, shape.depth, out=shape.size)
     critic = networks.DenseCritic(shape.width, shape.depth, features=method.features)
     generate, on_waves = networks.pure(generator), networks.pure(critic)
     normalised: Any = spectral.normalised(on_waves) if method.spectral else on_waves
     optimizer = method.optimizer(method.pace * rates.learning)
+    optimizer = pacing.paced(optimizer) if paced else optimizer
     noise, ema = step.normal_noise(shape.noise), (rates.ema,) if method.averaged else ()
 
     def judge(params: Params, x: jax.Array) -> jax.Array:
@@ -95,8 +108,7 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights) -> Recipe:
         return adversarial.make_step(generate, judge, method.loss, optimizer, optimizer, critic_steps=critic_steps, **seen, **more)
 
     def draw(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
-        keys = sample_keys.keys_of(key, index)
-        return generate(params, jax.vmap(lambda one: jax.random.normal(one, (shape.noise,)))(keys))
+        return generate(params, noise_at(key, index, shape.noise))
 
     # XLA counts the body of a loop once, so a step with one step of the critic is counted, and what that one costs alone
     both, alone = game(1), training.make_step(step.generator_loss(generate, judge, method.loss, **seen), optimizer)
@@ -107,8 +119,9 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights) -> Recipe:
     return Recipe(game(method.critic_steps), fresh, draw, method.critic_steps * shape.batch, decay, flops)
 
 
-def _diffusion(shape: Shape, rates: Rates, sampling_steps: int) -> Recipe:
+def _diffusion(shape: Shape, rates: Rates, sampling_steps: int, paced: bool) -> Recipe:
     optimizer = optax.adam(rates.denoising)
+    optimizer = pacing.paced(optimizer) if paced else optimizer
 
     def fresh(key: jax.Array) -> training.TrainState:
         params = point_denoiser.init(shape.size, shape.width, shape.depth, shape.waves, jax.random.fold_in(key, INIT))

@@ -12,24 +12,25 @@ from gendiff.core.types import Metrics
 from gendiff.training import Programs, TrainState
 
 Step = Callable[[Any, Any], tuple[Any, Metrics]]
-Fresh = Callable[[jax.Array], Any]
+Fresh = Callable[..., Any]
+"""(key, *own) -> the state before the first step."""
 
 
-def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh) -> Programs:
+def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.Mesh, own: tuple[Any, ...] = ()) -> Programs:
     """What `training_loop.train_programs` runs for all seeds at once.
 
     step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which all share. A batch
     is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the key that the loop
-    gives is not used.
+    gives is not used. A seed may be there several times. own: arrays (seeds, …) of which `fresh` gets each seed's row beside its key.
 
     Metrics are means over the seeds whose step was finite, and `loss_S` and `generator_loss_S` are those of seed number S = 0, 1, … alone.
     A seed with a step that is not finite skips it, and the others go on: `stopped` counts such seeds, and `finite` is False where all are.
     """
-    axes = _axes(jax.eval_shape(fresh, jax.random.key(0)))
+    axes = _axes(jax.eval_shape(fresh, jax.random.key(0), *(jnp.asarray(each)[0] for each in own)))
 
     def start(key: jax.Array) -> Any:
         del key
-        return jax.vmap(fresh, out_axes=axes)(jnp.stack([jax.random.key(seed) for seed in seeds]))
+        return jax.vmap(fresh, out_axes=axes)(jnp.stack([jax.random.key(seed) for seed in seeds]), *map(jnp.asarray, own))
 
     def advance(states: Any, batch: Any) -> tuple[Any, Metrics]:
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)

@@ -30,6 +30,8 @@ LEAVES = {
     "watermark-text": ("flat", "deltas", "attacks", "entropy"),
     "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
     "gan-modes": ("coverage", "samples_ring", "samples_grid", "over_training"),
+    "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),
+    "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -93,6 +93,7 @@ def test_every_field_refuses_what_is_out_of_its_range_and_names_it(name):
 
 FULL = {name: registry.load(name, catalogue.EXPERIMENTS) for name in catalogue.EXPERIMENTS}
 DRAWINGS = FULL["text-to-image"].config().drawings
+PROGRESSIVE = FULL["gan-progressive"].config()
 MISFITS = [
     ("digits", {"warmup": 1600}, "--warmup 1600 must be below --train-steps 1600"),
     ("digits", {"batch": 1348}, "--batch 1348 is outside 1 … 1347"),
@@ -204,6 +205,22 @@ MISFITS = [
     ("gan-modes", {"shares": (0.5, 0.2, 1.0)}, "--shares 0.5 0.2 1.0: each number must be above"),
     ("gan-modes", {"shares": (0.5,)}, "--shares 0.5: the last must be 1"),
     ("gan-modes", {"points": dataclasses.replace(FULL["gan-modes"].config().points, samples=10001)}, "--points.samples 10001 is above"),
+    ("gan-stability", {"methods": ("vanilla", "hinge", "diffusion")}, "--methods 'hinge' is unknown"),
+    ("gan-stability", {"methods": ("vanilla", "r3gan")}, "diffusion must be among them"),
+    ("gan-stability", {"paces": (1.0, 0.5)}, "--paces 1.0 0.5: each number must be above"),
+    ("gan-stability", {"shares": (0.5,)}, "--shares 0.5: the last must be 1"),
+    ("gan-stability", {"fastest": 128}, "--fastest 128 must be below --slowest 128"),
+    ("gan-progressive", {"subjects": ("digits", "emojis")}, "did you mean 'emoji'"),
+    ("gan-progressive", {"shares": (0.5,)}, "--shares 0.5: the last must be 1"),
+    ("gan-progressive", {"few": 50}, "--few 50 must be below --many 50"),
+    ("gan-progressive", {"digits": dataclasses.replace(PROGRESSIVE.digits, batch=1348)}, "--digits.batch 1348 is above 1347"),
+    ("gan-progressive", {"pictures": 299}, "--emoji.draw-size 300 is above 299"),
+    (
+        "gan-progressive",
+        {"emoji": dataclasses.replace(PROGRESSIVE.emoji, samples=200)},
+        "--emoji.draw-size 300 is above --emoji.samples 200",
+    ),
+    ("gan-progressive", {"emoji": dataclasses.replace(PROGRESSIVE.emoji, widest=4)}, "--emoji.widest 4 is below --emoji.width 8"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import msgspec
 
-from experiments.adversarial.gan_modes.targets import PICTURES, POINTS, TARGETS
-from experiments.adversarial.methods import DIFFUSION, METHODS, PENALISED, VANILLA, Weights
-from experiments.adversarial.recipes import Rates, Shape
+from experiments.adversarial.methods import DIFFUSION, METHODS, PENALISED, VANILLA
+from experiments.adversarial.recipes import Shape
+from experiments.adversarial.targets import PICTURES, POINTS, TARGETS
+from experiments.adversarial.training_numbers import Numbers
 from experiments.framework import ranges
-from experiments.framework.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+from experiments.framework.ranges import Count, Decay, Distinct, Natural, Seed, Several, Share
 from gendiff.core.errors import ConfigError
 
 NEEDED = (VANILLA, PENALISED, DIFFUSION)
@@ -36,40 +37,6 @@ class Thresholds:
     """Largest p-value of the modes of the plain GAN against those of diffusion on the grid, by Mann and Whitney's test."""
     noise_modes: Natural = 0
     """Modes of the grid that uniform noise covers, at most."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Numbers:
-    """Those of one kind of data."""
-
-    flops: Positive = 2.5e11
-    """Operations of each training of one seed."""
-    width: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
-    """Numbers of a hidden layer."""
-    depth: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
-    """Hidden layers."""
-    noise: Count = 16
-    """Numbers that a sample of a GAN is made from."""
-    batch: Annotated[int, msgspec.Meta(ge=2, le=65536, multiple_of=2)] = 64
-    """Real samples of one step of a critic."""
-    denoising_batch: Count = 256
-    """Samples of one step of the diffusion model."""
-    waves: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4
-    """Waves of each coordinate that critics and the diffusion model see beside it, each twice as fast as the one before."""
-    learning_rate: Positive = 5e-4
-    """Of both networks of a GAN; clipping takes half of it."""
-    denoising_rate: Positive = 2e-3
-    """Of the diffusion model."""
-    gradient_weight: NonNegative = 0.1
-    """Of the gradient penalty."""
-    slopes_weight: NonNegative = 0.1
-    """Of R1 and of R2."""
-    limit: Positive = 0.05
-    """Of clipped weights."""
-    samples: Several = 2500
-    """Samples of each seed at each place of the training."""
-    last_samples: Several = 10000
-    """The same at its end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,20 +75,7 @@ def numbers(config: Config, target: str) -> Numbers:
 
 def shape(config: Config, target: str) -> Shape:
     """Sizes of the networks and of the batch."""
-    of = numbers(config, target)
-    return Shape(2 if target in POINTS else PICTURES, of.width, of.depth, of.noise, of.batch, of.denoising_batch, of.waves)
-
-
-def rates(config: Config, target: str) -> Rates:
-    """Learning rates, and the decay of averages."""
-    of = numbers(config, target)
-    return Rates(of.learning_rate, of.denoising_rate, config.ema)
-
-
-def weights(config: Config, target: str) -> Weights:
-    """What methods leave to the data."""
-    of = numbers(config, target)
-    return Weights(of.gradient_weight, of.slopes_weight, of.limit)
+    return numbers(config, target).shape(2 if target in POINTS else PICTURES)
 
 
 def check(config: Config) -> None:

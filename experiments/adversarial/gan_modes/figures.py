@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.adversarial.gan_modes import mosaics, train
+from experiments.adversarial import mosaics
+from experiments.adversarial.gan_modes import train
 from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbers
 from experiments.adversarial.gan_modes.findings import Found
-from experiments.adversarial.gan_modes.targets import STACKED, known
 from experiments.adversarial.methods import title
+from experiments.adversarial.targets import STACKED, known
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures
 from experiments.reporting.figures import Curve, Panel

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.adversarial.gan_modes import targets, train
+from experiments.adversarial import targets
+from experiments.adversarial.gan_modes import train
 from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config, numbers
 from experiments.adversarial.gan_modes.train import KEPT, Drawn
 from experiments.framework.progress import Progress

@@ -9,8 +9,8 @@ import scipy.stats
 from experiments.adversarial.gan_modes import figures, findings
 from experiments.adversarial.gan_modes.config import EXACT, NOISE, Config
 from experiments.adversarial.gan_modes.findings import Found
-from experiments.adversarial.gan_modes.targets import GRID, RING, known
 from experiments.adversarial.methods import DIFFUSION, PENALISED, VANILLA
+from experiments.adversarial.targets import GRID, RING, known
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder

@@ -2,23 +2,20 @@
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.adversarial import recipes, seeds_together
-from experiments.adversarial.gan_modes import targets
-from experiments.adversarial.gan_modes.config import Config, numbers, rates, shape, weights
+from experiments.adversarial import samples_over_training, seeds_together, targets
+from experiments.adversarial.gan_modes.config import Config, numbers, shape
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.diffusion import image_training
 from experiments.framework import drawing, meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
-from gendiff.core import files, npz
 from gendiff.core.errors import NonFiniteError
 from gendiff.core.types import Params
 from gendiff.training import Programs
@@ -44,7 +41,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 def recipe(config: Config, target: str, method: str) -> Recipe:
     """How a method learns a target."""
-    return recipes.of(method, shape(config, target), rates(config, target), weights(config, target), config.sampling_steps)
+    return numbers(config, target).recipe(method, shape(config, target).size, config.ema, config.sampling_steps)
 
 
 def steps(config: Config, target: str, method: str) -> int:
@@ -75,24 +72,23 @@ def draws(of: Recipe) -> Any:
 
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
     """What was drawn at a share of the training. DataError where it is missing or damaged."""
-    file = npz.existing(_file(place(folder, target, method), share), ".npz")
-    return Drawn(**npz.guarded(file, lambda: npz.read(file, ["samples", "labels"])))
+    return Drawn(**samples_over_training.read(place(folder, target, method), share, ["samples", "labels"]))
 
 
 def _train(config: Config, folder: RunFolder, progress: Progress, target: str, method: str) -> None:
     of, where, total = recipe(config, target, method), place(folder, target, method), steps(config, target, method)
-    todo = [share for share in config.shares if not _file(where, share).exists()]
-    if not todo:
+    if not samples_over_training.missing(where, config.shares):
         return
     progress.line(f"{target}, {title(method)}: {total} steps for {len(config.seeds)} seeds")
     mesh = meshes.build(folder.mesh, ())
     run, data = _programs(of, config.seeds, mesh), targets.batches(target, config.seeds, of.rows)
-    for share in todo:
-        state = training_loop.train_programs(
+
+    def advance(share: float) -> Any:
+        return training_loop.train_programs(
             run,
             data,
             seed=config.seeds[0],
-            steps=max(1, round(share * total)),
+            steps=samples_over_training.steps_at(share, total),
             folder=where,
             progress=progress,
             checkpoint_every=config.checkpoint_every,
@@ -100,9 +96,11 @@ def _train(config: Config, folder: RunFolder, progress: Progress, target: str, m
             most_nonfinite=100,
             mesh=mesh,
         )
-        drawn = _drawn(config, target, of, state.ema, last=share == 1)
-        with files.replacing(_file(where, share)) as file:
-            np.savez(file, samples=drawn.samples, labels=drawn.labels)
+
+    def draw(state: Any, share: float) -> dict[str, np.ndarray]:
+        return vars(_drawn(config, target, of, state.ema, last=share == 1))
+
+    samples_over_training.train(where, config.shares, advance, draw)
 
 
 def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) -> Drawn:
@@ -120,7 +118,3 @@ def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) 
 @functools.lru_cache(maxsize=32)
 def _programs(of: Recipe, seeds: tuple[int, ...], mesh: jax.sharding.Mesh) -> Programs:
     return seeds_together.programs(of.step, of.fresh, seeds, mesh)
-
-
-def _file(folder: RunFolder, share: float) -> Path:
-    return folder.path / f"samples_at_{share:g}.npz"

@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.adversarial import gan_modes, methods, waves
-from experiments.adversarial.gan_modes import config, findings, judge, mosaics, targets, train
+from experiments.adversarial import gan_modes, methods, mosaics, targets, waves
+from experiments.adversarial.gan_modes import config, findings, judge, train
 from experiments.adversarial.gan_modes.config import EXACT, NEEDED, NOISE
 from experiments.adversarial.gan_modes.train import Drawn
 from experiments.framework import devices, program_costs, run_folder

@@ -1,0 +1,48 @@
+"""What the `sample` command has in common for all GANs: its options, and the two files that it leaves."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments.framework import configuration, ranges
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import figures
+from gendiff.core import files
+from gendiff.core.errors import ConfigError
+
+MOST = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawOptions:
+    """Of every draw from a run of GANs."""
+
+    num: int = 1000
+    """Number of samples, from 1 to 100,000. Sample 17 is the same whatever the number."""
+    seed: int = 0
+    """Seed of the samples' noise, from 0 to 2**32 - 1."""
+    trained_seed: int | None = None
+    """Which of the run's training seeds; None takes the first."""
+    out: str | None = None
+    """Where to write NAME.npz, with a picture NAME.png beside it; None is a file in the run folder."""
+
+
+def trained_seed(options: DrawOptions, seeds: tuple[int, ...]) -> int:
+    """The training seed that is drawn from. ConfigError for options that are out of range or do not fit the run."""
+    configuration.check_seed(options.seed)
+    if not 1 <= options.num <= MOST:
+        raise ConfigError(f"--num {options.num} is outside 1 … {MOST}")
+    chosen = seeds[0] if options.trained_seed is None else options.trained_seed
+    ranges.among("trained-seed", chosen, "seeds", seeds)
+    return chosen
+
+
+def write(options: DrawOptions, folder: RunFolder, name: str, samples: np.ndarray, tile: np.ndarray) -> Path:
+    """The file of the samples, under `samples`, with the tile (h, w, 3) as a picture beside it. name: in words, of a file in the folder."""
+    plain = name.replace(" ", "_").replace("-", "_")
+    file = (folder.path / plain if options.out is None else Path(options.out).expanduser().absolute()).with_suffix(".npz")
+    with files.replacing(file) as stream:
+        np.savez(stream, samples=samples)
+    figures.grid(tile[None], 1, file.with_suffix(".png"), "samples", scale=4)
+    return file

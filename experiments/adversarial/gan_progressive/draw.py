@@ -1,0 +1,85 @@
+"""The `sample` command: pictures of one method from its stored averages."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.adversarial import drawn_files, mosaics
+from experiments.adversarial.drawn_files import DrawOptions
+from experiments.adversarial.gan_progressive import budget, networks, train
+from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
+from experiments.framework import drawing, ranges
+from experiments.framework.progress import Progress
+from experiments.framework.registry import SampleCommand
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Params
+from gendiff.diffusion import denoiser, grids, samplers, sampling
+
+TOGETHER = 100
+MOST_STEPS = 1000
+Draw = Callable[[Params, jax.Array], jax.Array]
+"""(parameters, index (n,)) -> pictures (n, s, s, c)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions(DrawOptions):
+    """Draw pictures from a network of a run folder."""
+
+    num: int = 36
+    """Number of samples, from 1 to 100,000. Sample 17 is the same whatever the number."""
+    subject: str | None = None
+    """What it draws: one of the run's --subjects; None takes the first."""
+    method: Literal["progressive", "direct", "diffusion"] = "progressive"
+    """How it has learned it."""
+    steps: int | None = None
+    """Of diffusion's sampler, 1 to 1,000; None takes the run's --many. A GAN takes one evaluation."""
+
+
+def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
+    subject = config.subjects[0] if options.subject is None else options.subject
+    ranges.among("subject", subject, "subjects", config.subjects)
+    seed = drawn_files.trained_seed(options, config.seeds)
+    params = train.restore(config, folder, subject, options.method, seed)
+    draw = drawing.jit(_diffusion(config, subject, options) if options.method == DIFFUSION else _gan(config, subject, options))
+    index = np.arange(options.num, dtype=np.int32)
+    parts = drawing.stream(lambda index: draw(params, index), [(None, (index,))], together=TOGETHER)
+    samples = drawing.finite(np.concatenate([part for _, _, part in parts]), f"{subject}, {options.method}")
+    shown = np.clip(samples, -1.0, 1.0)
+    file = drawn_files.write(options, folder, f"samples of {options.method} of {subject}", shown, mosaics.pictures(shown))
+    progress.line(f"{len(samples)} samples of {options.method}, {subject}: {file}")
+
+
+def _gan(config: Config, subject: str, options: SampleOptions) -> Draw:
+    stage, weight = networks.last(config, subject), 1.0
+    if options.method == PROGRESSIVE:
+        grown = budget.growth(config, subject)
+        stage, weight = grown.at(grown.total - 1)
+    of = networks.trained_game(config, subject, stage)
+
+    def draw(params: Params, index: jax.Array) -> jax.Array:
+        return of.draw(params, jax.random.key(options.seed), index, jnp.float32(weight))
+
+    return draw
+
+
+def _diffusion(config: Config, subject: str, options: SampleOptions) -> Draw:
+    steps = config.many if options.steps is None else options.steps
+    if not 1 <= steps <= MOST_STEPS:
+        raise ConfigError(f"--steps {steps} is outside 1 … {MOST_STEPS}")
+    model = networks.denoiser(config, subject)
+    levels = grids.trailing(model.schedule, steps)
+
+    def draw(params: Params, index: jax.Array) -> jax.Array:
+        given = denoiser.from_network(model.predict, params, model.parameterization, jnp.zeros(index.shape, jnp.int32))
+        return sampling.sample(jax.random.key(options.seed), given, samplers.ddim(), levels, model.shape, index)
+
+    return draw
+
+
+COMMAND = SampleCommand(SampleOptions, _sample)

@@ -1,0 +1,41 @@
+"""How often does a training succeed, whatever its seed and learning rate, and do training curves oscillate?
+
+    python -m experiments run gan-stability
+
+Seven GANs and the library's diffusion learn the grid of 25 modes, each at three learning rates and with five seeds: its own rate, and a
+quarter and four times of it. All trainings cost the same number of operations. A run succeeds when it covers all modes and more than 80 %
+of its samples are good. Fisher's exact test compares each method with diffusion. What share of a critic's loss swings slowly is a
+number from its spectrum, with diffusion's loss and losses in random order beside it.
+"""
+
+from typing import Any
+
+from experiments.adversarial.gan_stability import draw, judge, train
+from experiments.adversarial.gan_stability.config import Config, Success, Thresholds, check
+from experiments.adversarial.training_numbers import Numbers
+from experiments.framework.registry import Experiment
+
+__all__ = ["EXPERIMENT", "Config", "Success", "Thresholds"]
+
+_FEW: dict[str, Any] = {"width": 16, "depth": 1, "batch": 16, "denoising_batch": 16, "samples": 50, "last_samples": 100}
+
+EXPERIMENT = Experiment(
+    name="gan-stability",
+    question="How often does a training succeed, whatever its seed and learning rate, and do training curves oscillate?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(
+        seeds=(0, 1),
+        paces=(0.5, 1.0),
+        methods=("vanilla", "diffusion"),
+        points=Numbers(flops=1e7, noise=2, **_FEW),
+        shares=(0.5, 1.0),
+        sampling_steps=4,
+        slowest=16,
+        fastest=4,
+    ),
+    train=train.train,
+    evaluate=judge.evaluate,
+    sample=draw.COMMAND,
+    check=check,
+)

@@ -1,0 +1,96 @@
+"""The numbers of the gan-stability experiment."""
+
+import dataclasses
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from experiments.adversarial.methods import DIFFUSION, METHODS, VANILLA
+from experiments.adversarial.training_numbers import Numbers
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Decay, Distinct, Positive, Seed, Several, Share
+from gendiff.core.errors import ConfigError
+
+_Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+NEEDED = (VANILLA, DIFFUSION)
+"""Methods about which there are claims."""
+EXACT, NOISE = "exact sampler", "uniform noise"
+"""The controls."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Success:
+    """What a run must reach to count as one that succeeded."""
+
+    modes: Count = 25
+    """Modes of the grid that it covers, at least."""
+    good: _Part = 0.8
+    """Share of good samples, which it must exceed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. The issue names what a success is and the tests; the numbers of the spectrum are explained here."""
+
+    diffusion: Share = 0.5
+    """Share of all runs of diffusion that succeed, at least: most. Its exact interval must lie above."""
+    p_value: Share = 0.05
+    """Largest p-value of Fisher's exact test, of runs of the plain GAN that succeed against those of diffusion."""
+    difference: float = 0.0
+    """Least share of diffusion's successes minus the plain GAN's, which says which of the two the test favours."""
+    oscillation: Share = 0.5
+    """Share of the variance of the plain GAN's critic loss that lies in slow swings, at least: most.
+
+    Theory lets expect swings: near the equilibrium the game without a penalty turns in circles (Mescheder et al., 2018, section 3).
+    """
+    steady: Share = 0.35
+    """The same share of diffusion's loss, and of losses in random order, at most. White noise has 0.24, as losses of independent batches
+    have whose model no longer changes; half as much again is left for what still changes and for the estimate."""
+    noise_runs: Share = 0.0
+    """Share of successes of uniform noise, at most."""
+    exact_runs: Share = 1.0
+    """Share of successes of an exact sampler, at least."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1, 2, 3, 4)
+    """Seeds of training."""
+    paces: Distinct[Positive] = (0.25, 1.0, 4.0)
+    """Factors of each method's own learning rates, ascending. All seeds at all paces are trained by one program."""
+    methods: Distinct[str] = (*METHODS, DIFFUSION)
+    """What is compared."""
+    points: Numbers = Numbers(flops=1e11, samples=1000)
+    """As in gan-modes, for shorter trainings."""
+    ema: Decay = 0.999
+    """Decay of the averages that R3GAN and diffusion draw from; the others draw from their parameters."""
+    shares: Distinct[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.1, 0.25, 0.5, 1.0)
+    """Places of a training, as shares of its steps, at which samples are drawn; the last is 1."""
+    success: Success = Success()
+    sampling_steps: Several = 20
+    """Steps of the diffusion model's sampler, each of two evaluations."""
+    settled: _Part = 0.5
+    """Share of a training after which its losses are looked at."""
+    slowest: Annotated[int, msgspec.Meta(ge=4, le=65536)] = 128
+    """Longest swing of a loss that counts, in steps. Longer ones are a trend."""
+    fastest: Annotated[int, msgspec.Meta(ge=3, le=65536)] = 8
+    """Shortest swing of a loss that counts, in steps. Shorter ones are the noise of batches."""
+    checkpoint_every: Count = 2000
+    """Steps between checkpoints."""
+    thresholds: Thresholds = Thresholds()
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    ranges.known("methods", config.methods, (*METHODS, DIFFUSION))
+    if missing := [name for name in NEEDED if name not in config.methods]:
+        raise ConfigError(f"--methods {ranges.shown(config.methods)}: {missing[0]} must be among them, since claims are about it")
+    for name in ("paces", "shares"):
+        ranges.rising(name, getattr(config, name))
+    if config.shares[-1] != 1:
+        raise ConfigError(f"--shares {ranges.shown(config.shares)}: the last must be 1, the end of a training")
+    ranges.at_most("points.samples", config.points.samples, "points.last-samples", config.points.last_samples)
+    if config.fastest >= config.slowest:
+        raise ConfigError(f"--fastest {config.fastest} must be below --slowest {config.slowest}: both count steps")

@@ -1,0 +1,45 @@
+"""The `sample` command: points of one method at one learning rate, from its stored parameters."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from experiments.adversarial import drawn_files, mosaics, targets
+from experiments.adversarial.drawn_files import DrawOptions
+from experiments.adversarial.gan_stability import train
+from experiments.adversarial.gan_stability.config import Config
+from experiments.adversarial.methods import VANILLA, title
+from experiments.adversarial.targets import GRID
+from experiments.framework import drawing, ranges
+from experiments.framework.progress import Progress
+from experiments.framework.registry import SampleCommand
+from experiments.framework.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions(DrawOptions):
+    """Draw points from a network of a run folder."""
+
+    method: str = VANILLA
+    """How it has learned the grid: a name of the run's --methods."""
+    pace: float | None = None
+    """At which factor of its learning rate: one of the run's --paces; None takes the middle one."""
+
+
+def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
+    ranges.known("method", (options.method,), config.methods)
+    seed = drawn_files.trained_seed(options, config.seeds)
+    pace = config.paces[len(config.paces) // 2] if options.pace is None else options.pace
+    ranges.among("pace", pace, "paces", config.paces)
+    of, number = train.recipe(config, options.method), train.runs(config).index((pace, seed))
+    params = jax.tree.map(lambda leaf: leaf[number], train.restore(config, folder, options.method))
+    draw = drawing.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
+    samples = drawing.finite(draw(jnp.arange(options.num)), title(options.method))
+    file = drawn_files.write(options, folder, f"samples of {options.method} at {pace:g}", samples, mosaics.cloud(samples))
+    report = targets.report(GRID, samples, samples[:, 0], len(samples))
+    progress.line(f"{len(samples)} samples of {title(options.method)} cover {report.modes} of {report.known} modes: {file}")
+
+
+COMMAND = SampleCommand(SampleOptions, _sample)

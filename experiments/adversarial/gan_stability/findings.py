@@ -1,0 +1,112 @@
+"""What the samples and losses of all runs show, before it is held against thresholds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+
+from experiments.adversarial import targets
+from experiments.adversarial.gan_stability import oscillation, train
+from experiments.adversarial.gan_stability.config import EXACT, NOISE, Config
+from experiments.adversarial.gan_stability.oscillation import Spectrum
+from experiments.adversarial.methods import DIFFUSION
+from experiments.adversarial.targets import GRID
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import intervals
+from experiments.reporting.verdicts import Number
+from gendiff.metrics.modes import ModeReport
+
+SHUFFLED_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Of one method, or of a control, which has one pace.
+
+    reports: (paces, seeds) of the samples at the end. drawn: of each place of the training, samples (paces, seeds, n, 2). losses: (paces,
+    seeds, steps). spectra: of their settled part, one per run.
+    """
+
+    name: str
+    reports: np.ndarray
+    drawn: tuple[np.ndarray, ...]
+    losses: np.ndarray
+    spectra: tuple[Spectrum, ...]
+
+    @property
+    def modes(self) -> np.ndarray:
+        """(paces, seeds) at the end."""
+        return np.vectorize(lambda report: report.modes, otypes=[int])(self.reports)
+
+    @property
+    def good(self) -> np.ndarray:
+        """(paces, seeds) share of good samples at the end."""
+        return np.vectorize(lambda report: report.good, otypes=[float])(self.reports)
+
+    def succeeded(self, config: Config) -> np.ndarray:
+        """(paces, seeds) bool."""
+        return (self.modes >= config.success.modes) & (self.good > config.success.good)
+
+    def swings(self, config: Config) -> np.ndarray:
+        """Of the runs with a spectrum, the share of the variance of the loss in slow swings."""
+        return _finite([each.share(config.slowest, config.fastest) for each in self.spectra])
+
+
+def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, Found]:
+    """By method, the controls last, from the files of the training."""
+    found = {}
+    for method in config.methods:
+        with progress.phase(f"judge {method}"):
+            drawn = [train.read(config, folder, method, share) for share in config.shares]
+            found[method] = summed_up(config, method, drawn, train.losses(config, folder, method))
+    return found | {name: control(config, name) for name in (EXACT, NOISE)}
+
+
+def control(config: Config, name: str) -> Found:
+    """Samples of a control, as many as those of a method at its end, for each seed others."""
+    draw = targets.exact if name == EXACT else targets.noise
+    samples = np.stack([draw(GRID, config.points.last_samples, seed) for seed in config.seeds])[None]
+    return summed_up(config, name, [samples], np.zeros((1, len(config.seeds), 0)))
+
+
+def summed_up(config: Config, name: str, drawn: list[np.ndarray], losses: np.ndarray) -> Found:
+    """What samples at each place, the last at the end, and losses show."""
+    reports = np.empty(drawn[-1].shape[:2], object)
+    for place in np.ndindex(reports.shape):
+        reports[place] = _report(drawn[-1][place])
+    spectra = tuple(oscillation.spectrum(curve, config.slowest) for curve in settled(config, losses))
+    return Found(name, reports, tuple(drawn), losses, spectra)
+
+
+def settled(config: Config, losses: np.ndarray) -> np.ndarray:
+    """(runs, m) the later part of losses (paces, seeds, steps)."""
+    runs, steps = losses.shape[0] * losses.shape[1], losses.shape[2]
+    return losses.reshape(runs, steps)[:, round(config.settled * steps) :]
+
+
+def shuffled(config: Config, found: Found) -> np.ndarray:
+    """The swings of the same losses in random order, which has none: the spectrum of what is left is that of white noise."""
+    draw = np.random.default_rng(SHUFFLED_SEED)
+    spectra = [oscillation.spectrum(draw.permutation(curve), config.slowest) for curve in settled(config, found.losses)]
+    return _finite([each.share(config.slowest, config.fastest) for each in spectra])
+
+
+def against_diffusion(config: Config, found: dict[str, Found], name: str) -> float:
+    """The p-value of Fisher's exact test: successes of a method against those of diffusion."""
+    table = [[int(hits.sum()), int((~hits).sum())] for hits in (found[each].succeeded(config) for each in (name, DIFFUSION))]
+    return float(scipy.stats.fisher_exact(table, alternative="two-sided").pvalue)
+
+
+def mean(values: np.ndarray) -> Number:
+    """Of runs, with its interval; NaN where fewer than two runs have a value."""
+    return intervals.interval(np.mean, values) if len(values) > 1 else (np.nan, np.nan, np.nan)
+
+
+def _report(samples: np.ndarray) -> ModeReport:
+    return targets.report(GRID, samples, np.zeros(0, np.int16), len(samples))
+
+
+def _finite(values: list[float]) -> np.ndarray:
+    shares = np.array(values, np.float64)
+    return shares[np.isfinite(shares)]

@@ -1,0 +1,116 @@
+"""Every method on the grid: all seeds at all learning rates by one program, and their samples at places of the training."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.adversarial import samples_over_training, seeds_together, targets
+from experiments.adversarial.gan_stability.config import Config
+from experiments.adversarial.methods import title
+from experiments.adversarial.recipes import Recipe
+from experiments.adversarial.targets import GRID
+from experiments.diffusion import image_training
+from experiments.framework import drawing, meshes, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.types import Params
+from gendiff.training import Programs
+
+FAR = 1e6
+"""Where a sample stands that is not finite: a run that has left all numbers behind has failed, and the others are judged."""
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """From each place to the next, and draws there: what has been drawn is not drawn again."""
+    for method in config.methods:
+        _train(config, folder, progress, method)
+
+
+def runs(config: Config) -> list[tuple[float, int]]:
+    """(pace, seed) of each run, in the order in which a training holds them."""
+    return [(pace, seed) for pace in config.paces for seed in config.seeds]
+
+
+def recipe(config: Config, method: str) -> Recipe:
+    """How a method learns the grid."""
+    return config.points.recipe(method, 2, config.ema, config.sampling_steps, paced=True)
+
+
+def steps(config: Config, method: str) -> int:
+    """Steps of a training: as many as the operations of a training allow, at least one."""
+    return max(1, round(config.points.flops / recipe(config, method).flops))
+
+
+def restore(config: Config, folder: RunFolder, method: str) -> Params:
+    """The parameters that samples are drawn from; every leaf has an axis of runs in front. Raises as `training_loop.restore_ema` does."""
+    of, every = recipe(config, method), runs(config)
+
+    def init(key: jax.Array) -> Params:
+        return jax.vmap(lambda key: of.fresh(key, 1.0).ema)(jax.random.split(key, len(every)))
+
+    return training_loop.restore_ema(init, _place(folder, method), seed=config.seeds[0], decay=of.decay)
+
+
+def read(config: Config, folder: RunFolder, method: str, share: float) -> np.ndarray:
+    """Samples (paces, seeds, n, 2) at a share of the training. DataError where they are missing or damaged."""
+    drawn = samples_over_training.read(_place(folder, method), share, ["samples"])["samples"]
+    return drawn.reshape(len(config.paces), len(config.seeds), *drawn.shape[1:])
+
+
+def losses(config: Config, folder: RunFolder, method: str) -> np.ndarray:
+    """(paces, seeds, steps) the loss of the critic, or of diffusion, in every step; NaN where it was not finite."""
+    lines = _place(folder, method).read_metrics(config.seeds[0])
+    values = np.array([[line[f"loss_{number}"] for line in lines] for number in range(len(runs(config)))], np.float64)
+    return np.where(np.isfinite(values), values, np.nan).reshape(len(config.paces), len(config.seeds), -1)
+
+
+def bounded(samples: np.ndarray) -> np.ndarray:
+    """Samples (…, 2) without any that is not finite or beyond all: those are far from every mode."""
+    return np.where(np.isfinite(samples).all(-1, keepdims=True), np.clip(samples, -FAR, FAR), np.float32(FAR))
+
+
+def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -> None:
+    of, where, total, every = recipe(config, method), _place(folder, method), steps(config, method), runs(config)
+    if not samples_over_training.missing(where, config.shares):
+        return
+    progress.line(f"{title(method)}: {total} steps for {len(config.seeds)} seeds at {len(config.paces)} learning rates")
+    mesh, (paces, seeds) = meshes.build(folder.mesh, ()), zip(*every, strict=True)
+    run, data = _programs(of, seeds, paces, mesh), targets.batches(GRID, seeds, of.rows)
+
+    def advance(share: float) -> Any:
+        return training_loop.train_programs(
+            run,
+            data,
+            seed=config.seeds[0],
+            steps=samples_over_training.steps_at(share, total),
+            folder=where,
+            progress=progress,
+            checkpoint_every=config.checkpoint_every,
+            log_every=1,
+            most_nonfinite=1000,
+            mesh=mesh,
+        )
+
+    def draw(state: Any, share: float) -> dict[str, np.ndarray]:
+        count = config.points.last_samples if share == 1 else config.points.samples
+        return {"samples": bounded(np.asarray(_draws(of)(state.ema, jnp.arange(count))))}
+
+    samples_over_training.train(where, config.shares, advance, draw)
+
+
+def _place(folder: RunFolder, method: str) -> RunFolder:
+    return image_training.inside(folder, method.replace("-", "_"))
+
+
+@functools.lru_cache(maxsize=32)
+def _draws(of: Recipe) -> Any:
+    """(parameters with an axis of runs, index (n,)) -> samples (runs, n, 2): the same noise for all runs."""
+    return drawing.jit(jax.vmap(lambda params, index: of.draw(params, jax.random.key(1), index), in_axes=(0, None)))
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(of: Recipe, seeds: tuple[int, ...], paces: tuple[float, ...], mesh: jax.sharding.Mesh) -> Programs:
+    return seeds_together.programs(of.step, of.fresh, seeds, mesh, own=(np.array(paces, np.float32),))
