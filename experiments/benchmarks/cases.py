@@ -76,6 +76,7 @@ _UNET = Workload("sample", "unet32", batch=16, steps=2)
 _DIT = Workload("sample", "dit_s2", batch=8, steps=2)
 _DIGITS = Workload("sample", "digits", batch=16, steps=50)
 _FLOW = Workload("train", "digits", batch=16, objective="flow")
+_DCGAN = Workload("adversarial", "dcgan", batch=64)
 _GUIDED = Workload("sample", "digits", batch=64, steps=5, guidance=3.0)
 _SWEEP = Workload("sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12))
 _COLD = Workload("sample", "unet32", steps=20)
@@ -97,6 +98,7 @@ ALL = (
     Case("unet32_train", "the same, training step", Workload("train", "unet32", batch=16), "training", memory=True),
     Case("dit_sample", "DiT-S/2, 256 tokens, batch 8, DDIM", _DIT, "sampling", "matmul_share", memory=True),
     Case("dit_train", "the same, training step", Workload("train", "dit_s2", batch=8), "training", memory=True),
+    Case("dcgan_train", "DCGAN at 32×32, a step of critic and one of generator, batch 64", _DCGAN, "training"),
     Case("digits_sample_16", "the network of the digits demo, batch 16, DDIM in 50 steps", _DIGITS, "digits"),
     Case("digits_sample_128", "the same at batch 128, 10 steps", dataclasses.replace(_DIGITS, batch=128, steps=10)),
     Case("digits_train_16", "the demo's training step at batch 16", _FLOW, "digits"),

@@ -39,7 +39,7 @@ class Thresholds(SharedThresholds):
     sampling: float = 1.25
     """Least ratio of sampling with the 32×32 U-Net and with DiT-S/2."""
     training: float = 1.1
-    """Least ratio of a training step of the two."""
+    """Least ratio of a training step of the two, and of a step of critic and generator of DCGAN."""
     digits: float = 3.0
     """Least ratio of sampling and training with the network of digits at batch 16."""
     sweep: float = 5.0

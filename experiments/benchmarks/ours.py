@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import safetensors.numpy
 
-from experiments.benchmarks import language_work, workloads
+from experiments.benchmarks import dcgan_work, language_work, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 from experiments.framework import devices, drawing, program_costs
@@ -71,6 +71,8 @@ class OurSide(Side):
         elif wanted.kind == "watermark":
             before = np.asarray(given["logits"])
             self.answers[name] = lambda after: {"output": workloads.marks(before, np.asarray(after))}
+        elif wanted.kind == "adversarial":
+            self.answers[name] = functools.partial(dcgan_work.answers, network, given)
         self.prepared[name] = (wanted, network, weights, given)
         del params  # a training run keeps those of its state alone
         return self._first(name, begin)
@@ -91,6 +93,8 @@ class OurSide(Side):
             return workload.flops
         if workload.kind in LANGUAGE:
             return language_work.flops(workload)
+        if workload.kind == "adversarial":
+            return dcgan_work.flops(workload)
         return workload.calls * operations_counted(workload, network, parameters(workload, network, weights))
 
     def about(self) -> dict[str, Any]:
@@ -114,6 +118,8 @@ def build(workload: Workload) -> Any:
         return ResidualBlock(workload.channels, 32, "shift") if workload.kind == "block" else None
     if workload.kind in LANGUAGE:
         return language_work.build(workload)
+    if workload.kind == "adversarial":
+        return dcgan_work.build(workload)
     options: dict[str, Any] = {} if workload.dtype == "float32" else {"dtype": workload.dtype}
     module, naming = _kind(workload)
     if workload.kind == "train" and naming is diffusers_unet and jax.default_backend() == "cpu":
@@ -125,6 +131,8 @@ def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
     if workload.kind in LANGUAGE:
         return language_work.parameters(network, weights)
+    if workload.kind == "adversarial":
+        return dcgan_work.parameters(workload, network, weights)
     init = functools.partial(networks.init, network)
     example: tuple[jax.Array, ...]
     if workload.kind == "text":
@@ -159,6 +167,8 @@ def write_weights(workload: Workload, folder: Path) -> None:
     """
     if workload.kind in LANGUAGE:
         return language_work.write_weights(workload, folder)
+    if workload.kind == "adversarial":
+        return dcgan_work.write_weights(workload, folder)
     rng = np.random.default_rng(0)
 
     def drawn(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -315,6 +325,7 @@ WORKS: dict[str, Callable[..., Work]] = {
     "convolution": _operation(convolution.convolve, "x", "kernel"),
     "matmul": _operation(jnp.matmul, "x", "x"),
     "watermark": _watermark,
+    "adversarial": dcgan_work.trainer,
 }
 """Kind of a workload -> (workload, network, parameters, arrays) -> the function that does it once."""
 

@@ -17,7 +17,7 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import save_file
 
-from experiments.benchmarks import workloads
+from experiments.benchmarks import torch_dcgan, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 
@@ -47,6 +47,8 @@ class TorchSide(Side):
             from experiments.benchmarks import torch_language  # here, for other works start without transformers
 
             self.module = torch_language.opened(self.workload, weights)
+        elif self.workload.kind == "adversarial":
+            self.module = torch_dcgan.opened(self.workload, Path(weights)).to(self.device)
         elif Path(weights).exists():
             kind = getattr(diffusers, NETWORKS[self.workload.network].kind)
             self.module = kind.from_pretrained(weights, low_cpu_mem_usage=False).to(self.device)
@@ -59,7 +61,7 @@ class TorchSide(Side):
         begin = time.perf_counter()
         module = copy.deepcopy(self.module) if self.work else self.module  # layout and training of one mode do not touch another
         works: dict[str, Callable[..., Work]] = {"sample": _sampler, "sweep": _sampler, "train": _trainer}
-        works |= dict.fromkeys(("encode", "decode", "text"), _called)
+        works |= dict.fromkeys(("encode", "decode", "text"), _called) | {"adversarial": torch_dcgan.trainer}
         if self.workload.kind in LANGUAGE:
             from experiments.benchmarks import torch_language
 
@@ -72,6 +74,8 @@ class TorchSide(Side):
             works["watermark"] = torch_language.watermark
             before = self.arrays["logits"].numpy()
             self.answers[name] = lambda after: {"output": workloads.marks(before, after.numpy())}
+        elif self.workload.kind == "adversarial":
+            self.answers[name] = lambda losses: torch_dcgan.answers(module, self.arrays, losses)
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 

@@ -25,18 +25,24 @@ Kind = Literal[
     "generate",
     "reply",
     "lookup",
+    "adversarial",
 ]
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models."""
+DCGAN_FILE, DCGAN_RATE, DCGAN_BETAS = "pair.safetensors", 2e-4, (0.5, 0.999)
+"""Where either side keeps the weights of a pair, and Adam's learning rate and decays (Radford et al., 2016, section 4)."""
 SECRET = 15485863
 """The key of a watermark."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of images, or None."""
+    """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of images, or None.
 
-    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel", "LlamaForCausalLM"]
+    "DCGAN" is a generator and its critic, of which either side has its own classes.
+    """
+
+    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel", "LlamaForCausalLM", "DCGAN"]
     settings: dict[str, Any]
     num_classes: int | None
 
@@ -124,6 +130,11 @@ def llama(width: int, depth: int, heads: int, shared: int, *, mlp: int, vocabula
     return Architecture("LlamaForCausalLM", settings, None)
 
 
+def dcgan(size: int, width: int, noise: int) -> Architecture:
+    """A generator and a critic of square pictures, with `width` channels at half of the size and twice as many at each half of that."""
+    return Architecture("DCGAN", {"sample_size": size, "in_channels": 3, "width": width, "widest": 512, "noise": noise}, None)
+
+
 NETWORKS: dict[str, Architecture] = {
     "unet32": unet(32, (64, 128, 128), attention=16),
     "dit_s2": dit(32, 384, 12, 6),
@@ -135,6 +146,8 @@ NETWORKS: dict[str, Architecture] = {
     "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
     "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
     "smollm2": llama(576, 30, 9, 3, mlp=1536, vocabulary=49152, context=8192),  # whose weights weights.smollm2 reads
+    "dcgan": dcgan(32, 64, 100),
+    "tiny_dcgan": dcgan(8, 8, 6),
     "tiny_vae": autoencoder(8, (8, 16), 1, groups=4),
     "tiny_clip": clip(32, 2, 2, vocabulary=64),
     "tiny_smollm2": llama(16, 2, 4, 2, mlp=24, vocabulary=64, context=64),
@@ -156,6 +169,7 @@ class Workload:
       back. "text" encodes ids as vectors of tokens. "prefill" reads `tokens` ids of each text, as far as the logits of the next one;
       "generate" goes on with them by `steps` tokens, the likeliest each time. "reply" does the same as far as the token `stop` of its
       arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
+      "adversarial" is an optimizer step of a critic, then one of its generator, with given noise.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
       next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
@@ -186,7 +200,8 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        network = next((f"tiny_{word}" for word in ("unet", "digits", "dit", "vae", "clip", "smollm2") if word in self.network), "")
+        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "dcgan")
+        network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 
     @property
@@ -245,6 +260,8 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
         factor = 2 ** (len(settings["block_out_channels"]) - 1)
         latents = height // factor, width // factor, settings["latent_channels"]
         return {"x": normal(batch, *(latents if workload.kind == "decode" else (height, width, pixels)))}
+    if workload.kind == "adversarial":
+        return {"clean": np.tanh(normal(batch, *workload.shape)), "noise": normal(batch, NETWORKS[workload.network].settings["noise"])}
     if workload.network:
         images, classes = (batch, *workload.shape), NETWORKS[workload.network].num_classes
         labels = {} if classes is None else {"label": rng.integers(0, classes, batch).astype(np.int32)}

@@ -1,0 +1,22 @@
+"""The bench's peer for a GAN, torch, takes the same step of critic and generator: a tiny pair, in every mode that does not compile."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
+
+from experiments.benchmarks import duel  # noqa: E402
+from experiments.benchmarks.config import Config, Setting  # noqa: E402
+from experiments.benchmarks.duel import Case  # noqa: E402
+from experiments.benchmarks.workloads import Workload  # noqa: E402
+
+pytestmark = pytest.mark.peers
+
+
+def test_both_sides_have_the_same_pictures_and_losses_after_two_steps(tmp_path):
+    setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
+    case = Case("dcgan", "", Workload("adversarial", "tiny_dcgan", batch=4), left_out={"compiled": "it takes long"})
+    found = duel.fight(case, setting)
+    assert found.difference < 1e-4 and set(found.tried) == {"eager", "channels_last"} and found.flops > 1e5
