@@ -12,12 +12,15 @@ import optax
 
 from experiments.adversarial import pacing, point_denoiser, waves
 from experiments.adversarial.methods import DIFFUSION, METHODS, Weights
-from experiments.framework import program_costs
+from experiments.framework import drawing, program_costs
 from gendiff import adversarial, diffusion, networks, training
 from gendiff.adversarial import spectral, step
 from gendiff.core import sample_keys
 from gendiff.core.types import Params
 from gendiff.training.fit import INIT
+
+DRAWN = np.uint32(2**32 - 4)
+"""What the key of samples folds into key(0): none of a training does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,16 @@ class Recipe:
     rows: int
     decay: float | None
     flops: float
+
+
+@functools.lru_cache(maxsize=64)
+def draws(recipe: Recipe) -> Any:
+    """(parameters with an axis of runs, index (n,)) -> samples (runs, n, size): the same noise for all runs, which no training draws."""
+
+    def one(params: Params, index: jax.Array) -> jax.Array:
+        return recipe.draw(params, jax.random.fold_in(jax.random.key(0), DRAWN), index)
+
+    return drawing.jit(jax.vmap(one, in_axes=(0, None)))
 
 
 @functools.lru_cache(maxsize=32)

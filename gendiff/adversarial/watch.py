@@ -73,7 +73,7 @@ def report(
         labels: (n,) what a classifier sees in the samples, in place of `centres`.
         classes: how many classes it knows, with `labels`.
         least_ratio: "collapsed" below this share of the real mean distance, in (0, 1].
-        least_modes: "collapsed" below this share of the known modes, in (0, 1].
+        least_modes: "collapsed" below this share of the modes that as many exact samples reach, in (0, 1].
         fair_share: as of `metrics.modes.mode_report`.
 
     Raises:
@@ -95,7 +95,7 @@ def report(
             raise ValueError("reference holds equal rows only: no distance compares with 0")
         ratio = distance / real
     counted = _modes(rows, centres, std, labels, classes, fair_share)
-    reasons = tuple(_reasons(ratio, least_ratio, counted, least_modes))
+    reasons = tuple(_reasons(ratio, least_ratio, counted, least_modes, _reachable(len(rows), counted, fair_share)))
     return CollapseReport(COLLAPSED if reasons else SPREAD, distance, ratio, counted, reasons)
 
 
@@ -135,10 +135,18 @@ def _modes(rows: np.ndarray, centres: Any, std: Any, labels: Any, classes: Any, 
     return modes.classifier_modes(labels, classes, fair_share=fair_share)
 
 
-def _reasons(ratio: float | None, least_ratio: float, counted: ModeReport | None, least_modes: float) -> list[str]:
+def _reachable(n: int, counted: ModeReport | None, fair_share: int | float) -> float:
+    """How many modes as many exact samples cover: fewer than there are, where samples are few."""
+    return 0.0 if counted is None else modes.expected_modes(n, counted.known, fair_share=fair_share)
+
+
+def _reasons(
+    ratio: float | None, least_ratio: int | float, counted: ModeReport | None, least_modes: int | float, reachable: float
+) -> list[str]:
     found = []
     if ratio is not None and ratio < least_ratio:
         found.append(f"two samples are {ratio:.3g} times as far apart as two real rows, less than {least_ratio:g}")
-    if counted is not None and counted.modes < math.ceil(least_modes * counted.known - 1e-9):
-        found.append(f"samples reach {counted.modes} of {counted.known} modes, less than a share of {least_modes:g}")
+    if counted is not None and counted.modes < math.ceil(least_modes * reachable - 1e-9):
+        reached = f"samples reach {counted.modes} of {counted.known} modes"
+        found.append(f"{reached}, less than a share of {least_modes:g} of the {reachable:.3g} that as many exact samples reach")
     return found

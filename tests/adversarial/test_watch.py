@@ -63,6 +63,14 @@ def test_classes_that_a_classifier_sees_are_modes_too():
     assert watch.report(pictures, labels=labels % 4, classes=10).collapsed
 
 
+def test_few_exact_samples_of_many_modes_are_no_collapse():
+    labels = np.random.default_rng(0).integers(0, 1000, 500)
+    pictures = np.random.default_rng(1).normal(size=(500, 2, 2, 1))
+    assert watch.report(pictures, labels=labels, classes=1000).modes.modes < 500
+    assert not watch.report(pictures, labels=labels, classes=1000).collapsed
+    assert watch.report(pictures, labels=labels % 150, classes=1000).collapsed
+
+
 def test_samples_that_are_not_finite_are_a_verdict_and_not_an_error():
     samples = on(0)
     samples[7, 1] = np.nan

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.adversarial import samples_over_training, seeds_together, targets
+from experiments.adversarial import recipes, samples_over_training, seeds_together, targets
 from experiments.adversarial.gan_modes.config import Config, numbers, shape
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.diffusion import image_training
-from experiments.framework import drawing, meshes, training_loop
+from experiments.framework import meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import NonFiniteError
@@ -64,12 +64,6 @@ def restore(config: Config, folder: RunFolder, target: str, method: str) -> Para
     return training_loop.restore_ema(init, place(folder, target, method), seed=config.seeds[0], decay=of.decay)
 
 
-@functools.lru_cache(maxsize=32)
-def draws(of: Recipe) -> Any:
-    """(parameters with an axis of seeds, index (n,)) -> samples (seeds, n, size): the same noise for all seeds."""
-    return drawing.jit(jax.vmap(lambda params, index: of.draw(params, jax.random.key(1), index), in_axes=(0, None)))
-
-
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
     """What was drawn at a share of the training. DataError where it is missing or damaged."""
     return Drawn(**samples_over_training.read(place(folder, target, method), share, ["samples", "labels"]))
@@ -106,7 +100,7 @@ def _train(config: Config, folder: RunFolder, progress: Progress, target: str, m
 def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) -> Drawn:
     together = numbers(config, target).samples
     count = numbers(config, target).last_samples if last else together
-    parts = [draws(of)(params, jnp.arange(begin, begin + together)) for begin in range(0, count, together)]
+    parts = [recipes.draws(of)(params, jnp.arange(begin, begin + together)) for begin in range(0, count, together)]
     samples = np.concatenate(parts, axis=1)[:, :count]
     if not np.isfinite(samples).all():
         raise NonFiniteError(f"{target}: samples are not finite")

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.adversarial import samples_over_training, seeds_together, targets
+from experiments.adversarial import recipes, samples_over_training, seeds_together, targets
 from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.adversarial.targets import GRID
 from experiments.diffusion import image_training
-from experiments.framework import drawing, meshes, training_loop
+from experiments.framework import meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
@@ -96,19 +96,13 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         count = config.points.last_samples if share == 1 else config.points.samples
-        return {"samples": bounded(np.asarray(_draws(of)(state.ema, jnp.arange(count))))}
+        return {"samples": bounded(np.asarray(recipes.draws(of)(state.ema, jnp.arange(count))))}
 
     samples_over_training.train(where, config.shares, advance, draw)
 
 
 def _place(folder: RunFolder, method: str) -> RunFolder:
     return image_training.inside(folder, method.replace("-", "_"))
-
-
-@functools.lru_cache(maxsize=32)
-def _draws(of: Recipe) -> Any:
-    """(parameters with an axis of runs, index (n,)) -> samples (runs, n, 2): the same noise for all runs."""
-    return drawing.jit(jax.vmap(lambda params, index: of.draw(params, jax.random.key(1), index), in_axes=(0, None)))
 
 
 @functools.lru_cache(maxsize=32)

@@ -47,5 +47,5 @@ def test_a_generator_whose_critic_likes_one_point_is_called_collapsed_once_its_s
 def test_a_report_is_one_line_with_its_reasons():
     samples = np.repeat(LAW.centres[:2], 50, axis=0) + 0.001
     line = collapse_watch.described(7, watch.report(samples, centres=LAW.centres, std=LAW.std))
-    assert line.startswith("step 7: collapsed; 2 of 8 modes, 100% good; mean distance") and line.endswith("less than a share of 0.5")
+    assert line.startswith("step 7: collapsed; 2 of 8 modes, 100% good; mean distance") and line.endswith("exact samples reach")
     assert collapse_watch.described(1, watch.report(np.full((4, 2), np.nan), samples)) == "step 1: not finite"
