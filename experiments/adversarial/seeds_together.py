@@ -1,14 +1,20 @@
 """One program that trains all seeds side by side, each as it would train alone."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from experiments.framework import training_loop
+from experiments.adversarial import samples_over_training
+from experiments.adversarial.recipes import Recipe
+from experiments.framework import meshes, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
 from gendiff.core import records
-from gendiff.core.types import Metrics
+from gendiff.core.types import Metrics, Params
 from gendiff.training import Programs, TrainState
 
 Step = Callable[[Any, Any], tuple[Any, Metrics]]
@@ -37,6 +43,50 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
         return following, _merged(metrics)
 
     return training_loop.own_programs(advance, start, mesh)
+
+
+def train(
+    recipe: Recipe,
+    seeds: tuple[int, ...],
+    data: Any,
+    draw: Callable[[Any, float], Mapping[str, np.ndarray]],
+    *,
+    shares: Iterable[float],
+    total: int,
+    folder: RunFolder,
+    progress: Progress,
+    own: tuple[tuple[float, ...], ...] = (),
+    **options: Any,
+) -> None:
+    """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see `samples_over_training`).
+
+    data, options: of `training_loop.train_programs`. own: as for `programs`.
+    """
+    mesh = meshes.build(folder.mesh, ())
+    run = _programs(recipe, seeds, own, mesh)
+
+    def advance(share: float) -> Any:
+        steps = samples_over_training.steps_at(share, total)
+        return training_loop.train_programs(run, data, seed=seeds[0], steps=steps, folder=folder, progress=progress, mesh=mesh, **options)
+
+    samples_over_training.train(folder, shares, advance, draw)
+
+
+def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any) -> Params:
+    """The parameters that samples are drawn from; every leaf has an axis of `count` seeds in front.
+
+    seed: the first of the training. own: what `fresh` gets beside its key; only shapes count. Raises as `training_loop.restore_ema` does.
+    """
+
+    def init(key: jax.Array) -> Params:
+        return jax.vmap(lambda key: recipe.fresh(key, *own).ema)(jax.random.split(key, count))
+
+    return training_loop.restore_ema(init, folder, seed=seed, decay=recipe.decay)
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh) -> Programs:
+    return programs(recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own))
 
 
 def _axes(state: Any) -> Any:

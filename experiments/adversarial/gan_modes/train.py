@@ -1,10 +1,8 @@
 """Every method on every target: all seeds of one training by one program, and their samples at places of it."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,12 +11,10 @@ from experiments.adversarial.gan_modes.config import Config, numbers, shape
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.diffusion import image_training
-from experiments.framework import meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import NonFiniteError
 from gendiff.core.types import Params
-from gendiff.training import Programs
 
 KEPT = 36
 """Pictures of each seed that are kept; of the others the mode is."""
@@ -57,11 +53,7 @@ def place(folder: RunFolder, target: str, method: str) -> RunFolder:
 def restore(config: Config, folder: RunFolder, target: str, method: str) -> Params:
     """The parameters that samples are drawn from; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
     of = recipe(config, target, method)
-
-    def init(key: jax.Array) -> Params:
-        return jax.vmap(lambda key: of.fresh(key).ema)(jax.random.split(key, len(config.seeds)))
-
-    return training_loop.restore_ema(init, place(folder, target, method), seed=config.seeds[0], decay=of.decay)
+    return seeds_together.restore(of, len(config.seeds), place(folder, target, method), config.seeds[0])
 
 
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
@@ -74,27 +66,20 @@ def _train(config: Config, folder: RunFolder, progress: Progress, target: str, m
     if not samples_over_training.missing(where, config.shares):
         return
     progress.line(f"{target}, {title(method)}: {total} steps for {len(config.seeds)} seeds")
-    mesh = meshes.build(folder.mesh, ())
-    run, data = _programs(of, config.seeds, mesh), targets.batches(target, config.seeds, of.rows)
-
-    def advance(share: float) -> Any:
-        return training_loop.train_programs(
-            run,
-            data,
-            seed=config.seeds[0],
-            steps=samples_over_training.steps_at(share, total),
-            folder=where,
-            progress=progress,
-            checkpoint_every=config.checkpoint_every,
-            log_every=config.log_every,
-            most_nonfinite=100,
-            mesh=mesh,
-        )
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         return vars(_drawn(config, target, of, state.ema, last=share == 1))
 
-    samples_over_training.train(where, config.shares, advance, draw)
+    seeds_together.train(
+        *(of, config.seeds, targets.batches(target, config.seeds, of.rows), draw),
+        shares=config.shares,
+        total=total,
+        folder=where,
+        progress=progress,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+        most_nonfinite=100,
+    )
 
 
 def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) -> Drawn:
@@ -107,8 +92,3 @@ def _drawn(config: Config, target: str, of: Recipe, params: Params, last: bool) 
     if target != targets.STACKED:
         return Drawn(samples, np.zeros((len(samples), 0), np.int16))
     return Drawn(samples[:, :KEPT], np.stack([targets.seen(each) for each in samples]).astype(np.int16))
-
-
-@functools.lru_cache(maxsize=32)
-def _programs(of: Recipe, seeds: tuple[int, ...], mesh: jax.sharding.Mesh) -> Programs:
-    return seeds_together.programs(of.step, of.fresh, seeds, mesh)

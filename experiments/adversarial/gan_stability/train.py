@@ -1,9 +1,7 @@
 """Every method on the grid: all seeds at all learning rates by one program, and their samples at places of the training."""
 
-import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,11 +11,9 @@ from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.adversarial.targets import GRID
 from experiments.diffusion import image_training
-from experiments.framework import meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
-from gendiff.training import Programs
 
 FAR = 1e6
 """Where a sample stands that is not finite: a run that has left all numbers behind has failed, and the others are judged."""
@@ -46,12 +42,7 @@ def steps(config: Config, method: str) -> int:
 
 def restore(config: Config, folder: RunFolder, method: str) -> Params:
     """The parameters that samples are drawn from; every leaf has an axis of runs in front. Raises as `training_loop.restore_ema` does."""
-    of, every = recipe(config, method), runs(config)
-
-    def init(key: jax.Array) -> Params:
-        return jax.vmap(lambda key: of.fresh(key, 1.0).ema)(jax.random.split(key, len(every)))
-
-    return training_loop.restore_ema(init, _place(folder, method), seed=config.seeds[0], decay=of.decay)
+    return seeds_together.restore(recipe(config, method), len(runs(config)), _place(folder, method), config.seeds[0], 1.0)
 
 
 def read(config: Config, folder: RunFolder, method: str, share: float) -> np.ndarray:
@@ -77,34 +68,24 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
     if not samples_over_training.missing(where, config.shares):
         return
     progress.line(f"{title(method)}: {total} steps for {len(config.seeds)} seeds at {len(config.paces)} learning rates")
-    mesh, (paces, seeds) = meshes.build(folder.mesh, ()), zip(*every, strict=True)
-    run, data = _programs(of, seeds, paces, mesh), targets.batches(GRID, seeds, of.rows)
-
-    def advance(share: float) -> Any:
-        return training_loop.train_programs(
-            run,
-            data,
-            seed=config.seeds[0],
-            steps=samples_over_training.steps_at(share, total),
-            folder=where,
-            progress=progress,
-            checkpoint_every=config.checkpoint_every,
-            log_every=1,
-            most_nonfinite=1000,
-            mesh=mesh,
-        )
+    paces, seeds = zip(*every, strict=True)
 
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         count = config.points.last_samples if share == 1 else config.points.samples
         return {"samples": bounded(np.asarray(recipes.draws(of)(state.ema, jnp.arange(count))))}
 
-    samples_over_training.train(where, config.shares, advance, draw)
+    seeds_together.train(
+        *(of, seeds, targets.batches(GRID, seeds, of.rows), draw),
+        shares=config.shares,
+        total=total,
+        folder=where,
+        progress=progress,
+        own=(paces,),
+        checkpoint_every=config.checkpoint_every,
+        log_every=1,
+        most_nonfinite=1000,
+    )
 
 
 def _place(folder: RunFolder, method: str) -> RunFolder:
     return image_training.inside(folder, method.replace("-", "_"))
-
-
-@functools.lru_cache(maxsize=32)
-def _programs(of: Recipe, seeds: tuple[int, ...], paces: tuple[float, ...], mesh: jax.sharding.Mesh) -> Programs:
-    return seeds_together.programs(of.step, of.fresh, seeds, mesh, own=(np.array(paces, np.float32),))
