@@ -16,7 +16,7 @@ from gendiff.networks import image_inputs, initializers, minibatch
 from gendiff.networks.convolution import Convolution
 from gendiff.networks.embeddings import Label, rows
 from gendiff.networks.layers import Compute, dense, dtype_of, parameter
-from gendiff.networks.pyramid import FIRST, GAIN, Pyramid, checked_classes, leaky
+from gendiff.networks.pyramid import FIRST, GAIN, DCGANPyramid, checked_classes, leaky
 from gendiff.networks.resampling import HalvingConvolution
 
 
@@ -99,7 +99,7 @@ class DenseCritic(nn.Module):
         return CriticHead(self.features, self.num_classes, compute, name="head")(y, labels).astype(x.dtype)
 
 
-class DCGANCritic(Pyramid):
+class DCGANCritic(DCGANPyramid):
     """Pictures to logits: convolutions of 4 × 4 pixels that halve the size down to 4 × 4, each with leaky ReLU, then a linear layer.
 
     There is no norm. DCGAN has batch norm, which the gradient penalty does not allow: the gradient of an answer would be that of the
@@ -115,11 +115,6 @@ class DCGANCritic(Pyramid):
     """
 
     features: str = "none"
-
-    @property
-    def finest(self) -> int:
-        """Pixels per side of the finest maps."""
-        return max(self.size // 2, FIRST)
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], label: Label = None) -> Float[Array, " b"]:

@@ -15,7 +15,7 @@ from gendiff.networks import image_inputs, initializers
 from gendiff.networks.convolution import Convolution
 from gendiff.networks.embeddings import Label, rows
 from gendiff.networks.layers import Compute, RMSNorm, dense, dtype_of, parameter
-from gendiff.networks.pyramid import FIRST, Pyramid, checked_classes
+from gendiff.networks.pyramid import FIRST, DCGANPyramid, checked_classes
 from gendiff.networks.resampling import DoublingConvolution
 
 
@@ -85,7 +85,7 @@ class DenseGenerator(nn.Module):
         return dense(self.out, compute, "output")(y).astype(noise.dtype)
 
 
-class DCGANGenerator(Pyramid):
+class DCGANGenerator(DCGANPyramid):
     """Noise to pictures: a linear layer to 4 × 4 pixels, transposed convolutions of 4 × 4 pixels that double the size, then tanh.
 
     Between them stand RMS norm over the channels of a pixel and ReLU. DCGAN has batch norm there, by which a picture depends on the others
@@ -97,11 +97,6 @@ class DCGANGenerator(Pyramid):
     References:
         Radford et al., 2016, section 3 and Figure 1; Karras et al., 2018, section 4.2, for the norm of a pixel (from memory).
     """
-
-    @property
-    def finest(self) -> int:
-        """Pixels per side of the finest maps."""
-        return max(self.size // 2, FIRST)
 
     @nn.compact
     def __call__(self, noise: Float[ArrayLike, "b d"], label: Label = None) -> Float[Array, "b h w c"]:

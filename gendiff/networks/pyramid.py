@@ -68,6 +68,15 @@ class Pyramid(nn.Module):
             checks.integer(name, getattr(self, name), 1)
 
 
+class DCGANPyramid(Pyramid):
+    """The fields of `Pyramid`. The finest maps have half of the picture's size: its own first or last convolution halves or doubles it."""
+
+    @property
+    def finest(self) -> int:
+        """Pixels per side of the finest maps."""
+        return max(self.size // 2, FIRST)
+
+
 def checked_classes(label: Label, num_classes: int | None, batch: int) -> Shaped[Array, " b"] | None:
     """Return labels as (b,) integers, or None, as `checked_label` does, and check the number of classes."""
     if num_classes is not None:
