@@ -33,7 +33,7 @@ class Method:
 
     title: in tables and figures. penalties, constraint: of `adversarial.make_step`, from the weights. critic_steps: per step of the
     generator. packing: samples that the critic sees as one. features: what of the batch the critic is shown (`networks.DenseCritic`).
-    spectral: whether its kernels are divided by their norms. averaged: whether samples come from the average of the generator.
+    spectral: whether its kernels are divided by their norms.
     optimizer: of both networks, from a learning rate. pace: the rate of both in units of the experiment's.
     """
 
@@ -45,7 +45,6 @@ class Method:
     packing: int = 1
     features: str = "none"
     spectral: bool = False
-    averaged: bool = False
     optimizer: Callable[[float], optax.GradientTransformation] = lambda rate: optax.adam(rate, b1=0.5, b2=0.9)
     pace: float = 1.0
 
@@ -75,7 +74,6 @@ METHODS = MappingProxyType(
             "R3GAN",
             losses.relativistic(),
             penalties=_slopes,
-            averaged=True,
             optimizer=lambda rate: optax.adam(rate, b1=0.0, b2=0.99),
         ),
     }

@@ -54,7 +54,7 @@ class Recipe:
 
     step: (state, batch (rows, size)) -> (state, metrics). fresh: from the key of a seed, and for a paced recipe a factor of its learning
     rates, to the state before the first step.
-    draw: (parameters, key, index (n,)) -> samples (n, size). decay: of the average that samples come from; None for the parameters.
+    draw: (parameters, key, index (n,)) -> samples (n, size). decay: of the average that samples come from.
     flops: of one step, as XLA counts its operations.
     """
 
@@ -62,7 +62,7 @@ class Recipe:
     fresh: Callable[..., Any]
     draw: Callable[[Params, jax.Array, jax.Array], jax.Array]
     rows: int
-    decay: float | None
+    decay: float
     flops: float
 
 
@@ -101,7 +101,7 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -
     normalised: Any = spectral.normalised(on_waves) if method.spectral else on_waves
     optimizer = method.optimizer(method.pace * rates.learning)
     optimizer = pacing.paced(optimizer) if paced else optimizer
-    noise, ema = step.normal_noise(shape.noise), (rates.ema,) if method.averaged else ()
+    noise = step.normal_noise(shape.noise)
 
     def judge(params: Params, x: jax.Array) -> jax.Array:
         return normalised(params, waves.beside(x, shape.waves))
@@ -112,7 +112,7 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -
         if method.spectral:
             params = spectral.start(vector_key, params)
         drawn = networks.init(generator, generator_key, jnp.zeros((2, shape.noise)))
-        return adversarial.start(drawn, params, optimizer, optimizer, key, ema)
+        return adversarial.start(drawn, params, optimizer, optimizer, key, (rates.ema,))
 
     seen: dict[str, Any] = {"noise": noise, "packing": method.packing}
     more: dict[str, Any] = {"penalties": method.penalties(weights), "constraint": method.constraint(weights)}
@@ -128,8 +128,7 @@ def _gan(name: str, shape: Shape, rates: Rates, weights: Weights, paced: bool) -
     state, batch = jax.eval_shape(fresh, jax.random.key(0)), jax.ShapeDtypeStruct((shape.batch, shape.size), np.float32)
     of_generator = _flops(alone, state.generator, (state.critic.params, batch, ()))
     flops = method.critic_steps * (_flops(both, state, batch) - of_generator) + of_generator
-    decay = rates.ema if method.averaged else None
-    return Recipe(game(method.critic_steps), fresh, draw, method.critic_steps * shape.batch, decay, flops)
+    return Recipe(game(method.critic_steps), fresh, draw, method.critic_steps * shape.batch, rates.ema, flops)
 
 
 def _diffusion(shape: Shape, rates: Rates, sampling_steps: int, paced: bool) -> Recipe:

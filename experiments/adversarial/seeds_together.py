@@ -42,7 +42,7 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
         return following, _merged(metrics)
 
-    return training_loop.own_programs(advance, start, mesh)
+    return training_loop.own_programs(advance, start, mesh, libraries=False)  # products of many small matrices: up to 1.6 times as fast
 
 
 def train(

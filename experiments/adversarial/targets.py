@@ -22,6 +22,8 @@ PICTURES = SIDE * SIDE * stacked_digits.CHANNELS
 """Numbers of a picture."""
 DATA = np.uint32(2**32 - 2)
 """What the key of a seed is folded with for its data: a number that no step and no start of a training reaches."""
+BLOCK = 32
+"""Steps whose points are drawn in one call."""
 WIDE = 5.0 / 2.828
 """Uniform noise fills the square of ± this, as wide as the grid and half of its spacing around it."""
 
@@ -34,8 +36,8 @@ def known(target: str) -> int:
 def batches(target: str, seeds: Sequence[int], rows: int) -> Callable[[int], Any]:
     """From a step to its batch (rows, seeds, size): that of a seed is a function of (seed, step)."""
     if target in POINTS:
-        drawn = _points(target, tuple(seeds), rows)
-        return lambda step: drawn(np.uint32(step))
+        block = _points(target, tuple(seeds), rows)
+        return lambda step: block(step // BLOCK)[step % BLOCK]
     return lambda step: np.stack([stacked(rows, seed, step) for seed in seeds], axis=1)
 
 
@@ -80,14 +82,16 @@ def _exact_points(target: str, count: int, seed: int, part: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=32)
-def _points(target: str, seeds: tuple[int, ...], rows: int) -> Callable[..., Any]:
+def _points(target: str, seeds: tuple[int, ...], rows: int) -> Callable[[int], np.ndarray]:
+    """From the number of a block of steps to their batches (BLOCK, rows, seeds, 2): one call per step would take as long as the step."""
     law = POINTS[target]()
 
-    def draw(step: jax.Array) -> jax.Array:
+    def at(step: jax.Array) -> jax.Array:
         keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), DATA) for seed in seeds])
         return jax.vmap(lambda key: law.draw(jax.random.fold_in(key, step), rows), out_axes=1)(keys)
 
-    return drawing.jit(draw)
+    draw = drawing.jit(jax.vmap(at))
+    return functools.lru_cache(maxsize=2)(lambda block: np.asarray(draw(block * BLOCK + np.arange(BLOCK, dtype=np.uint32))))
 
 
 @functools.lru_cache(maxsize=1)

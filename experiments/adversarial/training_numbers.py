@@ -15,13 +15,13 @@ from experiments.framework.ranges import Count, NonNegative, Positive, Several
 class Numbers:
     """Those of one kind of data."""
 
-    flops: Positive = 2.5e11
+    flops: Positive = 5e11
     """Operations of each training of one seed."""
-    width: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 128
+    width: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 64
     """Numbers of a hidden layer."""
-    depth: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    depth: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
     """Hidden layers."""
-    noise: Count = 16
+    noise: Count = 2
     """Numbers that a sample of a GAN is made from."""
     batch: Annotated[int, msgspec.Meta(ge=2, le=65536, multiple_of=2)] = 64
     """Real samples of one step of a critic."""
@@ -29,7 +29,7 @@ class Numbers:
     """Samples of one step of the diffusion model."""
     waves: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4
     """Waves of each coordinate that critics and the diffusion model see beside it, each twice as fast as the one before."""
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = 2e-3
     """Of both networks of a GAN; clipping takes half of it."""
     denoising_rate: Positive = 2e-3
     """Of the diffusion model."""

@@ -247,9 +247,14 @@ def shared_programs(
     )
 
 
-def own_programs(step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh) -> Programs:
-    """What `train_programs` runs, from `training.own_programs`, with the compiler options of this backend."""
-    return training.own_programs(step, fresh, mesh, compiler_options=devices.compiler_options())
+def own_programs(
+    step: Callable[..., Any], fresh: Callable[[jax.Array], Any], mesh: jax.sharding.Mesh, *, libraries: bool = True
+) -> Programs:
+    """What `train_programs` runs, from `training.own_programs`, with the compiler options of this backend.
+
+    libraries: as of `devices.compiler_options`.
+    """
+    return training.own_programs(step, fresh, mesh, compiler_options=devices.compiler_options(libraries))
 
 
 def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:

@@ -7,7 +7,7 @@ import msgspec
 
 from experiments.adversarial.methods import DIFFUSION, METHODS, PENALISED, VANILLA
 from experiments.adversarial.recipes import Shape
-from experiments.adversarial.targets import PICTURES, POINTS, TARGETS
+from experiments.adversarial.targets import PICTURES, POINTS, RING, TARGETS
 from experiments.adversarial.training_numbers import Numbers
 from experiments.framework import ranges
 from experiments.framework.ranges import Count, Decay, Distinct, Natural, Seed, Several, Share
@@ -51,10 +51,22 @@ class Config:
     """What is learned: the ring, the grid, stacked digits."""
     points: Numbers = Numbers()
     """For the ring and the grid."""
-    pictures: Numbers = Numbers(noise=64, waves=0, gradient_weight=10.0, slopes_weight=1.0, last_samples=26000)
+    ring_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.32
+    """Operations of a training on the ring, as a share of those on the grid: so many times fewer modes has the ring."""
+    pictures: Numbers = Numbers(
+        flops=3e11,
+        width=128,
+        depth=2,
+        noise=64,
+        waves=0,
+        learning_rate=5e-4,
+        gradient_weight=10.0,
+        slopes_weight=1.0,
+        last_samples=26000,
+    )
     """For stacked digits. Of 26,000 samples, as papers draw, a tenth of the fair share is 3; of 10,000 it would be a single one."""
-    ema: Decay = 0.999
-    """Decay of the averages that R3GAN and diffusion draw from; the others draw from their parameters."""
+    ema: Decay = 0.99
+    """Decay of the average of its parameters that every method draws from."""
     shares: Distinct[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
     """Places of a training, as shares of its steps, at which samples are drawn; the last is 1."""
     sampling_steps: Several = 20
@@ -70,6 +82,8 @@ class Config:
 
 def numbers(config: Config, target: str) -> Numbers:
     """Those of the kind of data that a target is."""
+    if target == RING:
+        return dataclasses.replace(config.points, flops=config.ring_share * config.points.flops)
     return config.points if target in POINTS else config.pictures
 
 

@@ -64,8 +64,8 @@ class Config:
     """What is compared."""
     points: Numbers = Numbers(flops=1e11, samples=1000)
     """As in gan-modes, for shorter trainings."""
-    ema: Decay = 0.999
-    """Decay of the averages that R3GAN and diffusion draw from; the others draw from their parameters."""
+    ema: Decay = 0.99
+    """Decay of the average of its parameters that every method draws from."""
     shares: Distinct[Annotated[float, msgspec.Meta(gt=0, le=1)]] = (0.1, 0.25, 0.5, 1.0)
     """Places of a training, as shares of its steps, at which samples are drawn; the last is 1."""
     success: Success = Success()

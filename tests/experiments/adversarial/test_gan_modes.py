@@ -91,8 +91,9 @@ def test_a_step_with_five_steps_of_the_critic_is_counted_as_five_of_them_and_one
     of_critic = flops(step.critic_loss(generate, criticise_waves, method.loss, **noise), state.critic, state.params)
     of_generator = flops(step.generator_loss(generate, criticise_waves, method.loss, **noise), state.generator, state.critic.params)
     assert of.rows == 80 and of.flops == pytest.approx(5 * of_critic + of_generator, rel=0.03)
-    steps = train.steps(SMOKE, targets.RING, methods.CLIPPED)
-    assert steps * of.flops == pytest.approx(SMOKE.points.flops, rel=0.5 / steps)
+    steps = {target: train.steps(SMOKE, target, methods.CLIPPED) for target in targets.POINTS}
+    for target, share in ((targets.RING, SMOKE.ring_share), (targets.GRID, 1.0)):
+        assert steps[target] * of.flops == pytest.approx(share * SMOKE.points.flops, rel=0.5 / steps[target])
 
 
 def test_a_cloud_shows_points_where_they_are_and_a_mosaic_the_pictures_themselves():
