@@ -147,7 +147,7 @@ def test_control_shuffled_scenes_agree_at_chance(small):
 
 
 @pytest.mark.parametrize("size", [16, 32])
-@pytest.mark.parametrize("blur", [0, 1, 2, 4])
+@pytest.mark.parametrize("blur", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 4])
 def test_random_images_rough_and_smooth_are_unclear(size, blur):
     field = gaussian_filter(noise(np.empty((50, size, size, 3)), 1.0), (0, blur, blur, 0))
     for mean, std in itertools.product((0.0, rendering.BACKGROUND), (0.25, 1.0)):

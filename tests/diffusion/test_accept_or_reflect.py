@@ -27,8 +27,12 @@ def turned(distance, shape, wrong=None):
     )
 
 
-@pytest.mark.parametrize("distance", [0.0, 0.5, 3.0])
-@pytest.mark.parametrize("shape", [(1,), (2, 3)])
+SLOW = [(0.5, (1,)), (0.0, (2, 3)), (3.0, (2, 3))]
+
+
+@pytest.mark.parametrize(
+    ("distance", "shape"), [(0.0, (1,)), (3.0, (1,)), (0.5, (2, 3)), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)]
+)
 def test_the_law_is_exact_and_the_share_that_stays_is_the_largest_possible(distance, shape):
     x, mean, accepted, step = turned(distance, shape)
     share = 2 * scipy.stats.norm.cdf(-distance / (2 * STD))

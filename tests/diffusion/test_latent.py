@@ -154,6 +154,7 @@ def test_the_scalar_is_the_sum_of_all_and_each_player_gets_the_gradient_of_its_o
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_loss_trains_with_a_step_of_training_and_pictures_come_closer():
     loss, optimizer = latent.autoencoding(CODEBOOK), optax.adam(1e-2)
     state = training.start(params_of(VQ), optimizer, KEY)
@@ -166,7 +167,9 @@ def test_a_loss_trains_with_a_step_of_training_and_pictures_come_closer():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"remat": True, "convolution": "fast_backward", "dtype": "bfloat16"}], ids=["plain", "all options"]
+    "options",
+    [pytest.param({}, marks=pytest.mark.slow), {"remat": True, "convolution": "fast_backward", "dtype": "bfloat16"}],
+    ids=["plain", "all options"],
 )
 def test_the_step_of_both_players_is_traced_whatever_the_options_and_half_batches_accumulate(options):
     network = NETWORK.clone(**options)

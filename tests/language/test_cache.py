@@ -37,7 +37,8 @@ KINDS = {
 WHOLE = {"sinks": functools.partial(cache.full, window=4, sinks=2), "int8": cache.int8}
 """With which cache one call answers what a kind must equal. Otherwise it is the answer without a cache."""
 TOLERANCE = {"int8": 5e-3}  # where a number lies between two whole ones, rounding of another program decides
-every_kind = pytest.mark.parametrize("kind", KINDS)
+SLOW = ("sinks", "int8")
+every_kind = pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS])
 
 
 @functools.cache

@@ -32,7 +32,7 @@ def transformers():
 
 
 KINDS = {"lookup": lambda: (CHAIN, rig.lengths_only(4, ROOM), drafts.prompt_lookup()), "model": transformers}
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", ["lookup", pytest.param("model", marks=pytest.mark.slow)])
 
 
 @functools.cache
@@ -160,7 +160,7 @@ def chi_square(tokens):
     return first, scipy.stats.chisquare(*(values[cells[1] > 0] for values in cells)).pvalue
 
 
-@pytest.mark.parametrize("lookup", [False, True], ids=["model", "lookup"])
+@pytest.mark.parametrize("lookup", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["model", "lookup"])
 def test_tokens_have_the_law_of_the_model(lookup):
     assert min(chi_square(drawn(lookup=lookup).tokens)) > 1e-3 / 4
 

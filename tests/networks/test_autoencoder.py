@@ -113,7 +113,7 @@ def flat(**normalisation):
 RAW = RNG.normal(size=(2, 8, 12, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(0.25, 1.5), ((0.5, 2.0, 0.1), (0.0, -1.0, 3.0))])
+@pytest.mark.parametrize(("scale", "shift"), [pytest.param(0.25, 1.5, marks=pytest.mark.slow), ((0.5, 2.0, 0.1), (0.0, -1.0, 3.0))])
 def test_scale_and_shift_stand_between_the_network_and_its_user_once_each_way(scale, shift):
     raw, gaussian = run(flat(), "encode", X), run(flat(scale=scale, shift=shift), "encode", X)
     np.testing.assert_allclose(gaussian.mean, (np.asarray(raw.mean) - np.float32(shift)) * np.float32(scale), rtol=1e-5, atol=1e-6)
@@ -124,7 +124,7 @@ def test_scale_and_shift_stand_between_the_network_and_its_user_once_each_way(sc
     np.testing.assert_allclose(run(flat(scale=scale, shift=shift), None, X), run(flat(), "decode", raw.mode()), atol=2e-5)
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per_channel", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_normalized_network_gives_latents_of_mean_0_and_variance_1_and_the_same_pictures(per_channel):
     network = flat(scale=(0.5, 2.0, 0.1), shift=0.7)
     before = run(network, "encode", X).mode()
@@ -165,6 +165,7 @@ def test_the_halves_run_on_a_mesh_with_explicit_axes_and_keep_the_batch_split():
         assert all(leaf.sharding.spec[0] == "data" for leaf in jax.tree.leaves(shapes)), method
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_its_input():
     full, half = run(small(), "decode", LATENT), run(small(dtype="bfloat16"), "decode", LATENT)
     assert half.dtype == jnp.float32
@@ -174,6 +175,7 @@ def test_bfloat16_is_close_to_float32_and_the_output_keeps_the_dtype_of_its_inpu
         assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(shapes))
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_pictures_in_float64_are_computed_in_float64_alone():
     with jax.enable_x64(False):

@@ -109,6 +109,7 @@ def test_the_default_is_the_network_of_latent_diffusion():
     assert answers.shape == (1, 30, 30)  # as Isola et al. count them
 
 
+@pytest.mark.slow
 def test_the_hinge_loss_of_pictures_that_differ_falls_to_its_margin_and_answers_part():
     network = networks.PatchDiscriminator(channels=(4, 4), in_channels=1, groups=None)
     judge, optimizer = networks.pure(network), optax.adam(0.02)

@@ -25,7 +25,7 @@ KINDS = {
     "gpt2": language_model.gpt2(**SMALL),
 }
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "qwen2")) for kind in KINDS])
 
 
 @functools.cache

@@ -81,7 +81,7 @@ def test_a_fresh_reader_has_plain_parameters_and_puts_out_0(build):
     assert not np.any(apply(networks.pure(build()), params, X, T, LABEL, TEXT, SIZE))
 
 
-@pytest.mark.parametrize("build", [joint, reading_unet])
+@pytest.mark.parametrize("build", [joint, pytest.param(reading_unet, marks=pytest.mark.slow)])
 def test_every_parameter_has_a_finite_slope_also_where_padding_is_nan_and_remat_traces(build):
     params, broken = fresh_reader(build()), with_tokens(np.where(PADDING, np.nan, TEXT.tokens))
 
@@ -103,6 +103,7 @@ def test_a_text_is_computed_in_the_dtype_of_x_alone(build):
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32():
     full, half = read(joint()), read(joint(dtype="bfloat16"))
     assert half.dtype == np.float32

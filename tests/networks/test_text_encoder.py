@@ -136,6 +136,7 @@ def test_parameters_in_float64_are_computed_with_in_float64_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_recomputed_blocks_have_the_same_gradients():
     def loss(own, network):
         features = networks.pure(network)(own, IDS, SHOWN)

@@ -102,6 +102,7 @@ def test_a_slice_is_what_the_function_sees():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_an_autoencoder_differs_in_tiles_by_its_norms_and_attention():
     """What looks at the whole picture cannot be equal: the difference is measured, not hidden."""
     network = networks.Autoencoder((8, 16), 1, latent_channels=2, in_channels=2, groups=2)
@@ -125,6 +126,7 @@ def memory_of(function, *shapes):
     return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_decoding_a_thousand_pixels_squared_in_tiles_keeps_its_budget():
     """The published network of Stable Diffusion, compiled and not run."""

@@ -90,7 +90,7 @@ def test_a_context_adds_nothing_to_a_fresh_block_and_a_fresh_block_with_a_condit
         np.testing.assert_array_equal(result, stream)
 
 
-@pytest.mark.parametrize("answers", [None, 1])
+@pytest.mark.parametrize("answers", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_joint_attention_is_one_attention_over_all_streams_with_weights_of_their_own(answers):
     block = BLOCK.clone(answers=answers)
     output, params = built(block, (X, OTHER))

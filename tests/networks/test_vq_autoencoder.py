@@ -103,6 +103,7 @@ def test_perplexity_is_the_exponential_of_the_entropy_and_usage_the_share_of_ent
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_fresh_codebook_is_used_by_a_fresh_encoder():
     network = small(entries=16)
     params = networks.init(network, jax.random.key(1), X)

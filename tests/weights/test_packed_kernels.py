@@ -27,7 +27,10 @@ SLOPES = np.cos(np.arange(3 * 4 * OUT, dtype=np.float32)).reshape(3, 4, OUT)
 packed_kernel = quickly(lambda: quantised.packed_array(WEIGHTS, quantised.int8()))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = ("int8 in groups", "int4 asymmetric")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS])
 def test_products_and_rows_are_those_of_the_array(kind):
     """Of 12 rows and of 1, as a kernel and as a table, in value and slope."""
 

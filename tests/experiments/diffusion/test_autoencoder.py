@@ -64,6 +64,7 @@ def test_bicubic_pictures_keep_a_smooth_picture_and_not_a_checkerboard():
     assert np.abs(measures.smaller_and_larger(board, 2)).mean() < 0.3
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_loss_on_edges_are_blind_to_what_is_no_edge():
     clean = jnp.asarray(noise(0, 2, 8, 8, 3))
     np.testing.assert_allclose(edges.neighbours(clean + 0.5, clean), 0, atol=1e-6)

@@ -134,6 +134,7 @@ def trained(config, folder, found):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, small, monkeypatch):
     recipe = dataclasses.replace(CONFIG.pixels, batch=8, checkpoint_every=3, warmup=3)
     few = dataclasses.replace(CONFIG, seconds=8.0, fractions=(0.5, 1.0), pixels=recipe)
@@ -156,6 +157,7 @@ def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, sm
     assert (whole / PIXELS / "metrics.jsonl").read_bytes() == (cut / PIXELS / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_training_after_a_rehearsal_compiles_nothing_more(tmp_path, small):
     clean = np.random.default_rng(0).normal(size=(16, 4, 4, 1)).astype(np.float32)
     arguments = networks.training(CONFIG, LATENTS, clean)
@@ -240,6 +242,7 @@ def test_claims_of_quality_fail_where_latents_are_worse_and_where_training_gaine
     assert {claim.verdict for claim in found.values()} == {"FAIL"}
 
 
+@pytest.mark.slow
 def test_tables_hold_every_seed_part_and_resolution_and_say_what_is_a_bound():
     of, named = of_seed(latents=1.0), times()
     drawing = Drawing({name: (1.0, 1.0) for name in (*MODELS, "decoding")}, dict.fromkeys(MODELS, 2**20))

@@ -181,6 +181,7 @@ def test_the_scale_is_chosen_by_seen_prompts():
     assert judged.best == 1
 
 
+@pytest.mark.slow
 def test_tables_hold_every_scale_and_kind_of_failure(tmp_path):
     drawn = drawn_sets()
     swept, diverse, missed = text_figures.tables(CONFIG, drawn, 2)

@@ -139,6 +139,7 @@ def test_the_scale_is_chosen_by_other_training_captions_than_those_that_are_judg
     assert answers.best == 2 and claim.value == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 def test_figures_and_tables_show_every_set_and_scale(drawings, tmp_path):
     answers, folder = made(drawings), RunFolder(tmp_path)
     figures = shown.figures(CONFIG, folder, answers)

@@ -121,6 +121,7 @@ def test_the_file_holds_the_settings_and_every_option_counts(draw):
     assert np.array_equal(draw("same.png", together=1)[0], pictures)
 
 
+@pytest.mark.slow
 def test_a_bar_counts_the_steps_and_pictures_are_the_same_beside_it(draw, monkeypatch):
     counts = []
     monkeypatch.setattr(Task, "update", lambda self, done, text="": counts.append(done))
