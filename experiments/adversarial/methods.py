@@ -56,7 +56,7 @@ def _slopes(weights: Weights) -> tuple[Penalty, ...]:
 METHODS = MappingProxyType(
     {
         VANILLA: Method("GAN", losses.non_saturating()),
-        "discrimination": Method("minibatch discrimination", losses.non_saturating(), features="discrimination"),
+        "discrimination": Method("minibatch features", losses.non_saturating(), features="discrimination"),
         "packing": Method("packing, 2 at once", losses.non_saturating(), packing=2),
         CLIPPED: Method(
             "WGAN, clipped",

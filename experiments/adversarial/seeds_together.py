@@ -72,15 +72,18 @@ def train(
     samples_over_training.train(folder, shares, advance, draw)
 
 
-def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any) -> Params:
+def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any, averaged: bool = True) -> Params:
     """The parameters that samples are drawn from; every leaf has an axis of `count` seeds in front.
 
-    seed: the first of the training. own: what `fresh` gets beside its key; only shapes count. Raises as `training_loop.restore_ema` does.
+    seed: the first of the training. own: what `fresh` gets beside its key; only shapes count. averaged: False for the parameters
+    themselves in place of their average. Raises as `training_loop.restore_ema` does.
     """
 
     def init(key: jax.Array) -> Params:
         return jax.vmap(lambda key: recipe.fresh(key, *own).ema)(jax.random.split(key, count))
 
+    if not averaged:
+        return training_loop.restore_params(init, folder, seed=seed)
     return training_loop.restore_ema(init, folder, seed=seed, decay=recipe.decay)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -205,7 +205,7 @@ def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed:
     """
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
         held = store.contents()
-        of = GENERATOR if any(path.startswith(GENERATOR) for path in held) else ""
+        of = _drawn_from(held)
         tracks = sorted({path.removeprefix(of).split("/")[1] for path in held if path.startswith(f"{of}tracks/")})
         if decay is None and not tracks:
             part = "params"
@@ -214,6 +214,12 @@ def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed:
         else:
             raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(tracks) or 'none'}")
         return store.restore_subtree(None, of + part, jax.eval_shape(init, jax.random.key(0))).state
+
+
+def restore_params(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int) -> Params:
+    """The parameters themselves in place of their average; otherwise as `restore_ema`."""
+    with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
+        return store.restore_subtree(None, f"{_drawn_from(store.contents())}params", jax.eval_shape(init, jax.random.key(0))).state
 
 
 def newest_step(folder: RunFolder, seed: int) -> int:
@@ -255,6 +261,11 @@ def own_programs(
     libraries: as of `devices.compiler_options`.
     """
     return training.own_programs(step, fresh, mesh, compiler_options=devices.compiler_options(libraries))
+
+
+def _drawn_from(held: Iterable[str]) -> str:
+    """Where the state that samples come from begins among the paths of a checkpoint: of a GAN it is that of its generator."""
+    return GENERATOR if any(path.startswith(GENERATOR) for path in held) else ""
 
 
 def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:

@@ -76,8 +76,9 @@ def _table(config: Config, target: str, found: dict[str, Found]) -> Table:
         near: tuple[Any, ...] = ()
         if target != STACKED:
             near = (float(np.mean([report.touched for report in of.reports])), float(of.good.mean()), float(of.distances.mean()))
+            near += tuple(_mean([getattr(report, name) for report in of.unaveraged]) for name in ("modes", "good"))
         rows.append((title(name), taken, *counted, *near))
-    more = () if target == STACKED else ("touched", "good", "distance")
+    more = () if target == STACKED else ("touched", "good", "distance", "unaveraged modes", "unaveraged good")
     last = numbers(config, target).last_samples
     note = (
         f"Of {last} samples per seed, means over {len(config.seeds)} seeds. A mode is covered by at least "
@@ -85,6 +86,7 @@ def _table(config: Config, target: str, found: dict[str, Found]) -> Table:
     )
     if more:
         note += f" Touched: modes with a good sample at all. Distance: Wasserstein's, of {config.transported} samples to as many real ones."
+        note += " Samples come from averages of the parameters; unaveraged ones come from the last parameters themselves."
     columns = ("method", "steps", "modes", "in a seed", "KL", *more)
     return Table(
         f"Modes of the {target}, of {known(target)}, after {numbers(config, target).flops:.3g} operations.",
@@ -93,3 +95,7 @@ def _table(config: Config, target: str, found: dict[str, Found]) -> Table:
         note,
         True,
     )
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,7 +1,7 @@
 """What the samples of all seeds show, before it is held against thresholds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Found:
 
     name: of the method or control. reports: of each seed, of the samples at the end. distances: (seeds,) Wasserstein distance of points to
     as many real ones; NaN of pictures. covered: (places, seeds) modes among the first samples at each place of the training; of a control
-    at one place. drawn: at each place.
+    at one place. drawn: at each place. unaveraged: of each seed, of points that the parameters themselves draw; () for the others.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Found:
     distances: np.ndarray
     covered: np.ndarray
     drawn: tuple[Drawn, ...]
+    unaveraged: tuple[ModeReport, ...] = ()
 
     @property
     def modes(self) -> np.ndarray:
@@ -49,6 +50,9 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> dict[str, d
             drawn = {name: [train.read(folder, target, name, share) for share in config.shares] for name in config.methods}
             drawn |= {name: [control(config, target, name)] for name in (EXACT, NOISE)}
             found[target] = {name: summed_up(config, target, name, each) for name, each in drawn.items()}
+            for name in config.methods if target != targets.STACKED else ():
+                own = _reports(config, target, train.unaveraged(config, folder, target, name))
+                found[target][name] = replace(found[target][name], unaveraged=own)
     return found
 
 
@@ -63,15 +67,18 @@ def control(config: Config, target: str, name: str) -> Drawn:
 
 def summed_up(config: Config, target: str, name: str, drawn: list[Drawn]) -> Found:
     """What the samples of a method or control show: those at each place of its training, the last at its end."""
-    of, last = numbers(config, target), drawn[-1]
-
-    def reports(place: Drawn, count: int) -> list[ModeReport]:
-        return [targets.report(target, samples, labels, count) for samples, labels in zip(place.samples, place.labels, strict=True)]
-
-    covered = np.array([[report.modes for report in reports(place, of.samples)] for place in drawn])
+    last, count = drawn[-1], numbers(config, target).samples
+    covered = np.array([[report.modes for report in _reports(config, target, place, count)] for place in drawn])
     pairs = zip(config.seeds, last.samples, strict=True)
     distances = np.array([_distance(config, target, samples, seed) for seed, samples in pairs])
-    return Found(name, tuple(reports(last, of.last_samples)), distances, covered, tuple(drawn))
+    return Found(name, _reports(config, target, last), distances, covered, tuple(drawn))
+
+
+def _reports(config: Config, target: str, drawn: Drawn, count: int | None = None) -> tuple[ModeReport, ...]:
+    """Of each seed, of its first samples, by default as many as there are at the end."""
+    count = numbers(config, target).last_samples if count is None else count
+    pairs = zip(drawn.samples, drawn.labels, strict=True)
+    return tuple(targets.report(target, samples, labels, count) for samples, labels in pairs)
 
 
 def _distance(config: Config, target: str, samples: np.ndarray, seed: int) -> float:

@@ -50,15 +50,21 @@ def place(folder: RunFolder, target: str, method: str) -> RunFolder:
     return image_training.inside(folder, f"{target.replace(' ', '_')}_{method.replace('-', '_')}")
 
 
-def restore(config: Config, folder: RunFolder, target: str, method: str) -> Params:
-    """The parameters that samples are drawn from; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+def restore(config: Config, folder: RunFolder, target: str, method: str, *, averaged: bool = True) -> Params:
+    """The parameters that samples are drawn from, with an axis of seeds in front, as `seeds_together.restore` gives them."""
     of = recipe(config, target, method)
-    return seeds_together.restore(of, len(config.seeds), place(folder, target, method), config.seeds[0])
+    return seeds_together.restore(of, len(config.seeds), place(folder, target, method), config.seeds[0], averaged=averaged)
 
 
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
     """What was drawn at a share of the training. DataError where it is missing or damaged."""
     return Drawn(**samples_over_training.read(place(folder, target, method), share, ["samples", "labels"]))
+
+
+def unaveraged(config: Config, folder: RunFolder, target: str, method: str) -> Drawn:
+    """What the parameters themselves draw at the end, without their average."""
+    params = restore(config, folder, target, method, averaged=False)
+    return _drawn(config, target, recipe(config, target, method), params, last=True)
 
 
 def _train(config: Config, folder: RunFolder, progress: Progress, target: str, method: str) -> None:

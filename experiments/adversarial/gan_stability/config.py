@@ -62,7 +62,7 @@ class Config:
     """Factors of each method's own learning rates, ascending. All seeds at all paces are trained by one program."""
     methods: Distinct[str] = (*METHODS, DIFFUSION)
     """What is compared."""
-    points: Numbers = Numbers(flops=1e11, samples=1000)
+    points: Numbers = Numbers(flops=5e10, samples=1000)
     """As in gan-modes, for shorter trainings."""
     ema: Decay = 0.99
     """Decay of the average of its parameters that every method draws from."""
