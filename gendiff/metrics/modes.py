@@ -6,7 +6,6 @@ A rule by which one good sample covers a mode is nearly free: 10,000 uniform poi
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -104,7 +103,7 @@ def classifier_modes(
     checks.integer("k", k, 1)
     checks.in_range("confident", confident, 0.0, 1.0)
     if np.ndim(answers) == 2:
-        shares = _probabilities(answers, k)
+        shares = validation.as_probabilities("answers", answers, k)
         seen = shares.argmax(axis=1)
         return _report(seen[shares.max(axis=1) >= confident], len(shares), k, fair_share)
     labels = np.asarray(answers)
@@ -164,12 +163,3 @@ def _report(of_good: np.ndarray, n: int, k: int, fair_share: int | float) -> Mod
         kl=max(0.0, math.log(k) - entropy),
         jsd=max(0.0, float(scipy.stats.entropy(shares, middle) + scipy.stats.entropy(uniform, middle)) / 2),
     )
-
-
-def _probabilities(answers: Any, k: int) -> np.ndarray:
-    rows = validation.as_features("answers", answers, at_least=1)
-    if rows.shape[1] != k:
-        raise ValueError(f"answers has {rows.shape[1]} probabilities per row, but k = {k} classes need as many")
-    if rows.min() < 0 or not np.allclose(rows.sum(axis=1), 1.0, atol=1e-3):
-        raise ValueError("answers must be probabilities, at least 0 and adding up to 1 in each row; pass logits through a softmax first")
-    return rows

@@ -43,6 +43,25 @@ def as_feature_pair(first_name: str, first: Any, second_name: str, second: Any, 
     return one, other
 
 
+def as_probabilities(name: str, value: Any, classes: int | None = None) -> np.ndarray:
+    """Return `value` as float64 (n, classes), rows that add up to 1.
+
+    Args:
+        name: of the argument, for the message.
+        value: of at least one row.
+        classes: how many numbers a row must have. None: any.
+
+    Raises:
+        ValueError: for rows of another size, and rows that are no probabilities.
+    """
+    rows = as_features(name, value, at_least=1)
+    if classes is not None and rows.shape[1] != classes:
+        raise ValueError(f"{name} has {rows.shape[1]} probabilities per row, but {classes} classes need as many")
+    if rows.min() < 0 or not np.allclose(rows.sum(axis=1), 1.0, atol=1e-3):
+        raise ValueError(f"{name} must be probabilities, at least 0 and adding up to 1 in each row; pass logits through a softmax first")
+    return rows
+
+
 def as_labels(name: str, value: Any, count: int) -> np.ndarray:
     """Return `value` as integers (count,).
 

@@ -117,7 +117,7 @@ test_what_cannot_be_counted_is_refused = refusals(
     (lambda: modes.classifier_modes(np.array([0.0, 1.0]), 4), "answers must hold integers", TypeError),
     (lambda: modes.classifier_modes(np.zeros(0, int), 4), "at least one sample"),
     (lambda: modes.classifier_modes(np.array([0, 1]), 4, confident=0.5), "confident = 0.5 needs probabilities"),
-    (lambda: modes.classifier_modes(np.full((3, 4), 0.25), 5), "answers has 4 probabilities per row, but k = 5"),
+    (lambda: modes.classifier_modes(np.full((3, 4), 0.25), 5), "answers has 4 probabilities per row, but 5 classes need as many"),
     (lambda: modes.classifier_modes(normal(0, 3, 4), 4), "answers must be probabilities"),
     (lambda: modes.expected_modes(10, 0), "k = 0"),
 )
