@@ -3,6 +3,7 @@
 from gendiff.networks import (
     attention,
     autoencoder,
+    calls,
     convolution,
     critic,
     diagonal_gaussian,
@@ -69,6 +70,7 @@ __all__ = [
     "VQAutoencoder",
     "attention",
     "autoencoder",
+    "calls",
     "convolution",
     "count",
     "critic",

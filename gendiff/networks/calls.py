@@ -1,0 +1,94 @@
+"""Which layers a network calls, and on what shapes. Only shapes are traced: it takes milliseconds, and no memory for parameters."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from gendiff.core.types import Params
+from gendiff.networks.module import pure
+
+Shapes = Any
+"""The shape of an array; a tuple of these for a tuple or a list; a number, a text or None as it is; the type of anything else."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of one method of a layer.
+
+    Args:
+        path: of the layer's parameters, as in "block_0/qkv"; "" is the network itself.
+        layer: its class. A layer that is computed again in the backward pass has a class of its own, below this one.
+        method: the name of the method.
+        fields: of the layer, by name.
+        arguments: by name, those that were given.
+        output: what it returned.
+    """
+
+    path: str
+    layer: type
+    method: str
+    fields: dict[str, Any]
+    arguments: dict[str, Shapes]
+    output: Shapes
+
+
+def recorded(module: nn.Module, params: Params, *inputs: Any, method: str | None = None) -> list[Call]:
+    """Return every call of a forward pass, those of private methods too, in the order in which they end.
+
+    Args:
+        module: any Linen module without state.
+        params: of it, arrays or `jax.ShapeDtypeStruct`s.
+        *inputs: those of the method; arrays may be `jax.ShapeDtypeStruct`s.
+        method: the name of the method that is called; None is `__call__`.
+
+    Raises:
+        TypeError: for what is no Linen module.
+        ValueError: for a method that the module lacks.
+    """
+    function = pure(module, method)
+    calls: list[Call] = []
+    open_calls: set[tuple[str, str]] = set()
+
+    def note(call: Callable[..., Any], arguments: Any, named: Any, context: Any) -> Any:
+        place = "/".join(context.module.path), context.method_name
+        if place in open_calls:  # a layer that is computed again in the backward pass calls its own method once more inside
+            return call(*arguments, **named)
+        open_calls.add(place)
+        try:
+            output = call(*arguments, **named)
+        finally:
+            open_calls.discard(place)
+        given = inspect.signature(context.orig_method).bind(*arguments, **named).arguments
+        fields = {field.name: getattr(context.module, field.name) for field in dataclasses.fields(context.module)}
+        shapes = {name: _shapes(value) for name, value in given.items()}
+        kept = {name: value for name, value in fields.items() if name not in ("parent", "name")}
+        calls.append(Call(place[0], type(context.module), place[1], kept, shapes, _shapes(output)))
+        return output
+
+    leaves, structure = jax.tree.flatten(inputs)
+    arrays = {at: leaf for at, leaf in enumerate(leaves) if _is_array(leaf)}
+
+    def run(params: Params, arrays: dict[int, Any]) -> Any:
+        filled = [arrays.get(at, leaf) for at, leaf in enumerate(leaves)]
+        return function(params, *jax.tree.unflatten(structure, filled))
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(run, params, arrays)  # a function of its own, so that no earlier trace takes its place
+    return calls
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+
+
+def _shapes(value: Any) -> Shapes:
+    if _is_array(value):
+        return tuple(value.shape)
+    if isinstance(value, tuple | list):
+        return tuple(_shapes(each) for each in value)
+    return value if value is None or isinstance(value, str | bool | int | float) else type(value)

@@ -1,0 +1,205 @@
+"""Formulas per layer against what XLA counts, against closed forms, and against published counts of well-known models."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import language, networks, scaling
+from gendiff.networks import language_model
+from gendiff.scaling import accounting
+from tests.refusals import refusals
+
+
+def floats(*shape):
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+def ids(*shape):
+    return jax.ShapeDtypeStruct(shape, np.int32)
+
+
+def flags(*shape):
+    return jax.ShapeDtypeStruct(shape, np.bool_)
+
+
+TOKENS, PICTURES, LATENTS = ids(2, 256), floats(2, 64, 64, 3), floats(2, 32, 32, 4)
+TIMED = (floats(2), ids(2))
+TEXT = networks.Text(floats(2, 32, 64), flags(2, 32), floats(2, 48))
+READS = {"text_channels": 64, "pooled_channels": 48}
+LANGUAGE = {"vocabulary": 512, "context": 256, "width": 128, "depth": 2, "heads": 4}
+ENCODER = {"vocabulary": 512, "positions": 64, "width": 128, "depth": 2, "heads": 4}
+DIT = {"patch": 2, "width": 128, "depth": 2, "heads": 4, "num_classes": 10}
+LATENT = {"channels": (64, 128), "blocks": 1, "groups": 32}
+PICTURE = {"size": 32, "width": 32, "widest": 128}
+NOISE, DRAWN = floats(4, 64), floats(4, 32, 32, 3)
+
+NETWORKS = {
+    "language model": (networks.LanguageModel(**LANGUAGE, key_value_heads=2, mlp_width=344), (TOKENS,), 0.15),
+    "untied, with biases and normalised heads": (
+        networks.LanguageModel(**LANGUAGE, tied=False, qkv_bias=True, norm_heads=True, window=64),
+        (TOKENS,),
+        0.15,
+    ),
+    "gpt2": (language_model.gpt2(**LANGUAGE), (TOKENS,), 0.15),
+    "experts with a capacity": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2, 1.25)), (TOKENS,), 0.15),
+    "experts that drop nothing": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2)), (TOKENS,), 0.3),
+    "clip": (networks.TextEncoder(**ENCODER, projection=64), (ids(2, 64),), 0.15),
+    "bert": (networks.TextEncoder(**ENCODER, causal=False, norm_first=False, token_types=2, pooling="mean"), (ids(2, 64),), 0.15),
+    "dit": (networks.DiT(**DIT), (LATENTS, *TIMED), 0.15),
+    "dit with cross-attention": (networks.DiT(**DIT, **READS), (LATENTS, *TIMED, TEXT), 0.15),
+    "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), 0.15),
+    "unet": (networks.UNet((64, 128), 1, (32,), num_classes=10), (PICTURES, *TIMED), 0.15),
+    "unet of blocks": (networks.UNet((64, 128), 1, (), num_classes=10, resampling="block"), (PICTURES, *TIMED), 0.15),
+    "unet that reads": (networks.UNet((64, 128), 1, (), num_classes=10, **READS), (PICTURES, *TIMED, TEXT), 0.15),
+    "autoencoder": (networks.Autoencoder(**LATENT), (PICTURES,), 0.15),
+    "vq autoencoder": (networks.VQAutoencoder(**LATENT, entries=512), (PICTURES,), 0.15),
+    "discriminator": (networks.PatchDiscriminator((64, 128, 128)), (PICTURES,), 0.15),
+    "dense generator": (networks.DenseGenerator(num_classes=3), (NOISE, ids(4)), 0.15),
+    "dense critic": (networks.DenseCritic(features="discrimination"), (floats(4, 64),), 0.15),
+    "dcgan generator": (networks.DCGANGenerator(**PICTURE), (NOISE,), 0.15),
+    "dcgan critic": (networks.DCGANCritic(**PICTURE), (DRAWN,), 0.15),
+    "r3gan generator": (networks.R3GANGenerator(**PICTURE, blocks=1), (NOISE,), 0.15),
+    "r3gan critic": (networks.R3GANCritic(**PICTURE, blocks=1), (DRAWN,), 0.15),
+    "progressive generator": (networks.ProgressiveGenerator(**PICTURE), (NOISE, floats(4)), 0.15),
+    "progressive critic": (networks.ProgressiveCritic(**PICTURE, stage=2), (floats(4, 16, 16, 3), floats(4)), 0.15),
+    "inception": (networks.Inception(), (floats(1, 299, 299, 3),), 0.15),
+}
+"""Name -> network, inputs, and the share of XLA's operations by which the formulas may miss them."""
+
+
+def shapes_of(network, *inputs):
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_is_counted_and_operations_are_those_of_xla_but_for_a_stated_share(name):
+    network, inputs, share = NETWORKS[name]
+    params = shapes_of(network, *inputs)
+    counted = accounting.count(network, *inputs, embeddings=True, params=params)
+    assert counted.parameters == networks.count(params)
+    by_xla = accounting.xla_flops(networks.pure(network), params, *inputs)
+    assert abs(1 - counted.forward_flops / by_xla) < share
+    assert sum(counted.layers.values()) == counted.forward_flops
+
+
+def test_every_network_of_the_library_is_counted():
+    public = (getattr(networks, name) for name in networks.__all__)
+    known = {value for value in public if isinstance(value, type) and issubclass(value, nn.Module)}
+    assert known == {type(network) for network, *_ in NETWORKS.values()}
+
+
+@pytest.mark.parametrize("changes", [{}, {"tied": False, "gated": False}, {"key_value_heads": 2, "experts": networks.Experts(4, 2)}])
+def test_a_language_model_has_the_closed_form_of_its_size_to_the_last_operation(changes):
+    mixture = {"experts": 4, "top_k": 2} if "experts" in changes else {}
+    size = scaling.DecoderSize(30, 12, 2, 4, 6, 7, **changes | mixture)
+    network = networks.LanguageModel(30, 8, 12, 2, 4, head_size=6, mlp_width=7, **changes)
+    counted = accounting.count(network, ids(3, 8), embeddings=True)
+    assert counted.parameters == size.parameters
+    assert counted.forward_flops == 3 * 8 * (2 * size.active + size.attention_flops(8))
+    assert counted.training_flops == scaling.cost.training_flops(size.active, 3 * 8, size.attention_flops(8))
+
+
+def test_gpt_2_has_124_million_parameters_and_85_without_embeddings():
+    whole, without = (accounting.count(language_model.gpt2(), ids(1, 4), embeddings=choice) for choice in (True, False))
+    assert whole.parameters == 124_439_808
+    assert whole.embedding_parameters == without.embedding_parameters == (50257 + 1024) * 768
+    assert without.parameters == whole.parameters - whole.embedding_parameters
+    assert without.parameters == pytest.approx(12 * 12 * 768**2, rel=0.002), "Kaplan et al., Table 1: 12 layers · width²"
+    assert without.forward_flops == whole.forward_flops
+
+
+def test_a_last_layer_of_its_own_is_no_embedding_and_costs_what_a_shared_one_does():
+    tied, untied = (accounting.count(networks.LanguageModel(**LANGUAGE, tied=tied), TOKENS, embeddings=False) for tied in (True, False))
+    assert untied.parameters == tied.parameters + 512 * 128 and untied.embedding_parameters == tied.embedding_parameters == 512 * 128
+    assert tied.forward_flops == untied.forward_flops
+    every, last = (
+        accounting.count(
+            networks.LanguageModel(**LANGUAGE),
+            TOKENS,
+            None,
+            every,
+            embeddings=False,
+            params=shapes_of(networks.LanguageModel(**LANGUAGE), TOKENS),
+        )
+        for every in (True, False)
+    )
+    assert every.forward_flops - last.forward_flops == 2 * 2 * 255 * 512 * 128
+
+
+def test_published_counts_of_dit_xl_2_and_inception_v3():
+    """Both are multiplications with an addition, of one picture."""
+    dit = networks.DiT(2, 1152, 28, 16, num_classes=1000, out_channels=8)
+    counted = accounting.count(dit, floats(1, 32, 32, 4), floats(1), ids(1), embeddings=True)
+    assert counted.forward_flops / 2 == pytest.approx(118.64e9, rel=0.01)
+    assert counted.parameters == pytest.approx(675e6, rel=0.01)
+    inception = accounting.count(networks.Inception("torchvision"), floats(1, 299, 299, 3), embeddings=True)
+    assert inception.forward_flops / 2 == pytest.approx(5.71e9, rel=0.01)
+
+
+def test_operations_grow_with_the_batch_and_remat_and_dtype_leave_them_alone():
+    plain = accounting.count(networks.DiT(**DIT), LATENTS, *TIMED, embeddings=True)
+    four = accounting.count(networks.DiT(**DIT), floats(4, 32, 32, 4), floats(4), ids(4), embeddings=True)
+    assert four.forward_flops == 2 * plain.forward_flops and four.parameters == plain.parameters
+    other = networks.DiT(**DIT, remat=True, dtype="bfloat16", attention_implementation="xla")
+    assert accounting.count(other, LATENTS, *TIMED, embeddings=True) == plain
+
+
+def test_the_halves_of_an_autoencoder_are_its_whole():
+    network = networks.VQAutoencoder(**LATENT, entries=512)
+    params = shapes_of(network, PICTURES)
+    whole = accounting.count(network, PICTURES, embeddings=True)
+    encoded = accounting.count(network, PICTURES, embeddings=True, method="encode", params=params)
+    decoded = accounting.count(network, LATENTS, embeddings=True, method="decode", params=params)
+    assert encoded.forward_flops + decoded.forward_flops == whole.forward_flops
+    assert decoded.layers[""] == 2 * 2 * 32 * 32 * 4 * 512, "the products with the codebook"
+
+
+def test_a_step_of_training_is_near_three_forward_passes_by_xla_too():
+    network = networks.LanguageModel(**LANGUAGE)
+    params = shapes_of(network, TOKENS)
+    counted = accounting.count(network, TOKENS, embeddings=True, params=params)
+    slopes = jax.grad(lambda params, tokens: jnp.sum(jnp.sin(networks.pure(network)(params, tokens).logits)))
+    assert accounting.xla_flops(slopes, params, TOKENS) == pytest.approx(counted.training_flops, rel=0.25)
+
+
+def test_xla_counts_a_product_exactly_and_the_body_of_a_loop_once():
+    def product(x, kernel):
+        return x @ kernel
+
+    def eight(x, kernel):
+        return jax.lax.scan(lambda carry, _: (carry @ kernel, None), x, length=8)[0]
+
+    once = 2 * 16**3
+    assert accounting.xla_flops(product, floats(16, 16), floats(16, 16)) == once
+    assert once <= accounting.xla_flops(eight, floats(16, 16), floats(16, 16)) < 1.1 * once
+
+
+class Own(nn.Module):
+    """A layer that the library does not know."""
+
+    @nn.compact
+    def __call__(self, x):
+        return networks.layers.dense(5, networks.layers.Compute(), "dense")(x) @ self.param("kernel", nn.initializers.ones, (5, 7))
+
+
+def test_a_layer_of_ones_own_needs_a_formula_and_gets_it():
+    with pytest.raises(TypeError, match="Own at 'the top' has parameters but no formula"):
+        accounting.count(Own(), floats(2, 3), embeddings=True)
+    formulas = {(Own, "__call__"): lambda call: 2 * call.output[0] * 5 * call.output[1]}
+    counted = accounting.count(Own(), floats(2, 3), embeddings=True, formulas=formulas)
+    assert counted.layers == {"dense": 2 * 2 * 3 * 5, "": 2 * 2 * 5 * 7} and counted.parameters == 3 * 5 + 5 + 5 * 7
+
+
+def with_a_cache():
+    network = networks.LanguageModel(**LANGUAGE)
+    cache = language.cache.full(network, 2, 256)
+    return accounting.count(network, TOKENS, cache, embeddings=True, params=shapes_of(network, TOKENS))
+
+
+test_mistakes_are_refused = refusals(
+    (lambda: accounting.count(lambda x: x, floats(2, 3), embeddings=True), "linen Module", TypeError),
+    (with_a_cache, "a cache was given", TypeError),
+    (lambda: accounting.count(networks.DenseCritic(), floats(2, 3), embeddings=True, method="draw"), "no method of that name"),
+)
