@@ -92,6 +92,10 @@ def _half(kind: Any, network: str, batch: int, steps: int = 1) -> Workload:
     return Workload(kind, network, batch=batch, steps=steps, dtype="bfloat16")
 
 
+def _byte_lm(size: str, batch: int) -> Workload:
+    return Workload("next_token", f"byte_lm_{size}", batch=batch, tokens=256)
+
+
 ALL = (
     Case("matmul", "product of two 2048 × 2048 matrices", Workload("matmul", size=2048)),
     Case("unet32_sample", "U-Net 32×32 of 6.5 M parameters, batch 16, DDIM", _UNET, "sampling", memory=True),
@@ -99,6 +103,9 @@ ALL = (
     Case("dit_sample", "DiT-S/2, 256 tokens, batch 8, DDIM", _DIT, "sampling", "matmul_share", memory=True),
     Case("dit_train", "the same, training step", Workload("train", "dit_s2", batch=8), "training", memory=True),
     Case("dcgan_train", "DCGAN at 32×32, a step of critic and one of generator, batch 64", _DCGAN, "training"),
+    Case("lm_train_small", "language model over bytes of 0.1 M parameters, training step, 16 texts of 256", _byte_lm("small", 16)),
+    Case("lm_train_medium", "the same of 3 M parameters, 8 texts", _byte_lm("medium", 8)),
+    Case("lm_train_large", "the same of 25 M parameters, 4 texts", _byte_lm("large", 4)),
     Case("digits_sample_16", "the network of the digits demo, batch 16, DDIM in 50 steps", _DIGITS, "digits"),
     Case("digits_sample_128", "the same at batch 128, 10 steps", dataclasses.replace(_DIGITS, batch=128, steps=10)),
     Case("digits_train_16", "the demo's training step at batch 16", _FLOW, "digits"),

@@ -15,7 +15,7 @@ import numpy as np
 from experiments.benchmarks import greedy, ours, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.side_process import SideError, SideProcess
-from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
 from experiments.framework import interleaving
 from experiments.reporting.verdicts import Number
 from gendiff.metrics import bootstrap
@@ -71,6 +71,7 @@ class Duel:
     failed: why a mode could not run. difference: of our outputs (see `difference`) or gradients from the peer's; NaN without a peer.
     apart: the same from the other checkout. peak_mib: of the process that did this work alone, by way.
     flops: of the work done once. busy: largest share of one core that idle sides used during a timed call. device: that ours ran on.
+    tokens: that the work done once trains on, 0 where it trains no language model.
     """
 
     case: Case
@@ -84,6 +85,7 @@ class Duel:
     flops: float = math.nan
     busy: float = 0.0
     device: str = ""
+    tokens: int = 0
 
     @property
     def mode(self) -> str | None:
@@ -150,12 +152,12 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         make_ready(SQUARE, ways[OURS], "prepare", **workloads.request(Workload("matmul", size=MATMUL), place, SQUARE))
         seconds, tried, busy = _rounds(setting, ways, min(case.pairs, setting.config.pairs))
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
-    return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device)
+    return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device, workload.trained_tokens)
 
 
 def weights_of(workload: Workload, place: Path, setting: Setting) -> Path | None:
     """The folder of the work's weights, None where it has none. Those of a language model are there already, and serve all cases."""
-    if workload.kind not in LANGUAGE:
+    if workload.kind not in TEXT_MODELS:
         return place / "weights" if workload.network or workload.kind == "block" else None
     shared = setting.folder / workload.network
     if not shared.exists():

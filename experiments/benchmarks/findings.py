@@ -91,6 +91,8 @@ def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
             text += f"; outputs differ by {each.difference:.1e}"
         if each.gain is not None:
             text += f"; outputs differ by {each.apart:.1e} from the other checkout"
+        if each.tokens:
+            text += f"; {each.tokens / statistics.median(each.seconds[OURS]):,.0f} tokens per second"
         if each.share is not None:
             text += f"; {_cell(each.share)} of the matrix product's rate"
         yield f"{text}  ({each.case.name})"
@@ -122,6 +124,11 @@ def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Tabl
             "Rates: FLOPs by XLA's count before optimisation, or by formula",
             ("case", "GFLOP", "GFLOP/s", "share of the matrix product's rate"),
             tuple(map(_rate, duels)),
+        ),
+        Table(
+            "Tokens per second of a training step: median (least–most)",
+            ("case", "ours", "torch in its best mode", "share of the matrix product's rate"),
+            tuple(_tokens(each) for each in duels if each.tokens),
         ),
         Table(
             "Peak resident memory in MiB of a process that does this alone",
@@ -187,6 +194,16 @@ def _modes(each: Duel) -> Iterable[tuple[Cell, ...]]:
 def _rate(each: Duel) -> tuple[Cell, ...]:
     giga = each.flops / 1e9
     return each.case.name, giga, giga / statistics.median(each.seconds[OURS]), each.share
+
+
+def _tokens(each: Duel) -> tuple[Cell, ...]:
+    def rate(way: str | None) -> str | None:
+        if way is None:
+            return None
+        median, least, most = (each.tokens / seconds for seconds in spread(each.seconds[way]))
+        return f"{median:,.0f} ({most:,.0f}–{least:,.0f})"
+
+    return each.case.name, rate(OURS), rate(each.mode), each.share
 
 
 def _cell(cell: Cell) -> str:

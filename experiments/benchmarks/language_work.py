@@ -101,10 +101,10 @@ def answers(workload: Workload, network: networks.LanguageModel, given: Mapping[
     return {"output": np.asarray(logits[:, given["ids"].shape[1] - 1 :], np.float32), "tokens": np.asarray(tokens)}
 
 
-def flops(workload: Workload) -> float:
-    """FLOPs by formula: every token that is read in all matrices but the last, which gives logits once per step and text."""
+def size_of(workload: Workload) -> scaling.DecoderSize:
+    """The sizes of its network."""
     fields = build(workload)
-    size = scaling.DecoderSize(
+    return scaling.DecoderSize(
         fields.vocabulary,
         fields.width,
         fields.depth,
@@ -113,6 +113,11 @@ def flops(workload: Workload) -> float:
         fields.mlp_width or 4 * fields.width,
         fields.key_value_heads,
     )
+
+
+def flops(workload: Workload) -> float:
+    """FLOPs by formula: every token that is read in all matrices but the last, which gives logits once per step and text."""
+    size = size_of(workload)
     table = size.vocabulary * size.width
     tokens = workload.tokens + workload.steps - 1
     read = scaling.cost.forward_flops(size.active - table, tokens, size.attention_flops(scaling.cost.mean_seen(tokens)))

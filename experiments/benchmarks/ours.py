@@ -18,9 +18,9 @@ import numpy as np
 import optax
 import safetensors.numpy
 
-from experiments.benchmarks import dcgan_work, language_work, workloads
+from experiments.benchmarks import dcgan_work, language_work, next_token_work, workloads
 from experiments.benchmarks.side_process import Side
-from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
 from experiments.framework import devices, drawing, program_costs
 from experiments.reporting import environment
 from gendiff import networks, training
@@ -73,6 +73,8 @@ class OurSide(Side):
             self.answers[name] = lambda after: {"output": workloads.marks(before, np.asarray(after))}
         elif wanted.kind == "adversarial":
             self.answers[name] = functools.partial(dcgan_work.answers, network, given)
+        elif wanted.kind == "next_token":
+            self.answers[name] = functools.partial(next_token_work.answers, network, given)
         self.prepared[name] = (wanted, network, weights, given)
         del params  # a training run keeps those of its state alone
         return self._first(name, begin)
@@ -95,6 +97,8 @@ class OurSide(Side):
             return language_work.flops(workload)
         if workload.kind == "adversarial":
             return dcgan_work.flops(workload)
+        if workload.kind == "next_token":
+            return next_token_work.flops(workload)
         return workload.calls * operations_counted(workload, network, parameters(workload, network, weights))
 
     def about(self) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def build(workload: Workload) -> Any:
     """
     if not workload.network:
         return ResidualBlock(workload.channels, 32, "shift") if workload.kind == "block" else None
-    if workload.kind in LANGUAGE:
+    if workload.kind in TEXT_MODELS:
         return language_work.build(workload)
     if workload.kind == "adversarial":
         return dcgan_work.build(workload)
@@ -129,7 +133,7 @@ def build(workload: Workload) -> Any:
 
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
-    if workload.kind in LANGUAGE:
+    if workload.kind in TEXT_MODELS:
         return language_work.parameters(network, weights)
     if workload.kind == "adversarial":
         return dcgan_work.parameters(workload, network, weights)
@@ -165,7 +169,7 @@ def write_weights(workload: Workload, folder: Path) -> None:
 
     No layer is zero, so that an output depends on every layer.
     """
-    if workload.kind in LANGUAGE:
+    if workload.kind in TEXT_MODELS:
         return language_work.write_weights(workload, folder)
     if workload.kind == "adversarial":
         return dcgan_work.write_weights(workload, folder)
@@ -326,6 +330,7 @@ WORKS: dict[str, Callable[..., Work]] = {
     "matmul": _operation(jnp.matmul, "x", "x"),
     "watermark": _watermark,
     "adversarial": dcgan_work.trainer,
+    "next_token": next_token_work.trainer,
 }
 """Kind of a workload -> (workload, network, parameters, arrays) -> the function that does it once."""
 

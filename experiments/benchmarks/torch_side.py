@@ -17,7 +17,7 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import save_file
 
-from experiments.benchmarks import torch_dcgan, workloads
+from experiments.benchmarks import torch_dcgan, torch_next_token, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 
@@ -49,6 +49,8 @@ class TorchSide(Side):
             self.module = torch_language.opened(self.workload, weights)
         elif self.workload.kind == "adversarial":
             self.module = torch_dcgan.opened(self.workload, Path(weights)).to(self.device)
+        elif self.workload.kind == "next_token":
+            self.module = torch_next_token.opened(self.workload, Path(weights)).to(self.device)
         elif Path(weights).exists():
             kind = getattr(diffusers, NETWORKS[self.workload.network].kind)
             self.module = kind.from_pretrained(weights, low_cpu_mem_usage=False).to(self.device)
@@ -61,7 +63,8 @@ class TorchSide(Side):
         begin = time.perf_counter()
         module = copy.deepcopy(self.module) if self.work else self.module  # layout and training of one mode do not touch another
         works: dict[str, Callable[..., Work]] = {"sample": _sampler, "sweep": _sampler, "train": _trainer}
-        works |= dict.fromkeys(("encode", "decode", "text"), _called) | {"adversarial": torch_dcgan.trainer}
+        works |= dict.fromkeys(("encode", "decode", "text"), _called)
+        works |= {"adversarial": torch_dcgan.trainer, "next_token": torch_next_token.trainer}
         if self.workload.kind in LANGUAGE:
             from experiments.benchmarks import torch_language
 
@@ -76,6 +79,8 @@ class TorchSide(Side):
             self.answers[name] = lambda after: {"output": workloads.marks(before, after.numpy())}
         elif self.workload.kind == "adversarial":
             self.answers[name] = lambda losses: torch_dcgan.answers(module, self.arrays, losses)
+        elif self.workload.kind == "next_token":
+            self.answers[name] = lambda loss: torch_next_token.answers(module, self.arrays, loss)
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 

@@ -26,9 +26,14 @@ Kind = Literal[
     "reply",
     "lookup",
     "adversarial",
+    "next_token",
 ]
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
-"""The kinds of work with language models."""
+"""The kinds of work with language models that are trained."""
+TEXT_MODELS = (*LANGUAGE, "next_token")
+"""The kinds of work whose network is a language model."""
+ADAMW: dict[str, Any] = {"rate": 3e-4, "betas": (0.9, 0.95), "decay": 0.1}
+"""Of the training step of a language model, on either side (Touvron et al., 2023, section 2.3)."""
 DCGAN_FILE, DCGAN_RATE, DCGAN_BETAS = "pair.safetensors", 2e-4, (0.5, 0.999)
 """Where either side keeps the weights of a pair, and Adam's learning rate and decays (Radford et al., 2016, section 4)."""
 SECRET = 15485863
@@ -146,11 +151,15 @@ NETWORKS: dict[str, Architecture] = {
     "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
     "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
     "smollm2": llama(576, 30, 9, 3, mlp=1536, vocabulary=49152, context=8192),  # whose weights weights.smollm2 reads
+    "byte_lm_small": llama(64, 2, 4, 4, mlp=172, vocabulary=256, context=256),
+    "byte_lm_medium": llama(256, 4, 4, 4, mlp=688, vocabulary=256, context=256),
+    "byte_lm_large": llama(512, 8, 8, 8, mlp=1376, vocabulary=256, context=256),
     "dcgan": dcgan(32, 64, 100),
     "tiny_dcgan": dcgan(8, 8, 6),
     "tiny_vae": autoencoder(8, (8, 16), 1, groups=4),
     "tiny_clip": clip(32, 2, 2, vocabulary=64),
     "tiny_smollm2": llama(16, 2, 4, 2, mlp=24, vocabulary=64, context=64),
+    "tiny_byte_lm": llama(16, 2, 4, 4, mlp=24, vocabulary=32, context=64),
     "tiny_unet": unet(8, (8, 16), attention=4, groups=4),
     "tiny_digits": unet(8, (8, 16), groups=4, digits=True),
     "tiny_dit": dit(8, 32, 2, 2, num_classes=10),
@@ -169,7 +178,8 @@ class Workload:
       back. "text" encodes ids as vectors of tokens. "prefill" reads `tokens` ids of each text, as far as the logits of the next one;
       "generate" goes on with them by `steps` tokens, the likeliest each time. "reply" does the same as far as the token `stop` of its
       arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
-      "adversarial" is an optimizer step of a critic, then one of its generator, with given noise.
+      "adversarial" is an optimizer step of a critic, then one of its generator, with given noise. "next_token" is one of a language model
+      on texts of `tokens` ids, each of which predicts the next.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
       next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
@@ -200,7 +210,7 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "dcgan")
+        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "byte_lm", "dcgan")
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 
@@ -220,6 +230,11 @@ class Workload:
     def calls(self) -> int:
         """Calls of the network on the whole batch; guidance makes two of one, a training step is one."""
         return sum(steps if scale is None else 2 * steps for scale, steps in self.loops)
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that a training step of a language model learns from; 0 for other work."""
+        return self.batch * self.tokens if self.kind == "next_token" else 0
 
     @property
     def flops(self) -> float:
@@ -248,9 +263,9 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
     batch, channels, maps = workload.batch, workload.channels, (workload.batch, workload.size, workload.size, workload.channels)
     if workload.kind == "text":
         return {"ids": _texts(rng, NETWORKS[workload.network].settings["vocab_size"], batch, workload.tokens)}
-    if workload.kind in LANGUAGE:
-        vocabulary = NETWORKS[workload.network].settings["vocab_size"]
-        ids = {"ids": rng.integers(0, vocabulary, (batch, workload.tokens)).astype(np.int32)}
+    if workload.kind in TEXT_MODELS:
+        vocabulary, length = NETWORKS[workload.network].settings["vocab_size"], workload.tokens + (workload.kind == "next_token")
+        ids = {"ids": rng.integers(0, vocabulary, (batch, length)).astype(np.int32)}
         return ids | ({"stop": np.array([vocabulary - 1], np.int32)} if workload.kind in ("reply", "lookup") else {})
     if workload.kind == "watermark":
         logits = normal(batch, workload.size)

@@ -88,6 +88,15 @@ def test_a_case_that_could_not_run_fails_and_tables_and_lines_show_all():
     assert "torch compiled 1.5 s: 1.5 [1.5, 1.5] times" in line and "sweep failed: ours ended" in failure
 
 
+def test_a_training_step_of_a_language_model_is_told_in_tokens_per_second_too():
+    duel_of_tokens = dataclasses.replace(DUEL, tokens=4096)
+    (line,) = findings.lines(Findings((duel_of_tokens,)), Thresholds())
+    assert "; 4,096 tokens per second; " in line
+    (table,) = (table for table in findings.tables([Findings((duel_of_tokens, DUEL))], Thresholds()) if table.title.startswith("Tokens"))
+    ((name, ours, torch, share),) = table.rows
+    assert (name, ours, torch) == ("dit_sample", "4,096 (4,096–4,096)", "2,731 (2,731–2,731)") and share[0] == pytest.approx(0.8)
+
+
 def test_the_difference_is_relative_to_large_outputs_only(tmp_path):
     small = np.full((2, 2), 0.1)
     for first, second, apart in (

@@ -1,0 +1,51 @@
+"""Our side of the cases that train a language model: a step of AdamW on the loss of the next token."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from experiments.benchmarks import language_work
+from experiments.benchmarks.workloads import ADAMW, Workload
+from experiments.framework import devices, drawing
+from gendiff import language, networks, scaling, training
+from gendiff.core.types import Params
+
+Arrays = Mapping[str, jax.Array]
+
+
+def trainer(workload: Workload, network: networks.LanguageModel, params: Params, given: Arrays) -> Callable[[], Any]:
+    """A step on arrays["ids"]; the answer is (parameters after it, metrics). The state is donated, so the parameters are copied first."""
+    optimizer = optax.adamw(ADAMW["rate"], *ADAMW["betas"], weight_decay=ADAMW["decay"])
+    update = training.make_step(language.objective.next_token(networks.pure(network)), optimizer)
+    held = [training.start(params, optimizer, jax.random.key(0), ())]
+    batch = language.Texts(given["ids"])
+    step = devices.compiled(drawing.jit(update, donate_argnums=0), held[0], batch)
+
+    def work() -> Any:
+        held[0], metrics = step(held[0], batch)
+        return held[0].params, metrics
+
+    return work
+
+
+def answers(network: networks.LanguageModel, given: Arrays, result: Any) -> dict[str, np.ndarray]:
+    """Logits of the first text after the step, and the loss of it, which depend on every weight and every gradient."""
+    params, metrics = result
+    logits = np.asarray(_read(network)(params, given["ids"][:1, :-1]).logits)
+    return {"output": np.append(logits.ravel(), float(metrics["loss"]))}
+
+
+def flops(workload: Workload) -> float:
+    """Of a step by formula; of attention, the pairs of tokens that the mask lets through."""
+    size = language_work.size_of(workload)
+    seen = scaling.cost.mean_seen(workload.tokens)
+    return float(scaling.cost.training_flops(size.active, workload.trained_tokens, size.attention_flops(seen)))
+
+
+@functools.lru_cache(maxsize=2)
+def _read(network: networks.LanguageModel) -> Callable[..., Any]:
+    return jax.jit(networks.pure(network))
