@@ -126,10 +126,10 @@ def xla_flops(function: Callable[..., Any], *arguments: Any) -> float:
     Raises:
         NotImplementedError: on a platform that has no analysis.
     """
-    analysis = jax.jit(function).lower(*arguments).cost_analysis()
-    if not analysis or "flops" not in analysis:
+    stated: Any = jax.jit(function).lower(*arguments).cost_analysis()
+    if not stated or "flops" not in stated:
         raise NotImplementedError(f"XLA has no cost analysis on {jax.default_backend()}: count on a CPU, with JAX_PLATFORMS=cpu")
-    return float(analysis["flops"])
+    return float(stated["flops"])
 
 
 def _dense(call: Call) -> int:
