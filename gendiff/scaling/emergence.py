@@ -153,12 +153,35 @@ def sharpness_decades(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], lo
         ValueError: for different lengths, fewer than 2 points, numbers that are not finite, an x that is not positive or does not rise,
             and low that is not below high.
     """
+    validation.range_width(low, high)
+    return math.log10(crossing(x, y, high)) - math.log10(crossing(x, y, low))
+
+
+def crossing(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], level: int | float) -> float:
+    """Find the first place where y reaches a level, such as the size at which half of the answers are right.
+
+    Between points y is a line in log x. The result is NaN where y never reaches the level, and where it starts above.
+
+    Args:
+        x: (n,) sizes, positive and rising; n >= 2.
+        y: (n,) such as a share of right answers.
+        level: a finite number.
+
+    Raises:
+        ValueError: for different lengths, fewer than 2 points, numbers that are not finite, and an x that is not positive or does not rise.
+    """
     sizes, values = _curve(x, y, 2)
+    checks.finite("level", level)
     if not np.all(np.diff(sizes) > 0):
         raise ValueError("x must rise from each point to the next: sort the points, and average those of one size")
-    validation.range_width(low, high)
-    start, end = (_first_crossing(np.log10(sizes), values, level) for level in (low, high))
-    return end - start
+    reached = np.flatnonzero(values >= level)
+    if not reached.size or values[0] > level:
+        return math.nan
+    after = int(reached[0])
+    if after == 0:
+        return float(sizes[0])
+    share = (level - values[after - 1]) / (values[after] - values[after - 1])
+    return float(sizes[after - 1] * (sizes[after] / sizes[after - 1]) ** share)
 
 
 def segmented_vs_straight(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"]) -> Segmented:
@@ -257,17 +280,6 @@ def _curve(x: Any, y: Any, at_least: int) -> tuple[np.ndarray, np.ndarray]:
     checks.finite("y", values)
     checks.in_range("x", sizes, 0.0, math.inf, open_low=True)
     return sizes, values
-
-
-def _first_crossing(places: np.ndarray, values: np.ndarray, level: float) -> float:
-    reached = np.flatnonzero(values >= level)
-    if not reached.size or values[0] > level:
-        return math.nan
-    after = int(reached[0])
-    if after == 0:
-        return float(places[0])
-    share = (level - values[after - 1]) / (values[after] - values[after - 1])
-    return float(places[after - 1] + share * (places[after] - places[after - 1]))
 
 
 def _meetings(u: np.ndarray, v: np.ndarray, places: np.ndarray) -> list[float]:

@@ -114,6 +114,12 @@ def test_the_first_crossing_counts_and_one_that_is_missing_is_nan():
     assert math.isnan(emergence.sharpness_decades(x, np.array([0.2, 0.3, 0.9, 1.0])))
 
 
+def test_a_level_is_first_reached_where_the_line_in_log_x_meets_it():
+    assert emergence.crossing(SIZES, 0.5 + 2 * np.log10(SIZES / 3e4), 0.5) == pytest.approx(3e4)
+    assert emergence.crossing(SIZES, np.linspace(0.5, 1, 7), 0.5) == SIZES[0]
+    assert math.isnan(emergence.crossing(SIZES, np.linspace(0.6, 1, 7), 0.5)) and math.isnan(emergence.crossing(SIZES, SIZES, 2e6))
+
+
 def bent(x, kink, before, after, start=3.0):
     u = np.log(x / kink)
     return start * np.exp(before * np.minimum(u, 0) + after * np.maximum(u, 0))
@@ -205,6 +211,8 @@ test_mistakes_are_refused = refusals(
     (lambda: emergence.sharpness_decades(SIZES - 1e3, SIZES), "x = "),
     (lambda: emergence.sharpness_decades(SIZES, SIZES, 0.9, 0.1), "low < high"),
     (lambda: emergence.sharpness_decades(SIZES, SIZES[1:]), "must be equal"),
+    (lambda: emergence.crossing(SIZES[::-1], SIZES, 0.5), "must rise"),
+    (lambda: emergence.crossing(SIZES, SIZES, math.nan), "level is not finite"),
     (lambda: emergence.segmented_vs_straight(SIZES[:5], SIZES[:5]), "at least 6 points"),
     (lambda: emergence.segmented_vs_straight(np.repeat(SIZES[:3], 2), np.ones(6)), "at least 4"),
     (lambda: emergence.segmented_vs_straight(SIZES, 0 * SIZES), "y = "),
