@@ -153,7 +153,7 @@ def sharpness_decades(x: Shaped[ArrayLike, " n"], y: Shaped[ArrayLike, " n"], lo
         ValueError: for different lengths, fewer than 2 points, numbers that are not finite, an x that is not positive or does not rise,
             and low that is not below high.
     """
-    validation.range_width(low, high)
+    checks.in_range("low", low, -math.inf, float(high), open_high=True)
     return math.log10(crossing(x, y, high)) - math.log10(crossing(x, y, low))
 
 

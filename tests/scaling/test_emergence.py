@@ -209,7 +209,7 @@ test_mistakes_are_refused = refusals(
     (lambda: emergence.brier(np.eye(2), np.array([0])), "2 rows need"),
     (lambda: emergence.sharpness_decades(SIZES[::-1], SIZES), "must rise"),
     (lambda: emergence.sharpness_decades(SIZES - 1e3, SIZES), "x = "),
-    (lambda: emergence.sharpness_decades(SIZES, SIZES, 0.9, 0.1), "low < high"),
+    (lambda: emergence.sharpness_decades(SIZES, SIZES, 0.9, 0.1), "low = 0.9"),
     (lambda: emergence.sharpness_decades(SIZES, SIZES[1:]), "must be equal"),
     (lambda: emergence.crossing(SIZES[::-1], SIZES, 0.5), "must rise"),
     (lambda: emergence.crossing(SIZES, SIZES, math.nan), "level is not finite"),
