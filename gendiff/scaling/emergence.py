@@ -241,7 +241,7 @@ def bipartite_giant_component(seed: int | np.integer | np.random.Generator, n1: 
     first, second = (ends.astype(np.int32) for ends in np.divmod(edges, n2))
     graph = sparse.coo_array((np.ones(len(edges), np.int8), (first, n1 + second)), shape=(n1 + n2, n1 + n2))
     _, component = sparse.csgraph.connected_components(graph, directed=False)
-    return float(np.bincount(component).max() / (n1 + n2))
+    return float(np.max(np.bincount(component)) / (n1 + n2))
 
 
 def _right(answers: Any, truth: Any) -> np.ndarray:
@@ -265,7 +265,7 @@ def _padded(name: str, sequences: Any) -> tuple[np.ndarray, np.ndarray]:
         if row.size and not np.issubdtype(row.dtype, np.integer):
             raise TypeError(f"{name} must hold strings or integers, got {row.dtype}")
     lengths = np.array([len(row) for row in rows], np.int64)
-    result = np.zeros((len(rows), int(lengths.max(initial=0))), np.int64)
+    result = np.zeros((len(rows), int(np.max(lengths, initial=0))), np.int64)
     for place, row in zip(result, rows, strict=True):
         place[: len(row)] = row
     return result, lengths
