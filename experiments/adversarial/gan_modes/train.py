@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.adversarial import recipes, samples_over_training, seeds_together, targets
+from experiments.adversarial import recipes, recipes_together, samples_over_training, targets
 from experiments.adversarial.gan_modes.config import Config, numbers, shape
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
@@ -51,9 +51,9 @@ def place(folder: RunFolder, target: str, method: str) -> RunFolder:
 
 
 def restore(config: Config, folder: RunFolder, target: str, method: str, *, averaged: bool = True) -> Params:
-    """The parameters that samples are drawn from, with an axis of seeds in front, as `seeds_together.restore` gives them."""
+    """The parameters that samples are drawn from, with an axis of seeds in front, as `recipes_together.restore` gives them."""
     of = recipe(config, target, method)
-    return seeds_together.restore(of, len(config.seeds), place(folder, target, method), config.seeds[0], averaged=averaged)
+    return recipes_together.restore(of, len(config.seeds), place(folder, target, method), config.seeds[0], averaged=averaged)
 
 
 def read(folder: RunFolder, target: str, method: str, share: float) -> Drawn:
@@ -76,7 +76,7 @@ def _train(config: Config, folder: RunFolder, progress: Progress, target: str, m
     def draw(state: Any, share: float) -> dict[str, np.ndarray]:
         return vars(_drawn(config, target, of, state.ema, last=share == 1))
 
-    seeds_together.train(
+    recipes_together.train(
         *(of, config.seeds, targets.batches(target, config.seeds, of.rows), draw),
         shares=config.shares,
         total=total,

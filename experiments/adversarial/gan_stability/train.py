@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.adversarial import recipes, samples_over_training, seeds_together, targets
+from experiments.adversarial import recipes, recipes_together, samples_over_training, targets
 from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
@@ -42,7 +42,7 @@ def steps(config: Config, method: str) -> int:
 
 def restore(config: Config, folder: RunFolder, method: str) -> Params:
     """The parameters that samples are drawn from; every leaf has an axis of runs in front. Raises as `training_loop.restore_ema` does."""
-    return seeds_together.restore(recipe(config, method), len(runs(config)), _place(folder, method), config.seeds[0], 1.0)
+    return recipes_together.restore(recipe(config, method), len(runs(config)), _place(folder, method), config.seeds[0], 1.0)
 
 
 def read(config: Config, folder: RunFolder, method: str, share: float) -> np.ndarray:
@@ -74,7 +74,7 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
         count = config.points.last_samples if share == 1 else config.points.samples
         return {"samples": bounded(np.asarray(recipes.draws(of)(state.ema, jnp.arange(count))))}
 
-    seeds_together.train(
+    recipes_together.train(
         *(of, seeds, targets.batches(GRID, seeds, of.rows), draw),
         shares=config.shares,
         total=total,

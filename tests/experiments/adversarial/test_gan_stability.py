@@ -8,10 +8,10 @@ import optax
 import pytest
 
 from experiments import catalogue
-from experiments.adversarial import gan_stability, methods, pacing, seeds_together, targets
+from experiments.adversarial import gan_stability, methods, pacing, targets
 from experiments.adversarial.gan_stability import findings, judge, oscillation, train
 from experiments.adversarial.gan_stability.config import EXACT, NOISE
-from experiments.framework import command_line
+from experiments.framework import command_line, seeds_together
 from gendiff import adversarial
 from gendiff.training import sharding
 from tests.adversarial import game

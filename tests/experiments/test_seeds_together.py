@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.adversarial import seeds_together
-from experiments.framework import devices, training_loop
+from experiments.framework import devices, seeds_together, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import adversarial
@@ -85,9 +84,6 @@ def test_a_gan_that_died_and_went_on_ends_bitwise_as_one_that_did_not_and_its_av
     assert all(leaf.tobytes() == other[path].tobytes() for path, leaf in one.items()) and len(one) >= 12
     assert whole.metrics.read_bytes() == cut.metrics.read_bytes() and len(whole.read_metrics()) == 5
 
-    def init(key):
-        return jax.vmap(lambda key: fresh(key).params)(jax.random.split(key))
-
-    average = training_loop.restore_ema(init, cut, seed=3)
+    average = seeds_together.restore(fresh, len(SEEDS), cut, seed=SEEDS[0])
     jax.tree.map(np.testing.assert_array_equal, average, state.ema)
     assert not np.array_equal(average["kernel"], state.params["kernel"])

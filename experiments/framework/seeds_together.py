@@ -1,17 +1,12 @@
 """One program that trains all seeds side by side, each as it would train alone."""
 
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from experiments.adversarial import samples_over_training
-from experiments.adversarial.recipes import Recipe
-from experiments.framework import meshes, training_loop
-from experiments.framework.progress import Progress
+from experiments.framework import training_loop
 from experiments.framework.run_folder import RunFolder
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
@@ -45,51 +40,21 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
     return training_loop.own_programs(advance, start, mesh, libraries=False)  # products of many small matrices: up to 1.6 times as fast
 
 
-def train(
-    recipe: Recipe,
-    seeds: tuple[int, ...],
-    data: Any,
-    draw: Callable[[Any, float], Mapping[str, np.ndarray]],
-    *,
-    shares: Iterable[float],
-    total: int,
-    folder: RunFolder,
-    progress: Progress,
-    own: tuple[tuple[float, ...], ...] = (),
-    **options: Any,
-) -> None:
-    """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see `samples_over_training`).
+def restore(
+    fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, decay: float | None = None, averaged: bool = True
+) -> Params:
+    """The averages of `count` seeds after their training, or the parameters where there are none; every leaf has an axis of seeds in front.
 
-    data, options: of `training_loop.train_programs`. own: as for `programs`.
-    """
-    mesh = meshes.build(folder.mesh, ())
-    run = _programs(recipe, seeds, own, mesh)
-
-    def advance(share: float) -> Any:
-        steps = samples_over_training.steps_at(share, total)
-        return training_loop.train_programs(run, data, seed=seeds[0], steps=steps, folder=folder, progress=progress, mesh=mesh, **options)
-
-    samples_over_training.train(folder, shares, advance, draw)
-
-
-def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any, averaged: bool = True) -> Params:
-    """The parameters that samples are drawn from; every leaf has an axis of `count` seeds in front.
-
-    seed: the first of the training. own: what `fresh` gets beside its key; only shapes count. averaged: False for the parameters
-    themselves in place of their average. Raises as `training_loop.restore_ema` does.
+    fresh, own: of the training; only shapes count. seed: the first of the training. decay: as for `training_loop.restore_ema`, which says
+    what is raised. averaged: False for the parameters themselves in place of their average.
     """
 
     def init(key: jax.Array) -> Params:
-        return jax.vmap(lambda key: recipe.fresh(key, *own).ema)(jax.random.split(key, count))
+        return jax.vmap(lambda key: fresh(key, *own).ema)(jax.random.split(key, count))
 
     if not averaged:
         return training_loop.restore_params(init, folder, seed=seed)
-    return training_loop.restore_ema(init, folder, seed=seed, decay=recipe.decay)
-
-
-@functools.lru_cache(maxsize=32)
-def _programs(recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh) -> Programs:
-    return programs(recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own))
+    return training_loop.restore_ema(init, folder, seed=seed, decay=decay)
 
 
 def _axes(state: Any) -> Any:

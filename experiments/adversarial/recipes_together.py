@@ -1,0 +1,53 @@
+"""All seeds of a recipe by one program, and what is drawn at places of their training."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.adversarial import samples_over_training
+from experiments.adversarial.recipes import Recipe
+from experiments.framework import meshes, seeds_together, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.types import Params
+from gendiff.training import Programs
+
+
+def train(
+    recipe: Recipe,
+    seeds: tuple[int, ...],
+    data: Any,
+    draw: Callable[[Any, float], Mapping[str, np.ndarray]],
+    *,
+    shares: Iterable[float],
+    total: int,
+    folder: RunFolder,
+    progress: Progress,
+    own: tuple[tuple[float, ...], ...] = (),
+    **options: Any,
+) -> None:
+    """Trains all seeds from each share of `total` steps to the next, and keeps what is drawn there (see `samples_over_training`).
+
+    data, options: of `training_loop.train_programs`. own: as for `seeds_together.programs`.
+    """
+    mesh = meshes.build(folder.mesh, ())
+    run = _programs(recipe, seeds, own, mesh)
+
+    def advance(share: float) -> Any:
+        steps = samples_over_training.steps_at(share, total)
+        return training_loop.train_programs(run, data, seed=seeds[0], steps=steps, folder=folder, progress=progress, mesh=mesh, **options)
+
+    samples_over_training.train(folder, shares, advance, draw)
+
+
+def restore(recipe: Recipe, count: int, folder: RunFolder, seed: int, *own: Any, averaged: bool = True) -> Params:
+    """The parameters that samples are drawn from, as `seeds_together.restore` gives them."""
+    return seeds_together.restore(recipe.fresh, count, folder, *own, seed=seed, decay=recipe.decay, averaged=averaged)
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(recipe: Recipe, seeds: tuple[int, ...], own: tuple[tuple[float, ...], ...], mesh: jax.sharding.Mesh) -> Programs:
+    return seeds_together.programs(recipe.step, recipe.fresh, seeds, mesh, tuple(np.array(each, np.float32) for each in own))
