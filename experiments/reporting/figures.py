@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, small_multiples  # noqa: F401
+from experiments.reporting.plots import COLOURS, INK, Curve, Panel, bars, curves, framed, small_multiples  # noqa: F401
 from experiments.reporting.results import Axis, Explorer, Figure
 from gendiff.core import files
 from gendiff.core.types import ArrayLike

@@ -62,20 +62,31 @@ def curves(
     thresholds: Limits = (),
 ) -> Figure:
     """PNG line plot of the series, each with its interval as a band. Raises ValueError without a finite point."""
-    if not any(curve.finite.size for curve in series):
-        raise ValueError(f"curves for {path.name} hold no finite point")
-    figure, axes = _axes(height=3.4)
-    for number, curve in enumerate(series):
-        _draw(axes, curve, COLOURS[number % len(COLOURS)])
-    for label, value in thresholds:
-        axes.axhline(value, label=label, **DASHED)
-    if log_y:
-        _make_logarithmic(axes, "y")
-    axes.set_ylabel(y_label, color=INK)
+    figure, axes = _lines(series, path.name, y_label, log_y, thresholds)
     return _finish(figure, axes, path, caption, x_label, log_x, legend=len(series) + len(thresholds) > 1)
 
 
-def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_label: str, columns: int = 1) -> Figure:
+def framed(
+    series: Sequence[Curve],
+    title: str,
+    *,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    thresholds: Limits = (),
+) -> np.ndarray:
+    """(442, 702, 3) uint8 of the plot that `curves` draws, on white below a title, for an explorer. Raises as `curves` does."""
+    figure, axes = _lines(series, title, y_label, log_y, thresholds)
+    _end(axes, x_label, log_x, legend=len(series) + len(thresholds) > 1)
+    style(axes, title)
+    figure.set_dpi(130)
+    figure.set_facecolor("white")
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
+
+
+def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_label: str, columns: int = 1, log_x: bool = False) -> Figure:
     """PNG of one small plot a panel over the same x axis, such as adherence, diversity and saturation over the guidance scale.
 
     A curve has one colour in all panels, by its label, and the labels stand once, above. columns: 1 puts the panels below each other, which
@@ -99,6 +110,8 @@ def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_labe
         named = ", ".join(label for label, _ in panel.thresholds)
         # beside a line it would hide a curve
         axes.set_title(_plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
+    for axes in grid if log_x else ():
+        _make_logarithmic(axes, "x")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[len(panels) - across : len(panels)]:  # the lowest of each column, which need not be in the last row
@@ -164,6 +177,20 @@ def save(figure: Any, path: Path, caption: str) -> Figure:
     return Figure(path.name, caption)
 
 
+def _lines(series: Sequence[Curve], name: str, y_label: str, log_y: bool, thresholds: Limits) -> tuple[Any, Any]:
+    if not any(curve.finite.size for curve in series):
+        raise ValueError(f"curves for {name} hold no finite point")
+    figure, axes = _axes(height=3.4)
+    for number, curve in enumerate(series):
+        _draw(axes, curve, COLOURS[number % len(COLOURS)])
+    for label, value in thresholds:
+        axes.axhline(value, label=label, **DASHED)
+    if log_y:
+        _make_logarithmic(axes, "y")
+    axes.set_ylabel(y_label, color=INK)
+    return figure, axes
+
+
 def _axes(height: float) -> tuple[Any, Any]:
     figure = blank(5.4, height)
     axes = figure.add_subplot()
@@ -172,12 +199,16 @@ def _axes(height: float) -> tuple[Any, Any]:
 
 
 def _finish(figure: Any, axes: Any, path: Path, caption: str, x_label: str, log_x: bool, legend: bool) -> Figure:
+    _end(axes, x_label, log_x, legend)
+    return save(figure, path, caption)
+
+
+def _end(axes: Any, x_label: str, log_x: bool, legend: bool) -> None:
     if log_x:
         _make_logarithmic(axes, "x")
     axes.set_xlabel(x_label, color=INK)
     if legend:
         axes.legend(**LEGEND)
-    return save(figure, path, caption)
 
 
 def _draw(axes: Any, curve: Curve, colour: str) -> None:

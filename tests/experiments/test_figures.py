@@ -123,6 +123,25 @@ def test_plots_are_drawn_without_pyplot_and_twice_to_the_same_bytes(tmp_path):
     assert ("matplotlib.pyplot" in sys.modules) == loaded_before
 
 
+def test_a_framed_plot_is_that_of_a_file_on_white_and_all_have_one_size(tmp_path):
+    x = np.array([1.0, 10.0, 100.0])
+    one = figures.framed([figures.Curve("a", x, x)], "Exact match", x_label="size", y_label="share", log_x=True)
+    other = figures.framed([figures.Curve("a", x, 1 / x)], "NLL", x_label="size", y_label="nats per digit", log_x=True, log_y=True)
+    assert one.shape == other.shape == (442, 702, 3) and one.dtype == np.uint8
+    assert np.all(one[0] == 255) and not np.array_equal(one, other)
+    blue = [int(figures.COLOURS[0][at : at + 2], 16) for at in (1, 3, 5)]
+    assert (one == blue).all(-1).any()
+    figures.explorer(np.stack([one, other])[:, None], (Axis("metric", ("a", "b")),), tmp_path / "a.png", "", colours=64)
+    assert sprite(tmp_path / "a.png")[1]["height"] == 442
+
+
+def test_small_multiples_have_a_logarithmic_axis_where_asked(tmp_path):
+    for log_x in (False, True):
+        figures.small_multiples(panels("a", "b", x=(1.0, 10.0, 100.0)), tmp_path / f"{log_x}.png", "", x_label="size", log_x=log_x)
+    even, uneven = (pixels(tmp_path / f"{log_x}.png")[0] for log_x in (True, False))
+    assert even.shape == uneven.shape and not np.array_equal(even, uneven)
+
+
 def test_bars_are_drawn_with_their_intervals(tmp_path):
     numbers = {"for $5 and $6": (1.4, 1.3, 1.5), "2 steps": (3.2, 3.0, 3.5), "exact": 2.0}
     drawn = figures.bars(numbers, tmp_path / "a.png", "Distances", x_label="distance", thresholds=[("goal", 1.75)])
@@ -158,8 +177,7 @@ def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path
     assert np.array_equal(wanted[shown], found[shown])
 
 
-def panels(*titles, y=(0.1, 0.4, 0.9)):
-    x = [0.0, 1.0, 12.0]
+def panels(*titles, y=(0.1, 0.4, 0.9), x=(0.0, 1.0, 12.0)):
     series = [figures.Curve("digits", x, y, np.array(y) - 0.1, np.array(y) + 0.1), figures.Curve("shapes", x, np.array(y) / 2)]
     return [figures.Panel(title, series, [("needed ≥ 0.5", 0.5)]) for title in titles]
 
