@@ -1,0 +1,185 @@
+"""Sums of whole numbers as short texts, such as "123+456=0579": the task on which abilities of small models are measured.
+
+Every number is padded with zeros, so that all texts of a format are equally long, and its digits are tokens. The answer stands plainly or
+with its digits in reverse order, in which each digit needs one carry alone. A pair is held out in both orders.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Int, Int32, Int64, Integer
+
+from gendiff.core import checks
+
+SYMBOLS = "0123456789+="
+VOCABULARY = len(SYMBOLS)
+MOST_DIGITS = 9
+"""Of a number: the pairs of larger ones could not be numbered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SumFormat:
+    """How sums are written.
+
+    Args:
+        digits: of each number, 1 … 9.
+        reverse: the units of the answer come first.
+
+    Raises:
+        ValueError: for digits outside that range.
+    """
+
+    digits: int = 3
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        checks.integer("digits", self.digits, 1, MOST_DIGITS)
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens up to "=", which is the last one."""
+        return 2 * self.digits + 2
+
+    @property
+    def answer_length(self) -> int:
+        """Digits of an answer."""
+        return self.digits + 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of a text."""
+        return self.prompt_length + self.answer_length
+
+    def prompts(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n p"]:
+        """Write the tokens before the answers.
+
+        Args:
+            pairs: (n, 2) numbers below 10 ** digits.
+
+        Raises:
+            ValueError: for numbers outside that range.
+        """
+        self._check(pairs)
+        first, second = (_digits(pairs[:, at], self.digits) for at in range(2))
+        plus, equals = (np.full((len(pairs), 1), SYMBOLS.index(sign), np.int32) for sign in "+=")
+        return np.concatenate([first, plus, second, equals], 1)
+
+    def answers(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n k"]:
+        """Write the right answers; arguments and errors are those of `prompts`."""
+        self._check(pairs)
+        digits = _digits(pairs.sum(1, dtype=np.int64), self.answer_length)
+        return digits[:, ::-1] if self.reverse else digits
+
+    def rows(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n l"]:
+        """Write whole texts; arguments and errors are those of `prompts`."""
+        return np.concatenate([self.prompts(pairs), self.answers(pairs)], 1)
+
+    def _check(self, pairs: np.ndarray) -> None:
+        checks.in_range("pairs", pairs, 0.0, float(10**self.digits - 1))
+
+
+def text(tokens: Integer[np.ndarray, "n l"]) -> list[str]:
+    """Write tokens as letters.
+
+    Args:
+        tokens: (n, l) ids 0 … 11.
+
+    Raises:
+        ValueError: for other ids.
+    """
+    checks.ids("tokens", tokens, VOCABULARY)
+    return ["".join(SYMBOLS[token] for token in row) for row in tokens]
+
+
+def held_out(digits: int, count: int, *, seed: int) -> Int64[np.ndarray, "n 2"]:
+    """Draw pairs for a test, no two of them the same in either order.
+
+    Args:
+        digits: of each number, 1 … 9.
+        count: how many, at least 1 and at most half of all unordered pairs.
+        seed: 0 … 2³² - 1.
+
+    Returns:
+        (count, 2) numbers below 10 ** digits.
+
+    Raises:
+        ValueError: for numbers outside these ranges.
+    """
+    checks.integer("digits", digits, 1, MOST_DIGITS)
+    checks.integer("count", count, 1, unordered(digits) // 2)
+    checks.integer("seed", seed, 0, 2**32 - 1)
+    rng, pairs = np.random.default_rng(int(seed)), np.empty((0, 2), np.int64)
+    while len(pairs) < count:
+        pairs = np.concatenate([pairs, rng.integers(10**digits, size=(count, 2))])
+        _, first = np.unique(_numbers(pairs), return_index=True)
+        pairs = pairs[np.sort(first)]
+    return pairs[:count]
+
+
+def unordered(digits: int) -> int:
+    """Count the pairs of numbers of so many digits, where a + b and b + a are one."""
+    numbers = 10**digits
+    return numbers * (numbers + 1) // 2
+
+
+def batch_at(digits: int, batch: int, seed: int, step: int, *, without: Integer[np.ndarray, "n 2"]) -> Int64[np.ndarray, "b 2"]:
+    """Draw the pairs of a training step, uniformly over all ordered pairs that are not held out: a function of (seed, step).
+
+    Args:
+        digits: of each number, 1 … 9.
+        batch: pairs per step, at least 1.
+        seed: 0 … 2³² - 1.
+        step: 0, 1, …
+        without: (n, 2) pairs that are held out, in either order, as `held_out` draws them.
+
+    Raises:
+        ValueError: for numbers outside these ranges.
+    """
+    checks.integer("digits", digits, 1, MOST_DIGITS)
+    checks.integer("batch", batch, 1)
+    checks.integer("seed", seed, 0, 2**32 - 1)
+    checks.integer("step", step, 0)
+    rng, excluded = np.random.default_rng((int(seed), int(step))), _numbers(without)
+    if len(np.unique(excluded)) >= unordered(digits):
+        raise ValueError(f"without holds all pairs of {digits} digits: none is left to draw")
+    pairs = rng.integers(10**digits, size=(batch, 2))
+    while (again := np.isin(_numbers(pairs), excluded)).any():
+        pairs[again] = rng.integers(10**digits, size=(int(again.sum()), 2))
+    return pairs
+
+
+def carries(pairs: Integer[np.ndarray, "n 2"], digits: int) -> Int64[np.ndarray, "n"]:
+    """Count the carries of each sum, from no place up to all of them.
+
+    Args:
+        pairs: (n, 2) numbers below 10 ** digits.
+        digits: of each number, 1 … 9.
+
+    Raises:
+        ValueError: for numbers outside these ranges.
+    """
+    checks.integer("digits", digits, 1, MOST_DIGITS)
+    checks.in_range("pairs", pairs, 0.0, float(10**digits - 1))
+    powers = 10 ** np.arange(1, digits + 1)
+    return (np.sum(pairs[:, :, None] % powers, 1) >= powers).sum(1)
+
+
+def same(pairs: Integer[np.ndarray, "n 2"], others: Integer[np.ndarray, "m 2"]) -> Bool[np.ndarray, "n"]:
+    """Tell which pairs stand among others, in either order.
+
+    Args:
+        pairs: (n, 2).
+        others: (m, 2).
+    """
+    return np.isin(_numbers(pairs), _numbers(others))
+
+
+def _digits(numbers: np.ndarray, count: int) -> Int[np.ndarray, "n k"]:
+    """The last digits of numbers (n,), the most significant one first."""
+    return (numbers[:, None] // 10 ** np.arange(count - 1, -1, -1, dtype=np.int64) % 10).astype(np.int32)
+
+
+def _numbers(pairs: np.ndarray) -> np.ndarray:
+    """One number per unordered pair (n,)."""
+    ordered = np.sort(pairs.astype(np.int64), 1)
+    return ordered[:, 0] * 10**MOST_DIGITS + ordered[:, 1]
