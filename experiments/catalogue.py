@@ -28,6 +28,7 @@ EXPERIMENTS = {
     "gan-modes": "experiments.adversarial.gan_modes",
     "gan-stability": "experiments.adversarial.gan_stability",
     "gan-progressive": "experiments.adversarial.gan_progressive",
+    "emergence": "experiments.scaling.emergence",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
     "provenance": (*FRAMEWORK, "experiments.provenance", "experiments.diffusion", "experiments.language", "gendiff"),
     "adversarial": (*FRAMEWORK, "experiments.adversarial", "experiments.diffusion", "gendiff"),
+    "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
     "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),

@@ -32,6 +32,7 @@ LEAVES = {
     "gan-modes": ("coverage", "samples_ring", "samples_grid", "over_training"),
     "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
+    "emergence": ("metrics", "losses", "carries", "by_metric"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

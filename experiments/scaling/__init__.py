@@ -1,0 +1,1 @@
+"""Experiments of the scaling chapter, one question a folder."""

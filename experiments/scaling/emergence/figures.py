@@ -1,0 +1,94 @@
+"""What the run shows: sharp and smooth metrics side by side, losses, sums by their carries, and a slider for the metric."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import figures
+from experiments.reporting.figures import Curve, Panel
+from experiments.reporting.results import Axis, Explorer, Figure
+from experiments.scaling.emergence import findings, train
+from experiments.scaling.emergence.config import SHUFFLED, Config
+from experiments.scaling.emergence.findings import Found, Scores
+
+SIZE = "parameters without tables"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A metric: its name, its number, and whether its axis is logarithmic."""
+
+    name: str
+    of: Callable[[Scores], float]
+    logarithmic: bool = False
+
+
+METRICS = (
+    Shown("exact match", findings.exact_match),
+    Shown("chance of the whole answer", findings.chance),
+    Shown("digit accuracy", findings.digit_accuracy),
+    Shown("edit distance, digits", lambda of: float(of.edits.mean())),
+    Shown("NLL per digit, nats", findings.nll_per_digit, logarithmic=True),
+    Shown("Brier score", lambda of: float(of.brier.mean())),
+)
+"""From the sharpest to smooth ones."""
+
+
+def every(config: Config, folder: RunFolder, found: dict[str, Found]) -> tuple[Figure, ...]:
+    """All figures."""
+    return _metrics(config, folder, found), _losses(config, folder, found), *_carries(config, folder, found)
+
+
+def by_metric(config: Config, folder: RunFolder, found: dict[str, Found]) -> Explorer:
+    """Every metric over the sizes, seed by seed, by metric and kind of answers."""
+    sizes = train.parameters(config)
+    frames = [[_frame(config, sizes, metric, kind, found[kind]) for kind in config.formats] for metric in METRICS]
+    axes = (Axis("metric", tuple(metric.name for metric in METRICS)), Axis("answers", config.formats))
+    caption = "The same networks by other metrics: exact match jumps where the loss falls steadily. One curve per seed."
+    return figures.explorer(np.array(frames)[:, :, None], axes, folder.figure("by_metric"), caption, colours=64)
+
+
+def _frame(config: Config, sizes: np.ndarray, metric: Shown, kind: str, found: Found) -> np.ndarray:
+    values = findings.table(found, metric.of)
+    curves = [Curve(f"seed {seed}", sizes, values[:, number]) for number, seed in enumerate(config.seeds)]
+    title = f"{metric.name}, {kind} answers"
+    return figures.framed(curves, title, x_label=SIZE, y_label=metric.name, log_x=True, log_y=metric.logarithmic)
+
+
+def _metrics(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figure:
+    panels = [Panel(metric.name, [_curve(config, kind, found[kind], metric) for kind in found]) for metric in METRICS]
+    caption = f"Metrics of {config.judged} held-out sums over the sizes: means over seeds, with the least and the largest seed."
+    return figures.small_multiples(panels, folder.figure("metrics"), caption, x_label=SIZE, columns=2, log_x=True)
+
+
+def _losses(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figure:
+    metric, sizes = METRICS[4], train.parameters(config)
+    series = [_curve(config, kind, found[kind], metric) for kind in found]
+    for kind in config.formats:
+        mean = findings.table(found[kind], metric.of).mean(1)
+        slope, start = np.polyfit(np.log(sizes), np.log(mean), 1)
+        series.append(Curve(f"{kind}, straight line", sizes, np.exp(start + slope * np.log(sizes))))
+    caption = "Loss over the sizes in logarithms, with the straight line that the metric hypothesis takes for it."
+    return figures.curves(series, folder.figure("losses"), caption, x_label=SIZE, y_label=metric.name, log_x=True, log_y=True)
+
+
+def _carries(config: Config, folder: RunFolder, found: dict[str, Found]) -> tuple[Figure, ...]:
+    panels = []
+    for kind in config.formats:
+        values = np.stack([findings.by_carries(config, found[kind], number) for number in range(len(config.seeds))], 2)
+        labels = findings.carry_counts(config)
+        curves = [
+            Curve(f"{count} carries", train.parameters(config), group.mean(1), group.min(1), group.max(1))
+            for count, group in zip(labels, values.swapaxes(0, 1), strict=True)
+        ]
+        panels.append(Panel(f"{kind} answers", curves))
+    caption = "Exact match of sums by how many carries they have: means over seeds, with the least and the largest seed."
+    return (figures.small_multiples(panels, folder.figure("carries"), caption, x_label=SIZE, log_x=True),)
+
+
+def _curve(config: Config, kind: str, found: Found, metric: Shown) -> Curve:
+    values = findings.table(found, metric.of)
+    label = f"{kind} answers" if kind != SHUFFLED else "control: shuffled answers"
+    return Curve(label, train.parameters(config), values.mean(1), values.min(1), values.max(1))

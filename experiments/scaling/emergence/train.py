@@ -1,0 +1,179 @@
+"""The networks of all sizes, what they are trained on, and their training: all seeds of a size by one program."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.diffusion import image_training
+from experiments.framework import meshes, seeds_together, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.scaling.emergence.config import REFERENCE, REVERSED, SHUFFLED, Config
+from gendiff import language, networks, scaling, training
+from gendiff.core import records
+from gendiff.core.types import Metrics, Params
+from gendiff.data import sums
+from gendiff.data.sums import SumFormat
+from gendiff.language.objective import NextTokenLoss
+from gendiff.scaling import cost
+from gendiff.training import Programs, TrainState, optimizers
+from gendiff.training.fit import INIT
+
+HEAD = 8
+"""Channels of a head of attention; there are at least two heads."""
+
+
+@records.record
+class AnswerLoss:
+    """Mean of −log p over the digits of answers alone: what stands before them is random, and would drown what is to be learned."""
+
+    predict: Any = records.static()
+    first: int = records.static()
+
+    def __call__(self, params: Params, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Metrics]:
+        """The scalar and its metrics for texts (b, s), whose answers begin at place `first`."""
+        weight = jnp.broadcast_to((jnp.arange(tokens.shape[1]) >= self.first)[None], tokens.shape)
+        return NextTokenLoss(self.predict, 0.0, False)(params, key, language.Texts(tokens, weight))
+
+
+def written(config: Config, kind: str) -> SumFormat:
+    """How the sums of a kind of training are written. Shuffled answers are reversed ones."""
+    return SumFormat(config.digits, reverse=kind in (REVERSED, SHUFFLED))
+
+
+def kinds(config: Config) -> tuple[str, ...]:
+    """The kinds of training."""
+    return (*config.formats, SHUFFLED)
+
+
+def seeds_of(config: Config, kind: str) -> tuple[int, ...]:
+    """The seeds that are trained together."""
+    return config.seeds[:1] if kind == SHUFFLED else config.seeds
+
+
+def held_out(config: Config) -> np.ndarray:
+    """The pairs (n, 2) that no training sees in either order, the same ones for all seeds."""
+    return _held_out(config.digits, config.judged)
+
+
+def network(config: Config, width: int) -> networks.LanguageModel:
+    """The network of a size. Places are learned, for the digits of all sums stand at the same ones."""
+    of = size(config, width)
+    return networks.LanguageModel(
+        vocabulary=of.vocabulary,
+        context=SumFormat(config.digits).length,
+        width=width,
+        depth=of.depth,
+        heads=of.heads,
+        head_size=of.head_size,
+        mlp_width=of.mlp_width,
+        positions="learned",
+    )
+
+
+def size(config: Config, width: int) -> scaling.DecoderSize:
+    """Its sizes."""
+    return scaling.DecoderSize(sums.VOCABULARY, width, config.depth, max(2, width // HEAD), HEAD, 2 * width)
+
+
+def parameters(config: Config) -> np.ndarray:
+    """(widths,) entries of the matrices of all blocks: parameters without the tables of tokens and places, and without norms."""
+    return np.array([of.active - of.vocabulary * of.width for of in (size(config, width) for width in config.widths)], np.float64)
+
+
+def flops(config: Config) -> np.ndarray:
+    """(widths,) operations of a training of one seed: 6 per parameter and token, and attention."""
+    tokens = SumFormat(config.digits).length - 1
+    sizes = [size(config, width) for width in config.widths]
+    counted = [cost.training_flops(of.active, tokens, of.attention_flops(cost.mean_seen(tokens))) for of in sizes]
+    return config.train_steps * config.batch * np.array(counted, np.float64)
+
+
+def learning_rate(config: Config, width: int) -> float:
+    """The peak of a size: it falls with the root of the width."""
+    return float(config.learning_rate * (REFERENCE / width) ** 0.5)
+
+
+def rows_at(config: Config, kind: str, seeds: tuple[int, ...], step: int) -> np.ndarray:
+    """(batch, seeds, length) texts of a step, int32."""
+    return np.stack([_rows(config, kind, seed, step) for seed in seeds], 1)
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Every size with every kind of answers."""
+    mesh = meshes.build(folder.mesh, ())
+    for width in config.widths:
+        for kind in kinds(config):
+            seeds = seeds_of(config, kind)
+            progress.line(f"train width {width}, {kind} answers, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
+            training_loop.train_programs(
+                programs(config, width, seeds, mesh),
+                functools.partial(rows_at, config, kind, seeds),
+                seed=seeds[0],
+                steps=config.train_steps,
+                folder=place(folder, kind, width),
+                progress=progress,
+                mesh=mesh,
+                checkpoint_every=config.checkpoint_every,
+                log_every=config.log_every,
+            )
+
+
+def restore(config: Config, folder: RunFolder, kind: str, width: int) -> Params:
+    """The parameters after training; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    seeds = seeds_of(config, kind)
+    return seeds_together.restore(_start(config, width), len(seeds), place(folder, kind, width), seed=seeds[0])
+
+
+def place(folder: RunFolder, kind: str, width: int) -> RunFolder:
+    """Where a training keeps its checkpoints and metrics."""
+    return image_training.inside(folder, f"{kind}_{width}")
+
+
+@functools.lru_cache(maxsize=8)  # one object, so that both formats of a size share a compiled step
+def programs(config: Config, width: int, seeds: tuple[int, ...], mesh: jax.sharding.Mesh) -> Programs:
+    """What a training runs, for all its seeds at once."""
+    loss = AnswerLoss(networks.pure(network(config, width)), SumFormat(config.digits).prompt_length)
+    step = training.make_step(loss, _adamw(config, width))
+    return seeds_together.programs(step, _start(config, width), seeds, mesh)
+
+
+def plan(config: Config, progress: Progress) -> None:
+    """Prints the sizes and what they cost; computes nothing."""
+    spent, runs = flops(config), sum(len(seeds_of(config, kind)) for kind in kinds(config))
+    for width, number, each in zip(config.widths, parameters(config), spent, strict=True):
+        progress.line(f"width {width}: {number:,.0f} parameters without tables, {each:.3g} operations per training")
+    progress.line(f"{runs} trainings of each, {config.train_steps} steps of {config.batch} sums: {runs * spent.sum():.3g} operations")
+
+
+def _start(config: Config, width: int) -> Any:
+    module, optimizer = network(config, width), _adamw(config, width)
+
+    def fresh(key: jax.Array) -> TrainState:
+        params = networks.init(module, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
+        return training.start(params, optimizer, key, ema=())
+
+    return fresh
+
+
+def _adamw(config: Config, width: int) -> optax.GradientTransformation:
+    numbers: dict[str, Any] = {"warmup": config.warmup, "total": config.train_steps, "weight_decay": config.weight_decay}
+    return optimizers.adamw(learning_rate(config, width), clip=config.clip, **numbers)
+
+
+def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
+    of, pairs = written(config, kind), sums.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
+    if kind != SHUFFLED:
+        return of.rows(pairs)
+    # of sums drawn by themselves: a permutation of the batch would leave one answer in its place, and that much to learn
+    others = sums.batch_at(config.digits, config.batch, seed, config.train_steps + step, without=held_out(config))
+    return np.concatenate([of.prompts(pairs), of.answers(others)], 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _held_out(digits: int, count: int) -> np.ndarray:
+    return sums.held_out(digits, count, seed=0)

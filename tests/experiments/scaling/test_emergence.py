@@ -1,0 +1,160 @@
+"""Emergence on made-up curves whose answer is known, and on a small network whose answers are sampled."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.framework import devices
+from experiments.scaling import emergence
+from experiments.scaling.emergence import answers, findings, judge, tables, train
+from experiments.scaling.emergence.config import PLAIN, REVERSED, SHUFFLED
+from experiments.scaling.emergence.findings import Scores
+from gendiff import networks
+from gendiff.data import sums
+from gendiff.data.sums import SumFormat
+
+FULL = emergence.EXPERIMENT.presets["full"]
+FEW = dataclasses.replace(FULL, seeds=(0, 1, 2), judged=400, samples=10, resamples=50)
+SIZES = train.parameters(FEW)
+CARRIED = sums.carries(train.held_out(FEW), 3)
+
+
+def scores(loss, number, ranks):
+    """Of a network whose mean loss per digit this is. Its first answers by rank are right, and their digits are the easier ones."""
+    rng, easy = np.random.default_rng(number), np.where(ranks < len(ranks) / 2, 0.5, 1.5)
+    exact, nll = ranks < np.round(len(ranks) * np.exp(-4 * loss)), 4 * loss * easy
+    digits = np.where(exact, 1.0, rng.binomial(3, 0.55, len(ranks)) / 4)
+    places, right = np.full(4, np.exp(-loss * easy).mean()), int(rng.binomial(FEW.samples, np.exp(-nll)).sum())
+    return Scores(exact, digits, 4 - 4 * digits, nll, np.full(len(ranks), loss), places, right, FEW.samples * len(ranks))
+
+
+CONTROL = Scores(
+    exact=np.zeros(400, bool),
+    digits=np.full(400, 0.2),
+    edits=np.full(400, 3.0),
+    nll=np.full(400, 7.3),
+    brier=np.full(400, 0.9),
+    places=np.full(4, 0.16),
+    right=3,
+    sampled=4000,
+)
+"""Of a network that knows how common each answer is."""
+
+
+def found(losses, ranks=None):
+    """Of made-up losses per digit (sizes,), which are those of every kind of answers; the control stays where it was."""
+    ranks = np.random.default_rng(9).permutation(len(CARRIED)) if ranks is None else ranks
+    runs = [[scores(loss, 10 * at + seed, ranks) for seed in FEW.seeds] for at, loss in enumerate(losses)]
+    return {REVERSED: runs, PLAIN: runs, SHUFFLED: [[CONTROL]] * len(losses)}
+
+
+SMOOTH = 5.0 * (SIZES / SIZES[0]) ** -2.5
+BENT = (np.minimum(SIZES, SIZES[3]) / SIZES[0]) ** -0.1 * (np.maximum(SIZES, SIZES[3]) / SIZES[3]) ** -4.0
+
+
+def test_a_loss_that_falls_steadily_while_exact_match_jumps_passes_every_claim():
+    made = judge.claims(FEW, found(SMOOTH))
+    assert {claim.verdict for claim in made} == {"PASS"}, [claim for claim in made if claim.verdict != "PASS"]
+    assert {claim.threshold_name for claim in made} == set(dataclasses.asdict(FEW.thresholds))
+    assert len(made) == 2 * 3 * 6 + 1
+
+
+def test_networks_that_learn_nothing_fail_what_is_claimed_of_size_and_a_control_that_learns_fails():
+    stuck = found(np.full(len(SIZES), 1.2) + 1e-3 * np.arange(len(SIZES)))
+    failed = {
+        claim.id.removesuffix("-plain") for claim in judge.claims(FEW, stuck) if claim.verdict == "FAIL" and claim.id.endswith("-plain")
+    }
+    assert {"spearman", "end", "narrower"} <= failed and "chain-rule" not in failed
+    told = found(SMOOTH) | {SHUFFLED: [[runs[0]] for runs in found(SMOOTH)[REVERSED]]}
+    assert judge.claims(FEW, told)[-1].verdict == "FAIL"
+
+
+def test_sampled_answers_that_do_not_follow_the_chain_rule_are_seen():
+    good = found(SMOOTH)[REVERSED][2][0]
+    assert abs(good.z) < 4 < abs(good.z_of_means)
+    assert abs(dataclasses.replace(good, right=good.right + 400).z) > 4
+    sure = dataclasses.replace(good, nll=np.zeros(400), places=np.ones(4), right=4000)
+    assert sure.z == sure.z_of_means == 0 and dataclasses.replace(sure, right=3999).z == -np.inf
+
+
+def test_each_hypothesis_holds_on_the_curve_that_it_describes_and_on_no_other():
+    def says(losses, ranks=None):
+        return {each.name: each.says for each in findings.hypotheses(FEW, found(losses, ranks)[REVERSED])}
+
+    by_carries = np.argsort(np.argsort(CARRIED, kind="stable"))  # sums with few carries are the easy ones
+    assert says(SMOOTH, by_carries) == {"metric": "holds", "transition": "does not hold", "percolation": "does not hold"}
+    assert says(BENT) == {"metric": "does not hold", "transition": "holds", "percolation": "holds"}
+    flat = np.full(len(SIZES), 1.2) * (1 + 1e-3 * np.arange(len(SIZES)))
+    assert says(flat)["percolation"] == "open"  # no group of sums is learned
+
+
+def test_digit_accuracy_that_begins_above_a_tenth_rises_from_the_smallest_size_on():
+    sizes, floor = 10.0 ** np.arange(5), (0.2, 0.0)
+    digits, exact = 0.2 + 0.8 * np.array([0.3, 0.5, 0.7, 0.9, 1.0]), np.array([0.0, 0.0, 0.1, 0.9, 1.0])
+    assert findings.bands(sizes, digits, exact, floor) == pytest.approx((3.0, 1.0))
+    assert np.isnan(findings.bands(sizes, digits, exact + 0.2, floor)[1]) and np.isnan(findings.bands(sizes, digits, exact / 2, floor)[1])
+
+
+def test_the_steepest_doubling_is_that_of_a_step_and_of_a_line():
+    flops = 2.0 ** np.array([0, 2, 4, 5, 6, 8])
+    assert findings.steepest_doubling(flops, np.log2(flops) / 8)[0] == pytest.approx(1 / 8)
+    gain, start = findings.steepest_doubling(flops, np.array([0, 0, 0.1, 0.9, 1, 1.0]))
+    assert gain == pytest.approx(0.8) and start == pytest.approx(16)
+    across = findings.steepest_doubling(2.0 ** np.array([0, 2, 2.5, 3, 5]), np.array([0, 0, 0.5, 1, 1]))
+    assert across == pytest.approx((1.0, 4.0))
+    assert np.isnan(findings.steepest_doubling(flops[3:4] * np.array([1, 1.5]), np.array([0.0, 1.0]))).all()
+
+
+def test_texts_of_a_step_are_right_sums_without_held_out_pairs_and_shuffled_answers_are_those_of_other_sums():
+    config = dataclasses.replace(FULL, digits=1, judged=27, batch=500)
+    rows = train.rows_at(config, REVERSED, (3, 5), 7)
+    assert rows.shape == (500, 2, 6) and rows.dtype == np.int32
+    np.testing.assert_array_equal(rows[:, 0], train.rows_at(config, REVERSED, (3,), 7)[:, 0])
+    assert not np.array_equal(rows[:, 0], rows[:, 1])
+    pairs = rows[:, 0][:, [0, 2]]
+    assert not sums.same(pairs, train.held_out(config)).any()
+    np.testing.assert_array_equal(SumFormat(1, reverse=True).rows(pairs), rows[:, 0])
+    shuffled = train.rows_at(config, SHUFFLED, (3,), 7)[:, 0]
+    np.testing.assert_array_equal(shuffled[:, :4], rows[:, 0, :4])
+    right = (shuffled[:, 4:] == rows[:, 0, 4:]).all(1).mean()
+    assert 0.01 < right < 0.2  # two sums of digits are equal with chance 0.067
+    assert all(np.isin(answer, np.unique(rows[:, 0, 4:] @ [1, 10])) for answer in shuffled[:, 4:] @ [1, 10])
+
+
+def test_all_sizes_rise_and_cost_what_their_parameters_do():
+    for number, width in zip(SIZES, FULL.widths, strict=True):
+        params = jax.eval_shape(
+            lambda key, width=width: networks.init(train.network(FULL, width), key, np.zeros((1, 2), np.int32)), jax.random.key(0)
+        )
+        norms = (2 * FULL.depth + 1) * width
+        assert number == networks.count(params) - (sums.VOCABULARY + SumFormat(3).length) * width - norms
+    assert np.all(np.diff(SIZES) > 0) and np.log10(SIZES[-1] / SIZES[0]) > 1.5
+    assert train.flops(FULL)[-1] / train.flops(FULL)[0] == pytest.approx(SIZES[-1] / SIZES[0], rel=0.3)
+
+
+def test_a_network_s_loss_metrics_and_sampled_answers_agree():
+    """The chain rule ties the loss of training, the chance of an answer, and how often it is sampled; a wrong alignment breaks the tie."""
+    config = dataclasses.replace(FULL, widths=(4, 8), depth=1, digits=1, judged=27, samples=80)
+    module, pairs = train.network(config, 8), train.held_out(config)
+    one = networks.init(module, jax.random.key(3), np.zeros((1, 2), np.int32))
+    sharp = jax.tree.map(lambda leaf: 6 * leaf, one)  # fresh networks are nearly sure of nothing
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), one, sharp)
+    with devices.compiled_quickly():
+        of = answers.ask(module, params, SumFormat(1), pairs, config.samples)
+    fresh, taught = findings.measured(of)
+    assert abs(fresh.z) < 4 and abs(taught.z) < 4
+    rows = np.asarray(SumFormat(1).rows(pairs))
+    loss = train.AnswerLoss(networks.pure(module), SumFormat(1).prompt_length)(sharp, jax.random.key(0), rows)[0]
+    np.testing.assert_allclose(loss, findings.nll_per_digit(taught), rtol=1e-4)
+    assert of.likeliest.shape == (2, 27, 2) and np.all(taught.digits >= taught.exact)
+    moved = dataclasses.replace(of, truth=np.asarray(SumFormat(1, reverse=True).answers(pairs)))
+    assert abs(findings.measured(moved)[1].nll.mean() - taught.nll.mean()) > 0.1
+
+
+def test_tables_hold_a_row_for_each_size_and_hypothesis():
+    made = tables.every(FEW, found(SMOOTH))
+    assert [len(table.rows) for table in made] == [6, 3 * len(SIZES), 6, 6]
+    gain = [row[made[3].columns.index("gain")] for row in made[3].rows]
+    assert min(gain) > 0.2
