@@ -25,12 +25,13 @@ class Shown:
     logarithmic: bool = False
 
 
+NLL = Shown("NLL per digit, nats", findings.nll_per_digit, logarithmic=True)
 METRICS = (
     Shown("exact match", findings.exact_match),
     Shown("chance of the whole answer", findings.chance),
     Shown("digit accuracy", findings.digit_accuracy),
     Shown("edit distance, digits", lambda of: float(of.edits.mean())),
-    Shown("NLL per digit, nats", findings.nll_per_digit, logarithmic=True),
+    NLL,
     Shown("Brier score", lambda of: float(of.brier.mean())),
 )
 """From the sharpest to smooth ones."""
@@ -64,14 +65,14 @@ def _metrics(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figu
 
 
 def _losses(config: Config, folder: RunFolder, found: dict[str, Found]) -> Figure:
-    metric, sizes = METRICS[4], train.parameters(config)
-    series = [_curve(config, kind, found[kind], metric) for kind in found]
+    sizes = train.parameters(config)
+    series = [_curve(config, kind, found[kind], NLL) for kind in found]
     for kind in config.formats:
-        mean = findings.table(found[kind], metric.of).mean(1)
+        mean = findings.table(found[kind], NLL.of).mean(1)
         slope, start = np.polyfit(np.log(sizes), np.log(mean), 1)
         series.append(Curve(f"{kind}, straight line", sizes, np.exp(start + slope * np.log(sizes))))
     caption = "Loss over the sizes in logarithms, with the straight line that the metric hypothesis takes for it."
-    return figures.curves(series, folder.figure("losses"), caption, x_label=SIZE, y_label=metric.name, log_x=True, log_y=True)
+    return figures.curves(series, folder.figure("losses"), caption, x_label=SIZE, y_label=NLL.name, log_x=True, log_y=True)
 
 
 def _carries(config: Config, folder: RunFolder, found: dict[str, Found]) -> tuple[Figure, ...]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
+from experiments.diffusion import trends
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.scaling.emergence import answers, train
@@ -118,7 +118,7 @@ def bands(sizes: np.ndarray, digits: np.ndarray, exact: np.ndarray, floor: tuple
 
 def spearman(sizes: np.ndarray, nll: np.ndarray) -> float:
     """Of sizes and losses (sizes,)."""
-    return float(scipy.stats.spearmanr(sizes, nll).statistic)
+    return float(trends.spearman(sizes.tolist(), nll[None])[0])
 
 
 def explained(sizes: np.ndarray, nll: np.ndarray, chance: np.ndarray, digits: int) -> float:
