@@ -19,11 +19,14 @@ __all__ = ["EXPERIMENT", "Config", "Hypotheses", "Thresholds"]
 
 _TINY: dict[str, Any] = {"widths": (8, 16), "depth": 1, "train_steps": 4, "warmup": 1, "batch": 8, "judged": 40, "samples": 2}
 
+_LARGE: dict[str, Any] = {"widths": (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512), "digits": 5, "train_steps": 10_000, "batch": 512}
+"""For an accelerator: sums of 5 digits, over three decades of sizes."""
+
 EXPERIMENT = Experiment(
     name="emergence",
     question="Does an ability appear suddenly with size, and is that the network, the metric, or percolation?",
     config=Config,
-    presets={"full": Config()},
+    presets={"full": Config(), "large": Config(**_LARGE)},
     smoke=Config(seeds=(0,), resamples=20, log_every=1, **_TINY),
     train=train.train,
     evaluate=judge.evaluate,
