@@ -139,11 +139,11 @@ def batch_at(digits: int, batch: int, seed: int, step: int, *, without: Integer[
     checks.integer("batch", batch, 1)
     checks.integer("seed", seed, 0, 2**32 - 1)
     checks.integer("step", step, 0)
-    rng, excluded = np.random.default_rng((int(seed), int(step))), _numbers(without)
-    if len(np.unique(excluded)) >= unordered(digits):
+    rng, excluded = np.random.default_rng((int(seed), int(step))), np.sort(_numbers(without))
+    if len(excluded) >= unordered(digits) and len(np.unique(excluded)) >= unordered(digits):
         raise ValueError(f"without holds all pairs of {digits} digits: none is left to draw")
     pairs = rng.integers(10**digits, size=(batch, 2))
-    while (again := np.isin(_numbers(pairs), excluded)).any():
+    while (again := _among(_numbers(pairs), excluded)).any():
         pairs[again] = rng.integers(10**digits, size=(int(again.sum()), 2))
     return pairs
 
@@ -171,7 +171,7 @@ def same(pairs: Integer[np.ndarray, "n 2"], others: Integer[np.ndarray, "m 2"]) 
         pairs: (n, 2).
         others: (m, 2).
     """
-    return np.isin(_numbers(pairs), _numbers(others))
+    return _among(_numbers(pairs), np.sort(_numbers(others)))
 
 
 def _digits(numbers: np.ndarray, count: int) -> Int[np.ndarray, "n k"]:
@@ -183,3 +183,11 @@ def _numbers(pairs: np.ndarray) -> np.ndarray:
     """One number per unordered pair (n,)."""
     ordered = np.sort(pairs.astype(np.int64), 1)
     return ordered[:, 0] * 10**MOST_DIGITS + ordered[:, 1]
+
+
+def _among(numbers: np.ndarray, rising: np.ndarray) -> np.ndarray:
+    """Which numbers (n,) stand in a sorted array: faster than np.isin, which sorts both in each step of a training."""
+    if not len(rising):
+        return np.zeros(len(numbers), bool)
+    places = np.searchsorted(rising, numbers)
+    return rising[np.minimum(places, len(rising) - 1)] == numbers
