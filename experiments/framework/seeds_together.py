@@ -40,9 +40,7 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
     return training_loop.own_programs(advance, start, mesh, libraries=False)  # products of many small matrices: up to 1.6 times as fast
 
 
-def restore(
-    fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, decay: float | None = None, averaged: bool = True
-) -> Params:
+def restore(fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, decay: float | None = None, averaged: bool = True) -> Params:
     """The averages of `count` seeds after their training, or the parameters where there are none; every leaf has an axis of seeds in front.
 
     fresh, own: of the training; only shapes count. seed: the first of the training. decay: as for `training_loop.restore_ema`, which says
