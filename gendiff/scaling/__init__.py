@@ -1,19 +1,42 @@
-"""What models cost before one is trained or served: operations, bytes, bounds of time, and prices; and what emerges as they grow."""
+"""What models cost before one is trained or served, how loss falls with parameters and tokens, and what emerges as they grow."""
 
-from gendiff.scaling import accelerators, accounting, cost, emergence, price, quantities, roofline
+from gendiff.scaling import accelerators, accounting, cost, emergence, fits, laws, price, published, quantities, roofline
 from gendiff.scaling.accelerators import Accelerator
 from gendiff.scaling.accounting import Accounted
 from gendiff.scaling.cost import DecoderSize
+from gendiff.scaling.laws import (
+    Chinchilla,
+    Frontier,
+    Kaplan,
+    Optimum,
+    Overtraining,
+    compute_optimal,
+    inference_aware,
+    overtraining,
+    tokens_per_parameter,
+)
 
 __all__ = [
     "Accelerator",
     "Accounted",
+    "Chinchilla",
     "DecoderSize",
+    "Frontier",
+    "Kaplan",
+    "Optimum",
+    "Overtraining",
     "accelerators",
     "accounting",
+    "compute_optimal",
     "cost",
     "emergence",
+    "fits",
+    "inference_aware",
+    "laws",
+    "overtraining",
     "price",
+    "published",
     "quantities",
     "roofline",
+    "tokens_per_parameter",
 ]

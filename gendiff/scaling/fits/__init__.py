@@ -1,0 +1,33 @@
+"""From the table of anybody's sweep to a scaling law: three approaches and variable projection, with intervals and tests."""
+
+from gendiff.scaling.fits.data_points import Points, points
+from gendiff.scaling.fits.envelope import Curve, EnvelopeFit, fit_envelope
+from gendiff.scaling.fits.isoflop import IsoFlopFit, fit_isoflop
+from gendiff.scaling.fits.likelihood_ratio import LikelihoodRatio, likelihood_ratio
+from gendiff.scaling.fits.parametric import ParametricFit, fit_parametric, huber_objective
+from gendiff.scaling.fits.power_law import PowerLaw, fit_power_law
+from gendiff.scaling.fits.resamples import BootstrapFits, Coverage, bootstrap, coverage
+from gendiff.scaling.fits.variable_projection import VarproFit, fit_varpro
+
+__all__ = [
+    "BootstrapFits",
+    "Coverage",
+    "Curve",
+    "EnvelopeFit",
+    "IsoFlopFit",
+    "LikelihoodRatio",
+    "ParametricFit",
+    "Points",
+    "PowerLaw",
+    "VarproFit",
+    "bootstrap",
+    "coverage",
+    "fit_envelope",
+    "fit_isoflop",
+    "fit_parametric",
+    "fit_power_law",
+    "fit_varpro",
+    "huber_objective",
+    "likelihood_ratio",
+    "points",
+]

@@ -1,0 +1,91 @@
+"""Approach 2: a parabola through the losses of each budget, and a power law through the minima."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from gendiff.core import checks
+from gendiff.scaling.fits.data_points import Points
+from gendiff.scaling.fits.power_law import fit_power_law
+from gendiff.scaling.laws import Frontier
+
+SIZES = 3
+"""Different sizes of a budget that a parabola needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class IsoFlopFit(Frontier):
+    """The frontier N = coefficient · C^exponent through the minima of parabolas.
+
+    Args:
+        coefficient: > 0.
+        exponent: a.
+        budgets: (k,) operations, ascending: the geometric mean of each group.
+        minima: (k,) N at the lowest point of each parabola; NaN without one.
+        losses: (k,) loss there.
+        interior: (k,) whether it lies between the smallest and the largest size of its budget. Only such budgets enter the frontier.
+        r_squared: of the regression of log N on log C.
+    """
+
+    budgets: Float64[np.ndarray, "k"]
+    minima: Float64[np.ndarray, "k"]
+    losses: Float64[np.ndarray, "k"]
+    interior: Bool[np.ndarray, "k"]
+    r_squared: float
+
+
+def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
+    """Fit a parabola in log N to the losses of each budget, and regress the log of the minima on the log of the budgets: approach 2.
+
+    A surface whose exponents differ is no parabola: where each budget has the same sizes around its best one, the exponent is exact and the
+    coefficient is off by a factor that grows with the width and with the difference of α and β, 1.05 for `published.HOFFMANN` at 16 times
+    to each side. `fit_parametric` and `fit_varpro` have no such error.
+
+    Args:
+        table: of the sweep.
+        closeness: runs whose operations exceed those of the smallest run of their group by at most this share are of one budget, >= 0.
+
+    Raises:
+        ValueError: where fewer than 2 budgets have a minimum inside.
+
+    References:
+        Hoffmann et al., 2022, section 3.2 (from memory).
+    """
+    checks.in_range("closeness", closeness, 0.0, math.inf, open_high=True)
+    groups = [table.take(rows) for rows in _groups(table.flops, 1.0 + closeness)]
+    budgets = np.array([np.exp(np.log(group.flops).mean()) for group in groups])
+    minima, losses, interior = (np.array(column) for column in zip(*map(_minimum, groups), strict=True))
+    if interior.sum() < 2:
+        raise ValueError(
+            f"{interior.sum()} of {len(budgets)} budgets have a minimum between their smallest and largest size, and 2 are needed: "
+            "train smaller and larger sizes at equal operations, or pass a larger closeness"
+        )
+    line = fit_power_law(budgets[interior], minima[interior])
+    return IsoFlopFit(line.coefficient, line.exponent, budgets, minima, losses, interior, line.r_squared)
+
+
+def _groups(flops: Float64[np.ndarray, "n"], widest: float) -> list[np.ndarray]:
+    """Rows of each budget, the smallest budget first."""
+    groups: list[list[int]] = []
+    for row in np.argsort(flops, kind="stable"):
+        if not groups or flops[row] > widest * flops[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(row)
+    return [np.array(rows) for rows in groups]
+
+
+def _minimum(group: Points) -> tuple[float, float, bool]:
+    """(N, loss, interior) of the parabola of one budget."""
+    sizes = np.log(group.parameters)
+    middle, half = (sizes.max() + sizes.min()) / 2, (sizes.max() - sizes.min()) / 2
+    if len(np.unique(group.parameters)) < SIZES:
+        return math.nan, math.nan, False
+    bend, slope, level = np.polyfit((sizes - middle) / half, group.loss, 2)
+    if bend <= 0:
+        return math.nan, math.nan, False
+    lowest = -slope / (2 * bend)
+    if abs(lowest) > 100:  # nearly a line
+        return math.nan, math.nan, False
+    return float(np.exp(middle + half * lowest)), float(level - slope**2 / (4 * bend)), bool(abs(lowest) < 1)
