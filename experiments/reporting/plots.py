@@ -4,6 +4,7 @@ Everything is drawn on a transparent ground in tones that read on white and on b
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,14 +110,14 @@ def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_labe
             axes.axhline(value, **DASHED)
         named = ", ".join(label for label, _ in panel.thresholds)
         # beside a line it would hide a curve
-        axes.set_title(_plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
+        axes.set_title(plain_text(f"╌╌ {named}" if named else ""), color=INK, loc="right", fontsize=8)
     for axes in grid if log_x else ():
-        _make_logarithmic(axes, "x")
+        make_logarithmic(axes, "x")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[len(panels) - across : len(panels)]:  # the lowest of each column, which need not be in the last row
         axes.tick_params(labelbottom=True)
-        axes.set_xlabel(_plain_text(x_label), color=INK)
+        axes.set_xlabel(plain_text(x_label), color=INK)
     if len(labels) > 1:
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
         figure.legend(handles=[lines[label] for label in labels], loc="outside upper left", ncols=2 * across, **LEGEND)
@@ -138,7 +139,7 @@ def bars(
             axes.plot(number[1:], [row, row], color=COLOURS[0], linewidth=2.6, solid_capstyle="butt")
     for place, (label, value) in enumerate(thresholds, 1):
         axes.axvline(value, label=label, **DASHED | {"color": COLOURS[place], "linewidth": 1.4})
-    axes.set_yticks(rows, list(map(_plain_text, numbers)))
+    axes.set_yticks(rows, list(map(plain_text, numbers)))
     axes.set_ylim(len(numbers) - 0.5, -0.5)  # the first on top, and no more room for many bars than for few
     axes.grid(visible=False, axis="y")
     if thresholds:
@@ -166,7 +167,7 @@ def style(axes: Any, title: str = "", size: float = 11, ticks: float = 9) -> Non
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(_plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
+        axes.set_title(plain_text(title), color=INK, loc="left", fontsize=size, fontweight="bold")
 
 
 def save(figure: Any, path: Path, caption: str) -> Figure:
@@ -175,6 +176,32 @@ def save(figure: Any, path: Path, caption: str) -> Figure:
     with files.replacing(path) as file:
         figure.savefig(file, format="png", transparent=True, metadata={"Software": None})
     return Figure(path.name, caption)
+
+
+def make_logarithmic(axes: Any, axis: str) -> None:
+    """Makes the x or the y axis logarithmic, with its numbers as people write them: 0.04, 20, 1e21."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    class Plain(LogFormatter):
+        """0.04 where LogFormatter, which decides which ticks get a label, writes 4e-02."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return plain_number(x) if super().__call__(x, pos) else ""
+
+    axes.set(**{f"{axis}scale": "log"})
+    line = getattr(axes, f"{axis}axis")
+    line.set_major_formatter(FuncFormatter(plain_number))
+    line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
+
+
+def plain_number(x: float, _: Any = None) -> str:
+    """The number of a tick as people write it: 1e21, not 1e+21."""
+    return re.sub(r"e\+0*", "e", f"{x:g}")
+
+
+def plain_text(text: str) -> str:
+    """The text for Matplotlib, which would read what stands between two dollar signs as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _lines(series: Sequence[Curve], name: str, y_label: str, log_y: bool, thresholds: Limits) -> tuple[Any, Any]:
@@ -186,7 +213,7 @@ def _lines(series: Sequence[Curve], name: str, y_label: str, log_y: bool, thresh
     for label, value in thresholds:
         axes.axhline(value, label=label, **DASHED)
     if log_y:
-        _make_logarithmic(axes, "y")
+        make_logarithmic(axes, "y")
     axes.set_ylabel(y_label, color=INK)
     return figure, axes
 
@@ -205,7 +232,7 @@ def _finish(figure: Any, axes: Any, path: Path, caption: str, x_label: str, log_
 
 def _end(axes: Any, x_label: str, log_x: bool, legend: bool) -> None:
     if log_x:
-        _make_logarithmic(axes, "x")
+        make_logarithmic(axes, "x")
     axes.set_xlabel(x_label, color=INK)
     if legend:
         axes.legend(**LEGEND)
@@ -216,22 +243,3 @@ def _draw(axes: Any, curve: Curve, colour: str) -> None:
     axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, marker="o" if short else None, markersize=4, label=curve.label)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
-
-
-def _make_logarithmic(axes: Any, axis: str) -> None:
-    from matplotlib.ticker import LogFormatter, StrMethodFormatter
-
-    class Plain(LogFormatter):
-        """0.04 where LogFormatter, which decides which ticks get a label, writes 4e-02."""
-
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
-
-    axes.set(**{f"{axis}scale": "log"})
-    line = getattr(axes, f"{axis}axis")
-    line.set_major_formatter(StrMethodFormatter("{x:g}"))
-    line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
-
-
-def _plain_text(text: str) -> str:
-    return text.replace("$", r"\$")  # otherwise read as a formula

@@ -81,11 +81,11 @@ def table_text(outcome: Results, notice: str = "") -> str:
             for seed, value, interval, samples in cells[summary.id]:
                 lines.append(f"{'':<16}{seed:<{widths[0]}}  {value:>{widths[1]}}  {interval:<{widths[2]}}  n = {samples}")
     for table in outcome.tables:
-        lines += ["", *_table_lines(table)] if table.main else []
+        lines += ["", *table_lines(table)] if table.main else []
     return "\n".join(lines) + "\n"
 
 
-def _table_lines(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
     """Title, columns side by side, and the note."""
     shown = _table(table)
     columns = [
