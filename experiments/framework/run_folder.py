@@ -148,6 +148,24 @@ def create(path: str | os.PathLike[str], resume: Literal["latest", "latest-valid
     return folder
 
 
+def for_findings(out: str | os.PathLike[str], file: str) -> Path:
+    """The folder of a command that leaves `file` and what belongs to it, which may be absent: nothing is made yet.
+
+    Raises ConfigError for a URL, a file, a place that may not be written, and a folder that holds something else.
+    """
+    if "://" in os.fspath(out):
+        raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
+    place = Path(out).expanduser().absolute()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")
+    check_writable(there, "choose another --out")
+    names = os.listdir(place) if there == place else []
+    if file not in names and (strange := sorted(name for name in names if not name.startswith("."))):
+        raise ConfigError(f"--out {out} holds {strange[0]} but no {file}: choose another")
+    return place
+
+
 def check_writable(folder: Path, fix: str) -> None:
     """ConfigError, with the fix, for a folder in which nothing may be written."""
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,7 +1,6 @@
 """Options of `copies`, and what is checked of them before anything is read."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +8,6 @@ import tyro
 
 from experiments.framework import run_folder
 from gendiff.core.errors import ConfigError
-from gendiff.data import sources
 from gendiff.metrics import near_copies
 
 JSON, PAGE = "copies.json", "copies.html"
@@ -73,7 +71,7 @@ def check(options: CopiesOptions) -> Path:
         raise ConfigError(f"--num {options.num} must be at least 1")
     if options.num is not None and not is_run(options.samples):
         raise ConfigError(f"--num belongs to a run folder, and {options.samples} is none: all samples of it are taken")
-    return _writable(Path("runs", "copies") if options.out is None else Path(options.out))
+    return run_folder.for_findings(Path("runs", "copies") if options.out is None else options.out, JSON)
 
 
 def is_run(samples: str) -> bool:
@@ -90,18 +88,3 @@ def _check_kind(options: CopiesOptions) -> None:
         if foreign and getattr(options, field.name) != field.default:
             name = f"--{field.name.replace('_', '-')}"
             raise ConfigError(f"{name} is for pictures: leave it out, or --text" if options.text else f"{name} is for texts: add --text")
-
-
-def _writable(out: Path) -> Path:
-    """Nothing is made yet: what cannot be compared leaves no folder behind."""
-    if sources.is_url(out):
-        raise ConfigError(f"--out {out} is a URL: write to a local folder and copy it")
-    place = out.expanduser().absolute()
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    if not there.is_dir():
-        raise ConfigError(f"--out {out}: {there} is a file, not a folder: choose another")
-    run_folder.check_writable(there, "choose another --out")
-    names = os.listdir(place) if there == place else []
-    if JSON not in names and (strange := sorted(name for name in names if not name.startswith("."))):
-        raise ConfigError(f"--out {out} holds {strange[0]} but no {JSON}: choose another")
-    return place
