@@ -29,6 +29,8 @@ EXPERIMENTS = {
     "gan-stability": "experiments.adversarial.gan_stability",
     "gan-progressive": "experiments.adversarial.gan_progressive",
     "emergence": "experiments.scaling.emergence",
+    "scaling-fit": "experiments.scaling.scaling_fit",
+    "percolation": "experiments.scaling.percolation",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

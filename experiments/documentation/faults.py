@@ -171,6 +171,10 @@ INPUTS = {
     "copies": {
         "folders without pictures, mixed sizes, too few training pictures": "an error that starts with the path, exit 65",
     },
+    "scaling-fit": {
+        "a CSV without its columns, with a bad cell, or none at all": "an error with path, line and column, exit 65",
+        "trainings that decide no law": "an error with the reason of every approach, exit 65; one that fits says why the others do not",
+    },
     "verify": {
         "another file, a damaged one, or a mark that does not belong to it": "an error with path and reason, exit 65 or 2",
     },

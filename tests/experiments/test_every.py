@@ -33,6 +33,8 @@ LEAVES = {
     "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
     "emergence": ("metrics", "losses", "carries", "by_metric"),
+    "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
+    "percolation": ("components", "skills", "paths"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -1,0 +1,143 @@
+"""A CSV of somebody's trainings as points of a scaling law: columns by any of their usual names, and errors that name line and column."""
+
+import csv
+import dataclasses
+import difflib
+import io
+import math
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gendiff.core.errors import DataError
+from gendiff.scaling import fits
+
+SPELLINGS = {
+    "parameters": (
+        "n",
+        "parameters",
+        "params",
+        "num params",
+        "num parameters",
+        "model size",
+        "non embedding parameters",
+        "model parameters",
+    ),
+    "tokens": ("d", "tokens", "training tokens", "num tokens", "train tokens", "training data", "dataset size"),
+    "flops": ("c", "flop", "flops", "compute", "training flop", "training flops", "training compute", "total flops"),
+    "loss": ("l", "loss", "val loss", "validation loss", "eval loss", "test loss", "final loss", "cross entropy"),
+}
+"""What each column may be called; capitals, spaces, hyphens and underscores do not matter, nor does a unit in brackets."""
+SUFFIX = re.compile(r"[-+]?[\d.]+ ?[kKmMbBtT]$")
+LARGEST = 2**26
+"""Bytes of a file: a million trainings are smaller."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """The points of a file. columns: what each of them was called there. lines: (n,) the line of each point."""
+
+    points: fits.Points
+    columns: dict[str, str]
+    lines: np.ndarray
+
+
+def read(path: str | os.PathLike[str]) -> Read:
+    """The points of a file that separates by commas, semicolons or tabs, and whose first line names the columns.
+
+    It needs parameters, loss, and tokens or FLOPs; tokens are FLOPs / (6 · parameters) where they are not given. Other columns and empty
+    lines are passed over. Raises DataError, with path, line and column, for anything that is missing, doubled or no number above 0.
+    """
+    place = os.fspath(path)
+    rows = _rows(place)
+    header_line, header = rows[0]
+    at = _columns(place, header_line, header)
+    numbers = {kind: np.empty(len(rows) - 1) for kind in at}
+    for number, (line, cells) in enumerate(rows[1:]):
+        if len(cells) != len(header):
+            raise DataError(f"{place}: line {line} has {len(cells)} cells, and the header names {len(header)} columns")
+        for kind, column in at.items():
+            numbers[kind][number] = _number(place, line, header[column].strip(), cells[column].strip())
+    lines = np.array([line for line, _ in rows[1:]], np.int64)
+    try:
+        points = fits.points(numbers["parameters"], numbers.get("tokens"), numbers["loss"], numbers.get("flops"))
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from error
+    return Read(points, {kind: header[column].strip() for kind, column in at.items()}, lines)
+
+
+def _rows(place: str) -> list[tuple[int, list[str]]]:
+    """(line, cells) of every line that is not empty; the header and one more at least."""
+    try:
+        size = Path(place).stat().st_size
+        if size > LARGEST:
+            raise DataError(f"{place}: has {size} bytes, more than {LARGEST}: one line per training is expected")
+        text = Path(place).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: byte {error.start} is no UTF-8: save it as CSV in UTF-8") from error
+    first = next(filter(str.strip, text.splitlines()), "")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise DataError(f"{place}: line {reader.line_num} is no CSV ({error})") from error
+    if len(rows) < 2:
+        raise DataError(f"{place}: holds {'a header and no line below it' if rows else 'nothing'}: one line per training is needed")
+    return rows
+
+
+def _columns(place: str, line: int, header: list[str]) -> dict[str, int]:
+    """Where each kind of number stands."""
+    plain = [_plain(name) for name in header]
+    found: dict[str, int] = {}
+    for kind, names in SPELLINGS.items():
+        known = {_plain(name) for name in names}
+        columns = [column for column, name in enumerate(plain) if name in known]
+        if len(columns) > 1:
+            both = " and ".join(repr(header[column].strip()) for column in columns[:2])
+            raise DataError(f"{place}: line {line} names {kind} twice, {both}: leave one column")
+        if columns:
+            found[kind] = columns[0]
+    missing = [kind for kind in ("parameters", "loss") if kind not in found]
+    if "tokens" not in found and "flops" not in found:
+        missing.insert(1, "tokens or flops")
+    if missing:
+        raise DataError(f"{place}: line {line} names no column of {missing[0]}; {_hint(missing[0], header)}")
+    return found
+
+
+def _hint(missing: str, header: list[str]) -> str:
+    """The column that may have been meant, and the names that are known."""
+    names = [name for kind in missing.split(" or ") for name in SPELLINGS[kind]]
+    near = difflib.get_close_matches(missing, [name.strip().lower() for name in header], n=1)
+    there = ", ".join(name.strip() for name in header)[:80]
+    asked = f"is it {near[0]!r}? " if near else ""
+    return f"{asked}call it one of: {', '.join(names)} (the columns are: {there})"
+
+
+def _number(place: str, line: int, column: str, cell: str) -> float:
+    """A finite number above 0."""
+    where = f"{place}: line {line}, column {column!r}"
+    try:
+        value = float(cell)
+    except ValueError:
+        fix = "write it as 7e10, without a suffix" if SUFFIX.match(cell) else "a number above 0 is needed"
+        raise DataError(
+            f"{where}: {cell[:40]!r} is no number: {fix}" if cell else f"{where}: is empty: a number above 0 is needed"
+        ) from None
+    if not (math.isfinite(value) and value > 0):
+        raise DataError(f"{where}: {cell} must be finite and above 0")
+    return value
+
+
+def _plain(name: str) -> str:
+    """Letters and digits alone, without what stands in brackets."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\(.*?\)|\[.*?\]", "", name).lower())
