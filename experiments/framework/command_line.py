@@ -32,6 +32,7 @@ from experiments.framework import (
     runner,
     shards,
     sinks,
+    sweep,
 )
 from experiments.framework.errors import PeerError, Preempted
 from experiments.framework.meshes import Axes
@@ -87,6 +88,8 @@ class RunOptions:
     """Axes over which the devices split batches (data), parameters (fsdp) and layers (tensor), such as data=4,fsdp=2.
 
     `all` takes the devices that the others leave, as in fsdp=all; None is data=all."""
+    shards: str | None = None
+    """Of a sweep: I/N computes every N-th row from row I on, beside other processes, and judges nothing; `run` without it does the rest."""
     distributed: cluster.Mode = "auto"
     """Train with other processes: auto where SLURM, GKE or a TPU pod starts several, on fails where there are none, off never."""
     coordinator: str | None = None
@@ -224,14 +227,20 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
         runner.dry_run(experiment, config, progress)
         return errors.DONE
     devices.use_compile_cache(options.compile_cache)
-    distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
+    shard = None if options.shards is None else sweep.shard(options.shards)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
+    named: dict[str, Any] = {"preset": "smoke" if options.smoke else options.preset, "smoke": options.smoke}
+    if shard is not None:  # the processes of a sweep need no connection
+        with devices.compiled_quickly(options.smoke):
+            runner.compute_shard(experiment, config, run_folder.create(path, options.resume), progress, shard, **named)
+        return errors.DONE
+    distributed.join(options.distributed, options.coordinator, options.processes, options.process, served=experiment.processes)
     if distributed.first():
         folder = dataclasses.replace(run_folder.create(path, options.resume), profile=span, log=shown, mesh=axes)
     else:
         folder, progress = RunFolder(Path(path), options.resume, mesh=axes), Progress(quiet=True)
     with devices.compiled_quickly(options.smoke):
-        outcome = runner.run(experiment, config, folder, progress, preset="smoke" if options.smoke else options.preset, smoke=options.smoke)
+        outcome = runner.run(experiment, config, folder, progress, **named)
     if outcome is not None:
         print(f"{report.table_text(outcome)}\nreport: {folder.report}", flush=True)
     return errors.DONE

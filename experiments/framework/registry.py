@@ -84,6 +84,8 @@ class Experiment:
       are the types of the fields (see ranges.py). Both are checked before anything is made or computed.
     processes: whether several processes may train together. Then each calls `train`, which does the same on all of them, and writes only
       through `training_loop.train`; process 0 alone calls `evaluate`. False: the runner refuses several processes.
+    sweep: of an experiment whose training is a sweep (see sweep.py): computes the rows of one shard, for --shards, as
+      (config, folder, progress, shard), beside other processes. None for all others.
     prepare: `prepare NAME`, which computes once what several runs read. It is called as (options, progress). None where there is nothing.
     command: a command of the experiment's own name, as in `NAME --help`; None where there is none.
     pages: from the folder of the committed results to (file, text) of each model card beside their page; None where there are none.
@@ -99,6 +101,7 @@ class Experiment:
     evaluate: Callable[..., Outcome]
     sample: SampleCommand | None = None
     processes: bool = False
+    sweep: Callable[..., None] | None = None
     prepare: Command | None = None
     command: Command | None = None
     pages: Callable[[Path], Iterable[tuple[Path, str]]] | None = None

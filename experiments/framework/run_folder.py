@@ -19,7 +19,8 @@ class RunFolder:
     """Paths within a run folder.
 
     config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ where one is asked
-    for, and debug/ after a non-finite stop. bad_files.txt lists data that cannot be used; it alone stays where such data end a run.
+    for, rows/ of a sweep (see sweep.py), and debug/ after a non-finite stop. bad_files.txt lists data that cannot be used; it alone stays
+    where such data end a run.
     resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
     profile: the steps of each training that this process traces; None traces nothing.
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
@@ -43,6 +44,7 @@ class RunFolder:
     results = property(lambda self: self.path / "results.json")
     report = property(lambda self: self.path / "report.html")
     debug = property(lambda self: self.path / "debug")
+    rows = property(lambda self: self.path / "rows")
     logged_as = property(lambda self: self.path / ".logged_as")
     bad_files = property(lambda self: self.path / "bad_files.txt")
 
@@ -57,10 +59,13 @@ class RunFolder:
         return self.path / f"{name.removesuffix('.png')}.png"
 
     def tidy(self) -> None:
-        """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays."""
+        """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays.
+
+        So does what lies in the folder of rows, which other processes may be writing.
+        """
         for left in self.path.rglob(files.HALF_WRITTEN):
             inner = left.parent.relative_to(self.path).parts
-            if left.is_file() and not any(part.startswith(".") for part in inner):
+            if left.is_file() and inner[:1] != (self.rows.name,) and not any(part.startswith(".") for part in inner):
                 left.unlink(missing_ok=True)
 
     def append_metrics(self, lines: Iterable[Mapping[str, Any]]) -> None:

@@ -16,11 +16,12 @@ from experiments.framework import (
     run_lock,
     unfinished,
 )
-from experiments.framework.configuration import Config
+from experiments.framework.configuration import Config, Resolved
 from experiments.framework.errors import DeviceError
 from experiments.framework.progress import Progress, stage_seconds
 from experiments.framework.registry import Catalogue, Experiment
 from experiments.framework.run_folder import RunFolder
+from experiments.framework.sweep import Shard
 from experiments.reporting import json_files, report, results
 from experiments.reporting.environment import Environment, environment
 from experiments.reporting.results import Results
@@ -46,8 +47,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
         devices.local()
         distributed.check_served(experiment.processes)
         code = environment()
-        state = code["commit"], code["dirty"], devices.compilation()
-        wanted = configuration.Resolved(experiment.name, preset, smoke, json_files.encode(config), *state)
+        wanted = _wanted(experiment, config, code, preset, smoke)
         distributed.check_equal("the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)})
     if not distributed.first():
         _train_with_the_first(experiment, config, folder, progress)
@@ -62,10 +62,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
             progress.line(f"{folder.path} is finished already" + (f": {outcome.verdict}" if outcome.verdict != "NONE" else ""))
             return outcome
         folder.tidy()
-        if stored.commit != wanted.commit:
-            progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
-        if note := configuration.other_compilation(stored, wanted):
-            progress.line(note)
+        _tell_of_differences(stored, wanted, progress)
         progress.line(f"{experiment.name}: {experiment.question}\nseeds {', '.join(map(str, seeds)) or 'none'}, folder {folder.path}")
         with interruption.watch(at_once=True):
             lead.go()
@@ -74,6 +71,24 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
                     experiment.train(config, folder, progress)
             distributed.part()
             return conclude(experiment, config, folder, progress, code, smoke)
+
+
+def compute_shard(
+    experiment: Experiment, config: Config, folder: RunFolder, progress: Progress, shard: Shard, *, preset: str, smoke: bool
+) -> None:
+    """Computes those rows of a sweep that a shard names, beside processes that compute others; nothing is judged.
+
+    Raises ConfigError where the experiment is no sweep or the folder holds another configuration, and whatever the experiment raises.
+    """
+    with _unmade_if_refused(folder):
+        if experiment.sweep is None:
+            raise ConfigError(f"--shards {shard.number}/{shard.parts}: {experiment.name} is no sweep of many small trainings")
+        devices.local()
+        wanted = _wanted(experiment, config, environment(), preset, smoke)
+        _tell_of_differences(configuration.settle(folder, wanted), wanted, progress)
+    with interruption.watch(at_once=True):
+        experiment.sweep(config, folder, progress, shard)
+    progress.line(f"when the rows of all shards are finished, this judges them:\n  {resumption.command(experiment, wanted, folder)}")
 
 
 def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
@@ -156,6 +171,18 @@ def conclude(
     return outcome
 
 
+def _wanted(experiment: Experiment, config: Config, code: Environment, preset: str, smoke: bool) -> Resolved:
+    state = code["commit"], code["dirty"], devices.compilation()
+    return Resolved(experiment.name, preset, smoke, json_files.encode(config), *state)
+
+
+def _tell_of_differences(stored: Resolved, wanted: Resolved, progress: Progress) -> None:
+    if stored.commit != wanted.commit:
+        progress.line(f"note: this run was started by commit {stored.commit}, and goes on with {wanted.commit}")
+    if note := configuration.other_compilation(stored, wanted):
+        progress.line(note)
+
+
 def _train_with_the_first(experiment: Experiment, config: Config, folder: RunFolder, progress: Progress) -> None:
     """What a process other than 0 does, once process 0 has the folder."""
     with interruption.watch(at_once=True):
@@ -175,7 +202,8 @@ def _forgotten_if_empty(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         except (ConfigError, DataError):
-            if distributed.first() and new and not any(folder.path.rglob(folder.metrics.name)):
+            begun = any(folder.path.rglob(folder.metrics.name)) or any(folder.rows.glob("*.json"))
+            if distributed.first() and new and not begun:
                 for path in set(folder.path.iterdir()) - before - {folder.bad_files}:
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path, ignore_errors=True)

@@ -23,7 +23,9 @@ def outcome(experiment: Experiment, stored: Resolved, folder: RunFolder) -> tupl
     by_seed: dict[int, list[dict[str, Any]]] = {}
     for line in folder.read_metrics():
         by_seed.setdefault(line["seed"], []).append(line)
-    how_far = ", ".join(f"seed {seed} is at step {lines[-1]['step']}" for seed, lines in by_seed.items()) or "no step is logged yet"
+    finished = len(list(folder.rows.glob("*.json")))
+    how_far = ", ".join(f"seed {seed} is at step {lines[-1]['step']}" for seed, lines in by_seed.items())
+    how_far = how_far or (f"{finished} rows of its sweep are finished" if finished else "no step is logged yet")
     others = sorted(path.name for path in folder.path.glob("*.png") if path.name not in (LOSS, SAMPLES))  # of an interrupted evaluation
     old = [Figure(name, f"{name}, of an evaluation that has not finished") for name in others if not name.startswith("denoising")]
     shown = results.conclude(
