@@ -1,6 +1,8 @@
-"""Real texts: the reference manual that every Python brings, or files of your own; and rows of tokens cut from them."""
+"""Real texts: the reference manual and the sources that Python brings, or files of your own; and rows of tokens cut from them."""
 
+import contextlib
 import os
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,11 @@ from gendiff.core.errors import DataError
 from gendiff.data import held_out as splitting
 
 SUFFIXES = (".txt", ".md", ".rst")
+LONG_LINE = 20
+"""Letters from which on a line counts in `without_copies`; shorter ones stand in many texts."""
+_NO_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "pydoc_data"}
+_MACHINE = "_sysconfigdata"
+"""How files begin that differ from machine to machine."""
 
 
 class Documents(NamedTuple):
@@ -42,6 +49,50 @@ def python_manual() -> Documents:
             "this Python was installed without its manual (pydoc_data.topics): take another Python, or your own files"
         ) from error
     return _documents(topics.topics.items())
+
+
+def python_sources() -> Documents:
+    """Return the sources of the standard library of the Python that runs, in the order of their names: about 500 files, 10 MB.
+
+    Left out are tests, what pip has installed, the manual, and files that are empty or no UTF-8. Versions and distributions of Python
+    differ in what they bring. Licence: that of Python (PSF).
+
+    Raises:
+        DataError: where there are none, as where Python was installed compiled.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    found: list[tuple[str, str]] = []
+    for file in root.rglob("*.py"):
+        inner = file.relative_to(root)
+        if not _NO_SOURCES.intersection(inner.parts) and not file.name.startswith(_MACHINE) and file.is_file():
+            with contextlib.suppress(DataError):
+                found.append((inner.as_posix(), _text(file)))
+    if not found:
+        raise DataError(f"{root}: holds no sources of Python's standard library: take another Python, or your own files")
+    return _documents(found)
+
+
+def without_copies(documents: Documents, share: float = 0.5) -> Documents:
+    """Leave out texts that mostly repeat others: those with more than a share of their long lines in texts before them.
+
+    The order is that of the documents. Lines count without the space around them, from 20 letters on, each as often as it stands there.
+
+    Args:
+        documents: any number.
+        share: of the long lines, in [0, 1]. 0 leaves out every text that has one in common with another.
+
+    Raises:
+        ValueError: for a share outside this range.
+    """
+    checks.in_range("share", share, 0.0, 1.0)
+    seen: set[str] = set()
+    kept: list[tuple[str, str]] = []
+    for name, words in zip(documents.names, documents.texts, strict=True):
+        lines = [line for line in map(str.strip, words.splitlines()) if len(line) >= LONG_LINE]
+        if sum(line in seen for line in lines) <= share * len(lines):
+            kept.append((name, words))
+            seen.update(lines)
+    return Documents(*(tuple(column) for column in zip(*kept, strict=True))) if kept else Documents((), ())
 
 
 def read(path: str | os.PathLike) -> Documents:

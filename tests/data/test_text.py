@@ -1,3 +1,5 @@
+import sysconfig
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,37 @@ def test_the_manual_of_python_is_many_texts_in_the_order_of_their_names():
     manual = text.python_manual()
     assert list(manual.names) == sorted(set(manual.names)) and len(set(manual.texts)) > 60
     assert sum(map(len, manual.texts)) > 400_000
+
+
+def test_the_sources_of_python_are_its_modules_without_tests_and_without_the_manual():
+    sources = text.python_sources()
+    assert list(sources.names) == sorted(set(sources.names)) and "json/decoder.py" in sources.names
+    assert not [name for name in sources.names if {"test", "tests", "site-packages", "pydoc_data"} & set(name.split("/"))]
+    assert "class JSONDecoder" in sources.texts[sources.names.index("json/decoder.py")]
+
+
+@pytest.mark.fault("missing data")
+def test_a_python_without_sources_is_refused_with_its_folder_and_files_that_are_no_text_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    for name, content in (("empty.py", b" "), ("latin.py", b"# caf\xe9"), ("test/a.py", b"a = 1"), ("b.pyc", b"b = 1")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"^{tmp_path}: holds no sources"):
+        text.python_sources()
+    (tmp_path / "c.py").write_text("c = 'é'", encoding="utf-8")
+    assert text.python_sources() == text.Documents(("c.py",), ("c = 'é'",))
+
+
+def test_a_text_whose_long_lines_mostly_stand_in_a_text_before_it_is_left_out():
+    lines = [f"a long line with number {number}" for number in range(6)]
+    first, half, most = ("\n".join(part) for part in (lines[:4], [lines[0], lines[4]], [f"  {lines[1]} ", lines[2], lines[5]]))
+    documents = text.Documents(tuple("abcd"), (first, half, most, "short\nshort"))
+    assert text.without_copies(documents).names == ("a", "b", "d")
+    assert text.without_copies(documents, 0.7).names == ("a", "b", "c", "d")
+    assert text.without_copies(documents, 0.0).names == ("a", "d")
+    assert text.without_copies(text.Documents((), ())) == text.Documents((), ())
+    with pytest.raises(ValueError, match="share"):
+        text.without_copies(documents, 1.5)
 
 
 def test_a_folder_is_read_in_the_order_of_names_whatever_order_the_files_were_written_in(tmp_path):
