@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "emergence": "experiments.scaling.emergence",
     "scaling-fit": "experiments.scaling.scaling_fit",
     "percolation": "experiments.scaling.percolation",
+    "scaling-train": "experiments.scaling.scaling_train",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

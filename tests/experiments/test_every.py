@@ -31,6 +31,7 @@ LEAVES = {
     "watermark-image": ("pictures", "changed", "changes", "p_values", "strengths"),
     "gan-modes": ("coverage", "samples_ring", "samples_grid", "over_training"),
     "gan-stability": ("successes", "by_rate", "losses", "spectra", "over_training"),
+    "scaling-train": ("isoflop", "isoflop_fixed", "frontier", "surface", "pictures", "rates"),
     "gan-progressive": ("samples_digits", "frechet", "seconds", "over_training"),
     "emergence": ("metrics", "losses", "carries", "by_metric"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),

@@ -17,7 +17,7 @@ HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.in
 _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
 )
-_ZERO_EVENTS = "preemptions deaths keywords"
+_ZERO_EVENTS = "preemptions deaths keywords warm_up final"
 _ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
@@ -94,6 +94,7 @@ def test_every_field_refuses_what_is_out_of_its_range_and_names_it(name):
 FULL = {name: registry.load(name, catalogue.EXPERIMENTS) for name in catalogue.EXPERIMENTS}
 DRAWINGS = FULL["text-to-image"].config().drawings
 PROGRESSIVE = FULL["gan-progressive"].config()
+SWEPT = FULL["scaling-train"].config().text
 MISFITS = [
     ("digits", {"warmup": 1600}, "--warmup 1600 must be below --train-steps 1600"),
     ("digits", {"batch": 1348}, "--batch 1348 is outside 1 … 1347"),
@@ -236,6 +237,10 @@ MISFITS = [
     ("percolation", {"sides": (3, 400)}, "--degrees 4 is above 3"),
     ("percolation", {"block": 30}, "--block 30 must divide --side 400"),
     ("percolation", {"block": 5}, "--block 5 is too small"),
+    ("scaling-train", {"checked": (4, 1)}, "--checked 4 1: two rising numbers from 0 to 6 are needed"),
+    ("scaling-train", {"text": dataclasses.replace(SWEPT, depths=(1, 2))}, "--text.depths 1 2 must be as many"),
+    ("scaling-train", {"pictures": dataclasses.replace(SWEPT, budgets=(1e10,))}, "--pictures.budgets 10000000000.0 must be two or more"),
+    ("scaling-train", {"pictures": dataclasses.replace(SWEPT, budgets=(1e10, 1e9))}, "each number must be above the one before"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

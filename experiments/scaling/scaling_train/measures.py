@@ -1,0 +1,180 @@
+"""What the finished rows say: losses by protocol, network and budget, and the exponents of the best size, with intervals."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.framework import sweep
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import json_files
+from experiments.reporting.verdicts import Number
+from experiments.scaling.scaling_train import rows
+from experiments.scaling.scaling_train.config import Config
+from experiments.scaling.scaling_train.rows import Cost, Kind, Planned
+from gendiff.core.errors import DataError
+from gendiff.scaling import fits
+from gendiff.scaling.fits import IsoFlopFit, Points
+
+SEED = 0
+"""Of resamples."""
+KAPLAN = 6.0
+"""Operations per parameter and token where embeddings, and so the last layer, are not counted."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network at the end of a budget.
+
+    size, factor: of `rows.Planned`. steps: at the end. losses: (seeds,); NaN where the training failed. seconds: of all seeds.
+    """
+
+    protocol: str
+    kind: Kind
+    size: int
+    budget: float
+    factor: float
+    cost: Cost
+    steps: int
+    losses: tuple[float, ...]
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        """The mean over seeds."""
+        return float(np.mean(self.losses))
+
+    @property
+    def tokens(self) -> int:
+        """That each seed has learned from."""
+        return self.steps * self.cost.step_tokens
+
+    @property
+    def flops(self) -> int:
+        """Operations of each seed."""
+        return self.steps * self.cost.step_flops
+
+
+def runs(config: Config, folder: RunFolder) -> list[Run]:
+    """Every run of every protocol. DataError where a row is missing, and where rows were trained on different data."""
+    finished = dict(sweep.results(rows.rows(config), folder))
+    for kind in {row.kind for row in finished}:
+        digests = {line["data"] for row, each in finished.items() if row.kind == kind for line in each.lines}
+        if len(digests) > 1:
+            raise DataError(f"{folder.rows}: rows of {kind} were trained on different data, as of two versions of Python: remove some")
+    parts: dict[tuple[str, Kind, int, float, float], list[Planned]] = {}
+    for each in rows.planned(config):
+        for budget in each.budgets:
+            parts.setdefault((each.protocol, each.row.kind, each.size, budget, each.factor), []).append(each)
+    found = []
+    for (protocol, kind, size, budget, factor), of in parts.items():
+        mark = of[0].row.marks[of[0].budgets.index(budget)]
+        losses = {line["seed"]: line["loss"] for each in of for line in finished[each.row].lines if line["step"] == mark}
+        shared = sum(finished[each.row].seconds * mark / sum(each.row.marks) for each in of)
+        by_seed = tuple(losses.get(seed, np.nan) for seed in config.seeds)
+        found.append(Run(protocol, kind, size, budget, factor, rows.cost_of(of[0].row), mark, by_seed, shared))
+    return found
+
+
+def chosen(every: Iterable[Run], protocol: str, kind: Kind = rows.TEXT) -> list[Run]:
+    """The runs of one protocol and kind of data whose losses are known for all seeds."""
+    return [run for run in every if run.protocol == protocol and run.kind == kind and np.isfinite(run.losses).all()]
+
+
+def table(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> Points:
+    """The runs as points of a scaling law. losses: one per run; None: means over seeds.
+
+    embeddings: whether parameters and operations are those of all layers. False: those that Kaplan et al. count, C = 6 N D without the last
+    layer.
+    """
+    size = np.array([run.cost.parameters if embeddings else run.cost.bare for run in of], np.float64)
+    tokens = np.array([run.tokens for run in of], np.float64)
+    operations = np.array([run.flops for run in of], np.float64) if embeddings else None
+    return fits.points(size, tokens, np.array([run.loss for run in of] if losses is None else losses), operations)
+
+
+def write_points(of: Sequence[Run], path: Path) -> None:
+    """A CSV of means over seeds, which `scaling-fit --data` reads."""
+    points = table(of)
+    columns = (points.parameters, points.tokens, points.flops, points.loss)
+    lines = [",".join(map(repr, map(float, line))) for line in zip(*columns, strict=True)]
+    json_files.write_bytes(path, "\n".join(["parameters,tokens,flops,loss", *lines, ""]).encode())
+
+
+def minima(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> IsoFlopFit | None:
+    """Approach 2 on runs; None where fewer than two budgets have a minimum inside. Arguments as of `table`.
+
+    Without embeddings, runs of one budget spend different operations, so losses are first read at equal ones.
+    """
+    try:
+        points = table(of, losses, embeddings=embeddings)
+        return fits.fit_isoflop(points if embeddings else at_equal_budgets(points, len({run.budget for run in of})))
+    except ValueError:
+        return None
+
+
+def exponent(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> float:
+    """Exponent of the best size by `minima`; NaN where there are none."""
+    fit = minima(of, losses, embeddings=embeddings)
+    return math.nan if fit is None else float(fit.exponent)
+
+
+def at_equal_budgets(points: Points, count: int) -> Points:
+    """Losses of every size at the same budgets, by lines in the logs of operations and loss; none is extended beyond its runs.
+
+    count: of budgets, evenly in the log between the medians over sizes of their least and of their largest operations.
+    """
+    sizes = np.unique(points.parameters)
+    curves = []
+    for size in sizes:
+        of = points.take(np.flatnonzero(points.parameters == size))
+        order = np.argsort(of.flops)
+        curves.append((np.log(of.flops[order]), np.log(of.loss[order])))
+    ends = [float(np.median([flops[at] for flops, _ in curves])) for at in (0, -1)]
+    grid = np.linspace(ends[0], ends[1], count)
+    losses = np.stack([np.interp(grid, *curve, left=np.nan, right=np.nan) for curve in curves])
+    across, budget = np.nonzero(np.isfinite(losses))
+    return fits.points(sizes[across], None, np.exp(losses[across, budget]), np.exp(grid[budget]), per_token=KAPLAN)
+
+
+Drawn = Callable[[Sequence[Run]], tuple[list[Run], list[float]]]
+"""From runs to those that a resample keeps, and their losses in it."""
+
+
+def resampled(sizes: int, resamples: int, estimate: Callable[[Drawn], float]) -> np.ndarray:
+    """(resamples,) of an estimate. Each draw takes one seed for each run, and leaves out one of so many sizes."""
+    rng, values = np.random.default_rng(SEED), []
+    for _ in range(resamples):
+        left_out = int(rng.integers(sizes))
+
+        def drawn(of: Sequence[Run], left_out: int = left_out) -> tuple[list[Run], list[float]]:
+            kept = [run for run in of if run.size != left_out]
+            return kept, [run.losses[rng.integers(len(run.losses))] for run in kept]
+
+        values.append(estimate(drawn))
+    return np.array(values)
+
+
+def number(value: float, draws: np.ndarray) -> Number:
+    """A value with the 95 % interval of its resamples; NaN ends where most of them found nothing."""
+    there = draws[np.isfinite(draws)]
+    if len(there) < len(draws) / 2:
+        return value, math.nan, math.nan
+    low, high = np.quantile(there, (0.025, 0.975))
+    return value, float(low), float(high)
+
+
+def exponent_of(config: Config, of: Sequence[Run], *, embeddings: bool = True) -> Number:
+    """The exponent of runs of one protocol and kind of data, with its interval."""
+    sizes = max((run.size for run in of), default=0) + 1
+    draws = resampled(sizes, config.resamples, lambda drawn: exponent(*drawn(of), embeddings=embeddings))
+    return number(exponent(of, embeddings=embeddings), draws)
+
+
+def bend(config: Config, every: Sequence[Run]) -> Number:
+    """Exponent under a fixed horizon with early stops less that under matched ones; embeddings count in both."""
+    matched, fixed = chosen(every, rows.MATCHED), chosen(every, rows.FIXED)
+    draws = resampled(len(config.text.widths), config.resamples, lambda drawn: exponent(*drawn(fixed)) - exponent(*drawn(matched)))
+    return number(exponent(fixed) - exponent(matched), draws)
