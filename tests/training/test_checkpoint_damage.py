@@ -116,6 +116,14 @@ def waits_for_something(thread):
     return not thread.daemon and frame is not None and not frame.f_code.co_filename.endswith(os.path.join("futures", "thread.py"))
 
 
+def left_waiting(before, seconds=2.0):
+    """Threads that are new and still wait for something after so long: a worker of a pool that has just begun or ended does not."""
+    end = time.monotonic() + seconds
+    while (left := [each for each in set(threading.enumerate()) - before if waits_for_something(each)]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return left
+
+
 @pytest.mark.fault("a checkpoint's folder cannot be made")
 def test_a_folder_that_cannot_be_made_is_an_error_at_once_and_leaves_no_thread_waiting(folder):
     aside, begin = folder.with_name("aside"), time.monotonic()
@@ -127,7 +135,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_at_once_and_leaves_no_thread_w
             OSError, match=r"step 6 could not be saved: Not a directory. It needs about \d\d+ bytes; 0 were written, \d+ are free"
         ):
             checkpoints.save(6, linear.start())
-        assert not [thread for thread in set(threading.enumerate()) - before if waits_for_something(thread)]
+        assert not left_waiting(before)
         folder.unlink()
         aside.rename(folder)
         assert checkpoints.restore(4, linear.start()).step == 4
