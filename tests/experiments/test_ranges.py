@@ -225,7 +225,7 @@ MISFITS = [
     ("emergence", {"widths": (8, 16, 12)}, "--widths 8 16 12: each number must be above"),
     ("emergence", {"widths": (8,)}, "--widths 8 must be two or more"),
     ("emergence", {"formats": ("reversd",)}, "did you mean 'reversed'"),
-    ("emergence", {"warmup": 2000}, "--warmup 2000 must be below --train-steps 2000"),
+    ("emergence", {"warmup": 400}, "--warmup 400 must be below --train-steps 400"),
     ("emergence", {"digits": 1}, "--judged 2000 is above 27, half of the pairs of --digits 1"),
     ("scaling-fit", {"budgets": (1e19, 1e18, 1e20)}, "--budgets 1e+19 1e+18 1e+20: each number must be above"),
     ("scaling-fit", {"budgets": (1e18, 1e20)}, "--budgets 1e+18 1e+20 must be three or more"),

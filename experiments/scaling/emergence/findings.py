@@ -23,18 +23,22 @@ class Scores:
     """Of one size and seed. n held-out sums with k digits per answer.
 
     exact: (n,) whether the likeliest answer is right. digits: (n,) share of its digits that are. edits: (n,) its edit distance.
-    nll: (n,) of the right answer in nats. brier: (n,) mean over digits. places: (k,) mean chance of each right digit.
+    log_probs: (n, k) of each right digit, after the question and the right digits before it. brier: (n,) mean over digits.
     right: sampled answers that are right, of `sampled`.
     """
 
     exact: np.ndarray
     digits: np.ndarray
     edits: np.ndarray
-    nll: np.ndarray
+    log_probs: np.ndarray
     brier: np.ndarray
-    places: np.ndarray
     right: int
     sampled: int
+
+    @property
+    def nll(self) -> np.ndarray:
+        """(n,) of the whole right answer, in nats."""
+        return emergence.answer_nll(self.log_probs)
 
     @property
     def chance(self) -> np.ndarray:
@@ -44,14 +48,21 @@ class Scores:
     @property
     def z(self) -> float:
         """Of sampled answers that are right, against the sum of their chances; 0 where no other number could have come."""
-        each = self.sampled / len(self.nll)
-        return _z(self.right, each * self.chance.sum(), each * (self.chance * (1 - self.chance)).sum())
+        return self._z(self.chance)
 
     @property
-    def z_of_means(self) -> float:
-        """The same against the product of mean chances, which would be right if digits and sums were all equally difficult."""
-        product = float(np.prod(self.places))
-        return _z(self.right, self.sampled * product, self.sampled * product * (1 - product))
+    def z_without_a_digit(self) -> float:
+        """The same with a mask that leaves out the digit which is hardest on average: what a wrong mask would do."""
+        hardest = int(np.argmin(self.log_probs.mean(0)))
+        kept = np.broadcast_to(np.arange(self.log_probs.shape[1]) != hardest, self.log_probs.shape)
+        return self._z(np.exp(-emergence.answer_nll(self.log_probs, kept)))
+
+    def _z(self, chance: np.ndarray) -> float:
+        each = self.sampled / len(chance)
+        off, variance = self.right - each * chance.sum(), each * (chance * (1 - chance)).sum()
+        if variance > 0:
+            return float(off / np.sqrt(variance))
+        return 0.0 if off == 0 else float(np.copysign(np.inf, off))
 
 
 Found = list[list[Scores]]
@@ -96,7 +107,7 @@ def digit_accuracy(of: Scores) -> float:
 
 def nll_per_digit(of: Scores) -> float:
     """In nats."""
-    return float(of.nll.mean() / len(of.places))
+    return float(-of.log_probs.mean())
 
 
 def floors(shuffled: Found) -> tuple[float, float]:
@@ -194,7 +205,7 @@ def hypotheses(config: Config, found: Found) -> tuple[Hypothesis, ...]:
     """Metric artefact, phase transition and percolation, each by its own number."""
     sizes, limits, seeds = train.parameters(config), config.hypotheses, range(len(found[0]))
     losses, chances = table(found, nll_per_digit), table(found, chance)
-    digits = len(found[0][0].places)
+    digits = found[0][0].log_probs.shape[1]
     variance = np.array([explained(sizes, losses[:, seed], chances[:, seed], digits) for seed in seeds])
     kinks = np.array([kink(sizes, losses[:, seed]) for seed in seeds])
     spread = np.array([apart(sizes, by_carries(config, found, seed)) for seed in seeds])
@@ -217,15 +228,8 @@ def _of_seed(of: Answers, number: int) -> Scores:
         emergence.exact_match(likeliest, of.truth),
         emergence.digit_accuracy(likeliest, of.truth),
         emergence.edit_distance(likeliest, of.truth),
-        emergence.answer_nll(np.log(np.maximum(chances, least))),
+        np.log(np.maximum(chances, least)),
         emergence.brier(probabilities.reshape(n * k, symbols), of.truth.reshape(n * k)).reshape(n, k).mean(1),
-        chances.mean(0),
         int(of.right[number]),
         of.sampled,
     )
-
-
-def _z(found: float, expected: float, variance: float) -> float:
-    if variance > 0:
-        return float((found - expected) / np.sqrt(variance))
-    return 0.0 if found == expected else float(np.copysign(np.inf, found - expected))

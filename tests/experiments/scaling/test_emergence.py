@@ -24,19 +24,18 @@ CARRIED = sums.carries(train.held_out(FEW), 3)
 def scores(loss, number, ranks):
     """Of a network whose mean loss per digit this is. Its first answers by rank are right, and their digits are the easier ones."""
     rng, easy = np.random.default_rng(number), np.where(ranks < len(ranks) / 2, 0.5, 1.5)
-    exact, nll = ranks < np.round(len(ranks) * np.exp(-4 * loss)), 4 * loss * easy
+    exact, log_probs = ranks < np.round(len(ranks) * np.exp(-4 * loss)), -loss * easy[:, None] * np.array([[0.5, 1.5, 1.0, 1.0]])
     digits = np.where(exact, 1.0, rng.binomial(3, 0.55, len(ranks)) / 4)
-    places, right = np.full(4, np.exp(-loss * easy).mean()), int(rng.binomial(FEW.samples, np.exp(-nll)).sum())
-    return Scores(exact, digits, 4 - 4 * digits, nll, np.full(len(ranks), loss), places, right, FEW.samples * len(ranks))
+    right = int(rng.binomial(FEW.samples, np.exp(log_probs.sum(1))).sum())
+    return Scores(exact, digits, 4 - 4 * digits, log_probs, np.full(len(ranks), loss), right, FEW.samples * len(ranks))
 
 
 CONTROL = Scores(
     exact=np.zeros(400, bool),
     digits=np.full(400, 0.2),
     edits=np.full(400, 3.0),
-    nll=np.full(400, 7.3),
+    log_probs=np.full((400, 4), -1.83),
     brier=np.full(400, 0.9),
-    places=np.full(4, 0.16),
     right=3,
     sampled=4000,
 )
@@ -73,10 +72,10 @@ def test_networks_that_learn_nothing_fail_what_is_claimed_of_size_and_a_control_
 
 def test_sampled_answers_that_do_not_follow_the_chain_rule_are_seen():
     good = found(SMOOTH)[REVERSED][2][0]
-    assert abs(good.z) < 4 < abs(good.z_of_means)
+    assert abs(good.z) < 4 < abs(good.z_without_a_digit)
     assert abs(dataclasses.replace(good, right=good.right + 400).z) > 4
-    sure = dataclasses.replace(good, nll=np.zeros(400), places=np.ones(4), right=4000)
-    assert sure.z == sure.z_of_means == 0 and dataclasses.replace(sure, right=3999).z == -np.inf
+    sure = dataclasses.replace(good, log_probs=np.zeros((400, 4)), right=4000)
+    assert sure.z == sure.z_without_a_digit == 0 and dataclasses.replace(sure, right=3999).z == -np.inf
 
 
 def test_each_hypothesis_holds_on_the_curve_that_it_describes_and_on_no_other():
