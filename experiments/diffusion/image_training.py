@@ -208,13 +208,6 @@ def averaged(model: Model, folder: RunFolder, seed: int) -> Params:
     return training_loop.restore_ema(model.init, folder, seed=seed, decay=model.ema)
 
 
-def inside(folder: RunFolder, name: str) -> RunFolder:
-    """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own folder."""
-    further = dataclasses.replace(folder, path=folder.path / name)
-    further.path.mkdir(exist_ok=True)
-    return further
-
-
 def loss_curve(label: str, folder: RunFolder, seed: int, name: str = "loss", width: int = 20) -> Curve:
     """A metric of the training log against the step, as a mean over `smoothed` lines."""
     lines = folder.read_metrics(seed)

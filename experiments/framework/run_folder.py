@@ -58,6 +58,12 @@ class RunFolder:
         """Where the figure `name`.png belongs."""
         return self.path / f"{name.removesuffix('.png')}.png"
 
+    def inside(self, name: str) -> "RunFolder":
+        """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own folder."""
+        further = dataclasses.replace(self, path=self.path / name)
+        further.path.mkdir(exist_ok=True)
+        return further
+
     def tidy(self) -> None:
         """Removes files that killed processes left half written. Only for the owner of the lock; what lies in a hidden folder stays.
 

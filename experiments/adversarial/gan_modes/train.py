@@ -10,7 +10,6 @@ from experiments.adversarial import recipes, recipes_together, samples_over_trai
 from experiments.adversarial.gan_modes.config import Config, numbers, shape
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
-from experiments.diffusion import image_training
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import NonFiniteError
@@ -47,7 +46,7 @@ def steps(config: Config, target: str, method: str) -> int:
 
 def place(folder: RunFolder, target: str, method: str) -> RunFolder:
     """Where a training keeps its checkpoints and metrics."""
-    return image_training.inside(folder, f"{target.replace(' ', '_')}_{method.replace('-', '_')}")
+    return folder.inside(f"{target.replace(' ', '_')}_{method.replace('-', '_')}")
 
 
 def restore(config: Config, folder: RunFolder, target: str, method: str, *, averaged: bool = True) -> Params:

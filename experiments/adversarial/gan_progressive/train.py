@@ -60,7 +60,7 @@ def restore(config: Config, folder: RunFolder, subject: str, method: str, seed: 
 
 def place(folder: RunFolder, subject: str, method: str) -> RunFolder:
     """Where the trainings of all seeds keep their checkpoints and metrics."""
-    return image_training.inside(folder, f"{subject}_{method}")
+    return folder.inside(f"{subject}_{method}")
 
 
 @dataclass(frozen=True)
@@ -141,4 +141,4 @@ def _done(folder: RunFolder, seed: int) -> int:
 
 
 def _drawn_place(folder: RunFolder, subject: str, method: str, seed: int) -> RunFolder:
-    return image_training.inside(place(folder, subject, method), f"seed_{seed}")
+    return place(folder, subject, method).inside(f"seed_{seed}")

@@ -10,7 +10,6 @@ from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import title
 from experiments.adversarial.recipes import Recipe
 from experiments.adversarial.targets import GRID
-from experiments.diffusion import image_training
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
@@ -88,4 +87,4 @@ def _train(config: Config, folder: RunFolder, progress: Progress, method: str) -
 
 
 def _place(folder: RunFolder, method: str) -> RunFolder:
-    return image_training.inside(folder, method.replace("-", "_"))
+    return folder.inside(method.replace("-", "_"))

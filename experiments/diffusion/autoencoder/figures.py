@@ -82,7 +82,7 @@ def _lacks(config: Config, first: Mapping[str, Softness], path: Path) -> Figure:
 def _losses(config: Config, folder: RunFolder) -> Figure:
     curves = []
     for factor, channels, seeds in train.autoencoders(config):
-        place = image_training.inside(folder, networks.name(factor, channels))
+        place = folder.inside(networks.name(factor, channels))
         curves.append(image_training.loss_curve(f"factor {factor}, {channels} channels", place, seeds[0], "reconstruction"))
     caption = "Mean absolute error of pixels in training, as a mean over lines of the log."
     return draw.curves(curves, folder.figure("loss"), caption, x_label="step", y_label="error", log_y=True)

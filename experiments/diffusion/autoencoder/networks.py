@@ -50,13 +50,13 @@ def name(factor: int, channels: int) -> str:
 
 def restore(config: Config, folder: RunFolder, factor: int, channels: int, seed: int) -> Params:
     """The averaged parameters of an autoencoder."""
-    place = image_training.inside(folder, name(factor, channels))
+    place = folder.inside(name(factor, channels))
     return image_coding.restore(config.autoencoders, autoencoder(config, factor, channels), place, seed)
 
 
 def restore_decoder(config: Config, folder: RunFolder, of: str, seed: int, params: Params) -> Params:
     """The parameters of the chosen autoencoder `params` with the decoder that trained on, EDGES or LONGER."""
-    place = image_training.inside(folder, of)
+    place = folder.inside(of)
     decoder = training_loop.restore_ema(lambda key: params["decoder"], place, seed=seed, decay=config.decoders.ema)
     return {**params, "decoder": decoder}
 

@@ -111,7 +111,7 @@ class Softnesses:
 
     def _drawn(self, name: str, seed: int) -> np.ndarray:
         draw = self._draws[name]
-        params = image_training.averaged(draw.model, image_training.inside(self._folder, name), seed)
+        params = image_training.averaged(draw.model, self._folder.inside(name), seed)
         return draw(f"{name}, seed {seed}", params, self._config.samples)
 
     def _held_out(self, coder: image_coding.Coder, decoders: Mapping[str, Params], images: np.ndarray) -> dict[str, np.ndarray]:

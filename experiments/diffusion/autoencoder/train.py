@@ -23,7 +23,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     clean, subjects = given.training, given.subjects
     for factor, channels, seeds in autoencoders(config):
         progress.line(f"autoencoder: factor {factor}, {channels} channels")
-        network, place = networks.autoencoder(config, factor, channels), image_training.inside(folder, networks.name(factor, channels))
+        network, place = networks.autoencoder(config, factor, channels), folder.inside(networks.name(factor, channels))
         for seed in seeds:
             image_coding.train(config.autoencoders, network, clean, place, progress, seed=seed, kl_weight=config.kl_weight)
     for seed in config.seeds:
@@ -33,14 +33,14 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         for name, weight in ((networks.EDGES, 1.0), (networks.LONGER, 0.0)):
             progress.line(f"seed {seed}: {name}")
             data = Batch(clean=clean, condition=(latents, np.full(len(clean), weight, np.float32)))
-            image_coding.fit(config.decoders, loss, start, data, seed, image_training.inside(folder, name), progress)
+            image_coding.fit(config.decoders, loss, start, data, seed, folder.inside(name), progress)
         for name, learning, model, values in (
             (networks.LATENTS, config.latents, networks.latent_model(config), latents),
             (networks.PIXELS, config.pixels, networks.pixel_model(config), clean),
         ):
             progress.line(f"seed {seed}: diffusion of {name}")
             data = Batch(clean=np.asarray(values), condition=(subjects,))
-            image_training.train(learning, model, data, image_training.inside(folder, name), progress, seeds=(seed,))
+            image_training.train(learning, model, data, folder.inside(name), progress, seeds=(seed,))
 
 
 def autoencoders(config: Config) -> Iterator[tuple[int, int, tuple[int, ...]]]:

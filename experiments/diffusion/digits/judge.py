@@ -24,7 +24,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per seed and, where it is wanted, the control that learns from shuffled labels."""
     image_training.per_seed(model)(config, folder, progress)
     if config.shuffled_steps:
-        first, place = config.seeds[0], image_training.inside(folder, SHUFFLED)
+        first, place = config.seeds[0], folder.inside(SHUFFLED)
         data = image_training.digits_batch(digits.load(), first)
         image_training.train(config, model(config), data, place, progress, seeds=[first], steps=config.shuffled_steps)
 
@@ -61,7 +61,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     with progress.phase("controls"):
         claims += _generators(config, judge, table)
         if config.shuffled_steps:
-            params = image_training.averaged(network, image_training.inside(folder, SHUFFLED), config.seeds[0])
+            params = image_training.averaged(network, folder.inside(SHUFFLED), config.seeds[0])
             shuffled, id = measure("shuffled labels", draw("shuffled labels", params, config.control_samples)), "shuffled-accuracy"
             control = functools.partial(verdicts.against, config.thresholds, config.seeds[0], id, kind="control", n=shuffled.n)
             claims.append(control("shuffled labels: judge accuracy", shuffled.accuracy, "<="))

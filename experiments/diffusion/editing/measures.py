@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.diffusion import trends
 from experiments.diffusion.editing.problems import Problem
+from experiments.reporting import trends
 from experiments.reporting.intervals import interval
 from experiments.reporting.verdicts import Number
 from gendiff.data import digits, scaling

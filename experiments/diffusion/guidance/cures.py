@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.diffusion.guidance.measures import MEASURES
 from experiments.diffusion.sweeps import Sweep
-from experiments.diffusion.trends import Trend
+from experiments.reporting.trends import Trend
 from experiments.reporting.verdicts import Number
 
 SEED = 0

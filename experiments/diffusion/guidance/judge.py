@@ -4,7 +4,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.diffusion import trends
 from experiments.diffusion.guidance import cures, sets
 from experiments.diffusion.guidance import figures as guidance_figures
 from experiments.diffusion.guidance.config import Config
@@ -12,7 +11,7 @@ from experiments.diffusion.sweeps import Sweep
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import verdicts
+from experiments.reporting import trends, verdicts
 
 ESSAY: Mapping[str, tuple[int, str, str]] = {
     "adherence": (1, "faithful", "more faithful: samples that show the class asked for"),

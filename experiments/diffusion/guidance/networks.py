@@ -53,13 +53,13 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         (SHAPES, config.seeds, Batch(clean=scenes.clean, condition=(scenes.labels,))),
     ):
         progress.line(f"train on {'shapes' if name == SHAPES else 'digits'}" + (f" ({name})" if name else ""))
-        place = image_training.inside(folder, name)
+        place = folder.inside(name)
         image_training.train(_learning(config, name), model(config, name), batch, place, progress, seeds=seeds)
 
 
 def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
     """The averaged parameters of one network of the folder `name`."""
-    return image_training.averaged(model(config, name), image_training.inside(folder, name), seed)
+    return image_training.averaged(model(config, name), folder.inside(name), seed)
 
 
 def dropouts(config: Config) -> dict[float, str]:

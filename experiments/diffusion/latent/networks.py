@@ -51,7 +51,7 @@ def autoencoder(config: Config) -> Autoencoder:
 
 def coder(config: Config, folder: RunFolder, seed: int, images: np.ndarray, progress: Progress) -> tuple[Coder, Params, np.ndarray]:
     """(the trained autoencoder of a seed with normalised latents, its parameters, the latents of the training pictures)."""
-    place = image_training.inside(folder, AUTOENCODER)
+    place = folder.inside(AUTOENCODER)
     params = image_coding.restore(config.autoencoder, autoencoder(config), place, seed)
     unit, latents = image_coding.normalized(autoencoder(config), params, images, config.together, progress)
     return unit, params, latents
@@ -92,7 +92,7 @@ class Averages:
     """The averaged parameters of a diffusion model after each part of its training."""
 
     def __init__(self, config: Config, folder: RunFolder, name: str, seed: int) -> None:
-        self._place = image_training.inside(folder, name).path / "averages" / f"seed_{seed}"
+        self._place = folder.inside(name).path / "averages" / f"seed_{seed}"
         self._count, self._init = len(config.fractions), model(config, name).init
 
     def kept(self) -> int:

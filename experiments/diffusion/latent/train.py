@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.diffusion import emoji_pictures, image_coding, image_training
+from experiments.diffusion import emoji_pictures, image_coding
 from experiments.diffusion.latent import budget, networks
 from experiments.diffusion.latent.budget import StepTimes
 from experiments.diffusion.latent.config import Config
@@ -19,7 +19,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     images, _ = emoji_pictures.load(config.side, config.pictures, config.held_out)
     times = budget.measured(config, folder, images, progress)
     progress.line(budget.planned(config, times))
-    network, place = networks.autoencoder(config), image_training.inside(folder, AUTOENCODER)
+    network, place = networks.autoencoder(config), folder.inside(AUTOENCODER)
     for seed in config.seeds:
         progress.line(f"seed {seed}: {AUTOENCODER}")
         image_coding.train(config.autoencoder, network, images, place, progress, seed=seed, kl_weight=config.kl_weight)
@@ -33,7 +33,7 @@ def in_parts(config: Config, name: str, clean: np.ndarray, times: StepTimes, fol
 
     Nothing of a step depends on how many follow, so the parts are one training.
     """
-    averages, of, place = Averages(config, folder, name, seed), networks.recipe(config, name), image_training.inside(folder, name)
+    averages, of, place = Averages(config, folder, name, seed), networks.recipe(config, name), folder.inside(name)
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
     done = averages.kept()
     for part, steps in list(enumerate(times.steps(config, name)))[done:]:

@@ -65,9 +65,9 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     spreads: list[tuple[int, Number, Number]] = []
     for number, seed in enumerate(config.seeds):
         for name in (*config.names, *(("loud",) if number < config.loud_seeds else ())):
-            params = image_training.averaged(network, image_training.inside(folder, name), seed)
+            params = image_training.averaged(network, folder.inside(name), seed)
             judge(name, seed, params, fixed[name], config.samples)
-        both = image_training.averaged(train.with_schedule(config), image_training.inside(folder, "learned"), seed)
+        both = image_training.averaged(train.with_schedule(config), folder.inside("learned"), seed)
         shapes[seed] = jax.device_get(both["schedule"])
         judge("learned", seed, both["network"], shapes[seed], config.samples)
         with progress.phase("bits", seed=seed):
@@ -143,7 +143,7 @@ def _plots(
     paths = {name: fixed[name] for name in config.names} | {f"learned, seed {seed}": shape for seed, shape in shapes.items()}
     curves = [figures.Curve(name, u, np.asarray(path.at(np.float32(u)).log_snr)) for name, path in paths.items()]
     trained = {name: of for name, of in assessed.items() if name != "untrained" and of}
-    losses = [image_training.loss_curve(name, image_training.inside(folder, name), config.seeds[0], "mse") for name in trained]
+    losses = [image_training.loss_curve(name, folder.inside(name), config.seeds[0], "mse") for name in trained]
     bits, frechet = _by_seed(trained, lambda of: schedules_bits.interval(of.bits)), _by_seed(assessed, lambda of: of.measured.frechet)
     of_snr = "log-SNR against u: the learned schedules start and end where linear does."
     of_bits = "Bits per dimension of held-out digits given their label; whiskers are the error of the draws alone."

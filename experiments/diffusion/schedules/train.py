@@ -65,10 +65,10 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """One network per schedule and seed, each schedule in a folder of its own, since each compiles its own step."""
     data, network = image_training.digits_batch(digits.load()), model(config)
     for name, schedule in fixed(config).items():
-        place, seeds = image_training.inside(folder, name), config.seeds[: config.loud_seeds] if name == "loud" else config.seeds
+        place, seeds = folder.inside(name), config.seeds[: config.loud_seeds] if name == "loud" else config.seeds
         image_training.train(config, dataclasses.replace(network, schedule=schedule), data, place, progress, seeds=seeds)
     joint: dict[str, Any] = {"loss": joint_loss(config, network), "optimizer": optimizer(config), "seeds": config.seeds}
-    image_training.train(config, with_schedule(config), data, image_training.inside(folder, "learned"), progress, **joint)
+    image_training.train(config, with_schedule(config), data, folder.inside("learned"), progress, **joint)
 
 
 def joint_loss(config: Config, network: Model) -> Loss:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import trends
 from experiments.diffusion.sweeps import Sweep
 from experiments.diffusion.text_to_image import figures as text_figures
 from experiments.diffusion.text_to_image import sets
@@ -15,11 +14,11 @@ from experiments.diffusion.text_to_image.drawings import claims as drawing_claim
 from experiments.diffusion.text_to_image.drawings import shown as drawings_shown
 from experiments.diffusion.text_to_image.model_files import publishing
 from experiments.diffusion.text_to_image.sets import DrawnSets
-from experiments.diffusion.trends import Trend
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import intervals, verdicts
+from experiments.reporting import intervals, trends, verdicts
+from experiments.reporting.trends import Trend
 from experiments.reporting.verdicts import Claim, Number
 
 _CURVES = "curves.png"

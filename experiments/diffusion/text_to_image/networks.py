@@ -106,7 +106,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         progress.line(f"train {name or 'with the frozen encoder'}")
         of = model(config, name), _learning(config, name), images, read
         for seed in seeds:
-            fit(*of, seed, image_training.inside(folder, name), progress)
+            fit(*of, seed, folder.inside(name), progress)
 
 
 def fit(model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed: int, folder: RunFolder, progress: Progress) -> None:
@@ -118,7 +118,7 @@ def fit(model: Model, learning: Learning, clean: np.ndarray, read: Encoded, seed
 
 def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
     """The averaged parameters of one network of the folder `name`."""
-    return image_training.averaged(model(config, name), image_training.inside(folder, name), seed)
+    return image_training.averaged(model(config, name), folder.inside(name), seed)
 
 
 def _learning(config: Config, name: str) -> Learning:

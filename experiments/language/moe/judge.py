@@ -114,9 +114,7 @@ def _claims_of_all(config: Config, found: dict[str, list[Measured]], seconds: di
 
 
 def _loss_plot(config: Config, folder: RunFolder) -> Figure:
-    curves = [
-        image_training.loss_curve(name, image_training.inside(folder, place), config.seeds[0], "nll") for name, place in FOLDERS.items()
-    ]
+    curves = [image_training.loss_curve(name, folder.inside(place), config.seeds[0], "nll") for name, place in FOLDERS.items()]
     caption = f"Training loss in nats per byte, seed {config.seeds[0]}."
     return figures.curves(curves, folder.figure("loss"), caption, x_label="step", y_label="nats per byte")
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.diffusion import image_training
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -100,7 +99,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 functools.partial(_batch, data.train, config.batch, seed),
                 seed=seed,
                 steps=config.train_steps,
-                folder=image_training.inside(folder, FOLDERS[name]),
+                folder=folder.inside(FOLDERS[name]),
                 progress=progress,
                 ema=(config.ema,),
                 checkpoint_every=config.checkpoint_every,
@@ -110,7 +109,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 def restore(config: Config, folder: RunFolder, name: str, seed: int) -> Params:
     """The averaged parameters of one network."""
-    return training_loop.restore_ema(init(config, name), image_training.inside(folder, FOLDERS[name]), seed=seed, decay=config.ema)
+    return training_loop.restore_ema(init(config, name), folder.inside(FOLDERS[name]), seed=seed, decay=config.ema)
 
 
 def operations(config: Config, name: str) -> float:

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import optax
 
-from experiments.diffusion import image_training
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -74,7 +73,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
                 seed=seed,
                 steps=config.train_steps,
                 batch=config.batch,
-                folder=image_training.inside(folder, name),
+                folder=folder.inside(name),
                 progress=progress,
                 ema=(config.ema,),
                 ema_warm_up=True,
@@ -85,7 +84,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 def restore(config: Config, folder: RunFolder, size: int, seed: int) -> Params:
     """The averaged parameters of one model."""
-    where = image_training.inside(folder, SIZES[size])
+    where = folder.inside(SIZES[size])
     return training_loop.restore_ema(_start(network(config, size)), where, seed=seed, decay=config.ema)
 
 

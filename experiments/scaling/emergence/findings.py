@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion import trends
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting import trends
 from experiments.scaling.emergence import answers, train
 from experiments.scaling.emergence.answers import Answers
 from experiments.scaling.emergence.config import KINK_SIZES, Config

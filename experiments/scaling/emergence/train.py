@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.diffusion import image_training
 from experiments.framework import meshes, seeds_together, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -131,7 +130,7 @@ def restore(config: Config, folder: RunFolder, kind: str, width: int) -> Params:
 
 def place(folder: RunFolder, kind: str, width: int) -> RunFolder:
     """Where a training keeps its checkpoints and metrics."""
-    return image_training.inside(folder, f"{kind}_{width}")
+    return folder.inside(f"{kind}_{width}")
 
 
 @functools.lru_cache(maxsize=8)  # one object, so that both formats of a size share a compiled step

@@ -49,7 +49,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """The autoencoder with the first seed, then the network of its latents with each; trained parts are left as they are."""
     drawings = config.drawings
     training, _ = pictures.load(drawings)
-    place, first = image_training.inside(folder, AUTOENCODER), drawings.seeds[0]
+    place, first = folder.inside(AUTOENCODER), drawings.seeds[0]
     progress.line(f"train an autoencoder of {len(training)} drawings")
     network, weight = autoencoder(drawings), drawings.kl_weight
     image_coding.train(drawings.autoencoder, network, training.images, place, progress, seed=first, kl_weight=weight)
@@ -60,17 +60,17 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     read = texts.frozen(pictures.written(training, drawings.keywords), progress)
     for seed in drawings.seeds:
         progress.line(f"train the network of latents, seed {seed}")
-        networks.fit(model(config), drawings.latents, latents, read, seed, image_training.inside(folder, networks.EMOJI), progress)
+        networks.fit(model(config), drawings.latents, latents, read, seed, folder.inside(networks.EMOJI), progress)
 
 
 def restore(config: Config, folder: RunFolder, seed: int) -> Params:
     """The averaged parameters of the network of latents."""
-    return image_training.averaged(model(config), image_training.inside(folder, networks.EMOJI), seed)
+    return image_training.averaged(model(config), folder.inside(networks.EMOJI), seed)
 
 
 def restore_autoencoder(config: Config, folder: RunFolder) -> tuple[Params, Normalisation]:
     """The averaged parameters of the autoencoder, and what normalises its latents."""
-    drawings, place = config.drawings, image_training.inside(folder, AUTOENCODER)
+    drawings, place = config.drawings, folder.inside(AUTOENCODER)
     params = image_coding.restore(drawings.autoencoder, autoencoder(drawings), place, drawings.seeds[0])
     return params, json_files.read(place.path / NORMALISATION, Normalisation)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments.diffusion import trends
+from experiments.reporting import trends
 
 SCALES = (0.0, 1.0, 2.0, 3.0)
 RISING = np.array(SCALES)[:, None] * np.ones(20)

@@ -1,4 +1,4 @@
-"""Trends of a measure with the guidance scale: Spearman's coefficient, its interval, its p-value, and Holm's correction of many."""
+"""Trends of a measure with a scale: Spearman's coefficient, its interval, its p-value, and Holm's correction of many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
