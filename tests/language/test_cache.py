@@ -18,6 +18,7 @@ from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.traced import Traced
+from tests.variants import some_slow
 
 NETWORK = rig.DEEP
 WINDOWED = rig.NETWORK.clone(window=5)
@@ -38,7 +39,7 @@ WHOLE = {"sinks": functools.partial(cache.full, window=4, sinks=2), "int8": cach
 """With which cache one call answers what a kind must equal. Otherwise it is the answer without a cache."""
 TOLERANCE = {"int8": 5e-3}  # where a number lies between two whole ones, rounding of another program decides
 SLOW = ("sinks", "int8")
-every_kind = pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS])
+every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, SLOW))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from gendiff.language import drafts, processors, speculative
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.variants import some_slow
 
 KEY = jax.random.key(3)
 NEW, GAMMA = 8, 3
@@ -32,7 +33,7 @@ def transformers():
 
 
 KINDS = {"lookup": lambda: (CHAIN, rig.lengths_only(4, ROOM), drafts.prompt_lookup()), "model": transformers}
-every_kind = pytest.mark.parametrize("kind", ["lookup", pytest.param("model", marks=pytest.mark.slow)])
+every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("model",)))
 
 
 @functools.cache

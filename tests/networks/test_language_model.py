@@ -13,6 +13,7 @@ from gendiff.networks import attention, language_model, rotary
 from gendiff.networks.layers import ACTIVATIONS
 from tests.networks import rig
 from tests.quickly import quickly
+from tests.variants import some_slow
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
 SMALL = {"vocabulary": 50, "context": 16, "width": 16, "depth": 2, "heads": 4}
@@ -25,7 +26,7 @@ KINDS = {
     "gpt2": language_model.gpt2(**SMALL),
 }
 
-every_kind = pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "qwen2")) for kind in KINDS])
+every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("qwen2",)))
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from gendiff import language, networks, scaling
 from gendiff.networks import language_model
 from gendiff.scaling import accounting
 from tests.refusals import refusals
+from tests.variants import some_slow
 
 
 def floats(*shape):
@@ -83,7 +84,7 @@ def shapes_of(network, *inputs):
 SLOW = ("untied, with biases and normalised heads", "bert", "dit with cross-attention", "unet of blocks", "unet that reads", "inception")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS])
+@pytest.mark.parametrize("name", some_slow(NETWORKS, SLOW))
 def test_every_parameter_is_counted_and_operations_are_those_of_xla_but_for_a_stated_share(name):
     network, inputs, share = NETWORKS[name]
     params = shapes_of(network, *inputs)

@@ -8,6 +8,7 @@ import pytest
 from gendiff.weights import integer_products, packed_kernels, quantised
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.variants import some_slow
 
 KINDS = {
     "int8": quantised.int8(),
@@ -30,7 +31,7 @@ packed_kernel = quickly(lambda: quantised.packed_array(WEIGHTS, quantised.int8()
 SLOW = ("int8 in groups", "int4 asymmetric")
 
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in KINDS])
+@pytest.mark.parametrize("kind", some_slow(KINDS, SLOW))
 def test_products_and_rows_are_those_of_the_array(kind):
     """Of 12 rows and of 1, as a kernel and as a table, in value and slope."""
 

@@ -12,7 +12,7 @@ from experiments.reporting.results import Table
 from experiments.reporting.verdicts import Number
 from gendiff.core.errors import DataError
 from gendiff.scaling import fits
-from gendiff.scaling.fits import EnvelopeFit, IsoFlopFit, ParametricFit, Points, VarproFit
+from gendiff.scaling.fits import EnvelopeFit, IsoFlopFit, ParametricFit, Points, SurfaceFit
 
 LABELS = {
     "envelope": "approach 1, envelope",
@@ -120,7 +120,7 @@ def _tried(fit: Callable[[Points], Any], table: Points) -> tuple[Any, str]:
 def _side(name: str, fitted: Any, refused: str, table: Points, way: Any, budgets: tuple[float, ...], resamples: int, seed: int) -> Fit:
     if refused:
         return Fit(name, refused, {}, (), None, 0)
-    converged = bool(fitted.converged) if isinstance(fitted, ParametricFit | VarproFit) else None
+    converged = bool(fitted.converged) if isinstance(fitted, SurfaceFit) else None
     try:
         drawn = fits.bootstrap(table, way, resamples=resamples, seed=seed)
     except ValueError:  # a fit whose resamples cannot be fitted has no interval

@@ -7,6 +7,7 @@ from gendiff.scaling.fits.likelihood_ratio import LikelihoodRatio, likelihood_ra
 from gendiff.scaling.fits.parametric import ParametricFit, fit_parametric, huber_objective
 from gendiff.scaling.fits.power_law import PowerLaw, fit_power_law
 from gendiff.scaling.fits.resamples import BootstrapFits, Coverage, bootstrap, coverage
+from gendiff.scaling.fits.surface_fit import SurfaceFit
 from gendiff.scaling.fits.variable_projection import VarproFit, fit_varpro
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ParametricFit",
     "Points",
     "PowerLaw",
+    "SurfaceFit",
     "VarproFit",
     "bootstrap",
     "coverage",

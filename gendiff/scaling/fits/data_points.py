@@ -12,6 +12,8 @@ from gendiff.core.types import ArrayLike
 
 Column = ArrayLike | Sequence[int | float]
 """One number per run."""
+LEAST_POINTS = 6
+"""Runs that five constants are fitted to."""
 DISTINCT = 3
 """How many different N, and D, tell an exponent from a floor."""
 
@@ -85,18 +87,17 @@ def points(
     return Points(sizes, seen, losses, operations)
 
 
-def check_separable(table: Points, least: int) -> None:
+def check_separable(table: Points) -> None:
     """A surface over N and D has one best fit only where both vary, each by itself.
 
     Args:
         table: of the sweep.
-        least: how many runs the fit needs.
 
     Raises:
         ValueError: with what to train in addition.
     """
-    if len(table) < least:
-        raise ValueError(f"{len(table)} points are too few for five constants: at least {least} are needed; train more runs")
+    if len(table) < LEAST_POINTS:
+        raise ValueError(f"{len(table)} points are too few for five constants: at least {LEAST_POINTS} are needed; train more runs")
     for name, values, fix in (
         ("parameters", table.parameters, "train more sizes"),
         ("tokens", table.tokens, "train each size for several numbers of tokens, each with its own learning-rate schedule"),

@@ -9,8 +9,8 @@ import numpy as np
 from gendiff.core import checks
 from gendiff.scaling.fits import huber
 from gendiff.scaling.fits.data_points import Points, check_separable
-from gendiff.scaling.laws import Chinchilla, Frontier
-from gendiff.scaling.quantities import Number
+from gendiff.scaling.fits.surface_fit import SurfaceFit
+from gendiff.scaling.laws import Chinchilla
 
 GRID = (
     (0.0, 5.0, 10.0, 15.0, 20.0, 25.0),
@@ -21,11 +21,10 @@ GRID = (
 """Starts of (a, b, e, α, β), as published."""
 DESCENTS = 20
 """How many starts of the grid, the lowest ones, are descended from."""
-LEAST_POINTS = 6
 
 
 @dataclass(frozen=True)
-class ParametricFit:
+class ParametricFit(SurfaceFit):
     """A fitted law, and whether it is at a minimum.
 
     Args:
@@ -38,23 +37,9 @@ class ParametricFit:
         dropped: how many of the largest losses were left out.
     """
 
-    law: Chinchilla
-    objective: float
-    gradient_norm: float
-    converged: bool
     starts: int
     delta: float
     dropped: int
-
-    @property
-    def constants(self) -> dict[str, Number]:
-        """The fitted numbers by name, with the exponent and the coefficient of the frontier."""
-        return self.law.constants
-
-    @property
-    def frontier(self) -> Frontier:
-        """How the best number of parameters grows with the operations."""
-        return self.law.frontier()
 
 
 def fit_parametric(table: Points, *, delta: int | float = 1e-3, drop_largest: int = 0) -> ParametricFit:
@@ -80,7 +65,7 @@ def fit_parametric(table: Points, *, delta: int | float = 1e-3, drop_largest: in
     """
     checks.in_range("delta", delta, 0.0, math.inf, open_low=True)
     kept = table.without_largest(drop_largest)
-    check_separable(kept, LEAST_POINTS)
+    check_separable(kept)
     target = huber.objective(kept, float(delta))
     reached = huber.minimise(target, _starts(target))
     best = int(np.argmin(reached.value))

@@ -7,18 +7,17 @@ import numpy as np
 import scipy.optimize
 
 from gendiff.scaling.fits.data_points import Points, check_separable
-from gendiff.scaling.laws import Chinchilla, Frontier
-from gendiff.scaling.quantities import Number
+from gendiff.scaling.fits.surface_fit import SurfaceFit
+from gendiff.scaling.laws import Chinchilla
 
 BOUNDS = (1e-3, 3.0)
 """Of both exponents."""
 GRID = np.linspace(0.05, 1.5, 15)
-LEAST_POINTS = 6
 SMALL = 1e-8
 
 
 @dataclass(frozen=True)
-class VarproFit:
+class VarproFit(SurfaceFit):
     """A fitted law, and whether it is at a minimum.
 
     Args:
@@ -28,21 +27,6 @@ class VarproFit:
         converged: whether that is small beside the number of points, both exponents lie inside (0.001, 3), and the three other constants
             are above 0.
     """
-
-    law: Chinchilla
-    objective: float
-    gradient_norm: float
-    converged: bool
-
-    @property
-    def constants(self) -> dict[str, Number]:
-        """The fitted numbers by name, with the exponent and the coefficient of the frontier."""
-        return self.law.constants
-
-    @property
-    def frontier(self) -> Frontier:
-        """How the best number of parameters grows with the operations."""
-        return self.law.frontier()
 
 
 def fit_varpro(table: Points) -> VarproFit:
@@ -61,7 +45,7 @@ def fit_varpro(table: Points) -> VarproFit:
     References:
         Golub & Pereyra, 1973 (from memory).
     """
-    check_separable(table, LEAST_POINTS)
+    check_separable(table)
     projection = _Projection(table)
     start = min(itertools.product(GRID, GRID), key=lambda exponents: projection.objective(np.array(exponents)))
     ended = scipy.optimize.least_squares(
