@@ -153,7 +153,8 @@ def _halving(call: Call) -> int:
 
 
 def _doubling(call: Call) -> int:
-    return 2 * math.prod(call.output) * 4 * call.arguments["x"][-1]  # a fourth of the 4 × 4 weights meets each pixel of the output
+    batch, height, width, channels = call.arguments["x"]
+    return 2 * batch * (height + 1) * (width + 1) * 4 * channels * 4 * call.output[-1]  # half a square beyond each edge is cut off
 
 
 def _attention(batch: int, queries: int, keys: int, heads: int, size: int) -> int:
