@@ -60,26 +60,17 @@ def surface(
 
 
 def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure:
-    """PNG of the loss over parameters, with the parabola of each budget and its minimum; a dashed line joins the minima."""
-    nearest = np.abs(np.log(points.flops)[:, None] - np.log(fit.budgets)).argmin(axis=1)
+    """PNG of the loss over parameters, with the parabola of each budget and a line through the minima. fit: of these points."""
     members = []
-    for number, budget in enumerate(fit.budgets):
-        of = points.take(np.flatnonzero(nearest == number))
+    for number, profile in enumerate(fit.profiles):
+        of = points.take(profile.rows)
         mark = (float(fit.minima[number]), float(fit.losses[number])) if fit.interior[number] else None
-        members.append(Member(float(budget), of.parameters, of.loss, *_parabola(of), mark=mark))
+        dense = np.geomspace(of.parameters.min(), of.parameters.max(), 60)
+        curve = (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else (np.empty(0), np.empty(0))
+        members.append(Member(float(fit.budgets[number]), of.parameters, of.loss, *curve, mark=mark))
     return families.families(
         members, path, caption, x_label="parameters", y_label="loss", number_label="operations of training", marks="minima"
     )
-
-
-def _parabola(of: Points) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the parabola through the losses of one budget; none where there are fewer than three sizes."""
-    sizes = np.log(of.parameters)
-    if len(np.unique(sizes)) < 3:
-        return np.empty(0), np.empty(0)
-    middle = sizes.mean()
-    dense = np.linspace(sizes.min(), sizes.max(), 60)
-    return np.exp(dense), np.polyval(np.polyfit(sizes - middle, of.loss, 2), dense - middle)
 
 
 def _every(flops: np.ndarray) -> int:

@@ -2,7 +2,7 @@
 
 from gendiff.scaling.fits.data_points import Points, points
 from gendiff.scaling.fits.envelope import Curve, EnvelopeFit, fit_envelope
-from gendiff.scaling.fits.isoflop import IsoFlopFit, fit_isoflop
+from gendiff.scaling.fits.isoflop import IsoFlopFit, Profile, fit_isoflop
 from gendiff.scaling.fits.likelihood_ratio import LikelihoodRatio, likelihood_ratio
 from gendiff.scaling.fits.parametric import ParametricFit, fit_parametric, huber_objective
 from gendiff.scaling.fits.power_law import PowerLaw, fit_power_law
@@ -20,6 +20,7 @@ __all__ = [
     "ParametricFit",
     "Points",
     "PowerLaw",
+    "Profile",
     "SurfaceFit",
     "VarproFit",
     "bootstrap",

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from gendiff.core import checks
 from gendiff.scaling.fits.data_points import Points
@@ -13,6 +13,35 @@ from gendiff.scaling.laws import Frontier
 
 SIZES = 3
 """Different sizes of a budget that a parabola needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The runs of one budget, and the parabola through their losses.
+
+    Args:
+        rows: (n,) which runs of the table.
+        centre: of log N, about which the parabola is written.
+        reach: from there to the largest and to the smallest log N.
+        parabola: (3,) of ((log N − centre) / reach)², the same to the first power, and 1; NaN where there are fewer than three sizes.
+    """
+
+    rows: Int64[np.ndarray, "n"]
+    centre: float
+    reach: float
+    parabola: Float64[np.ndarray, "3"]
+
+    def loss(self, parameters: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+        """Return the parabola at sizes (n,)."""
+        return np.polyval(self.parabola, (np.log(parameters) - self.centre) / self.reach)
+
+    def minimum(self) -> tuple[float, float, bool]:
+        """Return (N, loss, whether N lies between the smallest and the largest size), NaN where the parabola has no lowest point."""
+        bend, slope, level = self.parabola
+        if not bend > 0 or abs(slope) > 200 * bend:  # nearly a line
+            return math.nan, math.nan, False
+        lowest = -slope / (2 * bend)
+        return float(np.exp(self.centre + self.reach * lowest)), float(level - slope**2 / (4 * bend)), bool(abs(lowest) < 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +56,7 @@ class IsoFlopFit(Frontier):
         losses: (k,) loss there.
         interior: (k,) whether it lies between the smallest and the largest size of its budget. Only such budgets enter the frontier.
         r_squared: of the regression of log N on log C.
+        profiles: (k,) the runs of each budget and their parabolas.
     """
 
     budgets: Float64[np.ndarray, "k"]
@@ -34,6 +64,7 @@ class IsoFlopFit(Frontier):
     losses: Float64[np.ndarray, "k"]
     interior: Bool[np.ndarray, "k"]
     r_squared: float
+    profiles: tuple[Profile, ...]
 
 
 def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
@@ -54,16 +85,16 @@ def fit_isoflop(table: Points, *, closeness: int | float = 0.2) -> IsoFlopFit:
         Hoffmann et al., 2022, section 3.2 (from memory).
     """
     checks.in_range("closeness", closeness, 0.0, math.inf, open_high=True)
-    groups = [table.take(rows) for rows in _groups(table.flops, 1.0 + closeness)]
-    budgets = np.array([np.exp(np.log(group.flops).mean()) for group in groups])
-    minima, losses, interior = (np.array(column) for column in zip(*map(_minimum, groups), strict=True))
+    profiles = tuple(_profile(table, rows) for rows in _groups(table.flops, 1.0 + closeness))
+    budgets = np.array([np.exp(np.log(table.flops[each.rows]).mean()) for each in profiles])
+    minima, losses, interior = (np.array(column) for column in zip(*(each.minimum() for each in profiles), strict=True))
     if interior.sum() < 2:
         raise ValueError(
             f"{interior.sum()} of {len(budgets)} budgets have a minimum between their smallest and largest size, and 2 are needed: "
             "train smaller and larger sizes at equal operations, or pass a larger closeness"
         )
     line = fit_power_law(budgets[interior], minima[interior])
-    return IsoFlopFit(line.coefficient, line.exponent, budgets, minima, losses, interior, line.r_squared)
+    return IsoFlopFit(line.coefficient, line.exponent, budgets, minima, losses, interior, line.r_squared, profiles)
 
 
 def _groups(flops: Float64[np.ndarray, "n"], widest: float) -> list[np.ndarray]:
@@ -76,16 +107,9 @@ def _groups(flops: Float64[np.ndarray, "n"], widest: float) -> list[np.ndarray]:
     return [np.array(rows) for rows in groups]
 
 
-def _minimum(group: Points) -> tuple[float, float, bool]:
-    """(N, loss, interior) of the parabola of one budget."""
-    sizes = np.log(group.parameters)
-    middle, half = (sizes.max() + sizes.min()) / 2, (sizes.max() - sizes.min()) / 2
-    if len(np.unique(group.parameters)) < SIZES:
-        return math.nan, math.nan, False
-    bend, slope, level = np.polyfit((sizes - middle) / half, group.loss, 2)
-    if bend <= 0:
-        return math.nan, math.nan, False
-    lowest = -slope / (2 * bend)
-    if abs(lowest) > 100:  # nearly a line
-        return math.nan, math.nan, False
-    return float(np.exp(middle + half * lowest)), float(level - slope**2 / (4 * bend)), bool(abs(lowest) < 1)
+def _profile(table: Points, rows: np.ndarray) -> Profile:
+    sizes = np.log(table.parameters[rows])
+    centre, reach = (sizes.max() + sizes.min()) / 2, (sizes.max() - sizes.min()) / 2
+    several = len(np.unique(sizes)) >= SIZES
+    parabola = np.polyfit((sizes - centre) / reach, table.loss[rows], 2) if several else np.full(3, math.nan)
+    return Profile(rows.astype(np.int64), float(centre), float(reach), parabola)
