@@ -21,6 +21,9 @@ INK = "#78818f"
 DASHED: Any = {"linewidth": 1.2, "linestyle": (0, (4, 3)), "color": INK}
 LEGEND: Any = {"frameon": False, "labelcolor": INK, "fontsize": 9}
 
+FEW_DECADES = 2.5
+"""Of a logarithmic axis: over no more than these, 2 and 5 have a label too."""
+
 Limits = Sequence[tuple[str, float]]
 """Thresholds, which are drawn as dashed lines: (label, value)."""
 
@@ -180,18 +183,19 @@ def save(figure: Any, path: Path, caption: str) -> Figure:
 
 def make_logarithmic(axes: Any, axis: str) -> None:
     """Makes the x or the y axis logarithmic, with its numbers as people write them: 0.04, 20, 1e21."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
-
-    class Plain(LogFormatter):
-        """0.04 where LogFormatter, which decides which ticks get a label, writes 4e-02."""
-
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return plain_number(x) if super().__call__(x, pos) else ""
+    from matplotlib.ticker import FuncFormatter
 
     axes.set(**{f"{axis}scale": "log"})
     line = getattr(axes, f"{axis}axis")
+
+    def between_decades(x: float, _: Any) -> str:
+        low, high = line.get_view_interval()
+        decades = abs(math.log10(high / low))
+        digit = round(x / 10 ** math.floor(math.log10(x) + 1e-9))
+        return plain_number(x) if decades <= 0.5 or (decades <= FEW_DECADES and digit in (2, 5)) else ""
+
     line.set_major_formatter(FuncFormatter(plain_number))
-    line.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.6, 0.5)))  # only where few decades are shown
+    line.set_minor_formatter(FuncFormatter(between_decades))
 
 
 def plain_number(x: float, _: Any = None) -> str:
