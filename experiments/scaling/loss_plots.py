@@ -66,7 +66,7 @@ def isoflop(points: Points, fit: IsoFlopFit, path: Path, caption: str) -> Figure
         of = points.take(profile.rows)
         mark = (float(fit.minima[number]), float(fit.losses[number])) if fit.interior[number] else None
         dense = np.geomspace(of.parameters.min(), of.parameters.max(), 60)
-        curve = (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else (np.empty(0), np.empty(0))
+        curve: tuple[Any, Any] = (dense, profile.loss(dense)) if np.isfinite(profile.parabola).all() else ((), ())
         members.append(Member(float(fit.budgets[number]), of.parameters, of.loss, *curve, mark=mark))
     return families.families(
         members, path, caption, x_label="parameters", y_label="loss", number_label="operations of training", marks="minima"

@@ -55,16 +55,16 @@ class Config:
     together: bool = True
     """Whether all seeds of a network train side by side in one program, or one after another."""
     text: Sweep = Sweep(
-        widths=(16, 24, 24, 32, 48, 64, 80),
-        depths=(1, 1, 2, 2, 2, 3, 3),
+        widths=(8, 16, 24, 32, 48, 64, 80),
+        depths=(2, 2, 2, 2, 2, 2, 2),
         budgets=(3e10, 1e11, 3e11, 1e12),
-        batch=8,
+        batch=4,
         rate=0.3,
     )
     """Language models of bytes."""
     pictures: Sweep = Sweep(
-        widths=(16, 24, 32, 40, 48, 64),
-        depths=(1, 1, 2, 2, 3, 4),
+        widths=(8, 16, 24, 32, 48, 64),
+        depths=(2, 2, 2, 2, 2, 3),
         budgets=(1e10, 3e10, 1e11),
         batch=32,
         rate=0.1,
@@ -78,7 +78,7 @@ class Config:
     """Rows of held-out text, and held-out pictures."""
     least_steps: Count = 40
     """A network is left out of a budget that gives it fewer steps."""
-    horizon: Several = 4000
+    horizon: Several = 8000
     """Steps of the fixed horizon of Kaplan's protocol, the same for all sizes."""
     warm_up: Share = 0.05
     """Share of the horizon over which the learning rate rises."""

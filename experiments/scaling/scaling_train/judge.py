@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from experiments.scaling.scaling_train import figures, measures, rows
 from experiments.scaling.scaling_train.config import Config
 from experiments.scaling.scaling_train.measures import Run
 from gendiff.scaling import fits
-from gendiff.scaling.fits import IsoFlopFit
 
 
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
@@ -48,9 +47,10 @@ def _of_seeds(config: Config, every: Sequence[Run]) -> Iterator[Claim]:
             share = math.nan if fit is None else float(np.mean(fit.interior))
             yield of(f"interior{ending}", f"share of the budgets {about} whose best size is inside", share, ">=", "interior")
             statement = f"R² of the line through the logs of budgets and least losses {about}"
-            yield of(f"r-squared{ending}", statement, r_squared(fit), ">=", "r_squared")
+            yield of(f"r-squared{ending}", statement, r_squared(measures.least(runs, at)), ">=", "r_squared")
         statement = "least loss of the smallest budget above that of the largest, nats per byte"
-        gain = math.nan if of_text is None else float(of_text.losses[0] - of_text.losses[-1])
+        least = list(measures.least(text, at).values())
+        gain = least[0] - least[-1] if len(least) > 1 else math.nan
         yield claim("gain", statement, gain, ">=", n=max(1, len(text)), figure="isoflop.png")
         statement = "texts of shuffled bytes: loss at the smallest budget above that at the largest, nats per byte"
         gain = shuffled[0].losses[at] - shuffled[-1].losses[at] if len(shuffled) > 1 else math.nan
@@ -66,11 +66,11 @@ def _of_all(config: Config, every: Sequence[Run]) -> Iterator[Claim]:
     yield claim("rate", statement, above_least(config, every), "<=", n=len(config.checked) * len(config.seeds), figure="rates.png")
 
 
-def r_squared(fit: IsoFlopFit | None) -> float:
-    """Of the line through the logs of the budgets and of the losses at their minima, those inside alone; NaN with fewer than two."""
-    if fit is None or fit.interior.sum() < 2:
+def r_squared(least: Mapping[float, float]) -> float:
+    """Of the line through the logs of budgets and their least losses; NaN with fewer than three, through which a line says nothing."""
+    if len(least) < 3:
         return math.nan
-    return fits.fit_power_law(fit.budgets[fit.interior], fit.losses[fit.interior]).r_squared
+    return fits.fit_power_law(np.array(list(least)), np.array(list(least.values()))).r_squared
 
 
 def above_least(config: Config, every: Sequence[Run]) -> float:

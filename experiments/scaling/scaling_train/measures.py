@@ -115,6 +115,11 @@ def minima(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddin
         return None
 
 
+def least(of: Sequence[Run], seed: int) -> dict[float, float]:
+    """The least loss of each budget over the networks, by rising budget. seed: by its place."""
+    return {budget: min(run.losses[seed] for run in of if run.budget == budget) for budget in sorted({run.budget for run in of})}
+
+
 def exponent(of: Sequence[Run], losses: Sequence[float] | None = None, *, embeddings: bool = True) -> float:
     """Exponent of the best size by `minima`; NaN where there are none."""
     fit = minima(of, losses, embeddings=embeddings)
@@ -174,7 +179,12 @@ def exponent_of(config: Config, of: Sequence[Run], *, embeddings: bool = True) -
 
 
 def bend(config: Config, every: Sequence[Run]) -> Number:
-    """Exponent under a fixed horizon with early stops less that under matched ones; embeddings count in both."""
-    matched, fixed = chosen(every, rows.MATCHED), chosen(every, rows.FIXED)
+    """Exponent under a fixed horizon with early stops less that under matched ones; embeddings count in both.
+
+    Both are of the networks and budgets that either protocol has: parabolas of other sizes would differ by themselves.
+    """
+    fixed = chosen(every, rows.FIXED)
+    shared = {(run.size, run.budget) for run in fixed}
+    matched = [run for run in chosen(every, rows.MATCHED) if (run.size, run.budget) in shared]
     draws = resampled(len(config.text.widths), config.resamples, lambda drawn: exponent(*drawn(fixed)) - exponent(*drawn(matched)))
     return number(exponent(fixed) - exponent(matched), draws)
