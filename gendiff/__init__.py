@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any
 from gendiff.core.types import NO_LABEL
 
 if TYPE_CHECKING:
-    from gendiff import adversarial, core, data, diffusion, language, metrics, networks, pipelines, provenance, scaling, training, weights
+    from gendiff import (
+        adversarial,
+        core,
+        data,
+        diffusion,
+        language,
+        metrics,
+        networks,
+        pipelines,
+        preferences,
+        provenance,
+        scaling,
+        training,
+        weights,
+    )
 
 __version__ = "0.2.0"
 
@@ -24,6 +38,7 @@ __all__ = [
     "metrics",
     "networks",
     "pipelines",
+    "preferences",
     "provenance",
     "scaling",
     "training",

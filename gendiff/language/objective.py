@@ -20,11 +20,14 @@ class Texts:
         tokens: (b, s) ids, behind which −1 may stand.
         weight: (b, s) how much each token counts as a target; the first one of a text is none. None: 1.
         bytes: (b, s) how many bytes of text each token stands for, for the metric `bits_per_byte`. None: not known.
+        segments: (b, s) ids of the texts that are packed into each row, such as those of `preferences.instruction.packed`. The first token
+            of each is no target. None: a row is one text.
     """
 
     tokens: Any
     weight: Any = None
     bytes: Any = None
+    segments: Any = None
 
 
 @records.record
@@ -41,16 +44,19 @@ class NextTokenLoss:
             raise TypeError(f"batch is a {type(batch).__name__}: pass language.Texts(tokens)")
         if batch.tokens.ndim != 2 or batch.tokens.shape[1] < 2:
             raise ValueError(f"tokens has shape {batch.tokens.shape}: (texts, tokens) with at least two tokens is needed")
-        for name, values in (("weight", batch.weight), ("bytes", batch.bytes)):
+        for name, values in (("weight", batch.weight), ("bytes", batch.bytes), ("segments", batch.segments)):
             if values is not None:
                 checks.same_shape("tokens", batch.tokens, name, values)
         chance = {"key": key} if self.stochastic else {}
-        logits = self.predict(params, batch.tokens[:, :-1], **chance)[0]
+        packed = () if batch.segments is None else (None, True, jnp.asarray(batch.segments)[:, :-1])  # behind cache and every
+        logits = self.predict(params, batch.tokens[:, :-1], *packed, **chance)[0]
         target = batch.tokens[:, 1:]
         dtype = arrays.at_least_float32(logits.dtype)
         weight = (target >= 0).astype(dtype)
         if batch.weight is not None:
             weight = weight * jnp.asarray(batch.weight)[:, 1:].astype(dtype)
+        if batch.segments is not None:
+            weight = weight * (batch.segments[:, 1:] == batch.segments[:, :-1])
         wide = jnp.where(weight[..., None] > 0, logits.astype(dtype), 0)  # what padding answers may be no number
         normaliser = jax.nn.logsumexp(wide, 2)
         surprise = normaliser - jnp.take_along_axis(wide, jnp.maximum(target, 0)[..., None], 2)[..., 0]
@@ -69,7 +75,8 @@ def next_token(predict: Callable[..., Any], *, z_loss: float = 0.0, stochastic: 
     """Mean over tokens of −log p(token | those before it), in nats.
 
     Args:
-        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as `networks.pure(networks.LanguageModel(…))`.
+        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as `networks.pure(networks.LanguageModel(…))`. For a
+            batch with segments it is called as (params, tokens, None, True, segments).
         z_loss: ≥ 0, the factor of the mean of log² Z, which keeps the logits' normaliser Z near 1.
         stochastic: whether the network gets a fresh `key=` at every call. None asks its attribute `stochastic`.
 

@@ -133,28 +133,38 @@ class LanguageModel(nn.Module):
     remat: bool | str = False
 
     @nn.compact
-    def __call__(self, tokens: Int[ArrayLike, "b s"], cache: ModelCache | None = None, every: bool = True) -> Answer:
+    def __call__(
+        self,
+        tokens: Int[ArrayLike, "b s"],
+        cache: ModelCache | None = None,
+        every: bool = True,
+        segments: Int[ArrayLike, "b s"] | None = None,
+    ) -> Answer:
         """Predict the token after each one.
 
-        Under jit, where values cannot be looked at, an unknown id makes its own text NaN, as does a token that the cache has no room for.
+        Under jit, where values cannot be looked at, an unknown id makes its own row NaN, as does a token that the cache has no room for.
 
         Args:
             tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.
             cache: the tokens before these, and where to put these.
             every: False gives logits (b, v) after the last token of each text alone, which spares most of the last layer. They mean
                 nothing for a text of padding.
+            segments: (b, s) ids of the texts that are packed into each row, a change of which begins a new text. Places begin anew in each,
+                and none sees another, so that logits are those of each text alone. None: a row is one text.
 
         Raises:
-            ValueError: for inputs or fields against the rules above, and for more tokens than `context`, or than the cache has room for.
-            TypeError: for ids that are no integers.
+            ValueError: for inputs or fields against the rules above, for more tokens than `context` or than the cache has room for, and
+                for segments with a cache.
+            TypeError: for ids or segments that are no integers.
         """
-        self._check(tokens)
+        self._check(tokens, cache, segments)
         table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
         compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         ids = jnp.asarray(tokens)
         given = ids != PADDING
         start = jnp.zeros(ids.shape[:1], jnp.int32) if cache is None else cache.length
-        places = jnp.where(given, start[:, None] + jnp.arange(ids.shape[1], dtype=jnp.int32)[None], -1)
+        number, place = _of_segments(segments, ids.shape[1])
+        places = jnp.where(given, start[:, None] + place, -1)
         count = jnp.sum(given, 1, dtype=jnp.int32)
         if cache is not None:
             cache = cache.opened(count, ids.shape[1])
@@ -165,15 +175,18 @@ class LanguageModel(nn.Module):
             x = x + token_rows(learned, jnp.where(given, places, 0))
         if cache is not None:
             x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
-        x, layers, routing = self._blocks(x.astype(compute.dtype), places, cache, compute)
+        x, layers, routing = self._blocks(x.astype(compute.dtype), places, number, cache, compute)
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
         logits = self._logits(NORMS[self.norm](compute, self.epsilon, name="output_norm")(x), table, compute)
         return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing)
 
-    def _blocks(self, x: jax.Array, places: jax.Array, cache: ModelCache | None, compute: Compute) -> tuple[jax.Array, Any, Any]:
+    def _blocks(
+        self, x: jax.Array, places: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
+    ) -> tuple[jax.Array, Any, Any]:
         build = fast.remat(TransformerBlock, self.remat)
         rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
+        seen: Any = rule if segments is None else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
         layers, routings = [], []
         for number in range(self.depth):
             block = build(
@@ -195,7 +208,7 @@ class LanguageModel(nn.Module):
                 experts=self.experts,
                 name=f"block_{number}",
             )
-            x, layer, *routing = block(x, None, places[..., None], rule, None if cache is None else cache.layers[number])
+            x, layer, *routing = block(x, None, places[..., None], seen, None if cache is None else cache.layers[number])
             layers.append(layer)
             routings += routing
         return x, tuple(layers), tuple(routings)
@@ -209,7 +222,7 @@ class LanguageModel(nn.Module):
             return dense(self.vocabulary, compute, "output", bias=False)(x).astype(jnp.promote_types(compute.dtype, jnp.float32))
         return fast.product_with_rows(x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision)
 
-    def _check(self, tokens: Any) -> None:
+    def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
         for name in ("vocabulary", "context", "width", "depth", "heads"):
             checks.integer(name, getattr(self, name), 1)
         for name in ("key_value_heads", "head_size", "mlp_width", "window"):
@@ -224,6 +237,22 @@ class LanguageModel(nn.Module):
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
             raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)")
         checks.ids("tokens", tokens, self.vocabulary, also=PADDING)
+        if segments is not None:
+            checks.same_shape("tokens", tokens, "segments", segments)
+            if not jnp.issubdtype(jnp.result_type(segments), jnp.integer):
+                raise TypeError(f"segments must hold integers, got {jnp.result_type(segments)}")
+            if cache is not None:
+                raise ValueError("segments with a cache: a cache goes on with one text per row, so read packed rows without one")
+
+
+def _of_segments(segments: ArrayLike | None, s: int) -> tuple[jax.Array | None, jax.Array]:
+    """The number of each token's text in its row (b, s), and the token's place in it; None and (1, s) where a row is one text."""
+    places = jnp.arange(s, dtype=jnp.int32)[None]
+    if segments is None:
+        return None, places
+    ids = jnp.asarray(segments)
+    begins = jnp.concatenate([jnp.zeros_like(ids[:, :1], bool), ids[:, 1:] != ids[:, :-1]], 1)
+    return jnp.cumsum(begins, 1), places - jax.lax.cummax(jnp.where(begins, places, 0), 1)
 
 
 def gpt2(**options: Any) -> LanguageModel:

@@ -9,17 +9,18 @@ import optax
 
 from gendiff.core import checks, explicit_axes, trees
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import Loss, Metrics, Params
+from gendiff.core.types import Metrics, Params
 from gendiff.training import ema
 from gendiff.training.state import TrainState
 
-Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+Step = Callable[..., tuple[TrainState, Metrics]]
+"""(state, batch, *frozen) -> (state, metrics)."""
 
 _OWN_METRICS = ("loss", "grad_norm", "finite")
 
 
 def make_step(
-    loss: Loss,
+    loss: Callable[..., tuple[jax.Array, Metrics]],
     optimizer: optax.GradientTransformation,
     *,
     accumulate: int = 1,
@@ -28,12 +29,16 @@ def make_step(
     ema_warm_up: bool = True,
     shardings: TrainState | None = None,
 ) -> Step:
-    """Build `step(state, batch) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
+    """Build `step(state, batch, *frozen) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
+
+    What stands behind the batch is frozen: trees that the loss reads, such as a reference policy, a reward model or a teacher. They are
+    data under jit, lie on a mesh as the caller placed them, and get no gradient. `accumulate` does not slice them. `donate_argnums=0` leaves
+    them usable, unless they are arrays of the state itself; `start` copies, so that the parameters it was given will do.
 
     The metrics are loss (), grad_norm () before the clip, finite () bool, and those of the loss.
 
     Args:
-        loss: `(params, key, batch) -> (scalar, metrics)`, a mean over the batch.
+        loss: `(params, key, batch, *frozen) -> (scalar, metrics)`, a mean over the batch: any `Loss`, if nothing is frozen.
         optimizer: any optax transformation, the one that `start` was given.
         accumulate: number of equal slices of the batch, at least 1. Their gradients and metrics are averaged, one slice is in memory at a
             time, and each slice gets a key of its own.
@@ -59,16 +64,16 @@ def make_step(
     if clip is not None and not clip > 0:
         raise ConfigError(f"clip = {clip} must be positive: the largest norm of the gradient, or None for no clip")
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Any, *frozen: Any) -> tuple[TrainState, Metrics]:
         def out(mesh: Any) -> Any:
             return explicit_axes.like(state, mesh), explicit_axes.whole(mesh)
 
-        return explicit_axes.as_auto(advance, (state, batch), out)
+        return explicit_axes.as_auto(advance, (state, batch, *frozen), out)
 
-    def advance(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    def advance(state: TrainState, batch: Any, *frozen: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         where = None if shardings is None else shardings.params
-        value, own, gradient = _mean_gradient(loss, state.params, key, batch, accumulate, where)
+        value, own, gradient = _mean_gradient(loss, state.params, key, batch, frozen, accumulate, where)
         norm = optax.tree.norm(jax.tree.map(_at_least_float32, gradient))
         if clip is not None:
             gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
@@ -110,10 +115,10 @@ def slices(batch: Any, count: int, name: str = "accumulate") -> Any:
 
 
 def _mean_gradient(
-    loss: Loss, params: Params, key: jax.Array, batch: Any, accumulate: int, where: Any
+    loss: Callable[..., Any], params: Params, key: jax.Array, batch: Any, frozen: tuple[Any, ...], accumulate: int, where: Any
 ) -> tuple[jax.Array, Metrics, Params]:
     def differentiate(params: Params, key: jax.Array, batch: Any) -> tuple[tuple[jax.Array, Metrics], Params]:
-        aside, gradient = jax.value_and_grad(loss, has_aux=True)(params, key, batch)
+        aside, gradient = jax.value_and_grad(loss, has_aux=True)(params, key, batch, *frozen)
         return aside, _constrained(gradient, where)
 
     if accumulate == 1:
