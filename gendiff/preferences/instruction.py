@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int32, Integer, Shaped
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 
+Ids = Sequence[int] | np.ndarray
 PADDING = -1
 """The id of no token, which language models of this library read as padding."""
 
@@ -43,7 +44,7 @@ class Packed(NamedTuple):
 
 
 def rows(
-    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, end: int, length: int, pad: int = PADDING
+    prompts: Sequence[Ids], responses: Sequence[Ids], *, end: int, length: int, pad: int = PADDING
 ) -> Rows:
     """Write each prompt, its response and the end as one row.
 
@@ -190,7 +191,7 @@ def _texts(tokens: np.ndarray, weight: np.ndarray, end: int, pad: int, segments:
         cuts = np.array([], int) if segments is None else np.flatnonzero(np.diff(segments[row])) + 1
         starts = [0, *cuts.tolist()]
         for start, stop in zip(starts, [*starts[1:], tokens.shape[1]], strict=True):
-            empty = segments is not None and segments[row][start] < 0
+            empty = segments is not None and bool(segments[row][start] < 0)
             result.append(_text(row, tokens[row, start:stop], weight[row, start:stop], end, pad, empty))
     # padding between or behind packed texts is no text, unless something in it has weight
     return [text for text in result if text.length or segments is None or len(text.learned)]
@@ -201,7 +202,7 @@ def _text(row: int, tokens: np.ndarray, weight: np.ndarray, end: int, pad: int, 
     length = 0 if empty or not len(inside) else int(inside[-1]) + 1
     if pad == end and 0 < length < len(tokens):
         length += 1  # the first padding behind the text is its end
-    return _Text(row, tokens, weight, length, length > 0 and tokens[length - 1] == end)
+    return _Text(row, tokens, weight, length, length > 0 and bool(tokens[length - 1] == end))
 
 
 def _on_padding(text: _Text, end: int, pad: int) -> np.ndarray:
@@ -213,7 +214,7 @@ def _on_padding(text: _Text, end: int, pad: int) -> np.ndarray:
 
 def _moved_right(text: _Text) -> bool:
     """Whether the last target is the one padding directly behind the end."""
-    return text.ended and len(text.learned) > 0 and text.learned[-1] == text.length
+    return text.ended and len(text.learned) > 0 and bool(text.learned[-1] == text.length)
 
 
 def _moved_left(texts: list[_Text]) -> list[_Text]:
@@ -225,7 +226,7 @@ def _moved_left(texts: list[_Text]) -> list[_Text]:
     return suspects if alike else []
 
 
-def _ids(number: int, values: Sequence[int]) -> np.ndarray:
+def _ids(number: int, values: Ids) -> np.ndarray:
     ids = np.asarray(values)
     if ids.size and (ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer)):
         raise TypeError(f"text {number} must be a sequence of integers, got {ids.dtype} of shape {ids.shape}: tokenize it first")

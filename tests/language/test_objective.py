@@ -52,6 +52,20 @@ def test_loss_and_metrics_are_those_of_the_formula(weight):
         np.testing.assert_allclose(metrics[name], value, rtol=2e-5)
 
 
+def test_packed_texts_cost_what_they_cost_alone():
+    kept = TOKENS >= 0
+    segments = np.broadcast_to(np.arange(len(TOKENS))[:, None], TOKENS.shape)[kept][None]
+
+    def predict(params, tokens, cache, every, segments):
+        assert cache is None and every and segments.shape == tokens.shape
+        return PREDICT(params, tokens)
+
+    expected = by_formula(np.ones(TOKENS.shape))
+    (_, metrics), _ = run(objective.next_token(predict), TABLE, language.Texts(TOKENS[kept][None], None, BYTES[kept][None], segments))
+    for name in ("nll", "accuracy", "bits_per_byte"):
+        np.testing.assert_allclose(metrics[name], expected[name], rtol=2e-5)
+
+
 def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_and_no_target_costs_nothing():
     loss = objective.next_token(PREDICT)
     np.testing.assert_allclose(run(loss, 0 * TABLE, language.Texts(TOKENS))[0][0], np.log(10), rtol=1e-6)
@@ -73,4 +87,5 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: objective.next_token(PREDICT)({}, KEY, TOKENS), "pass language.Texts", TypeError),
     (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS[:, :1])), "at least two tokens"),
     (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS, WEIGHT[:, 1:])), "weight has shape"),
+    (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS, segments=TOKENS[:1])), "segments has shape"),
 )

@@ -114,6 +114,37 @@ def test_a_token_does_not_see_later_ones_and_padding_changes_nothing(kind):
     np.testing.assert_allclose(both(predict, params, padded)[1], whole[:, 6], atol=1e-5)
 
 
+LENGTHS = np.array([[5, 4, 1], [12, 0, 0], [2, 3, 7]])
+"""Of the texts that are packed into each row of TOKENS; the first row has two of padding."""
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
+    network = KINDS[kind]
+    predict, params = networks.pure(network), drawn(network)
+    segments = np.stack([np.append(np.repeat([4, 2, 4], row), [-1] * (12 - row.sum())) for row in LENGTHS]).astype(np.int32)
+    packed = quickly(lambda params, tokens, segments: predict(params, tokens, None, True, segments).logits)
+    result = packed(params, np.where(segments < 0, language_model.PADDING, TOKENS), segments)
+    for row, lengths in enumerate(LENGTHS):
+        texts = np.split(TOKENS[row, : lengths.sum()], np.cumsum(lengths)[:-1])
+        padded = [np.pad(text, (0, 12 - len(text)), constant_values=language_model.PADDING) for text in texts]
+        alone = answers(predict, params, np.stack(padded))
+        wanted = np.concatenate([logits[:length] for logits, length in zip(alone, lengths, strict=True)])
+        np.testing.assert_allclose(result[row, : lengths.sum()], wanted, atol=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_segments_that_do_not_fit_are_refused():
+    predict, params = networks.pure(KINDS["llama"]), drawn(KINDS["llama"])
+    for segments, cache, error, message in (
+        (TOKENS[:, 1:], None, ValueError, r"segments has shape \(3, 11\)"),
+        (TOKENS / 1.0, None, TypeError, "segments must hold integers"),
+        (TOKENS, object(), ValueError, "segments with a cache"),
+    ):
+        with pytest.raises(error, match=message):
+            jax.eval_shape(lambda segments=segments, cache=cache: predict(params, TOKENS, cache, True, segments))
+
+
 def test_a_window_of_five_reaches_as_far_back_as_its_blocks_times_four():
     network = KINDS["qwen3"]
     predict, params = networks.pure(network), drawn(network)

@@ -36,6 +36,12 @@ def noisy(params, key, batch):
     return exact(params, key, Batch(batch.clean + 0.1 * noise, batch.condition))
 
 
+def taught(params, key, batch, teacher, scale):
+    """Distance of the model's answers from a multiple of those of another model, which is frozen."""
+    answers = [batch.clean @ each["dense"]["kernel"] + each["dense"]["bias"][None] for each in (params, teacher)]
+    return jnp.mean(jnp.square(answers[0] - scale * answers[1])), {}
+
+
 def adamw():
     return training.optimizers.adamw(1e-2, warmup=2, total=50, weight_decay=0.1)
 

@@ -37,6 +37,12 @@ for accumulate in (1, 2):
             losses[many].append(float(metrics["loss"]))
         assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
         np.testing.assert_allclose(losses[many], losses["one"], rtol=1e-5)
+frozen = jax.jit(training.make_step(linear.taught, linear.adamw(), accumulate=2))
+alone, _ = frozen(linear.start(), linear.batch(size=16), linear.params(), np.float32(2))
+for mesh in (sharding.mesh(), explicit):
+    placed = [sharding.replicate(tree, mesh) for tree in (linear.start(), linear.params())]
+    after, _ = frozen(placed[0], sharding.shard(linear.batch(size=16), mesh), placed[1], np.float32(2))
+    np.testing.assert_allclose(after.params["dense"]["kernel"], alone.params["dense"]["kernel"], rtol=1e-5)
 for size, message in ((7, "nearest valid sizes are 8"), (20, "16 or 24")):
     with pytest.raises(ValueError, match=message):
         sharding.shard(linear.batch(size=size), mesh)
@@ -177,6 +183,16 @@ def test_a_step_on_explicit_axes_equals_one_on_auto_axes():
     after, metrics = step(sharding.replicate(linear.start(), mesh), sharding.shard(linear.batch(), mesh))
     plain, wanted = step(linear.start(), linear.batch())
     assert jax.typeof(after.params["dense"]["kernel"]).sharding.mesh.explicit_axes == ("data",)
+    np.testing.assert_allclose(metrics["loss"], wanted["loss"], rtol=1e-6)
+    np.testing.assert_allclose(after.params["dense"]["kernel"], plain.params["dense"]["kernel"], rtol=1e-6)
+
+
+def test_frozen_parameters_lie_on_explicit_axes_as_those_that_learn_do():
+    mesh, teacher = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,)), linear.params()
+    step, scale = jax.jit(training.make_step(linear.taught, linear.adamw(), accumulate=2)), np.float32(2)
+    on_mesh = (sharding.replicate(linear.start(), mesh), sharding.shard(linear.batch(), mesh), sharding.replicate(teacher, mesh), scale)
+    after, metrics = step(*on_mesh)
+    plain, wanted = step(linear.start(), linear.batch(), teacher, scale)
     np.testing.assert_allclose(metrics["loss"], wanted["loss"], rtol=1e-6)
     np.testing.assert_allclose(after.params["dense"]["kernel"], plain.params["dense"]["kernel"], rtol=1e-6)
 

@@ -8,6 +8,8 @@ from gendiff import training
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion.types import Batch
+from tests.quickly import quickly
+from tests.traced import Traced
 from tests.training import linear
 
 
@@ -135,6 +137,25 @@ def test_many_steps_are_traced_once():
     for number in range(6):
         state, _ = step(state, linear.batch(number))
     assert int(state.step) == 6 and len(traces) == 1
+
+
+def whole(seed):
+    """Parameters of small whole numbers, of which every sum is exact."""
+    rng = np.random.default_rng(seed)
+    return {"dense": {"kernel": jnp.asarray(rng.integers(-3, 4, (3, 2)), jnp.float32), "bias": jnp.ones(2)}}
+
+
+def test_frozen_trees_are_data_that_are_not_sliced_have_no_gradient_and_are_not_donated():
+    batch, scale = Batch(np.random.default_rng(0).integers(-4, 5, (8, 3)).astype(np.float32), ()), np.float32(2)
+    steps = [Traced(training.make_step(linear.taught, optax.sgd(1.0), accumulate=n), jit=quickly, donate_argnums=0) for n in (1, 2)]
+    for seed in (1, 2):
+        teacher = whole(seed)
+        gradient = jax.grad(lambda params, teacher=teacher: linear.taught(params, None, batch, teacher, scale)[0])(whole(0))
+        for step in steps:
+            after, metrics = step(training.start(whole(0), optax.sgd(1.0), jax.random.key(0), ()), batch, teacher, scale)
+            jax.tree.map(lambda new, old, slope: np.testing.assert_array_equal(new, old - slope), after.params, whole(0), gradient)
+            assert metrics["finite"] and metrics["loss"] > 0 and not teacher["dense"]["kernel"].is_deleted()
+    assert [step.traces for step in steps] == [1, 1]
 
 
 @pytest.mark.float64
