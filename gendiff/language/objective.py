@@ -56,7 +56,7 @@ class NextTokenLoss:
         if batch.weight is not None:
             weight = weight * jnp.asarray(batch.weight)[:, 1:].astype(dtype)
         if batch.segments is not None:
-            weight = weight * (batch.segments[:, 1:] == batch.segments[:, :-1])
+            weight = weight * (batch.segments[:, 1:] == batch.segments[:, :-1]).astype(dtype)
         wide = jnp.where(weight[..., None] > 0, logits.astype(dtype), 0)  # what padding answers may be no number
         normaliser = jax.nn.logsumexp(wide, 2)
         surprise = normaliser - jnp.take_along_axis(wide, jnp.maximum(target, 0)[..., None], 2)[..., 0]

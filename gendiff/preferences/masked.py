@@ -27,9 +27,10 @@ def acted(mask: Shaped[ArrayLike, "b s"], **values: ArrayLike) -> Bool[Array, "b
 
 
 def zeroed(values: ArrayLike, mask: Shaped[ArrayLike, "b s"]) -> Float[Array, "b s"]:
-    """Return the values (b, s) in at least float32, and 0 without a gradient where the mask is 0."""
+    """Return the values (b, s) as floats of at least 32 bits, and 0 without a gradient where the mask is 0."""
     wide = jnp.asarray(values)
-    return jnp.where(jnp.asarray(mask) != 0, wide, 0).astype(arrays.at_least_float32(wide.dtype))
+    dtype = arrays.at_least_float32(wide.dtype) if jnp.issubdtype(wide.dtype, jnp.floating) else jnp.float32
+    return jnp.where(jnp.asarray(mask) != 0, wide, 0).astype(dtype)
 
 
 def total(values: ArrayLike, mask: Shaped[ArrayLike, "b s"]) -> Float[Array, "b"]:

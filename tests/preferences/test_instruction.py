@@ -111,7 +111,7 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: built(responses=[[-3]]), "text 0 holds -3"),
     (lambda: built(responses=["yes"]), "sequence of integers", TypeError),
     (lambda: built(end=-1), "end = -1 is outside"),
-    (lambda: instruction.packed(ROWS, 5), "row . has a text of .* tokens, and length = 5"),
+    (lambda: instruction.packed(ROWS, 5), r"row \d+ has a text of .* tokens, and length = 5"),
     (lambda: instruction.packed(instruction.Rows(ROWS.tokens, 0 * ROWS.weight), 20), "row 0 has no weight"),
     (lambda: instruction.findings(ROWS.tokens, ROWS.weight[:, 1:], end=END), r"weight has shape \(12, 13\)"),
     (lambda: instruction.findings(ROWS.tokens, -ROWS.weight, end=END), "(?s)weight = .* is outside"),
