@@ -54,7 +54,7 @@ def shaped_rewards(
     log_ratio = masked.zeroed(log_probs, mask) - masked.zeroed(reference, mask)
     still_to_come = jnp.cumsum(acted[:, ::-1].astype(jnp.int32), 1)[:, ::-1]  # steps from here on, this one included
     last = acted & (still_to_come == 1)
-    return jnp.where(last, jnp.asarray(scores, log_ratio.dtype)[:, None], 0) - beta * log_ratio
+    return jnp.where(last, jnp.asarray(scores, log_ratio.dtype)[:, None], 0) - jnp.asarray(beta, log_ratio.dtype) * log_ratio
 
 
 def gae(
@@ -121,9 +121,7 @@ def whitened(values: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) ->
     return jnp.where(acted, _over(centred, deviation, jnp.max(jnp.abs(wide))), 0)
 
 
-def group_relative(
-    scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | int, *, scale: bool = True
-) -> Float[Array, "b"]:
+def group_relative(scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | int, *, scale: bool = True) -> Float[Array, "b"]:
     """Advantages without a critic: each score beside those of the same prompt, (score − mean) / standard deviation.
 
     Give `policy_gradient.clipped_policy_gradient` the column [:, None]: all steps of a sample share its advantage.

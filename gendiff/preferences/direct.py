@@ -13,9 +13,7 @@ from gendiff.core.types import ArrayLike, Metrics, Scalar
 from gendiff.preferences import masked
 
 
-def sequence_log_probs(
-    log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], *, per_step: bool = False
-) -> Float[Array, "b"]:
+def sequence_log_probs(log_probs: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"], *, per_step: bool = False) -> Float[Array, "b"]:
     """Log-probability of each sample: the sum over the steps at which the policy acted.
 
     Args:
@@ -64,8 +62,8 @@ def dpo(
     """
     checks.in_range("label_smoothing", label_smoothing, 0.0, 0.5, open_high=True)
     first, second = _rewards(beta, chosen, rejected, reference_chosen, reference_rejected)
-    margin = first - second
-    loss = (1 - label_smoothing) * jax.nn.softplus(-margin) + label_smoothing * jax.nn.softplus(margin)
+    margin, wrong = first - second, jnp.asarray(label_smoothing, first.dtype)
+    loss = (1 - wrong) * jax.nn.softplus(-margin) + wrong * jax.nn.softplus(margin)
     return jnp.mean(loss), _metrics(first, second)
 
 
@@ -99,7 +97,8 @@ def ipo(
         Azar et al., 2023, Eq. 17 (from memory).
     """
     first, second = _rewards(beta, chosen, rejected, reference_chosen, reference_rejected)
-    return jnp.mean(jnp.square((first - second) / beta - 1 / (2 * beta))), _metrics(first, second)
+    weight = jnp.asarray(beta, first.dtype)
+    return jnp.mean(jnp.square((first - second) / weight - 1 / (2 * weight))), _metrics(first, second)
 
 
 def kto(
@@ -140,10 +139,11 @@ def kto(
     for name, number in (("point", point), ("chosen_weight", chosen_weight), ("rejected_weight", rejected_weight)):
         checks.in_range(name, number, 0.0, float("inf"), open_high=True)
     checks.in_range("beta", beta, 0.0, float("inf"), open_low=True, open_high=True)
-    good = beta * _log_ratio("chosen", chosen, "reference_chosen", reference_chosen)
-    bad = beta * _log_ratio("rejected", rejected, "reference_rejected", reference_rejected)
-    shift = beta * jax.lax.stop_gradient(jnp.asarray(point, good.dtype))
-    lost = jnp.concatenate([chosen_weight * jax.nn.sigmoid(shift - good), rejected_weight * jax.nn.sigmoid(bad - shift)])
+    good = _log_ratio("chosen", chosen, "reference_chosen", reference_chosen)
+    bad = _log_ratio("rejected", rejected, "reference_rejected", reference_rejected)
+    weight, shift, *weights = (jnp.asarray(number, good.dtype) for number in (beta, point, chosen_weight, rejected_weight))
+    good, bad, shift = weight * good, weight * bad, weight * jax.lax.stop_gradient(shift)
+    lost = jnp.concatenate([weights[0] * jax.nn.sigmoid(shift - good), weights[1] * jax.nn.sigmoid(bad - shift)])
     return jnp.mean(lost), jax.lax.stop_gradient({"chosen_reward": _mean(good), "rejected_reward": _mean(bad)})
 
 
@@ -168,7 +168,8 @@ def _rewards(beta: Scalar, chosen: ArrayLike, rejected: ArrayLike, *reference: A
     checks.same_shape("chosen", chosen, "rejected", rejected)
     first = _log_ratio("chosen", chosen, "reference_chosen", reference[0])
     second = _log_ratio("rejected", rejected, "reference_rejected", reference[1])
-    return beta * first, beta * second
+    weight = jnp.asarray(beta, first.dtype)
+    return weight * first, weight * second
 
 
 def _log_ratio(name: str, log_probs: ArrayLike, reference_name: str, reference: ArrayLike) -> jax.Array:

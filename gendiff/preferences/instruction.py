@@ -43,9 +43,7 @@ class Packed(NamedTuple):
     segments: Int32[np.ndarray, "b s"]
 
 
-def rows(
-    prompts: Sequence[Ids], responses: Sequence[Ids], *, end: int, length: int, pad: int = PADDING
-) -> Rows:
+def rows(prompts: Sequence[Ids], responses: Sequence[Ids], *, end: int, length: int, pad: int = PADDING) -> Rows:
     """Write each prompt, its response and the end as one row.
 
     The end is a target, so that the model learns to stop. Padding is none by its place and not by its id, so that `pad` may equal `end`.

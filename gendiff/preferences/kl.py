@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Float, Shaped
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Scalar
@@ -25,9 +25,7 @@ class KlEstimates(NamedTuple):
     k3: Any
 
 
-def kl_estimates(
-    log_probs: Float[ArrayLike, "b s"], reference: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]
-) -> KlEstimates:
+def kl_estimates(log_probs: Float[ArrayLike, "b s"], reference: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) -> KlEstimates:
     """Estimate KL(policy ‖ reference) from actions of the policy.
 
     Sum each over the steps of a sample and average over samples (`masked.total`) for the KL of whole samples. As terms of a loss they
@@ -99,6 +97,6 @@ def adaptive_beta(value: Scalar, *, target: Scalar, rate: Scalar = 0.1, limit: S
     for name, number in (("value", value), ("target", target), ("rate", rate)):
         checks.in_range(name, number, 0.0, float("inf"), open_low=True, open_high=True)
     checks.in_range("limit", limit, 0.0, 1.0, open_low=True, open_high=True)
-    if arrays.is_concrete(rate) and arrays.is_concrete(limit) and not rate * limit < 1:
-        raise ValueError(f"rate = {rate:g} times limit = {limit:g} must be below 1: one batch could make β 0 or negative")
+    if arrays.is_concrete(rate) and arrays.is_concrete(limit) and not float(rate) * float(limit) < 1:
+        raise ValueError(f"rate = {float(rate):g} times limit = {float(limit):g} must be below 1: one batch could make β 0 or negative")
     return AdaptiveBeta(*(jnp.asarray(number, jnp.result_type(float)) for number in (value, target, rate, limit)))

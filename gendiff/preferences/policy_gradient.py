@@ -52,7 +52,8 @@ def clipped_policy_gradient(
     log_ratio = masked.zeroed(log_probs, mask) - jax.lax.stop_gradient(masked.zeroed(old, mask))
     log_ratio = jnp.clip(log_ratio, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
     ratio = jnp.exp(log_ratio)
-    free, held = ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage
+    room = jnp.asarray(clip, ratio.dtype)
+    free, held = ratio * advantage, jnp.clip(ratio, 1 - room, 1 + room) * advantage
     metrics = {
         "ratio": masked.mean(ratio, mask),
         "clip_fraction": masked.mean((held < free).astype(ratio.dtype), mask),
@@ -94,7 +95,8 @@ def value_loss(
     largest = error
     if clip is not None:
         checks.in_range("clip", clip, 0.0, float("inf"), open_low=True)
-        largest = jnp.maximum(error, jnp.square(before + jnp.clip(value - before, -clip, clip) - target))
+        room = jnp.asarray(clip, value.dtype)
+        largest = jnp.maximum(error, jnp.square(before + jnp.clip(value - before, -room, room) - target))
     unexplained = arrays.safe_divide(_variance(target - value, mask), _variance(target, mask), 1.0)
     metrics = {"value_clip_fraction": masked.mean((largest > error).astype(error.dtype), mask), "explained_variance": 1 - unexplained}
     return masked.mean(largest, mask) / 2, jax.lax.stop_gradient(metrics)

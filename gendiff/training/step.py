@@ -32,8 +32,8 @@ def make_step(
     """Build `step(state, batch, *frozen) -> (state, metrics)`. The key of a step is fold_in(state.key, state.step).
 
     What stands behind the batch is frozen: trees that the loss reads, such as a reference policy, a reward model or a teacher. They are
-    data under jit, lie on a mesh as the caller placed them, and get no gradient. `accumulate` does not slice them. `donate_argnums=0` leaves
-    them usable, unless they are arrays of the state itself; `start` copies, so that the parameters it was given will do.
+    data under jit, lie on a mesh as the caller placed them, and get no gradient. `accumulate` does not slice them. `donate_argnums=0`
+    leaves them usable, unless they are arrays of the state itself; `start` copies, so that the parameters it was given will do.
 
     The metrics are loss (), grad_norm () before the clip, finite () bool, and those of the loss.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff import networks
+from gendiff import language, networks
 from gendiff.core import trees
 from gendiff.networks import attention, language_model, rotary
 from gendiff.networks.layers import ACTIVATIONS
@@ -139,7 +139,7 @@ def test_segments_that_do_not_fit_are_refused():
     for segments, cache, error, message in (
         (TOKENS[:, 1:], None, ValueError, r"segments has shape \(3, 11\)"),
         (TOKENS / 1.0, None, TypeError, "segments must hold integers"),
-        (TOKENS, object(), ValueError, "segments with a cache"),
+        (TOKENS, language.cache.full(KINDS["llama"], 3, 12), ValueError, "segments with a cache"),
     ):
         with pytest.raises(error, match=message):
             jax.eval_shape(lambda segments=segments, cache=cache: predict(params, TOKENS, cache, True, segments))

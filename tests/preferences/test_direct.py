@@ -15,7 +15,9 @@ from tests.refusals import refusals
 
 PAIRS = tuple(np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32))
 GOOD, BAD = PAIRS[0] - PAIRS[2], PAIRS[1] - PAIRS[3]
-dpo, ipo, kto = (quickly(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True)) for loss in (preferences.dpo, preferences.ipo, preferences.kto))
+dpo, ipo, kto = (
+    quickly(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True)) for loss in (preferences.dpo, preferences.ipo, preferences.kto)
+)
 
 
 def logistic(x):
@@ -45,7 +47,9 @@ def test_kto_is_its_formula_with_unequal_numbers_of_good_and_bad_answers():
     (loss, metrics), _ = kto(*given, beta=0.3, point=0.4, chosen_weight=0.5, rejected_weight=1.5)
     lost = [*0.5 * (1 - logistic(0.3 * (GOOD - 0.4))), *1.5 * (1 - logistic(0.3 * (0.4 - BAD[:2])))]
     np.testing.assert_allclose(loss, np.mean(lost), rtol=1e-5)
-    np.testing.assert_allclose([metrics["chosen_reward"], metrics["rejected_reward"]], 0.3 * np.array([GOOD.mean(), BAD[:2].mean()]), rtol=1e-4)
+    np.testing.assert_allclose(
+        [metrics["chosen_reward"], metrics["rejected_reward"]], 0.3 * np.array([GOOD.mean(), BAD[:2].mean()]), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("loss", [dpo, ipo, kto])

@@ -1,4 +1,4 @@
-"""What every function of (samples, steps) keeps: padding is never read, samples may stand in any order, numbers are data, and dtypes stay."""
+"""What every function of (samples, steps) keeps: padding is never read, any order of samples, numbers as data, and dtypes."""
 
 import functools
 from collections.abc import Callable
@@ -61,9 +61,7 @@ MEMBERS = {
     "mean": Member(masked.mean, ("values",)),
     "group_relative": Member(preferences.group_relative, (), ("scores",), ("groups",)),
     "bradley_terry": Member(preferences.bradley_terry, (), ("answers",), ("ranking",)),
-    "dpo": Member(
-        lambda *pairs: preferences.dpo(*pairs[:4], beta=pairs[4], label_smoothing=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)
-    ),
+    "dpo": Member(lambda *pairs: preferences.dpo(*pairs[:4], beta=pairs[4], label_smoothing=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)),
     "ipo": Member(lambda *pairs: preferences.ipo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), numbers=(0.5,)),
     "kto": Member(lambda *pairs: preferences.kto(*pairs[:4], beta=pairs[4], point=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)),
 }

@@ -68,7 +68,10 @@ FIRST = np.arange(14) == 0
 CUT = np.where(ROWS.tokens == END, PAD, ROWS.tokens)
 PACKED = instruction.packed(ROWS, 20)
 MISTAKES = {
-    "padding masked by the id of the end": (changed(tokens=SAME_ID, weight=without(SAME_ID == END), pad=END), "12 of 12.*weight on their end"),
+    "padding masked by the id of the end": (
+        changed(tokens=SAME_ID, weight=without(SAME_ID == END), pad=END),
+        "12 of 12.*weight on their end",
+    ),
     "weight on padding": (changed(weight=np.where(ROWS.tokens == PAD, 1, ROWS.weight)), "have weight on padding"),
     "a row without weight": (changed(weight=without(np.arange(12)[:, None] == 3)), "1 of 12 texts .*row 3.* no weight at all"),
     "weight on the first token": (changed(weight=np.where(FIRST, 1, ROWS.weight)), "weight on their first token"),

@@ -127,7 +127,7 @@ def test_rewards_advantages_and_loss_together_give_the_gradient_of_reward_less_b
         assert np.abs(one).max() > 0.01
 
 
-@pytest.mark.parametrize("clip", [0.5, None])
+@pytest.mark.parametrize("clip", [0.2, None])
 def test_the_loss_of_the_critic_is_its_formula(clip):
     acted, value = MASK != 0, NEW.astype(np.float64)
     error = (value - RETURNS) ** 2
