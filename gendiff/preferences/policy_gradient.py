@@ -45,6 +45,7 @@ def clipped_policy_gradient(
         Schulman et al., 2017, Eq. 7; Shao et al., 2024, Eq. 3; Liu et al., 2025, section 3.1 (from memory).
     """
     checks.in_range("clip", clip, 0.0, float("inf"), open_low=True)
+    checks.choice("average", average, masked.AVERAGES)
     masked.acted(mask, log_probs=log_probs, old=old)
     if advantages.shape not in (mask.shape, (mask.shape[0], 1)):
         raise ValueError(f"advantages has shape {advantages.shape}: {mask.shape} is needed, or ({mask.shape[0]}, 1), one per sample")

@@ -70,13 +70,14 @@ def test_one_of_two_answers_is_preferred():
 
 def test_normalised_scores_of_the_reference_have_mean_0_and_deviation_1_and_keep_their_order():
     of_reference = 40 + 7 * SCORES[0]
-    fitted = preferences.normaliser(of_reference)
-    normalised = np.asarray(fitted(of_reference))
+    fitted = quickly(preferences.normaliser)(of_reference)
+    apply = quickly(lambda fitted, scores: fitted(scores))
+    normalised = np.asarray(apply(fitted, of_reference))
     np.testing.assert_allclose([normalised.mean(), normalised.std()], [0, 1], atol=1e-5)
     np.testing.assert_array_equal(np.argsort(normalised), np.argsort(of_reference))
-    np.testing.assert_allclose(fitted(np.array([47.0], np.float32)), (47 - of_reference.mean()) / of_reference.std(), rtol=1e-4)
-    alike = quickly(lambda scores: preferences.normaliser(scores)(scores))(np.full(4, 2.0, np.float32))
-    np.testing.assert_array_equal(alike, 0)
+    np.testing.assert_allclose(apply(fitted, np.full(4, 47.0, np.float32)), (47 - of_reference.mean()) / of_reference.std(), rtol=1e-4)
+    alike = np.full(4, 2.0, np.float32)
+    np.testing.assert_array_equal(apply(quickly(preferences.normaliser)(alike), alike), 0)
 
 
 def test_members_disagree_by_their_variance():

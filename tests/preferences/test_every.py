@@ -39,9 +39,6 @@ class Member(NamedTuple):
 PAIRS = ("chosen", "rejected", "reference_chosen", "reference_rejected")
 MEMBERS = {
     "clipped_policy_gradient": Member(preferences.clipped_policy_gradient, ("log_probs", "reference", "advantages"), numbers=(0.2,)),
-    "average of samples": Member(
-        functools.partial(preferences.clipped_policy_gradient, average="samples"), ("log_probs", "reference", "advantages"), numbers=(0.2,)
-    ),
     "value_loss": Member(preferences.value_loss, ("log_probs", "values", "returns"), numbers=(0.5,)),
     "entropy": Member(policy_gradient.entropy, ("logits",)),
     "kl_estimates": Member(preferences.kl_estimates, ("log_probs", "reference")),

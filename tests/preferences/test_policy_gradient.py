@@ -70,20 +70,20 @@ def test_it_is_its_formula(average):
 
 def test_the_clip_takes_the_gradient_of_steps_that_went_too_far_the_right_way_and_of_no_others():
     moved, advantages = np.log(np.array([[1.5, 1.5, 0.5, 0.5]], np.float32)), np.array([[1, -1, 1, -1]], np.float32)
-    (_, metrics), gradient = clipped(moved, 0 * moved, advantages, np.ones((1, 4), int), 0.2)
+    (_, metrics), gradient = clipped(moved, 0 * moved, advantages, np.ones((1, 4), int), 0.2, average="steps")
     np.testing.assert_allclose(gradient, [[0, 1.5 / 4, -0.5 / 4, 0]], rtol=1e-5)
     assert metrics["clip_fraction"] == 0.5
 
 
 def test_ratios_of_any_size_have_finite_losses_and_gradients():
     far = np.array([[1e4, -1e4, 1e4, -1e4]], np.float32)
-    (loss, metrics), gradient = clipped(far, 0 * far, np.array([[1, 1, -1, -1]], np.float32), np.ones((1, 4), int), 0.2)
+    (loss, metrics), gradient = clipped(far, 0 * far, np.array([[1, 1, -1, -1]], np.float32), np.ones((1, 4), int), 0.2, average="steps")
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((loss, metrics, gradient)))
 
 
 def test_one_advantage_per_sample_is_that_of_each_of_its_steps():
     column = ADVANTAGES[:, :1]
-    one, same = (clipped(NEW, OLD, given, MASK, 0.2) for given in (column, np.repeat(column, S, 1)))
+    one, same = (clipped(NEW, OLD, given, MASK, 0.2, average="steps") for given in (column, np.repeat(column, S, 1)))
     np.testing.assert_allclose(one[0][0], same[0][0], rtol=1e-6)
     np.testing.assert_allclose(one[1], same[1], rtol=1e-6)
 
