@@ -1,4 +1,6 @@
-"""Shares of counted events with intervals that stay wider than nothing at 0 and 1, and the difference of two shares."""
+"""Shares of counted events with intervals that stay wider than nothing at 0 and 1, the difference of two shares, and paired events."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
@@ -42,3 +44,39 @@ def difference(first: Interval, second: Interval) -> Interval:
     below = np.hypot(first.value - first.low, second.high - second.value)
     above = np.hypot(first.high - first.value, second.value - second.low)
     return Interval(value, float(value - below), float(value + above))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Paired hits and misses that differ.
+
+    Args:
+        only_first: how many are hits in the first and not in the second.
+        only_second: how many are hits in the second and not in the first.
+        p_value: the chance of so many or more of `only_first` where either is as likely as the other: one-sided, exact.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: Bool[np.ndarray, "n"], second: Bool[np.ndarray, "n"]) -> McNemar:
+    """Tell whether the first has more hits than the second, of the same n questions.
+
+    Questions on which both agree say nothing of it, so the test is a coin's on those that differ. Without any, p is 1.
+
+    Args:
+        first: (n,) hits, such as wrong answers before training.
+        second: (n,) hits on the same questions, such as those after it.
+
+    Raises:
+        ValueError: for different lengths.
+
+    References:
+        McNemar, 1947, in its exact form (from memory).
+    """
+    checks.same_shape("first", first, "second", second)
+    more, less = int(np.sum(first & ~second)), int(np.sum(second & ~first))
+    p = scipy.stats.binomtest(more, more + less, alternative="greater").pvalue if more + less else 1.0
+    return McNemar(more, less, float(p))

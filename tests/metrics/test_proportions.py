@@ -20,7 +20,19 @@ def test_a_share_of_none_and_of_all_has_an_interval_of_some_width_that_grows_wit
     assert none.number == (0.0, 0.0, high) and every.value == every.high == 1.0 and 1 - high < every.low < 1
 
 
+def test_paired_hits_are_compared_by_a_fair_coin_over_those_that_differ():
+    first = np.array([True] * 5 + [False] * 2 + [True] * 30 + [False] * 40)
+    second = np.array([False] * 5 + [True] * 2 + [True] * 30 + [False] * 40)
+    found = proportions.mcnemar(first, second)
+    assert (found.only_first, found.only_second) == (5, 2)
+    assert found.p_value == pytest.approx((21 + 7 + 1) / 2**7)  # 5, 6 or 7 heads of 7
+    back = proportions.mcnemar(second, first)
+    assert found.p_value + back.p_value == pytest.approx(1 + 21 / 2**7)  # both count the case itself
+    assert proportions.mcnemar(first, first).p_value == 1.0
+
+
 test_shares_of_nothing_are_refused = refusals(
     (lambda: proportions.share(np.zeros(0, bool)), "hits is empty"),
     (lambda: proportions.share(np.ones(2, bool), confidence=1.0), "confidence = 1"),
+    (lambda: proportions.mcnemar(np.ones(2, bool), np.ones(3, bool)), "first has shape"),
 )
