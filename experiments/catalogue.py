@@ -32,6 +32,8 @@ EXPERIMENTS = {
     "scaling-fit": "experiments.scaling.scaling_fit",
     "percolation": "experiments.scaling.percolation",
     "scaling-train": "experiments.scaling.scaling_train",
+    "instruct": "experiments.preferences.instruct",
+    "constitution": "experiments.preferences.constitution",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

@@ -41,6 +41,7 @@ EXPERIMENTS = {
     "provenance": (*FRAMEWORK, "experiments.provenance", "experiments.diffusion", "experiments.language", "gendiff"),
     "adversarial": (*FRAMEWORK, "experiments.adversarial", "experiments.diffusion", "gendiff"),
     "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
+    "preferences": (*FRAMEWORK, "experiments.preferences", "experiments.diffusion", "experiments.language", "gendiff"),
     "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),

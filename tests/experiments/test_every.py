@@ -36,6 +36,8 @@ LEAVES = {
     "emergence": ("metrics", "losses", "carries", "by_metric"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
     "percolation": ("components", "skills", "paths"),
+    "instruct": ("orders", "questions"),
+    "constitution": ("violations", "success"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

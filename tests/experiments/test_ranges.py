@@ -18,7 +18,7 @@ _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final"
-_ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight"
+_ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
@@ -241,6 +241,13 @@ MISFITS = [
     ("scaling-train", {"text": dataclasses.replace(SWEPT, depths=(1, 2))}, "--text.depths 1 2 must be as many"),
     ("scaling-train", {"pictures": dataclasses.replace(SWEPT, budgets=(1e10,))}, "--pictures.budgets 10000000000.0 must be two or more"),
     ("scaling-train", {"pictures": dataclasses.replace(SWEPT, budgets=(1e10, 1e9))}, "each number must be above the one before"),
+    ("instruct", {"warmup": 600}, "--warmup 600 must be below --train-steps 600"),
+    ("instruct", {"judged": 2526}, "--judged 2526 is above 2525, half of the pairs of numbers of 2 digits"),
+    ("instruct", {"tuning_batch": 8001}, "--tuning-batch 8001 is above --pairs 8000"),
+    ("constitution", {"warmup": 800}, "--warmup 800 must be below --train-steps 800"),
+    ("constitution", {"judged": 5001}, "--judged 5001 is above 5000, half of the 10000 requests"),
+    ("constitution", {"revised": 8001}, "--revised 8001 is above 8000, the requests that --judged 2000 leaves"),
+    ("constitution", {"preference_batch": 3001}, "--preference-batch 3001 is above --pairs 3000"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

@@ -1,17 +1,13 @@
 """A hundred questions, as plain text and in the chat template: how many are answered, and how many answers end."""
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.language import models, questions
+from experiments.language import models, questions, replies
 from experiments.language.chat.config import Config
-from experiments.language.models import Answer
+from experiments.language.replies import Marks
 from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Table
 
@@ -20,28 +16,19 @@ SHOWN = 12
 KINDS = ("plain text", "chat template")
 
 
-@dataclass(frozen=True)
-class Marks:
-    """Of one way to ask: for each question the text of its reply, whether it holds the answer, and whether it ended by itself."""
-
-    texts: tuple[str, ...]
-    right: np.ndarray
-    ended: np.ndarray
-
-
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Ask every question in both ways."""
     chat = models.tiny() if config.tiny else models.opened()
     asked = questions.questions()[: config.questions]
     texts = [question for question, _ in asked]
     with progress.phase("plain text"):
-        as_text = _marks(models.answers(chat, texts, config.max_tokens, template=False), asked)
+        as_text = replies.marks(models.answers(chat, texts, config.max_tokens, template=False), asked)
     with progress.phase("chat template"):
-        as_chat = _marks(models.answers(chat, texts, config.max_tokens), asked)
+        as_chat = replies.marks(models.answers(chat, texts, config.max_tokens), asked)
     useful = [marks.right & marks.ended for marks in (as_text, as_chat)]
     gain = intervals.interval(intervals.difference_of_means, *useful[::-1], paired=True, resamples=config.resamples)
     apart = len(asked) // 3
-    shuffled = _right(as_chat.texts, [answers for _, answers in asked[apart:] + asked[:apart]])
+    shuffled = replies.right(as_chat.texts, [answers for _, answers in asked[apart:] + asked[:apart]])
     claim = functools.partial(verdicts.against, config.thresholds, None, n=len(asked))
     claims = (
         claim("answered", "share of the questions that are answered rightly in the chat template", intervals.share(as_chat.right), ">="),
@@ -57,15 +44,6 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     caption = "Share of the questions whose reply holds the answer, and of the replies that end by themselves."
     shown = figures.bars(bars, folder.figure("answers"), caption, x_label="share")
     return Outcome(claims, (shown,), (_table(asked, as_text, as_chat),))
-
-
-def _marks(replies: Sequence[Answer], asked: tuple[tuple[str, tuple[str, ...]], ...]) -> Marks:
-    texts = tuple(reply.text for reply in replies)
-    return Marks(texts, _right(texts, [answers for _, answers in asked]), np.array([reply.finished for reply in replies]))
-
-
-def _right(texts: Sequence[str], answers: list[tuple[str, ...]]) -> np.ndarray:
-    return np.array([questions.holds(text, right) for text, right in zip(texts, answers, strict=True)])
 
 
 def _table(asked: tuple[tuple[str, tuple[str, ...]], ...], as_text: Marks, as_chat: Marks) -> Table:

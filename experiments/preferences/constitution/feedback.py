@@ -1,0 +1,135 @@
+"""The network at work on its own answers: it writes them, criticises and revises them, and judges pairs of them."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.framework import drawing
+from experiments.preferences import responses
+from experiments.preferences.constitution.grammar import PRINCIPLES
+from experiments.preferences.constitution.skills import ANSWER, CRITICISM, CRITIQUE, FIRST, JUDGE, PROMPT, RESPONSE, REVISE, SECOND
+from gendiff import networks
+from gendiff.core.types import Params
+from gendiff.preferences import judging, revision
+from gendiff.preferences.revision import Revised, RevisionPolicy
+
+
+class Judged(NamedTuple):
+    """What the network says of n pairs.
+
+    probability: (n,) that the first answer is the better one: the mean over principles, both orders averaged.
+    one_order: (n,) the same from the order in which the first answer stands first.
+    agree: (principles, n) whether both orders prefer the same answer.
+    """
+
+    probability: np.ndarray
+    one_order: np.ndarray
+    agree: np.ndarray
+
+
+def answers(network: networks.LanguageModel, params: Params, key: jax.Array, prompt: np.ndarray) -> np.ndarray:
+    """(n, 8) answers to prompts (n, 5), drawn from the network's own distribution."""
+    index = np.arange(len(prompt))
+    return np.asarray(_answer(network)(params, key, prompt, index))
+
+
+def revisions(network: networks.LanguageModel, params: Params, key: jax.Array, prompt: np.ndarray, rounds: int) -> Revised:
+    """Answers to prompts (n, 5), and what the network makes of them in rounds of its own critique and revision."""
+    return jax.device_get(_revise(network, rounds)(params, key, prompt, np.arange(len(prompt))))
+
+
+def criticised(
+    network: networks.LanguageModel, params: Params, prompt: np.ndarray, draft: np.ndarray, principle: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Critiques (n, 2) of drafts (n, 8) by a principle each (n,), and the revisions (n, 8) behind them."""
+    return jax.device_get(_criticise(network)(params, prompt, draft, principle))
+
+
+def judgements(network: networks.LanguageModel, params: Params, prompt: np.ndarray, first: np.ndarray, second: np.ndarray) -> Judged:
+    """What the network says of pairs of answers (n, 8) to prompts (n, 5)."""
+    return Judged(*jax.device_get(_judge(network)(params, prompt, first, second)))
+
+
+def log_probs(network: networks.LanguageModel, params: Params, rows: np.ndarray) -> np.ndarray:
+    """(n,) log-probability of the answer of each row (n, 13)."""
+    return np.asarray(_log_probs(network)(params, rows))
+
+
+def policy(network: networks.LanguageModel, params: Params) -> RevisionPolicy:
+    """The network in three roles. Answers are drawn; critiques and revisions are its likeliest ones."""
+
+    def answer(key: jax.Array, prompt: jax.Array, index: jax.Array) -> jax.Array:
+        return responses.write(network, params, key, prompt, index, RESPONSE, temperature=1.0).tokens
+
+    def critique(key: jax.Array, prompt: jax.Array, draft: jax.Array, principle: jax.Array, index: jax.Array) -> jax.Array:
+        asked = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None]], 1)
+        return responses.write(network, params, key, asked, index, CRITICISM, temperature=0.0).tokens
+
+    def revise(
+        key: jax.Array, prompt: jax.Array, draft: jax.Array, criticism: jax.Array, principle: jax.Array, index: jax.Array
+    ) -> jax.Array:
+        tag = jnp.full_like(principle, REVISE)[:, None]
+        asked = jnp.concatenate([prompt, draft, CRITIQUE + principle[:, None], criticism, tag], 1)
+        return responses.write(network, params, key, asked, index, RESPONSE, temperature=0.0).tokens
+
+    return RevisionPolicy(answer, critique, revise)
+
+
+def preferred(
+    network: networks.LanguageModel, params: Params, prompt: jax.Array, first: jax.Array, second: jax.Array, principle: jax.Array
+) -> judging.Labels:
+    """The network's labels of pairs by one principle (), asked in both orders."""
+    predict = networks.pure(network)
+
+    def judge(one: jax.Array, other: jax.Array) -> jax.Array:
+        between, tag = (jnp.broadcast_to(jnp.asarray(word, jnp.int32), (prompt.shape[0], 1)) for word in (ANSWER, JUDGE + principle))
+        logits = predict(params, jnp.concatenate([prompt, one, between, other, tag], 1), None, False).logits
+        return logits[:, FIRST] - logits[:, SECOND]
+
+    return judging.labels(judge, first, second)
+
+
+@functools.lru_cache(maxsize=2)
+def _answer(network: networks.LanguageModel) -> Any:
+    def answer(params: Params, key: jax.Array, prompt: jax.Array, index: jax.Array) -> jax.Array:
+        return responses.write(network, params, key, prompt, index, RESPONSE, temperature=1.0).tokens
+
+    return drawing.jit(answer, libraries=False)
+
+
+@functools.lru_cache(maxsize=2)
+def _revise(network: networks.LanguageModel, rounds: int) -> Any:
+    principles = np.arange(len(PRINCIPLES), dtype=np.int32)
+
+    def revise(params: Params, key: jax.Array, prompt: jax.Array, index: jax.Array) -> Revised:
+        return revision.critique_and_revise(key, policy(network, params), principles, prompt, index, rounds=rounds)
+
+    return drawing.jit(revise, libraries=False)
+
+
+@functools.lru_cache(maxsize=2)
+def _judge(network: networks.LanguageModel) -> Any:
+    def judge(params: Params, prompt: jax.Array, first: jax.Array, second: jax.Array) -> tuple[jax.Array, ...]:
+        principles = jnp.arange(len(PRINCIPLES), dtype=jnp.int32)
+        found = jax.lax.map(lambda principle: preferred(network, params, prompt, first, second, principle), principles)
+        return jnp.mean(found.probability, 0), jnp.mean(jax.nn.sigmoid(found.one_order), 0), found.agree
+
+    return drawing.jit(judge, libraries=False)
+
+
+@functools.lru_cache(maxsize=2)
+def _log_probs(network: networks.LanguageModel) -> Any:
+    return drawing.jit(functools.partial(responses.log_probs, networks.pure(network), first=PROMPT), libraries=False)
+
+
+@functools.lru_cache(maxsize=2)
+def _criticise(network: networks.LanguageModel) -> Any:
+    def criticise(params: Params, prompt: jax.Array, draft: jax.Array, principle: jax.Array) -> tuple[jax.Array, jax.Array]:
+        of, index, key = policy(network, params), jnp.arange(prompt.shape[0]), jax.random.key(0)  # nothing is drawn
+        said = of.critique(key, prompt, draft, principle, index)  # type: ignore[misc]
+        return said, of.revise(key, prompt, draft, said, principle, index)  # type: ignore[misc]
+
+    return drawing.jit(criticise, libraries=False)

@@ -1,0 +1,30 @@
+"""What makes a model that goes on with texts into one that answers?
+
+    python -m experiments run instruct
+
+trains a small model of bytes on facts and on sheets of orders that nobody answers, and tunes it on orders with responses: before, it goes
+on with the sheet; after, it answers held-out orders and ends. Two tunings go wrong on purpose: on responses of other orders, and without
+loss on the end. SmolLM2-135M-Instruct is asked a hundred questions as plain text, in a frame, and in its chat template. Three seeds are
+trained by one program. It takes about 12 minutes on 2 cores, of which SmolLM2 takes 4.
+"""
+
+from typing import Any
+
+from experiments.framework.registry import Experiment
+from experiments.preferences.instruct import judge, train
+from experiments.preferences.instruct.config import Config, Thresholds, check
+
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_TINY: dict[str, Any] = {"width": 16, "depth": 1, "train_steps": 4, "warmup": 1, "batch": 8, "judged": 30, "pairs": 24}
+
+EXPERIMENT = Experiment(
+    name="instruct",
+    question="What makes a model that goes on with texts into one that answers?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(seeds=(0,), tuning_steps=2, tuning_batch=8, questions=4, max_tokens=4, resamples=20, log_every=1, tiny=True, **_TINY),
+    train=train.train,
+    evaluate=judge.evaluate,
+    check=check,
+)

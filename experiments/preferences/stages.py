@@ -1,0 +1,81 @@
+"""Trainings that follow each other in one run, each from the parameters of the one before, all seeds of a stage by one program."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from experiments.framework import seeds_together, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff import networks, training
+from gendiff.core.types import Params
+from gendiff.data import batches
+from gendiff.training import Programs, TrainState
+from gendiff.training.fit import INIT
+
+
+def fresh(network: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
+    """From the key of a seed to the state of the first stage."""
+
+    def start(key: jax.Array) -> TrainState:
+        params = networks.init(network, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
+        return training.start(params, optimizer, key, ema=())
+
+    return start
+
+
+def first(
+    network: networks.LanguageModel, loss: Any, optimizer: optax.GradientTransformation, seeds: Sequence[int], mesh: jax.sharding.Mesh
+) -> Programs:
+    """The programs of the first stage."""
+    return seeds_together.programs(training.make_step(loss, optimizer), fresh(network, optimizer), seeds, mesh)
+
+
+def following(
+    params: Params, loss: Any, optimizer: optax.GradientTransformation, seeds: Sequence[int], mesh: jax.sharding.Mesh
+) -> Programs:
+    """The programs of a stage that begins with these parameters, whose leaves have an axis of seeds in front."""
+    leaves, structure = jax.tree.flatten(params)
+
+    def start(key: jax.Array, *own: jax.Array) -> TrainState:
+        return training.start(jax.tree.unflatten(structure, own), optimizer, key, ema=())
+
+    return seeds_together.programs(training.make_step(loss, optimizer), start, seeds, mesh, tuple(leaves))
+
+
+def batch_at(of_seeds: Sequence[Any], seeds: Sequence[int], batch: int, step: int) -> Any:
+    """(batch, seeds, …) rows of a step, from the rows of each seed, which may differ in number: a function of (seed, step)."""
+    drawn = []
+    for seed, data in zip(seeds, of_seeds, strict=True):
+        rows = batches.batch_at(len(jax.tree.leaves(data)[0]), batch, seed, step)
+        drawn.append(jax.tree.map(lambda leaf, rows=rows: leaf[rows], data))
+    return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *drawn)
+
+
+def train(
+    run: Programs,
+    batch_at: Callable[[int], Any],
+    *,
+    steps: int,
+    seeds: Sequence[int],
+    folder: RunFolder,
+    progress: Progress,
+    **options: Any,
+) -> None:
+    """Train a stage, or what is left of it, in its own folder. options: mesh, checkpoint_every, log_every of `train_programs`."""
+    progress.line(f"train {folder.path.name}")
+    training_loop.train_programs(run, batch_at, seed=seeds[0], steps=steps, folder=folder, progress=progress, **options)
+
+
+def restore(network: networks.LanguageModel, folder: RunFolder, seeds: Sequence[int]) -> Params:
+    """The parameters of a stage; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    start = fresh(network, optax.identity())  # only shapes of parameters count
+    return seeds_together.restore(start, len(seeds), folder, seed=seeds[0])
+
+
+def of_seed(params: Params, number: int) -> Params:
+    """Those of one seed by its place."""
+    return jax.tree.map(lambda leaf: leaf[number], params)
