@@ -1,12 +1,26 @@
 """From completion to assistant: instruction rows, reward models, policy gradients, direct preferences; for tokens and denoising steps."""
 
-from gendiff.preferences import advantages, direct, instruction, judging, kl, masked, policy_gradient, revision
+from gendiff.preferences import (
+    advantages,
+    direct,
+    instruction,
+    judging,
+    kl,
+    masked,
+    policy_gradient,
+    revision,
+    reward_gradients,
+    trajectory,
+)
 from gendiff.preferences.advantages import gae, group_relative, shaped_rewards, whitened
 from gendiff.preferences.bradley_terry import bradley_terry, disagreement, normaliser, preference
+from gendiff.preferences.denoising import diffusion_dpo
 from gendiff.preferences.direct import dpo, ipo, kto
 from gendiff.preferences.kl import adaptive_beta, kl_estimates
 from gendiff.preferences.policy_gradient import clipped_policy_gradient, value_loss
 from gendiff.preferences.revision import critique_and_revise
+from gendiff.preferences.reward_gradients import renoised, truncated_sample
+from gendiff.preferences.trajectory import step_law, trajectory_laws, trajectory_log_prob
 
 __all__ = [
     "adaptive_beta",
@@ -14,6 +28,7 @@ __all__ = [
     "bradley_terry",
     "clipped_policy_gradient",
     "critique_and_revise",
+    "diffusion_dpo",
     "direct",
     "disagreement",
     "dpo",
@@ -30,7 +45,14 @@ __all__ = [
     "policy_gradient",
     "preference",
     "revision",
+    "renoised",
+    "reward_gradients",
     "shaped_rewards",
+    "step_law",
+    "trajectory",
+    "trajectory_laws",
+    "trajectory_log_prob",
+    "truncated_sample",
     "value_loss",
     "whitened",
 ]

@@ -59,6 +59,7 @@ MEMBERS = {
     "group_relative": Member(preferences.group_relative, (), ("scores",), ("groups",)),
     "bradley_terry": Member(preferences.bradley_terry, (), ("answers",), ("ranking",)),
     "dpo": Member(lambda *pairs: preferences.dpo(*pairs[:4], beta=pairs[4], label_smoothing=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)),
+    "diffusion_dpo": Member(lambda *pairs: preferences.diffusion_dpo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), numbers=(0.5,)),
     "ipo": Member(lambda *pairs: preferences.ipo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), numbers=(0.5,)),
     "kto": Member(lambda *pairs: preferences.kto(*pairs[:4], beta=pairs[4], point=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)),
 }
@@ -131,4 +132,4 @@ def test_every_function_of_the_chapter_is_in_the_table_or_takes_no_samples_and_s
     assert {name for name in own if getattr(preferences, name).__module__ in OF_STEPS} <= {*MEMBERS, *other}
 
 
-OF_STEPS = {f"gendiff.preferences.{name}" for name in ("advantages", "bradley_terry", "direct", "kl", "policy_gradient")}
+OF_STEPS = {f"gendiff.preferences.{name}" for name in ("advantages", "bradley_terry", "denoising", "direct", "kl", "policy_gradient")}

@@ -1,0 +1,119 @@
+"""Gradients of a reward through the last steps: against `sample` itself, the chain rule by hand, and each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff.core import records
+from gendiff.diffusion import oracles, samplers, sampling, schedules, types
+from gendiff.preferences import reward_gradients
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+pytestmark = pytest.mark.float64
+KEY, COUNT, STEPS = jax.random.key(5), 3, 4
+ETA = samplers.ddim(eta=1.0)
+
+
+def levels():
+    grid = [schedules.flow().at(u) for u in (1.0, 0.7, 0.5, 0.2, 0.0)]
+    return types.Level(*(jnp.asarray([getattr(level, name) for level in grid]) for name in ("t", "alpha", "sigma")))
+
+
+def start():
+    return jnp.linspace(-1.0, 2.0, COUNT * 2).reshape(COUNT, 2)
+
+
+@records.record
+class Shifted:
+    """A denoiser that is a pytree, whose parameter is a leaf."""
+
+    mean: jax.Array
+
+    def __call__(self, x, level):
+        return oracles.gaussian(std=0.5, mean=self.mean)(jnp.tanh(x), level)
+
+
+def drawn(mean, last, sampler=ETA, denoise=Shifted):
+    return reward_gradients.truncated_sample(KEY, denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last)
+
+
+def slope(of, mean=0.3):
+    return quickly(jax.jacobian(of))(mean)
+
+
+def through_all(mean, sampler):
+    return sampling.sample(KEY, Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), start=start())
+
+
+@pytest.mark.parametrize("sampler", [ETA, pytest.param(samplers.ddim(), marks=pytest.mark.slow)], ids=["ancestral", "deterministic"])
+def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps_have_its_gradient(sampler):
+    exact = quickly(lambda mean: through_all(mean, sampler))(0.3)
+    for last in (1, STEPS):
+        np.testing.assert_allclose(quickly(lambda mean, last=last: drawn(mean, last, sampler))(0.3), exact, rtol=1e-12)
+    whole, exact = slope(lambda mean: drawn(mean, STEPS, sampler)), slope(lambda mean: through_all(mean, sampler))
+    np.testing.assert_allclose(whole, exact, rtol=1e-10)
+
+
+def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_before_them():
+    options = {"start": start(), "trajectory": True}
+    states = quickly(lambda mean: sampling.sample(KEY, Shifted(mean), ETA, levels(), (2,), jnp.arange(COUNT), **options))(0.3)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(COUNT))
+
+    def from_the_state(mean, last):
+        x = states[STEPS - last]
+        for j in range(STEPS - last, STEPS):
+            level, cleaner = levels()[j], levels()[j + 1]
+            x = ETA.step(ETA.noise_for_step(keys, j, level, cleaner), Shifted(mean), sampling.State(x), level, cleaner, STEPS - 1 - j).x
+        return x
+
+    cut = slope(lambda mean: drawn(mean, 2))
+    np.testing.assert_allclose(cut, slope(lambda mean: from_the_state(mean, 2)), rtol=1e-10)
+    different = np.abs(cut - slope(lambda mean: drawn(mean, STEPS)))
+    assert different.max() > 1e-3  # the steps before matter, so that leaving them out can be seen
+
+
+@pytest.mark.slow
+def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reaches_the_start():
+    def plain(mean):
+        return lambda x, level: Shifted(mean)(x, level)
+
+    np.testing.assert_allclose(jax.jacobian(drawn)(0.3, 2), jax.jacobian(lambda mean: drawn(mean, 2, denoise=plain))(0.3), rtol=1e-12)
+    of_start = jax.jacobian(lambda x: reward_gradients.truncated_sample(KEY, Shifted(0.3), ETA, levels(), x, jnp.arange(COUNT), last=2))(
+        start()
+    )
+    assert not np.any(of_start)
+
+
+def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has_less_variance():
+    clean = quickly(lambda mean: through_all(mean, ETA))(0.3)
+
+    def ended(mean, draws):
+        return reward_gradients.renoised(jax.random.key(9), Shifted(mean), ETA, levels(), clean, jnp.arange(COUNT), draws=draws)
+
+    several = quickly(lambda mean: ended(mean, 3))(0.3)
+    assert several.shape == (3, COUNT, 2) and len(np.unique(np.asarray(several))) == 18
+    np.testing.assert_allclose(
+        quickly(lambda mean: ended(mean, 2))(0.3), several[:2], rtol=1e-12
+    )  # a draw does not depend on how many there are
+    slopes = slope(lambda mean: ended(mean, 400))
+    level = levels()[3]  # the last step is its clean prediction, whose slope by the mean is 1 − alpha · gain, whatever the noise
+    exact = 1 - level.alpha * level.alpha * 0.25 / (level.alpha**2 * 0.25 + level.sigma**2)
+    np.testing.assert_allclose(slopes, np.full((400, COUNT, 2), exact), rtol=1e-10)
+    rewards = slope(lambda mean: jnp.sum(ended(mean, 400) ** 2, 2))  # of a reward that is not linear
+    assert np.all(np.asarray(rewards).reshape(20, 20, COUNT).mean(1).var(0) < np.asarray(rewards).var(0) / 4)
+
+
+INDEX = np.arange(COUNT)
+test_what_cannot_be_differentiated_so_is_refused = refusals(
+    (lambda: drawn(0.3, 0), r"last = 0 is outside \[1, 4\]"),
+    (lambda: drawn(0.3, 5), r"last = 5 is outside \[1, 4\]"),
+    (lambda: drawn(0.3, 1.0), "last must be an integer", TypeError),
+    (lambda: reward_gradients.renoised(KEY, Shifted(0.3), ETA, levels(), start(), INDEX, draws=0), "draws = 0 is outside"),
+    (
+        lambda: reward_gradients.renoised(KEY, Shifted(0.3), samplers.churn(schedules.flow()), levels(), start(), INDEX, draws=1),
+        "Churn remembers earlier steps",
+        TypeError,
+    ),
+)
