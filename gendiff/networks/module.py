@@ -55,7 +55,13 @@ class PureFunction:
             *inputs: those of the method.
             key: one key for dropout in training; without one nothing is dropped.
         """
-        return explicit_axes.as_auto(self._apply, (params, inputs, key), lambda mesh: explicit_axes.by_sample(inputs[0], mesh))
+        flags = {at: value for at, value in enumerate(inputs) if isinstance(value, bool)}  # no data, so nothing may trace them
+        data = tuple(None if at in flags else value for at, value in enumerate(inputs))
+
+        def apply(params: Params, data: tuple[Any, ...], key: jax.Array | None) -> Any:
+            return self._apply(params, tuple(flags.get(at, value) for at, value in enumerate(data)), key)
+
+        return explicit_axes.as_auto(apply, (params, data, key), lambda mesh: explicit_axes.by_sample(inputs[0], mesh))
 
     def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
         rngs = None if key is None else {"dropout": key}

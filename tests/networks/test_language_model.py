@@ -11,6 +11,7 @@ from gendiff import language, networks
 from gendiff.core import trees
 from gendiff.networks import attention, language_model, rotary
 from gendiff.networks.layers import ACTIVATIONS
+from gendiff.training import sharding
 from tests.networks import rig
 from tests.quickly import quickly
 from tests.variants import some_slow
@@ -131,6 +132,15 @@ def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
         alone = answers(predict, params, np.stack(padded))
         wanted = np.concatenate([logits[:length] for logits, length in zip(alone, lengths, strict=True)])
         np.testing.assert_allclose(result[row, : lengths.sum()], wanted, atol=1e-5)
+
+
+def test_last_tokens_and_packed_texts_are_answered_on_explicit_axes():
+    network = KINDS["llama"].clone(depth=1)
+    predict, params = networks.pure(network), drawn(network)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    last = quickly(lambda params, tokens: predict(params, tokens, None, False, tokens * 0).logits)
+    placed = sharding.replicate(params, mesh), sharding.shard(TOKENS, mesh)
+    np.testing.assert_allclose(last(*placed), last(params, TOKENS), atol=1e-6)
 
 
 @pytest.mark.usefixtures("unchecked")
