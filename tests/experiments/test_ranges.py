@@ -247,7 +247,7 @@ MISFITS = [
     ("constitution", {"warmup": 800}, "--warmup 800 must be below --train-steps 800"),
     ("constitution", {"judged": 5001}, "--judged 5001 is above 5000, half of the 10000 requests"),
     ("constitution", {"revised": 8001}, "--revised 8001 is above 8000, the requests that --judged 2000 leaves"),
-    ("constitution", {"preference_batch": 3001}, "--preference-batch 3001 is above --pairs 3000"),
+    ("constitution", {"preference_batch": 8001}, "--preference-batch 8001 is above --pairs 8000"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

@@ -59,15 +59,15 @@ class Config:
     """Answers per step of it."""
     tuning_rate: Positive = 1e-3
     """Learning rate of it, which falls along a cosine."""
-    pairs: Several = 3000
+    pairs: Several = 8000
     """Requests with two answers each, which the network judges."""
-    least: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.06
+    least: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.09
     """Pairs whose probability is nearer to one half have no label. One principle of four that is sure of itself moves it by 0.125."""
-    preference_steps: Count = 150
-    """Optimizer steps of preference tuning (DPO)."""
+    preference_steps: Count = 100
+    """Optimizer steps of preference tuning (DPO). A pilot with another seed chose them, the rate and `least`: more spoils answers."""
     preference_batch: Count = 64
     """Pairs per step of it."""
-    preference_rate: Positive = 3e-4
+    preference_rate: Positive = 1e-4
     """Learning rate of it, which falls along a cosine."""
     beta: Positive = 0.1
     """β of DPO: how much a nat of distance from the tuned network costs."""

@@ -108,7 +108,7 @@ def pairs(judge_well):
 
 def test_agreement_is_counted_on_pairs_that_the_rules_tell_apart_and_undecided_pairs_have_no_label():
     good, bad = pairs(True), pairs(False)
-    kept = good.labelled(0.06, 8)
+    kept = good.labelled(0.09, 8)
     assert np.abs(good.judged.probability[kept] - 0.5).min() > 0.1 and 100 < len(kept) < 300
     assert findings.agreement(good, kept).both.all() and not findings.agreement(bad, kept).both.any()
     every = findings.agreement(good, np.arange(300))
