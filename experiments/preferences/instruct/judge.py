@@ -102,8 +102,8 @@ def _stages(config: Config, found: list[Small]) -> Table:
     stated = np.mean([of.stated.mean() for of in found])
     note = (
         "Likeliest replies; the chance is exact, the product of the chances of each token. Before tuning the network completes "
-        f"{stated:.3f} of the same facts rightly when they are put as statements. Tuning without loss on the end may begin with the right "
-        "response, and does not stop there."
+        f"{stated:.3f} of the same facts rightly when put as statements; what it lacks it learns in tuning. Tuning without loss on "
+        "the end may begin with the right response, and does not stop there."
     )
     return Table(f"Replies to {config.judged} held-out orders, means over seeds.", columns, tuple(rows), note, main=True)
 

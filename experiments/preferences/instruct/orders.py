@@ -1,7 +1,7 @@
 """The texts of the small model of bytes: orders with a checkable response, and what its first training reads.
 
 An order is "add 12 34?", and its response "046". The first training reads two kinds of documents: facts, as in "add 12 34 is 046.", and
-sheets, on which orders follow each other. So the network knows the responses, and has seen orders, but never one that was answered.
+sheets, on which orders follow each other. So the network has read of results, and has read orders, but never one that was answered.
 """
 
 from collections.abc import Callable, Iterable
