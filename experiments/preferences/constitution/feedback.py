@@ -41,13 +41,6 @@ def revisions(network: networks.LanguageModel, params: Params, key: jax.Array, p
     return jax.device_get(_revise(network, rounds)(params, key, prompt, np.arange(len(prompt))))
 
 
-def criticised(
-    network: networks.LanguageModel, params: Params, prompt: np.ndarray, draft: np.ndarray, principle: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Critiques (n, 2) of drafts (n, 8) by a principle each (n,), and the revisions (n, 8) behind them."""
-    return jax.device_get(_criticise(network)(params, prompt, draft, principle))
-
-
 def judgements(network: networks.LanguageModel, params: Params, prompt: np.ndarray, first: np.ndarray, second: np.ndarray) -> Judged:
     """What the network says of pairs of answers (n, 8) to prompts (n, 5)."""
     return Judged(*jax.device_get(_judge(network)(params, prompt, first, second)))
@@ -123,13 +116,3 @@ def _judge(network: networks.LanguageModel) -> Any:
 @functools.lru_cache(maxsize=2)
 def _log_probs(network: networks.LanguageModel) -> Any:
     return drawing.jit(functools.partial(responses.log_probs, networks.pure(network), first=PROMPT), libraries=False)
-
-
-@functools.lru_cache(maxsize=2)
-def _criticise(network: networks.LanguageModel) -> Any:
-    def criticise(params: Params, prompt: jax.Array, draft: jax.Array, principle: jax.Array) -> tuple[jax.Array, jax.Array]:
-        of, index, key = policy(network, params), jnp.arange(prompt.shape[0]), jax.random.key(0)  # nothing is drawn
-        said = of.critique(key, prompt, draft, principle, index)  # type: ignore[misc]
-        return said, of.revise(key, prompt, draft, said, principle, index)  # type: ignore[misc]
-
-    return drawing.jit(criticise, libraries=False)

@@ -12,6 +12,7 @@ from experiments.preferences.constitution import feedback, grammar, skills, trai
 from experiments.preferences.constitution.config import Config
 from experiments.preferences.constitution.train import BASE, NETWORKS, SUPERVISED, Compared
 from gendiff.core.types import Params
+from gendiff.preferences.revision import Revised
 
 ANSWERING = np.uint32(2**32 - 9)
 """What the key of answers to held-out requests folds into the key of a seed, the same one for all stages."""
@@ -37,7 +38,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class Skilled:
-    """Whether the base network agrees with the rules on drafts to held-out requests, (n,) each.
+    """Whether the base network agrees with the rules on its own drafts, those of all rounds, (n,) each.
 
     verdict: on whether the draft breaks the principle. place: on which sign does first, too. revision: on every token of the revision.
     """
@@ -99,14 +100,14 @@ def agreement(pairs: Compared, kept: np.ndarray) -> Agreement:
     return Agreement(both[differ], one[differ], float(pairs.judged.agree[:, kept].mean()), len(kept))
 
 
-def skilled(config: Config, base: Params, seed: int) -> Skilled:
-    """The base network as critic and reviser of drafts that it has not seen, against the rules."""
-    numbers, rng = train.held_out(config), np.random.default_rng((seed, 4))
-    signs, principle = grammar.drafts(rng, len(numbers)), rng.integers(len(grammar.PRINCIPLES), size=len(numbers))
-    letters = grammar.task(grammar.requests(numbers))
-    draft, right = (skills.responses(letters, of) for of in (signs, grammar.revised(signs, principle)))
-    said, written = feedback.criticised(train.network(config), base, skills.prompts(numbers), draft, principle.astype(np.int32))
+def skilled(of: Revised) -> Skilled:
+    """The base network as critic and reviser of its own drafts, against the rules; drafts with no sign in the place of one are left out."""
+    draft, written = (np.concatenate(parts) for parts in (of.drafts[:-1], of.drafts[1:]))
+    principle, said, signs = np.concatenate(of.principle), np.concatenate(of.critiques), skills.signs_of(draft)
+    whole = (signs >= 0).all(1)
+    draft, written, principle, said, signs = (each[whole] for each in (draft, written, principle, said, signs))
     truth = skills.criticisms(grammar.critiques(signs, principle))
+    right = skills.responses(draft[:, 0::2], grammar.revised(signs, principle))
     return Skilled(said[:, 0] == truth[:, 0], (said == truth).all(1), (written == right).all(1))
 
 
@@ -116,14 +117,13 @@ def _of_seed(config: Config, params: dict[str, Params], seed: int, *, shown: int
     of_networks = {name: marks(numbers, feedback.answers(module, of, key, prompt)) for name, of in params.items()}
     pairs = train.compared(config, params[BASE], params[SUPERVISED], seed)
     agreed = agreement(pairs, pairs.labelled(config.least, config.preference_batch))
-    texts = _shown(config, params[BASE], seed, shown) if shown else ()
-    return Found(of_networks, agreed, skilled(config, params[BASE], seed), texts)
+    revised, of = train.revisions(config, params[BASE], seed)
+    return Found(of_networks, agreed, skilled(of), _shown(revised[:shown], of))
 
 
-def _shown(config: Config, base: Params, seed: int, count: int) -> tuple[tuple[str, ...], ...]:
-    numbers, of = train.revisions(config, base, seed, count)
+def _shown(numbers: np.ndarray, of: Revised) -> tuple[tuple[str, ...], ...]:
     requests = ["".join(grammar.LETTERS[letter] for letter in row) for row in grammar.requests(numbers)]
-    texts = [skills.text(each) for each in of.drafts]
-    asked = [[grammar.PRINCIPLES[number] for number in each] for each in of.principle]
+    texts = [skills.text(each[: len(numbers)]) for each in of.drafts]
+    asked = [[grammar.PRINCIPLES[number] for number in each[: len(numbers)]] for each in of.principle]
     rows = zip(requests, *texts, strict=True)
     return tuple((*row, "; ".join(principles)) for row, principles in zip(rows, zip(*asked, strict=True), strict=True))

@@ -94,7 +94,7 @@ def _labels(config: Config, found: list[Found]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for seed, of in zip(config.seeds, found, strict=True):
         agreed = of.agreement
-        shares = (float(each.mean()) if len(each) else None for each in (agreed.both, agreed.one))
+        shares = (_mean(each) for each in (agreed.both, agreed.one))
         rows.append((seed, config.pairs, agreed.labelled, len(agreed.both), *shares, agreed.orders))
     columns = (
         "seed",
@@ -117,15 +117,19 @@ def _skills(config: Config, found: list[Found]) -> Table:
     names = ("verdict", "place", "revision")
     rows: list[tuple[Cell, ...]] = []
     for seed, of in zip(config.seeds, found, strict=True):
-        rows.append((seed, *(float(getattr(of.skilled, name).mean()) for name in names)))
+        rows.append((seed, *(_mean(getattr(of.skilled, name)) for name in names)))
     columns = ("seed", "verdict is right", "and the place", "revision is right")
     note = (
         "The critic's competence is trained, not emergent: the base network learned to criticise, to revise and to judge from "
         "examples that the rules wrote. The run asks whether such a network can then improve its own answers without further examples."
     )
-    return Table("The base network as critic of held-out drafts, against the rules.", columns, tuple(rows), note, main=True)
+    return Table("The base network as critic and reviser of its own drafts, against the rules.", columns, tuple(rows), note, main=True)
 
 
 def _revisions(config: Config, found: list[Found]) -> Table:
     columns = ("request", "draft", *(f"round {number}" for number in range(1, config.rounds + 1)), "principles")
     return Table("Revisions by the network itself, first seed.", columns, found[0].shown)
+
+
+def _mean(hits: np.ndarray) -> Cell:
+    return float(hits.mean()) if len(hits) else None

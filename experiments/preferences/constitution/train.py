@@ -95,9 +95,9 @@ def drawn_requests(config: Config, seed: int, count: int, stage: int) -> np.ndar
     return np.random.default_rng((seed, stage)).permutation(_shuffled_requests()[config.judged :])[:count]
 
 
-def revisions(config: Config, base: Params, seed: int, count: int | None = None) -> tuple[np.ndarray, Revised]:
-    """The requests (n,) of supervised tuning, and the base network's answers with its revisions. count: how many of them; None: all."""
-    numbers = drawn_requests(config, seed, config.revised, 1)[:count]
+def revisions(config: Config, base: Params, seed: int) -> tuple[np.ndarray, Revised]:
+    """The requests (n,) of supervised tuning, and the base network's answers with its revisions."""
+    numbers = drawn_requests(config, seed, config.revised, 1)
     key = jax.random.fold_in(jax.random.key(seed), REVISING)
     return numbers, feedback.revisions(network(config), base, key, skills.prompts(numbers), config.rounds)
 

@@ -14,6 +14,7 @@ from experiments.preferences.constitution.feedback import Judged
 from experiments.preferences.constitution.findings import Agreement, Found, Marks, Skilled
 from experiments.preferences.constitution.train import BASE, NETWORKS, PREFERENCE, SHUFFLED, SUPERVISED, UNREVISED, Compared
 from gendiff import networks
+from gendiff.preferences.revision import Revised
 from tests.quickly import quickly
 
 FULL = constitution.EXPERIMENT.presets["full"]
@@ -126,6 +127,20 @@ def test_pairs_for_preference_tuning_have_the_label_in_front_and_a_coin_has_not(
     assert (fewer[0] > 0).all() and 0.3 < (fewer[1] > 0).mean() < 0.7
     np.testing.assert_array_equal(of.reference_chosen, of.chosen.sum(1))
     np.testing.assert_array_equal(np.sort(of.chosen.sum(1) + of.rejected.sum(1)), np.sort(coin.chosen.sum(1) + coin.rejected.sum(1)))
+
+
+def test_a_critic_that_follows_the_rules_is_right_and_drafts_without_signs_are_left_out():
+    rng, numbers = np.random.default_rng(4), np.arange(100) * 37
+    letters, signs, principle = grammar.task(grammar.requests(numbers)), grammar.drafts(rng, 100), rng.integers(4, size=100)
+    draft, after = (skills.responses(letters, each) for each in (signs, grammar.revised(signs, principle)))
+    draft[:10, 1] = skills.FINE
+    said = skills.criticisms(grammar.critiques(signs, principle))
+    of = findings.skilled(Revised(np.stack([draft, after]), said[None], principle[None]))
+    assert len(of.verdict) == 90 and of.verdict.all() and of.place.all() and of.revision.all()
+    wrong = findings.skilled(Revised(np.stack([draft, draft]), said[None, :, [0, 0]], principle[None]))
+    offends = grammar.critiques(signs, principle)[10:] >= 0
+    assert wrong.verdict.all() and not wrong.place.any()
+    np.testing.assert_array_equal(wrong.revision, ~offends)
 
 
 def found(shares, solved=0.98, agreed=0.97):
