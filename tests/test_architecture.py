@@ -21,11 +21,13 @@ import gendiff
 ROOT = Path(__file__).resolve().parents[1]
 LOWER = {"networks", "training", "data", "metrics", "weights"}
 MIDDLE = {"diffusion", "language", "preferences", "adversarial", "provenance", "scaling"}
+STEPPING = ("adversarial", "preferences")
+"""Chapters with a step of their own, which is made of training steps."""
 CHAPTERS = (
     {"core": {"core"}}
     | {chapter: {"core", chapter} for chapter in LOWER}
     | {chapter: {"core", "networks", "metrics", chapter} for chapter in MIDDLE}
-    | {"adversarial": {"core", "networks", "metrics", "training", "adversarial"}}  # its step is two training.TrainStates, one per player
+    | {chapter: {"core", "networks", "metrics", "training", chapter} for chapter in STEPPING}
     | {"pipelines": {"core", "pipelines", *LOWER, *MIDDLE}}
 )
 """Chapter of gendiff -> the chapters that it may import."""
@@ -40,8 +42,8 @@ EXPERIMENTS = {
     "language": (*FRAMEWORK, "experiments.language", "experiments.diffusion", "gendiff"),
     "provenance": (*FRAMEWORK, "experiments.provenance", "experiments.diffusion", "experiments.language", "gendiff"),
     "adversarial": (*FRAMEWORK, "experiments.adversarial", "experiments.diffusion", "gendiff"),
-    "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
     "preferences": (*FRAMEWORK, "experiments.preferences", "experiments.diffusion", "experiments.language", "gendiff"),
+    "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
     "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),

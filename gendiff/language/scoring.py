@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks
-from gendiff.core.types import ArrayLike
+from gendiff.core.types import ArrayLike, Count, Params
 from gendiff.language import decoding
+from gendiff.language.processors import Context, Processor
 
 
 def log_probs(next_logits: Callable[..., Any], cache: Any, tokens: Int[ArrayLike, "b s"], *, chunk: int = 64) -> Float[Array, "b s-1"]:
@@ -44,3 +46,50 @@ def log_probs(next_logits: Callable[..., Any], cache: Any, tokens: Int[ArrayLike
 
     _, result = jax.lax.scan(read, cache, tuple(parts))
     return result.swapaxes(0, 1).reshape(given.shape[0], -1)[:, : target.shape[1]]
+
+
+def sampled_log_probs(
+    predict: Callable[..., Any],
+    params: Params,
+    tokens: Int[ArrayLike, "b s"],
+    start: Count | np.ndarray,
+    processor: Processor | None = None,
+) -> Float[Array, "b s-1"]:
+    """Log p of each generated token in the distribution that it was drawn from, in one call of the network and with its gradient.
+
+    They are the `log_probs` of `generate` with the same processor: temperature and truncation are part of the policy, and a policy gradient
+    that leaves them out compares probabilities of two different policies. Column j is about token j + 1.
+
+    A token that the processor makes impossible has −inf. That happens where params have moved since it was drawn and a truncation, such as
+    top-k, now ends before it.
+
+    Args:
+        predict: the network, (params, tokens (b, s)) -> (logits (b, s, v), …), such as `networks.pure(networks.LanguageModel(…))`.
+        params: its parameters.
+        tokens: (b, s) ids of each prompt and what was generated after it, s ≥ 2, behind which −1 may stand.
+        start: () or (b,) how many tokens each prompt has, ≥ 1. Tokens before that place, and padding, have 0.
+        processor: (logits, context) -> logits, as of `generate`; it sees (s − 1) · b rows of (v,), and (s − 1) · b · s tokens, at once.
+
+    Raises:
+        TypeError: for ids that are no integers.
+        ValueError: for less than two tokens, padding before tokens, and a concrete start outside 1 … s.
+    """
+    if tokens.ndim != 2 or tokens.shape[1] < 2:
+        raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with at least two tokens is needed")
+    checks.in_range("start", start, 1.0, float(tokens.shape[1]))
+    given, length = decoding.checked_prompt(tokens)
+    before, target = given[:, :-1], given[:, 1:]
+    first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), given.shape[:1])
+    logits = predict(params, before)[0]
+    place = jnp.arange(1, given.shape[1], dtype=jnp.int32)
+    drawn = (target >= 0) & (place[None] >= first[:, None])
+    safe = jnp.where(drawn[..., None], logits, 0)  # what padding answers may be no number
+
+    def at(place: Array, logits: Array, token: Array) -> Array:
+        so_far = jnp.where(jnp.arange(given.shape[1])[None] < place, given, -1)
+        context = Context(so_far, jnp.minimum(place, length), jnp.maximum(place - first, 0))
+        final = decoding.processed(processor, logits, context)
+        return jnp.take_along_axis(jax.nn.log_softmax(final, 1), jnp.maximum(token, 0)[:, None], 1)[:, 0]
+
+    result = jax.vmap(at, in_axes=(0, 1, 1), out_axes=1)(place, safe, target)
+    return jnp.where(drawn, result, 0)

@@ -17,6 +17,8 @@ from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.rotary import LongContext, Rotary
 from gendiff.networks.transformer import TransformerBlock
 
+HEADS = ("tokens", "scalar")
+"""What stands behind the last norm: logits of the next token, or one number per token."""
 PADDING = -1
 """The id of no token, which may stand behind the tokens of a text."""
 
@@ -46,7 +48,8 @@ class Answer(NamedTuple):
     """What a language model answers.
 
     Attributes:
-        logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text.
+        logits: (b, s, v) of the token after each one, or (b, v) of that after the last one of each text. With the head "scalar" they are
+            numbers (b, s), or (b,).
         cache: with the tokens of this call in it, or None.
         routing: a `Routing` per block, which the losses of `networks.routing` take; () without experts.
     """
@@ -96,6 +99,7 @@ class LanguageModel(nn.Module):
         window: how many tokens each one sees, itself included. None: all before it.
         experts: MLPs of width `mlp_width` among which a router chooses, in every block. None: there is one.
         tied: the table of tokens is also the last linear layer; otherwise that has a kernel of its own.
+        head: "tokens" answers logits, "scalar" one number after each token: a reward of the text so far, or what a critic expects of it.
         dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
@@ -127,6 +131,7 @@ class LanguageModel(nn.Module):
     window: int | None = None
     experts: Experts | None = None
     tied: bool = True
+    head: str = "tokens"
     dtype: Any = None
     precision: str | None = None
     attention_implementation: str = "auto"
@@ -147,8 +152,8 @@ class LanguageModel(nn.Module):
         Args:
             tokens: (b, s) ids from 0 … vocabulary − 1, behind which PADDING (−1) may stand. Logits there mean nothing.
             cache: the tokens before these, and where to put these.
-            every: False gives logits (b, v) after the last token of each text alone, which spares most of the last layer. They mean
-                nothing for a text of padding.
+            every: False gives logits (b, v), or numbers (b,), after the last token of each text alone, which spares most of the last
+                layer. They mean nothing for a text of padding.
             segments: (b, s) ids of the texts that are packed into each row, a change of which begins a new text. Places begin anew in each,
                 and none sees another, so that logits are those of each text alone. None: a row is one text.
 
@@ -178,7 +183,8 @@ class LanguageModel(nn.Module):
         x, layers, routing = self._blocks(x.astype(compute.dtype), places, number, cache, compute)
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
-        logits = self._logits(NORMS[self.norm](compute, self.epsilon, name="output_norm")(x), table, compute)
+        x = NORMS[self.norm](compute, self.epsilon, name="output_norm")(x)
+        logits = self._logits(x, table, compute) if self.head == "tokens" else self._numbers(x, compute)
         return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing)
 
     def _blocks(
@@ -222,6 +228,10 @@ class LanguageModel(nn.Module):
             return dense(self.vocabulary, compute, "output", bias=False)(x).astype(jnp.promote_types(compute.dtype, jnp.float32))
         return fast.product_with_rows(x, table if packed.is_packed(table) else table.astype(compute.dtype), self.precision)
 
+    def _numbers(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s"]:
+        """One per token, in at least float32, whatever the dtype."""
+        return dense(1, compute, "scalar")(x)[..., 0].astype(jnp.promote_types(compute.dtype, jnp.float32))
+
     def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
         for name in ("vocabulary", "context", "width", "depth", "heads"):
             checks.integer(name, getattr(self, name), 1)
@@ -232,6 +242,7 @@ class LanguageModel(nn.Module):
         checks.choice("positions", self.positions, ("rotary", "learned"))
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)
+        checks.choice("head", self.head, HEADS)
         if self.experts is not None and self.experts.router == "expert_choice":
             raise ValueError("router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'")
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:

@@ -1,6 +1,7 @@
 """From completion to assistant: instruction rows, reward models, policy gradients, direct preferences; for tokens and denoising steps."""
 
 from gendiff.preferences import (
+    advantage_rules,
     advantages,
     direct,
     instruction,
@@ -8,8 +9,10 @@ from gendiff.preferences import (
     kl,
     masked,
     policy_gradient,
+    policy_step,
     revision,
     reward_gradients,
+    rollouts,
     trajectory,
 )
 from gendiff.preferences.advantages import gae, group_relative, shaped_rewards, whitened
@@ -24,6 +27,7 @@ from gendiff.preferences.trajectory import step_law, trajectory_laws, trajectory
 
 __all__ = [
     "adaptive_beta",
+    "advantage_rules",
     "advantages",
     "bradley_terry",
     "clipped_policy_gradient",
@@ -43,10 +47,12 @@ __all__ = [
     "masked",
     "normaliser",
     "policy_gradient",
+    "policy_step",
     "preference",
     "revision",
     "renoised",
     "reward_gradients",
+    "rollouts",
     "shaped_rewards",
     "step_law",
     "trajectory",

@@ -168,6 +168,21 @@ def test_the_last_layer_is_the_table_of_tokens_unless_it_is_free():
     assert "output" not in drawn(KINDS["llama"]) and drawn(KINDS["qwen2"])["output"]["kernel"].shape == (16, 50)
 
 
+def test_the_scalar_head_is_a_linear_layer_in_place_of_the_one_of_logits_and_reads_the_last_token_of_each_text():
+    network = KINDS["llama"].clone(head="scalar")
+    params = rig.drawn(network, TOKENS)
+    assert params["scalar"]["kernel"].shape == (16, 1) and "output" not in params
+    kernel = np.zeros((16, 50), np.float32)
+    kernel[:, :1] = params["scalar"]["kernel"]
+    as_logits = {name: leaf for name, leaf in params.items() if name != "scalar"} | {"output": {"kernel": jnp.asarray(kernel)}}
+    padded = np.where(np.arange(12)[None] < 7, TOKENS, language_model.PADDING)
+    numbers, last = both(networks.pure(network), params, padded)
+    logits, _ = both(networks.pure(network.clone(head="tokens", tied=False)), as_logits, padded)
+    assert numbers.shape == (3, 12) and last.shape == (3,)
+    np.testing.assert_allclose(numbers[:, :7], logits[:, :7, 0] + params["scalar"]["bias"][None], atol=1e-5)
+    np.testing.assert_allclose(last, numbers[:, 6], atol=1e-6)
+
+
 def test_stretched_frequencies_keep_fast_pairs_and_divide_slow_ones():
     plain, slow = rotary.Rotary(100.0).frequencies(8), STRETCHED.frequencies(8)
     turns = 8 * plain / (2 * np.pi)
@@ -207,6 +222,7 @@ def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number():
         ({"heads": 3, "key_value_heads": 1}, TOKENS, ValueError, "heads = 3 does not divide the width 16"),
         ({"norm": "batch"}, TOKENS, ValueError, "norm = 'batch'"),
         ({"positions": "relative"}, TOKENS, ValueError, "positions = 'relative'"),
+        ({"head": "values"}, TOKENS, ValueError, "head = 'values' is none of tokens, scalar"),
         ({"window": 0}, TOKENS, ValueError, "window = 0"),
         ({"width": 15, "heads": 5}, TOKENS, ValueError, "head size 3"),
     ],
