@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "scaling-train": "experiments.scaling.scaling_train",
     "instruct": "experiments.preferences.instruct",
     "constitution": "experiments.preferences.constitution",
+    "rlhf": "experiments.preferences.rlhf",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.framework import training_loop
 from experiments.framework.run_folder import RunFolder
@@ -22,16 +23,19 @@ def programs(step: Step, fresh: Fresh, seeds: Sequence[int], mesh: jax.sharding.
 
     step, fresh: of one seed. Every leaf of the state has an axis of seeds in front, but for the counts of steps, which all share. A batch
     is (b, seeds, …), so that devices can share its rows. The start and the keys of a seed are those of key(seed); the key that the loop
-    gives is not used. A seed may be there several times. own: arrays (seeds, …) of which `fresh` gets each seed's row beside its key.
+    gives is not used. A seed may be there several times. own: trees of arrays (seeds, …), of which `fresh`
+    gets each seed's row beside its key.
 
     Metrics are means over the seeds whose step was finite, and `loss_S` and `generator_loss_S` are those of seed number S = 0, 1, … alone.
     A seed with a step that is not finite skips it, and the others go on: `stopped` counts such seeds, and `finite` is False where all are.
     """
-    axes = _axes(jax.eval_shape(fresh, jax.random.key(0), *(jnp.asarray(each)[0] for each in own)))
+    rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.result_type(leaf)), own)
+    axes = _axes(jax.eval_shape(fresh, jax.random.key(0), *rows))
 
     def start(key: jax.Array) -> Any:
         del key
-        return jax.vmap(fresh, out_axes=axes)(jnp.stack([jax.random.key(seed) for seed in seeds]), *map(jnp.asarray, own))
+        keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        return jax.vmap(fresh, out_axes=axes)(keys, *jax.tree.map(jnp.asarray, own))
 
     def advance(states: Any, batch: Any) -> tuple[Any, Metrics]:
         following, metrics = jax.vmap(step, in_axes=(axes, 1), out_axes=(axes, 0))(states, batch)
@@ -58,8 +62,8 @@ def restore(fresh: Fresh, count: int, folder: RunFolder, *own: Any, seed: int, d
 def _axes(state: Any) -> Any:
     """0 for what each seed has of its own, None for counts of steps."""
 
-    def one(state: TrainState) -> TrainState:
-        return records.replace(jax.tree.map(lambda _: 0, state), step=None)
+    def one(node: Any) -> Any:
+        return records.replace(jax.tree.map(lambda _: 0, node), step=None) if isinstance(node, TrainState) else 0
 
     return jax.tree.map(one, state, is_leaf=lambda node: isinstance(node, TrainState))
 

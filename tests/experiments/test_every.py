@@ -38,6 +38,7 @@ LEAVES = {
     "percolation": ("components", "skills", "paths"),
     "instruct": ("orders", "questions"),
     "constitution": ("violations", "success"),
+    "rlhf": ("frontier", "gold", "overoptimised"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

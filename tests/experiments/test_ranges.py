@@ -17,7 +17,7 @@ HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.in
 _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
 )
-_ZERO_EVENTS = "preemptions deaths keywords warm_up final"
+_ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall"
 _ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
 _ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
@@ -230,6 +230,14 @@ MISFITS = [
     ("scaling-fit", {"budgets": (1e19, 1e18, 1e20)}, "--budgets 1e+19 1e+18 1e+20: each number must be above"),
     ("scaling-fit", {"budgets": (1e18, 1e20)}, "--budgets 1e+18 1e+20 must be three or more"),
     ("scaling-fit", {"target": 1e22}, "--target 1e+22 must be above the last of --budgets, 1e+22"),
+    ("rlhf", {"betas": (0.2, 0.5)}, "--betas 0.2 0.5: each number must be below the one before"),
+    ("rlhf", {"beta": 0.3}, "--beta 0.3 is none of --betas 1.0 0.5 0.2"),
+    ("rlhf", {"small_beta": 0.2}, "--small-beta 0.2 must be below the last of --betas"),
+    ("rlhf", {"group": 48}, "--group 48 must divide the 128 answers per prompt"),
+    ("rlhf", {"minibatches": 3}, "--minibatches 3 must divide --rollouts 512"),
+    ("rlhf", {"width": 36}, "--heads 4 must divide --width 36 into even parts"),
+    ("rlhf", {"warmup": 400}, "--warmup 400 must be below --sft-steps 400"),
+    ("rlhf", {"reward_batch": 4001}, "--reward-batch 4001 is above --rankings 4000"),
     ("percolation", {"sides": (400, 100)}, "--sides 400 100: each number must be above"),
     ("percolation", {"below": 0.75}, "--below 0.75 is none of --degrees"),
     ("percolation", {"above": 0.8}, "--below 0.8 must be below --above 0.8"),

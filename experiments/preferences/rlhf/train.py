@@ -1,0 +1,265 @@
+"""Every stage of the run, each one program for all seeds: demonstrations, reward models, PPO for every β, GRPO and DPO."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.framework import drawing, meshes, seeds_together, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.preferences.rlhf import pairs, policies, rollout_programs, task
+from experiments.preferences.rlhf.config import Config
+from experiments.preferences.rlhf.pairs import DirectLoss, RankingLoss
+from experiments.preferences.rlhf.rollout_programs import Given
+from gendiff import language, networks, training
+from gendiff.core.types import Params
+from gendiff.language import objective
+from gendiff.preferences.bradley_terry import Normaliser
+from gendiff.training import TrainState, optimizers
+from gendiff.training.checkpoints import Checkpoints
+from gendiff.training.fit import INIT
+
+SFT, RANKED, FEW, PPO, GRPO, DPO = "sft", "reward", "reward_few", "ppo", "grpo", "dpo"
+"""The stages, in their order, by the names of their folders."""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Reward models after their training, one per member, whose axis stands in front.
+
+    params: of their networks. normalise: what gives their scores mean 0 and standard deviation 1 over answers of the reference.
+    tables: (members, 4, 512) normalised scores of all answers.
+    """
+
+    params: Params
+    normalise: Normaliser
+    tables: np.ndarray
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the policies that a program trains side by side. number: of its seed. few: its reward model has learned few comparisons."""
+
+    number: int
+    beta: float
+    few: bool = False
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Every stage; what is done already is left alone."""
+    mesh = meshes.build(folder.mesh, ())
+    count = len(config.seeds)
+    run = functools.partial(_run, config, folder, progress, mesh)
+    run(SFT, config.sft_steps, _sft_programs(config, mesh), functools.partial(demonstrations_at, config))
+    laws = reference_laws(config, folder)
+    models = _reward_programs(config, mesh)
+    for kind in (RANKED, FEW):
+        run(kind, config.reward_steps, models, functools.partial(rankings_at, config, rankings(config, laws, kind)))
+    told, few = (rewards(config, folder, kind, laws) for kind in (RANKED, FEW))
+    sft = _restored(config, folder, SFT, count, _sft_start(config))
+    for kind in policy_stages(config):
+        of = members(config, kind)
+        programs = rollout_programs.build(config, kind == GRPO, _seeds(config, of), _given(of, sft, laws, told, few), mesh)
+        run(kind, config.updates, programs, functools.partial(_prompts_at, rollout_programs.prompts(config, len(of))))
+    run(DPO, config.dpo_steps, _dpo_programs(config, sft, mesh), pairs.source(config, laws, rankings(config, laws, RANKED), told.tables))
+
+
+def policy_stages(config: Config) -> tuple[str, ...]:
+    """The stages in which a policy learns from its own answers."""
+    return (PPO, GRPO) if config.grpo else (PPO,)
+
+
+def members(config: Config, kind: str) -> tuple[Member, ...]:
+    """What PPO, or GRPO, trains side by side."""
+    numbers = range(len(config.seeds))
+    if kind == GRPO:
+        return tuple(Member(number, config.beta) for number in numbers)
+    by_beta = tuple(Member(number, beta) for beta in config.betas for number in numbers)
+    return by_beta + tuple(Member(number, config.small_beta, few=True) for number in numbers)
+
+
+def place(folder: RunFolder, kind: str) -> RunFolder:
+    """Where a stage keeps its checkpoints and metrics."""
+    return folder.inside(kind)
+
+
+def demonstrations_at(config: Config, step: int) -> language.Texts:
+    """Demonstrations of a step, tokens (batch, seeds, 4); the prompt, which is the first token, is no target."""
+    rows = []
+    for seed in config.seeds:
+        rng = np.random.default_rng((seed, 0, step))
+        prompts = rng.integers(task.PROMPTS, size=config.sft_batch)
+        rows.append(task.texts(prompts, task.drawn(rng, task.demonstrated(), prompts)[:, 0]))
+    return language.Texts(np.stack(rows, 1))
+
+
+def reference_laws(config: Config, folder: RunFolder) -> np.ndarray:
+    """(seeds, 4, 512) log-probabilities of all answers after demonstrations, float64."""
+    return laws_of(config, _restored(config, folder, SFT, len(config.seeds), _sft_start(config)))
+
+
+def first_policy(config: Config, folder: RunFolder) -> Params:
+    """The policy of the first seed after demonstrations."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], _restored(config, folder, SFT, len(config.seeds), _sft_start(config)))
+
+
+def laws_of(config: Config, params: Params) -> np.ndarray:
+    """(members, 4, 512) of policies, whose axis stands in front."""
+    return np.asarray(_of_members(policies.law, policies.policy(config))(params), np.float64)
+
+
+def rankings(config: Config, laws: np.ndarray, kind: str) -> tuple[task.Rankings, ...]:
+    """What people say of the reference's answers, for each seed, and at last, by tosses of a coin, for the control."""
+    few = kind == FEW
+    count, each = (config.comparisons, 2) if few else (config.rankings, config.answers)
+    liked = [task.gold()] * len(laws) + [np.zeros_like(task.gold())]
+    seeds = [(seed, 1 + few) for seed in config.seeds] + [(config.seeds[0], 3 + few)]
+    drawn = zip(seeds, (*laws, laws[0]), liked, strict=True)
+    return tuple(task.ranked(np.random.default_rng(seed), law, count, each, of) for seed, law, of in drawn)
+
+
+def rankings_at(config: Config, given: tuple[task.Rankings, ...], step: int) -> pairs.Ranked:
+    """Rankings of a step, (batch, members, …)."""
+    return pairs.ranked_at(given, min(config.reward_batch, len(given[0].prompts)), config.seeds, step)
+
+
+def rewards(config: Config, folder: RunFolder, kind: str, laws: np.ndarray) -> Rewards:
+    """Reward models after their training, normalised exactly under each seed's reference."""
+    params = _restored(config, folder, kind, len(laws) + 1, _reward_start(config))
+    raw = np.asarray(_of_members(policies.all_scores, policies.scalar(config))(params), np.float64)
+    weight = np.exp(np.concatenate([laws, laws[:1]]))
+    weight /= weight.sum((1, 2), keepdims=True)
+    shift = (weight * raw).sum((1, 2))
+    scale = np.sqrt((weight * (raw - shift[:, None, None]) ** 2).sum((1, 2)))
+    tables = (raw - shift[:, None, None]) / scale[:, None, None]
+    return Rewards(params, Normaliser(shift.astype(np.float32), scale.astype(np.float32)), tables)
+
+
+def policy_laws(config: Config, folder: RunFolder, kind: str) -> np.ndarray:
+    """(members, 4, 512) after PPO, GRPO or DPO; DPO's members are the seeds with rankings, then the seeds with the model's preferences."""
+    count = 2 * len(config.seeds) if kind == DPO else len(members(config, kind))
+    path = "params" if kind == DPO else f"policy/learner/params/{policies.POLICY}"
+    shapes = jax.eval_shape(_sft_start(config), jax.random.key(0)).params
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), shapes)
+    return laws_of(config, _subtree(config, folder, kind, path, like))
+
+
+def curves(config: Config, folder: RunFolder, kind: str) -> np.ndarray:
+    """(members, updates, 3) gold reward, told reward and KL before each update."""
+    shape = jax.ShapeDtypeStruct((len(members(config, kind)), config.updates, len(rollout_programs.SEEN)), jnp.float32)
+    return np.asarray(_subtree(config, folder, kind, "seen", {"curve": shape})["curve"], np.float64)
+
+
+def _prompts_at(prompts: np.ndarray, step: int) -> np.ndarray:
+    """The same ones at every step."""
+    del step
+    return prompts
+
+
+def _run(
+    config: Config, folder: RunFolder, progress: Progress, mesh: Any, kind: str, steps: int, programs: Any, data: Callable[[int], Any]
+) -> None:
+    progress.line(f"stage {kind}")
+    training_loop.train_programs(
+        programs,
+        data,
+        seed=config.seeds[0],
+        steps=steps,
+        folder=place(folder, kind),
+        progress=progress,
+        mesh=mesh,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+        most_nonfinite=100,
+    )
+
+
+def _seeds(config: Config, of: tuple[Member, ...]) -> tuple[int, ...]:
+    return tuple(config.seeds[each.number] for each in of)
+
+
+def _given(of: tuple[Member, ...], sft: Params, laws: np.ndarray, told: Rewards, few: Rewards) -> Given:
+    """What each member starts from and is told, member by member in front."""
+
+    def gathered(ranked: Any, compared: Any) -> Any:
+        one, other = np.asarray(ranked), np.asarray(compared)
+        return np.stack([(other if each.few else one)[each.number] for each in of])
+
+    numbers = np.array([each.number for each in of])
+    params, normalise, tables = (
+        jax.tree.map(gathered, *parts) for parts in ((told.params, few.params), (told.normalise, few.normalise), (told.tables, few.tables))
+    )
+    betas = np.array([each.beta for each in of], np.float32)
+    start = jax.tree.map(lambda leaf: np.asarray(leaf)[numbers], sft)
+    exact = {"reference": laws[numbers], "gold": np.broadcast_to(task.gold(), (len(of), *task.gold().shape)), "told": tables}
+    return Given(start, (params, normalise), {name: table.astype(np.float32) for name, table in exact.items()}, betas)
+
+
+@functools.lru_cache(maxsize=4)
+def _of_members(function: Callable[..., jax.Array], network: networks.LanguageModel) -> Callable[[Params], jax.Array]:
+    """The function of a network and its parameters, for parameters with an axis of members in front."""
+    return drawing.jit(jax.vmap(functools.partial(function, network)))
+
+
+def _sft_programs(config: Config, mesh: Any) -> training.Programs:
+    loss = objective.next_token(networks.pure(policies.policy(config)))
+    step = training.make_step(loss, _adamw(config, config.sft_rate, config.sft_steps))
+    return seeds_together.programs(step, _sft_start(config), config.seeds, mesh)
+
+
+def _reward_programs(config: Config, mesh: Any) -> training.Programs:
+    step = training.make_step(RankingLoss(policies.scalar(config)), _adamw(config, config.reward_rate, config.reward_steps))
+    return seeds_together.programs(step, _reward_start(config), (*config.seeds, config.seeds[0]), mesh)
+
+
+def _dpo_programs(config: Config, sft: Params, mesh: Any) -> training.Programs:
+    step = training.make_step(DirectLoss(policies.policy(config), config.beta), _dpo_optimizer(config))
+    twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), sft)
+    return seeds_together.programs(step, _dpo_start(config), config.seeds * 2, mesh, (twice,))
+
+
+def _sft_start(config: Config) -> Any:
+    return _fresh(policies.policy(config), _adamw(config, config.sft_rate, config.sft_steps))
+
+
+def _reward_start(config: Config) -> Any:
+    return _fresh(policies.scalar(config), _adamw(config, config.reward_rate, config.reward_steps))
+
+
+def _dpo_start(config: Config) -> Any:
+    def fresh(key: jax.Array, sft: Params) -> TrainState:
+        return training.start(sft, _dpo_optimizer(config), key, ema=())
+
+    return fresh
+
+
+def _fresh(module: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Any:
+    def fresh(key: jax.Array) -> TrainState:
+        params = networks.init(module, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
+        return training.start(params, optimizer, key, ema=())
+
+    return fresh
+
+
+def _adamw(config: Config, rate: float, steps: int) -> optax.GradientTransformation:
+    numbers: dict[str, Any] = {"warmup": config.warmup, "total": steps, "weight_decay": config.weight_decay}
+    return optimizers.adamw(rate, clip=config.gradient_clip, **numbers)
+
+
+def _dpo_optimizer(config: Config) -> optax.GradientTransformation:
+    return optimizers.adamw(config.dpo_rate, warmup=config.warmup, total=config.dpo_steps, clip=config.gradient_clip)
+
+
+def _restored(config: Config, folder: RunFolder, kind: str, count: int, fresh: Any) -> Params:
+    return seeds_together.restore(fresh, count, place(folder, kind), seed=config.seeds[0])
+
+
+def _subtree(config: Config, folder: RunFolder, kind: str, path: str, like: Any) -> Any:
+    with Checkpoints(place(folder, kind).checkpoints(config.seeds[0]), read_only=True) as store:
+        return store.restore_subtree(None, path, like).state

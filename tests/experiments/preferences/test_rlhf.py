@@ -1,0 +1,196 @@
+"""The exact sums of the rlhf experiment, its claims on made-up policies, and its networks beside the sums over all answers."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import scipy.special
+
+from experiments.framework import devices
+from experiments.preferences import rlhf
+from experiments.preferences.rlhf import findings, judge, mistakes, optimum, pairs, policies, rollout_programs, tables, task, train
+from experiments.preferences.rlhf.findings import Found, Path
+from experiments.preferences.rlhf.mistakes import RIGHT, Checked
+from gendiff import networks
+from gendiff.preferences.bradley_terry import Normaliser
+from gendiff.training import sharding
+from tests.quickly import quickly
+from tests.variants import some_slow
+
+FULL = rlhf.EXPERIMENT.presets["full"]
+SMALL = dataclasses.replace(FULL, width=8, depth=1, heads=2)
+GOLD, REFERENCE = task.gold(), task.demonstrated()
+
+
+def test_the_best_policy_reaches_the_optimum_and_lies_on_the_frontier_and_no_other_one_is_above_it():
+    rng = np.random.default_rng(0)
+    for beta in (0.1, 0.5, 2.0):
+        best = optimum.tilted(REFERENCE, GOLD, beta)
+        at = optimum.reached(best, REFERENCE, GOLD)
+        np.testing.assert_allclose(at.objective(beta), optimum.best(REFERENCE, GOLD, beta), rtol=1e-9)
+        np.testing.assert_allclose(optimum.frontier(REFERENCE, GOLD, at.kl), at.reward, rtol=1e-6)
+        assert optimum.share(best, REFERENCE, GOLD, beta) == pytest.approx(1) and optimum.share(REFERENCE, REFERENCE, GOLD, beta) == 0
+        other = best + 0.3 * rng.normal(size=best.shape)
+        near = optimum.reached(other, REFERENCE, GOLD)
+        assert near.reward < optimum.frontier(REFERENCE, GOLD, near.kl) - 1e-4 and optimum.share(other, REFERENCE, GOLD, beta) < 1
+    assert optimum.frontier(REFERENCE, GOLD, 0.0) == pytest.approx(optimum.reached(REFERENCE, REFERENCE, GOLD).reward, abs=1e-3)
+    assert optimum.total_variation(REFERENCE, REFERENCE) == 0 and 0 < optimum.total_variation(best, REFERENCE) < 1
+
+
+def test_the_gold_reward_has_mean_0_and_deviation_1_over_demonstrations_and_differs_by_prompt():
+    weight = np.exp(REFERENCE) / task.PROMPTS
+    np.testing.assert_allclose([weight.sum(), (weight * GOLD).sum(), (weight * GOLD**2).sum()], [1, 0, 1], atol=1e-9)
+    assert len(set(GOLD.argmax(1))) > 1
+    np.testing.assert_array_equal(task.texts(np.array([2]), np.array([8 * 8 * 3 + 8 * 5 + 1])), [[10, 3, 5, 1]])
+
+
+def test_answers_are_drawn_by_their_law_and_pairs_of_rankings_follow_bradley_and_terry():
+    rng = np.random.default_rng(1)
+    given = task.ranked(rng, REFERENCE, 40_000, 3, GOLD)
+    counts = np.bincount((given.answers + task.ANSWERS * given.prompts[:, None]).reshape(-1), minlength=4 * task.ANSWERS)
+    expected = 120_000 * np.exp(REFERENCE).reshape(-1) / 4
+    often = expected > 5
+    assert np.sum(((counts - expected) ** 2 / expected)[often]) < often.sum() + 5 * np.sqrt(2 * often.sum())
+    chosen, rejected = pairs.of_rankings(given)
+    assert len(chosen) == 120_000
+    log_loss = np.mean(np.logaddexp(0, GOLD.reshape(-1)[rejected] - GOLD.reshape(-1)[chosen]))
+    first, second = pairs.by_a_reward(rng, REFERENCE, GOLD, 120_000)
+    other = np.mean(np.logaddexp(0, GOLD.reshape(-1)[second] - GOLD.reshape(-1)[first]))
+    law = [np.exp(REFERENCE[prompt]) for prompt in range(4)]
+    margins = [scipy.special.expit(GOLD[prompt][:, None] - GOLD[prompt][None]) for prompt in range(4)]
+    wanted = np.mean([-2 * p @ (share * np.log(share)) @ p for p, share in zip(law, margins, strict=True)])
+    assert abs(log_loss - wanted) < 0.01 and abs(other - wanted) < 0.01
+    ones = np.take_along_axis(given.answers, given.ranking, 1)
+    assert (GOLD[given.prompts, ones[:, 0]] > GOLD[given.prompts, ones[:, 2]]).mean() > 0.7
+
+
+def test_no_scores_exceed_the_bayes_rate_and_equal_ones_have_one_half():
+    rate = task.bayes_rate(REFERENCE)
+    noisy = GOLD + np.random.default_rng(2).normal(size=GOLD.shape)
+    assert 0.5 < task.accuracy(REFERENCE, noisy) < rate - 0.02
+    assert task.accuracy(REFERENCE, np.exp(3 * GOLD)) == pytest.approx(rate)
+    assert task.accuracy(REFERENCE, 0 * GOLD) == pytest.approx(0.5) and task.accuracy(REFERENCE, -GOLD) == pytest.approx(1 - rate)
+
+
+def made(policy_of, told=GOLD, few=None, gold_path=(0.0, 0.5, 0.2), told_path=(0.0, 1.0, 2.0), accuracy=None):
+    """Of a seed whose policies are a function of β."""
+    few = GOLD + np.random.default_rng(3).normal(size=GOLD.shape) if few is None else few
+    stood = {beta: findings.stands(policy_of(beta), REFERENCE, told, beta) for beta in FULL.betas}
+    same, rate = stood[FULL.beta], task.bayes_rate(REFERENCE)
+    path = Path(np.array(gold_path), np.array(told_path), np.array([0.0, 1.0, 3.0]))
+    rates = task.accuracy(REFERENCE, told) if accuracy is None else accuracy, task.accuracy(REFERENCE, few), rate
+    return Found(REFERENCE, told, few, *rates, stood, same, same, same, path, path)
+
+
+CHECKED = (
+    *(Checked(RIGHT, check, 0.0) for check in ("ratio", "gradient", "padding", "findings")),
+    *(Checked(f"a mistake of {check}", check, 1.0) for check in ("ratio", "gradient", "padding", "findings")),
+)
+
+
+def claims(found, shuffled=0.5, checked=CHECKED):
+    return {claim.id: claim.verdict for claim in judge.claims(dataclasses.replace(FULL, seeds=(0,)), [found], shuffled, checked)}
+
+
+def test_policies_at_their_optimum_pass_every_claim():
+    best = made(lambda beta: optimum.tilted(REFERENCE, GOLD, beta))
+    passed = judge.claims(FULL, [best] * 5, 0.5, CHECKED)
+    assert {claim.verdict for claim in passed} == {"PASS"}, [claim for claim in passed if claim.verdict != "PASS"]
+    assert {claim.threshold_name for claim in passed} == set(dataclasses.asdict(FULL.thresholds))
+    assert [len(table.rows) for table in tables.every(FULL, [best] * 5, CHECKED)] == [6, 5, 5, 8]
+
+
+def test_policies_that_learn_nothing_or_another_reward_fail():
+    stuck = claims(made(lambda beta: REFERENCE))
+    assert {name for name, verdict in stuck.items() if verdict == "FAIL"} >= {"ppo-objective", "ppo-optimum", "frontier", "dpo-gold"}
+    assert stuck["exceeds"] == "PASS"
+    other = -GOLD
+    gamed = claims(made(lambda beta: optimum.tilted(REFERENCE, other, beta), told=other))
+    assert gamed["ppo-objective"] == gamed["ppo-optimum"] == "PASS" and gamed["ppo-gold"] == gamed["reward-model"] == "FAIL"
+
+
+def test_claims_tell_a_proxy_that_is_not_overoptimised_a_control_that_learns_and_a_mistake_that_passes():
+    def best(beta):
+        return optimum.tilted(REFERENCE, GOLD, beta)
+
+    steady = claims(made(best, gold_path=(0.0, 0.5, 0.6)), shuffled=task.bayes_rate(REFERENCE))
+    assert steady["overoptimised"] == steady["shuffled"] == "FAIL"
+    missed = claims(made(best), checked=(*CHECKED[:-1], dataclasses.replace(CHECKED[-1], number=0.0)))
+    assert missed["mistake-4"] == "FAIL" and missed["mistake-3"] == "PASS"
+    assert not findings.overoptimised(Path(np.array([0, 1, 0.5]), np.array([0, 1, 0.9]), np.zeros(3))).seen(0.05)  # the proxy fell too
+
+
+@pytest.fixture(scope="module")
+def params():
+    drawn = networks.init(policies.policy(SMALL), jax.random.key(0), np.zeros((1, 2), np.int32))
+    return jax.tree.map(lambda leaf: 3 * leaf, drawn)
+
+
+def test_the_law_of_a_network_sums_to_one_and_is_what_its_rollouts_and_its_evaluation_say(params):
+    actor, tokens = policies.Actor(policies.policy(SMALL), without_critic=True), np.resize(task.SYMBOLS + np.arange(4, dtype=np.int32), 64)
+    law, done, again = quickly(lambda params: _laws(actor, params, tokens))(params)
+    np.testing.assert_allclose(scipy.special.logsumexp(law, 1), 0, atol=1e-5)
+    numbers = np.asarray(done.actions) @ [64, 8, 1]
+    np.testing.assert_allclose(done.log_probs.sum(1), np.asarray(law)[tokens - task.SYMBOLS, numbers], atol=1e-5)
+    np.testing.assert_allclose(again, done.log_probs, atol=1e-5)
+    assert len(set(numbers.tolist())) > 20
+
+
+def _laws(actor, params, tokens):
+    held = {policies.POLICY: params}
+    done = actor.roll(held, jax.random.key(1), tokens)
+    return policies.law(actor.network, params), done, actor.evaluate(held, done)[0]
+
+
+@pytest.mark.slow  # the smoke run has the same checks in its table
+def test_every_planted_mistake_is_caught_and_right_code_passes(params):
+    with devices.compiled_quickly():
+        checked = mistakes.every(SMALL, params, GOLD)
+    limits = dataclasses.asdict(FULL.thresholds)
+    assert len(list(mistakes.planted(checked))) == 11
+    for each in checked:
+        assert (each.number <= limits[each.check]) == (each.name == RIGHT), each
+
+
+def test_members_and_pairs_of_a_step_are_those_of_their_seeds():
+    config = dataclasses.replace(SMALL, seeds=(3, 5), rankings=50, dpo_pairs=40)
+    of = train.members(config, train.PPO)
+    assert [(each.number, each.beta, each.few) for each in of[:2]] == [(0, 1.0, False), (1, 1.0, False)]
+    assert [(each.number, each.beta, each.few) for each in of[-2:]] == [(0, 0.02, True), (1, 0.02, True)] and len(of) == 8
+    laws = np.stack([REFERENCE, REFERENCE])
+    given = train.rankings(config, laws, train.RANKED)
+    assert len(given) == 3 and train.rankings(config, laws, train.FEW)[1].answers.shape == (100, 2)
+    batch = pairs.source(config, laws, given, np.stack([GOLD] * 3))(7)
+    assert batch.chosen.shape == (40, 4) and batch.reference_chosen.dtype == np.float32
+    np.testing.assert_allclose(batch.reference_rejected, REFERENCE.reshape(-1)[batch.rejected], rtol=1e-6)
+    assert (batch.chosen // task.ANSWERS == batch.rejected // task.ANSWERS).all()
+    known = {(int(first), int(second)) for first, second in zip(*pairs.of_rankings(given[1]), strict=True)}
+    assert {(int(first), int(second)) for first, second in zip(batch.chosen[:, 1], batch.rejected[:, 1], strict=True)} <= known
+    rows = train.rankings_at(dataclasses.replace(config, reward_batch=16), given, 2)
+    assert rows.tokens.shape == (16, 3, 4, 4) and rows.ranking.shape == (16, 3, 4)
+    texts = train.demonstrations_at(config, 0).tokens
+    assert texts.shape == (config.sft_batch, 2, 4) and not np.array_equal(texts[:, 0], texts[:, 1])
+
+
+@pytest.mark.parametrize("groups", some_slow([False, True], [True]), ids=["ppo", "grpo"])
+def test_every_member_has_its_own_start_reward_and_beta_and_all_share_the_count_of_updates(groups):
+    config = dataclasses.replace(SMALL, updates=5, rollouts=64, group=4)
+    policy, scalar = (
+        jax.eval_shape(lambda each=each: networks.init(each, jax.random.key(0), np.zeros((1, 2), np.int32)))
+        for each in (policies.policy(SMALL), policies.scalar(SMALL))
+    )
+    start, reward = (jax.tree.map(lambda leaf: np.zeros((3, *leaf.shape), leaf.dtype), tree) for tree in (policy, scalar))
+    table = np.zeros((3, 4, 512), np.float32)
+    given = rollout_programs.Given(
+        start,
+        (reward, Normaliser(table[:, 0, 0], table[:, 0, 0])),
+        {name: table for name in ("reference", "gold", "told")},
+        np.array([1.0, 0.5, 0.2], np.float32),
+    )
+    run = rollout_programs.build(config, groups, (7, 8, 7), given, sharding.mesh())
+    before = jax.eval_shape(run.fresh, jax.random.key(0))
+    after, metrics = jax.eval_shape(run.step, before, rollout_programs.prompts(config, 3))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after)
+    assert after.step.shape == () and after.policy.beta.shape == (3,) and after.seen["curve"].shape == (3, 5, 3)
+    assert (policies.CRITIC in after.policy.params) is not groups and {"loss_2", "mismatch", "stopped"} <= metrics.keys()
