@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "instruct": "experiments.preferences.instruct",
     "constitution": "experiments.preferences.constitution",
     "rlhf": "experiments.preferences.rlhf",
+    "ddpo": "experiments.preferences.ddpo",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

@@ -36,6 +36,7 @@ LEAVES = {
     "emergence": ("metrics", "losses", "carries", "by_metric"),
     "scaling-fit": ("isoflop", "surface", "optima", "overtraining"),
     "percolation": ("components", "skills", "paths"),
+    "ddpo": ("kl_digit", "kl_ink", "kl_scenes", "learning", "samples_digits", "samples_scenes"),
     "instruct": ("orders", "questions"),
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),

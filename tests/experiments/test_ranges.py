@@ -15,11 +15,12 @@ from gendiff.core.errors import ConfigError
 
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
-    "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest"
+    "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest "
+    "digit"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall"
 _ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
-_ZERO_AMONG = "seeds scales dropouts strengths guidance etas"
+_ZERO_AMONG = "seeds scenes_seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
     "0": {*_ZERO_NUMBERS.split(), *_ZERO_EVENTS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
@@ -256,6 +257,14 @@ MISFITS = [
     ("constitution", {"judged": 5001}, "--judged 5001 is above 5000, half of the 10000 requests"),
     ("constitution", {"revised": 8001}, "--revised 8001 is above 8000, the requests that --judged 2000 leaves"),
     ("constitution", {"preference_batch": 8001}, "--preference-batch 8001 is above --pairs 8000"),
+    (
+        "ddpo",
+        {"digits": dataclasses.replace(FULL["ddpo"].config().digits, parts=3)},
+        "twice --digits.parts 3 must divide --digits.batch 64",
+    ),
+    ("ddpo", {"prompts": 5}, "--scenes.batch 32 must hold each of --prompts 5 equally often"),
+    ("ddpo", {"few": 251}, "--few 251 is above --scenes.reference 250"),
+    ("ddpo", {"last": 10}, "--last 10 must be below --digits.steps 10"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

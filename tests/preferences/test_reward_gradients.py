@@ -86,6 +86,7 @@ def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reac
     assert not np.any(of_start)
 
 
+@pytest.mark.slow
 def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has_less_variance():
     clean = quickly(lambda mean: through_all(mean, ETA))(0.3)
 

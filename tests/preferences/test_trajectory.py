@@ -93,6 +93,7 @@ def test_a_step_to_a_clean_sample_and_padding_have_no_density_and_no_gradient_bu
     assert np.isfinite(quickly(jax.grad(total))(MEAN)) and np.all(np.asarray(laws.log_prob(trajectory.ends(states)))[:, 3:] == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_every_sampler_is_affine_in_the_noise_with_this_law_or_is_refused():
     schedule = schedules.flow()
@@ -117,6 +118,7 @@ def test_every_sampler_is_affine_in_the_noise_with_this_law_or_is_refused():
     assert {"Ddim", "Ddpm", "EulerAncestral"} <= lawful and {"Churn", "PredictorCorrector"} <= refused
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_ddpm_and_ddim_with_eta_1_give_trajectories_the_same_density_and_eta_scales_the_deviation():
     states = drawn(4)

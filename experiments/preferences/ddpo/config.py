@@ -1,0 +1,145 @@
+"""The numbers of the ddpo experiment."""
+
+import dataclasses
+from typing import Annotated
+
+import msgspec
+
+from experiments.diffusion import image_training
+from experiments.diffusion.image_training import Learning
+from experiments.diffusion.text_to_image import texts
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, Positive, Seed, Several
+from gendiff.core.errors import ConfigError
+from gendiff.data import digits
+
+DIGIT, INK, SCENES = "digit", "ink", "scenes"
+"""What is rewarded: that a classifier sees a chosen digit, how much is drawn, and that a scene shows exactly what was asked for."""
+DDPO, SHUFFLED, DRAFT, DPO = "ddpo", "shuffled", "draft", "dpo"
+"""How a policy learns: policy gradient, the same from rewards of other samples, gradient of the reward itself, and preferences."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. Gains are in standard deviations of the reference's reward."""
+
+    ratio: Positive = 1e-5
+    """Largest distance from 1 of a density ratio on the first pass over a rollout."""
+    matched: float = 0.0
+    """Least gain of the policy less that of best-of-n whose KL bound is the policy's KL. Best-of-n is nearly the best at its KL."""
+    drawn: float = 0.0
+    """Least gain of one sample of the policy less that of the best of `few` samples of the reference."""
+    optimum: float = 0.1
+    """Largest gain of the policy less that of the best policy of the same KL: it is at most 0 but for errors of measurement."""
+    agreement: float = 0.9
+    """Least share of the policy's samples on which a judge that took no part in the reward agrees with it."""
+    direct: float = 0.5
+    """Least gain of a policy that follows the gradient of its reward."""
+    preferred: float = 0.2
+    """Least gain of a policy that learns from preferences."""
+    untaught: float = 0.25
+    """Largest gain of a policy that is taught by the rewards of other samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """The numbers of one policy gradient training and of its judgement."""
+
+    updates: Count = 80
+    """Rollouts, each of which is learned from once."""
+    batch: Count = 64
+    """Samples of a rollout."""
+    parts: Count = 2
+    """Optimizer steps for each rollout, each on its own part of it: the first has ratios of 1, later ones are clipped."""
+    learning_rate: Positive = 3e-4
+    """Of AdamW without decay, constant."""
+    steps: Several = 10
+    """Denoising steps of a sample: ancestral ones, which are the actions, and a last one without noise, which the reference takes."""
+    samples: Count = 1000
+    """Samples of each policy that are judged, for each prompt where there are prompts."""
+    reference: Count = 10_000
+    """Samples of the reference, among which best-of-n chooses, for each prompt."""
+    together: Count = 500
+    """Samples drawn in one call."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1, 2)
+    """Seeds of the policies of digits; all begin at one network."""
+    base: Learning = Learning(train_steps=1000, channels=(16, 32), drop_condition=0.0)
+    """Of the network of digits without labels that is the reference, trained with seed 0."""
+    digit: Annotated[int, msgspec.Meta(ge=0, le=digits.CLASSES - 1)] = 3
+    """The digit that is rewarded."""
+    digits: Policy = Policy()
+    """Of digits."""
+    scenes_seeds: Distinct[Seed] = (0,)
+    """Seeds of the policies of scenes, which begin at the committed network of text-to-image."""
+    scenes: Policy = Policy(updates=40, batch=32, learning_rate=1e-4, steps=10, samples=80, reference=250, together=80)
+    """Of scenes of two red circles, in words."""
+    prompts: Annotated[int, msgspec.Meta(ge=1, le=8)] = 4
+    """Prompts of scenes that are learned; as many others are asked for at the end."""
+    networks: bool = True
+    """Whether there are networks: one of digits, which is trained, and the committed one of scenes. Otherwise functions of one number take
+    their places, to see the program run."""
+    beta: Positive = 0.4
+    """Weight of the KL to the reference, per nat, in standard deviations of the reference's reward."""
+    clip: Positive = 0.2
+    """Ratios further from 1 than this have no gradient."""
+    few: Several = 4
+    """Samples of the reference whose best one is held against one sample of the policy."""
+    shuffled_updates: Count = 40
+    """Rollouts of the control that is taught by rewards of other samples, with the first seed."""
+    draft_updates: Count = 60
+    """Updates by the reward's own gradient."""
+    last: Count = 2
+    """Denoising steps that the gradient of the reward passes through, from the end."""
+    dpo_updates: Count = 200
+    """Updates by preferences between two samples of the reference."""
+    dpo_beta: Positive = 500.0
+    """Weight of the errors of pairs, which are means over pixels."""
+    scene_crops: Several = 1200
+    """Rendered scenes from whose quarters the judge of scenes learns."""
+    resamples: Several = 300
+    """Bootstrap draws behind intervals."""
+    checkpoint_every: Count = 20
+    """Updates between checkpoints."""
+    thresholds: Thresholds = Thresholds()
+
+
+ARMS = ((DIGIT, DDPO), (DIGIT, SHUFFLED), (DIGIT, DRAFT), (DIGIT, DPO), (INK, DDPO), (SCENES, DDPO))
+"""What is trained: (reward, how)."""
+
+
+def policy(config: Config, reward: str) -> Policy:
+    """The numbers of a reward's trainings."""
+    return config.scenes if reward == SCENES else config.digits
+
+
+def seeds(config: Config, reward: str, how: str) -> tuple[int, ...]:
+    """The seeds of an arm."""
+    every = config.scenes_seeds if reward == SCENES else config.seeds
+    return every[:1] if how == SHUFFLED else every
+
+
+def updates(config: Config, reward: str, how: str) -> int:
+    """How many updates an arm learns for."""
+    own = policy(config, reward).updates
+    return {DDPO: own, SHUFFLED: config.shuffled_updates, DRAFT: config.draft_updates, DPO: config.dpo_updates}[how]
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not installed."""
+    image_training.check(config.base, "base.")
+    for name, of, prompts in (("digits", config.digits, 1), ("scenes", config.scenes, config.prompts)):
+        if of.batch % (2 * of.parts):
+            raise ConfigError(f"twice --{name}.parts {of.parts} must divide --{name}.batch {of.batch}")
+        if of.batch % prompts or of.batch // prompts < 2:
+            raise ConfigError(f"--{name}.batch {of.batch} must hold each of --prompts {prompts} equally often, and at least twice")
+        ranges.at_most("few", config.few, f"{name}.reference", of.reference)
+    if config.last >= config.digits.steps:
+        raise ConfigError(f"--last {config.last} must be below --digits.steps {config.digits.steps}, whose last one the reference takes")
+    if config.networks:
+        texts.check()

@@ -1,0 +1,61 @@
+"""The reference of digits, then every policy: each goes on where it was."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.framework import meshes, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.preferences.ddpo import policy_training, rewarded
+from experiments.preferences.ddpo.config import ARMS, DDPO, SHUFFLED, Config, policy, seeds, updates
+from experiments.preferences.ddpo.rewarded import RewardedTask
+from gendiff.core.types import Params
+from gendiff.training.checkpoints import Checkpoints
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Every arm with every seed of it."""
+    rewarded.train_base(config, folder, progress)
+    mesh = meshes.build(folder.mesh, ())
+    task_of = rewarded.every(config, folder)
+    steps: dict[tuple[int, str], Any] = {}
+    for reward, how in ARMS:
+        task, way = task_of[reward], DDPO if how == SHUFFLED else how  # the control differs from what it controls in its batches alone
+        run = training_loop.own_programs(
+            steps.setdefault((id(task), way), policy_training.update(config, task, way)), policy_training.fresh(config, task, reward), mesh
+        )
+        for seed in seeds(config, reward, how):
+            progress.line(f"train {reward}, {how}, seed {seed}")
+            training_loop.train_programs(
+                run,
+                functools.partial(batch_at, policy(config, reward).batch, how, seed),
+                seed=seed,
+                steps=updates(config, reward, how),
+                folder=place(folder, reward, how),
+                progress=progress,
+                mesh=mesh,
+                checkpoint_every=config.checkpoint_every,
+                log_every=1,
+            )
+
+
+def batch_at(count: int, how: str, seed: int, step: int) -> dict[str, np.ndarray]:
+    """The samples of an update by their numbers, none of which comes twice, and whose reward each of them gets."""
+    order = np.arange(count, dtype=np.int32)
+    if how == SHUFFLED:
+        order = np.random.default_rng((seed, step)).permutation(order)
+    return {"index": step * count + np.arange(count, dtype=np.int32), "order": order}
+
+
+def restore(task: RewardedTask, folder: RunFolder, reward: str, how: str, seed: int) -> Params:
+    """The parameters of a policy after its training. Raises as `Checkpoints` does."""
+    with Checkpoints(place(folder, reward, how).checkpoints(seed), read_only=True) as store:
+        return store.restore_subtree(None, "policy/params", jax.eval_shape(lambda: task.reference)).state
+
+
+def place(folder: RunFolder, reward: str, how: str) -> RunFolder:
+    """Where an arm keeps its checkpoints and metrics."""
+    return folder.inside(f"{reward}_{how}")

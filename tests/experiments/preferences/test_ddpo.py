@@ -1,0 +1,191 @@
+"""The ddpo experiment on rewards whose best policy is known, on a Gaussian policy that learns it, and on made-up samples."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from experiments.diffusion.image_model import Model
+from experiments.preferences import ddpo
+from experiments.preferences.ddpo import judge, judges, kl_frontier, measured, policy_training, rewarded, tables, train
+from experiments.preferences.ddpo.config import ARMS, DDPO, DIGIT, INK, SCENES, SHUFFLED, Policy, seeds
+from experiments.preferences.ddpo.measured import Found, PolicySamples
+from experiments.preferences.ddpo.rewarded import RewardedTask
+from gendiff.data import rendering, shapes, shapes_oracle
+from gendiff.diffusion import grids, oracles, parameterization, schedules
+from gendiff.diffusion.types import Level
+from tests.quickly import quickly
+
+FULL = ddpo.EXPERIMENT.presets["full"]
+NORMAL = scipy.stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)[:, None]
+"""Rewards of a reference that are standard normal."""
+
+
+def test_best_of_n_has_the_expectation_of_order_statistics_and_the_kl_of_its_bound():
+    def best_of_normals(n):
+        return scipy.integrate.quad(lambda x: x * n * scipy.stats.norm.pdf(x) * scipy.stats.norm.cdf(x) ** (n - 1), -9, 9)[0]
+
+    for n in (1, 2, 7.5, 64):
+        assert kl_frontier.expected_best(NORMAL, n) == pytest.approx(best_of_normals(n), abs=3e-3)
+        assert kl_frontier.choices_at(kl_frontier.kl_bound(n)) == pytest.approx(n)
+    two = np.concatenate([NORMAL, 3 * NORMAL], 1)  # prompts are chosen for one by one
+    assert kl_frontier.expected_best(two, 2) == pytest.approx(2 * best_of_normals(2), abs=1e-2)
+
+
+def test_the_best_policy_of_a_normal_reward_shifts_it_by_the_root_of_twice_the_kl_and_best_of_n_is_just_below():
+    kl, best = kl_frontier.optimum(NORMAL)
+    np.testing.assert_allclose(best[kl < 2], np.sqrt(2 * kl[kl < 2]), atol=0.02)
+    for n in (2, 8, 32):
+        of_n, at_most = kl_frontier.expected_best(NORMAL, n), kl_frontier.optimum_at(NORMAL, kl_frontier.kl_bound(n), 10.0)
+        assert 0.9 * at_most < of_n < at_most
+    assert kl_frontier.optimum_at(NORMAL, 50.0, 10.0) == 10.0  # beyond the reach of the samples
+
+
+SHIFT = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """A "network" that answers the flow of Gaussian data, whose mean is its parameter."""
+
+    def __call__(self, params, x, t, label):
+        level = Level(t, 1 - t / 1000, t / 1000)
+        prediction = oracles.gaussian(std=0.5, mean=params["mean"])(x, level)
+        return prediction.noise - prediction.clean
+
+
+def gaussian_task():
+    model = Model(Predict(), lambda key: {"mean": jnp.float32(0)}, schedules.flow(), parameterization.flow(), (2, 2, 1))
+    levels = grids.trailing(model.schedule, 5)
+    params, words = {"mean": np.float32(SHIFT)}, np.zeros((1,), np.int32)
+    return RewardedTask((DIGIT,), model, params, words, 1, levels, lambda x, _: x.mean((1, 2, 3))[:, None])
+
+
+CONFIG = dataclasses.replace(FULL, beta=0.5, digits=Policy(updates=60, batch=256, parts=2, learning_rate=0.03, steps=5))
+
+
+def learned(how, updates):
+    """(task, the state before, the state after, metrics of each update)."""
+    task = gaussian_task()
+    state = before = policy_training.fresh(CONFIG, task, DIGIT)(jax.random.key(0))
+    step, lines = quickly(policy_training.update(CONFIG, task, how)), []
+    for number in range(updates):
+        state, metrics = step(state, train.batch_at(CONFIG.digits.batch, how, 0, number))
+        lines.append(jax.tree.map(float, metrics))
+    return task, before, state, lines
+
+
+@pytest.mark.slow
+def test_a_policy_gradient_learns_the_mean_that_is_best_for_reward_less_kl_and_begins_with_ratios_of_1():
+    """Of a Gaussian chain KL is c (shift)² / 2 and the reward rises by g per shift, so that the best shift is g / (sd β c)."""
+    task, before, after, lines = learned(DDPO, 60)
+    key, index = jax.random.key(1), jnp.arange(64)
+
+    def images(mean):
+        return task.draw(key, {"mean": mean}, task.reference, index, task.prompt(index))[1]
+
+    slope = float(jnp.mean(jax.jvp(images, (jnp.float32(SHIFT),), (jnp.float32(1),))[1]))
+    states, _ = task.draw(key, task.reference, task.reference, index, task.prompt(index))
+    laws = [task.laws({"mean": jnp.float32(mean)}, states, task.prompt(index)) for mean in (SHIFT, SHIFT + 1)]
+    curvature = 2 * float(jnp.mean(laws[1].kl(laws[0]).sum(1)))
+    best = slope / (float(before.scale.scale) * CONFIG.beta * curvature)
+    assert float(after.policy.params["mean"]) - SHIFT == pytest.approx(best, rel=0.2) and best > 0.1
+    assert int(after.step) == 60 and int(after.policy.step) == 120
+    assert max(line["ratio_error"] for line in lines) <= FULL.thresholds.ratio
+    assert lines[-1]["reward"] > lines[0]["reward"] and lines[0]["kl"] == pytest.approx(0, abs=1e-6) and lines[-1]["kl"] > 0.1
+    assert float(after.reference["mean"]) == np.float32(SHIFT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["draft", "dpo"])
+def test_the_reward_s_gradient_and_preferences_move_the_policy_towards_the_reward(how):
+    _, _, after, _ = learned(how, 6)
+    assert float(after.policy.params["mean"]) > SHIFT + 0.05
+
+
+def test_rewards_of_other_samples_are_those_of_the_batch_in_another_order():
+    own, other = (train.batch_at(16, how, 1, 3) for how in (DDPO, SHUFFLED))
+    np.testing.assert_array_equal(own["index"], np.arange(48, 64))
+    np.testing.assert_array_equal(own["order"], np.arange(16))
+    assert sorted(other["order"]) == list(range(16)) and not np.array_equal(other["order"], own["order"])
+
+
+def test_prompts_are_different_scenes_of_two_red_circles_whose_renders_earn_the_reward():
+    asked = rewarded.two_red_circles(24)
+    assert len(np.unique(asked.reshape(24, -1), axis=0)) == 24
+    centres = np.where(asked[..., 3:] >= 0, shapes.corner(np.maximum(asked[..., 3], 0)) + 0.25, np.nan)
+    images = rendering.render(shapes.Scenes(asked, centres), 32)
+    np.testing.assert_array_equal(shapes_oracle.read(images), asked)
+    prompt = jnp.arange(24)
+    assert np.all(rewarded.exactly(asked, jnp.asarray(images), prompt) == 1)
+    assert np.all(rewarded.exactly(asked, jnp.asarray(images), (prompt + 1) % 24) == 0)
+    assert judges.seen_in_scenes(judges.judge_of_scenes(300), images, asked).mean() > 0.8
+
+
+def test_a_judge_disagrees_about_pictures_that_follow_the_reward_alone():
+    pushed = judges.pushed(FULL.digit)
+    assert np.all(np.asarray(judges.log_probabilities(jnp.asarray(pushed)).argmax(1)) == FULL.digit)
+    (control,) = judge.pushed_control(FULL)
+    assert control.verdict == "PASS" and control.value < 0.75
+    seen, agreement = measured.digits_agree(FULL.digit, judges.split().held_out_images)
+    assert agreement.mean() > 0.95 and 0.05 < seen.mean() < 0.15
+
+
+def samples(rewards, kl, agreement=1.0):
+    agrees = np.arange(rewards.size).reshape(rewards.shape) < agreement * rewards.size
+    return PolicySamples(np.zeros((rewards.size, 8, 8, 1), np.float32), rewards, np.full(rewards.shape, kl), agrees, agrees, 3.0)
+
+
+def found(gain, kl, agreement=1.0, others=0.0):
+    """Policies whose reward is normal, the reference's shifted; the control's by `others`."""
+    own = samples(NORMAL + gain, kl, agreement)
+    made = {
+        (reward, how): {seed: samples(NORMAL + others, 0.1) if how == SHUFFLED else own for seed in seeds(FULL, reward, how)[:1]}
+        for reward, how in ARMS
+    }
+    return Found({reward: samples(NORMAL, 0.0) for reward in (DIGIT, INK, SCENES)}, made, {"reference": own, 0: own})
+
+
+def verdicts_of(case, error=1e-6):
+    few = dataclasses.replace(FULL, resamples=10)
+    errors = {arm: dict.fromkeys(of, error) for arm, of in case.policies.items() if arm[1] == DDPO}
+    made = judge.claims(few, case, errors)
+    return {claim.id: claim.verdict for claim in made}, made
+
+
+def test_a_policy_between_best_of_n_and_the_best_of_its_kl_passes_every_claim():
+    n = 30
+    least = kl_frontier.expected_best(NORMAL, n)
+    verdicts, made = verdicts_of(found(least + 0.08, kl_frontier.kl_bound(n)))
+    assert set(verdicts.values()) == {"PASS"}, verdicts
+    assert {claim.threshold_name for claim in made} == set(dataclasses.asdict(FULL.thresholds))
+
+
+def test_each_fault_of_a_policy_is_seen_by_its_claim_alone():
+    n = 30
+    gain, kl = kl_frontier.expected_best(NORMAL, n) + 0.08, kl_frontier.kl_bound(n)
+
+    def failed(case, error=1e-6):
+        return {id.split("-")[0] for id, verdict in verdicts_of(case, error)[0].items() if verdict == "FAIL"}
+
+    assert failed(found(gain, kl), error=1e-4) == {"ratio"}
+    assert failed(found(gain - 0.2, kl)) == {"matched"}
+    assert failed(found(gain + 1.0, kl)) == {"optimum"}  # more than any policy can: its KL is measured wrongly
+    assert failed(found(gain, kl, agreement=0.8)) == {"agreement"}
+    assert failed(found(gain, kl, others=0.5)) == {"untaught"}
+    assert {"drawn", "direct", "preferred"} <= failed(found(0.0, kl))
+
+
+def test_a_kl_beyond_what_the_reference_tells_leaves_the_comparison_open():
+    case = found(6.0, 30.0)
+    number = judge.matched(dataclasses.replace(FULL, resamples=20), case.policies[INK, DDPO][0], NORMAL, 10.0)
+    assert number[0] > 0 > number[1]
+
+
+def test_tables_have_a_row_for_each_policy_of_a_reward():
+    made = tables.every(dataclasses.replace(FULL, resamples=20), found(2.0, 3.0))
+    assert [len(table.rows) for table in made] == [1 + 3 + 4, 1 + 3 + 1, 1 + 3 + 1, 2]
