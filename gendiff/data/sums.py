@@ -1,7 +1,8 @@
 """Sums of whole numbers as short texts, such as "123+456=0579": the task on which abilities of small models are measured.
 
 Every number is padded with zeros, so that all texts of a format are equally long, and its digits are tokens. The answer stands plainly or
-with its digits in reverse order, in which each digit needs one carry alone. A pair is held out in both orders.
+with its digits in reverse order, in which each digit needs one carry alone. Scratch-work may stand before it: the column sums with their
+carries, from the units up. A pair is held out in both orders.
 """
 
 import dataclasses
@@ -13,8 +14,12 @@ from gendiff.core import checks
 
 SYMBOLS = "0123456789+="
 VOCABULARY = len(SYMBOLS)
+EQUALS = SYMBOLS.index("=")
+"""The token before an answer: behind the question, and once more behind scratch-work, which it ends."""
 MOST_DIGITS = 9
 """Of a number: the pairs of larger ones could not be numbered."""
+NO_ANSWER = -1
+"""What `SumFormat.read` says of a text without an answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,8 @@ class SumFormat:
     Args:
         digits: of each number, 1 … 9.
         reverse: the units of the answer come first.
+        scratch: scratch-work stands before the answer: "123+479=121006=0602" says 3 + 9 = 12, 2 + 7 + 1 = 10, 1 + 4 + 1 = 06. Each
+            place has two digits, its carry and what stays, the units first.
 
     Raises:
         ValueError: for digits outside that range.
@@ -31,6 +38,7 @@ class SumFormat:
 
     digits: int = 3
     reverse: bool = False
+    scratch: bool = False
 
     def __post_init__(self) -> None:
         checks.integer("digits", self.digits, 1, MOST_DIGITS)
@@ -41,17 +49,27 @@ class SumFormat:
         return 2 * self.digits + 2
 
     @property
+    def scratch_length(self) -> int:
+        """Tokens of whole scratch-work, without the "=" that ends it."""
+        return 2 * self.digits if self.scratch else 0
+
+    @property
     def answer_length(self) -> int:
         """Digits of an answer."""
         return self.digits + 1
 
     @property
+    def answer_place(self) -> int:
+        """Tokens before the answer, all scratch-work included."""
+        return self.prompt_length + (self.scratch_length + 1 if self.scratch else 0)
+
+    @property
     def length(self) -> int:
         """Tokens of a text."""
-        return self.prompt_length + self.answer_length
+        return self.answer_place + self.answer_length
 
     def prompts(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n p"]:
-        """Write the tokens before the answers.
+        """Write the tokens before the answers and their scratch-work.
 
         Args:
             pairs: (n, 2) numbers below 10 ** digits.
@@ -64,15 +82,75 @@ class SumFormat:
         plus, equals = (np.full((len(pairs), 1), SYMBOLS.index(sign), np.int32) for sign in "+=")
         return np.concatenate([first, plus, second, equals], 1)
 
+    def scratch_work(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n w"]:
+        """Write the carry and the digit of each place, the units first (n, 2 · digits); arguments and errors are those of `prompts`."""
+        self._check(pairs)
+        powers = 10 ** np.arange(1, self.digits + 1, dtype=np.int64)
+        column = (pairs.astype(np.int64)[:, :, None] % powers).sum(1) // (powers // 10)  # of a place: its digits and the carry into it
+        low = column - 10 * (column // 10)
+        return np.stack([column // 10, low], 2).reshape(len(pairs), 2 * self.digits).astype(np.int32)
+
+    def digits_of(self, numbers: Integer[np.ndarray, "n"]) -> Int32[np.ndarray, "n k"]:
+        """Write numbers (n,) as answers are written, what `read` reads.
+
+        Args:
+            numbers: (n,) below 10 ** (digits + 1).
+
+        Raises:
+            ValueError: for numbers outside that range.
+        """
+        checks.in_range("numbers", numbers, 0.0, float(10**self.answer_length - 1))
+        digits = _digits(numbers.astype(np.int64), self.answer_length)
+        return digits[:, ::-1] if self.reverse else digits
+
     def answers(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n k"]:
         """Write the right answers; arguments and errors are those of `prompts`."""
         self._check(pairs)
-        digits = _digits(pairs.sum(1, dtype=np.int64), self.answer_length)
-        return digits[:, ::-1] if self.reverse else digits
+        return self.digits_of(pairs.sum(1, dtype=np.int64))
 
-    def rows(self, pairs: Integer[np.ndarray, "n 2"]) -> Int32[np.ndarray, "n l"]:
-        """Write whole texts; arguments and errors are those of `prompts`."""
-        return np.concatenate([self.prompts(pairs), self.answers(pairs)], 1)
+    def rows(self, pairs: Integer[np.ndarray, "n 2"], places: Integer[np.ndarray, "n"] | None = None) -> Int32[np.ndarray, "n l"]:
+        """Write whole texts.
+
+        Args:
+            pairs: (n, 2) numbers below 10 ** digits.
+            places: (n,) of how many places the scratch-work is written, 0 … digits, the units first; -1 stands behind texts that are
+                shorter for it. None: of all.
+
+        Raises:
+            ValueError: for numbers outside these ranges, and `places` of a format without scratch-work.
+        """
+        if not self.scratch:
+            if places is not None:
+                raise ValueError("places are those of scratch-work, and this format has none: build it with scratch=True")
+            return np.concatenate([self.prompts(pairs), self.answers(pairs)], 1)
+        equals = np.full((len(pairs), 1), EQUALS, np.int32)
+        whole = np.concatenate([self.prompts(pairs), self.scratch_work(pairs), equals, self.answers(pairs)], 1)
+        return whole if places is None else self._cut(whole, places)
+
+    def read(self, continuations: Integer[np.ndarray, "n m"]) -> Int64[np.ndarray, "n"]:
+        """Read the answers of texts from what stands behind their prompts.
+
+        Args:
+            continuations: (n, m) tokens, behind which -1 may stand. An answer follows the first "=" of them where there is scratch-work,
+                however much of it, and begins at once where there is none.
+
+        Returns:
+            (n,) the number, or NO_ANSWER (-1) where not all of its digits are there.
+        """
+        is_end, k = continuations == EQUALS, self.answer_length
+        start = np.argmax(is_end, 1) + 1 if self.scratch else np.zeros(len(continuations), np.int64)
+        padded = np.pad(continuations, ((0, 0), (0, k)), constant_values=-1)
+        found = np.take_along_axis(padded, start[:, None] + np.arange(k), 1).astype(np.int64)
+        given = np.all((found >= 0) & (found < 10), 1) & (is_end.any(1) | (not self.scratch))
+        ordered = found[:, ::-1] if self.reverse else found
+        return np.where(given, ordered @ 10 ** np.arange(k - 1, -1, -1, dtype=np.int64), NO_ANSWER)
+
+    def _cut(self, whole: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The texts without the scratch-work behind so many places (n,)."""
+        checks.in_range("places", places, 0.0, float(self.digits))
+        at, kept = np.arange(self.length), self.prompt_length + 2 * places[:, None]
+        source = np.where(at < kept, at, at + self.scratch_length - 2 * places[:, None])
+        return np.where(source < self.length, np.take_along_axis(whole, np.minimum(source, self.length - 1), 1), -1).astype(np.int32)
 
     def _check(self, pairs: np.ndarray) -> None:
         checks.in_range("pairs", pairs, 0.0, float(10**self.digits - 1))
@@ -82,13 +160,13 @@ def text(tokens: Integer[np.ndarray, "n l"]) -> list[str]:
     """Write tokens as letters.
 
     Args:
-        tokens: (n, l) ids 0 … 11.
+        tokens: (n, l) ids 0 … 11, behind which -1 may stand for none.
 
     Raises:
         ValueError: for other ids.
     """
-    checks.ids("tokens", tokens, VOCABULARY)
-    return ["".join(SYMBOLS[token] for token in row) for row in tokens]
+    checks.ids("tokens", tokens, VOCABULARY, also=-1)
+    return ["".join(SYMBOLS[token] for token in row if token >= 0) for row in tokens]
 
 
 def held_out(digits: int, count: int, *, seed: int) -> Int64[np.ndarray, "n 2"]:

@@ -13,7 +13,9 @@ from gendiff.language import (
     tokens,
 )
 from gendiff.language.beam_search import beam_search
+from gendiff.language.budget_forcing import budget_forcing
 from gendiff.language.decoding import generate
+from gendiff.language.lookahead import lookahead_search
 from gendiff.language.next_logits import NextLogits, from_network
 from gendiff.language.objective import Texts
 from gendiff.language.serving import serve
@@ -22,12 +24,14 @@ __all__ = [
     "NextLogits",
     "Texts",
     "beam_search",
+    "budget_forcing",
     "cache",
     "chat_template",
     "decoding",
     "drafts",
     "from_network",
     "generate",
+    "lookahead_search",
     "next_logits",
     "objective",
     "processors",

@@ -16,20 +16,27 @@ from gendiff.preferences import (
     trajectory,
 )
 from gendiff.preferences.advantages import gae, group_relative, shaped_rewards, whitened
+from gendiff.preferences.best_of_n import best_of_n, best_of_n_law, candidates, kl_bound
 from gendiff.preferences.bradley_terry import bradley_terry, disagreement, normaliser, preference
 from gendiff.preferences.denoising import diffusion_dpo
 from gendiff.preferences.direct import dpo, ipo, kto
 from gendiff.preferences.kl import adaptive_beta, kl_estimates
+from gendiff.preferences.pass_at_k import pass_at_k
 from gendiff.preferences.policy_gradient import clipped_policy_gradient, value_loss
 from gendiff.preferences.revision import critique_and_revise
 from gendiff.preferences.reward_gradients import renoised, truncated_sample
+from gendiff.preferences.sequential import revise
 from gendiff.preferences.trajectory import step_law, trajectory_laws, trajectory_log_prob
+from gendiff.preferences.votes import majority, weighted_vote
 
 __all__ = [
     "adaptive_beta",
     "advantage_rules",
     "advantages",
+    "best_of_n",
+    "best_of_n_law",
     "bradley_terry",
+    "candidates",
     "clipped_policy_gradient",
     "critique_and_revise",
     "diffusion_dpo",
@@ -42,13 +49,17 @@ __all__ = [
     "ipo",
     "judging",
     "kl",
+    "kl_bound",
     "kl_estimates",
     "kto",
+    "majority",
     "masked",
     "normaliser",
+    "pass_at_k",
     "policy_gradient",
     "policy_step",
     "preference",
+    "revise",
     "revision",
     "renoised",
     "reward_gradients",
@@ -60,5 +71,6 @@ __all__ = [
     "trajectory_log_prob",
     "truncated_sample",
     "value_loss",
+    "weighted_vote",
     "whitened",
 ]

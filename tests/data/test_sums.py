@@ -60,6 +60,45 @@ def test_carries_are_those_of_adding_by_hand():
     assert sums.carries(PAIRS, 3).tolist() == [0, 3, 1]
 
 
+SCRATCH = sums.SumFormat(3, scratch=True)
+
+
+def test_scratch_work_says_carry_and_digit_of_each_place_from_the_units_up():
+    assert sums.text(SCRATCH.rows(np.array([[123, 479], [999, 1]]))) == ["123+479=121006=0602", "999+001=101010=1000"]
+    pairs = np.random.default_rng(1).integers(10**9, size=(300, 2))
+    for digits in (1, 3, 9):
+        of, few = sums.SumFormat(digits, reverse=True, scratch=True), pairs % 10**digits
+        work = of.scratch_work(few).reshape(300, digits, 2)
+        np.testing.assert_array_equal(work[:, :, 0].sum(1), sums.carries(few, digits))
+        np.testing.assert_array_equal(work[:, :, 1], of.answers(few)[:, :digits])  # the digits of the answer, the units first
+        np.testing.assert_array_equal(work[:, -1, 0], of.answers(few)[:, digits])  # and the last carry
+        rows = of.rows(few)
+        assert rows.shape == (300, of.length) and (rows[:, of.answer_place - 1] == sums.EQUALS).all()
+        np.testing.assert_array_equal(rows[:, of.answer_place :], of.answers(few))
+
+
+def test_scratch_work_may_stop_after_any_place():
+    pairs = np.array([[123, 479]] * 4)
+    rows = SCRATCH.rows(pairs, np.arange(4))
+    assert sums.text(rows) == ["123+479==0602", "123+479=12=0602", "123+479=1210=0602", "123+479=121006=0602"]
+    assert rows.shape == (4, SCRATCH.length) and rows.dtype == np.int32
+    np.testing.assert_array_equal(rows[3], SCRATCH.rows(pairs)[3])
+
+
+def test_answers_are_read_from_what_stands_behind_a_prompt_whatever_the_format():
+    pairs = np.random.default_rng(2).integers(1000, size=(50, 2))
+    for of in (sums.SumFormat(3), sums.SumFormat(3, reverse=True), SCRATCH, sums.SumFormat(3, reverse=True, scratch=True)):
+        behind = of.rows(pairs)[:, of.prompt_length :]
+        np.testing.assert_array_equal(of.read(behind), pairs.sum(1))
+        np.testing.assert_array_equal(of.read(np.pad(behind, ((0, 0), (0, 3)), constant_values=7)), pairs.sum(1))
+        np.testing.assert_array_equal(of.read(behind[:, :-1]), sums.NO_ANSWER)
+    cut = SCRATCH.rows(pairs, np.arange(50) % 4)[:, SCRATCH.prompt_length :]
+    np.testing.assert_array_equal(SCRATCH.read(cut), pairs.sum(1))
+    odd = np.array([[0, 5, sums.EQUALS, 9], [1, 2, 3, -1]])
+    np.testing.assert_array_equal(sums.SumFormat(3).read(odd), sums.NO_ANSWER)
+    np.testing.assert_array_equal(SCRATCH.read(odd), sums.NO_ANSWER)
+
+
 test_a_mistake_is_refused_with_what_would_be_right = refusals(
     (lambda: sums.SumFormat(0), r"digits = 0 is outside \[1, 9\]"),
     (lambda: sums.SumFormat(2).rows(np.array([[100, 1]])), "pairs = .* is outside"),
@@ -71,4 +110,7 @@ test_a_mistake_is_refused_with_what_would_be_right = refusals(
     (lambda: sums.batch_at(1, 4, 0, -1, without=PAIRS), "step = -1"),
     (lambda: sums.batch_at(1, 4, 0, 0, without=np.argwhere(np.ones((10, 10)))), "without holds all pairs of 1 digits"),
     (lambda: sums.carries(np.array([[10, 1]]), 1), "pairs = .* is outside"),
+    (lambda: sums.SumFormat(3).rows(PAIRS, np.zeros(3, int)), "this format has none"),
+    (lambda: SCRATCH.rows(PAIRS, np.array([0, 1, 4])), "places = .* is outside"),
+    (lambda: sums.text(np.array([[-2]])), "tokens holds -2"),
 )
