@@ -36,6 +36,7 @@ EXPERIMENTS = {
     "constitution": "experiments.preferences.constitution",
     "rlhf": "experiments.preferences.rlhf",
     "ddpo": "experiments.preferences.ddpo",
+    "test-time": "experiments.preferences.test_time",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
 }

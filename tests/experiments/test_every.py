@@ -40,6 +40,7 @@ LEAVES = {
     "instruct": ("orders", "questions"),
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
+    "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),

@@ -16,7 +16,7 @@ from gendiff.core.errors import ConfigError
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest "
-    "digit"
+    "digit cut extra"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall"
 _ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
@@ -265,6 +265,14 @@ MISFITS = [
     ("ddpo", {"prompts": 5}, "--scenes.batch 32 must hold each of --prompts 5 equally often"),
     ("ddpo", {"few": 251}, "--few 251 is above --scenes.reference 250"),
     ("ddpo", {"last": 10}, "--last 10 must be below --digits.steps 10"),
+    ("test-time", {"small": 64}, "--large 64 must be above --small 64"),
+    ("test-time", {"warmup": 800}, "--warmup 800 must be below --train-steps 800"),
+    ("test-time", {"samples": 48}, "--samples 48 must be a power of 2"),
+    ("test-time", {"doublings": 7}, "--doublings 7 of one sample are more than --samples 64"),
+    ("test-time", {"noises": (2.0, 1.0)}, "--noises 2.0 1.0: each number must be above"),
+    ("test-time", {"digits": 1}, "--questions 1000 is above 27, half of the pairs of --digits 1"),
+    ("test-time", {"pool": 100}, "--batch 128 is above --pool 100"),
+    ("test-time", {"pictures": dataclasses.replace(FULL["test-time"].config().pictures, batch=1348)}, "--pictures.batch 1348"),
     ("batch-jobs", {"compared": 999}, "--compared 999 must be a multiple of --shard-size 1000 times --rounds 10"),
     ("batch-jobs", {"shortest": 21.0}, "--shortest 21.0 is above --longest 20.0"),
     ("bench", {"cases": ("dit",)}, "dit"),

@@ -1,0 +1,102 @@
+"""What trained networks answer to sums: samples, the likeliest answers, and answers after a forced budget of scratch-work."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.framework import drawing
+from experiments.framework.run_folder import RunFolder
+from experiments.preferences.test_time import train
+from experiments.preferences.test_time.config import Config
+from experiments.preferences.test_time.train import Arm
+from gendiff import language, networks
+from gendiff.core.types import Params
+from gendiff.data import sums
+from gendiff.data.sums import SumFormat
+from gendiff.language import processors
+
+DRAWN = np.uint32(2**32 - 6)
+"""What the key of sampled answers folds into key(0): none of a training does."""
+FREE = 2**30
+"""A budget that nothing reaches."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Tokens of scratch-work, at least and at most."""
+
+    least: int
+    most: int
+
+
+def whole(config: Config, kind: str) -> Budget:
+    """What a kind of text was trained for: all scratch-work, or no end of it to force."""
+    tokens = train.written(config, kind).scratch_length
+    return Budget(tokens, tokens) if tokens else Budget(0, FREE)
+
+
+def budgets(config: Config) -> tuple[int, ...]:
+    """Tokens of scratch-work to which it is forced: none, one place, …, all places, and some more."""
+    return tuple(range(0, 2 * (config.digits + config.extra) + 1, 2))
+
+
+def new_tokens(config: Config, kind: str, thought: int | None = None) -> int:
+    """Tokens behind a question, with scratch-work of `thought` tokens; None: as much as there is."""
+    of = train.written(config, kind)
+    return of.length - of.prompt_length if thought is None else thought + 1 + of.answer_length
+
+
+def sampled(config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, count: int) -> np.ndarray:
+    """(n, count) numbers that one network's samples at temperature 1 give; sample j of a question is the same whatever the count."""
+    return _asked(config, kind, width, params, pairs, count, 1.0, whole(config, kind))
+
+
+def likeliest(config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, budget: Budget | None = None) -> np.ndarray:
+    """(n,) numbers by always taking the likeliest next token."""
+    return _asked(config, kind, width, params, pairs, 1, 0.0, budget or whole(config, kind))[:, 0]
+
+
+def of_seeds(config: Config, folder: RunFolder, arm: Arm, ask: Callable[[Params], np.ndarray]) -> np.ndarray:
+    """(seeds, …) of what the network of each seed is asked."""
+    params = train.restore(config, folder, arm)
+    return np.stack([ask(jax.tree.map(lambda leaf, at=at: leaf[at], params)) for at in range(len(config.seeds))])
+
+
+def _asked(
+    config: Config, kind: str, width: int, params: Params, pairs: np.ndarray, count: int, temperature: float, budget: Budget
+) -> np.ndarray:
+    of = train.written(config, kind)
+    new = new_tokens(config, kind, max(budget.most, of.scratch_length) if of.scratch else None)
+    draw = functools.partial(_program(train.network(config, width), of.prompt_length), params, of.prompts(pairs))
+    drawn = [draw(number, temperature, budget.least, budget.most, new) for number in range(count)]
+    return np.stack([of.read(np.asarray(tokens)) for tokens in drawn], 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _program(network: networks.LanguageModel, prompt: int) -> Any:
+    """(params, prompts (n, p), number, temperature, least, most, tokens) -> (n, most tokens) of candidate `number`.
+
+    It serves every kind of text and count, and draws candidates as `preferences.candidates` does: each from a key of its own.
+    """
+    predict, room = networks.pure(network), network.context - prompt
+
+    def run(params: Params, prompts: jax.Array, number: Any, temperature: Any, least: Any, most: Any, tokens: Any) -> jax.Array:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), DRAWN), number)
+        model, cache = language.from_network(predict, params), language.cache.full(network, prompts.shape[0], network.context)
+        forced = language.budget_forcing(sums.EQUALS, least=least, most=most)
+        options: dict[str, Any] = {"processor": processors.chain(forced, processors.temperature(temperature)), "num_tokens": tokens}
+        return language.generate(key, model, cache, prompts, jnp.arange(prompts.shape[0]), max_tokens=room, **options).tokens
+
+    return drawing.jit(run, libraries=False)
+
+
+def as_text(config: Config, pairs: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """(n, s) tokens of questions with direct answers; "=" stands for each digit of an answer that could not be read."""
+    of = SumFormat(config.digits)
+    digits = np.where(answers[:, None] >= 0, of.digits_of(np.maximum(answers, 0)), sums.EQUALS)
+    return np.concatenate([of.prompts(pairs), digits], 1).astype(np.int32)

@@ -1,0 +1,96 @@
+"""Ways to make one answer of n samples, and how often each is right: coverage, votes, and best of n by several verifiers."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.special
+
+from experiments.framework import drawing
+from experiments.preferences.test_time.config import Config, counts
+from gendiff import preferences
+
+COVERAGE, ORACLE, MAJORITY = "coverage", "best of n, oracle", "majority"
+LEARNED, WEIGHTED = "best of n, learned verifier", "weighted vote, learned verifier"
+METHODS = (COVERAGE, MAJORITY, LEARNED, WEIGHTED)
+"""Those that figures show; the oracle's curve is that of coverage."""
+NOISE = 7
+"""Seed of the noise of verifiers."""
+KEY = 8
+"""Seed of what decides between equals."""
+
+
+def noisy(deviation: float) -> str:
+    """The name of best of n by a verifier with noise."""
+    return f"best of n, noise {deviation:g}"
+
+
+def shares(config: Config, truth: np.ndarray, given: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """By method: (counts, n) the share of right answers to each question, over all blocks of 1, 2, 4, … of its samples.
+
+    truth: (n,) numbers. given: (n, samples) numbers, -1 where none could be read. scores: (n, samples) of the learned verifier.
+    """
+    noise = np.random.default_rng(NOISE).normal(size=given.shape)
+    found: dict[str, list[np.ndarray]] = {}
+    for count in counts(config):
+        for name, right in _at(config, count, truth, given, scores, noise):
+            found.setdefault(name, []).append(right.reshape(len(truth), -1).mean(1))
+    return {name: np.stack(of) for name, of in found.items()}
+
+
+def _at(
+    config: Config, count: int, truth: np.ndarray, given: np.ndarray, scores: np.ndarray, noise: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(method, (blocks of all questions,) whether its answer is right)."""
+
+    def blocks(values: np.ndarray) -> np.ndarray:
+        return values.reshape(-1, count)
+
+    right = given == truth[:, None]
+    of_block = np.repeat(truth, given.shape[1] // count)
+    answers, checked, odds = blocks(given).astype(np.int32), blocks(right), blocks(scores)
+
+    def picked(by: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(checked, best(by)[:, None], 1)[:, 0]
+
+    def vote(weights: np.ndarray) -> np.ndarray:
+        return _vote(answers, weights) == of_block
+
+    yield COVERAGE, checked.any(1)
+    yield ORACLE, picked(checked)
+    yield MAJORITY, vote(np.ones(answers.shape))
+    yield LEARNED, picked(odds)
+    yield WEIGHTED, vote(scipy.special.expit(odds))
+    for deviation in config.noises:
+        yield noisy(deviation), picked(checked + deviation * blocks(noise))
+
+
+def majority_gain(truth: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) the lead of the right answer in half of the samples, and the gain of a vote of the others over one of them.
+
+    The lead is its votes less those of the most frequent other answer, over the root of all votes: about as many standard deviations. The
+    halves are drawn apart, so that no question is chosen by the votes that are counted.
+    """
+    half = given.shape[1] // 2
+    first, second = given[:, :half], given[:, half : 2 * half]
+    right, votes = first == truth[:, None], (first[:, :, None] == first[:, None]).sum(2)
+    lead = (right.sum(1) - np.where(right, 0, votes).max(1)) / np.sqrt(half)
+    voted = _vote(second.astype(np.int32), np.ones(second.shape)) == truth
+    return lead, voted - (second == truth[:, None]).mean(1)
+
+
+def best(scores: np.ndarray) -> np.ndarray:
+    """(n,) the place of the best score of each row (n, count)."""
+    return np.asarray(_programs()[0](jax.random.key(KEY), scores.astype(np.float32)))
+
+
+def _vote(answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n,) the answer of each row (n, count) with the largest sum of weights."""
+    return np.asarray(_programs()[1](jax.random.key(KEY), answers, weights.astype(np.float32)))
+
+
+@functools.cache
+def _programs() -> tuple[Any, Any]:
+    return drawing.jit(preferences.best_of_n), drawing.jit(preferences.weighted_vote)

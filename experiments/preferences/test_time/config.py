@@ -1,0 +1,151 @@
+"""The numbers of the test-time experiment."""
+
+import dataclasses
+from typing import Annotated
+
+import msgspec
+
+from experiments.diffusion import image_training
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
+from gendiff.core.errors import ConfigError
+from gendiff.data import sums
+
+REFERENCE = 64
+"""The width whose learning rate the configuration states."""
+
+Width = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures(image_training.Learning):
+    """The part with pictures: a network of digits that is told no labels, and verifiers that choose among its pictures."""
+
+    train_steps: Count = 1000
+    """Optimizer steps."""
+    drop_condition: Share = 1.0
+    """Share of labels replaced by the null label in training: all, so that nothing but the choice decides which digit a picture shows."""
+    sampling_steps: Several = 20
+    """DDIM steps per picture."""
+    sets: Several = 60
+    """Sets of as many pictures as --samples; each digit is chosen from each set."""
+    together: Count = 640
+    """Pictures drawn in one call."""
+    few: Annotated[int, msgspec.Meta(ge=10, le=600, multiple_of=10)] = 30
+    """Digits that the weak verifier has seen, as many of each class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run. Gains are differences of shares of right answers."""
+
+    scratch_work: float = 0.0
+    """Gain of scratch-work over direct answers of a network of equal size, at least."""
+    mcnemar: Share = 0.01
+    """p-value of that by McNemar's exact test, at most."""
+    filler: float = 0.0
+    """Gain over scratch-work of as many tokens without content, at most."""
+    falls: float = 0.0
+    """Largest fall of coverage from n samples to 2 n, at most."""
+    oracle: float = 0.0
+    """Largest difference between best of n by the oracle and coverage, at most."""
+    mode: float = 0.0
+    """Gain of the majority over one sample where the right answer is clearly the most frequent one of other samples, at least."""
+    other_mode: float = 0.0
+    """The same where another answer clearly is, at most."""
+    strong: float = 0.0
+    """Gain over the majority of best of n by the least noisy verifier, at least."""
+    weak: float = 0.0
+    """Gain over the majority of best of n by the noisiest verifier, at most."""
+    learned: float = 0.0
+    """Gain over one sample of best of n by the learned verifier, at least."""
+    continues: float = 0.0
+    """Gain per doubling of samples less that of the last doubling of training, at least."""
+    thinking: float = 0.0
+    """Gain of whole scratch-work over none, by budget forcing, at least."""
+    budget_falls: float = 0.02
+    """Largest fall of the share of right answers from one budget of scratch-work to the next, at most."""
+    steered: float = 0.5
+    """Gain over one picture of the best of n, by the verifier that saw many digits, in the eyes of the judge, at least."""
+    gamed: float = 0.0
+    """Share of its choices that the weak verifier calls right less the share that the judge does, at least."""
+    shuffled: Share = 0.3
+    """Share of the choices of a verifier trained on shuffled labels that the judge calls right, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1, 2)
+    """Seeds of training."""
+    digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS - 1)] = 5
+    """Digits of each number of a sum."""
+    small: Width = 24
+    """Channels of a token of the small networks."""
+    large: Width = 64
+    """Channels of a token of the large one."""
+    depth: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    """Blocks of each."""
+    train_steps: Count = 800
+    """Optimizer steps of each network of sums."""
+    halvings: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    """The small network is also trained on half, a quarter, … of these steps: so often they are halved."""
+    batch: Count = 128
+    """Sums per step, none of which is held out."""
+    learning_rate: Positive = 3e-3
+    """Peak learning rate of AdamW at width 64; at another width it is that times the root of 64 / width. It falls along a cosine."""
+    warmup: Natural = 100
+    """Steps until the learning rate peaks, in a training of --train-steps; shorter ones have as large a share of them."""
+    weight_decay: NonNegative = 0.01
+    """Weight decay of AdamW on matrices."""
+    clip: Positive = 1.0
+    """Largest global norm of the gradient."""
+    cut: Share = 0.5
+    """Share of texts with scratch-work in which it stops early, after a random place, so that every budget is known from training."""
+    extra: Natural = 1
+    """Places beyond the last one for which budgets make a network think."""
+    pool: Annotated[int, msgspec.Meta(ge=2, le=2**24)] = 32768
+    """Answers of the small network to training sums, from which the verifier learns."""
+    questions: Several = 1000
+    """Held-out sums, each in one order."""
+    samples: Annotated[int, msgspec.Meta(ge=4, le=4096)] = 64
+    """Samples per question: a power of 2."""
+    noises: Distinct[Positive] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    """Standard deviations of the noise of verifiers that add it to 1 for a right answer and 0 for a wrong one."""
+    doublings: Count = 3
+    """Doublings of samples, from one on, whose mean gain is held against the last doubling of training."""
+    pictures: Pictures = Pictures()
+    """The part with pictures."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+    log_every: Count = 20
+    """Steps between lines of metrics."""
+    resamples: Several = 1000
+    """Bootstrap draws behind intervals."""
+    thresholds: Thresholds = Thresholds()
+
+
+def counts(config: Config) -> tuple[int, ...]:
+    """Numbers of samples at which everything is measured: 1, 2, 4, … samples."""
+    return tuple(2**power for power in range(config.samples.bit_length()))
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other."""
+    if config.large <= config.small:
+        raise ConfigError(f"--large {config.large} must be above --small {config.small}")
+    shortest = config.train_steps >> config.halvings
+    if config.warmup >> config.halvings >= shortest:
+        said = f"with --halvings {config.halvings} the shortest training has {shortest} of them"
+        raise ConfigError(f"--warmup {config.warmup} must be below --train-steps {config.train_steps}: both count steps, and {said}")
+    if config.samples & (config.samples - 1):
+        raise ConfigError(f"--samples {config.samples} must be a power of 2: blocks of 1, 2, 4, … samples fill it")
+    if 2**config.doublings > config.samples:
+        raise ConfigError(f"--doublings {config.doublings} of one sample are more than --samples {config.samples}")
+    ranges.rising("noises", config.noises)
+    if config.questions > (most := sums.unordered(config.digits) // 2):
+        raise ConfigError(f"--questions {config.questions} is above {most}, half of the pairs of --digits {config.digits}")
+    if config.batch > config.pool:
+        raise ConfigError(f"--batch {config.batch} is above --pool {config.pool}, from which the verifier's batches come")
+    image_training.check(config.pictures, "pictures.")

@@ -1,0 +1,227 @@
+"""The networks of sums and what each is trained on, all seeds of an arm by one program. Pictures and the verifier have their own files."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from experiments.framework import meshes, seeds_together, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.preferences.test_time.config import REFERENCE, Config
+from gendiff import networks, scaling, training
+from gendiff.core.types import Params
+from gendiff.data import sums
+from gendiff.data.sums import SumFormat
+from gendiff.language import objective
+from gendiff.language.objective import Texts
+from gendiff.scaling import cost
+from gendiff.training import Programs, TrainState, optimizers
+from gendiff.training.fit import INIT
+
+HEAD = 8
+"""Channels of a head of attention; there are at least two heads."""
+ZERO = sums.SYMBOLS.index("0")
+"""The token that stands in the place of scratch-work without content."""
+LABEL = 1
+"""Tokens that the verifier reads behind an answer in training: 1 for a right one, 0 for a wrong one."""
+
+DIRECT, SCRATCH, FILLER = "direct answers", "scratch-work", "filler tokens"
+"""What a network learns to write behind a question."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training: its name, what is learned, channels of a token, and how often the steps are halved."""
+
+    name: str
+    kind: str
+    width: int
+    halved: int = 0
+
+    @property
+    def folder(self) -> str:
+        return self.name.replace(" ", "_").replace("/", "_of_")
+
+
+def direct(config: Config, halved: int = 0) -> Arm:
+    """The small network that answers at once, with all steps or fewer."""
+    return Arm(f"small, direct, 1/{2**halved} of the steps" if halved else "small, direct", DIRECT, config.small, halved)
+
+
+def scratch(config: Config) -> Arm:
+    return Arm("small, scratch-work", SCRATCH, config.small)
+
+
+def filler(config: Config) -> Arm:
+    return Arm("small, filler tokens", FILLER, config.small)
+
+
+def large(config: Config) -> Arm:
+    return Arm("large, direct", DIRECT, config.large)
+
+
+def groups(config: Config) -> tuple[tuple[Arm, ...], ...]:
+    """Every training of sums but that of the verifier; the arms of a group are trained side by side, by one program."""
+    shorter = tuple((direct(config, halved),) for halved in range(config.halvings, 0, -1))
+    return ((direct(config), scratch(config), filler(config)), (large(config),), *shorter)
+
+
+def written(config: Config, kind: str) -> SumFormat:
+    """How the sums of a kind are written; filler tokens stand where scratch-work would."""
+    return SumFormat(config.digits, scratch=kind != DIRECT)
+
+
+def held_out(config: Config) -> np.ndarray:
+    """The pairs (n, 2) that are asked and that no training sees in either order, the same ones for all seeds."""
+    return _held_out(config.digits, config.questions)
+
+
+def context(config: Config) -> int:
+    """Tokens of the longest text: scratch-work of more places than there are, or an answer with the label behind it."""
+    return SumFormat(config.digits, scratch=True).length + 2 * config.extra + LABEL
+
+
+def size(config: Config, width: int) -> scaling.DecoderSize:
+    """The sizes of a network."""
+    return scaling.DecoderSize(sums.VOCABULARY, width, config.depth, max(2, width // HEAD), HEAD, 2 * width)
+
+
+def network(config: Config, width: int) -> networks.LanguageModel:
+    """A network of sums. Places are learned, for the digits of all questions stand at the same ones."""
+    of = size(config, width)
+    return networks.LanguageModel(
+        vocabulary=of.vocabulary,
+        context=context(config),
+        width=width,
+        depth=of.depth,
+        heads=of.heads,
+        head_size=of.head_size,
+        mlp_width=of.mlp_width,
+        positions="learned",
+    )
+
+
+def steps(config: Config, arm: Arm) -> int:
+    return config.train_steps >> arm.halved
+
+
+def training_flops(config: Config, arm: Arm) -> float:
+    """Operations of a training of one seed: 6 per parameter and token, and attention."""
+    of, tokens = size(config, arm.width), written(config, arm.kind).length - 1
+    each = cost.training_flops(of.active, tokens, of.attention_flops(cost.mean_seen(tokens)))
+    return float(steps(config, arm) * config.batch * each)
+
+
+def asking_flops(config: Config, width: int, new: int, samples: int = 1) -> float:
+    """Operations of so many samples of `new` tokens behind one question, which is read once. A verifier that reads them takes as many."""
+    of, prompt = size(config, width), SumFormat(config.digits).prompt_length
+    reading = cost.forward_flops(of.active, prompt, of.attention_flops(cost.mean_seen(prompt)))
+    writing = cost.forward_flops(of.active, new, of.attention_flops(prompt + (new + 1) / 2))
+    return float(reading + samples * writing)
+
+
+def texts_at(config: Config, kind: str, seeds: tuple[int, ...], step: int) -> Texts:
+    """The texts (batch, seeds, s) of a step. What stands behind the question counts."""
+    rows = np.stack([_rows(config, kind, seed, step) for seed in seeds], 1)
+    behind = np.arange(rows.shape[2]) >= SumFormat(config.digits).prompt_length
+    return Texts(rows, np.broadcast_to(behind, rows.shape).astype(np.float32))
+
+
+def texts_of(config: Config, arms: tuple[Arm, ...], step: int) -> Texts:
+    """The texts (batch, arms · seeds, s) of a step, with padding behind those that are shorter."""
+    longest = max(written(config, arm.kind).length for arm in arms)
+
+    def padded(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+        behind = ((0, 0), (0, 0), (0, longest - texts.tokens.shape[2]))
+        return np.pad(texts.tokens, behind, constant_values=networks.language_model.PADDING), np.pad(texts.weight, behind)
+
+    parts = [padded(texts_at(config, arm.kind, config.seeds, step)) for arm in arms]
+    return Texts(*(np.concatenate(each, 1) for each in zip(*parts, strict=True)))
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Every network of sums but the verifier."""
+    for arms in groups(config):
+        run(config, folder, progress, arms, functools.partial(texts_of, config, arms))
+
+
+def run(config: Config, folder: RunFolder, progress: Progress, arms: tuple[Arm, ...], texts: Callable[[int], Texts]) -> None:
+    """One training of all seeds of arms of one size and length, on texts (batch, arms · seeds, s), a function of the step."""
+    mesh, first = meshes.build(folder.mesh, ()), arms[0]
+    seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
+    progress.line(f"train {' and '.join(arm.name for arm in arms)}: {seeds}")
+    training_loop.train_programs(
+        programs(config, first.width, first.halved, len(arms), mesh),
+        texts,
+        seed=config.seeds[0],
+        steps=steps(config, first),
+        folder=folder.inside(first.folder),
+        progress=progress,
+        mesh=mesh,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+    )
+
+
+def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
+    """The parameters after training; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
+    arms = next((group for group in groups(config) if arm in group), (arm,))
+    seeds, place = len(config.seeds), arms.index(arm) * len(config.seeds)
+    start, held = fresh(config, arm.width, arm.halved), folder.inside(arms[0].folder)
+    params = seeds_together.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
+    return jax.tree.map(lambda leaf: leaf[place : place + seeds], params)
+
+
+def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> Programs:
+    """What a training runs, for all seeds of its arms at once."""
+    loss = objective.next_token(networks.pure(network(config, width)))
+    step = training.make_step(loss, _adamw(config, width, halved))
+    return seeds_together.programs(step, fresh(config, width, halved), config.seeds * arms, mesh)
+
+
+def fresh(config: Config, width: int, halved: int = 0) -> Callable[[jax.Array], TrainState]:
+    """Key -> the state before training."""
+    module, optimizer = network(config, width), _adamw(config, width, halved)
+
+    def start(key: jax.Array) -> TrainState:
+        params = networks.init(module, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
+        return training.start(params, optimizer, key, ema=())
+
+    return start
+
+
+def plan(config: Config, progress: Progress) -> None:
+    """Prints the trainings and what they cost; computes nothing."""
+    for arm in (arm for group in groups(config) for arm in group):
+        spent = training_flops(config, arm)
+        sizes = f"{size(config, arm.width).active:,} parameters, {steps(config, arm)} steps"
+        progress.line(f"{arm.name}: {sizes}, {spent:.3g} operations per seed")
+    progress.line(f"{len(config.seeds)} seeds, {config.questions} questions, {config.samples} samples of each")
+
+
+def _adamw(config: Config, width: int, halved: int) -> optax.GradientTransformation:
+    numbers: dict[str, Any] = {"warmup": config.warmup >> halved, "total": config.train_steps >> halved, "clip": config.clip}
+    return optimizers.adamw(config.learning_rate * (REFERENCE / width) ** 0.5, weight_decay=config.weight_decay, **numbers)
+
+
+def _rows(config: Config, kind: str, seed: int, step: int) -> np.ndarray:
+    of = written(config, kind)
+    pairs = sums.batch_at(config.digits, config.batch, seed, step, without=held_out(config))
+    if kind != SCRATCH:
+        rows = of.rows(pairs)
+        if kind == FILLER:
+            rows[:, of.prompt_length : of.prompt_length + of.scratch_length] = ZERO
+        return rows
+    rng = np.random.default_rng((seed, step, 1))  # beside that of the pairs
+    early = rng.random(len(pairs)) < config.cut
+    return of.rows(pairs, np.where(early, rng.integers(config.digits, size=len(pairs)), config.digits))
+
+
+@functools.lru_cache(maxsize=4)
+def _held_out(digits: int, count: int) -> np.ndarray:
+    return sums.held_out(digits, count, seed=0)
