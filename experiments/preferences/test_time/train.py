@@ -174,7 +174,7 @@ def restore(config: Config, folder: RunFolder, arm: Arm) -> Params:
     seeds, place = len(config.seeds), arms.index(arm) * len(config.seeds)
     start, held = fresh(config, arm.width, arm.halved), folder.inside(arms[0].folder)
     params = seeds_together.restore(start, len(arms) * seeds, held, seed=config.seeds[0])
-    return jax.tree.map(lambda leaf: leaf[place : place + seeds], params)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[place : place + seeds], params)  # in NumPy, which compiles nothing for it
 
 
 def programs(config: Config, width: int, halved: int, arms: int, mesh: jax.sharding.Mesh) -> Programs:
