@@ -77,7 +77,7 @@ class Config:
     """Of digits."""
     scenes_seeds: Distinct[Seed] = (0,)
     """Seeds of the policies of scenes, which begin at the committed network of text-to-image."""
-    scenes: Policy = Policy(updates=40, batch=32, learning_rate=1e-4, steps=10, samples=80, reference=250, together=80)
+    scenes: Policy = Policy(updates=40, batch=32, parts=1, learning_rate=1e-4, steps=10, samples=80, reference=250, together=80)
     """Of scenes of two red circles, in words."""
     prompts: Annotated[int, msgspec.Meta(ge=1, le=8)] = 4
     """Prompts of scenes that are learned; as many others are asked for at the end."""

@@ -114,7 +114,11 @@ def _policy_gradient(config: Config, task: RewardedTask) -> Update:
     def advance(state: DdpoState, batch: Any) -> tuple[DdpoState, Metrics]:
         drawn, metrics = rollout(task, state, batch["index"], batch["order"], config.beta)
         pieces = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), drawn)
-        following, of_parts = jax.lax.scan(step, state.policy, pieces)
+        following, every = state.policy, []
+        for part in range(parts):  # no scan: within a loop of XLA the gradients of convolutions take many times as long on a CPU
+            following, of = step(following, jax.tree.map(lambda leaf, part=part: leaf[part], pieces))
+            every.append(of)
+        of_parts = jax.tree.map(lambda *values: jnp.stack(values), *every)
         metrics |= {"ratio_error": of_parts["ratio_error"][0], "clip_fraction": of_parts["clip_fraction"][-1]}
         metrics |= {name: jnp.mean(of_parts[name]) for name in ("loss", "grad_norm")} | {"finite": jnp.all(of_parts["finite"])}
         return records.replace(state, step=state.step + 1, policy=following), metrics
