@@ -25,6 +25,7 @@ def truncated_sample(
     index: Integer[ArrayLike, "b"],
     *,
     last: int,
+    unroll: bool = False,
 ) -> Float[Array, "b *shape"]:
     """Draw the samples of `diffusion.sample(key, …, index, start=start)`, with a gradient through the last `last` steps alone.
 
@@ -39,6 +40,8 @@ def truncated_sample(
         start: (b, …) x_T, such as sigma_0 times standard normal noise.
         index: (b,) integers that name the samples.
         last: K, from 1 to t; t is the whole gradient.
+        unroll: write the last K steps out in place of a loop. It takes longer to compile, and on a CPU the gradients of convolutions
+            within a loop of XLA take many times as long.
 
     Raises:
         ValueError: for K outside 1 … t.
@@ -51,18 +54,18 @@ def truncated_sample(
     steps = jax.tree.leaves(grid)[0].shape[0] - 1
     checks.integer("last", last, 1, steps)
 
-    def through(denoise: Any, state: Any, first: int, end: int) -> Any:
+    def through(denoise: Any, state: Any, first: int, end: int, unroll: bool) -> Any:
         def advance(state: Any, j: jax.Array) -> tuple[Any, None]:
             level, cleaner = grid[j], grid[j + 1]
             noise = sampler.noise_for_step(keys, j, level, cleaner)
             return sampler.step(noise, denoise, state, level, cleaner, steps - 1 - j), None
 
-        return jax.lax.scan(advance, state, jnp.arange(first, end))[0] if end > first else state
+        return jax.lax.scan(advance, state, jnp.arange(first, end), unroll=unroll)[0] if end > first else state
 
     state = sampler.init(jnp.asarray(start))
     if last < steps:
-        state = jax.lax.stop_gradient(through(_frozen(denoise), state, 0, steps - last))
-    return through(denoise, state, steps - last, steps).x
+        state = jax.lax.stop_gradient(through(_frozen(denoise), state, 0, steps - last, False))
+    return through(denoise, state, steps - last, steps, unroll).x
 
 
 def renoised(

@@ -35,8 +35,8 @@ class Shifted:
         return oracles.gaussian(std=0.5, mean=self.mean)(jnp.tanh(x), level)
 
 
-def drawn(mean, last, sampler=ETA, denoise=Shifted):
-    return reward_gradients.truncated_sample(KEY, denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last)
+def drawn(mean, last, sampler=ETA, denoise=Shifted, **options):
+    return reward_gradients.truncated_sample(KEY, denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last, **options)
 
 
 def slope(of, mean=0.3):
@@ -51,7 +51,7 @@ def through_all(mean, sampler):
 def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps_have_its_gradient(sampler):
     exact = quickly(lambda mean: through_all(mean, sampler))(0.3)
     for last in (1, STEPS):
-        np.testing.assert_allclose(quickly(lambda mean, last=last: drawn(mean, last, sampler))(0.3), exact, rtol=1e-12)
+        np.testing.assert_allclose(quickly(lambda mean, last=last: drawn(mean, last, sampler, unroll=last > 1))(0.3), exact, rtol=1e-12)
     whole, exact = slope(lambda mean: drawn(mean, STEPS, sampler)), slope(lambda mean: through_all(mean, sampler))
     np.testing.assert_allclose(whole, exact, rtol=1e-10)
 

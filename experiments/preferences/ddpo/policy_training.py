@@ -146,7 +146,7 @@ def _draft_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.A
         )
         start = task.levels.sigma[0] * noise
         given = task.drawing_denoiser(params, reference, prompt)
-        images = reward_gradients.truncated_sample(key, given, task.sampler, task.levels, start, index, last=config.last + 1)
+        images = reward_gradients.truncated_sample(key, given, task.sampler, task.levels, start, index, last=config.last + 1, unroll=True)
         scores = task.score(images, prompt)[:, chosen]
         return -jnp.mean(scale(scores)), {"reward": jnp.mean(scores)}
 
