@@ -95,7 +95,7 @@ class Config:
     """Answers to a prompt that GRPO compares."""
     policy_rate: Positive = 2e-3
     """Peak learning rate of PPO and GRPO; it falls to 0."""
-    dpo_steps: Count = 400
+    dpo_steps: Count = 1000
     """Steps of DPO."""
     dpo_pairs: Several = 4096
     """Pairs per step of DPO."""
