@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import safetensors.numpy
 
-from experiments.benchmarks.workloads import DCGAN_BETAS, DCGAN_FILE, DCGAN_RATE, NETWORKS, Workload
+from experiments.benchmarks.workloads import DCGAN_BETAS, DCGAN_EPSILON, DCGAN_FILE, DCGAN_RATE, NETWORKS, Workload
 from experiments.framework import devices, drawing, program_costs
 from gendiff import adversarial, networks
 from gendiff.adversarial import losses
@@ -150,4 +150,4 @@ def _step(pair: Pair, noise: jax.Array) -> Step:
 
 
 def _adam() -> optax.GradientTransformation:
-    return optax.adam(DCGAN_RATE, b1=DCGAN_BETAS[0], b2=DCGAN_BETAS[1])
+    return optax.adam(DCGAN_RATE, b1=DCGAN_BETAS[0], b2=DCGAN_BETAS[1], eps=DCGAN_EPSILON)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks.workloads import DCGAN_BETAS, DCGAN_FILE, DCGAN_RATE, NETWORKS, Workload
+from experiments.benchmarks.workloads import DCGAN_BETAS, DCGAN_EPSILON, DCGAN_FILE, DCGAN_RATE, NETWORKS, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 FIRST = 4
@@ -96,7 +96,8 @@ def trainer(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Calla
     networks = [module["generator"], module["critic"]]
     generate, criticise = [torch.compile(each) for each in networks] if mode == "compiled" else networks
     parameters = [list(each.parameters()) for each in networks]
-    of_generator, of_critic = (torch.optim.Adam(each, lr=DCGAN_RATE, betas=DCGAN_BETAS, fused=True) for each in parameters)
+    how = {"lr": DCGAN_RATE, "betas": DCGAN_BETAS, "eps": DCGAN_EPSILON, "fused": True}
+    of_generator, of_critic = (torch.optim.Adam(each, **how) for each in parameters)
 
     def work() -> torch.Tensor:
         fake = generate(noise)

@@ -34,8 +34,11 @@ TEXT_MODELS = (*LANGUAGE, "next_token")
 """The kinds of work whose network is a language model."""
 ADAMW: dict[str, Any] = {"rate": 3e-4, "betas": (0.9, 0.95), "decay": 0.1}
 """Of the training step of a language model, on either side (Touvron et al., 2023, section 2.3)."""
-DCGAN_FILE, DCGAN_RATE, DCGAN_BETAS = "pair.safetensors", 2e-4, (0.5, 0.999)
-"""Where either side keeps the weights of a pair, and Adam's learning rate and decays (Radford et al., 2016, section 4)."""
+DCGAN_FILE = "pair.safetensors"
+"""Where either side keeps the weights of a pair."""
+DCGAN_RATE, DCGAN_BETAS, DCGAN_EPSILON = 2e-4, (0.5, 0.999), 1e-2
+"""Adam's learning rate and decays (Radford et al., 2016, section 4). ε is larger than there: with 1e-8 the first step is the sign of each
+gradient, so that the rounding of one near 0 moves its weight as far as any, and two right sides differ."""
 SECRET = 15485863
 """The key of a watermark."""
 
