@@ -45,7 +45,8 @@ class HalvingConvolution(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Halve the size, which is even."""
-        return _convolved(self, space_to_depth(_surrounded(x)), self.features, self.features)
+        squares = space_to_depth(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
+        return _convolved(self, squares, self.features, (0, 0), self.features)
 
 
 class DoublingConvolution(nn.Module):
@@ -70,24 +71,18 @@ class DoublingConvolution(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Double the size."""
-        return _convolved(self, _surrounded(x), 4 * self.features, self.features)
+        return _convolved(self, x, 4 * self.features, (1, 1), self.features)
 
 
-def _surrounded(x: jax.Array) -> jax.Array:
-    """Add one zero around.
-
-    Where a convolution adds it itself, its output may be larger than its input: XLA:CPU takes 50 times as long for that kernel's gradient.
-    """
-    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-
-
-def _convolved(module: HalvingConvolution | DoublingConvolution, x: jax.Array, outputs: int, features: int) -> jax.Array:
+def _convolved(
+    module: HalvingConvolution | DoublingConvolution, x: jax.Array, outputs: int, padding: tuple[int, int], features: int
+) -> jax.Array:
     """A convolution by a learned kernel of 2 × 2, unfolded where it gives four pixels, then the bias."""
     dtype = module.compute.dtype
     kernel = parameter(module, "kernel", initializers.kernel(module.gain), (2, 2, x.shape[-1], outputs))
     bias = parameter(module, "bias", initializers.zeros, (features,))
     kernel, compute = packed.as_array(kernel, dtype), module.compute
-    y = convolve(x.astype(dtype), kernel, 1, (0, 0), implementation=compute.convolution, precision=compute.precision)
+    y = convolve(x.astype(dtype), kernel, 1, padding, implementation=compute.convolution, precision=compute.precision)
     if outputs != features:
         y = depth_to_space(y)[:, 1:-1, 1:-1]
     return y + bias.astype(dtype).reshape(1, 1, 1, -1)
