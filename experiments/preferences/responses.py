@@ -7,9 +7,8 @@ import jax.numpy as jnp
 
 from gendiff import language, networks
 from gendiff.core.types import Params
-from gendiff.language import processors
+from gendiff.language import processors, scoring
 from gendiff.language.decoding import Generated
-from gendiff.preferences import direct
 
 
 def write(
@@ -31,7 +30,4 @@ def write(
 
 def log_probs(predict: Any, params: Params, rows: jax.Array, first: int) -> jax.Array:
     """(n,) log-probability of the tokens of each row (n, s) from place `first` on, given those before them, with its gradient."""
-    logs = jax.nn.log_softmax(predict(params, rows[:, :-1]).logits, 2)
-    steps = jnp.take_along_axis(logs, jnp.asarray(rows)[:, 1:, None], 2)[..., 0]
-    acted = jnp.broadcast_to((jnp.arange(steps.shape[1]) >= first - 1)[None], steps.shape)
-    return direct.sequence_log_probs(steps, acted)
+    return jnp.sum(scoring.sampled_log_probs(predict, params, rows, first), 1)

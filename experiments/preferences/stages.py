@@ -14,17 +14,11 @@ from gendiff import networks, training
 from gendiff.core.types import Params
 from gendiff.data import batches
 from gendiff.training import Programs, TrainState
-from gendiff.training.fit import INIT
 
 
 def fresh(network: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Callable[[jax.Array], TrainState]:
     """From the key of a seed to the state of the first stage."""
-
-    def start(key: jax.Array) -> TrainState:
-        params = networks.init(network, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
-        return training.start(params, optimizer, key, ema=())
-
-    return start
+    return seeds_together.fresh(lambda key: networks.init(network, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def first(
@@ -74,8 +68,3 @@ def restore(network: networks.LanguageModel, folder: RunFolder, seeds: Sequence[
     """The parameters of a stage; every leaf has an axis of seeds in front. Raises as `training_loop.restore_ema` does."""
     start = fresh(network, optax.identity())  # only shapes of parameters count
     return seeds_together.restore(start, len(seeds), folder, seed=seeds[0])
-
-
-def of_seed(params: Params, number: int) -> Params:
-    """Those of one seed by its place."""
-    return jax.tree.map(lambda leaf: leaf[number], params)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from experiments.framework import seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
-from experiments.preferences import stages
 from experiments.preferences.constitution import feedback, grammar, skills, train
 from experiments.preferences.constitution.config import Config
 from experiments.preferences.constitution.train import BASE, NETWORKS, SUPERVISED, Compared
@@ -81,7 +81,7 @@ def of_all(config: Config, folder: RunFolder, progress: Progress) -> list[Found]
     found = []
     with progress.phase("judge"), progress.task("seeds", len(config.seeds)) as task:
         for number, seed in enumerate(config.seeds):
-            of_seed = {name: stages.of_seed(of, number) for name, of in params.items()}
+            of_seed = {name: seeds_together.of_seed(of, number) for name, of in params.items()}
             found.append(_of_seed(config, of_seed, seed, shown=SHOWN if number == 0 else 0))
             task.update(number + 1)
     return found

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 
-from experiments.framework import meshes
+from experiments.framework import meshes, seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences import responses, stages
@@ -119,7 +119,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     base = restore(config, folder, BASE)
 
     progress.line(f"revise {config.revised} answers in {config.rounds} rounds, {len(config.seeds)} seeds")
-    pairs = [revisions(config, stages.of_seed(base, number), seed) for number, seed in enumerate(config.seeds)]
+    pairs = [revisions(config, seeds_together.of_seed(base, number), seed) for number, seed in enumerate(config.seeds)]
     tuning = stages.following(base, _loss(config, SUPERVISED), _adamw(config, SUPERVISED), config.seeds, mesh)
     for name in (SUPERVISED, UNREVISED):
         texts = [answer_texts(numbers, of.last if name == SUPERVISED else of.first) for numbers, of in pairs]
@@ -127,7 +127,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
     tuned = restore(config, folder, SUPERVISED)
     progress.line(f"judge {config.pairs} pairs, {len(config.seeds)} seeds")
-    of_seeds = [(stages.of_seed(base, number), stages.of_seed(tuned, number), seed) for number, seed in enumerate(config.seeds)]
+    of_seeds = [(*(seeds_together.of_seed(of, number) for of in (base, tuned)), seed) for number, seed in enumerate(config.seeds)]
     found = [(compared(config, *given), given[1], given[2]) for given in of_seeds]
     preferring = stages.following(tuned, _loss(config, PREFERENCE), _adamw(config, PREFERENCE), config.seeds, mesh)
     for name in (PREFERENCE, SHUFFLED):

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import drawing, seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.language import models, questions, replies
 from experiments.language.replies import Asked, Marks
-from experiments.preferences import responses, stages
+from experiments.preferences import responses
 from experiments.preferences.instruct import orders, train
 from experiments.preferences.instruct.config import Config
 from experiments.preferences.instruct.train import BASE, TUNINGS
@@ -68,7 +68,7 @@ def small(config: Config, folder: RunFolder, progress: Progress) -> list[Small]:
     found = []
     with progress.phase("small model"):
         for number in range(len(config.seeds)):
-            of_seed = {name: stages.of_seed(of, number) for name, of in params.items()}
+            of_seed = {name: seeds_together.of_seed(of, number) for name, of in params.items()}
             marked_by = {name: marked(reply(module, of, verbs, pairs), right) for name, of in of_seed.items()}
             stated = written(module, of_seed[BASE], told, orders.RESPONSE)[0]
             found.append(Small(marked_by, orders.is_right(stated, right)))

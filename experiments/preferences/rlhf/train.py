@@ -23,7 +23,6 @@ from gendiff.language import objective
 from gendiff.preferences.bradley_terry import Normaliser
 from gendiff.training import TrainState, optimizers
 from gendiff.training.checkpoints import Checkpoints
-from gendiff.training.fit import INIT
 
 SFT, RANKED, FEW, PPO, GRPO, DPO = "sft", "reward", "reward_few", "ppo", "grpo", "dpo"
 """The stages, in their order, by the names of their folders."""
@@ -240,11 +239,7 @@ def _dpo_start(config: Config) -> Any:
 
 
 def _fresh(module: networks.LanguageModel, optimizer: optax.GradientTransformation) -> Any:
-    def fresh(key: jax.Array) -> TrainState:
-        params = networks.init(module, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
-        return training.start(params, optimizer, key, ema=())
-
-    return fresh
+    return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def _adamw(config: Config, rate: float, steps: int) -> optax.GradientTransformation:

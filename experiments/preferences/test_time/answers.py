@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import drawing, seeds_together
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import train
 from experiments.preferences.test_time.config import Config
@@ -64,7 +64,7 @@ def likeliest(config: Config, kind: str, width: int, params: Params, pairs: np.n
 def of_seeds(config: Config, folder: RunFolder, arm: Arm, ask: Callable[[Params], np.ndarray]) -> np.ndarray:
     """(seeds, …) of what the network of each seed is asked."""
     params = train.restore(config, folder, arm)
-    return np.stack([ask(jax.tree.map(lambda leaf, at=at: leaf[at], params)) for at in range(len(config.seeds))])
+    return np.stack([ask(seeds_together.of_seed(params, at)) for at in range(len(config.seeds))])
 
 
 def _asked(

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 import scipy.stats
 
+from experiments.framework import seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import answers, choosing, pictures, train, verifier
@@ -82,7 +82,7 @@ def search(config: Config, folder: RunFolder, arm: Arm, progress: Progress) -> S
     params = (train.restore(config, folder, arm), train.restore(config, folder, verifier.arm(config)))
     with progress.task(f"ask {arm.name}", len(config.seeds)) as task:
         for number in range(len(config.seeds)):
-            model, judge = (jax.tree.map(lambda leaf, number=number: leaf[number], tree) for tree in params)
+            model, judge = (seeds_together.of_seed(tree, number) for tree in params)
             given = answers.sampled(config, arm.kind, arm.width, model, pairs, config.samples)
             scores = verifier.scores(config, judge, pairs, given, progress)
             right = given == truth[:, None]

@@ -21,7 +21,6 @@ from gendiff.language import objective
 from gendiff.language.objective import Texts
 from gendiff.scaling import cost
 from gendiff.training import Programs, TrainState, optimizers
-from gendiff.training.fit import INIT
 
 HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
@@ -188,11 +187,7 @@ def fresh(config: Config, width: int, halved: int = 0) -> Callable[[jax.Array], 
     """Key -> the state before training."""
     module, optimizer = network(config, width), _adamw(config, width, halved)
 
-    def start(key: jax.Array) -> TrainState:
-        params = networks.init(module, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
-        return training.start(params, optimizer, key, ema=())
-
-    return start
+    return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def plan(config: Config, progress: Progress) -> None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import drawing, seeds_together
 from experiments.framework.run_folder import RunFolder
 from experiments.scaling.emergence import train
 from experiments.scaling.emergence.config import Config
@@ -49,7 +49,7 @@ def ask(network: networks.LanguageModel, params: Params, written: SumFormat, pai
     prompts, truth, rows = written.prompts(pairs), written.answers(pairs), written.rows(pairs)
     chances, likeliest, right = [], [], []
     for number in range(len(jax.tree.leaves(params)[0])):
-        of = jax.tree.map(lambda leaf, number=number: leaf[number], params)
+        of = seeds_together.of_seed(params, number)
         chances.append(np.asarray(probabilities(of, rows)))
         likeliest.append(np.asarray(answer(of, prompts, np.arange(len(pairs)), 0.0)))
         drawn = (answer(of, prompts, np.arange(turn * len(pairs), (turn + 1) * len(pairs)), 1.0) for turn in range(samples))

@@ -19,8 +19,7 @@ from gendiff.data import sums
 from gendiff.data.sums import SumFormat
 from gendiff.language.objective import NextTokenLoss
 from gendiff.scaling import cost
-from gendiff.training import Programs, TrainState, optimizers
-from gendiff.training.fit import INIT
+from gendiff.training import Programs, optimizers
 
 HEAD = 8
 """Channels of a head of attention; there are at least two heads."""
@@ -152,11 +151,7 @@ def plan(config: Config, progress: Progress) -> None:
 def _start(config: Config, width: int) -> Any:
     module, optimizer = network(config, width), _adamw(config, width)
 
-    def fresh(key: jax.Array) -> TrainState:
-        params = networks.init(module, jax.random.fold_in(key, INIT), np.zeros((1, 2), np.int32))
-        return training.start(params, optimizer, key, ema=())
-
-    return fresh
+    return seeds_together.fresh(lambda key: networks.init(module, key, np.zeros((1, 2), np.int32)), optimizer)
 
 
 def _adamw(config: Config, width: int) -> optax.GradientTransformation:

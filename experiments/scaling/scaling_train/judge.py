@@ -41,16 +41,17 @@ def _of_seeds(config: Config, every: Sequence[Run]) -> Iterator[Claim]:
     for at, seed in enumerate(config.seeds):
         claim = functools.partial(verdicts.against, config.thresholds, seed)
         of_text, of_pictures = (measures.minima(of, [run.losses[at] for run in of]) for of in (text, pictures))
-        for fit, runs, ending, figure in ((of_text, text, "", "isoflop.png"), (of_pictures, pictures, "-pictures", "pictures.png")):
+        least, least_of_pictures = measures.least(text, at), measures.least(pictures, at)
+        kinds = (of_text, least, text, "", "isoflop.png"), (of_pictures, least_of_pictures, pictures, "-pictures", "pictures.png")
+        for fit, losses, runs, ending, figure in kinds:
             of = functools.partial(claim, n=max(1, len(runs)), figure=figure)
             about = "of diffusion transformers" if ending else "of language models"
             share = math.nan if fit is None else float(np.mean(fit.interior))
             yield of(f"interior{ending}", f"share of the budgets {about} whose best size is inside", share, ">=", "interior")
             statement = f"R² of the line through the logs of budgets and least losses {about}"
-            yield of(f"r-squared{ending}", statement, r_squared(measures.least(runs, at)), ">=", "r_squared")
+            yield of(f"r-squared{ending}", statement, r_squared(losses), ">=", "r_squared")
         statement = "least loss of the smallest budget above that of the largest, nats per byte"
-        least = list(measures.least(text, at).values())
-        gain = least[0] - least[-1] if len(least) > 1 else math.nan
+        gain = least[min(least)] - least[max(least)] if len(least) > 1 else math.nan
         yield claim("gain", statement, gain, ">=", n=max(1, len(text)), figure="isoflop.png")
         statement = "texts of shuffled bytes: loss at the smallest budget above that at the largest, nats per byte"
         gain = shuffled[0].losses[at] - shuffled[-1].losses[at] if len(shuffled) > 1 else math.nan

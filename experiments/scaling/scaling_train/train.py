@@ -20,7 +20,6 @@ from gendiff import networks, training
 from gendiff.core.errors import NonFiniteError
 from gendiff.core.types import Loss, Params
 from gendiff.training import Programs
-from gendiff.training.fit import INIT
 
 LOG_EVERY = 100
 """Steps between lines of metrics, which go when the row is finished."""
@@ -102,10 +101,7 @@ def _shared_programs(
     """What all rows of a network run: their learning rates and numbers of steps are data."""
     optimizer = horizon.adamw(weight_decay, clip)
     example = (np.zeros((1, SIDE, SIDE, 3), np.float32), np.zeros(1, np.float32)) if of_pictures else (np.zeros((1, 2), np.int32),)
-
-    def fresh(key: jax.Array) -> training.TrainState:
-        return training.start(networks.init(network, jax.random.fold_in(key, INIT), *example), optimizer, key, ())
-
+    fresh = seeds_together.fresh(lambda key: networks.init(network, key, *example), optimizer)
     return seeds_together.programs(training.make_step(_loss(network), optimizer), fresh, seeds, mesh)
 
 
