@@ -85,10 +85,11 @@ def test_a_step_to_a_clean_sample_and_padding_have_no_density_and_no_gradient_bu
     np.testing.assert_array_equal(laws.mask, np.broadcast_to([True] * 3 + [False] * 4, (3, 7)))
     broken = states.at[4:].set(np.nan)  # what no density is asked of is not read
     np.testing.assert_array_equal(laws.log_prob(trajectory.ends(broken)), laws.log_prob(trajectory.ends(states)))
+    np.testing.assert_array_equal(laws.log_ratio(laws, trajectory.ends(broken)), np.zeros((3, 7)))
 
     def total(mean):
-        of = trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded)
-        return jnp.sum(of.log_prob(trajectory.ends(states))) + jnp.sum(of.kl(laws))
+        of, ended = trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded), trajectory.ends(states)
+        return jnp.sum(of.log_prob(ended)) + jnp.sum(of.kl(laws)) + jnp.sum(of.log_ratio(laws, ended))
 
     assert np.isfinite(quickly(jax.grad(total))(MEAN)) and np.all(np.asarray(laws.log_prob(trajectory.ends(states)))[:, 3:] == 0)
 
@@ -183,7 +184,7 @@ def test_kl_is_the_mean_log_ratio_is_zero_for_equal_policies_and_is_the_closed_f
     states = drawn(count, levels=levels)
     laws = quickly(lambda mean: trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, levels))
     own, other = laws(MEAN), laws(MEAN + 0.1)
-    exact, ratio = own.kl(other), own.log_prob(trajectory.ends(states)) - other.log_prob(trajectory.ends(states))
+    exact, ratio = own.kl(other), own.log_ratio(other, trajectory.ends(states))
     assert np.all(np.asarray(exact) > 0) and np.all(np.asarray(own.kl(own)) == 0)
     away = np.asarray(ratio - exact)
     assert np.all(np.abs(away.mean(0)) < 4 * away.std(0) / math.sqrt(count))
@@ -191,6 +192,23 @@ def test_kl_is_the_mean_log_ratio_is_zero_for_equal_policies_and_is_the_closed_f
     narrow = records.replace(wide, std=jnp.ones((1, 1, 2)))
     np.testing.assert_allclose(wide.kl(narrow), [[2 * (2 - 0.5 - math.log(2))]], rtol=1e-12)
     np.testing.assert_allclose(narrow.kl(wide), [[2 * (1 / 8 - 0.5 + math.log(2))]], rtol=1e-12)
+
+
+@pytest.mark.float64
+def test_a_log_ratio_is_the_difference_of_log_probabilities_and_exact_in_float32_where_that_is_not():
+    rng = np.random.default_rng(0)
+    mean, std, noise, away, wider = (rng.standard_normal((1, 2, 3072)) for _ in range(5))
+    own = trajectory.StepLaw(jnp.asarray(mean), jnp.asarray(np.exp(std / 4)))
+    other = trajectory.StepLaw(own.mean + 1e-3 * away, own.std * np.exp(1e-3 * wider))
+    x = own.mean + own.std * noise
+    exact = own.log_ratio(other, x)
+    np.testing.assert_allclose(exact, own.log_prob(x) - other.log_prob(x), rtol=1e-9)
+    narrow, near, end = (jax.tree.map(lambda leaf: leaf.astype(jnp.float32), each) for each in (own, other, x))
+    assert np.all(np.asarray(narrow.log_ratio(narrow, end)) == 0)
+    rounded = [jax.tree.map(lambda leaf: leaf.astype(jnp.float64), each) for each in (narrow, near, end)]
+    exact = np.asarray(rounded[0].log_ratio(*rounded[1:]))
+    assert np.max(np.abs(narrow.log_ratio(near, end) - exact)) < 1e-5
+    assert np.max(np.abs(narrow.log_prob(end) - near.log_prob(end) - exact)) > 5e-5
 
 
 @pytest.mark.slow
@@ -212,6 +230,7 @@ def test_a_learned_variance_is_the_deviation_of_the_law_and_gets_a_gradient():
 
 X = np.zeros((2, 3), np.float32)
 STATES = np.zeros((5, 2, 3), np.float32)
+LAW = trajectory.StepLaw(jnp.zeros((2, 3)), jnp.ones((2, 3)))
 ONE = (schedules.flow().at(0.6), schedules.flow().at(0.5))
 test_what_has_no_law_is_refused = refusals(
     (lambda: trajectory.step_law(samplers.ddim(eta=0.0), policy(), X, *ONE), "Ddim draws no noise, so that its steps have no density"),
@@ -220,4 +239,6 @@ test_what_has_no_law_is_refused = refusals(
     (lambda: trajectory.step_law(samplers.churn(schedules.flow()), policy(), X, *ONE), "Churn remembers earlier steps", TypeError),
     (lambda: preferences.trajectory_log_prob(ANCESTRAL, policy(), STATES[:4], grid()), "4 states for levels of length 5"),
     (lambda: preferences.trajectory_log_prob(ANCESTRAL, policy(), STATES[:1], grid()[:1]), "at least two"),
+    (lambda: LAW.log_ratio(LAW, X[:, :2]), "x has shape"),
+    (lambda: LAW.log_ratio(jax.tree.map(lambda leaf: leaf[:1], LAW), X), "other.mean has shape"),
 )

@@ -45,7 +45,7 @@ class Thresholds:
 class Policy:
     """The numbers of one policy gradient training and of its judgement."""
 
-    updates: Count = 80
+    updates: Count = 120
     """Rollouts, each of which is learned from once."""
     batch: Count = 64
     """Samples of a rollout."""
@@ -54,7 +54,9 @@ class Policy:
     learning_rate: Positive = 3e-4
     """Of AdamW without decay, constant."""
     steps: Several = 10
-    """Denoising steps of a sample: ancestral ones, which are the actions, and a last one without noise, which the reference takes."""
+    """Ancestral denoising steps of a sample."""
+    acting: Count = 9
+    """How many of them are actions of the policy, the noisiest first. The reference takes the rest; the last one, without noise, always."""
     samples: Count = 1000
     """Samples of each policy that are judged, for each prompt where there are prompts."""
     reference: Count = 10_000
@@ -77,8 +79,10 @@ class Config:
     """Of digits."""
     scenes_seeds: Distinct[Seed] = (0,)
     """Seeds of the policies of scenes, which begin at the committed network of text-to-image."""
-    scenes: Policy = Policy(updates=40, batch=32, parts=1, learning_rate=1e-4, steps=10, samples=80, reference=250, together=80)
+    scenes: Policy = Policy(updates=80, batch=128, parts=1, learning_rate=1e-2, acting=3, samples=80, reference=250, together=80)
     """Of scenes of two red circles, in words."""
+    rank: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
+    """Of the low-rank changes that a policy of scenes learns, in the layers that read the text; all else stays the reference's."""
     prompts: Annotated[int, msgspec.Meta(ge=1, le=8)] = 4
     """Prompts of scenes that are learned; as many others are asked for at the end."""
     networks: bool = True
@@ -90,12 +94,12 @@ class Config:
     """Ratios further from 1 than this have no gradient."""
     few: Several = 4
     """Samples of the reference whose best one is held against one sample of the policy."""
-    shuffled_updates: Count = 40
+    shuffled_updates: Count = 60
     """Rollouts of the control that is taught by rewards of other samples, with the first seed."""
     draft_updates: Count = 60
     """Updates by the reward's own gradient."""
     last: Count = 2
-    """Denoising steps that the gradient of the reward passes through, from the end."""
+    """Denoising steps of the policy that the gradient of the reward passes through, from the end."""
     dpo_updates: Count = 200
     """Updates by preferences between two samples of the reference."""
     dpo_beta: Positive = 500.0
@@ -138,8 +142,9 @@ def check(config: Config) -> None:
             raise ConfigError(f"twice --{name}.parts {of.parts} must divide --{name}.batch {of.batch}")
         if of.batch % prompts or of.batch // prompts < 2:
             raise ConfigError(f"--{name}.batch {of.batch} must hold each of --prompts {prompts} equally often, and at least twice")
+        if of.acting >= of.steps:
+            raise ConfigError(f"--{name}.acting {of.acting} must be below --{name}.steps {of.steps}, whose last one the reference takes")
         ranges.at_most("few", config.few, f"{name}.reference", of.reference)
-    if config.last >= config.digits.steps:
-        raise ConfigError(f"--last {config.last} must be below --digits.steps {config.digits.steps}, whose last one the reference takes")
+    ranges.at_most("last", config.last, "digits.acting", config.digits.acting)
     if config.networks:
         texts.check()

@@ -13,6 +13,7 @@ from gendiff.core import arrays, records, sample_keys
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import process
 from gendiff.preferences import masked, reward_gradients, trajectory
+from gendiff.preferences.trajectory import StepLaw
 from gendiff.training import TrainState, optimizers
 
 Update = Callable[["DdpoState", Any], tuple["DdpoState", Metrics]]
@@ -22,7 +23,7 @@ Update = Callable[["DdpoState", Any], tuple["DdpoState", Metrics]]
 class DdpoState:
     """Everything that the next update depends on.
 
-    step: () int32, the updates done. policy: of the optimizer, which may step several times per update. reference: parameters that stay.
+    step: () int32, the updates done. policy: what is learned, which may step several times per update. reference: parameters that stay.
     chosen: () int32, the place of the reward among those of the task. scale: the reward in standard deviations of the reference's, from its
     mean.
     """
@@ -38,15 +39,14 @@ class DdpoState:
 class Denoising:
     """What b samples did in t steps, and what it was worth.
 
-    states: (b, t + 1, …). log_probs, mask, advantages: (b, t), by the policy that drew them. reference: the reference's laws of the steps.
+    states: (b, t + 1, …). advantages: (b, t). own, reference: the laws of the steps, by the policy that drew them and by the reference.
     prompt: (b,).
     """
 
     states: Any
-    log_probs: Any
-    mask: Any
     advantages: Any
-    reference: Any
+    own: StepLaw
+    reference: StepLaw
     prompt: Any
 
 
@@ -57,7 +57,8 @@ def fresh(config: Config, task: RewardedTask, reward: str) -> Callable[[jax.Arra
     def start(key: jax.Array) -> DdpoState:
         reference = jax.tree.map(jnp.asarray, task.reference)
         chosen, own = jnp.int32(task.rewards.index(reward)), jax.tree.map(jnp.asarray, scale)
-        return DdpoState(jnp.zeros((), jnp.int32), training.start(reference, optimizer, key, ema=()), reference, chosen, own)
+        policy = training.start(task.start(jax.random.fold_in(key, 0)), optimizer, key, ema=())
+        return DdpoState(jnp.zeros((), jnp.int32), policy, reference, chosen, own)
 
     return start
 
@@ -80,34 +81,33 @@ def rollout(task: RewardedTask, state: DdpoState, index: jax.Array, order: jax.A
     The objective is E[reward] − β KL of trajectories. The KL of a step depends on the step itself, whose gradient is exact and part of the
     loss, and on where the steps before led, which is part of their advantage.
     """
-    prompt = task.prompt(index)
-    states, images = task.draw(state.policy.key, state.policy.params, state.reference, index, prompt)
-    own, reference = task.laws_of_both(state.policy.params, state.reference, states, prompt)
+    prompt, params = task.prompt(index), task.whole(state.policy.params, state.reference)
+    states, images = task.draw(state.policy.key, params, state.reference, index, prompt)
+    own, reference = task.laws_of_both(params, state.reference, states, prompt)
     kl, scores = own.kl(reference), task.score(images, prompt)[:, state.chosen]
     to_come = jnp.cumsum(kl[:, ::-1], axis=1)[:, ::-1] - kl
     returns = state.scale(scores)[order][:, None] - beta * to_come
     advantages = jax.vmap(lambda column: preferences.group_relative(column, prompt, scale=False), 1, 1)(returns)
     metrics = {"reward": jnp.mean(scores), "kl": jnp.mean(jnp.sum(kl, axis=1))}
-    log_probs = own.log_prob(trajectory.ends(states))
-    return Denoising(jnp.moveaxis(states, 0, 1), log_probs, own.mask, advantages, reference, prompt), metrics
+    return Denoising(jnp.moveaxis(states, 0, 1), advantages, own, reference, prompt), metrics
 
 
-def clipped_loss(config: Config, task: RewardedTask, params: Params, key: jax.Array, batch: Denoising) -> tuple[jax.Array, Metrics]:
+def clipped_loss(config: Config, task: RewardedTask, learned: Params, batch: Denoising, reference: Params) -> tuple[jax.Array, Metrics]:
     """The clipped policy gradient of a part of a rollout, with β times the KL of its steps. Means over steps, both."""
     states = jnp.moveaxis(batch.states, 1, 0)
-    laws = task.laws(params, states, batch.prompt)
-    log_probs = laws.log_prob(trajectory.ends(states))
-    loss, metrics = preferences.clipped_policy_gradient(log_probs, batch.log_probs, batch.advantages, batch.mask, config.clip)
-    away = jnp.max(jnp.where(batch.mask, jnp.abs(jnp.expm1(log_probs - batch.log_probs)), 0.0))
-    penalty = config.beta * masked.mean(laws.kl(batch.reference), batch.mask)
+    laws = task.laws(task.whole(learned, reference), states, batch.prompt)
+    log_ratio, mask = laws.log_ratio(batch.own, trajectory.ends(states)), batch.own.mask
+    loss, metrics = preferences.clipped_policy_gradient(log_ratio, jnp.zeros_like(log_ratio), batch.advantages, mask, config.clip)
+    away = jnp.max(jnp.abs(jnp.expm1(log_ratio)))
+    penalty = config.beta * masked.mean(laws.kl(batch.reference), mask)
     return loss + penalty, {"clip_fraction": metrics["clip_fraction"], "ratio_error": jax.lax.stop_gradient(away)}
 
 
 def _policy_gradient(config: Config, task: RewardedTask) -> Update:
     parts = policy(config, task.rewards[0]).parts
 
-    def loss(params: Params, key: jax.Array, batch: Denoising) -> tuple[jax.Array, Metrics]:
-        return clipped_loss(config, task, params, key, batch)
+    def loss(params: Params, key: jax.Array, batch: Denoising, reference: Params) -> tuple[jax.Array, Metrics]:
+        return clipped_loss(config, task, params, batch, reference)
 
     step = training.make_step(loss, _optimizer(config, task))
 
@@ -116,7 +116,7 @@ def _policy_gradient(config: Config, task: RewardedTask) -> Update:
         pieces = jax.tree.map(lambda leaf: leaf.reshape(parts, -1, *leaf.shape[1:]), drawn)
         following, every = state.policy, []
         for part in range(parts):  # no scan: within a loop of XLA the gradients of convolutions take many times as long on a CPU
-            following, of = step(following, jax.tree.map(lambda leaf, part=part: leaf[part], pieces))
+            following, of = step(following, jax.tree.map(lambda leaf, part=part: leaf[part], pieces), state.reference)
             every.append(of)
         of_parts = jax.tree.map(lambda *values: jnp.stack(values), *every)
         metrics |= {"ratio_error": of_parts["ratio_error"][0], "clip_fraction": of_parts["clip_fraction"][-1]}
@@ -146,7 +146,8 @@ def _draft_loss(config: Config, task: RewardedTask) -> Callable[..., tuple[jax.A
         )
         start = task.levels.sigma[0] * noise
         given = task.drawing_denoiser(params, reference, prompt)
-        images = reward_gradients.truncated_sample(key, given, task.sampler, task.levels, start, index, last=config.last + 1, unroll=True)
+        last = config.last + len(task.levels) - 1 - task.acting  # and through the reference's
+        images = reward_gradients.truncated_sample(key, given, task.sampler, task.levels, start, index, last=last, unroll=True)
         scores = task.score(images, prompt)[:, chosen]
         return -jnp.mean(scale(scores)), {"reward": jnp.mean(scores)}
 

@@ -27,6 +27,7 @@ from gendiff.diffusion import denoiser, grids, parameterization, samplers, sampl
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.types import Denoiser, Level, Prediction
+from gendiff.networks import lora
 from gendiff.preferences import trajectory
 from gendiff.preferences.bradley_terry import Normaliser
 from gendiff.preferences.trajectory import StepLaw
@@ -38,6 +39,8 @@ DRAWN = np.uint32(2**32 - 6)
 APART = 2**24
 """The number of the first sample that tells the scale of a reward: none that is judged is so large."""
 RED_CIRCLE = (shapes.COLOURS.index("red"), shapes.SHAPES.index("circle"))
+TEXT_PATHS = "cross_(query|key_value|output)/kernel$"
+"""Where a network of scenes reads its text."""
 MOST = {DIGIT: 0.0, INK: 1.0, SCENES: 1.0}
 """The largest reward that there can be."""
 
@@ -46,13 +49,13 @@ MOST = {DIGIT: 0.0, INK: 1.0, SCENES: 1.0}
 class RewardedTask:
     """A reference policy, how it draws, and its rewards. Sample i of a training shows prompt i mod `prompts`.
 
-    The actions of a policy are the ancestral steps along `levels`, all but the last one to the clean sample. That one adds no noise
-    and has no density: the reference takes it, so that a sample is one fixed function of the last action. Then the policy gradient is
-    exact, and the KL of samples is at most that of the actions.
+    The actions of a policy are the first `acting` ancestral steps along `levels`. The reference takes the rest, so the law of a sample
+    given the last action is fixed. Then the policy gradient is exact, and the KL of samples is at most that of the actions. The last step,
+    to the clean sample, adds no noise and has no density, so it is never an action.
 
     rewards: their names. reference: its parameters. words: the condition, a pytree of arrays with one row per prompt: those that are
     learned come first. score: (images (b, …), prompt (b,)) -> (b, rewards) under jit. asked: (n, 3, 4) the attributes of scenes that the
-    prompts ask for; None for digits.
+    prompts ask for; None for digits. adapted: rank and paths of low-rank changes, which are then all that a policy learns.
     """
 
     rewards: tuple[str, ...]
@@ -61,9 +64,21 @@ class RewardedTask:
     words: Any
     prompts: int
     levels: Level
+    acting: int
     score: Callable[[jax.Array, jax.Array], jax.Array]
     asked: np.ndarray | None = None
+    adapted: tuple[int, str] | None = None
     sampler: Sampler = dataclasses.field(default_factory=functools.partial(samplers.ddim, eta=1.0))
+
+    def start(self, key: jax.Array) -> Params:
+        """The parameters that a policy learns, as they are when it is the reference."""
+        if self.adapted is None:
+            return jax.tree.map(jnp.asarray, self.reference)
+        return lora.start(key, self.reference, *self.adapted)
+
+    def whole(self, learned: Params, reference: Params) -> Params:
+        """Those of the network."""
+        return learned if self.adapted is None else lora.merged(reference, learned)
 
     def denoiser(self, params: Params, prompt: jax.Array) -> NetworkDenoiser:
         """The policy of these parameters, for one prompt (b,) of each sample."""
@@ -75,25 +90,25 @@ class RewardedTask:
         return index % self.prompts
 
     def draw(self, key: jax.Array, params: Params, reference: Params, index: jax.Array, prompt: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The states (t + 1, b, …) of t actions of each sample by its index (b,), and the samples (b, …)."""
+        """The states (acting + 1, b, …) of the actions of each sample by its index (b,), and the samples (b, …)."""
         given, shape = self.drawing_denoiser(params, reference, prompt), self.model.shape
         states = sampling.sample(key, given, self.sampler, self.levels, shape, index, trajectory=True)
-        return states[:-1], states[-1]
+        return states[: self.acting + 1], states[-1]
 
     def laws(self, params: Params, states: jax.Array, prompt: jax.Array) -> StepLaw:
-        """(b, t, …) of the actions of a policy at states (t + 1, b, …)."""
-        return trajectory.trajectory_laws(self.sampler, self.denoiser(params, prompt), states, self.levels[:-1])
+        """(b, acting, …) of the actions of a policy at states (acting + 1, b, …)."""
+        return trajectory.trajectory_laws(self.sampler, self.denoiser(params, prompt), states, self.levels[: self.acting + 1])
 
     def laws_of_both(self, params: Params, reference: Params, states: jax.Array, prompt: jax.Array) -> tuple[StepLaw, StepLaw]:
         """Those of a policy and of the reference."""
         return self.laws(params, states, prompt), self.laws(reference, states, prompt)
 
     def drawing_denoiser(self, params: Params, reference: Params, prompt: jax.Array) -> Denoiser:
-        """The policy, but at the last level the reference."""
+        """The policy, and the reference where its steps end."""
 
         def denoise(x: jax.Array, level: Level) -> Prediction:
-            last = level.sigma <= self.levels.sigma[-2]
-            chosen = jax.tree.map(lambda own, fixed: jnp.where(last, fixed, own), params, reference)
+            rest = level.sigma <= self.levels.sigma[self.acting]
+            chosen = jax.tree.map(lambda own, fixed: jnp.where(rest, fixed, own), params, reference)
             return self.denoiser(chosen, prompt)(x, level)
 
         return denoise
@@ -151,7 +166,7 @@ def of_digits(config: Config, folder: RunFolder) -> RewardedTask:
 
     reference = image_training.averaged(model, folder.inside(BASE), BASE_SEED)
     levels = grids.trailing(model.schedule, config.digits.steps)
-    return RewardedTask((DIGIT, INK), model, reference, np.full((1,), NO_LABEL, np.int32), 1, levels, score)
+    return RewardedTask((DIGIT, INK), model, reference, np.full((1,), NO_LABEL, np.int32), 1, levels, config.digits.acting, score)
 
 
 def of_scenes(config: Config) -> RewardedTask:
@@ -165,7 +180,9 @@ def of_scenes(config: Config) -> RewardedTask:
         model = _without_network(networks.SHAPE)
         reference, words = model.init(jax.random.key(0)), np.zeros(len(asked), np.float32)
     levels = grids.trailing(model.schedule, config.scenes.steps)
-    return RewardedTask((SCENES,), model, reference, words, config.prompts, levels, functools.partial(exactly, asked), asked)
+    adapted = (config.rank, TEXT_PATHS) if config.networks else None
+    score = functools.partial(exactly, asked)
+    return RewardedTask((SCENES,), model, reference, words, config.prompts, levels, config.scenes.acting, score, asked, adapted)
 
 
 @functools.lru_cache(maxsize=1)  # what training compiles serves the judgement too

@@ -51,9 +51,10 @@ def batch_at(count: int, how: str, seed: int, step: int) -> dict[str, np.ndarray
 
 
 def restore(task: RewardedTask, folder: RunFolder, reward: str, how: str, seed: int) -> Params:
-    """The parameters of a policy after its training. Raises as `Checkpoints` does."""
+    """The parameters of the network after a policy's training. Raises as `Checkpoints` does."""
     with Checkpoints(place(folder, reward, how).checkpoints(seed), read_only=True) as store:
-        return store.restore_subtree(None, "policy/params", jax.eval_shape(lambda: task.reference)).state
+        learned = store.restore_subtree(None, "policy/params", jax.eval_shape(task.start, jax.random.key(0))).state
+    return task.whole(learned, task.reference)
 
 
 def place(folder: RunFolder, reward: str, how: str) -> RunFolder:

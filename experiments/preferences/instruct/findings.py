@@ -24,7 +24,7 @@ LONGEST = orders.ORDER + 1
 """Tokens of a reply, at most: room for a further order."""
 STATED = len(b"add 12 34 is ")
 """Tokens of a fact before its result."""
-PLAIN, FRAME, TEMPLATE = "plain text", "Question: … Answer:", "chat template"
+PLAIN, FRAME, TEMPLATE = "plain text", "between “Question:” and “Answer:”", "chat template"
 
 
 class Replies(NamedTuple):

@@ -130,5 +130,6 @@ def _orders(config: Config, found: list[Small]) -> Table:
 def _questions(config: Config, large: dict[str, Marks]) -> Table:
     frames = (PLAIN, FRAME, TEMPLATE)
     rows = zip(findings.asked(config), *(large[frame].texts for frame in frames), strict=True)
-    cut = [(question, *(text.strip()[:120] for text in texts)) for (question, _), *texts in rows]
-    return Table("SmolLM2's replies to the first questions, cut at 120 characters.", ("question", *frames), tuple(cut[:SHOWN]))
+    cut = [(question, *(text.strip()[:120] or "∎" for text in texts)) for (question, _), *texts in rows]
+    note = "∎ is a reply that ends before its first word."
+    return Table("SmolLM2's replies to the first questions, cut at 120 characters.", ("question", *frames), tuple(cut[:SHOWN]), note)

@@ -18,6 +18,7 @@ from experiments.preferences.ddpo.rewarded import RewardedTask
 from gendiff.data import rendering, shapes, shapes_oracle
 from gendiff.diffusion import grids, oracles, parameterization, schedules
 from gendiff.diffusion.types import Level
+from gendiff.networks.lora import LowRank
 from tests.quickly import quickly
 
 FULL = ddpo.EXPERIMENT.presets["full"]
@@ -58,14 +59,14 @@ class Predict:
         return prediction.noise - prediction.clean
 
 
-def gaussian_task():
+def gaussian_task(acting=4):
     model = Model(Predict(), lambda key: {"mean": jnp.float32(0)}, schedules.flow(), parameterization.flow(), (2, 2, 1))
     levels = grids.trailing(model.schedule, 5)
     params, words = {"mean": np.float32(SHIFT)}, np.zeros((1,), np.int32)
-    return RewardedTask((DIGIT,), model, params, words, 1, levels, lambda x, _: x.mean((1, 2, 3))[:, None])
+    return RewardedTask((DIGIT,), model, params, words, 1, levels, acting, lambda x, _: x.mean((1, 2, 3))[:, None])
 
 
-CONFIG = dataclasses.replace(FULL, beta=0.5, digits=Policy(updates=60, batch=256, parts=2, learning_rate=0.03, steps=5))
+CONFIG = dataclasses.replace(FULL, beta=0.5, digits=Policy(updates=60, batch=256, parts=2, learning_rate=0.03, steps=5, acting=4))
 
 
 def learned(how, updates):
@@ -105,6 +106,34 @@ def test_a_policy_gradient_learns_the_mean_that_is_best_for_reward_less_kl_and_b
 def test_the_reward_s_gradient_and_preferences_move_the_policy_towards_the_reward(how):
     _, _, after, _ = learned(how, 6)
     assert float(after.policy.params["mean"]) > SHIFT + 0.05
+
+
+@pytest.mark.slow
+def test_after_its_actions_the_reference_goes_on():
+    key, index = jax.random.key(1), jnp.arange(8)
+    other, prompt = {"mean": jnp.float32(SHIFT + 1)}, jnp.zeros(8, jnp.int32)
+    ends = {}
+    for acting in (2, 4):
+        task = gaussian_task(acting)
+        states, ends[acting] = task.draw(key, other, task.reference, index, prompt)
+        assert states.shape == (acting + 1, 8, 2, 2, 1) and task.laws(other, states, prompt).mean.shape == (8, acting, 2, 2, 1)
+    x, level = states[2], task.levels[2]  # the first two steps are the same
+    np.testing.assert_array_equal(
+        task.drawing_denoiser(other, task.reference, prompt)(x, level).clean, task.denoiser(other, prompt)(x, level).clean
+    )
+    short = gaussian_task(2)
+    np.testing.assert_array_equal(
+        short.drawing_denoiser(other, task.reference, prompt)(x, level).clean, task.denoiser(task.reference, prompt)(x, level).clean
+    )
+    assert float(jnp.mean(ends[4] - ends[2])) > 0.1
+
+
+def test_low_rank_changes_are_all_that_an_adapted_policy_learns_and_begin_at_none():
+    reference = {"text": {"kernel": np.ones((4, 3), np.float32)}, "other": np.ones(2, np.float32)}
+    task = dataclasses.replace(gaussian_task(), reference=reference, adapted=(2, "kernel$"))
+    learned = task.start(jax.random.key(0))
+    assert set(learned) == {"text"} and jax.tree.map(np.shape, learned["text"]["kernel"]) == LowRank((4, 2), (2, 3))
+    jax.tree.map(np.testing.assert_array_equal, task.whole(learned, reference), reference)
 
 
 def test_rewards_of_other_samples_are_those_of_the_batch_in_another_order():
