@@ -2,7 +2,7 @@
 
     python -m experiments run test-time
 
-trains small networks on sums of five digits: one answers at once, one writes scratch-work first, one writes as many tokens without
+trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, one writes as many tokens without
 content, and a larger one answers at once. Up to 64 answers of each are drawn, and made one by votes, by exact, noisy and learned verifiers,
 against the operations that they take. Scratch-work gets budgets. Last, networks of digits that know no labels are steered by choosing among
 the noises that their pictures start from, and a judge tells where a verifier is exploited. It takes about 20 minutes on 2 cores. Expect

@@ -79,7 +79,7 @@ class Config:
 
     seeds: Distinct[Seed] = (0, 1, 2)
     """Seeds of training."""
-    digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS - 1)] = 5
+    digits: Annotated[int, msgspec.Meta(ge=1, le=sums.MOST_DIGITS - 1)] = 4
     """Digits of each number of a sum."""
     small: Width = 24
     """Channels of a token of the small networks."""
@@ -87,7 +87,7 @@ class Config:
     """Channels of a token of the large one."""
     depth: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """Blocks of each."""
-    train_steps: Count = 800
+    train_steps: Count = 1200
     """Optimizer steps of each network of sums."""
     halvings: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     """The small network is also trained on half, a quarter, … of these steps: so often they are halved."""
