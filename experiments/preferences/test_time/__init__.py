@@ -2,12 +2,12 @@
 
     python -m experiments run test-time
 
-trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, one writes as many tokens without
-content, and a larger one answers at once. Up to 64 answers of each are drawn, and made one by votes, by exact, noisy and learned verifiers,
-against the operations that they take. Scratch-work gets budgets. Last, networks of digits that know no labels are steered by choosing among
-the noises that their pictures start from, and a judge tells where a verifier is exploited. It takes about 20 minutes on 2 cores. Expect
-coverage to rise steadily, the majority to help where the right answer is the most frequent one and to hurt elsewhere, and best of n to fall
-below it as the verifier's noise grows. The controls are filler tokens and a verifier that learned shuffled labels.
+trains small networks on sums of numbers of four digits: one answers at once, one writes scratch-work first, one writes as many tokens
+without content, and a larger one answers at once. Up to 64 answers of each are drawn, and made one by votes, by exact, noisy and learned
+verifiers, against the operations that they take. Scratch-work gets budgets. Last, networks of digits that know no labels are steered by
+choosing among the noises that their pictures start from, and a judge tells where a verifier is exploited. It takes about 20 minutes on 2
+cores. Expect coverage to rise steadily, the majority to help where the right answer is the most frequent one and to hurt elsewhere, and
+best of n to fall below it as the verifier's noise grows. The controls are filler tokens and a verifier that learned shuffled labels.
 """
 
 from typing import Any
