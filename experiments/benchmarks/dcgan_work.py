@@ -81,7 +81,7 @@ def trainer(workload: Workload, pair: Pair, params: Params, given: Arrays) -> Ca
     return work
 
 
-def answers(pair: Pair, given: Arrays, result: Any) -> dict[str, np.ndarray]:
+def answers(workload: Workload, pair: Pair, given: Arrays, result: Any) -> dict[str, np.ndarray]:
     """Pictures of the generator after the step, and both losses of it, which depend on every weight and every gradient."""
     params, metrics = result
     pictures = np.asarray(_drawn(pair)(params, given["noise"]))

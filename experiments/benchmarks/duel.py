@@ -71,7 +71,7 @@ class Duel:
     failed: why a mode could not run. difference: of our outputs (see `difference`) or gradients from the peer's; NaN without a peer.
     apart: the same from the other checkout. peak_mib: of the process that did this work alone, by way.
     flops: of the work done once. busy: largest share of one core that idle sides used during a timed call. device: that ours ran on.
-    tokens: that the work done once trains on, 0 where it trains no language model.
+    tokens: that the work done once trains on or writes (see `Workload.tokens_done`).
     """
 
     case: Case
@@ -119,7 +119,7 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
     workload, place = setting.fitted(case.workload), setting.folder / case.name
     place.mkdir(parents=True, exist_ok=True)
     weights = weights_of(workload, place, setting)
-    request = workloads.request(workload, place, weights=weights)
+    request = workloads.request(workload, place, weights=weights, given=ours.inputs(workload, weights))
     ways: dict[str, SideProcess] = {}
     ready: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = dict(case.left_out) if setting.peer is not None else {}
@@ -152,7 +152,7 @@ def fight(case: Case, setting: Setting, most: int = len(MODES)) -> Duel:
         make_ready(SQUARE, ways[OURS], "prepare", **workloads.request(Workload("matmul", size=MATMUL), place, SQUARE))
         seconds, tried, busy = _rounds(setting, ways, min(case.pairs, setting.config.pairs))
     first, peak_mib = ({name: about[what] for name, about in ready.items()} for what in ("first", "peak_mib"))
-    return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device, workload.trained_tokens)
+    return Duel(case, seconds, first, tried, failed, *apart, peak_mib, flops, busy, device, workload.tokens_done)
 
 
 def weights_of(workload: Workload, place: Path, setting: Setting) -> Path | None:

@@ -126,7 +126,7 @@ def tables(outcomes: Sequence[Findings], limits: SharedThresholds) -> tuple[Tabl
             tuple(map(_rate, duels)),
         ),
         Table(
-            "Tokens per second of a training step: median (least–most)",
+            "Tokens per second of a training step or of writing: median (least–most)",
             ("case", "ours", "torch in its best mode", "share of the matrix product's rate"),
             tuple(_tokens(each) for each in duels if each.tokens),
         ),

@@ -33,7 +33,7 @@ def build(workload: Workload) -> networks.LanguageModel:
     return networks.LanguageModel(**fields, dtype="bfloat16" if workload.dtype == "bfloat16" else None)
 
 
-def parameters(network: networks.LanguageModel, weights: str = "") -> Params:
+def parameters(workload: Workload, network: networks.LanguageModel, weights: str = "") -> Params:
     """In float32, from a folder of transformers or a GGUF file, or fresh ones."""
     init = functools.partial(networks.init, network)
     example = jax.random.key(0), jnp.zeros((1, 2), jnp.int32)
@@ -45,7 +45,7 @@ def write_weights(workload: Workload, folder: Path) -> None:
 
     Raises ImportError, with the command that installs it, without the package of the real ones.
     """
-    like = jax.eval_shape(functools.partial(parameters, build(workload)))
+    like = jax.eval_shape(functools.partial(parameters, workload, build(workload)))
     params = smollm2.params(like) if workload.network == REAL else _drawn(like)
     language_models.save(folder, params, NETWORKS[workload.network].settings)
 

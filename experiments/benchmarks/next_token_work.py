@@ -32,7 +32,7 @@ def trainer(workload: Workload, network: networks.LanguageModel, params: Params,
     return work
 
 
-def answers(network: networks.LanguageModel, given: Arrays, result: Any) -> dict[str, np.ndarray]:
+def answers(workload: Workload, network: networks.LanguageModel, given: Arrays, result: Any) -> dict[str, np.ndarray]:
     """Logits of the first text after the step, and the loss of it, which depend on every weight and every gradient."""
     params, metrics = result
     logits = np.asarray(_read(network)(params, given["ids"][:1, :-1]).logits)
@@ -43,7 +43,7 @@ def flops(workload: Workload) -> float:
     """Of a step by formula; of attention, the pairs of tokens that the mask lets through."""
     size = language_work.size_of(workload)
     seen = scaling.cost.mean_seen(workload.tokens)
-    return float(scaling.cost.training_flops(size.active, workload.trained_tokens, size.attention_flops(seen)))
+    return float(scaling.cost.training_flops(size.active, workload.tokens_done, size.attention_flops(seen)))
 
 
 @functools.lru_cache(maxsize=2)

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 import optax
 import safetensors.numpy
 
-from experiments.benchmarks import dcgan_work, language_work, next_token_work, workloads
+from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
 from experiments.framework import devices, drawing, program_costs
@@ -45,6 +46,16 @@ BLOCK = (
     *rules.convolution("conv2", "convolution_1"),
 )
 """From the names of a peer's residual block to ours."""
+FAMILIES: dict[str, ModuleType] = {**dict.fromkeys(TEXT_MODELS, language_work), "adversarial": dcgan_work}
+"""Kind of a workload -> the module that builds its network and keeps its weights; the other networks have names of diffusers."""
+OWN: dict[str, ModuleType] = {
+    **dict.fromkeys(LANGUAGE, language_work),
+    "adversarial": dcgan_work,
+    "next_token": next_token_work,
+    "rollout": rollout_work,
+    "ppo_step": ppo_work,
+}
+"""Kind of a workload -> the module that tells what of its result is compared (`answers`) and how many operations it takes (`flops`)."""
 
 
 class OurSide(Side):
@@ -66,15 +77,11 @@ class OurSide(Side):
             mesh = sharding.mesh()
             params, given = sharding.replicate(params, mesh), sharding.shard(given, mesh)
         self.work[name] = WORKS[wanted.kind](wanted, network, params, given)
-        if wanted.kind in LANGUAGE:
-            self.answers[name] = functools.partial(language_work.answers, wanted, network, given)
+        if wanted.kind in OWN:
+            self.answers[name] = functools.partial(OWN[wanted.kind].answers, wanted, network, given)
         elif wanted.kind == "watermark":
             before = np.asarray(given["logits"])
             self.answers[name] = lambda after: {"output": workloads.marks(before, np.asarray(after))}
-        elif wanted.kind == "adversarial":
-            self.answers[name] = functools.partial(dcgan_work.answers, network, given)
-        elif wanted.kind == "next_token":
-            self.answers[name] = functools.partial(next_token_work.answers, network, given)
         self.prepared[name] = (wanted, network, weights, given)
         del params  # a training run keeps those of its state alone
         return self._first(name, begin)
@@ -93,12 +100,8 @@ class OurSide(Side):
         workload, network, weights, _ = self.prepared[name]
         if not workload.network:
             return workload.flops
-        if workload.kind in LANGUAGE:
-            return language_work.flops(workload)
-        if workload.kind == "adversarial":
-            return dcgan_work.flops(workload)
-        if workload.kind == "next_token":
-            return next_token_work.flops(workload)
+        if workload.kind in OWN:
+            return OWN[workload.kind].flops(workload)
         return workload.calls * operations_counted(workload, network, parameters(workload, network, weights))
 
     def about(self) -> dict[str, Any]:
@@ -120,10 +123,8 @@ def build(workload: Workload) -> Any:
     """
     if not workload.network:
         return ResidualBlock(workload.channels, 32, "shift") if workload.kind == "block" else None
-    if workload.kind in TEXT_MODELS:
-        return language_work.build(workload)
-    if workload.kind == "adversarial":
-        return dcgan_work.build(workload)
+    if workload.kind in FAMILIES:
+        return FAMILIES[workload.kind].build(workload)
     options: dict[str, Any] = {} if workload.dtype == "float32" else {"dtype": workload.dtype}
     module, naming = _kind(workload)
     if workload.kind == "train" and naming is diffusers_unet and jax.default_backend() == "cpu":
@@ -133,10 +134,8 @@ def build(workload: Workload) -> Any:
 
 def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     """Parameters of the network or block: those in the folder `weights`, or fresh ones."""
-    if workload.kind in TEXT_MODELS:
-        return language_work.parameters(network, weights)
-    if workload.kind == "adversarial":
-        return dcgan_work.parameters(workload, network, weights)
+    if workload.kind in FAMILIES:
+        return FAMILIES[workload.kind].parameters(workload, network, weights)
     init = functools.partial(networks.init, network)
     example: tuple[jax.Array, ...]
     if workload.kind == "text":
@@ -159,6 +158,16 @@ def parameters(workload: Workload, network: Any, weights: str = "") -> Params:
     return rules.to_ours(arrays | safetensors.numpy.load_file(Path(weights) / WEIGHTS), BLOCK, like)
 
 
+def inputs(workload: Workload, weights: Path | None) -> dict[str, np.ndarray]:
+    """Every array that either side needs: those of `workloads.arrays`, and what comes from our code or from the weights in that folder."""
+    given = workloads.arrays(workload)
+    if workload.kind == "rollout":
+        given |= rollout_work.inputs(workload)
+    elif workload.kind == "ppo_step":
+        given |= ppo_work.inputs(workload, given["ids"], str(weights or ""))
+    return given
+
+
 def shapes(workload: Workload) -> Params:
     """Abstract parameters, which hold no memory."""
     return jax.eval_shape(functools.partial(parameters, workload, build(workload)))
@@ -169,10 +178,8 @@ def write_weights(workload: Workload, folder: Path) -> None:
 
     No layer is zero, so that an output depends on every layer.
     """
-    if workload.kind in TEXT_MODELS:
-        return language_work.write_weights(workload, folder)
-    if workload.kind == "adversarial":
-        return dcgan_work.write_weights(workload, folder)
+    if workload.kind in FAMILIES:
+        return FAMILIES[workload.kind].write_weights(workload, folder)
     rng = np.random.default_rng(0)
 
     def drawn(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -331,6 +338,8 @@ WORKS: dict[str, Callable[..., Work]] = {
     "watermark": _watermark,
     "adversarial": dcgan_work.trainer,
     "next_token": next_token_work.trainer,
+    "rollout": rollout_work.writer,
+    "ppo_step": ppo_work.trainer,
 }
 """Kind of a workload -> (workload, network, parameters, arrays) -> the function that does it once."""
 

@@ -114,7 +114,7 @@ def trainer(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Calla
     return work
 
 
-def answers(module: Any, arrays: Arrays, losses: torch.Tensor) -> dict[str, np.ndarray]:
+def answers(workload: Workload, module: Any, arrays: Arrays, losses: torch.Tensor) -> dict[str, np.ndarray]:
     """Pictures of the generator after the step, channels last, and both losses of it."""
     with torch.inference_mode():
         pictures = module["generator"](arrays["noise"]).movedim(1, -1)

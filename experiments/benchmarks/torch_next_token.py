@@ -4,7 +4,7 @@ Queries, keys and values are one product, as are both halves of a gated MLP, and
 those that transformers would load.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from torch.nn import functional
 from experiments.benchmarks.workloads import ADAMW, NETWORKS, Workload
 
 Arrays = Mapping[str, torch.Tensor]
+Places = Any
+"""Those of tokens in their texts, one after the other: a slice, or a tensor of numbers (s,)."""
 
 
 class Block(nn.Module):
-    """Attention and a gated MLP, each normalised first and added to x."""
+    """Attention and a gated MLP, each normalised first and added to x. With slots (see torch_rollout) tokens before these are seen too."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -30,9 +32,13 @@ class Block(nn.Module):
         self.qkv, self.output = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
         self.mlp_0, self.mlp_1 = nn.Linear(width, 2 * inner, bias=False), nn.Linear(inner, width, bias=False)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, places: Places, slots: Any = None) -> torch.Tensor:
         query, key, value = self.qkv(self.norm_0(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y = functional.scaled_dot_product_attention(_turned(query, cos, sin), _turned(key, cos, sin), value, is_causal=True)
+        query, key, mask = _turned(query, cos, sin), _turned(key, cos, sin), None
+        if slots is not None:
+            key, value, mask = slots.updated(key, value, places)
+        causal = mask is None and x.shape[1] > 1
+        y = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         x = x + self.output(y.transpose(1, 2).flatten(2))
         gate, wide = self.mlp_0(self.norm_1(x)).chunk(2, -1)
         return x + self.mlp_1(functional.silu(gate) * wide)
@@ -56,11 +62,15 @@ class Model(nn.Module):
         self.register_buffer("cos", torch.cat([angles.cos(), angles.cos()], -1).float())
         self.register_buffer("sin", torch.cat([-angles.sin(), angles.sin()], -1).float())
 
+    def vectors(self, ids: torch.Tensor, places: Places, slots: Sequence[Any] | None = None) -> torch.Tensor:
+        """(b, s, width) behind the last norm, of ids (b, s) at their places. slots: of each block, which get these tokens as well."""
+        x, cos, sin = self.token(ids), self.cos[places], self.sin[places]
+        for number, block in enumerate(self.blocks):
+            x = block(x, cos, sin, places, None if slots is None else slots[number])
+        return self.norm(x)
+
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x, cos, sin = self.token(ids), self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
-        for block in self.blocks:
-            x = block(x, cos, sin)
-        return functional.linear(self.norm(x), self.token.weight)
+        return functional.linear(self.vectors(ids, slice(0, ids.shape[1])), self.token.weight)
 
 
 def opened(workload: Workload, folder: Path) -> Model:
@@ -98,7 +108,7 @@ def trainer(workload: Workload, module: Model, arrays: Arrays, mode: str) -> Cal
     return work
 
 
-def answers(module: Model, arrays: Arrays, loss: torch.Tensor) -> dict[str, np.ndarray]:
+def answers(workload: Workload, module: Model, arrays: Arrays, loss: torch.Tensor) -> dict[str, np.ndarray]:
     """Logits of the first text after the step, and the loss of it."""
     with torch.inference_mode():
         logits = module(arrays["ids"][:1, :-1].long())

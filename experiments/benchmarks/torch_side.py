@@ -17,12 +17,24 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import save_file
 
-from experiments.benchmarks import torch_dcgan, torch_next_token, workloads
+from experiments.benchmarks import torch_dcgan, torch_next_token, torch_ppo, torch_rollout, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 Work = Callable[[], torch.Tensor]
+OPENED: dict[str, Callable[..., Any]] = {
+    "adversarial": torch_dcgan.opened,
+    **dict.fromkeys(("next_token", "rollout", "ppo_step"), torch_next_token.opened),
+}
+"""Kind of a workload -> (workload, folder of weights) -> its module, where diffusers and transformers have none."""
+ANSWERS: dict[str, Callable[..., Any]] = {
+    "adversarial": torch_dcgan.answers,
+    "next_token": torch_next_token.answers,
+    "rollout": torch_rollout.answers,
+    "ppo_step": torch_ppo.answers,
+}
+"""Kind of a workload -> (workload, module, arrays, result) -> what of the result is compared; without one it is the result."""
 
 
 class TorchSide(Side):
@@ -47,10 +59,8 @@ class TorchSide(Side):
             from experiments.benchmarks import torch_language  # here, for other works start without transformers
 
             self.module = torch_language.opened(self.workload, weights)
-        elif self.workload.kind == "adversarial":
-            self.module = torch_dcgan.opened(self.workload, Path(weights)).to(self.device)
-        elif self.workload.kind == "next_token":
-            self.module = torch_next_token.opened(self.workload, Path(weights)).to(self.device)
+        elif self.workload.kind in OPENED:
+            self.module = OPENED[self.workload.kind](self.workload, Path(weights)).to(self.device)
         elif Path(weights).exists():
             kind = getattr(diffusers, NETWORKS[self.workload.network].kind)
             self.module = kind.from_pretrained(weights, low_cpu_mem_usage=False).to(self.device)
@@ -65,6 +75,7 @@ class TorchSide(Side):
         works: dict[str, Callable[..., Work]] = {"sample": _sampler, "sweep": _sampler, "train": _trainer}
         works |= dict.fromkeys(("encode", "decode", "text"), _called)
         works |= {"adversarial": torch_dcgan.trainer, "next_token": torch_next_token.trainer}
+        works |= {"rollout": torch_rollout.writer, "ppo_step": torch_ppo.trainer}
         if self.workload.kind in LANGUAGE:
             from experiments.benchmarks import torch_language
 
@@ -77,10 +88,8 @@ class TorchSide(Side):
             works["watermark"] = torch_language.watermark
             before = self.arrays["logits"].numpy()
             self.answers[name] = lambda after: {"output": workloads.marks(before, after.numpy())}
-        elif self.workload.kind == "adversarial":
-            self.answers[name] = lambda losses: torch_dcgan.answers(module, self.arrays, losses)
-        elif self.workload.kind == "next_token":
-            self.answers[name] = lambda loss: torch_next_token.answers(module, self.arrays, loss)
+        elif self.workload.kind in ANSWERS:
+            self.answers[name] = functools.partial(ANSWERS[self.workload.kind], self.workload, module, self.arrays)
         self.work[name] = works.get(self.workload.kind, _alone)(self.workload, module, self.arrays, name)
         return self._first(name, begin)
 

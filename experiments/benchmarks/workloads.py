@@ -27,13 +27,31 @@ Kind = Literal[
     "lookup",
     "adversarial",
     "next_token",
+    "rollout",
+    "ppo_step",
 ]
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models that are trained."""
-TEXT_MODELS = (*LANGUAGE, "next_token")
+TEXT_MODELS = (*LANGUAGE, "next_token", "rollout", "ppo_step")
 """The kinds of work whose network is a language model."""
 ADAMW: dict[str, Any] = {"rate": 3e-4, "betas": (0.9, 0.95), "decay": 0.1}
 """Of the training step of a language model, on either side (Touvron et al., 2023, section 2.3)."""
+PPO: dict[str, Any] = {
+    "epochs": 2,
+    "minibatches": 2,
+    "clip": 0.2,
+    "value_clip": 0.2,
+    "value_weight": 0.5,
+    "gradient_clip": 1.0,
+    "gamma": 1.0,
+    "lam": 0.95,
+    "beta": 0.05,
+    "epsilon": 1e-5,
+    "reference": 0.9,
+}
+"""Of an update by PPO, on either side; rate, decays of moments and of weights are those of ADAMW. epsilon: of AdamW, as usual in PPO: with
+1e-8 the rounding of a gradient near 0 would move its weight as far as any. reference: what the policy's weights are multiplied by for the
+reference, so that the two differ."""
 DCGAN_FILE = "pair.safetensors"
 """Where either side keeps the weights of a pair."""
 DCGAN_RATE, DCGAN_BETAS, DCGAN_EPSILON = 2e-4, (0.5, 0.999), 1e-2
@@ -182,7 +200,8 @@ class Workload:
       "generate" goes on with them by `steps` tokens, the likeliest each time. "reply" does the same as far as the token `stop` of its
       arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
       "adversarial" is an optimizer step of a critic, then one of its generator, with given noise. "next_token" is one of a language model
-      on texts of `tokens` ids, each of which predicts the next.
+      on texts of `tokens` ids, each of which predicts the next. "rollout" reads `tokens` ids of each text and draws `steps` more with their
+      log-probabilities; "ppo_step" is an update of a policy and its critic by such rollouts, which are given.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
       next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
@@ -235,9 +254,9 @@ class Workload:
         return sum(steps if scale is None else 2 * steps for scale, steps in self.loops)
 
     @property
-    def trained_tokens(self) -> int:
-        """Tokens that a training step of a language model learns from; 0 for other work."""
-        return self.batch * self.tokens if self.kind == "next_token" else 0
+    def tokens_done(self) -> int:
+        """Tokens that a training step of a language model learns from, or that a rollout writes; 0 for other work."""
+        return self.batch * {"next_token": self.tokens, "rollout": self.steps}.get(self.kind, 0)
 
     @property
     def flops(self) -> float:

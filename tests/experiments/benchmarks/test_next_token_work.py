@@ -16,7 +16,7 @@ WORK = Workload("next_token", "tiny_byte_lm", batch=2, tokens=8)
 def test_a_text_has_one_id_more_than_it_trains_on_and_all_are_of_the_vocabulary():
     ids = workloads.arrays(WORK)["ids"]
     assert ids.shape == (2, 9) and 0 <= ids.min() and ids.max() < NETWORKS["tiny_byte_lm"].settings["vocab_size"]
-    assert WORK.trained_tokens == 16 and Workload("prefill", "tiny_smollm2", tokens=8).trained_tokens == 0
+    assert WORK.tokens_done == 16 and Workload("prefill", "tiny_smollm2", tokens=8).tokens_done == 0
 
 
 @pytest.mark.parametrize("case", [case for case in cases.ALL if case.name.startswith("lm_train")], ids=lambda case: case.name)
@@ -27,7 +27,7 @@ def test_flops_are_those_of_the_layers_but_for_pairs_of_tokens_that_the_mask_hid
     tokens = jax.ShapeDtypeStruct((workload.batch, workload.tokens), np.int32)
     counted = accounting.count(ours.build(workload), tokens, embeddings=True)
     hidden = size.attention_flops(workload.tokens) - size.attention_flops(cost.mean_seen(workload.tokens))
-    assert side.flops() == pytest.approx(counted.training_flops - 3 * workload.trained_tokens * hidden)
+    assert side.flops() == pytest.approx(counted.training_flops - 3 * workload.tokens_done * hidden)
     assert case.modes == ("eager", "compiled")
 
 
