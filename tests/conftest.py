@@ -1,5 +1,6 @@
 """Strict settings for every test: one CPU thread a worker, warnings and rank promotion are errors, key reuse is checked, no disk cache."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -47,6 +48,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     seconds = item.config.getoption("--begin-within")
     if seconds is not None and time.monotonic() - BEGAN > seconds:
         pytest.skip(f"--begin-within {seconds:.0f}: no time is left")
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        gc.freeze()  # traced programs stay in caches: to look through all of them for garbage took seconds, again and again
 
 
 def pytest_configure(config: pytest.Config) -> None:
