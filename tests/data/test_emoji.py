@@ -66,7 +66,16 @@ def test_variants_of_one_drawing_are_one_concept():
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(None, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned, number):
+def test_no_concept_and_no_near_duplicate_crosses_the_split(captioned, number, monkeypatch):
+    rendered, render = {}, emoji.Emoji.image
+
+    def once(drawings, i):
+        place = drawings.files[i], drawings.size
+        if place not in rendered:
+            rendered[place] = render(drawings, i)
+        return rendered[place]
+
+    monkeypatch.setattr(emoji.Emoji, "image", once)
     captioned = captioned if number is None else emoji.select(captioned, range(number))
     training, held_out = emoji.split(captioned, 0.1, seed=0)
     assert 0.05 * len(captioned) < len(held_out) <= round(0.1 * len(captioned)) and len(training) + len(held_out) == len(captioned)

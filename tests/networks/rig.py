@@ -5,6 +5,7 @@ Arrays of NumPy become those of JAX by `device_put`, for which nothing is compil
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +45,7 @@ def drawn(network, *inputs):
 
 @functools.cache
 def fresh(network):
-    return networks.init(network, jax.random.key(0), X, T, LABEL)
+    return quickly(lambda key: networks.init(network, key, X, T, LABEL))(jax.random.key(0))
 
 
 def lowered(network, params):
@@ -65,6 +66,14 @@ def dit(**changes):
 def unet(**changes):
     fields = {"channels": (4, 8), "blocks": 1, "attention": (4,), "head_size": 4, "groups": 2, "num_classes": 10}
     return networks.UNet(**(fields | changes))
+
+
+class Pointwise:
+    """For autoencoders whose halves are one layer each: they compile fast, and what stands between the halves does not depend on them."""
+
+    def _halves(self, moments):
+        self._check()
+        return nn.Dense(moments * self.latent_channels), nn.Dense(self.out_channels or self.in_channels)
 
 
 # Networks that are told more: a text of which the second sample has two tokens and the third none, and the size of the image.
@@ -97,9 +106,14 @@ READERS = [cross, joint, reading_unet]
 
 @functools.cache
 def fresh_reader(network):
-    return networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, SIZE)
+    return quickly(lambda key: networks.init(network, key, X, T, LABEL, TEXT, SIZE))(jax.random.key(0))
+
+
+@functools.cache
+def drawn_reader(network):
+    return drawn(network, X, T, LABEL, TEXT, SIZE)
 
 
 def read(network, text=TEXT, size=SIZE, label=LABEL, x=X):
     """What a network with parameters away from 0 says, compiled once per network and shape."""
-    return np.asarray(apply(networks.pure(network), moved(fresh_reader(network.clone(dtype=None))), x, T, label, text, size))
+    return np.asarray(apply(networks.pure(network), drawn_reader(network.clone(dtype=None)), x, T, label, text, size))

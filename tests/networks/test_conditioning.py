@@ -1,15 +1,22 @@
 """Conditions are recognised by their type, and what does not fit the network is refused."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from gendiff import networks
 from gendiff.core import records, trees
-from tests.networks.rig import LABEL, MASK, READERS, SIZE, TEXT, T, X, cross, dit, fresh, fresh_reader, joint, lowered, reading_unet, unet
+from tests.networks.rig import LABEL, MASK, READERS, SIZE, TEXT, T, X, cross, dit, drawn, drawn_reader, joint, lowered, reading_unet, unet
 from tests.refusals import refusals
 
 B = 3
+
+
+@functools.cache
+def told_of_labels(network):
+    return drawn(network, X, T, LABEL)
 
 
 @pytest.mark.parametrize("build", READERS)
@@ -18,26 +25,26 @@ def test_conditions_come_in_any_order(build):
 
     def program(*names):
         run = jax.jit(lambda params, values: networks.pure(build())(params, X, T, *(values[name] for name in names)))
-        return run.lower(fresh_reader(build()), values)
+        return run.lower(drawn_reader(build()), values)
 
     assert program("label", "text", "size").as_text() == program("size", "text", "label").as_text()
 
 
 @pytest.mark.parametrize("build", [dit, unet])
 def test_a_network_that_is_told_of_labels_alone_has_no_parameter_of_anything_else(build):
-    paths = trees.paths(fresh(build()))
+    paths = trees.paths(told_of_labels(build()))
     assert not [path for path in paths if "text" in path or "cross" in path or "stream" in path or "added" in path]
-    assert lowered(build(), fresh(build())) == lowered(build(null_text=False), fresh(build()))
+    assert lowered(build(), told_of_labels(build())) == lowered(build(null_text=False), told_of_labels(build()))
 
 
 def test_a_pooled_text_is_ignored_by_a_network_that_has_no_use_for_it():
     network = cross(pooled_channels=None, image_size=False, num_classes=None)
-    params = networks.init(network, jax.random.key(0), X, T, TEXT)
+    params = drawn(network, X, T, TEXT)
     assert not [path for path in trees.paths(params) if "added" in path or "pooled" in path]
 
 
 def call(build, *condition, **changes):
-    return lambda: networks.pure(build(**changes))(fresh_reader(build()), X, T, *condition)
+    return lambda: networks.pure(build(**changes))(drawn_reader(build()), X, T, *condition)
 
 
 def text(**changes):
@@ -67,8 +74,8 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
         (call(cross, LABEL, SIZE, text(pooled=TEXT.pooled[:, :4])), r"\(samples, pooled_channels\) = \(3, 5\)"),
         (call(cross, LABEL, TEXT, size(crop=SIZE.crop[:, 0])), r"crop has shape \(3,\)"),
         (call(cross, LABEL, TEXT, size(original=-SIZE.original)), "original"),
-        (lambda: networks.pure(dit())(fresh(dit()), X, T, LABEL, TEXT), "a text was given to a network without"),
-        (lambda: networks.pure(unet())(fresh(unet()), X, T, LABEL, SIZE), "a size of the image was given to a network without"),
+        (lambda: networks.pure(dit())(told_of_labels(dit()), X, T, LABEL, TEXT), "a text was given to a network without"),
+        (lambda: networks.pure(unet())(told_of_labels(unet()), X, T, LABEL, SIZE), "a size of the image was given to a network without"),
         (call(cross, LABEL, TEXT, SIZE, text_channels=0), "text_channels = 0"),
         (call(cross, LABEL, SIZE, text_channels=None), "pooled_channels = 5 is of a text"),
         (call(cross, LABEL, TEXT, SIZE, text_attention="both"), "cross, joint"),

@@ -12,7 +12,8 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.diffusion import latent
-from tests.networks.rig import apply, moved
+from tests.networks import formulas, rig
+from tests.networks.rig import apply
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -25,53 +26,39 @@ def small(**changes):
 
 @functools.cache
 def drawn(network):
-    return networks.init(network, jax.random.key(0), X)
+    return rig.drawn(network, X)
 
 
 def run(network, x=X):
-    return np.asarray(apply(networks.pure(network), moved(drawn(network.clone(dtype=None, convolution="direct"))), x))
+    return np.asarray(apply(networks.pure(network), drawn(network.clone(dtype=None)), x))
 
 
-# The formula, written once more with JAX's own operations.
-
-
-def convolved(params, x, stride):
-    around = ((1, 1), (1, 1))
-    y = jax.lax.conv_general_dilated(x, params["kernel"], (stride, stride), around, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    return y + params["bias"].reshape(1, 1, 1, -1)
-
-
-def normed(params, x):
-    b, h, w, c = x.shape
-    groups = x.reshape(b, h, w, 2, c // 2)
-    mean, variance = groups.mean((1, 2, 4), keepdims=True), groups.var((1, 2, 4), keepdims=True)
-    y = ((groups - mean) / jnp.sqrt(variance + 1e-5)).reshape(x.shape)
-    return y * params["scale"].reshape(1, 1, 1, -1) + params["bias"].reshape(1, 1, 1, -1)
+# The formula, in NumPy.
 
 
 def bent(x):
-    return jnp.where(x > 0, x, 0.2 * x)
+    return np.where(x > 0, x, 0.2 * x)
 
 
-@quickly
 def judged(params, x):
-    y = bent(convolved(params["level_0"]["convolution"], x, 2))
-    y = bent(normed(params["level_1"]["norm"], convolved(params["level_1"]["convolution"], y, 2)))
-    y = bent(normed(params["level_2"]["norm"], convolved(params["level_2"]["convolution"], y, 1)))
-    return convolved(params["output"], y, 1)[..., 0]
+    y = bent(formulas.convolved(params["level_0"]["convolution"], x, stride=2))
+    for level, stride in (("level_1", 2), ("level_2", 1)):
+        y = formulas.convolved(params[level]["convolution"], y, stride=stride)
+        y = bent(formulas.group_normed(params[level]["norm"], y, 2, 1e-5))
+    return formulas.convolved(params["output"], y)[..., 0]
 
 
 def test_the_discriminator_is_its_formula_for_even_and_odd_sizes():
     answers = run(small())
     assert answers.shape == (2, 1, 2) and answers.std() > 0.1
-    np.testing.assert_allclose(answers, judged(moved(drawn(small())), X), atol=2e-5)
-    np.testing.assert_allclose(run(small(convolution="fast_backward")), answers, atol=2e-5)
+    np.testing.assert_allclose(answers, judged(formulas.exact(drawn(small())), X), rtol=1e-5, atol=2e-5)
 
 
 def pixels_behind(network, shape, places):
     """(places, h, w) whether each pixel has a gradient to these answers. Kernels and inputs above 0: nothing can cancel or be cut off."""
-    params = jax.tree.map(lambda leaf: jnp.abs(leaf) + 0.01, networks.init(network, jax.random.key(0), np.zeros(shape, np.float32)))
-    slopes = quickly(jax.jacrev(lambda x: networks.pure(network)(params, x)[0, *zip(*places, strict=True)]))(jnp.ones(shape))
+    params = jax.tree.map(lambda leaf: np.abs(leaf) + np.float32(0.01), rig.drawn(network, np.zeros(shape, np.float32)))
+    slope = quickly(jax.jacrev(lambda x, params: networks.pure(network)(params, x)[0, *zip(*places, strict=True)]))
+    slopes = slope(np.ones(shape, np.float32), params)
     return np.asarray(slopes)[:, 0, ..., 0] > 0
 
 
@@ -92,7 +79,7 @@ def test_an_answer_without_norms_sees_exactly_its_patch(levels):
 def test_group_norms_let_the_whole_picture_reach_an_answer_and_batch_mates_never():
     network = networks.PatchDiscriminator(channels=(2, 2), in_channels=1, groups=1)
     x = np.random.default_rng(1).normal(size=(2, 40, 40, 1)).astype(np.float32)
-    answers, params = quickly(networks.pure(network)), networks.init(network, jax.random.key(0), x)
+    answers, params = quickly(networks.pure(network)), rig.drawn(network, x)
     far, mate = x.copy(), x.copy()
     far[0, -1, -1], mate[1] = 9.0, 7.0
     assert not np.array_equal(answers(params, far)[0, 0, 0], answers(params, x)[0, 0, 0])
@@ -147,7 +134,7 @@ def test_parameters_are_a_plain_float32_dict_and_an_equal_module_built_again_doe
     assert networks.pure(small()) == networks.pure(small()) != networks.pure(small(groups=None))
     traces = [(run(small()), apply.traces)[1] for _ in range(2)]
     assert traces[0] == traces[1]
-    each = quickly(jax.vmap(networks.pure(small()), (None, 0)))(moved(params), X[:, None])
+    each = quickly(jax.vmap(networks.pure(small()), (None, 0)))(params, X[:, None])
     np.testing.assert_allclose(each[:, 0], run(small()), atol=2e-5)
 
 
@@ -165,11 +152,13 @@ def test_pictures_in_float64_are_computed_in_float64_alone():
     assert "f32[" not in str(jaxpr) and jaxpr.out_avals[0].dtype == jnp.float64
 
 
-def test_remat_reaches_every_level_precision_every_product_and_a_mesh_keeps_the_batch_split():
+def test_remat_reaches_every_level_options_every_product_and_a_mesh_keeps_the_batch_split():
+    @functools.cache
     def traced(**changes):
         return str(jax.make_jaxpr(networks.pure(small(**changes)))(drawn(small()), X))
 
     assert traced(remat=True).count("remat") == traced().count("remat") + 3
+    assert traced(convolution="fast_backward").count("fast_backward_convolution") >= 4 > traced().count("fast_backward_convolution")
     assert traced(precision="highest").count("Precision.HIGHEST") >= 4 > traced().count("Precision.HIGHEST")
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     x = jax.device_put(X, jax.NamedSharding(mesh, jax.P("data")))

@@ -21,10 +21,10 @@ SMALL = {"vocabulary": 50, "context": 16, "width": 16, "depth": 2, "heads": 4}
 STRETCHED = rotary.Rotary(100.0, rotary.LongContext(2.0, 0.5, 2.0, 8))
 STRETCH = {"rotary_base": 100.0, "rotary_stretch": (2.0, 0.5, 2.0, 8)}
 KINDS = {
-    "llama": networks.LanguageModel(**SMALL, key_value_heads=2, mlp_width=20),
+    "llama": networks.LanguageModel(**SMALL | {"depth": 1}, key_value_heads=2, mlp_width=20),
     "qwen2": networks.LanguageModel(**SMALL, key_value_heads=1, qkv_bias=True, tied=False, **STRETCH),
     "qwen3": networks.LanguageModel(**SMALL, key_value_heads=2, head_size=6, norm_heads=True, window=5),
-    "gpt2": language_model.gpt2(**SMALL),
+    "gpt2": language_model.gpt2(**SMALL | {"depth": 1}),
 }
 
 every_kind = pytest.mark.parametrize("kind", some_slow(KINDS, ("qwen2",)))
@@ -43,6 +43,11 @@ def both(predict, params, tokens):
 
 def answers(predict, params, tokens):
     return np.asarray(both(predict, params, tokens)[0])
+
+
+@functools.cache
+def activate(name):
+    return quickly(ACTIVATIONS[name])
 
 
 def turned(x, places, rotary):
@@ -89,7 +94,7 @@ def by_formula(network, params, tokens):
         x = x + linear(f"{block}/output", mixed.reshape(len(tokens), -1))
         y = linear(f"{block}/mlp_0", norm(f"{block}/norm_1", x))
         gate, up = np.split(y, 2, -1) if network.gated else (y, 1.0)
-        x = x + linear(f"{block}/mlp_1", np.asarray(ACTIVATIONS[network.activation](jnp.asarray(gate)), np.float64) * up)
+        x = x + linear(f"{block}/mlp_1", np.asarray(activate(network.activation)(gate), np.float64) * up)
     x = norm("output_norm", x)
     return x @ weights["token"].T if network.tied else linear("output", x)
 
@@ -135,7 +140,7 @@ def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
 
 
 def test_last_tokens_and_packed_texts_are_answered_on_explicit_axes():
-    network = KINDS["llama"].clone(depth=1)
+    network = KINDS["llama"]
     predict, params = networks.pure(network), drawn(network)
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     last = quickly(lambda params, tokens: predict(params, tokens, None, False, tokens * 0).logits)
@@ -173,13 +178,13 @@ def test_the_scalar_head_is_a_linear_layer_in_place_of_the_one_of_logits_and_rea
     params = rig.drawn(network, TOKENS)
     assert params["scalar"]["kernel"].shape == (16, 1) and "output" not in params
     kernel = np.zeros((16, 50), np.float32)
-    kernel[:, :1] = params["scalar"]["kernel"]
-    as_logits = {name: leaf for name, leaf in params.items() if name != "scalar"} | {"output": {"kernel": jnp.asarray(kernel)}}
+    kernel[:, :1], bias = (np.asarray(params["scalar"][name]) for name in ("kernel", "bias"))
+    as_logits = {name: leaf for name, leaf in params.items() if name != "scalar"} | {"output": {"kernel": jax.device_put(kernel)}}
     padded = np.where(np.arange(12)[None] < 7, TOKENS, language_model.PADDING)
-    numbers, last = both(networks.pure(network), params, padded)
-    logits, _ = both(networks.pure(network.clone(head="tokens", tied=False)), as_logits, padded)
+    numbers, last = map(np.asarray, both(networks.pure(network), params, padded))
+    logits = answers(networks.pure(network.clone(head="tokens", tied=False)), as_logits, padded)
     assert numbers.shape == (3, 12) and last.shape == (3,)
-    np.testing.assert_allclose(numbers[:, :7], logits[:, :7, 0] + params["scalar"]["bias"][None], atol=1e-5)
+    np.testing.assert_allclose(numbers[:, :7], logits[:, :7, 0] + bias, atol=1e-5)
     np.testing.assert_allclose(last, numbers[:, 6], atol=1e-6)
 
 

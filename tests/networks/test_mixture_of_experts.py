@@ -263,16 +263,16 @@ def model(experts, **changes):
 
 
 def test_a_language_model_gives_the_routing_of_every_block_and_sees_no_later_token():
-    network = model(KINDS["dropless"])
+    network = model(KINDS["dropless"], depth=1)
     params = rig.drawn(network, TOKENS)
     padded = np.where(np.arange(6)[None] < np.array([6, 4])[:, None], TOKENS, -1)
     answer, other = (call(networks.pure(network), params, tokens) for tokens in (padded, TOKENS))
-    assert len(answer.routing) == 2 and answer.cache is None
-    for routing in answer.routing:
-        assert np.array_equal(routing.given, padded >= 0) and not np.any(routing.chosen[1, 4:])
+    (routing,) = answer.routing
+    assert np.array_equal(routing.given, padded >= 0) and not np.any(routing.chosen[1, 4:]) and answer.cache is None
     np.testing.assert_allclose(answer.logits[1, :4], other.logits[1, :4], atol=1e-5)
-    shapes = jax.eval_shape(lambda key: networks.init(model(None), key, TOKENS), jax.random.key(0))
-    assert jax.eval_shape(networks.pure(model(None)), shapes, TOKENS).routing == ()
+    for experts, blocks in ((KINDS["dropless"], 2), (None, 0)):
+        shapes = jax.eval_shape(lambda key, experts=experts: networks.init(model(experts), key, TOKENS), jax.random.key(0))
+        assert len(jax.eval_shape(networks.pure(model(experts)), shapes, TOKENS).routing) == blocks
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import vq_autoencoder
 from gendiff.networks.vq_autoencoder import Quantized
-from tests.networks.rig import apply, moved, value_and_slopes
+from tests.networks.rig import Pointwise, apply, drawn, value_and_slopes
 from tests.quickly import quickly
 from tests.refusals import refusals
 
@@ -19,27 +19,34 @@ X = np.random.default_rng(0).normal(size=(2, 8, 12, 2)).astype(np.float32)
 LATENT = np.random.default_rng(1).normal(size=(2, 4, 6, 3)).astype(np.float32)
 
 
-def small(**changes):
+def small(kind=networks.VQAutoencoder, **changes):
     fields = {"channels": (2,), "blocks": 1, "latent_channels": 3, "in_channels": 2, "groups": 1, "attention": False, "entries": 5}
-    return networks.VQAutoencoder(**(fields | changes))
+    return kind(**(fields | changes))
+
+
+class Flat(Pointwise, networks.VQAutoencoder):
+    """The codebook between two layers."""
+
+
+flat = functools.partial(small, Flat)
 
 
 @functools.cache
-def drawn():
-    return networks.init(small(), jax.random.key(0), X)
+def params(kind=Flat):
+    return drawn(small(kind), X)
 
 
 def run(network, method, *inputs):
-    return apply(networks.pure(network, method), moved(drawn()), *inputs)
+    return jax.tree.map(np.asarray, apply(networks.pure(network, method), params(), *inputs))
 
 
 def test_the_nearest_entry_has_the_least_distance_and_of_equal_ones_the_first():
-    codebook = np.random.default_rng(2).normal(size=(7, 3)).astype(np.float32)
+    codebook, nearest = np.random.default_rng(2).normal(size=(7, 3)).astype(np.float32), quickly(vq_autoencoder.nearest)
     distances = np.sum((LATENT[..., None, :] - codebook) ** 2, -1)
-    index = vq_autoencoder.nearest(jnp.asarray(LATENT), jnp.asarray(codebook))
+    index = nearest(LATENT, codebook)
     np.testing.assert_array_equal(index, distances.argmin(-1))
     assert len(np.unique(index)) > 3
-    assert int(vq_autoencoder.nearest(jnp.zeros((1, 2)), jnp.array([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))[0]) == 1
+    assert int(nearest(np.zeros((1, 2)), np.array([[3.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))[0]) == 1
 
 
 def test_straight_through_gives_the_chosen_bit_for_bit_and_the_gradient_of_what_it_replaces():
@@ -51,22 +58,22 @@ def test_straight_through_gives_the_chosen_bit_for_bit_and_the_gradient_of_what_
 
 
 def test_one_loss_moves_the_codebook_alone_and_the_other_one_the_encoder_alone():
-    pure = networks.pure(small(), "reconstruct")
+    pure = networks.pure(flat(), "reconstruct")
 
     def numbers(params):
         image, quantized = pure(params, X)
         return jnp.stack([jnp.sum(quantized.codebook_loss), jnp.sum(quantized.commitment_loss), jnp.sum(image**2)])
 
-    slopes = quickly(jax.jacrev(numbers))(moved(drawn()))
+    slopes = jax.tree.map(np.asarray, quickly(jax.jacrev(numbers))(params()))
     to_codebook, to_encoder, of_image = (jax.tree.map(lambda leaf, row=row: leaf[row], slopes) for row in range(3))
     for slopes, moving in ((to_codebook, {"codebook"}), (to_encoder, {"encoder"})):
         assert {path.split("/")[0] for path, leaf in trees.paths(slopes).items() if np.any(leaf)} == moving
-    assert np.any(of_image["encoder"]["output"]["kernel"]) and not np.any(of_image["codebook"])
+    assert np.any(of_image["encoder"]["kernel"]) and not np.any(of_image["codebook"])
 
 
 def test_both_losses_are_the_mean_squared_distance_to_the_entries():
-    network, quantized = small(), run(small(), "quantize", LATENT)
-    codebook = moved(drawn())["codebook"]
+    network, quantized = flat(), run(flat(), "quantize", LATENT)
+    codebook = np.asarray(params()["codebook"])
     np.testing.assert_array_equal(quantized.latent, codebook[quantized.index])
     expected = np.mean((LATENT - codebook[quantized.index]) ** 2, (1, 2, 3))
     np.testing.assert_allclose(quantized.codebook_loss, expected, rtol=1e-5)
@@ -75,21 +82,40 @@ def test_both_losses_are_the_mean_squared_distance_to_the_entries():
 
 
 def test_the_decoder_sees_entries_alone_so_latents_near_one_entry_are_one_picture():
-    quantized, picture = run(small(), "quantize", LATENT), run(small(), "decode", LATENT)
-    np.testing.assert_allclose(run(small(), "decode", quantized.latent), picture, atol=1e-6)
-    image, again = run(small(), "reconstruct", X)
-    np.testing.assert_allclose(image, run(small(), "decode", run(small(), "encode", X)), atol=1e-5)
-    np.testing.assert_allclose(image, run(small(), None, X), atol=1e-6)
-    np.testing.assert_array_equal(again.index, run(small(), "quantize", run(small(), "encode", X)).index)
+    quantized, picture = run(flat(), "quantize", LATENT), run(flat(), "decode", LATENT)
+    np.testing.assert_allclose(run(flat(), "decode", quantized.latent), picture, atol=1e-6)
+    assert len(np.unique(quantized.index)) > 2
+
+
+def test_to_reconstruct_is_to_encode_and_to_decode():
+    encode, decode, quantize, reconstruct = (networks.pure(small(), name) for name in ("encode", "decode", "quantize", "reconstruct"))
+
+    @quickly
+    def every(params):
+        latent = encode(params, X)
+        return reconstruct(params, X), networks.pure(small())(params, X), decode(params, latent), quantize(params, latent).index
+
+    (image, quantized), whole, decoded, index = jax.tree.map(np.asarray, every(params(networks.VQAutoencoder)))
+    np.testing.assert_allclose(image, decoded, atol=1e-5)
+    np.testing.assert_allclose(image, whole, atol=1e-6)
+    np.testing.assert_array_equal(quantized.index, index)
+    assert image.shape == X.shape and image.std() > 0.01 and len(np.unique(index)) > 1
 
 
 def test_scale_and_shift_change_neither_pictures_nor_choices():
-    network = small(scale=(0.5, 2.0, 0.1), shift=0.7)
+    network = flat(scale=(0.5, 2.0, 0.1), shift=0.7)
     latent = (LATENT - np.float32(0.7)) * np.float32((0.5, 2.0, 0.1))
-    np.testing.assert_array_equal(run(network, "quantize", latent).index, run(small(), "quantize", LATENT).index)
-    np.testing.assert_allclose(run(network, "quantize", latent).codebook_loss, run(small(), "quantize", LATENT).codebook_loss, rtol=1e-4)
-    np.testing.assert_allclose(run(network, "decode", latent), run(small(), "decode", LATENT), atol=2e-5)
-    np.testing.assert_allclose(run(network, None, X), run(small(), None, X), atol=2e-5)
+    quantized, plain = run(network, "quantize", latent), run(flat(), "quantize", LATENT)
+    np.testing.assert_array_equal(quantized.index, plain.index)
+    np.testing.assert_allclose(quantized.codebook_loss, plain.codebook_loss, rtol=1e-4)
+    np.testing.assert_allclose(run(network, "decode", latent), run(flat(), "decode", LATENT), atol=2e-5)
+    np.testing.assert_allclose(run(network, None, X), run(flat(), None, X), atol=2e-5)
+
+
+@quickly
+def use(index):
+    of = Quantized(None, index, jnp.zeros(1), jnp.zeros(1), 4)
+    return of.perplexity(), of.usage(), jnp.sum(of.shares())
 
 
 @pytest.mark.parametrize(
@@ -97,25 +123,22 @@ def test_scale_and_shift_change_neither_pictures_nor_choices():
     [([[2, 2, 2, 2]], 1, 0.25), ([[0, 1, 2, 3]], 4, 1), ([[0, 0, 1, 1]], 2, 0.5), ([[0, 0, 0, 1]], 4 / 3**0.75, 0.5)],
 )
 def test_perplexity_is_the_exponential_of_the_entropy_and_usage_the_share_of_entries(index, perplexity, usage):
-    of = Quantized(None, jnp.array(index), jnp.zeros(1), jnp.zeros(1), 4)
-    assert float(of.perplexity()) == pytest.approx(perplexity, rel=1e-6) and float(of.usage()) == usage
-    assert float(of.shares().sum()) == 1
+    assert [float(number) for number in use(np.array(index))] == [pytest.approx(perplexity, rel=1e-6), usage, 1]
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_fresh_codebook_is_used_by_a_fresh_encoder():
     network = small(entries=16)
-    params = networks.init(network, jax.random.key(1), X)
-    assert float(apply(networks.pure(network, "reconstruct"), params, X)[1].perplexity()) > 4
+    fresh = networks.init(network, jax.random.key(1), X)
+    assert float(apply(networks.pure(network, "reconstruct"), fresh, X)[1].perplexity()) > 4
 
 
 test_what_does_not_fit_is_refused = pytest.mark.fault("autoencoder: wrong number of channels", "autoencoder: NaN latents")(
     refusals(
-        (lambda: networks.pure(small(), "decode")(drawn(), X), r"\(b, h, w, 3\) is needed"),
-        (lambda: networks.pure(small(), "quantize")(drawn(), LATENT * np.float32("nan")), "not finite, in sample 0, 1"),
-        (lambda: networks.pure(small(), "decode")(drawn(), np.zeros((2, 4, 6), np.int32)), "floating", TypeError),
-        (lambda: networks.pure(small(), "encode")(drawn(), X[..., :1]), "in_channels = 2"),
+        (lambda: networks.pure(flat(), "decode")(params(), X), r"\(b, h, w, 3\) is needed"),
+        (lambda: networks.pure(flat(), "quantize")(params(), LATENT * np.float32("nan")), "not finite, in sample 0, 1"),
+        (lambda: networks.pure(flat(), "decode")(params(), np.zeros((2, 4, 6), np.int32)), "floating", TypeError),
+        (lambda: networks.pure(flat(), "encode")(params(), X[..., :1]), "in_channels = 2"),
         (lambda: networks.init(small(entries=1), jax.random.key(0), X), "entries = 1"),
     )
 )

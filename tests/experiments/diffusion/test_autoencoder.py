@@ -17,6 +17,7 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.diffusion.types import Batch
 from gendiff.networks import pure
+from tests.networks.rig import drawn
 from tests.quickly import quickly
 
 MEASURE = Measure(cutoff=0.25, resamples=50)
@@ -80,27 +81,29 @@ def test_a_weight_of_zero_leaves_the_distance_of_pixels():
     clean = noise(0, 3, 8, 8, 3)
     loss = edges.loss(lambda params, latents: params * latents, gradient=1.0, amplitude=2.0, cutoff=0.25)
 
+    @quickly
     def of(weight):
-        return loss(jnp.float32(0.5), jax.random.key(0), Batch(clean=clean, condition=(clean, np.full(3, weight, np.float32))))
+        return loss(jnp.float32(0.5), jax.random.key(0), Batch(clean=clean, condition=(jnp.asarray(clean), weight)))
 
-    plain, metrics = of(0.0)
+    plain, metrics = of(np.zeros(3, np.float32))
     np.testing.assert_allclose(plain, np.abs(0.5 * clean).mean(), rtol=1e-6)
-    np.testing.assert_allclose(of(1.0)[0], plain + metrics["gradient"] + 2 * metrics["amplitude"], rtol=1e-6)
+    expected = float(plain) + float(metrics["gradient"]) + 2 * float(metrics["amplitude"])
+    np.testing.assert_allclose(of(np.ones(3, np.float32))[0], expected, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def params():
-    return quickly(image_coding.init(networks.autoencoder(CONFIG, 2, 1)))(jax.random.key(0))
+    return drawn(networks.autoencoder(CONFIG, 2, 1), np.zeros((1, 2, 2, 3), np.float32))
 
 
 def test_a_decoder_alone_decodes_as_the_autoencoder_does_and_the_encoder_gets_no_gradient(params):
     network = networks.autoencoder(CONFIG, 2, 1)
-    latents, clean = noise(0, 2, 16, 16, 1), noise(1, 2, 32, 32, 3)
-    slopes = quickly(jax.grad(train.decoding(CONFIG, network), has_aux=True))
-    batch = Batch(clean=clean, condition=(latents, np.zeros(2, np.float32)))
-    slope, metrics = slopes(params["decoder"], jax.random.key(0), batch)
+    loss, latents, clean = train.decoding(CONFIG, network), noise(0, 2, 16, 16, 1), noise(1, 2, 32, 32, 3)
+    given = jax.random.key(0), Batch(clean=clean, condition=(latents, np.zeros(2, np.float32)))
+    slope, _ = jax.eval_shape(jax.grad(loss, has_aux=True), params["decoder"], *given)
     assert jax.tree.structure(slope) == jax.tree.structure(params["decoder"])
-    decoded = quickly(pure(network, "decode"))(params, latents)
+    both = quickly(lambda params, *given: (loss(params["decoder"], *given), pure(network, "decode")(params, given[1].condition[0])))
+    (_, metrics), decoded = both(params, *given)
     np.testing.assert_allclose(metrics["reconstruction"], np.abs(decoded - clean).mean(), rtol=1e-4)
 
 

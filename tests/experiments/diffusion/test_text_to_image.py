@@ -17,6 +17,7 @@ from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from gendiff.data import captions, rendering, shapes
 from gendiff.weights import mini_lm
+from tests.networks import rig
 from tests.quickly import quickly
 
 CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1), scales=(0.0, 1.0, 2.0, 4.0))
@@ -97,20 +98,22 @@ def test_renders_are_exact_repeats_are_one_picture_and_what_leaves_the_range_is_
 
 def test_folding_is_undone_and_a_network_sees_two_by_two_pixels_as_channels():
     x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
-    shown = []
 
-    def same(params, folded, t):
-        shown.append(folded)
-        return folded
+    @quickly
+    def there_and_back(x):
+        shown = []
+        same = networks.Folded(lambda params, folded, t: shown.append(folded) or folded)({}, x, None)
+        return same, shown[0]
 
-    assert np.array_equal(networks.Folded(same)({}, x, None), x)
-    assert np.array_equal(shown[0][1, 1, 2], x[1, 2:4, 4:6].reshape(12))
+    same, shown = map(np.asarray, there_and_back(x))
+    assert np.array_equal(same, x)
+    assert np.array_equal(shown[1, 1, 2], x[1, 2:4, 4:6].reshape(12))
 
 
 def test_a_dropped_text_leaves_every_gradient_finite_and_says_nothing_to_network_and_encoder():
     encoder = networks.networks.TextEncoder(vocabulary=9, positions=3, width=8, depth=1, heads=2, causal=False, pooling="mean")
     sums = networks.WithEncoder(networks.networks.pure(encoder), lambda params, x, t, text: x + params * masked(text))
-    params = {"text": networks.networks.init(encoder, jax.random.key(0), np.zeros((1, 3), np.int32)), "network": jnp.ones(())}
+    params = {"text": rig.drawn(encoder, np.zeros((1, 3), np.int32)), "network": np.float32(1)}
     x, ids = jnp.ones((2, 2, 2, 1)), np.array([[1, 2, 3], [0, 0, 0]])
     words = {"ids": ids, "mask": np.array([[True, True, False], [False] * 3])}
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.diffusion import sweeps, text_to_image
+from experiments.diffusion import emoji_pictures, sweeps, text_to_image
 from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.drawings import answers as drawn
 from experiments.diffusion.text_to_image.drawings import claims, latents, pictures, shown
@@ -16,7 +16,7 @@ from experiments.diffusion.text_to_image.drawings.pictures import COLOURS, SIDE,
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import DataError
-from gendiff.data import emoji_names
+from gendiff.data import emoji, emoji_names
 from gendiff.diffusion import grids, samplers
 from gendiff.provenance import memorisation
 
@@ -28,7 +28,12 @@ CONFIG = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def drawings():
-    return pictures.load(text_to_image.EXPERIMENT.smoke.drawings)
+    """Of every eighth emoji, which are split as all are."""
+    every = emoji.source(SIDE, captions=True)
+    some = emoji.split(emoji.select(every, range(0, len(every), 8)), emoji_pictures.SHARE, seed=emoji_pictures.SPLIT_SEED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emoji_pictures, "split", lambda size: some)
+        return pictures.load(text_to_image.EXPERIMENT.smoke.drawings)
 
 
 def test_no_concept_of_a_training_drawing_is_held_out(drawings):
@@ -152,7 +157,8 @@ def test_figures_and_tables_show_every_set_and_scale(drawings, tmp_path):
     assert (tmp_path / explorer.file).is_file()
 
 
-def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_latents():
+def test_a_trained_network_of_latents_is_a_pipeline_whose_pictures_are_decoded_latents(monkeypatch):
+    monkeypatch.setattr(texts, "ENCODER", texts.ENCODER.clone(depth=1))
     normalisation = Normalisation(scale=2.0, shift=0.5)
     model, coder = latents.model(CONFIG), latents.autoencoder(CONFIG.drawings, normalisation)
     assert coder.scale == 2.0 and coder.shift == 0.5

@@ -33,6 +33,25 @@ KNOWN = text_to_image.command.published.About(
 COMPILED = quickly(lambda program, *arguments: program(*arguments))
 
 
+# A network without training: the text moves the picture, and parameters may spoil it. All tests have one, so that they share programs.
+
+
+def linear(params, x, t, text):
+    told = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).mean((1, 2))
+    return x * params["factor"] - jnp.where(text.mask.any(-1), 0.1 + told, 0.0)[:, None, None, None]
+
+
+def read(params, ids, mask):
+    return networks.networks.Text(jnp.asarray(ids)[..., None] / 30522.0, jnp.asarray(mask))
+
+
+def encode(self, params, ids, mask):
+    return read(params, ids, mask)
+
+
+MODEL = Model(networks.WithEncoder(read, linear), None, schedules.flow(), parameterization.flow(), (4, 4, 3))
+
+
 @pytest.fixture
 def said(monkeypatch):
     """The lines that are shown."""
@@ -43,23 +62,14 @@ def said(monkeypatch):
 
 @pytest.fixture
 def network(monkeypatch):
-    """One without training: the text moves the picture, and parameters may spoil it."""
     pytest.importorskip("tokenizers", reason="needs the extra [text]")
     try:
         mini_lm.folder()
     except ImportError as error:
         pytest.skip(str(error))
 
-    def linear(params, x, t, text):
-        told = jnp.where(text.mask[..., None], text.tokens, 0).astype(x.dtype).mean((1, 2))
-        return x * params["factor"] - jnp.where(text.mask.any(-1), 0.1 + told, 0.0)[:, None, None, None]
-
-    def encode(params, ids, mask):
-        return networks.networks.Text(jnp.asarray(ids)[..., None] / 30522.0, jnp.asarray(mask))
-
-    model = Model(networks.WithEncoder(encode, linear), None, schedules.flow(), parameterization.flow(), (4, 4, 3))
-    monkeypatch.setattr(networks, "model", lambda config, name="": model)
-    monkeypatch.setattr(networks.WithEncoder, "encode", lambda self, params, ids, mask: encode(params, ids, mask))
+    monkeypatch.setattr(networks, "model", lambda config, name="": MODEL)
+    monkeypatch.setattr(networks.WithEncoder, "encode", encode)
     of = Trained(CONFIG, "", {"text": {}, "network": {"factor": jnp.float32(1.0)}})
     monkeypatch.setattr(trained, "from_run", lambda config, folder, name, seed: of)
     monkeypatch.setattr(sampling.training_loop, "newest_step", lambda *_: 7)
