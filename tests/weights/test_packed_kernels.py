@@ -28,7 +28,7 @@ SLOPES = np.cos(np.arange(3 * 4 * OUT, dtype=np.float32)).reshape(3, 4, OUT)
 packed_kernel = quickly(lambda: quantised.packed_array(WEIGHTS, quantised.int8()))
 
 
-SLOW = ("int8 in groups", "int4 asymmetric")
+SLOW = ("int8 of the array", "int8 in groups", "int4 asymmetric")
 
 
 @pytest.mark.parametrize("kind", some_slow(KINDS, SLOW))

@@ -1,6 +1,5 @@
 """The chat command and its experiment, with a small network of bytes in place of SmolLM2."""
 
-import dataclasses
 import functools
 import io
 import json
@@ -18,25 +17,26 @@ from experiments.language.chat import command, judge
 from experiments.language.chat.config import Config
 from experiments.language.chat.streaming import Writer
 from gendiff import language, networks, weights
+from gendiff.pipelines import Chat
 from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
+from tests.networks.rig import drawn
 from tests.quickly import quickly
 
 FIELDS = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 SIZES = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **FIELDS, **SIZES}
-tiny_of_models = models.tiny
 
 
 @functools.cache
 def smallest():
     """The small network as a folder of transformers has it, so that one program serves both."""
     network = networks.LanguageModel(**weights.transformers_llama.network_fields(CONFIG))
-    return dataclasses.replace(tiny_of_models(), network=network)
+    template = language.chat_template.from_text("{% for message in messages %}{{ message.content }}\n{% endfor %}")
+    return Chat(network, drawn(network, np.zeros((1, 2), np.int32)), language.tokens.plain(), template)
 
 
 generate = quickly(pipeline._run, static_argnames=("most", "on_token"))
-quantise = quickly(quantised.quantise, static_argnums=1)
 
 
 @functools.cache
@@ -50,7 +50,6 @@ def one_program(monkeypatch):
     monkeypatch.setattr(models, "tiny", smallest)
     monkeypatch.setattr(command, "Writer", lambda tokenizer: writer(tokenizer.pieces))
     monkeypatch.setattr(pipeline, "_generate", generate)
-    monkeypatch.setattr(quantised, "quantise", quantise)
 
 
 @pytest.fixture
@@ -87,7 +86,8 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
         def isatty(self):
             return True
 
-    typed = "a" * 300 + "\nand then?\n"
+    rounded, typed = [], "a" * 300 + "\nand then?\n"
+    monkeypatch.setattr(quantised, "quantise", lambda params, rules: rounded.append(rules) or params)  # so that one program serves this too
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 0
     said = capsys.readouterr().out
@@ -95,6 +95,7 @@ def test_in_a_terminal_a_text_that_does_not_fit_is_told_and_the_conversation_goe
     assert "the conversation goes on" in said and said.count("tokens read") == 3
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     assert run("--max-tokens", "4", "--weights", "int8") == 2  # a script is told by its exit code
+    assert [repr(rules) for rules in rounded] == [repr(quantised.linear(quantised.int8(), tables=True))] * 2
 
 
 def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
@@ -170,7 +171,8 @@ def test_characters_of_several_tokens_are_shown_when_they_are_whole():
 
 def test_questions_that_are_asked_at_once_are_answered_as_alone(monkeypatch):
     monkeypatch.setattr(models.steps, "jit", quickly)
-    chat, key, options = models.tiny(), jax.random.key(0), {"max_tokens": 6}
+    chat, key = models.tiny(), jax.random.key(0)
+    options = {"max_tokens": 6, "on_token": writer(chat.tokenizer.pieces)}
     asked = ["a", "How many?", "a longer question than the others"]
     alone = [chat.answer(key, [{"role": "user", "content": text}], **options) for text in asked]
     begun = [chat.complete(key, text, **options).text for text in asked]
