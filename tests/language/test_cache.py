@@ -171,7 +171,7 @@ def test_a_ring_that_was_rewound_too_far_answers_no_number_under_jit():
     assert np.isnan(logits[0]).all() and np.isfinite(logits[1:]).all()
 
 
-@pytest.mark.parametrize("kind", ["full", "ring", "int8"])
+@pytest.mark.parametrize("kind", some_slow(("full", "ring", "int8"), SLOW))
 def test_rows_are_taken_put_back_and_reordered(kind):
     held = goes_on(kind, empty(kind), np.array([4, 2, 3]))
 

@@ -157,7 +157,7 @@ def compared(network, rules):
 @pytest.mark.parametrize(
     ("network", "rules"),
     [
-        (dit(), quantised.LINEAR),
+        pytest.param(dit(), quantised.LINEAR, marks=pytest.mark.slow),
         pytest.param(
             unet(channels=(4,), attention=()),
             (
