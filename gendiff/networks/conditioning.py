@@ -37,7 +37,7 @@ def checked_conditions(
     num_classes: int | None,
     text_channels: int | None,
     pooled_channels: int | None,
-    wants_size: bool,
+    wants_size: bool | str,
 ) -> Conditions:
     """Sort the conditions by kind, and check them against the fields of the network.
 
@@ -47,7 +47,7 @@ def checked_conditions(
         num_classes: of labels, None for none.
         text_channels: of the tokens of a text, None for no text.
         pooled_channels: of its pooled encoding, None for none.
-        wants_size: whether there is a size of the image.
+        wants_size: whether there is a size of the image; "score" for one with a score in place of the target.
 
     Raises:
         TypeError: for a condition of another type, and as `checked_label` and `checked_text` do.

@@ -40,7 +40,7 @@ class DiT(nn.Module):
         text_attention: "cross" lets the image look at the text after self-attention; "joint" makes the text a second stream with weights of
             its own, and has one attention over both.
         null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
-        image_size: whether an `ImageSize` is a condition; it joins the time.
+        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
 
     References:
         Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint" (both from memory).
@@ -63,7 +63,7 @@ class DiT(nn.Module):
     pooled_channels: int | None = None
     text_attention: str = "cross"
     null_text: bool = True
-    image_size: bool = False
+    image_size: bool | str = False
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:

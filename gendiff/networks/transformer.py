@@ -83,7 +83,7 @@ class TransformerBlock(nn.Module):
         mlp_width: width of the MLP. None: `expansion` says it.
         gated: multiply the activation of one linear layer by another one (SwiGLU with "silu"). Both are one kernel, the gate first.
         bias: whether linear layers but query, key and value have one.
-        qkv_bias: whether these have one. None: as `bias` says.
+        qkv_bias: whether these have one, those of cross-attention too. None: as `bias` says.
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
         rotary: how positions turn queries and keys. None: they do not.
         experts: MLPs among which a router chooses, in place of one. None: there is one.
@@ -230,15 +230,15 @@ class TransformerBlock(nn.Module):
     def _projected(
         self, stream: str, answers: bool, features: int, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None
     ) -> jax.Array:
-        bias = self.bias if self.qkv_bias is None else self.qkv_bias
-        layer = dense(features, self.compute, f"{stream}{'qkv' if answers else 'key_value'}", bias=bias)
+        layer = dense(features, self.compute, f"{stream}{'qkv' if answers else 'key_value'}", bias=self._qkv_biased)
         return layer(self._before(f"{stream}norm_0", x, scale, shift))
 
     def _cross_attention(self, stream: str, x: jax.Array, context: jax.Array, mask: Any) -> jax.Array:
         """Cross-attention: what the tokens of x see in the context."""
         split = (*x.shape[:1], -1, self.heads, x.shape[-1] // self.heads)
         query = fast.recomputed(TransformerBlock._cross_query, (1,))(self, stream, x)
-        key, value = jnp.split(dense(2 * x.shape[-1], self.compute, f"{stream}cross_key_value")(context), 2, -1)
+        both = dense(2 * x.shape[-1], self.compute, f"{stream}cross_key_value", bias=self._qkv_biased)(context)
+        key, value = jnp.split(both, 2, -1)
         y = attend(
             query.reshape(split),
             key.reshape(split),
@@ -247,10 +247,15 @@ class TransformerBlock(nn.Module):
             implementation=self.compute.attention,
             precision=self.compute.precision,
         )
-        return dense(x.shape[-1], self.compute, f"{stream}cross_output", zero=True)(y.reshape(x.shape))
+        return dense(x.shape[-1], self.compute, f"{stream}cross_output", zero=True, bias=self.bias)(y.reshape(x.shape))
 
     def _cross_query(self, stream: str, x: jax.Array) -> jax.Array:
-        return dense(x.shape[-1], self.compute, f"{stream}cross_query")(self._before(f"{stream}norm_cross", x))
+        layer = dense(x.shape[-1], self.compute, f"{stream}cross_query", bias=self._qkv_biased)
+        return layer(self._before(f"{stream}norm_cross", x))
+
+    @property
+    def _qkv_biased(self) -> bool:
+        return self.bias if self.qkv_bias is None else self.qkv_bias
 
     @property
     def _mlp_biased(self) -> bool:

@@ -15,7 +15,7 @@ from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
 from gendiff.networks.conditioning import Condition, check_fields, checked_conditions
 from gendiff.networks.convolution import Convolution
 from gendiff.networks.embeddings import Embedding
-from gendiff.networks.image_transformer import ImageTransformer
+from gendiff.networks.image_transformer import DESIGNS, ImageTransformer
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of
 from gendiff.networks.text import SeenTokens, Text
 
@@ -30,7 +30,7 @@ class UNet(nn.Module):
             the size of x, so parameters serve the sizes that agree with those they were made for; others are refused.
         middle_attention: self-attention at the coarsest size, between the two middle blocks.
         head_size: channels of an attention head.
-        heads: number of attention heads, which replaces head_size; None for head_size.
+        heads: number of attention heads, or one for each level, which replaces head_size; None for head_size. The middle has the last.
         groups: of the group norms; divides the channels of every level.
         modulation: how time and label enter a block: "scale_shift" or "shift".
         resampling: the size changes by "convolution" or by a residual "block".
@@ -51,10 +51,13 @@ class UNet(nn.Module):
             text and an MLP takes the place of self-attention. None: no text.
         pooled_channels: of its pooled encoding, which joins the time. None: it has none.
         null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
-        image_size: whether an `ImageSize` is a condition; it joins the time.
+        image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
+        transformer_depth: blocks in each transformer layer that reads the text, or one number for each level. The middle has the last.
+        transformer: what these blocks are made of: "plain" or "stable_diffusion" (see image_transformer.py).
 
     References:
-        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text (from memory).
+        Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell et al., 2023,
+        section 2, for sizes and depths (from memory).
     """
 
     channels: tuple[int, ...] = (64, 128, 128)
@@ -62,7 +65,7 @@ class UNet(nn.Module):
     attention: tuple[int, ...] = (16,)
     middle_attention: bool = True
     head_size: int = 32
-    heads: int | None = None
+    heads: int | tuple[int, ...] | None = None
     groups: int = 32
     modulation: str = "scale_shift"
     resampling: str = "convolution"
@@ -81,7 +84,9 @@ class UNet(nn.Module):
     text_channels: int | None = None
     pooled_channels: int | None = None
     null_text: bool = True
-    image_size: bool = False
+    image_size: bool | str = False
+    transformer_depth: int | tuple[int, ...] = 1
+    transformer: str = "plain"
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
@@ -115,21 +120,21 @@ class UNet(nn.Module):
         for level, features in enumerate(self.channels):
             for block in range(self.blocks):
                 y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"down_{level}_{block}_attention", y, compute, self._attends(level, y.shape), conditions.text)
+                y = self._attention(f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), conditions.text)
                 skips.append(y)
             if level < len(self.channels) - 1:
                 y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
                 skips.append(y)
 
         y = self._block("middle_0", self.channels[-1], compute)(y, embedding)
-        y = self._attention("middle_attention", y, compute, self.middle_attention, conditions.text)
+        y = self._attention("middle_attention", y, compute, len(self.channels) - 1, self.middle_attention, conditions.text)
         y = self._block("middle_1", self.channels[-1], compute)(y, embedding)
 
         for level, features in reversed(list(enumerate(self.channels))):
             for block in range(self.blocks + 1):
                 y = jnp.concatenate([y, skips.pop()], -1)
                 y = self._block(f"up_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"up_{level}_{block}_attention", y, compute, self._attends(level, y.shape), conditions.text)
+                y = self._attention(f"up_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), conditions.text)
             if level > 0:
                 y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
 
@@ -140,6 +145,7 @@ class UNet(nn.Module):
     def _check(self) -> None:
         checks.choice("modulation", self.modulation, ("scale_shift", "shift"))
         checks.choice("resampling", self.resampling, ("convolution", "block"))
+        checks.choice("transformer", self.transformer, DESIGNS)
         checks.in_range("dropout", self.dropout, 0.0, 1.0, open_high=True)
         checks.integer("blocks", self.blocks, 1)
         checks.integer("downsample_padding", self.downsample_padding, 0, 1)
@@ -148,9 +154,15 @@ class UNet(nn.Module):
             raise ValueError("channels = () has no level: give the channels of each, the finest first")
         for level in self.attention_levels or ():
             checks.integer("attention_levels", level, 0, len(self.channels) - 1)
-        for name in ("heads", "num_classes", "out_channels"):
+        for name in ("num_classes", "out_channels"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
+        for name in ("heads", "transformer_depth"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != len(self.channels):
+                raise ValueError(f"{name} = {value} must be one number, or one for each of the {len(self.channels)} levels")
+            for each in value if isinstance(value, tuple) else () if value is None else (value,):
+                checks.integer(name, each, 1)
         check_fields(self.text_channels, self.pooled_channels)
 
     def _check_reader(self, shape: tuple[int, ...]) -> None:
@@ -166,7 +178,7 @@ class UNet(nn.Module):
         build = fast.remat(ResidualBlock, self.remat)
         return build(features, self.groups, self.modulation, None, self.dropout, compute, self.epsilon, name=name)
 
-    def _attention(self, name: str, y: jax.Array, compute: Compute, wanted: bool, text: Text | None) -> jax.Array:
+    def _attention(self, name: str, y: jax.Array, compute: Compute, level: int, wanted: bool, text: Text | None) -> jax.Array:
         if not self.is_initializing() and wanted != self.has_variable("params", name):
             raise ValueError(
                 f"the parameters {'lack' if wanted else 'have'} {name}, which the network {'needs' if wanted else 'has not'} at a feature "
@@ -175,15 +187,15 @@ class UNet(nn.Module):
             )
         if not wanted:
             return y
-        heads = self.heads
+        heads = _of_level(self.heads, level)
         if heads is None:
             if y.shape[-1] % self.head_size:
                 raise ValueError(f"head_size = {self.head_size} does not divide the {y.shape[-1]} channels of {name}")
             heads = y.shape[-1] // self.head_size
         if text is None:
             return fast.remat(ImageAttention, self.remat)(heads, self.groups, compute, self.epsilon, name=name)(y)
-        build = fast.remat(ImageTransformer, self.remat)
-        return build(heads, self.groups, compute, self.epsilon, name=name)(y, text.tokens, text.mask)
+        build, depth = fast.remat(ImageTransformer, self.remat), _of_level(self.transformer_depth, level)
+        return build(heads, self.groups, compute, self.epsilon, depth, self.transformer, name=name)(y, text.tokens, text.mask)
 
     def _resize(self, name: str, resize: str, features: int, compute: Compute) -> nn.Module:
         if self.resampling == "block":
@@ -192,6 +204,10 @@ class UNet(nn.Module):
         if resize == "half":
             return Downsample(features, compute, self.downsample_padding, name=name)
         return Upsample(features, compute, name=name)
+
+
+def _of_level(value: Any, level: int) -> Any:
+    return value[level] if isinstance(value, tuple) else value
 
 
 def adm(

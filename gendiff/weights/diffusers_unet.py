@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gendiff.core.types import Params
-from gendiff.weights import diffusers_blocks, layouts, settings
+from gendiff.weights import diffusers_blocks, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Rule, convolution, linear, norm
+from gendiff.weights.rules import Arrays, Rule
 
 KIND = "UNet2DModel"
 DEFAULTS: dict[str, Any] = {
@@ -63,7 +63,8 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "num_train_timesteps": (int,),
 }
 CHANGES_OF_SIZE = {"DownBlock2D": "conv", "ResnetDownsampleBlock2D": "resnet", "UpBlock2D": "conv", "ResnetUpsampleBlock2D": "resnet"}
-ATTENTION = ("AttnDownBlock2D", "AttnUpBlock2D")
+DOWN = ("AttnDownBlock2D", "DownBlock2D", "ResnetDownsampleBlock2D")
+UP = ("AttnUpBlock2D", "UpBlock2D", "ResnetUpsampleBlock2D")
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,30 +75,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: that names the setting and value without a match.
     """
-    found = _settings(config)
-    down, up = found["down_block_types"], found["up_block_types"]
-    levels = [level for level, name in enumerate(down) if name in ATTENTION]
-    changes = {CHANGES_OF_SIZE.get(name, found["downsample_type"]) for name in down[:-1]}
-    changes |= {CHANGES_OF_SIZE.get(name, found["upsample_type"]) for name in up[:-1]}
-    settings.refuse_unless(len(changes) < 2, KIND, "down_block_types, up_block_types", (down, up), "all must change the size alike")
-    classes, head = found["num_class_embeds"], found["attention_head_dim"]
-    return {
-        "channels": found["block_out_channels"],
-        "blocks": found["layers_per_block"],
-        "attention": (),
-        "attention_levels": tuple(levels),
-        "middle_attention": found["add_attention"],
-        **({"heads": 1} if head is None else {"head_size": head}),
-        "groups": found["norm_num_groups"],
-        "modulation": {"default": "shift", "scale_shift": "scale_shift"}[found["resnet_time_scale_shift"]],
-        "resampling": "block" if changes == {"resnet"} else "convolution",
-        "dropout": found["dropout"],
-        "num_classes": None if classes is None else classes - 1,
-        "out_channels": found["out_channels"],
-        "epsilon": found["norm_eps"],
-        "downsample_padding": found["downsample_padding"],
-        "frequency_shift": int(found["freq_shift"]),
-    }
+    return _followed(config)[1]
 
 
 def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -106,29 +84,8 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     Raises:
         ConfigError: as `network_fields` does.
     """
-    found = _settings(config)
-    levels = len(found["block_out_channels"])
-    made = [
-        *convolution("conv_in", "input"),
-        *norm("conv_norm_out", "output_norm"),
-        *convolution("conv_out", "output"),
-        # sines first is another order of the first layer's inputs
-        *linear("time_embedding.linear_1", "embedding/time_0", layouts.LINEAR if found["flip_sin_to_cos"] else layouts.SwappedInputs()),
-        *linear("time_embedding.linear_2", "embedding/time_1"),
-        Rule("embedding/label", ("class_embedding.weight",)),
-        *diffusers_blocks.residual("mid_block.resnets.{block}", "middle_{block}"),
-        *diffusers_blocks.attention("mid_block.attentions.0", "middle_attention"),
-    ]
-    for level in range(levels):
-        for theirs, ours, sampler in (
-            (f"down_blocks.{level}", f"down_{level}", "downsamplers"),
-            (f"up_blocks.{levels - 1 - level}", f"up_{level}", "upsamplers"),
-        ):
-            made += diffusers_blocks.residual(f"{theirs}.resnets.{{block}}", f"{ours}_{{block}}")
-            made += diffusers_blocks.attention(f"{theirs}.attentions.{{block}}", f"{ours}_{{block}}_attention")
-            made += diffusers_blocks.residual(f"{theirs}.{sampler}.0", f"{ours}_resize")
-            made += convolution(f"{theirs}.{sampler}.0.conv", f"{ours}_resize/convolution")
-    return tuple(made)
+    found, fields = _followed(config)
+    return diffusers_blocks.unet(len(fields["channels"]), found["flip_sin_to_cos"], diffusers_blocks.attention)
 
 
 def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
@@ -148,29 +105,17 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
     return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like)
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a config.json, and the fields that follow from them."""
     found = settings.of(config, (KIND,), DEFAULTS, SUPPORTED, OPTIONAL)
-    channels, down, up = found["block_out_channels"], found["down_block_types"], found["up_block_types"]
-    for name, kinds in (
-        ("down_block_types", (ATTENTION[0], *list(CHANGES_OF_SIZE)[:2])),
-        ("up_block_types", (ATTENTION[1], *list(CHANGES_OF_SIZE)[2:])),
-    ):
-        settings.refuse_unless(
-            len(found[name]) == len(channels) and set(found[name]) <= set(kinds),
-            KIND,
-            name,
-            found[name],
-            f"one of {', '.join(kinds)} per level",
-        )
-    mirrored = [name in ATTENTION for name in down] == [name in ATTENTION for name in reversed(up)]
-    settings.refuse_unless(mirrored, KIND, "up_block_types", up, f"attention must stand at the levels of down_block_types = {down!r}")
-    width, groups = found["time_embedding_dim"], found["attn_norm_num_groups"]
-    settings.refuse_unless(
-        width in (None, 4 * channels[0]), KIND, "time_embedding_dim", width, f"only {4 * channels[0]}, four times the first level's"
-    )
+    fields = diffusers_blocks.unet_fields(KIND, found, DOWN, UP)
     # without groups of its own the middle attention of a scale_shift model has no norm
     allowed = (found["norm_num_groups"], *((None,) if found["resnet_time_scale_shift"] == "default" else ()))
+    groups, head = found["attn_norm_num_groups"], found["attention_head_dim"]
     settings.refuse_unless(not found["add_attention"] or groups in allowed, KIND, "attn_norm_num_groups", groups, f"only {allowed}")
-    classes = found["num_class_embeds"]
-    settings.refuse_unless(classes is None or classes > 1, KIND, "num_class_embeds", classes, "at least 2: the last is that of NO_LABEL")
-    return found
+    down, up = found["down_block_types"], found["up_block_types"]
+    changes = {CHANGES_OF_SIZE.get(name, found["downsample_type"]) for name in down[:-1]}
+    changes |= {CHANGES_OF_SIZE.get(name, found["upsample_type"]) for name in up[:-1]}
+    settings.refuse_unless(len(changes) < 2, KIND, "down_block_types, up_block_types", (down, up), "all must change the size alike")
+    own = {"middle_attention": found["add_attention"], "resampling": "block" if changes == {"resnet"} else "convolution"}
+    return found, fields | own | ({"heads": 1} if head is None else {"head_size": head})

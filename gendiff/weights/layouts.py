@@ -68,6 +68,19 @@ class SwappedInputs:
 
 
 @dataclasses.dataclass(frozen=True)
+class SwappedOutputs:
+    """A linear layer whose outputs stand in the other order of halves, (out, in) or its bias (out,): gates of an MLP, say."""
+
+    def ours(self, array: Shaped[np.ndarray, "d *c"]) -> Shaped[np.ndarray, "*c d"]:
+        """Put the second half of the outputs first."""
+        return np.roll(array.T, array.shape[0] // 2, -1)
+
+    def theirs(self, array: Shaped[np.ndarray, "*c d"]) -> Shaped[np.ndarray, "d *c"]:
+        """Swap the halves back."""
+        return np.roll(array, -(array.shape[-1] // 2), -1).T
+
+
+@dataclasses.dataclass(frozen=True)
 class NeighbourPairs:
     """A linear layer (out, in) of queries or keys whose rotary pairs are neighbours, where ours are half a head apart.
 

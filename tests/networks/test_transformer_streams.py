@@ -74,6 +74,15 @@ def test_with_the_norm_last_the_sum_with_cross_attention_is_normalised_too():
     np.testing.assert_allclose(run(block, params, X, None, None, None, None, CONTEXT), x, rtol=1e-4, atol=1e-4)
 
 
+def test_queries_keys_and_values_of_cross_attention_have_a_bias_as_those_of_self_attention_do():
+    for fields, biased in (({}, True), ({"qkv_bias": False}, False), ({"bias": False}, False), ({"bias": False, "qkv_bias": True}, True)):
+        block = BLOCK.clone(**fields)
+        params = jax.eval_shape(lambda block=block: block.init(jax.random.key(0), X, None, None, None, None, CONTEXT))["params"]
+        layers = {name for name in params if "bias" in params[name]}
+        assert {"cross_query", "cross_key_value", "qkv"} - layers == (set() if biased else {"cross_query", "cross_key_value", "qkv"})
+        assert ("cross_output" in layers) == ("output" in layers) == ("mlp_0" in layers) == fields.get("bias", True)
+
+
 def test_a_context_adds_nothing_to_a_fresh_block_and_a_fresh_block_with_a_condition_stays_the_identity():
     def fresh(key, *inputs):
         params = networks.init(BLOCK, key, *inputs)

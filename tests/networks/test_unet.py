@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from tests.networks.rig import LABEL, T, X, fresh, lowered, unet
+from tests.networks.rig import LABEL, TEXT, T, X, fresh, lowered, unet
 
 
 def shape(network, params, x):
@@ -62,6 +62,18 @@ def test_attention_stands_at_the_sizes_asked_for_refuses_a_size_that_would_move_
     assert lowered(by_level, params) == lowered(unet(), params)
 
 
+def test_each_level_has_its_depth_of_transformers_and_the_middle_that_of_the_last_without_biases_of_queries():
+    fields = {"attention": (), "attention_levels": (0, 1), "heads": (1, 2), "transformer_depth": (1, 2), "transformer": "stable_diffusion"}
+    network = unet(text_channels=6, **fields)
+    params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT))
+    depths = {name: sum(part.startswith("block_") for part in params[name]) for name in params if name.endswith("attention")}
+    last = ("down_1_0_attention", "middle_attention", "up_1_0_attention", "up_1_1_attention")
+    assert depths == dict.fromkeys(last, 2) | dict.fromkeys(("down_0_0_attention", "up_0_0_attention", "up_0_1_attention"), 1)
+    block = params["middle_attention"]["block_1"]
+    assert all(set(block[name]) == {"kernel"} for name in ("qkv", "cross_query", "cross_key_value"))
+    assert set(block["cross_output"]) == {"kernel", "bias"} and block["mlp_0"]["kernel"].shape == (8, 2 * 4 * 8)
+
+
 @pytest.mark.fault("images: height not divisible by patch or downsampling", "images: channels first")
 @pytest.mark.parametrize(("sizes", "message"), [((7, 8, 1), "multiples of 2"), ((1, 8, 8), "channels-first")])
 def test_a_size_that_does_not_divide_or_channels_first_is_refused_with_the_rule(sizes, message):
@@ -79,6 +91,10 @@ def test_a_size_that_does_not_divide_or_channels_first_is_refused_with_the_rule(
         ({"dropout": 1.0}, "dropout"),
         ({"groups": 3}, "does not divide"),
         ({"head_size": 5}, "does not divide"),
+        ({"heads": (2,)}, r"heads = \(2,\) must be one number, or one for each of the 2 levels"),
+        ({"heads": (2, 0)}, "heads = 0"),
+        ({"transformer_depth": (1, 1, 1)}, "for each of the 2 levels"),
+        ({"transformer": "gated"}, "plain, stable_diffusion"),
         ({"channels": ()}, "no level"),
         ({"blocks": 0}, "blocks"),
         ({"epsilon": -1e-5}, "epsilon"),

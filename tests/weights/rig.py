@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from gendiff.core import trees
 from gendiff.weights import rules
 
 
@@ -17,3 +18,25 @@ def equal(first, second):
     """Bit for bit, in the same structure."""
     same = map(np.array_equal, jax.tree.leaves(first), jax.tree.leaves(second))
     return jax.tree.structure(first) == jax.tree.structure(second) and all(same)
+
+
+def in_single_file(arrays, prefix, names):
+    """Arrays of diffusers under the names of a single file, from what these begin with there and in diffusers."""
+    before = {now: then for then, now in names.items()}
+
+    def then(name):
+        parts = name.split(".")
+        end = max(end for end in range(1, len(parts)) if ".".join(parts[:end]) in before)
+        return ".".join((before[".".join(parts[:end])], *parts[end:]))
+
+    return {prefix + then(name): array for name, array in arrays.items()}
+
+
+def names_and_shapes(like, rules_of):
+    """Their names and shapes of parameters with our shapes, of which none is ever made whole, so that models may be large."""
+    found = {}
+    for path, leaf in trees.paths(like).items():
+        rule = next(rule for rule in rules_of if rule.numbers(path) is not None)
+        parts = rule.parts(np.broadcast_to(np.int8(0), leaf.shape))
+        found |= {copies[0]: part.shape for copies, part in zip(rule.names(rule.numbers(path)), parts, strict=True)}
+    return found

@@ -12,6 +12,8 @@ LAYOUTS = {
     "pixels": (layouts.Patches(), (6, 5, 1, 1)),
     "patches": (layouts.Patches(2), (6, 5, 2, 2)),
     "swapped": (layouts.SwappedInputs(), (5, 6)),
+    "swapped outputs": (layouts.SwappedOutputs(), (6, 5)),
+    "swapped biases": (layouts.SwappedOutputs(), (6,)),
     "neighbours": (layouts.NeighbourPairs(6), (12, 5)),
 }
 
@@ -41,6 +43,13 @@ def test_swapped_inputs_take_cosines_for_sines():
     weight, sines, cosines = np.random.default_rng(0).normal(size=(5, 6)), np.arange(3.0), np.arange(3.0) + 7
     here = np.concatenate([cosines, sines]) @ layouts.SwappedInputs().ours(weight)
     np.testing.assert_allclose(here, weight @ np.concatenate([sines, cosines]))
+
+
+def test_swapped_outputs_put_the_gate_first_in_the_kernel_and_the_bias():
+    rng, swapped = np.random.default_rng(0), layouts.SwappedOutputs()
+    weight, bias, x = rng.normal(size=(6, 5)), rng.normal(size=6), rng.normal(size=5)
+    value, gate = np.split(weight @ x + bias, 2)
+    np.testing.assert_allclose(x @ swapped.ours(weight) + swapped.ours(bias), np.concatenate([gate, value]))
 
 
 def test_neighbours_of_a_rotary_pair_come_half_a_head_apart():
