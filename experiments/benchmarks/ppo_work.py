@@ -118,7 +118,7 @@ def flops(workload: Workload) -> float:
 
 def optimizer() -> optax.GradientTransformation:
     """AdamW, as the peer has it."""
-    return optax.adamw(ADAMW["rate"], *ADAMW["betas"], eps=PPO["epsilon"], weight_decay=ADAMW["decay"])
+    return optax.adamw(PPO["rate"], *ADAMW["betas"], eps=PPO["epsilon"], weight_decay=ADAMW["decay"])
 
 
 def numbered(params: Params, kernel: jax.Array) -> Params:

@@ -62,7 +62,7 @@ def trainer(workload: Workload, module: Model, arrays: Arrays, mode: str) -> Cal
     judge: Callable[..., Any] = torch.compile(judged) if mode == "compiled" else judged
     loss_of: Callable[..., Any] = torch.compile(loss) if mode == "compiled" else loss
     parameters = list(pair.parameters())
-    how = {"lr": ADAMW["rate"], "betas": ADAMW["betas"], "eps": PPO["epsilon"], "weight_decay": ADAMW["decay"]}
+    how = {"lr": PPO["rate"], "betas": ADAMW["betas"], "eps": PPO["epsilon"], "weight_decay": ADAMW["decay"]}
     optimizer, numbers = torch.optim.AdamW(parameters, fused=True, **how), itertools.count()
 
     def work() -> tuple[nn.ModuleDict, torch.Tensor]:

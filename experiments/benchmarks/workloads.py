@@ -46,12 +46,13 @@ PPO: dict[str, Any] = {
     "gamma": 1.0,
     "lam": 0.95,
     "beta": 0.05,
+    "rate": 3e-5,
     "epsilon": 1e-5,
     "reference": 0.9,
 }
-"""Of an update by PPO, on either side; rate, decays of moments and of weights are those of ADAMW. epsilon: of AdamW, as usual in PPO: with
-1e-8 the rounding of a gradient near 0 would move its weight as far as any. reference: what the policy's weights are multiplied by for the
-reference, so that the two differ."""
+"""Of an update by PPO, on either side; decays of moments and of weights are those of ADAMW. rate, epsilon: of AdamW, as usual in PPO, where
+steps are small: with 1e-8 the rounding of a gradient near 0 would move its weight as far as any. reference: what the policy's weights are
+multiplied by for the reference, so that the two differ."""
 DCGAN_FILE = "pair.safetensors"
 """Where either side keeps the weights of a pair."""
 DCGAN_RATE, DCGAN_BETAS, DCGAN_EPSILON = 2e-4, (0.5, 0.999), 1e-2
