@@ -39,6 +39,7 @@ def recorder(updates):
     return optax.GradientTransformation(init, step)
 
 
+@pytest.mark.slow
 def test_orders_are_those_of_policy_step():
     """A parameter per sample gets a gradient in the steps that have the sample."""
     each = PPO["epochs"] * PPO["minibatches"]
