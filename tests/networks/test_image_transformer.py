@@ -1,3 +1,5 @@
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,3 +32,13 @@ def test_a_fresh_layer_is_the_identity_and_a_moved_one_is_its_formula():
     result, wanted = quickly(lambda: (LAYER.apply({"params": params}, *inputs), formula(*inputs)))()
     np.testing.assert_allclose(result, wanted, atol=1e-4, rtol=1e-4)
     assert np.abs(result - X).max() > 0.1
+
+
+def test_the_group_norm_of_stable_diffusion_has_an_epsilon_of_its_own():
+    def program(design):
+        layer = ImageTransformer(2, 2, epsilon=0.125, design=design)
+        return str(jax.make_jaxpr(lambda x: layer.init(jax.random.key(0), x, jnp.asarray(TEXT.tokens), jnp.asarray(MASK)))(X))
+
+    plain, stable = program("plain"), program("stable_diffusion")
+    assert "0.125:" in plain and "0.125:" not in stable
+    assert re.search("e-07:|1e-06:", stable)  # 10⁻⁶, which no other norm of this design has
