@@ -47,7 +47,7 @@ def ours(module, params, *inputs):
     """Our output, after a look at whether the parameters have the paths and shapes of ours."""
     shapes = nn.meta.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs)))["params"]
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, shapes)
-    return module.apply({"params": params}, *inputs)
+    return module.apply({"params": jax.tree.map(jnp.asarray, params)}, *inputs)
 
 
 def assert_same(result, theirs):
