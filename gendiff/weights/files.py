@@ -65,13 +65,17 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
     raise DataError(f"{folder}: has no {whole.name}; {found}{CONVERT}")
 
 
-def load_config(path: str | os.PathLike) -> dict[str, Any]:
-    """Read the config.json of such a folder, without its arrays.
+def load_config(path: str | os.PathLike, name: str = "config.json") -> dict[str, Any]:
+    """Read the configuration of such a folder, without its arrays.
+
+    Args:
+        path: the folder.
+        name: of the file in it: "scheduler_config.json" in the folder of a scheduler.
 
     Raises:
         DataError: path first, where it is missing or damaged.
     """
-    return _json(Path(path) / "config.json")
+    return _json(Path(path) / name)
 
 
 def _parts(index: Path) -> dict[str, np.ndarray]:

@@ -155,17 +155,17 @@ APART = {
         "DDIMInverse": "noise prediction agrees with inversion.ddim_invert where alpha >= sigma; 0.18 over all levels, as gendiff keeps "
         "clean elsewhere. Velocity differs by 0.23 even there: it is read at the cleaner level, for which it was not predicted",
         "ScoreSdeVe, corrector": "agrees with langevin_step for a batch of one; 0.063 for three, over which it shares its norms",
+        "LCM": "agrees with pipelines.diffusers_schedulers.consistency, which is for distilled networks and not in the catalogue",
     },
     "k-diffusion": {"sample_dpm_adaptive": "ends on the exact flow to 1e-5 with small tolerances; its steps depend on the whole batch"},
 }
-"""Driven in ways of their own, in test_apart."""
+"""Driven in ways of their own, in test_apart and test_diffusers_schedulers."""
 
 ABSENT = {
     "diffusers": {
         "KDPM2AncestralDiscrete": "DPM-Solver-2 to a level below the aim, then noise",
         "SASolver, tau > 0": "stochastic Adams method whose noise scale depends on t",
         "TCD, eta > 0": "aims at timestep (1 - eta) t' and adds noise from there: the split follows the numbering of the table",
-        "LCM": "consistency sampling: all noise is drawn afresh, and the skip connection of a consistency function enters",
         **dict.fromkeys(("FlowMatchLCM", "SCM"), "consistency sampling: all noise is drawn afresh"),
         "CMStochasticIterative": "consistency sampling: noise above a floor is drawn afresh",
         "DPMSolverMultistepInverse": "multistep inversion; gendiff inverts by DDIM, or exactly by reversible Heun",

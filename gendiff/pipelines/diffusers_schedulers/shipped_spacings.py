@@ -1,0 +1,118 @@
+"""The levels that schedulers of diffusers visit, with their roundings, for comparison.
+
+Halves are rounded to the even timestep. Some classes keep timesteps between two entries, with sigma / alpha on a straight line there.
+Where sigma / alpha is spread between limits, t is interpolated in its logarithm, and some classes round or cut it to whole numbers.
+"""
+
+import numpy as np
+
+from gendiff.core import checks
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
+from gendiff.pipelines.diffusers_schedulers import chains, shipped_steps, spacings
+from gendiff.pipelines.diffusers_schedulers.configurations import (
+    DDIM,
+    LCM,
+    MULTISTEP,
+    PNDM,
+    SCALED,
+    SOLVERS,
+    UNIPC,
+    Configuration,
+)
+
+SHY = 1e-6
+"""How far below 1 the first sigma of UniPC's straight path is, where it would be 1."""
+
+
+def grid(found: Configuration, chain: Schedule, steps: int) -> Level:
+    """The levels of a class that follows a chain. Arguments as for `spacings.grid`; the chain is that of `chains.as_shipped`.
+
+    Raises:
+        ValueError: where diffusers itself leaves its table.
+    """
+    checks.integer("steps", steps, 1, spacings.most_steps(found))
+    if found.name in (*SCALED, *SOLVERS):
+        return _by_ratio(found, chain, steps)
+    t = spacings.consistency_entries(found, steps) if found.name == LCM else timesteps(found, steps)
+    entries = t.astype(int)
+    table = chains.table(chain)
+    starts = Level(table.t[entries], table.alpha[entries], table.sigma[entries])
+    if found.name not in (DDIM, PNDM):
+        return spacings.joined(starts, chain.clean)
+    end = shipped_steps.entry(chain, entries[-1] - gap(found, steps), found.ends_clean)
+    return spacings.joined(starts, Level(*(float(field) for field in (end.t, end.alpha, end.sigma))))
+
+
+def gap(found: Configuration, steps: int) -> int:
+    """How many entries below its start a step of DDIM and PNDM ends."""
+    return found.fields["num_train_timesteps"] // steps
+
+
+def timesteps(found: Configuration, steps: int) -> np.ndarray:
+    """What set_timesteps makes of a spacing (n,), falling, float64."""
+    total, inner = found.fields["num_train_timesteps"], found.name in SOLVERS
+    spacing, points = found.fields.get("timestep_spacing", "linspace"), steps + inner
+    if spacing == "linspace":
+        t = np.linspace(0, total - 1, points)
+        t = t.astype(np.float32).astype(np.float64) if found.name in SCALED else np.round(t)
+        t = t[::-1]
+    elif spacing == "leading":
+        t = np.arange(points)[::-1] * float(total // points) + found.fields["steps_offset"]
+    else:
+        t = np.round(np.arange(total, 0, -total / steps)) - 1
+    if spacing != "trailing":
+        t = t[:steps]
+    if len(t) != steps or t[0] > total - 1 or t[-1] < 0:
+        raise ValueError(f"steps = {steps}: diffusers leaves its table of {total} timesteps here, from {t[0]:g} to {t[-1]:g}")
+    return t
+
+
+def _by_ratio(found: Configuration, chain: Schedule, steps: int) -> Level:
+    """Of the classes that work with sigma / alpha."""
+    if found.straight:
+        return _straight_solver(found, steps)
+    ratio, places, solver = chains.ratios(chain), np.arange(len(chains.table(chain))), found.name in SOLVERS
+    t = timesteps(found, steps)
+    sigma = np.interp(t, places, ratio)
+    if found.spread is not None:
+        high, low = (ratio[-1], ratio[0]) if solver else (sigma[0], sigma[-1])
+        high, low = (found.fields.get(name) or float(limit) for name, limit in (("sigma_max", high), ("sigma_min", low)))
+        sigma = spacings.spread(found.spread, high, low, steps)
+        t = np.interp(np.log(sigma), np.log(ratio), places)
+        t = _whole(found, t) if solver else t
+    levels = _preserving(np.append(sigma, 0.0 if found.ends_clean else ratio[0]).astype(np.float32), np.append(t, -1.0))
+    return spacings.joined(levels[:-1], levels[-1])
+
+
+def _whole(found: Configuration, t: np.ndarray) -> np.ndarray:
+    """What the solvers tell the network: cut to whole numbers, after rounding in some cases."""
+    fractional = found.name == MULTISTEP and found.fields["beta_schedule"] == "squaredcos_cap_v2"
+    if found.spread in ("use_karras_sigmas", "use_lu_lambdas") and not fractional:
+        t = np.round(t)
+    return np.trunc(t)
+
+
+def _preserving(ratio: np.ndarray, t: np.ndarray) -> Level:
+    ratio = ratio.astype(np.float64)
+    alpha = 1 / np.sqrt(1 + ratio**2)
+    return Level(t, alpha, ratio * alpha)
+
+
+def straight(found: Configuration, steps: int, shift: float, sigmas: np.ndarray | None) -> Level:
+    """Of FlowMatchEulerDiscreteScheduler: sigma runs evenly from 1 to a last one that is shifted twice, unless sigmas are given."""
+    if sigmas is None:
+        last = 1 / 1000 if found.fields["use_dynamic_shifting"] else spacings.shifted(np.array([1 / 1000]), shift)[0]
+        sigmas = np.linspace(1.0, last, steps)
+    return spacings.straight(spacings.straight_sigmas(found, sigmas, shift))
+
+
+def _straight_solver(found: Configuration, steps: int) -> Level:
+    """Sigma in float32 decides alpha = 1 - sigma, and the network is told whole numbers."""
+    sigmas = np.linspace(1, 1 / 1000, steps + 1)
+    sigmas = sigmas[:-1] if found.name == UNIPC else (1 - sigmas)[:0:-1]
+    sigmas = spacings.straight_sigmas(found, sigmas, found.fields["flow_shift"])
+    if found.name == UNIPC and abs(sigmas[0] - 1) < SHY:
+        sigmas = np.append(sigmas[0] - SHY, sigmas[1:])
+    t, rounded = np.trunc(1000 * sigmas), sigmas.astype(np.float32)
+    return spacings.joined(Level(t, np.float32(1) - rounded, rounded), Level(0.0, 1.0, 0.0))

@@ -1,0 +1,43 @@
+"""Configurations of schedulers beside diffusers itself: its fields, and the stored ends of its draws."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
+diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
+
+from gendiff.pipelines.diffusers_schedulers import configurations, from_config  # noqa: E402
+from tests.pipelines.diffusers_schedulers.cases import CASES  # noqa: E402
+from tests.pipelines.diffusers_schedulers.make_fixture import run  # noqa: E402
+from tests.pipelines.diffusers_schedulers.test_like_diffusers import FIXTURE, ours  # noqa: E402
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
+
+UNREAD = {"LCMScheduler": {"set_alpha_to_one", "steps_offset", "timestep_spacing"}}
+"""Fields that a class takes and does not use."""
+
+
+@pytest.mark.parametrize("name", configurations.DEFAULTS)
+def test_fields_and_defaults_are_those_of_the_class(name):
+    takes = inspect.signature(getattr(diffusers, name).__init__).parameters
+    theirs = {field: given.default for field, given in takes.items() if field != "self"}
+    assert {
+        field: tuple(value) if isinstance(value, list) else value for field, value in theirs.items() if field not in UNREAD.get(name, ())
+    } == dict(configurations.DEFAULTS[name])
+
+
+@pytest.mark.parametrize("name", configurations.DEFAULTS)
+def test_what_the_class_saves_is_accepted(name):
+    given = next(case.config for case in CASES.values() if case.config["_class_name"] == name)
+    saved = dict(getattr(diffusers, name).from_config(given).config)
+    from_config(saved | {"_class_name": name})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stored_ends_are_those_of_the_installed_version_and_ours(name):
+    end, told = run(CASES[name])
+    np.testing.assert_allclose(end, FIXTURE[f"{name}: end"], atol=1e-5 * max(1.0, np.abs(end).max()))
+    np.testing.assert_allclose(told, FIXTURE[f"{name}: t"], atol=1e-4)
+    np.testing.assert_allclose(ours(name), end, atol=1e-4 * max(1.0, np.abs(end).max()))
