@@ -1,5 +1,7 @@
 """Cross-attention and joint attention of the transformer block, against formulas in NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +79,8 @@ def test_with_the_norm_last_the_sum_with_cross_attention_is_normalised_too():
 def test_queries_keys_and_values_of_cross_attention_have_a_bias_as_those_of_self_attention_do():
     for fields, biased in (({}, True), ({"qkv_bias": False}, False), ({"bias": False}, False), ({"bias": False, "qkv_bias": True}, True)):
         block = BLOCK.clone(**fields)
-        params = jax.eval_shape(lambda block=block: block.init(jax.random.key(0), X, None, None, None, None, CONTEXT))["params"]
+        init = functools.partial(networks.init, block, jax.random.key(0))
+        params = jax.eval_shape(init, X, None, None, None, None, CONTEXT)
         layers = {name for name in params if "bias" in params[name]}
         assert {"cross_query", "cross_key_value", "qkv"} - layers == (set() if biased else {"cross_query", "cross_key_value", "qkv"})
         assert ("cross_output" in layers) == ("output" in layers) == ("mlp_0" in layers) == fields.get("bias", True)
