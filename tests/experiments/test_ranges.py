@@ -271,7 +271,7 @@ MISFITS = [
         "--digits.acting 10 must be below --digits.steps 10",
     ),
     ("test-time", {"small": 64}, "--large 64 must be above --small 64"),
-    ("test-time", {"warmup": 800}, "--warmup 800 must be below --train-steps 800"),
+    ("test-time", {"warmup": 1200}, "--warmup 1200 must be below --train-steps 1200"),
     ("test-time", {"samples": 48}, "--samples 48 must be a power of 2"),
     ("test-time", {"doublings": 7}, "--doublings 7 of one sample are more than --samples 64"),
     ("test-time", {"noises": (2.0, 1.0)}, "--noises 2.0 1.0: each number must be above"),
