@@ -111,12 +111,8 @@ def karras(
     """
     checks.in_range("rho", rho, 0.0, math.inf, open_low=True, open_high=True)
     low, high = _ratio_limits("karras", schedule, sigma_min, sigma_max)
-    return _at_ratio(schedule, karras_ratios(high, low, _fractions("karras", n, end), rho), end)
-
-
-def karras_ratios(high: float, low: float, fractions: np.ndarray, rho: float) -> np.ndarray:
-    """Compute the ratios sigma / alpha of `karras` at fractions (n,) of the way from `high` to `low`, both above 0."""
-    return (high ** (1 / rho) + fractions * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    ratio = (high ** (1 / rho) + _fractions("karras", n, end) * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return _at_ratio(schedule, ratio, end)
 
 
 def log_snr(schedule: Schedule, n: int, *, sigma_min: float | None = None, sigma_max: float | None = None, end: str = "clean") -> Level:

@@ -88,7 +88,7 @@ def spread(field: str, high: float, low: float, points: int) -> np.ndarray:
     """Numbers from `high` to `low`, both included, as a field such as use_karras_sigmas spreads them (n,)."""
     fractions = np.linspace(0.0, 1.0, points) if points > 1 else np.zeros(1)
     if field == "use_karras_sigmas":
-        return grids.karras_ratios(high, low, fractions, RHO)
+        return (high ** (1 / RHO) + fractions * (low ** (1 / RHO) - high ** (1 / RHO))) ** RHO
     if field == "use_beta_sigmas":
         return low + scipy.special.betaincinv(BETA, BETA, 1 - fractions) * (high - low)
     return np.exp(np.log(high) + fractions * (np.log(low) - np.log(high)))
