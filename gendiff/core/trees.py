@@ -1,6 +1,6 @@
 """Operations on pytrees that every chapter shares: copies, casts, readable paths, finiteness."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -37,3 +37,15 @@ def all_finite(tree: Tree) -> jax.Array:
     """() bool: no NaN and no infinity in any floating leaf."""
     floating = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floating])) if floating else jnp.array(True)
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested dict of leaves by their paths, as in {"conv/kernel": array}: the inverse of `paths` for such dicts."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *folders, name = path.split("/")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = leaf
+    return tree

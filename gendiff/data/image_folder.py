@@ -10,7 +10,7 @@ import numpy as np
 from gendiff.core import checks
 from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
-from gendiff.data import image_files, random_access, scaling
+from gendiff.data import caption_files, image_files, random_access, scaling
 from gendiff.data.images import Images
 from gendiff.data.random_access import Source, shown
 
@@ -48,6 +48,7 @@ def source(
     background: tuple[int, int, int] | None = None,
     on_bad: str = "raise",
     conditional: str = "auto",
+    captions: bool = False,
 ) -> ImageFolder:
     """List every picture under `path`, at any depth, sorted by class and path; a picture is decoded when it is asked for.
 
@@ -61,6 +62,7 @@ def source(
         on_bad: "raise" or "skip", for files beside the class folders here, and for bad pictures in `random_access.scan`.
         conditional: "auto" makes a class of each folder directly under `path` if there are 2 or more; otherwise, and with "none",
             pictures at any depth have NO_LABEL, and files beside folders belong to the set.
+        captions: whether the files that `caption_files.read` reads lie beside the pictures. They are no part of the set.
 
     Raises:
         DataError: path first, for no such folder, no images, a class without images, files beside class folders.
@@ -74,6 +76,9 @@ def source(
     folders, _ = _top(root)
     by_class = conditional == "auto" and len(folders) >= 2
     classes, listed, skipped = _scan(root, on_bad) if by_class else ((), [(file, NO_LABEL) for file in _files(root)], [])
+    if captions:
+        beside = caption_files.among([file for file, _ in listed])
+        listed = [(file, label) for file, label in listed if file not in beside]
     if not listed:
         raise DataError(f"{shown(root)}: no images in it")
     contents = random_access.in_threads(_content, [file for file, _ in listed])

@@ -4,6 +4,8 @@ from gendiff.networks import (
     attention,
     autoencoder,
     calls,
+    control,
+    controlnet,
     convolution,
     critic,
     diagonal_gaussian,
@@ -11,6 +13,7 @@ from gendiff.networks import (
     dit,
     embeddings,
     generator,
+    guidance_scale,
     image_size,
     inception,
     language_model,
@@ -22,6 +25,7 @@ from gendiff.networks import (
     resampling,
     rotary,
     routing,
+    t5_encoder,
     text,
     text_encoder,
     tiles,
@@ -30,10 +34,13 @@ from gendiff.networks import (
     vq_autoencoder,
 )
 from gendiff.networks.autoencoder import Autoencoder
+from gendiff.networks.control import Hint, Residuals
+from gendiff.networks.controlnet import ControlNet
 from gendiff.networks.critic import DCGANCritic, DenseCritic
 from gendiff.networks.discriminator import PatchDiscriminator
 from gendiff.networks.dit import DiT
 from gendiff.networks.generator import DCGANGenerator, DenseGenerator
+from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
 from gendiff.networks.language_model import LanguageModel
@@ -41,6 +48,7 @@ from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from gendiff.networks.r3gan import R3GANCritic, R3GANGenerator
+from gendiff.networks.t5_encoder import T5Encoder
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
 from gendiff.networks.unet import UNet
@@ -49,12 +57,15 @@ from gendiff.networks.vq_autoencoder import VQAutoencoder
 __all__ = [
     "NO_TEXT",
     "Autoencoder",
+    "ControlNet",
     "DCGANCritic",
     "DCGANGenerator",
     "DenseCritic",
     "DenseGenerator",
     "DiT",
     "Experts",
+    "GuidanceScale",
+    "Hint",
     "ImageSize",
     "Inception",
     "LanguageModel",
@@ -64,6 +75,8 @@ __all__ = [
     "PureFunction",
     "R3GANCritic",
     "R3GANGenerator",
+    "Residuals",
+    "T5Encoder",
     "Text",
     "TextEncoder",
     "UNet",
@@ -71,6 +84,8 @@ __all__ = [
     "attention",
     "autoencoder",
     "calls",
+    "control",
+    "controlnet",
     "convolution",
     "count",
     "critic",
@@ -79,6 +94,7 @@ __all__ = [
     "dit",
     "embeddings",
     "generator",
+    "guidance_scale",
     "image_size",
     "inception",
     "init",
@@ -92,6 +108,7 @@ __all__ = [
     "resampling",
     "rotary",
     "routing",
+    "t5_encoder",
     "text",
     "text_encoder",
     "tiles",

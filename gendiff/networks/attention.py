@@ -19,23 +19,25 @@ def attend(
     value: Float[Array, "b k groups size"],
     mask: Bool[ArrayLike, "#b #heads #s k"] | None = None,
     *,
+    bias: Float[Array, "#b heads #s k"] | None = None,
     implementation: str = "auto",
     precision: str | None = None,
 ) -> Float[Array, "b s heads size"]:
-    """Compute softmax(query · key / sqrt(size)) · value, accumulated in at least float32.
+    """Compute softmax(query · key / sqrt(size) + bias) · value, accumulated in at least float32.
 
     Args:
         query: (b, s, heads, size).
         key: (b, k, groups, size): each serves heads / groups queries that stand side by side.
         value: (b, k, groups, size).
         mask: which keys each query sees; a query that sees none gets 0. None: all of them.
+        bias: what is added to the scores, as relative positions are. None: nothing.
         implementation: "heads_first", "xla" or "cudnn", which are equal. "auto" is "cudnn" for 16-bit floats on a GPU without a stated
             precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
         precision: of the products: None, "default", "high" or "highest".
 
     Raises:
-        ValueError: for an unknown implementation, for a precision with "cudnn", and where the groups do not divide the heads, or a mask
-            differs between heads that share keys.
+        ValueError: for an unknown implementation, for a precision with "cudnn", and where the groups do not divide the heads, a mask
+            differs between heads that share keys, or there is a bias for them.
 
     References:
         Vaswani et al., 2017, Eq. 1; Ainslie et al., 2023, section 2.2, for groups (from memory).
@@ -46,16 +48,18 @@ def attend(
     (b, s, heads, size), groups = query.shape, key.shape[2]
     if groups != heads and (heads % groups or (given is not None and given.shape[1] != 1)):
         raise ValueError(f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of them")
-    if s == 1 and chosen == "heads_first":
+    if groups != heads and bias is not None:
+        raise ValueError(f"a bias is for heads with keys of their own, and here {heads} heads share {groups}: repeat keys and values")
+    if s == 1 and chosen == "heads_first" and bias is None:
         return fast.one_query_attention(query, key, value, given)
     if groups == heads:
-        return IMPLEMENTATIONS[chosen](query, key, value, given, precision)
+        return IMPLEMENTATIONS[chosen](query, key, value, given, precision, bias)
     # queries of one group are further tokens to it, so that no key is copied
     each = heads // groups
     query = query.reshape(b, s, groups, each, size).swapaxes(2, 3).reshape(b, s * each, groups, size)
     if given is not None and given.shape[2] > 1:
         given = jnp.repeat(given, each, 2)
-    mixed = IMPLEMENTATIONS[chosen](query, key, value, given, precision)
+    mixed = IMPLEMENTATIONS[chosen](query, key, value, given, precision, None)
     return mixed.reshape(b, s, each, groups, size).swapaxes(2, 3).reshape(b, s, heads, size)
 
 
@@ -122,16 +126,21 @@ def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
     return "heads_first" if backend == "cpu" or precision is not None else "xla"
 
 
-def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+def _xla(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+) -> jax.Array:
     with jax.default_matmul_precision(precision or jax.config.jax_default_matmul_precision):  # type: ignore[attr-defined]
-        mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="xla")
+        mixed = jax.nn.dot_product_attention(query, key, value, bias, mask, implementation="xla")
     return _nothing_seen(mixed, mask)
 
 
-def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+def _cudnn(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+) -> jax.Array:
     if precision is not None:
         raise ValueError(f"precision = {precision!r} means nothing to attention = 'cudnn', which computes in 16 bits; use 'xla' or None")
-    return _nothing_seen(jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn"), mask)
+    added = None if bias is None else bias.astype(query.dtype)
+    return _nothing_seen(jax.nn.dot_product_attention(query, key, value, added, mask, implementation="cudnn"), mask)
 
 
 def _nothing_seen(mixed: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -7,13 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks
-from gendiff.networks import image_size, text
+from gendiff.networks import guidance_scale, image_size, text
+from gendiff.networks.control import Hint, Residuals
 from gendiff.networks.embeddings import Label, checked_label
+from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.text import Text
 
-Condition = Label | Text | ImageSize
-"""A label (b,) or (), a Text or an ImageSize; None is no condition."""
+Condition = Label | Text | ImageSize | GuidanceScale | Hint | Residuals
+"""A label (b,) or (), a Text, an ImageSize or a GuidanceScale; a Hint for a ControlNet, and Residuals, its answer. None is no condition."""
+KINDS: dict[type, str] = {Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", Hint: "hint", Residuals: "residuals"}
+CONTROL = {
+    "hint": "a hint was given to a network that reads none: a ControlNet does, and controlnet.controlled joins it to its U-Net",
+    "residuals": "residuals were given to a network that adds none: a U-Net does",
+}
+"""What only a ControlNet and its U-Net are told -> why others refuse it."""
 
 
 class Conditions(NamedTuple):
@@ -22,6 +30,9 @@ class Conditions(NamedTuple):
     label: jax.Array | None
     text: Text | None
     size: ImageSize | None
+    guidance: jax.Array | None = None
+    hint: Hint | None = None
+    residuals: Residuals | None = None
 
     def added(self, dtype: Any) -> jax.Array | None:
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
@@ -38,6 +49,9 @@ def checked_conditions(
     text_channels: int | None,
     pooled_channels: int | None,
     wants_size: bool | str,
+    wants_guidance: bool = False,
+    *,
+    takes: tuple[str, ...] = (),
 ) -> Conditions:
     """Sort the conditions by kind, and check them against the fields of the network.
 
@@ -48,10 +62,13 @@ def checked_conditions(
         text_channels: of the tokens of a text, None for no text.
         pooled_channels: of its pooled encoding, None for none.
         wants_size: whether there is a size of the image; "score" for one with a score in place of the target.
+        wants_guidance: whether there is a guidance scale.
+        takes: what else the network may be told: "hint" or "residuals". Whether a hint fits x is not checked here.
 
     Raises:
-        TypeError: for a condition of another type, and as `checked_label` and `checked_text` do.
-        ValueError: for two of one kind, and as `checked_label`, `checked_text` and `checked_size` do.
+        TypeError: for a condition of another type, and as `checked_label`, `checked_text` and `checked_scale` do.
+        ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`, `checked_size` and
+            `checked_scale` do.
     """
     by_kind: dict[str, Any] = {}
     for value in condition:
@@ -61,10 +78,16 @@ def checked_conditions(
         if kind in by_kind:
             raise ValueError(f"two conditions are each a {kind}: a network takes one of a kind")
         by_kind[kind] = value
+    for kind, refusal in CONTROL.items():
+        if kind in by_kind and kind not in takes:
+            raise ValueError(refusal)
     return Conditions(
         checked_label(by_kind.get("label"), num_classes, batch),
         text.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
         image_size.checked_size(by_kind.get("size"), wants_size, batch),
+        guidance_scale.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
+        by_kind.get("hint"),
+        by_kind.get("residuals"),
     )
 
 
@@ -78,12 +101,13 @@ def check_fields(text_channels: int | None, pooled_channels: int | None) -> None
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, Text):
-        return "text"
-    if isinstance(value, ImageSize):
-        return "size"
+    for record, kind in KINDS.items():
+        if isinstance(value, record):
+            return kind
     if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
-        raise TypeError(f"a condition is a label, a networks.Text or a networks.ImageSize, got {type(value).__name__}")
+        raise TypeError(
+            f"a condition is a label, a networks.Text, an ImageSize, a GuidanceScale or a networks.Hint, got {type(value).__name__}"
+        )
     if jnp.result_type(value) == jnp.bool_:
         raise TypeError("a label must hold integers, got booleans; NO_TEXT takes the place of a Text in with_condition, or as a null")
     if np.ndim(value) > 1:

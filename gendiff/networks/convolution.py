@@ -48,7 +48,7 @@ class Convolution(nn.Module):
         kernel = parameter(self, "kernel", start, (self.size, self.size, x.shape[-1], self.features))
         bias = parameter(self, "bias", initializers.zeros, (self.features,))
         dtype = self.compute.dtype
-        if self.compute.late:
+        if self.compute.late or packed.is_packed(kernel):  # or a loop over steps would unpack all kernels before it, and hold them
             x, kernel = fast.computed_once(x, kernel)
         y = convolve(
             x.astype(dtype),

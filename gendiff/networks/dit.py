@@ -1,24 +1,28 @@
-"""The diffusion transformer (Peebles & Xie, 2023): patches as tokens, adaLN-zero, fixed 2-D positions."""
+"""The diffusion transformer (Peebles & Xie, 2023) and its successors that read text (Esser et al., 2024): patches as tokens, adaLN-zero."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from gendiff.core import checks
+from gendiff.core import checks, packed
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast, image_inputs
 from gendiff.networks.conditioning import Condition, check_fields, checked_conditions
-from gendiff.networks.embeddings import Embedding, grid_positions
-from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of
+from gendiff.networks.embeddings import Embedding, grid_positions, grid_table
+from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of, parameter
+from gendiff.networks.rotary import Rotary
 from gendiff.networks.text import SeenTokens, Text
 from gendiff.networks.transformer import EPSILON, TransformerBlock
 
 
 class DiT(nn.Module):
     """A network of images (b, h, w, c), whose height and width the patch divides; the output starts at 0.
+
+    `weights` loads the parameters of DiT, Stable Diffusion 3 and FLUX.1, which are settings of it.
 
     Args:
         patch: side of a token's square of pixels.
@@ -41,9 +45,18 @@ class DiT(nn.Module):
             its own, and has one attention over both.
         null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
         image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
+        guidance: whether a `GuidanceScale` is a condition; it joins the time.
+        norm_heads: normalise each head's query and key by their root mean square.
+        own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for text_attention = "joint".
+        single_depth: how many blocks follow in which image and text are one sequence with the same weights, and attention and MLP stand
+            side by side; for text_attention = "joint".
+        position_table: side of a square of learned positions, of which each image takes the middle. None: they are fixed sines and cosines.
+        rotary_channels: positions turn queries and keys, and nothing is added to the tokens. These are the channels of a head that each
+            coordinate turns, the last two for row and column. Every token stands at 0 in those before, and those of a text in all.
 
     References:
-        Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint" (both from memory).
+        Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint", and section 5.3.2 for
+        normalised heads; the code of Stable Diffusion 3.5 for `own_attention` and of FLUX.1 for `single_depth` (all from memory).
     """
 
     patch: int = 2
@@ -64,6 +77,12 @@ class DiT(nn.Module):
     text_attention: str = "cross"
     null_text: bool = True
     image_size: bool | str = False
+    guidance: bool = False
+    norm_heads: bool = False
+    own_attention: tuple[int, ...] = ()
+    single_depth: int = 0
+    position_table: int | None = None
+    rotary_channels: tuple[int, ...] | None = None
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
@@ -72,27 +91,29 @@ class DiT(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text` and an `ImageSize`, those that the fields name, in any order. NO_LABEL and a text
-                of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order.
+                NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
-            ValueError: for inputs or fields against the rules above.
+            ValueError: for inputs or fields against the rules above, and an image larger than the table of positions.
             TypeError: for inputs of the wrong type.
         """
         self._check()
         image_inputs.check(x, t, self.patch, "patch")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance
         conditions = checked_conditions(condition, x.shape[0], *fields)
         compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        embedding = fast.silu(embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype)))
+        told = conditions.label, conditions.added(compute.dtype), conditions.guidance
+        embedding = fast.silu(embed(jnp.asarray(t), *told))
 
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
-        y = y + jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)[None]
-        y = self._blocks(y, embedding, conditions.text, compute)
+        if self.rotary_channels is None:
+            y = y + self._added_positions(rows, columns, compute)[None]
+        y = self._blocks(y, (rows, columns), embedding, conditions.text, compute)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
         y = LayerNorm(compute, EPSILON, name="output_norm")(y, scale, shift)
@@ -102,34 +123,75 @@ class DiT(nn.Module):
     def _check(self) -> None:
         for name in ("patch", "width", "depth", "heads", "expansion"):
             checks.integer(name, getattr(self, name), 1)
-        for name in ("num_classes", "out_channels"):
+        for name in ("num_classes", "out_channels", "position_table"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
         checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
         checks.choice("text_attention", self.text_attention, ("cross", "joint"))
         check_fields(self.text_channels, self.pooled_channels)
+        checks.integer("single_depth", self.single_depth, 0)
+        for number in self.own_attention:
+            checks.integer("own_attention", number, 0, self.depth - 1)
+        for name in ("own_attention", "single_depth"):
+            value = getattr(self, name)
+            if value and (self.text_channels is None or self.text_attention != "joint"):
+                raise ValueError(f"{name} = {value} is for a text beside the image: it needs text_attention = 'joint' and text_channels")
+        if self.rotary_channels is not None:
+            if self.position_table is not None:
+                raise ValueError(f"position_table = {self.position_table} would add positions, and rotary_channels turn by them: give one")
+            if len(self.rotary_channels) < 2:
+                raise ValueError(f"rotary_channels = {self.rotary_channels} must be two numbers or more: the last are for row and column")
 
-    def _blocks(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
-        def block(number: int, answers: int | None = None) -> Any:
+    def _added_positions(self, rows: int, columns: int, compute: Compute) -> jax.Array:
+        """Those of the tokens (s, d): fixed ones, or the middle of the table."""
+        if self.position_table is None:
+            return jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype)
+        side = self.position_table
+        if max(rows, columns) > side:
+            raise ValueError(f"an image of {rows} × {columns} patches is larger than the table of positions: position_table = {side}")
+        table = packed.as_array(parameter(self, "position", grid_table, (side**2, self.width)), compute.dtype)
+        top, left = (side - rows) // 2, (side - columns) // 2
+        return table.reshape(side, side, -1)[top : top + rows, left : left + columns].reshape(rows * columns, -1)
+
+    def _coordinates(self, batch: int, rows: int, columns: int, words: int) -> jax.Array | None:
+        """Where each token of the image and then of the text stands (b, p, axes), where that turns it."""
+        if self.rotary_channels is None:
+            return None
+        places = np.zeros((rows * columns + words, len(self.rotary_channels)), np.int32)
+        places[: rows * columns, -2:] = np.indices((rows, columns)).reshape(2, -1).T
+        return jnp.broadcast_to(jnp.asarray(places)[None], (batch, *places.shape))
+
+    def _blocks(self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
+        def block(name: str, number: int, **options: Any) -> Any:
             build = fast.remat(TransformerBlock, self.remat)
-            return build(self.heads, self.expansion, compute, self.mlp_epsilon, answers=answers, name=f"block_{number}")
+            rotary = Rotary(channels=self.rotary_channels)
+            fields = {"norm_heads": self.norm_heads, "rotary": rotary, **options}
+            return build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"{name}_{number}", **fields)
 
+        words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
+        places = self._coordinates(y.shape[0], *size, words)
         if text is None:
             for number in range(self.depth):
-                y, _ = block(number)(y, embedding)
+                y, _ = block("block", number)(y, embedding, places)
             return y
         tokens = dense(self.width, compute, "text_0")(text.tokens)
         if self.text_attention == "cross":
             tokens = dense(self.width, compute, "text_1")(fast.gelu(tokens))
             for number in range(self.depth):
-                y, _ = block(number)(y, embedding, None, None, None, tokens, text.mask)
+                y, _ = block("block", number)(y, embedding, places, None, None, tokens, text.mask)
             return y
         seen = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
         streams = (y, tokens)
         for number in range(self.depth):
-            last = number == self.depth - 1  # after which nothing looks at the text
-            streams, _ = block(number, 1 if last else None)(streams, embedding, None, seen)
-        return streams[0]
+            last = number == self.depth - 1 and not self.single_depth  # after which nothing looks at the text
+            options = {"answers": 1 if last else None, "own_attention": number in self.own_attention}
+            streams, _ = block("block", number, **options)(streams, embedding, places, seen)
+        if not self.single_depth:
+            return streams[0]
+        both = jnp.concatenate(streams, 1)
+        for number in range(self.single_depth):
+            both, _ = block("single_block", number, parallel=True)(both, embedding, places, seen)
+        return both[:, : y.shape[1]]
 
 
 def patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b s p"]:

@@ -1,5 +1,8 @@
 """What a network is told beside x: the time, the label, and where each token stands."""
 
+import math
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -52,16 +55,34 @@ def grid_positions(height: int, width: int, size: int) -> np.ndarray:
     References:
         Peebles & Xie, 2023 (from their description).
     """
-    if size % 4:
-        raise ValueError(f"width = {size} must be divisible by 4 to hold sines and cosines of two coordinates")
-    frequencies = MAX_PERIOD ** (-np.arange(size // 4) / (size // 4))
+    frequencies = _frequencies(size)
     row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     angles = (place.reshape(-1, 1) * frequencies for place in (column, row))
     return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], -1)
 
 
+def grid_table(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Float[Array, "s size"]:
+    """Initialise learned positions of a square, (side², size), as those of `grid_positions`. The key is not used.
+
+    Raises:
+        ValueError: unless 4 divides the size.
+    """
+    side = math.isqrt(shape[0])
+    angles = jnp.arange(side, dtype=dtype)[:, None] * jnp.asarray(_frequencies(shape[1]), dtype)[None]
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
+    by_column, by_row = (jnp.broadcast_to(jnp.expand_dims(waves, axis), (side, side, waves.shape[1])) for axis in (0, 1))
+    return jnp.concatenate([by_column, by_row], -1).reshape(shape)
+
+
+def _frequencies(size: int) -> np.ndarray:
+    """Angles per step along one coordinate, of which sines and cosines fill half of the channels."""
+    if size % 4:
+        raise ValueError(f"width = {size} must be divisible by 4 to hold sines and cosines of two coordinates")
+    return MAX_PERIOD ** (-np.arange(size // 4) / (size // 4))
+
+
 class Embedding(nn.Module):
-    """Time, label and more as one vector per sample: an MLP of the sinusoidal time, the row of the label, and an MLP of what else is told.
+    """Time, label and more as one vector per sample: an MLP of the sinusoidal time, the row of the label, and MLPs of what else is told.
 
     Args:
         frequencies: size of the sinusoidal embedding.
@@ -79,19 +100,28 @@ class Embedding(nn.Module):
 
     @nn.compact
     def __call__(
-        self, t: Shaped[Array, " b"], label: Shaped[Array, " b"] | None, added: Float[Array, "b a"] | None = None
+        self,
+        t: Shaped[Array, " b"],
+        label: Shaped[Array, " b"] | None,
+        added: Float[Array, "b a"] | None = None,
+        guidance: Shaped[Array, " b"] | None = None,
     ) -> Float[Array, "b d"]:
-        """Embed times (b,) and, unless None, labels (b,) and further numbers (b, a)."""
-        t = t.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
-        y = sinusoidal(t, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
-        y = dense(self.features, self.compute, "time_0")(y)
-        y = dense(self.features, self.compute, "time_1")(fast.silu(y))
+        """Embed times (b,) and, unless None, labels (b,), further numbers (b, a) and guidance scales (b,), as times of a thousandfold."""
+        y = self._embedded("time", t)
+        if guidance is not None:
+            y = y + self._embedded("guidance", 1000 * guidance)
         if self.num_classes is not None and label is not None:
             table = parameter(self, "label", initializers.normal(0.02), (self.num_classes + 1, self.features))
             y = y + rows(packed.as_array(table, self.compute.dtype), label)
         if added is None:
             return y
         return y + dense(self.features, self.compute, "added_1")(fast.silu(dense(self.features, self.compute, "added_0")(added)))
+
+    def _embedded(self, name: str, numbers: jax.Array) -> jax.Array:
+        numbers = numbers.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
+        y = sinusoidal(numbers, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
+        y = dense(self.features, self.compute, f"{name}_0")(y)
+        return dense(self.features, self.compute, f"{name}_1")(fast.silu(y))
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:

@@ -24,7 +24,7 @@ _MOMENTS = "moments"
 # --- recomputation ---
 
 
-def recomputed(function: Callable[..., jax.Array], static: tuple[int, ...] = ()) -> Callable[..., jax.Array]:
+def recomputed(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Callable[..., Any]:
     """Return function(module, *arrays), of whose inside the backward pass keeps the moments of norms and computes the rest again.
 
     For a norm or an activation and the layer that follows, which are large to keep and cheap to compute.
@@ -220,11 +220,13 @@ FEW = 8
 """Keys per query from which attention is that of few queries, such as the newest token's to all that is cached."""
 
 
-def heads_first_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
-    """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU."""
+def heads_first_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+) -> jax.Array:
+    """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU; `bias` is added to the scores."""
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
     # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
-    mixed = jax.checkpoint(functools.partial(_mixed, precision=precision))(query, key, value, mask)
+    mixed = jax.checkpoint(functools.partial(_mixed, precision=precision))(query, key, value, mask, bias)
     return mixed.transpose(0, 2, 1, 3)
 
 
@@ -256,7 +258,9 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
     return jax.checkpoint(mixed)(query, key, value, mask).reshape(query.shape)
 
 
-def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None) -> jax.Array:
+def _mixed(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, bias: jax.Array | None, precision: str | None
+) -> jax.Array:
     accumulate = jnp.promote_types(query.dtype, jnp.float32)
     few = FEW * query.shape[2] <= key.shape[2]
     query = query * query.shape[-1] ** -0.5
@@ -264,6 +268,8 @@ def _mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
         scores = jnp.einsum("bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate).swapaxes(2, 3)
     else:
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
+    if bias is not None:
+        scores = scores + bias.astype(accumulate)
     weights = _exponentials(scores, mask, -1)
     # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all values
     summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)

@@ -40,7 +40,7 @@ def embedded(size: ImageSize, dtype: Any) -> Float[Array, "b e"]:
     last = size.target if size.score is None else jnp.asarray(size.score)[:, None]
     numbers = jnp.concatenate([jnp.asarray(part) for part in (size.original, size.crop, last)], -1)
     numbers = numbers.astype(jnp.promote_types(dtype, jnp.float32))
-    return sinusoidal(numbers.reshape(-1), FREQUENCIES).reshape(len(numbers), -1)
+    return sinusoidal(numbers.reshape(-1), FREQUENCIES).reshape(numbers.shape[0], -1)
 
 
 def checked_size(size: ImageSize | None, wanted: bool | str, batch: int) -> ImageSize | None:

@@ -69,7 +69,7 @@ def fill(key: jax.Array, params: Any) -> Any:
     noise = jax.random.normal(key, (sum(sizes),), jnp.float32)
     filled, start = [], 0
     for leaf, size in zip(leaves, sizes, strict=True):
-        part = noise[start : start + size]
+        part = jax.lax.slice_in_dim(noise, start, start + size)  # a static one, for networks of more than 2³¹ numbers too
         filled.append((leaf.std * part).reshape(leaf.value.shape).astype(leaf.value.dtype) if _is_drawn(leaf) else leaf)
         start += size
     return jax.tree.unflatten(structure, filled)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from gendiff.core import checks, packed, trees
+from gendiff.core.low_rank import LowRank
 from gendiff.core.packed import PackedKernel
 from gendiff.core.records import record
 from gendiff.core.types import Loss, Metrics, Params, Scalar
@@ -25,19 +26,6 @@ from gendiff.networks import fast
 
 Lora = Params
 """A nested dict as that of the parameters, with a LowRank at the path of each kernel that is adapted and nothing at the others."""
-
-
-@record
-class LowRank:
-    """Two factors of a change of a kernel.
-
-    Attributes:
-        down: (in, r), called A; all but the last axis of a kernel are inputs.
-        up: (r, out), called B.
-    """
-
-    down: Any
-    up: Any
 
 
 @record
@@ -111,19 +99,15 @@ def start(key: jax.Array, params: Params, rank: int, paths: str) -> Lora:
     kernels = {path: leaf for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if re.search(paths, path)}
     if not kernels:
         raise ValueError(f"no parameter fits paths = {paths!r}: they are such as {list(trees.paths(params))[:3]}")
-    result: dict[str, Any] = {}
+    changes: dict[str, LowRank] = {}
     for own, (path, kernel) in zip(jax.random.split(key, len(kernels)), kernels.items(), strict=True):
         inputs, outputs = math.prod(kernel.shape[:-1]), kernel.shape[-1] if kernel.shape else 0
         if len(kernel.shape) < 2 or rank >= min(inputs, outputs):
             raise ValueError(f"rank = {rank} does not fit {path} of shape {tuple(kernel.shape)}: it must be below both sides of a kernel")
         dtype = jnp.promote_types(kernel.dtype, jnp.float32)
         down = jax.random.normal(own, (inputs, rank), dtype) * inputs**-0.5
-        *folders, name = path.split("/")
-        place = result
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[name] = LowRank(down, jnp.zeros((rank, outputs), dtype))
-    return result
+        changes[path] = LowRank(down, jnp.zeros((rank, outputs), dtype))
+    return trees.nested(changes)
 
 
 def apart(params: Params, lora: Lora, scale: Scalar = 1.0) -> Params:

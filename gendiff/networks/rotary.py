@@ -45,6 +45,7 @@ class Rotary:
     Args:
         base: above 1.
         stretched: None, or how long contexts change them.
+        channels: of a head, how many each coordinate turns: even numbers, whose sum is the head size. None: each has an equal share.
 
     References:
         Su et al., 2021, section 3.2.2 (from memory).
@@ -52,9 +53,14 @@ class Rotary:
 
     base: float = 10_000.0
     stretched: LongContext | None = None
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         checks.in_range("base", self.base, 1.0, float("inf"), open_low=True)
+        for number in self.channels or ():
+            checks.integer("channels", number, 2)
+            if number % 2:
+                raise ValueError(f"channels = {self.channels} must be even: they turn in pairs")
 
     def frequencies(self, pairs: int) -> np.ndarray:
         """Return (pairs,) float64 angles per position."""
@@ -79,19 +85,28 @@ def rotate(
         rotary: the frequencies.
 
     Raises:
-        ValueError: unless twice the number of coordinates divides the head size.
+        ValueError: unless twice the number of coordinates divides the head size, and for `rotary.channels` that are not one number for each
+            coordinate with the head size as their sum.
 
     References:
         Su et al., 2021, Eq. 34 (from memory).
     """
-    axes, size = positions.shape[-1], x.shape[-1]
-    if size % (2 * axes):
-        raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
-    pairs = size // (2 * axes)
-    frequencies = jnp.asarray(rotary.frequencies(pairs), accumulate)
-    angles = jnp.asarray(positions).astype(accumulate)[..., None] * frequencies.reshape(1, 1, 1, -1)
-    angles = angles.reshape(*x.shape[:2], 1, axes * pairs)
+    angles = _angles(jnp.asarray(positions).astype(accumulate), x.shape[-1], rotary)[:, :, None]
     first, second = jnp.split(x.astype(accumulate), 2, -1)
     cosine, sine = jnp.cos(angles), jnp.sin(angles)
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1).astype(x.dtype)
+
+
+def _angles(positions: Float[Array, "b s axes"], size: int, rotary: Rotary) -> Float[Array, "b s pairs"]:
+    """By how much each pair of a head of this size turns: those of the first coordinate, then those of the next."""
+    axes = positions.shape[-1]
+    if rotary.channels is not None:
+        if len(rotary.channels) != axes or sum(rotary.channels) != size:
+            raise ValueError(f"channels = {rotary.channels} must be one number for each of {axes} coordinates, in all the head size {size}")
+        frequencies = [jnp.asarray(rotary.frequencies(number // 2), positions.dtype) for number in rotary.channels]
+        return jnp.concatenate([positions[..., at, None] * each[None, None] for at, each in enumerate(frequencies)], -1)
+    if size % (2 * axes):
+        raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
+    shared = jnp.asarray(rotary.frequencies(size // (2 * axes)), positions.dtype)
+    return (positions[..., None] * shared.reshape(1, 1, 1, -1)).reshape(*positions.shape[:2], size // 2)

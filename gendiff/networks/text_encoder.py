@@ -22,7 +22,8 @@ POOLING = ("end", "mean")
 class TextEncoder(nn.Module):
     """A transformer over tokens with learned positions.
 
-    `clip_vit_l_14`, `open_clip_vit_h_14` and `mini_lm_l6` build the published ones, for which `weights` loads parameters.
+    `clip_vit_l_14`, `open_clip_vit_h_14`, `open_clip_vit_bigg_14` and `mini_lm_l6` build the published ones, for which `weights` loads
+    parameters.
 
     Args:
         vocabulary: number of ids.
@@ -43,6 +44,7 @@ class TextEncoder(nn.Module):
         normalize: give each vector in `pooled` the length 1.
         skip_last: `tokens` are those before so many of the last blocks, behind the last norm where there is one. Stable Diffusion 2 has 1.
             `pooled` comes from the last block all the same; where it is not used, jit leaves those blocks out.
+        norm_tokens: whether `tokens` go through the last norm. Stable Diffusion XL takes them before it.
         dtype: of activations: "float32", "bfloat16", or None for that of the parameters, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
@@ -68,6 +70,7 @@ class TextEncoder(nn.Module):
     projection: int | None = None
     normalize: bool = False
     skip_last: int = 0
+    norm_tokens: bool = True
     dtype: Any = None
     precision: str | None = None
     attention_implementation: str = "auto"
@@ -108,7 +111,7 @@ class TextEncoder(nn.Module):
         last, chosen = self._blocks(x, self._seen(shown), compute)
         if self.norm_first:
             norm = LayerNorm(compute, self.epsilon, name="output_norm")
-            last, chosen = norm(last), norm(chosen)
+            last, chosen = norm(last), norm(chosen) if self.norm_tokens else chosen
 
         pooled = self._at_end(last, (ids == self._end) & shown) if self.pooling == "end" else _mean(last, shown)
         if self.projection is not None:
@@ -152,18 +155,12 @@ class TextEncoder(nn.Module):
         checks.integer("skip_last", self.skip_last, 0, self.depth - 1)
         checks.in_range("epsilon", self.epsilon, 0.0, float("inf"))
         checks.choice("pooling", self.pooling, POOLING)
-        checks.ids("ids", ids, self.vocabulary)
-        if ids.ndim != 2 or not 1 <= ids.shape[1] <= self.positions:
-            raise ValueError(f"ids has shape {ids.shape}: (texts, tokens) with 1 to {self.positions} tokens is needed (positions)")
+        check_tokens(ids, mask, self.vocabulary, self.positions)
         if types is not None:
             if self.token_types is None:
                 raise ValueError("types were given to an encoder without: build it with token_types=…, or pass None")
             checks.same_shape("ids", ids, "types", types)
             checks.ids("types", types, self.token_types)
-        if mask is not None:
-            checks.same_shape("ids", ids, "mask", mask)
-            if mask.dtype != jnp.bool_:
-                raise TypeError(f"mask must be boolean, true where a token counts, got {mask.dtype}: use mask > 0")
         self._check_pooled(ids, mask)
 
     def _check_pooled(self, ids: Any, mask: Any) -> None:
@@ -174,6 +171,29 @@ class TextEncoder(nn.Module):
         if not found.any(-1).all():
             lacks = f"has no token {self._end}, which ends a text (end)" if self.pooling == "end" else "has no token in the mask"
             raise ValueError(f"text {int(np.argmin(found.any(-1)))} {lacks}: its pooled vector would mean nothing")
+
+
+def check_tokens(ids: Any, mask: Any, vocabulary: int, most: int | None) -> None:
+    """Refuse what is no batch of texts.
+
+    Args:
+        ids: should be integers (texts, tokens) of 0 … vocabulary − 1.
+        mask: should be booleans of the same shape, or None.
+        vocabulary: number of ids.
+        most: the largest number of tokens. None: there is none.
+
+    Raises:
+        ValueError: for another shape, and for an id out of range whose value is known.
+        TypeError: for other types.
+    """
+    checks.ids("ids", ids, vocabulary)
+    if ids.ndim != 2 or ids.shape[1] < 1 or (most is not None and ids.shape[1] > most):
+        wanted = "1 token or more is needed" if most is None else f"1 to {most} tokens is needed (positions)"
+        raise ValueError(f"ids has shape {ids.shape}: (texts, tokens) with {wanted}")
+    if mask is not None:
+        checks.same_shape("ids", ids, "mask", mask)
+        if mask.dtype != jnp.bool_:
+            raise TypeError(f"mask must be boolean, true where a token counts, got {mask.dtype}: use mask > 0")
 
 
 def clip_vit_l_14(**options: Any) -> TextEncoder:
@@ -199,6 +219,19 @@ def open_clip_vit_h_14(**options: Any) -> TextEncoder:
         Cherti et al., 2023 (from memory).
     """
     settings: dict[str, Any] = {"width": 1024, "depth": 24, "heads": 16}
+    return TextEncoder(**(settings | options))
+
+
+def open_clip_vit_bigg_14(**options: Any) -> TextEncoder:
+    """The text tower of OpenCLIP's ViT-bigG/14, the second one of Stable Diffusion XL and 3, which read its tokens before the last block.
+
+    Args:
+        **options: any field of TextEncoder.
+
+    References:
+        Cherti et al., 2023 (from memory).
+    """
+    settings: dict[str, Any] = {"width": 1280, "depth": 32, "heads": 20, "projection": 1280}
     return TextEncoder(**(settings | options))
 
 

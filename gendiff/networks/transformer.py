@@ -87,11 +87,13 @@ class TransformerBlock(nn.Module):
         mlp_bias: whether those of the MLP have one. None: as `bias` says.
         rotary: how positions turn queries and keys. None: they do not.
         experts: MLPs among which a router chooses, in place of one. None: there is one.
+        own_attention: the first stream also looks at itself alone. What it sees is added beside what it sees in all streams.
+        parallel: the MLP is given what attention is given, the normalised x, and one linear layer narrows both together.
 
     References:
         Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm;
         Esser et al., 2024, Fig. 2b (from memory), for several streams; Ainslie et al., 2023, section 2.2, for grouped heads; Shazeer,
-        2020, Eq. 6, for gated MLPs; Dehghani et al., 2023, section 2, for normalised heads (from memory).
+        2020, Eq. 6, for gated MLPs; Dehghani et al., 2023, section 2, for normalised heads and parallel layers (from memory).
     """
 
     heads: int
@@ -113,6 +115,8 @@ class TransformerBlock(nn.Module):
     mlp_bias: bool | None = None
     rotary: Rotary | None = Rotary()
     experts: Experts | None = None
+    own_attention: bool = False
+    parallel: bool = False
 
     @nn.compact
     def __call__(
@@ -124,6 +128,7 @@ class TransformerBlock(nn.Module):
         cache: LayerCache | None = None,
         context: Float[Array, "b m c"] | None = None,
         context_mask: Bool[ArrayLike, "b m"] | None = None,
+        score_bias: Float[Array, "#b heads #s k"] | None = None,
     ) -> tuple[Any, ...]:
         """Return (x, cache): streams where x is streams, and the cache with the tokens of this call in it. With experts, also a `Routing`.
 
@@ -137,41 +142,35 @@ class TransformerBlock(nn.Module):
             cache: the tokens before these (see `LayerCache`).
             context: (b, m, c) what the tokens of every stream look at after attention. It adds 0 in a fresh block, and has no positions.
             context_mask: (b, m) which tokens of the context are seen. None: all of them; a sample that sees none gets one constant.
+            score_bias: what is added to the scores of self-attention, as relative positions are.
 
         Raises:
             ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal widths, `answers`
                 outside 1 … their number, several streams with experts, a cache or a rule without positions, a cache without a rule, an
-                unknown activation or norm, and a condition where the norm stands last.
+                unknown activation or norm, a condition, `own_attention` or `parallel` where the norm stands last, and `parallel` with
+                streams, a context, experts or `own_attention`.
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
         answering = self._checked(streams, condition, positions, mask, cache)
+        if self.parallel:
+            self._check_parallel(x, context)
+            return self._in_parallel(streams[0], condition, positions, mask, cache, score_bias)
         names = ["", *(f"stream_{i}_" for i in range(1, len(streams)))]
-        changes = [self._modulation(name, i < answering, width, condition) for i, name in enumerate(names)]
+        changes = [self._modulation(name, self._changes(name, i < answering), width, condition) for i, name in enumerate(names)]
         parts = [
             self._heads(name, i < answering, stream, *change[:2])
             for i, (name, stream, change) in enumerate(zip(names, streams, changes, strict=True))
         ]
         query, key, value = (_joined([part[at] for part in parts if part[at] is not None]) for at in range(3))
-        if self.norm_heads:
-            query, key = (
-                NORMS["rms"](self.compute, self.epsilon, name=f"norm_{name}")(part) for name, part in (("query", query), ("key", key))
-            )
-        if positions is not None and self.rotary is not None:
-            query = rotate(query, positions[:, : query.shape[1]], self.rotary)
-            key = rotate(key, positions, self.rotary)
-        seen: Any = mask
-        if callable(mask) and positions is not None:
-            at = known = jnp.asarray(positions)[..., 0]
-            if cache is not None:
-                cache, key, value, known = cache.updated(key, value, at)
-            seen = mask(at[:, : query.shape[1]], known)
-        mixed = attend(query, key, value, seen, implementation=self.compute.attention, precision=self.compute.precision)
+        mixed, cache = self._attended(query, key, value, positions, mask, cache, score_bias)
         results, routing = [], None
         for name, stream, change, y in zip(names, streams, changes, _parted(mixed, streams[:answering]), strict=False):
-            _, _, gate_0, shift_1, scale_1, gate_1 = change
+            _, _, gate_0, shift_1, scale_1, gate_1 = change[:6]
             y = dense(width, self.compute, f"{name}output", bias=self.bias)(y.reshape(*stream.shape[:2], -1))
             y = self._summed(f"{name}norm_0", stream, _gated(y, gate_0))
+            if self.own_attention and not name:
+                y = y + self._own_attention(stream, change[6:], positions)
             if context is not None:
                 y = self._summed(f"{name}norm_cross", y, self._cross_attention(name, y, context, context_mask))
             if self.experts is None:
@@ -190,6 +189,8 @@ class TransformerBlock(nn.Module):
         checks.choice("norm", self.norm, NORMS)
         if condition is not None and not self.norm_first:
             raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
+        if (self.own_attention or self.parallel) and not self.norm_first:
+            raise ValueError("own_attention and parallel read the normalised x: they need norm_first = True")
         widths = [stream.shape[-1] for stream in streams]
         if len(set(widths)) > 1:
             raise ValueError(f"streams of widths {widths} cannot share one attention: map them to one width first")
@@ -208,9 +209,19 @@ class TransformerBlock(nn.Module):
         checks.integer("answers", self.answers, 1, len(streams))
         return self.answers
 
-    def _modulation(self, stream: str, answers: bool, width: int, condition: jax.Array | None) -> list[Any]:
-        """Shift, scale and gate of attention, then those of the MLP; the first two alone for a stream that does not answer."""
-        number = 6 if answers else 2
+    def _check_parallel(self, x: Any, context: Any) -> None:
+        others = {"streams": isinstance(x, tuple), "a context": context is not None, "own_attention": self.own_attention}
+        for name, given in (others | {"experts": self.experts is not None}).items():
+            if given:
+                raise ValueError(f"parallel = True is for one sequence with attention and an MLP, and here are {name}")
+
+    def _changes(self, stream: str, answers: bool) -> int:
+        """How many vectors the condition gives a stream: shift, scale and gate of attention, of the MLP, and of attention to itself."""
+        if not answers:
+            return 2  # it is normalised, shifted and scaled to be looked at
+        return 9 if self.own_attention and not stream else 6
+
+    def _modulation(self, stream: str, number: int, width: int, condition: jax.Array | None) -> list[Any]:
         if condition is None:
             return [None] * number
         return jnp.split(dense(number * width, self.compute, f"{stream}modulation", zero=True)(condition), number, -1)
@@ -219,13 +230,71 @@ class TransformerBlock(nn.Module):
     def _shared_heads(self) -> int:
         return self.heads if self.key_value_heads is None else self.key_value_heads
 
+    def _counts(self, answers: bool) -> list[int]:
+        """Heads of query, key and value; of the last two for a stream that does not answer."""
+        return [self.heads, self._shared_heads, self._shared_heads][0 if answers else 1 :]
+
+    def _size(self, x: jax.Array) -> int:
+        return x.shape[-1] // self.heads if self.head_size is None else self.head_size
+
     def _heads(self, stream: str, answers: bool, x: jax.Array, shift: Any, scale: Any) -> list[Any]:
         """Query, key and value, each (b, s, heads, size); no query for a stream that does not answer."""
-        size = x.shape[-1] // self.heads if self.head_size is None else self.head_size
-        counts = [self.heads, self._shared_heads, self._shared_heads][0 if answers else 1 :]
-        y = fast.recomputed(TransformerBlock._projected, (1, 2, 3))(self, stream, answers, sum(counts) * size, x, scale, shift)
-        parts = jnp.split(y.reshape(*x.shape[:2], sum(counts), size), np.cumsum(counts)[:-1], 2)
+        features = sum(self._counts(answers)) * self._size(x)
+        y = fast.recomputed(TransformerBlock._projected, (1, 2, 3))(self, stream, answers, features, x, scale, shift)
+        return self._split(stream, answers, y)
+
+    def _split(self, stream: str, answers: bool, y: jax.Array) -> list[Any]:
+        """One linear layer's output as query, key and value, the first two normalised if wanted."""
+        counts = self._counts(answers)
+        parts = jnp.split(y.reshape(*y.shape[:2], sum(counts), -1), np.cumsum(counts)[:-1], 2)
+        if self.norm_heads:
+            for at, name in enumerate(("query", "key")[0 if answers else 1 :]):
+                parts[at] = NORMS["rms"](self.compute, self.epsilon, name=f"{stream}norm_{name}")(parts[at])
         return [None] * (3 - len(counts)) + parts
+
+    def _attended(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, positions: Any, mask: Any, cache: Any, score_bias: Any
+    ) -> tuple[jax.Array, Any]:
+        """What each query sees, (b, s, heads, size), and the cache."""
+        if positions is not None and self.rotary is not None:
+            query = rotate(query, positions[:, : query.shape[1]], self.rotary)
+            key = rotate(key, positions, self.rotary)
+        seen: Any = mask
+        if callable(mask) and positions is not None:
+            at = known = jnp.asarray(positions)[..., 0]
+            if cache is not None:
+                cache, key, value, known = cache.updated(key, value, at)
+            seen = mask(at[:, : query.shape[1]], known)
+        how = self.compute
+        return attend(query, key, value, seen, bias=score_bias, implementation=how.attention, precision=how.precision), cache
+
+    def _own_attention(self, x: jax.Array, change: list[Any], positions: Any) -> jax.Array:
+        """What the tokens of x see in x alone."""
+        shift, scale, gate = change
+        at = None if positions is None else positions[:, : x.shape[1]]
+        query, key, value = self._heads("own_", True, x, shift, scale)
+        mixed, _ = self._attended(query, key, value, at, None, None, None)
+        y = dense(x.shape[-1], self.compute, "own_output", bias=self.bias)(mixed.reshape(*x.shape[:2], -1))
+        return _gated(y, gate)
+
+    def _in_parallel(self, x: jax.Array, condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any) -> tuple[jax.Array, Any]:
+        """Attention and MLP of one norm, narrowed by one linear layer."""
+        shift, scale, gate = self._modulation("", 3, x.shape[-1], condition)
+        projected, wide = fast.recomputed(TransformerBlock._both_projected)(self, x, scale, shift)
+        query, key, value = self._split("", True, projected)
+        mixed, cache = self._attended(query, key, value, positions, mask, cache, score_bias)
+        y = fast.recomputed(TransformerBlock._both_narrowed, (1,))(self, x.shape[-1], mixed.reshape(*x.shape[:2], -1), wide)
+        return x + _gated(y, gate), cache
+
+    def _both_projected(self, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        y = self._before("norm_0", x, scale, shift)
+        features = sum(self._counts(True)) * self._size(x)
+        inner = (1 + self.gated) * self._inner(x)
+        query_key_value = dense(features, self.compute, "qkv", bias=self._qkv_biased)(y)
+        return query_key_value, dense(inner, self.compute, "mlp_0", bias=self._mlp_biased)(y)
+
+    def _both_narrowed(self, width: int, mixed: jax.Array, wide: jax.Array) -> jax.Array:
+        return dense(width, self.compute, "output", bias=self.bias)(jnp.concatenate([mixed, self._activated(wide)], -1))
 
     def _projected(
         self, stream: str, answers: bool, features: int, x: jax.Array, scale: jax.Array | None, shift: jax.Array | None
@@ -273,13 +342,14 @@ class TransformerBlock(nn.Module):
         return layer(x, given)
 
     def _narrowed(self, stream: str, width: int, x: jax.Array) -> jax.Array:
+        return dense(width, self.compute, f"{stream}mlp_1", bias=self._mlp_biased)(self._activated(x))
+
+    def _activated(self, x: jax.Array) -> jax.Array:
         activation = ACTIVATIONS[self.activation]
-        if self.gated:
-            gate, x = jnp.split(x, 2, -1)
-            x = activation(gate) * x
-        else:
-            x = activation(x)
-        return dense(width, self.compute, f"{stream}mlp_1", bias=self._mlp_biased)(x)
+        if not self.gated:
+            return activation(x)
+        gate, x = jnp.split(x, 2, -1)
+        return activation(gate) * x
 
     def _before(self, norm: str, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None) -> jax.Array:
         return self._normed(norm, x, scale, shift) if self.norm_first else x

@@ -12,7 +12,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import fast, image_inputs
 from gendiff.networks.attention import ImageAttention
 from gendiff.networks.blocks import Downsample, ResidualBlock, Upsample
-from gendiff.networks.conditioning import Condition, check_fields, checked_conditions
+from gendiff.networks.conditioning import Condition, Conditions, check_fields, checked_conditions
 from gendiff.networks.convolution import Convolution
 from gendiff.networks.embeddings import Embedding
 from gendiff.networks.image_transformer import DESIGNS, ImageTransformer
@@ -95,40 +95,20 @@ class UNet(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text` and an `ImageSize`, those that the fields name, in any order. NO_LABEL and a text
-                of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text` and an `ImageSize`, those that the fields name, in any order, and `Residuals` of a
+                ControlNet or not. NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and for parameters whose attention stands elsewhere.
             TypeError: for inputs of the wrong type.
         """
-        self._check()
-        image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size
-        conditions = checked_conditions(condition, x.shape[0], *fields)
-        compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
-        if conditions.text is not None:
-            self._check_reader(x.shape)
-            conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
-        width = self.channels[0]
-        embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype))
-        embedding = fast.silu(embedding)  # every block begins with it: once is enough
-
+        conditions, compute = self._prepared(x, t, condition, ("residuals",))
+        embedding = self._embedded(t, conditions, compute)
         y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
-        skips = [y]
-        for level, features in enumerate(self.channels):
-            for block in range(self.blocks):
-                y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), conditions.text)
-                skips.append(y)
-            if level < len(self.channels) - 1:
-                y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
-                skips.append(y)
-
-        y = self._block("middle_0", self.channels[-1], compute)(y, embedding)
-        y = self._attention("middle_attention", y, compute, len(self.channels) - 1, self.middle_attention, conditions.text)
-        y = self._block("middle_1", self.channels[-1], compute)(y, embedding)
+        skips = self._down(y, embedding, conditions.text, compute)
+        y = self._middle(skips[-1], embedding, conditions.text, compute)
+        if conditions.residuals is not None:
+            skips, y = conditions.residuals.added(skips, y)
 
         for level, features in reversed(list(enumerate(self.channels))):
             for block in range(self.blocks + 1):
@@ -141,6 +121,42 @@ class UNet(nn.Module):
         y = GroupNorm(self.groups, compute, self.epsilon, silu=True, name="output_norm")(y)
         y = Convolution(self.out_channels or x.shape[-1], zero=True, compute=compute, name="output")(y)
         return y.astype(x.dtype)
+
+    def _prepared(self, x: Any, t: Any, condition: tuple[Condition, ...], takes: tuple[str, ...]) -> tuple[Conditions, Compute]:
+        """Inputs checked: the conditions, with the tokens that are seen, and how to compute."""
+        self._check()
+        image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size
+        conditions = checked_conditions(condition, x.shape[0], *fields, takes=takes)
+        compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
+        if conditions.text is not None:
+            self._check_reader(x.shape)
+            conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
+        return conditions, compute
+
+    def _embedded(self, t: Any, conditions: Conditions, compute: Compute) -> jax.Array:
+        width = self.channels[0]
+        embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
+        embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype))
+        return fast.silu(embedding)  # every block begins with it: once is enough
+
+    def _down(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> list[jax.Array]:
+        """What the way down keeps for the way up; the last one is where it ends."""
+        skips = [y]
+        for level, features in enumerate(self.channels):
+            for block in range(self.blocks):
+                y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
+                y = self._attention(f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), text)
+                skips.append(y)
+            if level < len(self.channels) - 1:
+                y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
+                skips.append(y)
+        return skips
+
+    def _middle(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
+        y = self._block("middle_0", self.channels[-1], compute)(y, embedding)
+        y = self._attention("middle_attention", y, compute, len(self.channels) - 1, self.middle_attention, text)
+        return self._block("middle_1", self.channels[-1], compute)(y, embedding)
 
     def _check(self) -> None:
         checks.choice("modulation", self.modulation, ("scale_shift", "shift"))

@@ -176,6 +176,12 @@ def _self_attention(call: Call) -> int:
     return _attention(streams[0][0], queries, keys, heads, call.fields["head_size"] or streams[0][2] // heads)
 
 
+def _own_attention(call: Call) -> int:
+    batch, tokens, width = call.arguments["x"]
+    heads = call.fields["heads"]
+    return _attention(batch, tokens, tokens, heads, call.fields["head_size"] or width // heads)
+
+
 def _cross_attention(call: Call) -> int:
     batch, queries, width = call.arguments["x"]
     heads = call.fields["heads"]
@@ -211,6 +217,7 @@ FORMULAS: dict[tuple[type, str], Formula] = {
     (attention.ImageAttention, "__call__"): _image_attention,
     (transformer.TransformerBlock, "__call__"): _self_attention,
     (transformer.TransformerBlock, "_cross_attention"): _cross_attention,
+    (transformer.TransformerBlock, "_own_attention"): _own_attention,
     (mixture_of_experts.MixtureOfExperts, "__call__"): _experts,
     (networks.LanguageModel, "_logits"): _tied_logits,
     (networks.VQAutoencoder, "_quantized"): _nearest_entries,
@@ -220,7 +227,7 @@ FORMULAS: dict[tuple[type, str], Formula] = {
 
 WITHOUT_PRODUCTS: tuple[type, ...] = (
     *(layers.LayerNorm, layers.RMSNorm, layers.GroupNorm),
-    *(Embedding, text.SeenTokens, generator.LabelledNoise, critic.CriticHead, networks.TextEncoder),
+    *(Embedding, text.SeenTokens, generator.LabelledNoise, critic.CriticHead, networks.TextEncoder, networks.T5Encoder, networks.DiT),
     *(R3GANPyramid, mixture_of_experts.ExpertLayer),
 )
 """Layers whose own parameters are added, looked up, multiplied entry by entry, or counted by the layer around them."""

@@ -7,7 +7,7 @@ from typing import Any
 from gendiff.core.types import Params
 from gendiff.weights import diffusers_blocks, layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Rule, convolution, linear, norm
+from gendiff.weights.rules import Arrays, Maker, Rule, convolution, linear, norm
 
 KIND = "AutoencoderKL"
 DOWN, UP = "DownEncoderBlock2D", "UpDecoderBlock2D"
@@ -95,7 +95,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     return tuple(made)
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.Autoencoder(**network_fields(config))`.
 
     Attention layers may have the names of before diffusers 0.13.
@@ -104,12 +104,13 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
         config: its config.json.
         arrays: its arrays by name.
         like: parameters of that network, or their shapes.
+        made: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like)
+    return naming.to_ours(diffusers_blocks.renamed(arrays), rules(config), like, made=made)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

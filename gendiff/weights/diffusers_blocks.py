@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from gendiff.weights import layouts, settings
 from gendiff.weights.rules import Arrays, Rule, convolution, linear, norm
 
@@ -133,7 +131,7 @@ def unet_fields(kind: str, found: Mapping[str, Any], down_types: tuple[str, ...]
     }
 
 
-def renamed(arrays: Arrays) -> dict[str, np.ndarray]:
+def renamed(arrays: Arrays) -> dict[str, Any]:
     """Return the arrays with the present names of attention layers in place of those before diffusers 0.13."""
 
     def now(name: str) -> str:

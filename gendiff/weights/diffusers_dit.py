@@ -6,7 +6,7 @@ from typing import Any
 from gendiff.core.types import Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Rule, linear
+from gendiff.weights.rules import Arrays, Maker, Rule, linear
 
 KINDS = ("DiTTransformer2DModel", "Transformer2DModel")
 DEFAULTS: dict[str, Any] = {
@@ -32,6 +32,10 @@ DEFAULTS: dict[str, Any] = {
     "num_vector_embeds": None,
     "only_cross_attention": False,
     "use_linear_projection": False,
+    "attention_type": "default",
+    "caption_channels": None,
+    "interpolation_scale": None,
+    "use_additional_conditions": None,
 }
 SUPPORTED: dict[str, tuple] = {
     "dropout": (0.0,),
@@ -45,6 +49,10 @@ SUPPORTED: dict[str, tuple] = {
     "num_vector_embeds": (None,),
     "only_cross_attention": (False,),
     "use_linear_projection": (False,),
+    "attention_type": ("default",),
+    "caption_channels": (None,),
+    "interpolation_scale": (None, 1),
+    "use_additional_conditions": (None, False),
 }
 OPTIONAL: dict[str, tuple[type, ...]] = {"out_channels": (int,)}
 
@@ -97,16 +105,17 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.DiT(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name.
         like: parameters of that network, or their shapes.
+        made: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(arrays, rules(config), like)
+    return naming.to_ours(arrays, rules(config), like, made=made)

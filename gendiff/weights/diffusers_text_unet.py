@@ -7,7 +7,7 @@ from typing import Any
 from gendiff.core.types import Params
 from gendiff.weights import diffusers_blocks, layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Rule, linear
+from gendiff.weights.rules import Arrays, Maker, Rule, linear
 
 KIND = "UNet2DConditionModel"
 DOWN, UP, MIDDLE = ("CrossAttnDownBlock2D", "DownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D"), "UNetMidBlock2DCrossAttn"
@@ -142,19 +142,20 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.UNet(**network_fields(config))`.
 
     Args:
         config: its config.json.
         arrays: its arrays by name. Those of a single file come from `latent_diffusion.unet`.
         like: parameters of that network, or their shapes.
+        made: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
         CheckpointMismatchError: as `rules.to_ours` does.
     """
-    return naming.to_ours(arrays, rules(config), like)
+    return naming.to_ours(arrays, rules(config), like, made=made)
 
 
 def _followed(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

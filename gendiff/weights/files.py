@@ -1,8 +1,9 @@
 """Foreign weights on disk: safetensors only, since every other format of theirs is a pickle, which can run code when it is opened."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import safetensors
@@ -29,13 +30,7 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         DataError: path first, for any other file or a damaged one.
     """
-    file = Path(path)
-    if file.suffix.lower() in PICKLED:
-        raise DataError(f"{file}: only .safetensors is read, for a pickle can run code when it is opened; {CONVERT}")
-    if file.suffix.lower() != ".safetensors":
-        raise DataError(f"{file}: must be named .safetensors")
-    if not file.is_file():
-        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    file = checked(path)
     try:
         return safetensors.numpy.load_file(file)
     except AttributeError as error:  # NumPy has no such type
@@ -44,6 +39,12 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
+
+
+def header(path: str | os.PathLike) -> dict[str, str]:
+    """Read the notes in the header of a `.safetensors` file, which `load` could read; {} where there are none."""
+    with safetensors.safe_open(Path(path), "numpy") as file:
+        return dict(file.metadata() or {})
 
 
 def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
@@ -60,9 +61,7 @@ def load_folder(path: str | os.PathLike, stem: str = STEM) -> Stored:
         return Stored(config, load(whole))
     if index.is_file():
         return Stored(config, _parts(index))
-    other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (*PICKLED, ".safetensors"))
-    found = f"it holds {', '.join(other)}; " if other else ""
-    raise DataError(f"{folder}: has no {whole.name}; {found}{CONVERT}")
+    refuse_without(folder, whole.name)
 
 
 def load_config(path: str | os.PathLike, name: str = "config.json") -> dict[str, Any]:
@@ -78,19 +77,73 @@ def load_config(path: str | os.PathLike, name: str = "config.json") -> dict[str,
     return _json(Path(path) / name)
 
 
-def _parts(index: Path) -> dict[str, np.ndarray]:
-    places = _json(index).get("weight_map")
-    if not isinstance(places, dict) or any(not isinstance(name, str) or Path(name).name != name for name in places.values()):
+def checked(path: str | os.PathLike) -> Path:
+    """Return the path of a `.safetensors` file that is there.
+
+    Raises:
+        DataError: path first, for a pickle, any other kind of file, and none.
+    """
+    file = Path(path)
+    if file.suffix.lower() in PICKLED:
+        raise DataError(f"{file}: only .safetensors is read, for a pickle can run code when it is opened; {CONVERT}")
+    if file.suffix.lower() != ".safetensors":
+        raise DataError(f"{file}: must be named .safetensors")
+    if not file.is_file():
+        raise DataError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}")
+    return file
+
+
+def refuse_without(folder: Path, name: str) -> NoReturn:
+    """Refuse a folder that has no file of this name.
+
+    Raises:
+        DataError: path first, with what it holds in its place.
+    """
+    other = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in (*PICKLED, ".safetensors"))
+    found = f"it holds {', '.join(other)}; " if other else ""
+    raise DataError(f"{folder}: has no {name}; {found}{CONVERT}")
+
+
+def places(index: Path, content: Mapping[str, Any]) -> dict[str, str]:
+    """Return which file holds each array, as an index of parts says.
+
+    Raises:
+        DataError: path first, unless each is the name of a file beside the index.
+    """
+    found = content.get("weight_map")
+    if not isinstance(found, dict) or any(not isinstance(name, str) or Path(name).name != name or "\\" in name for name in found.values()):
         raise DataError(f"{index}: its weight_map must give each array the name of a file beside it")
-    arrays: dict[str, np.ndarray] = {}
-    for name in sorted(set(places.values())):
-        part = load(index.with_name(name))
-        twice = sorted(set(part) & set(arrays))
-        if twice:
-            raise DataError(f"{index}: {twice[0]} is in {name} and in a part before")
-        arrays |= part
+    return found
+
+
+def add_part(arrays: dict[str, Any], part: Mapping[str, Any], index: Path, name: str) -> None:
+    """Add the arrays of one part to those of the parts before.
+
+    Raises:
+        DataError: path first, for a name that is in a part before.
+    """
+    twice = sorted(set(part) & set(arrays))
+    if twice:
+        raise DataError(f"{index}: {twice[0]} is in {name} and in a part before")
+    arrays.update(part)
+
+
+def check_places(index: Path, places: Mapping[str, str], arrays: Mapping[str, Any]) -> None:
+    """Refuse parts that hold other arrays than their index names.
+
+    Raises:
+        DataError: path first.
+    """
     if set(places) != set(arrays):
         raise DataError(f"{index}: names {len(places)} arrays and its files hold {len(arrays)}, of which some differ")
+
+
+def _parts(index: Path) -> dict[str, np.ndarray]:
+    found = places(index, _json(index))
+    arrays: dict[str, np.ndarray] = {}
+    for name in sorted(set(found.values())):
+        add_part(arrays, load(index.with_name(name)), index, name)
+    check_places(index, found, arrays)
     return arrays
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.packed import PackedKernel
 from gendiff.core.types import Params
@@ -122,12 +121,11 @@ def params(file: Gguf, like: Params, *, packed: bool = False) -> Params:
     if not packed:
         return naming.to_ours({name: tensor.numbers() for name, tensor in tensors.items()}, rules(file), like)
     shapes = {name: np.broadcast_to(np.float32(0), tensor.shape) for name, tensor in tensors.items()}
-    wanted = trees.paths(like)
 
-    def made(path: str, rule: Rule, names: list[str]) -> Any:
+    def made(path: str, rule: Rule, names: list[str], wanted: Any, read: Any) -> Any:
         parts = [tensors[name] for name in names]
         if not all(part.kind in gguf_blocks.KINDS for part in parts):
-            return jnp.asarray(rule.joined([part.numbers() for part in parts]), wanted[path].dtype)
+            return jnp.asarray(rule.joined([part.numbers() for part in parts]), wanted.dtype)
         if path == TOKEN:
             return gguf_blocks.kernel(parts[0].kind, parts[0].blocks, parts[0].shape, table=True)
         return _kernel([(part.kind, layout.ours(part.blocks).T) for part, layout in zip(parts, rule.layouts_of_parts, strict=True)], parts)

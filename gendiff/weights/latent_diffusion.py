@@ -39,7 +39,7 @@ def unet(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
         ConfigError: as `diffusers_text_unet.network_fields` does.
         CheckpointMismatchError: when the file holds no U-Net.
     """
-    return _renamed(arrays, UNET, unet_names(config))
+    return renamed(arrays, UNET, unet_names(config))
 
 
 def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -55,8 +55,8 @@ def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarr
         ConfigError: as `diffusers_autoencoder.network_fields` does.
         CheckpointMismatchError: when the file holds no autoencoder.
     """
-    renamed = _renamed(arrays, AUTOENCODER, autoencoder_names(config))
-    return {name: array[:, :, 0, 0] if _is_pixel_of_attention(name, array) else array for name, array in renamed.items()}
+    found = renamed(arrays, AUTOENCODER, autoencoder_names(config))
+    return {name: array[:, :, 0, 0] if _is_pixel_of_attention(name, array) else array for name, array in found.items()}
 
 
 def unet_names(config: Mapping[str, Any]) -> dict[str, str]:
@@ -124,28 +124,43 @@ def autoencoder_names(config: Mapping[str, Any]) -> dict[str, str]:
     return names | _within(residual, _AUTOENCODER_RESIDUAL) | _within(attention, _ATTENTION)
 
 
-def _within(blocks: Mapping[str, str], parts: Mapping[str, str]) -> dict[str, str]:
-    return {f"{theirs}.{part}": f"{name}.{now}" for theirs, name in blocks.items() for part, now in parts.items()}
+def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Return the arrays of one model of a file under other names. Those whose name is not known keep it, for `rules.to_ours` to refuse.
 
+    Args:
+        arrays: those of the file, by name.
+        prefix: how the names of the model begin; others are left out.
+        names: what the rest of a name begins with in the file -> in diffusers.
 
-def _renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    Raises:
+        CheckpointMismatchError: when no name begins so.
+    """
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     if not own:
         raise CheckpointMismatchError(
             f"no array begins with {prefix!r}, as in a single file of latent diffusion; there are {len(arrays)}: "
             f"{', '.join(sorted(arrays)[:SHOWN])}"
         )
-    return {_name(name, names): array for name, array in own.items()}
+    return {translated(name, names): array for name, array in own.items()}
 
 
-def _name(name: str, names: Mapping[str, str]) -> str:
-    """The name in diffusers; one that is not known stays, for `rules.to_ours` to refuse."""
+def translated(name: str, names: Mapping[str, str]) -> str:
+    """Return a name of an array with another beginning. One that is not known stays, for `rules.to_ours` to refuse.
+
+    Args:
+        name: such as "input_blocks.1.1.proj_in.weight".
+        names: what it may begin with -> what takes its place. The longest beginning counts.
+    """
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         head = ".".join(parts[:end])
         if head in names:
             return ".".join((names[head], *parts[end:]))
     return name
+
+
+def _within(blocks: Mapping[str, str], parts: Mapping[str, str]) -> dict[str, str]:
+    return {f"{theirs}.{part}": f"{name}.{now}" for theirs, name in blocks.items() for part, now in parts.items()}
 
 
 def _is_pixel_of_attention(name: str, array: np.ndarray) -> bool:

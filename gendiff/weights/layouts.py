@@ -82,9 +82,9 @@ class SwappedOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class NeighbourPairs:
-    """A linear layer (out, in) of queries or keys whose rotary pairs are neighbours, where ours are half a head apart.
+    """A linear layer (out, in) of queries or keys, or a vector (out,), whose rotary pairs are neighbours, where ours are half a head apart.
 
-    llama.cpp orders the rows of each head so, and Meta's own files do.
+    llama.cpp orders the rows of each head so. Meta's own files and those of FLUX do.
 
     Args:
         size: channels of a head.
@@ -92,15 +92,99 @@ class NeighbourPairs:
 
     size: int
 
-    def ours(self, array: Shaped[np.ndarray, "d c"]) -> Shaped[np.ndarray, "c d"]:
+    def ours(self, array: Shaped[np.ndarray, "d *c"]) -> Shaped[np.ndarray, "*c d"]:
         """Put the first channels of all pairs of a head before the second ones."""
-        return array.reshape(-1, self.size // 2, 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape).T
+        return array.reshape(-1, self.size // 2, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape).T
+
+    def theirs(self, array: Shaped[np.ndarray, "*c d"]) -> Shaped[np.ndarray, "d *c"]:
+        """Put each pair side by side again."""
+        rows = array.T
+        return rows.reshape(-1, 2, self.size // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedInputs:
+    """A linear layer (out, in) whose inputs are patches in the order channel, row, column, where ours is row, column, channel.
+
+    Args:
+        size: side of a patch.
+    """
+
+    size: int
+
+    def ours(self, array: Shaped[np.ndarray, "d p"]) -> Shaped[np.ndarray, "p d"]:
+        """Order the inputs by the rows of a patch, then its columns, then channels."""
+        return Patches(self.size).ours(array.reshape(array.shape[0], -1, self.size, self.size))
+
+    def theirs(self, array: Shaped[np.ndarray, "p d"]) -> Shaped[np.ndarray, "d p"]:
+        """Order them by channels first."""
+        return Patches(self.size).theirs(array).reshape(array.shape[::-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedOutputs:
+    """A linear layer (out, in) or its bias (out,) whose outputs are patches in the order channel, row, column, as `PackedInputs` has them.
+
+    Args:
+        size: side of a patch.
+    """
+
+    size: int
+
+    def ours(self, array: Shaped[np.ndarray, "p *c"]) -> Shaped[np.ndarray, "*c p"]:
+        """Order the outputs by the rows of a patch, then its columns, then channels."""
+        return np.moveaxis(array.reshape(-1, self.size, self.size, *array.shape[1:]), 0, 2).reshape(array.shape).T
+
+    def theirs(self, array: Shaped[np.ndarray, "*c p"]) -> Shaped[np.ndarray, "p *c"]:
+        """Order them by channels first."""
+        rows = array.T
+        return np.moveaxis(rows.reshape(self.size, self.size, -1, *rows.shape[1:]), 2, 0).reshape(rows.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledOutputs:
+    """A linear layer (out, in) that gives a part of what ours gives.
+
+    Args:
+        factor: ours over theirs, a power of 2, so that no digit is lost.
+    """
+
+    factor: int
+
+    def ours(self, array: Shaped[np.ndarray, "d c"]) -> Shaped[np.ndarray, "c d"]:
+        """Multiply."""
+        return array.T * array.dtype.type(self.factor)
 
     def theirs(self, array: Shaped[np.ndarray, "c d"]) -> Shaped[np.ndarray, "d c"]:
-        """Put each pair side by side again."""
-        return array.T.reshape(-1, 2, self.size // 2, array.shape[0]).swapaxes(1, 2).reshape(array.shape[::-1])
+        """Divide."""
+        return array.T / array.dtype.type(self.factor)
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstOfOne:
+    """An array with a leading axis of length 1, which ours lacks: a table with an axis for samples, say."""
+
+    def ours(self, array: Shaped[np.ndarray, "one *d"]) -> Shaped[np.ndarray, "*d"]:
+        """Take the only entry."""
+        return array[0]
+
+    def theirs(self, array: Shaped[np.ndarray, "*d"]) -> Shaped[np.ndarray, "one *d"]:
+        """Put the axis back."""
+        return array[None]
 
 
 SAME = Axes()
 LINEAR = Axes((1, 0))
 CONVOLUTION = Axes((2, 3, 1, 0))
+OF_OUTPUTS = SwappedOutputs | NeighbourPairs | PackedOutputs | ScaledOutputs
+"""Layouts that order or scale outputs. All others are of inputs."""
+
+
+def of_inputs(layout: Layout) -> Layout:
+    """Return the layout of a layer's inputs alone: that of (r, in, …), which shares no outputs with the layer."""
+    return LINEAR if isinstance(layout, OF_OUTPUTS) else layout
+
+
+def of_outputs(layout: Layout) -> Layout:
+    """Return the layout of a layer's outputs alone: that of (out, r), which shares no inputs with the layer."""
+    return layout if isinstance(layout, OF_OUTPUTS) else LINEAR

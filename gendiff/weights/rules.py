@@ -22,9 +22,10 @@ from gendiff.weights import layouts
 COPY = "{copy}"
 SHOWN = 6
 
-Arrays = Mapping[str, np.ndarray]
-Maker = Callable[[str, "Rule", list[str]], Any]
-"""(path of ours, its rule, their names) -> the parameter."""
+Arrays = Mapping[str, Any]
+"""Name -> array, or what `np.asarray` makes one and has its shape and dtype, as a `streamed.StoredArray`."""
+Maker = Callable[[str, "Rule", list[str], Any, Callable[[Any], jax.Array]], Any]
+"""(path of ours, its rule, their names, its entry of `like`, what reads it in a dtype) -> what becomes the parameter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +98,7 @@ def linear(
     ours: str,
     layout: layouts.Layout | tuple[layouts.Layout, ...] = layouts.LINEAR,
     *,
+    bias: layouts.Layout | tuple[layouts.Layout, ...] = layouts.SAME,
     copies: int = 1,
     shares: tuple[int, ...] = (),
 ) -> tuple[Rule, ...]:
@@ -104,7 +106,7 @@ def linear(
     names = theirs.split()
     return (
         Rule(f"{ours}/kernel", tuple(f"{name}.weight" for name in names), layout, copies, shares),
-        Rule(f"{ours}/bias", tuple(f"{name}.bias" for name in names), layouts.SAME, copies, shares),
+        Rule(f"{ours}/bias", tuple(f"{name}.bias" for name in names), bias, copies, shares),
     )
 
 
@@ -125,7 +127,8 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker 
         arrays: by their names.
         rules: one for every parameter.
         like: parameters of that network; only shapes and dtypes matter, so those of jax.eval_shape will do.
-        made: what makes each parameter, once it is known that all fit; without it their parts are joined. Of `arrays` it needs only shapes.
+        made: what makes each parameter, once it is known that all fit; without it their parts are joined. An array is read only where
+            it is joined.
 
     Raises:
         CheckpointMismatchError: that names what is missing, left over, of another shape (both are shown), no floating number, or not equal
@@ -135,7 +138,7 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker 
     wrong: dict[str, list[str]] = {"missing": [], "left over": [], "wrong": []}
     used: set[str] = set()
     fitting = []
-    for path, rule, names in _matched(wanted, tuple(rules)):
+    for path, rule, names in matched(wanted, rules):
         flat = [name for copies in names for name in copies]
         used.update(flat)
         missing = [f"{name} (for {path})" for name in flat if name not in arrays]
@@ -145,16 +148,17 @@ def to_ours(arrays: Arrays, rules: Iterable[Rule], like: Params, *, made: Maker 
         if not missing and not mismatch:
             fitting.append((path, rule, [copies[0] for copies in names]))
     wrong["left over"] += sorted(set(arrays) - used)
-    if any(wrong.values()):
-        raise CheckpointMismatchError(
-            "the weights do not fit the network: "
-            + "; ".join(f"{len(found)} {what}: {_some(found)}" for what, found in wrong.items() if found)
-        )
+    refuse("the weights do not fit the network", wrong)
 
-    def joined(path: str, rule: Rule, names: list[str]) -> jax.Array:
-        return jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]), wanted[path].dtype)
+    def joined(rule: Rule, names: list[str], dtype: Any) -> jax.Array:
+        whole = jnp.asarray(rule.joined([np.asarray(arrays[name]) for name in names]).astype(dtype, copy=False))
+        return jax.block_until_ready(whole)  # or arrays of the file that wait for their conversion would pile up
 
-    return jax.tree.unflatten(jax.tree.structure(like), [(made or joined)(*each) for each in fitting])
+    def parameter(path: str, rule: Rule, names: list[str]) -> Any:
+        read = functools.partial(joined, rule, names)
+        return read(wanted[path].dtype) if made is None else made(path, rule, names, wanted[path], read)
+
+    return jax.tree.unflatten(jax.tree.structure(like), [parameter(*each) for each in fitting])
 
 
 def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:
@@ -165,29 +169,38 @@ def to_theirs(params: Params, rules: Iterable[Rule]) -> dict[str, np.ndarray]:
     """
     ours = trees.paths(params)
     arrays = {}
-    for path, rule, names in _matched(ours, tuple(rules)):
+    for path, rule, names in matched(ours, rules):
         for copies, part in zip(names, rule.parts(np.asarray(ours[path])), strict=True):
             arrays.update({name: np.ascontiguousarray(part) for name in copies})
     return arrays
 
 
-@functools.cache
-def _pattern(ours: str) -> re.Pattern[str]:
-    """The paths that a rule's `ours` stands for, its words as named groups."""
-    parts = (f"(?P<{part[1:-1]}>[0-9]+)" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", ours))
-    return re.compile("".join(parts))
+def refuse(subject: str, wrong: Mapping[str, list[str]]) -> None:
+    """Refuse with a table of everything that is wrong, if anything is.
+
+    Args:
+        subject: what does not fit.
+        wrong: the kind of mistake -> what has it.
+
+    Raises:
+        CheckpointMismatchError: unless all lists are empty.
+    """
+    if any(wrong.values()):
+        table = "; ".join(f"{len(found)} {what}: {_some(found)}" for what, found in wrong.items() if found)
+        raise CheckpointMismatchError(f"{subject}: {table}")
 
 
-def _matched(paths: Iterable[str], rules: tuple[Rule, ...]) -> Iterator[tuple[str, Rule, list[list[str]]]]:
-    """(path, rule, names) of every path, in order."""
-    single: dict[str, list[tuple[Rule, dict[str, str]]]] = {}  # found by their path, since a large network may have hundreds of them
+def matched(paths: Iterable[str], rules: Iterable[Rule]) -> Iterator[tuple[str, Rule, list[list[str]]]]:
+    """Yield (path, rule, names) of every path, in order. The names are the copies of each part.
+
+    Raises:
+        CheckpointMismatchError: for a path with no rule, or with several.
+    """
+    alike: dict[str, list[Rule]] = {}  # a path fits only rules of its own form, and a large network may have hundreds of rules
     for rule in rules:
-        if "{" not in rule.ours:
-            single.setdefault(rule.ours, []).append((rule, {}))
-    families = [rule for rule in rules if "{" in rule.ours]
+        alike.setdefault(_form(rule.ours), []).append(rule)
     found = [
-        (path, single.get(path, []) + [(rule, numbers) for rule in families if (numbers := rule.numbers(path)) is not None])
-        for path in paths
+        (path, [(rule, numbers) for rule in alike.get(_form(path), ()) if (numbers := rule.numbers(path)) is not None]) for path in paths
     ]
     unruled = [path for path, matches in found if len(matches) != 1]
     if unruled:
@@ -198,6 +211,19 @@ def _matched(paths: Iterable[str], rules: tuple[Rule, ...]) -> Iterator[tuple[st
     for path, matches in found:
         rule, numbers = matches[0]
         yield path, rule, rule.names(numbers)
+
+
+@functools.lru_cache(maxsize=4096)
+def _form(path: str) -> str:
+    """A path, or what a rule has for it, without its numbers."""
+    return re.sub(r"([0-9]+|{\w+})+", "#", path)
+
+
+@functools.cache
+def _pattern(ours: str) -> re.Pattern[str]:
+    """The paths that a rule's `ours` stands for, its words as named groups."""
+    parts = (f"(?P<{part[1:-1]}>[0-9]+)" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", ours))
+    return re.compile("".join(parts))
 
 
 def _mismatch(arrays: Arrays, rule: Rule, names: list[list[str]], path: str, ours: Any) -> list[str]:
@@ -214,7 +240,7 @@ def _mismatch(arrays: Arrays, rule: Rule, names: list[list[str]], path: str, our
                 wrong.append(f"{name} has shape {array.shape}, but {path} of shape {tuple(ours.shape)} needs {part.shape}")
             elif not jnp.issubdtype(array.dtype, jnp.floating):
                 wrong.append(f"{name} holds {array.dtype}, but {path} needs floating numbers")
-            elif not np.array_equal(array, arrays[copies[0]], equal_nan=array.dtype.kind == "f"):
+            elif name != copies[0] and not np.array_equal(array, arrays[copies[0]], equal_nan=array.dtype.kind == "f"):
                 wrong.append(f"{name} differs from {copies[0]}, but the network has one {path} for all blocks")
     return wrong
 

@@ -81,7 +81,7 @@ def expansion(kind: str, found: Mapping[str, Any]) -> int:
 
 def _check_type(kind: str, name: str, value: Any, default: Any, optional: tuple[type, ...] | None) -> None:
     types = (type(default),) if optional is None else (*optional, type(None))
-    entry = type(default[0]) if isinstance(default, tuple) else float if float in types else int
+    entry = type(default[0]) if isinstance(default, tuple) and default else float if float in types else int
     fits = any(_is(value, one) for one in types) and all(_is(part, entry) for part in (value if isinstance(value, tuple) else ()))
     words = (f"a list of {_WORDS[entry].removeprefix('a ')}s" if one is tuple else _WORDS[one] for one in types)
     refuse_unless(fits, kind, name, value, f"{' or '.join(words)} is needed")

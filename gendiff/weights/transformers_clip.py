@@ -10,7 +10,7 @@ from typing import Any
 from gendiff.core.types import Params
 from gendiff.weights import layouts, settings
 from gendiff.weights import rules as naming
-from gendiff.weights.rules import Arrays, Rule, linear, norm
+from gendiff.weights.rules import Arrays, Maker, Rule, linear, norm
 
 KIND, PROJECTED = "CLIPTextModel", "CLIPTextModelWithProjection"
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -106,7 +106,7 @@ def rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
+def params(config: Mapping[str, Any], arrays: Arrays, like: Params, *, made: Maker | None = None) -> Params:
     """Return the arrays of a model as the parameters of `networks.TextEncoder(**network_fields(config))`.
 
     Args:
@@ -114,6 +114,7 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
         arrays: its arrays by name, as files have them, or all without "text_model.", as a CLIPTextModel in memory may have them. The
             buffer of positions that older files hold is left out by its name; every other array is used.
         like: parameters of that network, or their shapes.
+        made: as in `rules.to_ours`.
 
     Raises:
         ConfigError: as `network_fields` does.
@@ -121,4 +122,4 @@ def params(config: Mapping[str, Any], arrays: Arrays, like: Params) -> Params:
     """
     flat = not any(name.startswith(PREFIX) for name in arrays)
     named = {f"{PREFIX}{name}" if flat else name: array for name, array in arrays.items()}
-    return naming.to_ours({name: array for name, array in named.items() if name != BUFFER}, rules(config), like)
+    return naming.to_ours({name: array for name, array in named.items() if name != BUFFER}, rules(config), like, made=made)

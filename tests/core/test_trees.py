@@ -114,6 +114,11 @@ def test_a_cast_changes_floating_leaves_only_and_paths_name_the_way_to_each_leaf
     assert trees.paths({"pair": (1, 2)}, is_leaf=lambda node: isinstance(node, tuple)) == {"pair": (1, 2)}
 
 
+def test_leaves_by_their_paths_are_a_nested_dict_again():
+    tree = {"first": {"kernel": 1, "bias": 2}, "second": {"inner": {"scale": 3}}, "third": 4}
+    assert trees.nested(trees.paths(tree)) == tree and trees.nested({}) == {}
+
+
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_one_bad_number_anywhere_is_found_and_whole_numbers_are_finite(bad):
     assert not jax.jit(trees.all_finite)({"a": jnp.ones(3), "b": (jnp.array([0.0, bad]), 3)})

@@ -35,8 +35,12 @@ def moved(params):
 
 def drawn(network, *inputs):
     """Parameters away from what they start at, of moderate size, for which nothing is compiled."""
-    rng, shapes = np.random.default_rng(1), jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
-    made = []
+    return drawn_of(jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs)))
+
+
+def drawn_of(shapes):
+    """The same, by their shapes."""
+    rng, made = np.random.default_rng(1), []
     for path, leaf in trees.paths(shapes).items():
         spread = leaf.shape[-2] ** -0.5 if path.endswith("kernel") else 0.3
         made.append(jax.device_put((spread * rng.normal(size=leaf.shape) + path.endswith("scale")).astype(leaf.dtype)))

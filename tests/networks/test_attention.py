@@ -13,8 +13,8 @@ MASK[:, :, :, 0] = True
 MASK[0, :, 2] = False  # a query that sees nothing
 
 
-def plain(query, key, value, mask=ALL):
-    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(jnp.asarray(query.shape[-1], query.dtype))
+def plain(query, key, value, mask=ALL, bias=0.0):
+    scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(jnp.asarray(query.shape[-1], query.dtype)) + bias
     weights = jax.nn.softmax(jnp.where(mask, scores, -1e30)) * mask.any(-1, keepdims=True)
     return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
 
@@ -71,6 +71,35 @@ def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient()
 
 
 @pytest.mark.parametrize("implementation", ["heads_first", "xla"])
+def test_a_bias_is_added_to_the_scores_in_value_and_gradient_and_the_mask_hides_all_the_same(implementation):
+    bias = jnp.asarray(np.random.default_rng(4).normal(size=(1, 3, 5, 5)), jnp.float32)
+
+    def ours(query, key, value, bias):
+        return attention.attend(query, key, value, MASK, bias=bias, implementation=implementation)
+
+    def wanted(query, key, value, bias):
+        return plain(query, key, value, MASK, bias)
+
+    both = quickly(lambda *arrays: [value_and_slopes(f, *arrays) for f in (ours, wanted)])(*ARRAYS, bias)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *both)
+
+
+def test_a_bias_is_added_for_one_query_and_for_few_too():
+    draws = np.random.default_rng(5)
+    query, key, value = (jnp.asarray(draws.normal(size=(2, length, 3, 4)), jnp.float32) for length in (2, 40, 40))
+    bias = jnp.asarray(draws.normal(size=(1, 3, 2, 40)), jnp.float32)
+
+    @quickly
+    def both(query, key, value, bias):
+        every = np.ones((1, 1, 1, 40), bool)
+        few = [(query[:, :number], bias[:, :, :number]) for number in (1, 2)]
+        ours = [attention.attend(some, key, value, bias=added, implementation="heads_first") for some, added in few]
+        return ours, [plain(some, key, value, every, added) for some, added in few]
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *both(query, key, value, bias))
+
+
+@pytest.mark.parametrize("implementation", ["heads_first", "xla"])
 def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(implementation):
     halves = tuple(array.astype(jnp.bfloat16) for array in ARRAYS)
     half = quickly(lambda *arrays: value_and_slopes(lambda *a: attention.attend(*a, implementation=implementation), *arrays))(*halves)
@@ -108,6 +137,9 @@ def test_precision_and_implementation_are_honoured_or_refused():
     ):
         with pytest.raises(ValueError, match=message):
             attention.attend(*ARRAYS, **options)
+    query, key, value = ARRAYS
+    with pytest.raises(ValueError, match="a bias is for heads with keys of their own, and here 3 heads share 1"):
+        attention.attend(query, key[:, :, :1], value[:, :, :1], bias=jnp.zeros((1, 3, 5, 5)))
     for implementation in ("heads_first", "xla"):
         jaxpr = str(jax.make_jaxpr(lambda *a, i=implementation: attention.attend(*a, implementation=i, precision="highest"))(*ARRAYS))
         assert jaxpr.count("HIGHEST") >= 2

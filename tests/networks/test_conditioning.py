@@ -55,6 +55,13 @@ def size(**changes):
     return records.replace(SIZE, **changes)
 
 
+def scale(value):
+    return networks.GuidanceScale(value)
+
+
+SCALE = scale(np.array([1.0, 3.5, 7.0], np.float32))
+
+
 test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one that does not fit the network")(
     refusals(
         (call(cross, LABEL, SIZE), "reads texts of 6 channels and needs one"),
@@ -74,12 +81,19 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
         (call(cross, LABEL, SIZE, text(pooled=TEXT.pooled[:, :4])), r"\(samples, pooled_channels\) = \(3, 5\)"),
         (call(cross, LABEL, TEXT, size(crop=SIZE.crop[:, 0])), r"crop has shape \(3,\)"),
         (call(cross, LABEL, TEXT, size(original=-SIZE.original)), "original"),
-        (lambda: networks.pure(dit())(told_of_labels(dit()), X, T, LABEL, TEXT), "a text was given to a network without"),
-        (lambda: networks.pure(unet())(told_of_labels(unet()), X, T, LABEL, SIZE), "a size of the image was given to a network without"),
         (call(cross, LABEL, TEXT, size(target=None)), "has no target, which a network with image_size = True needs"),
         (call(cross, LABEL, TEXT, SIZE, image_size="score"), "has no score, which a network with image_size = .score. needs"),
         (call(cross, LABEL, TEXT, size(score=np.ones((B, 1))), image_size="score"), r"score has shape \(3, 1\)"),
         (call(cross, LABEL, TEXT, SIZE, image_size="scores"), "image_size = .scores. is none of score"),
+        (lambda: networks.pure(dit())(told_of_labels(dit()), X, T, LABEL, TEXT), "a text was given to a network without"),
+        (lambda: networks.pure(unet())(told_of_labels(unet()), X, T, LABEL, SIZE), "a size of the image was given to a network without"),
+        (call(cross, LABEL, TEXT, SIZE, SCALE), "a guidance scale was given to a network without: build it with guidance=True"),
+        (call(reading_unet, LABEL, TEXT, SIZE, SCALE), "a guidance scale was given to a network without"),
+        (call(cross, LABEL, TEXT, SIZE, guidance=True), "is told the guidance scale: pass networks.GuidanceScale"),
+        (call(cross, LABEL, TEXT, SIZE, SCALE, SCALE, guidance=True), "two conditions are each a guidance scale"),
+        (call(cross, LABEL, TEXT, SIZE, scale(np.ones((B, 1))), guidance=True), r"scale has shape \(3, 1\)"),
+        (call(cross, LABEL, TEXT, SIZE, scale(-1.0), guidance=True), "scale = -1 is outside"),
+        (call(cross, LABEL, TEXT, SIZE, scale(np.ones(B, bool)), guidance=True), "scale must hold numbers", TypeError),
         (call(cross, LABEL, TEXT, SIZE, text_channels=0), "text_channels = 0"),
         (call(cross, LABEL, SIZE, text_channels=None), "pooled_channels = 5 is of a text"),
         (call(cross, LABEL, TEXT, SIZE, text_attention="both"), "cross, joint"),

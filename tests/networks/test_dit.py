@@ -1,12 +1,18 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gendiff import networks
-from gendiff.networks import dit
-from tests.networks.rig import LABEL, T, X, apply, fresh, moved, quickly
+from gendiff.core import trees
+from gendiff.networks import dit, embeddings
+from tests.networks.rig import LABEL, SIZE, TEXT, T, X, apply, cross, drawn, fresh, joint, moved, quickly
 from tests.networks.rig import dit as tiny
+from tests.refusals import refusals
+
+SCALE = networks.GuidanceScale(np.array([1.0, 3.5, 7.0], np.float32))
 
 
 def test_time_label_and_position_reach_the_output():
@@ -47,3 +53,128 @@ def test_patches_are_squares_row_by_row_and_image_undoes_them():
 def test_a_size_or_field_that_does_not_fit_is_refused_with_the_rule(changes, message):
     with pytest.raises(ValueError, match=message):
         networks.init(tiny(**changes), jax.random.key(0), X, T, LABEL)
+
+
+# Learned positions.
+
+
+def placed(table, x=X):
+    """The output of a network whose table of positions is given."""
+    network = tiny(position_table=6)
+    params = drawn(network, X, T, LABEL)
+    return np.asarray(apply(networks.pure(network), params | {"position": table.reshape(36, 16)}, x, T, LABEL))
+
+
+def test_a_fresh_table_of_positions_holds_the_fixed_ones():
+    params = networks.init(tiny(position_table=6), jax.random.key(0), X, T, LABEL)
+    np.testing.assert_allclose(params["position"], embeddings.grid_positions(6, 6, 16), atol=1e-5)
+
+
+def test_an_image_takes_the_middle_of_the_table_of_positions_and_nothing_else():
+    network, table = tiny(position_table=6), np.zeros((6, 6, 16), np.float32)
+    table[1:5, 2:4] = embeddings.grid_positions(4, 2, 16).reshape(4, 2, 16)
+    params = drawn(network, X, T, LABEL)
+    without = {name: layer for name, layer in params.items() if name != "position"}
+    fixed = np.asarray(apply(networks.pure(tiny()), without, X, T, LABEL))
+    np.testing.assert_allclose(placed(table), fixed, atol=1e-5)
+    other = np.full_like(table, 7)
+    other[1:5, 2:4] = table[1:5, 2:4]
+    np.testing.assert_array_equal(placed(other), placed(table))
+    with pytest.raises(ValueError, match="an image of 8 × 2 patches is larger than the table of positions: position_table = 6"):
+        placed(table, np.zeros((3, 16, 4, 1), np.float32))
+
+
+# Rotary positions.
+
+
+def rows_swapped(x):
+    """The first two rows of patches exchanged."""
+    return np.concatenate([x[:, 2:4], x[:, :2], x[:, 4:]], 1)
+
+
+def test_rotary_positions_tell_tokens_apart_by_row_and_column_and_add_nothing_to_them():
+    network = tiny(rotary_channels=(2, 2, 4))
+    params = drawn(network, X, T, LABEL)
+    assert not [path for path in trees.paths(params) if "position" in path]
+
+    def run(x):
+        return np.asarray(apply(networks.pure(network), params, x, T, LABEL))
+
+    assert np.abs(rows_swapped(run(rows_swapped(X))) - run(X)).max() > 1e-4
+    columns = np.concatenate([X[:, :, 2:], X[:, :, :2]], 2)
+    assert np.abs(np.roll(run(columns), 2, 2) - run(X)).max() > 1e-4
+
+
+# Image and text in one sequence, and a guidance scale: Stable Diffusion 3.5 and FLUX.1 in one.
+
+
+def both(**changes):
+    fields = {"depth": 1, "rotary_channels": (2, 2, 4), "norm_heads": True, "own_attention": (0,), "single_depth": 1, "guidance": True}
+    return joint(**(fields | changes))
+
+
+@functools.cache
+def parameters(network):
+    return drawn(network, X, T, LABEL, TEXT, SIZE, SCALE)
+
+
+def shapes(network):
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, TEXT, SIZE, SCALE))
+
+
+def told(scale=SCALE, text=TEXT):
+    return np.asarray(apply(networks.pure(both()), parameters(both()), X, T, LABEL, text, SIZE, scale))
+
+
+def test_blocks_of_one_sequence_follow_those_of_two():
+    found = shapes(both(depth=2, own_attention=(1,), single_depth=2))
+    assert {name for name in found if name.startswith("single")} == {"single_block_0", "single_block_1"}
+    assert "own_qkv" in found["block_1"] and "own_qkv" not in found["block_0"]
+    assert "stream_1_mlp_1" in found["block_1"], "the text goes on"
+    assert "stream_1_key_value" in shapes(both(single_depth=0))["block_0"]
+
+
+@pytest.mark.slow
+def test_every_parameter_of_both_kinds_of_blocks_reaches_the_output():
+    def total(params):
+        return jnp.sum(jnp.square(networks.pure(both())(params, X, T, LABEL, TEXT, SIZE, SCALE)))
+
+    slopes = trees.paths(quickly(jax.grad(total))(parameters(both())))
+    assert all(np.isfinite(leaf).all() for leaf in slopes.values())
+    assert not [path for path, leaf in slopes.items() if not np.any(leaf)]
+
+
+def test_the_guidance_scale_is_data_reaches_its_own_sample_and_one_number_is_for_all():
+    whole = told()
+    moved = told(networks.GuidanceScale(SCALE.scale + np.array([0, 1, 0], np.float32)))
+    assert [bool(np.abs(sample).max() > 1e-5) for sample in moved - whole] == [False, True, False]
+    one, each = (told(networks.GuidanceScale(scale)) for scale in (np.float32(4), np.full(3, 4, np.float32)))
+    np.testing.assert_allclose(one, each, atol=1e-6)
+
+
+def test_neither_the_order_of_words_nor_padding_matters_to_one_sequence():
+    whole, order = told(), np.array([2, 0, 3, 1])
+    other = networks.Text(TEXT.tokens[:, order], TEXT.mask[:, order], TEXT.pooled)
+    np.testing.assert_allclose(told(text=other), whole, rtol=1e-4, atol=1e-4)
+    padded = networks.Text(np.where(TEXT.mask[..., None], TEXT.tokens, np.nan), TEXT.mask, TEXT.pooled)
+    np.testing.assert_array_equal(told(text=padded), whole)
+
+
+def build(make, **changes):
+    more = () if make is tiny else (TEXT, SIZE)
+    return lambda: jax.eval_shape(lambda: networks.init(make(**changes), jax.random.key(0), X, T, LABEL, *more))
+
+
+test_fields_that_do_not_fit_each_other_are_refused = refusals(
+    (build(tiny, single_depth=1), "single_depth = 1 is for a text beside the image: it needs text_attention = 'joint'"),
+    (build(tiny, own_attention=(0,)), r"own_attention = \(0,\) is for a text beside the image"),
+    (build(cross, single_depth=1), "single_depth = 1 is for a text beside the image"),
+    (build(joint, own_attention=(2,)), r"own_attention = 2 is outside \[0, 1\]"),
+    (build(joint, single_depth=-1), "single_depth = -1"),
+    (build(tiny, position_table=0), "position_table = 0"),
+    (build(tiny, position_table=3), "larger than the table of positions"),
+    (build(tiny, position_table=6, rotary_channels=(4, 4)), "give one"),
+    (build(tiny, rotary_channels=(8,)), r"rotary_channels = \(8,\) must be two numbers or more"),
+    (build(tiny, rotary_channels=(4, 6)), "in all the head size 8"),
+    (build(tiny, rotary_channels=(3, 5)), "must be even"),
+)

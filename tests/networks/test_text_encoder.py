@@ -11,6 +11,7 @@ from gendiff.networks import text_encoder
 from tests.networks.rig import apply, drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.variants import some_slow
 
 END = 17
 IDS = np.array([[3, 7, 5, END, 0, 0], [3, 9, END, END, 19, 1]], np.int32)
@@ -109,6 +110,18 @@ def test_without_the_last_block_tokens_are_those_of_a_shallower_encoder_and_the_
     np.testing.assert_allclose(skipped.tokens, shallow.tokens, atol=1e-6)
     np.testing.assert_allclose(skipped.pooled, deep.pooled, atol=1e-6)
     assert np.abs(skipped.tokens - deep.tokens).max() > 1e-2
+
+
+@pytest.mark.parametrize("skip", some_slow((1, 0), (0,)))
+def test_tokens_before_the_last_norm_become_those_behind_it_and_the_vector_of_the_text_has_it(skip):
+    whole, bare = params(clip(depth=2)), clip(depth=2, skip_last=skip, norm_tokens=False)
+    before, behind = (jax.tree.map(np.asarray, run(network, whole, IDS)) for network in (bare, clip(depth=2, skip_last=skip)))
+    centred = before.tokens - before.tokens.mean(-1, keepdims=True)
+    normed = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5)
+    scale, bias = (np.asarray(whole["output_norm"][name]) for name in ("scale", "bias"))
+    np.testing.assert_allclose(normed * scale + bias, behind.tokens, atol=1e-4)
+    np.testing.assert_allclose(before.pooled, behind.pooled, atol=1e-6)
+    assert np.abs(before.tokens - behind.tokens).max() > 1e-2
 
 
 def test_kinds_of_tokens_are_told_apart_and_none_means_the_first():

@@ -10,49 +10,13 @@ import pytest
 from gendiff import networks
 from gendiff.language.cache import FullLayer
 from gendiff.networks import attention, transformer
+from tests.networks.block_formulas import Formula, mixed, run
 from tests.networks.rig import drawn, quickly
 
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
 DRAW = np.random.default_rng(0)
 X, OTHER, CONTEXT, ADA = (DRAW.normal(size=shape).astype(np.float32) for shape in ((2, 6, 8), (2, 3, 8), (2, 5, 7), (2, 3)))
 MASK = np.array([[True, False, True, True, False], [False] * 5])
-
-
-def run(block, params, *inputs):
-    return quickly(networks.pure(block))(params, *inputs)[0]
-
-
-class Formula:
-    """The layers of a block in NumPy, in float64."""
-
-    def __init__(self, params, stream=""):
-        self.params, self.stream = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params), stream
-
-    def linear(self, name, x):
-        layer = self.params[self.stream + name]
-        return x @ layer["kernel"] + layer["bias"]
-
-    def norm(self, name, x):
-        layer = self.params[self.stream + name]
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * layer["scale"] + layer["bias"]
-
-    def mlp(self, x):
-        return self.narrowed(self.linear("mlp_0", self.norm("norm_1", x)))
-
-    def narrowed(self, wide):
-        return self.linear("mlp_1", 0.5 * wide * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3))))
-
-
-def mixed(query, key, value, mask=None):
-    """Attention of two heads, one query after the other."""
-    out = np.zeros_like(query)
-    for b, s, head in np.ndindex(*query.shape[:2], 2):
-        part = slice(4 * head, 4 * head + 4)
-        keys = np.arange(key.shape[1]) if mask is None else np.flatnonzero(mask[b])
-        if keys.size:
-            scores = np.exp(key[b, keys, part] @ query[b, s, part] / 2)
-            out[b, s, part] = scores / scores.sum() @ value[b, keys, part]
-    return out
 
 
 def test_cross_attention_equals_its_formula_after_self_attention_and_before_the_mlp():

@@ -35,6 +35,17 @@ MODELS = {
     "BERT": ("BertModel", BERT),
     "BERT with a large epsilon and three kinds of tokens": ("BertModel", BERT | {"layer_norm_eps": 1e-2, "type_vocab_size": 3}),
 }
+T5 = {
+    "vocab_size": 60,
+    "d_model": 32,
+    "d_kv": 16,
+    "d_ff": 48,
+    "num_layers": 3,
+    "num_heads": 3,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
+}
+SILU = {"feed_forward_proj": "gated-silu", "relative_attention_num_buckets": 8, "layer_norm_epsilon": 1e-2}
 IDS = np.array([[50, 3, 17, 40, 8, 59, 59, 59, 59, 59], [50, 40, 59, 0, 0, 0, 0, 0, 0, 0], [50, 1, 2, 3, 4, 40, 6, 7, 9, 59]], np.int32)
 SHOWN = np.array([[1] * 6 + [0] * 4, [1] * 3 + [0] * 7, [1] * 10], bool)
 
@@ -115,10 +126,32 @@ def test_the_text_tower_of_openclip_gives_the_same_vectors_here(quick):
         close(here.pooled, model.encode_text(torch.tensor(IDS).long()))
 
 
-@pytest.mark.parametrize("kind", ["CLIPTextModel", "BertModel"])
+@pytest.mark.parametrize("change", [{}, SILU], ids=["as published", "otherwise"])
+def test_the_encoder_of_t5_gives_the_same_tokens_here_and_reads_padding_where_no_mask_is_given(change, tmp_path):
+    module = weights.transformers_t5
+    drawn(transformers.T5EncoderModel(transformers.T5Config(**T5 | change))).save_pretrained(tmp_path)
+    model = transformers.T5EncoderModel.from_pretrained(tmp_path).eval()
+    stored = weights.files.load_folder(tmp_path, stem="model")
+    network = networks.T5Encoder(precision="highest", **module.network_fields(stored.config))
+    ids = np.random.default_rng(0).integers(0, 60, (2, 150)).astype(np.int32)
+    shown = np.arange(150)[None] < np.array([[150], [40]])
+    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), ids))
+    params, encode = module.params(stored.config, stored.arrays, like), quickly(networks.pure(network))
+    for mask in (None, shown):
+        told = {} if mask is None else {"attention_mask": torch.tensor(mask).long()}
+        with torch.inference_mode():
+            there = model(torch.tensor(ids).long(), **told).last_hidden_state
+        seen = np.ones_like(shown) if mask is None else shown
+        close(np.asarray(encode(params, ids, mask).tokens)[seen], there[torch.tensor(seen)])
+
+
+MODULES = {"CLIPTextModel": weights.transformers_clip, "BertModel": weights.transformers_bert, "T5EncoderModel": weights.transformers_t5}
+
+
+@pytest.mark.parametrize("kind", MODULES)
 def test_every_setting_that_their_configuration_writes_is_known(kind, tmp_path):
-    build = getattr(transformers, kind)
-    build.config_class().save_pretrained(tmp_path)
+    build, module = getattr(transformers, kind), MODULES[kind]
+    own = {"feed_forward_proj": "gated-gelu"} if kind.startswith("T5") else {}
+    build.config_class(**own).save_pretrained(tmp_path)
     written = weights.files.load_config(tmp_path)
-    module = {"CLIPTextModel": weights.transformers_clip, "BertModel": weights.transformers_bert}[kind]
-    assert module.network_fields(written) == module.network_fields({})
+    assert module.network_fields(written) == module.network_fields(own)

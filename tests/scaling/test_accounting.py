@@ -32,9 +32,12 @@ READS = {"text_channels": 64, "pooled_channels": 48}
 LANGUAGE = {"vocabulary": 512, "context": 256, "width": 128, "depth": 2, "heads": 4}
 ENCODER = {"vocabulary": 512, "positions": 64, "width": 128, "depth": 2, "heads": 4}
 DIT = {"patch": 2, "width": 128, "depth": 2, "heads": 4, "num_classes": 10}
+FLUX = {"text_attention": "joint", "rotary_channels": (8, 24), "norm_heads": True, "own_attention": (0,)}
+FLUX |= {"single_depth": 1, "guidance": True}
 LATENT = {"channels": (64, 128), "blocks": 1, "groups": 32}
 PICTURE = {"size": 32, "width": 32, "widest": 128}
 NOISE, DRAWN = floats(4, 64), floats(4, 32, 32, 3)
+HINT = networks.Hint(floats(2, 128, 128, 3), floats(2))
 
 NEAR = 0.05
 """Share of what the formulas leave out, norms, activations and softmax, in layers as wide as these."""
@@ -55,12 +58,15 @@ NETWORKS = {
     "experts that drop nothing": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2)), (TOKENS,), FILLED),
     "clip": (networks.TextEncoder(**ENCODER, projection=64), (ids(2, 64),), SMALL),
     "bert": (networks.TextEncoder(**ENCODER, causal=False, norm_first=False, token_types=2, pooling="mean"), (ids(2, 64),), SMALL),
+    "t5": (networks.T5Encoder(512, 128, 2, 4, 32, 256), (ids(2, 64),), SMALL),
     "dit": (networks.DiT(**DIT), (LATENTS, *TIMED), NEAR),
     "dit with cross-attention": (networks.DiT(**DIT, **READS), (LATENTS, *TIMED, TEXT), NEAR),
     "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), NEAR),
+    "flux": (networks.DiT(**DIT, **READS, **FLUX), (LATENTS, *TIMED, TEXT, networks.GuidanceScale(floats(2))), NEAR),
     "unet": (networks.UNet((64, 128), 1, (32,), num_classes=10), (PICTURES, *TIMED), NEAR),
     "unet of blocks": (networks.UNet((64, 128), 1, (), num_classes=10, resampling="block"), (PICTURES, *TIMED), NEAR),
     "unet that reads": (networks.UNet((64, 128), 1, (), num_classes=10, **READS), (PICTURES, *TIMED, TEXT), NEAR),
+    "controlnet": (networks.ControlNet((64, 128), 1, (32,), num_classes=10, hint_channels=(32, 64)), (PICTURES, *TIMED, HINT), SMALL),
     "autoencoder": (networks.Autoencoder(**LATENT), (PICTURES,), NEAR),
     "vq autoencoder": (networks.VQAutoencoder(**LATENT, entries=512), (PICTURES,), NEAR),
     "discriminator": (networks.PatchDiscriminator((64, 128, 128)), (PICTURES,), SMALL),
@@ -81,7 +87,10 @@ def shapes_of(network, *inputs):
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
 
 
-SLOW = ("untied, with biases and normalised heads", "bert", "dit with cross-attention", "unet of blocks", "unet that reads", "inception")
+SLOW = (
+    *("untied, with biases and normalised heads", "bert", "dit with cross-attention", "unet of blocks", "unet that reads", "controlnet"),
+    "inception",
+)
 
 
 @pytest.mark.parametrize("name", some_slow(NETWORKS, SLOW))

@@ -34,9 +34,8 @@ def in_single_file(arrays, prefix, names):
 
 def names_and_shapes(like, rules_of):
     """Their names and shapes of parameters with our shapes, of which none is ever made whole, so that models may be large."""
-    found = {}
-    for path, leaf in trees.paths(like).items():
-        rule = next(rule for rule in rules_of if rule.numbers(path) is not None)
-        parts = rule.parts(np.broadcast_to(np.int8(0), leaf.shape))
-        found |= {copies[0]: part.shape for copies, part in zip(rule.names(rule.numbers(path)), parts, strict=True)}
+    found, paths = {}, trees.paths(like)
+    for path, rule, names in rules.matched(paths, rules_of):
+        parts = rule.parts(np.broadcast_to(np.int8(0), paths[path].shape))
+        found |= {copies[0]: part.shape for copies, part in zip(names, parts, strict=True)}
     return found

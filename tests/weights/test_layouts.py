@@ -15,6 +15,12 @@ LAYOUTS = {
     "swapped outputs": (layouts.SwappedOutputs(), (6, 5)),
     "swapped biases": (layouts.SwappedOutputs(), (6,)),
     "neighbours": (layouts.NeighbourPairs(6), (12, 5)),
+    "neighbours in a vector": (layouts.NeighbourPairs(6), (12,)),
+    "packed inputs": (layouts.PackedInputs(2), (6, 20)),
+    "packed outputs": (layouts.PackedOutputs(2), (20, 6)),
+    "packed biases": (layouts.PackedOutputs(2), (20,)),
+    "scaled": (layouts.ScaledOutputs(8), (4, 3)),
+    "first of one": (layouts.FirstOfOne(), (1, 4, 3)),
 }
 
 
@@ -54,3 +60,34 @@ def test_swapped_outputs_put_the_gate_first_in_the_kernel_and_the_bias():
 
 def test_neighbours_of_a_rotary_pair_come_half_a_head_apart():
     assert layouts.NeighbourPairs(6).ours(np.arange(12.0)[:, None])[0].tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
+    assert layouts.NeighbourPairs(6).ours(np.arange(12.0)).tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
+
+
+def test_a_packed_patch_has_all_pixels_of_a_channel_before_those_of_the_next():
+    rng = np.random.default_rng(0)
+    patch = rng.normal(size=(2, 2, 5))  # rows, columns, channels: the order of networks.dit.patches
+    packed = patch.transpose(2, 0, 1).reshape(-1)
+    weight, back, bias = rng.normal(size=(6, 20)), rng.normal(size=(20, 6)), rng.normal(size=20)
+    np.testing.assert_allclose(patch.reshape(-1) @ layouts.PackedInputs(2).ours(weight), weight @ packed)
+    outputs, x = layouts.PackedOutputs(2), rng.normal(size=6)
+    here = (x @ outputs.ours(back) + outputs.ours(bias)).reshape(2, 2, 5)
+    np.testing.assert_allclose(here.transpose(2, 0, 1).reshape(-1), back @ x + bias)
+
+
+def test_a_scaled_layer_gives_so_many_times_as_much_and_loses_no_digit_of_a_half():
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float16)
+    ours = layouts.ScaledOutputs(8).ours(weight)
+    assert ours.dtype == np.float16 and np.array_equal(ours.astype(np.float64), 8 * weight.T.astype(np.float64))
+
+
+KERNELS = {name: (layout, shape) for name, (layout, shape) in LAYOUTS.items() if name not in ("same", "first of one") and len(shape) > 1}
+
+
+@pytest.mark.parametrize(("layout", "shape"), KERNELS.values(), ids=KERNELS.keys())
+def test_inputs_and_outputs_of_a_product_of_two_matrices_are_ordered_apart(layout, shape):
+    rng, rank = np.random.default_rng(0), 3
+    down, up = rng.normal(size=(rank, *shape[1:])), rng.normal(size=(shape[0], rank))
+    whole = layout.ours((up @ down.reshape(rank, -1)).reshape(shape))
+    first, second = layouts.of_inputs(layout).ours(down), layouts.of_outputs(layout).ours(up)
+    np.testing.assert_allclose((first.reshape(-1, rank) @ second).reshape(whole.shape), whole)
+    assert np.array_equal(layouts.of_inputs(layout).theirs(first), down) and np.array_equal(layouts.of_outputs(layout).theirs(second), up)

@@ -1,0 +1,146 @@
+"""Arrays that stay in their safetensors file until someone needs them: a model then loads in the memory of its parameters and one array."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+
+from gendiff.core import json_object
+from gendiff.core.errors import DataError
+from gendiff.weights import files
+
+TYPES: Mapping[str, Any] = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "F8_E4M3": jnp.float8_e4m3fn,
+    "F8_E5M2": jnp.float8_e5m2,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+"""What a file may hold, by the names that it has there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredArray:
+    """One array of a file. `np.asarray` reads it, each time anew.
+
+    Args:
+        file: the file.
+        dtype: of its numbers.
+        shape: its axes.
+        offset: where its bytes begin.
+    """
+
+    file: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read it. Raises DataError, path first, where the file has become shorter since it was opened."""
+        with open(self.file, "rb") as file:
+            file.seek(self.offset)
+            content = np.fromfile(file, np.uint8, self.nbytes)
+        if content.size != self.nbytes:
+            raise DataError(f"{self.file}: is shorter than when it was opened")
+        array = content.view(self.dtype).reshape(self.shape)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def open_file(path: str | os.PathLike) -> dict[str, StoredArray]:
+    """Read the names, shapes and types of one `.safetensors` file.
+
+    Raises:
+        DataError: path first, for any other file, a damaged one, and types that cannot be read.
+    """
+    file = files.checked(path)
+    try:
+        with safetensors.safe_open(file, "numpy"):  # it checks that header and length agree
+            pass
+        with open(file, "rb") as opened:
+            size = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(size))
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise DataError(f"{file}: not a whole safetensors file: {type(error).__name__}: {error}") from error
+    header.pop("__metadata__", None)
+    return {name: _stored(file, name, entry, 8 + size) for name, entry in header.items()}
+
+
+def open_folder(path: str | os.PathLike, stem: str = files.STEM, variant: str | None = None) -> dict[str, StoredArray]:
+    """Read what the weights of a folder hold: `stem`.safetensors, or its parts with their index.
+
+    Args:
+        path: the folder of one model.
+        stem: of the names of its files.
+        variant: as in "fp16", which stands in those names. None: the files without a variant; where there are none, those of the only one.
+
+    Raises:
+        DataError: path first, for missing or damaged files, an index that contradicts them or names a file elsewhere, and several variants
+            of which none was asked for.
+    """
+    folder = Path(path)
+    found = variants(folder, stem)
+    chosen = variant if variant is not None or None in found or len(found) != 1 else next(iter(found))
+    if chosen in found:
+        return _of_index(found[chosen]) if found[chosen].suffix == ".json" else open_file(found[chosen])
+    if found:
+        there = ", ".join("those without a variant" if name is None else repr(name) for name in sorted(found, key=str))
+        lacks = f"has no {stem} of variant {variant!r}" if variant is not None else f"has several variants of {stem}: choose one"
+        raise DataError(f"{folder}: {lacks}; there are {there}")
+    if folder.is_dir():
+        files.refuse_without(folder, f"{stem}.safetensors")
+    raise DataError(f"{folder}: no such folder")
+
+
+def variants(folder: Path, stem: str = files.STEM) -> dict[str | None, Path]:
+    """Find the variants of a model's weights: None or "fp16" -> the whole file, or the index of its parts."""
+    found: dict[str | None, Path] = {}
+    for file in sorted(folder.glob(f"{stem}.*")):
+        parts = file.name.removeprefix(f"{stem}.").split(".")
+        index = parts[-1] == "json"
+        words = [part for part in parts if part not in ("safetensors", "index", "json")]
+        wanted = ["safetensors", "index", "json"] if index else ["safetensors"]
+        if len(words) <= 1 and [part for part in parts if part not in words] == wanted and "-of-" not in file.name:
+            name = words[0] if words else None
+            if name not in found or not index:
+                found[name] = file
+    return found
+
+
+def _of_index(index: Path) -> dict[str, StoredArray]:
+    places = files.places(index, json_object.read(index))
+    arrays: dict[str, StoredArray] = {}
+    for name in sorted(set(places.values())):
+        files.add_part(arrays, open_file(index.with_name(name)), index, name)
+    files.check_places(index, places, arrays)
+    return arrays
+
+
+def _stored(file: Path, name: str, entry: Any, begin: int) -> StoredArray:
+    kind = entry["dtype"]
+    if kind not in TYPES:
+        raise DataError(f"{file}: {name} has the type {kind}, of which only {', '.join(TYPES)} can be read: convert it to float16")
+    return StoredArray(file, np.dtype(TYPES[kind]), tuple(entry["shape"]), begin + entry["data_offsets"][0])

@@ -1,0 +1,83 @@
+"""LoRA files by diffusers' own functions: which layer a name of kohya means, and that peft adds to a U-Net what we add."""
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import networks, weights
+from gendiff.networks import lora
+from gendiff.weights import lora_files, lora_layers
+from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
+from tests.peers.test_weights import drawn
+from tests.weights.lora_arrays import factors, of_kohya, of_peft
+from tests.weights.tiny_text_unets import given, shapes
+
+torch = pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers")
+diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
+
+SAME = 1e-4
+
+
+def layers(model):
+    """Shape of the weight of each layer that a LoRA may change."""
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    return {name: tuple(module.weight.shape) for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
+def adaptable(model, settings):
+    network = networks.UNet(precision="highest", **weights.diffusers_text_unet.network_fields(dict(model.config)))
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    given_here = given(**inputs(settings))
+    params = weights.diffusers_text_unet.params(dict(model.config), arrays, shapes(network, *given_here))
+    return network, given_here, params, {"unet": lora_layers.unet(dict(model.config), params)}
+
+
+@pytest.mark.parametrize("settings", [SMALL, XL], ids=["of Stable Diffusion 1", "of XL"])
+def test_every_layer_is_known_and_its_change_merged_there_gives_the_outputs_that_it_gives_here(settings):
+    model = drawn(UNET(**settings))
+    network, given_here, params, models = adaptable(model, settings)
+    changes = factors(layers(model))
+    assert set(lora_layers.of(models["unet"])) == set(changes)
+    changes = {layer: (0.2 * down, up * np.float32(up.shape[0] ** -0.5)) for layer, (down, up) in changes.items()}
+    tree = lora_files.from_arrays(of_kohya(changes, alpha=1), models)["unet"]
+    here = jax.jit(lambda params, tree: networks.pure(network)(lora.apart(params, tree, 0.8), *given_here))(params, tree)
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if name in changes:
+                down, up = (torch.from_numpy(part) for part in changes[name])
+                module.weight += 0.8 / 2 * (up.flatten(1) @ down.flatten(1)).reshape(module.weight.shape)
+        tensors = {name: torch.from_numpy(array) for name, array in inputs(settings).items()}
+        added = {"text_embeds": tensors["pooled"], "time_ids": tensors["size"]} if "pooled" in tensors else None
+        there = model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"], added_cond_kwargs=added).sample
+    there = there.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
+
+
+def test_a_name_of_kohya_means_the_layer_that_diffusers_takes_it_for():
+    from diffusers.loaders import lora_conversion_utils
+    from diffusers.utils import state_dict_utils
+
+    changes = factors({name: shape for name, shape in layers(UNET(**SMALL)).items() if "time_emb_proj" not in name})
+    stored = {name: torch.from_numpy(np.array(array)) for name, array in of_kohya(changes, alpha=2).items()}
+    theirs, _ = lora_conversion_utils._convert_non_diffusers_lora_to_diffusers(stored)
+    named = state_dict_utils.convert_unet_state_dict_to_peft({name.removeprefix("unet."): value for name, value in theirs.items()})
+    wanted = of_peft(changes, "")
+    assert set(named) == set(wanted) and all(np.array_equal(named[name].numpy(), wanted[name]) for name in named)
+
+
+def test_a_file_of_ours_is_loaded_by_diffusers_and_gives_the_same_outputs(tmp_path):
+    pytest.importorskip("peft", reason="diffusers loads LoRA files by peft")
+    model = drawn(UNET(**SMALL))
+    network, given_here, params, models = adaptable(model, SMALL)
+    tree = lora.start(jax.random.key(0), params, 2, r"attention/block_\d+/(qkv|output|cross_\w+)/kernel$|resize/convolution/kernel$")
+    rng = np.random.default_rng(0)
+    tree = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.2 * rng.normal(size=leaf.shape).astype(np.float32), tree)
+    lora_files.save(tmp_path / "ours.safetensors", {"unet": tree}, models)
+    model.load_lora_adapter(str(tmp_path), weight_name="ours.safetensors", prefix="unet")
+    tensors = {name: torch.from_numpy(array) for name, array in inputs(SMALL).items()}
+    with torch.inference_mode():
+        there = model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"]).sample.permute(0, 2, 3, 1).numpy()
+    here = jax.jit(lambda params, tree: networks.pure(network)(lora.merged(params, tree), *given_here))(params, tree)
+    np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
