@@ -44,6 +44,7 @@ EXPERIMENTS = {
     "adversarial": (*FRAMEWORK, "experiments.adversarial", "experiments.diffusion", "gendiff"),
     "preferences": (*FRAMEWORK, "experiments.preferences", "experiments.diffusion", "experiments.language", "gendiff"),
     "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
+    "serve": (*FRAMEWORK, "experiments.serve", "experiments.diffusion", "gendiff"),
     "benchmarks": (*FRAMEWORK, "experiments.benchmarks", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),
@@ -52,6 +53,7 @@ EXPERIMENTS = {
 EXTRAS = (
     *("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage", "grain", "orbax", "tensorboardX"),
     *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers", "gguf"),
+    *("fastapi", "uvicorn", "prometheus_client"),
 )
 TOP_LEVEL = {
     *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".ci"),
@@ -114,6 +116,7 @@ def test_experiments_import_what_lies_below_them_and_the_framework_no_science():
 @pytest.mark.parametrize(
     ("package", "place"),
     [("flax", "gendiff/networks/"), ("orbax", "gendiff/training/checkpoints.py"), ("filelock", "experiments/framework/")]
+    + [(server, "experiments/serve/") for server in ("fastapi", "starlette", "uvicorn", "prometheus_client")]
     + [(peer, "experiments/") for peer in ("torch", "torchvision", "diffusers", "transformers")],
 )
 def test_a_package_is_imported_in_one_place_only(package: str, place: str):

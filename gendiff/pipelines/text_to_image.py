@@ -101,14 +101,31 @@ class TextToImage:
         if prompt.ids.shape[1] != negative.ids.shape[1]:
             lengths = f"{prompt.ids.shape[1]} and {negative.ids.shape[1]}"
             raise ValueError(f"prompt and negative have {lengths} tokens: one tokenizer gives both the same length")
-        given, away = (self._encoded(params["text"], text) for text in (prompt, negative))
+        given, away = (self.encoded(params, text) for text in (prompt, negative))
+        return self.guided(params, given, away, scale)
+
+    def encoded(self, params: Mapping[str, Params], text: Tokens) -> networks.Text:
+        """Texts as the network reads them, for callers that draw with them more than once.
+
+        Args:
+            params: as in a call.
+            text: of b texts. One without a token, as `nothing` makes it, stays one.
+        """
+        ids, mask = jnp.asarray(text.ids), jnp.asarray(text.mask)
+        there = mask | ~mask.any(-1, keepdims=True)  # an encoder refuses a text without a token
+        return records.replace(self.encode(params["text"], ids, there), mask=mask)
+
+    def guided(self, params: Mapping[str, Params], given: networks.Text, away: networks.Text, scale: Scalar) -> Denoiser:
+        """The guided denoiser of texts that are `encoded`.
+
+        Args:
+            params: as in a call.
+            given: what pictures show, of b texts or of one.
+            away: what they are led away from, likewise.
+            scale: as in a call.
+        """
         conditional = diffusion.from_network(self.predict, params["network"], self.parameterization, given)
         return diffusion.guidance.classifier_free(conditional, conditional.with_condition(away), scale, batched=True)
-
-    def _encoded(self, params: Params, text: Tokens) -> networks.Text:
-        """A text without a token is encoded as if all were there, for an encoder refuses it otherwise, and then has none again."""
-        ids, mask = jnp.asarray(text.ids), jnp.asarray(text.mask)
-        return records.replace(self.encode(params, ids, mask | ~mask.any(-1, keepdims=True)), mask=mask)
 
     def _check(self, params: Mapping[str, Params]) -> None:
         needed = PARTS if self.decode is not None else PARTS[:-1]

@@ -1,0 +1,34 @@
+"""Folders of Stable Diffusion and of DiT, as diffusers writes them: opened, looked at, and drawn with by pure functions."""
+
+from gendiff.pipelines.stable_diffusion import adapters, prompt_weights
+from gendiff.pipelines.stable_diffusion.edits import Edit, edit
+from gendiff.pipelines.stable_diffusion.inspection import Inspection, inspect
+from gendiff.pipelines.stable_diffusion.latent_pipeline import LatentPipeline, classifier_free
+from gendiff.pipelines.stable_diffusion.opened import Opened, arranged, open_model
+from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline, handed_over, refined
+from gendiff.pipelines.stable_diffusion.prompts import Prompt, aligned, encode, repeated
+from gendiff.pipelines.stable_diffusion.saved import save
+from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
+
+__all__ = [
+    "Edit",
+    "Inspection",
+    "LatentPipeline",
+    "Opened",
+    "Prompt",
+    "PromptPipeline",
+    "TextTowers",
+    "adapters",
+    "aligned",
+    "arranged",
+    "classifier_free",
+    "edit",
+    "encode",
+    "handed_over",
+    "inspect",
+    "open_model",
+    "prompt_weights",
+    "refined",
+    "repeated",
+    "save",
+]

@@ -1,0 +1,139 @@
+"""What changes an opened folder: LoRA files, which change its parameters, and ControlNets, which read a picture beside it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gendiff import networks
+from gendiff.core import records
+from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
+from gendiff.core.types import Params, Scalar
+from gendiff.networks import PureFunction, controlnet, lora
+from gendiff.pipelines.stable_diffusion import model_parts, opened
+from gendiff.pipelines.stable_diffusion.model_parts import Part, Reader
+from gendiff.pipelines.stable_diffusion.opened import Opened
+from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
+from gendiff.weights import diffusers_controlnet, files, lora_files, lora_layers, streamed
+from gendiff.weights.lora_layers import Adaptable
+
+UNET = "unet"
+PICTURE = 3
+"""Channels of a hint."""
+WITHOUT_TEXT = "a LoRA changes a U-Net and text encoders, and this folder has none of them"
+
+
+def adaptable(model: Opened) -> dict[str, Adaptable]:
+    """Return the networks of a folder that a LoRA may change, by the names that its files have for them.
+
+    Raises:
+        ValueError: for a folder without a U-Net.
+    """
+    if UNET not in model.parts:
+        raise ValueError(f"{model.index.folder}: {WITHOUT_TEXT}")
+    found = {name: lora_layers.text_encoder(part.config, part.shapes()) for name, part in model.parts.items() if name in opened.TOWERS}
+    return {UNET: lora_layers.unet(model.parts[UNET].config, model.parts[UNET].shapes())} | found
+
+
+def adapted(model: Opened, parts: Mapping[str, Params], path: str | os.PathLike, strength: Scalar = 1.0) -> dict[str, Params]:
+    """Return the parameters of parts with a LoRA merged into them; into packed kernels it is not merged, but stays beside them.
+
+    Several files are merged one after the other. `weights.lora_files.load(path, adaptable(model))` gives the trees themselves, and
+    `networks.lora.apart` keeps them apart, so that the strength is data.
+
+    Args:
+        model: of the folder.
+        parts: parameters by the names of parts, as `Opened.part_params` reads them.
+        path: of the file, or of the folder of an adapter of peft.
+        strength: () by which the change is multiplied; 1 is what was trained.
+
+    Raises:
+        DataError: path first, for a missing or damaged file, and settings beside the arrays that cannot be followed.
+        CheckpointMismatchError: path first, as `lora_files.from_arrays` does.
+        ValueError: for a folder without a U-Net.
+    """
+    models = adaptable(model)
+    try:
+        trees = lora_files.load(path, models)
+    except CheckpointMismatchError as error:
+        raise CheckpointMismatchError(f"{os.fspath(path)}: {error}") from error
+    except ConfigError as error:
+        raise DataError(f"{os.fspath(path)}: {error}") from error
+    join = lora.merged if model.storage == "full" else lora.apart
+    return {name: join(params, trees[name], strength) if trees.get(name) else params for name, params in parts.items()}
+
+
+def open_control(path: str | os.PathLike, model: Opened, *, variant: str | None = None) -> Part:
+    """Open the folder of a ControlNet without reading its parameters.
+
+    Args:
+        path: a folder with a config.json, as diffusers writes it.
+        model: the folder that it is used with.
+        variant: of the files of weights, as for `opened.open_model`.
+
+    Returns:
+        The part; `params(dtype)` reads its parameters.
+
+    Raises:
+        DataError: path first, for missing and damaged files, a setting without a match, and a ControlNet that does not fit the U-Net.
+    """
+    folder = Path(path)
+    config = files.load_config(folder)
+    with model_parts.naming(folder / model_parts.CONFIG):
+        if UNET not in model.parts or model.paints:
+            what = f"{model.index.kind.name}{' for inpainting' if model.paints else ''}"
+            raise ConfigError(f"a ControlNet goes with a U-Net that reads latents and a prompt, and {model.index.folder} holds {what}")
+        if config.get("conditioning_channels", PICTURE) != PICTURE:
+            raise ConfigError(f"conditioning_channels = {config['conditioning_channels']!r}: hints are pictures of {PICTURE} channels")
+        own = {name: getattr(model.network, name) for name in ("dtype", "remat")}
+        pooled = None if config.get("addition_embed_type") is None else model.network.pooled_channels
+        network = READER.network(config, {"pooled_channels": pooled}, own)
+        if 2 ** (len(network.hint_channels) - 1) != model.autoencoder.factor:
+            raise ConfigError(f"hint_channels = {network.hint_channels} do not fit latents {model.autoencoder.factor} times smaller")
+        for field in ("channels", "blocks", "text_channels", "image_size"):
+            found, wanted = getattr(network, field), getattr(model.network, field)
+            if found != wanted:
+                raise ConfigError(f"{field} = {found}, and the U-Net of {model.index.folder} has {wanted}: it is of another kind of model")
+    return Part("controlnet", folder, config, network, streamed.open_folder(folder, READER.stem, variant), READER)
+
+
+def controlled(pipeline: PromptPipeline, control: Part) -> PromptPipeline:
+    """Return a pipeline whose U-Net is told what its ControlNet says of a `networks.Hint`, which each call then needs.
+
+    Its params["network"] is {"unet": …, "control": …}. A hint is as large as the picture, in [0, 1]. Its scale is data, one number or one
+    for each picture.
+
+    Args:
+        pipeline: of the folder.
+        control: of `open_control`.
+
+    Raises:
+        ValueError: as `networks.controlnet.controlled` does.
+        TypeError: for a pipeline that has a ControlNet.
+    """
+    predict = pipeline.latent.predict
+    if not isinstance(predict, PureFunction):
+        raise TypeError(f"the pipeline asks {type(predict).__name__}: one ControlNet goes with the U-Net of a folder alone")
+    joined = controlnet.controlled(predict, networks.pure(control.network))
+    return records.replace(pipeline, latent=records.replace(pipeline.latent, predict=joined))
+
+
+def with_control(params: Mapping[str, Any], control: Params) -> dict[str, Any]:
+    """Return the parameters of a pipeline with those of its ControlNet: what a pipeline of `controlled` takes."""
+    return {**params, "network": dict(zip(controlnet.PARTS, (params["network"], control), strict=True))}
+
+
+def _network(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.ControlNet:
+    return networks.ControlNet(**diffusers_controlnet.network_fields(config, told.get("pooled_channels")), **more)
+
+
+def _example(network: Any, channels: int | None) -> tuple[Any, ...]:
+    x, *rest = model_parts.unet_example(network, channels)
+    factor = 2 ** (len(network.hint_channels) - 1)
+    return x, *rest, networks.Hint(np.zeros((1, factor * x.shape[1], factor * x.shape[2], PICTURE), np.float32))
+
+
+READER = Reader(files.STEM, _network, _example, diffusers_controlnet.params, diffusers_controlnet.rules)
+"""How a ControlNet is read."""

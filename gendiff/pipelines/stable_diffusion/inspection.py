@@ -1,0 +1,128 @@
+"""What a folder holds, how large it is, and what of it would be refused and why. No array is read for it."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gendiff.core.errors import CheckpointMismatchError, DataError
+from gendiff.data import clip_tokenizer
+from gendiff.pipelines.stable_diffusion import folder_scheduler, model_index, model_parts, opened
+from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
+
+
+@dataclasses.dataclass(frozen=True)
+class PartReport:
+    """One part of a folder.
+
+    Args:
+        name: as in "unet".
+        kind: its class.
+        files: names of the files of its weights.
+        nbytes: of its arrays.
+        parameters: how many numbers these hold.
+        types: of its arrays, by their names in NumPy.
+        problem: why it would be refused; empty where it is not.
+    """
+
+    name: str
+    kind: str
+    files: tuple[str, ...] = ()
+    nbytes: int = 0
+    parameters: int = 0
+    types: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What `inspect` finds.
+
+    Args:
+        folder: the folder.
+        pipeline: the class that its model_index.json names; empty where that cannot be read.
+        parts: its parts.
+        skipped: (name, why) of parts that are left out.
+        notes: what is taken in another way than the files say.
+        size: height and width of its pictures, where it tells.
+        problems: why it would be refused, those of its parts included. Empty: it can be loaded.
+    """
+
+    folder: Path
+    pipeline: str = ""
+    parts: tuple[PartReport, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays."""
+        return sum(part.nbytes for part in self.parts)
+
+
+def inspect(path: str | os.PathLike, *, variant: str | None = None) -> Inspection:
+    """Look at a folder of diffusers: it reads configurations, and names, shapes and types of arrays.
+
+    Each part is looked at by itself, so that one bad part does not hide the next one.
+
+    Args:
+        path: the folder.
+        variant: as for `opened.open_model`.
+
+    Raises:
+        ImportError: without the package of the extra `text`, for a model that reads prompts.
+    """
+    try:
+        index = model_index.read(path)
+    except DataError as error:
+        return Inspection(Path(path), problems=(str(error),))
+    parts, pooled = [], None
+    for name in sorted(index.parts):  # text encoders come before the network that is told of them
+        report, network = _part(index, name, variant, pooled)
+        pooled = network.projection if name == "text_encoder_2" and network is not None else pooled
+        parts.append(report)
+    skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
+    found = Inspection(Path(path), index.pipeline, tuple(parts), skipped, problems=tuple(part.problem for part in parts if part.problem))
+    if found.problems:
+        return found
+    try:
+        whole = opened.open_model(path, variant=variant)
+    except DataError as error:
+        return dataclasses.replace(found, problems=(str(error),))
+    return dataclasses.replace(found, notes=whole.notes, size=whole.size)
+
+
+def _part(index: ModelIndex, name: str, variant: str | None, pooled: int | None) -> tuple[PartReport, Any]:
+    """(report, the network where there is one)."""
+    report, place = PartReport(name, index.parts[name]), index.folder / name
+    if name == "scheduler":
+        return _tried(report, lambda: folder_scheduler.read(index)), None
+    if name in opened.TOKENIZERS:
+        return _tried(report, lambda: clip_tokenizer.load(place)), None
+    told = {"pooled_channels": pooled, "penultimate": index.kind is model_index.XL}
+    try:
+        part = model_parts.opened(index, name, variant=variant, told=told)
+    except (DataError, CheckpointMismatchError) as error:
+        return dataclasses.replace(report, problem=str(error)), None
+    arrays = part.arrays.values()
+    report = dataclasses.replace(
+        report,
+        files=tuple(sorted({array.file.name for array in arrays})),
+        nbytes=sum(array.nbytes for array in arrays),
+        parameters=sum(math.prod(array.shape) for array in arrays),
+        types=tuple(sorted({str(array.dtype) for array in arrays})),
+    )
+    return _tried(report, part.check), part.network
+
+
+def _tried(report: PartReport, read: Callable[[], Any]) -> PartReport:
+    """The report, with the error of reading as its problem."""
+    try:
+        read()
+    except (DataError, CheckpointMismatchError) as error:
+        return dataclasses.replace(report, problem=str(error))
+    return report

@@ -1,0 +1,185 @@
+"""What the model_index.json of a folder says: which pipeline it is, which parts it has, and which of them are left out here.
+
+Every entry is known or refused by name. A part of a library beside diffusers and transformers would be code in the folder: none is run.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gendiff.core import checks, json_object
+from gendiff.core.errors import DataError
+from gendiff.pipelines.diffusers_schedulers import configurations
+
+NAME = "model_index.json"
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+UNET, DIT, AUTOENCODER = ("UNet2DConditionModel",), ("DiTTransformer2DModel", "Transformer2DModel"), ("AutoencoderKL",)
+TEXT, PROJECTED_TEXT, TOKENIZER = ("CLIPTextModel",), ("CLIPTextModelWithProjection",), ("CLIPTokenizer", "CLIPTokenizerFast")
+SCHEDULER = tuple(configurations.DEFAULTS)
+SKIPPED: Mapping[str, str] = {
+    "safety_checker": "a judge of finished pictures, which changes nothing of how they are drawn",
+    "feature_extractor": "it prepares pictures for the safety checker or an image encoder",
+    "image_encoder": "it is for adapters that read pictures, which have no match here",
+}
+"""Parts that are left out, and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of pipeline.
+
+    Args:
+        name: in words.
+        needs: the name of each part -> its classes.
+        may_lack: parts that may be null.
+        settings: further entries -> the values that can be followed; () for any value of a type that its reader checks.
+    """
+
+    name: str
+    needs: Mapping[str, tuple[str, ...]]
+    may_lack: tuple[str, ...] = ()
+    settings: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+
+
+_WITH_TEXT = {"scheduler": SCHEDULER, "text_encoder": TEXT, "tokenizer": TOKENIZER, "unet": UNET, "vae": AUTOENCODER}
+_BOOLEANS = (True, False, None)
+STABLE = Kind("Stable Diffusion", _WITH_TEXT, settings={"requires_safety_checker": _BOOLEANS})
+XL = Kind(
+    "Stable Diffusion XL",
+    _WITH_TEXT | {"text_encoder_2": PROJECTED_TEXT, "tokenizer_2": TOKENIZER},
+    ("text_encoder", "tokenizer"),
+    {
+        "force_zeros_for_empty_prompt": _BOOLEANS,
+        "add_watermarker": (None, False, True),  # of their own package; provenance.image_watermarks has others
+        "requires_aesthetics_score": _BOOLEANS,
+    },
+)
+CLASSES = Kind("DiT", {"scheduler": SCHEDULER, "transformer": DIT, "vae": AUTOENCODER}, settings={"id2label": ()})
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"), STABLE),
+    **dict.fromkeys(("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"), XL),
+    "DiTPipeline": CLASSES,
+}
+"""The class of a pipeline -> what is needed of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelIndex:
+    """The content of a model_index.json that can be followed.
+
+    Args:
+        folder: where it is.
+        pipeline: its class.
+        parts: the name of each part -> its class.
+        settings: its further entries.
+        skipped: parts that are there and left out.
+        labels: the number of each class by its names, of a DiT; empty where the file has none.
+    """
+
+    folder: Path
+    pipeline: str
+    parts: Mapping[str, str]
+    settings: Mapping[str, Any]
+    skipped: tuple[str, ...]
+    labels: Mapping[str, int]
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of pipeline."""
+        return KINDS[self.pipeline]
+
+
+def read(folder: str | os.PathLike) -> ModelIndex:
+    """Read the model_index.json of a folder.
+
+    Raises:
+        DataError: path first, for a missing or damaged file, a pipeline or a part of a class without a match, and an unknown entry.
+    """
+    place = Path(folder)
+    file = place / NAME
+    if not file.is_file():
+        single = " (a single file is no folder: see weights.latent_diffusion)" if place.is_file() else ""
+        raise DataError(f"{file}: no such file{single}")
+    found = json_object.read(file)
+    pipeline = found.get("_class_name")
+    if not isinstance(pipeline, str):
+        raise DataError(f"{file}: _class_name = {pipeline!r} is no class of diffusers: code in a folder is never run")
+    try:
+        checks.choice("_class_name", pipeline, KINDS)
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from None
+    kind = KINDS[pipeline]
+    entries = {name: value for name, value in found.items() if not name.startswith("_")}
+    parts = _parts(file, kind, entries)
+    skipped = tuple(name for name in SKIPPED if _is_there(file, name, entries.get(name)))
+    for name, value in entries.items():
+        if name in kind.needs or name in SKIPPED:
+            continue
+        if name not in kind.settings:
+            raise DataError(f"{file}: {name} = {_shown(value)} is an entry that is not known for {pipeline}")
+        allowed = kind.settings[name]
+        if allowed and value not in allowed:
+            raise DataError(f"{file}: {name} = {_shown(value)} is not supported, only {', '.join(map(repr, allowed))}")
+    return ModelIndex(
+        place,
+        pipeline,
+        parts,
+        {name: entries.get(name) for name in kind.settings},
+        skipped,
+        _labels(file, entries.get("id2label")),
+    )
+
+
+def write(index: ModelIndex, file: Path) -> None:
+    """Write a model_index.json like that of a folder, with null for the parts that are left out."""
+    content = json_object.read(index.folder / NAME) | {name: [None, None] for name in index.skipped}
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _parts(file: Path, kind: Kind, entries: Mapping[str, Any]) -> dict[str, str]:
+    """The class of each part that is there."""
+    parts = {}
+    for name, classes in kind.needs.items():
+        if not _is_there(file, name, entries.get(name)):
+            if name not in kind.may_lack:
+                raise DataError(f"{file}: has no {name}, which {kind.name} needs")
+            continue
+        _, found = entries[name]
+        try:
+            checks.choice(name, found, classes)
+        except ValueError as error:
+            raise DataError(f"{file}: {error}") from None
+        parts[name] = found
+    lacking = [name for name in kind.may_lack if name not in parts]
+    if lacking and len(lacking) < len(kind.may_lack):
+        raise DataError(f"{file}: has no {', '.join(lacking)}, and has {', '.join(name for name in kind.may_lack if name in parts)}")
+    return parts
+
+
+def _is_there(file: Path, name: str, entry: Any) -> bool:
+    """Whether a part is there, as in ["diffusers", "AutoencoderKL"]; [null, null] stands for none."""
+    if entry is None or entry == [None, None]:
+        return False
+    if not (isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry)):
+        raise DataError(f"{file}: {name} = {_shown(entry)} must be a library and a class")
+    if entry[0] not in LIBRARIES:
+        raise DataError(f"{file}: {name} = {_shown(entry)} is of none of {', '.join(LIBRARIES)}: code in a folder is never run")
+    return True
+
+
+def _labels(file: Path, found: Any) -> dict[str, int]:
+    """Number of each class by each of its names, which commas separate."""
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(number.isdecimal() and isinstance(words, str) for number, words in found.items()):
+        raise DataError(f"{file}: id2label must give the number of each class its names")
+    named = {word.strip(): int(number) for number, words in found.items() for word in words.split(",")}
+    return dict(sorted(named.items()))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -1,0 +1,267 @@
+"""The parts of a folder that have parameters: the network of each class, and how its files become parameters."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff import networks
+from gendiff.core import trees
+from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
+from gendiff.core.types import Params
+from gendiff.pipelines.stable_diffusion import model_index
+from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
+from gendiff.weights import (
+    diffusers_autoencoder,
+    diffusers_dit,
+    diffusers_text_unet,
+    files,
+    packed_reading,
+    quantised,
+    streamed,
+    transformers_clip,
+)
+from gendiff.weights import rules as naming_rules
+from gendiff.weights.packed_reading import OnPacked
+from gendiff.weights.quantised import Packing
+from gendiff.weights.rules import Rule
+from gendiff.weights.streamed import StoredArray
+
+CONFIG = "config.json"
+DTYPES = ("float32", "bfloat16")
+DEPTHS = ("layers_per_block", "num_layers", "num_hidden_layers", "transformer_layers_per_block", "reverse_transformer_layers_per_block")
+"""Settings that say numbers of blocks."""
+STORAGES: Mapping[str, tuple[Packing, ...]] = {
+    "full": (),
+    "int8": quantised.linear(quantised.int8(), convolutions=True),
+    "float8": quantised.linear(quantised.float8(), convolutions=True),
+}
+"""How the kernels of linear layers and convolutions are kept in memory: as they are, or in one byte for each number."""
+
+
+class Reader(NamedTuple):
+    """How a class is read.
+
+    Attributes:
+        stem: of the names of its files.
+        network: (config, what other parts tell, further fields) -> the network.
+        example: (the network, its in_channels where they are told) -> inputs of which shapes matter.
+        params: (config, arrays, like, made=…) -> its parameters.
+        rules: (config) -> the rules between its names and ours.
+    """
+
+    stem: str
+    network: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Any]
+    example: Callable[[Any, int | None], tuple[Any, ...]]
+    params: Callable[..., Params]
+    rules: Callable[[Mapping[str, Any]], tuple[Rule, ...]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """One opened part. Nothing but names, shapes and types of its arrays is read so far.
+
+    Args:
+        name: as in "unet".
+        folder: where it is.
+        config: its config.json.
+        network: of this library.
+        arrays: its arrays by their names.
+        reader: of its class.
+    """
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    network: Any
+    arrays: Mapping[str, StoredArray]
+    reader: Reader
+
+    def shapes(self, dtype: Any = jnp.float32) -> Params:
+        """Shapes of its parameters.
+
+        Raises:
+            DataError: path first, for settings that contradict each other.
+        """
+        try:
+            made = _shapes(self.network, self.reader.example, self.config.get("in_channels"))
+        except Exception as error:  # numbers that contradict each other end in errors of many kinds
+            raise DataError(f"{self.folder / CONFIG}: {type(error).__name__}: {error}") from error
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), made)
+
+    def params(self, dtype: Any = jnp.float32, storage: str = "full", on_packed: OnPacked | None = None) -> Params:
+        """Read its parameters, one after the other.
+
+        Args:
+            dtype: of the parameters, whatever that of the files.
+            storage: how kernels are kept in memory (see `STORAGES`).
+            on_packed: is told what packing loses of each kernel.
+
+        Raises:
+            CheckpointMismatchError: path first, as `rules.to_ours` does.
+            DataError: path first, as `shapes` does.
+        """
+        packing = STORAGES[storage]
+        with naming(self.folder):
+            made = packed_reading.maker(packing, on_packed) if packing else None
+            return self.reader.params(self.config, self.arrays, self.shapes(dtype), made=made)
+
+    def theirs(self, params: Params) -> dict[str, np.ndarray]:
+        """Its parameters under the names that they have in its file, in their own dtype.
+
+        Raises:
+            CheckpointMismatchError: path first, for parameters of another network.
+        """
+        shapes, given = trees.paths(self.shapes()), trees.paths(params)
+        fits = {path for path in set(shapes) & set(given) if shapes[path].shape == given[path].shape}
+        if wrong := sorted((set(shapes) | set(given)) - fits):
+            raise CheckpointMismatchError(f"{self.folder}: {len(wrong)} parameters are not those of its network, such as {wrong[0]}")
+        return naming_rules.to_theirs(params, self.reader.rules(self.config))
+
+    def check(self) -> None:
+        """Refuse what `params` would, without reading arrays, but for those that a file holds several times."""
+        with naming(self.folder):
+            self.reader.params(self.config, self.arrays, self.shapes(), made=lambda *_: 0)
+
+
+def opened(
+    index: ModelIndex,
+    name: str,
+    *,
+    variant: str | None = None,
+    told: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Part:
+    """Open one part of a folder.
+
+    Args:
+        index: of the folder.
+        name: of the part, as in "unet".
+        variant: as for `streamed.open_folder`.
+        told: what other parts say of it: "pooled_channels" of a U-Net's text, "penultimate" of text encoders.
+        fields: of its network beside those that its configuration says: "dtype" and "remat". The autoencoder is always float32.
+
+    Raises:
+        DataError: path first, for missing and damaged files, and a setting without a match.
+    """
+    folder, kind = index.folder / name, index.parts[name]
+    reader = READERS[kind]
+    config, arrays = files.load_config(folder), streamed.open_folder(folder, reader.stem, variant)
+    with naming(folder / CONFIG):
+        check_depth(config, arrays)
+        if kind in (*model_index.TEXT, *model_index.PROJECTED_TEXT):
+            config = _as_class(config, kind)
+        network = reader.network(config, told or {}, fields or {})
+    return Part(name, folder, config, network, arrays, reader)
+
+
+def check_depth(config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Refuse a configuration of more blocks than there are arrays, since to build such a network may take for ever.
+
+    Raises:
+        ConfigError: that names the setting.
+    """
+    for name in DEPTHS:
+        if _largest(config.get(name)) > len(arrays):
+            raise ConfigError(f"{name} = {config[name]!r} is more than its weights have arrays ({len(arrays)})")
+
+
+def _largest(value: Any) -> int | float:
+    """The largest number in a setting, which may be a list of them, or a list of such lists."""
+    listed = value if isinstance(value, list | tuple) else (value,)
+    every = [number for each in listed for number in (each if isinstance(each, list | tuple) else (each,))]
+    return max((number for number in every if isinstance(number, int | float)), default=0)
+
+
+@contextlib.contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Errors of settings and weights are errors of a file: DataError or CheckpointMismatchError, path first."""
+    try:
+        yield
+    except DataError:
+        raise
+    except CheckpointMismatchError as error:
+        raise CheckpointMismatchError(f"{place}: {error}") from error
+    except (ConfigError, ValueError, TypeError) as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+@functools.cache
+def _shapes(network: Any, example: Callable[[Any, int | None], tuple[Any, ...]], channels: int | None) -> Params:
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *example(network, channels)))
+
+
+def _as_class(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The configuration of a text encoder, whose class the index names."""
+    written = config.get("architectures")
+    if written not in (None, [kind]):
+        raise ConfigError(f"architectures = {written!r}, but {model_index.NAME} says {kind}")
+    return {**config, "architectures": [kind]}
+
+
+def _unet(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.UNet:
+    return networks.UNet(**diffusers_text_unet.network_fields(config, told.get("pooled_channels")), **more)
+
+
+def unet_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+    """Return inputs of a U-Net, of which shapes matter: x, t, a text, and the size of the picture where it is told one."""
+    side = 2 ** (len(network.channels) - 1)
+    x = np.zeros((1, side, side, channels or diffusers_text_unet.DEFAULTS["in_channels"]), np.float32)
+    pooled = None if network.pooled_channels is None else np.zeros((1, network.pooled_channels), np.float32)
+    text = networks.Text(np.zeros((1, 1, network.text_channels), np.float32), np.ones((1, 1), bool), pooled)
+    if not network.image_size:
+        return x, np.zeros(1, np.float32), text
+    two, one = np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
+    last: dict[str, Any] = {"score": one} if network.image_size == "score" else {"target": two}
+    return x, one, text, networks.ImageSize(two, two, **last)
+
+
+def _dit(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.DiT:
+    return networks.DiT(**diffusers_dit.network_fields(config), **more)
+
+
+def _dit_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+    side = network.patch
+    seen = channels or diffusers_dit.DEFAULTS["in_channels"]
+    return np.zeros((1, side, side, seen), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int32)
+
+
+def _autoencoder(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.Autoencoder:
+    own = {name: value for name, value in more.items() if name != "dtype"}  # float32, which it needs and which costs little
+    return networks.Autoencoder(**diffusers_autoencoder.network_fields(config), **own)
+
+
+def _autoencoder_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+    return (np.zeros((1, network.factor, network.factor, network.in_channels), np.float32),)
+
+
+def _text(config: Mapping[str, Any], told: Mapping[str, Any], more: Mapping[str, Any]) -> networks.TextEncoder:
+    fields = transformers_clip.network_fields(config)
+    if not told.get("penultimate"):
+        return networks.TextEncoder(**fields, **more)
+    if fields["depth"] < 2:
+        raise ConfigError(f"num_hidden_layers = {fields['depth']}: Stable Diffusion XL reads the last block but one")
+    return networks.TextEncoder(**fields, skip_last=1, norm_tokens=False, **more)
+
+
+def _text_example(network: Any, channels: int | None) -> tuple[Any, ...]:
+    return (np.zeros((1, 2), np.int32),)
+
+
+_UNET = Reader(files.STEM, _unet, unet_example, diffusers_text_unet.params, diffusers_text_unet.rules)
+_AUTOENCODER = Reader(files.STEM, _autoencoder, _autoencoder_example, diffusers_autoencoder.params, diffusers_autoencoder.rules)
+_CLIP = Reader("model", _text, _text_example, transformers_clip.params, transformers_clip.rules)
+_DIT = Reader(files.STEM, _dit, _dit_example, diffusers_dit.params, diffusers_dit.rules)
+READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(model_index.UNET, _UNET),
+    **dict.fromkeys(model_index.AUTOENCODER, _AUTOENCODER),
+    **dict.fromkeys(model_index.DIT, _DIT),
+    **dict.fromkeys((*model_index.TEXT, *model_index.PROJECTED_TEXT), _CLIP),
+}
+"""By class. A new class is one line here, and one in `model_index`."""

@@ -1,0 +1,307 @@
+"""A folder of diffusers as networks, tokenizers and a scheduler of this library. Its parameters are read when they are asked for."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from gendiff import networks
+from gendiff.core import checks
+from gendiff.core.errors import DataError
+from gendiff.core.types import Params
+from gendiff.data import clip_tokenizer
+from gendiff.data.clip_tokenizer import ClipTokenizer
+from gendiff.diffusion.sampling import Sampler
+from gendiff.pipelines.diffusers_schedulers.scheduler import Scheduler
+from gendiff.pipelines.stable_diffusion import folder_scheduler, latent_pipeline, model_index, model_parts, prompts
+from gendiff.pipelines.stable_diffusion.latent_pipeline import Guide, LatentPipeline
+from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
+from gendiff.pipelines.stable_diffusion.model_parts import Part
+from gendiff.pipelines.stable_diffusion.prompt_pipeline import PromptPipeline
+from gendiff.pipelines.stable_diffusion.prompts import Prompt
+from gendiff.pipelines.stable_diffusion.text_towers import TextTowers
+from gendiff.weights.packed_reading import OnPacked
+
+TOWERS = ("text_encoder", "text_encoder_2")
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opened:
+    """A folder without its parameters. Built by `open_model`.
+
+    Args:
+        index: its model_index.json.
+        parts: those with parameters, by their names.
+        tokenizers: one for each text encoder.
+        scheduler: what its scheduler says.
+        notes: what was taken in another way than the files say, in words.
+        dtype: of parameters and activations but those of the autoencoder, which is float32.
+        like_diffusers: whether levels, steps and prompts are those of diffusers where these leave the published form.
+        storage: how kernels are kept in memory, but for those of the autoencoder.
+    """
+
+    index: ModelIndex
+    parts: Mapping[str, Part]
+    tokenizers: tuple[ClipTokenizer, ...]
+    scheduler: Scheduler
+    notes: tuple[str, ...]
+    dtype: str
+    like_diffusers: bool
+    storage: str = "full"
+
+    @property
+    def autoencoder(self) -> networks.Autoencoder:
+        """Of the latents."""
+        return self.parts["vae"].network
+
+    @property
+    def network(self) -> Any:
+        """The network of latents: a `networks.UNet` or a `networks.DiT`."""
+        return self.parts[self.network_name].network
+
+    @property
+    def network_name(self) -> str:
+        """Its name in the folder: "unet" or "transformer"."""
+        return "unet" if "unet" in self.parts else "transformer"
+
+    @property
+    def paints(self) -> bool:
+        """Whether the network is one for inpainting, which reads a mask and a picture beside the latents."""
+        return _in_channels(self.parts[self.network_name]) == 2 * self.autoencoder.latent_channels + 1
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the pictures that the network was trained for, if its configuration tells."""
+        side = self.parts[self.network_name].config.get("sample_size", 32 if isinstance(self.network, networks.DiT) else None)
+        sides = (side, side) if isinstance(side, int) else side
+        return None if sides is None else (sides[0] * self.autoencoder.factor, sides[1] * self.autoencoder.factor)
+
+    @property
+    def multiple(self) -> int:
+        """What divides height and width of a picture."""
+        network = self.network
+        return self.autoencoder.factor * (network.patch if isinstance(network, networks.DiT) else 2 ** (len(network.channels) - 1))
+
+    def part_params(self, name: str, on_packed: OnPacked | None = None) -> Params:
+        """Read the parameters of one part.
+
+        Args:
+            name: of the part.
+            on_packed: is told what `storage` loses of each kernel.
+
+        Raises:
+            DataError: path first.
+            CheckpointMismatchError: path first, as `rules.to_ours` does.
+        """
+        if name == "vae":
+            return self.parts[name].params()
+        return self.parts[name].params(jnp.dtype(self.dtype), self.storage, on_packed)
+
+    def params(self, on_packed: OnPacked | None = None) -> dict[str, Any]:
+        """Read all parameters, as the pipelines take them: {"text": {…}, "network", "autoencoder"}.
+
+        Peak memory is that of the parameters and one array of the files.
+
+        Args:
+            on_packed: is told what `storage` loses of each kernel.
+
+        Raises:
+            DataError: path first.
+            CheckpointMismatchError: path first, as `rules.to_ours` does.
+        """
+        return arranged({name: self.part_params(name, on_packed) for name in self.parts})
+
+    def prompt(self, texts: str | Sequence[str], *, weighted: bool | None = None, too_long: str | None = None) -> Prompt:
+        """Texts as the pipeline takes them; with `prompts.aligned` a prompt and a negative one get as many rows.
+
+        Args:
+            texts: one or several.
+            weighted: as for `prompts.encode`; None: True unless `like_diffusers`.
+            too_long: as for `prompts.encode`; None: "chunks", or "warn" with `like_diffusers`.
+
+        Raises:
+            ValueError: for a model without text encoders, and as `prompts.encode` does.
+        """
+        return self._encoded(texts, weighted, too_long)
+
+    def negative(self, texts: str | Sequence[str] = "", *, weighted: bool | None = None, too_long: str | None = None) -> Prompt:
+        """Texts to lead away from, as `prompt` takes them; an empty one is replaced by zeros where the folder says so."""
+        zeros = self.index.kind is model_index.XL and self.index.settings["force_zeros_for_empty_prompt"] is not False
+        return self._encoded(texts, weighted, too_long, zeros)
+
+    def pipeline(
+        self,
+        steps: int,
+        height: int | None = None,
+        width: int | None = None,
+        *,
+        sampler: Sampler | None = None,
+        guide: Guide = latent_pipeline.classifier_free,
+    ) -> PromptPipeline:
+        """From prompts to pictures of one size.
+
+        Args:
+            steps: how often diffusers would ask the network (see `Scheduler.grid`).
+            height: of a picture in pixels; None: that of the training.
+            width: likewise.
+            sampler: another one than that of the scheduler, on its grid.
+            guide: rule of guidance.
+
+        Raises:
+            ValueError: for a model that draws classes, and as `latent` does.
+        """
+        if not self.tokenizers:
+            raise ValueError(f"{self.index.pipeline} draws classes: use latent(steps), whose condition is a label")
+        names = tuple(name for name in TOWERS if name in self.parts)
+        towers = TextTowers(names, tuple(networks.pure(self.parts[name].network) for name in names), self.index.kind is model_index.XL)
+        latent = self.latent(steps, height, width, sampler=sampler, guide=guide)
+        return PromptPipeline(towers, latent, self.autoencoder.factor, self.network.image_size)
+
+    def latent(
+        self,
+        steps: int,
+        height: int | None = None,
+        width: int | None = None,
+        *,
+        sampler: Sampler | None = None,
+        guide: Guide = latent_pipeline.classifier_free,
+    ) -> LatentPipeline:
+        """From what the network is told to pictures: for a DiT told = (labels,) and away = (NO_LABEL,). Arguments are those of `pipeline`.
+
+        Raises:
+            ValueError: for sizes that `multiple` does not divide, none where the folder tells none, for other sizes than that of the
+                training with a DiT, and for steps outside the noise path.
+        """
+        rows, columns = (self._side(place, side) for place, side in enumerate((height, width)))
+        levels, factor = self.scheduler.grid(steps), self.autoencoder.factor
+        return LatentPipeline(
+            networks.pure(self.network),
+            self.scheduler.parameterization,
+            self.scheduler.sampler(steps) if sampler is None else sampler,
+            levels,
+            (rows // factor, columns // factor, self.autoencoder.latent_channels),
+            networks.pure(self.autoencoder, "encode"),
+            networks.pure(self.autoencoder, "decode"),
+            guide,
+            self.scheduler.temperature(levels),
+            self.network.out_channels == 2 * self.autoencoder.latent_channels,
+            self.paints,
+        )
+
+    def _encoded(self, texts: str | Sequence[str], weighted: bool | None, too_long: str | None, zeros: bool = False) -> Prompt:
+        if not self.tokenizers:
+            raise ValueError(f"{self.index.pipeline} draws classes and reads no prompts")
+        return prompts.encode(
+            self.tokenizers,
+            [texts] if isinstance(texts, str) else texts,
+            weighted=not self.like_diffusers if weighted is None else weighted,
+            too_long=("warn" if self.like_diffusers else "chunks") if too_long is None else too_long,
+            zeros_for_empty=zeros,
+        )
+
+    def _side(self, place: int, value: int | None) -> int:
+        """Height (0) or width (1) of a picture, checked."""
+        name, own = ("height", "width")[place], None if self.size is None else self.size[place]
+        side = own if value is None else value
+        if side is None:
+            raise ValueError(f"{name} = None, and {self.index.folder} does not tell the size of its pictures: give it")
+        checks.integer(name, side, self.multiple)
+        if side % self.multiple:
+            raise ValueError(f"{name} = {side} must be a multiple of {self.multiple}, as {side // self.multiple * self.multiple} is")
+        if isinstance(self.network, networks.DiT) and side != own:
+            raise ValueError(f"{name} = {side}: this network draws pictures of its own size only, {name} = {own}")
+        return side
+
+
+def open_model(
+    path: str | os.PathLike,
+    *,
+    variant: str | None = None,
+    dtype: str = "float32",
+    remat: bool | str = False,
+    like_diffusers: bool = False,
+    storage: str = "full",
+) -> Opened:
+    """Open a folder of Stable Diffusion 1, 2, XL, its refiner, or a DiT, without reading its parameters.
+
+    Args:
+        path: a folder with a model_index.json, as diffusers writes it.
+        variant: of the files of weights, as in "fp16". None: those without a variant; where there are none, those of the only one.
+        dtype: of parameters and activations, "float32" or "bfloat16"; the autoencoder is float32.
+        remat: as of the networks: True computes blocks again in the backward pass rather than keep them, for gradients in little memory.
+        like_diffusers: take levels, steps, the start and the reading of prompts from diffusers where these leave the published form.
+        storage: how the kernels of the network and of text encoders are kept: "full", or in one byte for each number as "int8" or
+            "float8". Activations stay in `dtype`. What is lost is told to `on_packed` where parameters are read.
+
+    Raises:
+        DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do not fit each other.
+        ImportError: without the package of the extra `text`, for a model that reads prompts.
+        ValueError: for an unknown dtype or storage.
+    """
+    checks.choice("dtype", dtype, model_parts.DTYPES)
+    checks.choice("storage", storage, tuple(model_parts.STORAGES))
+    index = model_index.read(path)
+    scheduler, notes = folder_scheduler.read(index, like_diffusers=like_diffusers)
+    parts: dict[str, Part] = {}
+    told = {"penultimate": index.kind is model_index.XL}
+    options: dict[str, Any] = {"variant": variant, "fields": {"dtype": None if dtype == "float32" else dtype, "remat": remat}}
+    for name in TOWERS:
+        if name in index.parts:
+            parts[name] = model_parts.opened(index, name, told=told, **options)
+    pooled = parts["text_encoder_2"].network.projection if "text_encoder_2" in parts else None
+    for name in ("unet", "transformer", "vae"):
+        if name in index.parts:
+            parts[name] = model_parts.opened(index, name, told={"pooled_channels": pooled}, **options)
+    tokenizers = tuple(
+        clip_tokenizer.load(index.folder / name, like_transformers=like_diffusers) for name in TOKENIZERS if name in index.parts
+    )
+    found = Opened(index, parts, tokenizers, scheduler, notes, dtype, like_diffusers, storage)
+    _check_together(found)
+    return found
+
+
+def arranged(parts: Mapping[str, Params]) -> dict[str, Any]:
+    """The parameters of parts by their names in the folder, as pipelines take them."""
+    text = {name: parts[name] for name in TOWERS if name in parts}
+    network = parts["unet"] if "unet" in parts else parts["transformer"]
+    return ({"text": text} if text else {}) | {"network": network, "autoencoder": parts["vae"]}
+
+
+def _check_together(found: Opened) -> None:
+    """Parts that do not fit each other are an error of the folder."""
+    folder, parts = found.index.folder, found.parts
+    towers = [parts[name] for name in TOWERS if name in parts]
+    for part, tokenizer in zip(towers, found.tokenizers, strict=True):
+        network = part.network
+        if tokenizer.size > network.vocabulary or tokenizer.length > network.positions or tokenizer.end != network.end:
+            said = f"{tokenizer.size} ids, {tokenizer.length} tokens, end {tokenizer.end}"
+            needed = f"{network.vocabulary}, {network.positions} and {network.end}"
+            raise DataError(f"{part.folder}: does not fit its tokenizer, which has {said}: it has {needed}")
+    network, latent = found.network, found.autoencoder.latent_channels
+    place = parts[found.network_name].folder
+    if towers and sum(part.network.width for part in towers) != network.text_channels:
+        widths = " + ".join(str(part.network.width) for part in towers)
+        raise DataError(f"{place}: reads texts of {network.text_channels} channels, and the text encoders have {widths}")
+    side = parts[found.network_name].config.get("sample_size")
+    sides = [side, side] if isinstance(side, int) else side
+    if sides is not None and (len(sides) != 2 or min(sides) < 1):
+        raise DataError(f"{place / model_parts.CONFIG}: sample_size = {side!r} must be a positive number, or two")
+    channels, out = _in_channels(parts[found.network_name]), network.out_channels
+    if channels not in ((latent, 2 * latent + 1) if towers else (latent,)) or out not in ((latent,) if towers else (latent, 2 * latent)):
+        raise DataError(f"{place}: has {channels} channels in and {out} out, which does not fit latents of {latent} channels")
+    if found.autoencoder.in_channels != 3 or found.autoencoder.out_channels not in (None, 3):
+        raise DataError(f"{parts['vae'].folder}: must read and write pictures of 3 channels")
+    if found.index.kind is model_index.XL and network.image_size is False:
+        raise DataError(f"{place}: addition_embed_type = None: Stable Diffusion XL is told the size of the picture")
+    wants_score = bool(found.index.settings.get("requires_aesthetics_score"))
+    if towers and (network.image_size == "score") != wants_score:
+        raise DataError(f"{folder / model_index.NAME}: requires_aesthetics_score = {wants_score} does not fit the U-Net")
+    if found.index.kind is model_index.STABLE and network.image_size is not False:
+        raise DataError(f"{place}: addition_embed_type belongs to Stable Diffusion XL")
+
+
+def _in_channels(part: Part) -> int:
+    return part.config.get("in_channels", 4)

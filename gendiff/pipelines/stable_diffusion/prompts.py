@@ -1,0 +1,129 @@
+"""Prompts as arrays: rows of 77 tokens, one or several for a text, with a weight for each token."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gendiff.core import checks, records
+from gendiff.data.clip_tokenizer import ClipTokenizer
+from gendiff.data.tokenizer import SHOWN, TruncationWarning
+from gendiff.pipelines.stable_diffusion import prompt_weights
+
+TOO_LONG = ("chunks", "warn", "error")
+
+
+@records.record
+class Prompt:
+    """Texts as text encoders take them. They are data: one compiled program serves all prompts with as many rows.
+
+    Attributes:
+        ids: (b, n, s) of each tower: n rows of s tokens for each text.
+        weights: (b, n, s) of each tower; 1 leaves a token as it is.
+        empty: (1, s) of each tower, the row of the empty text.
+        blank: (b,) whether a text is replaced by zeros, as Stable Diffusion XL does with a negative prompt that is empty.
+    """
+
+    ids: tuple[Any, ...]
+    weights: tuple[Any, ...]
+    empty: tuple[Any, ...]
+    blank: Any
+
+    @property
+    def rows(self) -> int:
+        """How many rows each text has."""
+        return self.ids[0].shape[1]
+
+
+def encode(
+    tokenizers: Sequence[ClipTokenizer],
+    texts: Sequence[str],
+    *,
+    weighted: bool = True,
+    too_long: str = "chunks",
+    zeros_for_empty: bool = False,
+) -> Prompt:
+    """Turn texts into a Prompt.
+
+    Args:
+        tokenizers: one for each tower.
+        texts: at least one; they get as many rows as the longest of them needs.
+        weighted: whether "(words:1.3)" are weights (see `prompt_weights.parse`), or letters.
+        too_long: what happens to a text with more tokens than one row has room for: "chunks" goes on in further rows, "warn" leaves the
+            end out and says so, "error" refuses it.
+        zeros_for_empty: whether a text without letters is replaced by zeros behind the encoders.
+
+    Raises:
+        TypeError: for what is no list of texts.
+        ValueError: for no text, an unknown `too_long`, a text that is too long with "error", and as `prompt_weights.parse` does.
+
+    Warns:
+        TruncationWarning: for each text whose end is left out.
+    """
+    checks.choice("too_long", too_long, TOO_LONG)
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"texts must be a list of texts, got {type(texts).__name__}: write [text] for one")
+    if not texts or not tokenizers:
+        raise ValueError(f"{len(texts)} texts for {len(tokenizers)} tokenizers: at least one of each is needed")
+    parts = [prompt_weights.parse(text) if weighted else ((text, 1.0),) for text in texts]
+    towers = [[_rows(tokenizer, each, too_long) for each in parts] for tokenizer in tokenizers]
+    most = max(len(rows) for tower in towers for rows in tower)
+    filled = [_filled(tokenizer, tower, most) for tokenizer, tower in zip(tokenizers, towers, strict=True)]
+    return Prompt(
+        tuple(ids for ids, _ in filled),
+        tuple(weights for _, weights in filled),
+        tuple(tokenizer.row([])[None] for tokenizer in tokenizers),
+        np.array([zeros_for_empty and not text.strip() for text in texts]),
+    )
+
+
+def aligned(*prompts: Prompt) -> tuple[Prompt, ...]:
+    """The prompts with as many rows as the longest of them, as guidance needs them: further rows are those of the empty text."""
+    most = max(prompt.rows for prompt in prompts)
+    return tuple(_longer(prompt, most) for prompt in prompts)
+
+
+def repeated(prompt: Prompt, times: int) -> Prompt:
+    """Each text so many times in a row: for several pictures of each prompt."""
+    checks.integer("times", times, 1)
+
+    def each(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(np.repeat(value, times, axis=0) for value in values)
+
+    return Prompt(each(prompt.ids), each(prompt.weights), prompt.empty, np.repeat(prompt.blank, times))
+
+
+def _rows(tokenizer: ClipTokenizer, parts: Sequence[tuple[str, float]], too_long: str) -> list[list[tuple[int, float]]]:
+    """The tokens of one text with their weights, row by row."""
+    tokens = [(token, weight) for words, weight in parts for token in tokenizer.ids(words)]
+    room = tokenizer.room
+    if len(tokens) > room and too_long != "chunks":
+        rest = tokenizer.text([token for token, _ in tokens[room:]])
+        shown = rest if len(rest) <= SHOWN else f"{rest[:SHOWN]}…"
+        message = f"a prompt has {len(tokens)} tokens and {room} are read: {shown!r} does not fit"
+        if too_long == "error":
+            raise ValueError(f"{message}; shorten it, or take too_long = 'chunks'")
+        warnings.warn(f"{message} and is left out", TruncationWarning, stacklevel=4)
+        tokens = tokens[:room]
+    return [tokens[begin : begin + room] for begin in range(0, max(len(tokens), 1), room)]
+
+
+def _filled(tokenizer: ClipTokenizer, texts: list[list[list[tuple[int, float]]]], most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, weights), each (b, most, s)."""
+    ids = np.broadcast_to(tokenizer.row([]), (len(texts), most, tokenizer.length)).copy()
+    weights = np.ones(ids.shape, np.float32)
+    for text, rows in enumerate(texts):
+        for number, row in enumerate(rows):
+            ids[text, number] = tokenizer.row([token for token, _ in row])
+            weights[text, number, 1 : len(row) + 1] = [weight for _, weight in row]
+    return ids, weights
+
+
+def _longer(prompt: Prompt, most: int) -> Prompt:
+    ids, weights = [], []
+    for old, strength, empty in zip(prompt.ids, prompt.weights, prompt.empty, strict=True):
+        more = (old.shape[0], most - old.shape[1], old.shape[2])
+        ids.append(np.concatenate([old, np.broadcast_to(empty[:, None], more)], 1))
+        weights.append(np.concatenate([strength, np.ones(more, np.float32)], 1))
+    return Prompt(tuple(ids), tuple(weights), prompt.empty, prompt.blank)

@@ -1,0 +1,88 @@
+"""Tiny pipelines of diffusers with the settings of `tiny_folders`: built, drawn with, and written as folders. It needs torch."""
+
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+
+from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.peer_cases import CASES, Case
+from tests.pipelines.stable_diffusion.tiny_folders import CONTROL, FOLDERS, MERGES, VOCABULARY
+from tests.weights.make_text_unets_fixture import drawn as with_random_weights
+
+__all__ = ["CASES", "built", "drawn", "latents", "weights"]
+
+
+def built(name: str, **changes: dict[str, Any]) -> Any:
+    """The pipeline of a tiny folder, its weights at random and exact in float16. changes: a part -> other settings of it."""
+    kind, more, settings = FOLDERS[name]
+    parts = {part: _part(part, config | changes.get(part, {}), seed) for seed, (part, config) in enumerate(settings.items())}
+    lacking = {part: None for part in ("text_encoder", "tokenizer") if part not in parts and kind != "DiTPipeline"}
+    options = {key: value for key, value in more.items() if key not in lacking}
+    if kind.startswith("StableDiffusionPipeline") or kind.startswith("StableDiffusionInpaint"):
+        options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    elif "XL" in kind:
+        options |= {"add_watermarker": False}
+    pipe = getattr(diffusers, kind)(**parts, **lacking, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def built_control() -> Any:
+    """A tiny ControlNet for the U-Net of "stable", its weights at random and exact in float16."""
+    return _part("controlnet", CONTROL, 9)
+
+
+def weights(pipe: Any) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of each part in float16, by the names that `save_pretrained` writes."""
+    found = {}
+    for part in ("text_encoder", "text_encoder_2", "unet", "vae", "transformer"):
+        model = getattr(pipe, part, None)
+        if model is not None:
+            named = {key: value for key, value in model.state_dict().items() if not key.endswith("position_ids")}
+            found[part] = {_in_file(part, key): np.ascontiguousarray(value.half().numpy()) for key, value in named.items()}
+    return found
+
+
+def latents(case: Case) -> np.ndarray:
+    """First latents, channels last."""
+    return np.random.default_rng(0).normal(size=(len(case.prompts), 8, 8, 4)).astype(np.float32)
+
+
+def drawn(pipe: Any, case: Case, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(last latents, pictures in [0, 1]), channels last."""
+    given: dict[str, Any] = {"prompt": list(case.prompts), "num_inference_steps": case.steps, "guidance_scale": case.scale}
+    if case.negative is not None:
+        given["negative_prompt"] = [case.negative] * len(case.prompts)
+    if case.folder == "xl":
+        given |= {"height": 16, "width": 16}
+    made = []
+    for kind in ("latent", "pt"):
+        first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(start, -1, 1)))
+        with torch.inference_mode():
+            images = pipe(**given, latents=first, output_type=kind).images
+        made.append(np.ascontiguousarray(np.moveaxis(images.float().numpy(), 1, -1)))
+    return made[0], made[1]
+
+
+def _part(part: str, config: dict[str, Any], seed: int) -> Any:
+    if part.startswith("tokenizer"):
+        padding = config["pad_token"]
+        return transformers.CLIPTokenizer(
+            vocab=VOCABULARY, merges=list(MERGES), pad_token=padding, model_max_length=tiny_folders.LENGTH, unk_token=tiny_folders.END
+        )
+    if part == "scheduler":
+        return getattr(diffusers, config["_class_name"]).from_config(config)
+    if part.startswith("text"):
+        kind = config["architectures"][0]
+        own = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
+        return with_random_weights(getattr(transformers, kind)(transformers.CLIPTextConfig(**own)), seed)
+    own = {key: value for key, value in config.items() if not key.startswith("_")}
+    return with_random_weights(getattr(diffusers, config["_class_name"])(**own), seed)
+
+
+def _in_file(part: str, key: str) -> str:
+    """A CLIPTextModel in memory may lack the beginning that its names have in files."""
+    return f"text_model.{key}" if part.startswith("text") and not key.startswith(("text_model.", "text_projection.")) else key

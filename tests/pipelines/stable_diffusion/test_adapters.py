@@ -1,0 +1,121 @@
+"""A LoRA changes the parts of a folder by its strength, and a ControlNet reads a hint beside the U-Net."""
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gendiff import networks
+from gendiff.core import packed, trees
+from gendiff.core.errors import CheckpointMismatchError, DataError
+from gendiff.core.low_rank import LowRank
+from gendiff.networks import lora
+from gendiff.pipelines.stable_diffusion import adapters, open_model
+from gendiff.weights import lora_files, quantised
+from tests.pipelines.stable_diffusion import tiny_folders
+from tests.quickly import quickly
+from tests.weights import rig as weights_rig
+
+pytest.importorskip("tokenizers", reason="needs the extra [text]")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return open_model(tiny_folders.write(tmp_path_factory.mktemp("folder"), "stable"))
+
+
+@pytest.fixture(scope="module")
+def parts(model):
+    return {name: model.part_params(name) for name in model.parts}
+
+
+def changed(inputs, outputs, rank=2):
+    rng = np.random.default_rng(0)
+    return LowRank(rng.normal(size=(inputs, rank)).astype(np.float32), rng.normal(size=(rank, outputs)).astype(np.float32))
+
+
+def test_a_lora_is_merged_into_u_net_and_text_encoder_by_its_strength_and_leaves_the_rest(model, parts, tmp_path):
+    changes = {
+        "unet": {"down_0_0_attention": {"block_0": {"qkv": {"kernel": changed(4, 12)}}}},
+        "text_encoder": {"block_1": {"mlp_0": {"kernel": changed(8, 32)}}},
+    }
+    models = adapters.adaptable(model)
+    assert set(models) == set(changes)
+    lora_files.save(tmp_path / "style.safetensors", changes, models)
+    found = adapters.adapted(model, parts, tmp_path / "style.safetensors", 0.5)
+    assert set(found) == set(parts) and found["vae"] is parts["vae"]
+    for name, tree in changes.items():
+        assert weights_rig.equal(found[name], lora.merged(parts[name], tree, 0.5))
+        assert not weights_rig.equal(found[name], parts[name])
+
+
+def test_a_lora_stays_beside_packed_kernels(model, parts, tmp_path):
+    path = "down_0_0_attention/block_0/qkv/kernel"
+    whole = trees.paths(parts["unet"])
+    small = trees.nested(whole | {path: quantised.packed_array(whole[path], quantised.int8())})
+    lora_files.save(tmp_path / "style.safetensors", {"unet": trees.nested({path: changed(4, 12)})}, adapters.adaptable(model))
+    given = open_model(model.index.folder, storage="int8")
+    found = adapters.adapted(given, {"unet": small}, tmp_path / "style.safetensors", 0.5)
+    own, other = (trees.paths(each, is_leaf=packed.is_packed) for each in (small, found["unet"]))
+    assert isinstance(other[path], lora.AdaptedKernel) and {name for name in own if own[name] is not other[name]} == {path}
+    assert other[path].base is own[path]
+
+
+def test_errors_of_a_lora_begin_with_its_path(model, parts, tmp_path):
+    file = tmp_path / "style.safetensors"
+    safetensors.numpy.save_file({"lora_te2_x.lora_down.weight": np.ones((2, 3), np.float32)}, file)
+    with pytest.raises(CheckpointMismatchError, match=r"1 unknown: .* \(text_encoder_2 was not given\)") as caught:
+        adapters.adapted(model, parts, file)
+    assert str(caught.value).startswith(str(file))
+    safetensors.numpy.save_file({"x": np.ones(1, np.float32)}, file, {"lora_adapter_metadata": "{"})
+    with pytest.raises(DataError, match="is no JSON") as caught:
+        adapters.adapted(model, parts, file)
+    assert str(caught.value).startswith(str(file))
+
+
+@pytest.mark.slow
+def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts, tmp_path):
+    control = adapters.open_control(tiny_folders.write_control(tmp_path / "control"), model)
+    pipeline = adapters.controlled(model.pipeline(2, 16, 16), control)
+    own = {"text": {"text_encoder": parts["text_encoder"]}, "network": parts["unet"], "autoencoder": parts["vae"]}
+    params = adapters.with_control(own, control.params())
+    prompt, negative = model.prompt(["a red cat"]), model.negative()
+    image = np.random.default_rng(0).uniform(size=(1, 16, 16, 3)).astype(np.float32)
+
+    @quickly
+    def draw(params, scale):
+        return pipeline(params, jax.random.key(0), prompt, negative, 3.0, np.arange(2), hint=networks.Hint(image, scale))
+
+    plain = model.pipeline(2, 16, 16)
+    alone = quickly(lambda params: plain(params, jax.random.key(0), prompt, negative, 3.0, np.arange(2)))(own)
+    found = np.asarray(draw(params, np.array([0.0, 1.0], np.float32)))
+    np.testing.assert_allclose(found[0], alone[0], rtol=1e-3, atol=1e-3)
+    assert np.abs(found[1] - alone[1]).max() > 0.01
+    with pytest.raises(TypeError, match="one ControlNet goes with the U-Net"):
+        adapters.controlled(pipeline, control)
+
+
+@pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cross_attention_dim": 6}, "text_channels = 6, and the U-Net of .* has 8"),
+        ({"conditioning_channels": 1}, "conditioning_channels = 1: hints are pictures of 3 channels"),
+        ({"conditioning_embedding_out_channels": [2, 3, 4]}, "do not fit latents 2 times smaller"),
+        ({"controlnet_conditioning_channel_order": "bgr"}, "controlnet_conditioning_channel_order = 'bgr'"),
+        ({"_class_name": "T2IAdapter"}, "these rules are for ControlNetModel"),
+    ],
+)
+def test_a_controlnet_that_does_not_fit_is_refused_path_first(model, tmp_path, changes, message):
+    folder = tiny_folders.write_control(tmp_path / "control", **changes)
+    with pytest.raises(DataError, match=message) as caught:
+        adapters.open_control(folder, model)
+    assert str(caught.value).startswith(str(folder))
+
+
+def test_a_folder_of_classes_has_nothing_that_a_lora_or_a_controlnet_changes(tmp_path):
+    classes = open_model(tiny_folders.write(tmp_path / "dit", "dit"))
+    with pytest.raises(ValueError, match="a LoRA changes a U-Net and text encoders"):
+        adapters.adaptable(classes)
+    with pytest.raises(DataError, match="a ControlNet goes with a U-Net"):
+        adapters.open_control(tiny_folders.write_control(tmp_path / "control"), classes)

@@ -1,0 +1,64 @@
+"""Networks of latents beside prompts: those that paint into a picture, and those that draw classes."""
+
+import jax
+import numpy as np
+
+from gendiff import diffusion
+from gendiff.core.types import NO_LABEL
+from gendiff.pipelines.stable_diffusion import edit, edits
+from tests.pipelines.stable_diffusion import cheap_parts
+from tests.pipelines.stable_diffusion.cheap_parts import FACTOR, LEVELS, PARAMS, SHAPE, mask, picture
+from tests.quickly import quickly
+
+KEY, INDEX = jax.random.key(0), np.arange(2, dtype=np.int32)
+
+
+def test_a_network_for_inpainting_sees_latents_then_the_mask_then_the_picture():
+    seen = edits.Inpainting(lambda params, x, t, *told: x)
+    x, small, around = (np.full((2, 2, 4, channels), value, np.float32) for channels, value in ((3, 1.0), (1, 2.0), (3, 3.0)))
+    output = seen({}, x, np.zeros(2, np.float32), edits.Surroundings(small[:1], around[:1]))
+    assert output.shape == (2, 2, 4, 7) and np.array_equal(output, np.concatenate([x, small, around], -1))
+
+
+def test_what_is_drawn_anew_is_grey_in_the_picture_and_the_mask_is_that_of_the_first_pixels():
+    pixels = []
+    around = edits.surroundings(lambda x: pixels.append(x) or x, picture(), mask(), FACTOR)
+    assert np.array_equal(pixels[0], picture() * (1 - mask()))
+    assert np.array_equal(around.mask, mask()[:, ::2, ::2]) and not around.mask[0, 0, 0]
+
+
+def test_a_latent_is_drawn_anew_where_any_of_its_pixels_is():
+    of_any = edits.of_latents(mask(), FACTOR)
+    assert of_any[0, :, :, 0].tolist() == [[1, 0, 1, 1], [0, 0, 1, 1]]
+    assert edits.binary(np.array([0.0, 0.49, 0.5, 1.0]).reshape(1, 2, 2, 1)).ravel().tolist() == [0, 0, 1, 1]
+
+
+def paints(params, x, t, label):
+    """Answers what it sees of the picture."""
+    return params * x[..., 4:] + label[:, None, None, None] * x[..., 3:4]
+
+
+def test_such_a_network_is_told_the_picture_on_both_sides_of_guidance():
+    pipeline = cheap_parts.latent(diffusion.samplers.ddim(), predict=paints, paints=True)
+    change = edit(picture(), mask(), paste=False)
+    labels = np.array([1, 2], np.int32)
+
+    def expected(label):
+        def told(params, x, t):
+            around = edits.surroundings(lambda x: pipeline.encoded(PARAMS, x), change.picture, change.mask, FACTOR)
+            return params * around.latents + label[:, None, None, None] * around.mask + 0 * x
+
+        given = diffusion.from_network(told, PARAMS["network"], diffusion.parameterization.velocity())
+        return diffusion.sample(KEY, given, diffusion.samplers.ddim(), LEVELS, SHAPE, INDEX)
+
+    guided = quickly(pipeline.latents)(PARAMS, KEY, (labels,), (np.zeros(1, np.int32),), 3.0, INDEX, change=change)
+    np.testing.assert_allclose(guided, quickly(expected)(3 * labels), atol=1e-5)  # linear in the label, and 0 leads away from nothing
+
+
+def test_a_class_is_drawn_away_from_no_class_and_the_variance_half_is_left_out():
+    pipeline = cheap_parts.latent(diffusion.samplers.ddim(), predict=cheap_parts.predict_of_class, learned_variance=True)
+    labels = np.array([3, 8], np.int32)
+    draw = quickly(pipeline.latents)
+    guided = draw(PARAMS, KEY, (labels,), (NO_LABEL,), 2.0, INDEX)
+    alone = draw(PARAMS, KEY, (2 * labels - NO_LABEL,), None, 1.0, INDEX)  # u + 2 (c - u), as the output is linear in the label
+    np.testing.assert_allclose(guided, alone, atol=1e-5)

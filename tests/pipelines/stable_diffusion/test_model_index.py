@@ -1,0 +1,126 @@
+"""What a model_index.json may say: the published ones are read, and whatever has no match is refused by name."""
+
+import json
+
+import pytest
+
+from gendiff.core.errors import DataError
+from gendiff.pipelines.stable_diffusion import model_index
+from tests.pipelines.stable_diffusion.tiny_folders import index
+
+PUBLISHED = {
+    "Stable Diffusion 1.5": {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.6.0",
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "scheduler": ["diffusers", "PNDMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+    "Stable Diffusion 2.1": {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.8.0",
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+    "Stable Diffusion XL": {
+        "_class_name": "StableDiffusionXLPipeline",
+        "_diffusers_version": "0.19.0.dev0",
+        "force_zeros_for_empty_prompt": True,
+        "add_watermarker": None,
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+    "the refiner of XL": {
+        "_class_name": "StableDiffusionXLImg2ImgPipeline",
+        "_diffusers_version": "0.19.0.dev0",
+        "force_zeros_for_empty_prompt": False,
+        "add_watermarker": None,
+        "requires_aesthetics_score": True,
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "text_encoder": [None, None],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": [None, None],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+    "DiT-XL/2": {
+        "_class_name": "DiTPipeline",
+        "_diffusers_version": "0.12.0.dev0",
+        "id2label": {"0": "tench, Tinca tinca", "207": "golden retriever"},
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "transformer": ["diffusers", "Transformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+}
+"""From memory."""
+
+
+def read(folder, content):
+    (folder / model_index.NAME).write_text(content if isinstance(content, str) else json.dumps(content))
+    return model_index.read(folder)
+
+
+@pytest.mark.parametrize("content", PUBLISHED.values(), ids=PUBLISHED.keys())
+def test_a_published_folder_is_one_that_is_known(tmp_path, content):
+    found = read(tmp_path, content)
+    there = {name: entry[1] for name, entry in content.items() if isinstance(entry, list) and entry[0] is not None}
+    assert dict(found.parts) | dict.fromkeys(found.skipped) == there | dict.fromkeys(found.skipped)
+    assert set(found.skipped) == {name for name in there if name in model_index.SKIPPED}
+
+
+def test_classes_are_found_by_each_of_their_names(tmp_path):
+    assert read(tmp_path, PUBLISHED["DiT-XL/2"]).labels == {"Tinca tinca": 0, "golden retriever": 207, "tench": 0}
+
+
+STABLE = index("stable")
+REFUSED = [
+    ("", "not JSON"),
+    ("[]", "must hold one JSON object"),
+    ({}, "_class_name = None is no class of diffusers"),
+    ({"_class_name": ["pipeline", "Own"]}, "code in a folder is never run"),
+    ({"_class_name": "StableDiffusionPipline"}, "did you mean 'StableDiffusionPipeline'"),
+    (STABLE | {"unet": None}, "has no unet, which Stable Diffusion needs"),
+    (STABLE | {"vae": ["diffusers", "AutoencoderTiny"]}, "vae = 'AutoencoderTiny' is none of AutoencoderKL"),
+    (STABLE | {"scheduler": ["diffusers", "LMSDiscreteScheduler"]}, "scheduler = 'LMSDiscreteScheduler' is none of"),
+    (STABLE | {"unet": ["my_unet", "UNet2DConditionModel"]}, "is of none of diffusers, transformers, stable_diffusion: code in a folder"),
+    (STABLE | {"safety_checker": ["my_checker", "Checker"]}, "code in a folder is never run"),
+    (STABLE | {"unet": "UNet2DConditionModel"}, "must be a library and a class"),
+    (STABLE | {"controlnet": ["diffusers", "ControlNetModel"]}, "controlnet = .* is an entry that is not known for Stable"),
+    (STABLE | {"trust_remote_code": True}, "trust_remote_code = True is an entry that is not known"),
+    (STABLE | {"auto_map": {"AutoModel": "model.Own"}}, "auto_map = .* is an entry that is not known"),
+    (STABLE | {"requires_safety_checker": "yes"}, "requires_safety_checker = 'yes' is not supported"),
+    (PUBLISHED["Stable Diffusion XL"] | {"tokenizer": [None, None]}, "has no tokenizer, and has text_encoder"),
+    (PUBLISHED["DiT-XL/2"] | {"id2label": {"a": "b"}}, "id2label must give the number of each class its names"),
+]
+
+
+@pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
+@pytest.mark.parametrize(("content", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_has_no_match_is_refused_by_name_and_path_first(tmp_path, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path, content)
+    assert str(caught.value).startswith(str(tmp_path / model_index.NAME))
+
+
+def test_a_folder_without_an_index_and_a_single_file_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match=r"model_index.json: no such file$"):
+        model_index.read(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(DataError, match="a single file is no folder: see weights.latent_diffusion"):
+        model_index.read(tmp_path / "model.safetensors")

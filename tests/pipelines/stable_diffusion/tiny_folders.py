@@ -1,0 +1,226 @@
+"""Tiny folders as diffusers writes them: settings of every part, and random weights under the names that they have there."""
+
+import functools
+import json
+import pathlib
+import string
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gendiff.pipelines.stable_diffusion import adapters, model_index, model_parts
+from gendiff.weights import diffusers_autoencoder, diffusers_controlnet, diffusers_dit, diffusers_text_unet, files, rules, transformers_clip
+from tests.networks import rig
+
+LENGTH = 9
+"""Tokens of a row, so that 7 tokens of a prompt fill one."""
+LETTERS = string.ascii_lowercase + string.digits + "!.,:()-'"
+MERGES = (("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>"))
+_SINGLE = ("!", *(letter for letter in LETTERS if letter != "!"))
+PIECES = (*_SINGLE, *(f"{letter}</w>" for letter in LETTERS), *("".join(pair) for pair in MERGES))
+START, END = "<|startoftext|>", "<|endoftext|>"
+VOCABULARY = {piece: number for number, piece in enumerate((*PIECES, START, END))}
+SIZE = len(VOCABULARY)
+
+TOKENIZER = {
+    "model_max_length": LENGTH,
+    "tokenizer_class": "CLIPTokenizer",
+    "bos_token": {"content": START},
+    "eos_token": {"content": END},
+    "unk_token": {"content": END},
+    "pad_token": END,
+    "do_lower_case": True,
+    "add_prefix_space": False,
+    "errors": "replace",
+}
+TEXT = {
+    "architectures": ["CLIPTextModel"],
+    "model_type": "clip_text_model",
+    "vocab_size": SIZE,
+    "hidden_size": 8,
+    "intermediate_size": 32,
+    "projection_dim": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": LENGTH,
+    "bos_token_id": SIZE - 2,
+    "eos_token_id": SIZE - 1,
+    "pad_token_id": SIZE - 1,
+}
+PROJECTED = TEXT | {"architectures": ["CLIPTextModelWithProjection"], "projection_dim": 6, "hidden_act": "gelu"}
+UNET = {
+    "_class_name": "UNet2DConditionModel",
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": [4, 8],
+    "layers_per_block": 1,
+    "norm_num_groups": 2,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "attention_head_dim": 2,
+    "cross_attention_dim": 8,
+}
+TOLD = {
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 6 * 256 + 6,
+}
+AUTOENCODER = {
+    "_class_name": "AutoencoderKL",
+    "block_out_channels": [4, 4],
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "layers_per_block": 1,
+    "norm_num_groups": 2,
+    "latent_channels": 4,
+    "scaling_factor": 0.5,
+    "sample_size": 16,
+}
+DIT = {
+    "_class_name": "DiTTransformer2DModel",
+    "num_attention_heads": 2,
+    "attention_head_dim": 4,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_layers": 1,
+    "sample_size": 8,
+    "patch_size": 2,
+    "num_embeds_ada_norm": 10,
+}
+CONTROL = {name: UNET[name] for name in diffusers_controlnet.SHARED if name in UNET} | {
+    "_class_name": "ControlNetModel",
+    "conditioning_embedding_out_channels": [2, 3],
+}
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+EULER = {name: SCHEDULER[name] for name in ("beta_start", "beta_end", "beta_schedule", "steps_offset")} | {
+    "_class_name": "EulerDiscreteScheduler",
+    "timestep_spacing": "leading",
+}
+
+_TOWER = {"text_encoder": TEXT, "tokenizer": TOKENIZER}
+_SECOND = {"text_encoder_2": PROJECTED, "tokenizer_2": TOKENIZER | {"pad_token": "!"}}
+FOLDERS = {
+    "stable": ("StableDiffusionPipeline", {}, _TOWER | {"unet": UNET, "vae": AUTOENCODER, "scheduler": SCHEDULER}),
+    "inpaint": (
+        "StableDiffusionInpaintPipeline",
+        {},
+        _TOWER | {"unet": UNET | {"in_channels": 9}, "vae": AUTOENCODER, "scheduler": SCHEDULER},
+    ),
+    "xl": (
+        "StableDiffusionXLPipeline",
+        {"force_zeros_for_empty_prompt": True, "add_watermarker": None},
+        _TOWER | _SECOND | {"unet": UNET | TOLD | {"cross_attention_dim": 16}, "vae": AUTOENCODER, "scheduler": EULER},
+    ),
+    "refiner": (
+        "StableDiffusionXLImg2ImgPipeline",
+        {"force_zeros_for_empty_prompt": True, "requires_aesthetics_score": True, "text_encoder": [None, None], "tokenizer": [None, None]},
+        _SECOND | {"unet": UNET | TOLD | {"projection_class_embeddings_input_dim": 5 * 256 + 6}, "vae": AUTOENCODER, "scheduler": EULER},
+    ),
+    "dit": (
+        "DiTPipeline",
+        {"id2label": {str(number): f"kind {number}, other name of {number}" for number in range(10)}},
+        {"transformer": DIT, "vae": AUTOENCODER, "scheduler": SCHEDULER | {"beta_schedule": "linear", "steps_offset": 0}},
+    ),
+}
+"""Name -> (class of the pipeline, further entries of its model_index.json, settings of its parts)."""
+CHOSEN = [pytest.param(name, marks=pytest.mark.slow) if name in ("inpaint", "refiner") else name for name in FOLDERS]
+"""For tests that look at every array: tracing a network takes a second."""
+RULES = {
+    "UNet2DConditionModel": diffusers_text_unet.rules,
+    "AutoencoderKL": diffusers_autoencoder.rules,
+    "DiTTransformer2DModel": diffusers_dit.rules,
+    "CLIPTextModel": transformers_clip.rules,
+    "CLIPTextModelWithProjection": transformers_clip.rules,
+}
+
+
+def kind_of(config):
+    """The class of a part, by its settings."""
+    return config.get("_class_name") or config.get("tokenizer_class") or config["architectures"][0]
+
+
+def index(name):
+    """The model_index.json of a folder."""
+    pipeline, more, parts = FOLDERS[name]
+    entries = {}
+    for part, config in parts.items():
+        library = "transformers" if part.startswith(("text", "tok")) else "diffusers"
+        entries[part] = [library, kind_of(config)]
+    return {"_class_name": pipeline, "_diffusers_version": "0.42.1", **entries, **more}
+
+
+@functools.cache
+def arrays_of(name, part):
+    """Random weights of a part, by the names that they have in its file."""
+    config = FOLDERS[name][2][part]
+    reader = model_parts.READERS[kind_of(config)]
+    told = {"pooled_channels": 6} if "addition_embed_type" in config else {}
+    network = reader.network(config, told, {})
+    shapes = model_parts.Part(part, pathlib.Path(), config, network, {}, reader).shapes()  # traced once for all, as when it is opened
+    params = rig.drawn_of(shapes)
+    return {key: np.asarray(value) for key, value in rules.to_theirs(params, RULES[kind_of(config)](config)).items()}
+
+
+def write(place, name, arrays=None):
+    """Write a folder and return its path. arrays: (part) -> its weights; None draws them."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / model_index.NAME).write_text(json.dumps(index(name)))
+    for part, config in FOLDERS[name][2].items():
+        folder = place / part
+        folder.mkdir(exist_ok=True)
+        if part.startswith("tokenizer"):
+            write_tokenizer(folder, config)
+        elif part == "scheduler":
+            (folder / "scheduler_config.json").write_text(json.dumps(config))
+        else:
+            (folder / "config.json").write_text(json.dumps(config))
+            stem = "model" if part.startswith("text") else files.STEM
+            weights = arrays_of(name, part) if arrays is None else arrays(part)
+            safetensors.numpy.save_file(weights, folder / f"{stem}.safetensors", {"format": "pt"})
+    return place
+
+
+class Folders(dict):
+    """The path of each folder, written when it is first asked for; nobody may change it. arrays: as of `write`."""
+
+    def __init__(self, place, arrays=None):
+        super().__init__()
+        self.place, self.arrays = place, arrays
+
+    def __missing__(self, name):
+        return self.setdefault(name, write(self.place / name, name, self.arrays))
+
+
+def without_weights(place):
+    """Folders whose weights nobody reads: a network is traced for the weights of each."""
+    return Folders(place, lambda part: {})
+
+
+def write_tokenizer(folder, settings=TOKENIZER):
+    """Write vocab.json, merges.txt and tokenizer_config.json."""
+    (folder / "vocab.json").write_text(json.dumps(VOCABULARY))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in MERGES)]) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def write_control(place, **changes):
+    """Write the folder of a tiny ControlNet of random weights, with other settings in its configuration."""
+    place.mkdir(exist_ok=True)
+    (place / "config.json").write_text(json.dumps(CONTROL | changes))
+    network = adapters.READER.network(CONTROL, {}, {})
+    params = rig.drawn(network, *adapters.READER.example(network, 4))
+    arrays = {name: np.asarray(array) for name, array in rules.to_theirs(params, diffusers_controlnet.rules(CONTROL)).items()}
+    safetensors.numpy.save_file(arrays, place / f"{files.STEM}.safetensors")
+    return place
