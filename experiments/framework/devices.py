@@ -17,6 +17,8 @@ from gendiff.core import extras
 CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of the persistent compile cache; unset means none."""
 _QUICKLY = contextvars.ContextVar("compile quickly", default=False)
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of malloc.h."""
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 
 
@@ -44,6 +46,14 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
 
 
+def libraries_suit(dtype: str, storage: str = "full") -> bool:
+    """Whether programs with weights of this dtype, and kept in this way, are for the libraries of `compiler_options`.
+
+    Of weights that are no whole float32 ones these make float32 copies: 10 GiB for Stable Diffusion XL.
+    """
+    return dtype == "float32" and storage == "full"
+
+
 @contextlib.contextmanager
 def compiled_quickly(on: bool = True) -> Iterator[None]:
     """Inside, programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more than it computes."""
@@ -60,9 +70,23 @@ def compiled(function: Any, *arguments: Any) -> Any:
     glibc keeps it for the process otherwise: 500 MiB for the training step of a small U-Net.
     """
     function.lower(*arguments).compile()
+    _trim()
+    return function
+
+
+def give_back_memory() -> None:
+    """Memory that is free now goes back to the system, and blocks of a MiB and more do as soon as they are freed.
+
+    glibc otherwise keeps them for what comes later: 200 MiB where the U-Net of Stable Diffusion is read and run.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # no glibc
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)
+    _trim()
+
+
+def _trim() -> None:
     with contextlib.suppress(AttributeError, OSError):  # no glibc
         ctypes.CDLL(None).malloc_trim(0)
-    return function
 
 
 def compilation() -> dict[str, str]:

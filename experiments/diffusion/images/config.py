@@ -52,6 +52,12 @@ class Config(FeatureOptions):
     None: 32 for emoji and textures, 64 for folders and datasets; arrays keep their own."""
     mode: Literal["RGB", "L"] | None = None
     """Colour or grey; None is RGB, and arrays keep their channels."""
+    model: str | None = None
+    """Folder of a Stable Diffusion as diffusers writes it, which learns a change from `--data FOLDER` with captions; goes with --lora.
+
+    None: a network of pixels is trained from scratch."""
+    lora: Count | None = None
+    """Rank of the change that --model learns; 4 to 32 are usual."""
     network: str = "unet-small"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
     compute: Literal["float32", "bfloat16"] = "float32"

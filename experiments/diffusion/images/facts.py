@@ -151,6 +151,9 @@ def check_same(stored: Data, now: Data, folder: RunFolder) -> None:
 
 def described(config: Config, folder: RunFolder) -> Described:
     """The configuration of a run with its data.json. ConfigError for a run of several sets, which names their folders."""
+    if config.model is not None:
+        files = f"{folder.path}/lora_seed_{config.seeds[0]}.safetensors"
+        raise ConfigError(f"the run has a change and no network: draw with text-to-image --model {config.model} --lora {files}")
     if len(config.data) > 1:
         each = ", ".join(str(place.path) for _, place in places(config, folder))
         raise ConfigError(f"{folder.path} holds networks of several sets, each in a run folder of its own: {each}")

@@ -17,6 +17,8 @@ WIDTHS = {"tiny": (32, 1, 2), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024,
 """Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1), and of one for trying things out."""
 PATCHES = (2, 4, 8, 16)
 NAMES = (*UNETS, *(f"dit-{width}/{patch}" for width in WIDTHS for patch in PATCHES))
+REMAT: dict[str, bool | str] = {"none": False, "products": "products", "all": True}
+"""What --remat says -> the field of a network."""
 
 
 def build(name: str, shape: tuple[int, ...], classes: int, compute: str = "float32", remat: str = "none") -> Any:
@@ -25,7 +27,7 @@ def build(name: str, shape: tuple[int, ...], classes: int, compute: str = "float
     settings: dict[str, Any] = {
         "num_classes": classes or None,
         "dtype": None if compute == "float32" else compute,
-        "remat": {"none": False, "products": "products", "all": True}[remat],
+        "remat": REMAT[remat],
     }
     if name in UNETS:
         given, blocks = UNETS[name]

@@ -1,4 +1,4 @@
-"""The command `text-to-image`: pictures of a prompt by a network that is committed, or in a file of one's own."""
+"""The command `text-to-image`: pictures of a prompt by a network that is committed, in a file of one's own, or in a folder of diffusers."""
 
 import dataclasses
 from pathlib import Path
@@ -6,33 +6,41 @@ from typing import Annotated
 
 import tyro
 
+from experiments.diffusion.text_to_image.folders import folder_drawing, folder_options
+from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.prompting import gallery, prompt_options, prompted
-from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.framework import devices, errors
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command
 from experiments.framework.resumption import PROGRAM
 from gendiff.core.errors import ConfigError
+from gendiff.pipelines.stable_diffusion import model_index
 
 RESULTS = Path(__file__).resolve().parents[3] / "results" / "text-to-image"
 """Where networks are committed."""
 
 
 @dataclasses.dataclass(frozen=True)
-class CommandOptions(PromptOptions):
-    """Draw pictures of a prompt, by a network that comes with this repository. `run text-to-image` trains it."""
+class CommandOptions(FolderOptions):
+    """Draw pictures of a prompt, by a network that comes with this repository, or by a model in a folder of diffusers."""
 
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
-    """emoji, shapes, or a .safetensors file that a run left; None takes the first of the two that is there."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|DIR")] = None
+    """emoji, shapes, a .safetensors file that `run text-to-image` left, or a folder of diffusers; None takes the first of the two names."""
     gallery: tyro.conf.FlagCreatePairsOff[bool] = False
     """Draw the demonstration's prompts in place of --prompt, a row of --num pictures for each, above its words."""
 
 
 def call(options: CommandOptions, progress: Progress) -> None:
-    """Raises ConfigError for options that do not fit, and as `published.read` does."""
+    """Raises ConfigError for options that do not fit, and as `published.read` and `folder_drawing.draw` do."""
+    if folder_options.is_folder(options.model):
+        if options.gallery:
+            raise ConfigError("--gallery is of the networks of this repository: give --prompt")
+        folder_drawing.draw(options, Path(str(options.model)).expanduser(), progress)
+        return
+    folder_options.refuse_without_folder(options)
     options = _with_prompts(options)
-    out, file = prompt_options.check(options, Path()), _file(options.model)
+    out, file = prompt_options.check(options, Path()), file_of(options.model)
     devices.use_compile_cache()
     given, about = published.read(file)
     progress.line(f"{file.name}: {about.data}")
@@ -59,8 +67,8 @@ def _with_prompts(options: CommandOptions) -> CommandOptions:
     return dataclasses.replace(options, prompt="the gallery")
 
 
-def _file(model: str | None) -> Path:
-    """ConfigError, with what to do, where there is none."""
+def file_of(model: str | None) -> Path:
+    """The file of a network by its name, or of the first that is committed. ConfigError, with what to do, where there is none."""
     train = f"train one: {PROGRAM} run text-to-image, then add --model runs/text-to-image/shapes{published.SUFFIX}"
     if model is None:
         files = [RESULTS / f"{name}{published.SUFFIX}" for name in published.MODELS]
@@ -76,5 +84,6 @@ def _file(model: str | None) -> Path:
     path = Path(model).expanduser()
     if path.is_file():
         return path
-    what = "is a folder: name the .safetensors file in it" if path.is_dir() else f"is no file; {errors.hint(model, published.MODELS)}"
-    raise ConfigError(f"--model {model} {what}")
+    if path.is_dir():
+        raise ConfigError(f"--model {model} is a folder without {model_index.NAME}: name the .safetensors file in it")
+    raise ConfigError(f"--model {model} is no file; {errors.hint(model, published.MODELS)}")

@@ -12,6 +12,7 @@ import jax
 import jax.export
 import numpy as np
 
+from experiments.diffusion.text_to_image.prompting import prompt_options
 from experiments.diffusion.text_to_image.prompting.prompt_drawing import Program
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.trained import Trained
@@ -58,7 +59,8 @@ def write(
     content = exported(program, given, prompt.ids.shape[1]).serialize()
     with files.replacing(path) as file:
         file.write(content)
-    progress.line(f"{path}: {len(content) / 2**20:.0f} MiB, {options.steps} steps of {options.sampler}, for {', '.join(PLATFORMS)}")
+    walked = f"{options.steps} steps of {prompt_options.sampler(options)}"
+    progress.line(f"{path}: {len(content) / 2**20:.0f} MiB, {walked}, for {', '.join(PLATFORMS)}")
     needs = "This loads it, with the packages jax and flatbuffers alone (tokens come from the tokenizer.json of MiniLM's package):"
     progress.line(f"{needs}\n\n{example(options, prompt, negative, path, given.side)}\n")
 

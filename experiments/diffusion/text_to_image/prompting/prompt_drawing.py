@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import sampling_options
+from experiments.diffusion.text_to_image.prompting import prompt_options
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.prompting.start_picture import StartPicture
 from experiments.diffusion.text_to_image.trained import Trained
@@ -75,7 +76,7 @@ class Program:
 
 def program(given: Trained, options: PromptOptions, picture: StartPicture | None = None) -> Program:
     """How a network draws with these options. ConfigError for a sampler that is none, or cannot draw a part of a picture."""
-    pipeline = given.pipeline(sampling_options.sampler(options.sampler, None, given.model.schedule))
+    pipeline = given.pipeline(sampling_options.sampler(prompt_options.sampler(options), None, given.model.schedule))
     levels = _grid(given, options)
     if picture is None:
         return Program(pipeline, levels)
@@ -86,7 +87,7 @@ def program(given: Trained, options: PromptOptions, picture: StartPicture | None
     try:
         inpainting.repaint(pipeline.sampler, start.latent[None], start.redrawn)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"--mask does not go with --sampler {options.sampler}: {error}") from error
+        raise ConfigError(f"--mask does not go with --sampler {prompt_options.sampler(options)}: {error}") from error
     rest = jax.tree.map(lambda field: jnp.asarray(field[first:]), rows)
     walked = inpainting.resampled(rest, RESAMPLES, max(1, options.steps // STRETCHES)) if options.steps > first + 1 else rest
     return Program(pipeline, jax.tree.map(lambda field, more: jnp.concatenate([field[:first], more]), rows, walked), start)
@@ -99,7 +100,7 @@ def draw(program: Program, given: Trained, options: PromptOptions, prompt: Token
     """
     several = len(prompt.ids) > 1
     index = np.tile(np.arange(options.num, dtype=np.int32), len(prompt.ids) // options.num if several else 1)
-    together = min(options.together, len(index))
+    together = min(prompt_options.together(options), len(index))
     calls = -(-len(index) // together)
     progress.line("compiling …")
     with progress.task("draw", calls * program.steps) as task:

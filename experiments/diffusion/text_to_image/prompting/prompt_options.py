@@ -14,11 +14,14 @@ from experiments.framework import configuration
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 
+TOGETHER = 16
+"""Pictures drawn at a time."""
 STRENGTH = 0.7
 """Share of the steps that an edit of a whole picture runs."""
-NOT_KEPT = ("out", "export", "force", "together")
+NOT_KEPT = ("out", "export", "force", "together", "compile_cache")
 """Options that do not change pictures."""
 _EXAMPLE = 'as in --prompt "a small red circle at the top left"'
+_SAMPLERS = f"Which sampler: {', '.join(sampling_options.SAMPLERS)}. None is ddim, or that of a folder."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,7 @@ class PromptOptions:
     """Scale of guidance: 0 ignores the prompt, 1 is the conditional network, more is more faithful and less diverse."""
     steps: int = 30
     """Steps of the sampler."""
-    sampler: Annotated[str, tyro.conf.arg(help=f"Which sampler: {', '.join(sampling_options.SAMPLERS)}.")] = "ddim"
+    sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
     seed: int = 0
     """Seed of the pictures' noise, from 0 to 2**32 - 1."""
     init: str | None = None
@@ -47,24 +50,37 @@ class PromptOptions:
     mask: str | None = None
     """With --init: a picture of the same size. What is white in it is drawn anew, and what is black or transparent is kept."""
     export: str | None = None
-    """Draw nothing, and write the whole pipeline into this file: a program for cpu, cuda and tpu that runs without gendiff."""
+    """Draw nothing, and write the whole pipeline into this file: a program for cpu, cuda and tpu that runs without gendiff.
+
+    With a folder its parameters are in FILE.safetensors beside it."""
     out: str | None = None
     """Where to write, a .png; None is samples.png, in the run folder if there is one. The settings are in its text entry "gendiff"."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the file that is there."""
-    together: int = 16
-    """Pictures drawn at a time, which changes memory and speed only."""
+    together: int | None = None
+    """Pictures drawn at a time, which changes memory and speed only; None is 16, and 1 with a folder."""
 
 
 def check(options: PromptOptions, folder: Path) -> Path:
     """The file to write. folder: where a picture goes by default. ConfigError for options that do not fit."""
     texts.check()
+    check_prompt(options)
+    return checked(options, folder)
+
+
+def check_prompt(options: PromptOptions) -> None:
+    """ConfigError for an empty prompt."""
     if not options.prompt.strip():
         raise ConfigError(f"--prompt is empty: say what the pictures show, {_EXAMPLE}")
+
+
+def checked(options: PromptOptions, folder: Path) -> Path:
+    """The file to write, for any network. folder: where a picture goes by default. ConfigError for options that do not fit."""
     configuration.check_seed(options.seed)
     for name in ("num", "steps", "together"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"--{name} {getattr(options, name)} must be at least 1")
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} {value} must be at least 1")
     if options.num > sampling_options.MOST_FILES:
         raise ConfigError(f"--num {options.num} is above {sampling_options.MOST_FILES}: draw fewer at a time")
     if not 0 <= options.guidance < np.inf:
@@ -83,7 +99,17 @@ def check(options: PromptOptions, folder: Path) -> Path:
 def settings(options: PromptOptions, **about: Any) -> dict[str, Any]:
     """What the file of pictures says of how they were drawn."""
     kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_KEPT}
-    return kept | about | {"experiment": "text-to-image"}
+    return kept | {"sampler": sampler(options)} | about | {"experiment": "text-to-image"}
+
+
+def sampler(options: PromptOptions) -> str:
+    """The name of the sampler, of a network that brings none."""
+    return "ddim" if options.sampler is None else options.sampler
+
+
+def together(options: PromptOptions, otherwise: int = TOGETHER) -> int:
+    """Pictures drawn at a time."""
+    return otherwise if options.together is None else options.together
 
 
 def strength(options: PromptOptions) -> float:

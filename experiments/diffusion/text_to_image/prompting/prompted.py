@@ -36,7 +36,8 @@ def draw(given: Trained, known: Collection[str], options: PromptOptions, out: Pa
         return
     pictures = prompt_drawing.draw(program, given, options, prompt, negative, progress)
     prompt_files.write_grid(pictures, out, prompt_options.settings(options, **about))
-    progress.line(f"{options.num} pictures, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
+    walked = f"{options.steps} steps of {prompt_options.sampler(options)}"
+    progress.line(f"{options.num} pictures, {walked}, guidance {options.guidance:g}: {out}")
 
 
 def draw_rows(
@@ -50,7 +51,8 @@ def draw_rows(
     pictures = prompt_drawing.draw(program, given, options, rows, pipelines.nothing(read[0]), progress)
     settings = prompt_options.settings(options, **about) | {"prompt": list(prompts)}
     prompt_files.write_rows(prompts, pictures, out, settings)
-    progress.line(f"{len(prompts)} prompts, {options.num} pictures each, {options.steps} steps of {options.sampler}: {out}")
+    walked = f"{options.steps} steps of {prompt_options.sampler(options)}"
+    progress.line(f"{len(prompts)} prompts, {options.num} pictures each, {walked}: {out}")
 
 
 def _texts(options: PromptOptions, known: Collection[str], progress: Progress) -> tuple[Tokens, Tokens]:

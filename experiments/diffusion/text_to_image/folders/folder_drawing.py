@@ -1,0 +1,123 @@
+"""From the options of the command to a file: a folder of diffusers is opened, read, compiled, and draws. Each stage says its time."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.diffusion import folder_params
+from experiments.diffusion.text_to_image.folders import folder_export, folder_options, folder_pictures, folder_programs
+from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
+from experiments.diffusion.text_to_image.folders.folder_programs import Drawing
+from experiments.diffusion.text_to_image.prompting import prompt_files, prompt_options
+from experiments.framework import devices, drawing
+from experiments.framework.progress import Progress
+from gendiff.core.errors import ConfigError
+from gendiff.pipelines import stable_diffusion
+from gendiff.pipelines.stable_diffusion import Opened, adapters, model_index
+from gendiff.pipelines.stable_diffusion.model_parts import Part
+
+
+def draw(options: FolderOptions, folder: Path, progress: Progress) -> None:
+    """Write what the options ask for.
+
+    Raises ConfigError for options that do not fit, DataError and CheckpointMismatchError for the folder and for pictures, and
+    NonFiniteError where pictures are not finite.
+    """
+    out = prompt_options.checked(options, Path())
+    kind = model_index.read(folder).kind
+    folder_options.check_kind(options, kind)
+    folder_options.lora_files(options)
+    if options.export is not None:
+        folder_export.check(options, out)
+    if kind is not model_index.CLASSES:
+        prompt_options.check_prompt(options)
+    devices.local()
+    devices.give_back_memory()
+    devices.use_compile_cache(folder_options.cache(options))
+    with progress.phase("open"):
+        models = [opened(options, Path(place).expanduser(), progress) for place in (folder, options.refiner) if place is not None]
+    model, refiner = models[0], models[1] if len(models) > 1 else None
+    control = None if options.controlnet is None else adapters.open_control(Path(options.controlnet).expanduser(), model)
+    height, width = options.height or (model.size or (0, 0))[0], options.width or (model.size or (0, 0))[1]
+    picture = folder_pictures.read(options, height, width, progress) if height and width else None
+    hint = folder_pictures.read_hint(options, height, width, progress) if height and width else None
+    job = folder_programs.prepared(options, model, refiner, picture, progress, control=control, hint=hint)
+    params = (_read(model, options, control, progress), *(folder_params.whole(each, progress) for each in models[1:]))
+    if options.export is not None:
+        folder_export.write(job, params, options, out, progress)
+        return
+    pictures = _drawn(job, params, options, progress)
+    about = {"model": str(folder), "pipeline": model.index.pipeline, "scheduler": model.index.parts["scheduler"]}
+    about |= {"height": pictures.shape[1], "width": pictures.shape[2], "sampler": options.sampler or type(_sampler(job)).__name__}
+    prompt_files.write_grid(pictures, out, prompt_options.settings(options, **about))
+    progress.line(f"{options.num} pictures, {job.steps} steps, guidance {options.guidance:g}: {out}")
+
+
+def opened(options: FolderOptions, folder: Path, progress: Progress) -> Opened:
+    """The folder without its parameters; lines say what of it is left out or taken in another way."""
+    chosen: dict[str, Any] = {"variant": options.variant, "dtype": options.dtype, "storage": options.storage}
+    chosen["like_diffusers"] = options.like_diffusers
+    try:
+        model = stable_diffusion.open_model(folder, **chosen)
+    except ImportError as error:
+        raise ConfigError(str(error)) from error
+    progress.line(f"{folder}: {model.index.kind.name} ({model.index.pipeline})")
+    for name in model.index.skipped:
+        progress.line(f"note: {name} is left out: {model_index.SKIPPED[name]}")
+    for note in model.notes:
+        progress.line(f"note: {note}")
+    return model
+
+
+def _read(model: Opened, options: FolderOptions, control: Part | None, progress: Progress) -> dict[str, Any]:
+    """The parameters, part by part, with what --lora changes of them, and those of the ControlNet."""
+    parts = folder_params.by_part(model, progress)
+    for file, strength in folder_options.lora_files(options):
+        with progress.phase(f"merge {Path(file).name}"):
+            parts = jax.block_until_ready(adapters.adapted(model, parts, Path(file).expanduser(), strength))
+    params = stable_diffusion.arranged(parts)
+    if control is None:
+        return params
+    with progress.phase("read controlnet"):
+        return adapters.with_control(params, jax.block_until_ready(control.params(jnp.dtype(model.dtype))))
+
+
+def _drawn(job: Drawing, params: tuple[Any, ...], options: FolderOptions, progress: Progress) -> np.ndarray:
+    """(n, h, w, 3) pictures in about [-1, 1]. Picture i is the same whatever is drawn beside it."""
+    index = np.arange(options.num, dtype=np.int32)
+    together = min(prompt_options.together(options, 1), options.num)
+    counted = not devices.keeps_programs()  # a program that calls the host cannot be kept for the next process
+    done = [0]
+
+    def program(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any) -> jax.Array:
+        return job.draw(pipelines, params, words, change, key, scale, index, count if counted else None)
+
+    def count(step: Any, x: Any) -> None:
+        done[0] += 1
+        task.update(done[0])
+
+    fixed = (job.pipelines, params, job.words, job.change, jax.random.key(options.seed), jnp.float32(options.guidance))
+    calls = -(-options.num // together)
+    drawn = []
+    with progress.phase("compile"):
+        jitted: Any = drawing.jit(program, libraries=devices.libraries_suit(options.dtype, options.storage))
+        compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
+        devices.give_back_memory()
+    with progress.phase("draw"), progress.task("draw", calls * job.steps) as task:
+        parts = drawing.stream(lambda rows: compiled(*fixed, rows), [(None, (index,))], together=together)
+        for number, (_, _, part) in enumerate(parts, 1):
+            drawn.append(part)
+            if not counted:
+                task.update(number * job.steps)
+        jax.effects_barrier()  # the last steps are told before the bar ends
+    pictures = np.concatenate(drawn)
+    drawing.check_finite(pictures, index)
+    return pictures
+
+
+def _sampler(job: Drawing) -> Any:
+    first = job.pipelines[0]
+    return (first if isinstance(first, stable_diffusion.LatentPipeline) else first.latent).sampler

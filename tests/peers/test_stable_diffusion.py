@@ -1,0 +1,195 @@
+"""Tiny pipelines of diffusers, written by save_pretrained and opened here: the same tokens, the same pictures from the same noise."""
+
+import inspect as python_inspect
+from unittest import mock
+
+import jax
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import sample_keys
+from gendiff.core.types import NO_LABEL
+from gendiff.data import clip_tokenizer
+from gendiff.diffusion import sampling
+from gendiff.pipelines.stable_diffusion import adapters, aligned, edit, handed_over, inspect, open_model, refined, save
+from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
+from tests.quickly import quickly
+
+torch = pytest.importorskip("torch", reason="needs torch, diffusers and transformers: make test-peers")
+diffusers = pytest.importorskip("diffusers", reason="needs torch, diffusers and transformers: make test-peers")
+transformers = pytest.importorskip("transformers", reason="needs torch, diffusers and transformers: make test-peers")
+
+from tests.pipelines.stable_diffusion.peer_pipelines import CASES, built, built_control, drawn, latents  # noqa: E402
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their warnings are not ours
+
+SAME = 1e-4
+KEY, STEPS, INDEX = jax.random.key(5), 5, np.arange(1, dtype=np.int32)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """(pipeline of diffusers, the folder that it wrote, by shards of 20 kB where it can) by name."""
+    made = {}
+    for name in FOLDERS:
+        pipe, place = built(name, transformer={"num_embeds_ada_norm": 1000}), tmp_path_factory.mktemp(name)  # DiTPipeline expects 1000
+        pipe.save_pretrained(place, max_shard_size="20KB")
+        made[name] = pipe, place
+    return made
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_diffusers_wrote_has_no_problem(folders, name):
+    found = inspect(folders[name][1])
+    assert not found.problems, found.problems
+    assert any(len(part.files) > 1 for part in found.parts)  # shards
+
+
+TEXTS = ("", "red cat", "A  Dog!", "it's a dog's cat, re-read", "dog" * 9, "cat. 42", "<|endoftext|> cat", "!cat!")
+
+
+@pytest.mark.parametrize("padding", [tiny_folders.END, "!"])
+def test_tokens_are_those_of_transformers(tmp_path, padding):
+    settings = tiny_folders.TOKENIZER | {"pad_token": padding, "model_max_length": 40}
+    ours = clip_tokenizer.load(tiny_folders.write_tokenizer(tmp_path, settings), like_transformers=True)
+    theirs = transformers.CLIPTokenizer(
+        vocab=tiny_folders.VOCABULARY, merges=list(tiny_folders.MERGES), pad_token=padding, unk_token=tiny_folders.END, model_max_length=40
+    )
+    for text in TEXTS:
+        expected = theirs(text, padding="max_length", truncation=True).input_ids
+        assert ours.row(ours.ids(text)).tolist() == list(expected), text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_guided_run_ends_where_that_of_diffusers_does(folders, name):
+    case, (pipe, place) = CASES[name], folders[name]
+    start = latents(case)
+    expected, pictures = drawn(pipe, case, start)
+    model = open_model(place, like_diffusers=True)
+    pipeline = model.pipeline(case.steps)
+    prompt, negative = aligned(model.prompt(case.prompts), model.negative([case.negative or ""] * len(case.prompts)))
+    index = np.arange(len(case.prompts), dtype=np.int32)
+    ours = quickly(lambda params, start: pipeline(params, KEY, prompt, negative, case.scale, index, start=start))(model.params(), start)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(shown(ours), pictures, atol=SAME)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_folder_that_was_written_here_draws_the_same_in_diffusers(folders, tmp_path, name):
+    case, (pipe, place) = CASES[name], folders[name]
+    model = open_model(place)
+    save(tmp_path / "again", model, model.params())
+    again = type(pipe).from_pretrained(tmp_path / "again", **({"safety_checker": None} if name == "stable" else {"add_watermarker": False}))
+    again.set_progress_bar_config(disable=True)
+    start = latents(case)
+    np.testing.assert_allclose(drawn(again, case, start)[1], drawn(pipe, case, start)[1], atol=1e-5)
+
+
+def picture():
+    """(1, 16, 16, 3) in [-1, 1], and a mask of its right half."""
+    made = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype(np.float32)
+    mask = np.zeros((1, 16, 16, 1), np.float32)
+    mask[:, :, 8:] = 1
+    return made, mask
+
+
+def theirs(image):
+    """Channels first."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 1)))
+
+
+def without_chance(pipe, noise):
+    """Their pipeline takes the most likely latents, and our noise."""
+    return mock.patch.dict(
+        vars(python_inspect.getmodule(type(pipe))),
+        {"retrieve_latents": lambda encoded, **_: encoded.latent_dist.mode(), "randn_tensor": lambda *_, **__: theirs(noise)},
+    )
+
+
+def noise_of(pipeline):
+    """The first noise of picture 0."""
+    return np.asarray(sampling.first_noise(sample_keys.keys_of(KEY, INDEX), pipeline.shape, np.float32))
+
+
+def shown(pictures):
+    """In [0, 1]."""
+    return np.clip((np.asarray(pictures) + 1) / 2, 0, 1)
+
+
+def ours(place, change, steps=STEPS):
+    """(pictures in [0, 1], first noise, sigma of the grid's first level)."""
+    model = open_model(place, like_diffusers=True)
+    pipeline = model.pipeline(steps)
+    prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
+    pictures = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, change=change))(model.params())
+    return shown(pictures), noise_of(pipeline.latent), float(pipeline.latent.levels.sigma[0])
+
+
+def test_a_picture_to_begin_from_ends_where_that_of_diffusers_does(folders):
+    pipe, place = folders["stable"]
+    image, _ = picture()
+    found, noise, _ = ours(place, edit(image, first=STEPS - int(STEPS * 0.6)))
+    kind = diffusers.StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    with without_chance(kind, noise), torch.inference_mode():
+        given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs((image + 1) / 2), "strength": 0.6}
+        expected = kind(**given, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
+    np.testing.assert_allclose(found, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+
+
+def test_a_network_for_inpainting_ends_where_that_of_diffusers_does(folders):
+    pipe, place = folders["inpaint"]
+    image, mask = picture()
+    found, noise, sigma = ours(place, edit(image, mask, paste=False))
+    with without_chance(pipe, noise), torch.inference_mode():
+        given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs((image + 1) / 2), "mask_image": theirs(mask)}
+        given |= {"height": 16, "width": 16, "strength": 1.0, "latents": theirs(sigma * noise)}
+        expected = pipe(**given, num_inference_steps=STEPS, guidance_scale=3.0, output_type="pt").images
+    np.testing.assert_allclose(found, np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+
+
+def test_a_class_ends_where_that_of_diffusers_does(folders):
+    pipe, place = folders["dit"]
+    model = open_model(place, like_diffusers=True)
+    latent = model.latent(STEPS)
+    label, away = np.array([7], np.int32), np.array([NO_LABEL], np.int32)
+    found = quickly(lambda params: latent(params, KEY, (label,), (away,), 3.0, INDEX))(model.params())
+    with without_chance(pipe, noise_of(latent)), torch.inference_mode():
+        expected = pipe(class_labels=[7], guidance_scale=3.0, num_inference_steps=STEPS, output_type="pt").images
+    np.testing.assert_allclose(shown(found), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+
+
+def test_a_refiner_goes_on_where_that_of_diffusers_does(folders):
+    (base, place), (finish, other) = folders["xl"], folders["refiner"]
+    models = open_model(place, like_diffusers=True), open_model(other, like_diffusers=True)
+    first, second = (model.pipeline(STEPS) for model in models)
+    prompts, negatives = (tuple(getattr(model, kind)(text) for model in models) for kind, text in (("prompt", "red cat"), ("negative", "")))
+    entry = handed_over(first, 0.6)
+    draw = quickly(lambda params: refined(first, second, params, KEY, prompts, negatives, 3.0, INDEX, entry=entry))
+    found = draw(tuple(model.params() for model in models))
+    given = {"prompt": "red cat", "num_inference_steps": STEPS, "guidance_scale": 3.0}
+    with torch.inference_mode():
+        noise = theirs(noise_of(first.latent))
+        between = base(**given, latents=noise, height=16, width=16, denoising_end=0.6, output_type="latent").images
+        expected = finish(**given, image=between, denoising_start=0.6, output_type="pt").images
+    assert entry == 3
+    np.testing.assert_allclose(shown(found), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
+
+
+def test_a_controlnet_that_diffusers_wrote_leads_to_the_same_picture(folders, tmp_path):
+    pipe, place = folders["stable"]
+    their_control, hint = built_control(), (picture()[0] + 1) / 2
+    their_control.save_pretrained(tmp_path)
+    model = open_model(place, like_diffusers=True)
+    control, plain = adapters.open_control(tmp_path, model), model.pipeline(STEPS)
+    pipeline, params = adapters.controlled(plain, control), adapters.with_control(model.params(), control.params())
+    prompt, negative = aligned(model.prompt("red cat"), model.negative("dog"))
+    told = networks.Hint(hint, 0.7)
+    found = quickly(lambda params: pipeline(params, KEY, prompt, negative, 3.0, INDEX, hint=told))(params)
+    kind = diffusers.StableDiffusionControlNetPipeline(**pipe.components, controlnet=their_control, requires_safety_checker=False)
+    given = {"prompt": "red cat", "negative_prompt": "dog", "image": theirs(hint), "controlnet_conditioning_scale": 0.7}
+    with torch.inference_mode():
+        given |= {"latents": theirs(noise_of(pipeline.latent)), "num_inference_steps": STEPS, "guidance_scale": 3.0}
+        expected = kind(**given, output_type="pt").images
+    np.testing.assert_allclose(shown(found), np.moveaxis(expected.numpy(), 1, -1), atol=SAME)
