@@ -1,0 +1,28 @@
+"""A request that is not answered by pictures, in the form of OpenAI's errors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+INVALID, NOT_FOUND, BUSY, FAILED = "invalid_request_error", "not_found_error", "rate_limit_error", "server_error"
+
+
+class Refused(Exception):
+    """status: of HTTP. field: of the request, where one is at fault. kind, code: what programs read; headers: of the answer."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        field: str | None = None,
+        kind: str = INVALID,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.field, self.kind, self.code, self.headers = status, field, kind, code, dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What JSON says."""
+        return {"error": {"message": str(self), "type": self.kind, "param": self.field, "code": self.code}}
