@@ -22,7 +22,7 @@ LLAMA_CPP := $(PEERS)/.installed-llama-cpp
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench bench-language check format docs clean
+.PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench bench-language bench-stable-diffusion check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, 
 
 bench-language: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time a language model beside transformers and llama.cpp; leaves runs/bench-language
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-language --peers $(ARGS)
+
+bench-stable-diffusion: $(FOR_RUNS) $(FOR_PEERS)  ## Stable Diffusion at full size beside diffusers, on random weights; needs 24 GiB of memory and 14 GiB of disk
+	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench-stable-diffusion --peers $(ARGS)
 
 check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests, at most 90 seconds
 	@$(BIN) -m ruff check .

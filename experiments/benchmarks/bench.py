@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.benchmarks import cases, config, duel, findings
-from experiments.benchmarks.config import Config, LanguageConfig, Setting
+from experiments.benchmarks.config import AnyConfig, Config, Setting
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.side_process import SideError
 from experiments.framework import run_lock, runner
@@ -32,8 +32,6 @@ from experiments.reporting import report, results
 from experiments.reporting.environment import environment
 from experiments.reporting.results import Results, Table
 from gendiff.core.errors import ConfigError
-
-AnyConfig = Config | LanguageConfig
 
 
 def evaluate(every: tuple[duel.Case, ...], chosen: AnyConfig, folder: RunFolder, progress: Progress) -> Outcome:

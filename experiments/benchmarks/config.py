@@ -113,19 +113,52 @@ class LanguageConfig(SharedConfig):
 
 
 @dataclass(frozen=True)
+class FolderThresholds(SharedThresholds):
+    """Written down before the run, for the bench of Stable Diffusion."""
+
+    steps: float = 1.0
+    """Least ratio of a guided step of Stable Diffusion 1.5 in float32."""
+    pictures: float = 1e-3
+    """Largest difference of pictures in [0, 1] after 10 guided steps."""
+    large_gib: float = 24.0
+    """Most memory in GiB with which Stable Diffusion XL is read and draws in bfloat16."""
+
+
+@dataclass(frozen=True)
+class FolderConfig(SharedConfig):
+    """Every number of the bench of Stable Diffusion."""
+
+    thresholds: FolderThresholds = FolderThresholds()
+
+
+AnyConfig = Config | LanguageConfig | FolderConfig
+MODULES = {
+    "ours": "ours",
+    "before": "ours",
+    "folder": "folder_side",
+    "torch": "torch_side",
+    "diffusers": "diffusers_side",
+    "llama_cpp": "llama_cpp_side",
+}
+"""The module of each side."""
+OF_PEERS = ("torch", "diffusers", "llama_cpp")
+"""Sides that run in the environment of the peers."""
+
+
+@dataclass(frozen=True)
 class Setting:
     """A running bench.
 
     folder: for arrays and weights, deleted afterwards. peer: Python of the peers' environment, or None. before: another checkout, or None.
     """
 
-    config: Config | LanguageConfig
+    config: AnyConfig
     folder: Path
     peer: Path | None = None
     before: Path | None = None
 
     def start(self, side: str, **variables: str) -> SideProcess:
-        """A process of "ours", of "before" (the other checkout), of "torch" or of "llama_cpp", with more variables in its environment."""
+        """A process of one of MODULES, with more variables in its environment; "before" is ours of the other checkout."""
         environment = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1", "GENDIFF_COMPILE_CACHE": ""}
         if self.config.device == "gpu":
             # only tiny shapes, which show that the path works, may run where there is no GPU
@@ -134,10 +167,11 @@ class Setting:
         else:
             environment |= {"JAX_PLATFORMS": "cpu", "BENCH_DEVICE": "cpu", "BENCH_THREADS": str(self.config.threads)}
             environment["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
-        if side in ("torch", "llama_cpp") and self.peer is not None:
-            return SideProcess(f"experiments.benchmarks.{side}_side", PROJECT, self.peer, environment | variables)
-        project = PROJECT if side == "ours" or self.before is None else self.before
-        return SideProcess("experiments.benchmarks.ours", project, sys.executable, environment | variables)
+        module = f"experiments.benchmarks.{MODULES[side]}"
+        if side in OF_PEERS and self.peer is not None:
+            return SideProcess(module, PROJECT, self.peer, environment | variables)
+        project = self.before if side == "before" and self.before is not None else PROJECT
+        return SideProcess(module, project, sys.executable, environment | variables)
 
     def fitted(self, workload: Workload) -> Workload:
         """The workload, small in a tiny bench."""

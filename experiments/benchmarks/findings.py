@@ -33,11 +33,23 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A figure that may not exceed the field `threshold` of Thresholds."""
+
+    name: str
+    statement: str
+    value: float
+    threshold: str
+    n: int = 1
+
+
+@dataclass(frozen=True)
 class Findings:
     """Of one case. failed: why it could not be measured, by name. skipped: what it lacks, which is no failure."""
 
     duels: tuple[Duel, ...] = ()
     ratios: tuple[Ratio, ...] = ()
+    limits: tuple[Limit, ...] = ()
     tables: tuple[Table, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +80,8 @@ def claims(found: Findings, limits: SharedThresholds) -> Iterable[Claim]:
     for ratio in found.ratios:
         if ratio.threshold:
             yield claim(ratio.name, ratio.statement, ratio.value, ">=", ratio.threshold, n=ratio.n)
+    for figure in found.limits:
+        yield claim(figure.name, figure.statement, figure.value, "<=", figure.threshold, n=figure.n)
     for name, why in found.failed.items():
         yield claim(f"{name}_ran", f"{name}: could not be measured: {why[:200]}", 1.0, "<=", "failed", n=1)
 
@@ -98,6 +112,8 @@ def lines(found: Findings, limits: SharedThresholds) -> Iterable[str]:
         yield f"{text}  ({each.case.name})"
     for ratio in ratios(found, limits):
         yield f"  {ratio.statement}: {_cell(ratio.value)}"
+    for limit in found.limits:
+        yield f"  {limit.statement}: {_cell(limit.value)}"
     for table in found.tables:
         yield from (f"  {'  '.join(map(_cell, row))}" for row in table.rows)
     for name, why in found.failed.items():

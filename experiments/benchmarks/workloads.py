@@ -29,6 +29,7 @@ Kind = Literal[
     "next_token",
     "rollout",
     "ppo_step",
+    "folder",
 ]
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models that are trained."""
@@ -202,7 +203,8 @@ class Workload:
       arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
       "adversarial" is an optimizer step of a critic, then one of its generator, with given noise. "next_token" is one of a language model
       on texts of `tokens` ids, each of which predicts the next. "rollout" reads `tokens` ids of each text and draws `steps` more with their
-      log-probabilities; "ppo_step" is an update of a policy and its critic by such rollouts, which are given.
+      log-probabilities; "ppo_step" is an update of a policy and its critic by such rollouts, which are given. "folder" is whatever a case
+      does with a folder of Stable Diffusion, with the settings `network` of sd_settings.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
       next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
@@ -233,7 +235,7 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "byte_lm", "dcgan")
+        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "byte_lm", "dcgan", "sd15", "sdxl")
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 

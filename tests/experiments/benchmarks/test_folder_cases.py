@@ -1,0 +1,117 @@
+"""The bench of Stable Diffusion: its settings are the published ones, its claims fail where sides differ, and each case runs tiny."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.benchmarks import bench, bench_stable_diffusion, findings, folder_cases, sd_settings
+from experiments.benchmarks.config import FolderConfig, FolderThresholds, Setting
+from experiments.benchmarks.sd_settings import FOLDERS
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff import networks
+from gendiff.data import clip_tokenizer
+from gendiff.pipelines.stable_diffusion import inspect
+from gendiff.pipelines.stable_diffusion.model_parts import READERS
+
+PUBLISHED = {
+    ("sd15", "unet"): 859_520_964,
+    ("sd15", "vae"): 83_653_863,
+    ("sd15", "text_encoder"): 123_060_480,
+    ("sdxl", "unet"): 2_567_463_684,
+    ("sdxl", "text_encoder_2"): 694_659_840,
+}
+"""Numbers of parameters of the published models, as diffusers and transformers count them."""
+
+
+@pytest.mark.parametrize(
+    ("folder", "part"), [pytest.param(*key, marks=[pytest.mark.slow] if count > 2e8 else []) for key, count in PUBLISHED.items()]
+)
+def test_settings_have_as_many_parameters_as_the_published_models(folder, part):
+    config = FOLDERS[folder].parts[part]
+    reader = READERS[config.get("_class_name") or config["architectures"][0]]
+    network = reader.network(config, {"pooled_channels": 1280} if folder == "sdxl" else {}, {})
+    shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *reader.example(network, 4)))
+    assert networks.count(shapes) == PUBLISHED[folder, part]
+
+
+class Fake:
+    """A side that is `slower` times as slow as ours, whose answers are `apart` from ours, and that takes `peak` GiB."""
+
+    def __init__(self, slower=1.0, apart=0.0, peak=1.0):
+        self.slower, self.apart, self.peak = slower, apart, peak
+
+    def ask(self, op, *, limit=0.0, **asked):
+        if op in ("output", "draw"):
+            np.savez(asked["to"], output=np.linspace(0.0, 1.0, 5) + self.apart)
+        return {"run": 2.0 * self.slower}.get(op, {"first": 3.0, "peak_mib": 1024 * self.peak, "seconds": 1.0})
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeSetting(Setting):
+    """Sides that are fakes."""
+
+    sides: dict = dataclasses.field(default_factory=dict)
+
+    def start(self, side, **variables):
+        return contextlib.nullcontext(self.sides[side])
+
+
+def claims(tmp_path, name, **theirs):
+    """Whether each claim of a case holds, beside diffusers as told."""
+    sides = {folder_cases.FOLDER: Fake(), folder_cases.DIFFUSERS: Fake(**theirs)}
+    setting = FakeSetting(FolderConfig(tiny=True), tmp_path, Path("python"), sides=sides)
+    (tmp_path / "tiny_sd15_float32").mkdir(exist_ok=True)
+    case = next(case for case in folder_cases.ALL if case.name == name)
+    return {claim.id: claim.verdict == "PASS" for claim in findings.claims(case.measure(case, setting), FolderThresholds())}
+
+
+def test_claims_hold_where_sides_agree_and_fail_where_they_do_not(tmp_path):
+    kinds = {f"sd_parts_{kind}" for kind in folder_cases.PARTS}
+    assert claims(tmp_path, "sd_parts") == dict.fromkeys(kinds, True)
+    assert claims(tmp_path, "sd_parts", apart=2e-4) == dict.fromkeys(kinds, False)
+    assert claims(tmp_path, "sd_draw", apart=9e-4) == {"sd_draw": True} and claims(tmp_path, "sd_draw", apart=2e-3) == {"sd_draw": False}
+    assert claims(tmp_path, "sd_step", slower=1.5) == {"sd_step": True, "sd_step_memory": True}
+    assert claims(tmp_path, "sd_step", slower=0.9, peak=0.9) == {"sd_step": False, "sd_step_memory": False}
+
+
+def test_every_threshold_is_one_of_the_bench(tmp_path):
+    fields = {field.name for field in dataclasses.fields(FolderThresholds)}
+    assert {case.threshold for case in folder_cases.ALL} - {""} <= fields and FolderConfig().thresholds == FolderThresholds()
+    assert bench_stable_diffusion.EXPERIMENT.presets["full"] == FolderConfig()
+    assert len({case.name for case in folder_cases.ALL}) == len(folder_cases.ALL)
+    assert {case.workload.small.network for case in folder_cases.ALL} == {"tiny_sd15", "tiny_sdxl"} <= set(FOLDERS)
+
+
+def test_the_vocabulary_has_all_ids_and_the_tokenizer_reads_it(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    sd_settings.write_texts(tmp_path, "tiny_sd15")
+    tokenizer = clip_tokenizer.load(tmp_path / "tokenizer")
+    assert sorted(sd_settings.vocabulary(100).values()) == list(range(100)) and (tokenizer.start, tokenizer.end) == (98, 99)
+    assert tokenizer.text(tokenizer.ids("a horse, red")).replace(" ", "") == "ahorse,red"
+
+
+@pytest.mark.slow
+def test_each_case_runs_tiny_without_diffusers(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    config = FolderConfig(pairs=2, call_seconds=0.02, tiny=True)
+    outcome = bench.measure(bench_stable_diffusion.EXPERIMENT, config, RunFolder(tmp_path), Progress(), smoke=True)
+    (left_out,) = (table for table in outcome.tables if table.title == "Left out")
+    assert dict(left_out.rows) == {"sd_parts": "it needs --peers", "sd_draw": "it needs --peers"}
+    assert {claim.id for claim in outcome.claims} == {"sdxl_bfloat16"}
+    assert len([table for table in outcome.tables if table.title.startswith(("A guided step", "Reading", "Seconds from", "Stable"))]) == 4
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_written_without_diffusers_has_no_problem(tmp_path):
+    pytest.importorskip("tokenizers", reason="needs the extra [text]")
+    setting = Setting(FolderConfig(tiny=True), tmp_path)
+    with setting.start(folder_cases.FOLDER) as side:
+        for name in ("tiny_sd15", "tiny_sdxl"):
+            side.ask("write", folder=str(tmp_path / name), settings=name)
+            found = inspect(tmp_path / name)
+            assert not found.problems, found.problems

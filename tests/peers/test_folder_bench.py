@@ -1,0 +1,27 @@
+"""The bench of Stable Diffusion, tiny: every case runs beside diffusers, and outputs agree."""
+
+import os
+import sys
+from unittest import mock
+
+import pytest
+
+from experiments.benchmarks import bench, bench_stable_diffusion, folder_cases
+from experiments.benchmarks.config import FolderConfig
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+
+pytest.importorskip("diffusers", reason="needs torch, diffusers and transformers: make test-peers")
+
+pytestmark = pytest.mark.peers
+
+
+def test_every_case_runs_beside_diffusers_and_outputs_agree(tmp_path):
+    config = FolderConfig(peers=True, pairs=2, call_seconds=0.02, tiny=True)
+    with mock.patch.dict(os.environ, {"GENDIFF_PEERS_PYTHON": sys.executable}):
+        outcome = bench.measure(bench_stable_diffusion.EXPERIMENT, config, RunFolder(tmp_path), Progress(), smoke=True)
+    found = {claim.id: claim for claim in outcome.claims}
+    assert not [name for name in found if name.endswith("_ran")], [claim.statement for claim in found.values() if claim.id.endswith("_ran")]
+    agreeing = [f"sd_parts_{kind}" for kind in folder_cases.PARTS] + ["sd_draw"]
+    assert all(found[name].verdict == "PASS" for name in agreeing), {name: found[name].value for name in agreeing}
+    assert found.keys() >= {*agreeing, "sd_step", "sd_step_memory", "sdxl_bfloat16"}
