@@ -39,11 +39,15 @@ EXPERIMENTS = {
     "test-time": "experiments.preferences.test_time",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
+    "bench-stable-diffusion": "experiments.benchmarks.bench_stable_diffusion",
 }
 """Name of each experiment -> the module whose `EXPERIMENT` it is. A new experiment is one line here."""
 
 TOOLS = {
     "copies": "experiments.provenance.copies",
+    "inspect": "experiments.diffusion.text_to_image.folders.inspect_folder",
+    "serve": "experiments.serve.command",
+    "serve-load": "experiments.serve.load",
     "verify": "experiments.provenance.verify",
 }
 """Name of each command that belongs to no experiment -> the module whose `COMMAND` it is."""

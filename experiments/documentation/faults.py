@@ -135,10 +135,12 @@ INPUTS = {
         "a prompt of 10,000 characters": "ValueError with its length and the limit",
         "a prompt with more tokens than are read": "ValueError with both counts and what does not fit; cut only when asked, with a warning",
         "a missing or wrong tokenizer file": "DataError that starts with the path",
+        "captions of pictures that are missing or damaged": "DataError that starts with the path, and how a caption is given",
     },
     "weights": {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",
+        "a folder of diffusers that cannot be followed": "an error with the path of a file, exit 65; inspect shows every problem",
     },
     "language models": {
         "a prompt longer than the context": "ValueError with both counts",
@@ -171,6 +173,15 @@ INPUTS = {
         "another architecture, name or format of such a file": "an error with every parameter that differs, exit 65",
         "a network with NaN": "exit 3; no picture is written, and the indices are named",
         "another tokenizer, or none": "an error with its path, exit 65; without the package the command that brings it, exit 2",
+    },
+    "serve": {
+        "a request that is none, or asks for what cannot be drawn": "4xx with field, value and what is allowed; nothing of it is opened",
+        "more requests than there is room for": "429, with the seconds to wait in Retry-After; nothing of the request is drawn",
+        "a client leaves before its pictures are drawn": "they leave the queue, and their slots before the next step",
+        "pictures that are not finite": "422 for their request; pictures beside them are not touched",
+        "the program fails": "500 for what was being drawn, the reason in the log; what waits is drawn",
+        "a signal while pictures are drawn": "what ends within 10 s is answered, the rest 503; exit 0 after Ctrl-C, 42 after SIGTERM",
+        "a place that is taken, or is none": "exit 2 with host and port, before anything is compiled",
     },
     "copies": {
         "folders without pictures, mixed sizes, too few training pictures": "an error that starts with the path, exit 65",
