@@ -106,7 +106,7 @@ def draw(case: Case, setting: Setting) -> Findings:
     given, workload = _arrays(case, setting), setting.fitted(case.workload)
     asked = {"arrays": str(given), "steps": workload.steps, "scale": workload.guidance}
     pictures, rows = dict[str, np.ndarray](), list[tuple[Cell, ...]]()
-    for side, dtype in ((FOLDER, "float32"), (DIFFUSERS, "float32"), (FOLDER, "bfloat16"), (DIFFUSERS, "bfloat16")):
+    for side, dtype in ((FOLDER, "float32"), (DIFFUSERS, "float32"), (FOLDER, "bfloat16")):
         label = f"{OURS if side == FOLDER else side}, {dtype}"
         with _opened(case, setting, side, dtype) as process:
             done, pictures[label] = _drawn(process, setting.folder / f"draw_{side}_{dtype}.npz", **asked)
