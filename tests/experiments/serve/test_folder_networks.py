@@ -37,13 +37,14 @@ def read(text, too_long):
 
 @pytest.fixture
 def lightly(monkeypatch):
-    monkeypatch.setattr(drawing, "jit", lambda draw, **options: quickly(draw, **options))
+    monkeypatch.setattr(drawing, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
 
 
 def opened():
     """What the server asks of an opened folder."""
     index = SimpleNamespace(folder=Path("/models/tiny"), kind=SimpleNamespace(name="Stable Diffusion"), pipeline="StableDiffusionPipeline")
-    return SimpleNamespace(index=index, scheduler=SimpleNamespace(schedule=cheap_parts.SCHEDULE, grid=GRID), prompt=read, negative=read)
+    scheduler = SimpleNamespace(schedule=cheap_parts.SCHEDULE, grid=GRID)
+    return SimpleNamespace(index=index, scheduler=scheduler, prompt=read, negative=read, dtype="float32", storage="full")
 
 
 def drawn(programs, orders, served):

@@ -77,7 +77,7 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
     pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), sampler, SHAPE, decode)
     made = []
 
-    def jit(function, **options):
+    def jit(function, libraries=True, **options):
         made.append(Traced(function, jit=quickly, **options))
         return made[-1]
 

@@ -33,7 +33,7 @@ def unread(tmp_path_factory):
 def said(monkeypatch):
     lines = []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
-    monkeypatch.setattr(drawing, "jit", lambda draw, **options: quickly(draw, **options))
+    monkeypatch.setattr(drawing, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
     return lines
 
 
