@@ -32,7 +32,7 @@ GIBIBYTE, LONGEST = 1024.0, 1800.0
 
 
 def parts(case: Case, setting: Setting) -> Findings:
-    """Each part on the same inputs: outputs compared, then both timed in turn."""
+    """Each part on the same inputs: outputs compared, then both timed in turn; and what bfloat16 changes in the U-Net of ours."""
     if why := _absent(setting):
         return Findings(skipped={case.name: why})
     given, pairs = _arrays(case, setting), min(case.pairs, setting.config.pairs)
@@ -49,6 +49,11 @@ def parts(case: Case, setting: Setting) -> Findings:
             if pairs > 1:
                 ratio = duel.ratio(seconds[DIFFUSERS], seconds[OURS])
                 ratios.append(Ratio(f"{case.name}_{kind}_time", f"{words}: time of diffusers, eager, over ours", ratio, pairs))
+    with _opened(case, setting, FOLDER, "bfloat16") as half:
+        half.ask("prepare", kind="step", arrays=str(given), name="step", limit=LONGEST)
+        half.ask("output", name="step", to=str(setting.folder / "half_step.npz"), limit=LONGEST)
+    apart = duel.difference(setting.folder / "half_step.npz", setting.folder / f"{OURS}_step.npz")
+    rows.append((f"{PARTS['step']} in bfloat16, against float32", OURS, None, None, None, f"{apart:.1e}"))
     columns = ("part", "side", "median s", "least", "most", "outputs differ by")
     return Findings(ratios=tuple(ratios), limits=tuple(limits), tables=(Table("Parts of Stable Diffusion 1.5", columns, tuple(rows)),))
 
@@ -100,20 +105,19 @@ def steps(case: Case, setting: Setting) -> Findings:
 
 
 def draw(case: Case, setting: Setting) -> Findings:
-    """A whole guided draw from the same latents and prompts by both pipelines, and what bfloat16 changes in it."""
+    """A whole guided draw from the same latents and prompts by both pipelines."""
     if why := _absent(setting):
         return Findings(skipped={case.name: why})
     given, workload = _arrays(case, setting), setting.fitted(case.workload)
     asked = {"arrays": str(given), "steps": workload.steps, "scale": workload.guidance}
     pictures, rows = dict[str, np.ndarray](), list[tuple[Cell, ...]]()
-    for side, dtype in ((FOLDER, "float32"), (DIFFUSERS, "float32"), (FOLDER, "bfloat16")):
-        label = f"{OURS if side == FOLDER else side}, {dtype}"
-        with _opened(case, setting, side, dtype) as process:
-            done, pictures[label] = _drawn(process, setting.folder / f"draw_{side}_{dtype}.npz", **asked)
-        rows.append((label, done["seconds"], done["peak_mib"], _apart(pictures[label], pictures[f"{OURS}, float32"])))
-    apart = _apart(pictures[f"{OURS}, float32"], pictures[f"{DIFFUSERS}, float32"])
+    for name, side in ((OURS, FOLDER), (DIFFUSERS, DIFFUSERS)):
+        with _opened(case, setting, side) as process:
+            done, pictures[name] = _drawn(process, setting.folder / f"draw_{side}.npz", **asked)
+        rows.append((name, done["seconds"], done["peak_mib"]))
+    apart = _apart(pictures[OURS], pictures[DIFFUSERS])
     words = f"{workload.steps} steps with guidance {workload.guidance:g}: pictures in [0, 1] differ by at most"
-    columns = ("side", "seconds, compilation included", "peak memory MiB", "largest difference from ours in float32")
+    columns = ("side", "seconds, reading and compilation included", "peak memory MiB")
     title = f"A draw of {workload.steps} steps with guidance at {FOLDERS[_name(case, setting)].size} pixels"
     return Findings(limits=(Limit(case.name, words, apart, "pictures", 1),), tables=(Table(title, columns, tuple(rows)),))
 
