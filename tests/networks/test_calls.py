@@ -36,7 +36,8 @@ def test_the_same_network_is_recorded_again_and_shapes_do_as_well_as_arrays():
     _, shapes = recorded(rig.dit(), *(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in (X, T, LABEL)))
     assert first == again == shapes
     attention = next(call for call in first if call.path == "block_0" and call.method == "__call__")
-    assert attention.arguments == {"x": (3, 8, 16), "condition": (3, 16)} and attention.output == ((3, 8, 16), None)
+    given = {"x": (3, 8, 16), "condition": (3, 16), "positions": None}
+    assert attention.arguments == given and attention.output == ((3, 8, 16), None)
 
 
 def test_numbers_and_texts_stay_what_they_are_and_a_method_is_recorded_alone():
