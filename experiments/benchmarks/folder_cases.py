@@ -8,7 +8,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,8 +24,6 @@ from experiments.reporting.results import Cell, Table
 FOLDER, DIFFUSERS = "folder", "diffusers"
 """The sides' names."""
 PARTS = {"text": "text encoder", "encode": "encoder of pictures", "decode": "decoder", "step": "U-Net, two latents"}
-MODES = ("eager", "channels_last", "compiled")
-"""Of diffusers."""
 GIBIBYTE, LONGEST = 1024.0, 1800.0
 """In MiB; seconds that a draw may take."""
 
@@ -67,7 +64,7 @@ def steps(case: Case, setting: Setting) -> Findings:
     rows, peaks, failed = list[tuple[Cell, ...]](), dict[str, float](), dict[str, str]()
     with contextlib.ExitStack() as stack:
         rivals: dict[str, tuple[SideProcess, float]] = {}
-        for mode in () if _absent(setting) else MODES[: 1 if setting.config.tiny else None]:
+        for mode in () if _absent(setting) else case.modes[: 1 if setting.config.tiny else None]:
             try:
                 side = stack.enter_context(_opened(case, setting, DIFFUSERS))
                 first = side.ask("prepare", kind="step", arrays=str(given), name="step", mode=mode)
@@ -110,12 +107,12 @@ def draw(case: Case, setting: Setting) -> Findings:
         return Findings(skipped={case.name: why})
     given, workload = _arrays(case, setting), setting.fitted(case.workload)
     asked = {"arrays": str(given), "steps": workload.steps, "scale": workload.guidance}
-    pictures, rows = dict[str, np.ndarray](), list[tuple[Cell, ...]]()
-    for name, side in ((OURS, FOLDER), (DIFFUSERS, DIFFUSERS)):
+    files, rows = {side: setting.folder / f"draw_{side}.npz" for side in (FOLDER, DIFFUSERS)}, list[tuple[Cell, ...]]()
+    for side, file in files.items():
         with _opened(case, setting, side) as process:
-            done, pictures[name] = _drawn(process, setting.folder / f"draw_{side}.npz", **asked)
-        rows.append((name, done["seconds"], done["peak_mib"]))
-    apart = _apart(pictures[OURS], pictures[DIFFUSERS])
+            done = process.ask("draw", limit=LONGEST, to=str(file), **asked)
+        rows.append((OURS if side == FOLDER else side, done["seconds"], done["peak_mib"]))
+    apart = duel.difference(files[FOLDER], files[DIFFUSERS])
     words = f"{workload.steps} steps with guidance {workload.guidance:g}: pictures in [0, 1] differ by at most"
     columns = ("side", "seconds, reading and compilation included", "peak memory MiB")
     title = f"A draw of {workload.steps} steps with guidance at {FOLDERS[_name(case, setting)].size} pixels"
@@ -124,7 +121,7 @@ def draw(case: Case, setting: Setting) -> Findings:
 
 def loading(case: Case, setting: Setting) -> Findings:
     """Fresh processes that read all weights of the folder: seconds and peak memory."""
-    rows, pairs = list[tuple[Cell, ...]](), min(case.pairs, setting.config.pairs)
+    pairs = min(case.pairs, setting.config.pairs)
     found: dict[str, list[dict[str, float]]] = {}
 
     def load(side: str) -> float:
@@ -160,7 +157,7 @@ def cold_start(case: Case, setting: Setting) -> Findings:
     calls: dict[str, Callable[[], float]] = {"ours, nothing compiled": empty, "ours, compiled before": functools.partial(first, FOLDER)}
     if not _absent(setting):
         calls["diffusers, eager"] = functools.partial(first, DIFFUSERS)
-    seconds: Mapping[str, tuple[float, ...]] = {name: tuple(call() for _ in range(pairs)) for name, call in calls.items()}
+    seconds = interleaving.interleave(calls, pairs)  # what is compiled in the first call serves the second
     rows = tuple((name, *findings.spread(spent)) for name, spent in seconds.items())
     title = f"Seconds from a cold process to its first picture of {FOLDERS[_name(case, setting)].size} pixels, {workload.steps} steps"
     return Findings(tables=(Table(title, ("process", "median", "least", "most"), rows),))
@@ -172,8 +169,10 @@ def large(case: Case, setting: Setting) -> Findings:
     with _opened(case, setting, FOLDER, "bfloat16") as process:
         read = process.ask("load", limit=LONGEST)
         asked = {"arrays": str(given), "steps": workload.steps, "scale": workload.guidance or 1.0}
-        done, drawn = _drawn(process, setting.folder / "large.npz", **asked)
+        done = process.ask("draw", limit=LONGEST, to=str(setting.folder / "large.npz"), **asked)
         again = process.ask("run", limit=LONGEST, name="draw")
+    with np.load(setting.folder / "large.npz") as stored:
+        drawn = stored["output"]
     if not (np.isfinite(drawn).all() and drawn.std() > 0):
         return Findings(failed={case.name: "the picture has no contrast or is not finite"})
     peak = done["peak_mib"] / GIBIBYTE
@@ -235,17 +234,6 @@ def _compared(sides: Mapping[str, SideProcess], kind: str, given: Path, folder: 
         files[name] = folder / f"{name}_{kind}.npz"
         side.ask("output", name=kind, to=str(files[name]))
     return duel.difference(files[OURS], files[DIFFUSERS])
-
-
-def _drawn(process: SideProcess, to: Path, **asked: Any) -> tuple[dict[str, float], np.ndarray]:
-    """(what the side tells of a draw, the picture)."""
-    done = process.ask("draw", limit=LONGEST, to=str(to), **asked)
-    with np.load(to) as stored:
-        return done, stored["output"]
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a - b).max()) if np.isfinite(a).all() and np.isfinite(b).all() else float("inf")
 
 
 _SD15 = Workload("folder", "sd15", steps=10, guidance=7.5)
