@@ -56,6 +56,22 @@ def whole(draw: Callable[..., Any], index: np.ndarray, *aligned: np.ndarray, tog
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
 
 
+def pictures(parts: Iterable[tuple[Any, slice, Any]], index: np.ndarray, task: Any, steps: int, *, counted: bool) -> np.ndarray:
+    """The parts of `stream` as one array (n, …). steps: of one part, told to the task behind it unless the program is `counted` itself.
+
+    Raises NonFiniteError as `check_finite` does.
+    """
+    drawn = []
+    for number, (_, _, part) in enumerate(parts, 1):
+        drawn.append(part)
+        if not counted:
+            task.update(number * steps)
+    jax.effects_barrier()  # the last steps are told before the bar ends
+    joined = np.concatenate(drawn)
+    check_finite(joined, index)
+    return joined
+
+
 def finite(drawn: Any, title: str) -> np.ndarray:
     """The samples (n, …) on the host. NonFiniteError as `check_finite` raises it, by their places."""
     samples = np.asarray(drawn)

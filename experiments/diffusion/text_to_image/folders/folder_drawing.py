@@ -101,21 +101,13 @@ def _drawn(job: Drawing, params: tuple[Any, ...], options: FolderOptions, progre
 
     fixed = (job.pipelines, params, job.words, job.change, jax.random.key(options.seed), jnp.float32(options.guidance))
     calls = -(-options.num // together)
-    drawn = []
     with progress.phase("compile"):
         jitted: Any = drawing.jit(program, libraries=devices.libraries_suit(options.dtype, options.storage))
         compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
         devices.give_back_memory()
     with progress.phase("draw"), progress.task("draw", calls * job.steps) as task:
         parts = drawing.stream(lambda rows: compiled(*fixed, rows), [(None, (index,))], together=together)
-        for number, (_, _, part) in enumerate(parts, 1):
-            drawn.append(part)
-            if not counted:
-                task.update(number * job.steps)
-        jax.effects_barrier()  # the last steps are told before the bar ends
-    pictures = np.concatenate(drawn)
-    drawing.check_finite(pictures, index)
-    return pictures
+        return drawing.pictures(parts, index, task, job.steps, counted=counted)
 
 
 def _sampler(job: Drawing) -> Any:

@@ -114,15 +114,7 @@ def draw(program: Program, given: Trained, options: PromptOptions, prompt: Token
 
         aligned = (prompt.ids, prompt.mask) if several else ()
         parts = drawing.stream(of, [(None, (index, *aligned))], together=together)
-        drawn = []
-        for number, (_, _, part) in enumerate(parts, 1):
-            drawn.append(part)
-            if not counted:
-                task.update(number * program.steps)
-        jax.effects_barrier()  # the last steps are told before the bar ends
-    pictures = np.concatenate(drawn)
-    drawing.check_finite(pictures, index)
-    return pictures
+        return drawing.pictures(parts, index, task, program.steps, counted=counted)
 
 
 @functools.cache
