@@ -30,7 +30,8 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     training step 1.4 times and that of DiT-S/2 1.1 times. With the persistent compile cache they leave out oneDNN, whose calls in a loop
     jaxlib 0.12 cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
 
-    libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it.
+    libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it. With jax 0.10 and 0.11
+    it also asks for the schedule of least memory, which is the default since 0.12: theirs unpacks all packed kernels before the first call.
 
     Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know is an error.
     """
@@ -40,7 +41,7 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
         return {}
     quickly: dict[str, str | int] = {"xla_backend_optimization_level": 0} if _QUICKLY.get() else {}
     if not libraries:
-        return quickly
+        return quickly | ({"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if release < (0, 12) else {})
     if keeps_programs():
         return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
     return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}

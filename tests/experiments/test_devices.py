@@ -12,6 +12,8 @@ import pytest
 from experiments.framework import devices
 from gendiff import networks
 from gendiff.networks import layers
+from gendiff.networks.convolution import Convolution
+from gendiff.weights import quantised
 from tests.networks.rig import drawn
 from tests.quickly import quickly
 
@@ -65,13 +67,34 @@ def test_no_option_is_given_to_a_release_or_processor_that_was_not_tried(monkeyp
 
 
 def test_libraries_of_pictures_are_left_out_where_asked_and_optimisations_only_inside_of_a_smoke_run():
-    assert devices.compiler_options(libraries=False) == {}
+    own = devices.compiler_options(libraries=False)
+    assert own.keys() <= {"xla_cpu_scheduler_type"}
     with devices.compiled_quickly():
         inside = devices.compiler_options()
-        assert devices.compiler_options(libraries=False) == {"xla_backend_optimization_level": 0}
+        assert devices.compiler_options(libraries=False) == {"xla_backend_optimization_level": 0, **own}
         with devices.compiled_quickly(False):
             assert devices.compiler_options() == {name: inside[name] for name in inside if "optimization" not in name}
     assert "xla_backend_optimization_level" in inside and "xla_backend_optimization_level" not in devices.compiler_options()
+
+
+def test_packed_convolutions_are_unpacked_one_after_the_other_also_inside_of_a_loop():
+    """Else the compiler unpacks all of them before the loop, and nothing is saved."""
+    layers, width = 4, 32
+    params = {f"layer_{number}": {"kernel": np.ones((3, 3, width, width), np.float32), "bias": np.zeros(width)} for number in range(layers)}
+    packing = quantised.linear(quantised.int8(), convolutions=True)
+    shapes = jax.eval_shape(lambda params: quantised.quantise(params, packing), params)
+
+    def many(params, x):
+        def step(x, _):
+            for layer in params.values():
+                x = Convolution(width).apply({"params": layer}, x)
+            return x, None
+
+        return jax.lax.scan(step, x, None, length=2)[0]
+
+    program = jax.jit(many, compiler_options=devices.compiler_options(libraries=devices.libraries_suit("float32", "int8")))
+    memory = program.lower(shapes, jax.ShapeDtypeStruct((1, 2, 2, width), np.dtype("float32"))).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 2 * 4 * 9 * width**2
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import pytest
 import safetensors.numpy
 
 from gendiff.core import packed, trees
-from gendiff.networks.convolution import Convolution
 from gendiff.weights import packed_reading, quantised, rules, streamed
 from gendiff.weights.packed_reading import Rounding
 from tests.quickly import quickly
@@ -68,21 +67,3 @@ def test_losses_of_several_arrays_add_up_and_zeros_lose_nothing():
     both = packed_reading.together([Rounding(2, 3, 9.0, 1.0), Rounding(5, 6, 16.0, 0.0)])
     assert both == Rounding(7, 9, 25.0, 1.0) and both.relative == 0.2
     assert packed_reading.together([]).relative == 0.0
-
-
-def test_packed_convolutions_are_unpacked_one_after_the_other_also_inside_of_a_loop():
-    """Else the compiler unpacks all of them before the loop, and nothing is saved."""
-    layers, width = 4, 32
-    params = {f"layer_{number}": {"kernel": np.ones((3, 3, width, width), np.float32), "bias": np.zeros(width)} for number in range(layers)}
-    shapes = jax.eval_shape(lambda params: quantised.quantise(params, PACKING), params)
-
-    def many(params, x):
-        def step(x, _):
-            for layer in params.values():
-                x = Convolution(width).apply({"params": layer}, x)
-            return x, None
-
-        return jax.lax.scan(step, x, None, length=2)[0]
-
-    memory = quickly(many).lower(shapes, jax.ShapeDtypeStruct((1, 2, 2, width), np.dtype("float32"))).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < 2 * 4 * 9 * width**2
