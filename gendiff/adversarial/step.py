@@ -20,6 +20,7 @@ from gendiff.core import checks, explicit_axes, records
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Loss, Metrics, Params, Scalar
 from gendiff.training import TrainState
+from gendiff.training.post_hoc_ema import PowerFunction, Track
 from gendiff.training.step import slices
 
 Generate = Callable[..., jax.Array]
@@ -56,7 +57,7 @@ class AdversarialState:
         return self.generator.params
 
     @property
-    def tracks(self) -> dict[float, Params]:
+    def tracks(self) -> dict[Track, Params]:
         """The averages of the generator, by decay."""
         return self.generator.tracks
 
@@ -93,7 +94,7 @@ def start(
     generator_optimizer: optax.GradientTransformation,
     critic_optimizer: optax.GradientTransformation,
     key: jax.Array,
-    ema: Iterable[Scalar] = (0.999,),
+    ema: Iterable[Scalar | PowerFunction] = (0.999,),
 ) -> AdversarialState:
     """Build the state before the first step. Every array is a copy, so donating the state leaves what it was made of usable.
 
@@ -103,7 +104,7 @@ def start(
         generator_optimizer: any optax transformation.
         critic_optimizer: any optax transformation; it has a state of its own.
         key: one typed key. The generator's is fold_in(key, 0), the critic's fold_in(key, 1), and each of their steps folds its number in.
-        ema: decays of the generator's averages (see `training.start`).
+        ema: decays or power functions of the generator's averages (see `training.start`).
 
     Raises:
         TypeError: for a key that is not typed.

@@ -19,6 +19,7 @@ from gendiff.preferences.advantage_rules import AdvantageRule
 from gendiff.preferences.kl import AdaptiveBeta
 from gendiff.preferences.rollouts import Experience, Rollout
 from gendiff.training import TrainState
+from gendiff.training.post_hoc_ema import PowerFunction, Track
 
 Roll = Callable[[Params, jax.Array, Any], Rollout]
 """(params, key, batch) -> what the policy did with the batch's prompts."""
@@ -54,7 +55,7 @@ class PolicyState:
         return self.learner.params
 
     @property
-    def tracks(self) -> dict[float, Params]:
+    def tracks(self) -> dict[Track, Params]:
         """Their averages, by decay."""
         return self.learner.tracks
 
@@ -65,7 +66,11 @@ class PolicyState:
 
 
 def start(
-    params: Params, optimizer: optax.GradientTransformation, key: jax.Array, beta: Scalar | AdaptiveBeta, ema: Iterable[Scalar] = ()
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    beta: Scalar | AdaptiveBeta,
+    ema: Iterable[Scalar | PowerFunction] = (),
 ) -> PolicyState:
     """Build the state before the first update. Every array is a copy, so donating the state leaves what it was made of usable.
 
@@ -74,7 +79,7 @@ def start(
         optimizer: any optax transformation. It makes epochs · minibatches steps per update.
         key: one typed key. Gradient steps have fold_in(key, 0), rollouts fold_in(key, 1), each folded with its number.
         beta: () at least 0, the weight of the KL penalty as data, or `kl.adaptive_beta(…)`.
-        ema: decays of averages (see `training.start`).
+        ema: decays or power functions of averages (see `training.start`).
 
     Raises:
         TypeError: for a key that is not typed.

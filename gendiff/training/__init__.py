@@ -1,6 +1,6 @@
 """From any Loss to parameters. `gendiff.training.checkpoints` is imported by name, because it loads Orbax."""
 
-from gendiff.training import ema, optimizers, precision, sharding, timing
+from gendiff.training import ema, optimizers, post_hoc_ema, precision, sharding, snapshots, timing
 from gendiff.training.fit import Programs, fit, own_programs, programs
 from gendiff.training.loop import Fitted, loop
 from gendiff.training.state import TrainState, start
@@ -18,9 +18,11 @@ __all__ = [
     "make_step",
     "optimizers",
     "own_programs",
+    "post_hoc_ema",
     "precision",
     "programs",
     "sharding",
+    "snapshots",
     "start",
     "timing",
 ]

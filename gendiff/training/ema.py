@@ -47,13 +47,26 @@ def update(average: Params, params: Params, decay: Scalar, *, count: Count | Non
     check_decay(decay)
     if count is not None:
         checks.integer("count", count)
-    share = _share(decay, count)
+    return move(average, params, _share(decay, count))
+
+
+def move(average: Params, params: Params, share: Any) -> Params:
+    """Return average + share · (params - average); leaves that are no floats are taken from params.
+
+    Args:
+        average: what `start`, `update` or `move` returned.
+        params: the parameters after the step.
+        share: () in [0, 1], the weight of the parameters.
+
+    Raises:
+        TypeError: for an average narrower than float32.
+    """
 
     def one(old: jax.Array, new: Any) -> jax.Array:
         if not jnp.issubdtype(old.dtype, jnp.inexact):
             return jnp.asarray(new)
         if old.dtype != _wide(old):
-            raise TypeError(f"an average in {old.dtype} cannot follow params at decay {decay}: make it with ema.start, which keeps float32")
+            raise TypeError(f"an average in {old.dtype} is too coarse to follow params: make it with ema.start, which keeps float32")
         return old + jnp.asarray(share, old.dtype) * (jnp.asarray(new, old.dtype) - old)
 
     return jax.tree.map(one, average, params)

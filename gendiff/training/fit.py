@@ -9,9 +9,11 @@ import jax
 import numpy as np
 import optax
 
-from gendiff.core.types import Loss, Params
+from gendiff.core.errors import ConfigError
+from gendiff.core.types import Loss, Params, Scalar
 from gendiff.training import agreement, sharding
 from gendiff.training.loop import Batches, Fitted, OnStep, TrainingState, check_counts, loop
+from gendiff.training.post_hoc_ema import PowerFunction
 from gendiff.training.state import TrainState, start
 from gendiff.training.step import make_step
 
@@ -28,7 +30,7 @@ def fit(
     steps: int,
     folder: str | Path | None = None,
     seed: int = 0,
-    ema: Iterable[float] = (0.999,),
+    ema: Iterable[Scalar | PowerFunction] = (0.999,),
     ema_warm_up: bool = True,
     accumulate: int = 1,
     clip: float | None = None,
@@ -40,6 +42,7 @@ def fit(
     most_nonfinite: int = 10,
     mesh: jax.sharding.Mesh | None = None,
     rules: sharding.Rules = (),
+    snapshot_every: int | None = None,
 ) -> Fitted:
     """Train until `steps` steps are done, from the newest checkpoint of `folder` if there is one.
 
@@ -55,7 +58,7 @@ def fit(
         steps: how many are done at the end, at least 1.
         folder: where checkpoints go; it is made where it is missing. None saves nothing.
         seed: 0 … 2³² - 1.
-        ema: decays of the averages (see `start`).
+        ema: decays of the averages, and power functions (see `start`).
         ema_warm_up: see `make_step`.
         accumulate: slices of a batch (see `make_step`).
         clip: largest norm of the gradient (see `make_step`).
@@ -71,12 +74,15 @@ def fit(
         mesh: the devices (see `sharding.mesh`); None: all of this process, each with all parameters. The axes "data" and "fsdp" divide b.
             `sharding.mesh(devices=jax.devices())` trains on those of all processes, which share the folder.
         rules: which parameters "tensor" splits (see `sharding.shardings`).
+        snapshot_every: the averages by power functions are also saved after each so many steps and the last, in the folder
+            "snapshots" of `folder`. All of them stay, for `snapshots.reconstruct`. None saves none.
 
     Returns:
         `Fitted`: the state, what it was resumed from, whether `stop` ended it, the newest step in the folder, and a `Timing`.
 
     Raises:
-        ConfigError: for numbers out of range, a folder that holds more than `steps`, and a batch that the devices do not divide.
+        ConfigError: for numbers out of range, a folder that holds more than `steps`, a batch that the devices do not divide, and
+            snapshots without a folder or without an average by a power function.
         NonFiniteError: after `most_nonfinite` steps in a row.
         CheckpointCorruptError: for a checkpoint whose bytes changed.
         CheckpointMismatchError: for a checkpoint of another network, optimizer, seed or clip, with a table of what differs.
@@ -84,15 +90,22 @@ def fit(
     """
     check_counts(steps=steps, checkpoint_every=checkpoint_every, keep=keep, most_nonfinite=most_nonfinite)  # before a folder is made
     decays = tuple(ema)
+    if snapshot_every is not None:
+        check_counts(snapshot_every=snapshot_every)
+        if folder is None or not any(isinstance(of, PowerFunction) for of in decays):
+            raise ConfigError(f"snapshot_every = {snapshot_every} needs a folder, and an average such as post_hoc_ema.power(0.05) in ema")
     mesh = sharding.mesh() if mesh is None else mesh
     run = programs(loss, optimizer, init, mesh, rules=rules, ema=decays, ema_warm_up=ema_warm_up, accumulate=accumulate, clip=clip)
-    config = {"seed": seed, "ema": decays, "ema_warm_up": ema_warm_up, "accumulate": accumulate, "clip": clip, "mesh": dict(mesh.shape)}
+    tracks = [str(of) if isinstance(of, PowerFunction) else of for of in decays]
+    config = {"seed": seed, "ema": tracks, "ema_warm_up": ema_warm_up, "accumulate": accumulate, "clip": clip, "mesh": dict(mesh.shape)}
     with contextlib.ExitStack() as stack:
-        store = None
+        store = snapshots = None
         if folder is not None:
             from gendiff.training.checkpoints import Checkpoints  # it loads Orbax, which who saves nothing need not have
 
             store = stack.enter_context(Checkpoints(folder, config=config, may_differ=("mesh",), keep=keep))
+            if snapshot_every is not None:
+                snapshots = stack.enter_context(Checkpoints(Path(folder) / "snapshots", config=config, may_differ=("mesh",), keep_every=1))
         return loop(
             run.step,
             run.fresh,
@@ -107,6 +120,8 @@ def fit(
             most_nonfinite=most_nonfinite,
             mesh=mesh,
             shardings=run.shardings,
+            snapshots=snapshots,
+            snapshot_every=snapshot_every or 1,
         )
 
 
@@ -131,7 +146,7 @@ def programs(
     mesh: jax.sharding.Mesh,
     *,
     rules: sharding.Rules = (),
-    ema: Iterable[float] = (0.999,),
+    ema: Iterable[Scalar | PowerFunction] = (0.999,),
     ema_warm_up: bool = True,
     accumulate: int = 1,
     clip: float | None = None,

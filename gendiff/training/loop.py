@@ -11,6 +11,7 @@ import numpy as np
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError, NonFiniteError
 from gendiff.training import agreement, sharding
+from gendiff.training import snapshots as kept_averages
 from gendiff.training.timing import Clock, Timing
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def loop(
     mesh: jax.sharding.Mesh | None = None,
     shardings: TrainingState | None = None,
     compiled: Callable[..., Any] | None = None,
+    snapshots: Checkpoints | None = None,
+    snapshot_every: int = 1000,
 ) -> Fitted:
     """Run a compiled step until `steps` are done. `fit` says what most arguments are.
 
@@ -86,20 +89,26 @@ def loop(
         mesh: the devices; None: all of this process.
         shardings: where the state belongs on them (see `sharding.shardings`); None: whole on every device.
         compiled: `(step, state, batch) -> step` that compiles; None: `step.lower(state, batch).compile()`.
+        snapshots: where the power-function tracks are saved (see `snapshots`), with `keep_every=1`. What a training that was interrupted
+            saved there after its newest checkpoint is deleted, and comes again.
+        snapshot_every: in steps, at least 1; the last step is always saved.
 
     Raises:
-        ConfigError: for numbers out of range, a checkpoint beyond `steps`, and a batch that the devices do not divide.
+        ConfigError: for numbers out of range, a checkpoint beyond `steps`, a batch that the devices do not divide, and snapshots of a
+            state without tracks by power functions.
         NonFiniteError: after `most_nonfinite` steps.
     """
     checks.integer("seed", seed, 0, 2**32 - 1)
     checks.choice("resume", resume, ("latest", "latest-valid"))
-    check_counts(steps=steps, checkpoint_every=checkpoint_every, most_nonfinite=most_nonfinite)
+    check_counts(steps=steps, checkpoint_every=checkpoint_every, most_nonfinite=most_nonfinite, snapshot_every=snapshot_every)
     mesh = sharding.mesh() if mesh is None else mesh
     clock = Clock()
     state, resumed_from, counts = _begin(fresh, jax.random.key(seed), store, resume, mesh, shardings, clock)
     done = resumed_from or 0
     if done > steps:
         raise ConfigError(f"steps = {steps}, but {getattr(store, 'path', '')} holds step {done}: ask for more steps, or use another folder")
+    if snapshots is not None:
+        snapshots.discard_after(-1 if resumed_from is None else resumed_from)
     if on_start is not None:
         on_start(done)
     watch = _Watch(on_step, clock, most_nonfinite, **counts)
@@ -112,7 +121,9 @@ def loop(
         return batch
 
     def save(last: bool) -> None:
-        watch.settle()  # first the metrics, then the checkpoint: no step of a resumed run goes unseen
+        watch.settle()  # first the metrics and snapshots, then the checkpoint: no step of a resumed run goes unseen
+        if snapshots is not None:
+            snapshots.wait()
         if store is not None and (watch.streak == 0 or last):  # within a streak of bad steps the older checkpoints are the better ones
             store.save(done, state, watch.counts, force=True)
             clock.lap("checkpoint")
@@ -127,6 +138,9 @@ def loop(
             clock.lap("step")
             done += 1
             watch.add(done, metrics)
+            if snapshots is not None and (done % snapshot_every == 0 or done == steps):
+                snapshots.save(done, kept_averages.tracks(state), force=True)
+                clock.lap("checkpoint")
             if done % checkpoint_every == 0 or done == steps:
                 save(last=done == steps)
             if on_state is not None:
@@ -139,6 +153,8 @@ def loop(
         stopped = True
         save(last=done == steps)
     saved = None
+    if snapshots is not None:
+        snapshots.wait()
     if store is not None:
         store.wait()
         saved = store.latest()

@@ -11,6 +11,8 @@ from gendiff.core import checks, packed, records, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Params, Scalar
 from gendiff.training import ema as averages
+from gendiff.training import post_hoc_ema
+from gendiff.training.post_hoc_ema import PowerFunction, Track
 
 
 @records.record
@@ -20,7 +22,7 @@ class TrainState:
     Attributes:
         step: () int32, the number of steps done.
         params: the parameters.
-        tracks: averages of params, by decay.
+        tracks: averages of params, by decay or power function.
         optimizer_state: what the optimizer keeps.
         key: the base key, which never moves.
         decays: the keys of `tracks`, in the order that `start` was given.
@@ -28,10 +30,10 @@ class TrainState:
 
     step: Any
     params: Params
-    tracks: dict[float, Params]
+    tracks: dict[Track, Params]
     optimizer_state: Any
     key: Any
-    decays: tuple[float, ...] = records.static(default=())  # a dict that went through jit comes back sorted, so the order is kept here
+    decays: tuple[Track, ...] = records.static(default=())  # a dict that went through jit comes back sorted, so the order is kept here
 
     @property
     def ema(self) -> Params:
@@ -42,19 +44,22 @@ class TrainState:
         return self.tracks[self.decays[0]] if self.decays else self.params
 
 
-def start(params: Params, optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[Scalar] = (0.999,)) -> TrainState:
+def start(
+    params: Params, optimizer: optax.GradientTransformation, key: jax.Array, ema: Iterable[Scalar | PowerFunction] = (0.999,)
+) -> TrainState:
     """Build the state before the first step. Every array is a copy, so donating the state leaves params and key usable.
 
     Args:
         params: fresh parameters. Averages begin at them, and forget them within 10 steps of `make_step`'s default.
         optimizer: any optax transformation.
         key: one typed key, from which each step takes its own.
-        ema: decays in [0, 1), each giving a track `state.tracks[decay]`; () for no average.
+        ema: decays in [0, 1), each giving a track `state.tracks[decay]`, and power functions of `post_hoc_ema.power`, whose tracks are
+            `state.tracks[power(…)]`; () for no average.
 
     Raises:
         TypeError: for a key that is not typed, and for packed kernels, whose integers have no gradient.
         ValueError: for several keys.
-        ConfigError: for a decay that is out of range or given twice.
+        ConfigError: for a track that is out of range or given twice.
     """
     checks.one_key("key", key)
     held = [path for path, leaf in trees.paths(params, is_leaf=packed.is_packed).items() if packed.is_packed(leaf)]
@@ -62,11 +67,9 @@ def start(params: Params, optimizer: optax.GradientTransformation, key: jax.Arra
         raise TypeError(
             f"params hold {len(held)} packed kernels, such as {held[0]}: unpack them (weights.quantised), or train a LoRA of them"
         )
-    decays = tuple(float(decay) for decay in ema)
-    for decay in decays:
-        averages.check_decay(decay)
+    decays = tuple(post_hoc_ema.track(one) for one in ema)
     if len(set(decays)) < len(decays):
-        raise ConfigError(f"ema = {decays} names a decay twice; each track needs its own")
+        raise ConfigError(f"ema = ({', '.join(map(str, decays))}) names a track twice; each needs its own")
     params = jax.tree.map(_own, params)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -11,6 +11,7 @@ from gendiff.core import checks, explicit_axes, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.training import ema
+from gendiff.training.post_hoc_ema import PowerFunction, Track
 from gendiff.training.state import TrainState
 
 Step = Callable[..., tuple[TrainState, Metrics]]
@@ -47,7 +48,7 @@ def make_step(
         ema_warm_up: averages begin with small decays (see `ema.update`; the count is `state.step`, skipped steps included). Such an average
             has forgotten the random parameters after 10 steps, and is worth sampling as soon as the parameters are. False keeps the
             decay constant: then an average is worth sampling after about 5 / (1 - decay) steps, 5,000 for 0.999, and holds mostly the
-            random parameters before 1 / (1 - decay).
+            random parameters before 1 / (1 - decay). Power functions need no warm-up.
         shardings: where the state belongs, from `sharding.shardings`. Each layer's gradient then goes to the devices that keep its
             parameters as soon as it is known, and the next state lies where this one does. None leaves both to XLA.
 
@@ -79,8 +80,7 @@ def make_step(
             gradient = _scaled(gradient, jnp.where(norm > clip, clip / norm, 1.0))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        count = state.step if ema_warm_up else None
-        tracks = {decay: ema.update(track, params, decay, count=count) for decay, track in state.tracks.items()}
+        tracks = {of: _followed(of, track, params, state.step, ema_warm_up) for of, track in state.tracks.items()}
 
         finite = jnp.isfinite(value) & jnp.isfinite(norm) & trees.all_finite(updates)
         new, old = (params, tracks, optimizer_state), (state.params, state.tracks, state.optimizer_state)
@@ -138,6 +138,12 @@ def _mean_gradient(
 
 def _constrained(tree: Any, shardings: Any) -> Any:
     return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
+
+
+def _followed(of: Track, track: Params, params: Params, count: jax.Array, warm_up: bool) -> Params:
+    if isinstance(of, PowerFunction):
+        return of.update(track, params, count)
+    return ema.update(track, params, of, count=count if warm_up else None)
 
 
 def _at_least_float32(leaf: jax.Array) -> jax.Array:
