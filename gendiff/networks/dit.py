@@ -13,7 +13,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import fast, image_inputs
 from gendiff.networks.conditioning import Condition, check_fields, checked_conditions
 from gendiff.networks.embeddings import Embedding, grid_positions, grid_table
-from gendiff.networks.layers import Compute, LayerNorm, dense, dtype_of, parameter
+from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, parameter
 from gendiff.networks.rotary import Rotary
 from gendiff.networks.text import SeenTokens, Text
 from gendiff.networks.transformer import EPSILON, TransformerBlock
@@ -53,10 +53,15 @@ class DiT(nn.Module):
         position_table: side of a square of learned positions, of which each image takes the middle. None: they are fixed sines and cosines.
         rotary_channels: positions turn queries and keys, and nothing is added to the tokens. These are the channels of a head that each
             coordinate turns, the last two for row and column. Every token stands at 0 in those before, and those of a text in all.
+        norm: of the tokens: "layer" or "rms".
+        activation: of the MLPs: "gelu_tanh", "gelu", "quick_gelu" or "silu".
+        gated: multiply the activation of one linear layer by another one (SwiGLU with "silu").
+        mlp_width: width of the MLPs. None: `expansion` says it.
 
     References:
         Peebles & Xie, 2023. Chen et al., 2023, section 2.3, for "cross"; Esser et al., 2024, section 4, for "joint", and section 5.3.2 for
-        normalised heads; the code of Stable Diffusion 3.5 for `own_attention` and of FLUX.1 for `single_depth` (all from memory).
+        normalised heads; the code of Stable Diffusion 3.5 for `own_attention` and of FLUX.1 for `single_depth`; Yao et al., 2025
+        (arXiv 2501.01423), section 4, for RMS norm, SwiGLU and rotary positions together (all from memory).
     """
 
     patch: int = 2
@@ -83,6 +88,10 @@ class DiT(nn.Module):
     single_depth: int = 0
     position_table: int | None = None
     rotary_channels: tuple[int, ...] | None = None
+    norm: str = "layer"
+    activation: str = "gelu_tanh"
+    gated: bool = False
+    mlp_width: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
@@ -116,14 +125,14 @@ class DiT(nn.Module):
         y = self._blocks(y, (rows, columns), embedding, conditions.text, compute)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
-        y = LayerNorm(compute, EPSILON, name="output_norm")(y, scale, shift)
+        y = NORMS[self.norm](compute, EPSILON, name="output_norm")(y, scale, shift)
         y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
         return image(y, rows, columns, self.patch).astype(x.dtype)
 
     def _check(self) -> None:
         for name in ("patch", "width", "depth", "heads", "expansion"):
             checks.integer(name, getattr(self, name), 1)
-        for name in ("num_classes", "out_channels", "position_table"):
+        for name in ("num_classes", "out_channels", "position_table", "mlp_width"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
         checks.in_range("mlp_epsilon", self.mlp_epsilon, 0.0, float("inf"))
@@ -164,8 +173,8 @@ class DiT(nn.Module):
     def _blocks(self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
         def block(name: str, number: int, **options: Any) -> Any:
             build = fast.remat(TransformerBlock, self.remat)
-            rotary = Rotary(channels=self.rotary_channels)
-            fields = {"norm_heads": self.norm_heads, "rotary": rotary, **options}
+            own = {field: getattr(self, field) for field in ("norm_heads", "norm", "activation", "gated", "mlp_width")}
+            fields = own | {"rotary": Rotary(channels=self.rotary_channels)} | options
             return build(self.heads, self.expansion, compute, self.mlp_epsilon, name=f"{name}_{number}", **fields)
 
         words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0

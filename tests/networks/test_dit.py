@@ -8,6 +8,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import dit, embeddings
+from tests.networks.formulas import exact, linear, silu
 from tests.networks.rig import LABEL, SIZE, TEXT, T, X, apply, cross, drawn, fresh, joint, moved, quickly
 from tests.networks.rig import dit as tiny
 from tests.refusals import refusals
@@ -105,6 +106,49 @@ def test_rotary_positions_tell_tokens_apart_by_row_and_column_and_add_nothing_to
     assert np.abs(np.roll(run(columns), 2, 2) - run(X)).max() > 1e-4
 
 
+# The blocks of LightningDiT.
+
+LIGHTNING = {"norm": "rms", "gated": True, "activation": "silu", "mlp_width": 7, "rotary_channels": (4, 4), "norm_heads": True}
+
+
+def rms_normed(x):
+    return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-6)
+
+
+def turned(x):
+    """Heads of 8 channels (b, 8 tokens, heads, 8), as four complex numbers that row and column of their token turn, two each."""
+    row, column = np.indices((4, 2)).reshape(2, -1, 1) * np.array([1.0, 0.01])
+    z = (x[..., :4] + 1j * x[..., 4:]) * np.exp(1j * np.concatenate([row, column], -1))[:, None]
+    return np.concatenate([z.real, z.imag], -1)
+
+
+def lightning_formula(params, embedding):
+    """One block between two linear layers, in NumPy and float64; embedding: what a condition is told by, behind SiLU."""
+    layers = exact(params)
+    block, told = layers["block_0"], np.asarray(embedding, np.float64)[:, None]
+    shift, scale, gate, shift_1, scale_1, gate_1 = np.split(linear(block["modulation"], told), 6, -1)
+    x = linear(layers["input"], np.asarray(dit.patches(jnp.asarray(X), 2), np.float64))
+    heads = linear(block["qkv"], rms_normed(x) * (1 + scale) + shift).reshape(3, 8, 3, 2, 8)
+    query, key = (turned(rms_normed(heads[:, :, at]) * block[f"norm_{name}"]["scale"]) for at, name in enumerate(("query", "key")))
+    weights = np.exp(np.einsum("bqhd,bkhd->bhqk", query, key) / np.sqrt(8))
+    mixed = np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), heads[:, :, 2]).reshape(3, 8, 16)
+    x = x + gate * linear(block["output"], mixed)
+    gates, wide = np.split(linear(block["mlp_0"], rms_normed(x) * (1 + scale_1) + shift_1), 2, -1)
+    x = x + gate_1 * linear(block["mlp_1"], silu(gates) * wide)
+    shift, scale = np.split(linear(layers["output_modulation"], told), 2, -1)
+    return dit.image(jnp.asarray(linear(layers["output"], rms_normed(x) * (1 + scale) + shift)), 4, 2, 2)
+
+
+def test_rms_norm_swiglu_rotary_positions_and_normalised_heads_are_fields_equal_to_their_formulas():
+    network = tiny(**LIGHTNING)
+    params = drawn(network, X, T, LABEL)
+    embedding = embeddings.Embedding(256, 16, 10)
+    told = silu(np.asarray(quickly(networks.pure(embedding))(params["embedding"], T, LABEL), np.float64))
+    result = apply(networks.pure(network), params, X, T, LABEL)
+    np.testing.assert_allclose(result, lightning_formula(params, told), rtol=1e-4, atol=1e-4)
+    assert "position" not in params and params["block_0"]["mlp_0"]["kernel"].shape == (16, 2 * 7)
+
+
 # Image and text in one sequence, and a guidance scale: Stable Diffusion 3.5 and FLUX.1 in one.
 
 
@@ -177,4 +221,7 @@ test_fields_that_do_not_fit_each_other_are_refused = refusals(
     (build(tiny, rotary_channels=(8,)), r"rotary_channels = \(8,\) must be two numbers or more"),
     (build(tiny, rotary_channels=(4, 6)), "in all the head size 8"),
     (build(tiny, rotary_channels=(3, 5)), "must be even"),
+    (build(tiny, norm="group"), "norm = 'group' is none of layer, rms"),
+    (build(tiny, activation="relu"), "activation = 'relu'"),
+    (build(tiny, mlp_width=0), "mlp_width = 0"),
 )

@@ -34,6 +34,7 @@ ENCODER = {"vocabulary": 512, "positions": 64, "width": 128, "depth": 2, "heads"
 DIT = {"patch": 2, "width": 128, "depth": 2, "heads": 4, "num_classes": 10}
 FLUX = {"text_attention": "joint", "rotary_channels": (8, 24), "norm_heads": True, "own_attention": (0,)}
 FLUX |= {"single_depth": 1, "guidance": True}
+LIGHTNING = {"norm": "rms", "gated": True, "activation": "silu", "mlp_width": 344, "rotary_channels": (16, 16), "norm_heads": True}
 LATENT = {"channels": (64, 128), "blocks": 1, "groups": 32}
 PICTURE = {"size": 32, "width": 32, "widest": 128}
 NOISE, DRAWN = floats(4, 64), floats(4, 32, 32, 3)
@@ -63,6 +64,7 @@ NETWORKS = {
     "dit with cross-attention": (networks.DiT(**DIT, **READS), (LATENTS, *TIMED, TEXT), NEAR),
     "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), NEAR),
     "flux": (networks.DiT(**DIT, **READS, **FLUX), (LATENTS, *TIMED, TEXT, networks.GuidanceScale(floats(2))), NEAR),
+    "lightning dit": (networks.DiT(**DIT, **LIGHTNING), (LATENTS, *TIMED), NEAR),
     "unet": (networks.UNet((64, 128), 1, (32,), num_classes=10), (PICTURES, *TIMED), NEAR),
     "unet of blocks": (networks.UNet((64, 128), 1, (), num_classes=10, resampling="block"), (PICTURES, *TIMED), NEAR),
     "unet that reads": (networks.UNet((64, 128), 1, (), num_classes=10, **READS), (PICTURES, *TIMED, TEXT), NEAR),

@@ -27,7 +27,7 @@ PASSES = 150
 FEWEST_STEPS, MOST_STEPS = 1000, 200_000
 ACCELERATOR_STEPS = 10_000
 """At least, on an accelerator."""
-SMALL = ("unet-small", "dit-tiny")
+SMALL = ("unet-small", "dit-tiny", "lightning-dit-tiny")
 """Networks that learn at a higher rate."""
 LARGE = 64
 """Pixels from which a CPU's batch is 16 in place of 32."""

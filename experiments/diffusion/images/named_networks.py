@@ -16,7 +16,8 @@ COARSEST = 8
 WIDTHS = {"tiny": (32, 1, 2), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
 """Width, depth and heads of the diffusion transformers of Peebles & Xie (2023, Table 1), and of one for trying things out."""
 PATCHES = (2, 4, 8, 16)
-NAMES = (*UNETS, *(f"dit-{width}/{patch}" for width in WIDTHS for patch in PATCHES))
+DIT, LIGHTNING = "dit", "lightning-dit"
+NAMES = (*UNETS, *(f"{kind}-{width}/{patch}" for kind in (DIT, LIGHTNING) for width in WIDTHS for patch in PATCHES))
 REMAT: dict[str, bool | str] = {"none": False, "products": "products", "all": True}
 """What --remat says -> the field of a network."""
 
@@ -35,10 +36,13 @@ def build(name: str, shape: tuple[int, ...], classes: int, compute: str = "float
         channels = (given + given[-1:] * count)[:count]
         head_size = min(32, channels[-1])
         return networks.UNet(channels, blocks, (), head_size=head_size, groups=8, attention_levels=(count - 1,), **settings)
-    size, patch = name.removeprefix("dit-").split("/")
+    kind, _, size_and_patch = name.rpartition("-")
+    size, patch = size_and_patch.split("/")
     if any(side % int(patch) for side in shape[:2]):
         raise ConfigError(f"--network {name}: patches of {patch} pixels do not divide pictures of {shape[0]} × {shape[1]}")
     width, depth, heads = WIDTHS[size]
+    if kind == LIGHTNING:
+        settings |= _lightning(width, heads)
     return networks.DiT(int(patch), width, depth, heads, **settings)
 
 
@@ -51,6 +55,13 @@ def remark(name: str, shape: tuple[int, ...]) -> str:
     word = "level" if levels == 1 else "levels"
     odd = " × ".join(str(each // 2 ** (levels - 1)) for each in shape[:2])
     return f"{odd} pixels cannot be halved: the network has {levels} {word}, and --size {near} would have {_levels((near, near))}"
+
+
+def _lightning(width: int, heads: int) -> dict[str, Any]:
+    """The blocks of LightningDiT (Yao et al., 2025). An MLP has as many parameters as a plain one of four times the width."""
+    turned = (width // heads // 2,) * 2
+    gated = {"gated": True, "activation": "silu", "mlp_width": 8 * width // 3}
+    return {"norm": "rms", "norm_heads": True, "rotary_channels": turned, **gated}
 
 
 def _levels(sides: tuple[int, ...]) -> int:

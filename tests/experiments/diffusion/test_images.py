@@ -309,7 +309,7 @@ def test_a_side_that_cannot_be_halved_is_told_with_one_that_can():
 
 
 def test_every_name_of_a_network_builds_one():
-    assert {"unet-small", "unet-base", "dit-s/2", "dit-xl/8"} <= set(named_networks.NAMES)
+    assert {"unet-small", "unet-base", "dit-s/2", "dit-xl/8", "lightning-dit-s/2"} <= set(named_networks.NAMES)
     assert {named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES} == {2}
 
 
