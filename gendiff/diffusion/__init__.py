@@ -2,7 +2,7 @@
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
 samplers. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion, adaptive, editing, inpainting,
-linear_operators, posterior, latent, accept_or_reflect.
+linear_operators, posterior, latent, accept_or_reflect, distillation.
 """
 
 from gendiff.diffusion import (
@@ -10,6 +10,7 @@ from gendiff.diffusion import (
     certify,
     conditions,
     denoiser,
+    distillation,
     editing,
     elbo,
     flow_coordinates,
@@ -48,6 +49,7 @@ __all__ = [
     "certify",
     "conditions",
     "denoiser",
+    "distillation",
     "editing",
     "elbo",
     "flow_coordinates",

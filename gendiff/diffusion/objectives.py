@@ -13,50 +13,75 @@ from gendiff.core.types import NO_LABEL, Loss, Metrics, Params
 from gendiff.diffusion import conditions, process, schedules, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
-from gendiff.diffusion.types import Batch, Predict
+from gendiff.diffusion.types import Batch, Level, Predict, Prediction
 
 
 @records.record
-class DenoisingLoss:
-    """The loss of `denoising`."""
+class NetworkLoss:
+    """What the losses of a network share: whom they ask, and the weighted error of its answer.
+
+    Args:
+        predict: the network.
+        parameterization: what its output means.
+        weight: the factor on each sample's error.
+        stochastic: whether the network gets a key.
+    """
 
     predict: Predict = records.static()
-    schedule: Schedule = records.static()
     parameterization: Parameterization = records.static()
     weight: weighting.Weight = records.static()
-    levels: weighting.LevelSampler = records.static()
-    drop_condition: float | tuple[float, ...] = records.static()
     stochastic: bool = records.static()
-    null: Any = NO_LABEL
 
-    def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
-        """The scalar and its metrics for one batch."""
-        if not isinstance(batch, Batch):
-            raise TypeError(f"batch is a {type(batch).__name__}: pass diffusion.Batch(clean=images, condition=(labels,))")
-        checks.floating("batch.clean", batch.clean)
-        level_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
-        level = self.levels(level_key, self.schedule, batch.clean.shape[0])
-        noise = jax.random.normal(noise_key, batch.clean.shape, batch.clean.dtype)
-        x = process.add_noise(batch.clean, noise, level)
-        condition = self._dropped(drop_key, batch)
-        chance = {"key": network_key} if self.stochastic else {}
+    def error(
+        self, params: Params, key: jax.Array, x: Float[Array, "b *shape"], level: Level, condition: tuple[Any, ...], target: Prediction
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """Mean over samples of weight(level) · mean squared error of the network's answer to x, which should say what `target` says.
+
+        Args:
+            params: of the network.
+            key: for the network's dropout.
+            x: (b, …) at `level`.
+            level: (b,).
+            condition: what else the network is told, aligned with x.
+            target: what it should answer, in both forms.
+
+        Raises:
+            TypeError: for an answer of another shape than x.
+        """
+        chance = {"key": key} if self.stochastic else {}
         output = self.predict(params, self.parameterization.scale_in(x, level), level.t_for(x), *condition, **chance)
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
-        squared = jnp.square(output.astype(x.dtype) - self.parameterization.target(batch.clean, noise, level))
+        squared = jnp.square(output.astype(x.dtype) - self.parameterization.target(target.clean, target.noise, level))
         error = jnp.mean(arrays.flatten_samples(squared), axis=1)
         weight = self.weight(level, self.parameterization.gain(level)).astype(x.dtype)
         return jnp.mean(weight * error), {"mse": jnp.mean(error)}
 
-    def _dropped(self, key: jax.Array, batch: Batch) -> tuple[Any, ...]:
+
+@records.record
+class DenoisingLoss(NetworkLoss):
+    """The loss of `denoising`."""
+
+    schedule: Schedule = records.static()
+    levels: weighting.LevelSampler = records.static()
+    drop_condition: float | tuple[float, ...] = records.static()
+    null: Any = NO_LABEL
+
+    def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        """The scalar and its metrics for one batch."""
+        clean, condition = parts_of(batch)
+        level_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
+        level = self.levels(level_key, self.schedule, clean.shape[0])
+        noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
+        x = process.add_noise(clean, noise, level)
+        return self.error(params, network_key, x, level, self._dropped(drop_key, condition, clean.shape[0]), Prediction(clean, noise))
+
+    def _dropped(self, key: jax.Array, condition: tuple[Any, ...], samples: int) -> tuple[Any, ...]:
         """The conditions, with those of some samples replaced by their null."""
-        condition = batch.condition if isinstance(batch.condition, tuple) else (batch.condition,)
         if not condition or self.drop_condition == 0.0:
             return condition
-        nulls = self.null if isinstance(self.null, tuple) else (self.null,) * len(condition)
-        if len(nulls) != len(condition):
-            raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
-        drops = self._drops(key, len(condition), batch.clean.shape[0])
+        nulls = nulls_for(condition, self.null)
+        drops = self._drops(key, len(condition), samples)
         return tuple(
             value if drop is None or null is None else _with_null(drop, value, null)
             for drop, value, null in zip(drops, condition, nulls, strict=True)
@@ -128,21 +153,52 @@ def denoising(
     checks.in_range("drop_condition", drop_condition, 0.0, 1.0)
     if null is None:
         raise ValueError("null = None names no null for any condition: give one, or drop_condition=0.0")
-    if parameterization.divides_by_alpha:
-        _refuse_lost_signal(schedule)
+    refuse_lost_signal(parameterization, schedule)
     return DenoisingLoss(
         predict,
-        schedule,
         parameterization,
         weight or weighting.uniform(),
+        draws_at_random(predict, stochastic),
+        schedule,
         levels or weighting.uniform_levels(),
         tuple(map(float, drop_condition)) if isinstance(drop_condition, tuple) else float(drop_condition),
-        getattr(predict, "stochastic", False) if stochastic is None else stochastic,
         null,
     )
 
 
-def _refuse_lost_signal(schedule: Schedule) -> None:
+def parts_of(batch: Batch) -> tuple[jax.Array, tuple[Any, ...]]:
+    """The clean samples (b, …) of a batch, and its conditions as a tuple.
+
+    Raises:
+        TypeError: for what is no batch of floating samples.
+    """
+    if not isinstance(batch, Batch):
+        raise TypeError(f"batch is a {type(batch).__name__}: pass diffusion.Batch(clean=images, condition=(labels,))")
+    checks.floating("batch.clean", batch.clean)
+    return jnp.asarray(batch.clean), batch.condition if isinstance(batch.condition, tuple) else (batch.condition,)
+
+
+def nulls_for(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
+    """A null for each condition: those of a tuple, or one value for all.
+
+    Raises:
+        ValueError: for a tuple of another length.
+    """
+    nulls = null if isinstance(null, tuple) else (null,) * len(condition)
+    if len(nulls) != len(condition):
+        raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
+    return nulls
+
+
+def draws_at_random(predict: Predict, stochastic: bool | None) -> bool:
+    """Whether a network gets a key: as the caller says, or by its attribute `stochastic`, which networks of `networks.pure` have."""
+    return getattr(predict, "stochastic", False) if stochastic is None else stochastic
+
+
+def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -> None:
+    """ValueError for noise prediction on a schedule that reaches alpha = 0, and a warning where sigma / alpha exceeds 200."""
+    if not parameterization.divides_by_alpha:
+        return
     ratio = schedules.max_noise_ratio(schedule)
     if math.isinf(ratio):
         raise ValueError("noise prediction divides by alpha, which is 0 at the end of this schedule; use parameterization.velocity()")

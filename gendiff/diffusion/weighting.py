@@ -58,6 +58,15 @@ def p2(gamma: float = 1.0, k: float = 1.0) -> Weight:
     return _P2Weight(float(gamma), float(k))
 
 
+def truncated_snr() -> Weight:
+    """The weight max(SNR, 1) on the clean error, which counts pure noise too: the student of few steps has to begin there.
+
+    References:
+        Salimans & Ho, 2022, Sec. 4 (from memory).
+    """
+    return _TruncatedSnrWeight()
+
+
 def edm(data_std: float = 0.5) -> Weight:
     """The weight (sigma² + s²) / (sigma s)² on the clean error, for sigma / alpha as sigma: 1 on the EDM target.
 
@@ -86,9 +95,16 @@ def sigmoid(bias: float = 0.0) -> Weight:
     return _SigmoidWeight(float(bias))
 
 
-def uniform_levels() -> LevelSampler:
-    """Levels with u uniform in (0, 1]; on a table every entry is equally likely."""
-    return _UniformLevels()
+def uniform_levels(span: tuple[float, float] = (0.0, 1.0)) -> LevelSampler:
+    """Levels with u uniform in a part of (0, 1]; on a table every entry there is equally likely.
+
+    Args:
+        span: the least u, which is left out, and the largest, with 0 <= low < high <= 1.
+    """
+    low, high = span
+    checks.in_range("span[1]", high, 0.0, 1.0, open_low=True)
+    checks.in_range("span[0]", low, 0.0, high, open_high=True)
+    return _UniformLevels((float(low), float(high)))
 
 
 def stratified_levels() -> LevelSampler:
@@ -151,6 +167,12 @@ class _P2Weight:
 
 
 @records.record
+class _TruncatedSnrWeight:
+    def __call__(self, level: Level, gain: Array) -> Array:
+        return jnp.maximum(_snr(level), 1.0) / gain
+
+
+@records.record
 class _EdmWeight:
     data_std: float = records.static()
 
@@ -169,8 +191,11 @@ class _SigmoidWeight:
 
 @records.record
 class _UniformLevels:
+    span: tuple[float, float] = records.static()
+
     def __call__(self, key: jax.Array, schedule: Schedule, count: int) -> Level:
-        return _at(schedule, 1 - jax.random.uniform(key, (count,)))
+        low, high = self.span
+        return _at(schedule, high - (high - low) * jax.random.uniform(key, (count,)))
 
 
 @records.record

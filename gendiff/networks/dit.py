@@ -45,7 +45,7 @@ class DiT(nn.Module):
             its own, and has one attention over both.
         null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
         image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
-        guidance: whether a `GuidanceScale` is a condition; it joins the time.
+        guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
         norm_heads: normalise each head's query and key by their root mean square.
         own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for text_attention = "joint".
         single_depth: how many blocks follow in which image and text are one sequence with the same weights, and attention and MLP stand

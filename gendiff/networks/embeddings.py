@@ -106,10 +106,13 @@ class Embedding(nn.Module):
         added: Float[Array, "b a"] | None = None,
         guidance: Shaped[Array, " b"] | None = None,
     ) -> Float[Array, "b d"]:
-        """Embed times (b,) and, unless None, labels (b,), further numbers (b, a) and guidance scales (b,), as times of a thousandfold."""
+        """Embed times (b,) and, unless None, labels (b,), further numbers (b, a) and guidance scales (b,), as times of a thousandfold.
+
+        A guidance scale is without effect at first, so that a student begins as its teacher.
+        """
         y = self._embedded("time", t)
         if guidance is not None:
-            y = y + self._embedded("guidance", 1000 * guidance)
+            y = y + self._embedded("guidance", 1000 * guidance, zero=True)
         if self.num_classes is not None and label is not None:
             table = parameter(self, "label", initializers.normal(0.02), (self.num_classes + 1, self.features))
             y = y + rows(packed.as_array(table, self.compute.dtype), label)
@@ -117,11 +120,11 @@ class Embedding(nn.Module):
             return y
         return y + dense(self.features, self.compute, "added_1")(fast.silu(dense(self.features, self.compute, "added_0")(added)))
 
-    def _embedded(self, name: str, numbers: jax.Array) -> jax.Array:
+    def _embedded(self, name: str, numbers: jax.Array, zero: bool = False) -> jax.Array:
         numbers = numbers.astype(jnp.promote_types(self.compute.dtype, jnp.float32))
         y = sinusoidal(numbers, self.frequencies, self.frequency_shift).astype(self.compute.dtype)
         y = dense(self.features, self.compute, f"{name}_0")(y)
-        return dense(self.features, self.compute, f"{name}_1")(fast.silu(y))
+        return dense(self.features, self.compute, f"{name}_1", zero)(fast.silu(y))
 
 
 def rows(table: Float[Array, "k d"], label: Shaped[Array, " b"]) -> Float[Array, "b d"]:

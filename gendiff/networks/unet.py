@@ -54,6 +54,7 @@ class UNet(nn.Module):
         image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
         transformer_depth: blocks in each transformer layer that reads the text, or one number for each level. The middle has the last.
         transformer: what these blocks are made of: "plain" or "stable_diffusion" (see image_transformer.py).
+        guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
 
     References:
         Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell et al., 2023,
@@ -87,6 +88,7 @@ class UNet(nn.Module):
     image_size: bool | str = False
     transformer_depth: int | tuple[int, ...] = 1
     transformer: str = "plain"
+    guidance: bool = False
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
@@ -95,8 +97,8 @@ class UNet(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text` and an `ImageSize`, those that the fields name, in any order, and `Residuals` of a
-                ControlNet or not. NO_LABEL and a text of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order, and
+                `Residuals` of a ControlNet or not. NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and for parameters whose attention stands elsewhere.
@@ -126,7 +128,7 @@ class UNet(nn.Module):
         """Inputs checked: the conditions, with the tokens that are seen, and how to compute."""
         self._check()
         image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance
         conditions = checked_conditions(condition, x.shape[0], *fields, takes=takes)
         compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
         if conditions.text is not None:
@@ -137,7 +139,7 @@ class UNet(nn.Module):
     def _embedded(self, t: Any, conditions: Conditions, compute: Compute) -> jax.Array:
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype))
+        embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype), conditions.guidance)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
     def _down(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> list[jax.Array]:

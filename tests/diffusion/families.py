@@ -26,6 +26,6 @@ SCHEDULES = TABLES | CONTINUOUS
 PARAMETERIZATIONS = _named(
     parameterization.noise, parameterization.clean, parameterization.velocity, parameterization.flow, parameterization.edm
 )
-WEIGHTS = _named(weighting.uniform, weighting.min_snr, weighting.p2, weighting.edm, weighting.sigmoid)
+WEIGHTS = _named(weighting.uniform, weighting.min_snr, weighting.truncated_snr, weighting.p2, weighting.edm, weighting.sigmoid)
 LEVELS = _named(weighting.uniform_levels, weighting.stratified_levels, weighting.log_normal_levels, weighting.logit_normal_levels)
 GRIDS = _named(grids.leading, grids.trailing, grids.linspace, grids.karras, grids.log_snr, grids.cosine)

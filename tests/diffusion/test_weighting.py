@@ -23,6 +23,7 @@ def test_weights_are_the_papers_on_every_target(target):
         weighting.uniform(): GAIN[target],
         weighting.min_snr(): np.minimum(SNR, 5.0),
         weighting.min_snr(1.0): np.minimum(SNR, 1.0),
+        weighting.truncated_snr(): np.maximum(SNR, 1.0),
         weighting.p2(): SNR / (1 + SNR),
         weighting.p2(gamma=0.5, k=2.0): SNR * (2.0 + SNR) ** -0.5,
         weighting.edm(0.5): SNR + 4,  # (sigma² + s²) / (sigma s)²
@@ -76,6 +77,12 @@ def test_uniform_levels_on_a_table_are_its_entries_equally_often():
     np.testing.assert_allclose(level.alpha, schedule.table.alpha[entries], rtol=1e-6)
     counts = np.bincount(entries, minlength=8)
     assert counts.shape == (8,) and np.all(np.abs(counts - 1000) < 5 * np.sqrt(1000 * 7 / 8))
+
+
+def test_uniform_levels_of_a_span_are_its_part_of_the_path():
+    u = weighting.uniform_levels(span=(0.25, 0.75))(jax.random.key(0), schedules.flow(), 4000).sigma
+    counts, _ = np.histogram(u, bins=4, range=(0.25, 0.75))
+    assert counts.sum() == 4000 and np.all(np.abs(counts - 1000) < 5 * np.sqrt(750))
 
 
 def test_stratified_levels_cover_every_stratum_once_and_each_sample_is_uniform():
