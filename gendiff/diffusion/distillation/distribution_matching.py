@@ -1,7 +1,7 @@
 """Distribution matching: a generator follows the difference of two scores, its teacher's and that of its own samples.
 
-Two networks learn. The generator moves along `distribution_matching`; the fake denoiser learns the generator's samples by `on_generated`,
-with several steps for one of the generator. Each loss takes the parameters of the other as a frozen tree.
+Two networks learn. The generator learns by `distribution_matching`, and the fake denoiser learns its samples by `on_generated`. Each loss
+takes the other network as a frozen tree. The fake denoiser takes several steps for each step of the generator.
 """
 
 import math

@@ -48,18 +48,19 @@ def slopes(params, u, **options):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("u", [0.1, 0.5, 0.9])
-def test_the_gradient_is_that_of_the_divergence_at_each_level(float64, u):
-    params = jax.tree.map(jnp.float64, START)
-    expected = jax.grad(divergence)(params, FLOW.at(u))
-    for name, slope in slopes(params, u)[1].items():
-        assert float(slope) == pytest.approx(float(expected[name]), rel=1e-10), name
+def test_the_gradient_is_that_of_the_divergence_at_each_level_and_0_at_the_teacher(float64):
+    levels = (0.1, 0.5, 0.9)
 
+    @quickly
+    def both(params):
+        of_loss = [slopes(params, u) for u in levels]
+        return of_loss, [jax.grad(divergence)(params, FLOW.at(u)) for u in levels]
 
-@pytest.mark.float64
-def test_loss_and_gradient_are_0_where_the_generator_is_the_teacher(float64):
-    value, gradient = slopes({"gain": jnp.float64(REAL.std), "shift": jnp.float64(REAL.mean)}, 0.5)
-    assert value < 1e-24 and all(abs(slope) < 1e-12 for slope in gradient.values())
+    for (_, gradient), expected in zip(*both(jax.tree.map(jnp.float64, START)), strict=True):
+        for name, slope in gradient.items():
+            assert float(slope) == pytest.approx(float(expected[name]), rel=1e-10), name
+    for value, gradient in both({"gain": jnp.float64(REAL.std), "shift": jnp.float64(REAL.mean)})[0]:
+        assert value < 1e-24 and all(abs(slope) < 1e-12 for slope in gradient.values())
 
 
 def test_gradient_descent_with_the_defaults_ends_at_the_teacher():
@@ -82,14 +83,15 @@ def test_gradient_descent_with_the_defaults_ends_at_the_teacher():
 def test_a_direction_is_the_difference_over_the_distance_of_its_own_sample():
     clean, real, other = (np.array(rand(seed, 3, 2, 2), np.float32) for seed in range(3))
     real[2] = clean[2]
-    level = Level(jnp.zeros(3), jnp.array([0.6, 0.8, 0.6]), jnp.array([0.8, 0.6, 0.8]))
+    level, direction_of = Level(jnp.zeros(3), jnp.array([0.6, 0.8, 0.6]), jnp.array([0.8, 0.6, 0.8])), distillation.matching_direction
     predictions = [Prediction(jnp.asarray(each), jnp.zeros_like(each)) for each in (real, other)]
-    direction = distillation.matching_direction(jnp.asarray(clean), *predictions, level, weighting.p2(0.0))
+    weighted, plain = quickly(lambda *given: (direction_of(*given, weighting.p2(0.0)), direction_of(*given, normalise=False)))(
+        jnp.asarray(clean), *predictions, level
+    )
     snr = np.array([9 / 16, 16 / 9, 9 / 16], np.float32)[:, None, None]
     distance = np.abs(clean - real).mean((1, 2))[:2, None, None]
-    np.testing.assert_allclose(direction[:2], (snr * (other - real))[:2] / distance, rtol=1e-5)
-    np.testing.assert_array_equal(direction[2], 0)
-    plain = distillation.matching_direction(jnp.asarray(clean), *predictions, level, normalise=False)
+    np.testing.assert_allclose(weighted[:2], (snr * (other - real))[:2] / distance, rtol=1e-5)
+    np.testing.assert_array_equal(weighted[2], 0)
     np.testing.assert_array_equal(plain, other - real)
 
 
@@ -101,11 +103,14 @@ def test_a_generator_is_what_ddim_draws_in_one_step_of_a_trailing_grid(schedule)
         return params * jnp.tanh(x) + 0.001 * t[:, None] + label[:, None].astype(x.dtype)
 
     kind, levels, label, noise = parameterization.velocity(), grids.trailing(schedule, 1), jnp.array([1, NO_LABEL]), rand(0, 2, 3)
-    made = distillation.one_step(network, schedule, kind)(0.5, noise, label)
-    given = denoiser.from_network(network, 0.5, kind, label)
-    start = levels.sigma[0] * noise
-    drawn = sampling.sample(jax.random.key(0), given, samplers.ddim(), levels, (3,), jnp.arange(2), start=start)
-    np.testing.assert_allclose(made, drawn, rtol=1e-5, atol=1e-5)
+
+    @quickly
+    def both(noise):
+        given, start = denoiser.from_network(network, 0.5, kind, label), levels.sigma[0] * noise
+        drawn = sampling.sample(jax.random.key(0), given, samplers.ddim(), levels, (3,), jnp.arange(2), start=start)
+        return distillation.one_step(network, schedule, kind)(0.5, noise, label), drawn
+
+    np.testing.assert_allclose(*both(noise), rtol=1e-5, atol=1e-5)
 
 
 def test_the_fake_denoiser_learns_from_the_generators_samples_under_the_batchs_conditions():
@@ -117,9 +122,16 @@ def test_the_fake_denoiser_learns_from_the_generators_samples_under_the_batchs_c
 
     label = jnp.arange(2000)
     loss = distillation.on_generated(GENERATE, spy)
-    loss((), jax.random.key(0), Batch(jnp.zeros((2000, 1)), (label,)), {"gain": 2.0, "shift": 5.0})
-    assert float(seen[0].clean.mean()) == pytest.approx(5, abs=0.2) and float(seen[0].clean.std()) == pytest.approx(2, abs=0.2)
-    np.testing.assert_array_equal(seen[0].condition[0], label)
+
+    @quickly
+    def run(generator):
+        loss((), jax.random.key(0), Batch(jnp.zeros((2000, 1)), (label,)), generator)
+        return seen[0]
+
+    batch = run({"gain": 2.0, "shift": 5.0})
+    clean = np.asarray(batch.clean)
+    assert clean.mean() == pytest.approx(5, abs=0.2) and clean.std() == pytest.approx(2, abs=0.2)
+    np.testing.assert_array_equal(batch.condition[0], label)
 
 
 def test_an_adversary_adds_its_weighted_cost_of_the_noised_samples_and_its_gradient():
@@ -133,8 +145,12 @@ def test_an_adversary_adds_its_weighted_cost_of_the_noised_samples_and_its_gradi
         return loss.at(params, start, noise, level, Batch(start), REAL, fake(START), *critic)[0]
 
     options = {"adversary": adversary, "adversary_weight": 0.1}
-    without, slope = jax.value_and_grad(value)(START)
-    whole, both = jax.value_and_grad(value)(START, 2.0, **options)
+
+    @quickly
+    def run(params):
+        return jax.value_and_grad(value)(params), jax.value_and_grad(lambda params: value(params, 2.0, **options))(params)
+
+    (without, slope), (whole, both) = run(START)
     x = 0.75 * (1.2 * start + 0.4) + 0.25 * noise
     assert float(whole - without) == pytest.approx(0.1 * float(jnp.mean(2 * x[:, 0] + 0.25)), rel=1e-4)
     assert float(both["shift"] - slope["shift"]) == pytest.approx(0.1 * 2 * 0.75, rel=1e-4)
@@ -142,7 +158,7 @@ def test_an_adversary_adds_its_weighted_cost_of_the_noised_samples_and_its_gradi
 
 def call(*critic, **options):
     loss = distillation.distribution_matching(GENERATE, FLOW, **options)
-    return lambda: loss(START, jax.random.key(0), Batch(jnp.ones((2, 1))), REAL, REAL, *critic)
+    return lambda: jax.eval_shape(loss, START, jax.random.key(0), Batch(jnp.ones((2, 1))), REAL, REAL, *critic)
 
 
 test_what_does_not_go_together_is_refused = refusals(

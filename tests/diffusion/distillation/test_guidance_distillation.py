@@ -11,6 +11,7 @@ from gendiff import networks
 from gendiff.diffusion import denoiser, distillation, guidance, parameterization, schedules
 from gendiff.diffusion.types import Batch
 from tests.networks.rig import LABEL, T, X, apply, dit, drawn, unet
+from tests.quickly import quickly
 from tests.refusals import refusals
 
 FLOW, VELOCITY, NULL = schedules.flow(), parameterization.velocity(), 7
@@ -26,22 +27,23 @@ def student(params, x, t, label, scale):
     return params * x + (NULL + scale.scale * (label - NULL)).astype(x.dtype)[:, None]
 
 
-def value_of(predict=student, batch=BATCH, seed=0, params=0.5, teacher=0.5, kind=VELOCITY, **options):
-    loss = distillation.guidance_distillation(predict, FLOW, kind, **{"null": NULL} | options)
-    return float(loss(params, jax.random.key(seed), batch, denoiser.from_network(linear, teacher, VELOCITY))[0])
+def value_of(predict=student, batch=BATCH, params=0.5, **options):
+    loss = distillation.guidance_distillation(predict, FLOW, VELOCITY, **{"null": NULL} | options)
+    return loss(params, jax.random.key(0), batch, denoiser.from_network(linear, 0.5, VELOCITY))[0]
 
 
 @pytest.mark.float64
 def test_the_exact_student_has_no_loss_and_one_that_counts_scales_as_the_paper_has(float64):
-    batch = Batch(jnp.asarray(BATCH.clean, float), BATCH.condition)
-    assert value_of(batch=batch) < 1e-24
-
     def shifted(params, x, t, label, scale):
         return student(params, x, t, label, networks.GuidanceScale(scale.scale + 1))
 
-    assert value_of(shifted, batch) > 1
-    assert value_of(student, batch, null=NULL + 1) > 1
-    assert value_of(batch=batch, rule=lambda conditional, unconditional, scale: conditional) > 1
+    @quickly
+    def values(batch):
+        mistakes = {"predict": shifted}, {"null": NULL + 1}, {"rule": lambda conditional, unconditional, scale: conditional}
+        return value_of(batch=batch), [value_of(batch=batch, **mistake) for mistake in mistakes]
+
+    exact, others = values(Batch(jnp.asarray(BATCH.clean, float), BATCH.condition))
+    assert exact < 1e-24 and all(other > 1 for other in others)
 
 
 @pytest.mark.float64
@@ -54,7 +56,7 @@ def test_the_student_may_answer_in_another_form_than_the_teacher(float64):
         return level.alpha * x - level.sigma * student(params, x, t, label, scale)
 
     loss = distillation.guidance_distillation(clean, path, parameterization.clean(), null=NULL)
-    assert loss(0.5, jax.random.key(0), batch, denoiser.from_network(linear, 0.5, VELOCITY, 0))[0] < 1e-24
+    assert quickly(loss)(0.5, jax.random.key(0), batch, denoiser.from_network(linear, 0.5, VELOCITY, 0))[0] < 1e-24
 
 
 def seen_by_rule(batch=BATCH, **options):
@@ -65,8 +67,12 @@ def seen_by_rule(batch=BATCH, **options):
         calls.append(call)
         return guidance.classifier_free(*call)
 
-    value_of(batch=batch, rule=rule, **options)
-    return calls[0]
+    @quickly
+    def run(batch):
+        value_of(batch=batch, rule=rule, **options)
+        return calls[0]
+
+    return run(batch)
 
 
 def test_at_scale_1_the_target_is_the_conditional_teacher_bit_for_bit():
@@ -85,17 +91,26 @@ def test_scales_are_uniform_and_the_student_is_told_those_of_the_teacher():
         told.append(scale.scale)
         return x
 
-    many = Batch(jnp.zeros((4000, 1)), (jnp.zeros(4000, int),))
-    scale = seen_by_rule(many, predict=spy, scales=(2.0, 6.0))[2]
-    np.testing.assert_array_equal(told[0], scale)
+    def rule(conditional, unconditional, scale):
+        told.append(scale)
+        return conditional
+
+    @quickly
+    def run(batch):
+        value_of(spy, batch, rule=rule, scales=(2.0, 6.0))
+        return told
+
+    scale, heard = run(Batch(jnp.zeros((4000, 1)), (jnp.zeros(4000, int),)))
+    np.testing.assert_array_equal(heard, scale)
     counts, _ = np.histogram(scale, bins=4, range=(2, 6))
     assert counts.sum() == 4000 and np.all(np.abs(counts - 1000) < 5 * np.sqrt(750))
 
 
 def test_any_rule_of_guidance_will_do_also_in_one_call():
-    together = functools.partial(guidance.classifier_free, batched=True)
-    assert value_of(params=0.1, rule=together) == pytest.approx(value_of(params=0.1), rel=1e-5)
-    assert value_of(params=0.1, rule=guidance.adaptive_projected) != pytest.approx(value_of(params=0.1), rel=1e-2)
+    rules = guidance.classifier_free, functools.partial(guidance.classifier_free, batched=True), guidance.adaptive_projected
+    apart, together, projected = quickly(lambda params: [value_of(params=params, rule=rule) for rule in rules])(0.1)
+    assert float(together) == pytest.approx(float(apart), rel=1e-5)
+    assert float(projected) != pytest.approx(float(apart), rel=1e-2)
 
 
 def test_a_condition_with_null_None_is_the_same_on_both_sides():
@@ -109,13 +124,19 @@ def test_a_condition_with_null_None_is_the_same_on_both_sides():
         return x
 
     loss = distillation.guidance_distillation(predict, FLOW, VELOCITY, null=(NULL, None), rule=rule)
-    loss(0.0, jax.random.key(0), batch, denoiser.from_network(predict, 0.5, VELOCITY))
-    ((first, second), (null, kept)) = calls[0]
-    assert null == NULL and first is not null
-    np.testing.assert_array_equal(second, kept)
+
+    @quickly
+    def run(batch):
+        loss(0.0, jax.random.key(0), batch, denoiser.from_network(predict, 0.5, VELOCITY))
+        return calls[0]
+
+    conditional, (null, kept) = run(batch)
+    jax.tree.map(np.testing.assert_array_equal, conditional, batch.condition)
+    assert null == NULL
+    np.testing.assert_array_equal(kept, batch.condition[1])
 
 
-@pytest.mark.parametrize("build", [unet, dit])
+@pytest.mark.parametrize("build", [functools.partial(unet, channels=(4,), attention=(), middle_attention=False), dit])
 def test_a_student_begins_as_its_teacher_at_every_scale_and_hears_the_scale_once_it_has_learnt(build):
     teacher, network = build(), build(guidance=True)
     scale = networks.GuidanceScale(np.array([1.0, 3.0, 8.0], np.float32))
@@ -137,6 +158,10 @@ def test_the_layer_that_hears_the_scale_starts_at_0():
     assert not np.any(params["guidance_1"]["kernel"]) and np.any(params["guidance_0"]["kernel"]) and np.any(params["time_1"]["kernel"])
 
 
+def traced(**options):
+    return jax.eval_shape(lambda: value_of(**options))
+
+
 def build(**options):
     return lambda: distillation.guidance_distillation(student, FLOW, options.pop("kind", VELOCITY), **options)
 
@@ -146,9 +171,9 @@ test_what_means_nothing_is_refused = refusals(
     (build(scales=(3.0, 2.0)), r"scales\[0\] = 3 is outside \[0, 2\]"),
     (build(scales=(1.0, float("inf"))), r"scales\[1\] = inf"),
     (build(kind=parameterization.noise()), "noise prediction divides by alpha"),
-    (lambda: value_of(batch=Batch(BATCH.clean)), "the batch has no condition"),
-    (lambda: value_of(batch=BATCH.clean), "pass diffusion.Batch", TypeError),
-    (lambda: value_of(null=(NULL, NULL)), "2 null conditions for 1 conditions"),
+    (lambda: traced(batch=Batch(BATCH.clean)), "the batch has no condition"),
+    (lambda: traced(batch=BATCH.clean), "pass diffusion.Batch", TypeError),
+    (lambda: traced(null=(NULL, NULL)), "2 null conditions for 1 conditions"),
     (lambda: distillation.told(guidance.autoguidance, (1,)), "has 1 conditions, and a function takes none", TypeError),
     (lambda: distillation.begun({"a": jnp.ones(2)}, {"b": jnp.ones(2)}), "no room for 1 arrays of the teacher, such as b"),
     (lambda: distillation.begun({"a": jnp.ones(2)}, {"a": jnp.ones(3)}), r"such as a of shape \(3,\)"),

@@ -6,13 +6,23 @@ import numpy as np
 import pytest
 
 from gendiff.core.types import NO_LABEL
-from gendiff.diffusion import denoiser, distillation, grids, guidance, oracles, parameterization, samplers, sampling, schedules
+from gendiff.diffusion import denoiser, distillation, grids, guidance, oracles, parameterization, process, samplers, sampling, schedules
 from gendiff.diffusion.types import Batch
 from tests.diffusion.flows import every_schedule, mixture, rand
+from tests.quickly import quickly
 from tests.refusals import refusals
 
 FLOW, CLEAN, VELOCITY = schedules.flow(), parameterization.clean(), parameterization.velocity()
-GRID, TEACHER, SHAPE = grids.trailing(FLOW, 4), oracles.gaussian(0.6, 0.0), (3,)
+GRID, TEACHER, SHAPE, ROWS = grids.trailing(FLOW, 4), oracles.gaussian(0.6, 0.0), (3,), jnp.ones((2, 3))
+
+
+@quickly
+def ends(teacher, x, level, middle, cleaner):
+    """Of one step of the target, and of two steps of the teacher; and what x is of the target."""
+    step = samplers.ancestral.ddim_step
+    target = distillation.two_steps_in_one(teacher, x, level, middle, cleaner)
+    in_two = step(teacher(step(teacher(x, level), level, middle), middle), middle, cleaner)
+    return step(target, level, cleaner), in_two, process.add_noise(target.clean, target.noise, level)
 
 
 @pytest.mark.float64
@@ -20,13 +30,13 @@ GRID, TEACHER, SHAPE = grids.trailing(FLOW, 4), oracles.gaussian(0.6, 0.0), (3,)
 @pytest.mark.parametrize("teacher", [oracles.gaussian(0.7, 0.3), mixture()], ids=["gaussian", "mixture"])
 def test_one_step_of_the_target_ends_where_two_of_the_teacher_end(float64, schedule, teacher):
     levels = grids.trailing(schedule, 6)
-    for start in (0, 2, 4):  # from alpha = 0 where there is one, and to sigma = 0
-        level, middle, cleaner = (levels[start + offset] for offset in range(3))
-        x = (level.alpha + level.sigma) * rand(start, 5, 3)
-        target = distillation.two_steps_in_one(teacher, x, level, middle, cleaner)
-        end = samplers.ancestral.ddim_step(teacher(samplers.ancestral.ddim_step(teacher(x, level), level, middle), middle), middle, cleaner)
-        np.testing.assert_allclose(samplers.ancestral.ddim_step(target, level, cleaner), end, atol=1e-12 * float(level.sigma + 1))
-        np.testing.assert_allclose(level.alpha * target.clean + level.sigma * target.noise, x, atol=1e-12 * float(level.sigma + 1))
+    level, middle, cleaner = (levels[offset::2][:3] for offset in range(3))  # from alpha = 0 where there is one, and to sigma = 0
+    x = (level.alpha + level.sigma)[:, None] * rand(0, 3, 3)
+
+    in_one, in_two, again = ends(teacher, x, level, middle, cleaner)
+    exact = {"rtol": 0, "atol": 1e-12 * float(level.sigma[0] + 1)}
+    np.testing.assert_allclose(in_one, in_two, **exact)
+    np.testing.assert_allclose(again, x, **exact)
 
 
 def student_of(levels, teacher):
@@ -46,27 +56,35 @@ def drawn(denoise, levels, **options):
 
 @pytest.mark.float64
 def test_the_exact_student_has_no_loss_and_draws_in_half_of_the_steps_what_its_teacher_draws(float64):
-    levels, batch = grids.trailing(FLOW, 4), Batch(rand(0, 64, 3))
+    levels = grids.trailing(FLOW, 4)
     loss = distillation.progressive_distillation(stepwise, CLEAN, levels)
-    exact = student_of(levels, TEACHER)
-    assert loss(exact, jax.random.key(0), batch, TEACHER)[0] < 1e-24
-    as_teacher = [TEACHER(jnp.ones((1, 1)), levels[k]).clean[0, 0] for k in (0, 2)]
-    assert loss(as_teacher, jax.random.key(0), batch, TEACHER)[0] > 1e-3
-    student = denoiser.from_network(stepwise, exact, CLEAN)
-    np.testing.assert_allclose(drawn(student, distillation.halved(levels)), drawn(TEACHER, levels), atol=1e-12)
+
+    @quickly
+    def run(batch):
+        exact = student_of(levels, TEACHER)
+        as_teacher = [TEACHER(jnp.ones((1, 1)), levels[k]).clean[0, 0] for k in (0, 2)]
+        values = [loss(params, jax.random.key(0), batch, TEACHER)[0] for params in (exact, as_teacher)]
+        student = denoiser.from_network(stepwise, exact, CLEAN)
+        return values, drawn(student, distillation.halved(levels)), drawn(TEACHER, levels)
+
+    (value, other), by_student, by_teacher = run(Batch(rand(0, 64, 3)))
+    assert value < 1e-24 < 1e-3 < other
+    np.testing.assert_allclose(by_student, by_teacher, rtol=0, atol=1e-12)
 
 
 def test_every_step_of_the_student_is_drawn_equally_often_and_told_its_own_time():
     times = []
 
     def spy(params, x, t):
-        times.append(np.asarray(t))
+        times.append(t)
         return x
 
-    distillation.progressive_distillation(spy, VELOCITY, grids.trailing(FLOW, 8))(
-        (), jax.random.key(0), Batch(jnp.ones((4000, 1))), TEACHER
-    )
-    found, counts = np.unique(times[0], return_counts=True)
+    @quickly
+    def run(batch):
+        distillation.progressive_distillation(spy, VELOCITY, grids.trailing(FLOW, 8))((), jax.random.key(0), batch, TEACHER)
+        return times[0]
+
+    found, counts = np.unique(run(Batch(jnp.ones((4000, 1)))), return_counts=True)
     np.testing.assert_array_equal(found, [250, 500, 750, 1000])
     assert np.all(np.abs(counts - 1000) < 5 * np.sqrt(750))
 
@@ -83,13 +101,17 @@ def test_the_teacher_is_told_the_conditions_of_the_batch_and_may_be_guided():
         return guidance.classifier_free(given, given.with_condition(NO_LABEL), 3.0)
 
     def value(teacher, **options):
-        return float(
-            distillation.progressive_distillation(labelled, VELOCITY, levels, **options)(0.5, jax.random.key(0), batch, teacher)[0]
-        )
+        return distillation.progressive_distillation(labelled, VELOCITY, levels, **options)(0.5, jax.random.key(0), batch, teacher)[0]
 
-    teacher = denoiser.from_network(labelled, 0.5, VELOCITY)
-    assert value(teacher) == pytest.approx(value(0.5, tell=lambda params, told: denoiser.from_network(labelled, params, VELOCITY, *told)))
-    assert value(0.5, tell=guided) > value(teacher) + 1
+    def told(params, condition):
+        return denoiser.from_network(labelled, params, VELOCITY, *condition)
+
+    @quickly
+    def values(params):
+        return value(told(params, ())), value(params, tell=told), value(params, tell=guided)
+
+    plain, same, led = map(float, values(0.5))
+    assert plain == pytest.approx(same, rel=1e-6) and abs(led - plain) > 1
 
 
 def test_halved_grids_are_those_of_half_the_steps_down_to_one():
@@ -110,5 +132,5 @@ test_grids_that_cannot_be_halved_are_refused = refusals(
     (build(kind=parameterization.noise()), "noise prediction divides by alpha, which is 0 at the start of this grid"),
     (lambda: distillation.halved(GRID[:2]), "levels has 1 steps"),
     (lambda: distillation.halved(4), "levels must be a grid", TypeError),
-    (lambda: build()()((), jax.random.key(0), Batch(jnp.ones((2, 3)), (jnp.arange(2),)), TEACHER), "a Gaussian takes none", TypeError),
+    (lambda: jax.eval_shape(build()(), (), jax.random.key(0), Batch(ROWS, (jnp.arange(2),)), TEACHER), "a Gaussian takes none", TypeError),
 )

@@ -1,5 +1,6 @@
 """A flow trained on its own pairs is straight: on Gaussian data everything is closed form."""
 
+import functools
 import math
 
 import jax
@@ -30,50 +31,59 @@ def straight(gain, x, t):
 
 @pytest.mark.float64
 def test_the_flow_of_the_pairs_has_no_loss_is_straight_and_draws_them_in_one_step(float64):
-    batch = pairs(jnp.arange(16))
-    gain = batch.clean[0, 0] / batch.noise[0, 0]
-    np.testing.assert_allclose(batch.clean, gain * batch.noise, rtol=1e-9)
     loss = distillation.reflow(lambda params, x, t, label: straight(params, x, t), FLOW)
-    assert loss(gain, jax.random.key(0), batch)[0] < 1e-20 < 1e-4 < loss(gain + 0.1, jax.random.key(0), batch)[0]
-    with_other_noise = distillation.Pairs(batch.noise[::-1], batch.clean, batch.condition)
-    assert loss(gain, jax.random.key(0), with_other_noise)[0] > 0.1
-    student = denoiser.from_network(straight, gain, parameterization.flow())
 
-    def draw(denoise, steps):
+    def draw(denoise, noise, steps):
         levels = grids.trailing(FLOW, steps)
-        start = levels.sigma[0] * batch.noise
-        return sampling.sample(KEY, denoise, samplers.ddim(), levels, SHAPE, jnp.arange(16), start=start, trajectory=True), levels
+        return sampling.sample(KEY, denoise, samplers.ddim(), levels, SHAPE, jnp.arange(16), start=noise, trajectory=True), levels
 
-    trajectory, levels = draw(student, 1)
-    np.testing.assert_allclose(trajectory[-1], batch.clean, rtol=1e-9)
-    assert np.max(distillation.straightness(*draw(student, 6))) < 1e-20
-    assert np.min(distillation.straightness(*draw(TEACHER, 6))) > 1e-6
+    @quickly
+    def run(batch):
+        gain = batch.clean[0, 0] / batch.noise[0, 0]
+        others = (gain + 0.1, batch), (gain, distillation.Pairs(batch.noise[::-1], batch.clean, batch.condition))
+        student = denoiser.from_network(straight, gain, parameterization.flow())
+        ways = [distillation.straightness(*draw(denoise, batch.noise, 6)) for denoise in (student, TEACHER)]
+        values = [loss(params, jax.random.key(0), given)[0] for params, given in ((gain, batch), *others)]
+        return gain, values, ways, draw(student, batch.noise, 1)[0][-1]
+
+    batch = pairs(jnp.arange(16))
+    gain, (value, *others), (by_student, by_teacher), in_one = run(batch)
+    np.testing.assert_allclose(batch.clean, gain * batch.noise, rtol=1e-9)
+    assert value < 1e-20 and all(other > 1e-4 for other in others)
+    np.testing.assert_allclose(in_one, batch.clean, rtol=1e-9)
+    assert np.max(by_student) < 1e-20 < 1e-6 < np.min(by_teacher)
 
 
 @pytest.mark.float64
 def test_straightness_of_a_gaussian_flow_converges_to_its_closed_form_at_second_order(float64):
     """s (2 - pi / 2) |noise|²: of w = g(u) noise with g² = (1 - u)² s² + u², the integral of (g' - (1 - s))² is that."""
-    noise, errors = rand(0, 3, 2), []
-    for steps in (64, 128):
+    noise = rand(0, 3, 2)
+
+    def error(steps):
         levels = FLOW.at(jnp.linspace(1.0, 0.0, steps + 1))
-        trajectory = jax.vmap(lambda level: TEACHER.marginal_std(level) * noise)(levels)
-        expected = STD * (2 - math.pi / 2) * jnp.sum(noise**2, axis=1)
-        errors.append(np.abs(distillation.straightness(trajectory, levels) / expected - 1).max())
-    assert errors[1] < 1e-3 and 3.5 < errors[0] / errors[1] < 4.5
+        states = TEACHER.marginal_std(levels)[:, None, None] * noise[None]
+        return jnp.max(jnp.abs(distillation.straightness(states, levels) / (STD * (2 - math.pi / 2) * jnp.sum(noise**2, axis=1)) - 1))
+
+    coarse, fine = quickly(lambda: (error(64), error(128)))()
+    assert fine < 1e-3 and 3.5 < coarse / fine < 4.5
 
 
 @pytest.mark.float64
 def test_straightness_does_not_depend_on_the_process_and_repeated_levels_count_nothing(float64):
     """The ways of two processes differ by a scale of x and by a time that the straight path does not know."""
-    schedule, noise = schedules.edm(), rand(0, 3, 2)
-    levels = schedule.at(jnp.linspace(1.0, 0.0, 65))
-    length = levels.alpha + levels.sigma
-    straight_path = jax.tree.map(lambda field: field / length, levels)
-    states = jax.vmap(lambda level: TEACHER.marginal_std(level) * noise)(levels)
-    value = distillation.straightness(states, levels)
-    np.testing.assert_allclose(value, distillation.straightness(states / length[:, None, None], straight_path), rtol=1e-12)
-    longer = jnp.concatenate([states, states[-1:], states[-1:]])
-    np.testing.assert_allclose(distillation.straightness(longer, grids.padded(levels, 66)), value, rtol=1e-12)
+
+    @quickly
+    def values(noise):
+        levels = schedules.edm().at(jnp.linspace(1.0, 0.0, 65))
+        length = levels.alpha + levels.sigma
+        states = TEACHER.marginal_std(levels)[:, None, None] * noise[None]
+        longer = jnp.concatenate([states, states[-1:], states[-1:]]), grids.padded(levels, 66)
+        straight_path = states / length[:, None, None], jax.tree.map(lambda field: field / length, levels)
+        return [distillation.straightness(*way) for way in ((states, levels), longer, straight_path)]
+
+    value, *others = values(rand(0, 3, 2))
+    for other in others:
+        np.testing.assert_allclose(other, value, rtol=1e-12)
 
 
 def test_a_pair_is_a_function_of_its_index_and_its_noise_is_where_its_sample_began():
@@ -82,16 +92,22 @@ def test_a_pair_is_a_function_of_its_index_and_its_noise_is_where_its_sample_beg
     np.testing.assert_allclose(some.clean, whole.clean[jnp.array([4, 1])], rtol=1e-6)
     np.testing.assert_array_equal(some.condition[0], [1, 1])
     levels = grids.trailing(FLOW, 8)
-    draw = quickly(lambda **how: sampling.sample(KEY, TEACHER, samplers.ddim(), levels, SHAPE, jnp.arange(6), **how))
-    np.testing.assert_array_equal(draw(), whole.clean)
-    np.testing.assert_allclose(draw(start=levels.sigma[0] * whole.noise), whole.clean, rtol=1e-6)
+
+    @quickly
+    def draw(noise):
+        draw = functools.partial(sampling.sample, KEY, TEACHER, samplers.ddim(), levels, SHAPE, jnp.arange(6))
+        return draw(), draw(start=levels.sigma[0] * noise)
+
+    by_key, by_noise = draw(whole.noise)
+    np.testing.assert_array_equal(by_key, whole.clean)
+    np.testing.assert_allclose(by_noise, whole.clean, rtol=1e-6)
 
 
 GRID = grids.trailing(FLOW, 2)
 
 
 def call(batch):
-    return lambda: distillation.reflow(lambda params, x, t: x, FLOW)((), jax.random.key(0), batch)
+    return lambda: jax.eval_shape(distillation.reflow(lambda params, x, t: x, FLOW), (), jax.random.key(0), batch)
 
 
 test_what_is_no_pair_or_no_trajectory_is_refused = refusals(
