@@ -46,8 +46,7 @@ LOSSES = {
     "guidance_distillation": distillation.guidance_distillation(network, FLOW, VELOCITY, null=0),
     "progressive_distillation": lambda: distillation.progressive_distillation(network, VELOCITY, grids.trailing(FLOW, 4)),
     "reflow": distillation.reflow(network, FLOW),
-    "distribution_matching": distillation.distribution_matching(GENERATE, FLOW),
-    "distribution_matching, adversary": distillation.distribution_matching(GENERATE, FLOW, adversary=cost, adversary_weight=0.1),
+    "distribution_matching": distillation.distribution_matching(GENERATE, FLOW, adversary=cost, adversary_weight=0.1),
     "on_generated": distillation.on_generated(GENERATE, objectives.denoising(network, FLOW, VELOCITY, null=0)),
 }
 
@@ -61,8 +60,7 @@ def case(name, dtype=float, count=B):
         "guidance_distillation": (taught(0.4, dtype),),
         "progressive_distillation": (taught(0.4, dtype),),
         "reflow": (),
-        "distribution_matching": (taught(0.4, dtype), taught(0.9, dtype)),
-        "distribution_matching, adversary": (taught(0.4, dtype), taught(0.9, dtype), jnp.asarray(2.0, dtype)),
+        "distribution_matching": (taught(0.4, dtype), taught(0.9, dtype), jnp.asarray(2.0, dtype)),
         "on_generated": (params(0.4, -0.3, dtype),),
     }
     loss = LOSSES[name]() if name == "progressive_distillation" else LOSSES[name]  # its grid is an array, so it is made where it is used
