@@ -58,7 +58,7 @@ class _AdaptiveProjected:
     norm_threshold: Scalar
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        conditional, unconditional = self.pair(x, level)
+        conditional, unconditional = self.pair(x, level, self.strength.is_one(level))
         scale = self.strength.at(level)
         plain = combined(unconditional, conditional, scale)
         change = conditional.clean - unconditional.clean

@@ -50,7 +50,8 @@ def classifier_free(
     Args:
         conditional: c. Scale 1 is this one.
         unconditional: u. A negative condition may take its place: the result moves away from it.
-        scale: at least 0, () or (b,), or a function of the level that answers one of them, such as `interval(3.0, 0.2, 5.0)`.
+        scale: at least 0, () or (b,), or a function of the level that answers one of them, such as `interval(3.0, 0.2, 5.0)`. Where the
+            function answers 1 for all samples, c alone is asked. Numbers are not looked at: both are asked at every level.
         batched: both in one network call of 2b samples. It needs two denoisers from `from_network` with one `predict`, and uses the
             first one's parameters for both.
         rescale: phi in [0, 1], () or (b,): the share in which the guided clean prediction gets back the standard deviation that the
@@ -118,7 +119,7 @@ class _ClassifierFree:
     rescale: Scalar | None = None
 
     def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
-        conditional, unconditional = self.pair(x, level)
+        conditional, unconditional = self.pair(x, level, self.strength.is_one(level))
         guided = combined(unconditional, conditional, self.strength.at(level))
         if self.rescale is None:
             return guided

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gendiff.core import records
+from gendiff.core import arrays, records
 from gendiff.diffusion import conditions
 from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.types import Denoiser, Level, Prediction
@@ -35,15 +35,35 @@ class JointCall:
             _refuse_strangers(*denoisers)
         return cls(denoisers, batched)
 
-    def __call__(self, x: Float[Array, "b *shape"], level: Level) -> list[Prediction]:
+    def __call__(self, x: Float[Array, "b *shape"], level: Level, first_only: bool | jax.Array = False) -> list[Prediction]:
         """The predictions of all denoisers, in their order.
+
+        Args:
+            x: (b, …).
+            level: () or (b,).
+            first_only: () whether the first denoiser alone is asked, whose prediction then stands for all. Under `vmap` over it, and only
+                there, all are asked all the same: `batched` then asks the first one twice.
 
         Raises:
             ValueError: for `batched` with conditions of unequal shapes.
         """
+        if not arrays.is_concrete(first_only):
+            return self._unless(jnp.asarray(first_only), x, level)
+        if first_only:
+            return [self.denoisers[0](x, level)] * len(self.denoisers)
+        return self._all(x, level)
+
+    def _all(self, x: jax.Array, level: Level) -> list[Prediction]:
         if self.batched:
             return _in_one_pass(self.denoisers, x, level)
         return [denoise(x, level) for denoise in self.denoisers]
+
+    def _unless(self, first_only: jax.Array, x: jax.Array, level: Level) -> list[Prediction]:
+        first, *others = self.denoisers
+        if self.batched:
+            return jax.lax.cond(first_only, lambda: [first(x, level)] * len(self.denoisers), lambda: self._all(x, level))
+        answer = first(x, level)  # outside of the branches, so that vmap asks it once
+        return [answer, *(_in_place(answer, first_only, other, x, level) for other in others)]
 
 
 def _refuse_strangers(*denoisers: Denoiser) -> None:
@@ -69,6 +89,17 @@ def _in_one_pass(denoisers: tuple[Any, ...], x: jax.Array, level: Level) -> list
     levels = jax.tree.map(lambda field: jnp.concatenate([jnp.broadcast_to(field, (count,))] * times), level)
     joint = records.replace(denoisers[0], condition=together)(jnp.concatenate([x] * times), levels)
     return [jax.tree.map(lambda field, i=i: field[i * count : (i + 1) * count], joint) for i in range(times)]
+
+
+def _in_place(answer: Prediction, kept: jax.Array, other: Denoiser, x: jax.Array, level: Level) -> Prediction:
+    """The answer where it is kept, and else the clean sample and noise of another denoiser."""
+
+    def ask() -> tuple[jax.Array, jax.Array]:
+        prediction = other(x, level)
+        return prediction.clean, prediction.noise
+
+    clean, noise = jax.lax.cond(kept, lambda: (answer.clean, answer.noise), ask)
+    return records.replace(answer, clean=clean, noise=noise)
 
 
 def _stacked(first: jax.Array, *others: jax.Array) -> jax.Array:

@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from gendiff.core import checks, records
 from gendiff.core.types import Scalar
 from gendiff.diffusion.types import Level
@@ -36,3 +39,7 @@ class Strength:
     def at(self, level: Level) -> Scalar:
         """The number () or the numbers (b,) at this level."""
         return self.scale(level) if callable(self.scale) else self.scale
+
+    def is_one(self, level: Level) -> bool | jax.Array:
+        """() whether a function of the level answers 1 for all samples at this level; False for numbers, which are not looked at."""
+        return jnp.all(jnp.asarray(self.at(level)) == 1) if callable(self.scale) else False

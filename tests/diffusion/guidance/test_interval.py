@@ -1,0 +1,115 @@
+"""Where a scale that depends on the level is 1, the conditional network alone is asked, and nothing else changes."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gendiff as gd
+from gendiff import diffusion
+from gendiff.diffusion import guidance, parameterization, samplers
+from gendiff.diffusion.guidance.joint_call import JointCall
+from tests.quickly import quickly
+
+LEVELS = diffusion.grids.trailing(diffusion.schedules.cosine(100), 5)
+RATIOS = np.asarray(LEVELS.sigma / LEVELS.alpha)[:-1]
+LOW, HIGH = float(RATIOS[3] + RATIOS[2]) / 2, float(RATIOS[0] + RATIOS[1]) / 2
+INSIDE, STEPS, LABELS = 2, 5, np.array([0, 1, 2], np.int32)
+ROWS = []
+
+
+def network(params, x, t, label):
+    jax.debug.callback(lambda: ROWS.append(x.shape[0]))
+    hint = 0.2 * label.astype(x.dtype) + 0.01 * t.astype(x.dtype)
+    return jnp.tanh(jnp.asarray(params, x.dtype) * x + hint[:, None])
+
+
+RULES = {
+    "classifier_free": guidance.classifier_free,
+    "rescaled": lambda *pair, **how: guidance.classifier_free(*pair, rescale=0.7, **how),
+    "adaptive_projected": lambda *pair, **how: guidance.adaptive_projected(*pair, eta=0.3, norm_threshold=0.1, **how),
+}
+
+
+def guided(rule, gain, scale, batched=False):
+    given = diffusion.from_network(network, gain, parameterization.velocity(), LABELS)
+    return RULES[rule](given, given.with_condition(gd.NO_LABEL), scale, batched=batched)
+
+
+def rows_asked(function, *arguments):
+    """What it returns, and of how many samples the network was asked."""
+    jax.effects_barrier()
+    ROWS.clear()
+    result = jax.device_get(function(*arguments))
+    jax.effects_barrier()
+    return result, sum(ROWS)
+
+
+def draw(rule, batched, values, whole=False):
+    """A draw; `whole` by numbers, that is with both predictions at every level."""
+    gain, scale = values
+    strength = guidance.interval(scale, LOW, HIGH)
+
+    def both(x, level):
+        return guided(rule, gain, strength(level), batched)(x, level)
+
+    denoise = both if whole else guided(rule, gain, strength, batched)
+    return diffusion.sample(jax.random.key(0), denoise, samplers.ddim(), LEVELS, (4,), np.arange(3))
+
+
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in (("rescaled", False), ("adaptive_projected", False))]
+CASES = [("classifier_free", True), *SLOW]
+VALUES = np.float32(0.7), np.float32(3.0)
+
+
+@pytest.mark.parametrize(("rule", "batched"), CASES)
+def test_outside_of_the_interval_the_conditional_network_alone_is_asked_and_draws_stay(rule, batched):
+    (x, rows), (expected, whole_rows) = (rows_asked(quickly(partial(draw, rule, batched, whole=whole)), VALUES) for whole in (False, True))
+    assert rows == len(LABELS) * (STEPS + INSIDE) and whole_rows == len(LABELS) * 2 * STEPS
+    np.testing.assert_allclose(x, expected, atol=2e-5)
+
+
+def test_gradients_by_parameters_and_scale_are_those_of_both_predictions():
+    @quickly
+    def slopes(values):
+        return [
+            jax.grad(lambda values, whole=whole: jnp.sum(draw("rescaled", False, values, whole) ** 2))(values) for whole in (False, True)
+        ]
+
+    found, expected = slopes(VALUES)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert abs(found[1]) > 1e-3
+
+
+def test_a_rule_that_asks_both_everywhere_is_caught(monkeypatch):
+    """The mistake is planted."""
+    monkeypatch.setattr(JointCall, "__call__", lambda self, x, level, first_only=False: self._all(x, level))
+    _, rows = rows_asked(quickly(partial(draw, "classifier_free", False)), VALUES)
+    assert rows == len(LABELS) * 2 * STEPS != len(LABELS) * (STEPS + INSIDE)
+
+
+def test_mapped_over_levels_and_at_levels_on_both_sides_the_predictions_are_those_of_one_level():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
+    rule = guided("classifier_free", 0.7, guidance.interval(3.0, LOW, HIGH))
+
+    @quickly
+    def run(levels):
+        return (
+            [rule(x, levels[j]).clean for j in range(STEPS)],
+            jax.vmap(lambda level: rule(x, level).clean)(levels[:-1]),
+            rule(x, levels[jnp.array([0, 2, 4])]).clean,
+        )
+
+    singles, mapped, each = jax.device_get(run(LEVELS))
+    np.testing.assert_allclose(mapped, singles, atol=1e-5)
+    np.testing.assert_allclose(each, [singles[0][0], singles[2][1], singles[4][2]], atol=1e-5)
+
+
+def test_numbers_are_not_looked_at_and_any_function_of_the_level_is():
+    x = jnp.ones((3, 4))
+    mixed = jnp.array([1.0, 1.0, 2.0])
+    for scale, expected in ((1.0, 2), (lambda level: 1.0, 1), (lambda level: jnp.ones(3), 1), (lambda level: mixed, 2)):
+        _, rows = rows_asked(guided("classifier_free", 0.7, scale), x, LEVELS[1])
+        assert rows == expected * len(LABELS)
