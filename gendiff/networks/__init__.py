@@ -16,6 +16,7 @@ from gendiff.networks import (
     guidance_scale,
     image_size,
     inception,
+    kept_features,
     language_model,
     lora,
     minibatch,
@@ -43,6 +44,7 @@ from gendiff.networks.generator import DCGANGenerator, DenseGenerator
 from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
+from gendiff.networks.kept_features import BlockChange, DeepFeatures
 from gendiff.networks.language_model import LanguageModel
 from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
@@ -57,9 +59,11 @@ from gendiff.networks.vq_autoencoder import VQAutoencoder
 __all__ = [
     "NO_TEXT",
     "Autoencoder",
+    "BlockChange",
     "ControlNet",
     "DCGANCritic",
     "DCGANGenerator",
+    "DeepFeatures",
     "DenseCritic",
     "DenseGenerator",
     "DiT",
@@ -98,6 +102,7 @@ __all__ = [
     "image_size",
     "inception",
     "init",
+    "kept_features",
     "language_model",
     "lora",
     "minibatch",

@@ -12,16 +12,23 @@ from gendiff.networks.control import Hint, Residuals
 from gendiff.networks.embeddings import Label, checked_label
 from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
+from gendiff.networks.kept_features import BlockChange, DeepFeatures, Kept
 from gendiff.networks.text import Text
 
-Condition = Label | Text | ImageSize | GuidanceScale | Hint | Residuals
-"""A label (b,) or (), a Text, an ImageSize or a GuidanceScale; a Hint for a ControlNet, and Residuals, its answer. None is no condition."""
-KINDS: dict[type, str] = {Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", Hint: "hint", Residuals: "residuals"}
-CONTROL = {
+Condition = Label | Text | ImageSize | GuidanceScale | Hint | Residuals | Kept
+"""A label (b,) or (), a Text, an ImageSize or a GuidanceScale; a Hint for a ControlNet, and Residuals, its answer; what a network keeps for
+its next call. None is no condition."""
+KINDS: dict[type, str] = {
+    **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale"},
+    **{Hint: "hint", Residuals: "residuals", DeepFeatures: "deep features", BlockChange: "block change"},
+}
+REFUSALS = {
     "hint": "a hint was given to a network that reads none: a ControlNet does, and controlnet.controlled joins it to its U-Net",
     "residuals": "residuals were given to a network that adds none: a U-Net does",
+    "deep features": "deep features were given to a network that keeps none: a U-Net does",
+    "block change": "a block change was given to a network that keeps none: a DiT does",
 }
-"""What only a ControlNet and its U-Net are told -> why others refuse it."""
+"""What only some networks are told -> why others refuse it."""
 
 
 class Conditions(NamedTuple):
@@ -33,6 +40,8 @@ class Conditions(NamedTuple):
     guidance: jax.Array | None = None
     hint: Hint | None = None
     residuals: Residuals | None = None
+    deep: DeepFeatures | None = None
+    change: BlockChange | None = None
 
     def added(self, dtype: Any) -> jax.Array | None:
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
@@ -63,7 +72,7 @@ def checked_conditions(
         pooled_channels: of its pooled encoding, None for none.
         wants_size: whether there is a size of the image; "score" for one with a score in place of the target.
         wants_guidance: whether there is a guidance scale.
-        takes: what else the network may be told: "hint" or "residuals". Whether a hint fits x is not checked here.
+        takes: what else the network may be told, of REFUSALS. Whether that fits is not checked here.
 
     Raises:
         TypeError: for a condition of another type, and as `checked_label`, `checked_text` and `checked_scale` do.
@@ -78,7 +87,7 @@ def checked_conditions(
         if kind in by_kind:
             raise ValueError(f"two conditions are each a {kind}: a network takes one of a kind")
         by_kind[kind] = value
-    for kind, refusal in CONTROL.items():
+    for kind, refusal in REFUSALS.items():
         if kind in by_kind and kind not in takes:
             raise ValueError(refusal)
     return Conditions(
@@ -88,6 +97,8 @@ def checked_conditions(
         guidance_scale.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
         by_kind.get("hint"),
         by_kind.get("residuals"),
+        by_kind.get("deep features"),
+        by_kind.get("block change"),
     )
 
 

@@ -13,6 +13,7 @@ from gendiff.core.types import ArrayLike
 from gendiff.networks import fast, image_inputs
 from gendiff.networks.conditioning import Condition, check_fields, checked_conditions
 from gendiff.networks.embeddings import Embedding, grid_positions, grid_table
+from gendiff.networks.kept_features import BlockChange
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of, parameter
 from gendiff.networks.rotary import Rotary
 from gendiff.networks.text import SeenTokens, Text
@@ -94,14 +95,16 @@ class DiT(nn.Module):
     mlp_width: int | None = None
 
     @nn.compact
-    def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
-        """Predict from x, in the dtype of x.
+    def __call__(
+        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition
+    ) -> Float[Array, "b h w d"] | tuple[Float[Array, "b h w d"], BlockChange]:
+        """Predict from x, in the dtype of x. With a `BlockChange`, return what was predicted, and it.
 
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order.
-                NO_LABEL and a text of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order, and a
+                `BlockChange` or not. NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and an image larger than the table of positions.
@@ -110,7 +113,7 @@ class DiT(nn.Module):
         self._check()
         image_inputs.check(x, t, self.patch, "patch")
         fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance
-        conditions = checked_conditions(condition, x.shape[0], *fields)
+        conditions = checked_conditions(condition, x.shape[0], *fields, takes=("block change",))
         compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
@@ -122,12 +125,13 @@ class DiT(nn.Module):
         y = dense(self.width, compute, "input")(patches(jnp.asarray(x).astype(compute.dtype), self.patch))
         if self.rotary_channels is None:
             y = y + self._added_positions(rows, columns, compute)[None]
-        y = self._blocks(y, (rows, columns), embedding, conditions.text, compute)
+        y, change = self._blocks(y, (rows, columns), embedding, conditions.text, compute, conditions.change)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
         y = NORMS[self.norm](compute, EPSILON, name="output_norm")(y, scale, shift)
         y = dense(self.patch**2 * (self.out_channels or x.shape[-1]), compute, "output", zero=True)(y)
-        return image(y, rows, columns, self.patch).astype(x.dtype)
+        y = image(y, rows, columns, self.patch).astype(x.dtype)
+        return y if change is None else (y, change)
 
     def _check(self) -> None:
         for name in ("patch", "width", "depth", "heads", "expansion"):
@@ -170,7 +174,50 @@ class DiT(nn.Module):
         places[: rows * columns, -2:] = np.indices((rows, columns)).reshape(2, -1).T
         return jnp.broadcast_to(jnp.asarray(places)[None], (batch, *places.shape))
 
-    def _blocks(self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
+    def _blocks(
+        self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute, kept: BlockChange | None
+    ) -> tuple[jax.Array, BlockChange | None]:
+        """The tokens of the image after all blocks, and the change by those that are kept."""
+        tokens, total = self._streams(y, text, compute), self.depth + self.single_depth
+        run = self._runner(y, size, embedding, text, compute)
+        if kept is None:
+            for number in range(total):
+                tokens = run(number, tokens)
+        else:
+            kept = kept.checked(total)
+            for number in range(kept.first):
+                tokens = run(number, tokens)
+            before = tokens
+            if kept.change is None or self.is_initializing():
+                for number in range(kept.first, kept.last + 1):
+                    tokens = run(number, tokens)
+                kept = kept.of(self._as_after(kept.last, before), tokens)
+            else:
+                tokens = kept.added(self._as_after(kept.last, before))
+            for number in range(kept.last + 1, total):
+                tokens = run(number, tokens)
+        tokens = tokens[0] if isinstance(tokens, tuple) else tokens
+        return (tokens[:, : y.shape[1]] if self.single_depth else tokens), kept
+
+    def _streams(self, y: jax.Array, text: Text | None, compute: Compute) -> Any:
+        """What the first block is given: the tokens of the image, and for "joint" those of the text beside them."""
+        if text is None or self.text_attention == "cross":
+            return y
+        return y, dense(self.width, compute, "text_0")(text.tokens)
+
+    def _as_after(self, number: int, tokens: Any) -> Any:
+        """The tokens in the form that the block of this number gives them in."""
+        if isinstance(tokens, tuple) and number >= self.depth:
+            return jnp.concatenate(tokens, 1)
+        return tokens[: self._answers(number)] if isinstance(tokens, tuple) else tokens
+
+    def _answers(self, number: int) -> int | None:
+        """How many streams a block gives back: 1 for the last one of all, after which nothing looks at the text, and None for all."""
+        return 1 if number == self.depth - 1 and not self.single_depth else None
+
+    def _runner(self, y: jax.Array, size: tuple[int, int], embedding: jax.Array, text: Text | None, compute: Compute) -> Any:
+        """The function (number of a block, tokens) -> tokens."""
+
         def block(name: str, number: int, **options: Any) -> Any:
             build = fast.remat(TransformerBlock, self.remat)
             own = {field: getattr(self, field) for field in ("norm_heads", "norm", "activation", "gated", "mlp_width")}
@@ -180,27 +227,20 @@ class DiT(nn.Module):
         words = text.tokens.shape[1] if text is not None and self.text_attention == "joint" else 0
         places = self._coordinates(y.shape[0], *size, words)
         if text is None:
-            for number in range(self.depth):
-                y, _ = block("block", number)(y, embedding, places)
-            return y
-        tokens = dense(self.width, compute, "text_0")(text.tokens)
+            return lambda number, y: block("block", number)(y, embedding, places)[0]
         if self.text_attention == "cross":
-            tokens = dense(self.width, compute, "text_1")(fast.gelu(tokens))
-            for number in range(self.depth):
-                y, _ = block("block", number)(y, embedding, places, None, None, tokens, text.mask)
-            return y
+            read = dense(self.width, compute, "text_1")(fast.gelu(dense(self.width, compute, "text_0")(text.tokens)))
+            return lambda number, y: block("block", number)(y, embedding, places, None, None, read, text.mask)[0]
         seen = jnp.concatenate([jnp.ones(y.shape[:2], bool), text.mask], 1)[:, None, None, :]
-        streams = (y, tokens)
-        for number in range(self.depth):
-            last = number == self.depth - 1 and not self.single_depth  # after which nothing looks at the text
-            options = {"answers": 1 if last else None, "own_attention": number in self.own_attention}
-            streams, _ = block("block", number, **options)(streams, embedding, places, seen)
-        if not self.single_depth:
-            return streams[0]
-        both = jnp.concatenate(streams, 1)
-        for number in range(self.single_depth):
-            both, _ = block("single_block", number, parallel=True)(both, embedding, places, seen)
-        return both[:, : y.shape[1]]
+
+        def run(number: int, tokens: Any) -> Any:
+            if number < self.depth:
+                options = {"answers": self._answers(number), "own_attention": number in self.own_attention}
+                return block("block", number, **options)(tokens, embedding, places, seen)[0]
+            both = jnp.concatenate(tokens, 1) if isinstance(tokens, tuple) else tokens
+            return block("single_block", number - self.depth, parallel=True)(both, embedding, places, seen)[0]
+
+        return run
 
 
 def patches(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b s p"]:

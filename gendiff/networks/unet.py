@@ -16,6 +16,7 @@ from gendiff.networks.conditioning import Condition, Conditions, check_fields, c
 from gendiff.networks.convolution import Convolution
 from gendiff.networks.embeddings import Embedding
 from gendiff.networks.image_transformer import DESIGNS, ImageTransformer
+from gendiff.networks.kept_features import DeepFeatures
 from gendiff.networks.layers import Compute, GroupNorm, dtype_of
 from gendiff.networks.text import SeenTokens, Text
 
@@ -91,38 +92,43 @@ class UNet(nn.Module):
     guidance: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition) -> Float[Array, "b h w d"]:
-        """Predict from x, in the dtype of x.
+    def __call__(
+        self, x: Float[ArrayLike, "b h w c"], t: Shaped[ArrayLike, " b"], *condition: Condition
+    ) -> Float[Array, "b h w d"] | tuple[Float[Array, "b h w d"], DeepFeatures]:
+        """Predict from x, in the dtype of x. With `DeepFeatures`, return what was predicted, and them.
 
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
             *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order, and
-                `Residuals` of a ControlNet or not. NO_LABEL and a text of which no token is there stand for nothing.
+                `Residuals` of a ControlNet or `DeepFeatures` or not. NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
-            ValueError: for inputs or fields against the rules above, and for parameters whose attention stands elsewhere.
+            ValueError: for inputs or fields against the rules above, residuals and deep features together, and for parameters whose
+                attention stands elsewhere.
             TypeError: for inputs of the wrong type.
         """
-        conditions, compute = self._prepared(x, t, condition, ("residuals",))
-        embedding = self._embedded(t, conditions, compute)
+        conditions, compute = self._prepared(x, t, condition, ("residuals", "deep features"))
+        deep = conditions.deep
+        if deep is not None and conditions.residuals is not None:
+            raise ValueError("residuals change every level, and deep features keep levels as they were: give one of them")
+        embedding, count = self._embedded(t, conditions, compute), len(self.channels) * (self.blocks + 1)
+        shallow = 0 if deep is None else deep.checked(count).shallow
         y = Convolution(self.channels[0], compute=compute, name="input")(jnp.asarray(x).astype(compute.dtype))
-        skips = self._down(y, embedding, conditions.text, compute)
-        y = self._middle(skips[-1], embedding, conditions.text, compute)
-        if conditions.residuals is not None:
-            skips, y = conditions.residuals.added(skips, y)
-
-        for level, features in reversed(list(enumerate(self.channels))):
-            for block in range(self.blocks + 1):
-                y = jnp.concatenate([y, skips.pop()], -1)
-                y = self._block(f"up_{level}_{block}", features, compute)(y, embedding)
-                y = self._attention(f"up_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), conditions.text)
-            if level > 0:
-                y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
-
+        if deep is None or deep.features is None or self.is_initializing():
+            skips = self._down(y, embedding, conditions.text, compute, count)
+            y = self._middle(skips[-1], embedding, conditions.text, compute)
+            if conditions.residuals is not None:
+                skips, y = conditions.residuals.added(skips, y)
+            y = self._up(y, skips[shallow:], shallow, embedding, conditions.text, compute)
+            deep = None if deep is None else deep.of(y)
+        else:
+            skips = self._down(y, embedding, conditions.text, compute, shallow)
+            y = deep.features_like(skips[-1].shape, compute.dtype)
+        y = self._up(y, skips[:shallow], 0, embedding, conditions.text, compute)
         y = GroupNorm(self.groups, compute, self.epsilon, silu=True, name="output_norm")(y)
         y = Convolution(self.out_channels or x.shape[-1], zero=True, compute=compute, name="output")(y)
-        return y.astype(x.dtype)
+        return y.astype(x.dtype) if deep is None else (y.astype(x.dtype), deep)
 
     def _prepared(self, x: Any, t: Any, condition: tuple[Condition, ...], takes: tuple[str, ...]) -> tuple[Conditions, Compute]:
         """Inputs checked: the conditions, with the tokens that are seen, and how to compute."""
@@ -142,18 +148,30 @@ class UNet(nn.Module):
         embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype), conditions.guidance)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
-    def _down(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> list[jax.Array]:
-        """What the way down keeps for the way up; the last one is where it ends."""
+    def _down(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute, count: int) -> list[jax.Array]:
+        """The first `count` maps that the way down keeps for the way up; the last one of all is where it ends."""
         skips = [y]
-        for level, features in enumerate(self.channels):
-            for block in range(self.blocks):
+        for number in range(count - 1):
+            level, block = divmod(number, self.blocks + 1)
+            features = self.channels[level]
+            if block == self.blocks:
+                y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
+            else:
                 y = self._block(f"down_{level}_{block}", features, compute)(y, embedding)
                 y = self._attention(f"down_{level}_{block}_attention", y, compute, level, self._attends(level, y.shape), text)
-                skips.append(y)
-            if level < len(self.channels) - 1:
-                y = self._resize(f"down_{level}_resize", "half", features, compute)(y, embedding)
-                skips.append(y)
+            skips.append(y)
         return skips
+
+    def _up(self, y: jax.Array, skips: list[jax.Array], first: int, embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
+        """The blocks on the way up that read these maps, the deepest of them first. The maps are numbered from `first` on."""
+        for number, skip in reversed(list(enumerate(skips, first))):
+            level, left = divmod(number, self.blocks + 1)
+            name, features = f"up_{level}_{self.blocks - left}", self.channels[level]
+            y = self._block(name, features, compute)(jnp.concatenate([y, skip], -1), embedding)
+            y = self._attention(f"{name}_attention", y, compute, level, self._attends(level, y.shape), text)
+            if not left and level:
+                y = self._resize(f"up_{level}_resize", "double", features, compute)(y, embedding)
+        return y
 
     def _middle(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute) -> jax.Array:
         y = self._block("middle_0", self.channels[-1], compute)(y, embedding)

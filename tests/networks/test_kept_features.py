@@ -1,0 +1,112 @@
+"""Kept features: what is kept and given back changes nothing at the same input, and the layers behind it are not computed again."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.networks import kept_features
+from gendiff.scaling import accounting
+from tests.networks.rig import LABEL, SIZE, TEXT, T, X, dit, drawn, joint, unet
+from tests.quickly import quickly
+from tests.refusals import refusals
+from tests.variants import some_slow
+
+UNET_NAMES = {1: {"input", "embedding", "up_0_1", "output_norm", "output"}}
+UNET_NAMES[3] = UNET_NAMES[1] | {"down_0_0", "down_0_resize", "up_0_0", "up_1_1", "up_1_1_attention", "up_1_resize"}
+FLUX = {"rotary_channels": (2, 2, 4), "null_text": False}
+
+# network, conditions, what is asked to be kept, the names of the parameters behind it
+CASES = {
+    "unet, the last block": (unet(), (LABEL,), networks.DeepFeatures(1), lambda name: name not in UNET_NAMES[1]),
+    "unet, more than a level": (unet(), (LABEL,), networks.DeepFeatures(3), lambda name: name not in UNET_NAMES[3]),
+    "dit, one in the middle": (dit(depth=3), (LABEL,), networks.BlockChange(1, 1), "block_1".__eq__),
+    "dit, the last with a text": (joint(), (LABEL, TEXT, SIZE), networks.BlockChange(1, 1), "block_1".__eq__),
+    "dit, one of either kind": (
+        joint(depth=1, single_depth=2, **FLUX),
+        (LABEL, TEXT, SIZE),
+        networks.BlockChange(0, 1),
+        {"block_0", "single_block_0"}.__contains__,
+    ),
+}
+
+
+FAST = {"unet, more than a level"}
+every_case = pytest.mark.parametrize("name", some_slow(CASES, CASES.keys() - FAST))
+
+
+def equations(function, *inputs):
+    """What a function computes, line by line, whichever of it is returned."""
+    return [str(equation.primitive) + str(equation.outvars[0].aval) for equation in jax.make_jaxpr(function)(*inputs).eqns]
+
+
+@every_case
+def test_keeping_computes_what_the_network_computes_and_the_change_of_blocks(name):
+    network, told, kept, _ = CASES[name]
+    predict, params = networks.pure(network), drawn(network, X, T, *told)
+    plain, keeping = (equations(lambda p, own=own: predict(p, X, T, *told, *own), params) for own in ((), (kept,)))
+    if isinstance(kept, networks.DeepFeatures):
+        assert keeping == plain and len(plain) > 100
+    else:
+        assert len(plain) < len(keeping) <= len(plain) + 3
+
+
+@every_case
+def test_kept_features_change_nothing_at_the_same_input_and_what_is_behind_them_is_not_computed(name):
+    """Parameters behind them that are no numbers would show, and so would features that follow another x."""
+    network, told, kept, behind = CASES[name]
+    predict, params = networks.pure(network), drawn(network, X, T, *told)
+    broken = {part: jax.tree.map(lambda leaf: leaf * np.nan, leaves) if behind(part) else leaves for part, leaves in params.items()}
+    assert sum(map(behind, params)) >= 1
+
+    @quickly
+    def run(params, broken, both):
+        outputs, held = jax.vmap(lambda x: predict(params, x, T, *told, kept))(both)
+        held = jax.tree.map(lambda leaf: leaf[0], held)
+        return outputs, jax.vmap(lambda x: predict(broken, x, T, held, *told)[0])(both)
+
+    whole, given_back = jax.device_get(run(params, broken, np.stack([X, X + 0.1])))
+    np.testing.assert_allclose(given_back[0], whole[0], rtol=1e-4, atol=1e-5)
+    assert np.all(np.isfinite(given_back[1]))
+    assert np.abs(given_back[1] - whole[0]).max() > 1e-3 and np.abs(given_back[1] - whole[1]).max() > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "empty"), [(unet(), networks.DeepFeatures(1)), (dit(depth=3), networks.BlockChange(0, 1))])
+def test_operations_are_counted_with_kept_features_and_without_and_parameters_are_those_of_all_layers(network, empty):
+    params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL))
+    _, kept = jax.eval_shape(networks.pure(network), params, X, T, LABEL, empty)
+    whole, keeping, rest = (accounting.count(network, X, T, LABEL, *told, embeddings=True) for told in ((), (empty,), (kept,)))
+    assert whole == keeping and whole.parameters == rest.parameters
+    assert 0.05 * whole.forward_flops < rest.forward_flops < 0.5 * whole.forward_flops
+
+
+def traced(network, *kept, told=(LABEL,)):
+    """Called with shapes."""
+
+    def run():
+        params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, *told))
+        return jax.eval_shape(networks.pure(network), params, X, T, *told, *kept)
+
+    return run
+
+
+RESIDUALS = networks.Residuals((), np.zeros((3, 4, 2, 8), np.float32))
+
+test_kept_features_that_do_not_fit_are_refused = refusals(
+    (traced(unet(), networks.DeepFeatures(0)), r"shallow = 0 is outside \[1, 3\]"),
+    (traced(unet(), networks.DeepFeatures(4)), r"shallow = 4 is outside \[1, 3\]"),
+    (traced(unet(), networks.DeepFeatures(1, jnp.zeros((3, 4, 2, 4)))), r"features have shape \(3, 4, 2, 4\)"),
+    (traced(unet(), networks.DeepFeatures(1), RESIDUALS), "residuals change every level"),
+    (traced(unet(), networks.BlockChange(0, 0)), "a block change was given to a network that keeps none: a DiT"),
+    (traced(dit(), networks.DeepFeatures(1)), "deep features were given to a network that keeps none: a U-Net"),
+    (traced(dit(depth=2), networks.BlockChange(0, 2)), r"last = 2 is outside \[0, 1\]"),
+    (traced(dit(depth=2), networks.BlockChange(1, 0)), "last = 0 is outside"),
+    (traced(dit(), networks.BlockChange(0, 0, jnp.zeros((3, 4, 16)))), r"the change has shape \(3, 4, 16\), but the tokens have"),
+)
+
+
+def test_what_is_kept_is_a_record_of_arrays_whose_numbers_are_no_data():
+    assert jax.tree.leaves(networks.DeepFeatures(2)) == jax.tree.leaves(networks.BlockChange(0, 1)) == []
+    assert networks.DeepFeatures(2) == kept_features.DeepFeatures(2) != networks.DeepFeatures(1)
