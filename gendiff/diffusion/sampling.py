@@ -81,6 +81,10 @@ class Sampler(abc.ABC):
         """The state before the first step. What it remembers must be made from x, so that it lies where x lies."""
         return State(x)
 
+    def begin(self, denoise: Denoiser, x: Float[Array, "b *shape"]) -> State:
+        """The state before the first step of a draw with this denoiser: `init`, but for a sampler that carries memory of the denoiser."""
+        return self.init(x)
+
     @abc.abstractmethod
     def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
         """The state at `cleaner`, one step after `level`.
@@ -162,24 +166,9 @@ def sample(
     if on_level is not None and not callable(on_level):
         raise TypeError(f"on_level must be a function of (step, x), got {on_level!r}")
     steps = steps_of(levels, num_steps)
-    index = sample_keys.checked_index(index)
-    count = index.shape[0]
-    if start is not None:
-        checks.floating("start", start)
-        if start.shape != (count, *shape):
-            raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
-        if not arrays.is_concrete(temperature) or np.any(np.asarray(temperature) != 1.0):
-            raise ValueError("temperature is of the noise that start replaces: scale start itself")
-    checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
     levels = jax.tree.map(jnp.asarray, levels)
-
-    keys = sample_keys.keys_of(key, index)
-    if start is None:
-        noise = first_noise(keys, shape, levels.sigma.dtype)
-        x = arrays.expand(temperature, noise) * levels.sigma[0] * noise
-    else:
-        x = jnp.asarray(start)
-    _check_output(denoise, x, levels)
+    keys, x = start_of(key, levels, shape, index, start, temperature)
+    check_output(denoise, x, levels)
     return _drive(keys, denoise, sampler, levels, steps, x, trajectory, on_level)
 
 
@@ -227,6 +216,32 @@ def first_noise(keys: Keys, shape: tuple[int, ...], dtype: Any) -> Float[Array, 
     return jax.lax.optimization_barrier(noise)  # or XLA folds sigma_0 into its last bit
 
 
+def start_of(
+    key: jax.Array,
+    levels: Level,
+    shape: tuple[int, ...],
+    index: Integer[ArrayLike, "b"],
+    start: Shaped[ArrayLike, "..."] | None,
+    temperature: Scalar = 1.0,
+) -> tuple[Keys, Float[Array, "..."]]:
+    """The samples' keys (b,), and x_T or what takes its place (b, *shape); arguments and errors as of `sample`."""
+    sample_keys.check_key(key)
+    index = sample_keys.checked_index(index)
+    count = index.shape[0]
+    if start is not None:
+        checks.floating("start", start)
+        if start.shape != (count, *shape):
+            raise ValueError(f"start has shape {start.shape}, but index and shape ask for {(count, *shape)}")
+        if not arrays.is_concrete(temperature) or np.any(np.asarray(temperature) != 1.0):
+            raise ValueError("temperature is of the noise that start replaces: scale start itself")
+    checks.in_range("temperature", temperature, 0.0, math.inf, open_low=True, open_high=True)
+    keys = sample_keys.keys_of(key, index)
+    if start is not None:
+        return keys, jnp.asarray(start)
+    noise = first_noise(keys, shape, levels.sigma.dtype)
+    return keys, arrays.expand(temperature, noise) * levels.sigma[0] * noise
+
+
 def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
     """How many intervals of a grid (t + 1,) to walk: all t of them, or `num_steps`, an int where it is concrete.
 
@@ -245,17 +260,8 @@ def steps_of(levels: Level, num_steps: Count | None = None) -> Count:
     return int(num_steps) if arrays.is_concrete(num_steps) else num_steps
 
 
-def _check_sampler(sampler: Sampler) -> None:
-    if isinstance(sampler, Sampler):
-        return
-    if isinstance(sampler, str):
-        raise TypeError(f"sampler must be a record, got the string {sampler!r}: pass samplers.{sampler}()")
-    if isinstance(sampler, type) or callable(sampler):
-        raise TypeError(f"sampler must be a record, got the function {getattr(sampler, '__name__', sampler)}: call it")
-    raise TypeError(f"sampler must be a record such as samplers.ddim(), got {type(sampler).__name__}")
-
-
-def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
+def check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
+    """TypeError for a denoiser whose output has another shape or dtype than x. Nothing is computed."""
     answer = jax.eval_shape(denoise, x, levels[0])
     if not isinstance(answer, Prediction):
         raise TypeError(f"a denoiser answers a Prediction, got {type(answer).__name__}; wrap a network with denoiser.from_network")
@@ -264,6 +270,16 @@ def _check_output(denoise: Denoiser, x: Array, levels: Level) -> None:
             raise TypeError(
                 f"the denoiser's {name} is {field.dtype}{list(field.shape)}, but x is {x.dtype}{list(x.shape)}: they must agree"
             )
+
+
+def _check_sampler(sampler: Sampler) -> None:
+    if isinstance(sampler, Sampler):
+        return
+    if isinstance(sampler, str):
+        raise TypeError(f"sampler must be a record, got the string {sampler!r}: pass samplers.{sampler}()")
+    if isinstance(sampler, type) or callable(sampler):
+        raise TypeError(f"sampler must be a record, got the function {getattr(sampler, '__name__', sampler)}: call it")
+    raise TypeError(f"sampler must be a record such as samplers.ddim(), got {type(sampler).__name__}")
 
 
 def _drive(
@@ -276,7 +292,7 @@ def _drive(
             jax.debug.callback(on_level, j + 1, state.x)
         return state
 
-    first = sampler.init(x)
+    first = sampler.begin(denoise, x)
     if isinstance(steps, int):
 
         def scanned(state: State, j: Array) -> tuple[State, Any]:
