@@ -1,8 +1,8 @@
 """The diffusion chapter.
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
-samplers. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion, adaptive, editing, inpainting,
-linear_operators, posterior, latent, accept_or_reflect, distillation.
+samplers, remembering, cached_features, parallel. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion,
+adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect, distillation.
 """
 
 from gendiff.diffusion import (
@@ -24,16 +24,20 @@ from gendiff.diffusion import (
     linear_operators,
     objectives,
     oracles,
+    parallel,
     parameterization,
     posterior,
     process,
+    remembering,
     samplers,
     sampling,
     schedules,
     weighting,
 )
 from gendiff.diffusion.accept_or_reflect import accept_or_reflect
+from gendiff.diffusion.cached_features import cached_features
 from gendiff.diffusion.denoiser import from_network
+from gendiff.diffusion.remembering import remember
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.sampling import in_chunks, sample
 from gendiff.diffusion.types import Batch, Denoiser, Level, Prediction
@@ -46,6 +50,7 @@ __all__ = [
     "accept_or_reflect",
     "adaptive",
     "ancestral",
+    "cached_features",
     "certify",
     "conditions",
     "denoiser",
@@ -65,9 +70,12 @@ __all__ = [
     "linear_operators",
     "objectives",
     "oracles",
+    "parallel",
     "parameterization",
     "posterior",
     "process",
+    "remember",
+    "remembering",
     "sample",
     "samplers",
     "sampling",

@@ -1,9 +1,10 @@
-"""Guidance: Denoiser -> Denoiser, without memory, one idea per file.
+"""Guidance: Denoiser -> Denoiser, without memory but for `adaptive_guidance`, one idea per file.
 
 Every rule but `cfg_plus_plus` keeps x = alpha * clean + sigma * noise, so that every sampler may follow it. Rules nest: a guided denoiser
 is a denoiser.
 """
 
+from gendiff.diffusion.guidance.adaptive_guidance import adaptive_guidance
 from gendiff.diffusion.guidance.adaptive_projected import adaptive_projected
 from gendiff.diffusion.guidance.cfg_plus_plus import cfg_plus_plus
 from gendiff.diffusion.guidance.classifier import classifier
@@ -13,6 +14,7 @@ from gendiff.diffusion.guidance.interval import interval
 from gendiff.diffusion.guidance.with_clean import with_clean
 
 __all__ = [
+    "adaptive_guidance",
     "adaptive_projected",
     "autoguidance",
     "cfg_plus_plus",

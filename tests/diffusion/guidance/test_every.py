@@ -36,6 +36,7 @@ RULES = {
     "classifier_free interval": of_interval,
     "composed": lambda given, free, scale, **how: guidance.composed(free, [given, given.with_condition(2)], [scale, -0.5], **how),
     "cfg_plus_plus": guidance.cfg_plus_plus,
+    "adaptive_guidance": lambda *pair, **how: guidance.adaptive_guidance(*pair, threshold=0.9, **how),
     "adaptive_projected": lambda *pair, **how: guidance.adaptive_projected(*pair, eta=0.3, norm_threshold=0.1, **how),
 }
 EVERY = RULES | {

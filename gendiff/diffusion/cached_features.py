@@ -1,0 +1,118 @@
+"""Feature caching: a network computes its deep levels, or some of its blocks, in one step of several, and keeps them for the others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import Count, Params
+from gendiff.diffusion.denoiser import NetworkDenoiser
+from gendiff.diffusion.remembering import Remembering
+from gendiff.diffusion.types import Level, Prediction
+
+SOME_LEVEL = Level(0.0, 1.0, 0.0)
+"""A level at which the shapes of what is kept can be seen."""
+
+
+@records.record
+class CachedFeatures(Remembering):
+    """A network that keeps features. Built by `cached_features`."""
+
+    denoise: NetworkDenoiser
+    empty: Any
+    every: Count
+    refresh: Callable[[Level], Any] | None = None
+
+    def init(self, x: Float[Array, "b *shape"]) -> tuple[Array, Any]:
+        """The age of what is kept, 0 for nothing, and zeros in its place."""
+        shapes = jax.eval_shape(lambda x: self._asked(x, SOME_LEVEL, self._anew)[1], x)
+        return jnp.zeros((), jnp.int32), jax.tree.map(lambda leaf: _zeros(x, leaf), shapes)
+
+    def remembered(self, x: Float[Array, "b *shape"], level: Level, memory: Any) -> tuple[Prediction, Any]:
+        """The prediction, and the features with their age in steps."""
+        age, held = memory
+        stale = self._stale(age, level)
+
+        def predict(*inputs: Any) -> Any:
+            if arrays.is_concrete(stale):
+                return self._anew(*inputs) if stale else self.denoise.predict(*inputs, held)
+            return jax.lax.cond(stale, lambda: self._anew(*inputs), lambda: self.denoise.predict(*inputs, held))
+
+        prediction, kept = self._asked(x, level, predict)
+        return prediction, (jnp.where(stale, 1, age + 1), kept)
+
+    def __call__(self, x: Float[Array, "b *shape"], level: Level) -> Prediction:
+        """The prediction of the whole network."""
+        return self.denoise(x, level)
+
+    def full_evaluations(self, steps: int) -> int:
+        """How many of so many steps compute everything, where no level asks for it: ceil(steps / every)."""
+        return -(-steps // int(self.every))
+
+    def _anew(self, *inputs: Any) -> Any:
+        return self.denoise.predict(*inputs, self.empty)
+
+    def _asked(self, x: Array, level: Level, predict: Callable[..., Any]) -> tuple[Prediction, Any]:
+        """The prediction by a network that answers (output, kept), and what it keeps."""
+        beside: list[Any] = []
+
+        def output(params: Params, x: Array, t: Array, *condition: Any) -> Array:
+            answer, kept = predict(params, x, t, *condition)
+            beside.append(kept)
+            return answer
+
+        return records.replace(self.denoise, predict=output)(x, level), beside[0]
+
+    def _stale(self, age: Array, level: Level) -> Any:
+        """() whether everything is computed in this step."""
+        if arrays.is_concrete(self.every) and int(self.every) == 1:
+            return True
+        stale = (age == 0) | (age >= self.every)
+        if self.refresh is None:
+            return stale
+        wanted = jnp.asarray(self.refresh(level))
+        if wanted.shape:
+            raise ValueError(f"refresh answered shape {wanted.shape}: one decision () for the whole batch is needed, at levels of shape ()")
+        return stale | wanted
+
+
+def cached_features(
+    denoise: NetworkDenoiser, empty: Any, every: Count = 3, *, refresh: Callable[[Level], Any] | None = None
+) -> CachedFeatures:
+    """A denoiser whose network computes everything in each `every`-th step, and only what is not kept in the steps between.
+
+    It saves only under `remember(sampler)`, where n steps compute everything ceil(n / every) times (`full_evaluations`). With
+    every = 1 it is the network itself. `scaling.accounting.count` tells how many operations a step has with kept features and without.
+
+    Args:
+        denoise: from `from_network`, with a network that takes what it keeps as one more condition, the last, and then answers
+            (output, kept): `networks.UNet` with `DeepFeatures`, `networks.DiT` with `BlockChange`.
+        empty: what the network takes where nothing is kept, such as `networks.DeepFeatures(1)`. It has no arrays.
+        every: () at least 1, data under jit. What is kept is at most every − 1 steps old.
+        refresh: a function of the level that answers () whether everything is computed there as well: a plain function, or a record whose
+            numbers stay data. Features that change fast at some levels are kept where they do not. None: the steps alone decide.
+
+    Raises:
+        TypeError: for a denoiser that is not of a network, and for an `every` that is no integer.
+        ValueError: for an `every` below 1, an `empty` with arrays in it, and, when called, for a refresh that answers another shape.
+
+    References:
+        Ma et al., 2024 (DeepCache), section 3.2, with every = N; Wimbauer et al., 2024, for blocks (both from memory).
+    """
+    if not isinstance(denoise, NetworkDenoiser):
+        raise TypeError(f"denoise must be made by denoiser.from_network, got {type(denoise).__name__}: guide afterwards, by guided")
+    checks.integer("every", every, 1)
+    if jax.tree.leaves(empty):
+        shapes = jax.tree.map(np.shape, jax.tree.leaves(empty))
+        raise ValueError(f"empty holds arrays of shapes {shapes}: give the record without them, as in networks.DeepFeatures(1)")
+    return CachedFeatures(denoise, empty, every, refresh)
+
+
+def _zeros(x: Array, like: jax.ShapeDtypeStruct) -> Array:
+    """Zeros of a shape (b, …), made from x: inside `shard_map` they vary over the mesh as x does."""
+    zero = arrays.zero_per_sample(x, like.dtype)
+    return jnp.broadcast_to(zero.reshape(-1, *[1] * (len(like.shape) - 1)), like.shape)

@@ -1,0 +1,146 @@
+"""Feature caching: a step computes everything or takes what is kept, as the count and the level say, and one program serves all counts."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import diffusion
+from gendiff.core import records
+from gendiff.diffusion import guidance, remembering, samplers
+from gendiff.diffusion.cached_features import CachedFeatures, cached_features
+from tests.quickly import quickly
+from tests.refusals import refusals
+
+SCHEDULE = diffusion.schedules.scaled_linear(100)
+INDEX = np.array([4, 0, 9], np.int32)
+STEPS = 7
+DEEP_CALLS = []
+
+
+@records.record
+class Kept:
+    """What the network of this file keeps."""
+
+    deep: object = None
+
+
+def network(params, x, t, label, kept=None):
+    """A shallow part of x and a deep part, which changes slowly."""
+
+    def deep(x, t):
+        jax.debug.callback(lambda: DEEP_CALLS.append(None))
+        return jnp.sin(x[:, ::-1] + 0.01 * t[:, None].astype(x.dtype))
+
+    held = deep(x, t) if kept is None or kept.deep is None else kept.deep
+    output = jnp.tanh(params * x + 0.1 * label[:, None].astype(x.dtype)) + 0.5 * held
+    return output if kept is None else (output, Kept(held))
+
+
+def denoiser(gain=0.7):
+    return diffusion.from_network(network, gain, diffusion.parameterization.velocity(), np.array([0, 1, 2]))
+
+
+def drawn(denoise, sampler, dtype=np.float32):
+    levels = diffusion.grids.trailing(SCHEDULE, STEPS)
+    start = np.random.default_rng(0).normal(size=(3, 2)).astype(dtype)
+    return diffusion.sample(jax.random.key(0), denoise, sampler, levels, (2,), INDEX, start=start)
+
+
+def cached(every, gain=0.7, refresh=None):
+    return drawn(cached_features(denoiser(gain), Kept(), every, refresh=refresh), diffusion.remember(samplers.ddim()))
+
+
+def at_low_noise(level):
+    return level.sigma < 0.5
+
+
+def by_hand(computes, gain=0.7):
+    """DDIM where `computes(j, level)` says, as a Python value, in which steps everything is computed."""
+    levels = diffusion.grids.trailing(SCHEDULE, STEPS)
+    x, kept = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)), None
+    for j in range(STEPS):
+        asked, held = Kept() if computes(j, levels[j]) else kept, []
+
+        def predict(*inputs, asked=asked, held=held):
+            output, new = network(*inputs, asked)
+            held.append(new)
+            return output
+
+        prediction = records.replace(denoiser(gain), predict=predict)(x, levels[j])
+        x, kept = diffusion.ancestral.ddim_step(prediction, levels[j], levels[j + 1]), held[0]
+    return np.asarray(x)
+
+
+run = jax.jit(cached, static_argnames="refresh")
+
+
+def deep_calls(function, *arguments, **options):
+    """What it returns, and how often the deep part was computed."""
+    jax.effects_barrier()
+    DEEP_CALLS.clear()
+    result = np.asarray(function(*arguments, **options))
+    jax.effects_barrier()
+    return result, len(DEEP_CALLS)
+
+
+def test_with_every_step_it_is_the_plain_sampler_bit_for_bit():
+    plain = np.asarray(jax.jit(lambda gain: drawn(denoiser(gain), samplers.ddim()))(np.float32(0.7)))
+    static, calls = deep_calls(jax.jit(lambda gain: cached(1, gain)), np.float32(0.7))
+    np.testing.assert_array_equal(static, plain)
+    assert calls == STEPS
+    np.testing.assert_allclose(run(np.int32(1), np.float32(0.7)), plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("every", [2, 3, 100])
+def test_everything_is_computed_in_every_nth_step_alone_and_the_others_take_what_it_kept(every):
+    found, calls = deep_calls(run, np.int32(every), np.float32(0.7))
+    assert calls == math.ceil(STEPS / every) == cached_features(denoiser(), Kept(), every).full_evaluations(STEPS)
+    np.testing.assert_allclose(found, by_hand(lambda j, level: j % every == 0), atol=1e-5)
+    assert np.abs(found - by_hand(lambda j, level: True)).max() > 1e-4
+
+
+def test_a_level_may_ask_for_everything_and_the_count_goes_on_from_there():
+    ages = [True]
+    levels = diffusion.grids.trailing(SCHEDULE, STEPS)
+    for j in range(1, STEPS):
+        since = j - max(i for i, fresh in enumerate(ages) if fresh)
+        ages.append(bool(at_low_noise(levels[j])) or since >= 5)
+    found, calls = deep_calls(run, np.int32(5), np.float32(0.7), refresh=at_low_noise)
+    assert calls == sum(ages) and 2 < sum(ages) < STEPS
+    np.testing.assert_allclose(found, by_hand(lambda j, level: ages[j]), atol=1e-5)
+
+
+def test_a_cache_that_never_computes_anew_is_caught(monkeypatch):
+    """The mistake is planted: what is kept never gets old."""
+    monkeypatch.setattr(CachedFeatures, "_stale", lambda self, age, level: age == 0)
+    found, calls = deep_calls(quickly(lambda every: cached(every)), np.int32(3))
+    assert calls == 1 and np.abs(found - by_hand(lambda j, level: j % 3 == 0)).max() > 1e-4
+
+
+def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
+    @quickly
+    def slope(gain, every):
+        def total(gain):
+            given = denoiser(gain)
+            pair = [cached_features(each, Kept(), every) for each in (given, given.with_condition(-1))]
+            return drawn(remembering.guided(guidance.classifier_free, pair, 2.0), diffusion.remember(samplers.ddim())).sum()
+
+        return jax.value_and_grad(total)(gain)
+
+    value, gradient = slope(np.float32(0.7), np.int32(3))
+    above, below = (slope(np.float32(0.7 + change), np.int32(3))[0] for change in (0.01, -0.01))
+    np.testing.assert_allclose(gradient, (above - below) / 0.02, rtol=1e-2)
+    other, _ = slope(np.float32(0.7), np.int32(1))
+    assert abs(value - other) > 1e-3
+
+
+test_what_cannot_be_cached_is_refused = refusals(
+    (lambda: cached_features(diffusion.oracles.gaussian(1.0), Kept()), "denoise must be made by denoiser.from_network", TypeError),
+    (lambda: cached_features(denoiser(), Kept(), 0), "every = 0 is outside"),
+    (lambda: cached_features(denoiser(), Kept(), 2.0), "every must be an integer", TypeError),
+    (lambda: cached_features(denoiser(), Kept(np.zeros(3))), "empty holds arrays"),
+    (lambda: cached(2, refresh=lambda level: jnp.zeros(3, bool)), r"refresh answered shape \(3,\)"),
+)
