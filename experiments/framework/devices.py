@@ -1,7 +1,6 @@
 """Settings of the backend that a program may choose and a library may not: compiler options, the compile cache, which devices there are."""
 
 import contextlib
-import contextvars
 import ctypes
 import os
 import platform
@@ -16,7 +15,6 @@ from gendiff.core import extras
 
 CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of the persistent compile cache; unset means none."""
-_QUICKLY = contextvars.ContextVar("compile quickly", default=False)
 _MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of malloc.h."""
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
@@ -39,12 +37,11 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     if jax.default_backend() != "cpu" or not x86 or not (0, 10) <= release < (0, 13):
         return {}
-    quickly: dict[str, str | int] = {"xla_backend_optimization_level": 0} if _QUICKLY.get() else {}
     if not libraries:
-        return quickly | ({"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if release < (0, 12) else {})
+        return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if release < (0, 12) else {}
     if keeps_programs():
-        return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
-    return quickly | {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
+        return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+    return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
 
 
 def libraries_suit(dtype: str, storage: str = "full") -> bool:
@@ -57,12 +54,17 @@ def libraries_suit(dtype: str, storage: str = "full") -> bool:
 
 @contextlib.contextmanager
 def compiled_quickly(on: bool = True) -> Iterator[None]:
-    """Inside, programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more than it computes."""
-    before = _QUICKLY.set(on)
+    """Inside, a CPU's programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more than it computes.
+
+    Those of the library and of JAX are among them. Programs that were compiled before stay as they are.
+    """
+    config: Any = jax.config
+    before = config.read("jax_disable_most_optimizations")
+    config.update("jax_disable_most_optimizations", before or (on and _on_cpu()))
     try:
         yield
     finally:
-        _QUICKLY.reset(before)
+        config.update("jax_disable_most_optimizations", before)
 
 
 def compiled(function: Any, *arguments: Any) -> Any:
@@ -83,6 +85,14 @@ def give_back_memory() -> None:
     with contextlib.suppress(AttributeError, OSError):  # no glibc
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)
     _trim()
+
+
+def _on_cpu() -> bool:
+    """False too where the chosen platform is absent: `local` tells of that."""
+    try:
+        return jax.default_backend() == "cpu"
+    except (RuntimeError, AssertionError):
+        return False
 
 
 def _trim() -> None:
