@@ -41,7 +41,7 @@ def test_every_public_member_of_a_family_is_in_its_table():
     """A new member that is missing there is not tested."""
     listed = {
         diffusion.schedules: {*SCHEDULES, "max_noise_ratio", "variance_preserving"},
-        diffusion.grids: {*GRIDS, "padded", "remaining"},
+        diffusion.grids: {*GRIDS, "resolved_limits", "padded", "remaining"},
         diffusion.parameterization: {*PARAMETERIZATIONS},
         diffusion.weighting: {*WEIGHTS, *LEVELS},
     }

@@ -1,5 +1,7 @@
 """Every schedule, parameterization, weight, level sampler and grid by name. Tests run over a family; a new member is one entry."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -28,4 +30,6 @@ PARAMETERIZATIONS = _named(
 )
 WEIGHTS = _named(weighting.uniform, weighting.min_snr, weighting.truncated_snr, weighting.p2, weighting.edm, weighting.sigmoid)
 LEVELS = _named(weighting.uniform_levels, weighting.stratified_levels, weighting.log_normal_levels, weighting.logit_normal_levels)
-GRIDS = _named(grids.leading, grids.trailing, grids.linspace, grids.karras, grids.log_snr, grids.cosine)
+GRIDS = _named(grids.leading, grids.trailing, grids.linspace, grids.karras, grids.log_snr, grids.cosine) | {
+    "resolved": functools.partial(grids.resolved, resolution=0.01, norm=5.0)
+}

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gendiff.core import arrays
 from gendiff.diffusion import grids, oracles, samplers, sampling, schedules
 from tests.diffusion.families import CONTINUOUS, GRIDS, TABLES, every
+from tests.quickly import quickly
 
 SPACED = ("karras", "log_snr")  # between two limits of sigma / alpha
+BY_RATIO = (*SPACED, "resolved")
 BY_ENTRIES = ("leading", "trailing", "linspace")
 CHAINS = {name: TABLES[name] for name in ("linear", "cosine", "scaled_linear", "zero_terminal_snr")}
 
@@ -78,7 +81,7 @@ def test_published_spacings_and_35_that_a_rounded_float_range_misses_for_it_roun
 def test_levels_fall_strictly_and_end_as_asked(name, build, end):
     schedule = build(1000)
     limits = {"sigma_max": 100.0} if name in SPACED and schedule.table.alpha[-1] == 0 else {}
-    for n in (1, 2, 3, 7, 50) + (999,) * (name not in SPACED):  # float32 cannot tell 999 levels of those apart
+    for n in (1, 2, 3, 7, 50) + (999,) * (name not in BY_RATIO):  # float32 cannot tell 999 levels of those apart
         levels = GRIDS[name](schedule, n, end=end, **limits)
         if end == "clean":
             falling_ratio(levels, n)
@@ -92,11 +95,11 @@ def test_levels_fall_strictly_and_end_as_asked(name, build, end):
         assert levels.alpha[0] >= schedule.table.alpha[-1] * (1 - 1e-6) and np.all(levels.alpha >= 0) and np.all(levels.sigma >= 0)
 
 
-@pytest.mark.parametrize("name", ["trailing", "cosine", *SPACED])
+@pytest.mark.parametrize("name", ["trailing", "cosine", *BY_RATIO])
 @every("build", CONTINUOUS)
 def test_continuous_paths_have_grids_too(name, build):
     limits = {"sigma_min": 0.01, "sigma_max": 100.0} if name in SPACED and build is not schedules.edm else {}
-    for n, end in ((1, "clean"), (2, "clean"), (5, "clean"), (40, "clean"), *(((5, "first"),) * (name in SPACED))):
+    for n, end in ((1, "clean"), (2, "clean"), (5, "clean"), (40, "clean"), *(((5, "first"),) * (name in BY_RATIO))):
         ratio = falling_ratio(GRIDS[name](build(), n, end=end, **limits), n)
         assert (ratio[-1] == 0) == (end == "clean")
 
@@ -164,3 +167,64 @@ def test_padding_repeats_the_last_level():
     assert longer.shape == (10,)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.append(b, [b[-1]] * 4)), longer, levels)
     jax.tree.map(np.testing.assert_array_equal, grids.padded(levels, 5), levels)
+
+
+@pytest.mark.float64
+def test_resolved_is_even_in_log_snr_between_limits_of_the_data_where_the_schedule_has_them():
+    digits = {"resolution": 2 / 16, "norm": 7.0}
+    for schedule in (schedules.linear(), schedules.flow(), schedules.edm()):
+        levels = grids.resolved(schedule, 6, **digits)
+        np.testing.assert_allclose(np.exp(-levels.log_snr / 2)[:-1], np.geomspace(14.0, 0.125 / np.sqrt(12), 6), rtol=1e-9)
+    own = grids.resolved_limits(schedules.scaled_linear(), resolution=1e-3, norm=100.0)
+    np.testing.assert_allclose(own, [0.029167, 14.614641], rtol=1e-4)
+
+
+def relative_entropy(mean, std, other_mean, other_std):
+    return np.log(other_std / std) + (std**2 + (mean - other_mean) ** 2) / (2 * other_std**2) - 0.5
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(
+    ("mean", "std", "low", "high"), [(0.0, 0.5, 0.8 / 64, 1 / 64), (2.0, 1e-3, 0.99 / 8, 1 / 8), (1.0, 0.7, 0.0, 1 / 8)]
+)
+def test_the_start_without_signal_costs_as_much_divergence_as_stated_after_the_exact_flow(mean, std, low, high):
+    data = oracles.gaussian(std, mean)
+    first = grids.resolved(schedules.flow(), 3, resolution=0.01, norm=np.hypot(mean, std))[0]
+    ends = np.asarray(data.flow(first.sigma * jnp.array([[-1.0], [1.0]]), first, schedules.flow().clean))[:, 0]
+    assert low <= relative_entropy(mean, std, ends.mean(), np.ptp(ends) / 2) <= high
+
+
+@pytest.mark.float64
+def test_the_last_prediction_is_as_near_to_the_flow_as_stated():
+    ratio = grids.resolved_limits(schedules.flow(), resolution=0.1, norm=1.0)[0]
+    last = schedules.flow().at_log_snr(-2 * np.log(ratio))
+    data = oracles.gaussian(ratio * np.linspace(0.2, 3.0, 29))
+    x = data.marginal_std(last)[:, None]  # both maps are linear, so that this is the root mean square
+    errors = np.abs(data(x, last).clean - data.flow(x, last, schedules.flow().clean)) / ratio
+    assert 0.29 < np.max(errors) <= 0.301
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("sampler", [samplers.ddim(), samplers.unipc(2)], ids=["ddim", "unipc"])
+def test_six_resolved_steps_beat_six_steps_over_all_that_the_schedule_has(sampler):
+    step = 2 / 16
+    means = np.random.default_rng(0).integers(-8, 9, (20, 4)) * step
+    data = oracles.mixture(np.full(20, 1 / 20), means, np.full(20, step / np.sqrt(12)))  # points on a lattice, and their rounding
+    norm = np.sqrt(np.mean(np.sum(means**2, axis=1)) + 4 * step**2 / 12)
+    schedule = schedules.linear()
+
+    @quickly
+    def ends(levels, num_steps):
+        return sampling.sample(jax.random.key(1), data, sampler, levels, (4,), jnp.arange(128), num_steps=num_steps)
+
+    grid = {"resolved": grids.resolved(schedule, 6, resolution=step, norm=norm)}
+    grid |= {name: GRIDS[name](schedule, 6) for name in ("trailing", "log_snr")}
+    exact = ends(grids.log_snr(schedule, 600), 600)
+    error = {name: float(arrays.rms(ends(grids.padded(levels, 600), 6) - exact)) for name, levels in grid.items()}
+    assert error["resolved"] < 0.9 * min(error["trailing"], error["log_snr"]), error
+
+
+@pytest.mark.parametrize("wrong", [{"resolution": 0.0}, {"norm": np.inf}, {"norm": np.nan}, {"resolution": 5.0, "norm": 0.1}])
+def test_a_resolution_and_a_norm_that_leave_no_level_are_refused(wrong):
+    with pytest.raises(ValueError, match="norm|resolution"):
+        grids.resolved(schedules.cosine(), 5, **({"resolution": 0.1, "norm": 3.0} | wrong))
