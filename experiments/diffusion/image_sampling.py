@@ -22,7 +22,7 @@ from experiments.reporting import results
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import scaling
-from gendiff.diffusion import denoiser, grids, guidance, sampling
+from gendiff.diffusion import denoiser, guidance, sampling
 from gendiff.diffusion.types import Prediction
 
 
@@ -58,7 +58,7 @@ def _sample(
     if options.out is not None and "://" in options.out:
         raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
     settings = {
-        "options": {name: getattr(options, name) for name in ("steps", "guidance", "sampler", "eta", "temperature", "seed")},
+        "options": sampling_options.settings(options),
         "trained_seed": trained,
         "checkpoint": training_loop.newest_step(folder, trained),
         "run": config,
@@ -98,7 +98,8 @@ def drawer(model_of: Callable[[Any], Model], of: Any, folder: RunFolder, options
     model = model_of(of)
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
-    draw = program(model_of, of, options.steps, options.sampler, options.eta, guided)
+    between = options.sigma_min, options.sigma_max
+    draw = program(model_of, of, options.steps, options.sampler, options.eta, guided, options.grid, between)
     temperature = model.temperature if options.temperature is None else options.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     return functools.partial(draw, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
@@ -106,14 +107,21 @@ def drawer(model_of: Callable[[Any], Model], of: Any, folder: RunFolder, options
 
 @functools.lru_cache(maxsize=8)
 def program(
-    model_of: Callable[[Any], Model], of: Any, steps: int, sampler: str, eta: float | None = None, guided: bool = False
+    model_of: Callable[[Any], Model],
+    of: Any,
+    steps: int,
+    sampler: str,
+    eta: float | None = None,
+    guided: bool = False,
+    grid: str = sampling_options.DEFAULT_GRID,
+    between: tuple[float | None, float | None] = (None, None),
 ) -> Callable[..., Any]:
-    """(params, key, scale, temperature, index, label) -> images, compiled once for equal arguments. of: what `model_of` takes."""
+    """(params, key, scale, temperature, index, label) -> images, compiled once for equal arguments.
+
+    of: what `model_of` takes. grid, between: as `sampling_options.levels` says.
+    """
     model = model_of(of)
-    try:
-        levels = grids.trailing(model.schedule, steps)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"--steps {steps}: {error}") from error
+    levels = sampling_options.levels(grid, between, steps, model)
     method = sampling_options.sampler(sampler, eta, model.schedule)
 
     def draw(denoise: Any, key: jax.Array, temperature: jax.Array, index: jax.Array) -> jax.Array:

@@ -1,18 +1,22 @@
 """Options of the `sample` command, and what they mean in numbers."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
+from experiments.diffusion.image_model import Model
 from experiments.framework import cluster, configuration, errors
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
+from gendiff.diffusion import grids
 from gendiff.diffusion.samplers import catalogue
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
 
 DEFAULT_NUM = 16
 LARGEST_INDEX = 2**31 - 1
@@ -21,6 +25,11 @@ MOST_FILES = 100_000
 _MADE = {name.replace(" ", "-"): method.make for name, method in catalogue.METHODS.items() if method.make and not method.learned_variance}
 SAMPLERS: dict[str, Callable[[Schedule], Sampler]] = _MADE | {"ddpm": _MADE["ddpm-small"]}
 """Every sampler of the library for a network without learned variances, by its name in the catalogue with "-" for a space."""
+BETWEEN: dict[str, Callable[..., Level]] = {"karras": grids.karras, "log_snr": grids.log_snr}
+"""Grids between two ratios sigma/alpha."""
+GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": grids.cosine} | BETWEEN | {"resolved": grids.resolved}
+"""Every grid that any schedule has."""
+DEFAULT_GRID = "trailing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +47,11 @@ class SampleOptions:
     guidance: float = 1.0
     """Scale of classifier-free guidance: 0 ignores the label, 1 is the conditional network, more is more typical and less diverse."""
     sampler: Annotated[str, tyro.conf.arg(help=f"Which sampler: {', '.join(SAMPLERS)}.")] = "ddim"
+    grid: Annotated[str, tyro.conf.arg(help=f"Which levels the steps visit: {', '.join(GRIDS)}.")] = DEFAULT_GRID
+    sigma_min: float | None = None
+    """With --grid karras or log_snr: the least noise, as a ratio sigma/alpha; None is the schedule's own."""
+    sigma_max: float | None = None
+    """With --grid karras or log_snr: the most noise, as a ratio sigma/alpha; None is the schedule's own."""
     eta: float | None = None
     """Share of fresh noise in the samplers that have one, from 0 (none) to 1 (as ddpm); None is the sampler's own."""
     temperature: float | None = None
@@ -131,6 +145,35 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     if isinstance(options.label, str) or not 0 <= options.label < num_classes:
         raise ConfigError(f"--label {options.label} is outside 0 … {num_classes - 1}: the model knows {num_classes} classes")
     return np.full(index.shape, options.label, np.int32)
+
+
+def settings(options: SampleOptions) -> dict[str, Any]:
+    """What a sample depends on beside its index and label. Options of the grid are left out where nothing was chosen."""
+    always, chosen = ("steps", "guidance", "sampler", "eta", "temperature", "seed"), ("grid", "sigma_min", "sigma_max")
+    names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SampleOptions, name))]
+    return {name: getattr(options, name) for name in names}
+
+
+def levels(grid: str, between: tuple[float | None, float | None], steps: int, model: Model) -> Level:
+    """The levels (steps + 1,) that are visited. ConfigError for an unknown grid, and for numbers that do not suit it or the model.
+
+    between: the least and the most noise, as ratios sigma/alpha; None is the schedule's own.
+    """
+    if grid not in GRIDS:
+        raise ConfigError(f"--grid {grid}: no grid has that name; {errors.hint(grid, GRIDS)}")
+    given = [f"--{name} {value:g}" for name, value in zip(("sigma-min", "sigma-max"), between, strict=True) if value is not None]
+    if given and grid not in BETWEEN:
+        raise ConfigError(f"{given[0]} belongs to --grid {' or '.join(BETWEEN)}, and --grid {grid} finds its own levels")
+    numbers = dict(zip(("sigma_min", "sigma_max"), between, strict=True)) if grid in BETWEEN else {}
+    if grid == "resolved":
+        if model.levels is None:
+            hint = "use --grid log_snr with --sigma-min and --sigma-max"
+            raise ConfigError(f"--grid resolved needs data whose values are known, and this model does not say how many there are: {hint}")
+        numbers = {"resolution": 2 / (model.levels - 1), "norm": math.sqrt(math.prod(model.shape))}  # the largest norm within [-1, 1]
+    try:
+        return GRIDS[grid](model.schedule, steps, **numbers)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--steps {steps} of --grid {grid}: {error}") from error
 
 
 def sampler(name: str, eta: float | None, schedule: Schedule) -> Sampler:

@@ -37,6 +37,7 @@ OPTIONS = (
         "--thresholds",
     ),
     *("--num", "--index", "--steps", "--guidance", "--sampler", "--eta", "--temperature", "--label", "--trained-seed", "--together"),
+    *("--grid", "--sigma-min"),
     *("--shard-size", "--shards", "--to", "--compile-cache", "--no-smoke", "--smok", "-x", "--", "--dry-run", "--distributed", "--log"),
 )
 VALUES = (

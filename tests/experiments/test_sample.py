@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from experiments.diffusion.sample_files import SampleFiles
 from experiments.framework import command_line, training_loop
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
-from gendiff.diffusion import schedules
+from gendiff.diffusion import grids, schedules
 from gendiff.diffusion.samplers import catalogue
 from tests.experiments import toy
 
@@ -71,6 +72,25 @@ def test_settings_are_told_apart_and_samples_rounded_to_the_levels_of_the_data(t
         assert found["labels"].tolist() == [0, 1] * 8, "16 samples, whose classes take turns"
     assert not any(np.array_equal(one, other) for one, other in itertools.combinations(images, 2))
     assert np.array_equal(arrays(trained, tmp_path / "warm.npz", *base, temperature=1.5)["images"], images[3])
+
+
+def test_a_grid_is_chosen_by_name_and_resolved_knows_the_values_and_the_size_of_the_pictures(trained, tmp_path):
+    base = ("--steps", "2", "--sampler", "ddpm")
+    usual, other = (arrays(trained, tmp_path / f"{i}.npz", *base, *more)["images"] for i, more in enumerate([(), ("--grid", "resolved")]))
+    assert not np.array_equal(usual, other)
+    model, options = toy.model(None), sampling_options.SampleOptions
+    low, high = grids.resolved_limits(model.schedule, resolution=2 / 16, norm=2.0)  # 17 values of 4 pixels
+    for grid, between, wanted in (
+        ("trailing", (None, None), grids.trailing(model.schedule, 2)),
+        ("resolved", (None, None), grids.log_snr(model.schedule, 2, sigma_min=low, sigma_max=high)),
+        ("karras", (0.5, None), grids.karras(model.schedule, 2, sigma_min=0.5)),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, sampling_options.levels(grid, between, 2, model), wanted)
+    with pytest.raises(ConfigError, match="does not say how many"):
+        sampling_options.levels("resolved", (None, None), 2, toy.model(None, levels=None))
+    before = {"steps": 50, "guidance": 1.0, "sampler": "ddim", "eta": None, "temperature": None, "seed": 0}
+    assert sampling_options.settings(options()) == before, "or samples of earlier versions would be those of other settings"
+    assert sampling_options.settings(options(grid="karras", sigma_min=0.5)) == before | {"grid": "karras", "sigma_min": 0.5}
 
 
 def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained):
@@ -153,6 +173,10 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         ("--eta 0.5 --sampler euler", "--sampler euler has no such number"),
         ("--sampler ddmi", "did you mean 'ddpm'?"),
         ("--sampler flux", "there are: ddim"),
+        ("--grid trialing", "did you mean 'trailing'?"),
+        ("--sigma-min 0.1", "--sigma-min 0.1 belongs to --grid karras or log_snr"),
+        ("--grid resolved --sigma-max 9", "--grid resolved finds its own levels"),
+        ("--grid karras --sigma-min 9 --sigma-max 2", "0 < sigma_min < sigma_max"),
         ("--guidance -1", "[0, inf)"),
         ("--temperature 0", "(0, inf)"),
         ("--guidance nan", "[0, inf)"),
