@@ -6,6 +6,7 @@ is a denoiser.
 
 from gendiff.diffusion.guidance.adaptive_guidance import adaptive_guidance
 from gendiff.diffusion.guidance.adaptive_projected import adaptive_projected
+from gendiff.diffusion.guidance.at_levels import at_levels
 from gendiff.diffusion.guidance.cfg_plus_plus import cfg_plus_plus
 from gendiff.diffusion.guidance.classifier import classifier
 from gendiff.diffusion.guidance.classifier_free import autoguidance, classifier_free, combine, composed
@@ -16,6 +17,7 @@ from gendiff.diffusion.guidance.with_clean import with_clean
 __all__ = [
     "adaptive_guidance",
     "adaptive_projected",
+    "at_levels",
     "autoguidance",
     "cfg_plus_plus",
     "classifier",

@@ -12,6 +12,7 @@ from gendiff.diffusion.samplers.pndm import pndm
 from gendiff.diffusion.samplers.predictor_corrector import predictor_corrector
 from gendiff.diffusion.samplers.reversible_heun import reversible_heun
 from gendiff.diffusion.samplers.runge_kutta import euler, heun, rk4
+from gendiff.diffusion.samplers.stretched import stretched
 from gendiff.diffusion.samplers.unipc import unipc
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "reversible_heun",
     "rk4",
     "runge_kutta",
+    "stretched",
     "unipc",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gendiff.core.types import NO_LABEL
-from gendiff.diffusion import denoiser, guidance, oracles, parameterization, samplers, sampling
+from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.types import Level, Prediction
 
 SHARES = np.array([0.3, 0.7])
@@ -123,6 +123,17 @@ def test_outside_the_interval_every_rule_is_the_conditional_prediction_and_any_f
     check_same(guided(x, inside), rule(given, free, 3.0)(x, inside))
     squared = rule(given, free, lambda level: jnp.asarray(level.sigma) ** 2)
     check_same(squared(x, LEVEL), rule(given, free, LEVEL.sigma**2)(x, LEVEL))
+
+
+def test_scales_of_levels_hold_at_their_levels_lie_between_in_between_and_go_on_beyond():
+    levels = grids.trailing(schedules.flow(), 3)  # from pure noise to clean
+    scale = guidance.at_levels(levels, np.array([1.0, 4.0, 2.0]))
+    np.testing.assert_allclose(scale(levels), [1.0, 4.0, 2.0, 2.0], rtol=1e-6)
+    between = scale(schedules.flow().at(np.array([0.9, 0.5])))
+    assert 1.0 < between[0] < 4.0 and 2.0 < between[1] < 4.0
+    for scales in (np.ones(5), np.array([1.0, -1.0]), np.array(1.0)):
+        with pytest.raises(ValueError, match="scale"):
+            guidance.at_levels(levels, scales)
 
 
 # A classifier.

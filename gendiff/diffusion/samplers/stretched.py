@@ -1,0 +1,63 @@
+"""A sampler whose steps go further or less far, each by its own factor: coefficients that may be learned."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gendiff.core import arrays, checks, records
+from gendiff.core.types import ArrayLike, Count, Keys
+from gendiff.diffusion import flow_coordinates
+from gendiff.diffusion.sampling import Noise, Sampler, State
+from gendiff.diffusion.types import Denoiser, Level
+
+
+@records.record
+class Stretched(Sampler):
+    """A sampler with a factor on the change of each step. Built by `stretched`."""
+
+    sampler: Sampler
+    gains: ArrayLike
+
+    def init(self, x: Float[Array, "b *shape"]) -> State:
+        """The sampler's own."""
+        return self.sampler.init(x)
+
+    def step(self, noise: Noise, denoise: Denoiser, state: State, level: Level, cleaner: Level, left: Count) -> State:
+        """One step, as `Sampler.step` says."""
+        moved = self.sampler.step(noise, denoise, state, level, cleaner, left)
+        gain = arrays.expand(jnp.asarray(self.gains)[-1 - left], state.x)
+        before, after = flow_coordinates.scaled(state.x, level), flow_coordinates.scaled(moved.x, cleaner)
+        return State(flow_coordinates.unscaled(before + gain * (after - before), cleaner), moved.memory)
+
+    def evaluations(self, steps: int) -> int:
+        """The sampler's own."""
+        return self.sampler.evaluations(steps)
+
+    def noise_for_step(self, keys: Keys, step: Count, level: Level, cleaner: Level) -> Noise:
+        """The sampler's own."""
+        return self.sampler.noise_for_step(keys, step, level, cleaner)
+
+
+def stretched(sampler: Sampler, gains: ArrayLike) -> Stretched:
+    """The same sampler, but step j changes w = x / sqrt(alpha² + sigma²) by gains[j] times as much. Evaluations as before.
+
+    In w the exact flow is finite from end to end (`flow_coordinates`). Samplers of few steps contract samples, so that gains above 1 are of
+    use. `learned_grid.learn` finds them.
+
+    Args:
+        sampler: any.
+        gains: (t,) one per step, data under jit; 1 leaves a step as it is. The last is that of the last step: give as many as steps are
+            run.
+
+    Raises:
+        ValueError: for gains that are no single axis, or concrete ones that are not finite.
+
+    References:
+        Shaul et al., 2023, whose solvers scale the path in between as well (from memory).
+    """
+    if np.ndim(gains) != 1 or np.shape(gains)[0] < 1:
+        raise ValueError(f"gains must be (t,), one number for each step, got shape {np.shape(gains)}")
+    checks.in_range("gains", gains, -math.inf, math.inf, open_low=True, open_high=True)
+    return Stretched(sampler, gains)
