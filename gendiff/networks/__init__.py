@@ -26,6 +26,7 @@ from gendiff.networks import (
     resampling,
     rotary,
     routing,
+    second_time,
     t5_encoder,
     text,
     text_encoder,
@@ -50,6 +51,7 @@ from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from gendiff.networks.r3gan import R3GANCritic, R3GANGenerator
+from gendiff.networks.second_time import SecondTime
 from gendiff.networks.t5_encoder import T5Encoder
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
@@ -80,6 +82,7 @@ __all__ = [
     "R3GANCritic",
     "R3GANGenerator",
     "Residuals",
+    "SecondTime",
     "T5Encoder",
     "Text",
     "TextEncoder",
@@ -113,6 +116,7 @@ __all__ = [
     "resampling",
     "rotary",
     "routing",
+    "second_time",
     "t5_encoder",
     "text",
     "text_encoder",

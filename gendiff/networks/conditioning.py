@@ -7,19 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from gendiff.core import checks
-from gendiff.networks import guidance_scale, image_size, text
+from gendiff.networks import guidance_scale, image_size, second_time, text
 from gendiff.networks.control import Hint, Residuals
 from gendiff.networks.embeddings import Label, checked_label
 from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.kept_features import BlockChange, DeepFeatures, Kept
+from gendiff.networks.second_time import SecondTime
 from gendiff.networks.text import Text
 
-Condition = Label | Text | ImageSize | GuidanceScale | Hint | Residuals | Kept
-"""A label (b,) or (), a Text, an ImageSize or a GuidanceScale; a Hint for a ControlNet, and Residuals, its answer; what a network keeps for
-its next call. None is no condition."""
+Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Residuals | Kept
+"""A label (b,) or (), a Text, an ImageSize, a GuidanceScale or a SecondTime; a Hint for a ControlNet, and Residuals, its answer; what a
+network keeps for its next call. None is no condition."""
 KINDS: dict[type, str] = {
-    **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale"},
+    **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", SecondTime: "second time"},
     **{Hint: "hint", Residuals: "residuals", DeepFeatures: "deep features", BlockChange: "block change"},
 }
 REFUSALS = {
@@ -38,6 +39,7 @@ class Conditions(NamedTuple):
     text: Text | None
     size: ImageSize | None
     guidance: jax.Array | None = None
+    second_time: jax.Array | None = None
     hint: Hint | None = None
     residuals: Residuals | None = None
     deep: DeepFeatures | None = None
@@ -59,6 +61,7 @@ def checked_conditions(
     pooled_channels: int | None,
     wants_size: bool | str,
     wants_guidance: bool = False,
+    wants_second_time: bool = False,
     *,
     takes: tuple[str, ...] = (),
 ) -> Conditions:
@@ -72,12 +75,14 @@ def checked_conditions(
         pooled_channels: of its pooled encoding, None for none.
         wants_size: whether there is a size of the image; "score" for one with a score in place of the target.
         wants_guidance: whether there is a guidance scale.
+        wants_second_time: whether there is a second time.
         takes: what else the network may be told, of REFUSALS. Whether that fits is not checked here.
 
     Raises:
-        TypeError: for a condition of another type, and as `checked_label`, `checked_text` and `checked_scale` do.
-        ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`, `checked_size` and
-            `checked_scale` do.
+        TypeError: for a condition of another type, and as `checked_label`, `checked_text`, `checked_scale` and
+            `checked_second_time` do.
+        ValueError: for two of one kind, for what the network does not take, and as `checked_label`, `checked_text`, `checked_size`,
+            `checked_scale` and `checked_second_time` do.
     """
     by_kind: dict[str, Any] = {}
     for value in condition:
@@ -95,6 +100,7 @@ def checked_conditions(
         text.checked_text(by_kind.get("text"), text_channels, pooled_channels, batch),
         image_size.checked_size(by_kind.get("size"), wants_size, batch),
         guidance_scale.checked_scale(by_kind.get("guidance scale"), wants_guidance, batch),
+        second_time.checked_second_time(by_kind.get("second time"), wants_second_time, batch),
         by_kind.get("hint"),
         by_kind.get("residuals"),
         by_kind.get("deep features"),
@@ -117,7 +123,8 @@ def _kind(value: Any) -> str:
             return kind
     if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float):
         raise TypeError(
-            f"a condition is a label, a networks.Text, an ImageSize, a GuidanceScale or a networks.Hint, got {type(value).__name__}"
+            "a condition is a label, a networks.Text, an ImageSize, a GuidanceScale, a SecondTime or a networks.Hint, "
+            f"got {type(value).__name__}"
         )
     if jnp.result_type(value) == jnp.bool_:
         raise TypeError("a label must hold integers, got booleans; NO_TEXT takes the place of a Text in with_condition, or as a null")

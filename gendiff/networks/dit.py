@@ -47,6 +47,7 @@ class DiT(nn.Module):
         null_text: True: a text of which no token is there (NO_TEXT) is one learned token. False: there is nothing to look at.
         image_size: whether an `ImageSize` is a condition; it joins the time. "score": one whose score stands in place of its target.
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
+        second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
         norm_heads: normalise each head's query and key by their root mean square.
         own_attention: numbers of the blocks, from 0, in which the image also looks at itself alone; for text_attention = "joint".
         single_depth: how many blocks follow in which image and text are one sequence with the same weights, and attention and MLP stand
@@ -84,6 +85,7 @@ class DiT(nn.Module):
     null_text: bool = True
     image_size: bool | str = False
     guidance: bool = False
+    second_time: bool = False
     norm_heads: bool = False
     own_attention: tuple[int, ...] = ()
     single_depth: int = 0
@@ -103,8 +105,8 @@ class DiT(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order, and a
-                `BlockChange` or not. NO_LABEL and a text of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that the fields name, in
+                any order, and a `BlockChange` or not. NO_LABEL and a text of which no token is there stand for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, and an image larger than the table of positions.
@@ -112,13 +114,13 @@ class DiT(nn.Module):
         """
         self._check()
         image_inputs.check(x, t, self.patch, "patch")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance, self.second_time
         conditions = checked_conditions(condition, x.shape[0], *fields, takes=("block change",))
         compute = Compute(dtype_of(self.dtype, x), self.precision, attention=self.attention_implementation, late=bool(self.remat))
         if conditions.text is not None:
             conditions = conditions._replace(text=SeenTokens(self.null_text, compute, name="text")(conditions.text))
         embed = Embedding(256, self.width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        told = conditions.label, conditions.added(compute.dtype), conditions.guidance
+        told = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
         embedding = fast.silu(embed(jnp.asarray(t), *told))
 
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch

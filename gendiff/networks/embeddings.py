@@ -105,14 +105,18 @@ class Embedding(nn.Module):
         label: Shaped[Array, " b"] | None,
         added: Float[Array, "b a"] | None = None,
         guidance: Shaped[Array, " b"] | None = None,
+        second_time: Shaped[Array, " b"] | None = None,
     ) -> Float[Array, "b d"]:
-        """Embed times (b,) and, unless None, labels (b,), further numbers (b, a) and guidance scales (b,), as times of a thousandfold.
+        """Embed times (b,) and what is not None of labels (b,), further numbers (b, a), guidance scales (b,) and second times (b,).
 
-        A guidance scale is without effect at first, so that a student begins as its teacher.
+        A guidance scale is embedded as a thousandfold time. It and a second time are without effect at first, so that a student begins as
+        its teacher.
         """
         y = self._embedded("time", t)
         if guidance is not None:
             y = y + self._embedded("guidance", 1000 * guidance, zero=True)
+        if second_time is not None:
+            y = y + self._embedded("second_time", second_time, zero=True)
         if self.num_classes is not None and label is not None:
             table = parameter(self, "label", initializers.normal(0.02), (self.num_classes + 1, self.features))
             y = y + rows(packed.as_array(table, self.compute.dtype), label)

@@ -47,6 +47,11 @@ class PureFunction:
         """Whether it draws at random when it gets a key: the module has a field `dropout` above 0."""
         return getattr(self.module, "dropout", 0.0) > 0
 
+    @property
+    def differentiable_forward(self) -> bool:
+        """Whether it has forward-mode derivatives (`jax.jvp`): not with the field `convolution` as "fast_backward"."""
+        return getattr(self.module, "convolution", "direct") != "fast_backward"
+
     def __call__(self, params: Params, *inputs: Any, key: jax.Array | None = None) -> Any:
         """Call the module.
 

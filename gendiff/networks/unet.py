@@ -56,6 +56,7 @@ class UNet(nn.Module):
         transformer_depth: blocks in each transformer layer that reads the text, or one number for each level. The middle has the last.
         transformer: what these blocks are made of: "plain" or "stable_diffusion" (see image_transformer.py).
         guidance: whether a `GuidanceScale` is a condition; it joins the time, and is without effect at first.
+        second_time: whether a `SecondTime` is a condition; it joins the time, and is without effect at first.
 
     References:
         Ho et al., 2020, App. B; Dhariwal & Nichol, 2021, section 3; Rombach et al., 2022, section 3.3, for text; Podell et al., 2023,
@@ -90,6 +91,7 @@ class UNet(nn.Module):
     transformer_depth: int | tuple[int, ...] = 1
     transformer: str = "plain"
     guidance: bool = False
+    second_time: bool = False
 
     @nn.compact
     def __call__(
@@ -100,8 +102,9 @@ class UNet(nn.Module):
         Args:
             x: (b, h, w, c) images.
             t: (b,) one time per sample.
-            *condition: a label (b,) or (), a `Text`, an `ImageSize` and a `GuidanceScale`, those that the fields name, in any order, and
-                `Residuals` of a ControlNet or `DeepFeatures` or not. NO_LABEL and a text of which no token is there stand for nothing.
+            *condition: a label (b,) or (), a `Text`, an `ImageSize`, a `GuidanceScale` and a `SecondTime`, those that the fields name, in
+                any order, and `Residuals` of a ControlNet or `DeepFeatures` or not. NO_LABEL and a text of which no token is there stand
+                for nothing.
 
         Raises:
             ValueError: for inputs or fields against the rules above, residuals and deep features together, and for parameters whose
@@ -134,7 +137,7 @@ class UNet(nn.Module):
         """Inputs checked: the conditions, with the tokens that are seen, and how to compute."""
         self._check()
         image_inputs.check(x, t, 2 ** (len(self.channels) - 1), "downsampling")
-        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance
+        fields = self.num_classes, self.text_channels, self.pooled_channels, self.image_size, self.guidance, self.second_time
         conditions = checked_conditions(condition, x.shape[0], *fields, takes=takes)
         compute = Compute(dtype_of(self.dtype, x), self.precision, self.convolution, self.attention_implementation, bool(self.remat))
         if conditions.text is not None:
@@ -145,7 +148,8 @@ class UNet(nn.Module):
     def _embedded(self, t: Any, conditions: Conditions, compute: Compute) -> jax.Array:
         width = self.channels[0]
         embed = Embedding(width, 4 * width, self.num_classes, compute, self.frequency_shift, name="embedding")
-        embedding = embed(jnp.asarray(t), conditions.label, conditions.added(compute.dtype), conditions.guidance)
+        told = conditions.label, conditions.added(compute.dtype), conditions.guidance, conditions.second_time
+        embedding = embed(jnp.asarray(t), *told)
         return fast.silu(embedding)  # every block begins with it: once is enough
 
     def _down(self, y: jax.Array, embedding: jax.Array, text: Text | None, compute: Compute, count: int) -> list[jax.Array]:

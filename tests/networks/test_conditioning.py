@@ -60,6 +60,8 @@ def scale(value):
 
 
 SCALE = scale(np.array([1.0, 3.5, 7.0], np.float32))
+second = networks.SecondTime
+SECOND = second(np.array([0.0, 500.0, 999.0], np.float32))
 
 
 test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one that does not fit the network")(
@@ -94,6 +96,12 @@ test_conditions_that_do_not_fit_are_refused = pytest.mark.fault("conditions: one
         (call(cross, LABEL, TEXT, SIZE, scale(np.ones((B, 1))), guidance=True), r"scale has shape \(3, 1\)"),
         (call(cross, LABEL, TEXT, SIZE, scale(-1.0), guidance=True), "scale = -1 is outside"),
         (call(cross, LABEL, TEXT, SIZE, scale(np.ones(B, bool)), guidance=True), "scale must hold numbers", TypeError),
+        (call(cross, LABEL, TEXT, SIZE, SECOND), "a second time was given to a network without: build it with second_time=True"),
+        (call(reading_unet, LABEL, TEXT, SIZE, second_time=True), "is told a second time: pass networks.SecondTime"),
+        (call(cross, LABEL, TEXT, SIZE, SECOND, SECOND, second_time=True), "two conditions are each a second time"),
+        (call(cross, LABEL, TEXT, SIZE, second(np.ones((B, 1))), second_time=True), r"second time has shape \(3, 1\)"),
+        (call(cross, LABEL, TEXT, SIZE, second(np.nan), second_time=True), "second time is not finite"),
+        (call(cross, LABEL, TEXT, SIZE, second(np.ones(B, bool)), second_time=True), "second time must hold numbers", TypeError),
         (call(cross, LABEL, TEXT, SIZE, text_channels=0), "text_channels = 0"),
         (call(cross, LABEL, SIZE, text_channels=None), "pooled_channels = 5 is of a text"),
         (call(cross, LABEL, TEXT, SIZE, text_attention="both"), "cross, joint"),

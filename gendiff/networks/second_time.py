@@ -1,0 +1,45 @@
+"""A second time as a condition: what a network is told that answers for a whole step, from its time to this one."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gendiff.core import checks, records
+
+
+@records.record
+class SecondTime:
+    """Where a step ends that begins at the network's time. The network answers at once what many small steps would add up to.
+
+    Args:
+        t: (b,) or () numbers on the scale of the network's time, one per sample or one for all.
+
+    References:
+        Frans et al., 2024, section 3; Geng et al., 2025, section 4.1 (from memory).
+    """
+
+    t: Any
+
+
+def checked_second_time(second: SecondTime | None, wanted: bool, batch: int) -> jax.Array | None:
+    """Return the second time of each sample (b,), if the network wants one.
+
+    Raises:
+        TypeError: for a time that holds no numbers.
+        ValueError: for another shape, a concrete number that is not finite, a second time for a network without, and none for one with.
+    """
+    if wanted != (second is not None):
+        if wanted:
+            raise ValueError("the network is told a second time: pass networks.SecondTime(t), or draw with distillation.two_times")
+        raise ValueError("a second time was given to a network without: build it with second_time=True, or pass none")
+    if second is None:
+        return None
+    if np.shape(second.t) not in ((), (batch,)):
+        raise ValueError(f"the second time has shape {np.shape(second.t)}: one number () or one per sample ({batch},) is needed")
+    dtype = jnp.result_type(second.t)
+    if dtype == jnp.bool_ or jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"the second time must hold numbers, got {dtype}")
+    checks.finite("the second time", second.t)
+    return jnp.broadcast_to(jnp.asarray(second.t, jnp.promote_types(dtype, jnp.float32)), (batch,))

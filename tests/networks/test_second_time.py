@@ -1,0 +1,65 @@
+"""A second time is told as data, for each sample, and a network that begins to be told one is at first the network that it was."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gendiff import networks
+from gendiff.core import trees
+from gendiff.networks import second_time
+from tests.networks.rig import LABEL, T, X, apply, dit, drawn, moved, unet
+
+SECOND = networks.SecondTime(np.array([0.0, 250.0, 900.0], np.float32))
+small_unet = functools.partial(unet, channels=(4,), attention=(), middle_attention=False)
+every_network = pytest.mark.parametrize("build", [dit, small_unet], ids=["dit", "unet"])
+
+
+def test_a_second_time_is_one_number_for_each_sample_in_at_least_float32():
+    for t, wanted in ((3.5, [3.5] * 2), (-1, [-1.0] * 2), (np.array([1, 7]), [1.0, 7.0]), (np.array([1.5, 2.0], np.float16), [1.5, 2.0])):
+        checked = second_time.checked_second_time(networks.SecondTime(t), True, 2)
+        assert checked.dtype == jnp.float32 and checked.tolist() == wanted
+    assert second_time.checked_second_time(None, False, 2) is None
+
+
+@functools.cache
+def fresh_told(network):
+    """Parameters of a network of two times, away from 0 but where the second time begins."""
+    params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, SECOND))
+    own = {path: leaf for path, leaf in trees.paths(params).items() if "second_time" in path}
+    assert {path.split("/")[1] for path in own} == {"second_time_0", "second_time_1"} and len(own) == 4
+    return trees.nested(trees.paths(drawn(network, X, T, LABEL, SECOND)) | {path: _started(path, leaf) for path, leaf in own.items()})
+
+
+def _started(path, leaf):
+    return jnp.full(leaf.shape, 0.0 if "second_time_1" in path else 0.1, leaf.dtype)
+
+
+@every_network
+def test_a_network_that_begins_from_one_of_one_time_is_that_one_and_then_each_sample_hears_its_own_second_time(build):
+    network, params = build(second_time=True), fresh_told(build(second_time=True))
+    before = trees.nested({path: leaf for path, leaf in trees.paths(params).items() if "second_time" not in path})
+    was = apply(networks.pure(build()), before, X, T, LABEL)
+    first = apply(networks.pure(network), params, X, T, LABEL, SECOND)
+    np.testing.assert_allclose(first, was, rtol=1e-5, atol=1e-6)
+    other = networks.SecondTime(SECOND.t + np.array([0, 40, 0], np.float32))
+    np.testing.assert_array_equal(apply(networks.pure(network), params, X, T, LABEL, other), first)
+    whole, changed = (np.asarray(apply(networks.pure(network), moved(params), X, T, LABEL, second)) for second in (SECOND, other))
+    assert [bool(np.abs(sample).max() > 1e-5) for sample in changed - whole] == [False, True, False]
+
+
+@every_network
+def test_a_network_of_two_times_has_forward_derivatives_by_both(build):
+    def told(t, second):
+        return networks.pure(build(second_time=True))(fresh_told(build(second_time=True)), X, t, LABEL, networks.SecondTime(second))
+
+    answer, slope = jax.eval_shape(lambda: jax.jvp(told, (T, SECOND.t), (T, SECOND.t)))
+    assert answer.shape == slope.shape == X.shape
+
+
+def test_the_last_layer_of_a_second_time_starts_at_0():
+    embed = networks.embeddings.Embedding(8, 4)
+    params = networks.init(embed, jax.random.key(0), jnp.zeros(2), None, None, None, jnp.zeros(2))
+    assert not any(np.any(leaf) for leaf in params["second_time_1"].values()) and np.any(params["second_time_0"]["kernel"])
