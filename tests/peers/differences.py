@@ -155,7 +155,7 @@ APART = {
         "DDIMInverse": "noise prediction agrees with inversion.ddim_invert where alpha >= sigma; 0.18 over all levels, as gendiff keeps "
         "clean elsewhere. Velocity differs by 0.23 even there: it is read at the cleaner level, for which it was not predicted",
         "ScoreSdeVe, corrector": "agrees with langevin_step for a batch of one; 0.063 for three, over which it shares its norms",
-        "LCM": "agrees with pipelines.diffusers_schedulers.consistency, which is for distilled networks and not in the catalogue",
+        "LCM": "agrees with diffusion.distillation.consistency, which is for distilled networks and not in the catalogue",
     },
     "k-diffusion": {"sample_dpm_adaptive": "ends on the exact flow to 1e-5 with small tolerances; its steps depend on the whole batch"},
 }

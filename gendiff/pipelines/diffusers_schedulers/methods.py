@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from gendiff.core import records
 from gendiff.diffusion import parameterization, samplers
+from gendiff.diffusion.distillation.consistency import consistency
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.samplers import exponential_integrators
 from gendiff.diffusion.samplers.deis import VARIABLES
@@ -13,7 +14,6 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.pipelines.diffusers_schedulers import configurations as names
 from gendiff.pipelines.diffusers_schedulers import shipped_spacings
 from gendiff.pipelines.diffusers_schedulers.configurations import Configuration
-from gendiff.pipelines.diffusers_schedulers.consistency import consistency
 from gendiff.pipelines.diffusers_schedulers.shipped_steps import EvenSteps, Pairs, Plms, RatioHeun
 
 Make = Callable[[Configuration, Schedule, int], Sampler]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gendiff.diffusion import grids, oracles, parameterization, samplers, schedules
-from gendiff.diffusion.sampling import State
+from gendiff.diffusion.distillation import consistency
 from gendiff.diffusion.types import Level, Prediction
-from gendiff.pipelines.diffusers_schedulers import consistency, from_config
+from gendiff.pipelines.diffusers_schedulers import from_config
 from tests.pipelines.diffusers_schedulers import cases
 from tests.pipelines.diffusers_schedulers.cases import KARRAS, TO_MIN, of
 from tests.pipelines.diffusers_schedulers.walks import walk
@@ -158,20 +158,6 @@ def test_a_draw_converges_to_the_exact_flow_of_gaussian_data_at_the_order_of_its
         errors.append(np.abs(walk(scheduler.sampler(steps), gaussian, levels, start) - exact).max())
     assert math.log2(errors[0] / errors[1]) > order - 0.3
     assert errors[1] < 0.05
-
-
-def test_a_step_of_a_consistency_model_noises_its_answer_afresh():
-    x, clean, fresh = (np.float32(scale) * cases.START for scale in (1.0, 0.7, -0.3))
-    levels = Level(np.array([0.07, -1.0]), np.array([0.6, 0.8]), np.array([0.8, 0.6]))
-
-    def stepped(scaling):
-        told = Prediction(jnp.asarray(clean), jnp.asarray(x))
-        sampler, state = consistency(scaling), State(jnp.asarray(x))
-        return sampler.step(lambda like, part=0: jnp.asarray(fresh), lambda x, level: told, state, levels[0], levels[1], 0).x
-
-    np.testing.assert_allclose(stepped(None), 0.8 * clean + 0.6 * fresh, rtol=1e-5)
-    skip, out = 0.25 / (0.49 + 0.25), 0.7 / (0.49 + 0.25) ** 0.5  # t = 0.07 · 10
-    np.testing.assert_allclose(stepped(10.0), 0.8 * (skip * x + out * clean) + 0.6 * fresh, rtol=1e-5)
 
 
 def test_clean_predictions_are_clipped_or_thresholded_as_the_configuration_says():
