@@ -74,43 +74,8 @@ class DenoisingLoss(NetworkLoss):
         level = self.levels(level_key, self.schedule, clean.shape[0])
         noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
         x = process.add_noise(clean, noise, level)
-        return self.error(params, network_key, x, level, self._dropped(drop_key, condition, clean.shape[0]), Prediction(clean, noise))
-
-    def _dropped(self, key: jax.Array, condition: tuple[Any, ...], samples: int) -> tuple[Any, ...]:
-        """The conditions, with those of some samples replaced by their null."""
-        if not condition or self.drop_condition == 0.0:
-            return condition
-        nulls = nulls_for(condition, self.null)
-        drops = self._drops(key, len(condition), samples)
-        return tuple(
-            value if drop is None or null is None else _with_null(drop, value, null)
-            for drop, value, null in zip(drops, condition, nulls, strict=True)
-        )
-
-    def _drops(self, key: jax.Array, number: int, samples: int) -> list[jax.Array | None]:
-        """For each of a number of conditions the samples (b,) that lose it; None where none does."""
-        shares = self.drop_condition
-        if not isinstance(shares, tuple):
-            return [jax.random.bernoulli(key, shares, (samples,))] * number
-        if len(shares) != number:
-            raise ValueError(f"drop_condition has {len(shares)} shares for {number} conditions: give one for all, or one for each")
-        keys = jax.random.split(key, number)
-        return [jax.random.bernoulli(one, share, (samples,)) if share else None for one, share in zip(keys, shares, strict=True)]
-
-
-def _with_null(drop: jax.Array, condition: Any, null: Any) -> Any:
-    """The condition, with the null in place of that of the samples to drop (b,)."""
-
-    def one(value: Any, null: Any) -> jax.Array:
-        value = jnp.asarray(value)
-        null = jnp.asarray(null, value.dtype)
-        where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
-        try:
-            return jnp.where(where, jnp.broadcast_to(null, value.shape), value)
-        except ValueError:
-            raise ValueError(f"a null of shape {null.shape} cannot stand for a condition of shape {value.shape}") from None
-
-    return jax.tree.map(one, condition, conditions.in_place_of(condition, null))
+        condition = dropped(drop_key, condition, clean.shape[0], self.drop_condition, self.null)
+        return self.error(params, network_key, x, level, condition, Prediction(clean, noise))
 
 
 def denoising(
@@ -150,9 +115,6 @@ def denoising(
     References:
         Ho et al., 2020, Eq. 14, for any parameterization; Ho & Salimans, 2022, Alg. 1, for the dropped conditions.
     """
-    checks.in_range("drop_condition", drop_condition, 0.0, 1.0)
-    if null is None:
-        raise ValueError("null = None names no null for any condition: give one, or drop_condition=0.0")
     refuse_lost_signal(parameterization, schedule)
     return DenoisingLoss(
         predict,
@@ -161,7 +123,7 @@ def denoising(
         draws_at_random(predict, stochastic),
         schedule,
         levels or weighting.uniform_levels(),
-        tuple(map(float, drop_condition)) if isinstance(drop_condition, tuple) else float(drop_condition),
+        checked_shares(drop_condition, null),
         null,
     )
 
@@ -190,6 +152,40 @@ def nulls_for(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
     return nulls
 
 
+def checked_shares(shares: float | tuple[float, ...], null: Any) -> float | tuple[float, ...]:
+    """The shares of samples that lose their conditions, as `dropped` takes them.
+
+    Raises:
+        ValueError: for shares outside [0, 1], and no null.
+    """
+    checks.in_range("drop_condition", shares, 0.0, 1.0)
+    if null is None:
+        raise ValueError("null = None names no null for any condition: give one, or drop_condition=0.0")
+    return tuple(map(float, shares)) if isinstance(shares, tuple) else float(shares)
+
+
+def dropped(key: jax.Array, condition: tuple[Any, ...], samples: int, shares: float | tuple[float, ...], null: Any) -> tuple[Any, ...]:
+    """The conditions, with those of some samples replaced by their null.
+
+    Args:
+        key: which samples lose theirs.
+        condition: of a number of samples.
+        samples: their number.
+        shares: how many of the samples, in [0, 1], lose all their conditions; or one share for each condition, each on its own.
+        null: what takes their place, as for `denoising`.
+
+    Raises:
+        ValueError: for shares or nulls that are not one for each condition, and a null that does not fit its condition.
+    """
+    if not condition or shares == 0.0:
+        return condition
+    drops = _drops(key, len(condition), samples, shares)
+    return tuple(
+        value if drop is None or null is None else _with_null(drop, value, null)
+        for drop, value, null in zip(drops, condition, nulls_for(condition, null), strict=True)
+    )
+
+
 def draws_at_random(predict: Predict, stochastic: bool | None) -> bool:
     """Whether a network gets a key: as the caller says, or by its attribute `stochastic`, which networks of `networks.pure` have."""
     return getattr(predict, "stochastic", False) if stochastic is None else stochastic
@@ -208,3 +204,28 @@ def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -
             "network's error by it; use parameterization.velocity()",
             stacklevel=3,
         )
+
+
+def _drops(key: jax.Array, number: int, samples: int, shares: float | tuple[float, ...]) -> list[jax.Array | None]:
+    """For each of a number of conditions the samples (b,) that lose it; None where none does."""
+    if not isinstance(shares, tuple):
+        return [jax.random.bernoulli(key, shares, (samples,))] * number
+    if len(shares) != number:
+        raise ValueError(f"drop_condition has {len(shares)} shares for {number} conditions: give one for all, or one for each")
+    keys = jax.random.split(key, number)
+    return [jax.random.bernoulli(one, share, (samples,)) if share else None for one, share in zip(keys, shares, strict=True)]
+
+
+def _with_null(drop: jax.Array, condition: Any, null: Any) -> Any:
+    """The condition, with the null in place of that of the samples to drop (b,)."""
+
+    def one(value: Any, null: Any) -> jax.Array:
+        value = jnp.asarray(value)
+        null = jnp.asarray(null, value.dtype)
+        where = drop.reshape(drop.shape + (1,) * (value.ndim - 1))
+        try:
+            return jnp.where(where, jnp.broadcast_to(null, value.shape), value)
+        except ValueError:
+            raise ValueError(f"a null of shape {null.shape} cannot stand for a condition of shape {value.shape}") from None
+
+    return jax.tree.map(one, condition, conditions.in_place_of(condition, null))

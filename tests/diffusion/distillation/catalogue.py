@@ -41,6 +41,10 @@ def cost(critic, x, level, condition):
     return jax.nn.softplus(critic * jnp.mean(jnp.square(x), axis=1))
 
 
+def in_four_intervals(loss):
+    return lambda params, key, batch, *frozen: loss(params, key, batch, 4, *frozen)
+
+
 GENERATE = distillation.one_step(network, FLOW, VELOCITY)
 LOSSES = {
     "guidance_distillation": distillation.guidance_distillation(network, FLOW, VELOCITY, null=0),
@@ -48,6 +52,10 @@ LOSSES = {
     "reflow": distillation.reflow(network, FLOW),
     "distribution_matching": distillation.distribution_matching(GENERATE, FLOW, adversary=cost, adversary_weight=0.1),
     "on_generated": distillation.on_generated(GENERATE, objectives.denoising(network, FLOW, VELOCITY, null=0)),
+    "shortcut": distillation.shortcut(network, FLOW, VELOCITY, steps=8, share=0.5, null=0),
+    "mean_flow": distillation.mean_flow(network, FLOW, VELOCITY, apart=0.5, power=0.5, scale=1.5, mix=0.2, null=0),
+    "consistency_training": in_four_intervals(distillation.consistency_training(network, FLOW, VELOCITY)),
+    "consistency_distillation": in_four_intervals(distillation.consistency_distillation(network, FLOW, VELOCITY)),
 }
 
 
@@ -62,6 +70,10 @@ def case(name, dtype=float, count=B):
         "reflow": (),
         "distribution_matching": (taught(0.4, dtype), taught(0.9, dtype), jnp.asarray(2.0, dtype)),
         "on_generated": (params(0.4, -0.3, dtype),),
+        "shortcut": (params(0.4, -0.3, dtype),),
+        "mean_flow": (),
+        "consistency_training": (params(0.4, -0.3, dtype),),
+        "consistency_distillation": (taught(0.4, dtype), params(0.6, -0.3, dtype)),
     }
     loss = LOSSES[name]() if name == "progressive_distillation" else LOSSES[name]  # its grid is an array, so it is made where it is used
     return Case(loss, pairs if name == "reflow" else batch, frozen[name])

@@ -88,5 +88,27 @@ def test_slices_of_equal_samples_at_one_level_give_the_step_of_the_whole_batch()
 
 def test_every_loss_of_the_package_is_in_the_catalogue():
     """A new one that is missing there is not tested."""
-    others = {"begun", "draw_pairs", "halved", "matching_direction", "one_step", "straightness", "told", "two_steps_in_one", "Pairs"}
+    others = {
+        "Pairs",
+        "average_velocity",
+        "begun",
+        "boundary",
+        "consistency",
+        "doubling_intervals",
+        "draw_pairs",
+        "halved",
+        "inverse_gap",
+        "jump",
+        "matching_direction",
+        "mean_flow_target",
+        "mean_square",
+        "one_step",
+        "positions",
+        "pseudo_huber",
+        "straightness",
+        "told",
+        "two_halves_in_one",
+        "two_steps_in_one",
+        "two_times",
+    }
     assert set(distillation.__all__) - others == catalogue.LOSSES.keys()
