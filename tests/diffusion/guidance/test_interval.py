@@ -92,24 +92,38 @@ def test_a_rule_that_asks_both_everywhere_is_caught(monkeypatch):
 
 def test_mapped_over_levels_and_at_levels_on_both_sides_the_predictions_are_those_of_one_level():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
-    rule = guided("classifier_free", 0.7, guidance.interval(3.0, LOW, HIGH))
+    rule, three = guided("classifier_free", 0.7, guidance.interval(3.0, LOW, HIGH)), LEVELS[jnp.array([0, 2, 4])]
 
     @quickly
     def run(levels):
-        return (
-            [rule(x, levels[j]).clean for j in range(STEPS)],
-            jax.vmap(lambda level: rule(x, level).clean)(levels[:-1]),
-            rule(x, levels[jnp.array([0, 2, 4])]).clean,
-        )
+        mapped = jax.vmap(lambda level: rule(x, level).clean)(levels)
+        return [rule(x, levels[j]).clean for j in range(3)], mapped, rule(x, levels).clean
 
-    singles, mapped, each = jax.device_get(run(LEVELS))
+    singles, mapped, each = jax.device_get(run(three))
     np.testing.assert_allclose(mapped, singles, atol=1e-5)
-    np.testing.assert_allclose(each, [singles[0][0], singles[2][1], singles[4][2]], atol=1e-5)
+    np.testing.assert_allclose(each, [singles[j][j] for j in range(3)], atol=1e-5)
 
 
 def test_numbers_are_not_looked_at_and_any_function_of_the_level_is():
-    x = jnp.ones((3, 4))
-    mixed = jnp.array([1.0, 1.0, 2.0])
-    for scale, expected in ((1.0, 2), (lambda level: 1.0, 1), (lambda level: jnp.ones(3), 1), (lambda level: mixed, 2)):
-        _, rows = rows_asked(guided("classifier_free", 0.7, scale), x, LEVELS[1])
-        assert rows == expected * len(LABELS)
+    """By how often each of four networks is asked, in one program."""
+    asked = []
+    scales = (1.0, lambda level: 1.0, lambda level: jnp.ones(3), lambda level: jnp.array([1.0, 1.0, 2.0]))
+
+    def counting(number):
+        def predict(params, x, t, label):
+            jax.debug.callback(lambda: asked.append(number))
+            return x * params + 0.1 * label[:, None]
+
+        return diffusion.from_network(predict, 0.7, parameterization.velocity(), LABELS)
+
+    @quickly
+    def run(x):
+        each = [counting(number) for number in range(4)]
+        return [
+            guidance.classifier_free(one, one.with_condition(-1), scale)(x, LEVELS[1]).clean
+            for one, scale in zip(each, scales, strict=True)
+        ]
+
+    jax.block_until_ready(run(np.ones((3, 4), np.float32)))
+    jax.effects_barrier()
+    assert [asked.count(number) for number in range(4)] == [2, 1, 1, 2]
