@@ -5,7 +5,10 @@ from typing import Any
 
 
 def flops(lowered: Any) -> float:
-    """FLOPs of one call of a lowered program, `jax.jit(f).lower(…)`, whose arguments may be shapes; NaN where the backend counts none."""
+    """FLOPs of one call of a lowered program, `jax.jit(f).lower(…)`, whose arguments may be shapes; NaN where the backend counts none.
+
+    XLA counts the body of a loop once, so a network is counted with attention_implementation="heads_first", which has none.
+    """
     counted = lowered.cost_analysis()
     return float((counted[0] if isinstance(counted, list) else counted or {}).get("flops", math.nan))
 

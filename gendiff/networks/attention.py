@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gendiff.core import checks
 from gendiff.core.types import ArrayLike
-from gendiff.networks import fast
+from gendiff.networks import cpu_attention, fast
 from gendiff.networks.layers import Compute, GroupNorm, dense
 
 
@@ -31,8 +31,9 @@ def attend(
         value: (b, k, groups, size).
         mask: which keys each query sees; a query that sees none gets 0. None: all of them.
         bias: what is added to the scores, as relative positions are. None: nothing.
-        implementation: "heads_first", "xla" or "cudnn", which are equal. "auto" is "cudnn" for 16-bit floats on a GPU without a stated
-            precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode derivative; the others have.
+        implementation: "heads_first", "chunked", "xla" or "cudnn", which are equal. "auto" is "chunked" on one CPU, "cudnn" for 16-bit
+            floats on a GPU without a stated precision, "xla" for other accelerators, else "heads_first". "cudnn" has no forward-mode
+            derivative; the others have.
         precision: of the products: None, "default", "high" or "highest".
 
     Raises:
@@ -50,8 +51,8 @@ def attend(
         raise ValueError(f"{heads} heads share {groups} keys and values: a divisor of the heads is needed, and one mask for all of them")
     if groups != heads and bias is not None:
         raise ValueError(f"a bias is for heads with keys of their own, and here {heads} heads share {groups}: repeat keys and values")
-    if s == 1 and chosen == "heads_first" and bias is None:
-        return fast.one_query_attention(query, key, value, given)
+    if s == 1 and chosen in ("heads_first", "chunked") and bias is None:
+        return cpu_attention.one_query_attention(query, key, value, given)
     if groups == heads:
         return IMPLEMENTATIONS[chosen](query, key, value, given, precision, bias)
     # queries of one group are further tokens to it, so that no key is copied
@@ -123,7 +124,9 @@ def _fastest(dtype: jnp.dtype, precision: str | None) -> str:
     backend = jax.default_backend()
     if backend == "gpu" and precision is None and dtype in (jnp.bfloat16, jnp.float16):
         return "cudnn"
-    return "heads_first" if backend == "cpu" or precision is not None else "xla"
+    if backend == "cpu":  # devices may split samples and heads, which chunks would gather
+        return "chunked" if jax.device_count() == 1 else "heads_first"
+    return "xla" if precision is None else "heads_first"
 
 
 def _xla(
@@ -147,4 +150,9 @@ def _nothing_seen(mixed: jax.Array, mask: jax.Array | None) -> jax.Array:
     return mixed if mask is None else jnp.where(mask.any(-1)[..., None].swapaxes(1, 2), mixed, 0)
 
 
-IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {"heads_first": fast.heads_first_attention, "xla": _xla, "cudnn": _cudnn}
+IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {
+    "heads_first": cpu_attention.heads_first_attention,
+    "chunked": cpu_attention.chunked_attention,
+    "xla": _xla,
+    "cudnn": _cudnn,
+}

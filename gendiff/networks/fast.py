@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from gendiff.core import arrays, checks
+from gendiff.core import checks
 from gendiff.core.packed import PackedKernel
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -212,79 +212,6 @@ def _average(groups: int | None, x: jax.Array) -> jax.Array:
     # space first: that reduction runs along contiguous channels
     mean = jnp.mean(jnp.mean(x, space).reshape(-1, groups, channels // groups), -1)
     return jnp.repeat(mean, channels // groups, -1).reshape(x.shape[:1] + (1,) * len(space) + (channels,))
-
-
-# --- attention ---
-
-FEW = 8
-"""Keys per query from which attention is that of few queries, such as the newest token's to all that is cached."""
-
-
-def heads_first_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
-) -> jax.Array:
-    """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU; `bias` is added to the scores."""
-    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
-    # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
-    mixed = jax.checkpoint(functools.partial(_mixed, precision=precision))(query, key, value, mask, bias)
-    return mixed.transpose(0, 2, 1, 3)
-
-
-def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Attention of one query of each text, (b, 1, heads, size), to (b, k, groups, size) as a cache holds them.
-
-    Sums in place of products of matrices: XLA:CPU reads every key and value once and moves none of them.
-
-    Args:
-        query: of the newest token; heads / groups queries that stand side by side share a group of keys.
-        key: (b, k, groups, size).
-        value: (b, k, groups, size).
-        mask: (#b, 1 or heads, 1, k), or None.
-    """
-    accumulate = jnp.promote_types(query.dtype, jnp.float32)
-    groups = key.shape[2]
-
-    def mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
-        query = query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
-        scores = jnp.sum(query * key[:, :, :, None].astype(accumulate), -1)  # (b, k, groups, heads of each)
-        if mask is not None:
-            mask = mask[:, :, 0].swapaxes(1, 2)
-            mask = mask.reshape(*mask.shape[:2], *((1, 1) if mask.shape[2] == 1 else scores.shape[2:]))
-        weights = _exponentials(scores, mask, 1)
-        total = weights.sum(1)[..., None]
-        summed = jnp.sum(weights.astype(value.dtype).astype(accumulate)[..., None] * value[:, :, :, None].astype(accumulate), 1)
-        return (summed / total if mask is None else arrays.safe_divide(summed, total)).astype(value.dtype)
-
-    return jax.checkpoint(mixed)(query, key, value, mask).reshape(query.shape)
-
-
-def _mixed(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, bias: jax.Array | None, precision: str | None
-) -> jax.Array:
-    accumulate = jnp.promote_types(query.dtype, jnp.float32)
-    few = FEW * query.shape[2] <= key.shape[2]
-    query = query * query.shape[-1] ** -0.5
-    if few:  # a product with a row per key is the faster one
-        scores = jnp.einsum("bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate).swapaxes(2, 3)
-    else:
-        scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
-    if bias is not None:
-        scores = scores + bias.astype(accumulate)
-    weights = _exponentials(scores, mask, -1)
-    # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all values
-    summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
-    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
-    mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
-    mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
-    return mixed.astype(value.dtype)
-
-
-def _exponentials(scores: jax.Array, mask: jax.Array | None, axis: int) -> jax.Array:
-    """Those of scores less their largest along the axis of keys, 0 where the mask hides one: a softmax that is not divided yet."""
-    if mask is not None:
-        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis, keepdims=True)))  # the shift cancels, so it needs no derivative
-    return weights if mask is None else jnp.where(mask, weights, 0)
 
 
 # --- convolutions ---

@@ -140,6 +140,6 @@ def test_precision_and_implementation_are_honoured_or_refused():
     query, key, value = ARRAYS
     with pytest.raises(ValueError, match="a bias is for heads with keys of their own, and here 3 heads share 1"):
         attention.attend(query, key[:, :, :1], value[:, :, :1], bias=jnp.zeros((1, 3, 5, 5)))
-    for implementation in ("heads_first", "xla"):
+    for implementation in ("heads_first", "chunked", "xla"):
         jaxpr = str(jax.make_jaxpr(lambda *a, i=implementation: attention.attend(*a, implementation=i, precision="highest"))(*ARRAYS))
         assert jaxpr.count("HIGHEST") >= 2

@@ -15,6 +15,7 @@ from experiments.diffusion.images import facts, named_networks, opened_pictures
 from experiments.diffusion.images.config import SETS, Config
 from experiments.diffusion.images.facts import Data, Numbers
 from experiments.framework import ranges
+from gendiff import networks
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import sources
 from gendiff.diffusion import objectives, schedules, weighting
@@ -54,18 +55,24 @@ def loss(config: Config, network: Model) -> Any:
 def cost(config: Config, network: Model) -> Cost:
     """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
     loss_fn, key = loss(config, network), jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    at_once = loss(config, dataclasses.replace(network, predict=_at_once(network.predict)))
     condition: Any = (jax.ShapeDtypeStruct((1,), jnp.int32),) if network.num_classes else ()
     picture: Any = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
     one = Batch(clean=picture, condition=condition)
     try:
         params = jax.eval_shape(network.init, key)
-        gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, one)
+        gradient = jax.jit(jax.grad(lambda *arguments: at_once(*arguments)[0])).lower(params, key, one)
         kept = jax.eval_shape(lambda params, key, one: jax.vjp(lambda free: loss_fn(free, key, one)[0], params)[1], params, key, one)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--network {config.network}: {error}") from error
     counted: Any = gradient.cost_analysis() or {}
     own = _bytes(params)
     return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), max(0, _bytes(kept) - own))
+
+
+def _at_once(predict: Any) -> Any:
+    """The same network with attention in no loop, whose body XLA would count once."""
+    return networks.pure(predict.module.clone(attention_implementation="heads_first"))
 
 
 def check(config: Config) -> None:

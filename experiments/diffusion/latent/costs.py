@@ -75,7 +75,8 @@ def measure(config: Config) -> dict[Place, Cost]:
 
 def attention_flops(config: Config) -> dict[str, float]:
     """FLOPs of one evaluation at the largest resolution with self-attention, in pixels and in latents: from shapes alone."""
-    predict, key = networks.pure(network := unet(config, attention=True)), jax.random.key(0)
+    network = unet(config, attention=True).clone(attention_implementation="heads_first")  # XLA counts the body of a loop once
+    predict, key = networks.pure(network), jax.random.key(0)
     found = {}
     for what in (PIXELS, LATENTS):
         x, t = jax.ShapeDtypeStruct((1, *shape(what, config.resolutions[-1])), jnp.float32), jnp.zeros((1,))

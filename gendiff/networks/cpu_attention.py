@@ -1,0 +1,171 @@
+"""Attention as a CPU computes it fastest: heads before tokens, and large weights part by part, so that they stay in its cache.
+
+Every function here equals the plain formula, and tests compare the two.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+from gendiff.core import arrays
+
+FEW = 8
+"""Keys per query from which attention is that of few queries, such as the newest token's to all that is cached."""
+
+CHUNK = 2**19
+"""Weights that are computed at once: 2 MiB of float32, which stay in the cache of a core."""
+LARGE = 2**20
+"""Weights from which they are computed in chunks."""
+
+_MIXED = "mixed values and sums of weights"
+
+
+def heads_first_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+) -> jax.Array:
+    """Attention of (b, s, heads, size) whose heads stand before the tokens inside, the fastest on a CPU; `bias` is added to the scores."""
+    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
+    # the weights are as many as pairs of tokens: the backward pass computes them again rather than keep them
+    mixed = jax.checkpoint(_formula(query, key, precision))(query, key, value, mask, bias)
+    return mixed.transpose(0, 2, 1, 3)
+
+
+def chunked_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
+) -> jax.Array:
+    """`heads_first_attention` that computes large weights in chunks, so that the processor finds them in its cache and not in memory.
+
+    A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than `LARGE`: in all
+    samples and heads together where a derivative is wanted, and else in one head.
+    """
+    (b, s, heads, _), keys = query.shape, key.shape[1]
+    if b * heads * s * keys <= LARGE:
+        return heads_first_attention(query, key, value, mask, precision, bias)
+    query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
+    return _chunked(precision, query, key, value, mask, bias).transpose(0, 2, 1, 3)
+
+
+def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Attention of one query of each text, (b, 1, heads, size), to (b, k, groups, size) as a cache holds them.
+
+    Sums in place of products of matrices: XLA:CPU reads every key and value once and moves none of them.
+
+    Args:
+        query: of the newest token; heads / groups queries that stand side by side share a group of keys.
+        key: (b, k, groups, size).
+        value: (b, k, groups, size).
+        mask: (#b, 1 or heads, 1, k), or None.
+    """
+    accumulate = jnp.promote_types(query.dtype, jnp.float32)
+    groups = key.shape[2]
+
+    def mixed(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
+        query = query.astype(accumulate).reshape(query.shape[0], 1, groups, -1, query.shape[-1]) * query.shape[-1] ** -0.5
+        scores = jnp.sum(query * key[:, :, :, None].astype(accumulate), -1)  # (b, k, groups, heads of each)
+        if mask is not None:
+            mask = mask[:, :, 0].swapaxes(1, 2)
+            mask = mask.reshape(*mask.shape[:2], *((1, 1) if mask.shape[2] == 1 else scores.shape[2:]))
+        weights = _exponentials(scores, mask, 1)
+        total = weights.sum(1)[..., None]
+        summed = jnp.sum(weights.astype(value.dtype).astype(accumulate)[..., None] * value[:, :, :, None].astype(accumulate), 1)
+        return (summed / total if mask is None else arrays.safe_divide(summed, total)).astype(value.dtype)
+
+    return jax.checkpoint(mixed)(query, key, value, mask).reshape(query.shape)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _chunked(
+    precision: str | None, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, bias: jax.Array | None
+) -> jax.Array:
+    """Attention of (b, heads, s, size) without a derivative: nothing is kept, so only one head with large weights gains by chunks."""
+    function = _formula(query, key, precision)
+    if query.shape[2] * key.shape[2] <= LARGE:
+        return function(query, key, value, mask, bias)
+    return _in_chunks(function, query, key, value, mask, bias)
+
+
+@_chunked.defjvp
+def _chunked_tangent(precision: str | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+    # the rule is the derivative of the same formula in chunks, so that it has all further derivatives too
+    kept = jax.checkpoint_policies.save_only_these_names(_MIXED)
+    function = jax.checkpoint(_formula(primals[0], primals[1], precision), policy=kept)
+    return jax.jvp(functools.partial(_in_chunks, function), primals, tangents)
+
+
+def _in_chunks(function: Callable[..., jax.Array], query: jax.Array, key: jax.Array, *others: jax.Array | None) -> jax.Array:
+    """Call the function on some samples, heads and queries after the others."""
+    samples, heads, queries, _ = query.shape
+    sizes = chunk_sizes(samples, heads, queries, key.shape[2])
+    for axis in (2, 1, 0):  # one loop in the other
+        if sizes[axis] < query.shape[axis]:
+            function = functools.partial(_along, function, axis, sizes[axis])
+    return function(query, key, *others)
+
+
+def chunk_sizes(samples: int, heads: int, queries: int, keys: int) -> tuple[int, int, int]:
+    """How many samples, heads and queries a chunk has: as many as `CHUNK` allows and divide what there is."""
+    some_queries = _divisor(queries, CHUNK // keys)
+    some_heads = _divisor(heads, CHUNK // (queries * keys)) if some_queries == queries else 1
+    return _divisor(samples, CHUNK // (heads * queries * keys)) if some_heads == heads else 1, some_heads, some_queries
+
+
+def _divisor(length: int, most: int) -> int:
+    """The largest divisor of the length that is at most `most`; the length itself where that divisor is less than a quarter of `most`."""
+    largest = max(number for number in range(1, max(min(most, length), 1) + 1) if length % number == 0)
+    return largest if 4 * largest >= min(most, length) else length
+
+
+def _along(function: Callable[..., jax.Array], axis: int, size: int, *arrays: jax.Array | None) -> jax.Array:
+    """Call the function of (query, key, value, mask, bias) on `size` entries of an axis after the others."""
+
+    def cut(array: jax.Array) -> jax.Array:
+        return jnp.moveaxis(array.reshape(*array.shape[:axis], -1, size, *array.shape[axis + 1 :]), axis, 0)
+
+    looked_at = (1, 2) if axis == 2 else ()  # every query looks at all keys and values
+    parts = {at: cut(array) for at, array in enumerate(arrays) if array is not None and array.shape[axis] > 1 and at not in looked_at}
+    results = jnp.moveaxis(jax.lax.map(lambda some: function(*(some.get(at, whole) for at, whole in enumerate(arrays))), parts), 0, axis)
+    return results.reshape(*results.shape[:axis], -1, *results.shape[axis + 2 :])
+
+
+def _formula(query: jax.Array, key: jax.Array, precision: str | None) -> Callable[..., jax.Array]:
+    """Attention of these (b, heads, tokens, size) or of a chunk of them."""
+    return functools.partial(_mixed, precision=precision, few=FEW * query.shape[2] <= key.shape[2])
+
+
+def _mixed(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
+    precision: str | None,
+    few: bool,
+) -> jax.Array:
+    accumulate = jnp.promote_types(query.dtype, jnp.float32)
+    query = query * query.shape[-1] ** -0.5
+    if few:  # a product with a row per key is the faster one
+        scores = jnp.einsum("bhkd,bhqd->bhkq", key, query, precision=precision, preferred_element_type=accumulate).swapaxes(2, 3)
+    else:
+        scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, precision=precision, preferred_element_type=accumulate)
+    if bias is not None:
+        scores = scores + bias.astype(accumulate)
+    weights = _exponentials(scores, mask, -1)
+    # for many queries a column of ones makes the sum of the weights part of the product; for few it would copy all values
+    summed = value if few else jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
+    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), summed, precision=precision, preferred_element_type=accumulate)
+    mixed = checkpoint_name(mixed, _MIXED)
+    mixed, total = (mixed, weights.sum(-1, keepdims=True)) if few else (mixed[..., :-1], mixed[..., -1:])
+    mixed = mixed / total if mask is None else arrays.safe_divide(mixed, total)
+    return mixed.astype(value.dtype)
+
+
+def _exponentials(scores: jax.Array, mask: jax.Array | None, axis: int) -> jax.Array:
+    """Those of scores less their largest along the axis of keys, 0 where the mask hides one: a softmax that is not divided yet."""
+    if mask is not None:
+        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis, keepdims=True)))  # the shift cancels, so it needs no derivative
+    return weights if mask is None else jnp.where(mask, weights, 0)
