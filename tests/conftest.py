@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+os.environ["GENDIFF_COMPILE_CACHE"] = "none"  # also for processes that tests start: none of them touches the folder of the user
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores, so each gets one thread
     os.environ.setdefault("NPROC", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")

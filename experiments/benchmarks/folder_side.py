@@ -14,7 +14,7 @@ import safetensors.numpy
 from experiments.benchmarks import sd_settings
 from experiments.benchmarks.folder_works import FolderWorks
 from experiments.benchmarks.sd_settings import FOLDERS, NEGATIVE, PROMPT, SPREAD
-from experiments.framework import devices, drawing
+from experiments.framework import compile_cache, devices, drawing
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.pipelines import stable_diffusion
@@ -129,5 +129,5 @@ def _random_arrays(config: dict[str, Any]) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     devices.give_back_memory()
-    devices.use_compile_cache()
+    compile_cache.use()
     FolderSide().serve()

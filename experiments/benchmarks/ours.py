@@ -22,7 +22,7 @@ import safetensors.numpy
 from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
-from experiments.framework import devices, drawing, program_costs
+from experiments.framework import compile_cache, devices, drawing, program_costs
 from experiments.reporting import environment
 from gendiff import networks, training
 from gendiff.core.types import NO_LABEL, Params
@@ -364,5 +364,5 @@ def _condition(workload: Workload, labels: Any) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    devices.use_compile_cache()
+    compile_cache.use()
     OurSide().serve()

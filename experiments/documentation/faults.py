@@ -33,6 +33,7 @@ RUNS = (
     Fault("other config on restore", "a table of every setting that differs; architecture is refused, run settings warn"),
     Fault("other shape, structure or dtype on restore", "a table of every path that differs; floats change their width only when asked"),
     Fault("other device or process count on restore", "parameters are bitwise equal, data keep their order, losses agree to 1e-5"),
+    Fault("the folder of compiled programs cannot be written", "one line says so; programs are compiled, and the command goes on"),
     Fault("cached and uncached compilation", "a resume records the setting, and refuses another or says so"),
     Fault("NaN loss or gradient", "the step is skipped and counted; parameters, optimizer and averages stay as they were"),
     Fault("NaN in many steps in a row", "the run stops, keeps the good steps, writes batch and key to debug/, exit 3"),

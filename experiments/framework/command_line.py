@@ -19,6 +19,7 @@ import tyro
 
 from experiments.framework import (
     cluster,
+    compile_cache,
     configuration,
     devices,
     distributed,
@@ -79,7 +80,9 @@ class RunOptions:
     resume: Literal["latest", "latest-valid"] = "latest"
     """Checkpoint to go on from: latest-valid goes back past damaged ones and says so."""
     compile_cache: str | None = None
-    """Folder that keeps compiled programs for the next process; None takes $GENDIFF_COMPILE_CACHE, or none."""
+    """Folder that keeps all compiled programs for the next process, which on a CPU then do without oneDNN; none keeps nothing.
+
+    None takes $GENDIFF_COMPILE_CACHE, or keeps programs without oneDNN in ~/.cache/gendiff."""
     profile: str | None = None
     """START:COUNT traces COUNT steps of each training from step START on, for xprof or Perfetto, into profile/ of the run."""
     log: str = "tensorboard"
@@ -226,7 +229,7 @@ def _run(arguments: list[str], catalogue: Catalogue, progress: Progress) -> int:
     if options.dry_run:
         runner.dry_run(experiment, config, progress)
         return errors.DONE
-    devices.use_compile_cache(options.compile_cache)
+    compile_cache.use(options.compile_cache, progress.line)
     shard = None if options.shards is None else sweep.shard(options.shards)
     path = options.out or Path("runs") / (experiment.name + ("-smoke" if options.smoke else ""))
     named: dict[str, Any] = {"preset": "smoke" if options.smoke else options.preset, "smoke": options.smoke}
@@ -297,7 +300,7 @@ def _sample(arguments: list[str], catalogue: Catalogue, progress: Progress) -> i
         raise ConfigError(f"experiment {experiment.name!r} has nothing to sample from")
     options: Any = _parse(experiment.sample.options, f"sample {arguments[0]}", arguments[1:])
     config = configuration.restore(stored, experiment.config, folder)
-    devices.use_compile_cache()
+    compile_cache.use(say=progress.line)
     with interruption.watch(at_once=True):
         experiment.sample.call(config, folder, options, progress)
     return errors.DONE
@@ -326,7 +329,7 @@ def _evaluate(arguments: list[str], catalogue: Catalogue, progress: Progress) ->
         return _with_shards("evaluate", arguments, catalogue, progress)
     folder = run_folder.existing(_parse(EvaluateOptions, "evaluate", arguments).run, writable=True)
     experiment = registry.load(configuration.read(folder).experiment, catalogue)
-    devices.use_compile_cache()
+    compile_cache.use(say=progress.line)
     print(f"{report.table_text(runner.evaluate(experiment, folder, progress))}\nreport: {folder.report}", flush=True)
     return errors.DONE
 

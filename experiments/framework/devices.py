@@ -1,20 +1,20 @@
-"""Settings of the backend that a program may choose and a library may not: compiler options, the compile cache, which devices there are."""
+"""Settings of the backend that a program may choose and a library may not: compiler options, and which devices there are."""
 
 import contextlib
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
+from experiments.framework import compile_cache
 from experiments.framework.errors import DeviceError
 from gendiff.core import extras
 
-CACHE_VARIABLE = "GENDIFF_COMPILE_CACHE"
-"""Environment variable that names the folder of the persistent compile cache; unset means none."""
+ONEDNN = "xla_cpu_experimental_onednn_custom_call"
+"""The compiler option that gives products and convolutions to oneDNN."""
 _MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of malloc.h."""
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
@@ -25,8 +25,8 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
 
     On an x86 CPU they give products and convolutions to oneDNN, which is part of jaxlib, and leave reductions, such as those of a softmax,
     to YNNPACK. On 2 cores with jax 0.12 that made sampling with a U-Net of 32×32 pixels 1.1 times as fast as XLA's own choice, its
-    training step 1.4 times and that of DiT-S/2 1.1 times. With the persistent compile cache they leave out oneDNN, whose calls in a loop
-    jaxlib 0.12 cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
+    training step 1.4 times and that of DiT-S/2 1.1 times. Where all programs are kept for the next process they leave out oneDNN, whose
+    calls jaxlib cannot store (it ends in a segmentation fault); convolutions then go to Eigen, which runs small ones on all cores.
 
     libraries: False leaves the choice of libraries to XLA, as programs with single rows, bfloat16 or 8 bits need it. With jax 0.10 and 0.11
     it also asks for the schedule of least memory, which is the default since 0.12: theirs unpacks all packed kernels before the first call.
@@ -39,9 +39,20 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
         return {}
     if not libraries:
         return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if release < (0, 12) else {}
-    if keeps_programs():
+    if compile_cache.keeps_all():
         return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
-    return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", "xla_cpu_experimental_onednn_custom_call": True}
+    return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", ONEDNN: True}
+
+
+def jit(function: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:
+    """`jax.jit` with the compiler options of this backend. libraries: as of `compiler_options`. options: of `jax.jit`."""
+    chosen = compiler_options(libraries)
+    return storable(jax.jit(function, compiler_options=chosen, **options), chosen)
+
+
+def storable(jitted: Callable[..., Any], options: dict[str, str | int]) -> Callable[..., Any]:
+    """A jitted function whose programs the compile cache, if there is one, may meet. options: of the compiler, which it was jitted with."""
+    return compile_cache.Unkept(jitted) if ONEDNN in options and compile_cache.in_use() else jitted
 
 
 def libraries_suit(dtype: str, storage: str = "full") -> bool:
@@ -107,25 +118,8 @@ def compilation() -> dict[str, str]:
         "jax": jax.__version__,
         "jaxlib": jax.lib.__version__,
         "devices": f"{jax.device_count()} × {', '.join(kinds)}",
-        "compile cache": "on" if keeps_programs() else "off",
+        "compile cache": "on" if compile_cache.keeps_all() else "off",
     }
-
-
-def keeps_programs() -> bool:
-    """Whether a compile cache is in use."""
-    config: Any = jax.config  # its fields are made at run time
-    return bool(config.jax_compilation_cache_dir and config.jax_enable_compilation_cache)
-
-
-def use_compile_cache(folder: str | None = None) -> Path | None:
-    """Keeps compiled programs in `folder`, or where the environment variable says, for the next process; None leaves JAX as it is."""
-    chosen = folder or os.environ.get(CACHE_VARIABLE)
-    if not chosen:
-        return None
-    path = Path(chosen).expanduser().absolute()
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # the default of 1 s leaves out most programs of a small network
-    return path
 
 
 def only_cpu() -> None:

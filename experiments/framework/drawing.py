@@ -13,8 +13,8 @@ from gendiff.core.errors import NonFiniteError
 
 
 def jit(draw: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:
-    """`jax.jit` with the compiler options of this backend. libraries: as of `devices.compiler_options`."""
-    return jax.jit(draw, compiler_options=devices.compiler_options(libraries), **options)
+    """`devices.jit`, for functions that draw."""
+    return devices.jit(draw, libraries=libraries, **options)
 
 
 def stream(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from experiments.framework import configuration, devices, distributed, interruption, meshes, profiling, sinks, training_log
+from experiments.framework import compile_cache, configuration, devices, distributed, interruption, meshes, profiling, sinks, training_log
 from experiments.framework.errors import Preempted
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -243,14 +243,16 @@ def shared_programs(
     accumulate: int,
 ) -> Programs:
     """What `train` runs. The trainings of a run that differ in seed or number of steps alone share it, and compile once."""
-    return programs(
+    options = devices.compiler_options()
+    run = programs(
         *(loss, optimizer, init, mesh),
         rules=rules,
         ema=ema,
         ema_warm_up=ema_warm_up,
         accumulate=accumulate,
-        compiler_options=devices.compiler_options(),
+        compiler_options=options,
     )
+    return run._replace(step=devices.storable(run.step, options))
 
 
 def own_programs(
@@ -260,7 +262,9 @@ def own_programs(
 
     libraries: as of `devices.compiler_options`.
     """
-    return training.own_programs(step, fresh, mesh, compiler_options=devices.compiler_options(libraries))
+    options = devices.compiler_options(libraries)
+    run = training.own_programs(step, fresh, mesh, compiler_options=options)
+    return run._replace(step=devices.storable(run.step, options))
 
 
 def _drawn_from(held: Iterable[str]) -> str:
@@ -273,7 +277,7 @@ def _compiled(step: Any, state: Any, batch: Any, progress: Progress) -> Any:
     begin = time.monotonic()
     compiled = devices.compiled(step, state, batch)
     spent = time.monotonic() - begin
-    if spent > LONG and not devices.keeps_programs():
+    if spent > LONG and not compile_cache.keeps(step):
         progress.line(f"compiled in {formatting.duration(spent)}; --compile-cache FOLDER keeps it for the next start")
     return compiled
 

@@ -12,7 +12,7 @@ from gendiff.core import records
 
 def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`jax.jit` as users of `language` compile: the libraries that serve pictures slow down single rows, bfloat16 and 8 bits."""
-    return jax.jit(function, compiler_options=devices.compiler_options(libraries=False), **options)
+    return devices.jit(function, libraries=False, **options)
 
 
 def in_place() -> Callable[[Any, Any, Any], Callable[[], jax.Array]]:

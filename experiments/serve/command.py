@@ -15,7 +15,7 @@ from experiments.diffusion.text_to_image.folders import folder_options
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.diffusion.text_to_image.prompting import command as text_to_image
 from experiments.diffusion.text_to_image.prompting import prompt_options
-from experiments.framework import devices
+from experiments.framework import compile_cache, devices
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Tool
 from experiments.serve import folder_networks, own_networks
@@ -59,9 +59,9 @@ class ServeOptions:
     storage: Literal["full", "int8", "float8"] = "full"
     """With a folder: how its kernels are kept in memory; int8 and float8 take one byte for each number. A line says what that loses."""
     compile_cache: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|none")] = None
-    """Where compiled programs are kept for the next start; None is ~/.cache/gendiff/programs with a folder, and nowhere otherwise.
+    """Folder that keeps all compiled programs for the next start, which on a CPU then do without oneDNN; none keeps nothing.
 
-    Programs that are not kept may use oneDNN, which draws faster on some CPUs."""
+    None is ~/.cache/gendiff/programs with a folder of diffusers, and otherwise keeps only programs without oneDNN."""
 
 
 def call(options: ServeOptions, catalogue: object, progress: Progress) -> None:
@@ -129,10 +129,10 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
     own = {name: getattr(options, name) for name in ("sampler", *_OF_FOLDERS)}
     folder = FolderOptions(**own)
     if folder_options.is_folder(options.model):
-        devices.use_compile_cache(folder_options.cache(folder))
+        compile_cache.use(folder_options.cache(folder), progress.line)
         return folder_networks.read(folder, Path(str(options.model)).expanduser(), progress)
     folder_options.refuse_without_folder(dataclasses.replace(folder, compile_cache=None))
-    devices.use_compile_cache(None if options.compile_cache == "none" else options.compile_cache)
+    compile_cache.use(options.compile_cache, progress.line)
     return own_networks.read(text_to_image.file_of(options.model), prompt_options.sampler(folder))
 
 

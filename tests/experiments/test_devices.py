@@ -1,8 +1,4 @@
 import functools
-import os
-import subprocess
-import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -112,38 +108,3 @@ def test_packed_convolutions_are_unpacked_one_after_the_other_also_inside_of_a_l
     program = jax.jit(many, compiler_options=devices.compiler_options(libraries=devices.libraries_suit("float32", "int8")))
     memory = program.lower(shapes, jax.ShapeDtypeStruct((1, 2, 2, width), np.dtype("float32"))).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 2 * 4 * 9 * width**2
-
-
-@pytest.mark.slow
-def test_programs_with_a_loop_are_kept_for_the_next_process(tmp_path):
-    program = """
-        import jax, jax.numpy as jnp
-        from experiments.framework import devices
-        devices.use_compile_cache()
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        hits = []
-        jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if name.endswith("cache_hits") else None)
-        kernel = 0.01 * jax.random.normal(jax.random.key(0), (3, 3, 64, 64))
-        def step(i, x):
-            y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-            return jnp.tanh(y @ kernel[0, 0])
-        x = jnp.ones((4, 16, 16, 64))
-        print(jax.jit(lambda x: jax.lax.fori_loop(0, 2, step, x), compiler_options=devices.compiler_options())(x).shape, len(hits))
-    """
-    variables = {**os.environ, devices.CACHE_VARIABLE: str(tmp_path), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", textwrap.dedent(program)]
-    first, second = (subprocess.run(command, capture_output=True, text=True, env=variables, timeout=300) for _ in range(2))
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert int(second.stdout.split()[-1]) > int(first.stdout.split()[-1])
-
-
-def test_a_compile_cache_leaves_out_the_calls_that_it_cannot_store():
-    without = devices.compiler_options()
-    jax.config.update("jax_enable_compilation_cache", True)
-    jax.config.update("jax_compilation_cache_dir", "/nowhere")
-    try:
-        kept = devices.compiler_options()
-    finally:
-        jax.config.update("jax_compilation_cache_dir", None)
-        jax.config.update("jax_enable_compilation_cache", False)
-    assert not any("onednn" in name for name in kept) and kept.keys() <= without.keys()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.framework import devices
+from experiments.framework import compile_cache
 from experiments.reporting.environment import PROJECT
 
 
 @contextlib.contextmanager
 def started(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m experiments WORDS`, whose output is added to the log. It is killed where the block ends before it does."""
-    clean = {name: value for name, value in os.environ.items() if name != devices.CACHE_VARIABLE}
+    clean = os.environ | {compile_cache.VARIABLE: compile_cache.NONE}
     command = [sys.executable, "-m", "experiments", *words]
     with open(log, "ab") as file, subprocess.Popen(command, cwd=PROJECT, env=clean, stdout=file, stderr=subprocess.STDOUT) as process:
         try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
-from experiments.framework import devices
+from experiments.framework import compile_cache
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command
 from experiments.language import models
@@ -48,7 +48,7 @@ class ChatOptions:
 def call(options: ChatOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit, and without the packages of the model."""
     _check(options)
-    devices.use_compile_cache()
+    compile_cache.use(say=progress.line)
     chat = models.opened(options.model, packed=options.weights == "packed")
     if options.weights == "int8":
         chat = models.in_8_bits(chat)

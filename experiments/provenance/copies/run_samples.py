@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import configuration, devices, registry, run_folder
+from experiments.framework import compile_cache, configuration, registry, run_folder
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Catalogue
 from experiments.provenance.copies.copies_options import DRAWN, CopiesOptions
@@ -23,7 +23,7 @@ def place(options: CopiesOptions, catalogue: Catalogue, progress: Progress) -> s
     if command is None or not issubclass(command.options, SampleOptions):
         raise ConfigError(f"{options.samples} is a run of {stored.experiment}: draw its samples yourself, and give their folder")
     run_folder.existing(folder.path, writable=True)
-    devices.use_compile_cache()
+    compile_cache.use(say=progress.line)
     drawn = command.options(num=options.num or DRAWN)
     command.call(configuration.restore(stored, experiment.config, folder), folder, drawn, progress)
     return str(samples)

@@ -12,7 +12,7 @@ from experiments.diffusion.text_to_image.folders import folder_export, folder_op
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.diffusion.text_to_image.folders.folder_programs import Drawing
 from experiments.diffusion.text_to_image.prompting import prompt_files, prompt_options
-from experiments.framework import devices, drawing
+from experiments.framework import compile_cache, devices, drawing
 from experiments.framework.progress import Progress
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines import stable_diffusion
@@ -36,7 +36,7 @@ def draw(options: FolderOptions, folder: Path, progress: Progress) -> None:
         prompt_options.check_prompt(options)
     devices.local()
     devices.give_back_memory()
-    devices.use_compile_cache(folder_options.cache(options))
+    compile_cache.use(folder_options.cache(options), progress.line)
     with progress.phase("open"):
         models = [opened(options, Path(place).expanduser(), progress) for place in (folder, options.refiner) if place is not None]
     model, refiner = models[0], models[1] if len(models) > 1 else None
@@ -89,7 +89,7 @@ def _drawn(job: Drawing, params: tuple[Any, ...], options: FolderOptions, progre
     """(n, h, w, 3) pictures in about [-1, 1]. Picture i is the same whatever is drawn beside it."""
     index = np.arange(options.num, dtype=np.int32)
     together = min(prompt_options.together(options, 1), options.num)
-    counted = not devices.keeps_programs()  # a program that calls the host cannot be kept for the next process
+    counted = not compile_cache.keeps_all()  # a program that calls the host cannot be kept for the next process
     done = [0]
 
     def program(pipelines: Any, params: Any, words: Any, change: Any, key: Any, scale: Any, index: Any) -> jax.Array:

@@ -109,10 +109,8 @@ def lora_files(options: FolderOptions) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
-def cache(options: FolderOptions) -> str | None:
-    """The folder of compiled programs; None keeps none."""
-    if options.compile_cache == "none":
-        return None
+def cache(options: FolderOptions) -> str:
+    """What `compile_cache.use` takes: by default a folder of the user that keeps all programs, for they take long to compile."""
     if options.compile_cache is not None:
         return options.compile_cache
     return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gendiff" / "programs")

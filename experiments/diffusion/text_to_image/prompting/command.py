@@ -10,7 +10,7 @@ from experiments.diffusion.text_to_image.folders import folder_drawing, folder_o
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.prompting import gallery, prompt_options, prompted
-from experiments.framework import devices, errors
+from experiments.framework import compile_cache, errors
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Command
 from experiments.framework.resumption import PROGRAM
@@ -41,7 +41,7 @@ def call(options: CommandOptions, progress: Progress) -> None:
     folder_options.refuse_without_folder(options)
     options = _with_prompts(options)
     out, file = prompt_options.check(options, Path()), file_of(options.model)
-    devices.use_compile_cache()
+    compile_cache.use(say=progress.line)
     given, about = published.read(file)
     progress.line(f"{file.name}: {about.data}")
     said = {"model": file.name, "trained_seed": about.trained_seed, "checkpoint": about.checkpoint, "sha256": about.sha256}

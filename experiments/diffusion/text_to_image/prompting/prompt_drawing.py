@@ -13,7 +13,7 @@ from experiments.diffusion.text_to_image.prompting import prompt_options
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.prompting.start_picture import StartPicture
 from experiments.diffusion.text_to_image.trained import Trained
-from experiments.framework import devices, drawing
+from experiments.framework import compile_cache, drawing
 from experiments.framework.progress import Progress
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
@@ -104,7 +104,7 @@ def draw(program: Program, given: Trained, options: PromptOptions, prompt: Token
     calls = -(-len(index) // together)
     progress.line("compiling …")
     with progress.task("draw", calls * program.steps) as task:
-        counted = not devices.keeps_programs()  # a program that calls the host cannot be kept for the next process
+        counted = not compile_cache.keeps_all()  # a program that calls the host cannot be kept for the next process
         used = _counted(program, task.update) if counted else program
         fixed = (used, given.params, jax.random.key(options.seed), jnp.float32(options.guidance))
 

@@ -192,7 +192,7 @@ def test_options_of_folders_are_refused_for_other_models():
 def test_programs_are_kept_in_a_folder_of_the_user_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert folder_options.cache(CommandOptions()) == "/somewhere/gendiff/programs"
-    assert folder_options.cache(CommandOptions(compile_cache="none")) is None
+    assert folder_options.cache(CommandOptions(compile_cache="none")) == "none"
     assert folder_options.cache(CommandOptions(compile_cache="here")) == "here"
 
 

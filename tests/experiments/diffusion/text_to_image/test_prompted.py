@@ -15,7 +15,7 @@ from experiments.diffusion.text_to_image.prompting import command, prompt_drawin
 from experiments.diffusion.text_to_image.prompting.command import CommandOptions
 from experiments.diffusion.text_to_image.prompting.sampling import TextOptions
 from experiments.diffusion.text_to_image.trained import Trained
-from experiments.framework import devices
+from experiments.framework import compile_cache
 from experiments.framework.progress import Progress, Task
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
@@ -74,7 +74,7 @@ def network(monkeypatch):
     monkeypatch.setattr(trained, "from_run", lambda config, folder, name, seed: of)
     monkeypatch.setattr(sampling.training_loop, "newest_step", lambda *_: 7)
     monkeypatch.setattr(published, "read", lambda file: (of, KNOWN))
-    monkeypatch.setattr(devices, "keeps_programs", lambda: True)  # or each draw would be compiled anew
+    monkeypatch.setattr(compile_cache, "keeps_all", lambda: True)  # or each draw would be compiled anew
     monkeypatch.setattr(prompt_drawing, "_compiled", lambda: COMPILED)
     return of
 
@@ -138,7 +138,7 @@ def test_a_bar_counts_the_steps_and_pictures_are_the_same_beside_it(draw, monkey
     without, _, _ = draw(num=3, together=2)
     assert counts == [2, 4]
     counts.clear()
-    monkeypatch.setattr(devices, "keeps_programs", lambda: False)
+    monkeypatch.setattr(compile_cache, "keeps_all", lambda: False)
     beside, _, _ = draw("y.png", num=3, together=2)
     assert counts == [1, 2, 3, 4] and np.array_equal(beside, without)
 
