@@ -13,7 +13,7 @@ from experiments.diffusion import sample_archives, sample_scores, sampling_optio
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.sample_files import SampleFiles
 from experiments.diffusion.sampling_options import SampleOptions
-from experiments.framework import configuration, devices, distributed, drawing, training_loop
+from experiments.framework import configuration, devices, distributed, drawing, dtypes, training_loop
 from experiments.framework.configuration import Config
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
@@ -48,6 +48,7 @@ def _sample(
     Raises ConfigError for options that do not fit the model, NonFiniteError where samples are not finite (those and the ones drawn beside
     them are not written), and the errors of `training_loop.restore_ema`.
     """
+    config = dtypes.settled(config, progress, options.dtype)
     of = config if described is None else described(config, folder)
     model = model_of(of)
     options = sampling_options.numbered(options, model.names)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import ranges, training_loop
+from experiments.framework import dtypes, ranges, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 from experiments.framework.run_folder import RunFolder
@@ -117,15 +117,31 @@ SMOKE: dict[str, Any] = {"train_steps": 4, "warmup": 1, "batch": 16, "channels":
 """Of a training that only has to run."""
 
 
-def unet(config: Recipe, schedule: Schedule, parameterization: Parameterization, *, convolution: str = "direct", **fields: Any) -> Model:
+def unet(
+    config: Recipe,
+    schedule: Schedule,
+    parameterization: Parameterization,
+    *,
+    convolution: str = "direct",
+    dtype: str = "float32",
+    **fields: Any,
+) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
 
-    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py). fields: of Model.
+    convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
+    dtype: that it computes in. fields: of Model.
     """
     of: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
     classes, names = of["num_classes"], tuple(map(str, range(of["num_classes"])))
     network = networks.UNet(
-        channels=config.channels, blocks=config.blocks, attention=(), heads=2, groups=8, num_classes=classes, convolution=convolution
+        channels=config.channels,
+        blocks=config.blocks,
+        attention=(),
+        heads=2,
+        groups=8,
+        num_classes=classes,
+        convolution=convolution,
+        dtype=dtypes.of_network(dtype),
     )
     init = _init(network, (1, *of["shape"]))
     return Model(networks.pure(network), init, schedule, parameterization, names=names, ema=config.ema, **of)

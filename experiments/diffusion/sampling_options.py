@@ -10,6 +10,7 @@ import tyro
 
 from experiments.diffusion.image_model import Model
 from experiments.framework import cluster, configuration, errors
+from experiments.framework.dtypes import Dtype
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import grids
@@ -56,6 +57,8 @@ class SampleOptions:
     """Share of fresh noise in the samplers that have one, from 0 (none) to 1 (as ddpm); None is the sampler's own."""
     temperature: float | None = None
     """Factor on the noise that samples start from, above 0; None takes the model's own."""
+    dtype: Dtype | None = None
+    """Type that the network computes in: auto takes bfloat16 where the processor multiplies it, None is that of the run."""
     seed: int = 0
     """Seed of the samples' noise, from 0 to 2**32 - 1."""
     trained_seed: int | None = None

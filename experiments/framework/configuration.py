@@ -9,6 +9,9 @@ from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.training import compatibility
 
+RENAMED = {"compute": "dtype"}
+"""Older names of the fields of configurations -> the present ones."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
@@ -49,10 +52,11 @@ def settle(folder: RunFolder, wanted: Resolved) -> Resolved:
 
 
 def read(folder: RunFolder) -> Resolved:
-    """The config.json of a run folder. DataError where there is none, or a broken one."""
+    """The config.json of a run folder, its fields by their present names. DataError where there is none, or a broken one."""
     if not folder.config.exists():
         raise DataError(f"{folder.path}: holds no config.json, so nothing can be rebuilt from it")
-    return json_files.read(folder.config, Resolved)
+    stored = json_files.read(folder.config, Resolved)
+    return dataclasses.replace(stored, config={RENAMED.get(name, name): value for name, value in stored.config.items()})
 
 
 def other_compilation(stored: Resolved, wanted: Resolved) -> str:

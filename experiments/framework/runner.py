@@ -8,6 +8,7 @@ from experiments.framework import (
     configuration,
     devices,
     distributed,
+    dtypes,
     goodput,
     interruption,
     ranges,
@@ -46,7 +47,7 @@ def run(experiment: Experiment, config: Config, folder: RunFolder, progress: Pro
     with _unmade_if_refused(folder):
         devices.local()
         distributed.check_served(experiment.processes)
-        code = environment()
+        config, code = dtypes.settled(config, progress), environment()
         wanted = _wanted(experiment, config, code, preset, smoke)
         distributed.check_equal("the configuration", {**vars(wanted), "versions": code["versions"], "out": str(folder.path)})
     if not distributed.first():
@@ -83,6 +84,7 @@ def compute_shard(
     with _unmade_if_refused(folder):
         if experiment.sweep is None:
             raise ConfigError(f"--shards {shard.number}/{shard.parts}: {experiment.name} is no sweep of many small trainings")
+        config = dtypes.settled(config, progress)
         devices.local()
         wanted = _wanted(experiment, config, environment(), preset, smoke)
         _tell_of_differences(configuration.settle(folder, wanted), wanted, progress)
@@ -96,7 +98,7 @@ def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
     if experiment.plan is None:
         raise ConfigError(f"--dry-run: {experiment.name} has no plan to print; --smoke runs everything in seconds")
     devices.only_cpu()
-    experiment.plan(config, progress)
+    experiment.plan(dtypes.settled(config, progress), progress)
 
 
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:

@@ -7,6 +7,7 @@ import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework.dtypes import WithDtype
 from experiments.framework.ranges import Count, Distinct, Several
 from gendiff.diffusion import parameterization, schedules
 
@@ -22,7 +23,7 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(image_training.JudgedLearning):
+class Config(image_training.JudgedLearning, WithDtype):
     """Every number of the experiment."""
 
     train_steps: Count = 1600
@@ -54,4 +55,4 @@ class Config(image_training.JudgedLearning):
 
 def model(config: Config) -> Model:
     """The network of the digits experiment in this size, on DDPM's process."""
-    return image_training.unet(config, schedules.linear(config.levels), parameterization.noise())
+    return image_training.unet(config, schedules.linear(config.levels), parameterization.noise(), dtype=config.dtype)

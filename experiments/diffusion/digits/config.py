@@ -4,6 +4,7 @@ import dataclasses
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.framework.dtypes import WithDtype
 from experiments.framework.ranges import Count, Natural, Positive, Several
 from gendiff.diffusion import parameterization, schedules
 
@@ -35,7 +36,7 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(image_training.JudgedLearning):
+class Config(image_training.JudgedLearning, WithDtype):
     """Every number of the experiment; `samples` are those at guidance 1."""
 
     train_steps: Count = 1600
@@ -57,4 +58,4 @@ class Config(image_training.JudgedLearning):
 
 def model(config: Config) -> Model:
     """The network and what its output means, from the configuration alone."""
-    return image_training.unet(config, schedules.flow(), parameterization.flow(), temperature=config.temperature)
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), temperature=config.temperature, dtype=config.dtype)

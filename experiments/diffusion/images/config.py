@@ -7,6 +7,7 @@ import msgspec
 import tyro
 
 from experiments.diffusion.image_features import FeatureOptions
+from experiments.framework.dtypes import WithDtype
 from experiments.framework.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several, Share
 
 SETS = ("emoji", "textures")
@@ -39,7 +40,7 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(FeatureOptions):
+class Config(FeatureOptions, WithDtype):
     """Every number of the experiment."""
 
     data: Distinct[str] = SETS
@@ -60,8 +61,6 @@ class Config(FeatureOptions):
     """Rank of the change that --model learns; 4 to 32 are usual."""
     network: str = "unet-small"
     """unet-small, unet-base, or dit-WIDTH/PATCH with WIDTH tiny, s, b, l or xl and PATCH 2, 4, 8 or 16."""
-    compute: Literal["float32", "bfloat16"] = "float32"
-    """Type of the network's activations; parameters, their average and the optimizer's moments stay float32."""
     remat: Literal["none", "products", "all"] = "none"
     """What the backward pass computes again to save memory: nothing, all but linear layers and convolutions, or all of each block."""
     conditional: Literal["auto", "none"] = "auto"

@@ -164,7 +164,7 @@ def described(config: Config, folder: RunFolder) -> Described:
 def model(of: Described) -> Model:
     """The network and what its output means."""
     config, data = of.config, of.data
-    network = named_networks.build(config.network, data.shape, len(data.classes), config.compute, config.remat)
+    network = named_networks.build(config.network, data.shape, len(data.classes), config.dtype, config.remat)
     return Model(
         networks.pure(network),
         _init(network, data.shape, bool(data.classes)),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments.framework import ranges
+from experiments.framework import dtypes, ranges
 from gendiff import networks
 from gendiff.core.errors import ConfigError
 
@@ -22,12 +22,12 @@ REMAT: dict[str, bool | str] = {"none": False, "products": "products", "all": Tr
 """What --remat says -> the field of a network."""
 
 
-def build(name: str, shape: tuple[int, ...], classes: int, compute: str = "float32", remat: str = "none") -> Any:
+def build(name: str, shape: tuple[int, ...], classes: int, dtype: str = "float32", remat: str = "none") -> Any:
     """The network for pictures of this shape (h, w, c). classes: 0 for none. ConfigError where the shape does not fit it."""
     ranges.known("network", [name], NAMES)
     settings: dict[str, Any] = {
         "num_classes": classes or None,
-        "dtype": None if compute == "float32" else compute,
+        "dtype": dtypes.of_network(dtype),
         "remat": REMAT[remat],
     }
     if name in UNETS:

@@ -5,7 +5,7 @@ from typing import Any
 from experiments.diffusion.images.config import Config
 
 _ACCELERATOR: dict[str, Any] = {
-    "compute": "bfloat16",
+    "dtype": "bfloat16",
     "flip": True,
     "ema": 0.9999,
     "weight_decay": 0.0,

@@ -115,7 +115,7 @@ def _model(config: Config, progress: Progress) -> Opened:
     devices.local()
     place = options.folder_of(config)
     try:
-        model = stable_diffusion.open_model(place, dtype=config.compute, remat=named_networks.REMAT[config.remat])
+        model = stable_diffusion.open_model(place, dtype=config.dtype, remat=named_networks.REMAT[config.remat])
     except ImportError as error:
         raise ConfigError(str(error)) from error
     if model.index.kind is not model_index.STABLE or model.paints:

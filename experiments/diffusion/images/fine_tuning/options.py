@@ -8,7 +8,7 @@ from experiments.diffusion.images.facts import Numbers
 from gendiff.core.errors import ConfigError
 
 USED = {
-    *("data", "model", "lora", "size", "compute", "remat", "background", "on_bad_image", "held_out", "seeds", "steps", "batch"),
+    *("data", "model", "lora", "size", "dtype", "remat", "background", "on_bad_image", "held_out", "seeds", "steps", "batch"),
     *("learning_rate", "warmup", "weight_decay", "clip", "ema", "drop_condition", "checkpoint_every", "log_every", "sampling_steps"),
     *("together", "level_pictures"),
 }
