@@ -38,7 +38,7 @@ LARGE = 64
 class Cost:
     """Of one training. flops: of the gradient for one picture, as XLA counts them before it optimises.
 
-    parameters: how many. kept: bytes that the backward pass needs of each picture's forward pass.
+    parameters: how many. kept: bytes that the backward pass needs of each picture's forward pass, at most.
     """
 
     flops: float
@@ -54,24 +54,29 @@ def loss(config: Config, network: Model) -> Any:
 
 def cost(config: Config, network: Model) -> Cost:
     """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
-    loss_fn, key = loss(config, network), jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    at_once = loss(config, dataclasses.replace(network, predict=_at_once(network.predict)))
-    condition: Any = (jax.ShapeDtypeStruct((1,), jnp.int32),) if network.num_classes else ()
-    picture: Any = jax.ShapeDtypeStruct((1, *network.shape), jnp.float32)
-    one = Batch(clean=picture, condition=condition)
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    loss_fn = loss(config, dataclasses.replace(network, predict=_at_once(network.predict)))
+
+    def batch(size: int) -> Batch:
+        pictures: Any = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
+        condition: Any = (jax.ShapeDtypeStruct((size,), jnp.int32),) if network.num_classes else ()
+        return Batch(clean=pictures, condition=condition)
+
+    def backward(params: Any, key: Any, batch: Batch) -> Any:
+        return jax.vjp(lambda free: loss_fn(free, key, batch)[0], params)[1]
+
     try:
         params = jax.eval_shape(network.init, key)
-        gradient = jax.jit(jax.grad(lambda *arguments: at_once(*arguments)[0])).lower(params, key, one)
-        kept = jax.eval_shape(lambda params, key, one: jax.vjp(lambda free: loss_fn(free, key, one)[0], params)[1], params, key, one)
+        gradient = jax.jit(jax.grad(lambda *arguments: loss_fn(*arguments)[0])).lower(params, key, batch(1))
+        one, two = (_bytes(jax.eval_shape(backward, params, key, batch(size))) for size in (1, 2))  # parameters are in both
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--network {config.network}: {error}") from error
     counted: Any = gradient.cost_analysis() or {}
-    own = _bytes(params)
-    return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), max(0, _bytes(kept) - own))
+    return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one)
 
 
 def _at_once(predict: Any) -> Any:
-    """The same network with attention in no loop, whose body XLA would count once."""
+    """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with the batch."""
     return networks.pure(predict.module.clone(attention_implementation="heads_first"))
 
 
