@@ -46,6 +46,7 @@ EXPERIMENTS = {
 TOOLS = {
     "copies": "experiments.provenance.copies",
     "inspect": "experiments.diffusion.text_to_image.folders.inspect_folder",
+    "plan": "experiments.scaling.machine_plan",
     "serve": "experiments.serve.command",
     "serve-load": "experiments.serve.load",
     "verify": "experiments.provenance.verify",

@@ -13,6 +13,12 @@ def flops(lowered: Any) -> float:
     return float((counted[0] if isinstance(counted, list) else counted or {}).get("flops", math.nan))
 
 
+def moved_bytes(compiled: Any) -> float:
+    """Bytes that the operations of a compiled program read and write, fused ones as one; NaN where the backend counts none."""
+    counted = compiled.cost_analysis()
+    return float((counted[0] if isinstance(counted, list) else counted or {}).get("bytes accessed", math.nan))
+
+
 def peak_bytes(compiled: Any) -> int:
     """Bytes that one call of a compiled program needs: arguments, results that do not take their place, and what lies between.
 

@@ -95,6 +95,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 7200 else f"{whole // 3600} h {whole // 60 % 60} min"
 
 
+def scaled(value: float, unit: str) -> str:
+    """With a prefix from k to P and three digits, as in "1.23 TFLOP"."""
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value / 1e3:.3g} k{unit}"
+
+
 def _size(row: Sequence[float]) -> float:
     return max((abs(end) for end in row if math.isfinite(end)), default=0.0)
 

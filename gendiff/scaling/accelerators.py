@@ -17,6 +17,7 @@ class Accelerator:
         bandwidth: bytes per second between memory and arithmetic.
         memory: bytes.
         source: where the numbers stand.
+        float32_flops: operations per second on float32 numbers at JAX's default precision. None: as `flops`.
     """
 
     name: str
@@ -24,14 +25,31 @@ class Accelerator:
     bandwidth: int | float
     memory: int | float = math.inf
     source: str = ""
+    float32_flops: int | float | None = None
 
     def __post_init__(self) -> None:
-        positive(flops=self.flops, bandwidth=self.bandwidth, memory=self.memory)
+        positive(flops=self.flops, bandwidth=self.bandwidth, memory=self.memory, float32_flops=self._in_float32)
 
     @property
     def intensity(self) -> float:
         """Operations per byte from which on arithmetic, not memory, is the bound."""
         return self.flops / self.bandwidth
+
+    @property
+    def _in_float32(self) -> int | float:
+        return self.flops if self.float32_flops is None else self.float32_flops
+
+    def at(self, dtype: str) -> "Accelerator":
+        """Return the device at the rate of a dtype.
+
+        Args:
+            dtype: "bfloat16", whose rate is `flops`, or "float32".
+
+        Raises:
+            ValueError: for another one.
+        """
+        checks.choice("dtype", dtype, ("bfloat16", "float32"))
+        return self if dtype == "bfloat16" else dataclasses.replace(self, flops=self._in_float32)
 
     def times(self, chips: int = 1, *, flops: int | float = 1.0, bandwidth: int | float = 1.0) -> "Accelerator":
         """Several of them, at the shares of their rates that are reached.
@@ -49,17 +67,28 @@ class Accelerator:
         checks.integer("chips", chips, 1)
         positive(flops=flops, bandwidth=bandwidth)
         name = self.name if chips == 1 else f"{chips} × {self.name}"
-        return Accelerator(name, self.flops * chips * flops, self.bandwidth * chips * bandwidth, self.memory * chips, self.source)
+        return dataclasses.replace(
+            self,
+            name=name,
+            flops=self.flops * chips * flops,
+            bandwidth=self.bandwidth * chips * bandwidth,
+            memory=self.memory * chips,
+            float32_flops=None if self.float32_flops is None else self.float32_flops * chips * flops,
+        )
 
 
 _BOOK = "Austin et al., How to Scale Your Model, 2025"
+_SHEET = "NVIDIA's data sheet, without sparsity"
 
 TPU_V5E = Accelerator("TPU v5e", 1.97e14, 8.19e11, 16e9, f"{_BOOK}, TPUs, which rounds the bandwidth to 8.1e11 and 8.2e11")
 TPU_V5P = Accelerator("TPU v5p", 4.59e14, 2.765e12, 95e9, f"{_BOOK}, TPUs; bandwidth and memory from Google's page (from memory)")
 TPU_V6E = Accelerator("TPU v6e", 9.18e14, 1.64e12, 32e9, f"{_BOOK}, TPUs; last digits from Google's page (from memory)")
-A100 = Accelerator("A100 SXM 80 GB", 3.12e14, 2.039e12, 80e9, "NVIDIA's data sheet, without sparsity (from memory)")
-H100 = Accelerator("H100 SXM", 9.89e14, 3.35e12, 80e9, f"{_BOOK}, Rooflines; NVIDIA's data sheet, without sparsity")
-H200 = Accelerator("H200 SXM", 9.89e14, 4.8e12, 141e9, "NVIDIA's data sheet, without sparsity (from memory)")
+A100 = Accelerator("A100 SXM 80 GB", 3.12e14, 2.039e12, 80e9, f"{_SHEET} (from memory)", 1.56e14)
+H100 = Accelerator("H100 SXM", 9.89e14, 3.35e12, 80e9, f"{_BOOK}, Rooflines; {_SHEET}", 4.95e14)
+H200 = Accelerator("H200 SXM", 9.89e14, 4.8e12, 141e9, f"{_SHEET} (from memory)", 4.95e14)
 
 PUBLISHED = (TPU_V5E, TPU_V5P, TPU_V6E, A100, H100, H200)
-"""Rates in bfloat16, as published: what a program reaches is less."""
+"""Rates in bfloat16, as published: what a program reaches is less.
+
+At JAX's default precision, GPUs multiply float32 as TF32, at half the rate, and TPUs as bfloat16, at the whole one (from memory).
+"""

@@ -1,4 +1,4 @@
-"""How fast a model can be served at best: bounds by the two rates of a device.
+"""How fast a program can run, and a model be served, at best: bounds by the two rates of a device.
 
 Real programs are slower. Give a device its reached shares, `accelerator.times(flops=0.5, bandwidth=0.8)`, to estimate rather than to bound.
 """
@@ -33,6 +33,21 @@ class ServingCurve:
     fits: np.ndarray
 
 
+def program_time(flops: Number, moved: Number, accelerator: Accelerator) -> Number:
+    """Least seconds of a program: max(flops / F, moved / W), the longer one of its arithmetic and of what passes through memory.
+
+    Args:
+        flops: operations.
+        moved: bytes that are read or written.
+        accelerator: what computes.
+
+    References:
+        Williams et al., 2009; Austin et al., How to Scale Your Model, 2025, Rooflines.
+    """
+    not_negative(flops=flops, moved=moved)
+    return np.maximum(flops / accelerator.flops, moved / accelerator.bandwidth)
+
+
 def step_time(batch: Number, parameters: Number, parameter_bytes: Number, cache_bytes: Number, accelerator: Accelerator) -> Number:
     """Least seconds to generate one token for each text of a batch.
 
@@ -50,8 +65,7 @@ def step_time(batch: Number, parameters: Number, parameter_bytes: Number, cache_
         Austin et al., How to Scale Your Model, 2025, Inference, "Theoretical Step Time (General)".
     """
     not_negative(batch=batch, parameter_bytes=parameter_bytes, cache_bytes=cache_bytes)
-    arithmetic = forward_flops(parameters, batch) / accelerator.flops
-    return batch * cache_bytes / accelerator.bandwidth + np.maximum(arithmetic, parameter_bytes / accelerator.bandwidth)
+    return batch * cache_bytes / accelerator.bandwidth + program_time(forward_flops(parameters, batch), parameter_bytes, accelerator)
 
 
 def prefill_time(tokens: Number, parameters: Number, parameter_bytes: Number, accelerator: Accelerator, attention: Number = 0.0) -> Number:
@@ -65,7 +79,7 @@ def prefill_time(tokens: Number, parameters: Number, parameter_bytes: Number, ac
         attention: operations per token that grow with the context (`cost.attention_flops(cost.mean_seen(tokens), …)`).
     """
     not_negative(parameter_bytes=parameter_bytes)
-    return np.maximum(forward_flops(parameters, tokens, attention) / accelerator.flops, parameter_bytes / accelerator.bandwidth)
+    return program_time(forward_flops(parameters, tokens, attention), parameter_bytes, accelerator)
 
 
 def critical_batch(accelerator: Accelerator, bytes_per_parameter: Number = 2.0, active_share: Number = 1.0) -> Number:

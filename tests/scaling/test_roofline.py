@@ -70,8 +70,24 @@ def test_several_devices_at_the_shares_that_they_reach_have_the_product_of_all()
     assert all(each.source and each.intensity > 100 for each in accelerators.PUBLISHED)
 
 
+def test_a_program_takes_the_longer_one_of_its_arithmetic_and_its_memory():
+    for bytes_moved, seconds in ((0, 2.0), (2.0 * V5E.bandwidth, 2.0), (6.0 * V5E.bandwidth, 6.0)):
+        assert roofline.program_time(2 * V5E.flops, bytes_moved, V5E) == pytest.approx(seconds)
+    assert roofline.program_time(V5E.intensity * 1e9, 1e9, V5E) == pytest.approx(1e9 / V5E.bandwidth), "the ridge, where both are equal"
+
+
+def test_float32_has_the_rate_of_tf32_on_gpus_and_that_of_bfloat16_on_tpus():
+    gpus = [each for each in accelerators.PUBLISHED if "TPU" not in each.name]
+    assert all(each.at("float32").flops == pytest.approx(each.flops / 2, rel=0.01) for each in gpus) and len(gpus) == 3
+    assert V5E.at("float32").flops == V5E.at("bfloat16").flops == V5E.flops
+    assert accelerators.H100.times(4, flops=0.5).at("float32").flops == pytest.approx(2 * accelerators.H100.at("float32").flops)
+
+
 test_mistakes_are_refused = refusals(
     (lambda: scaling.Accelerator("x", 0.0, 1.0), r"flops = 0 is outside \(0"),
+    (lambda: scaling.Accelerator("x", 1.0, 1.0, float32_flops=0.0), r"float32_flops = 0 is outside \(0"),
+    (lambda: V5E.at("int8"), "dtype = 'int8'"),
+    (lambda: roofline.program_time(1.0, -1.0, V5E), "moved = -1"),
     (lambda: V5E.times(0), "chips = 0"),
     (lambda: V5E.times(bandwidth=0.0), "bandwidth = 0"),
     (lambda: roofline.step_time(-1, 1.0, 1.0, 1.0, V5E), "batch = -1"),

@@ -67,13 +67,16 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
         remarks.append(f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {defaults.FEWEST_STEPS}")
     elif passes < PASSES:
         remarks.append(f"the network sees each picture only {passes:.2g} times: give more --steps where samples lack shape")
+    flops, memory, kept_memory, disk = (
+        formatting.scaled(value, unit) for value, unit in ((cost.flops * numbers.batch, "FLOP"), (state, "B"), (kept, "B"), (stored, "B"))
+    )
     return [
         f"{config.network}: {cost.parameters / 1e6:.2f} M parameters, {numbers.steps} steps of {numbers.batch} pictures "
         f"({passes:.3g} passes over them)",
-        f"{_scaled(cost.flops * numbers.batch, 'FLOP')} per step (XLA's count of the gradient; optimizer and average not counted), "
-        f"{_scaled(cost.flops * numbers.batch * numbers.steps, 'FLOP')} in all",
-        f"memory per device: {_scaled(state, 'B')} for parameters, moments, average and gradient, and at most {_scaled(kept, 'B')} for the "
-        f"backward pass; checkpoints: {_scaled(stored, 'B')} for {KEPT}",
+        f"{flops} per step (XLA's count of the gradient; optimizer and average not counted), "
+        f"{formatting.scaled(cost.flops * numbers.batch * numbers.steps, 'FLOP')} in all",
+        f"memory per device: {memory} for parameters, moments, average and gradient, and at most {kept_memory} for the backward pass; "
+        f"checkpoints: {disk} for {KEPT}",
         *(f"note: {remark}" for remark in remarks if remark),
     ]
 
@@ -107,13 +110,6 @@ def pace(steps: int, progress: Progress) -> Callable[[int, Mapping[str, Any]], N
             progress.line(f"{each:.3g} s per step, {formatting.duration(each * (steps - step))} left")
 
     return on_step
-
-
-def _scaled(value: float, unit: str) -> str:
-    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if value >= size:
-            return f"{value / size:.3g} {prefix}{unit}"
-    return f"{value / 1e3:.3g} k{unit}"
 
 
 def devices() -> tuple[str, int]:
