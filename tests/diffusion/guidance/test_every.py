@@ -216,5 +216,5 @@ def test_with_clean_moves_the_noise_so_that_x_is_still_explained_and_leaves_it_a
 
 
 def test_every_public_rule_is_in_the_table():
-    parts = {"combine", "interval", "with_clean"}  # of which rules are made
+    parts = {"at_levels", "combine", "interval", "with_clean"}  # of which rules are made
     assert set(guidance.__all__) - parts == {name.split()[0] for name in EVERY}
