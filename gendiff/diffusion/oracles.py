@@ -385,8 +385,8 @@ def integrated_flow(
             raise ArithmeticError(f"the flow is not finite at log alpha / sigma = {half_log_snr:g}")
         return result
 
-    local = tolerance / 20  # the errors of some hundred steps add up
-    result = solve_ivp(slope, (first, last), start, method="DOP853", rtol=local, atol=local)
+    with jax.debug_key_reuse(False):  # none of some hundred calls uses a key, and where keys are watched each would be a slow one
+        result = solve_ivp(slope, (first, last), start, method="DOP853", rtol=tolerance / 20, atol=tolerance / 20)  # errors add up
     if not result.success:
         raise ArithmeticError(f"the reference flow stops at log alpha / sigma = {result.t[-1]:g}: {result.message}")
     return jnp.asarray(after * result.y[:, -1].reshape(like.shape))
