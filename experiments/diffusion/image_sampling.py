@@ -20,7 +20,7 @@ from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import results
 from gendiff.core.errors import ConfigError
-from gendiff.core.types import NO_LABEL
+from gendiff.core.types import NO_LABEL, Params
 from gendiff.data import scaling
 from gendiff.diffusion import denoiser, guidance, sampling
 from gendiff.diffusion.types import Prediction
@@ -67,7 +67,7 @@ def _sample(
 
     if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):  # the latter of one of several sets
         progress.line(f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}")
-    make = functools.partial(drawer, model_of, of, folder, options, trained)
+    make = functools.partial(drawer, model_of, of, folder, options, trained, say=progress.line)
     if sampling_options.sharded(options):
         sharded_sampling.fill(model, make, folder, options, settings, progress)
         return
@@ -93,8 +93,19 @@ def _sample(
     progress.line(f"{len(index)} samples, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
 
 
-def drawer(model_of: Callable[[Any], Model], of: Any, folder: RunFolder, options: SampleOptions, trained: int) -> Callable[..., Any]:
-    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as `_sample` does."""
+def drawer(
+    model_of: Callable[[Any], Model],
+    of: Any,
+    folder: RunFolder,
+    options: SampleOptions,
+    trained: int,
+    *,
+    say: Callable[[str], Any] | None = None,
+) -> Callable[..., Any]:
+    """(index, label) -> images, compiled once. of: what `model_of` takes. trained: the seed of the network. Raises as `_sample` does.
+
+    say: is told of a length that the run did not track.
+    """
     devices.local()
     model = model_of(of)
     guided = model.num_classes > 0 and options.guidance != 1.0
@@ -103,7 +114,16 @@ def drawer(model_of: Callable[[Any], Model], of: Any, folder: RunFolder, options
     draw = program(model_of, of, options.steps, options.sampler, options.eta, guided, options.grid, between)
     temperature = model.temperature if options.temperature is None else options.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
-    return functools.partial(draw, training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema), *numbers)
+    return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
+
+
+def _params(model: Model, folder: RunFolder, options: SampleOptions, trained: int, say: Callable[[str], Any]) -> Params:
+    """The average that is drawn from: the run's own, or one of the length that is asked for."""
+    if options.ema is None:
+        return training_loop.restore_ema(model.init, folder, seed=trained, decay=model.ema)
+    params, average, missed = training_loop.restore_length(model.init, folder, seed=trained, relative_std=options.ema)
+    say(f"the average of length {average.relative_std:g} at step {average.step}, from snapshots; its profile is missed by {missed:.1%}")
+    return params
 
 
 @functools.lru_cache(maxsize=8)

@@ -61,6 +61,10 @@ class SampleOptions:
     """Type that the network computes in: auto takes bfloat16 where the processor multiplies it, None is that of the run."""
     seed: int = 0
     """Seed of the samples' noise, from 0 to 2**32 - 1."""
+    ema: float | None = None
+    """Length of the average that is drawn from, as a relative standard deviation such as 0.07, of a run with --ema-snapshots.
+
+    None takes the run's own average."""
     trained_seed: int | None = None
     """Which of the run's training seeds; None takes the first."""
     out: str | None = None
@@ -151,8 +155,8 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
 
 
 def settings(options: SampleOptions) -> dict[str, Any]:
-    """What a sample depends on beside its index and label. Options of the grid are left out where nothing was chosen."""
-    always, chosen = ("steps", "guidance", "sampler", "eta", "temperature", "seed"), ("grid", "sigma_min", "sigma_max")
+    """What a sample depends on beside its index and label. Those of grid and average are left out where nothing was chosen."""
+    always, chosen = ("steps", "guidance", "sampler", "eta", "temperature", "seed"), ("grid", "sigma_min", "sigma_max", "ema")
     names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SampleOptions, name))]
     return {name: getattr(options, name) for name in names}
 

@@ -89,7 +89,7 @@ def _manifest(model: Model, folder: RunFolder, options: SampleOptions, settings:
     known = sampling_options.sampler(options.sampler, options.eta, model.schedule)
     about = {
         "label": "in turn" if options.label is None else options.label,
-        "ema": model.ema,
+        "ema": model.ema if options.ema is None else f"length {options.ema:g}",
         "evaluations": known.evaluations(options.steps),
         "digest": digests.of(folder.checkpoints(settings["trained_seed"]) / str(settings["checkpoint"])),
     }

@@ -18,9 +18,9 @@ from gendiff.core.errors import ConfigError, DataError
 class RunFolder:
     """Paths within a run folder.
 
-    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ where one is asked
-    for, rows/ of a sweep (see sweep.py), and debug/ after a non-finite stop. bad_files.txt lists data that cannot be used; it alone stays
-    where such data end a run.
+    config.json, metrics.jsonl, timings.jsonl, checkpoints/seed_N/, results.json, *.png, report.html, profile/seed_N/ and snapshots/seed_N/
+    (of averages) where they are asked for, rows/ of a sweep (see sweep.py), and debug/ after a non-finite stop. bad_files.txt lists data
+    that cannot be used; it alone stays where such data end a run.
     resume: "latest" goes on from the newest checkpoint and fails where its bytes changed; "latest-valid" then goes back to an older one.
     profile: the steps of each training that this process traces; None traces nothing.
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
@@ -50,6 +50,9 @@ class RunFolder:
 
     def checkpoints(self, seed: int) -> Path:
         return self.path / "checkpoints" / f"seed_{seed}"
+
+    def snapshots(self, seed: int) -> Path:
+        return self.path / "snapshots" / f"seed_{seed}"
 
     def traces(self, seed: int) -> Path:
         return self.path / "profile" / f"seed_{seed}"

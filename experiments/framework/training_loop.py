@@ -20,9 +20,10 @@ from gendiff.core import trees
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
 from gendiff.core.types import Loss, Params
 from gendiff.data import batches
-from gendiff.training import Programs, programs, sharding
+from gendiff.training import Programs, post_hoc_ema, programs, sharding, snapshots
 from gendiff.training.checkpoints import Checkpoints
 from gendiff.training.loop import OnState, OnStep, check_counts
+from gendiff.training.post_hoc_ema import Snapshot, Track
 
 LONG = 20.0
 """Seconds of a compilation after which the compile cache is worth a word."""
@@ -41,7 +42,7 @@ def train(
     batch: int | None = None,
     folder: RunFolder,
     progress: Progress,
-    ema: Sequence[float] = (0.999,),
+    ema: Sequence[Track] = (0.999,),
     ema_warm_up: bool = False,
     accumulate: int = 1,
     checkpoint_every: int = 1000,
@@ -53,6 +54,7 @@ def train(
     on_step: OnStep | None = None,
     on_state: OnState | None = None,
     fingerprint: str = "",
+    snapshot_every: int | None = None,
 ) -> training.TrainState:
     """The state after `steps` steps of `batch` samples, resumed from the newest checkpoint of `folder.checkpoints(seed)` if there is one.
 
@@ -63,11 +65,11 @@ def train(
     along the first axis of its arrays; the devices must divide it. With several processes `batch` counts the rows of all, and a function
     gives the part of this process (see `sharding.share`).
     seed: the key of a step is fold_in(key(seed), step); init gets fold_in(key(seed), 2**32 - 1).
-    ema: decays of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is always saved and
-    logged. keep: how many checkpoints.
+    ema: decays or power functions of the tracks; ema_warm_up as in `training.make_step`. checkpoint_every, log_every: in steps; the last is
+    always saved and logged. keep: how many checkpoints.
     most_nonfinite: a step with a NaN or infinite loss or gradient is skipped and counted; after so many in a row the batch goes to debug/.
     mesh, rules: of `training.fit`; None: all devices of all processes, as --mesh says. The rules split layers where it has "tensor".
-    on_step, on_state, fingerprint: of `train_programs`, which runs what this builds, and raises what it raises.
+    on_step, on_state, fingerprint, snapshot_every: of `train_programs`, which runs what this builds, and raises what it raises.
     """
     if mesh is None:
         mesh = meshes.build(folder.mesh, rules)
@@ -88,6 +90,7 @@ def train(
         on_step=on_step,
         on_state=on_state,
         fingerprint=fingerprint,
+        snapshot_every=snapshot_every,
     )
 
 
@@ -108,6 +111,7 @@ def train_programs(
     on_step: OnStep | None = None,
     on_state: OnState | None = None,
     fingerprint: str = "",
+    snapshot_every: int | None = None,
 ) -> Any:
     """The state after `steps` steps of a program of one's own, such as that of a GAN (`own_programs`); other arguments as for `train`.
 
@@ -116,6 +120,7 @@ def train_programs(
     on_step, on_state: of `training.loop`, beside what this does with each step. Of several processes number 0 calls them, with its own
     copy of the state; a state that is split over processes is not handed on.
     fingerprint: of the data where they are a function, such as that of a source; processes with another one are refused.
+    snapshot_every: steps between snapshots of the averages by power functions, in `folder.snapshots(seed)`; None keeps none.
 
     The loop is `training.loop`; this adds what a run folder keeps. Metrics are lines {"seed", "step", "skipped", …metrics of that step},
     without any time, so that the files of a resumed and an uninterrupted run are equal; where the seconds went is a line of the timings.
@@ -137,6 +142,9 @@ def train_programs(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
         store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep))
+        kept = None
+        if snapshot_every is not None:
+            kept = stack.enter_context(Checkpoints(folder.snapshots(seed), config=stored, keep_every=1))
         log = training_log.TrainingLog(folder, seed, steps, log_every)
         traced = stack.enter_context(profiling.traced(folder.profile, folder.traces(seed)))
 
@@ -182,6 +190,8 @@ def train_programs(
                 most_nonfinite=most_nonfinite,
                 mesh=mesh,
                 shardings=run.shardings,
+                snapshots=kept,
+                snapshot_every=snapshot_every or 1,
                 compiled=lambda step, state, batch: traced(_compiled(step, state, batch, progress), int(state.step)),
             )
         except NonFiniteError as error:
@@ -196,7 +206,7 @@ def train_programs(
 
 
 def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, decay: float | None = None) -> Params:
-    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes the only one.
+    """The EMA parameters of the newest checkpoint of one seed, digests verified: `decay` names the track, None takes the only decay.
 
     Of a GAN they are those of its generator. Without tracks None takes the parameters themselves. init: from a key to such parameters; only
     their shapes are asked for. Raises DataError where there is no checkpoint, CheckpointCorruptError where bytes changed,
@@ -206,13 +216,14 @@ def restore_ema(init: Callable[[jax.Array], Params], folder: RunFolder, *, seed:
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
         held = store.contents()
         of = _drawn_from(held)
-        tracks = sorted({path.removeprefix(of).split("/")[1] for path in held if path.startswith(f"{of}tracks/")})
-        if decay is None and not tracks:
+        names = {path.removeprefix(of).split("/")[1] for path in held if path.startswith(f"{of}tracks/")}
+        tracks = sorted(name for name in names if not name.startswith(post_hoc_ema.PREFIX))
+        if decay is None and not names:
             part = "params"
         elif decay is None and len(tracks) == 1 or str(decay) in tracks:
             part = f"tracks/{tracks[0] if decay is None else decay}"
         else:
-            raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(tracks) or 'none'}")
+            raise ConfigError(f"EMA decay {decay} was not tracked in {folder.path}: there are {', '.join(sorted(names)) or 'none'}")
         return store.restore_subtree(None, of + part, jax.eval_shape(init, jax.random.key(0))).state
 
 
@@ -220,6 +231,23 @@ def restore_params(init: Callable[[jax.Array], Params], folder: RunFolder, *, se
     """The parameters themselves in place of their average; otherwise as `restore_ema`."""
     with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
         return store.restore_subtree(None, f"{_drawn_from(store.contents())}params", jax.eval_shape(init, jax.random.key(0))).state
+
+
+def restore_length(
+    init: Callable[[jax.Array], Params], folder: RunFolder, *, seed: int, relative_std: float
+) -> tuple[Params, Snapshot, float]:
+    """(parameters, which average, share of its profile that is missed): the average of any length, from the snapshots of one seed.
+
+    init: as for `restore_ema`, whose errors it raises. relative_std: of the average; it ends at the newest snapshot. ConfigError for a run
+    without snapshots, and for a length out of range.
+    """
+    if not folder.snapshots(seed).is_dir():
+        raise ConfigError(f"--ema {relative_std:g}: {folder.path} kept no snapshots of averages; train with --ema-snapshots 20")
+    with Checkpoints(folder.snapshots(seed), read_only=True) as kept:
+        stored = snapshots.stored(kept)
+        wanted = Snapshot(relative_std, stored[-1].step)
+        missed = post_hoc_ema.relative_error(stored, wanted)
+        return snapshots.reconstruct(kept, jax.eval_shape(init, jax.random.key(0)), relative_std), wanted, missed
 
 
 def newest_step(folder: RunFolder, seed: int) -> int:
@@ -238,7 +266,7 @@ def shared_programs(
     init: Callable[[jax.Array], Params],
     mesh: jax.sharding.Mesh,
     rules: sharding.Rules,
-    ema: tuple[float, ...],
+    ema: tuple[Track, ...],
     ema_warm_up: bool,
     accumulate: int,
 ) -> Programs:

@@ -8,7 +8,7 @@ import tyro
 
 from experiments.diffusion.image_features import FeatureOptions
 from experiments.framework.dtypes import WithDtype
-from experiments.framework.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several, Share
+from experiments.framework.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
 SETS = ("emoji", "textures")
 """Names of the data that pip brings."""
@@ -93,6 +93,8 @@ class Config(FeatureOptions, WithDtype):
     """Largest global norm of the gradient."""
     ema: Decay = 0.999
     """Decay per step of the parameter average that is sampled from; the average warms up."""
+    ema_snapshots: Natural = 0
+    """Snapshots of two further averages, spread evenly over the training, from which `sample RUN --ema LENGTH` makes one of any length."""
     drop_condition: Share = 0.1
     """Share of labels replaced by the null label in training."""
     checkpoint_every: Count = 500

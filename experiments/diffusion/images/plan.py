@@ -26,6 +26,8 @@ STATE = 5
 """Numbers per parameter in memory: itself, two moments of AdamW, the average and the gradient."""
 STORED = 4
 """Numbers per parameter in a checkpoint: all of these but the gradient."""
+FURTHER = 2
+"""Numbers per parameter, beside those, of the averages whose snapshots are kept."""
 
 
 def of_data(data: Data, pictures: Pictures) -> list[str]:
@@ -59,9 +61,12 @@ def of_data(data: Data, pictures: Pictures) -> list[str]:
 
 def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, devices: int) -> list[str]:
     """Lines on the network and what it costs."""
-    state, kept = 4 * STATE * cost.parameters, cost.kept * numbers.batch / devices
+    further = FURTHER if config.ema_snapshots else 0
+    state, kept = 4 * (STATE + further) * cost.parameters, cost.kept * numbers.batch / devices
     passes = numbers.steps * numbers.batch / data.training
-    stored = 4 * STORED * KEPT * cost.parameters
+    stored = 4 * (STORED + further) * KEPT * cost.parameters
+    count = config.ema_snapshots
+    snapshots = f"; {count} snapshots: {formatting.scaled(4 * FURTHER * count * cost.parameters, 'B')}" if count else ""
     remarks = [named_networks.remark(config.network, data.shape)]
     if numbers.steps < defaults.FEWEST_STEPS:
         remarks.append(f"{numbers.steps} steps are few: samples will look like noise; give at least --steps {defaults.FEWEST_STEPS}")
@@ -76,7 +81,7 @@ def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, device
         f"{flops} per step (XLA's count of the gradient; optimizer and average not counted), "
         f"{formatting.scaled(cost.flops * numbers.batch * numbers.steps, 'FLOP')} in all",
         f"memory per device: {memory} for parameters, moments, average and gradient, and at most {kept_memory} for the backward pass; "
-        f"checkpoints: {disk} for {KEPT}",
+        f"checkpoints: {disk} for {KEPT}{snapshots}",
         *(f"note: {remark}" for remark in remarks if remark),
     ]
 

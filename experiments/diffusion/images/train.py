@@ -17,8 +17,11 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.diffusion.types import Batch
 from gendiff.networks import transformer
-from gendiff.training import sharding
+from gendiff.training import post_hoc_ema, sharding
 from gendiff.training.loop import OnStep
+
+SNAPSHOT_LENGTHS = (0.05, 0.1)
+"""Relative standard deviations of the two averages whose snapshots are kept (Karras et al., 2024, section 3.2, from memory)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ def _one_set(config: Config, of: Planned, progress: Progress) -> None:
                 "on_step": _both(plan.pace(of.numbers.steps, progress), previews.on_step),
                 "on_state": previews.on_state,
                 "rules": rules,
-            }
+            } | _snapshots(config, of.numbers)
             data_of = _as_batch(batches, of.data.classes)
             image_training.train(_learning(config, of.numbers), network, data_of, of.place, progress, seeds=[seed], **options)
 
@@ -87,6 +90,14 @@ def _learning(config: Config, numbers: Numbers) -> Learning:
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
     )
+
+
+def _snapshots(config: Config, numbers: Numbers) -> dict[str, Any]:
+    """Options of the training that keeps snapshots, if it does."""
+    if not config.ema_snapshots:
+        return {}
+    lengths = [post_hoc_ema.power(length) for length in SNAPSHOT_LENGTHS]
+    return {"ema": (config.ema, *lengths), "snapshot_every": max(1, numbers.steps // config.ema_snapshots)}
 
 
 def _both(first: OnStep, second: OnStep) -> OnStep:

@@ -26,6 +26,7 @@ from experiments.framework import command_line, configuration, goodput, training
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import image_files
+from gendiff.training.checkpoints import Checkpoints
 
 pytest.importorskip("grain")
 
@@ -68,7 +69,7 @@ def run(*words):
 
 
 def command(photos, out, *more):
-    return ("run", "images", "--data", str(photos), *TRAINING, *JUDGING, "--out", str(out), *more)
+    return ("run", "images", "--data", str(photos), *TRAINING, "--ema-snapshots", "3", *JUDGING, "--out", str(out), *more)
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +105,17 @@ def test_progress_shows_the_loss_and_every_grid_and_stops_reading_itself_again(t
 def kept(folder):
     """What may not depend on how often a run was killed."""
     grids = {path.name: path.read_bytes() for path in (folder / "progress").iterdir()}
-    return grids | {"metrics": (folder / "metrics.jsonl").read_bytes(), "average": restored(folder)}
+    averages = {length: restored(folder, length) for length in (None, 0.05, 0.07)}
+    return grids | {"metrics": (folder / "metrics.jsonl").read_bytes(), "averages": averages}
 
 
-def restored(folder):
+def restored(folder, length=None):
+    """The bytes of an average: the run's own, or that of a length that its snapshots give."""
     place = RunFolder(folder)
     config = configuration.restore(configuration.read(place), Config, place)
-    average = training_loop.restore_ema(facts.model(facts.described(config, place)).init, place, seed=0)
+    init = facts.model(facts.described(config, place)).init
+    of_length = length and training_loop.restore_length(init, place, seed=0, relative_std=length)
+    average = of_length[0] if of_length else training_loop.restore_ema(init, place, seed=0)
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(average)]
 
 
@@ -150,6 +155,23 @@ def test_samples_need_no_pictures_and_know_the_names_of_the_classes(trained, pho
     with np.load(tmp_path / "x.npz") as drawn:
         assert drawn["images"].shape == (3, 8, 8, 3) and drawn["labels"].tolist() == [1, 1, 1]
     assert run("report", str(alone)) == 0
+
+
+def test_samples_come_from_an_average_of_any_length_and_a_stored_one_is_the_track_itself(trained, tmp_path, capsys):
+    with Checkpoints(trained / "checkpoints" / "seed_0", read_only=True) as store:
+        held = {path: leaf for path, leaf in store.restore(None, store.contents()).state.items() if path.startswith("tracks/power_0.05/")}
+    assert sorted(restored(trained, 0.05)) == sorted(np.asarray(leaf).tobytes() for leaf in held.values())
+
+    def draw(name, *options):
+        code = run("sample", str(trained), "--num", "3", "--steps", "2", "--out", str(tmp_path / name), *options)
+        return code or np.load(tmp_path / name)["images"]
+
+    assert np.abs(draw("own.npz") - draw("long.npz", "--ema", "0.25")).max() > 1e-4
+    assert "the average of length 0.25 at step 6, from snapshots; its profile is missed by" in capsys.readouterr().out
+    assert draw("no.npz", "--ema", "0.5") == 2 and "relative_std = 0.5 is outside" in capsys.readouterr().err
+    shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("snapshots"))
+    assert run("sample", str(tmp_path / "run"), "--ema", "0.1") == 2
+    assert "kept no snapshots of averages; train with --ema-snapshots 20" in capsys.readouterr().err
 
 
 @pytest.mark.fault("missing data")
