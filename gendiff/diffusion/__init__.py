@@ -1,12 +1,13 @@
 """The diffusion chapter.
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
-samplers, remembering, cached_features, parallel. What is built on them: oracles, certify, likelihood, elbo, learned_schedule, inversion,
-adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect, distillation.
+samplers, remembering, cached_features, parallel. What is built on them: immiscible, alignment, oracles, certify, likelihood, elbo,
+learned_schedule, inversion, adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect, distillation.
 """
 
 from gendiff.diffusion import (
     adaptive,
+    alignment,
     certify,
     conditions,
     denoiser,
@@ -16,6 +17,7 @@ from gendiff.diffusion import (
     flow_coordinates,
     grids,
     guidance,
+    immiscible,
     inpainting,
     inversion,
     latent,
@@ -49,6 +51,7 @@ __all__ = [
     "Prediction",
     "accept_or_reflect",
     "adaptive",
+    "alignment",
     "ancestral",
     "cached_features",
     "certify",
@@ -61,6 +64,7 @@ __all__ = [
     "from_network",
     "grids",
     "guidance",
+    "immiscible",
     "in_chunks",
     "inpainting",
     "inversion",

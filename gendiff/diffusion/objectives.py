@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import NO_LABEL, Loss, Metrics, Params
-from gendiff.diffusion import conditions, process, schedules, weighting
+from gendiff.diffusion import conditions, immiscible, process, schedules, weighting
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch, Level, Predict, Prediction
@@ -66,13 +66,15 @@ class DenoisingLoss(NetworkLoss):
     levels: weighting.LevelSampler = records.static()
     drop_condition: float | tuple[float, ...] = records.static()
     null: Any = NO_LABEL
+    noise: immiscible.NoiseSampler = records.static(default=immiscible.IndependentNoise())
 
     def __call__(self, params: Params, key: jax.Array, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """The scalar and its metrics for one batch."""
         clean, condition = parts_of(batch)
         level_key, noise_key, drop_key, network_key = jax.random.split(key, 4)
         level = self.levels(level_key, self.schedule, clean.shape[0])
-        noise = jax.random.normal(noise_key, clean.shape, clean.dtype)
+        noise = self.noise(noise_key, clean)
+        checks.same_shape("noise", noise, "batch.clean", clean)
         x = process.add_noise(clean, noise, level)
         condition = dropped(drop_key, condition, clean.shape[0], self.drop_condition, self.null)
         return self.error(params, network_key, x, level, condition, Prediction(clean, noise))
@@ -88,6 +90,7 @@ def denoising(
     drop_condition: float | tuple[float, ...] = 0.1,
     null: Any = NO_LABEL,
     stochastic: bool | None = None,
+    noise: immiscible.NoiseSampler | None = None,
 ) -> Loss:
     """Mean over samples of weight(level) · mean squared error of the network's target.
 
@@ -104,6 +107,8 @@ def denoising(
             in a tuple: that condition is never dropped.
         stochastic: whether the network gets a fresh `key=` at every call, for dropout. None asks its attribute `stochastic`, which
             networks of `networks.pure` have.
+        noise: how noise is drawn, (key, clean) -> noise, such as `immiscible.nearest(4)`; default standard normal, independent of the
+            clean samples.
 
     Returns:
         The loss (params, key, batch) -> (scalar, metrics), with the unweighted error as metric `mse`. The batch is a `diffusion.Batch`.
@@ -125,6 +130,7 @@ def denoising(
         levels or weighting.uniform_levels(),
         checked_shares(drop_condition, null),
         null,
+        noise or immiscible.IndependentNoise(),
     )
 
 

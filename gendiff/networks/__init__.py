@@ -45,11 +45,13 @@ from gendiff.networks.generator import DCGANGenerator, DenseGenerator
 from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.inception import Inception
+from gendiff.networks.intermediate import WithIntermediate, with_intermediate
 from gendiff.networks.kept_features import BlockChange, DeepFeatures
 from gendiff.networks.language_model import LanguageModel
 from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
 from gendiff.networks.progressive import ProgressiveCritic, ProgressiveGenerator
+from gendiff.networks.projector import Projector
 from gendiff.networks.r3gan import R3GANCritic, R3GANGenerator
 from gendiff.networks.second_time import SecondTime
 from gendiff.networks.t5_encoder import T5Encoder
@@ -78,6 +80,7 @@ __all__ = [
     "PatchDiscriminator",
     "ProgressiveCritic",
     "ProgressiveGenerator",
+    "Projector",
     "PureFunction",
     "R3GANCritic",
     "R3GANGenerator",
@@ -88,6 +91,7 @@ __all__ = [
     "TextEncoder",
     "UNet",
     "VQAutoencoder",
+    "WithIntermediate",
     "attention",
     "autoencoder",
     "calls",
@@ -124,4 +128,5 @@ __all__ = [
     "transformer",
     "unet",
     "vq_autoencoder",
+    "with_intermediate",
 ]
