@@ -210,6 +210,10 @@ def test_a_consistency_model_is_drawn_as_any_denoiser_with_samples_of_their_own(
     assert abs(three.std() / (STD**2 + LOW**2) ** 0.5 - 1) < 0.05 and abs(np.corrcoef(one[:, 0], three[:, 0])[0, 1]) < 0.9
 
 
+def traced(loss, *frozen):
+    return jax.eval_shape(lambda: loss(1.0, jax.random.key(0), Batch(np.float32(CLEAN)), *frozen))
+
+
 velocity = parameterization.velocity()
 test_what_cannot_be_is_refused = refusals(
     (
@@ -218,10 +222,10 @@ test_what_cannot_be_is_refused = refusals(
     ),
     (lambda: distillation.consistency_distillation(exact, FLOW, parameterization.noise()), "noise prediction divides by alpha"),
     (lambda: distillation.consistency_training(exact, FLOW, velocity, weight=distillation.inverse_gap()), "0 for the level of pure noise"),
-    (lambda: training()(1.0, jax.random.key(0), Batch(np.float32(CLEAN)), 0), "intervals = 0"),
-    (lambda: training()(1.0, jax.random.key(0), Batch(np.float32(CLEAN)), 2.5), "intervals must be an integer", TypeError),
+    (lambda: traced(training(), 0), "intervals = 0"),
+    (lambda: traced(training(), 2.5), "intervals must be an integer", TypeError),
     (
-        lambda: distilling(solver=samplers.ddpm())(1.0, jax.random.key(0), Batch(np.float32(CLEAN)), 4, DATA),
+        lambda: traced(distilling(solver=samplers.ddpm()), 4, DATA),
         "the solver of consistency_distillation draws noise",
     ),
     (lambda: distillation.pseudo_huber(0.0), "c = 0"),

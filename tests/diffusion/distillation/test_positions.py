@@ -23,7 +23,7 @@ def test_uniform_and_logit_normal_positions_have_their_moments():
     assert abs(logit.mean() + 0.4) < 0.02 and abs(logit.std() - 0.7) < 0.02
 
 
-@every("schedule", {"edm": schedules.edm(), "flow": schedules.flow(), "table": schedules.scaled_linear(1000)})
+@every("schedule", {"flow": schedules.flow(), "table": schedules.scaled_linear(1000)})
 def test_an_interval_is_drawn_as_often_as_the_normal_law_says(schedule):
     intervals, mean, std = 8, -1.1, 2.0
     u = quickly(positions.log_normal(schedule, mean, std), static_argnums=1)(jax.random.key(0), COUNT)

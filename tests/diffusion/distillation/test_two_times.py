@@ -32,8 +32,7 @@ def path(name, steps):
 
 
 @pytest.mark.float64
-@every("kind", {"flow": parameterization.flow(), "velocity": parameterization.velocity(), "clean": parameterization.clean()})
-@every_path
+@pytest.mark.parametrize(("name", "kind"), [("flow", parameterization.velocity()), ("edm", parameterization.flow())])
 def test_jumps_end_on_the_flow_in_any_number_of_steps_under_any_parameterization(float64, name, kind):
     def draw(start, levels, steps):
         return sampling.sample(jax.random.key(0), given(name, kind), JUMP, levels, (2,), jnp.arange(3), start=start, num_steps=steps)
