@@ -55,7 +55,7 @@ def loss(config: Config, network: Model) -> Any:
 def cost(config: Config, network: Model) -> Cost:
     """From shapes alone: nothing is computed. ConfigError for a network that refuses the pictures."""
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    loss_fn = loss(config, dataclasses.replace(network, predict=_at_once(network.predict)))
+    loss_fn = loss(config, at_once(network))
 
     def batch(size: int) -> Batch:
         pictures: Any = jax.ShapeDtypeStruct((size, *network.shape), jnp.float32)
@@ -75,9 +75,10 @@ def cost(config: Config, network: Model) -> Cost:
     return Cost(float(counted.get("flops", 0.0)), sum(leaf.size for leaf in jax.tree.leaves(params)), two - one)
 
 
-def _at_once(predict: Any) -> Any:
+def at_once(network: Model) -> Model:
     """The same network with attention in no loop, whose body XLA would count once and whose chunks would not grow with the batch."""
-    return networks.pure(predict.module.clone(attention_implementation="heads_first"))
+    module: Any = network.predict.module  # type: ignore[attr-defined]  # of `networks.pure`
+    return dataclasses.replace(network, predict=networks.pure(module.clone(attention_implementation="heads_first")))
 
 
 def check(config: Config) -> None:

@@ -73,7 +73,7 @@ def planned(options: PlanOptions, of: Devices) -> Planned:
     config = Config(network=options.network, dtype=of.dtype, remat=options.remat)  # type: ignore[arg-type]  # no `auto`
     data = Data("", "", 0, 0, 0, options.shape, 256, tuple(map(str, range(options.classes))))
     network = named_networks.build(options.network, data.shape, options.classes, of.dtype, options.remat)
-    model = facts.model(Described(config, data))
+    model = defaults.at_once(facts.model(Described(config, data)))
     cost, batch = defaults.cost(config, model), options.batch // of.parts
     forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
     state, params = (NUMBER * count * cost.parameters / of.shards for count in (plan.STATE, 1))
