@@ -2,7 +2,8 @@
 
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
 samplers, remembering, cached_features, parallel. What is built on them: immiscible, alignment, oracles, certify, likelihood, elbo,
-learned_schedule, inversion, adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect, distillation.
+learned_schedule, learned_grid, inversion, adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect,
+distillation.
 """
 
 from gendiff.diffusion import (
@@ -21,6 +22,7 @@ from gendiff.diffusion import (
     inpainting,
     inversion,
     latent,
+    learned_grid,
     learned_schedule,
     likelihood,
     linear_operators,
@@ -69,6 +71,7 @@ __all__ = [
     "inpainting",
     "inversion",
     "latent",
+    "learned_grid",
     "learned_schedule",
     "likelihood",
     "linear_operators",

@@ -44,7 +44,7 @@ def stretched(sampler: Sampler, gains: ArrayLike) -> Stretched:
     """The same sampler, but step j changes w = x / sqrt(alpha² + sigma²) by gains[j] times as much. Evaluations as before.
 
     In w the exact flow is finite from end to end (`flow_coordinates`). Samplers of few steps contract samples, so that gains above 1 are of
-    use.
+    use. `learned_grid.learn` finds them.
 
     Args:
         sampler: any.
