@@ -7,6 +7,7 @@ EXPERIMENTS = {
     "forward": "experiments.diffusion.forward",
     "invariance": "experiments.diffusion.invariance",
     "ddim-steps": "experiments.diffusion.ddim_steps",
+    "few-step": "experiments.diffusion.few_step",
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",

@@ -40,7 +40,8 @@ class Draws:
     Sample i starts from the same noise and shows class i mod classes, whatever else differs.
     steps: most steps, and how many are taken unless a call says otherwise. together: samples per call of the program.
     sampler: default DDIM. grid: (schedule, steps) -> levels. second: the model of a further network that rules of guidance may use.
-    libraries: as of `devices.compiler_options`; False for packed parameters.
+    libraries: as of `devices.compiler_options`; False for packed parameters. built: what makes a denoiser of a network, by the arguments of
+    `denoiser.from_network`.
     """
 
     model: Model
@@ -51,6 +52,7 @@ class Draws:
     grid: Grid = grids.trailing
     second: Model | None = None
     libraries: bool = True
+    built: Callable[..., Any] = denoiser.from_network
 
     def __post_init__(self) -> None:
         self._draw = drawing.jit(self._sample, libraries=self.libraries, static_argnames="rule")
@@ -119,7 +121,7 @@ class Draws:
         """options: of `sampling.sample`."""
         models = ((self.model, params), (self.second or self.model, second))
         label = index % self.model.num_classes
-        given, other = (denoiser.from_network(of.predict, values, of.parameterization, label) for of, values in models)
+        given, other = (self.built(of.predict, values, of.parameterization, label) for of, values in models)
         guided = rule(given, given.with_condition(NO_LABEL), other, scale)
         return sampling.sample(jax.random.key(0), guided, self.sampler, levels, self.model.shape, index, **options)
 

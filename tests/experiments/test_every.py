@@ -5,12 +5,14 @@ import json
 import pytest
 
 from experiments import catalogue
+from experiments.diffusion.few_step.config import METHODS
 from experiments.framework import command_line, registry
 
 LEAVES = {
     "images": ("emoji_real", "emoji_samples", "textures_nearest", "textures_levels", "textures_frechet"),
     "digits": ("real", "guidance_1", "guidance_2", "denoising", "loss", "frechet"),
     "ddim-steps": ("steps", "few_steps", "same_samples"),
+    "few-step": ("few_step", "students", "same_samples"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": ("curves", "encoders", "pictures", "gallery", "emoji_seen", "emoji_nearest", "emoji_gallery"),
@@ -44,6 +46,7 @@ LEAVES = {
 }
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),
+    "few-step": ("--students", *METHODS),
     "schedules": ("--loud-seeds", "1"),
     "forward": ("--chains", "20", "--levels", "1", "30"),
     "autoencoder": ("--factors", "2", "4", "--latent-channels", "1", "2"),

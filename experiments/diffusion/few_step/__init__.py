@@ -1,0 +1,53 @@
+"""How few evaluations of a network does a digit of full quality need, by better levels and by distillation?
+
+    python -m experiments run few-step
+
+trains one network of digits per seed, the teacher, and students that learn from it or from the data to draw in 1 to 8 evaluations:
+progressive distillation, reflow, consistency distillation and training, shortcut models, MeanFlow and distribution matching. Each has as
+many operations as the teacher's own training had. Beside them stand samplers of the teacher itself on fixed, cut and learned levels. All
+are held against the teacher's DDIM in many steps, from the same noise and labels. A student that was never trained, and DDIM in as few
+steps, must miss what is asked of students.
+
+Finished parts are kept in the run folder, and a run that was interrupted goes on with the next one.
+"""
+
+from typing import Any
+
+from experiments.diffusion import image_sampling, image_training
+from experiments.diffusion.few_step import judge, train
+from experiments.diffusion.few_step.config import Config, Thresholds, check, model
+from experiments.framework.registry import Experiment
+
+__all__ = ["EXPERIMENT", "Config", "Thresholds"]
+
+_SHORT: dict[str, Any] = {
+    "reference": 8,
+    "pairs": 32,
+    "pair_steps": 2,
+    "fine": 4,
+    "learn_iterations": 2,
+    "learn_pairs": 16,
+    "learn_batch": 16,
+}
+_FEW: dict[str, Any] = {
+    "evaluations": (1, 2),
+    "judged": 2,
+    "equal": 2,
+    "samples": 40,
+    "together": 40,
+    "draws": 3,
+    "draw_size": 30,
+    "resamples": 5,
+}
+
+EXPERIMENT = Experiment(
+    name="few-step",
+    question="How few evaluations of a network does a digit of full quality need?",
+    config=Config,
+    presets={"full": Config()},
+    smoke=Config(seeds=(0,), students=("shortcut",), **image_training.SMOKE, **_SHORT, **_FEW),
+    train=train.train,
+    evaluate=judge.evaluate,
+    sample=image_sampling.command(model),
+    check=check,
+)

@@ -1,0 +1,68 @@
+"""The few-step experiment: students have equal operations, sets are drawn once, and the cut grid is the one that its rule gives."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.diffusion import few_step
+from experiments.diffusion.few_step import draw, students, train
+from experiments.diffusion.few_step.config import METHODS, check, model
+from experiments.diffusion.few_step.draw import CUT, DDIM, LEARNED, UNTRAINED, Set
+from gendiff.core.errors import ConfigError
+from gendiff.diffusion import grids
+
+CONFIG = few_step.Config()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_student_has_as_many_operations_as_its_teacher(name):
+    student = students.STUDENTS[name]
+    steps, step = student.steps(CONFIG) * max(1, len(student.rounds)), student.evaluations(CONFIG) * CONFIG.batch
+    spent, budget = steps * step + student.beside(CONFIG), CONFIG.train_steps * students.GRADIENT * CONFIG.batch
+    assert abs(spent - budget) <= step * max(1, len(student.rounds))
+
+
+def test_a_student_learns_at_least_one_step_however_few_its_teacher_had():
+    few = dataclasses.replace(CONFIG, train_steps=2, warmup=1)
+    assert all(student.steps(few) == 1 for name, student in students.every(few).items() if student.rounds or name == "reflow")
+
+
+def test_sets_are_drawn_once_and_students_within_what_they_learned():
+    every = draw.sets(CONFIG, 0)
+    assert len(set(every)) == len(every) and every[0] == Set(0, DDIM, CONFIG.reference)
+    counts = {name: sorted(each.evaluations for each in every if each.method == name) for name in (*METHODS, *LEARNED, UNTRAINED, CUT)}
+    assert counts["progressive distillation"] == sorted(students.ROUNDS)
+    assert counts["distribution matching"] == [1] and counts[UNTRAINED] == [CONFIG.judged]
+    assert counts["MeanFlow"] == [1, 2, 4, 8] and counts["UniPC 2, learned levels"] == [2, 4, 8]
+    assert CONFIG.certified in counts[CUT]
+
+
+def test_the_grid_of_the_last_round_is_every_other_level_of_the_one_before():
+    schedule = model(CONFIG).schedule
+    for coarse, fine in zip(students.ROUNDS[1:], students.ROUNDS, strict=False):
+        np.testing.assert_allclose(grids.trailing(schedule, fine).sigma[::2], grids.trailing(schedule, coarse).sigma, atol=1e-7)
+
+
+def test_the_cut_levels_are_those_that_digits_resolve():
+    levels = train.cut(model(CONFIG).schedule, CONFIG.certified)
+    ratio = np.asarray(levels.sigma[:-1] / levels.alpha[:-1])
+    assert ratio[0] == pytest.approx(13.55, rel=0.01) and ratio[-1] == pytest.approx(0.036, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"judged": 3}, "--judged"),
+        ({"equal": 5}, "--equal"),
+        ({"learn_batch": 48}, "--learn-batch"),
+        ({"shortest": 24}, "--shortest"),
+        ({"intervals": 24}, "--intervals"),
+        ({"pairs": 32}, "--batch"),
+        ({"students": ("telepathy",)}, "--students"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_numbers_that_do_not_fit_each_other_are_refused(change, word):
+    with pytest.raises(ConfigError, match=word):
+        check(dataclasses.replace(CONFIG, **change))
