@@ -16,7 +16,7 @@ from gendiff.core.errors import ConfigError
 HOSTILE = {int: (0, -1, 10**30), float: (0.0, -1.0, math.nan, math.inf, -math.inf), str: ("", "nonsense")}
 _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest "
-    "digit cut extra"
+    "digit cut extra ema_snapshots"
 )
 _ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall"
 _ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
