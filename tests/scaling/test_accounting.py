@@ -61,6 +61,7 @@ NETWORKS = {
     "bert": (networks.TextEncoder(**ENCODER, causal=False, norm_first=False, token_types=2, pooling="mean"), (ids(2, 64),), SMALL),
     "t5": (networks.T5Encoder(512, 128, 2, 4, 32, 256), (ids(2, 64),), SMALL),
     "dit": (networks.DiT(**DIT), (LATENTS, *TIMED), NEAR),
+    "projector": (networks.Projector(32, 128), (jnp.zeros((2, 64, 128)),), NEAR),
     "dit with cross-attention": (networks.DiT(**DIT, **READS), (LATENTS, *TIMED, TEXT), NEAR),
     "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), NEAR),
     "flux": (networks.DiT(**DIT, **READS, **FLUX), (LATENTS, *TIMED, TEXT, networks.GuidanceScale(floats(2))), NEAR),

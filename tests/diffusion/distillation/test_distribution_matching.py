@@ -77,7 +77,8 @@ def test_gradient_descent_with_the_defaults_ends_at_the_teacher():
         return jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(jax.random.key(0), 150))[0][0]
 
     after = trained(jax.tree.map(jnp.float32, START))
-    assert float(after["shift"]) == pytest.approx(REAL.mean, abs=0.05) and float(after["gain"]) == pytest.approx(REAL.std, abs=0.05)
+    assert float(after["shift"]) == pytest.approx(REAL.mean, abs=0.05)
+    assert abs(float(after["gain"])) == pytest.approx(REAL.std, abs=0.05)  # of either sign the law is the same
 
 
 def test_a_direction_is_the_difference_over_the_distance_of_its_own_sample():
