@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from gendiff.core import arrays, checks, extras, records, sample_keys
 from gendiff.core.types import ArrayLike, Scalar
-from gendiff.diffusion import flow_coordinates, sampling
+from gendiff.diffusion import flow_coordinates, sampling, schedules
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Denoiser, Level
 
@@ -151,9 +151,9 @@ def sample(
 
 def _ends(schedule: Schedule, sigma_max: float | None, sigma_min: float | None) -> tuple[Level, Level]:
     """The first and the last level, in the default dtype."""
-    noisiest, cleanest = schedule.noisiest, schedule.table[0] if schedule.table is not None else schedule.at(np.float64(0.0))
+    noisiest, cleanest = schedule.noisiest, schedule.cleanest
     low = (float(cleanest.sigma / cleanest.alpha) or SIGMA_MIN) if sigma_min is None else sigma_min
-    high = (float(noisiest.sigma / noisiest.alpha) if noisiest.alpha > 0 else math.inf) if sigma_max is None else sigma_max
+    high = schedules.max_noise_ratio(schedule) if sigma_max is None else sigma_max
     if not 0 < low < high:
         raise ValueError(f"0 < sigma_min < sigma_max is needed for sigma / alpha, got {low:g} and {high:g}")
     first = noisiest if sigma_max is None else schedule.at_log_snr(np.float64(-2 * math.log(high)))

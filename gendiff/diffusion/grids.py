@@ -285,7 +285,7 @@ def _ratio_limits(name: str, schedule: Schedule, sigma_min: float | None, sigma_
 
 def _own_limits(schedule: Schedule) -> tuple[float, float]:
     """The least sigma/alpha that the schedule has, 0 if it reaches clean, and the largest, inf if it reaches pure noise."""
-    cleanest = schedule.table[0] if schedule.table is not None else schedule.at(np.float64(0.0))
+    cleanest = schedule.cleanest
     return float(cleanest.sigma / cleanest.alpha), schedules.max_noise_ratio(schedule)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gendiff.core import arrays, checks, records
@@ -242,9 +241,8 @@ class _Span:
 
     @classmethod
     def of(cls, schedule: Schedule) -> "_Span":
-        cleanest = schedule.table[0] if schedule.table is not None else schedule.at(np.float64(0.0))
         most = 2 * math.log(FARTHEST)
-        low, high = float(schedule.noisiest.log_snr), float(cleanest.log_snr)
+        low, high = float(schedule.noisiest.log_snr), float(schedule.cleanest.log_snr)
         return cls(schedule, low if math.isfinite(low) else -most, high if math.isfinite(high) else most)
 
     def gaps(self, levels: Level) -> Array:

@@ -146,16 +146,15 @@ def parts_of(batch: Batch) -> tuple[jax.Array, tuple[Any, ...]]:
     return jnp.asarray(batch.clean), batch.condition if isinstance(batch.condition, tuple) else (batch.condition,)
 
 
-def nulls_for(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
-    """A null for each condition: those of a tuple, or one value for all.
+def without_condition(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
+    """What the unconditional network of guidance is told: the nulls, but a condition whose null is None stays.
 
     Raises:
-        ValueError: for a tuple of another length.
+        ValueError: for no condition, and for a tuple of nulls of another length.
     """
-    nulls = null if isinstance(null, tuple) else (null,) * len(condition)
-    if len(nulls) != len(condition):
-        raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
-    return nulls
+    if not condition:
+        raise ValueError("the batch has no condition, so that guidance changes nothing: pass diffusion.Batch(clean, condition)")
+    return tuple(own if null is None else null for own, null in zip(condition, _nulls_for(condition, null), strict=True))
 
 
 def checked_shares(shares: float | tuple[float, ...], null: Any) -> float | tuple[float, ...]:
@@ -188,7 +187,7 @@ def dropped(key: jax.Array, condition: tuple[Any, ...], samples: int, shares: fl
     drops = _drops(key, len(condition), samples, shares)
     return tuple(
         value if drop is None or null is None else _with_null(drop, value, null)
-        for drop, value, null in zip(drops, condition, nulls_for(condition, null), strict=True)
+        for drop, value, null in zip(drops, condition, _nulls_for(condition, null), strict=True)
     )
 
 
@@ -210,6 +209,14 @@ def refuse_lost_signal(parameterization: Parameterization, schedule: Schedule) -
             "network's error by it; use parameterization.velocity()",
             stacklevel=3,
         )
+
+
+def _nulls_for(condition: tuple[Any, ...], null: Any) -> tuple[Any, ...]:
+    """A null for each condition: those of a tuple, or one value for all. ValueError for a tuple of another length."""
+    nulls = null if isinstance(null, tuple) else (null,) * len(condition)
+    if len(nulls) != len(condition):
+        raise ValueError(f"{len(nulls)} null conditions for {len(condition)} conditions: give one for all, or one for each")
+    return nulls
 
 
 def _drops(key: jax.Array, number: int, samples: int, shares: float | tuple[float, ...]) -> list[jax.Array | None]:

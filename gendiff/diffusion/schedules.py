@@ -58,6 +58,11 @@ class Schedule(abc.ABC):
         return self._at(np.float64(1.0))
 
     @property
+    def cleanest(self) -> Level:
+        """Entry 0 of the table, or else the level at u = 0, in float64 NumPy: the cleanest one that a network is asked at."""
+        return self.table[0] if self.table is not None else self._at(np.float64(0.0))
+
+    @property
     @abc.abstractmethod
     def _clean_t(self) -> float:
         """The t of the clean level."""

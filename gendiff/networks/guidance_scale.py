@@ -3,10 +3,9 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from gendiff.core import checks, records
+from gendiff.networks import image_inputs
 
 
 @records.record
@@ -36,10 +35,6 @@ def checked_scale(guidance: GuidanceScale | None, wanted: bool, batch: int) -> j
         raise ValueError("a guidance scale was given to a network without: build it with guidance=True, or guide its predictions")
     if guidance is None:
         return None
-    if np.shape(guidance.scale) not in ((), (batch,)):
-        raise ValueError(f"scale has shape {np.shape(guidance.scale)}: one number () or one per sample ({batch},) is needed")
-    dtype = jnp.result_type(guidance.scale)
-    if dtype == jnp.bool_ or jnp.issubdtype(dtype, jnp.complexfloating):
-        raise TypeError(f"scale must hold numbers, got {dtype}")
+    numbers = image_inputs.number_per_sample("scale", guidance.scale, batch)
     checks.in_range("scale", guidance.scale, 0.0, float("inf"), open_high=True)
-    return jnp.broadcast_to(jnp.asarray(guidance.scale, jnp.promote_types(dtype, jnp.float32)), (batch,))
+    return numbers

@@ -27,6 +27,26 @@ def check(x: Any, t: Any, factor: int, what: str) -> None:
         raise ValueError(f"t has shape {np.shape(t)}: one time per sample, {x.shape[:1]}, is needed")
 
 
+def number_per_sample(name: str, value: Any, batch: int) -> jax.Array:
+    """Return a number of each sample (b,), in float32 at least.
+
+    Args:
+        name: what it is, for the message.
+        value: should be (b,) or () real numbers.
+        batch: b.
+
+    Raises:
+        ValueError: for another shape.
+        TypeError: for what are no real numbers.
+    """
+    if np.shape(value) not in ((), (batch,)):
+        raise ValueError(f"{name} has shape {np.shape(value)}: one number () or one per sample ({batch},) is needed")
+    dtype = jnp.result_type(value)
+    if dtype == jnp.bool_ or jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"{name} must hold numbers, got {dtype}")
+    return jnp.broadcast_to(jnp.asarray(value, jnp.promote_types(dtype, jnp.float32)), (batch,))
+
+
 def check_images(x: Any, factor: int, what: str) -> None:
     """Refuse what is no batch of images. Arguments and errors are those of `check`, without the times."""
     checks.floating("x", x)

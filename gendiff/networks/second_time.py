@@ -3,10 +3,9 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from gendiff.core import checks, records
+from gendiff.networks import image_inputs
 
 
 @records.record
@@ -36,10 +35,6 @@ def checked_second_time(second: SecondTime | None, wanted: bool, batch: int) -> 
         raise ValueError("a second time was given to a network without: build it with second_time=True, or pass none")
     if second is None:
         return None
-    if np.shape(second.t) not in ((), (batch,)):
-        raise ValueError(f"the second time has shape {np.shape(second.t)}: one number () or one per sample ({batch},) is needed")
-    dtype = jnp.result_type(second.t)
-    if dtype == jnp.bool_ or jnp.issubdtype(dtype, jnp.complexfloating):
-        raise TypeError(f"the second time must hold numbers, got {dtype}")
+    numbers = image_inputs.number_per_sample("the second time", second.t, batch)
     checks.finite("the second time", second.t)
-    return jnp.broadcast_to(jnp.asarray(second.t, jnp.promote_types(dtype, jnp.float32)), (batch,))
+    return numbers

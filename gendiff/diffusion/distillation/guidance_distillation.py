@@ -34,17 +34,14 @@ class GuidanceDistillationLoss(objectives.NetworkLoss):
         from gendiff.networks.guidance_scale import GuidanceScale  # here, as it loads flax, which plain networks do without
 
         clean, condition = objectives.parts_of(batch)
-        if not condition:
-            raise ValueError("the batch has no condition, so that guidance changes nothing: pass diffusion.Batch(clean, condition)")
+        nothing = objectives.without_condition(condition, self.null)
         level_key, noise_key, scale_key, network_key = jax.random.split(key, 4)
         level = self.levels(level_key, self.schedule, clean.shape[0])
         x = process.add_noise(clean, jax.random.normal(noise_key, clean.shape, clean.dtype), level)
         low, high = self.scales
         scale = jax.random.uniform(scale_key, clean.shape[:1], minval=low, maxval=high)
         conditional = told(teacher, condition)
-        nulls = objectives.nulls_for(condition, self.null)
-        unconditional = told(conditional, tuple(own if null is None else null for own, null in zip(condition, nulls, strict=True)))
-        target = jax.lax.stop_gradient(self.rule(conditional, unconditional, scale)(x, level))
+        target = jax.lax.stop_gradient(self.rule(conditional, told(conditional, nothing), scale)(x, level))
         return self.error(params, network_key, x, level, (*condition, GuidanceScale(scale)), target)
 
 

@@ -74,10 +74,7 @@ class MeanFlowLoss:
         """The velocity of the guided field at w (b, …)."""
         if self.scale == 1.0 and self.mix == 0.0:
             return velocity
-        if not network.condition:
-            raise ValueError("the batch has no condition, so that guidance changes nothing: pass diffusion.Batch(clean, condition)")
-        nulls = objectives.nulls_for(network.condition, self.null)
-        free = network.with_condition(*(own if null is None else null for own, null in zip(network.condition, nulls, strict=True)))
+        free = network.with_condition(*objectives.without_condition(network.condition, self.null))
         guided = self.scale * velocity + (1 - self.scale - self.mix) * average_velocity(free, self.schedule, u, w, u)
         return guided + self.mix * average_velocity(network, self.schedule, u, w, u) if self.mix else guided
 
