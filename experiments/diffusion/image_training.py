@@ -124,12 +124,13 @@ def unet(
     *,
     convolution: str = "direct",
     dtype: str = "float32",
+    second_time: bool = False,
     **fields: Any,
 ) -> Model:
     """A class-conditional U-Net of config's `channels` and `blocks`, by default for digits. Its average is the one of config's `ema`.
 
     convolution: "fast_backward" where samplers take gradients through the network (see gendiff/networks/convolution.py).
-    dtype: that it computes in. fields: of Model.
+    dtype: that it computes in. second_time: whether it is told one. fields: of Model.
     """
     of: dict[str, Any] = {"shape": (8, 8, 1), "num_classes": digits.CLASSES, "levels": digits.LEVELS} | fields
     classes, names = of["num_classes"], tuple(map(str, range(of["num_classes"])))
@@ -142,6 +143,7 @@ def unet(
         num_classes=classes,
         convolution=convolution,
         dtype=dtypes.of_network(dtype),
+        second_time=second_time,
     )
     init = _init(network, (1, *of["shape"]))
     return Model(networks.pure(network), init, schedule, parameterization, names=names, ema=config.ema, **of)
@@ -149,7 +151,8 @@ def unet(
 
 @functools.lru_cache  # one object, so that all trainings of a network share a compiled start
 def _init(network: networks.UNet, shape: tuple[int, ...]) -> Callable[[jax.Array], Params]:
-    return lambda key: networks.init(network, key, jnp.zeros(shape), jnp.zeros((1,)), jnp.zeros((1,), jnp.int32))
+    condition: list[Any] = [jnp.zeros((1,), jnp.int32), *([networks.SecondTime(jnp.zeros((1,)))] if network.second_time else [])]
+    return lambda key: networks.init(network, key, jnp.zeros(shape), jnp.zeros((1,)), *condition)
 
 
 _adamw = functools.lru_cache(optimizers.adamw)  # one object, so that all trainings by the same numbers share a compiled step

@@ -33,7 +33,7 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
 
     Nothing on other backends, nor outside the versions where this was tried: an option that the compiler does not know is an error.
     """
-    release = tuple(int(part) for part in jax.__version__.split(".")[:2])
+    release = jax_release()
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     if jax.default_backend() != "cpu" or not x86 or not (0, 10) <= release < (0, 13):
         return {}
@@ -42,6 +42,11 @@ def compiler_options(libraries: bool = True) -> dict[str, str | int]:
     if compile_cache.keeps_all():
         return {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
     return {_YNNPACK: "LIBRARY_FUSION_TYPE_REDUCE", ONEDNN: True}
+
+
+def jax_release() -> tuple[int, ...]:
+    """The first two numbers of JAX's version."""
+    return tuple(int(part) for part in jax.__version__.split(".")[:2])
 
 
 def jit(function: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:

@@ -49,7 +49,7 @@ def suited() -> Suited:
     found = sorted(HALVES & processor.flags())
     if not found:
         return Suited("float32", f"this processor has neither {' nor '.join(sorted(HALVES))}, and computes bfloat16 more slowly")
-    if tuple(int(part) for part in jax.__version__.split(".")[:2]) < (0, 12):
+    if devices.jax_release() < (0, 12):
         return Suited("float32", f"jax {jax.__version__} computes bfloat16 more slowly; 0.12 does not")
     if devices.ONEDNN not in devices.compiler_options():
         return Suited("float32", "programs do without oneDNN here (see --compile-cache), and compute bfloat16 more slowly")

@@ -9,14 +9,12 @@ def flops(lowered: Any) -> float:
 
     XLA counts the body of a loop once, so a network is counted with attention_implementation="heads_first", which has none.
     """
-    counted = lowered.cost_analysis()
-    return float((counted[0] if isinstance(counted, list) else counted or {}).get("flops", math.nan))
+    return _counted(lowered, "flops")
 
 
 def moved_bytes(compiled: Any) -> float:
     """Bytes that the operations of a compiled program read and write, fused ones as one; NaN where the backend counts none."""
-    counted = compiled.cost_analysis()
-    return float((counted[0] if isinstance(counted, list) else counted or {}).get("bytes accessed", math.nan))
+    return _counted(compiled, "bytes accessed")
 
 
 def peak_bytes(compiled: Any) -> int:
@@ -29,3 +27,8 @@ def peak_bytes(compiled: Any) -> int:
         return 0
     kept = stated.argument_size_in_bytes + stated.output_size_in_bytes - stated.alias_size_in_bytes
     return int(kept + stated.temp_size_in_bytes)
+
+
+def _counted(program: Any, name: str) -> float:
+    counted = program.cost_analysis()
+    return float((counted[0] if isinstance(counted, list) else counted or {}).get(name, math.nan))

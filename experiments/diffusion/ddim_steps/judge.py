@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_training
-from experiments.diffusion.ddim_steps import draw, equivalence
+from experiments.diffusion import equivalence, image_draws, image_training
+from experiments.diffusion.ddim_steps import draw
 from experiments.diffusion.ddim_steps.config import Config, model
 from experiments.diffusion.ddim_steps.draw import DDIM, DDPM, FEW, DrawMethod, MethodDraws, Set
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
@@ -17,8 +17,6 @@ from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim, Kind, Number, Relation
 from gendiff.core.types import Params
-from gendiff.data import digits, scaling
-from gendiff.metrics import features
 
 Measured = Mapping[Set, tuple[MeasuredSet, float]]
 """Every set's measures, and the seconds that one call took."""
@@ -70,8 +68,7 @@ def _compare(config: Config, seed: int, drawn: Mapping[Set, np.ndarray], held_ou
         (f"ddpm-{chain}-different", f"DDPM, {chain} against", of(DDPM, chain), ddpm, "control"),
     ]
     used = dict.fromkeys(each for _, _, *pair, _ in pairs for each in pair)
-    points = {each: features.pixels(np.asarray(scaling.round_to_levels(drawn[each], digits.LEVELS))) for each in used}
-    distances = equivalence.resampled(points, features.pixels(held_out), resamples=config.resamples, seed=intervals.SEED)
+    distances = equivalence.of_digits({each: drawn[each] for each in used}, held_out, resamples=config.resamples)
     about = f"{all_steps:,} steps: relative difference of Fréchet distances, 90 % interval (two one-sided tests at 0.05)"
     claim = functools.partial(verdicts.against, config.thresholds, seed, threshold="equivalence", n=config.samples)
     claims, differences = [], {}

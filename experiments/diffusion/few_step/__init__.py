@@ -8,7 +8,7 @@ many operations as the teacher's own training had. Beside them stand samplers of
 are held against the teacher's DDIM in many steps, from the same noise and labels. A student that was never trained, and DDIM in as few
 steps, must miss what is asked of students.
 
-Finished parts are kept in the run folder, and a run that was interrupted goes on with the next one.
+A run that was interrupted goes on with the training where it stood; samples are drawn again.
 """
 
 from typing import Any

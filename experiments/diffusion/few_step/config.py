@@ -1,21 +1,17 @@
 """The numbers of the few-step experiment, and the networks that they describe."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
-import jax.numpy as jnp
 import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
 from experiments.framework import ranges
 from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Several
-from gendiff import networks
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
-from gendiff.networks import SecondTime
 
 METHODS = (
     "progressive distillation",
@@ -95,10 +91,10 @@ def check(config: Config) -> None:
     if config.learn_pairs % config.learn_batch:
         raise ConfigError(f"--learn-batch {config.learn_batch} must divide --learn-pairs {config.learn_pairs}")
     ranges.at_most("batch", config.batch, "pairs", config.pairs)
-    if config.shortest & (config.shortest - 1):
-        raise ConfigError(f"--shortest {config.shortest} must be a power of 2, such as {1 << (config.shortest.bit_length() - 1)}")
-    if config.intervals & (config.intervals - 1):
-        raise ConfigError(f"--intervals {config.intervals} must be a power of 2, such as {1 << (config.intervals.bit_length() - 1)}")
+    for name in ("shortest", "intervals"):
+        count = getattr(config, name)
+        if count & (count - 1):
+            raise ConfigError(f"--{name} {count} must be a power of 2, such as {1 << (count.bit_length() - 1)}")
 
 
 def model(config: Config) -> Model:
@@ -108,15 +104,4 @@ def model(config: Config) -> Model:
 
 def two_time_model(config: Config) -> Model:
     """The student that is told a second time: the teacher's network with its layers."""
-    network = _with_second_time(config)
-    of, label = model(config), jnp.zeros((1,), jnp.int32)
-
-    def init(key: jax.Array) -> Any:
-        return networks.init(network, key, jnp.zeros((1, *of.shape)), jnp.zeros((1,)), label, SecondTime(jnp.zeros((1,))))
-
-    return dataclasses.replace(of, predict=networks.pure(network), init=init)
-
-
-def _with_second_time(config: Config) -> networks.UNet:
-    fields: dict[str, Any] = {"channels": config.channels, "blocks": config.blocks, "attention": (), "heads": 2, "groups": 8}
-    return networks.UNet(**fields, num_classes=digits.CLASSES, second_time=True)
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), second_time=True)

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import image_draws, image_training
-from experiments.diffusion.ddim_steps import equivalence
+from experiments.diffusion import equivalence, image_draws, image_training
 from experiments.diffusion.few_step import draw, students
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.few_step.draw import CUT, DDIM, FIXED, LEARNED, UNTRAINED, MethodDraws, Set
@@ -14,13 +13,11 @@ from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import figures, intervals, verdicts
+from experiments.reporting import figures, verdicts
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim
-from gendiff.data import digits, scaling
 from gendiff.diffusion.learned_grid import LEARNED as LEARNED_GRID
 from gendiff.diffusion.learned_grid import LearnedGrid
-from gendiff.metrics import features
 
 Measured = Mapping[Set, tuple[MeasuredSet, float]]
 """Every set's measures, and the seconds that drawing it took."""
@@ -60,11 +57,8 @@ def _claims(config: Config, seed: int, drawn: Mapping[Set, np.ndarray], held_out
     taught = [of(name, min(config.judged, student.most)) for name, student in students.every(config).items()]
     controls = [of(DDIM, config.judged), of(UNTRAINED, config.judged)]
     reference = of(DDIM, config.reference)
-    points = {
-        each: features.pixels(np.asarray(scaling.round_to_levels(drawn[each], digits.LEVELS)))
-        for each in (reference, *equal, *taught, *controls)
-    }
-    distances = equivalence.resampled(points, features.pixels(held_out), resamples=config.resamples, seed=intervals.SEED)
+    compared = {each: drawn[each] for each in (reference, *equal, *taught, *controls)}
+    distances = equivalence.of_digits(compared, held_out, resamples=config.resamples)
     claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.samples, figure="few_step.png")
     about = f"Fréchet distance, relative to that of DDIM in {config.reference}"
     claims = []

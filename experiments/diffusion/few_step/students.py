@@ -33,7 +33,8 @@ class Student:
     """One way to train a student.
 
     loss: what it descends. frozen: what the loss reads beside the batch. cost: evaluations of the network per sample and step.
-    fake_cost: those of each step of a second network that learns beside it.
+    on_pairs: whether it learns from pairs that the teacher draws, in place of the data. fake_cost: evaluations of each step of a second
+    network, which learns the student's samples beside it; 0 where there is none.
     sampler: what draws from it, one evaluation per step. model: of its network. built: what makes a denoiser of that.
     rounds: the evaluations of its networks; () where one network serves all. most: evaluations in which it is drawn at most.
     """
@@ -46,6 +47,7 @@ class Student:
     built: Callable[..., Any] = denoiser.from_network
     rounds: tuple[int, ...] = ()
     most: int = 8
+    on_pairs: bool = False
     fake_cost: float = 0.0
 
     def evaluations(self, config: Config) -> float:
@@ -59,7 +61,7 @@ class Student:
 
     def beside(self, config: Config) -> float:
         """Evaluations per training that no step does."""
-        return float(config.pairs * config.pair_steps) if self.loss is _reflow else 0.0
+        return float(config.pairs * config.pair_steps) if self.on_pairs else 0.0
 
 
 def every(config: Config) -> dict[str, Student]:
@@ -134,38 +136,18 @@ def _divided_teacher(config: Config, state: TrainState, teacher: Denoiser, total
     return _intervals(config, state, total), teacher, state.ema
 
 
+_TWO_TIMES: dict[str, Any] = {"model": two_time_model, "built": two_times.from_network}
 STUDENTS: dict[str, Student] = dict(
     zip(
         METHODS,
         (
             Student(_progressive, _teacher, GRADIENT + 2, samplers.ddim(), rounds=ROUNDS),
-            Student(_reflow, _nothing, GRADIENT, samplers.ddim()),
+            Student(_reflow, _nothing, GRADIENT, samplers.ddim(), on_pairs=True),
             Student(_consistency_distillation, _divided_teacher, GRADIENT + 3, distillation.consistency()),
             Student(_consistency_training, _divided, GRADIENT + 1, distillation.consistency()),
-            Student(
-                _shortcut,
-                _average,
-                GRADIENT + 0.5,
-                distillation.jump(),
-                model=two_time_model,
-                built=two_times.from_network,
-            ),
-            Student(
-                _mean_flow,
-                _nothing,
-                GRADIENT + 1,
-                distillation.jump(),
-                model=two_time_model,
-                built=two_times.from_network,
-            ),
-            Student(
-                _matching,
-                _teacher,
-                GRADIENT + 2,
-                samplers.ddim(),
-                most=1,
-                fake_cost=GRADIENT + 1,
-            ),
+            Student(_shortcut, _average, GRADIENT + 0.5, distillation.jump(), **_TWO_TIMES),
+            Student(_mean_flow, _nothing, GRADIENT + 1, distillation.jump(), **_TWO_TIMES),
+            Student(_matching, _teacher, GRADIENT + 2, samplers.ddim(), most=1, fake_cost=GRADIENT + 1),
         ),
         strict=True,
     )

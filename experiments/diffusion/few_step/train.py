@@ -23,7 +23,6 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 from gendiff.training import TrainState, optimizers
 
-MATCHING = "distribution matching"
 _START, _FAKE, _PAIRS = 2**32 - 1, 2**32 - 2, 1
 
 
@@ -50,13 +49,12 @@ class Lesson:
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     """The teacher of each seed, then all its students."""
     image_training.per_seed(model)(config, folder, progress)
-    of = model(config)
+    first = {seed: image_training.averaged(model(config), folder, seed) for seed in config.seeds}
     for name, student in students.every(config).items():
         for earlier, round in zip((None, *student.rounds), student.rounds or (0,), strict=False):
-            program = _program(config, student, name, round, folder)
+            program = _program(config, student, round, folder)
             for seed in config.seeds:
-                first = image_training.averaged(of, folder, seed)
-                teacher = first if earlier is None else restore(config, folder, name, seed, earlier)
+                teacher = first[seed] if earlier is None else restore(config, folder, name, seed, earlier)
                 with progress.phase(name, seed=seed):
                     _train(config, student, program, teacher, seed, place(folder, name, round), progress)
 
@@ -85,11 +83,11 @@ def cut(schedule: Schedule, steps: int) -> Level:
     return grids.resolved(schedule, steps, resolution=RESOLUTION, norm=norm())
 
 
-def _program(config: Config, student: Student, name: str, round: int, folder: RunFolder) -> training.Programs:
+def _program(config: Config, student: Student, round: int, folder: RunFolder) -> training.Programs:
     """The step of a student under jit, which serves all seeds; `fresh` is that of each seed."""
     of, teacher, total = student.model(config), model(config), student.steps(config)
     step = training.make_step(student.loss(config, of, round), _optimizer(config, total), ema_warm_up=True)
-    fake_step = training.make_step(students.fake_loss(config), _optimizer(config, config.fake_steps * total)) if name == MATCHING else None
+    fake_step = training.make_step(students.fake_loss(config), _optimizer(config, config.fake_steps * total)) if student.fake_cost else None
 
     def advance(state: Lesson, batch: Any) -> tuple[Lesson, Metrics]:
         fake = state.fake
@@ -115,12 +113,13 @@ def _train(
         begun = distillation.begun(of.init(jax.random.fold_in(key, _START)), teacher)
         generator = training.start(begun, optimizer, key, (config.ema,))
         fake: Any = ()
-        if student is students.STUDENTS[MATCHING]:
+        if student.fake_cost:
             fake = training.start(teacher, fake_optimizer, jax.random.fold_in(key, _FAKE), ())
-        return Lesson(generator, fake, jax.tree.map(jax.numpy.copy, teacher))
+        return Lesson(generator, fake, teacher)
 
-    pairs = student.loss is students.STUDENTS["reflow"].loss
-    data = _pairs(config, model(config), teacher, seed, progress) if pairs else image_training.digits_batch(digits.load())
+    data: Any = image_training.digits_batch(digits.load())
+    if student.on_pairs:
+        data = _pairs(config, model(config), teacher, seed, progress)
     training_loop.train_programs(
         program._replace(fresh=jax.jit(fresh)),
         data,
@@ -142,7 +141,6 @@ def _optimizer(config: Config, total: int) -> Any:
 def _pairs(config: Config, of: Model, teacher: Params, seed: int, progress: Progress) -> distillation.Pairs:
     """What the teacher draws, with the noise that it begins from. Other noise than that of the samples that are judged."""
     levels = cut(of.schedule, config.pair_steps)
-
     key = jax.random.fold_in(jax.random.key(seed), _PAIRS)
 
     def draw(teacher: Params, index: jax.Array) -> distillation.Pairs:
@@ -150,10 +148,9 @@ def _pairs(config: Config, of: Model, teacher: Params, seed: int, progress: Prog
         teaching = students.told(of, teacher, label)
         return distillation.draw_pairs(key, teaching, samplers.unipc(2), levels, of.shape, index, (label,))
 
-    drawn, jitted = [], drawing.jit(draw)
-    with progress.task(f"draw pairs for seed {seed}", config.pairs) as task:
-        for begin in range(0, config.pairs, config.together):
-            index = np.arange(begin, begin + config.together, dtype=np.int32) % config.pairs
-            drawn.append(jax.device_get(jitted(teacher, index)))
-            task.update(min(config.pairs, begin + config.together))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[: config.pairs], *drawn)
+    index = np.arange(config.pairs, dtype=np.int32)
+    bound = functools.partial(drawing.jit(draw), teacher)
+    pairs: distillation.Pairs = drawing.whole(
+        bound, index, together=config.together, title=f"draw pairs for seed {seed}", progress=progress
+    )
+    return pairs

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from experiments.diffusion import ddim_steps
-from experiments.diffusion.ddim_steps import draw, equivalence
+from experiments.diffusion import ddim_steps, equivalence
+from experiments.diffusion.ddim_steps import draw
 from experiments.diffusion.ddim_steps.draw import DDIM, FEW, Set
 from experiments.diffusion.image_model import Model
 from experiments.framework import run_folder

@@ -15,9 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff.core import checks
-from gendiff.metrics import frechet
+from gendiff.data import digits, scaling
+from gendiff.metrics import features, frechet
 
 T = TypeVar("T")
 CONFIDENCE = 0.9
@@ -53,6 +55,12 @@ def resampled(sets: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: 
     wholes = [frechet.between(reference, frechet.fit(rows)) for rows in sets.values()]
     columns = np.array([resample() for _ in range(resamples)]).T
     return {name: Distances(whole, column) for name, whole, column in zip(sets, wholes, columns, strict=True)}
+
+
+def of_digits(drawn: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: int) -> dict[T, Distances]:
+    """`resampled` of images of digits (n, h, w, c), the drawn ones rounded to the data's levels."""
+    points = {each: features.pixels(np.asarray(scaling.round_to_levels(images, digits.LEVELS))) for each, images in drawn.items()}
+    return resampled(points, features.pixels(held_out), resamples=resamples, seed=intervals.SEED)
 
 
 def difference(few: Distances, many: Distances) -> Number:
