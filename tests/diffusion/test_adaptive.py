@@ -54,6 +54,7 @@ def test_stated_evaluations_are_those_made(name):
     assert len(seen) == int(found.evaluations[0])
 
 
+@pytest.mark.float64  # in float32 a rounding of its own for each batch size may turn a step away that another takes
 def test_a_sample_and_its_cost_depend_neither_on_neighbours_nor_on_order():
     mixture = oracles.mixture([0.4, 0.6], np.array([[-1.0], [1.0]]), [0.02, 0.5])
     draw = jax.jit(lambda index: adaptive.sample(KEY, mixture, FLOW, (1,), index))
@@ -61,7 +62,7 @@ def test_a_sample_and_its_cost_depend_neither_on_neighbours_nor_on_order():
     assert len(set(np.asarray(four.evaluations).tolist())) > 1, "samples go at paces of their own"
     for rows in (jnp.array([2, 0, 3, 1]), jnp.array([3])):
         found = draw(rows)
-        np.testing.assert_allclose(found.x, four.x[rows], atol=2e-4)  # a flow between two components enlarges roundings
+        np.testing.assert_allclose(found.x, four.x[rows], atol=1e-9)  # a flow between two components enlarges roundings
         np.testing.assert_array_equal(found.evaluations, four.evaluations[rows])
 
 
