@@ -8,6 +8,7 @@ EXPERIMENTS = {
     "invariance": "experiments.diffusion.invariance",
     "ddim-steps": "experiments.diffusion.ddim_steps",
     "few-step": "experiments.diffusion.few_step",
+    "few-step-text": "experiments.diffusion.few_step_text",
     "schedules": "experiments.diffusion.schedules",
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",

@@ -13,6 +13,7 @@ LEAVES = {
     "digits": ("real", "guidance_1", "guidance_2", "denoising", "loss", "frechet"),
     "ddim-steps": ("steps", "few_steps", "same_samples"),
     "few-step": ("few_step", "students", "same_samples"),
+    "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_adherence", "emoji_pictures"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": ("curves", "encoders", "pictures", "gallery", "emoji_seen", "emoji_nearest", "emoji_gallery"),
@@ -47,6 +48,7 @@ LEAVES = {
 OPTIONS = {
     "digits": ("--shuffled-steps", "2"),
     "few-step": ("--students", *METHODS),
+    "few-step-text": ("--networks", "shapes", "emoji"),
     "schedules": ("--loud-seeds", "1"),
     "forward": ("--chains", "20", "--levels", "1", "30"),
     "autoencoder": ("--factors", "2", "4", "--latent-channels", "1", "2"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import equivalence, image_draws, image_training
+from experiments.diffusion import equivalence, few_evaluations, image_draws, image_training
 from experiments.diffusion.few_step import draw, students
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.few_step.draw import CUT, DDIM, FIXED, LEARNED, UNTRAINED, MethodDraws, Set
@@ -16,7 +16,6 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures, verdicts
 from experiments.reporting.results import Figure, Table
 from experiments.reporting.verdicts import Claim
-from gendiff.diffusion.learned_grid import LEARNED as LEARNED_GRID
 from gendiff.diffusion.learned_grid import LearnedGrid
 
 Measured = Mapping[Set, tuple[MeasuredSet, float]]
@@ -65,45 +64,33 @@ def _claims(config: Config, seed: int, drawn: Mapping[Set, np.ndarray], held_out
     for each in equal:
         number = verdicts.away(equivalence.difference(distances[each], distances[reference]))
         statement = f"{each.method}, {each.evaluations} evaluations: size of the change of the {about}, 90 % interval"
-        claims.append(claim(f"{_word(each)}-equal", statement, number, "<=", "equivalence"))
+        claims.append(claim(f"{few_evaluations.word(each.method)}-equal", statement, number, "<=", "equivalence"))
     for each in taught:
         number = equivalence.difference(distances[each], distances[reference])
         statement = (
             f"{each.method}, {each.evaluations} evaluation{'s' if each.evaluations > 1 else ''}: change of the {about}, 90 % interval"
         )
-        claims.append(claim(_word(each), statement, number, "<=", "student"))
+        claims.append(claim(few_evaluations.word(each.method), statement, number, "<=", "student"))
     for each in controls:
         number = equivalence.difference(distances[each], distances[reference])
         statement = f"{each.method}, {each.evaluations} evaluations: change of the {about}, 90 % interval"
-        claims.append(claim(f"{_word(each)}-worse", statement, number, ">=", "student", kind="control"))
+        claims.append(claim(f"{few_evaluations.word(each.method)}-worse", statement, number, ">=", "student", kind="control"))
     return claims
-
-
-def _word(each: Set) -> str:
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in each.method.lower()).split())
 
 
 def _curves(config: Config, folder: RunFolder, measured: Measured) -> list[Figure]:
     """The Fréchet distance against the evaluations, as means over seeds: of samplers of the teacher, and of students."""
-    values: dict[str, dict[int, list[float]]] = {}
+    values: dict[str, dict[float, list[float]]] = {}
     for each, (of, _) in measured.items():
         values.setdefault(each.method, {}).setdefault(each.evaluations, []).append(of.frechet[0])
-    level = float(np.mean(values[DDIM][config.reference]))
+    reference = f"DDIM in {config.reference}", float(np.mean(values[DDIM][config.reference]))
 
     def plot(file: str, caption: str, methods: list[str]) -> Figure:
-        curves = []
-        for method in methods:
-            counts = sorted(values[method])
-            curves.append(figures.Curve(method, counts, *([reduce(values[method][n]) for n in counts] for reduce in (np.mean, min, max))))
-        curves.append(figures.Curve(f"DDIM in {config.reference}", [1, max(curves[0].x)], np.full(2, level)))
-        x, y = "evaluations of the network per sample", "Fréchet distance, in floors"
-        return figures.curves(curves, folder.figure(file), caption, x_label=x, y_label=y, log_x=True, log_y=True)
+        return few_evaluations.curves({method: values[method] for method in methods}, reference, folder.figure(file), caption)
 
-    bands = "means over seeds; bands reach from the least to the largest."
-    samplers = f"Fréchet distance of the teacher's samples against evaluations of the network per digit: {bands}"
     return [
-        plot("few_step", samplers, [*FIXED, *LEARNED]),
-        plot("students", f"The same of students, with DDIM of the teacher: {bands}", [DDIM, *students.every(config)]),
+        plot("few_step", "Fréchet distance of the teacher's samples against evaluations of the network per digit", [*FIXED, *LEARNED]),
+        plot("students", "The same of students, with DDIM of the teacher", [DDIM, *students.every(config)]),
     ]
 
 
@@ -125,19 +112,8 @@ def _tables(config: Config, measured: Measured, learned: Mapping[Set, LearnedGri
     )
     every = students.every(config).items()
     costs = tuple((name, student.evaluations(config), student.steps(config) * max(1, len(student.rounds))) for name, student in every)
-    errors = tuple((each.name, each.evaluations, *_errors(found)) for each, found in learned.items())
     return [
         Table(f"Every set of {config.samples:,} samples against the held-out digits", columns, rows),
         Table("Students: evaluations per sample and optimizer step, and steps", ("student", "evaluations per step", "steps"), costs),
-        Table(
-            "Learned levels: mean squared distance of end points from those of a fine solution, on noise that was not learned from",
-            ("set", "evaluations", "best fixed grid", "learned"),
-            errors,
-        ),
+        few_evaluations.learned_levels((each.name, each.evaluations, found) for each, found in learned.items()),
     ]
-
-
-def _errors(found: LearnedGrid) -> tuple[float, float]:
-    """Of the best fixed grid, and of the learned one."""
-    of = {name: float(error) for name, error in found.errors.items()}
-    return min(error for name, error in of.items() if name != LEARNED_GRID), of[LEARNED_GRID]

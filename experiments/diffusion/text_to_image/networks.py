@@ -36,12 +36,14 @@ class Folded:
 
     predict: Callable[..., Any]
 
-    def __call__(self, params: Params, x: Any, t: Any, *condition: Any) -> jax.Array:
-        """(b, h, w, c) -> (b, h, w, c), both even."""
+    def __call__(self, params: Params, x: Any, t: Any, *condition: Any) -> Any:
+        """(b, h, w, c) -> (b, h, w, c), both even; with `DeepFeatures` the network answers them too, and so does this."""
         rows, columns = x.shape[1] // FOLD, x.shape[2] // FOLD
         squares = dit.patches(jnp.asarray(x), FOLD)
-        output = self.predict(params, squares.reshape(x.shape[0], rows, columns, squares.shape[-1]), t, *condition)
-        return dit.image(output.reshape(squares.shape), rows, columns, FOLD)
+        answer = self.predict(params, squares.reshape(x.shape[0], rows, columns, squares.shape[-1]), t, *condition)
+        output, *kept = answer if isinstance(answer, tuple) else (answer,)
+        image = dit.image(output.reshape(squares.shape), rows, columns, FOLD)
+        return (image, *kept) if kept else image
 
 
 @dataclasses.dataclass(frozen=True)

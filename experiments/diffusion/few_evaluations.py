@@ -1,0 +1,50 @@
+"""What experiments on few evaluations share: ids of claims, curves against evaluations, and the table of learned levels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.reporting import figures
+from experiments.reporting.results import Figure, Table
+from gendiff.diffusion.learned_grid import LEARNED, LearnedGrid
+
+Curves = Mapping[str, Mapping[float, Sequence[float]]]
+"""Of each method the numbers of the seeds at each number of evaluations."""
+FRECHET = "Fréchet distance, in floors"
+
+
+def word(method: str) -> str:
+    """The name of a method as a part of an id."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in method.lower()).split())
+
+
+def curves(values: Curves, reference: tuple[str, float], path: Path, caption: str, *, measure: str = FRECHET, log_y: bool = True) -> Figure:
+    """A measure against evaluations, means over seeds in bands from the least to the largest, with the level of a reference.
+
+    reference: its name and its number.
+    """
+    name, level = reference
+    series = []
+    for method, of in values.items():
+        counts = sorted(of)
+        series.append(figures.Curve(method, counts, *([reduce(of[count]) for count in counts] for reduce in (np.mean, min, max))))
+    series.append(figures.Curve(name, [1, max(series[0].x)], np.full(2, level)))
+    caption = f"{caption}: means over seeds; bands reach from the least to the largest."
+    x_label = "evaluations of the network per sample"
+    return figures.curves(series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y)
+
+
+def learned_levels(found: Iterable[tuple[str, int, LearnedGrid]]) -> Table:
+    """Of each (set, evaluations, learned levels) how far end points are from those of a fine solution."""
+    return Table(
+        "Learned levels: mean squared distance of end points from those of a fine solution, on noise that was not learned from",
+        ("set", "evaluations", "best fixed grid", "learned"),
+        tuple((name, count, *_errors(grid)) for name, count, grid in found),
+    )
+
+
+def _errors(found: LearnedGrid) -> tuple[float, float]:
+    """Of the best fixed grid, and of the learned one."""
+    of = {name: float(error) for name, error in found.errors.items()}
+    return min(error for name, error in of.items() if name != LEARNED), of[LEARNED]

@@ -1,0 +1,119 @@
+"""The numbers of the few-step experiment on pictures with text."""
+
+import dataclasses
+from typing import Annotated
+
+import msgspec
+
+from experiments.diffusion.text_to_image import texts
+from experiments.framework import ranges
+from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share
+from gendiff.core.errors import ConfigError
+
+SHAPES, EMOJI = "shapes", "emoji"
+NETWORKS = (SHAPES, EMOJI)
+"""The committed networks of text-to-image, by the names of their files."""
+Cosine = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Written down before the run."""
+
+    equivalence: Positive = 0.1
+    """Largest relative difference of two Fréchet distances that still counts as none."""
+    adherence: NonNegative = 0.02
+    """Largest loss of the share of pictures that show their caption."""
+    evaluations: Share = 0.6
+    """Largest share of the evaluations that guidance on an interval may make of those that guidance everywhere makes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Guiding:
+    """How one network is guided."""
+
+    scale: Positive
+    """Guidance scale; 1 is the conditional network."""
+    low: NonNegative
+    """Guidance on an interval: the sigma/alpha above which it guides."""
+    high: Positive
+    """The largest sigma/alpha at which it guides."""
+    stop: Cosine
+    """Adaptive guidance: the cosine of the two velocities of a picture above which it is guided no longer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every number of the experiment."""
+
+    seeds: Distinct[Seed] = (0, 1, 2)
+    """Seeds of the noise that pictures start from; nothing is trained."""
+    networks: Distinct[str] = NETWORKS
+    """Which of the committed networks draw."""
+    fresh: bool = False
+    """Whether small networks without training take their places, to see the program run."""
+    shapes: Guiding = Guiding(scale=2.0, low=0.4, high=2.5, stop=0.99)
+    """Of the network of scenes. The numbers were chosen on captions that are not judged."""
+    emoji: Guiding = Guiding(scale=5.0, low=2.0, high=8.0, stop=0.98)
+    """Of the network of drawings. The numbers were chosen on captions that are not judged."""
+    pictures: Annotated[int, msgspec.Meta(ge=8, le=767)] = 224
+    """Captions that are judged, each with one picture per set."""
+    real: Annotated[int, msgspec.Meta(ge=8, le=1534)] = 1534
+    """Real pictures that drawn ones are held against."""
+    reference: Several = 50
+    """Evaluations of DDIM that all else is held against."""
+    steps: Distinct[Count] = (1, 2, 4, 8, 16)
+    """Steps of samplers without guidance, and with guidance those that make at most as many evaluations."""
+    judged: Count = 8
+    """Steps at which samplers are judged, with guidance and without, one of `steps`."""
+    saving: Distinct[Count] = (8, 16)
+    """Steps of the ways to save evaluations under guidance; those of the last entry are judged."""
+    every: Several = 2
+    """Cached features: steps from one evaluation of the whole network to the next."""
+    learned: Distinct[Count] = (4, 8)
+    """Steps whose levels are learned, without guidance; `judged` is one of them."""
+    fine: Count = 32
+    """Steps of the solution that levels are learned from."""
+    learn_pairs: Count = 64
+    """Noises that levels are learned from, and as many that decide between them and fixed grids."""
+    learn_batch: Count = 16
+    """Noises and captions in one gradient; divides `learn_pairs`."""
+    learn_iterations: Count = 40
+    """Gradient steps of the levels."""
+    together: Count = 64
+    """Pictures drawn in one call."""
+    subsets: Several = 20
+    """Random subsets behind the interval of a distance in the tables."""
+    subset: Count = 200
+    """Pictures in one of them."""
+    resamples: Several = 200
+    """Bootstrap resamples of each comparison."""
+    shown: Count = 10
+    """Pictures of each row of the figures."""
+    thresholds: Thresholds = Thresholds()
+
+    def guiding(self, network: str) -> Guiding:
+        """Of a network."""
+        return {SHAPES: self.shapes, EMOJI: self.emoji}[network]
+
+
+def check(config: Config) -> None:
+    """ConfigError where numbers of the configuration do not fit each other, and where the text encoder is not installed."""
+    ranges.known("networks", config.networks, NETWORKS)
+    ranges.among("judged", config.judged, "steps", config.steps)
+    ranges.among("judged", config.judged, "learned", config.learned)
+    if config.learn_pairs % config.learn_batch:
+        raise ConfigError(f"--learn-batch {config.learn_batch} must divide --learn-pairs {config.learn_pairs}")
+    if 2 * config.judged >= config.reference:
+        raise ConfigError(
+            f"--judged {config.judged} steps make {2 * config.judged} evaluations under guidance, which must be below --reference "
+            f"{config.reference}"
+        )
+    for name in ("learn_batch", "subset", "shown"):
+        ranges.at_most(name.replace("_", "-"), getattr(config, name), "pictures", config.pictures)
+    ranges.at_most("subset", config.subset, "real", config.real)
+    for name in NETWORKS:
+        guiding = config.guiding(name)
+        if not guiding.low < guiding.high:
+            raise ConfigError(f"--{name}.low {guiding.low:g} must be below --{name}.high {guiding.high:g}")
+    texts.check()

@@ -1,0 +1,170 @@
+"""Pictures of captions by every method, from the same noise, with the evaluations that they made and the seconds that they took."""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.diffusion.few_step_text import subjects
+from experiments.diffusion.few_step_text.config import Config
+from experiments.diffusion.few_step_text.methods import (
+    DDIM,
+    GUIDED,
+    GUIDED_DDIM,
+    LEARNED,
+    METHODS,
+    SAVING,
+    SHALLOW,
+    UNIPC,
+    UNTRAINED,
+    Counted,
+    Method,
+    Numbers,
+    Tally,
+)
+from experiments.diffusion.few_step_text.subjects import Subject
+from experiments.framework import drawing
+from experiments.framework.progress import Progress
+from gendiff.core.types import Params
+from gendiff.diffusion import denoiser, grids, learned_grid, samplers, sampling
+from gendiff.diffusion.types import Level
+from gendiff.networks import NO_TEXT
+from gendiff.scaling import accounting
+
+_LEARNING = 2**32 - 1
+"""No picture has this index, so that levels are learned from other noise."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """The pictures of all captions of one network from the noise of one seed, by one method in so many steps."""
+
+    network: str
+    seed: int
+    method: str
+    steps: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}, seed {self.seed}, {self.method}, {self.steps} steps"
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """pictures (n, h, w, 3). evaluations, seconds: of the network per picture, without compiling."""
+
+    pictures: np.ndarray
+    evaluations: float
+    seconds: float
+
+
+def sets(config: Config, network: str, seed: int) -> list[Set]:
+    """Every set of one network and one seed, the two references first."""
+    of = functools.partial(Set, network, seed)
+    every = [of(DDIM, config.reference), of(GUIDED_DDIM, config.reference // 2)]
+    every += [of(name, steps) for name in (DDIM, UNIPC) for steps in config.steps]
+    every += [of(LEARNED, steps) for steps in config.learned]
+    guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps == config.judged]
+    every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
+    every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
+    every.append(of(UNTRAINED, config.judged))
+    return list(dict.fromkeys(every))
+
+
+class MethodDraws:
+    """Draws of one network by every method: one compiled program each, which serves all seeds and numbers of steps."""
+
+    def __init__(self, config: Config, subject: Subject, progress: Progress) -> None:
+        self._config, self._subject, self._progress = config, subject, progress
+        self._tally = Tally()
+        self._predict = Counted(subject.model.predict, self._tally)
+        self._fresh = subject.model.init(jax.random.key(0))
+        self._words = jax.tree.flatten(subjects.read(subject.captions).rows(np.arange(len(subject.captions))))
+        self._most = max(*config.steps, *config.saving, config.reference)
+        self._programs: dict[tuple[Any, Any], Any] = {}
+
+    def __call__(self, wanted: Set, levels: Level | None = None) -> Drawn:
+        """The pictures of a set. levels: learned ones, for a method that has them. Raises NonFiniteError as `drawing.check_finite` does."""
+        count, together = len(self._subject.captions), self._config.together
+        of = METHODS[wanted.method]
+        if (of.rule, of.sampler) not in self._programs:
+            self._programs[of.rule, of.sampler] = drawing.jit(functools.partial(self._sample, of))
+            self._run(f"compile {wanted.method}", wanted, 1, min(count, together), None)
+        before, begin = self._evaluations(), time.perf_counter()
+        images = self._run(wanted.name, wanted, wanted.steps, count, levels)
+        seconds = time.perf_counter() - begin
+        size = min(together, count)
+        made = self._evaluations() - before
+        return Drawn(self._subject.decode(images), made / (-(-count // size) * size), seconds / count)
+
+    @functools.cached_property
+    def shallow_share(self) -> float:
+        """Operations of an evaluation with kept features in those of a whole one."""
+        model, words = self._subject.model, jax.tree.unflatten(self._words[1], [leaf[:1] for leaf in self._words[0]])
+        x, t = np.zeros((1, *model.shape), np.float32), np.zeros(1, np.float32)
+        arguments = self._subject.params, x, t, words
+        kept = jax.eval_shape(model.predict, *arguments, SHALLOW)[1]
+        return accounting.xla_flops(model.predict, *arguments, kept) / accounting.xla_flops(model.predict, *arguments)
+
+    def _evaluations(self) -> float:
+        jax.effects_barrier()  # the last evaluations are counted before they are read
+        return self._tally.whole + (self.shallow_share * self._tally.shallow if self._tally.shallow else 0.0)
+
+    def _run(self, title: str, wanted: Set, steps: int, count: int, levels: Level | None) -> np.ndarray:
+        config, subject = self._config, self._subject
+        of = METHODS[wanted.method]
+        grid = levels if levels is not None else _grid(subject, of, steps)
+        params: Params = self._fresh if wanted.method == UNTRAINED else subject.params
+        draw = functools.partial(
+            self._programs[of.rule, of.sampler],
+            params,
+            jax.random.key(wanted.seed),
+            of.numbers(subject.guiding, config.every),
+            grids.padded(grid, self._most),
+            jnp.int32(steps),
+        )
+        index = np.arange(count, dtype=np.int32)
+        words = [leaf[:count] for leaf in self._words[0]]
+        images = drawing.whole(draw, index, *words, together=config.together, title=f"sample {title}", progress=self._progress)
+        drawing.check_finite(images, index, title)
+        return images
+
+    def _sample(
+        self, of: Method, params: Params, key: jax.Array, numbers: Numbers, levels: Level, steps: jax.Array, index: jax.Array, *words: Any
+    ) -> jax.Array:
+        model = self._subject.model
+        given = denoiser.from_network(self._predict, params, model.parameterization, jax.tree.unflatten(self._words[1], words))
+        denoise = of.rule(given, given.with_condition(NO_TEXT), numbers)
+        return sampling.sample(key, denoise, of.sampler, levels, model.shape, index, num_steps=steps)
+
+
+def learned(config: Config, subject: Subject, steps: int) -> learned_grid.LearnedGrid:
+    """The levels of so many steps without guidance, learned from the ends of a fine solution on captions that are not judged."""
+    model, schedule = subject.model, subject.model.schedule
+    words = subjects.read(subject.others).rows(np.arange(len(subject.others)))
+
+    def run(params: Params, words: Any) -> learned_grid.LearnedGrid:
+        return learned_grid.learn(
+            jax.random.fold_in(jax.random.key(min(config.seeds)), _LEARNING),
+            denoiser.from_network(model.predict, params, model.parameterization, words),
+            METHODS[LEARNED].sampler,
+            schedule,
+            shape=model.shape,
+            candidates={"trailing": grids.trailing(schedule, steps), "resolved": subject.resolved(steps)},
+            reference=(samplers.unipc(2), subject.resolved(config.fine)),
+            pairs=config.learn_pairs,
+            held_out=config.learn_pairs,
+            batch=config.learn_batch,
+            iterations=config.learn_iterations,
+        )
+
+    found: learned_grid.LearnedGrid = jax.device_get(drawing.jit(run)(subject.params, words))
+    return found
+
+
+def _grid(subject: Subject, of: Method, steps: int) -> Level:
+    return subject.resolved(steps) if of.resolved else grids.trailing(subject.model.schedule, steps)

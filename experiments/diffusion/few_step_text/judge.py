@@ -1,0 +1,87 @@
+"""How the few-step experiment on pictures with text judges: Fréchet distances paired by picture, adherence, evaluations, and controls."""
+
+import functools
+from collections.abc import Iterator
+
+from experiments.diffusion import equivalence, few_evaluations
+from experiments.diffusion.few_step_text import answers, shown
+from experiments.diffusion.few_step_text.answers import Answers
+from experiments.diffusion.few_step_text.config import Config
+from experiments.diffusion.few_step_text.draw import Set
+from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, INTERVAL, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.subjects import ADHERES
+from experiments.framework.progress import Progress
+from experiments.framework.registry import Outcome
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import intervals, verdicts
+from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Claim, Number
+
+
+def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
+    """Claims, figures and tables of every network."""
+    claims: list[Claim] = []
+    figures: list[Figure] = []
+    tables: list[Table] = []
+    for network in config.networks:
+        answered = answers.answers(config, network, progress)
+        with progress.phase("compare"):
+            of_network, differences = compared(config, answered)
+        claims += [*of_network, *adhering(config, answered)]
+        figures += shown.figures(config, folder, answered)
+        losses = {name: loss(answered, name, max(config.saving)) for name in (*SAVING, UNIPC)}
+        tables += shown.tables(config, answered, differences, losses)
+    return Outcome(tuple(claims), tuple(figures), tuple(tables))
+
+
+def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, Number]]:
+    """Fréchet distances of each seed against those of DDIM: claims, and every difference with its sign.
+
+    Without guidance and with it sets are held against a DDIM of their own kind, which makes as many evaluations in both.
+    """
+    network, judged = answered.subject.name, config.judged
+    of_kind = {
+        DDIM: ((UNIPC, "equal"), (LEARNED, "equal"), (DDIM, "worse")),
+        GUIDED_DDIM: ((GUIDED, "equal"), (GUIDED_DDIM, "worse"), (UNTRAINED, "worse")),
+    }
+    claims: list[Claim] = []
+    differences: dict[str, Number] = {}
+    for seed in config.seeds:
+        claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.pictures, threshold="equivalence")
+        for method, others in of_kind.items():
+            reference = Set(network, seed, method, shown.reference_steps(config)[method])
+            sets = {Set(network, seed, name, judged): kind for name, kind in others}
+            points = {each: answered.every[each].points for each in (reference, *sets)}
+            distances = equivalence.resampled(points, answered.subject.real, resamples=config.resamples, seed=intervals.SEED)
+            about = f"the Fréchet distance, relative to that of {method} in {config.reference} evaluations, 90 % interval"
+            figure = f"{network}_{shown.FILES[method]}.png"
+            for each, kind in sets.items():
+                number = equivalence.difference(distances[each], distances[reference])
+                differences[each.name] = number
+                id, who = f"{network}-{few_evaluations.word(each.method)}-{kind}", f"{network}: {each.method}, {judged} steps"
+                if kind == "equal":
+                    claims.append(claim(id, f"{who}: size of the change of {about}", verdicts.away(number), "<=", figure=figure))
+                else:
+                    claims.append(claim(id, f"{who}: change of {about}", number, ">=", figure=figure, kind="control"))
+    return claims, differences
+
+
+def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
+    """What guidance on an interval loses and saves, and as a control what no guidance loses; over all seeds."""
+    network, steps = answered.subject.name, max(config.saving)
+    claim = functools.partial(verdicts.against, config.thresholds, None, figure=f"{network}_adherence.png")
+    count = config.pictures * len(config.seeds)
+    words = f"loss of the share of pictures that {ADHERES[network]}, against guidance everywhere, in {steps} steps"
+    number = loss(answered, INTERVAL, steps)
+    yield claim(f"{network}-interval-adheres", f"{network}: guidance on an interval: {words}", number, "<=", "adherence", n=count)
+    share = answered.evaluations(INTERVAL, steps) / answered.evaluations(GUIDED, steps)
+    about = f"{network}: evaluations with guidance on an interval in those with guidance everywhere, in {steps} steps"
+    yield claim(f"{network}-interval-evaluations", about, share, "<=", "evaluations", n=count)
+    number = loss(answered, UNIPC, steps)
+    yield claim(f"{network}-unguided-loses", f"{network}: no guidance: {words}", number, ">=", "adherence", n=count, kind="control")
+
+
+def loss(answered: Answers, method: str, steps: int) -> Number:
+    """By how much less often pictures show their caption than with guidance everywhere in as many steps, paired by caption."""
+    everywhere, other = (answered.hits(name, steps) for name in (GUIDED, method))
+    return intervals.interval(intervals.difference_of_means, everywhere, other, paired=True)

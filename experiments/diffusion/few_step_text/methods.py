@@ -1,0 +1,128 @@
+"""Every way to draw from a network that reads captions, and how many evaluations of the network it makes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.diffusion.few_step_text.config import Guiding
+from gendiff.core import records
+from gendiff.diffusion import cached_features, guidance, remembering, samplers
+from gendiff.diffusion.denoiser import NetworkDenoiser
+from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Denoiser
+from gendiff.networks import DeepFeatures
+
+DDIM, UNIPC, LEARNED = "DDIM", "UniPC 2, resolved levels", "UniPC 2, learned levels"
+GUIDED_DDIM, GUIDED = "guided DDIM", "guided UniPC 2"
+INTERVAL, ADAPTIVE, CACHED = "guided on an interval", "adaptive guidance", "guided, cached features"
+UNTRAINED = "untrained network"
+SHALLOW = DeepFeatures(1)
+"""What a network keeps: all but its first convolution, its last block and its output."""
+
+
+Ends = tuple[float, float]
+NOWHERE, EVERYWHERE = (0.0, 0.0), (0.0, math.inf)
+"""Where there is guidance: above the first sigma/alpha, up to the second one."""
+
+
+@records.record
+class Numbers:
+    """The numbers of guidance as data of a program."""
+
+    scale: Any
+    low: Any
+    high: Any
+    stop: Any
+    every: Any
+
+
+Rule = Callable[[NetworkDenoiser, NetworkDenoiser, Numbers], Denoiser]
+"""(conditional, unconditional, numbers) -> the denoiser that is sampled."""
+
+
+def on_interval(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
+    """Guidance on an interval, with one evaluation outside of it. One program serves all intervals, with none and with all levels too."""
+    scale = guidance.interval(numbers.scale, numbers.low, numbers.high)
+    return guidance.classifier_free(given, absent, scale, batched=True)
+
+
+def adaptive(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
+    """Guidance until both predictions of all pictures of a call agree."""
+    return guidance.adaptive_guidance(given, absent, numbers.scale, threshold=numbers.stop, batched=True)
+
+
+def cached(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) -> Denoiser:
+    """Guidance of a network that keeps its deep features from one step to the next."""
+    both = [cached_features(each, SHALLOW, numbers.every) for each in (given, absent)]
+    return remembering.guided(guidance.classifier_free, both, numbers.scale)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to draw. Those of equal rule and sampler share a program.
+
+    resolved: whether its levels are those that the data resolve, else they are `grids.trailing`. guided: where it guides; None is the
+    interval of the network.
+    """
+
+    rule: Rule
+    sampler: Sampler
+    resolved: bool
+    guided: Ends | None
+
+    def numbers(self, guiding: Guiding, every: int) -> Numbers:
+        """For one network. every: see `Config.every`."""
+        low, high = self.guided or (guiding.low, guiding.high)
+        scale, low, high, stop = (jnp.float32(value) for value in (guiding.scale, low, high, guiding.stop))
+        return Numbers(scale=scale, low=low, high=high, stop=stop, every=jnp.int32(every))
+
+
+_DDIM, _UNIPC = samplers.ddim(), samplers.unipc(2)
+METHODS: dict[str, Method] = {
+    DDIM: Method(on_interval, _DDIM, resolved=False, guided=NOWHERE),
+    UNIPC: Method(on_interval, _UNIPC, resolved=True, guided=NOWHERE),
+    LEARNED: Method(on_interval, _UNIPC, resolved=True, guided=NOWHERE),
+    GUIDED_DDIM: Method(on_interval, _DDIM, resolved=False, guided=EVERYWHERE),
+    GUIDED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
+    INTERVAL: Method(on_interval, _UNIPC, resolved=True, guided=None),
+    ADAPTIVE: Method(adaptive, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
+    CACHED: Method(cached, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
+    UNTRAINED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
+}
+"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps."""
+SAVING = (INTERVAL, ADAPTIVE, CACHED)
+
+
+class Tally:
+    """Evaluations of a network so far, one per sample: of the whole of it, and of what cached features leave to compute."""
+
+    def __init__(self) -> None:
+        self.whole, self.shallow = 0, 0
+
+    def add_whole(self, count: int) -> None:
+        """So many more evaluations of the whole network."""
+        self.whole += count
+
+    def add_shallow(self, count: int) -> None:
+        """So many more of its shallow part."""
+        self.shallow += count
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """A network whose evaluations are counted where they are made, also in a branch that only some steps take."""
+
+    predict: Callable[..., Any]
+    tally: Tally
+
+    def __call__(self, params: Any, x: Any, t: Any, *condition: Any) -> Any:
+        """As the network answers."""
+        kept = condition[-1] if condition else None
+        shallow = isinstance(kept, DeepFeatures) and kept.features is not None
+        count, add = x.shape[0], self.tally.add_shallow if shallow else self.tally.add_whole
+        jax.debug.callback(lambda: add(count))
+        return self.predict(params, x, t, *condition)

@@ -1,0 +1,84 @@
+"""What the few-step experiment on pictures with text shows: curves against evaluations, the same pictures by every method, and tables."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from experiments.diffusion import few_evaluations
+from experiments.diffusion.few_step_text.answers import Answer, Answers
+from experiments.diffusion.few_step_text.config import EMOJI, Config
+from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.subjects import ADHERES
+from experiments.framework.run_folder import RunFolder
+from experiments.reporting import figures as draw
+from experiments.reporting import intervals
+from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Number
+from gendiff.data import emoji
+
+FILES = {DDIM: "unguided", GUIDED_DDIM: "guided"}
+"""The curves of each reference and of what is held against it."""
+_KINDS = {DDIM: (DDIM, UNIPC, LEARNED), GUIDED_DDIM: (GUIDED_DDIM, GUIDED, *SAVING)}
+
+
+def figures(config: Config, folder: RunFolder, answered: Answers) -> Iterator[Figure]:
+    """Curves of distances and of adherence, and pictures, left in the folder."""
+    network = answered.subject.name
+
+    def plot(reference: str, methods: Sequence[str], file: str, words: str, number: Callable[[Answer], float], **axis: object) -> Figure:
+        level = float(np.mean([number(answer) for answer in answered.of(reference, reference_steps(config)[reference])]))
+        curves = {method: _values(answered, method, number) for method in methods}
+        caption, place = f"{network}: {words} against evaluations of the network per picture", folder.figure(f"{network}_{file}")
+        return few_evaluations.curves(curves, (f"{reference} in {config.reference}", level), place, caption, **axis)  # type: ignore[arg-type]
+
+    for reference, methods in _KINDS.items():
+        yield plot(reference, methods, FILES[reference], "Fréchet distance of pictures", lambda answer: answer.frechet[0])
+    words, axis = f"share of pictures that {ADHERES[network]},", {"measure": "share of pictures", "log_y": False}
+    yield plot(GUIDED_DDIM, (UNIPC, *_KINDS[GUIDED_DDIM]), "adherence", words, lambda answer: float(answer.hits.mean()), **axis)
+    yield _pictures(config, folder, answered)
+
+
+def tables(config: Config, answered: Answers, differences: Mapping[str, Number], losses: Mapping[str, Number]) -> Iterator[Table]:
+    """Every number of every set, every difference with its sign, what the ways to save lose, and the levels that were learned.
+
+    differences: of Fréchet distances, by set. losses: of adherence against guidance everywhere in as many steps, by method.
+    """
+    network, steps = answered.subject.name, max(config.saving)
+    columns = ("set", "evaluations", "Fréchet / floor", "recall", "shows its caption", "milliseconds per picture")
+    rows = tuple(
+        (each.name, round(of.evaluations, 2), of.frechet, of.recall, intervals.share(of.hits), round(1000 * of.seconds, 2))
+        for each, of in answered.every.items()
+    )
+    yield Table(f"{network}: every set of {config.pictures} pictures", columns, rows)
+    title = f"{network}: Fréchet distances compared, paired by picture: (F - F of the reference) / F of the reference, 90 % intervals"
+    yield Table(title, ("set", "d"), tuple(differences.items()))
+    everywhere = answered.evaluations(GUIDED, steps)
+    title = f"{network}: ways to save evaluations under guidance, in {steps} steps, against guidance everywhere"
+    saved = ((name, answered.evaluations(name, steps) / everywhere, number) for name, number in losses.items())
+    yield Table(title, ("way", "share of the evaluations", "loss of the share that shows its caption"), tuple(saved))
+    yield few_evaluations.learned_levels((f"{network}, {LEARNED}", count, found) for count, found in answered.learned.items())
+
+
+def reference_steps(config: Config) -> dict[str, int]:
+    """Steps of both references, which make as many evaluations."""
+    return {DDIM: config.reference, GUIDED_DDIM: config.reference // 2}
+
+
+def _values(answered: Answers, method: str, number: Callable[[Answer], float]) -> dict[float, list[float]]:
+    """By evaluations the numbers of the seeds; the reference's are a line of their own."""
+    counts = sorted({each.steps for each in answered.every if each.method == method})
+    return {answered.evaluations(method, steps): [number(answer) for answer in answered.of(method, steps)] for steps in counts}
+
+
+def _pictures(config: Config, folder: RunFolder, answered: Answers) -> Figure:
+    """The first captions of the first seed, a row per method."""
+    network, steps = answered.subject.name, reference_steps(config)
+    rows = [(GUIDED_DDIM, steps[GUIDED_DDIM]), (DDIM, config.judged), (UNIPC, config.judged), (LEARNED, config.judged)]
+    rows += [(GUIDED, config.judged), *((name, max(config.saving)) for name in (GUIDED, *SAVING)), (UNTRAINED, config.judged)]
+    answers = [answered.of(*row)[0] for row in rows]
+    described = "; ".join(f"{name}, {answer.evaluations:.3g}" for (name, _), answer in zip(rows, answers, strict=True))
+    asked = "; ".join(f"{number}: {text}" for number, text in enumerate(answered.subject.captions[: config.shown], 1))
+    source = f" {emoji.ATTRIBUTION}." if network == EMOJI else ""
+    caption = f"{network}: one caption per column, from the same noise. By row, with evaluations per picture: {described}. {asked}.{source}"
+    images = np.concatenate([answer.shown for answer in answers])
+    return draw.grid(images, len(answers[0].shown), folder.figure(f"{network}_pictures"), caption)

@@ -1,0 +1,158 @@
+"""The committed networks of text-to-image with what judges their pictures: captions, real pictures, and who tells whether a caption is met.
+
+Scenes are asked for by captions with combinations that no training picture shows. Drawings are asked for by captions of training which
+chose nothing before: of concepts that the network has never seen it meets few captions with guidance or without, so that a loss could not
+be seen.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.diffusion import text_to_image
+from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
+from experiments.diffusion.image_features import SEED
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.text_to_image import networks, scenes, sets, texts
+from experiments.diffusion.text_to_image.drawings import answers, latents, pictures
+from experiments.diffusion.text_to_image.drawings.latents import Normalisation
+from experiments.diffusion.text_to_image.model_files import published
+from experiments.diffusion.text_to_image.prompting.command import RESULTS
+from experiments.diffusion.text_to_image.texts import Encoded
+from experiments.diffusion.text_to_image.trained import Trained
+from experiments.framework.progress import Progress
+from gendiff import networks as library
+from gendiff.core.types import Params
+from gendiff.data import rendering, scaling, shapes, shapes_oracle
+from gendiff.diffusion import grids
+from gendiff.diffusion.types import Level
+from gendiff.metrics import features
+
+REAL = 2
+"""The stream of real scenes, apart from those of training and of prompts."""
+CANDIDATES = 32
+"""Drawings among which the right one is looked for."""
+ADHERES = {SHAPES: "show exactly what was asked for", EMOJI: f"are most like their own drawing among {CANDIDATES}"}
+"""What it means of each network's pictures to show their caption."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One network, what it is asked for, and what is measured of its pictures.
+
+    captions: those that are judged. others: those that levels are learned from.
+    decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
+    real, floor: features of real pictures, and of others that are measured as if they were drawn.
+    resolution, norm: of `grids.resolved`.
+    """
+
+    name: str
+    model: Model
+    params: Params
+    guiding: Guiding
+    captions: tuple[str, ...]
+    others: tuple[str, ...]
+    decode: Callable[[np.ndarray], np.ndarray]
+    adherence: Callable[[np.ndarray], np.ndarray]
+    real: np.ndarray
+    floor: np.ndarray
+    resolution: float
+    norm: float
+
+    def resolved(self, steps: int) -> Level:
+        """The grid of `grids.resolved` for what this network draws."""
+        return grids.resolved(self.model.schedule, steps, resolution=self.resolution, norm=self.norm)
+
+
+def opened(config: Config, name: str, progress: Progress) -> Subject:
+    """A network of the configuration, ready to draw. Raises as `published.read` does."""
+    given = _fresh(name) if config.fresh else published.read(RESULTS / f"{name}{published.SUFFIX}")[0]
+    return _of_scenes(config, given) if name == SHAPES else _of_drawings(config, given, progress)
+
+
+def measured(images: np.ndarray) -> np.ndarray:
+    """(n, d) features of pictures (n, h, w, 3), which are clipped and rounded as a screen would: those of random convolutions."""
+    seen = np.asarray(scaling.round_to_levels(np.clip(images, -1, 1), 256))
+    return features.extract(features.random_convolutions(SEED), seen)
+
+
+@functools.lru_cache(maxsize=16)
+def read(captions: tuple[str, ...]) -> Encoded:
+    """Captions as the networks read them."""
+    return texts.frozen(captions, Progress(quiet=True))
+
+
+def _of_scenes(config: Config, given: Trained) -> Subject:
+    asked, seen = scenes.prompts(config.pictures, held_out=True), scenes.prompts(config.learn_batch, held_out=False)
+    drawn = shapes.draw(scenes.RECIPE, REAL, np.arange(config.real + config.pictures), unseen=True)
+    images = rendering.render(drawn, scenes.SIDE)
+    rows = measured(images)
+
+    def adherence(images: np.ndarray) -> np.ndarray:
+        return sets.measured(images, shapes_oracle.read(images), asked)["accuracy"]
+
+    return Subject(
+        name=SHAPES,
+        model=given.model,
+        params=given.params["network"],
+        guiding=config.shapes,
+        captions=asked.captions,
+        others=seen.captions,
+        decode=lambda images: images,
+        adherence=adherence,
+        real=rows[: config.real],
+        floor=rows[config.real :],
+        resolution=2 / 255,
+        norm=_norm(images),
+    )
+
+
+def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
+    drawings, normalisation, params = given.config.drawings, given.normalisation, given.params["decoder"]
+    assert normalisation is not None  # of a network of latents
+    training, held_out = pictures.load(drawings)
+    others, asked, _ = answers.chosen(training, held_out, config.pictures)
+    coder = latents.coder(given.config, normalisation, progress)
+    first = training.images[: drawings.together]
+    return Subject(
+        name=EMOJI,
+        model=given.model,
+        params=given.params["network"],
+        guiding=config.emoji,
+        captions=asked.captions,
+        others=others.rows(answers.shown_rows(len(others), config.learn_batch)).captions,
+        decode=functools.partial(coder.decode, params),
+        adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked))),
+        real=measured(training.images[: config.real]),
+        floor=measured(held_out.images[: config.pictures]),
+        resolution=math.sqrt(12) * _spread(coder.network, params, first),
+        norm=_norm(coder.encode(params, first)[0]),
+    )
+
+
+def _fresh(name: str) -> Trained:
+    """A small network that was never trained."""
+    config, of = text_to_image.EXPERIMENT.smoke, published.MODELS[name]
+    normalisation = Normalisation(1.0, 0.0) if of == networks.EMOJI else None
+    given, key = Trained(config, of, {}, normalisation), jax.random.key(0)
+    given.params["network"] = given.model.init(key)
+    if normalisation is not None:
+        given.params["decoder"] = given.init_autoencoder(jax.random.fold_in(key, 1))
+    return given
+
+
+def _norm(values: np.ndarray) -> float:
+    """The root mean square of the norm of a sample."""
+    return float(np.sqrt(np.mean(np.sum(np.square(values.reshape(len(values), -1)), axis=1))))
+
+
+def _spread(network: Any, params: Params, images: np.ndarray) -> float:
+    """The root mean square of the standard deviation of latents, by what the encoder says of it."""
+    encode = library.pure(network, "encode")
+    std = jax.jit(lambda params, x: encode(params, x).std())(params, images)
+    return float(np.sqrt(np.mean(np.square(np.asarray(std)))))

@@ -1,0 +1,198 @@
+"""The few-step experiment on pictures with text: evaluations are counted as they are made, sets are drawn once, and claims can fail."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.diffusion import few_evaluations, few_step_text
+from experiments.diffusion.few_step_text import draw, judge, shown
+from experiments.diffusion.few_step_text.answers import Answer, Answers
+from experiments.diffusion.few_step_text.config import NETWORKS, SHAPES, Guiding, check
+from experiments.diffusion.few_step_text.methods import (
+    ADAPTIVE,
+    CACHED,
+    DDIM,
+    GUIDED,
+    GUIDED_DDIM,
+    INTERVAL,
+    LEARNED,
+    METHODS,
+    NOWHERE,
+    SAVING,
+    UNIPC,
+    UNTRAINED,
+    Counted,
+    Tally,
+)
+from experiments.diffusion.text_to_image import networks
+from gendiff.core.errors import ConfigError
+from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+from gendiff.diffusion.learned_grid import LearnedGrid
+from gendiff.networks import DeepFeatures
+from tests.quickly import quickly
+
+CONFIG = few_step_text.Config()
+FLOW = schedules.flow()
+STEPS, PICTURES = 6, 4
+
+
+def toy(params, x, t, told, *kept):
+    """A network whose prediction and deep features are the same."""
+    output = params * x + told.reshape(-1, 1)
+    if not kept:
+        return output
+    return (output, kept[0].of(output)) if kept[0].features is None else (kept[0].features, kept[0])
+
+
+@functools.lru_cache
+def program(name):
+    """(the evaluations so far, a draw of STEPS steps on a log-SNR grid from 10 to 0.1)."""
+    tally, levels = Tally(), grids.log_snr(FLOW, STEPS, sigma_min=0.1, sigma_max=10.0)
+    predict = Counted(toy, tally)
+
+    @quickly
+    def drawn(numbers):
+        given = denoiser.from_network(predict, jnp.float32(0.5), parameterization.flow(), jnp.ones(PICTURES))
+        denoise = METHODS[name].rule(given, given.with_condition(jnp.zeros(())), numbers)
+        return sampling.sample(jax.random.key(0), denoise, METHODS[name].sampler, levels, (2,), jnp.arange(PICTURES))
+
+    return tally, drawn
+
+
+def counted(name, guiding):
+    """(whole, shallow) evaluations per picture of one draw."""
+    tally, drawn = program(name)
+    before = tally.whole, tally.shallow
+    drawn(METHODS[name].numbers(guiding, 3)).block_until_ready()
+    jax.effects_barrier()
+    return (tally.whole - before[0]) / PICTURES, (tally.shallow - before[1]) / PICTURES
+
+
+GUIDING = Guiding(scale=2.0, low=0.5, high=3.0, stop=-1.0)  # 2 of the 6 levels lie within; adaptive guidance stops after one step
+
+
+@pytest.mark.parametrize(("name", "whole", "shallow"), [(INTERVAL, 8, 0), (ADAPTIVE, 7, 0), (CACHED, 4, 8)])
+def test_evaluations_are_counted_where_they_are_made(name, whole, shallow):
+    assert counted(name, GUIDING) == (whole, shallow)
+
+
+def test_guidance_that_never_ends_makes_every_evaluation():
+    assert counted(ADAPTIVE, dataclasses.replace(GUIDING, stop=1.0))[0] == 2 * STEPS
+    assert counted(INTERVAL, dataclasses.replace(GUIDING, low=0.0, high=20.0))[0] == 2 * STEPS
+
+
+def test_methods_without_guidance_share_a_program_with_those_that_guide_everywhere():
+    numbers = [METHODS[name].numbers(GUIDING, 3) for name in (UNIPC, GUIDED)]
+    tally, drawn = program(INTERVAL)
+    made = []
+    for each in numbers:
+        before = tally.whole
+        drawn(each).block_until_ready()
+        jax.effects_barrier()
+        made.append((tally.whole - before) / PICTURES)
+    assert made == [STEPS, 2 * STEPS]
+    assert len({(of.rule, of.sampler) for of in METHODS.values()}) == 4
+
+
+def test_a_folded_network_hands_on_what_it_keeps():
+    x = np.ones((1, 4, 4, 1), np.float32)
+    folded = networks.Folded(lambda params, y, t, kept: (2 * y, kept.of(y)))
+    image, kept = folded({}, x, None, DeepFeatures(1))
+    assert image.shape == x.shape and np.all(image == 2) and kept.features.shape == (1, 2, 2, 4)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
+    every = draw.sets(CONFIG, network, 0)
+    assert len(set(every)) == len(every)
+    there = {(each.method, each.steps) for each in every}
+    judged = {(name, CONFIG.judged) for name in (UNIPC, LEARNED, DDIM, GUIDED, GUIDED_DDIM, UNTRAINED)}
+    saved = {(name, max(CONFIG.saving)) for name in (GUIDED, UNIPC, *SAVING)}
+    assert judged | saved | set(shown.reference_steps(CONFIG).items()) <= there
+    assert METHODS.keys() == {each.method for each in every}
+
+
+def test_both_references_make_as_many_evaluations():
+    steps = shown.reference_steps(CONFIG)
+    assert steps[DDIM] == 2 * steps[GUIDED_DDIM] == CONFIG.reference
+
+
+SMALL = dataclasses.replace(CONFIG, seeds=(0, 1), networks=(SHAPES,), pictures=100, subset=100, resamples=20, shown=2)
+
+
+def answered(*, bad=(), lost=0.0, evaluations=19.0):
+    """Answers of exact methods; those of `bad` draw pictures that are too wide, and an interval loses a share of the captions."""
+    rng = np.random.default_rng(0)
+    real, wrong = rng.standard_normal((300, 3)), {DDIM: SMALL.judged, GUIDED_DDIM: SMALL.judged, UNTRAINED: SMALL.judged}
+    shared = {seed: 2 + rng.standard_normal((SMALL.pictures, 3)) for seed in SMALL.seeds}
+    right, every = np.arange(SMALL.pictures), {}
+    for seed in SMALL.seeds:
+        for each in draw.sets(SMALL, SHAPES, seed):
+            wide = each.method in bad or wrong.get(each.method) == each.steps
+            rows = shared[seed] * (3.0 if wide else 1.0) + 1e-3 * rng.standard_normal((SMALL.pictures, 3))
+            share = 0.9 - (lost if each.method == INTERVAL else 0.2 if not METHODS[each.method].guided != NOWHERE else 0.0)
+            hits, made = (right < share * SMALL.pictures).astype(float), evaluations if each.method == INTERVAL else 2.0 * each.steps
+            every[each] = Answer((1.0, 0.9, 1.1), 0.5, hits, made, 0.1, rows, np.zeros((2, 4, 4, 3)))
+    subject = dataclasses.make_dataclass("Named", ["name", "real", "captions"])(SHAPES, real, ("a", "b"))
+    errors = {"trailing": 2.0, "resolved": 1.0, "learned": 0.5}
+    learned = LearnedGrid(None, None, None, None, errors, True)
+    return Answers(subject, every, {steps: learned for steps in SMALL.learned})
+
+
+def verdicts_of(answers):
+    claims, _ = judge.compared(SMALL, answers)
+    return {claim.id: claim.verdict for claim in (*claims, *judge.adhering(SMALL, answers))}
+
+
+def test_exact_methods_pass_and_controls_miss():
+    assert set(verdicts_of(answered()).values()) == {"PASS"}
+
+
+@pytest.mark.parametrize(
+    ("planted", "failing"),
+    [
+        ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal"}),
+        ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal"}),
+        ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal"}),
+        ({"lost": 0.1}, {"shapes-interval-adheres"}),
+        ({"evaluations": 20.0}, {"shapes-interval-evaluations"}),
+    ],
+)
+def test_what_is_wrong_fails_and_nothing_else(planted, failing):
+    assert {id for id, verdict in verdicts_of(answered(**planted)).items() if verdict != "PASS"} == failing
+
+
+def test_tables_show_every_set_and_what_is_saved_and_lost():
+    answers = answered(lost=0.1)
+    _, differences = judge.compared(SMALL, answers)
+    losses = {name: judge.loss(answers, name, 16) for name in SAVING}
+    every, compared, saved, learned = shown.tables(SMALL, answers, differences, losses)
+    assert len(every.rows) == len(answers.every) and len(compared.rows) == 6 * len(SMALL.seeds)
+    assert saved.rows[0][:2] == (INTERVAL, 19 / 32) and saved.rows[0][2][0] == pytest.approx(0.1) and saved.rows[1][2][0] == 0.0
+    assert learned.rows[0][2:] == (1.0, 0.5)
+
+
+def test_a_method_is_named_in_ids_without_spaces():
+    assert few_evaluations.word("UniPC 2, cut levels") == "unipc-2-cut-levels"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"judged": 3}, "--judged"),
+        ({"learned": (4,)}, "--learned"),
+        ({"reference": 16}, "--reference"),
+        ({"learn_batch": 48}, "--learn-batch"),
+        ({"subset": 300}, "--subset"),
+        ({"networks": ("photographs",)}, "--networks"),
+        ({"emoji": dataclasses.replace(CONFIG.emoji, low=9.0)}, "--emoji.low"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_numbers_that_do_not_fit_each_other_are_refused(change, word):
+    with pytest.raises(ConfigError, match=word):
+        check(dataclasses.replace(CONFIG, **change))
