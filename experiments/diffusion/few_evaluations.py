@@ -29,7 +29,7 @@ def curves(values: Curves, reference: tuple[str, float], path: Path, caption: st
     for method, of in values.items():
         counts = sorted(of)
         series.append(figures.Curve(method, counts, *([reduce(of[count]) for count in counts] for reduce in (np.mean, min, max))))
-    series.append(figures.Curve(name, [1, max(series[0].x)], np.full(2, level)))
+    series.append(figures.Curve(name, [1, max(max(curve.x) for curve in series)], np.full(2, level)))
     caption = f"{caption}: means over seeds; bands reach from the least to the largest."
     x_label = "evaluations of the network per sample"
     return figures.curves(series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y)

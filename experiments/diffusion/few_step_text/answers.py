@@ -21,7 +21,7 @@ from gendiff.metrics import frechet, precision_recall
 class Answer:
     """One set. frechet: in floors, a floor being the distance of real pictures. hits: (n,) 1 where a picture shows its caption.
 
-    evaluations, seconds: per picture. points: (n, d) features. shown: the first pictures.
+    evaluations, seconds: per picture. points: (n, d) features. shown: the pictures in figures.
     """
 
     frechet: Number
@@ -76,6 +76,6 @@ def answers(config: Config, network: str, progress: Progress) -> Answers:
                     evaluations=drawn.evaluations,
                     seconds=drawn.seconds,
                     points=points,
-                    shown=drawn.pictures[: config.shown],
+                    shown=drawn.pictures[subject.shown(config.shown)],
                 )
     return Answers(subject, every, learned)

@@ -77,8 +77,13 @@ class Method:
     def numbers(self, guiding: Guiding, every: int) -> Numbers:
         """For one network. every: see `Config.every`."""
         low, high = self.guided or (guiding.low, guiding.high)
-        scale, low, high, stop = (jnp.float32(value) for value in (guiding.scale, low, high, guiding.stop))
-        return Numbers(scale=scale, low=low, high=high, stop=stop, every=jnp.int32(every))
+        return Numbers(
+            scale=jnp.float32(guiding.scale),
+            low=jnp.float32(low),
+            high=jnp.float32(high),
+            stop=jnp.float32(guiding.stop),
+            every=jnp.int32(every),
+        )
 
 
 _DDIM, _UNIPC = samplers.ddim(), samplers.unipc(2)

@@ -1,6 +1,7 @@
 """What the few-step experiment on pictures with text shows: curves against evaluations, the same pictures by every method, and tables."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +26,16 @@ def figures(config: Config, folder: RunFolder, answered: Answers) -> Iterator[Fi
     """Curves of distances and of adherence, and pictures, left in the folder."""
     network = answered.subject.name
 
-    def plot(reference: str, methods: Sequence[str], file: str, words: str, number: Callable[[Answer], float], **axis: object) -> Figure:
+    def plot(reference: str, methods: Sequence[str], file: str, words: str, number: Callable[[Answer], float], **axis: Any) -> Figure:
         level = float(np.mean([number(answer) for answer in answered.of(reference, reference_steps(config)[reference])]))
         curves = {method: _values(answered, method, number) for method in methods}
         caption, place = f"{network}: {words} against evaluations of the network per picture", folder.figure(f"{network}_{file}")
-        return few_evaluations.curves(curves, (f"{reference} in {config.reference}", level), place, caption, **axis)  # type: ignore[arg-type]
+        return few_evaluations.curves(curves, (f"{reference} in {config.reference}", level), place, caption, **axis)
 
     for reference, methods in _KINDS.items():
         yield plot(reference, methods, FILES[reference], "Fréchet distance of pictures", lambda answer: answer.frechet[0])
-    words, axis = f"share of pictures that {ADHERES[network]},", {"measure": "share of pictures", "log_y": False}
+    axis: dict[str, Any] = {"measure": "share of pictures", "log_y": False}
+    words = f"share of pictures that {ADHERES[network]},"
     yield plot(GUIDED_DDIM, (UNIPC, *_KINDS[GUIDED_DDIM]), "adherence", words, lambda answer: float(answer.hits.mean()), **axis)
     yield _pictures(config, folder, answered)
 
@@ -65,20 +67,21 @@ def reference_steps(config: Config) -> dict[str, int]:
 
 
 def _values(answered: Answers, method: str, number: Callable[[Answer], float]) -> dict[float, list[float]]:
-    """By evaluations the numbers of the seeds; the reference's are a line of their own."""
+    """By evaluations the numbers of the seeds."""
     counts = sorted({each.steps for each in answered.every if each.method == method})
     return {answered.evaluations(method, steps): [number(answer) for answer in answered.of(method, steps)] for steps in counts}
 
 
 def _pictures(config: Config, folder: RunFolder, answered: Answers) -> Figure:
-    """The first captions of the first seed, a row per method."""
+    """Some captions of the first seed, a row per method."""
     network, steps = answered.subject.name, reference_steps(config)
     rows = [(GUIDED_DDIM, steps[GUIDED_DDIM]), (DDIM, config.judged), (UNIPC, config.judged), (LEARNED, config.judged)]
     rows += [(GUIDED, config.judged), *((name, max(config.saving)) for name in (GUIDED, *SAVING)), (UNTRAINED, config.judged)]
     answers = [answered.of(*row)[0] for row in rows]
     described = "; ".join(f"{name}, {answer.evaluations:.3g}" for (name, _), answer in zip(rows, answers, strict=True))
-    asked = "; ".join(f"{number}: {text}" for number, text in enumerate(answered.subject.captions[: config.shown], 1))
+    chosen = answered.subject.shown(config.shown)
+    asked = "; ".join(f"{number}: {answered.subject.captions[row]}" for number, row in enumerate(chosen, 1))
     source = f" {emoji.ATTRIBUTION}." if network == EMOJI else ""
     caption = f"{network}: one caption per column, from the same noise. By row, with evaluations per picture: {described}. {asked}.{source}"
     images = np.concatenate([answer.shown for answer in answers])
-    return draw.grid(images, len(answers[0].shown), folder.figure(f"{network}_pictures"), caption)
+    return draw.grid(images, len(chosen), folder.figure(f"{network}_pictures"), caption)

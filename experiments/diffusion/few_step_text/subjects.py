@@ -68,6 +68,10 @@ class Subject:
         """The grid of `grids.resolved` for what this network draws."""
         return grids.resolved(self.model.schedule, steps, resolution=self.resolution, norm=self.norm)
 
+    def shown(self, count: int) -> np.ndarray:
+        """Which of the captions figures show."""
+        return answers.shown_rows(len(self.captions), count)
+
 
 def opened(config: Config, name: str, progress: Progress) -> Subject:
     """A network of the configuration, ready to draw. Raises as `published.read` does."""
