@@ -10,7 +10,8 @@ import pytest
 from gendiff import networks, training
 from gendiff.diffusion import alignment, objectives, parameterization, schedules
 from gendiff.diffusion.types import Batch
-from tests.quickly import quickly
+from tests.networks.rig import drawn
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 CLEAN = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2)), jnp.float32)
@@ -41,7 +42,7 @@ def test_perfect_alignment_loses_minus_one_times_the_scale_and_the_denoising_par
     def perfect(project, scale):
         return value(aligned(lambda clean: 3 * clean, project, scale=scale))
 
-    plain, near, far, none = quickly(
+    plain, near, far, none = in_numpy(
         lambda: (
             value(denoising(lambda *inputs: network(*inputs)[0]), PARAMS["network"]),
             perfect(lambda params, tokens: CLEAN, 0.25),
@@ -60,15 +61,17 @@ def test_the_cosine_is_the_mean_over_places_and_a_vector_per_sample_is_held_agai
     def cosines(a, b):
         return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
 
-    assert float(alignment.cosine_similarity(tokens, features)) == pytest.approx(cosines(tokens, features).mean(), rel=1e-5)
-    pooled = alignment.cosine_similarity(tokens, features[:, 0])
-    assert float(pooled) == pytest.approx(cosines(tokens.mean(1), features[:, 0]).mean(), rel=1e-5)
-    grid = tokens.reshape(2, 1, 3, 5)
-    assert alignment.cosine_similarity(grid, features) == alignment.cosine_similarity(tokens, features)
+    @in_numpy
+    def found(tokens, features):
+        cases = (tokens, features), (tokens, features[:, 0]), (tokens.reshape(2, 1, 3, 5), features)
+        return jnp.stack([alignment.cosine_similarity(*case) for case in cases])
+
+    whole, pooled = cosines(tokens, features).mean(), cosines(tokens.mean(1), features[:, 0]).mean()
+    np.testing.assert_allclose(found(tokens, features), [whole, pooled, whole], rtol=1e-5)
 
 
 def test_tokens_of_zero_have_no_similarity_and_a_finite_gradient():
-    value, slope = quickly(jax.value_and_grad(alignment.cosine_similarity))(jnp.zeros((1, 2, 3)), jnp.ones((1, 2, 3)))
+    value, slope = in_numpy(jax.value_and_grad(alignment.cosine_similarity))(jnp.zeros((1, 2, 3)), jnp.ones((1, 2, 3)))
     assert value == 0 and not np.any(slope)
 
 
@@ -81,7 +84,7 @@ def test_features_see_the_clean_samples_and_what_stands_behind_the_batch_and_get
 
     batch, weights = Batch(CLEAN), jnp.float32([[1.0, 2.0], [0.0, -1.0]])
     loss = aligned(features)
-    slope = quickly(jax.grad(lambda weights: loss(PARAMS, jax.random.key(0), batch, weights)[0]))(weights)
+    slope = in_numpy(jax.grad(lambda weights: loss(PARAMS, jax.random.key(0), batch, weights)[0]))(weights)
     assert not np.any(slope) and seen[0] is CLEAN
 
 
@@ -98,11 +101,10 @@ class Blocks(nn.Module):
 
 def test_the_gradient_of_the_alignment_reaches_the_blocks_up_to_the_chosen_one_and_none_after():
     blocks, projector = Blocks(), networks.Projector(channels=2, width=4)
-    drawn = networks.init(blocks, jax.random.key(0), CLEAN, jnp.zeros(3)), networks.init(projector, jax.random.key(1), CLEAN)
-    params = dict(zip(alignment.PARTS, drawn, strict=True))
+    params = dict(zip(alignment.PARTS, (drawn(blocks, CLEAN, np.zeros(3)), drawn(projector, CLEAN)), strict=True))
     predict = networks.with_intermediate(blocks, "block_1")
     loss = alignment.aligned(denoising(predict), networks.pure(projector), jnp.cos)
-    slopes = quickly(jax.grad(lambda params: loss(params, jax.random.key(0), Batch(CLEAN))[1]["alignment"]))(params)
+    slopes = in_numpy(jax.grad(lambda params: loss(params, jax.random.key(0), Batch(CLEAN))[1]["alignment"]))(params)
     reached = {name for name, part in slopes["network"].items() if np.any(part["kernel"])}
     assert reached == {"block_0", "block_1"}
     assert all(np.any(leaf) for leaf in jax.tree.leaves(slopes["projector"]))
@@ -111,7 +113,7 @@ def test_the_gradient_of_the_alignment_reaches_the_blocks_up_to_the_chosen_one_a
 def test_a_training_step_takes_frozen_features_behind_the_batch_and_learns_to_align():
     loss = aligned(lambda weights, clean: clean @ weights, scale=1.0)
     state = training.start(PARAMS, optax.adam(0.1), jax.random.key(0), ema=())
-    step = quickly(training.make_step(loss, optax.adam(0.1)))
+    step = in_numpy(training.make_step(loss, optax.adam(0.1)))
     turn = jnp.float32([[0.0, 1.0], [-1.0, 0.0]])
     first, _ = step(state, Batch(CLEAN), turn)
     state = first

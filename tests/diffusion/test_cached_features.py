@@ -11,13 +11,14 @@ from gendiff import diffusion
 from gendiff.core import records
 from gendiff.diffusion import guidance, remembering, samplers
 from gendiff.diffusion.cached_features import CachedFeatures, cached_features
-from tests.quickly import quickly
+from tests.diffusion.reports import Reports
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 SCHEDULE = diffusion.schedules.scaled_linear(100)
 INDEX = np.array([4, 0, 9], np.int32)
 STEPS = 7
-DEEP_CALLS = []
+DEEP = Reports()
 
 
 @records.record
@@ -31,7 +32,7 @@ def network(params, x, t, label, kept=None):
     """A shallow part of x and a deep part, which changes slowly."""
 
     def deep(x, t):
-        jax.debug.callback(lambda: DEEP_CALLS.append(None))
+        DEEP.add()
         return jnp.sin(x[:, ::-1] + 0.01 * t[:, None].astype(x.dtype))
 
     held = deep(x, t) if kept is None or kept.deep is None else kept.deep
@@ -57,38 +58,37 @@ def at_low_noise(level):
     return level.sigma < 0.5
 
 
-def by_hand(computes, gain=0.7):
-    """DDIM where `computes(j, level)` says, as a Python value, in which steps everything is computed."""
+@in_numpy
+def ddim(fresh):
+    """DDIM whose steps compute everything where `fresh` (STEPS,) says, and else take the deep part of the step before."""
     levels = diffusion.grids.trailing(SCHEDULE, STEPS)
-    x, kept = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)), None
-    for j in range(STEPS):
-        asked, held = Kept() if computes(j, levels[j]) else kept, []
 
-        def predict(*inputs, asked=asked, held=held):
-            output, new = network(*inputs, asked)
-            held.append(new)
-            return output
+    def step(carry, at):
+        (x, deep), (level, cleaner, now), held = carry, at, []
 
-        prediction = records.replace(denoiser(gain), predict=predict)(x, levels[j])
-        x, kept = diffusion.ancestral.ddim_step(prediction, levels[j], levels[j + 1]), held[0]
-    return np.asarray(x)
+        def predict(*inputs):
+            _, new = network(*inputs, Kept())
+            held.append(jnp.where(now, new.deep, deep))
+            return network(*inputs, Kept(held[0]))[0]
+
+        prediction = records.replace(denoiser(), predict=predict)(x, level)
+        return (diffusion.ancestral.ddim_step(prediction, level, cleaner), held[0]), None
+
+    start = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2)), jnp.float32)
+    return jax.lax.scan(step, (start, 0 * start), (levels[:-1], levels[1:], fresh))[0][0]
+
+
+def by_hand(computes):
+    """DDIM where `computes(j)` says in which steps everything is computed."""
+    return ddim(np.array([computes(j) for j in range(STEPS)]))
 
 
 run = jax.jit(cached, static_argnames="refresh")
 
 
-def deep_calls(function, *arguments, **options):
-    """What it returns, and how often the deep part was computed."""
-    jax.effects_barrier()
-    DEEP_CALLS.clear()
-    result = np.asarray(function(*arguments, **options))
-    jax.effects_barrier()
-    return result, len(DEEP_CALLS)
-
-
 def test_with_every_step_it_is_the_plain_sampler_bit_for_bit():
     plain = np.asarray(jax.jit(lambda gain: drawn(denoiser(gain), samplers.ddim()))(np.float32(0.7)))
-    static, calls = deep_calls(jax.jit(lambda gain: cached(1, gain)), np.float32(0.7))
+    static, calls = DEEP.during(jax.jit(lambda gain: cached(1, gain)), np.float32(0.7))
     np.testing.assert_array_equal(static, plain)
     assert calls == STEPS
     np.testing.assert_allclose(run(np.int32(1), np.float32(0.7)), plain, rtol=1e-6, atol=1e-6)
@@ -96,10 +96,10 @@ def test_with_every_step_it_is_the_plain_sampler_bit_for_bit():
 
 @pytest.mark.parametrize("every", [2, 3, 100])
 def test_everything_is_computed_in_every_nth_step_alone_and_the_others_take_what_it_kept(every):
-    found, calls = deep_calls(run, np.int32(every), np.float32(0.7))
+    found, calls = DEEP.during(run, np.int32(every), np.float32(0.7))
     assert calls == math.ceil(STEPS / every) == cached_features(denoiser(), Kept(), every).full_evaluations(STEPS)
-    np.testing.assert_allclose(found, by_hand(lambda j, level: j % every == 0), atol=1e-5)
-    assert np.abs(found - by_hand(lambda j, level: True)).max() > 1e-4
+    np.testing.assert_allclose(found, by_hand(lambda j: j % every == 0), atol=1e-5)
+    assert np.abs(found - by_hand(lambda j: True)).max() > 1e-4
 
 
 def test_a_level_may_ask_for_everything_and_the_count_goes_on_from_there():
@@ -108,20 +108,20 @@ def test_a_level_may_ask_for_everything_and_the_count_goes_on_from_there():
     for j in range(1, STEPS):
         since = j - max(i for i, fresh in enumerate(ages) if fresh)
         ages.append(bool(at_low_noise(levels[j])) or since >= 5)
-    found, calls = deep_calls(run, np.int32(5), np.float32(0.7), refresh=at_low_noise)
+    found, calls = DEEP.during(run, np.int32(5), np.float32(0.7), refresh=at_low_noise)
     assert calls == sum(ages) and 2 < sum(ages) < STEPS
-    np.testing.assert_allclose(found, by_hand(lambda j, level: ages[j]), atol=1e-5)
+    np.testing.assert_allclose(found, by_hand(lambda j: ages[j]), atol=1e-5)
 
 
 def test_a_cache_that_never_computes_anew_is_caught(monkeypatch):
     """The mistake is planted: what is kept never gets old."""
     monkeypatch.setattr(CachedFeatures, "_stale", lambda self, age, level: age == 0)
-    found, calls = deep_calls(quickly(lambda every: cached(every)), np.int32(3))
-    assert calls == 1 and np.abs(found - by_hand(lambda j, level: j % 3 == 0)).max() > 1e-4
+    found, calls = DEEP.during(in_numpy(lambda every: cached(every)), np.int32(3))
+    assert calls == 1 and np.abs(found - by_hand(lambda j: j % 3 == 0)).max() > 1e-4
 
 
 def test_guided_denoisers_keep_their_own_features_and_gradients_pass():
-    @quickly
+    @in_numpy
     def slope(gain, every):
         def total(gain):
             given = denoiser(gain)

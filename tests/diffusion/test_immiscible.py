@@ -9,7 +9,7 @@ import scipy.stats
 
 from gendiff.diffusion import immiscible, objectives, parameterization, schedules
 from gendiff.diffusion.types import Batch
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 
@@ -24,21 +24,29 @@ def largest_of(count):
 
 
 def test_one_candidate_is_independent_noise_bit_by_bit():
-    plain = jax.random.normal(jax.random.key(0), clean().shape)
-    for sampler in (immiscible.nearest(1), immiscible.IndependentNoise()):
-        np.testing.assert_array_equal(sampler(jax.random.key(0), clean()), plain)
+    @in_numpy
+    def drawn(clean):
+        samplers = lambda key, clean: jax.random.normal(key, clean.shape), immiscible.nearest(1), immiscible.IndependentNoise()
+        return [sampler(jax.random.key(0), clean) for sampler in samplers]
+
+    plain, *others = drawn(clean())
+    for other in others:
+        np.testing.assert_array_equal(other, plain)
 
 
 def test_each_sample_takes_the_nearest_of_its_own_candidates_whatever_its_neighbours_are():
-    draw = quickly(immiscible.nearest(5))
-    noise = np.asarray(draw(jax.random.key(0), clean()))
+    draw = in_numpy(immiscible.nearest(5))
+    noise = draw(jax.random.key(0), clean())
     drawn = np.asarray(jax.random.normal(jax.random.key(0), (5, *clean().shape)))
     for sample, (own, chosen) in enumerate(zip(np.asarray(clean()), noise, strict=True)):
         distance = np.square(drawn[:, sample] - own).sum((1, 2))
         np.testing.assert_array_equal(chosen, drawn[np.argmin(distance), sample])
-    other = np.asarray(draw(jax.random.key(0), clean().at[0].set(9.0)))
+    other = draw(jax.random.key(0), clean().at[0].set(9.0))
     np.testing.assert_array_equal(other[1:], noise[1:])
     assert np.any(other[0] != noise[0])
+
+
+nearest_of_four = jax.jit(immiscible.nearest(4))
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0])
@@ -46,7 +54,7 @@ def test_the_law_of_the_noise_is_off_by_what_is_stated(spread):
     """Gaussian data: noise leans towards its sample, has less variance, and keeps the mean 0 over all samples."""
     size, count = 300, 1500
     data = spread * clean(count, (size,))
-    noise = np.asarray(jax.jit(immiscible.nearest(4))(jax.random.key(0), data), np.float64)
+    noise = np.asarray(nearest_of_four(jax.random.key(0), data), np.float64)
     data = np.asarray(data, np.float64)
     scale = np.sqrt(2 * size + 4 * np.square(data).sum(1))
     leaning = (noise * data).sum(1) / (2 * np.square(data).sum(1) / scale)
@@ -57,7 +65,7 @@ def test_the_law_of_the_noise_is_off_by_what_is_stated(spread):
 
 
 def test_bfloat16_noise_is_compared_in_float32_and_keeps_its_dtype():
-    noise = immiscible.nearest(3)(jax.random.key(0), clean(dtype=jnp.bfloat16))
+    noise = jax.eval_shape(immiscible.nearest(3), jax.random.key(0), clean(dtype=jnp.bfloat16))
     assert noise.dtype == jnp.bfloat16 and noise.shape == (6, 2, 3)
 
 
@@ -71,9 +79,13 @@ def test_the_objective_adds_the_noise_that_the_sampler_draws_and_equal_settings_
     def loss(sampler):
         return objectives.denoising(network, schedules.flow(), parameterization.flow(), noise=sampler)
 
-    loss(lambda key, clean: jnp.full_like(clean, 2.0))((), jax.random.key(0), Batch(jnp.ones((5, 3))))
-    x, u = seen[0][0], np.asarray(seen[0][1]) / 1000
-    np.testing.assert_allclose(x, np.broadcast_to((1 + u)[:, None], (5, 3)), rtol=1e-5)  # (1 - u) · 1 + u · 2
+    @in_numpy
+    def shown(clean):
+        loss(lambda key, clean: jnp.full_like(clean, 2.0))((), jax.random.key(0), Batch(clean))
+        return seen[0]
+
+    x, t = shown(np.ones((5, 3), np.float32))
+    np.testing.assert_allclose(x, np.broadcast_to((1 + t / 1000)[:, None], (5, 3)), rtol=1e-5)  # (1 - u) · 1 + u · 2, u = t / 1000
     assert loss(immiscible.nearest(4)) == loss(immiscible.nearest(4)) != loss(None)
 
 

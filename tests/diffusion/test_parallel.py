@@ -10,7 +10,7 @@ import pytest
 import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion import guidance, oracles, parallel, samplers
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 STEPS = 8
@@ -22,7 +22,7 @@ def grid(schedule=None, steps=STEPS):
     return diffusion.grids.trailing(schedule or diffusion.schedules.cosine(200), steps)
 
 
-@quickly
+@in_numpy
 def both(key, denoise, levels, eta, tolerance, num_steps):
     """By sweeps and step by step."""
     swept = parallel.picard(key, denoise, levels, (2,), INDEX, eta=eta, window=5, tolerance=tolerance, num_steps=num_steps)
@@ -47,7 +47,7 @@ run = jax.jit(sweeps, static_argnames=("steps", "window"))
 
 
 def test_with_a_tolerance_it_takes_fewer_sweeps_than_steps_and_ends_near():
-    expected = quickly(lambda: diffusion.sample(jax.random.key(1), MIXTURE(), samplers.ddim(), grid(steps=40), (2,), INDEX))()
+    expected = in_numpy(lambda: diffusion.sample(jax.random.key(1), MIXTURE(), samplers.ddim(), grid(steps=40), (2,), INDEX))()
     loose, tight = (jax.device_get(run(np.float32(tolerance))) for tolerance in (1e-1, 1e-4))
     assert np.all(loose.sweeps < tight.sweeps) and np.all(tight.sweeps < 20)
     distances = [np.abs(found.x - expected).max() for found in (loose, tight)]
@@ -67,7 +67,7 @@ def test_windows_that_all_move_as_the_slowest_are_caught(monkeypatch):
     """The mistake is planted."""
     own = parallel._stride
     monkeypatch.setattr(parallel, "_stride", lambda near: jnp.full(near.shape[1], jnp.min(own(near))))
-    together = quickly(lambda: sweeps(np.float32([1e-3, 1e-1, 1e-5])))()
+    together = in_numpy(lambda: sweeps(np.float32([1e-3, 1e-1, 1e-5])))()
     assert len(set(np.asarray(together.sweeps).tolist())) == 1
 
 
@@ -84,7 +84,7 @@ def test_conditions_guidance_and_a_start_of_ones_own_are_those_of_sample():
     denoise = guidance.classifier_free(given, given.with_condition(gd.NO_LABEL), 2.0, batched=True)
     start = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
 
-    @quickly
+    @in_numpy
     def draw():
         step_by_step = diffusion.sample(jax.random.key(1), denoise, samplers.ddim(), grid(), (2,), INDEX, start=start)
         return sweeps(0.0, steps=STEPS, window=STEPS, denoise=denoise, start=start), step_by_step

@@ -9,7 +9,7 @@ from gendiff import diffusion
 from gendiff.core import arrays, records
 from gendiff.diffusion import guidance, oracles, remembering, samplers, sampling
 from gendiff.diffusion.samplers.catalogue import METHODS
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 from tests.variants import some_slow
 
@@ -58,7 +58,7 @@ def by_hand(of_step):
 def test_each_step_is_given_the_memory_of_the_one_before_in_a_scan_mapped_in_a_loop_and_in_reverse_mode():
     sampler = diffusion.remember(samplers.ddim())
 
-    @quickly
+    @in_numpy
     def run(rate, steps):
         hand, slope = jax.value_and_grad(lambda rate: by_hand(lambda j: at_step(j, rate))[-1].sum())(rate)
         remembered, own_slope = jax.value_and_grad(lambda rate: drawn(Counting(rate), sampler).sum())(rate)
@@ -78,7 +78,7 @@ def test_a_guided_denoiser_keeps_the_memory_of_each_of_its_own():
     def rule(given, free):
         return guidance.classifier_free(given, free, scale, rescale=0.7)
 
-    @quickly
+    @in_numpy
     def run(scale, rates):
         members = Counting(rates[0]), Counting(rates[1])
         guided = remembering.guided(guidance.classifier_free, members, scale, rescale=0.7)

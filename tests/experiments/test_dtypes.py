@@ -138,9 +138,10 @@ def test_bfloat16_is_of_products_alone_and_leaves_parameters_and_output_float32(
     for dtype in ("float32", "bfloat16"):
         model = image_training.unet(recipe, schedules.flow(), parameterization.flow(), dtype=dtype)
         params = jax.eval_shape(model.init, jax.random.key(0))
-        inputs = params, jnp.zeros((1, 8, 8, 1)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
-        shapes.append((params, jax.eval_shape(model.predict, *inputs)))
-        programs.append(str(jax.make_jaxpr(model.predict)(*jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), inputs))))
+        inputs = (jax.ShapeDtypeStruct(*each) for each in (((1, 8, 8, 1), jnp.float32), ((1,), jnp.float32), ((1,), jnp.int32)))
+        program, output = jax.make_jaxpr(model.predict, return_shape=True)(params, *inputs)
+        shapes.append((params, output))
+        programs.append(str(program))
     assert shapes[0] == shapes[1] and {leaf.dtype for leaf in jax.tree.leaves(shapes[1])} == {jnp.dtype("float32")}
     convolutions = [[line for line in program.splitlines() if "conv_general_dilated" in line] for program in programs]
     assert [any("bf16" in line for line in lines) for lines in convolutions] == [False, True]

@@ -43,20 +43,23 @@ def test_sampled_tokens_have_the_probabilities_that_they_were_drawn_with():
     tokens = rig.padded([[*text, *new[:length]] for text, new, length in pieces], 13)
 
     @quickly
-    def again(params, temperature, number):
-        def total(params):
+    def again(output, temperature, number):
+        """By the gradient of the last layer, into which every logit that is no number would come."""
+
+        def total(output):
+            params = rig.PARAMS | {"output": output}
             found = scoring.sampled_log_probs(PREDICT, params, tokens, lengths, processor(temperature, number))
             return jnp.sum(found), found
 
-        return jax.value_and_grad(total, has_aux=True)(params)
+        return jax.value_and_grad(total, has_aux=True)(output)
 
-    (_, found), slope = again(rig.PARAMS, WARM, KEPT)
+    (_, found), slope = again(rig.PARAMS["output"], WARM, KEPT)
     wanted = np.zeros((3, 12), np.float32)
     for row, length in enumerate(lengths):
         wanted[row, length - 1 : length + 5] = written.log_probs[row]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
-    (_, cold), _ = again(rig.PARAMS, np.ones(3, np.float32), KEPT)
+    (_, cold), _ = again(rig.PARAMS["output"], np.ones(3, np.float32), KEPT)
     assert np.abs(np.asarray(cold)[0] - wanted[0]).max() > 0.01 and np.abs(np.asarray(cold)[1] - wanted[1]).max() < 1e-5
 
 

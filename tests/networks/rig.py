@@ -72,6 +72,11 @@ def unet(**changes):
     return networks.UNet(**(fields | changes))
 
 
+def small_unet(**changes):
+    """One level of blocks and nothing else."""
+    return unet(**{"channels": (4,), "attention": (), "middle_attention": False} | changes)
+
+
 class Pointwise:
     """For autoencoders whose halves are one layer each: they compile fast, and what stands between the halves does not depend on them."""
 

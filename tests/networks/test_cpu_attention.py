@@ -44,13 +44,16 @@ def slopes(*arrays):
 
 
 def all_of(f):
-    """Value, gradient, and their tangents by forward over reverse mode: of a mask for each head, and of a bias that samples share."""
+    """Value and gradient of a mask that samples share; those of a mask for each head and a shared bias with their tangents.
 
-    def both(query, key, value, bias):
-        masked = value_and_slopes(lambda *arrays: f(*arrays, OWN_MASK), query, key, value)
-        return masked, value_and_slopes(lambda *arrays: f(*arrays[:3], SHARED_MASK, arrays[3]), query, key, value, bias)
+    Tangents are of forward over reverse mode.
+    """
 
-    return jax.jvp(both, (*ARRAYS, BIAS), tuple(jnp.cos(array) for array in (*ARRAYS, BIAS)))
+    def own(query, key, value, bias):
+        return value_and_slopes(lambda *arrays: f(*arrays[:3], OWN_MASK, arrays[3]), query, key, value, bias)
+
+    shared = value_and_slopes(lambda *arrays: f(*arrays, SHARED_MASK), *ARRAYS)
+    return shared, jax.jvp(own, (*ARRAYS, BIAS), tuple(jnp.cos(array) for array in (*ARRAYS, BIAS)))
 
 
 @functools.cache
@@ -82,8 +85,8 @@ def test_without_a_derivative_only_one_head_with_large_weights_is_cut(chunks, mo
     monkeypatch.setattr(cpu_attention, "LARGE", OF_A_HEAD - 1)
     monkeypatch.setattr(cpu_attention, "CHUNK", 2 * TOKENS)
     assert loops(chunked, *ARRAYS) == 3
-    ours = quickly(lambda *arrays: chunked(*arrays, OWN_MASK, BIAS))(*ARRAYS)
-    np.testing.assert_allclose(ours, plain(*ARRAYS, OWN_MASK, BIAS), atol=2e-5)
+    ours, whole = quickly(lambda *arrays: [f(*arrays, OWN_MASK, BIAS) for f in (chunked, plain)])(*ARRAYS)
+    np.testing.assert_allclose(ours, whole, atol=2e-5)
     monkeypatch.setattr(cpu_attention, "LARGE", SAMPLES * HEADS * OF_A_HEAD)
     assert loops(slopes, *ARRAYS) == 0, "few weights are computed at once"
 
@@ -114,11 +117,19 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
     monkeypatch.setattr(cpu_attention, "LARGE", 64)
     monkeypatch.setattr(cpu_attention, "CHUNK", 64)
     params = drawn(dit(), X, T, LABEL)
+    qkv = params["block_0"]["qkv"]  # whose gradient is made of those of queries, keys and values
 
     def gradient(**changes):
-        return jax.grad(lambda params: jnp.sum(jnp.square(networks.pure(dit(**changes))(params, X, T, LABEL))))
+        def total(qkv):
+            told = params | {"block_0": params["block_0"] | {"qkv": qkv}}
+            return jnp.sum(jnp.square(networks.pure(dit(**changes))(told, X, T, LABEL)))
 
-    again, whole = gradient(remat="products"), gradient(attention_implementation="heads_first")
-    for one, other in zip(*map(jax.tree.leaves, quickly(lambda params: (again(params), whole(params)))(params)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-    assert loops(again, params) > 0 == loops(whole, params)
+        return jax.grad(total)
+
+    programs = [quickly(gradient(**changes)).trace(qkv) for changes in ({"remat": "products"}, {"attention_implementation": "heads_first"})]
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4),
+        *(program.lower().compile()(qkv) for program in programs),
+    )
+    again, whole = (str(program.jaxpr).count("scan[") for program in programs)
+    assert again > 0 == whole

@@ -10,10 +10,9 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import second_time
-from tests.networks.rig import LABEL, T, X, apply, dit, drawn, moved, unet
+from tests.networks.rig import LABEL, T, X, apply, dit, drawn_of, moved, small_unet
 
 SECOND = networks.SecondTime(np.array([0.0, 250.0, 900.0], np.float32))
-small_unet = functools.partial(unet, channels=(4,), attention=(), middle_attention=False)
 every_network = pytest.mark.parametrize("build", [dit, small_unet], ids=["dit", "unet"])
 
 
@@ -30,11 +29,11 @@ def fresh_told(network):
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, SECOND))
     own = {path: leaf for path, leaf in trees.paths(params).items() if "second_time" in path}
     assert {path.split("/")[1] for path in own} == {"second_time_0", "second_time_1"} and len(own) == 4
-    return trees.nested(trees.paths(drawn(network, X, T, LABEL, SECOND)) | {path: _started(path, leaf) for path, leaf in own.items()})
+    return trees.nested(trees.paths(drawn_of(params)) | {path: _started(path, leaf) for path, leaf in own.items()})
 
 
 def _started(path, leaf):
-    return jnp.full(leaf.shape, 0.0 if "second_time_1" in path else 0.1, leaf.dtype)
+    return jax.device_put(np.full(leaf.shape, 0.0 if "second_time_1" in path else 0.1, leaf.dtype))
 
 
 @every_network

@@ -25,6 +25,11 @@ def network(params, x, t, *condition):
     return params["gain"] * jnp.tanh(x) + params["bias"] * told.astype(x.dtype)[:, None]
 
 
+def linear(params, x, t, label):
+    """A velocity that is linear in x and in the label."""
+    return params * x + label.astype(x.dtype)[:, None]
+
+
 def params(gain=0.7, bias=0.2, dtype=float):
     return {"gain": jnp.asarray(gain, dtype), "bias": jnp.asarray(bias, dtype)}
 

@@ -7,7 +7,7 @@ import pytest
 from gendiff.diffusion import distillation, parameterization, process, schedules
 from gendiff.diffusion.types import Level
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 KIND = distillation.boundary(0.3, 0.002)
@@ -15,7 +15,7 @@ KIND = distillation.boundary(0.3, 0.002)
 
 def test_the_boundary_is_the_identity_bit_for_bit_whatever_the_network_answers():
     x, level, edm = jnp.asarray(rand(0, 4, 3), jnp.float32), schedules.edm().at(0.0), parameterization.edm(0.3)
-    predict = quickly(lambda x, output, level: (KIND.predict(x, output, level), edm.predict(x, output, level)))
+    predict = in_numpy(lambda x, output, level: (KIND.predict(x, output, level), edm.predict(x, output, level)))
     for output in (0.0, 5.0, -1e6):
         pair, other = predict(x, jnp.full(x.shape, output), level)
         np.testing.assert_array_equal(pair.clean, x)
@@ -27,7 +27,7 @@ def test_the_boundary_is_the_identity_bit_for_bit_whatever_the_network_answers()
 def test_below_the_boundary_x_over_alpha_is_the_answer_and_both_ends_are_finite(float64):
     levels = Level(0.0, np.array([1.0, 0.8, 0.5, 0.0]), np.array([0.0, 0.0016, 0.001, 1.0]))
     x, output = rand(0, 4, 3), rand(1, 4, 3)
-    pair = quickly(KIND.predict)(x, output, levels)
+    pair = in_numpy(KIND.predict)(x, output, levels)
     np.testing.assert_allclose(pair.clean[:3], x[:3] / levels.alpha[:3, None], rtol=1e-12)
     np.testing.assert_allclose(pair.clean[3], 0.3 * output[3], rtol=1e-12)
     np.testing.assert_allclose(pair.noise[3], x[3], rtol=1e-12)
@@ -38,7 +38,7 @@ def test_prediction_target_and_gain_agree_and_no_boundary_is_edm(float64):
     level = Level(0.0, np.array([1.0, 0.6, 0.3]), np.array([0.01, 0.8, 2.0]))
     clean, noise, output = (rand(seed, 3, 2) for seed in range(3))
 
-    @quickly
+    @in_numpy
     def found(clean, noise, output, level):
         """Of each kind: x again, the pair of the exact output, how far clean moves with the output, the target, clean, the gain."""
 

@@ -1,5 +1,7 @@
 """Consistency losses vanish for the exact function of Gaussian data at the order of the solver, and training without a teacher agrees."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from gendiff.diffusion import denoiser, distillation, grids, oracles, parameteri
 from gendiff.diffusion.sampling import State
 from gendiff.diffusion.types import Batch, Level, Prediction
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 from tests.traced import Traced
 
@@ -63,7 +65,7 @@ def test_the_loss_of_the_exact_function_vanishes_at_the_order_of_the_teachers_st
     def upside_down(scale, x, sigma):
         return x * jnp.sqrt((STD**2 + sigma**2) / (STD**2 + LOW**2))
 
-    @quickly
+    @in_numpy
     def misses(intervals):
         losses = (distilling(function, solver=solver) for function in (exact, upside_down))
         return [loss(1.0, jax.random.key(seed), batch, intervals, DATA)[1]["mse"] ** 0.5 for seed, loss in enumerate(losses)]
@@ -78,7 +80,7 @@ def test_a_teacher_and_none_have_the_same_expected_gradient_where_the_function_i
     """The posterior mean of the clean sample then stands for the sample. The last interval ends on the boundary."""
     batch, noise = Batch(jnp.asarray(CLEAN)), jnp.asarray(NOISE)
 
-    @quickly
+    @in_numpy
     def slopes(u, gap):
         """With a teacher that takes DDIM's step, without one, and with Heun's step, which is another one."""
         levels = tuple(EDM.at(jnp.full(4, at)) for at in (u, u - gap))
@@ -104,14 +106,15 @@ def test_data_at_one_point_has_no_loss_for_the_line_through_it_with_and_without_
 
     batch, teacher = Batch(jnp.full((16, 1), 0.3)), oracles.gaussian(0.0, 0.3)
 
-    @quickly
+    @in_numpy
     def values(point):
         cases = (training(line),), (distilling(line), teacher)
-        return [loss(point, jax.random.key(seed), batch, 8, *frozen)[0] for seed, (loss, *frozen) in enumerate(cases)]
+        losses = [loss(point, jax.random.key(seed), batch, 8, *frozen)[0] for seed, (loss, *frozen) in enumerate(cases)]
+        return losses, training().levels(jax.random.key(0), 16, 4)
 
-    assert max(values(0.3)) < 1e-20 and min(values(0.4)) > 1e-5
-    level, cleaner = training().levels(jax.random.key(0), 16, 4)
-    for found, u in ((level, [0.25, 0.5, 0.75, 1.0]), (cleaner, [0.0, 0.25, 0.5, 0.75])):
+    (exact, levels), (other, _) = values(0.3), values(0.4)
+    assert max(exact) < 1e-20 and min(other) > 1e-5
+    for found, u in zip(levels, ([0.25, 0.5, 0.75, 1.0], [0.0, 0.25, 0.5, 0.75]), strict=True):
         np.testing.assert_allclose(found.sigma, EDM.at(np.repeat(u, 4)).sigma, rtol=1e-12)
 
 
@@ -122,9 +125,8 @@ def test_no_gradient_passes_through_the_answer_at_the_cleaner_end_whoever_gives_
     def loss(own, target):
         return training()(own, jax.random.key(0), batch, 3, target)[0]
 
-    alone, (beside, frozen), (other, _) = quickly(
-        lambda own: (jax.grad(loss)(own, None), jax.grad(loss, (0, 1))(own, own), jax.grad(loss, (0, 1))(own, 0.9))
-    )(0.7)
+    alone, slopes = in_numpy(jax.grad(loss))(0.7, None), in_numpy(jax.grad(loss, (0, 1)))
+    (beside, frozen), (other, _) = slopes(0.7, 0.7), slopes(0.7, 0.9)
     assert frozen == 0 and float(alone) == pytest.approx(float(beside), rel=1e-12) and abs(other - alone) > 1e-3
 
 
@@ -146,7 +148,7 @@ def test_distances_and_weights_are_their_formulas(float64):
     gap = float(EDM.at(np.float64(0.5)).sigma - EDM.at(np.float64(0.25)).sigma)
     square = np.sum((np.asarray(x) - np.asarray(y)) ** 2, (1, 2))
 
-    @quickly
+    @in_numpy
     def found(x, y, levels):
         weights = (None, distillation.inverse_gap())
         losses = [training(weight=weight).at(0.7, jax.random.key(0), jnp.asarray(NOISE), levels, batch)[0] for weight in weights]
@@ -165,16 +167,17 @@ def test_the_number_of_intervals_is_data_beside_the_teacher_and_the_average():
     step = training_chapter.make_step(loss, optax.sgd(0.1), accumulate=2)
     given = Batch(jnp.asarray(CLEAN, jnp.float32)), jnp.int32(4), DATA, state.params
     assert jax.eval_shape(step, state, *given)[1]["loss"].shape == ()
-    levels = quickly(lambda key, intervals: loss.levels(key, 8, intervals))
+    levels = in_numpy(lambda key, intervals: loss.levels(key, 8, intervals))
     for intervals in (2, 8):
         assert np.unique(levels(jax.random.key(0), intervals)[0].sigma).size == intervals
 
 
 def test_intervals_double_in_stages_of_equal_length():
-    stages = [int(distillation.doubling_intervals(step, 800)) for step in (0, 99, 100, 350, 699, 700, 799, 10_000)]
-    assert stages == [10, 10, 20, 80, 640, 1280, 1280, 1280]
-    assert int(jax.jit(distillation.doubling_intervals, static_argnums=1)(250, 800)) == 40
-    assert [int(distillation.doubling_intervals(step, 30, least=2, most=6)) for step in (0, 10, 11, 21, 22, 29)] == [2, 2, 4, 4, 6, 6]
+    stages = in_numpy(lambda step: distillation.doubling_intervals(step, 800))
+    assert [int(stages(step)) for step in (0, 99, 100, 350, 699, 700, 799, 10_000)] == [10, 10, 20, 80, 640, 1280, 1280, 1280]
+    assert int(distillation.doubling_intervals(250, 800)) == 40
+    few = in_numpy(lambda step: distillation.doubling_intervals(step, 30, least=2, most=6))
+    assert [int(few(step)) for step in (0, 10, 11, 21, 22, 29)] == [2, 2, 4, 4, 6, 6]
 
 
 def test_a_step_noises_the_answer_afresh():
@@ -182,6 +185,7 @@ def test_a_step_noises_the_answer_afresh():
     x, clean, fresh = rng.normal(size=(3, 2, 4)).astype(np.float32)
     levels = Level(np.array([0.07, -1.0]), np.array([0.6, 0.8]), np.array([0.8, 0.6]))
 
+    @functools.partial(in_numpy, static_argnums=0)
     def stepped(scaling):
         told = Prediction(jnp.asarray(clean), jnp.asarray(x))
         sampler, state = distillation.consistency(scaling), State(jnp.asarray(x))
@@ -199,14 +203,19 @@ def test_a_consistency_model_is_drawn_as_any_denoiser_with_samples_of_their_own(
         given = denoiser.from_network(network_of(exact), scale, KIND)
         return sampling.sample(jax.random.key(0), given, distillation.consistency(), levels, (1,), index, num_steps=steps)
 
-    run, order = Traced(draw, quickly), np.array([5, 0, 2] + list(range(3, 4000)))
+    run, order = Traced(draw, in_numpy), np.array([5, 0, 2] + list(range(3, 4000)))
     grid = [grids.padded(grids.trailing(EDM, steps), 3) for steps in (1, 3)]
     one, three = (np.asarray(run(jnp.float32(1.0), np.arange(4000), levels, steps)) for levels, steps in zip(grid, (1, 3), strict=True))
     other = run(jnp.float32(1.0), order, grid[1], 3)
     np.testing.assert_allclose(other[:3], three[order[:3]], atol=5e-6)
     assert run.traces == 1 and distillation.consistency().evaluations(3) == 3
-    start = EDM.at(1.0).sigma * sampling.first_noise(sampling.sample_keys.keys_of(jax.random.key(0), jnp.arange(4000)), (1,), jnp.float32)
-    np.testing.assert_allclose(one, DATA.flow(start, EDM.at(1.0), EDM.at(0.0)), rtol=1e-5)
+
+    @in_numpy
+    def flowed(index):
+        noise = sampling.first_noise(sampling.sample_keys.keys_of(jax.random.key(0), index), (1,), jnp.float32)
+        return DATA.flow(EDM.at(1.0).sigma * noise, EDM.at(1.0), EDM.at(0.0))
+
+    np.testing.assert_allclose(one, flowed(np.arange(4000)), rtol=1e-5)
     assert abs(three.std() / (STD**2 + LOW**2) ** 0.5 - 1) < 0.05 and abs(np.corrcoef(one[:, 0], three[:, 0])[0, 1]) < 0.9
 
 

@@ -10,7 +10,7 @@ from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import denoiser, distillation, grids, oracles, parameterization, samplers, sampling, schedules, weighting
 from gendiff.diffusion.types import Batch, Level, Prediction
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 FLOW, CLEAN = schedules.flow(), parameterization.clean()
@@ -51,7 +51,7 @@ def slopes(params, u, **options):
 def test_the_gradient_is_that_of_the_divergence_at_each_level_and_0_at_the_teacher(float64):
     levels = (0.1, 0.5, 0.9)
 
-    @quickly
+    @in_numpy
     def both(params):
         of_loss = [slopes(params, u) for u in levels]
         return of_loss, [jax.grad(divergence)(params, FLOW.at(u)) for u in levels]
@@ -66,7 +66,7 @@ def test_the_gradient_is_that_of_the_divergence_at_each_level_and_0_at_the_teach
 def test_gradient_descent_with_the_defaults_ends_at_the_teacher():
     loss, optimizer = distillation.distribution_matching(GENERATE, FLOW), optax.sgd(optax.linear_schedule(0.5, 0.0, 150))
 
-    @quickly
+    @in_numpy
     def trained(params):
         def step(carry, key):
             params, state = carry
@@ -86,7 +86,7 @@ def test_a_direction_is_the_difference_over_the_distance_of_its_own_sample():
     real[2] = clean[2]
     level, direction_of = Level(jnp.zeros(3), jnp.array([0.6, 0.8, 0.6]), jnp.array([0.8, 0.6, 0.8])), distillation.matching_direction
     predictions = [Prediction(jnp.asarray(each), jnp.zeros_like(each)) for each in (real, other)]
-    weighted, plain = quickly(lambda *given: (direction_of(*given, weighting.p2(0.0)), direction_of(*given, normalise=False)))(
+    weighted, plain = in_numpy(lambda *given: (direction_of(*given, weighting.p2(0.0)), direction_of(*given, normalise=False)))(
         jnp.asarray(clean), *predictions, level
     )
     snr = np.array([9 / 16, 16 / 9, 9 / 16], np.float32)[:, None, None]
@@ -105,7 +105,7 @@ def test_a_generator_is_what_ddim_draws_in_one_step_of_a_trailing_grid(schedule)
 
     kind, levels, label, noise = parameterization.velocity(), grids.trailing(schedule, 1), jnp.array([1, NO_LABEL]), rand(0, 2, 3)
 
-    @quickly
+    @in_numpy
     def both(noise):
         given, start = denoiser.from_network(network, 0.5, kind, label), levels.sigma[0] * noise
         drawn = sampling.sample(jax.random.key(0), given, samplers.ddim(), levels, (3,), jnp.arange(2), start=start)
@@ -124,7 +124,7 @@ def test_the_fake_denoiser_learns_from_the_generators_samples_under_the_batchs_c
     label = jnp.arange(2000)
     loss = distillation.on_generated(GENERATE, spy)
 
-    @quickly
+    @in_numpy
     def run(generator):
         loss((), jax.random.key(0), Batch(jnp.zeros((2000, 1)), (label,)), generator)
         return seen[0]
@@ -147,7 +147,7 @@ def test_an_adversary_adds_its_weighted_cost_of_the_noised_samples_and_its_gradi
 
     options = {"adversary": adversary, "adversary_weight": 0.1}
 
-    @quickly
+    @in_numpy
     def run(params):
         return jax.value_and_grad(value)(params), jax.value_and_grad(lambda params: value(params, 2.0, **options))(params)
 

@@ -13,7 +13,7 @@ from gendiff.core import records
 from gendiff.diffusion import distillation
 from tests.diffusion.distillation import catalogue
 from tests.diffusion.families import every
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 
 every_objective = every("name", {name: name for name in catalogue.LOSSES})
 
@@ -22,7 +22,7 @@ every_objective = every("name", {name: name for name in catalogue.LOSSES})
 def compiled(name, count=catalogue.B):
     """(key, batch) -> loss with its metrics, and gradients by the parameters and by all frozen trees, in 64 bits."""
     case = catalogue.case(name, count=count)
-    differentiate = quickly(jax.value_and_grad(case.loss, (0, *range(3, 3 + len(case.frozen))), has_aux=True))
+    differentiate = in_numpy(jax.value_and_grad(case.loss, (0, *range(3, 3 + len(case.frozen))), has_aux=True))
     return lambda seed, batch: differentiate(catalogue.params(), jax.random.key(seed), batch, *case.frozen)
 
 
@@ -82,7 +82,7 @@ def test_slices_of_equal_samples_at_one_level_give_the_step_of_the_whole_batch()
     loss = distillation.reflow(catalogue.network, catalogue.FLOW, levels=lambda key, schedule, count: schedule.at(jnp.full(count, 0.5)))
     state = training.start(catalogue.params(dtype=jnp.float32), optax.sgd(0.1), jax.random.key(0), ())
     steps = [training.make_step(loss, optax.sgd(0.1), accumulate=n) for n in (1, 3)]
-    whole, sliced = quickly(lambda state, pairs: [step(state, pairs)[0].params for step in steps])(state, pairs)
+    whole, sliced = in_numpy(lambda state, pairs: [step(state, pairs)[0].params for step in steps])(state, pairs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), whole, sliced)
 
 

@@ -10,16 +10,13 @@ import pytest
 from gendiff import networks
 from gendiff.diffusion import denoiser, distillation, guidance, parameterization, schedules
 from gendiff.diffusion.types import Batch
-from tests.networks.rig import LABEL, T, X, apply, dit, drawn, unet
-from tests.quickly import quickly
+from tests.diffusion.distillation.catalogue import linear
+from tests.networks.rig import LABEL, T, X, apply, dit, drawn, drawn_of, small_unet
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 FLOW, VELOCITY, NULL = schedules.flow(), parameterization.velocity(), 7
 BATCH = Batch(jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32), (jnp.array([0, 1, 2, 3, 4]),))
-
-
-def linear(params, x, t, label):
-    return params * x + label.astype(x.dtype)[:, None]
 
 
 def student(params, x, t, label, scale):
@@ -37,7 +34,7 @@ def test_the_exact_student_has_no_loss_and_one_that_counts_scales_as_the_paper_h
     def shifted(params, x, t, label, scale):
         return student(params, x, t, label, networks.GuidanceScale(scale.scale + 1))
 
-    @quickly
+    @in_numpy
     def values(batch):
         mistakes = {"predict": shifted}, {"null": NULL + 1}, {"rule": lambda conditional, unconditional, scale: conditional}
         return value_of(batch=batch), [value_of(batch=batch, **mistake) for mistake in mistakes]
@@ -56,7 +53,7 @@ def test_the_student_may_answer_in_another_form_than_the_teacher(float64):
         return level.alpha * x - level.sigma * student(params, x, t, label, scale)
 
     loss = distillation.guidance_distillation(clean, path, parameterization.clean(), null=NULL)
-    assert quickly(loss)(0.5, jax.random.key(0), batch, denoiser.from_network(linear, 0.5, VELOCITY, 0))[0] < 1e-24
+    assert in_numpy(loss)(0.5, jax.random.key(0), batch, denoiser.from_network(linear, 0.5, VELOCITY, 0))[0] < 1e-24
 
 
 def seen_by_rule(batch=BATCH, **options):
@@ -67,7 +64,7 @@ def seen_by_rule(batch=BATCH, **options):
         calls.append(call)
         return guidance.classifier_free(*call)
 
-    @quickly
+    @in_numpy
     def run(batch):
         value_of(batch=batch, rule=rule, **options)
         return calls[0]
@@ -79,9 +76,14 @@ def test_at_scale_1_the_target_is_the_conditional_teacher_bit_for_bit():
     conditional, unconditional, scale = seen_by_rule(scales=(1.0, 1.0))
     np.testing.assert_array_equal(scale, 1)
     level = FLOW.at(jnp.linspace(0.1, 1.0, 5))
-    guided, plain = (denoise(BATCH.clean, level) for denoise in (guidance.classifier_free(conditional, unconditional, scale), conditional))
+
+    @in_numpy
+    def predictions(*pair):
+        return [denoise(BATCH.clean, level) for denoise in (guidance.classifier_free(*pair, scale), *pair)]
+
+    guided, plain, other = predictions(conditional, unconditional)
     jax.tree.map(np.testing.assert_array_equal, guided, plain)
-    assert np.any(unconditional(BATCH.clean, level).clean != plain.clean)
+    assert np.any(other.clean != plain.clean)
 
 
 def test_scales_are_uniform_and_the_student_is_told_those_of_the_teacher():
@@ -95,7 +97,7 @@ def test_scales_are_uniform_and_the_student_is_told_those_of_the_teacher():
         told.append(scale)
         return conditional
 
-    @quickly
+    @in_numpy
     def run(batch):
         value_of(spy, batch, rule=rule, scales=(2.0, 6.0))
         return told
@@ -108,7 +110,7 @@ def test_scales_are_uniform_and_the_student_is_told_those_of_the_teacher():
 
 def test_any_rule_of_guidance_will_do_also_in_one_call():
     rules = guidance.classifier_free, functools.partial(guidance.classifier_free, batched=True), guidance.adaptive_projected
-    apart, together, projected = quickly(lambda params: [value_of(params=params, rule=rule) for rule in rules])(0.1)
+    apart, together, projected = in_numpy(lambda params: [value_of(params=params, rule=rule) for rule in rules])(0.1)
     assert float(together) == pytest.approx(float(apart), rel=1e-5)
     assert float(projected) != pytest.approx(float(apart), rel=1e-2)
 
@@ -125,7 +127,7 @@ def test_a_condition_with_null_None_is_the_same_on_both_sides():
 
     loss = distillation.guidance_distillation(predict, FLOW, VELOCITY, null=(NULL, None), rule=rule)
 
-    @quickly
+    @in_numpy
     def run(batch):
         loss(0.0, jax.random.key(0), batch, denoiser.from_network(predict, 0.5, VELOCITY))
         return calls[0]
@@ -136,14 +138,14 @@ def test_a_condition_with_null_None_is_the_same_on_both_sides():
     np.testing.assert_array_equal(kept, batch.condition[1])
 
 
-@pytest.mark.parametrize("build", [functools.partial(unet, channels=(4,), attention=(), middle_attention=False), dit])
+@pytest.mark.parametrize("build", [small_unet, dit])
 def test_a_student_begins_as_its_teacher_at_every_scale_and_hears_the_scale_once_it_has_learnt(build):
     teacher, network = build(), build(guidance=True)
     scale = networks.GuidanceScale(np.array([1.0, 3.0, 8.0], np.float32))
-    given, learnt = drawn(teacher, X, T, LABEL), drawn(network, X, T, LABEL, scale)
+    shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, scale))
+    given, learnt = drawn(teacher, X, T, LABEL), drawn_of(shapes)
     quiet = {"kernel": 0 * learnt["embedding"]["guidance_1"]["kernel"], "bias": 0 * learnt["embedding"]["guidance_1"]["bias"]}
     fresh = learnt | {"embedding": learnt["embedding"] | {"guidance_1": quiet}}
-    shapes = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL, scale))
     assert jax.tree.structure(shapes) == jax.tree.structure(fresh)
     begun = distillation.begun(fresh, given)
     plain = apply(networks.pure(teacher), given, X, T, LABEL)

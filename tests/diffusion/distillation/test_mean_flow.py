@@ -1,5 +1,6 @@
 """The identity of average velocities holds for exact ones, its derivative is exact, and mistakes in it are seen."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,10 +12,10 @@ from gendiff import networks
 from gendiff.diffusion import distillation, parameterization, schedules
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.types import Batch
-from tests.diffusion.distillation.two_time_flows import PATHS, exact, position, velocity
+from tests.diffusion.distillation.two_time_flows import PATHS, exact, line, position, told_backwards, velocity
 from tests.diffusion.families import every
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 STD, KIND = 0.6, parameterization.flow()
@@ -27,15 +28,12 @@ every_path = every("name", {name: name for name in PATHS})
 def test_the_exact_average_velocity_is_its_own_target_and_mistakes_are_not(float64, name):
     schedule, w = PATHS[name][0], rand(0, 3, 2)
 
-    def told_backwards(std, x, t, second):
-        return exact(name)(std, x, second.t, networks.SecondTime(t))
-
-    @quickly
+    @in_numpy
     def terms(u, end):
         """The velocity of the flow, p, and then (answer, target) of the exact network and of one that takes its times for each other."""
         p = position(schedule.at(u))
         moves, pairs = velocity(STD, w, p), []
-        for network in (exact(name), told_backwards):
+        for network in (exact(name), told_backwards(name)):
             denoise = two_times.from_network(network, STD, KIND)
             average = functools.partial(distillation.average_velocity, denoise, schedule, end)
             pairs.append(distillation.mean_flow_target(average, w, moves, u, end, schedule))
@@ -65,8 +63,8 @@ def test_the_derivative_along_the_path_is_that_of_finite_differences(float64):
     average = functools.partial(distillation.average_velocity, two_times.from_network(network, 0.7, KIND), schedule, jnp.asarray(END))
     p, end = (position(schedule.at(u)) for u in (U, END))
     around = [np.interp(p + sign * h, *_table(schedule, p + sign * h)) for sign in (1, -1)]
-    after, before = (quickly(average)(w + sign * h * moves, u) for sign, u in zip((1, -1), around, strict=True))
-    _, target = quickly(lambda u: distillation.mean_flow_target(average, w, moves, u, jnp.asarray(END), schedule))(U)
+    after, before = (in_numpy(average)(w + sign * h * moves, u) for sign, u in zip((1, -1), around, strict=True))
+    _, target = in_numpy(lambda u: distillation.mean_flow_target(average, w, moves, u, jnp.asarray(END), schedule))(U)
     np.testing.assert_allclose(target, moves - (p - end)[:, None] * (after - before) / (2 * h), rtol=1e-6, atol=1e-7)
 
 
@@ -82,17 +80,14 @@ def loss_of(network, **options):
 
 @pytest.mark.float64
 def test_data_at_one_point_has_no_loss(float64):
-    def network(point, x, t, second):
-        return (x - point) * 1000 / t[:, None]  # noise - clean of the one path through x
-
-    value, metrics = quickly(loss_of(network, apart=0.5))(0.7, jax.random.key(0), Batch(jnp.full((64, 1), 0.7)))
+    value, metrics = in_numpy(loss_of(line, apart=0.5))(0.7, jax.random.key(0), Batch(jnp.full((64, 1), 0.7)))
     assert abs(value) < 1e-20 and metrics["mse"] < 1e-20
 
 
 def test_a_step_goes_from_the_larger_position_to_the_smaller_and_has_a_length_at_the_stated_share():
-    shares = (0.0, 0.3, 1.0)
-    times = quickly(lambda keys: [loss_of(exact(), apart=apart).times(key, 4000) for apart, key in zip(shares, keys, strict=True)])
-    for apart, (start, end) in zip(shares, times(jax.random.split(jax.random.key(0), 3)), strict=True):
+    times = in_numpy(lambda seed, apart: dataclasses.replace(loss_of(exact()), apart=apart).times(jax.random.key(seed), 4000))
+    for seed, apart in enumerate((0.0, 0.3, 1.0)):
+        start, end = times(seed, loss_of(exact(), apart=apart).apart)
         assert np.all(start >= end) and np.all((end > 0) & (start < 1))
         assert abs(np.mean(start > end) - apart) <= 0.03 * (0 < apart < 1)
 
@@ -102,7 +97,7 @@ def test_no_gradient_passes_through_the_target_nor_through_the_weight(float64):
     """Data at 0 and U = g w, from u = 0.8 to 0.3: the error is (0.8 g - 1 + 0.5 g) noise, of which the first term alone has a gradient."""
     places = iter((0.8, 0.3))
     loss = loss_of(lambda g, x, t, second: g * x, apart=1.0, positions=lambda key, count: jnp.full(count, next(places)))
-    slope = quickly(jax.value_and_grad(lambda g: loss(g, jax.random.key(0), Batch(jnp.zeros((1, 1)))), has_aux=True))
+    slope = in_numpy(jax.value_and_grad(lambda g: loss(g, jax.random.key(0), Batch(jnp.zeros((1, 1)))), has_aux=True))
     (value, metrics), found = slope(2.0)
     square = float(metrics["mse"])
     assert float(value) == pytest.approx(square / (square + 1e-3), rel=1e-10)
@@ -116,7 +111,7 @@ def test_guidance_mixes_the_velocity_with_that_of_the_null_and_that_of_the_condi
     w, u, moves = jnp.ones((2, 1)), jnp.array([0.5, 0.25]), np.array([[10.0], [20.0]], np.float32)
     conditional, free, cases = np.array([[5.0], [7.0]]), np.array([[1.0], [1.0]]), ((1.0, 0.0), (3.0, 0.0), (1.5, 0.4))
 
-    @quickly
+    @in_numpy
     def guided(label):
         denoise = two_times.from_network(network, 2.0, KIND, label)
         return [loss_of(network, scale=scale, mix=mix).guided(jnp.asarray(moves), denoise, w, u) for scale, mix in cases]

@@ -7,7 +7,7 @@ from scipy.stats import norm
 from gendiff.diffusion import schedules
 from gendiff.diffusion.distillation import positions
 from tests.diffusion.families import every
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 COUNT = 20_000
@@ -18,7 +18,7 @@ def _uniform_and_logit(key, other):
 
 
 def test_uniform_and_logit_normal_positions_have_their_moments():
-    u, logit = map(np.asarray, quickly(_uniform_and_logit)(jax.random.key(0), jax.random.key(1)))
+    u, logit = in_numpy(_uniform_and_logit)(jax.random.key(0), jax.random.key(1))
     assert 0 <= u.min() and u.max() < 1 and abs(u.mean() - 0.5) < 0.01 and abs(u.std() - 12**-0.5) < 0.01
     assert abs(logit.mean() + 0.4) < 0.02 and abs(logit.std() - 0.7) < 0.02
 
@@ -26,7 +26,7 @@ def test_uniform_and_logit_normal_positions_have_their_moments():
 @every("schedule", {"flow": schedules.flow(), "table": schedules.scaled_linear(1000)})
 def test_an_interval_is_drawn_as_often_as_the_normal_law_says(schedule):
     intervals, mean, std = 8, -1.1, 2.0
-    u = quickly(positions.log_normal(schedule, mean, std), static_argnums=1)(jax.random.key(0), COUNT)
+    u = in_numpy(positions.log_normal(schedule, mean, std), static_argnums=1)(jax.random.key(0), COUNT)
     edges = np.array([-schedule.at(np.float64(n / intervals)).log_snr / 2 for n in range(intervals + 1)])
     share = np.diff(norm.cdf((edges - mean) / std)) / np.diff(norm.cdf((edges[[0, -1]] - mean) / std))
     found = np.histogram(u, np.arange(intervals + 1) / intervals)[0] / COUNT

@@ -8,15 +8,16 @@ import pytest
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import denoiser, distillation, grids, guidance, oracles, parameterization, process, samplers, sampling, schedules
 from gendiff.diffusion.types import Batch
+from tests.diffusion.distillation.catalogue import linear
 from tests.diffusion.flows import every_schedule, mixture, rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 FLOW, CLEAN, VELOCITY = schedules.flow(), parameterization.clean(), parameterization.velocity()
 GRID, TEACHER, SHAPE, ROWS = grids.trailing(FLOW, 4), oracles.gaussian(0.6, 0.0), (3,), jnp.ones((2, 3))
 
 
-@quickly
+@in_numpy
 def ends(teacher, x, level, middle, cleaner):
     """Of one step of the target, and of two steps of the teacher; and what x is of the target."""
     step = samplers.ancestral.ddim_step
@@ -59,7 +60,7 @@ def test_the_exact_student_has_no_loss_and_draws_in_half_of_the_steps_what_its_t
     levels = grids.trailing(FLOW, 4)
     loss = distillation.progressive_distillation(stepwise, CLEAN, levels)
 
-    @quickly
+    @in_numpy
     def run(batch):
         exact = student_of(levels, TEACHER)
         as_teacher = [TEACHER(jnp.ones((1, 1)), levels[k]).clean[0, 0] for k in (0, 2)]
@@ -79,7 +80,7 @@ def test_every_step_of_the_student_is_drawn_equally_often_and_told_its_own_time(
         times.append(t)
         return x
 
-    @quickly
+    @in_numpy
     def run(batch):
         distillation.progressive_distillation(spy, VELOCITY, grids.trailing(FLOW, 8))((), jax.random.key(0), batch, TEACHER)
         return times[0]
@@ -89,24 +90,20 @@ def test_every_step_of_the_student_is_drawn_equally_often_and_told_its_own_time(
     assert np.all(np.abs(counts - 1000) < 5 * np.sqrt(750))
 
 
-def labelled(params, x, t, label):
-    return params * x + label.astype(x.dtype)[:, None]
-
-
 def test_the_teacher_is_told_the_conditions_of_the_batch_and_may_be_guided():
     batch, levels = Batch(jnp.ones((2, 3)), (jnp.array([1, 4]),)), grids.trailing(FLOW, 2)
 
     def guided(params, condition):
-        given = denoiser.from_network(labelled, params, VELOCITY, *condition)
+        given = denoiser.from_network(linear, params, VELOCITY, *condition)
         return guidance.classifier_free(given, given.with_condition(NO_LABEL), 3.0)
 
     def value(teacher, **options):
-        return distillation.progressive_distillation(labelled, VELOCITY, levels, **options)(0.5, jax.random.key(0), batch, teacher)[0]
+        return distillation.progressive_distillation(linear, VELOCITY, levels, **options)(0.5, jax.random.key(0), batch, teacher)[0]
 
     def told(params, condition):
-        return denoiser.from_network(labelled, params, VELOCITY, *condition)
+        return denoiser.from_network(linear, params, VELOCITY, *condition)
 
-    @quickly
+    @in_numpy
     def values(params):
         return value(told(params, ())), value(params, tell=told), value(params, tell=guided)
 

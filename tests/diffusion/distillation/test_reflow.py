@@ -11,14 +11,14 @@ import pytest
 from gendiff.diffusion import denoiser, distillation, grids, oracles, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.types import Batch
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 FLOW, STD, SHAPE = schedules.flow(), 0.4, (2,)
 TEACHER, KEY = oracles.gaussian(STD), jax.random.key(5)
 
 
-@quickly
+@in_numpy
 def pairs(index):
     return distillation.draw_pairs(KEY, TEACHER, samplers.ddim(), grids.trailing(FLOW, 8), SHAPE, index, (index % 3,))
 
@@ -37,7 +37,7 @@ def test_the_flow_of_the_pairs_has_no_loss_is_straight_and_draws_them_in_one_ste
         levels = grids.trailing(FLOW, steps)
         return sampling.sample(KEY, denoise, samplers.ddim(), levels, SHAPE, jnp.arange(16), start=noise, trajectory=True), levels
 
-    @quickly
+    @in_numpy
     def run(batch):
         gain = batch.clean[0, 0] / batch.noise[0, 0]
         others = (gain + 0.1, batch), (gain, distillation.Pairs(batch.noise[::-1], batch.clean, batch.condition))
@@ -64,7 +64,7 @@ def test_straightness_of_a_gaussian_flow_converges_to_its_closed_form_at_second_
         states = TEACHER.marginal_std(levels)[:, None, None] * noise[None]
         return jnp.max(jnp.abs(distillation.straightness(states, levels) / (STD * (2 - math.pi / 2) * jnp.sum(noise**2, axis=1)) - 1))
 
-    coarse, fine = quickly(lambda: (error(64), error(128)))()
+    coarse, fine = in_numpy(lambda: (error(64), error(128)))()
     assert fine < 1e-3 and 3.5 < coarse / fine < 4.5
 
 
@@ -72,7 +72,7 @@ def test_straightness_of_a_gaussian_flow_converges_to_its_closed_form_at_second_
 def test_straightness_does_not_depend_on_the_process_and_repeated_levels_count_nothing(float64):
     """The ways of two processes differ by a scale of x and by a time that the straight path does not know."""
 
-    @quickly
+    @in_numpy
     def values(noise):
         levels = schedules.edm().at(jnp.linspace(1.0, 0.0, 65))
         length = levels.alpha + levels.sigma
@@ -94,7 +94,7 @@ def test_a_pair_is_a_function_of_its_index_and_its_noise_is_where_its_sample_beg
     np.testing.assert_array_equal(some.condition[0], other % 3)
     levels = grids.trailing(FLOW, 8)
 
-    @quickly
+    @in_numpy
     def draw(noise):
         draw = functools.partial(sampling.sample, KEY, TEACHER, samplers.ddim(), levels, SHAPE, jnp.arange(6))
         return draw(), draw(start=levels.sigma[0] * noise)

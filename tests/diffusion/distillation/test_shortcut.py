@@ -9,10 +9,10 @@ from gendiff import networks
 from gendiff.diffusion import distillation, oracles, parameterization, schedules
 from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.types import Batch
-from tests.diffusion.distillation.two_time_flows import PATHS, exact
+from tests.diffusion.distillation.two_time_flows import PATHS, exact, line, told_backwards
 from tests.diffusion.families import every
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 STD, KIND = 0.6, parameterization.flow()
@@ -26,13 +26,10 @@ def test_two_exact_halves_are_the_exact_whole_and_mistakes_are_not(float64, name
     """Halves of the shortest step are told to have no length: they are Euler's steps, which miss the flow."""
     schedule, x = PATHS[name][0], rand(0, 3, 2)
 
-    def told_backwards(std, x, t, second):
-        return exact(name)(std, x, second.t, networks.SecondTime(t))
-
     def told_too_far(std, x, t, second):
         return exact(name)(std, x, t, networks.SecondTime(second.t - 0.1 * (t - second.t)))
 
-    @quickly
+    @in_numpy
     def clean_and_noise(u, length):
         """Of the flow itself, of two exact halves, of halves with a short one, and of two mistakes."""
         level, cleaner = schedule.at(u), schedule.at(u - length)
@@ -43,7 +40,7 @@ def test_two_exact_halves_are_the_exact_whole_and_mistakes_are_not(float64, name
             return pair.clean, pair.noise
 
         wanted = two_times.pair_between(x, level, DATA.flow(x, level, cleaner), cleaner)
-        return wanted, halves(exact(name)), halves(exact(name), 0.125), halves(told_backwards), halves(told_too_far)
+        return wanted, halves(exact(name)), halves(exact(name), 0.125), halves(told_backwards(name)), halves(told_too_far)
 
     wanted, whole, short, *mistakes = (np.asarray(pair) for pair in clean_and_noise(U, LENGTH))
     np.testing.assert_allclose(whole, wanted, rtol=1e-9, atol=1e-11)
@@ -57,7 +54,7 @@ def loss_of(network=None, steps=8, **options):
 
 
 def test_steps_are_halves_of_halves_that_begin_at_multiples_of_their_length_and_data_has_none():
-    u, length = map(np.asarray, quickly(loss_of().times, static_argnums=(1, 2))(jax.random.key(0), 4000, 3000))
+    u, length = in_numpy(loss_of().times, static_argnums=(1, 2))(jax.random.key(0), 4000, 3000)
     own = length[:3000]
     assert set(own) == {1.0, 0.5, 0.25, 0.125} and not length[3000:].any()
     for each in set(own):
@@ -70,16 +67,13 @@ def test_steps_are_halves_of_halves_that_begin_at_multiples_of_their_length_and_
 
 @pytest.mark.float64
 def test_data_at_a_point_has_no_loss_for_the_line_through_it(float64):
-    def line(point, x, t, second):
-        return (x - point) * 1000 / t[:, None]
-
-    value = quickly(lambda point: loss_of(line, share=0.5)(point, jax.random.key(0), Batch(jnp.full((32, 1), 0.3)))[0])
+    value = in_numpy(lambda point: loss_of(line, share=0.5)(point, jax.random.key(0), Batch(jnp.full((32, 1), 0.3)))[0])
     assert value(0.3) < 1e-20 and value(0.4) > 1e-3
 
 
 def test_the_parameters_of_the_average_give_targets_without_a_gradient():
     batch, loss = Batch(jnp.asarray(rand(0, 4, 1), jnp.float32)), loss_of(share=0.5)
-    slopes = quickly(jax.grad(lambda params, target: loss(params, jax.random.key(0), batch, target)[0], (0, 1)))
+    slopes = in_numpy(jax.grad(lambda params, target: loss(params, jax.random.key(0), batch, target)[0], (0, 1)))
     (first, none), (second, nothing) = slopes(0.8, 0.8), slopes(0.8, 0.5)
     assert none == nothing == 0 and first != second
 

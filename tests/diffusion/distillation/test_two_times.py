@@ -11,7 +11,7 @@ from gendiff.diffusion.types import Level
 from tests.diffusion.distillation.two_time_flows import PATHS, exact
 from tests.diffusion.families import every
 from tests.diffusion.flows import rand
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 from tests.traced import Traced
 
@@ -37,7 +37,7 @@ def test_jumps_end_on_the_flow_in_any_number_of_steps_under_any_parameterization
     def draw(start, levels, steps):
         return sampling.sample(jax.random.key(0), given(name, kind), JUMP, levels, (2,), jnp.arange(3), start=start, num_steps=steps)
 
-    whole, x, draw = path(name, 4), rand(0, 3, 2), quickly(draw)
+    whole, x, draw = path(name, 4), rand(0, 3, 2), in_numpy(draw)
     for steps in (1, 2, 4):
         levels = grids.padded(whole[:: 4 // steps], 4)
         np.testing.assert_allclose(draw(x, levels, steps), DATA.flow(x, whole[0], whole[-1]), rtol=1e-10, atol=1e-12)
@@ -48,7 +48,7 @@ def test_jumps_end_on_the_flow_in_any_number_of_steps_under_any_parameterization
 def test_told_one_level_it_is_the_ordinary_denoiser(float64, name):
     denoise, schedule = given(name), PATHS[name][0]
     x, level = rand(0, 4, 2), schedule.at(np.array([0.1, 0.4, 0.7, 0.95]))
-    one, same, wanted = quickly(lambda x, level: (denoise(x, level), denoise(x, level, level), DATA(x, level)))(x, level)
+    one, same, wanted = in_numpy(lambda x, level: (denoise(x, level), denoise(x, level, level), DATA(x, level)))(x, level)
     for told in (one, same):
         np.testing.assert_allclose(told.clean, wanted.clean, rtol=1e-10)
         np.testing.assert_allclose(told.noise, wanted.noise, rtol=1e-10)
@@ -61,7 +61,7 @@ def test_a_pair_is_the_one_prediction_that_holds_at_both_levels(float64):
         Level(0.0, jnp.array([0.0, 0.6, 1.0]), jnp.array([1.0, 0.8, 5.0])),
         Level(0.0, jnp.array([0.3, 0.9, 1.0]), jnp.zeros(3)),
     )
-    clean, noise = quickly(two_times.pair_between)(x, level, moved, cleaner)
+    clean, noise = in_numpy(two_times.pair_between)(x, level, moved, cleaner)
     for at, wanted in ((level, x), (cleaner, moved)):
         np.testing.assert_allclose(at.alpha[:, None] * clean + at.sigma[:, None] * noise, wanted, rtol=1e-12)
 
@@ -71,7 +71,7 @@ def test_one_program_serves_all_numbers_of_steps_and_a_sample_is_its_own():
         lambda std, index, levels, steps: sampling.sample(
             jax.random.key(0), two_times.from_network(exact(), std, parameterization.flow()), JUMP, levels, (2,), index, num_steps=steps
         ),
-        quickly,
+        in_numpy,
     )
     order = jnp.array([2, 0, 3])
     for steps in (1, 2, 4):
@@ -87,7 +87,7 @@ def test_conditions_go_before_the_second_time_and_can_be_replaced():
 
     denoise = two_times.from_network(network, 10.0, parameterization.flow(), jnp.array([1.0, 2.0]))
     x, levels = np.zeros((2, 1), np.float32), path("flow", 4)
-    both = quickly(lambda x: [given(x, levels[0], levels[3]).clean for given in (denoise, denoise.with_condition(7.0))])(x)
+    both = in_numpy(lambda x: [given(x, levels[0], levels[3]).clean for given in (denoise, denoise.with_condition(7.0))])(x)
     np.testing.assert_allclose(both, [[[-260.0], [-270.0]], [[-320.0]] * 2])
 
 

@@ -6,6 +6,7 @@ w (1 - m'/m) / (p - p') = w ((p + p') (1 + std²) - 2 std²) / (m (m + m')).
 
 import jax.numpy as jnp
 
+from gendiff import networks
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Level
 
@@ -33,6 +34,16 @@ def exact(name="flow", kind=None):
         return kind.target(w - p * velocity, w + (1 - p) * velocity, level)
 
     return network
+
+
+def told_backwards(name):
+    """The mistake that takes the two times for each other."""
+    return lambda std, x, t, second: exact(name)(std, x, second.t, networks.SecondTime(t))
+
+
+def line(point, x, t, second):
+    """noise - clean of the one path through x, for data at a point."""
+    return (x - point) * 1000 / t[:, None]
 
 
 def position(level):

@@ -9,17 +9,18 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion import guidance, samplers
 from gendiff.diffusion.remembering import Remembering
+from tests.diffusion.reports import Reports
 from tests.quickly import quickly
 from tests.refusals import refusals
 
 SCHEDULE = diffusion.schedules.cosine(100)
 STEPS, THRESHOLD, SCALE, GAIN = 6, 0.9, 3.0, 1.2
-CALLS = []
+ROWS = Reports()
 
 
 def network(params, x, t, label):
     """Predicts a velocity, x turned by an angle that grows with the label and falls with t."""
-    jax.debug.callback(lambda: CALLS.append(x.shape[0]))
+    ROWS.add(x.shape[0])
     angle = jnp.where(label < 0, 0.0, 0.3 * label + 0.1) * params * (t / 100)
     cosine, sine = jnp.cos(angle)[:, None].astype(x.dtype), jnp.sin(angle)[:, None].astype(x.dtype)
     return jnp.concatenate([cosine * x[:, :1] - sine * x[:, 1:], sine * x[:, :1] + cosine * x[:, 1:]], 1)
@@ -64,18 +65,9 @@ def by_hand(label, index, threshold=THRESHOLD, decide=lambda parallel: parallel)
 run = quickly(adaptive, static_argnames="batched")
 
 
-def counted(*arguments, **options):
-    """The draws, and of how many samples the network was asked."""
-    jax.effects_barrier()
-    CALLS.clear()
-    result = np.asarray(run(*arguments, **options))
-    jax.effects_barrier()
-    return result, sum(CALLS)
-
-
 @pytest.mark.parametrize("batched", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_each_sample_stops_by_itself_and_the_unconditional_network_is_asked_until_all_have(batched):
-    found, rows = counted(LABELS, INDEX, np.float32(THRESHOLD), batched=batched)
+    found, rows = ROWS.during(run, LABELS, INDEX, np.float32(THRESHOLD), batched=batched)
     expected, first = by_hand(LABELS, INDEX)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert len(set(first)) > 2 and first.max() < STEPS - 1  # they stop in different steps, and some steps are left
@@ -92,9 +84,9 @@ def test_a_sample_does_not_depend_on_whether_its_neighbours_have_stopped():
 
 
 def test_the_threshold_is_data_and_at_its_ends_all_steps_are_guided_or_the_first_alone():
-    never, _ = counted(LABELS, INDEX, np.float32(1.0))
+    never, _ = ROWS.during(run, LABELS, INDEX, np.float32(1.0))
     np.testing.assert_allclose(never[1:], by_hand(LABELS, INDEX, 2.0)[0][1:], atol=2e-5)  # 1 is rounded
-    once, rows = counted(LABELS, INDEX, np.float32(-1.0))
+    once, rows = ROWS.during(run, LABELS, INDEX, np.float32(-1.0))
     np.testing.assert_allclose(once, by_hand(LABELS, INDEX, -2.0)[0], atol=2e-5)
     assert rows == len(LABELS) * (STEPS + 1)
 

@@ -11,17 +11,18 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion import guidance, parameterization, samplers
 from gendiff.diffusion.guidance.joint_call import JointCall
-from tests.quickly import quickly
+from tests.diffusion.reports import Reports
+from tests.quickly import in_numpy
 
 LEVELS = diffusion.grids.trailing(diffusion.schedules.cosine(100), 5)
 RATIOS = np.asarray(LEVELS.sigma / LEVELS.alpha)[:-1]
 LOW, HIGH = float(RATIOS[3] + RATIOS[2]) / 2, float(RATIOS[0] + RATIOS[1]) / 2
 INSIDE, STEPS, LABELS = 2, 5, np.array([0, 1, 2], np.int32)
-ROWS = []
+ROWS = Reports()
 
 
 def network(params, x, t, label):
-    jax.debug.callback(lambda: ROWS.append(x.shape[0]))
+    ROWS.add(x.shape[0])
     hint = 0.2 * label.astype(x.dtype) + 0.01 * t.astype(x.dtype)
     return jnp.tanh(jnp.asarray(params, x.dtype) * x + hint[:, None])
 
@@ -38,25 +39,19 @@ def guided(rule, gain, scale, batched=False):
     return RULES[rule](given, given.with_condition(gd.NO_LABEL), scale, batched=batched)
 
 
-def rows_asked(function, *arguments):
-    """What it returns, and of how many samples the network was asked."""
-    jax.effects_barrier()
-    ROWS.clear()
-    result = jax.device_get(function(*arguments))
-    jax.effects_barrier()
-    return result, sum(ROWS)
-
-
-def draw(rule, batched, values, whole=False):
-    """A draw; `whole` by numbers, that is with both predictions at every level."""
+def within(rule, batched, values, whole=False):
+    """Guided inside of the interval; `whole` by numbers, that is with both predictions at every level."""
     gain, scale = values
     strength = guidance.interval(scale, LOW, HIGH)
 
     def both(x, level):
         return guided(rule, gain, strength(level), batched)(x, level)
 
-    denoise = both if whole else guided(rule, gain, strength, batched)
-    return diffusion.sample(jax.random.key(0), denoise, samplers.ddim(), LEVELS, (4,), np.arange(3))
+    return both if whole else guided(rule, gain, strength, batched)
+
+
+def draw(rule, batched, values, whole=False):
+    return diffusion.sample(jax.random.key(0), within(rule, batched, values, whole), samplers.ddim(), LEVELS, (4,), np.arange(3))
 
 
 SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in (("rescaled", False), ("adaptive_projected", False))]
@@ -66,17 +61,22 @@ VALUES = np.float32(0.7), np.float32(3.0)
 
 @pytest.mark.parametrize(("rule", "batched"), CASES)
 def test_outside_of_the_interval_the_conditional_network_alone_is_asked_and_draws_stay(rule, batched):
-    (x, rows), (expected, whole_rows) = (rows_asked(quickly(partial(draw, rule, batched, whole=whole)), VALUES) for whole in (False, True))
+    programs = (in_numpy(partial(draw, rule, batched, whole=whole)) for whole in (False, True))
+    (x, rows), (expected, whole_rows) = (ROWS.during(program, VALUES) for program in programs)
     assert rows == len(LABELS) * (STEPS + INSIDE) and whole_rows == len(LABELS) * 2 * STEPS
     np.testing.assert_allclose(x, expected, atol=2e-5)
 
 
 def test_gradients_by_parameters_and_scale_are_those_of_both_predictions():
-    @quickly
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
+
+    def total(values, whole):
+        denoise = within("rescaled", False, values, whole)
+        return jnp.sum(jax.lax.map(lambda level: denoise(x, level).clean, LEVELS[:-1]) ** 2)
+
+    @in_numpy
     def slopes(values):
-        return [
-            jax.grad(lambda values, whole=whole: jnp.sum(draw("rescaled", False, values, whole) ** 2))(values) for whole in (False, True)
-        ]
+        return [jax.grad(total)(values, whole) for whole in (False, True)]
 
     found, expected = slopes(VALUES)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -86,7 +86,7 @@ def test_gradients_by_parameters_and_scale_are_those_of_both_predictions():
 def test_a_rule_that_asks_both_everywhere_is_caught(monkeypatch):
     """The mistake is planted."""
     monkeypatch.setattr(JointCall, "__call__", lambda self, x, level, first_only=False: self._all(x, level))
-    _, rows = rows_asked(quickly(partial(draw, "classifier_free", False)), VALUES)
+    _, rows = ROWS.during(in_numpy(partial(draw, "classifier_free", False)), VALUES)
     assert rows == len(LABELS) * 2 * STEPS != len(LABELS) * (STEPS + INSIDE)
 
 
@@ -94,7 +94,7 @@ def test_mapped_over_levels_and_at_levels_on_both_sides_the_predictions_are_thos
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
     rule, three = guided("classifier_free", 0.7, guidance.interval(3.0, LOW, HIGH)), LEVELS[jnp.array([0, 2, 4])]
 
-    @quickly
+    @in_numpy
     def run(levels):
         mapped = jax.vmap(lambda level: rule(x, level).clean)(levels)
         return [rule(x, levels[j]).clean for j in range(3)], mapped, rule(x, levels).clean
@@ -116,7 +116,7 @@ def test_numbers_are_not_looked_at_and_any_function_of_the_level_is():
 
         return diffusion.from_network(predict, 0.7, parameterization.velocity(), LABELS)
 
-    @quickly
+    @in_numpy
     def run(x):
         each = [counting(number) for number in range(4)]
         return [

@@ -9,7 +9,7 @@ from gendiff.core import records
 from gendiff.diffusion import flow_coordinates, grids, oracles, samplers, sampling, schedules
 from gendiff.diffusion.sampling import Sampler, State
 from gendiff.diffusion.types import Prediction
-from tests.quickly import quickly
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 LEVELS = grids.resolved(schedules.edm(), 3, resolution=0.5, norm=2.0)  # alpha² + sigma² is not 1
@@ -17,7 +17,7 @@ START = jnp.linspace(-30.0, 30.0, 5)[:, None]
 DATA = oracles.gaussian(0.6, 0.0)
 
 
-@quickly
+@in_numpy
 def ends(sampler, levels, start, denoise=DATA):
     return sampling.sample(jax.random.key(0), denoise, sampler, levels, (1,), jnp.arange(5), start=start)
 
