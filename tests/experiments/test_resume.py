@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -45,7 +46,8 @@ def leaves(folder, seed=0):
     """Every stored leaf of the newest checkpoint, by path."""
     with Checkpoints(RunFolder(folder).checkpoints(seed), read_only=True) as store:
         state = store.restore(None, store.contents()).state
-    return {path: np.asarray(jax.random.key_data(leaf) if path == "key" else leaf) for path, leaf in trees.paths(state).items()}
+    raw = (jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in trees.paths(state).values())
+    return dict(zip(trees.paths(state), map(np.asarray, raw), strict=True))
 
 
 def assert_same_run(first, second, seeds=(0,)):

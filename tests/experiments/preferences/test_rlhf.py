@@ -1,6 +1,11 @@
 """The exact sums of the rlhf experiment, its claims on made-up policies, and its networks beside the sums over all answers."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -15,6 +20,7 @@ from experiments.preferences.rlhf.mistakes import RIGHT, Checked
 from gendiff import networks
 from gendiff.preferences.bradley_terry import Normaliser
 from gendiff.training import sharding
+from tests.experiments.test_resume import PROJECT, assert_same_run
 from tests.quickly import quickly
 from tests.variants import some_slow
 
@@ -194,3 +200,28 @@ def test_every_member_has_its_own_start_reward_and_beta_and_all_share_the_count_
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after)
     assert after.step.shape == () and after.policy.beta.shape == (3,) and after.seen["curve"].shape == (3, 5, 3)
     assert (policies.CRITIC in after.policy.params) is not groups and {"loss_2", "mismatch", "stopped"} <= metrics.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("kill -9 anywhere, then resume")
+def test_a_process_that_is_killed_amid_ppo_and_started_again_ends_as_one_that_was_not(tmp_path):
+    """The whole run fills a cache of programs, from which the killed one and its successor take theirs."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    numbers = ["--updates", "100", "--checkpoint-every", "10", "--compile-cache", str(tmp_path / "programs")]
+    command = [sys.executable, "-m", "experiments", "run", "rlhf", "--smoke", *numbers, "--out"]
+    options = {"cwd": PROJECT, "stdout": subprocess.DEVNULL, "env": os.environ | {"JAX_PLATFORMS": "cpu"}}
+    subprocess.run([*command, str(whole)], check=True, **options)
+    process, metrics = subprocess.Popen([*command, str(killed)], **options), killed / "ppo" / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < 25:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert metrics.read_bytes().count(b"\n") < 100 and not (killed / "results.json").exists()
+    resumed = subprocess.run([*command, str(killed)], check=True, **options | {"stdout": subprocess.PIPE})
+    assert b"100 steps of 16 samples over 1 cpu device, from step " in resumed.stdout
+    for kind in ("sft", "reward", "reward_few", "ppo", "dpo"):
+        assert_same_run(whole / kind, killed / kind)
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (whole, killed))
+    assert json.dumps(one["claims"]) == json.dumps(other["claims"])
+    assert json.dumps(one["tables"][:4]) == json.dumps(other["tables"][:4])  # behind them stands where the seconds went
