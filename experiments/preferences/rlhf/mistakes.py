@@ -72,21 +72,21 @@ def _gradients(config: Config, params: Params, told: np.ndarray, key: jax.Array)
     texts = task.texts(*np.indices((task.PROMPTS, task.ANSWERS))).reshape(-1, task.LENGTH + 1)
     network, scalar = policies.policy(config), policies.scalar(config)
     critic = networks.init(scalar, jax.random.fold_in(key, 1), texts)
-    rewards, beta = jnp.asarray(told, jnp.float32), config.beta
+    rewards, beta = jnp.asarray(told.reshape(-1), jnp.float32), config.beta
     base = jnp.full((len(texts), task.LENGTH), -np.log(task.SYMBOLS), jnp.float32)
 
-    def exact(params: Params) -> jax.Array:
-        law = policies.law(network, params)
+    def answered(params: Params) -> jax.Array:
+        return scoring.sampled_log_probs(networks.pure(network), params, texts, 1, policies.symbols_only())
+
+    def exact(log_probs: jax.Array) -> jax.Array:
+        law = jnp.sum(log_probs, 1)
         return -jnp.sum(jnp.exp(law) * (rewards - beta * (law + np.log(task.ANSWERS)))) / task.PROMPTS
 
-    def surrogate(params: Params, shift: jax.Array, place: jax.Array, in_loss: jax.Array) -> jax.Array:
-        log_probs = scoring.sampled_log_probs(networks.pure(network), params, texts, 1, policies.symbols_only())
+    def surrogate(log_probs: jax.Array, values: jax.Array, shift: jax.Array, place: jax.Array, in_loss: jax.Array) -> jax.Array:
         mask, old = jnp.ones_like(log_probs), jax.lax.stop_gradient(log_probs)
         shaped = advantages.shaped_rewards(jnp.zeros(len(texts)), old, base, mask, (1 - in_loss) * beta)
-        shaped += rewards.reshape(-1, 1) * (jnp.arange(task.LENGTH)[None] == place)
-        answered = networks.pure(scalar)(critic, texts).logits
-        values = jnp.where(shift > 0, answered[:, 1:], answered[:, :-1])
-        found = advantages.gae(shaped, values, mask, gamma=1.0, lam=1.0).advantages
+        shaped += rewards[:, None] * (jnp.arange(task.LENGTH)[None] == place)
+        found = advantages.gae(shaped, jnp.where(shift > 0, values[:, 1:], values[:, :-1]), mask, gamma=1.0, lam=1.0).advantages
         weight = jnp.exp(jnp.sum(old, 1, keepdims=True)) * (task.LENGTH * task.ANSWERS)  # a mean over all answers becomes one under the law
         loss, _ = policy_gradient.clipped_policy_gradient(log_probs, old, weight * found, mask, config.clip)
         return loss + in_loss * beta * jnp.mean(weight * kl_estimates(log_probs, base, mask).k3)
@@ -96,9 +96,11 @@ def _gradients(config: Config, params: Params, told: np.ndarray, key: jax.Array)
     ways["penalty as k3 in the loss"] = (0, last, 1)
 
     def distances(params: Params) -> jax.Array:
-        wanted = _flat(jax.grad(exact)(params))
-        found = jax.vmap(lambda way: _flat(jax.grad(surrogate)(params, *way)))(jnp.array(list(ways.values()), jnp.float32))
-        return jnp.linalg.norm(found - wanted[None], axis=1) / jnp.linalg.norm(wanted)
+        log_probs, back = jax.vjp(answered, params)
+        values = networks.pure(scalar)(critic, texts).logits
+        each = jax.vmap(lambda way: jax.grad(surrogate)(log_probs, values, *way))(jnp.array(list(ways.values()), jnp.float32))
+        wanted, *found = jax.vmap(lambda slope: _flat(back(slope)))(jnp.concatenate([jax.grad(exact)(log_probs)[None], each]))
+        return jnp.linalg.norm(jnp.stack(found) - wanted[None], axis=1) / jnp.linalg.norm(wanted)
 
     return dict(zip(ways, drawing.jit(distances)(params).tolist(), strict=True))
 

@@ -83,11 +83,15 @@ def majority_gain(truth: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.
 
 def best(scores: np.ndarray) -> np.ndarray:
     """(n,) the place of the best score of each row (n, count)."""
+    if scores.shape[1] == 1:
+        return np.zeros(len(scores), np.int32)  # no choice, and no program for it
     return np.asarray(_programs()[0](jax.random.key(KEY), scores.astype(np.float32)))
 
 
 def _vote(answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(n,) the answer of each row (n, count) with the largest sum of weights."""
+    if answers.shape[1] == 1:
+        return answers[:, 0]
     return np.asarray(_programs()[1](jax.random.key(KEY), answers, weights.astype(np.float32)))
 
 
