@@ -62,11 +62,15 @@ RULES = {
 }
 
 
-@functools.cache
-def step(name, optimizer=ADAM, **options):
+def update(name, optimizer=ADAM, **options):
     answers, rule = RULES[name]
     settings = {"epochs": 2, "minibatches": 2, "value_clip": None} | options
-    return quickly(policy_step.make_step(roll, answers, score, optimizer, advantages=rule, **settings))
+    return policy_step.make_step(roll, answers, score, optimizer, advantages=rule, **settings)
+
+
+@functools.cache
+def step(name):
+    return quickly(update(name))
 
 
 def train(name, state, reference, first, last, reward=REWARDS):

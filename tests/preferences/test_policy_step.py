@@ -47,8 +47,12 @@ def by_hand(key):
 def test_one_gradient_step_is_that_of_reinforce_with_the_same_advantages():
     options = {"epochs": 1, "minibatches": 1, "gradient_clip": None}
     state = task.start(REFERENCE, optimizer=PLAIN)
-    after, metrics = task.step("grpo", PLAIN, **options)(state, task.BATCH, task.fresh(2), task.REWARDS)
-    wanted, mean_kl = quickly(by_hand)(state.key)
+    step = task.update("grpo", PLAIN, **options)
+
+    def both(state, *given):
+        return step(state, task.BATCH, *given), by_hand(state.key)
+
+    (after, metrics), (wanted, mean_kl) = quickly(both)(state, task.fresh(2), task.REWARDS)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params["policy"], wanted["policy"])
     assert float(metrics["ratio"]) == pytest.approx(1, abs=1e-6) and metrics["clip_fraction"] == 0 and metrics["mismatch"] < 1e-6
     np.testing.assert_allclose(metrics["kl"], mean_kl, rtol=1e-5)

@@ -1,5 +1,7 @@
 """Gradients of a reward through the last steps: against `sample` itself, the chain rule by hand, and each other."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,26 +41,41 @@ def drawn(mean, last, sampler=ETA, denoise=Shifted, **options):
     return reward_gradients.truncated_sample(KEY, denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last, **options)
 
 
-def slope(of, mean=0.3):
-    return quickly(jax.jacobian(of))(mean)
+def both(of, mean=0.3):
+    """(samples, slope of a sum of them, each with a weight of its own) of a function of the mean; what stands behind samples is kept."""
+
+    def weighed(mean):
+        samples, *rest = of(mean)
+        weights = jnp.asarray(np.random.default_rng(0).normal(size=(COUNT, 2)))
+        return jnp.sum(weights * samples), (samples, *rest)
+
+    (_, values), slope = quickly(jax.value_and_grad(weighed, has_aux=True))(mean)
+    return (*values, slope)
 
 
-def through_all(mean, sampler):
-    return sampling.sample(KEY, Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), start=start())
+@functools.cache
+def through_all(sampler):
+    """(samples, all states, slope) of `sample` itself."""
+
+    def of(mean):
+        options = {"start": start(), "trajectory": True}
+        states = sampling.sample(KEY, Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), **options)
+        return states[-1], states
+
+    return both(of)
 
 
 @pytest.mark.parametrize("sampler", [ETA, pytest.param(samplers.ddim(), marks=pytest.mark.slow)], ids=["ancestral", "deterministic"])
 def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps_have_its_gradient(sampler):
-    exact = quickly(lambda mean: through_all(mean, sampler))(0.3)
-    for last in (1, STEPS):
-        np.testing.assert_allclose(quickly(lambda mean, last=last: drawn(mean, last, sampler, unroll=last > 1))(0.3), exact, rtol=1e-12)
-    whole, exact = slope(lambda mean: drawn(mean, STEPS, sampler)), slope(lambda mean: through_all(mean, sampler))
-    np.testing.assert_allclose(whole, exact, rtol=1e-10)
+    exact, _, slope = through_all(sampler)
+    np.testing.assert_allclose(quickly(lambda mean: drawn(mean, 1, sampler))(0.3), exact, rtol=1e-12)
+    whole, of_whole = both(lambda mean: (drawn(mean, STEPS, sampler, unroll=True),))
+    np.testing.assert_allclose(whole, exact, rtol=1e-12)
+    np.testing.assert_allclose(of_whole, slope, rtol=1e-10)
 
 
 def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_before_them():
-    options = {"start": start(), "trajectory": True}
-    states = quickly(lambda mean: sampling.sample(KEY, Shifted(mean), ETA, levels(), (2,), jnp.arange(COUNT), **options))(0.3)
+    samples, states, of_all = through_all(ETA)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(COUNT))
 
     def from_the_state(mean, last):
@@ -66,12 +83,16 @@ def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_be
         for j in range(STEPS - last, STEPS):
             level, cleaner = levels()[j], levels()[j + 1]
             x = ETA.step(ETA.noise_for_step(keys, j, level, cleaner), Shifted(mean), sampling.State(x), level, cleaner, STEPS - 1 - j).x
-        return x
+        return (x,)
 
-    cut = slope(lambda mean: drawn(mean, 2))
-    np.testing.assert_allclose(cut, slope(lambda mean: from_the_state(mean, 2)), rtol=1e-10)
-    different = np.abs(cut - slope(lambda mean: drawn(mean, STEPS)))
-    assert different.max() > 1e-3  # the steps before matter, so that leaving them out can be seen
+    ended, cut = both(lambda mean: (drawn(mean, 2),))
+    again, by_hand = both(lambda mean: from_the_state(mean, 2))
+    np.testing.assert_allclose([ended, again], [samples, samples], rtol=1e-12)
+    np.testing.assert_allclose(cut, by_hand, rtol=1e-10)
+    rolled, of_rolled = both(lambda mean: (drawn(mean, STEPS),))
+    np.testing.assert_allclose(rolled, samples, rtol=1e-12)
+    np.testing.assert_allclose(of_rolled, of_all, rtol=1e-10)
+    assert abs(cut - of_rolled) > 1e-3  # the steps before matter, so that leaving them out can be seen
 
 
 @pytest.mark.slow
@@ -88,7 +109,10 @@ def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reac
 
 @pytest.mark.slow
 def test_endings_are_ends_of_noised_samples_whose_mean_gradient_is_exact_and_has_less_variance():
-    clean = quickly(lambda mean: through_all(mean, ETA))(0.3)
+    clean, _, _ = through_all(ETA)
+
+    def slope(of):
+        return quickly(jax.jacobian(of))(0.3)
 
     def ended(mean, draws):
         return reward_gradients.renoised(jax.random.key(9), Shifted(mean), ETA, levels(), clean, jnp.arange(COUNT), draws=draws)

@@ -13,8 +13,12 @@ NUMBERS = np.where(MASK > 0, np.arange(12, dtype=np.float32).reshape(4, 3) + 1, 
 
 
 def test_the_value_at_the_end_of_each_sample_is_read_and_no_padding():
-    np.testing.assert_array_equal(rollouts.at_last(NUMBERS, MASK), [3, 4, 8, 0])
-    gradient = jax.grad(lambda values: jnp.sum(rollouts.at_last(values, MASK)))(jnp.asarray(NUMBERS))
+    def total(values):
+        read = rollouts.at_last(values, MASK)
+        return jnp.sum(read), read
+
+    gradient, read = quickly(jax.grad(total, has_aux=True))(NUMBERS)
+    np.testing.assert_array_equal(read, [3, 4, 8, 0])
     np.testing.assert_array_equal(gradient, [[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
 
 
@@ -43,23 +47,31 @@ def rolled(samples=4):
 
 def test_the_rule_with_a_critic_is_gae_of_shaped_rewards():
     done, reference, values, scores = rolled()
-    rewards = quickly(advantages.shaped_rewards)(scores, done.log_probs, reference, done.mask, 0.3)
-    wanted = quickly(advantages.gae)(rewards, values, done.mask, gamma=0.9, lam=0.7)
-    for whiten in (False, True):
-        rule = advantage_rules.with_critic(gamma=0.9, lam=0.7, whiten=whiten)
-        found, returns = quickly(rule)(scores, done, reference, values, 0.3)
-        np.testing.assert_allclose(found, advantages.whitened(wanted.advantages, done.mask) if whiten else wanted.advantages, rtol=1e-5)
-        np.testing.assert_allclose(returns, wanted.returns, rtol=1e-5)
+
+    def both(scores, done, reference, values):
+        rewards = advantages.shaped_rewards(scores, done.log_probs, reference, done.mask, 0.3)
+        wanted = advantages.gae(rewards, values, done.mask, gamma=0.9, lam=0.7)
+        rules = (advantage_rules.with_critic(gamma=0.9, lam=0.7, whiten=whiten) for whiten in (False, True))
+        return wanted, advantages.whitened(wanted.advantages, done.mask), [rule(scores, done, reference, values, 0.3) for rule in rules]
+
+    wanted, whitened, ((found, returns), (of_whitening, again)) = quickly(both)(scores, done, reference, values)
+    np.testing.assert_allclose(found, wanted.advantages, rtol=1e-5)
+    np.testing.assert_allclose(of_whitening, whitened, rtol=1e-5)
+    np.testing.assert_allclose([returns, again], [wanted.returns] * 2, rtol=1e-5)
 
 
 def test_the_rule_within_groups_compares_rewards_less_the_penalty_and_padding_has_no_advantage():
     done, reference, _, scores = rolled()
     total = scores - 0.3 * np.sum(np.where(done.mask > 0, done.log_probs - reference, 0), 1)
-    found, returns = quickly(advantage_rules.within_groups(2, scale=False))(scores, done, reference, None, 0.3)
+
+    def both(scores, done, reference):
+        return [advantage_rules.within_groups(2, scale=scale)(scores, done, reference, None, 0.3) for scale in (False, True)]
+
+    (found, returns), (scaled, _) = quickly(both)(scores, done, reference)
     wanted = np.repeat(np.array([1, -1, 1, -1]) * np.repeat((total[0::2] - total[1::2]) / 2, 2), 3).reshape(4, 3) * MASK
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     assert returns is None
-    np.testing.assert_allclose(np.abs(quickly(advantage_rules.within_groups(2))(scores, done, reference, None, 0.3)[0]), MASK, rtol=1e-4)
+    np.testing.assert_allclose(np.abs(scaled), MASK, rtol=1e-4)
 
 
 test_what_does_not_fit_is_refused = refusals(

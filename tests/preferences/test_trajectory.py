@@ -1,5 +1,6 @@
 """Laws of trajectories against chains of Gaussians in closed form, against the noise that was drawn, and as the actions of a policy."""
 
+import functools
 import math
 
 import jax
@@ -32,6 +33,7 @@ def policy(mean=MEAN):
 
 
 def drawn(count, levels=None, shape=(1,)):
+    """States of `count` chains, of the whole grid unless other levels are given."""
     levels = grid() if levels is None else levels
 
     def draw(mean):
@@ -81,17 +83,20 @@ def test_the_log_probabilities_of_a_gaussian_chain_add_up_to_its_joint_density_i
 def test_a_step_to_a_clean_sample_and_padding_have_no_density_and_no_gradient_but_nothing_is_nan():
     padded = grids.padded(grid(), 7)
     states = drawn(3, levels=padded)
-    laws = quickly(lambda mean: trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded))(MEAN)
-    np.testing.assert_array_equal(laws.mask, np.broadcast_to([True] * 3 + [False] * 4, (3, 7)))
-    broken = states.at[4:].set(np.nan)  # what no density is asked of is not read
-    np.testing.assert_array_equal(laws.log_prob(trajectory.ends(broken)), laws.log_prob(trajectory.ends(states)))
-    np.testing.assert_array_equal(laws.log_ratio(laws, trajectory.ends(broken)), np.zeros((3, 7)))
+    broken = np.array(states)
+    broken[4:] = np.nan  # what no density is asked of is not read
 
-    def total(mean):
-        of, ended = trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded), trajectory.ends(states)
-        return jnp.sum(of.log_prob(ended)) + jnp.sum(of.kl(laws)) + jnp.sum(of.log_ratio(laws, ended))
+    def total(mean, states, broken):
+        of, ended, unread = trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, padded), *map(trajectory.ends, (states, broken))
+        log_probs, fixed = of.log_prob(ended), jax.lax.stop_gradient(of)
+        values = of.mask, log_probs, of.log_prob(unread), of.log_ratio(of, unread)
+        return jnp.sum(log_probs) + jnp.sum(of.kl(fixed)) + jnp.sum(of.log_ratio(fixed, ended)), values
 
-    assert np.isfinite(quickly(jax.grad(total))(MEAN)) and np.all(np.asarray(laws.log_prob(trajectory.ends(states)))[:, 3:] == 0)
+    (mask, log_probs, unread, ratio), slope = quickly(jax.grad(total, has_aux=True))(MEAN, states, broken)[::-1]
+    np.testing.assert_array_equal(mask, np.broadcast_to([True] * 3 + [False] * 4, (3, 7)))
+    np.testing.assert_array_equal(unread, log_probs)
+    np.testing.assert_array_equal(ratio, np.zeros((3, 7)))
+    assert np.isfinite(slope) and np.all(np.asarray(log_probs)[:, 3:] == 0)
 
 
 @pytest.mark.slow
@@ -134,8 +139,12 @@ def test_at_the_rollout_the_density_is_that_of_the_noise_that_was_drawn_and_the_
     count, levels = 5, grid()[:-1]
     states = drawn(count, levels=levels, shape=(4, 4, 1))
     deviations, per_mean = (np.array([row[place] for row in affine()[:-1]]) for place in (2, 1))
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), jnp.arange(count))
-    z = np.stack([ANCESTRAL.noise_for_step(keys, j, levels[j], levels[j + 1])(states[0]) for j in range(3)], 1).reshape(count, 3, -1)
+
+    def noises(x):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), jnp.arange(count))
+        return jnp.stack([ANCESTRAL.noise_for_step(keys, j, levels[j], levels[j + 1])(x) for j in range(3)], 1)
+
+    z = np.asarray(quickly(noises)(states[0])).reshape(count, 3, -1)
     old = scipy.stats.norm.logpdf(z).sum(2) - 16 * np.log(deviations)
     np.testing.assert_allclose(log_prob(states, levels, together=False), old, rtol=1e-9)
     advantages = np.random.default_rng(0).normal(size=(count, 1))
@@ -164,10 +173,15 @@ def test_in_float32_the_first_pass_has_ratios_of_1_to_1e_5():
     np.testing.assert_allclose(np.exp(np.asarray(again) - old[:8]), 1.0, atol=1e-5)
 
 
+@functools.cache
+def many():
+    """(states of many chains that end with noise, how many), for what is a mean."""
+    return drawn(40_000, levels=grid()[:-1]), 40_000
+
+
 @pytest.mark.float64
 def test_the_policy_gradient_of_a_reward_is_its_derivative_in_closed_form():
-    levels, count = grid()[:-1], 40_000
-    states = drawn(count, levels=levels)
+    levels, states, count = grid()[:-1], *many()
     rewards = np.asarray(states[-1, :, 0])
     score = quickly(
         lambda mean: jax.jvp(lambda mean: preferences.trajectory_log_prob(ANCESTRAL, policy(mean), states, levels), (mean,), (1.0,))[1]
@@ -180,12 +194,14 @@ def test_the_policy_gradient_of_a_reward_is_its_derivative_in_closed_form():
 
 @pytest.mark.float64
 def test_kl_is_the_mean_log_ratio_is_zero_for_equal_policies_and_is_the_closed_form_for_different_deviations():
-    count, levels = 20_000, grid()[:-1]
-    states = drawn(count, levels=levels)
-    laws = quickly(lambda mean: trajectory.trajectory_laws(ANCESTRAL, policy(mean), states, levels))
-    own, other = laws(MEAN), laws(MEAN + 0.1)
-    exact, ratio = own.kl(other), own.log_ratio(other, trajectory.ends(states))
-    assert np.all(np.asarray(exact) > 0) and np.all(np.asarray(own.kl(own)) == 0)
+    levels, states, count = grid()[:-1], *many()
+
+    def compared(mean, moved, states):
+        own, other = (trajectory.trajectory_laws(ANCESTRAL, policy(each), states, levels) for each in (mean, moved))
+        return own.kl(other), own.log_ratio(other, trajectory.ends(states)), own.kl(own)
+
+    exact, ratio, none = quickly(compared)(MEAN, MEAN + 0.1, states)
+    assert np.all(np.asarray(exact) > 0) and np.all(np.asarray(none) == 0)
     away = np.asarray(ratio - exact)
     assert np.all(np.abs(away.mean(0)) < 4 * away.std(0) / math.sqrt(count))
     wide = trajectory.StepLaw(jnp.zeros((1, 1, 2)), jnp.full((1, 1, 2), 2.0))
@@ -201,14 +217,22 @@ def test_a_log_ratio_is_the_difference_of_log_probabilities_and_exact_in_float32
     own = trajectory.StepLaw(jnp.asarray(mean), jnp.asarray(np.exp(std / 4)))
     other = trajectory.StepLaw(own.mean + 1e-3 * away, own.std * np.exp(1e-3 * wider))
     x = own.mean + own.std * noise
-    exact = own.log_ratio(other, x)
-    np.testing.assert_allclose(exact, own.log_prob(x) - other.log_prob(x), rtol=1e-9)
-    narrow, near, end = (jax.tree.map(lambda leaf: leaf.astype(jnp.float32), each) for each in (own, other, x))
-    assert np.all(np.asarray(narrow.log_ratio(narrow, end)) == 0)
-    rounded = [jax.tree.map(lambda leaf: leaf.astype(jnp.float64), each) for each in (narrow, near, end)]
-    exact = np.asarray(rounded[0].log_ratio(*rounded[1:]))
-    assert np.max(np.abs(narrow.log_ratio(near, end) - exact)) < 1e-5
-    assert np.max(np.abs(narrow.log_prob(end) - near.log_prob(end) - exact)) > 5e-5
+
+    @quickly
+    def numbers(own, other, x):
+        return own.log_ratio(other, x), own.log_prob(x), other.log_prob(x), own.log_ratio(own, x)
+
+    def rounded(dtype, *trees):
+        return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, dtype)), trees)
+
+    exact, first, second, _ = numbers(own, other, x)
+    np.testing.assert_allclose(exact, first - second, rtol=1e-9)
+    single = rounded(np.float32, own, other, x)
+    ratio, first, second, none = (np.asarray(each) for each in numbers(*single))
+    exact = np.asarray(numbers(*rounded(np.float64, *single))[0])
+    assert np.all(none == 0) and ratio.dtype == np.float32
+    assert np.max(np.abs(ratio - exact)) < 1e-5
+    assert np.max(np.abs(first - second - exact)) > 5e-5
 
 
 @pytest.mark.slow
