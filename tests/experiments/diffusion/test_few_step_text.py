@@ -155,15 +155,22 @@ def test_exact_methods_pass_and_controls_miss():
 @pytest.mark.parametrize(
     ("planted", "failing"),
     [
-        ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal"}),
-        ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal"}),
-        ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal"}),
+        ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal", "shapes-unipc-2-resolved-levels-no-worse"}),
+        ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal", "shapes-unipc-2-learned-levels-no-worse"}),
+        ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal", "shapes-guided-unipc-2-no-worse"}),
         ({"lost": 0.1}, {"shapes-interval-adheres"}),
         ({"evaluations": 20.0}, {"shapes-interval-evaluations"}),
     ],
 )
 def test_what_is_wrong_fails_and_nothing_else(planted, failing):
     assert {id for id, verdict in verdicts_of(answered(**planted)).items() if verdict != "PASS"} == failing
+
+
+def test_a_set_that_is_better_than_the_reference_is_no_worse_and_not_equal():
+    answers = answered()
+    nearer = {each: dataclasses.replace(of, points=of.points - 1) if each.method == UNIPC else of for each, of in answers.every.items()}
+    verdicts = verdicts_of(dataclasses.replace(answers, every=nearer))
+    assert {id for id, verdict in verdicts.items() if verdict != "PASS"} == {"shapes-unipc-2-resolved-levels-equal"}
 
 
 def test_tables_show_every_set_and_what_is_saved_and_lost():
