@@ -19,7 +19,7 @@ from experiments.framework.registry import Experiment
 
 __all__ = ["EXPERIMENT", "Config", "Guiding", "Thresholds"]
 
-_STEPS: dict[str, Any] = {"reference": 6, "steps": (1, 2), "judged": 2, "saving": (2,), "learned": (2,), "fine": 4}
+_STEPS: dict[str, Any] = {"reference": 6, "steps": (1, 2), "judged": 2, "coarse": 1, "saving": (2,), "learned": (2,), "fine": 4}
 _LEARN: dict[str, Any] = {"learn_pairs": 4, "learn_batch": 4, "learn_iterations": 2}
 _FEW: dict[str, Any] = {"pictures": 8, "real": 24, "together": 8, "subsets": 2, "subset": 8, "resamples": 5, "shown": 8}
 

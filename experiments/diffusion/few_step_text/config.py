@@ -66,6 +66,8 @@ class Config:
     """Steps of samplers without guidance, and with guidance those that make at most as many evaluations."""
     judged: Count = 8
     """Steps at which samplers are judged, with guidance and without, one of `steps`."""
+    coarse: Count = 2
+    """Steps in which DDIM must be found worse, with guidance and without, one of `steps` and below `judged`."""
     saving: Distinct[Count] = (8, 16)
     """Steps of the ways to save evaluations under guidance; those of the last entry are judged."""
     every: Several = 2
@@ -102,6 +104,9 @@ def check(config: Config) -> None:
     ranges.known("networks", config.networks, NETWORKS)
     ranges.among("judged", config.judged, "steps", config.steps)
     ranges.among("judged", config.judged, "learned", config.learned)
+    ranges.among("coarse", config.coarse, "steps", config.steps)
+    if config.coarse >= config.judged:
+        raise ConfigError(f"--coarse {config.coarse} must be below --judged {config.judged}")
     if config.learn_pairs % config.learn_batch:
         raise ConfigError(f"--learn-batch {config.learn_batch} must divide --learn-pairs {config.learn_pairs}")
     if 2 * config.judged >= config.reference:

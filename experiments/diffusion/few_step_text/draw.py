@@ -68,7 +68,7 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
     every = [of(DDIM, config.reference), of(GUIDED_DDIM, config.reference // 2)]
     every += [of(name, steps) for name in (DDIM, UNIPC) for steps in config.steps]
     every += [of(LEARNED, steps) for steps in config.learned]
-    guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps == config.judged]
+    guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)]
     every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
     every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
     every.append(of(UNTRAINED, config.judged))

@@ -38,12 +38,13 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
     """Fréchet distances of each seed against those of DDIM: claims, and every difference with its sign.
 
     Without guidance and with it sets are held against a DDIM of their own kind, which makes as many evaluations in both. A set that is
-    closer to the real pictures than DDIM is no worse, and may all the same not be equal.
+    closer to the real pictures than DDIM is no worse, and may all the same not be equal. DDIM in as few steps is a control of the sampler,
+    and DDIM in `coarse` steps one of the test, which must be able to fail.
     """
     network, judged = answered.subject.name, config.judged
     of_kind = {
-        DDIM: ((UNIPC, "equal"), (LEARNED, "equal"), (DDIM, "worse")),
-        GUIDED_DDIM: ((GUIDED, "equal"), (GUIDED_DDIM, "worse"), (UNTRAINED, "worse")),
+        DDIM: ((UNIPC, judged), (LEARNED, judged), (DDIM, judged), (DDIM, config.coarse)),
+        GUIDED_DDIM: ((GUIDED, judged), (GUIDED_DDIM, judged), (GUIDED_DDIM, config.coarse), (UNTRAINED, judged)),
     }
     claims: list[Claim] = []
     differences: dict[str, Number] = {}
@@ -51,17 +52,18 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
         claim = functools.partial(verdicts.against, config.thresholds, seed, n=config.pictures, threshold="equivalence")
         for method, others in of_kind.items():
             reference = Set(network, seed, method, shown.reference_steps(config)[method])
-            sets = {Set(network, seed, name, judged): kind for name, kind in others}
+            sets = [Set(network, seed, *other) for other in others]
             points = {each: answered.every[each].points for each in (reference, *sets)}
             distances = equivalence.resampled(points, answered.subject.real, resamples=config.resamples, seed=intervals.SEED)
             about = f"the Fréchet distance, relative to that of {method} in {config.reference} evaluations, 90 % interval"
             figure = f"{network}_{shown.FILES[method]}.png"
-            for each, kind in sets.items():
+            for each in sets:
                 number = equivalence.difference(distances[each], distances[reference])
                 differences[each.name] = number
-                id, who = f"{network}-{few_evaluations.word(each.method)}", f"{network}: {each.method}, {judged} steps"
-                if kind == "worse":
-                    claims.append(claim(f"{id}-worse", f"{who}: change of {about}", number, ">=", figure=figure, kind="control"))
+                id, who = f"{network}-{few_evaluations.word(each.method)}", f"{network}: {each.method}, {each.steps} steps"
+                if each.method in (DDIM, GUIDED_DDIM, UNTRAINED):
+                    word = "coarse-worse" if each.steps == config.coarse else "worse"
+                    claims.append(claim(f"{id}-{word}", f"{who}: change of {about}", number, ">=", figure=figure, kind="control"))
                     continue
                 claims.append(claim(f"{id}-equal", f"{who}: size of the change of {about}", verdicts.away(number), "<=", figure=figure))
                 claims.append(claim(f"{id}-no-worse", f"{who}: change of {about}", number, "<=", figure=figure))
