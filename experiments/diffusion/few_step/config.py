@@ -97,9 +97,9 @@ def check(config: Config) -> None:
             raise ConfigError(f"--{name} {count} must be a power of 2, such as {1 << (count.bit_length() - 1)}")
 
 
-def model(config: Config) -> Model:
-    """The teacher, and of all students that are told one time."""
-    return image_training.unet(config, schedules.flow(), parameterization.flow())
+def model(config: Config, convolution: str = "direct") -> Model:
+    """The teacher, and of all students that are told one time. convolution: as for `image_training.unet`."""
+    return image_training.unet(config, schedules.flow(), parameterization.flow(), convolution=convolution)
 
 
 def two_time_model(config: Config) -> Model:

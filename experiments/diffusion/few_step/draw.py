@@ -23,7 +23,8 @@ from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 
 DDIM, CUT = "DDIM", "UniPC 2, cut levels"
-LEARNED = {"DDIM, learned levels": samplers.ddim(), "UniPC 2, learned levels": samplers.unipc(2)}
+LEARNED_DDIM = "DDIM, learned levels"
+LEARNED = {LEARNED_DDIM: samplers.ddim(), "UniPC 2, learned levels": samplers.unipc(2)}
 """Samplers of the teacher whose levels are learned, by name."""
 UNTRAINED = "untrained student"
 FIXED: dict[str, tuple[Sampler, Grid]] = {
@@ -52,7 +53,8 @@ def sets(config: Config, seed: int) -> list[Set]:
     every = [Set(seed, DDIM, config.reference)]
     every += [Set(seed, name, count) for name in FIXED for count in config.evaluations]
     every.append(Set(seed, CUT, config.certified))
-    every += [Set(seed, name, count) for name in LEARNED for count in config.evaluations if 1 < count <= config.equal]
+    every += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]  # a curve of one sampler
+    every += [Set(seed, name, config.equal) for name in LEARNED]
     for name, student in students.every(config).items():
         every += [Set(seed, name, count) for count in config.evaluations if count <= student.most and count in (student.rounds or (count,))]
     every.append(Set(seed, UNTRAINED, config.judged))
@@ -113,7 +115,7 @@ def learned(config: Config, name: str, teacher: Params, steps: int) -> learned_g
 
 @functools.lru_cache(maxsize=32)  # so that all seeds share a program
 def _learning(config: Config, name: str, steps: int) -> Callable[[Params], learned_grid.LearnedGrid]:
-    of, count = model(config), config.learn_batch
+    of, count = model(config, convolution="fast_backward"), config.learn_batch
 
     def run(teacher: Params) -> learned_grid.LearnedGrid:
         return learned_grid.learn(

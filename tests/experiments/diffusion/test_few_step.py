@@ -34,7 +34,8 @@ def test_sets_are_drawn_once_and_students_within_what_they_learned():
     counts = {name: sorted(each.evaluations for each in every if each.method == name) for name in (*METHODS, *LEARNED, UNTRAINED, CUT)}
     assert counts["progressive distillation"] == sorted(students.ROUNDS)
     assert counts["distribution matching"] == [1] and counts[UNTRAINED] == [CONFIG.judged]
-    assert counts["MeanFlow"] == [1, 2, 4, 8] and counts["UniPC 2, learned levels"] == [2, 4, 8]
+    assert counts["MeanFlow"] == [1, 2, 4, 8]
+    assert counts["DDIM, learned levels"] == [2, 4, 8] and counts["UniPC 2, learned levels"] == [CONFIG.equal]
     assert CONFIG.certified in counts[CUT]
 
 
