@@ -150,7 +150,7 @@ def learned(config: Config, subject: Subject, steps: int) -> learned_grid.Learne
     def run(params: Params, words: Any) -> learned_grid.LearnedGrid:
         return learned_grid.learn(
             jax.random.fold_in(jax.random.key(min(config.seeds)), _LEARNING),
-            denoiser.from_network(model.predict, params, model.parameterization, words),
+            denoiser.from_network(subject.differentiable.predict, params, model.parameterization, words),
             METHODS[LEARNED].sampler,
             schedule,
             shape=model.shape,

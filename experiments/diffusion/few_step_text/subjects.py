@@ -45,6 +45,7 @@ ADHERES = {SHAPES: "show exactly what was asked for", EMOJI: f"are most like the
 class Subject:
     """One network, what it is asked for, and what is measured of its pictures.
 
+    differentiable: the model with gradients that a CPU computes fast inside of a loop.
     captions: those that are judged. others: those that levels are learned from.
     decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
     real, floor: features of real pictures, and of others that are measured as if they were drawn.
@@ -53,6 +54,7 @@ class Subject:
 
     name: str
     model: Model
+    differentiable: Model
     params: Params
     guiding: Guiding
     captions: tuple[str, ...]
@@ -103,6 +105,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
     return Subject(
         name=SHAPES,
         model=given.model,
+        differentiable=given.model_of("fast_backward"),
         params=given.params["network"],
         guiding=config.shapes,
         captions=asked.captions,
@@ -126,6 +129,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     return Subject(
         name=EMOJI,
         model=given.model,
+        differentiable=given.model_of("fast_backward"),
         params=given.params["network"],
         guiding=config.emoji,
         captions=asked.captions,

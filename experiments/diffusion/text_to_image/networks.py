@@ -62,10 +62,10 @@ class WithEncoder:
         return networks.Text(self.encoder(params, ids, mask).tokens, mask)
 
 
-def model(config: Config, name: str = FROZEN) -> Model:
-    """The network of scenes in a folder, which learns the flow."""
+def model(config: Config, name: str = FROZEN, convolution: str = "direct") -> Model:
+    """The network of scenes in a folder, which learns the flow. convolution: as for `image_training.unet`."""
     width, own = (config.scratch_width, encoder(config)) if name == SCRATCH else (texts.WIDTH, None)
-    return unet(config.shapes, config.reading, SHAPE, width, own)
+    return unet(config.shapes, config.reading, SHAPE, width, own, convolution=convolution)
 
 
 def unet(
@@ -76,12 +76,13 @@ def unet(
     encoder: networks.TextEncoder | None = None,
     *,
     pooled: bool = False,
+    convolution: str = "direct",
 ) -> Model:
     """A folded U-Net of one shape that reads tokens of so many channels, of MiniLM or of an encoder of its own.
 
-    pooled: MiniLM's encoding of the whole text joins the time.
+    pooled: MiniLM's encoding of the whole text joins the time. convolution: as for `image_training.unet`.
     """
-    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder, pooled)
+    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder, pooled, convolution)
 
 
 def encoder(config: Config) -> networks.TextEncoder:
@@ -140,10 +141,12 @@ def _model(
     width: int,
     encoder: networks.TextEncoder | None,
     pooled: bool,
+    convolution: str,
 ) -> Model:
     levels = (len(channels) - 1,) if reading == "coarsest" else ()
     fields: dict[str, Any] = {"attention": (), "attention_levels": levels, "heads": 2, "groups": 8, "text_channels": width}
-    network = networks.UNet(channels=channels, blocks=blocks, pooled_channels=width if pooled else None, **fields)
+    fields |= {"pooled_channels": width if pooled else None, "convolution": convolution}
+    network = networks.UNet(channels=channels, blocks=blocks, **fields)
     inner = networks.pure(network)
     folded = (1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2])
     words = np.zeros((1, texts.LENGTH), np.int32)

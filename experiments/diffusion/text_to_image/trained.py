@@ -35,7 +35,12 @@ class Trained:
     @property
     def model(self) -> Model:
         """The network without its parameters."""
-        return latents.model(self.config) if self.name == networks.EMOJI else networks.model(self.config, self.name)
+        return self.model_of("direct")
+
+    def model_of(self, convolution: str) -> Model:
+        """The same by another convolution: see `image_training.unet`."""
+        of = self.config
+        return latents.model(of, convolution) if self.name == networks.EMOJI else networks.model(of, self.name, convolution)
 
     @property
     def autoencoder(self) -> Autoencoder | None:

@@ -38,11 +38,11 @@ def autoencoder(config: Drawings, normalisation: Normalisation | None = None) ->
     return network if normalisation is None else network.clone(scale=normalisation.scale, shift=normalisation.shift)
 
 
-def model(config: Config) -> Model:
-    """The network of latents, which learns the flow."""
+def model(config: Config, convolution: str = "direct") -> Model:
+    """The network of latents, which learns the flow. convolution: as for `image_training.unet`."""
     drawings = config.drawings
     shape = (SIDE // FACTOR, SIDE // FACTOR, drawings.latent_channels)
-    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH, pooled=True)
+    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH, pooled=True, convolution=convolution)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
