@@ -1,7 +1,9 @@
 """What the pages show runs, what they point to exists, what is generated is as the generators write it, and the site builds."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,23 @@ def test_every_experiment_has_a_page_of_results_or_says_that_none_is_committed()
     for name in catalogue.EXPERIMENTS:
         measured = results_pages.FOLDER / name / "README.md" in pages
         assert f"[{name}]({name}/README.md)" in index if measured else f"| {name} |" in index and "no full run" in index
+
+
+def test_a_result_that_was_measured_on_more_machines_has_a_column_for_each(tmp_path):
+    for name in ("bench", "certify"):
+        (tmp_path / name).mkdir()
+        shutil.copy(results_pages.FOLDER / name / "results.json", tmp_path / name)
+    page = tmp_path / "bench" / "README.md"
+    assert "On each machine" not in dict(results_pages.pages(tmp_path))[page]
+    other = json.loads((tmp_path / "bench" / "results.json").read_text(encoding="utf-8"))
+    here, other["machine"]["cpu"] = other["machine"]["cpu"], "a faster CPU"
+    other["claims"] = other["claims"][1:]
+    (tmp_path / "bench" / results_pages.MACHINES / "faster").mkdir(parents=True)
+    (tmp_path / "bench" / results_pages.MACHINES / "faster" / "results.json").write_text(json.dumps(other), encoding="utf-8")
+    text = dict(results_pages.pages(tmp_path))[page]
+    head, _, first, second, *_ = text[text.index("| statement", text.index("On each machine")) :].splitlines()
+    assert head.split(" | ")[1].startswith(here) and head.split(" | ")[2].startswith("a faster CPU")
+    assert first.endswith("|  |") and second.count("PASS") + second.count("FAIL") == 2
 
 
 @pytest.mark.slow

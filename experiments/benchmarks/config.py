@@ -38,8 +38,24 @@ class Thresholds(SharedThresholds):
 
     sampling: float = 1.25
     """Least ratio of sampling with the 32×32 U-Net and with DiT-S/2."""
+    unet_sampling_amd: float = 1.5
+    """The same of the U-Net on a processor of AMD."""
+    unet_sampling_intel: float = 1.2
+    """The same of the U-Net on a processor of Intel."""
     training: float = 1.1
     """Least ratio of a training step of the two, and of a step of critic and generator of DCGAN."""
+    unet_training_amd: float = 1.05
+    """The same of the U-Net on a processor of AMD."""
+    dit_training_amd: float = 1.5
+    """The same of DiT-S/2 on a processor of AMD."""
+    training_intel: float = 1.0
+    """The same of the U-Net and of DiT-S/2 on a processor of Intel."""
+    bfloat16: float = 1.25
+    """Least ratio of sampling in bfloat16, on a processor that multiplies it."""
+    race: float = 5.0
+    """Least ratio of the time to digits of equal quality."""
+    near: float = 0.05
+    """Largest excess of the Fréchet distance, as a share, that still counts as equal quality."""
     digits: float = 3.0
     """Least ratio of sampling and training with the network of digits at batch 16."""
     sweep: float = 5.0
@@ -139,9 +155,11 @@ MODULES = {
     "torch": "torch_side",
     "diffusers": "diffusers_side",
     "llama_cpp": "llama_cpp_side",
+    "race": "race_side",
+    "torch_race": "torch_race_side",
 }
 """The module of each side."""
-OF_PEERS = ("torch", "diffusers", "llama_cpp")
+OF_PEERS = ("torch", "diffusers", "llama_cpp", "torch_race")
 """Sides that run in the environment of the peers."""
 
 

@@ -39,6 +39,7 @@ class Case:
     absent: why it cannot be measured here, what to install included; empty where it can. Tiny works need nothing. pairs: rounds, at most.
     left_out: why a mode of the peer takes no part, by mode.
     threshold, share: fields of Thresholds that its ratio, or its share of a rate, must reach. memory: whether peak memory is a claim.
+    by_vendor: the threshold on processors of a vendor, by `processor.vendor`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Case:
     absent: Callable[[], str] | None = None
     pairs: int = 1000
     left_out: Mapping[str, str] = field(default_factory=dict)
+    by_vendor: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modes(self) -> tuple[str, ...]:

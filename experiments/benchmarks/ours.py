@@ -186,13 +186,17 @@ def write_weights(workload: Workload, folder: Path) -> None:
         scale = np.sqrt(np.prod(leaf.shape[:-1])) if len(leaf.shape) > 1 else 10.0
         return (rng.normal(size=leaf.shape) / scale).astype(np.float32)
 
+    save(workload, jax.tree.map(drawn, shapes(workload)), folder)
+
+
+def save(workload: Workload, params: Params, folder: Path) -> None:
+    """Parameters of a network or block as diffusers saves them, into a new folder."""
     folder.mkdir(parents=True)
     names: Any = BLOCK
     if workload.network:
         names = _kind(workload)[1].rules(_config(workload))
         (folder / "config.json").write_text(json.dumps(_config(workload)), encoding="utf-8")
-    arrays = rules.to_theirs(jax.tree.map(drawn, shapes(workload)), names)
-    safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "pt"})
+    safetensors.numpy.save_file(rules.to_theirs(params, names), folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def operations_counted(workload: Workload, network: Any, params: Params) -> float:

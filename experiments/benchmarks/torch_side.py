@@ -95,9 +95,9 @@ class TorchSide(Side):
 
     def gradient(self, folder: str) -> float:
         """The mean squared error of the network's (x, t, label) against arrays["target"]; its gradients go to the folder as weights do."""
-        predict = _network(self.module.eval(), "eager")  # no dropped labels: both sides must see the same
-        output = predict(_images(self.arrays["x"]), self.arrays["t"], self.arrays.get("label"))
-        loss = torch.nn.functional.mse_loss(output, _images(self.arrays["target"]))
+        predict = predictor(self.module.eval(), "eager")  # no dropped labels: both sides must see the same
+        output = predict(to_torch(self.arrays["x"]), self.arrays["t"], self.arrays.get("label"))
+        loss = torch.nn.functional.mse_loss(output, to_torch(self.arrays["target"]))
         loss.backward()
         save(self.module, Path(folder), gradients=True)
         self.module.zero_grad(set_to_none=True)
@@ -154,14 +154,14 @@ def save(module: Any, folder: Path, gradients: bool = False) -> None:
 
 def _sampler(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
     """DDIM from arrays["start"] in every loop. A sweep forgets compiled code first, since its compilation counts."""
-    start, label = _images(arrays["start"], mode), arrays.get("label")
-    predict = _network(module.eval(), mode)
+    start, label = to_torch(arrays["start"], mode), arrays.get("label")
+    predict = predictor(module.eval(), mode)
 
     def work() -> torch.Tensor:
         nonlocal predict
         if workload.kind == "sweep" and mode == "compiled":
             torch.compiler.reset()
-            predict = _network(module, mode)
+            predict = predictor(module, mode)
         with torch.inference_mode(), _precision(workload, start):
             drawn = [_ddim(workload, predict, start, label, scale, steps) for scale, steps in workload.loops]
         return torch.stack(drawn) if workload.kind == "sweep" else drawn[0]
@@ -187,7 +187,7 @@ def _ddim(workload: Workload, predict: Callable[..., Any], x: torch.Tensor, labe
 
 def _trainer(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
     """An optimizer step on arrays["clean"] (and "label"); the answer is the loss."""
-    clean, label, predict = _images(arrays["clean"], mode), arrays.get("label"), _network(module.train(), mode)
+    clean, label, predict = to_torch(arrays["clean"], mode), arrays.get("label"), predictor(module.train(), mode)
     network, flow = NETWORKS[workload.network], workload.objective == "flow"
     parameters = list(module.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, fused=True)
@@ -227,10 +227,10 @@ def _called(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
         function, given = lambda ids: module(input_ids=ids).last_hidden_state, arrays["ids"].long()
     elif workload.kind == "encode":
         scale = module.config.scaling_factor
-        function, given = lambda x: module.encode(x).latent_dist.mode() * scale, _images(arrays["x"], mode)
+        function, given = lambda x: module.encode(x).latent_dist.mode() * scale, to_torch(arrays["x"], mode)
     else:
         scale = module.config.scaling_factor
-        function, given = lambda x: module.decode(x / scale).sample, _images(arrays["x"], mode)
+        function, given = lambda x: module.decode(x / scale).sample, to_torch(arrays["x"], mode)
     call = torch.compile(function) if mode == "compiled" else function
 
     def work() -> torch.Tensor:
@@ -244,13 +244,13 @@ def _alone(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
     """A residual block, or attention, a 3×3 convolution or a matrix product."""
     function, functional, given = module, torch.nn.functional, [arrays.get("x"), arrays.get("x")]
     if workload.kind == "block":
-        function, given = module.eval(), [_images(arrays["x"], mode), arrays["embedding"] if workload.embedding else None]
+        function, given = module.eval(), [to_torch(arrays["x"], mode), arrays["embedding"] if workload.embedding else None]
     elif workload.kind == "attention":
         function = lambda *parts: functional.scaled_dot_product_attention(*parts).transpose(1, 2)  # noqa: E731
         given = [arrays[name].transpose(1, 2) for name in ("query", "key", "value")]
     elif workload.kind == "convolution":
         function = functools.partial(functional.conv2d, padding=1)
-        given = [_images(arrays["x"], mode), arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=_layout(mode))]
+        given = [to_torch(arrays["x"], mode), arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=_layout(mode))]
     call = _laid_out(function or torch.matmul, mode)
 
     def work() -> torch.Tensor:
@@ -260,7 +260,7 @@ def _alone(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
     return work
 
 
-def _network(module: Any, mode: str) -> Callable[..., torch.Tensor]:
+def predictor(module: Any, mode: str) -> Callable[..., torch.Tensor]:
     """A diffusers network behind one signature: (x, t () or (b,), label (b,) or None) -> prediction."""
     forward = _laid_out(module, mode)
     return lambda x, t, label: forward(x, timestep=t.expand(len(x)).to(x.device), class_labels=label).sample
@@ -273,7 +273,7 @@ def _laid_out(module: Any, mode: str) -> Any:
     return module.to(memory_format=_layout(mode)) if isinstance(module, torch.nn.Module) else module
 
 
-def _images(x: torch.Tensor, mode: str = "eager") -> torch.Tensor:
+def to_torch(x: torch.Tensor, mode: str = "eager") -> torch.Tensor:
     """(b, h, w, c) as torch wants them, contiguous in the mode's layout."""
     return x.permute(0, 3, 1, 2).contiguous(memory_format=_layout(mode))
 

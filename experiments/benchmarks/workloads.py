@@ -163,10 +163,13 @@ def dcgan(size: int, width: int, noise: int) -> Architecture:
     return Architecture("DCGAN", {"sample_size": size, "in_channels": 3, "width": width, "widest": 512, "noise": noise}, None)
 
 
+DEPTHS = (2, 4, 8, 16)
+"""Layers of the DiTs that tell how the time to compile grows."""
 NETWORKS: dict[str, Architecture] = {
     "unet32": unet(32, (64, 128, 128), attention=16),
     "dit_s2": dit(32, 384, 12, 6),
     "dit_xl2": dit(32, 1152, 28, 16),
+    **{f"dit_deep{depth}": dit(8, 64, depth, 4, num_classes=10) for depth in DEPTHS},
     "digits": unet(8, (32, 64), groups=8, digits=True),  # the network of experiments.diffusion.digits
     "digits_half": unet(8, (16, 32), groups=8, digits=True),
     "digits_double": unet(8, (64, 128), groups=8, digits=True),

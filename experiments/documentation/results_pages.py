@@ -20,6 +20,8 @@ from gendiff.diffusion.samplers import catalogue
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 READINGS = Path(__file__).with_name("readings")
 SAMPLERS = Path(__file__).with_name("pages") / "samplers.md"
+MACHINES = "machines"
+"""The folder beside a result that holds those of the same command on other machines, each in a folder of its own."""
 FOLDED = 30
 """Rows above which a table is folded away."""
 
@@ -42,7 +44,9 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
         reading = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
         further = registry.load(outcome.name, experiments.EXPERIMENTS).pages if outcome.name in experiments.EXPERIMENTS else None
         cards = dict(further(folder / outcome.name)) if further is not None else {}
-        named = {"summaries": _summaries(outcome), "reading": reading, "cards": [card.stem for card in cards]}
+        elsewhere = [results.read(path.parent) for path in sorted((folder / outcome.name / MACHINES).glob(f"*/{results.FILE}"))]
+        by_machine = _by_machine([outcome, *elsewhere]) if elsewhere else ""
+        named = {"summaries": _summaries(outcome), "by_machine": by_machine, "reading": reading, "cards": [card.stem for card in cards]}
         page = environment.get_template("result.md.jinja").render(outcome=outcome, **named)
         yield folder / outcome.name / "README.md", page
         yield from cards.items()
@@ -79,6 +83,22 @@ def _claims(summaries: Iterable[Summary]) -> str:
         measured = "<br>".join(_unbroken(f"{value} {interval}") for value, interval in texts)
         rows.append([_text(each.first.statement), formatting.needed(each.first.relation, each.first.threshold), measured, each.verdict])
     return _folded(("statement", "needed", "measured", "verdict"), rows, ())
+
+
+def _by_machine(outcomes: list[Results]) -> str:
+    """A row for each claim of the first, a column for each machine."""
+    columns = [_text(f"{outcome.machine['cpu']}, {outcome.machine['cores']} cores, jax {outcome.versions['jax']}") for outcome in outcomes]
+    found = [{each.first.id: each for each in _summaries(outcome)} for outcome in outcomes]
+
+    def cell(there: dict[str, Summary], id: str) -> str:
+        if id not in there:
+            return ""
+        texts = formatting.measured((claim.value, *claim.interval) for claim in there[id].claims)
+        needed = formatting.needed(there[id].first.relation, there[id].first.threshold)
+        return "<br>".join([*(_unbroken(f"{value} {interval}") for value, interval in texts), f"{there[id].verdict} (needed: {needed})"])
+
+    rows = [[_text(each.first.statement), *(cell(there, id) for there in found)] for id, each in found[0].items()]
+    return _folded(("statement", *columns), rows, ())
 
 
 def _cells(table: Table) -> str:

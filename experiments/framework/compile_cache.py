@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from experiments.framework import processor
+from experiments.reporting import processor
 
 VARIABLE = "GENDIFF_COMPILE_CACHE"
 """Environment variable that names the folder of all programs, or says `none`."""

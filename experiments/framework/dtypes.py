@@ -5,8 +5,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import jax
 
-from experiments.framework import devices, processor
+from experiments.framework import devices
 from experiments.framework.progress import Progress
+from experiments.reporting import processor
 from gendiff.core.errors import ConfigError
 
 C = TypeVar("C")

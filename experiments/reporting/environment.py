@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TypedDict
 
+from experiments.reporting import processor
+
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("gendiff", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
 
@@ -56,7 +58,7 @@ def machine() -> dict[str, Any]:
     config: Any = jax.config  # its fields are made at run time
     devices = Counter(f"{device.platform}: {device.device_kind}" for device in jax.local_devices())
     return {
-        "cpu": _cpu_model(),
+        "cpu": processor.name() or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
         "platform": platform.platform(),
@@ -75,14 +77,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:

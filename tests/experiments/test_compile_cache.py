@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments.framework import compile_cache, devices, processor
+from experiments.framework import compile_cache, devices
 from experiments.framework.compile_cache import Unkept
+from experiments.reporting import processor
 
 SETTINGS = (
     *("jax_compilation_cache_dir", "jax_enable_compilation_cache", "jax_compilation_cache_max_size"),

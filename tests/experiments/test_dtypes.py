@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.diffusion import image_sampling, image_training
-from experiments.framework import command_line, compile_cache, configuration, devices, dtypes, processor
+from experiments.framework import command_line, compile_cache, configuration, devices, dtypes
 from experiments.framework.dtypes import WithDtype
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting import processor
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import parameterization, schedules
 from tests.experiments import toy

@@ -12,7 +12,7 @@ from experiments.benchmarks.workloads import NETWORKS, Workload
 from experiments.diffusion import digits
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
-from experiments.reporting import results
+from experiments.reporting import processor, results
 from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
 
@@ -37,16 +37,23 @@ def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_ref
             call(*arguments)
 
 
+@pytest.mark.parametrize(("vendor", "needed"), [("AMD", (1.5, 1.05, 1.5)), ("Intel", (1.2, 1.0, 1.0)), ("", (1.25, 1.1, 1.1))])
+def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, needed):
+    monkeypatch.setattr(processor, "vendor", lambda: vendor)
+    found = cases.chosen(cases.ALL, ("unet32_sample", "unet32_train", "dit_train"), "cpu")
+    assert tuple(getattr(config.Thresholds(), case.threshold) for case in found) == needed
+
+
 @pytest.mark.parametrize(
     ("experiment", "every", "further"),
     [
-        (bench.EXPERIMENT, cases.ALL, set()),
+        (bench.EXPERIMENT, cases.ALL, {"near"}),
         (bench_language.EXPERIMENT, language_cases.ALL, {each.threshold for each in language_cases.BESIDE_LLAMA} - {""}),
     ],
 )
 def test_every_threshold_of_a_case_exists_and_every_target_has_one(experiment, every, further):
     limits = experiment.presets["full"].thresholds
-    named = {each for case in every for each in (case.threshold, case.share)} - {""} | further
+    named = {each for case in every for each in (case.threshold, case.share, *case.by_vendor.values())} - {""} | further
     of_all = {"memory", "failed", "agreement", "agreement_bfloat16", "agreement_logits_bfloat16", "cold_start"}
     assert named - of_all == {field.name for field in dataclasses.fields(limits)} - of_all and limits == type(limits)()
 

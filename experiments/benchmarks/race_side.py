@@ -1,0 +1,75 @@
+"""Our process of the race to digits of equal quality: gendiff alone, answering `side_process`."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks import ours
+from experiments.benchmarks.side_process import Side
+from experiments.benchmarks.workloads import Workload
+from experiments.diffusion.few_step import draw
+from experiments.framework import compile_cache, devices, drawing
+from gendiff import networks
+from gendiff.core.types import Params
+from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+
+LONGEST = 50
+"""Most steps of a draw."""
+
+
+class RaceSide(Side):
+    """Draws by the methods `FIXED` of the experiment few-step, each of which is compiled once for every number of steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: dict[tuple[str, int], Any] = {}
+
+    def methods(self) -> list[str]:
+        """Every method; the first is the reference."""
+        return list(draw.FIXED)
+
+    def prepare(self, network: str, arrays: str, weights: str, together: int, method: str, steps: int, name: str) -> dict[str, float]:
+        """Makes the draw of the arrays' noise by a method in so many steps ready under a name, and does it once (see Side._first).
+
+        together: samples of one call.
+        """
+        begin, workload = time.perf_counter(), Workload("sample", network)
+        with np.load(arrays) as stored:
+            given = {key: stored[key] for key in stored.files}
+        params = jax.tree.map(jnp.asarray, ours.parameters(workload, ours.build(workload), weights))
+        sampler, grid = draw.FIXED[method]
+        levels = grids.padded(grid(schedules.flow(), steps), max(steps, LONGEST))
+        rows = [slice(first, first + together) for first in range(0, len(given["label"]), together)]
+        parts = [(jnp.asarray(levels.sigma[0] * given["noise"][part]), jnp.asarray(given["label"][part])) for part in rows]
+        key = method, len(parts[0][1])
+        if key not in self.draws:
+            self.draws[key] = drawing.jit(_draw(workload, sampler))
+        bound = params, levels, jnp.int32(steps)
+        calls = [devices.compiled(self.draws[key], *bound, *part) for part in parts[:1]] * len(parts)
+        self.work[name] = lambda: [call(*bound, *part) for call, part in zip(calls, parts, strict=True)]
+        return self._first(name, begin)
+
+    def _wait(self, result: Any) -> None:
+        jax.block_until_ready(result)
+
+    def _numpy(self, result: Any) -> np.ndarray:
+        return np.concatenate([np.asarray(part) for part in result])
+
+
+def _draw(workload: Workload, sampler: sampling.Sampler) -> Any:
+    predict, shape = networks.pure(ours.build(workload)), workload.shape
+
+    def run(params: Params, levels: Any, steps: jax.Array, start: jax.Array, label: jax.Array) -> jax.Array:
+        flow = denoiser.from_network(predict, params, parameterization.flow(), label)
+        index = jnp.arange(len(label))
+        return sampling.sample(jax.random.key(0), flow, sampler, levels, shape, index, num_steps=steps, start=start)
+
+    return run
+
+
+if __name__ == "__main__":
+    compile_cache.use()
+    RaceSide().serve()

@@ -1,0 +1,24 @@
+"""What the processor is and can do, read from the system's file."""
+
+import pytest
+
+from experiments.reporting import environment, processor
+
+XEON = "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 207\nmodel name\t: A CPU\nflags\t\t: fpu sse2\n\nprocessor\t: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "vendor", "flags"),
+    [
+        (XEON, "A CPU, family 6, model 207", "Intel", {"fpu", "sse2"}),
+        (XEON.replace("GenuineIntel", "AuthenticAMD").replace("model\t", "x\t"), "A CPU, family 6", "AMD", {"fpu", "sse2"}),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", "", "", {"fp", "asimd"}),
+        (None, "", "", set()),
+    ],
+)
+def test_name_maker_and_instructions_are_those_of_the_first_core(monkeypatch, tmp_path, text, name, vendor, flags):
+    monkeypatch.setattr(processor, "INFO", tmp_path / "info")
+    if text is not None:
+        processor.INFO.write_text(text, encoding="utf-8")
+    assert (processor.name(), processor.vendor(), processor.flags()) == (name, vendor, flags)
+    assert environment.machine()["cpu"] == name or not name and environment.machine()["cpu"]

@@ -1,0 +1,21 @@
+"""The race to equal quality with diffusers: the same network and noise on both sides, tiny."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
+
+from experiments.benchmarks import cases  # noqa: E402
+from experiments.benchmarks.config import Config, Setting  # noqa: E402
+
+pytestmark = pytest.mark.peers
+
+
+def test_ddim_is_the_same_on_both_sides_and_every_scheduler_that_is_offered_runs(tmp_path):
+    case = next(case for case in cases.ALL if case.name == "digits_race")
+    found = case.measure(case, Setting(Config(tiny=True, pairs=2), tmp_path, peer=Path(sys.executable)))
+    limits = {limit.name: limit.value for limit in found.limits}
+    assert limits["digits_race_agrees"] < 1e-4 and set(limits) == {f"digits_race_{word}" for word in ("agrees", "ours", "diffusers")}
+    assert len(found.tables[0].rows) == 8 and found.ratios[0].threshold == "race"
