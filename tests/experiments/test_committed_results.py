@@ -33,7 +33,7 @@ def problems(outcome, experiment, known_commit):
         found.append(f"commit {outcome.commit} is not in the history")
     now = json_files.encode(getattr(experiment.presets["full"], "thresholds", {}))
     stored = outcome.config.get("thresholds", {})
-    if stored != now:
+    if stored != {name: now.get(name) for name in stored}:  # one that was added since has no claim here
         found.append(f"its thresholds {stored} are not those of {experiment.config.__name__}, {now}")
     for claim in outcome.claims:
         if claim.threshold_name not in stored:
@@ -86,6 +86,16 @@ class Config:
 EXPERIMENT = registry.Experiment("example", "?", Config, {"full": Config()}, Config(), None, lambda *_: registry.Outcome(()))
 
 
+@dataclasses.dataclass(frozen=True)
+class MoreThresholds(Thresholds):
+    speed: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterConfig(Config):
+    thresholds: Thresholds = MoreThresholds()
+
+
 def example(*, dirty=False, commit="a" * 40, threshold=0.95, name="accuracy", config=None, smoke=False):
     claim = verdicts.claim("accuracy", "a", 0.97, (0.96, 0.98), ">=", threshold, n=10, seed=0, threshold_name=name)
     environment = results.Environment(commit=commit, dirty=dirty, versions={}, machine={})
@@ -110,3 +120,10 @@ def example(*, dirty=False, commit="a" * 40, threshold=0.95, name="accuracy", co
 def test_a_result_that_may_not_stand_is_found(changes, message):
     found = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
     assert len(found) == (message is not None) and all(message in each for each in found)
+
+
+def test_a_threshold_that_was_added_since_needs_no_new_run_and_one_that_is_gone_does():
+    later = dataclasses.replace(EXPERIMENT, config=LaterConfig, presets={"full": LaterConfig()}, smoke=LaterConfig())
+    assert not problems(example(), later, lambda commit: True)
+    (found,) = problems(example(config=LaterConfig()), EXPERIMENT, lambda commit: True)
+    assert "are not those of Config" in found

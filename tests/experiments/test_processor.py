@@ -4,7 +4,16 @@ import pytest
 
 from experiments.reporting import environment, processor
 
-XEON = "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 207\nmodel name\t: A CPU\nflags\t\t: fpu sse2\n\nprocessor\t: 1\n"
+FACTS = (
+    "processor\t: 0",
+    "vendor_id\t: GenuineIntel",
+    "cpu family\t: 6",
+    "model\t\t: 207",
+    "model name\t: A CPU",
+    "flags\t\t: fpu sse2",
+    "",
+)
+XEON = "\n".join((*FACTS, "processor\t: 1", ""))
 
 
 @pytest.mark.parametrize(
