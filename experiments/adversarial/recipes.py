@@ -12,7 +12,7 @@ import optax
 
 from experiments.adversarial import pacing, point_denoiser, waves
 from experiments.adversarial.methods import DIFFUSION, METHODS, Weights
-from experiments.framework import drawing, program_costs
+from experiments.framework import devices, program_costs
 from gendiff import adversarial, diffusion, networks, training
 from gendiff.adversarial import spectral, step
 from gendiff.core import sample_keys
@@ -73,7 +73,7 @@ def draws(recipe: Recipe) -> Any:
     def one(params: Params, index: jax.Array) -> jax.Array:
         return recipe.draw(params, jax.random.fold_in(jax.random.key(0), DRAWN), index)
 
-    return drawing.jit(jax.vmap(one, in_axes=(0, None)))
+    return devices.jit(jax.vmap(one, in_axes=(0, None)))
 
 
 @functools.lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from gendiff.data import digits, mixtures, stacked_digits
 from gendiff.metrics import classifier_accuracy, modes
 from gendiff.metrics.modes import ModeReport
@@ -90,7 +90,7 @@ def _points(target: str, seeds: tuple[int, ...], rows: int) -> Callable[[int], n
         keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), DATA) for seed in seeds])
         return jax.vmap(lambda key: law.draw(jax.random.fold_in(key, step), rows), out_axes=1)(keys)
 
-    draw = drawing.jit(jax.vmap(at))
+    draw = devices.jit(jax.vmap(at))
     return functools.lru_cache(maxsize=2)(lambda block: np.asarray(draw(block * BLOCK + np.arange(BLOCK, dtype=np.uint32))))
 
 

@@ -13,7 +13,7 @@ import optax
 import safetensors.numpy
 
 from experiments.benchmarks.workloads import DCGAN_BETAS, DCGAN_EPSILON, DCGAN_FILE, DCGAN_RATE, NETWORKS, Workload
-from experiments.framework import devices, drawing, program_costs
+from experiments.framework import devices, program_costs
 from gendiff import adversarial, networks
 from gendiff.adversarial import losses
 from gendiff.adversarial.step import Step
@@ -72,7 +72,7 @@ def trainer(workload: Workload, pair: Pair, params: Params, given: Arrays) -> Ca
     """A step of the critic and one of the generator on arrays["clean"]; the answer is (parameters of the generator, metrics)."""
     step = _step(pair, given["noise"])
     held = [_start(params)]
-    run = devices.compiled(drawing.jit(step, donate_argnums=0), held[0], given["clean"])
+    run = devices.compiled(devices.jit(step, donate_argnums=0), held[0], given["clean"])
 
     def work() -> Any:
         held[0], metrics = run(held[0], given["clean"])

@@ -14,7 +14,7 @@ import safetensors.numpy
 from experiments.benchmarks import sd_settings
 from experiments.benchmarks.folder_works import FolderWorks
 from experiments.benchmarks.sd_settings import FOLDERS, NEGATIVE, PROMPT, SPREAD
-from experiments.framework import compile_cache, devices, drawing
+from experiments.framework import compile_cache, devices
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.pipelines import stable_diffusion
@@ -64,10 +64,10 @@ class FolderSide(FolderWorks):
 
     def _encode(self, given: dict[str, jax.Array], **_: Any) -> Callable[[], Any]:
         encode = networks.pure(self._opened.autoencoder, "encode")
-        return functools.partial(drawing.jit(lambda params, x: encode(params, x).mode()), self._part("vae"), given["picture"])
+        return functools.partial(devices.jit(lambda params, x: encode(params, x).mode()), self._part("vae"), given["picture"])
 
     def _decode(self, given: dict[str, jax.Array], **_: Any) -> Callable[[], Any]:
-        return functools.partial(drawing.jit(networks.pure(self._opened.autoencoder, "decode")), self._part("vae"), given["start"])
+        return functools.partial(devices.jit(networks.pure(self._opened.autoencoder, "decode")), self._part("vae"), given["start"])
 
     def _step(self, given: dict[str, jax.Array], **_: Any) -> Callable[[], Any]:
         model = self._opened
@@ -96,7 +96,7 @@ class FolderSide(FolderWorks):
         return self.model
 
     def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return drawing.jit(function, libraries=devices.libraries_suit(self._opened.dtype))
+        return devices.jit(function, libraries=devices.libraries_suit(self._opened.dtype))
 
     def _part(self, name: str) -> Params:
         """Read once."""

@@ -10,7 +10,7 @@ import optax
 
 from experiments.benchmarks import language_work
 from experiments.benchmarks.workloads import ADAMW, Workload
-from experiments.framework import devices, drawing
+from experiments.framework import devices
 from gendiff import language, networks, scaling, training
 from gendiff.core.types import Params
 
@@ -23,7 +23,7 @@ def trainer(workload: Workload, network: networks.LanguageModel, params: Params,
     update = training.make_step(language.objective.next_token(networks.pure(network)), optimizer)
     held = [training.start(params, optimizer, jax.random.key(0), ())]
     batch = language.Texts(given["ids"])
-    step = devices.compiled(drawing.jit(update, donate_argnums=0), held[0], batch)
+    step = devices.compiled(devices.jit(update, donate_argnums=0), held[0], batch)
 
     def work() -> Any:
         held[0], metrics = step(held[0], batch)

@@ -22,7 +22,7 @@ import safetensors.numpy
 from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
-from experiments.framework import compile_cache, devices, drawing, program_costs
+from experiments.framework import compile_cache, devices, program_costs
 from experiments.reporting import environment
 from gendiff import networks, training
 from gendiff.core.types import NO_LABEL, Params
@@ -90,7 +90,7 @@ class OurSide(Side):
         """The loss, and the distance of the gradient from the peer's in that folder over the peer's norm, all parameters together."""
         workload, network, weights, given = self.prepared[name]
         error = _error(workload, network, given["x"], given["t"], given["target"], given.get("label"))
-        loss, found = drawing.jit(jax.value_and_grad(error))(parameters(workload, network, weights))
+        loss, found = devices.jit(jax.value_and_grad(error))(parameters(workload, network, weights))
         theirs = parameters(workload, network, folder)
         apart = optax.global_norm(jax.tree.map(jnp.subtract, found, theirs))
         return {"loss": float(loss), "difference": float(apart / optax.global_norm(theirs))}
@@ -230,7 +230,7 @@ def _sampler(workload: Workload, network: Any, params: Params, arrays: Arrays) -
     levels = grids.leading(schedules.linear(1000), workload.steps)
     scale = jnp.float32(1.0 if workload.guidance is None else workload.guidance)
     given = (params, arrays["start"], arrays.get("label"), scale, levels, None)
-    draw = devices.compiled(drawing.jit(functools.partial(_draw, workload, network)), *given)
+    draw = devices.compiled(devices.jit(functools.partial(_draw, workload, network)), *given)
     return lambda: draw(*given)
 
 
@@ -241,7 +241,7 @@ def _sweep(workload: Workload, network: Any, params: Params, arrays: Arrays) -> 
 
     def work() -> jax.Array:
         jax.clear_caches()
-        draw = functools.partial(drawing.jit(functools.partial(_draw, workload, network)), params, arrays["start"], arrays["label"])
+        draw = functools.partial(devices.jit(functools.partial(_draw, workload, network)), params, arrays["start"], arrays["label"])
         return jnp.stack([draw(jnp.float32(scale), levels[steps], jnp.int32(steps)) for scale, steps in workload.loops])
 
     return work
@@ -269,7 +269,7 @@ def _trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) -
     update = training.make_step(loss, optimizer, ema_warm_up=False)  # torch averages with a constant decay as well
     held = [training.start(params, optimizer, jax.random.key(0), (0.99,) if flow else ())]
     batch = Batch(clean=arrays["clean"], condition=_condition(workload, arrays.get("label")))
-    step = devices.compiled(drawing.jit(update, donate_argnums=0), held[0], batch)
+    step = devices.compiled(devices.jit(update, donate_argnums=0), held[0], batch)
 
     def work() -> jax.Array:
         held[0], metrics = step(held[0], batch)
@@ -281,7 +281,7 @@ def _trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) -
 def _block(workload: Workload, module: Any, params: Params, arrays: Arrays) -> Work:
     # their block begins with this activation; ours applies it once for all blocks
     embedding = jax.nn.silu(arrays["embedding"] if workload.embedding else jnp.zeros((workload.batch, 1)))
-    call = drawing.jit(networks.pure(module))
+    call = devices.jit(networks.pure(module))
     return lambda: call(params, arrays["x"], embedding)
 
 
@@ -302,13 +302,13 @@ ALONE: dict[str, Callable[..., jax.Array]] = {"encode": _encoded, "decode": _dec
 
 
 def _alone(workload: Workload, network: Any, params: Params, arrays: Arrays) -> Work:
-    call = drawing.jit(functools.partial(ALONE[workload.kind], network))
+    call = devices.jit(functools.partial(ALONE[workload.kind], network))
     return lambda: call(params, **arrays)
 
 
 def _operation(function: Callable[..., jax.Array], *names: str) -> Callable[..., Work]:
     def work(workload: Workload, network: None, params: None, arrays: Arrays) -> Work:
-        return functools.partial(drawing.jit(function), *(arrays[name] for name in names))
+        return functools.partial(devices.jit(function), *(arrays[name] for name in names))
 
     return work
 

@@ -16,7 +16,7 @@ import optax
 
 from experiments.benchmarks import language_work, rollout_work
 from experiments.benchmarks.workloads import ADAMW, PPO, Workload
-from experiments.framework import devices, drawing
+from experiments.framework import devices
 from gendiff import networks, scaling
 from gendiff.core.types import Params
 from gendiff.language import scoring
@@ -66,7 +66,7 @@ def trainer(workload: Workload, network: networks.LanguageModel, params: Params,
     reference = jax.tree.map(lambda leaf: PPO["reference"] * leaf, both)
     done = rollouts.rollout(given["tokens"], given["log_probs"], given["tokens"] >= 0, given["ids"])
     held = [policy_step.start(both, optimizer(), jax.random.key(SEED), PPO["beta"])]
-    step = devices.compiled(drawing.jit(update(network), donate_argnums=0), held[0], done, reference, reward)
+    step = devices.compiled(devices.jit(update(network), donate_argnums=0), held[0], done, reference, reward)
 
     def work() -> Any:
         held[0], metrics = step(held[0], done, reference, reward)

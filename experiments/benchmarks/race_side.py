@@ -11,7 +11,7 @@ from experiments.benchmarks import ours
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import Workload
 from experiments.diffusion.few_step import draw
-from experiments.framework import compile_cache, devices, drawing
+from experiments.framework import compile_cache, devices
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
@@ -46,7 +46,7 @@ class RaceSide(Side):
         parts = [(jnp.asarray(levels.sigma[0] * given["noise"][part]), jnp.asarray(given["label"][part])) for part in rows]
         key = method, len(parts[0][1])
         if key not in self.draws:
-            self.draws[key] = drawing.jit(_draw(workload, sampler))
+            self.draws[key] = devices.jit(_draw(workload, sampler))
         bound = params, levels, jnp.int32(steps)
         calls = [devices.compiled(self.draws[key], *bound, *part) for part in parts[:1]] * len(parts)
         self.work[name] = lambda: [call(*bound, *part) for call, part in zip(calls, parts, strict=True)]

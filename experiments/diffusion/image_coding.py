@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_training import Learning
-from experiments.framework import drawing, ranges, training_loop
+from experiments.framework import devices, drawing, ranges, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks
@@ -86,7 +86,7 @@ def _halves(coder: LatentAutoencoder) -> tuple[Callable[..., Any], Callable[...,
         gaussian = encode(params, images)
         return gaussian.mode(), gaussian.kl()
 
-    return drawing.jit(encoded), drawing.jit(decode)
+    return devices.jit(encoded), devices.jit(decode)
 
 
 class Coder:

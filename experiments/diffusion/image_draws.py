@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from gendiff.core.types import NO_LABEL, Params, Scalar
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
@@ -55,7 +55,7 @@ class Draws:
     built: Callable[..., Any] = denoiser.from_network
 
     def __post_init__(self) -> None:
-        self._draw = drawing.jit(self._sample, libraries=self.libraries, static_argnames="rule")
+        self._draw = devices.jit(self._sample, libraries=self.libraries, static_argnames="rule")
 
     def __call__(
         self,

@@ -159,4 +159,4 @@ def program(
             denoise = guidance.classifier_free(denoise, denoise.with_condition(NO_LABEL), scale, batched=True)
         return draw(denoise, key, temperature, index)
 
-    return drawing.jit(draw_from)
+    return devices.jit(draw_from)

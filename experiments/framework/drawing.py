@@ -7,14 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import devices
 from experiments.framework.progress import Progress
 from gendiff.core.errors import NonFiniteError
-
-
-def jit(draw: Callable[..., Any], *, libraries: bool = True, **options: Any) -> Callable[..., Any]:
-    """`devices.jit`, for functions that draw."""
-    return devices.jit(draw, libraries=libraries, **options)
 
 
 def stream(
@@ -22,7 +16,7 @@ def stream(
 ) -> Iterator[tuple[Any, slice, Any]]:
     """(tag, places within the group, what was drawn there), part by part; a part is copied to the host while the next one is computed.
 
-    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `jit`, its other arguments bound.
+    draw: (index, *aligned) -> a pytree of arrays (together, …); best a function jitted by `devices.jit`, its other arguments bound.
     groups: (tag, (index, *aligned)), each array (n, …). A part never spans two groups. Every part has min(together, n) samples; the last
     of a group repeats sample n - 1, and the repeats are cut off.
     """

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
@@ -60,12 +61,20 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": processor.name() or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": round(memory() / 2**30, 1) if math.isfinite(memory()) else None,
         "platform": platform.platform(),
         "devices": [f"{count} × {name}" for name, count in devices.items()],
         "matmul_precision": config.jax_default_matmul_precision or "default",
         "x64": bool(config.jax_enable_x64),
     }
+
+
+def memory() -> float:
+    """Bytes of this machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -77,10 +86,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None

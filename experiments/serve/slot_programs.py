@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.serve.picture_orders import Order
 from experiments.serve.served_network import ReadTexts, ServedNetwork
 from gendiff.core import records, sample_keys
@@ -62,7 +62,7 @@ class SlotPrograms:
         self._params = jax.device_put(served.params)
         self._fixed: Any
         self._states: Any
-        jit = functools.partial(drawing.jit, libraries=served.libraries)
+        jit = functools.partial(devices.jit, libraries=served.libraries)
         self._enter = jit(functools.partial(_entered, served), donate_argnums=(1, 2))
         self._step = jit(functools.partial(_stepped, served), donate_argnums=(2,))
         self._show = jit(functools.partial(_shown, served))

@@ -11,7 +11,7 @@ from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_modes import train
 from experiments.adversarial.gan_modes.config import Config
 from experiments.adversarial.methods import VANILLA, title
-from experiments.framework import drawing, ranges, seeds_together
+from experiments.framework import devices, drawing, ranges, seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
@@ -34,7 +34,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     number = config.seeds.index(drawn_files.trained_seed(options, config.seeds))
     of = train.recipe(config, options.target, options.method)
     params = seeds_together.of_seed(train.restore(config, folder, options.target, options.method), number)
-    draw = drawing.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
+    draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), f"{options.target}, {title(options.method)}")
     pictures = options.target == targets.STACKED
     shown = samples.reshape(-1, targets.SIDE, targets.SIDE, 3) if pictures else samples

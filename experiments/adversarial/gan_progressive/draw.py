@@ -12,7 +12,7 @@ from experiments.adversarial import drawn_files, mosaics
 from experiments.adversarial.drawn_files import DrawOptions
 from experiments.adversarial.gan_progressive import budget, networks, train
 from experiments.adversarial.gan_progressive.config import DIFFUSION, PROGRESSIVE, Config
-from experiments.framework import drawing, ranges
+from experiments.framework import devices, drawing, ranges
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
@@ -46,7 +46,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     ranges.among("subject", subject, "subjects", config.subjects)
     seed = drawn_files.trained_seed(options, config.seeds)
     params = train.restore(config, folder, subject, options.method, seed)
-    draw = drawing.jit(_diffusion(config, subject, options) if options.method == DIFFUSION else _gan(config, subject, options))
+    draw = devices.jit(_diffusion(config, subject, options) if options.method == DIFFUSION else _gan(config, subject, options))
     index = np.arange(options.num, dtype=np.int32)
     parts = drawing.stream(lambda index: draw(params, index), [(None, (index,))], together=TOGETHER)
     samples = drawing.finite(np.concatenate([part for _, _, part in parts]), f"{subject}, {options.method}")

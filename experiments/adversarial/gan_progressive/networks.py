@@ -17,7 +17,7 @@ from experiments.adversarial.gan_progressive.pictures import Growing
 from experiments.diffusion import image_training
 from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing, program_costs, training_loop
+from experiments.framework import devices, drawing, program_costs, training_loop
 from experiments.framework.progress import Progress
 from gendiff import adversarial, networks
 from gendiff.adversarial import AdversarialState, losses, penalties
@@ -112,7 +112,7 @@ def programs(of: Game, mesh: jax.sharding.Mesh) -> Programs:
 @functools.lru_cache(maxsize=32)
 def drawn(of: Game) -> Callable[..., jax.Array]:
     """Its jitted draw."""
-    return drawing.jit(of.draw)
+    return devices.jit(of.draw)
 
 
 def generated(of: Game, params: Params, count: int, together: int, weight: float) -> np.ndarray:

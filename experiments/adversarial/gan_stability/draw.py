@@ -11,7 +11,7 @@ from experiments.adversarial.gan_stability import train
 from experiments.adversarial.gan_stability.config import Config
 from experiments.adversarial.methods import VANILLA, title
 from experiments.adversarial.targets import GRID
-from experiments.framework import drawing, ranges, seeds_together
+from experiments.framework import devices, drawing, ranges, seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.registry import SampleCommand
 from experiments.framework.run_folder import RunFolder
@@ -35,7 +35,7 @@ def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress:
     ranges.among("pace", pace, "paces", config.paces)
     of, number = train.recipe(config, options.method), train.runs(config).index((pace, seed))
     params = seeds_together.of_seed(train.restore(config, folder, options.method), number)
-    draw = drawing.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
+    draw = devices.jit(lambda index: of.draw(params, jax.random.key(options.seed), index))
     samples = drawing.finite(draw(jnp.arange(options.num)), title(options.method))
     file = drawn_files.write(options, folder, f"samples of {options.method} at {pace:g}", samples, mosaics.cloud(samples))
     report = targets.report(GRID, samples, samples[:, 0], len(samples))

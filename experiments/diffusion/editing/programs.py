@@ -9,7 +9,7 @@ import numpy as np
 from experiments.diffusion.editing.config import Config
 from experiments.diffusion.editing.problems import Problem
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from gendiff.core import sample_keys
 from gendiff.core.types import NO_LABEL, Params
 from gendiff.diffusion import denoiser, editing, grids, inpainting, inversion, posterior, samplers, sampling
@@ -24,9 +24,9 @@ class EditingPrograms:
     def __init__(self, config: Config, model: Model) -> None:
         self._config, self._model = config, model
         self._reversible = grids.trailing(model.schedule, config.reversible_steps)
-        self._guided = drawing.jit(self._guide, static_argnames="method")
+        self._guided = devices.jit(self._guide, static_argnames="method")
         programs = (self._paint, self._trip, self._invert, self._draw, self._edit)
-        self._painted, self._tripped, self._back, self._forth, self._edited = (drawing.jit(program) for program in programs)
+        self._painted, self._tripped, self._back, self._forth, self._edited = (devices.jit(program) for program in programs)
 
     def restore(self, method: str, params: Params, problem: Problem, *, sample: int = 0, measured: np.ndarray | None = None) -> np.ndarray:
         """Sample number `sample` (n, 8, 8, 1) of each digit by "PiGDM", "DPS" or "RePaint". measured: in place of the problem's own."""

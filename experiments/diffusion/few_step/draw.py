@@ -13,7 +13,7 @@ import numpy as np
 from experiments.diffusion.few_step import students, train
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.image_draws import Draws, Grid
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
@@ -132,7 +132,7 @@ def _learning(config: Config, name: str, steps: int) -> Callable[[Params], learn
             iterations=config.learn_iterations,
         )
 
-    return drawing.jit(run)
+    return devices.jit(run)
 
 
 def candidates(schedule: Schedule, steps: int) -> Iterator[tuple[str, Level]]:

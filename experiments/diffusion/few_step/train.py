@@ -11,7 +11,7 @@ from experiments.diffusion.few_step import students
 from experiments.diffusion.few_step.config import RESOLUTION, Config, model
 from experiments.diffusion.few_step.students import Student
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing, meshes, training_loop
+from experiments.framework import devices, drawing, meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import training
@@ -149,7 +149,7 @@ def _pairs(config: Config, of: Model, teacher: Params, seed: int, progress: Prog
         return distillation.draw_pairs(key, teaching, samplers.unipc(2), levels, of.shape, index, (label,))
 
     index = np.arange(config.pairs, dtype=np.int32)
-    bound = functools.partial(drawing.jit(draw), teacher)
+    bound = functools.partial(devices.jit(draw), teacher)
     pairs: distillation.Pairs = drawing.whole(
         bound, index, together=config.together, title=f"draw pairs for seed {seed}", progress=progress
     )

@@ -27,7 +27,7 @@ from experiments.diffusion.few_step_text.methods import (
     Tally,
 )
 from experiments.diffusion.few_step_text.subjects import Subject
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, learned_grid, samplers, sampling
@@ -92,7 +92,7 @@ class MethodDraws:
         count, together = len(self._subject.captions), self._config.together
         of = METHODS[wanted.method]
         if (of.rule, of.sampler) not in self._programs:
-            self._programs[of.rule, of.sampler] = drawing.jit(functools.partial(self._sample, of))
+            self._programs[of.rule, of.sampler] = devices.jit(functools.partial(self._sample, of))
             self._run(f"compile {wanted.method}", wanted, 1, min(count, together), None)
         before, begin = self._evaluations(), time.perf_counter()
         images = self._run(wanted.name, wanted, wanted.steps, count, levels)
@@ -162,7 +162,7 @@ def learned(config: Config, subject: Subject, steps: int) -> learned_grid.Learne
             iterations=config.learn_iterations,
         )
 
-    found: learned_grid.LearnedGrid = jax.device_get(drawing.jit(run)(subject.params, words))
+    found: learned_grid.LearnedGrid = jax.device_get(devices.jit(run)(subject.params, words))
     return found
 
 

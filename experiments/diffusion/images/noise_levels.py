@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.reporting.plots import Curve
 from gendiff.core.types import Params
 from gendiff.data import scaling
@@ -20,7 +20,7 @@ SEED = 0
 
 def curves(model: Model, params: Params, sides: dict[str, tuple[np.ndarray, np.ndarray]], together: int) -> list[Curve]:
     """A curve for each side, (uint8 pictures, labels): the mean squared error of the noise over log-SNR, with its 95 % interval."""
-    program = drawing.jit(functools.partial(_errors, model))
+    program = devices.jit(functools.partial(_errors, model))
     return [_curve(name, program, params, images, labels, together) for name, (images, labels) in sides.items()]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
-from experiments.framework import drawing
+from experiments.framework import devices
 from gendiff.core import records
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.data import digits
@@ -75,7 +75,7 @@ class Programs:
 
     def __post_init__(self) -> None:
         self.levels = grids.trailing(self.schedule, self.steps)
-        self.draw = drawing.jit(self._draw, static_argnames=("trajectory", "chunk", "fixed", "mapped"))
+        self.draw = devices.jit(self._draw, static_argnames=("trajectory", "chunk", "fixed", "mapped"))
 
     def _draw(
         self, numbers: Any, sampler: Sampler, key: Any, index: Any, levels: Level, steps: Count,

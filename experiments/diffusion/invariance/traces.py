@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.invariance.config import Config
-from experiments.framework import drawing
+from experiments.framework import devices
 from gendiff.core.types import NO_LABEL, Count, Params
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.samplers.catalogue import Method
@@ -99,7 +99,7 @@ def _counted(
         traces.append(None)
         return draw(*arguments, num_steps)
 
-    compiled, results = drawing.jit(traced, static_argnames="num_steps" if static else ()), []
+    compiled, results = devices.jit(traced, static_argnames="num_steps" if static else ()), []
     for steps in config.trace_steps:
         levels = grids.padded(grids.trailing(schedule, steps), max(config.trace_steps))
         for params, setting in settings():

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.diffusion import image_coding
 from experiments.diffusion.latent.config import Config
-from experiments.framework import drawing, interleaving, program_costs
+from experiments.framework import devices, interleaving, program_costs
 from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff import networks
@@ -113,7 +113,7 @@ def _program(config: Config, what: str, resolution: int) -> Program:
         network, t = unet(config), jnp.full((1,), 500.0)
         function, start, arguments = networks.pure(network), functools.partial(_started, network, x.shape), (x, t)
     params = jax.tree.map(_drawn, jax.eval_shape(start, key))
-    jitted: Any = drawing.jit(function)
+    jitted: Any = devices.jit(function)
     lowered = jitted.lower(params, *arguments)
     flops, peak = program_costs.flops(lowered), program_costs.peak_bytes(lowered.compile())
     return Program(functools.partial(jitted, params, *arguments), of, flops, peak)

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.optimize
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.reporting.verdicts import Number
 from gendiff.core import arrays, sample_keys
 from gendiff.core.types import Params
@@ -34,7 +34,7 @@ class Meter:
 
     def __init__(self, model: Model, images: np.ndarray, labels: np.ndarray, draws: int) -> None:
         self._model, self._draws, self._digits = model, draws, (jnp.asarray(images), jnp.asarray(labels))
-        self._jitted_bound, self._jitted_rates = drawing.jit(self._bound), drawing.jit(self._rates)
+        self._jitted_bound, self._jitted_rates = devices.jit(self._bound), devices.jit(self._rates)
 
     def bits(self, params: Params, schedule: Schedule, first: float) -> Bound:
         """(digits,) in float64, from u = `first` to the noisiest level."""

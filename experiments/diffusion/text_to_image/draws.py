@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.text_to_image.texts import Encoded
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, guidance, samplers, sampling
@@ -59,4 +59,4 @@ def _program(model: Model) -> Any:
         guided = guidance.classifier_free(given, given.with_condition(NO_TEXT), scale, batched=True)
         return sampling.sample(jax.random.key(0), guided, samplers.ddim(), levels, model.shape, index, num_steps=num_steps)
 
-    return drawing.jit(sample, static_argnames="structure")
+    return devices.jit(sample, static_argnames="structure")

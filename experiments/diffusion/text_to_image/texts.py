@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from gendiff import networks
 from gendiff.core.errors import ConfigError
@@ -111,4 +111,4 @@ def _encode() -> Any:
         text = encode(params, ids, mask)
         return text.tokens.astype(np.float16), text.pooled
 
-    return drawing.jit(draw)
+    return devices.jit(draw)

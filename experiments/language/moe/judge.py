@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from experiments.diffusion import image_training
-from experiments.framework import drawing, interleaving
+from experiments.framework import devices, interleaving
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -44,7 +44,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     found: dict[str, list[Measured]] = {}
     with progress.phase("judge"):
         for name in FOLDERS:
-            judge = drawing.jit(_judge(config, name))
+            judge = devices.jit(_judge(config, name))
             found[name] = [_measured(judge, compared.restore(config, folder, name, seed), held_out) for seed in config.seeds]
     with progress.phase("times"):
         seconds = _seconds(config, held_out)
@@ -79,7 +79,7 @@ def _seconds(config: Config, rows: np.ndarray) -> dict[str, np.ndarray]:
     """(rounds,) of the gradient of one batch: what a training step takes beside the optimizer."""
     works: dict[str, Any] = {}
     for name in (BALANCED, ACTIVE, TOTAL):
-        gradient = drawing.jit(jax.grad(compared.loss(config, name), has_aux=True))
+        gradient = devices.jit(jax.grad(compared.loss(config, name), has_aux=True))
         params = compared.init(config, name)(jax.random.key(0))
         works[name] = functools.partial(gradient, params, jax.random.key(0), rows[: config.batch])
     return {name: np.array(spent) for name, spent in interleaving.timed(works, config.rounds).items()}

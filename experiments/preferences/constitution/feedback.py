@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.preferences import responses
 from experiments.preferences.constitution.grammar import PRINCIPLES
 from experiments.preferences.constitution.skills import ANSWER, CRITICISM, CRITIQUE, FIRST, JUDGE, PROMPT, RESPONSE, REVISE, SECOND
@@ -90,7 +90,7 @@ def _answer(network: networks.LanguageModel) -> Any:
     def answer(params: Params, key: jax.Array, prompt: jax.Array, index: jax.Array) -> jax.Array:
         return responses.write(network, params, key, prompt, index, RESPONSE, temperature=1.0).tokens
 
-    return drawing.jit(answer, libraries=False)
+    return devices.jit(answer, libraries=False)
 
 
 @functools.lru_cache(maxsize=2)
@@ -100,7 +100,7 @@ def _revise(network: networks.LanguageModel, rounds: int) -> Any:
     def revise(params: Params, key: jax.Array, prompt: jax.Array, index: jax.Array) -> Revised:
         return revision.critique_and_revise(key, policy(network, params), principles, prompt, index, rounds=rounds)
 
-    return drawing.jit(revise, libraries=False)
+    return devices.jit(revise, libraries=False)
 
 
 @functools.lru_cache(maxsize=2)
@@ -110,9 +110,9 @@ def _judge(network: networks.LanguageModel) -> Any:
         found = jax.lax.map(lambda principle: preferred(network, params, prompt, first, second, principle), principles)
         return jnp.mean(found.probability, 0), jnp.mean(jax.nn.sigmoid(found.one_order), 0), found.agree
 
-    return drawing.jit(judge, libraries=False)
+    return devices.jit(judge, libraries=False)
 
 
 @functools.lru_cache(maxsize=2)
 def _log_probs(network: networks.LanguageModel) -> Any:
-    return drawing.jit(functools.partial(responses.log_probs, networks.pure(network), first=PROMPT), libraries=False)
+    return devices.jit(functools.partial(responses.log_probs, networks.pure(network), first=PROMPT), libraries=False)

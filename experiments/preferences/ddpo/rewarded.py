@@ -16,7 +16,7 @@ from experiments.diffusion.image_model import Model
 from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.prompting.command import RESULTS
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences.ddpo import judges
@@ -121,7 +121,7 @@ class RewardedTask:
             _, images = self.draw(_key(), reference, reference, index, prompt)
             return images, self.score(images, prompt)
 
-        return drawing.jit(draw)
+        return devices.jit(draw)
 
     @functools.cached_property
     def compared(self) -> Any:
@@ -132,7 +132,7 @@ class RewardedTask:
             own, other = self.laws_of_both(params, reference, states, prompt)
             return images, self.score(images, prompt), own.kl(other).sum(1)
 
-        return drawing.jit(draw)
+        return devices.jit(draw)
 
     def scale(self, reward: str, count: int) -> Normaliser:
         """Mean and deviation of a reward of so many samples of the reference."""

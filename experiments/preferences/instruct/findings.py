@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, seeds_together
+from experiments.framework import devices, seeds_together
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.language import models, questions, replies
@@ -118,7 +118,7 @@ def _write(network: networks.LanguageModel, most: int) -> Any:
         of = responses.write(network, params, key, prompt, index, most, temperature=0.0, stop=(orders.END,))
         return of.tokens, of.finished
 
-    return drawing.jit(write, libraries=False)
+    return devices.jit(write, libraries=False)
 
 
 @functools.lru_cache(maxsize=4)
@@ -128,4 +128,4 @@ def _chances(network: networks.LanguageModel) -> Any:
     def chances(params: Params, rows: jax.Array) -> jax.Array:
         return jnp.exp(responses.log_probs(predict, params, rows, orders.ORDER))
 
-    return drawing.jit(chances, libraries=False)
+    return devices.jit(chances, libraries=False)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.preferences.rlhf import policies, task
 from experiments.preferences.rlhf.config import Config
 from gendiff import language, networks
@@ -43,7 +43,7 @@ def every(config: Config, params: Params, told: np.ndarray) -> tuple[Checked, ..
     """All checks of right code and of each mistake. params: of a policy. told: (4, 512) rewards."""
     network, key = policies.policy(config), jax.random.fold_in(jax.random.key(0), KEY)
     found = {
-        "ratio": drawing.jit(lambda params: _ratios(network, params, key))(params),
+        "ratio": devices.jit(lambda params: _ratios(network, params, key))(params),
         "gradient": _gradients(config, params, told, key),
         "padding": _paddings(),
         "findings": _batches(),
@@ -102,7 +102,7 @@ def _gradients(config: Config, params: Params, told: np.ndarray, key: jax.Array)
         wanted, *found = jax.vmap(lambda slope: _flat(back(slope)))(jnp.concatenate([jax.grad(exact)(log_probs)[None], each]))
         return jnp.linalg.norm(jnp.stack(found) - wanted[None], axis=1) / jnp.linalg.norm(wanted)
 
-    return dict(zip(ways, drawing.jit(distances)(params).tolist(), strict=True))
+    return dict(zip(ways, devices.jit(distances)(params).tolist(), strict=True))
 
 
 def _flat(tree: Params) -> jax.Array:
@@ -135,7 +135,7 @@ def _paddings() -> dict[str, float]:
         return [jnp.where(mask != 0, each, 0) for each in found]
 
     names = (RIGHT, "whitening over padding", "score read at the last column", "KL charged behind the end")
-    run = drawing.jit(ways)
+    run = devices.jit(ways)
     one, other = run(0.0), run(3.0)
     return {name: float(np.abs(np.subtract(a, b)).max()) for name, a, b in zip(names, one, other, strict=True)}
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.framework import drawing, meshes, seeds_together, training_loop
+from experiments.framework import devices, meshes, seeds_together, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences.rlhf import pairs, policies, rollout_programs, task
@@ -203,7 +203,7 @@ def _given(of: tuple[Member, ...], sft: Params, laws: np.ndarray, told: Rewards,
 @functools.lru_cache(maxsize=4)
 def _of_members(function: Callable[..., jax.Array], network: networks.LanguageModel) -> Callable[[Params], jax.Array]:
     """The function of a network and its parameters, for parameters with an axis of members in front."""
-    return drawing.jit(jax.vmap(functools.partial(function, network)))
+    return devices.jit(jax.vmap(functools.partial(function, network)))
 
 
 def _sft_programs(config: Config, mesh: Any) -> training.Programs:

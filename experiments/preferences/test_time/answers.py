@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, seeds_together
+from experiments.framework import devices, seeds_together
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import train
 from experiments.preferences.test_time.config import Config
@@ -92,7 +92,7 @@ def _program(network: networks.LanguageModel, prompt: int) -> Any:
         options: dict[str, Any] = {"processor": processors.chain(forced, processors.temperature(temperature)), "num_tokens": tokens}
         return language.generate(key, model, cache, prompts, jnp.arange(prompts.shape[0]), max_tokens=room, **options).tokens
 
-    return drawing.jit(run, libraries=False)
+    return devices.jit(run, libraries=False)
 
 
 def as_text(config: Config, pairs: np.ndarray, answers: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import scipy.special
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.preferences.test_time.config import Config, counts
 from gendiff import preferences
 
@@ -97,4 +97,4 @@ def _vote(answers: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _programs() -> tuple[Any, Any]:
-    return drawing.jit(preferences.best_of_n), drawing.jit(preferences.weighted_vote)
+    return devices.jit(preferences.best_of_n), devices.jit(preferences.weighted_vote)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.preferences.test_time import answers, train
@@ -84,4 +84,4 @@ def _program(network: networks.LanguageModel) -> Any:
         logits = predict(params, texts, None, False).logits
         return logits[:, RIGHT] - logits[:, WRONG]
 
-    return drawing.jit(odds, libraries=False)
+    return devices.jit(odds, libraries=False)

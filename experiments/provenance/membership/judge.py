@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -58,7 +58,7 @@ class Found:
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Every attack with every seed."""
     images = digits.load().train_images
-    losses = [drawing.jit(jax.vmap(membership.per_example(side_by_side.LOSS), (0, None, None))), drawing.jit(_own_draws)]
+    losses = [devices.jit(jax.vmap(membership.per_example(side_by_side.LOSS), (0, None, None))), devices.jit(_own_draws)]
     found = []
     for seed in config.seeds:
         with progress.phase("judge", seed=seed):

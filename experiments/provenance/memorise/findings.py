@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.provenance import side_by_side
@@ -60,7 +60,7 @@ def controls(config: Config, images: np.ndarray) -> dict[str, np.ndarray]:
         "memoriser": oracles.empirical(images),
         "gaussian": oracles.correlated(rows.mean(0).reshape(side_by_side.SHAPE), np.cov(rows.T)),
     }
-    index, jitted = jnp.arange(config.samples), drawing.jit(functools.partial(network.draw, config))
+    index, jitted = jnp.arange(config.samples), devices.jit(functools.partial(network.draw, config))
     return {name: copied(config, drawing.finite(jitted(of, index), name), rows) for name, of in known.items()}
 
 

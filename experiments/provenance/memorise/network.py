@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.provenance import side_by_side
 from experiments.provenance.memorise.config import Config
 from experiments.provenance.side_by_side import SCHEDULE, SHAPE
@@ -33,7 +33,7 @@ def draws(config: Config) -> Callable[[Params, jax.Array], jax.Array]:
     def of_one(params: Params, index: jax.Array) -> jax.Array:
         return draw(config, diffusion.from_network(predict, params, FORM), index)
 
-    return drawing.jit(jax.vmap(of_one, in_axes=(0, None)))
+    return devices.jit(jax.vmap(of_one, in_axes=(0, None)))
 
 
 def losses() -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
@@ -48,4 +48,4 @@ def losses() -> Callable[[Params, jax.Array, jax.Array], jax.Array]:
 
         return jnp.mean(jax.lax.map(of, jax.random.split(jax.random.key(2), 8)), axis=0)
 
-    return drawing.jit(both)
+    return devices.jit(both)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -58,7 +58,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 def _predict(config: Config, size: int) -> Callable[[Any, jax.Array], jax.Array]:
     """(parameters, tokens) -> logits."""
     predict = networks.pure(train.network(config, size))
-    return drawing.jit(lambda params, tokens: predict(params, tokens).logits)
+    return devices.jit(lambda params, tokens: predict(params, tokens).logits)
 
 
 def _found(config: Config, predict: Callable[[jax.Array], jax.Array], texts: Corpus) -> Found:

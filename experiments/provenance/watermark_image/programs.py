@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion.image_model import Model
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from experiments.provenance.watermark_image.changes import stored
 from experiments.provenance.watermark_image.config import SHAPE, Config
@@ -45,7 +45,7 @@ class WatermarkPrograms:
     def __init__(self, config: Config, model: Model, progress: Progress) -> None:
         self._config, self._model, self._progress = config, model, progress
         self._levels = grids.trailing(model.schedule, config.sampling_steps)
-        self._drawn, self._back, self._again = (drawing.jit(program) for program in (self._draw, self._invert, self._redraw))
+        self._drawn, self._back, self._again = (devices.jit(program) for program in (self._draw, self._invert, self._redraw))
 
     def draw(self, params: Params, noise: Any, index: np.ndarray) -> np.ndarray:
         """Stored pictures (n, 16, 16, 1) from standard normal noise of that shape."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, seeds_together
+from experiments.framework import devices, seeds_together
 from experiments.framework.run_folder import RunFolder
 from experiments.scaling.emergence import train
 from experiments.scaling.emergence.config import Config
@@ -71,4 +71,4 @@ def _programs(network: networks.LanguageModel, prompt: int, answer: int) -> tupl
         warm = processors.temperature(temperature)
         return language.generate(key, model, cache, jnp.asarray(prompts), index, max_tokens=answer, processor=warm).tokens
 
-    return drawing.jit(probabilities), drawing.jit(generate)
+    return devices.jit(probabilities), devices.jit(generate)

@@ -1,7 +1,5 @@
 """The rates of the CPU that is here, measured."""
 
-import math
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.framework import devices
+from experiments.reporting import environment
 from gendiff.scaling import Accelerator
 
 REPEATS = 3
@@ -24,7 +23,7 @@ def measured(dtype: str, size: int) -> Accelerator:
     flops = 2 * size**3 / _seconds(lambda x: x @ x, square)
     bandwidth = 2 * row.nbytes / _seconds(lambda x: x + 1, row)
     source = f"measured now, by products of {size} × {size} and a pass over {row.nbytes / 1e6:.0f} MB"
-    return Accelerator("this CPU", flops, bandwidth, _memory(), source)
+    return Accelerator("this CPU", flops, bandwidth, environment.memory(), source)
 
 
 def _seconds(function: Callable[[Any], Any], x: jax.Array) -> float:
@@ -36,11 +35,3 @@ def _seconds(function: Callable[[Any], Any], x: jax.Array) -> float:
         jitted(x).block_until_ready()
         spent.append(time.perf_counter() - begin)
     return min(spent)
-
-
-def _memory() -> float:
-    """Bytes of this machine; infinite where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError, AttributeError):
-        return math.inf

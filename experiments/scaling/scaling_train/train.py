@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.framework import drawing, meshes, seeds_together, sweep, training_loop
+from experiments.framework import devices, meshes, seeds_together, sweep, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.framework.sweep import Shard
@@ -116,4 +116,4 @@ def _judge(loss: Loss) -> Any:
     def one(params: Params, key: jax.Array, batch: Any) -> jax.Array:
         return jnp.asarray(loss(params, key, batch)[0])
 
-    return drawing.jit(jax.vmap(one, (0, None, None)))
+    return devices.jit(jax.vmap(one, (0, None, None)))

@@ -13,7 +13,7 @@ from experiments.diffusion import folder_params
 from experiments.diffusion.images import learners
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.fine_tuning import captioned_pictures, jobs, options, train
-from experiments.framework import command_line, drawing
+from experiments.framework import command_line, devices
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core import trees
@@ -178,7 +178,7 @@ def test_few_pictures_and_pictures_without_captions_are_refused(model, tmp_path)
 
 @pytest.mark.slow
 def test_a_run_learns_resumes_bitwise_judges_and_leaves_a_file_that_text_to_image_draws_with(photos, model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(drawing, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
+    monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
     words = ("run", "images", "--data", photos, "--model", model, *NUMBERS, *FAST)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert run(*words, "--out", whole) == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.framework.progress import Progress
 from experiments.serve import folder_networks
 from experiments.serve.batching import Batcher
@@ -37,7 +37,7 @@ def read(text, too_long):
 
 @pytest.fixture
 def lightly(monkeypatch):
-    monkeypatch.setattr(drawing, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
+    monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
 
 
 def opened():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.serve.batching import NOT_FINITE, Batcher, Failed, Finished
 from experiments.serve.picture_orders import Order
 from experiments.serve.served_network import ReadTexts, ServedNetwork
@@ -81,7 +81,7 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
         made.append(Traced(function, jit=quickly, **options))
         return made[-1]
 
-    monkeypatch.setattr(drawing, "jit", jit)
+    monkeypatch.setattr(devices, "jit", jit)
     programs = SlotPrograms(served(pipeline), 2, MOST)
     programs.warm()
     batcher, told = Batcher(programs, 8), []

@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.diffusion import picture_options
 from experiments.diffusion.images.config import Config
-from experiments.framework import drawing
+from experiments.framework import devices
 from experiments.framework.progress import Progress
 from gendiff import networks
 from gendiff.core.errors import DataError
@@ -79,7 +79,7 @@ def encoded(
     prompt = prompt_of(model, part.captions, progress)
     encode, several = networks.pure(model.autoencoder, "encode"), min(together, len(part))
 
-    @drawing.jit
+    @devices.jit
     def run(params: Any, pictures: np.ndarray, prompt: Prompt) -> dict[str, jax.Array]:
         latent, text = encode(params["autoencoder"], pictures), towers(params["text"], prompt)
         return {"mean": latent.mean, "std": latent.std(), "tokens": text.tokens.astype(jnp.float32)}
@@ -96,7 +96,7 @@ def encoded(
 
 def nothing(model: Opened, towers: TextTowers, params: dict[str, Params]) -> networks.Text:
     """The empty caption, which stands for every one that training drops."""
-    return jax.block_until_ready(drawing.jit(towers)(params["text"], model.negative()))
+    return jax.block_until_ready(devices.jit(towers)(params["text"], model.negative()))
 
 
 def prompt_of(model: Opened, captions: Sequence[str], progress: Progress) -> Prompt:

@@ -15,7 +15,7 @@ from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.fine_tuning import captioned_pictures, jobs, train
 from experiments.diffusion.images.fine_tuning.captioned_pictures import CaptionedPictures
 from experiments.diffusion.images.fine_tuning.jobs import Job
-from experiments.framework import drawing
+from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -48,7 +48,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
             for name, part in sides.items()
         }
     with progress.phase("judge"):
-        error = drawing.jit(functools.partial(_errors, job))
+        error = devices.jit(functools.partial(_errors, job))
         shapes = jax.eval_shape(job.init, jax.random.key(0))
         none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         changes = {seed: train.averaged(job, folder, seed) for seed in config.seeds}
@@ -94,7 +94,7 @@ def _pictures(job: Job, params: dict[str, Any], change: Params, folder: RunFolde
     captions = job.held_out.captions[:count]
     prompt, negative = stable_diffusion.aligned(captioned_pictures.prompt_of(model, captions, progress), model.negative())
 
-    @drawing.jit
+    @devices.jit
     def draw(params: Any, prompt: Any, negative: Any, index: Any) -> jax.Array:
         return job.pipeline(params, jax.random.key(SEED), prompt, negative, GUIDANCE, index)
 

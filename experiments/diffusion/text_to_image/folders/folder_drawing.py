@@ -102,7 +102,7 @@ def _drawn(job: Drawing, params: tuple[Any, ...], options: FolderOptions, progre
     fixed = (job.pipelines, params, job.words, job.change, jax.random.key(options.seed), jnp.float32(options.guidance))
     calls = -(-options.num // together)
     with progress.phase("compile"):
-        jitted: Any = drawing.jit(program, libraries=devices.libraries_suit(options.dtype, options.storage))
+        jitted: Any = devices.jit(program, libraries=devices.libraries_suit(options.dtype, options.storage))
         compiled = jitted.lower(*fixed, jnp.asarray(index[:together])).compile()
         devices.give_back_memory()
     with progress.phase("draw"), progress.task("draw", calls * job.steps) as task:

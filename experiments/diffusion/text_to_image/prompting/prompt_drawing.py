@@ -13,7 +13,7 @@ from experiments.diffusion.text_to_image.prompting import prompt_options
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.prompting.start_picture import StartPicture
 from experiments.diffusion.text_to_image.trained import Trained
-from experiments.framework import compile_cache, drawing
+from experiments.framework import compile_cache, devices, drawing
 from experiments.framework.progress import Progress
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
@@ -119,7 +119,7 @@ def draw(program: Program, given: Trained, options: PromptOptions, prompt: Token
 
 @functools.cache
 def _compiled() -> Any:
-    return drawing.jit(lambda program, *arguments: program(*arguments))
+    return devices.jit(lambda program, *arguments: program(*arguments))
 
 
 def _counted(program: Program, update: Callable[[int], None]) -> Program:

@@ -7,7 +7,7 @@ from PIL import Image
 from experiments import catalogue
 from experiments.diffusion.text_to_image.folders import folder_drawing, folder_options, folder_pictures, folder_programs, inspect_folder
 from experiments.diffusion.text_to_image.prompting.command import CommandOptions
-from experiments.framework import command_line, drawing
+from experiments.framework import command_line, devices
 from experiments.framework.progress import Progress
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import open_model
@@ -33,7 +33,7 @@ def unread(tmp_path_factory):
 def said(monkeypatch):
     lines = []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
-    monkeypatch.setattr(drawing, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
+    monkeypatch.setattr(devices, "jit", lambda draw, libraries=True, **options: quickly(draw, **options))
     return lines
 
 
