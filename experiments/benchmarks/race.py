@@ -5,7 +5,8 @@ until the distance is near enough. The method with the fewest evaluations is jud
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,64 +50,95 @@ class Choice(NamedTuple):
         return 2 * self.steps - 1 if "Heun" in self.method else self.steps
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """What one side found. found: of each method its fewest steps. best: of these. excess: of the best one on other noise.
+
+    reference: the file of what DDIM, or its equal, drew.
+    """
+
+    found: tuple[Choice, ...]
+    best: Choice
+    excess: float
+    reference: Path
+
+
+@dataclass(frozen=True)
+class _Race:
+    """What both sides are given. most: steps of the reference. tried: numbers of steps, least first. near: the excess that is enough."""
+
+    place: Path
+    request: Mapping[str, Any]
+    most: int
+    tried: tuple[int, ...]
+    near: float
+    noise: tuple[Path, Path]
+
+    def enter(self, side: SideProcess) -> _Entry:
+        """Chooses on the first noise, and judges on the second."""
+        chosen_by, judged_by = self.noise
+        methods = side.ask("methods")
+        reference, file = self._distance(side, chosen_by, methods[0], self.most)
+        found = tuple(self._fewest(side, method, reference) for method in methods)
+        best = min([each for each in found if each.excess <= self.near] or found, key=lambda each: each.evaluations)
+        again, of_all = (self._distance(side, judged_by, *way)[0] for way in ((best.method, best.steps), (methods[0], self.most)))
+        return _Entry(found, best, again / of_all - 1, file)
+
+    def _fewest(self, side: SideProcess, method: str, reference: float) -> Choice:
+        """The fewest steps that are enough, or the most that were tried."""
+        for steps in self.tried:
+            choice = Choice(method, steps, self._distance(side, self.noise[0], method, steps)[0] / reference - 1)
+            if choice.excess <= self.near:
+                break
+        return choice
+
+    def _distance(self, side: SideProcess, arrays: Path, method: str, steps: int) -> tuple[float, Path]:
+        """(the Fréchet distance of what a side draws, the file that holds it)."""
+        name = f"{side.name} {method} {steps} {arrays.stem}"
+        file = self.place / f"{name.replace(' ', '_')}.npz"
+        side.ask("prepare", name=name, arrays=str(arrays), method=method, steps=steps, **self.request)
+        side.ask("output", name=name, to=str(file))
+        with np.load(file) as stored:
+            seen = np.asarray(scaling.round_to_levels(stored["output"], digits.LEVELS))
+        return frechet.between(_held_out(), frechet.fit(features.pixels(seen))), file
+
+
 def measure(case: Case, setting: Setting) -> Findings:
     """Ratio of the times of the two choices, the reference of both compared first."""
     assert isinstance(setting.config, Config)
-    place, limits, workload = setting.folder / case.name, setting.config.thresholds, setting.fitted(case.workload)
+    place, workload, tiny = setting.folder / case.name, setting.fitted(case.workload), setting.config.tiny
     place.mkdir()
-    weights = _weights(workload, place, setting.config.tiny)
-    chosen_by, judged_by = (noise(workload, place, 20 if setting.config.tiny else workload.batch, number) for number in (0, 1))
-    steps, most = (STEPS[:2], 4) if setting.config.tiny else (STEPS, workload.steps)
-    request: dict[str, Any] = {"network": workload.network, "weights": str(weights), "together": TOGETHER}
-    near, held_out = limits.near, frechet.fit(features.pixels(digits.load().held_out_images))
-
-    def distance(side: SideProcess, arrays: Path, method: str, steps: int) -> tuple[float, Path]:
-        name, file = f"{side.name} {method} {steps} {arrays.stem}", place / f"{side.name}_{method}_{steps}_{arrays.stem}.npz"
-        side.ask("prepare", name=name, arrays=str(arrays), method=method, steps=steps, **request)
-        side.ask("output", name=name, to=str(file))
-        return _distance(file, held_out), file
-
-    def choose(side: SideProcess, reference: float) -> Iterator[Choice]:
-        for method in side.ask("methods"):
-            for count in steps:
-                if (excess := distance(side, chosen_by, method, count)[0] / reference - 1) <= near or count == steps[-1]:
-                    yield Choice(method, count, excess)
-                    break
-
-    rows, chosen, excesses = list[tuple[Cell, ...]](), dict[str, Choice](), dict[str, float]()
-    references: dict[str, Path] = {}
+    request = {"network": workload.network, "weights": str(_weights(workload, place, tiny)), "together": TOGETHER}
+    chosen_by, judged_by = (noise(workload, place, 20 if tiny else workload.batch, number) for number in (0, 1))
+    steps, most = (STEPS[:2], 4) if tiny else (STEPS, workload.steps)
+    race = _Race(place, request, most, steps, setting.config.thresholds.near, (chosen_by, judged_by))
+    entries = dict[str, _Entry]()
     for name, kind in SIDES.items():
-        if name != OURS and setting.peer is None:
-            continue
-        with setting.start(kind) as side:
-            first = side.ask("methods")[0]
-            reference, references[name] = distance(side, chosen_by, first, most)
-            found = list(choose(side, reference))
-            enough = [each for each in found if each.excess <= near]
-            best = min(enough or found, key=lambda each: each.evaluations)
-            again = distance(side, judged_by, best.method, best.steps)[0] / distance(side, judged_by, first, most)[0] - 1
-        chosen[name], excesses[name] = best, again
-        rows += [(name, each.method, each.evaluations, each.excess, again if each == best else None) for each in found]
+        if name == OURS or setting.peer is not None:
+            with setting.start(kind) as side:
+                entries[name] = race.enter(side)
     table = Table(
-        f"{case.name}: fewest evaluations with a Fréchet distance within {near:.0%} of DDIM in {most}, and its excess",
+        f"{case.name}: fewest evaluations with a Fréchet distance within {race.near:.0%} of DDIM in {most}, and its excess",
         ("side", "method", "evaluations", "excess on the noise it was chosen by", "on other noise"),
-        tuple(rows),
+        tuple(
+            (name, each.method, each.evaluations, each.excess, entry.excess if each == entry.best else None)
+            for name, entry in entries.items()
+            for each in entry.found
+        ),
     )
-    shown = tuple(
-        Limit(
-            f"{case.name}_{name}",
-            f"{name}, {best.method}, {best.evaluations} evaluations: excess of the Fréchet distance",
-            excesses[name],
-            "near",
-        )
-        for name, best in chosen.items()
-    )
-    if len(chosen) == 1:
-        return Findings(limits=shown, tables=(table,))
-    apart = duel.difference(*references.values())
+    limits = tuple(_limit(case, name, entry) for name, entry in entries.items())
+    if len(entries) == 1:
+        return Findings(limits=limits, tables=(table,))
+    apart = duel.difference(*(entry.reference for entry in entries.values()))
     agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, "agreement")
-    ratio, times = _timed(case, setting, chosen, request | {"arrays": str(judged_by)})
-    return Findings(ratios=(ratio,), limits=(agrees, *shown), tables=(table, times))
+    best = {name: entry.best for name, entry in entries.items()}
+    ratio, times = _timed(case, setting, best, request | {"arrays": str(judged_by)})
+    return Findings(ratios=(ratio,), limits=(agrees, *limits), tables=(table, times))
+
+
+def _limit(case: Case, name: str, entry: _Entry) -> Limit:
+    what = f"{name}, {entry.best.method}, {entry.best.evaluations} evaluations: excess of the Fréchet distance on other noise"
+    return Limit(f"{case.name}_{name}", what, entry.excess, "near")
 
 
 def _timed(case: Case, setting: Setting, chosen: Mapping[str, Choice], request: Mapping[str, Any]) -> tuple[Ratio, Table]:
@@ -122,7 +154,13 @@ def _timed(case: Case, setting: Setting, chosen: Mapping[str, Choice], request: 
                 continue  # a mode that fails is none to race with; the table of times tells who took part
             tried[mode] = min(peer.ask("run", name=mode) for _ in range(2))
         best = min(tried, key=lambda mode: tried[mode])
-        calls = {OURS: functools.partial(mine.ask, "run", name=OURS), best: functools.partial(peer.ask, "run", name=best)}
+
+        def call(side: SideProcess, other: SideProcess, name: str) -> float:
+            other.settle()
+            seconds: float = side.ask("run", name=name)
+            return seconds
+
+        calls = {OURS: functools.partial(call, mine, peer, OURS), best: functools.partial(call, peer, mine, best)}
         seconds = interleaving.interleave(calls, pairs)
     rows: list[tuple[Cell, ...]] = [(OURS, *findings.spread(seconds[OURS])), (f"diffusers, {best}", *findings.spread(seconds[best]))]
     rows += [(f"diffusers, {mode}, before the pairs", spent, None, None) for mode, spent in tried.items()]
@@ -132,10 +170,9 @@ def _timed(case: Case, setting: Setting, chosen: Mapping[str, Choice], request: 
     return Ratio(case.name, statement, value, pairs, case.threshold), Table(title, ("side", "median", "least", "most"), tuple(rows))
 
 
-def _distance(file: Path, held_out: frechet.FittedGaussian) -> float:
-    with np.load(file) as stored:
-        seen = np.asarray(scaling.round_to_levels(stored["output"], digits.LEVELS))
-    return frechet.between(held_out, frechet.fit(features.pixels(seen)))
+@functools.cache
+def _held_out() -> frechet.FittedGaussian:
+    return frechet.fit(features.pixels(digits.load().held_out_images))
 
 
 def noise(workload: Workload, place: Path, count: int, number: int) -> Path:
