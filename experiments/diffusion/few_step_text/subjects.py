@@ -105,7 +105,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
     return Subject(
         name=SHAPES,
         model=given.model,
-        differentiable=given.model_of("fast_backward"),
+        differentiable=given.model_of(convolution="fast_backward"),
         params=given.params["network"],
         guiding=config.shapes,
         captions=asked.captions,
@@ -129,7 +129,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     return Subject(
         name=EMOJI,
         model=given.model,
-        differentiable=given.model_of("fast_backward"),
+        differentiable=given.model_of(convolution="fast_backward"),
         params=given.params["network"],
         guiding=config.emoji,
         captions=asked.captions,

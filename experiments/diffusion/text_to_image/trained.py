@@ -35,12 +35,12 @@ class Trained:
     @property
     def model(self) -> Model:
         """The network without its parameters."""
-        return self.model_of("direct")
+        return self.model_of()
 
-    def model_of(self, convolution: str) -> Model:
-        """The same by another convolution: see `image_training.unet`."""
+    def model_of(self, **options: str) -> Model:
+        """The same with options of `networks.model`."""
         of = self.config
-        return latents.model(of, convolution) if self.name == networks.EMOJI else networks.model(of, self.name, convolution)
+        return latents.model(of, **options) if self.name == networks.EMOJI else networks.model(of, self.name, **options)
 
     @property
     def autoencoder(self) -> Autoencoder | None:
