@@ -24,15 +24,13 @@ def curves(values: Curves, reference: tuple[str, float], path: Path, caption: st
 
     reference: its name and its number.
     """
-    name, level = reference
     series = []
     for method, of in values.items():
         counts = sorted(of)
         series.append(figures.Curve(method, counts, *([reduce(of[count]) for count in counts] for reduce in (np.mean, min, max))))
-    series.append(figures.Curve(name, [1, max(max(curve.x) for curve in series)], np.full(2, level)))
     caption = f"{caption}: means over seeds; bands reach from the least to the largest."
     x_label = "evaluations of the network per sample"
-    return figures.curves(series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y)
+    return figures.curves(series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y, thresholds=[reference])
 
 
 def learned_levels(found: Iterable[tuple[str, int, LearnedGrid]]) -> Table:

@@ -108,7 +108,7 @@ def small_multiples(panels: Sequence[Panel], path: Path, caption: str, *, x_labe
     for axes, panel in zip(grid, panels, strict=False):
         style(axes, panel.title, size=10)
         for curve in panel.series:
-            _draw(axes, curve, COLOURS[labels.index(curve.label) % len(COLOURS)])
+            _draw(axes, curve, labels.index(curve.label))
         for _, value in panel.thresholds:
             axes.axhline(value, **DASHED)
         named = ", ".join(label for label, _ in panel.thresholds)
@@ -213,7 +213,7 @@ def _lines(series: Sequence[Curve], name: str, y_label: str, log_y: bool, thresh
         raise ValueError(f"curves for {name} hold no finite point")
     figure, axes = _axes(height=3.4)
     for number, curve in enumerate(series):
-        _draw(axes, curve, COLOURS[number % len(COLOURS)])
+        _draw(axes, curve, number)
     for label, value in thresholds:
         axes.axhline(value, label=label, **DASHED)
     if log_y:
@@ -242,8 +242,10 @@ def _end(axes: Any, x_label: str, log_x: bool, legend: bool) -> None:
         axes.legend(**LEGEND)
 
 
-def _draw(axes: Any, curve: Curve, colour: str) -> None:
-    short = len(np.atleast_1d(curve.x)) <= 24
-    axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, marker="o" if short else None, markersize=4, label=curve.label)
+def _draw(axes: Any, curve: Curve, number: int) -> None:
+    """number: of the curve, which gives its colour; those beyond the colours are dotted, with square marks."""
+    colour, again = COLOURS[number % len(COLOURS)], number >= len(COLOURS)
+    marks = {"marker": "s" if again else "o", "markersize": 4} if len(np.atleast_1d(curve.x)) <= 24 else {}
+    axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, linestyle=":" if again else "-", label=curve.label, **marks)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.reporting import figures
+from experiments.reporting import figures, plots
 from experiments.reporting.results import Axis, Explorer, Figure
 
 AXES = {"axes": (Axis("scale", (0, 1)),), "caption": "Samples"}
@@ -140,6 +140,15 @@ def test_small_multiples_have_a_logarithmic_axis_where_asked(tmp_path):
         figures.small_multiples(panels("a", "b", x=(1.0, 10.0, 100.0)), tmp_path / f"{log_x}.png", "", x_label="size", log_x=log_x)
     even, uneven = (pixels(tmp_path / f"{log_x}.png")[0] for log_x in (True, False))
     assert even.shape == uneven.shape and not np.array_equal(even, uneven)
+
+
+def test_more_curves_than_colours_are_told_apart(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path, caption: drawn.extend(figure.axes[0].get_lines()))
+    count = len(plots.COLOURS) + 3
+    plots.curves([plots.Curve(str(n), [0, 1], [n, n]) for n in range(count)], tmp_path / "a.png", "", x_label="x", y_label="y")
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn}
+    assert len(looks) == len(drawn) == count
 
 
 def test_bars_are_drawn_with_their_intervals(tmp_path):
