@@ -18,13 +18,13 @@ _ZERO_NUMBERS = (
     "keywords warmup weight_decay waves ema drop_condition shuffled_steps loud_seeds pigdm_eta dps_scale failed cleanest kills shortest "
     "digit cut extra ema_snapshots"
 )
-_ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall"
+_ZERO_EVENTS = "preemptions deaths keywords warm_up final lam fall low stop"
 _ZERO_WEIGHTS = "kl_weight gradient_weight slopes_weight amplitude_weight balance_weight anchor least"
 _ZERO_AMONG = "seeds scenes_seeds scales dropouts strengths guidance etas"
 EXAMPLES = {int | None: 1, float | None: 0.5, Literal["RGB", "L"] | None: "RGB"}
 ALLOWED = {
     "0": {*_ZERO_NUMBERS.split(), *_ZERO_EVENTS.split(), *_ZERO_WEIGHTS.split(), *_ZERO_AMONG.split()},
-    "-1": {"cleanest"},
+    "-1": {"cleanest", "stop"},
     "": {"samplers", "seeds", "cases", "against"},
     "repeated": {"channels"},
     "nonsense": {"data"},
