@@ -83,7 +83,6 @@ def make_step(
         tracks = {of: _followed(of, track, params, state.step, ema_warm_up) for of, track in state.tracks.items()}
 
         finite = jnp.isfinite(value) & jnp.isfinite(norm) & trees.all_finite(updates)
-        finite = jax.lax.optimization_barrier(finite)  # or XLA joins its terms, one per leaf, to the update of every leaf
         new, old = (params, tracks, optimizer_state), (state.params, state.tracks, state.optimizer_state)
         if skip_nonfinite:
             new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)

@@ -178,16 +178,3 @@ def test_what_does_not_fit_is_refused_with_its_name():
     ):
         with pytest.raises(ConfigError, match=message):
             one_step(**options)
-
-
-def test_a_compiled_step_asks_once_per_leaf_whether_it_is_finite():
-    """XLA would otherwise ask in the update of every leaf about all of them."""
-    params = {str(number): jnp.ones(3) for number in range(8)}
-
-    def loss(params, key, batch):
-        return sum(jnp.sum(jnp.sin(leaf)) for leaf in params.values()), {}
-
-    optimizer = optax.adam(0.1)
-    step = jax.jit(training.make_step(loss, optimizer))
-    text = step.lower(training.start(params, optimizer, jax.random.key(0), ema=()), jnp.ones(1)).compile().as_text()
-    assert 0 < text.count(" is-finite(") <= len(params) + 2
