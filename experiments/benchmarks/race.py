@@ -17,15 +17,15 @@ from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.duel import MODES, OURS, Case
 from experiments.benchmarks.findings import Findings, Limit, Ratio
 from experiments.benchmarks.side_process import SideError, SideProcess
-from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.benchmarks.workloads import Workload
 from experiments.diffusion import digits as digits_experiment
-from experiments.diffusion import image_training
+from experiments.diffusion import equivalence, image_draws, image_training
 from experiments.framework import interleaving
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting.results import Cell, Table
 from gendiff.core.types import Params
-from gendiff.data import digits, scaling
+from gendiff.data import digits
 from gendiff.metrics import features, frechet
 
 RACE, TORCH_RACE = "race", "torch_race"
@@ -99,8 +99,7 @@ class _Race:
         side.ask("prepare", name=name, arrays=str(arrays), method=method, steps=steps, **self.request)
         side.ask("output", name=name, to=str(file))
         with np.load(file) as stored:
-            seen = np.asarray(scaling.round_to_levels(stored["output"], digits.LEVELS))
-        return frechet.between(_held_out(), frechet.fit(features.pixels(seen))), file
+            return frechet.between(_held_out(), frechet.fit(equivalence.points_of_digits(stored["output"]))), file
 
 
 def measure(case: Case, setting: Setting) -> Findings:
@@ -178,7 +177,7 @@ def _held_out() -> frechet.FittedGaussian:
 def noise(workload: Workload, place: Path, count: int, number: int) -> Path:
     """The file of `count` noises and labels, as many of each class. number: of the seed."""
     file, rng = place / f"noise_{number}.npz", np.random.default_rng(number)
-    label = (np.arange(count) % NETWORKS[workload.network].num_classes).astype(np.int32)  # type: ignore[operator]  # it has classes
+    label = image_draws.labels(count, digits.CLASSES)
     np.savez(file, noise=rng.normal(size=(count, *workload.shape)).astype(np.float32), label=label)
     return file
 
@@ -194,7 +193,6 @@ def _weights(workload: Workload, place: Path, tiny: bool) -> Path:
 
 
 def _trained(place: Path) -> Params:
-    config, folder = digits_experiment.Config(), RunFolder(place)
-    model = digits_experiment.model(config)
-    image_training.train(config, model, image_training.digits_batch(digits.load()), folder, Progress(quiet=True), seeds=(0,))
-    return image_training.averaged(model, folder, 0)
+    config, folder = digits_experiment.Config(seeds=(0,)), RunFolder(place)
+    image_training.per_seed(digits_experiment.model)(config, folder, Progress(quiet=True))
+    return image_training.averaged(digits_experiment.model(config), folder, 0)

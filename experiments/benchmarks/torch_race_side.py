@@ -1,6 +1,5 @@
 """The peer's process of the race to digits of equal quality: schedulers of diffusers for a flow, answering `side_process`."""
 
-import copy
 import os
 import time
 from collections.abc import Callable
@@ -63,7 +62,7 @@ class TorchRaceSide(Side):
         begin, kind = time.perf_counter(), getattr(diffusers, NETWORKS[network].kind)
         if (weights, mode) not in self.networks:
             module = kind.from_pretrained(weights, low_cpu_mem_usage=False).eval()
-            self.networks[weights, mode] = torch_side.predictor(copy.deepcopy(module), mode)
+            self.networks[weights, mode] = torch_side.predictor(module, mode)
         with np.load(arrays) as stored:
             noise, label = (torch.from_numpy(stored[key].copy()) for key in ("noise", "label"))
         parts = list(zip(torch_side.to_torch(noise, mode).split(together), label.split(together), strict=True))

@@ -59,8 +59,13 @@ def resampled(sets: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: 
 
 def of_digits(drawn: Mapping[T, np.ndarray], held_out: np.ndarray, *, resamples: int) -> dict[T, Distances]:
     """`resampled` of images of digits (n, h, w, c), the drawn ones rounded to the data's levels."""
-    points = {each: features.pixels(np.asarray(scaling.round_to_levels(images, digits.LEVELS))) for each, images in drawn.items()}
+    points = {each: points_of_digits(images) for each, images in drawn.items()}
     return resampled(points, features.pixels(held_out), resamples=resamples, seed=intervals.SEED)
+
+
+def points_of_digits(images: np.ndarray) -> np.ndarray:
+    """(n, d) features of drawn digits (n, h, w, c), rounded to the data's levels."""
+    return features.pixels(np.asarray(scaling.round_to_levels(images, digits.LEVELS)))
 
 
 def difference(few: Distances, many: Distances) -> Number:

@@ -1,4 +1,4 @@
-"""What experiments on few evaluations share: ids of claims, curves against evaluations, and the table of learned levels."""
+"""What experiments on few evaluations share: ids of claims, curves against evaluations, the norm of samples, a table of learned levels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +31,11 @@ def curves(values: Curves, reference: tuple[str, float], path: Path, caption: st
     caption = f"{caption}: means over seeds; bands reach from the least to the largest."
     x_label = "evaluations of the network per sample"
     return figures.curves(series, path, caption, x_label=x_label, y_label=measure, log_x=True, log_y=log_y, thresholds=[reference])
+
+
+def norm(samples: np.ndarray) -> float:
+    """The root mean square of the norm of samples (n, …), as `grids.resolved` wants it."""
+    return float(np.sqrt(np.mean(np.sum(np.square(samples.reshape(len(samples), -1)), axis=1))))
 
 
 def learned_levels(found: Iterable[tuple[str, int, LearnedGrid]]) -> Table:

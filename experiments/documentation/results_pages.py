@@ -79,10 +79,17 @@ def _summaries(outcome: Results) -> list[Summary]:
 def _claims(summaries: Iterable[Summary]) -> str:
     rows = []
     for each in summaries:
-        texts = formatting.measured((claim.value, *claim.interval) for claim in each.claims)
-        measured = "<br>".join(_unbroken(f"{value} {interval}") for value, interval in texts)
-        rows.append([_text(each.first.statement), formatting.needed(each.first.relation, each.first.threshold), measured, each.verdict])
+        rows.append([_text(each.first.statement), _needed(each), _measured(each), each.verdict])
     return _folded(("statement", "needed", "measured", "verdict"), rows, ())
+
+
+def _measured(summary: Summary) -> str:
+    texts = formatting.measured((claim.value, *claim.interval) for claim in summary.claims)
+    return "<br>".join(_unbroken(f"{value} {interval}") for value, interval in texts)
+
+
+def _needed(summary: Summary) -> str:
+    return formatting.needed(summary.first.relation, summary.first.threshold)
 
 
 def _by_machine(outcomes: list[Results]) -> str:
@@ -91,11 +98,7 @@ def _by_machine(outcomes: list[Results]) -> str:
     found = [{each.first.id: each for each in _summaries(outcome)} for outcome in outcomes]
 
     def cell(there: dict[str, Summary], id: str) -> str:
-        if id not in there:
-            return ""
-        texts = formatting.measured((claim.value, *claim.interval) for claim in there[id].claims)
-        needed = formatting.needed(there[id].first.relation, there[id].first.threshold)
-        return "<br>".join([*(_unbroken(f"{value} {interval}") for value, interval in texts), f"{there[id].verdict} (needed: {needed})"])
+        return f"{_measured(there[id])}<br>{there[id].verdict} (needed: {_needed(there[id])})" if id in there else ""
 
     rows = [[_text(each.first.statement), *(cell(there, id) for there in found)] for id, each in found[0].items()]
     return _folded(("statement", *columns), rows, ())

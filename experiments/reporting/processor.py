@@ -15,8 +15,8 @@ def flags() -> frozenset[str]:
 def name() -> str:
     """What it calls itself, with its family and model, which virtual machines leave in place; "" where the system does not tell."""
     words = _first("model name")
-    numbers = [f"{word} {number}" for word in ("cpu family", "model") if (number := _first(word))]
-    return ", ".join([words, *numbers]).replace("cpu family", "family") if words else ""
+    numbers = [f"{word} {number}" for word, key in (("family", "cpu family"), ("model", "model")) if (number := _first(key))]
+    return ", ".join([words, *numbers]) if words else ""
 
 
 def vendor() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import image_training
+from experiments.diffusion import few_evaluations, image_training
 from experiments.diffusion.few_step import students
 from experiments.diffusion.few_step.config import RESOLUTION, Config, model
 from experiments.diffusion.few_step.students import Student
@@ -74,8 +74,7 @@ def restore(config: Config, folder: RunFolder, name: str, seed: int, evaluations
 @functools.lru_cache(maxsize=1)
 def norm() -> float:
     """The root mean square of the norm of a digit."""
-    images = digits.load().train_images
-    return float(np.sqrt(np.mean(np.sum(np.square(images.reshape(len(images), -1)), axis=1))))
+    return few_evaluations.norm(digits.load().train_images)
 
 
 def cut(schedule: Schedule, steps: int) -> Level:

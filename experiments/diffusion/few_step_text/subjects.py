@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.diffusion import text_to_image
+from experiments.diffusion import few_evaluations, text_to_image
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
 from experiments.diffusion.image_features import SEED
 from experiments.diffusion.image_model import Model
@@ -115,7 +115,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
         real=rows[: config.real],
         floor=rows[config.real :],
         resolution=2 / 255,
-        norm=_norm(images),
+        norm=few_evaluations.norm(images),
     )
 
 
@@ -139,7 +139,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         real=measured(training.images[: config.real]),
         floor=measured(held_out.images[: config.pictures]),
         resolution=math.sqrt(12) * _spread(coder.network, params, first),
-        norm=_norm(coder.encode(params, first)[0]),
+        norm=few_evaluations.norm(coder.encode(params, first)[0]),
     )
 
 
@@ -152,11 +152,6 @@ def _fresh(name: str) -> Trained:
     if normalisation is not None:
         given.params["decoder"] = given.init_autoencoder(jax.random.fold_in(key, 1))
     return given
-
-
-def _norm(values: np.ndarray) -> float:
-    """The root mean square of the norm of a sample."""
-    return float(np.sqrt(np.mean(np.sum(np.square(values.reshape(len(values), -1)), axis=1))))
 
 
 def _spread(network: Any, params: Params, images: np.ndarray) -> float:
