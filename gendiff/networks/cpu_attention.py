@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
@@ -40,10 +41,12 @@ def chunked_attention(
     """`heads_first_attention` that computes large weights in chunks, so that the processor finds them in its cache and not in memory.
 
     A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than `LARGE`: in all
-    samples and heads together where a derivative is wanted, and else in one head.
+    samples and heads together where a derivative is wanted, and else in one head. In a program that is exported for any number of samples,
+    those of one sample are counted, and one for any number of tokens has no chunks.
     """
     (b, s, heads, _), keys = query.shape, key.shape[1]
-    if b * heads * s * keys <= LARGE:
+    weights = _known(b) * heads * s * keys
+    if jax.export.is_symbolic_dim(weights) or weights <= LARGE:
         return heads_first_attention(query, key, value, mask, precision, bias)
     query, key, value = (array.transpose(0, 2, 1, 3) for array in (query, key, value))
     return _chunked(precision, query, key, value, mask, bias).transpose(0, 2, 1, 3)
@@ -99,9 +102,9 @@ def _chunked_tangent(precision: str | None, primals: tuple[Any, ...], tangents: 
 def _in_chunks(function: Callable[..., jax.Array], query: jax.Array, key: jax.Array, *others: jax.Array | None) -> jax.Array:
     """Call the function on some samples, heads and queries after the others."""
     samples, heads, queries, _ = query.shape
-    sizes = chunk_sizes(samples, heads, queries, key.shape[2])
+    sizes = chunk_sizes(_known(samples), heads, queries, key.shape[2])
     for axis in (2, 1, 0):  # one loop in the other
-        if sizes[axis] < query.shape[axis]:
+        if jax.export.is_symbolic_dim(query.shape[axis]) or sizes[axis] < query.shape[axis]:
             function = functools.partial(_along, function, axis, sizes[axis])
     return function(query, key, *others)
 
@@ -111,6 +114,11 @@ def chunk_sizes(samples: int, heads: int, queries: int, keys: int) -> tuple[int,
     some_queries = _divisor(queries, CHUNK // keys)
     some_heads = _divisor(heads, CHUNK // (queries * keys)) if some_queries == queries else 1
     return _divisor(samples, CHUNK // (heads * queries * keys)) if some_heads == heads else 1, some_heads, some_queries
+
+
+def _known(samples: Any) -> int:
+    """The number of samples, 1 where a program is exported for any number."""
+    return 1 if jax.export.is_symbolic_dim(samples) else samples
 
 
 def _divisor(length: int, most: int) -> int:
@@ -126,7 +134,7 @@ def _along(function: Callable[..., jax.Array], axis: int, size: int, *arrays: ja
         return jnp.moveaxis(array.reshape(*array.shape[:axis], -1, size, *array.shape[axis + 1 :]), axis, 0)
 
     looked_at = (1, 2) if axis == 2 else ()  # every query looks at all keys and values
-    parts = {at: cut(array) for at, array in enumerate(arrays) if array is not None and array.shape[axis] > 1 and at not in looked_at}
+    parts = {at: cut(array) for at, array in enumerate(arrays) if array is not None and array.shape[axis] != 1 and at not in looked_at}
     results = jnp.moveaxis(jax.lax.map(lambda some: function(*(some.get(at, whole) for at, whole in enumerate(arrays))), parts), 0, axis)
     return results.reshape(*results.shape[:axis], -1, *results.shape[axis + 2 :])
 

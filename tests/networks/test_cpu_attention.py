@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -133,3 +134,14 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
     )
     again, whole = (str(program.jaxpr).count("scan[") for program in programs)
     assert again > 0 == whole
+
+
+@pytest.mark.parametrize(("large", "loop"), [(2 * HEADS * OF_A_HEAD, False), (OF_A_HEAD - 1, True)])
+@pytest.mark.parametrize("free", ["b, 8", "b, t"])
+def test_a_program_for_any_number_of_samples_or_tokens_is_exported_and_equals_the_plain_formula(free, large, loop, monkeypatch):
+    monkeypatch.setattr(cpu_attention, "CHUNK", 2 * TOKENS)
+    monkeypatch.setattr(cpu_attention, "LARGE", large)
+    leading = jax.export.symbolic_shape(free)
+    program = jax.export.export(jax.jit(lambda *arrays: chunked(*arrays)))(*(jax.ShapeDtypeStruct((*leading, HEADS, 4), jnp.float32),) * 3)
+    np.testing.assert_allclose(program.call(*ARRAYS), plain(*ARRAYS, np.ones((1, 1, 1, TOKENS), bool)), atol=2e-5)
+    assert ("while" in program.mlir_module()) == (loop and free == "b, 8")
