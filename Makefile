@@ -50,7 +50,7 @@ test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a t
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
 
-bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, 25 to 50 minutes on 2 idle cores; leaves runs/bench
+bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, 50 to 60 minutes on 2 idle cores; leaves runs/bench
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)
 
 bench-language: $(FOR_RUNS) $(SMOLLM2) $(FOR_PEERS) $(LLAMA_CPP)  ## time a language model beside transformers and llama.cpp; leaves runs/bench-language

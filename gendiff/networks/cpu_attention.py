@@ -1,4 +1,4 @@
-"""Attention as a CPU computes it fastest: heads before tokens, and large weights part by part, so that they stay in its cache.
+"""Attention as a CPU computes it fastest: heads before tokens, and derivatives of large weights part by part, which stay in its cache.
 
 Every function here equals the plain formula, and tests compare the two.
 """
@@ -38,11 +38,11 @@ def heads_first_attention(
 def chunked_attention(
     query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, precision: str | None, bias: jax.Array | None
 ) -> jax.Array:
-    """`heads_first_attention` that computes large weights in chunks, so that the processor finds them in its cache and not in memory.
+    """`heads_first_attention` whose derivative computes large weights in chunks, so that the processor finds them in its cache.
 
-    A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than `LARGE`: in all
-    samples and heads together where a derivative is wanted, and else in one head. In a program that is exported for any number of samples,
-    those of one sample are counted, and one for any number of tokens has no chunks.
+    A chunk is some samples, some heads of a sample, or some queries of a head. Weights are large if there are more than `LARGE` in all
+    samples and heads together. Without a derivative nothing is cut: XLA keeps no weights then, and a loop would only cost time. In a
+    program that is exported for any number of samples, those of one sample are counted, and one for any number of tokens has no chunks.
     """
     (b, s, heads, _), keys = query.shape, key.shape[1]
     weights = _known(b) * heads * s * keys
@@ -84,11 +84,8 @@ def one_query_attention(query: jax.Array, key: jax.Array, value: jax.Array, mask
 def _chunked(
     precision: str | None, query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None, bias: jax.Array | None
 ) -> jax.Array:
-    """Attention of (b, heads, s, size) without a derivative: nothing is kept, so only one head with large weights gains by chunks."""
-    function = _formula(query, key, precision)
-    if query.shape[2] * key.shape[2] <= LARGE:
-        return function(query, key, value, mask, bias)
-    return _in_chunks(function, query, key, value, mask, bias)
+    """Attention of (b, heads, s, size) without a derivative."""
+    return _formula(query, key, precision)(query, key, value, mask, bias)
 
 
 @_chunked.defjvp
