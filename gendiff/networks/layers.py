@@ -170,8 +170,17 @@ class GroupNorm(nn.Module):
         return (nn.silu(y) if self.silu else y).astype(self.compute.dtype)
 
 
+Change = Float[Array, "b d"] | Float[Array, "b groups d"]
+"""What tokens (b, s, d) are scaled or shifted by: one vector per sample, or one per group of s / groups tokens that stand side by side."""
+
+
+def per_token(change: Change, x: Float[Array, "b s d"]) -> Float[Array, "b #s d"]:
+    """Return the change in a shape that broadcasts against the tokens."""
+    return change[:, None] if change.ndim == 2 else jnp.repeat(change, x.shape[1] // change.shape[1], 1)
+
+
 class LayerNorm(nn.Module):
-    """Layer normalisation over the last axis, then a scale and a shift per sample.
+    """Layer normalisation over the last axis, then a scale and a shift per sample or group of tokens.
 
     Without those it has a gain and an offset of its own, one per channel.
 
@@ -187,23 +196,21 @@ class LayerNorm(nn.Module):
     epsilon: float = 1e-6
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b s d"], scale: Float[Array, "b d"] | None = None, shift: Float[Array, "b d"] | None = None
-    ) -> Float[Array, "b s d"]:
+    def __call__(self, x: Float[Array, "b s d"], scale: Change | None = None, shift: Change | None = None) -> Float[Array, "b s d"]:
         """With y the normalised x: y (1 + scale) + shift."""
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
         if scale is None or shift is None:
             gain = parameter(self, "scale", initializers.ones, x.shape[-1:])[None, None]
             offset = parameter(self, "bias", initializers.zeros, x.shape[-1:])[None, None]
         else:
-            gain, offset = 1 + scale.astype(accumulate)[:, None], shift[:, None]
+            gain, offset = 1 + per_token(scale.astype(accumulate), x), per_token(shift, x)
         x = x.astype(accumulate)
         mean, inverse = fast.computed_once(*fast.moments(None, self.epsilon, x))
         return ((x - mean) * inverse * gain.astype(accumulate) + offset.astype(accumulate)).astype(self.compute.dtype)
 
 
 class RMSNorm(nn.Module):
-    """Division by the root of the mean square over the last axis, then a scale and a shift per sample.
+    """Division by the root of the mean square over the last axis, then a scale and a shift per sample or group of tokens.
 
     Without those it has a gain of its own, one per channel, and no offset.
 
@@ -220,7 +227,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b s *heads d"], scale: Float[Array, "b d"] | None = None, shift: Float[Array, "b d"] | None = None
+        self, x: Float[Array, "b s *heads d"], scale: Change | None = None, shift: Change | None = None
     ) -> Float[Array, "b s *heads d"]:
         """With y the normalised x: y (1 + scale) + shift."""
         accumulate = jnp.promote_types(x.dtype, jnp.float32)
@@ -229,7 +236,7 @@ class RMSNorm(nn.Module):
         if scale is None or shift is None:
             gain = parameter(self, "scale", initializers.ones, x.shape[-1:]).astype(accumulate)
             return (y * inverse * gain.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.compute.dtype)
-        gain, offset = 1 + scale.astype(accumulate)[:, None], shift.astype(accumulate)[:, None]
+        gain, offset = 1 + per_token(scale.astype(accumulate), x), per_token(shift.astype(accumulate), x)
         return (y * inverse * gain + offset).astype(self.compute.dtype)
 
 

@@ -13,7 +13,8 @@ from gendiff.core import checks
 from gendiff.core.types import ArrayLike
 from gendiff.networks import fast
 from gendiff.networks.attention import attend
-from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense
+from gendiff.networks.axial import Axial
+from gendiff.networks.layers import ACTIVATIONS, NORMS, Compute, dense, per_token
 from gendiff.networks.mixture_of_experts import Experts, MixtureOfExperts
 from gendiff.networks.rotary import Rotary, rotate
 
@@ -89,6 +90,7 @@ class TransformerBlock(nn.Module):
         experts: MLPs among which a router chooses, in place of one. None: there is one.
         own_attention: the first stream also looks at itself alone. What it sees is added beside what it sees in all streams.
         parallel: the MLP is given what attention is given, the normalised x, and one linear layer narrows both together.
+        axial: the tokens are a table, and each sees those of its row, or of its column, alone. None: it sees all.
 
     References:
         Vaswani et al., 2017; Peebles & Xie, 2023, section 3.2; Xiong et al., 2020, Table 1 (from memory), for both places of the norm;
@@ -117,12 +119,13 @@ class TransformerBlock(nn.Module):
     experts: Experts | None = None
     own_attention: bool = False
     parallel: bool = False
+    axial: Axial | None = None
 
     @nn.compact
     def __call__(
         self,
         x: Float[Array, "b s d"] | tuple[Float[Array, "b _ d"], ...],
-        condition: Float[Array, "b e"] | None = None,
+        condition: Float[Array, "b e"] | Float[Array, "b groups e"] | None = None,
         positions: Int[ArrayLike, "b p axes"] | None = None,
         mask: Bool[ArrayLike, "#b #heads #s k"] | Seen | None = None,
         cache: LayerCache | None = None,
@@ -134,7 +137,8 @@ class TransformerBlock(nn.Module):
 
         Args:
             x: (b, s, d), or a tuple of streams (b, s_i, d), which are one sequence to attention, in their order.
-            condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity.
+            condition: (b, e), which shifts, scales and gates both halves; a fresh block is then the identity. (b, groups, e): one for each
+                group of s / groups tokens that stand side by side, such as those of a frame; with s groups, one for each token.
             positions: (b, p, axes) absolute ids in 1 to 3 coordinates, one per token of all streams, which turn queries and keys, and which
                 a cache needs. A token at a negative one is padding.
             mask: which keys each query sees. A rule, (positions of queries (b, s), of keys (b, k)) -> (b, 1, s, k) such as
@@ -147,12 +151,13 @@ class TransformerBlock(nn.Module):
         Raises:
             ValueError: when the heads do not divide the channels or `key_value_heads` the heads, for streams of unequal widths, `answers`
                 outside 1 … their number, several streams with experts, a cache or a rule without positions, a cache without a rule, an
-                unknown activation or norm, a condition, `own_attention` or `parallel` where the norm stands last, and `parallel` with
-                streams, a context, experts or `own_attention`.
+                unknown activation or norm, a condition, `own_attention` or `parallel` where the norm stands last, `parallel` with streams,
+                a context, experts or `own_attention`, conditions of groups that do not divide the tokens, and of groups for streams,
+                and axial attention with streams, a mask, a cache or a bias, or for rows that do not divide the tokens.
         """
         streams = x if isinstance(x, tuple) else (x,)
         width = streams[0].shape[-1]
-        answering = self._checked(streams, condition, positions, mask, cache)
+        answering = self._checked(streams, condition, positions, mask, cache, score_bias)
         if self.parallel:
             self._check_parallel(x, context)
             return self._in_parallel(streams[0], condition, positions, mask, cache, score_bias)
@@ -183,7 +188,7 @@ class TransformerBlock(nn.Module):
         answer = tuple(results) if isinstance(x, tuple) else results[0]
         return (answer, cache) if self.experts is None else (answer, cache, routing)
 
-    def _checked(self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any) -> int:
+    def _checked(self, streams: tuple[Any, ...], condition: Any, positions: Any, mask: Any, cache: Any, score_bias: Any) -> int:
         """Return how many streams answer."""
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("norm", self.norm, NORMS)
@@ -191,6 +196,13 @@ class TransformerBlock(nn.Module):
             raise ValueError("a condition changes what attention and MLP are given: it needs norm_first = True")
         if (self.own_attention or self.parallel) and not self.norm_first:
             raise ValueError("own_attention and parallel read the normalised x: they need norm_first = True")
+        if self.axial is not None and (len(streams) > 1 or any(given is not None for given in (mask, cache, score_bias))):
+            raise ValueError("axial attention is of one stream, and its table says what is seen: it takes no mask, cache or score_bias")
+        if condition is not None and condition.ndim == 3 and (len(streams) > 1 or streams[0].shape[1] % condition.shape[1]):
+            raise ValueError(
+                f"a condition of shape {condition.shape} is for one stream of tokens, in groups of equal size, and here are "
+                f"{[stream.shape for stream in streams]}"
+            )
         widths = [stream.shape[-1] for stream in streams]
         if len(set(widths)) > 1:
             raise ValueError(f"streams of widths {widths} cannot share one attention: map them to one width first")
@@ -259,13 +271,15 @@ class TransformerBlock(nn.Module):
         if positions is not None and self.rotary is not None:
             query = rotate(query, positions[:, : query.shape[1]], self.rotary)
             key = rotate(key, positions, self.rotary)
-        seen: Any = mask
+        how, seen = self.compute, mask
+        if self.axial is not None:
+            parts = (self.axial.apart(tokens) for tokens in (query, key, value))
+            return self.axial.together(attend(*parts, implementation=how.attention, precision=how.precision), len(query)), None
         if callable(mask) and positions is not None:
             at = known = jnp.asarray(positions)[..., 0]
             if cache is not None:
                 cache, key, value, known = cache.updated(key, value, at)
             seen = mask(at[:, : query.shape[1]], known)
-        how = self.compute
         return attend(query, key, value, seen, bias=score_bias, implementation=how.attention, precision=how.precision), cache
 
     def _own_attention(self, x: jax.Array, change: list[Any], positions: Any) -> jax.Array:
@@ -373,4 +387,4 @@ def _parted(y: jax.Array, streams: tuple[jax.Array, ...]) -> list[jax.Array]:
 
 
 def _gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:
-    return x if gate is None else x * gate[:, None, :]
+    return x if gate is None else x * per_token(gate, x)

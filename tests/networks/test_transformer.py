@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from gendiff.language.cache import FullLayer
-from gendiff.networks import attention, rotary, transformer
-from tests.networks.rig import quickly
+from gendiff.networks import attention, axial, layers, rotary, transformer
+from tests.networks.rig import drawn, quickly
+from tests.refusals import refusals
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8)), jnp.float32)
 POSITIONS = np.broadcast_to(np.arange(6)[None, :, None], (2, 6, 1))
@@ -90,3 +91,75 @@ def test_causal_tokens_do_not_depend_on_later_ones_and_a_cache_gives_the_same_an
         with pytest.raises(ValueError, match=word):
             BLOCK.apply({"params": params}, X, None, positions, rule, cache)
     np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
+
+
+# A condition of each token, and attention along one axis of a table of tokens.
+
+
+@quickly
+def conditioned(params, x, condition):
+    return BLOCK.apply({"params": params}, x, condition)[0]
+
+
+@pytest.fixture(scope="module")
+def told_params():
+    return drawn(BLOCK, X, jnp.ones((2, 3)))
+
+
+def test_conditions_of_tokens_that_are_equal_are_one_of_the_sample(told_params):
+    condition = jnp.asarray(np.random.default_rng(5).normal(size=(2, 3)), jnp.float32)
+    plain = conditioned(told_params, X, condition)
+    for groups in (6, 2):
+        np.testing.assert_allclose(conditioned(told_params, X, jnp.repeat(condition[:, None], groups, 1)), plain, atol=1e-6)
+    scale, shift = X[:, 0], X[:, 1]
+    norm = layers.RMSNorm()
+    alike = (jnp.repeat(change[:, None], 3, 1) for change in (scale, shift))
+    np.testing.assert_allclose(norm.apply({}, X, *alike), norm.apply({}, X, scale, shift), atol=1e-6)
+
+
+def test_a_condition_of_a_group_is_that_of_its_own_tokens(told_params):
+    """Without attention, by which a token would hear of the others."""
+    condition = jnp.asarray(np.random.default_rng(6).normal(size=(2, 3, 3)), jnp.float32)  # three groups of two tokens
+    alone = told_params | {"output": jax.tree.map(jnp.zeros_like, told_params["output"])}
+    whole = conditioned(alone, X, condition)
+    for group in range(3):
+        own = slice(2 * group, 2 * group + 2)
+        np.testing.assert_allclose(whole[:, own], conditioned(alone, X, condition[:, group])[:, own], atol=1e-6)
+    np.testing.assert_allclose(whole, conditioned(alone, X, jnp.repeat(condition, 2, 1)), atol=1e-6)
+    assert np.abs(whole - conditioned(alone, X, condition[:, 0])).max() > 1e-2
+
+
+def test_axial_attention_is_attention_under_the_matching_mask(params):
+    """Tokens as a table of 2 rows of 3: by rows, then by columns."""
+    answers = []
+    for columns, along in ((False, np.arange(6) // 3), (True, np.arange(6) % 3)):
+        mask, table = (along[:, None] == along[None, :])[None, None], axial.Axial(2, columns)
+        block = transformer.TransformerBlock(heads=2, expansion=2, axial=table)
+        result, _ = quickly(block.apply)({"params": params}, X, None, POSITIONS)
+        np.testing.assert_allclose(result, run(params, X, None, POSITIONS, mask)[0], atol=1e-5)
+        assert table.seen(6) == mask.sum(-1)[0, 0, 0]
+        answers.append(result)
+    assert np.abs(answers[0] - answers[1]).max() > 1e-2
+
+
+def test_rows_and_columns_are_not_each_other():
+    tokens = jnp.arange(6.0).reshape(1, 6, 1, 1)
+    np.testing.assert_array_equal(axial.Axial(2).apart(tokens)[..., 0, 0], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(axial.Axial(2, columns=True).apart(tokens)[..., 0, 0], [[0, 3], [1, 4], [2, 5]])
+    for table in (axial.Axial(2), axial.Axial(3, columns=True)):
+        np.testing.assert_array_equal(table.together(table.apart(jnp.tile(tokens, (2, 1, 1, 1))), 2)[1], tokens[0])
+
+
+def of(condition=None, positions=None, mask=None, x=X, **fields):
+    block = transformer.TransformerBlock(heads=2, expansion=2, **fields)
+    return lambda: jax.eval_shape(lambda: block.init(jax.random.key(0), x, condition, positions, mask))
+
+
+test_conditions_and_tables_that_do_not_fit_are_refused = refusals(
+    (of(jnp.ones((2, 4, 3))), r"shape \(2, 4, 3\) is for one stream of tokens, in groups of equal size"),
+    (of(jnp.ones((2, 6, 3)), x=(X, X)), r"shape \(2, 6, 3\) is for one stream"),
+    (of(axial=axial.Axial(4)), "6 tokens are no table of 4 rows"),
+    (of(positions=POSITIONS, mask=attention.causal, axial=axial.Axial(2)), "it takes no mask"),
+    (of(x=(X, X), axial=axial.Axial(2)), "axial attention is of one stream"),
+    (lambda: axial.Axial(0), "rows = 0"),
+)
