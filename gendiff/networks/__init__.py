@@ -3,6 +3,7 @@
 from gendiff.networks import (
     attention,
     autoencoder,
+    axial,
     calls,
     control,
     controlnet,
@@ -33,6 +34,7 @@ from gendiff.networks import (
     tiles,
     transformer,
     unet,
+    video_transformer,
     vq_autoencoder,
 )
 from gendiff.networks.autoencoder import Autoencoder
@@ -41,6 +43,7 @@ from gendiff.networks.controlnet import ControlNet
 from gendiff.networks.critic import DCGANCritic, DenseCritic
 from gendiff.networks.discriminator import PatchDiscriminator
 from gendiff.networks.dit import DiT
+from gendiff.networks.frame_cache import FrameCache, frame_cache
 from gendiff.networks.generator import DCGANGenerator, DenseGenerator
 from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
@@ -58,6 +61,7 @@ from gendiff.networks.t5_encoder import T5Encoder
 from gendiff.networks.text import NO_TEXT, Text
 from gendiff.networks.text_encoder import TextEncoder
 from gendiff.networks.unet import UNet
+from gendiff.networks.video_transformer import VideoTransformer
 from gendiff.networks.vq_autoencoder import VQAutoencoder
 
 __all__ = [
@@ -72,6 +76,7 @@ __all__ = [
     "DenseGenerator",
     "DiT",
     "Experts",
+    "FrameCache",
     "GuidanceScale",
     "Hint",
     "ImageSize",
@@ -91,9 +96,11 @@ __all__ = [
     "TextEncoder",
     "UNet",
     "VQAutoencoder",
+    "VideoTransformer",
     "WithIntermediate",
     "attention",
     "autoencoder",
+    "axial",
     "calls",
     "control",
     "controlnet",
@@ -104,6 +111,7 @@ __all__ = [
     "discriminator",
     "dit",
     "embeddings",
+    "frame_cache",
     "generator",
     "guidance_scale",
     "image_size",
@@ -127,6 +135,7 @@ __all__ = [
     "tiles",
     "transformer",
     "unet",
+    "video_transformer",
     "vq_autoencoder",
     "with_intermediate",
 ]

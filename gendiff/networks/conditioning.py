@@ -10,24 +10,26 @@ from gendiff.core import checks
 from gendiff.networks import guidance_scale, image_size, second_time, text
 from gendiff.networks.control import Hint, Residuals
 from gendiff.networks.embeddings import Label, checked_label
+from gendiff.networks.frame_cache import FrameCache
 from gendiff.networks.guidance_scale import GuidanceScale
 from gendiff.networks.image_size import ImageSize
 from gendiff.networks.kept_features import BlockChange, DeepFeatures, Kept
 from gendiff.networks.second_time import SecondTime
 from gendiff.networks.text import Text
 
-Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Residuals | Kept
+Condition = Label | Text | ImageSize | GuidanceScale | SecondTime | Hint | Residuals | Kept | FrameCache
 """A label (b,) or (), a Text, an ImageSize, a GuidanceScale or a SecondTime; a Hint for a ControlNet, and Residuals, its answer; what a
 network keeps for its next call. None is no condition."""
 KINDS: dict[type, str] = {
     **{Text: "text", ImageSize: "size", GuidanceScale: "guidance scale", SecondTime: "second time"},
-    **{Hint: "hint", Residuals: "residuals", DeepFeatures: "deep features", BlockChange: "block change"},
+    **{Hint: "hint", Residuals: "residuals", DeepFeatures: "deep features", BlockChange: "block change", FrameCache: "frame cache"},
 }
 REFUSALS = {
     "hint": "a hint was given to a network that reads none: a ControlNet does, and controlnet.controlled joins it to its U-Net",
     "residuals": "residuals were given to a network that adds none: a U-Net does",
     "deep features": "deep features were given to a network that keeps none: a U-Net does",
     "block change": "a block change was given to a network that keeps none: a DiT does",
+    "frame cache": "a frame cache was given to a network that keeps none: a VideoTransformer with attention='causal' does",
 }
 """What only some networks are told -> why others refuse it."""
 
@@ -44,6 +46,7 @@ class Conditions(NamedTuple):
     residuals: Residuals | None = None
     deep: DeepFeatures | None = None
     change: BlockChange | None = None
+    cache: FrameCache | None = None
 
     def added(self, dtype: Any) -> jax.Array | None:
         """What joins the time, (b, a): the pooled text, then the size of the image. None where there is neither."""
@@ -105,6 +108,7 @@ def checked_conditions(
         by_kind.get("residuals"),
         by_kind.get("deep features"),
         by_kind.get("block change"),
+        by_kind.get("frame cache"),
     )
 
 

@@ -37,6 +37,7 @@ FLUX |= {"single_depth": 1, "guidance": True}
 LIGHTNING = {"norm": "rms", "gated": True, "activation": "silu", "mlp_width": 344, "rotary_channels": (16, 16), "norm_heads": True}
 LATENT = {"channels": (64, 128), "blocks": 1, "groups": 32}
 PICTURE = {"size": 32, "width": 32, "widest": 128}
+CLIPS = floats(2, 8, 16, 16, 3)
 NOISE, DRAWN = floats(4, 64), floats(4, 32, 32, 3)
 HINT = networks.Hint(floats(2, 128, 128, 3), floats(2))
 
@@ -66,6 +67,7 @@ NETWORKS = {
     "mm-dit": (networks.DiT(**DIT, **READS, text_attention="joint"), (LATENTS, *TIMED, TEXT), NEAR),
     "flux": (networks.DiT(**DIT, **READS, **FLUX), (LATENTS, *TIMED, TEXT, networks.GuidanceScale(floats(2))), NEAR),
     "lightning dit": (networks.DiT(**DIT, **LIGHTNING), (LATENTS, *TIMED), NEAR),
+    "video transformer": (networks.VideoTransformer(**DIT, attention="factorised"), (CLIPS, floats(2, 8), ids(2)), NEAR),
     "unet": (networks.UNet((64, 128), 1, (32,), num_classes=10), (PICTURES, *TIMED), NEAR),
     "unet of blocks": (networks.UNet((64, 128), 1, (), num_classes=10, resampling="block"), (PICTURES, *TIMED), NEAR),
     "unet that reads": (networks.UNet((64, 128), 1, (), num_classes=10, **READS), (PICTURES, *TIMED, TEXT), NEAR),
