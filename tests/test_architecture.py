@@ -53,7 +53,7 @@ EXPERIMENTS = {
 EXTRAS = (
     *("torch", "diffusers", "transformers", "tyro", "rich", "matplotlib", "PIL", "sklearn", "skimage", "grain", "orbax", "tensorboardX"),
     *("diffrax", "equinox", "msgspec", "jinja2", "datasets", "array_record", "tokenizers", "gguf"),
-    *("fastapi", "uvicorn", "prometheus_client"),
+    *("fastapi", "uvicorn", "prometheus_client", "imageio_ffmpeg"),
 )
 TOP_LEVEL = {
     *("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", ".gitignore", ".ci"),
