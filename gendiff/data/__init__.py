@@ -17,11 +17,13 @@ from gendiff.data import (
     mixtures,
     moving,
     numpy_files,
+    picture_texts,
     pipeline,
     random_access,
     rendering,
     saved_datasets,
     scaling,
+    scene_questions,
     shapes,
     shapes_oracle,
     sources,
@@ -30,6 +32,7 @@ from gendiff.data import (
     text,
     textures,
     tokenizer,
+    word_vocabulary,
 )
 from gendiff.data.images import Images
 
@@ -52,10 +55,12 @@ __all__ = [
     "mixtures",
     "moving",
     "numpy_files",
+    "picture_texts",
     "pipeline",
     "rendering",
     "saved_datasets",
     "scaling",
+    "scene_questions",
     "shapes",
     "shapes_oracle",
     "sources",
@@ -64,4 +69,5 @@ __all__ = [
     "text",
     "textures",
     "tokenizer",
+    "word_vocabulary",
 ]
