@@ -204,13 +204,15 @@ def _placed(sprites: np.ndarray, positions: Float64[np.ndarray, "n f 2"], size: 
     both = np.concatenate([shown, shown * sprites], -1)[:, None]
     corner = np.floor(positions).astype(np.int64)
     rest = (positions - corner)[:, :, :, None, None, None]
-    canvas = np.zeros((*positions.shape[:2], size, size, both.shape[-1]))
-    clip, frame = np.ogrid[: len(sprites), : positions.shape[1]]
-    along = np.arange(sprites.shape[1])
+    clips, frames = positions.shape[:2]
+    canvas = np.zeros((clips * frames * size * size, both.shape[-1]))
+    number, along = np.arange(clips * frames).reshape(clips, frames, 1, 1), np.arange(sprites.shape[1])
     for down, right in np.ndindex(2, 2):
         share = (rest[:, :, 0] if down else 1 - rest[:, :, 0]) * (rest[:, :, 1] if right else 1 - rest[:, :, 1])
-        rows, columns = ((corner[:, :, axis, None] + along + step) % size for axis, step in enumerate((down, right)))
-        canvas[clip[..., None, None], frame[..., None, None], rows[..., None], columns[..., None, :]] += share * both
+        if share.any():
+            rows, columns = ((corner[:, :, axis, None] + along + step) % size for axis, step in enumerate((down, right)))
+            canvas[(number * size + rows[..., None]) * size + columns[..., None, :]] += share * both
+    canvas = canvas.reshape(clips, frames, size, size, -1)
     return canvas[..., :1], canvas[..., 1:]
 
 
