@@ -22,6 +22,7 @@ from gendiff.networks import (
     lora,
     minibatch,
     mixture_of_experts,
+    multimodal_transformer,
     progressive,
     r3gan,
     resampling,
@@ -53,6 +54,7 @@ from gendiff.networks.kept_features import BlockChange, DeepFeatures
 from gendiff.networks.language_model import LanguageModel
 from gendiff.networks.mixture_of_experts import Experts
 from gendiff.networks.module import PureFunction, count, init, pure
+from gendiff.networks.multimodal_transformer import MultimodalTransformer, Picture
 from gendiff.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from gendiff.networks.projector import Projector
 from gendiff.networks.r3gan import R3GANCritic, R3GANGenerator
@@ -82,7 +84,9 @@ __all__ = [
     "ImageSize",
     "Inception",
     "LanguageModel",
+    "MultimodalTransformer",
     "PatchDiscriminator",
+    "Picture",
     "ProgressiveCritic",
     "ProgressiveGenerator",
     "Projector",
@@ -122,6 +126,7 @@ __all__ = [
     "lora",
     "minibatch",
     "mixture_of_experts",
+    "multimodal_transformer",
     "progressive",
     "pure",
     "r3gan",

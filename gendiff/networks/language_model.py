@@ -163,8 +163,7 @@ class LanguageModel(nn.Module):
             TypeError: for ids or segments that are no integers.
         """
         self._check(tokens, cache, segments)
-        table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
-        compute = Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+        table, compute = self._table()
         ids = jnp.asarray(tokens)
         given = ids != PADDING
         start = jnp.zeros(ids.shape[:1], jnp.int32) if cache is None else cache.length
@@ -178,18 +177,25 @@ class LanguageModel(nn.Module):
         if self.positions == "learned":
             learned = parameter(self, "position", initializers.normal(0.01), (self.context, self.width))
             x = x + token_rows(learned, jnp.where(given, places, 0))
-        if cache is not None:
-            x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
-        x, layers, routing = self._blocks(x.astype(compute.dtype), places, number, cache, compute)
+        x, layers, routing = self._blocks(x, places[..., None], number, cache, compute)
         if not every:
             x = jnp.take_along_axis(x, jnp.maximum(count - 1, 0)[:, None, None], 1)
-        x = NORMS[self.norm](compute, self.epsilon, name="output_norm")(x)
-        logits = self._logits(x, table, compute) if self.head == "tokens" else self._numbers(x, compute)
+        logits = self._headed(self._output_norm(x, compute), table, compute)
         return Answer(logits if every else logits[:, 0], None if cache is None else cache.advanced(layers, count), routing)
 
+    def _table(self) -> tuple[Any, Compute]:
+        """The vectors of tokens, and how to compute with them."""
+        table = parameter(self, "token", initializers.normal(0.02), (self.vocabulary, self.width))
+        return table, Compute(dtype_of(self.dtype, table), self.precision, attention=self.attention_implementation, late=bool(self.remat))
+
     def _blocks(
-        self, x: jax.Array, places: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
+        self, x: jax.Array, positions: jax.Array, segments: jax.Array | None, cache: ModelCache | None, compute: Compute
     ) -> tuple[jax.Array, Any, Any]:
+        """The vectors (b, s, d) after all blocks, which stand at positions (b, s, axes), the layers of the cache, and routings."""
+        places = positions[..., 0]
+        if cache is not None:
+            x = jnp.where((places < cache.room()[:, None])[..., None], x, jnp.nan)
+        x = x.astype(compute.dtype)
         build = fast.remat(TransformerBlock, self.remat)
         rule, rotary = _Seen(self.window, None if cache is None else (cache.window, cache.sinks)), self._rotary()
         seen: Any = rule if segments is None else rule(places, places) & (segments[:, None, :, None] == segments[:, None, None, :])
@@ -214,13 +220,21 @@ class LanguageModel(nn.Module):
                 experts=self.experts,
                 name=f"block_{number}",
             )
-            x, layer, *routing = block(x, None, places[..., None], seen, None if cache is None else cache.layers[number])
+            x, layer, *routing = block(x, None, positions, seen, None if cache is None else cache.layers[number])
             layers.append(layer)
             routings += routing
         return x, tuple(layers), tuple(routings)
 
     def _rotary(self) -> Rotary:
         return Rotary(self.rotary_base, None if self.rotary_stretch is None else LongContext(*self.rotary_stretch))
+
+    def _output_norm(self, x: Float[Array, "b s d"], compute: Compute) -> Float[Array, "b s d"]:
+        norm: Any = NORMS[self.norm](compute, self.epsilon, name="output_norm")
+        return norm(x)
+
+    def _headed(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> jax.Array:
+        """Logits, or numbers, of vectors behind the last norm."""
+        return self._logits(x, table, compute) if self.head == "tokens" else self._numbers(x, compute)
 
     def _logits(self, x: Float[Array, "b s d"], table: Any, compute: Compute) -> Float[Array, "b s v"]:
         """In at least float32, whatever the dtype."""
@@ -232,7 +246,7 @@ class LanguageModel(nn.Module):
         """One per token, in at least float32, whatever the dtype."""
         return dense(1, compute, "scalar")(x)[..., 0].astype(jnp.promote_types(compute.dtype, jnp.float32))
 
-    def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
+    def _check_fields(self) -> None:
         for name in ("vocabulary", "context", "width", "depth", "heads"):
             checks.integer(name, getattr(self, name), 1)
         for name in ("key_value_heads", "head_size", "mlp_width", "window"):
@@ -245,6 +259,9 @@ class LanguageModel(nn.Module):
         checks.choice("head", self.head, HEADS)
         if self.experts is not None and self.experts.router == "expert_choice":
             raise ValueError("router = 'expert_choice' looks at later tokens, which a language model must not see: use 'top_k'")
+
+    def _check(self, tokens: Any, cache: ModelCache | None, segments: Any) -> None:
+        self._check_fields()
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
             raise ValueError(f"tokens has shape {tokens.shape}: (texts, tokens) with 1 to {self.context} tokens is needed (context)")
         checks.ids("tokens", tokens, self.vocabulary, also=PADDING)

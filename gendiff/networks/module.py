@@ -66,7 +66,7 @@ class PureFunction:
         def apply(params: Params, data: tuple[Any, ...], key: jax.Array | None) -> Any:
             return self._apply(params, tuple(flags.get(at, value) for at, value in enumerate(data)), key)
 
-        return explicit_axes.as_auto(apply, (params, data, key), lambda mesh: explicit_axes.by_sample(inputs[0], mesh))
+        return explicit_axes.as_auto(apply, (params, data, key), lambda mesh: explicit_axes.by_sample(jax.tree.leaves(inputs)[0], mesh))
 
     def _apply(self, params: Params, inputs: tuple[Any, ...], key: jax.Array | None) -> Any:
         rngs = None if key is None else {"dropout": key}
@@ -76,7 +76,7 @@ class PureFunction:
 def pure(module: nn.Module, method: str | None = None) -> PureFunction:
     """Return the module as a function of its parameters: (params, *inputs, key=None) -> output.
 
-    On a mesh with Explicit axes, the result is split as the first axis of the first input is.
+    On a mesh with Explicit axes, the result is split as the first axis of the first array among the inputs is.
 
     Args:
         module: any Linen module without state.

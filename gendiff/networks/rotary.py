@@ -46,14 +46,18 @@ class Rotary:
         base: above 1.
         stretched: None, or how long contexts change them.
         channels: of a head, how many each coordinate turns: even numbers, whose sum is the head size. None: each has an equal share.
+        beside: above 1. The first coordinate then turns all pairs, as if it stood alone, and the further ones turn pairs in turn, one after
+            the other, beside it, each by frequencies of this base. None: each coordinate turns pairs of its own.
 
     References:
-        Su et al., 2021, section 3.2.2 (from memory).
+        Su et al., 2021, section 3.2.2; Wang et al., 2024 (Qwen2-VL), section 2.1, where all pairs of a text turn by its places too (from
+        memory).
     """
 
     base: float = 10_000.0
     stretched: LongContext | None = None
     channels: tuple[int, ...] | None = None
+    beside: float | None = None
 
     def __post_init__(self) -> None:
         checks.in_range("base", self.base, 1.0, float("inf"), open_low=True)
@@ -61,6 +65,10 @@ class Rotary:
             checks.integer("channels", number, 2)
             if number % 2:
                 raise ValueError(f"channels = {self.channels} must be even: they turn in pairs")
+        if self.beside is not None:
+            checks.in_range("beside", self.beside, 1.0, float("inf"), open_low=True)
+            if self.channels is not None:
+                raise ValueError(f"channels = {self.channels} are of one coordinate each, but beside lets the first one turn all: give one")
 
     def frequencies(self, pairs: int) -> np.ndarray:
         """Return (pairs,) float64 angles per position."""
@@ -85,8 +93,8 @@ def rotate(
         rotary: the frequencies.
 
     Raises:
-        ValueError: unless twice the number of coordinates divides the head size, and for `rotary.channels` that are not one number for each
-            coordinate with the head size as their sum.
+        ValueError: unless twice the number of coordinates divides the head size, for `rotary.channels` that are not one number for each
+            coordinate with the head size as their sum, and for less pairs than coordinates that stand `beside` the first one.
 
     References:
         Su et al., 2021, Eq. 34 (from memory).
@@ -106,7 +114,23 @@ def _angles(positions: Float[Array, "b s axes"], size: int, rotary: Rotary) -> F
             raise ValueError(f"channels = {rotary.channels} must be one number for each of {axes} coordinates, in all the head size {size}")
         frequencies = [jnp.asarray(rotary.frequencies(number // 2), positions.dtype) for number in rotary.channels]
         return jnp.concatenate([positions[..., at, None] * each[None, None] for at, each in enumerate(frequencies)], -1)
+    if rotary.beside is not None and axes > 1:
+        return _angles_beside(positions, size, rotary, rotary.beside)
     if size % (2 * axes):
         raise ValueError(f"head size {size} must be divisible by {2 * axes}: pairs of channels for each of {axes} coordinates")
     shared = jnp.asarray(rotary.frequencies(size // (2 * axes)), positions.dtype)
     return (positions[..., None] * shared.reshape(1, 1, 1, -1)).reshape(*positions.shape[:2], size // 2)
+
+
+def _angles_beside(positions: Float[Array, "b s axes"], size: int, rotary: Rotary, base: float) -> Float[Array, "b s pairs"]:
+    """The angles of the first coordinate alone, to which each further one adds those of its pairs. What stands at 0 there adds nothing."""
+    pairs, further = size // 2, positions.shape[-1] - 1
+    if size % 2 or pairs < further:
+        raise ValueError(f"head size {size} must be even, and at least {2 * further}: a pair of channels for each of {further} coordinates")
+    angles = positions[..., :1] * jnp.asarray(rotary.frequencies(pairs), positions.dtype)[None, None]
+    for at in range(further):
+        own = np.zeros(pairs)
+        count = len(own[at::further])
+        own[at::further] = Rotary(base).frequencies(count)
+        angles = angles + positions[..., at + 1 : at + 2] * jnp.asarray(own, positions.dtype)[None, None]
+    return angles

@@ -57,6 +57,8 @@ class LayerCache(Protocol):
     ) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
         """Write tokens, but those at negative positions, and return all that is there.
 
+        Tokens of a call stand at positions that follow one another, or all at the last of these, as the patches of a picture do.
+
         Returns:
             The cache, keys (b, k, heads, size), values (b, k, heads, size), and their positions (b, k), negative where empty.
         """

@@ -103,12 +103,27 @@ def test_each_coordinate_turns_the_channels_that_it_is_given():
     np.testing.assert_array_equal(rotary.rotate(x, at, rotary.Rotary(channels=(4, 4))), rotary.rotate(x, at))
 
 
+def test_coordinates_beside_the_first_one_turn_its_pairs_in_turn_by_their_own_frequencies():
+    x, plain, beside = jnp.asarray(DRAW.normal(size=(1, 1, 1, 10)), jnp.float32), rotary.Rotary(50.0), rotary.Rotary(50.0, beside=7.0)
+    np.testing.assert_array_equal(rotary.rotate(x, np.array([[[3, 0, 0]]]), beside), rotary.rotate(x, np.array([[[3]]]), plain))
+    angles = 3 * 50.0 ** (-np.arange(5) / 5) + np.array([4, 2 * 1, 4 * 7.0 ** (-1 / 3), 2 * 7.0 ** (-1 / 2), 4 * 7.0 ** (-2 / 3)])
+    first, second = np.split(np.asarray(x, np.float64)[0, 0, 0], 2)
+    spun = (first + 1j * second) * np.exp(1j * angles)
+    np.testing.assert_allclose(
+        rotary.rotate(x, np.array([[[3, 4, 2]]]), beside)[0, 0, 0], np.concatenate([spun.real, spun.imag]), atol=1e-5
+    )
+
+
 def applied(block, x, *inputs):
     return lambda: block.apply({"params": {}}, x, *inputs)
 
 
 def turned(channels):
     return lambda: rotary.rotate(jnp.zeros((1, 1, 1, 8)), np.zeros((1, 1, 2), int), rotary.Rotary(channels=channels))
+
+
+def turned_beside(size):
+    return lambda: rotary.rotate(jnp.zeros((1, 1, 1, size)), np.zeros((1, 1, 3), int), rotary.Rotary(beside=10.0))
 
 
 PARALLEL = BLOCK.clone(parallel=True)
@@ -123,4 +138,7 @@ test_what_does_not_fit_is_refused = refusals(
     (turned((2, 2, 4)), r"channels = \(2, 2, 4\) must be one number for each of 2 coordinates"),
     (turned((3, 5)), "must be even"),
     (turned((0, 8)), "channels = 0"),
+    (turned_beside(2), "head size 2 must be even, and at least 4"),
+    (lambda: rotary.Rotary(beside=1.0), "beside = 1"),
+    (lambda: rotary.Rotary(channels=(4, 4), beside=10.0), "give one"),
 )

@@ -138,8 +138,12 @@ def write_together(old: Array, new: Array, start: Int[Array, " b"], count: Int[A
 
 
 def start_and_count(positions: Int[Array, "b s"]) -> tuple[Int[Array, " b"], Int[Array, " b"]]:
-    """Where the tokens of a call begin (b,), and how many they are (b,): they follow one another, and padding stands behind them."""
-    return positions[:, 0], jnp.sum(positions >= 0, 1, dtype=positions.dtype)
+    """The slot of the first token of a call (b,), and how many tokens there are (b,), which take one slot after the other.
+
+    The tokens of a text follow one another, and padding stands behind them. The patches of a picture share the position of the last one.
+    """
+    shared = jnp.sum(positions == positions[:, :1], 1, dtype=positions.dtype)
+    return positions[:, 0] + 1 - shared, jnp.sum(positions >= 0, 1, dtype=positions.dtype)
 
 
 def places_up_to(end: Int[Array, " b"], slots: int) -> tuple[Int[Array, "1 n"], Bool[Array, "b n"]]:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
 from gendiff.core.types import ArrayLike, Count
-from gendiff.language.cache.cache import Cache, key_shape
+from gendiff.language.cache.cache import Cache, key_shape, start_and_count
 
 RESERVED = 0
 """The page that no text has: what belongs nowhere is written there, and what is read there is seen by no token."""
@@ -33,12 +33,11 @@ class PagedLayer:
     ) -> tuple["PagedLayer", Array, Array, Array]:
         """Write tokens, but those at negative positions, and return all that is there (see `networks.transformer.LayerCache`)."""
         page = self.key.shape[2]
-        number = jnp.clip(positions // page, 0, self.table.shape[1] - 1)
-        beyond = (positions < 0) | (positions >= self.table.shape[1] * page)
+        slots = start_and_count(positions)[0][:, None] + jnp.arange(positions.shape[1], dtype=positions.dtype)[None]
+        number = jnp.clip(slots // page, 0, self.table.shape[1] - 1)
+        beyond = (positions < 0) | (slots >= self.table.shape[1] * page)
         pages = jnp.where(beyond, RESERVED, jnp.take_along_axis(self.table, number, 1))
-        keys, values = (
-            old.at[pages, :, positions % page].set(new.astype(old.dtype)) for old, new in ((self.key, key), (self.value, value))
-        )
+        keys, values = (old.at[pages, :, slots % page].set(new.astype(old.dtype)) for old, new in ((self.key, key), (self.value, value)))
         places = jnp.arange(self.table.shape[1] * page, dtype=jnp.int32)[None]
         held = (jnp.repeat(self.table, page, 1) != RESERVED) & (places <= jnp.max(positions, 1, keepdims=True))
         layer = PagedLayer(keys, values, self.table)
