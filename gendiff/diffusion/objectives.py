@@ -52,10 +52,16 @@ class NetworkLoss:
         output = self.predict(params, self.parameterization.scale_in(x, level), level.t_for(x), *condition, **chance)
         if output.shape != x.shape:
             raise TypeError(f"the network answered shape {output.shape} to x of shape {x.shape}: they must be equal")
-        squared = jnp.square(output.astype(x.dtype) - self.parameterization.target(target.clean, target.noise, level))
-        error = jnp.mean(arrays.flatten_samples(squared), axis=1)
-        weight = self.weight(level, self.parameterization.gain(level)).astype(x.dtype)
+        error, weight = self.error_and_weight(output.astype(x.dtype), level, target)
         return jnp.mean(weight * error), {"mse": jnp.mean(error)}
+
+    def error_and_weight(
+        self, output: Float[Array, "b *shape"], level: Level, target: Prediction
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """Mean squared error of each sample's output, which should say what `target` says at a level (b,), and how much it counts."""
+        squared = jnp.square(output - self.parameterization.target(target.clean, target.noise, level))
+        error = jnp.mean(arrays.flatten_samples(squared), axis=1)
+        return error, self.weight(level, self.parameterization.gain(level)).astype(output.dtype)
 
 
 @records.record

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gendiff.core import arrays, checks, records
-from gendiff.core.types import Loss, Metrics, Params
+from gendiff.core.types import ArrayLike, Loss, Metrics, Params
 
 
 @records.record
@@ -51,24 +51,38 @@ class NextTokenLoss:
         packed = () if batch.segments is None else (None, True, jnp.asarray(batch.segments)[:, :-1])  # behind cache and every
         logits = self.predict(params, batch.tokens[:, :-1], *packed, **chance)[0]
         target = batch.tokens[:, 1:]
-        dtype = arrays.at_least_float32(logits.dtype)
-        weight = (target >= 0).astype(dtype)
+        weight = jnp.asarray(target >= 0, arrays.at_least_float32(logits.dtype))
         if batch.weight is not None:
-            weight = weight * jnp.asarray(batch.weight)[:, 1:].astype(dtype)
+            weight = weight * jnp.asarray(batch.weight)[:, 1:].astype(weight.dtype)
         if batch.segments is not None:
-            weight = weight * (batch.segments[:, 1:] == batch.segments[:, :-1]).astype(dtype)
-        wide = jnp.where(weight[..., None] > 0, logits.astype(dtype), 0)  # what padding answers may be no number
-        normaliser = jax.nn.logsumexp(wide, 2)
-        surprise = normaliser - jnp.take_along_axis(wide, jnp.maximum(target, 0)[..., None], 2)[..., 0]
-
-        def mean(values: Array) -> Array:
-            return arrays.safe_divide(jnp.sum(weight * values), jnp.sum(weight))
-
-        nll = mean(surprise)
-        metrics = {"nll": nll, "accuracy": mean((arrays.argmax(wide) == target).astype(dtype))}
+            weight = weight * (batch.segments[:, 1:] == batch.segments[:, :-1]).astype(weight.dtype)
+        loss, metrics = surprise(logits, target, weight, self.z_loss)
         if batch.bytes is not None:
-            metrics["bits_per_byte"] = arrays.safe_divide(nll, mean(jnp.asarray(batch.bytes)[:, 1:].astype(dtype))) / math.log(2)
-        return nll + self.z_loss * mean(jnp.square(normaliser)), metrics
+            per_token = _mean(weight, jnp.asarray(batch.bytes)[:, 1:].astype(weight.dtype))
+            metrics["bits_per_byte"] = arrays.safe_divide(metrics["nll"], per_token) / math.log(2)
+        return loss, metrics
+
+
+def surprise(
+    logits: Float[Array, "*rows v"], target: Int[ArrayLike, "*rows"], weight: Float[Array, "*rows"], z_loss: float = 0.0
+) -> tuple[Float[Array, ""], Metrics]:
+    """Weighted mean of −log p(target), in nats, with the metrics `nll` and `accuracy`; 0 where nothing has weight.
+
+    Args:
+        logits: (…, v). They may be no number where the weight is 0.
+        target: (…) ids, at least 0 where the weight is not 0.
+        weight: (…) at least 0.
+        z_loss: the factor of the mean of log² Z, which is added to the loss.
+    """
+    wide = jnp.where(weight[..., None] > 0, logits.astype(weight.dtype), 0)
+    normaliser = jax.nn.logsumexp(wide, -1)
+    nll = _mean(weight, normaliser - jnp.take_along_axis(wide, jnp.maximum(target, 0)[..., None], -1)[..., 0])
+    metrics = {"nll": nll, "accuracy": _mean(weight, (arrays.argmax(wide) == target).astype(weight.dtype))}
+    return nll + z_loss * _mean(weight, jnp.square(normaliser)), metrics
+
+
+def _mean(weight: Array, values: Array) -> Array:
+    return arrays.safe_divide(jnp.sum(weight * values), jnp.sum(weight))
 
 
 def next_token(predict: Callable[..., Any], *, z_loss: float = 0.0, stochastic: bool | None = None) -> Loss:

@@ -1,7 +1,19 @@
 """Pipelines: compositions of the other chapters that a user calls by name."""
 
-from gendiff.pipelines import diffusers_schedulers, stable_diffusion
+from gendiff.pipelines import diffusers_schedulers, interleaved, multimodal, stable_diffusion
 from gendiff.pipelines.chat import Chat
+from gendiff.pipelines.interleaved import Interleaved
+from gendiff.pipelines.multimodal import Multimodal
 from gendiff.pipelines.text_to_image import TextToImage, nothing
 
-__all__ = ["Chat", "TextToImage", "diffusers_schedulers", "nothing", "stable_diffusion"]
+__all__ = [
+    "Chat",
+    "Interleaved",
+    "Multimodal",
+    "TextToImage",
+    "diffusers_schedulers",
+    "interleaved",
+    "multimodal",
+    "nothing",
+    "stable_diffusion",
+]
