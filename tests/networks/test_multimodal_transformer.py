@@ -10,7 +10,7 @@ import pytest
 
 from gendiff import language, networks
 from gendiff.core import records, trees
-from gendiff.networks import dit, rotary
+from gendiff.networks import dit, multimodal_transformer, rotary
 from gendiff.networks.language_model import PADDING
 from gendiff.training import sharding
 from tests.networks import rig
@@ -167,6 +167,7 @@ def test_parts_one_after_the_other_with_a_cache_are_answered_as_at_once(kind):
     held, outputs = CACHES[kind](NETWORK, 2, 14), []
     for part in PARTS:
         answer = ask(PARAMS, (part,), held)
+        assert isinstance(answer, multimodal_transformer.MixedAnswer) and answer.routing == ()
         held, outputs = answer.cache, [*outputs, *jax.device_get(answer.outputs)]
     np.testing.assert_array_equal(held.length, [3 + PATCHES + 2, 2 + PATCHES + 3])
     tolerance = 5e-2 if kind == "int8" else 1e-5

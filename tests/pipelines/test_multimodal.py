@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-from gendiff import diffusion, language, networks, pipelines
+from gendiff import diffusion, language, networks
+from gendiff.pipelines import multimodal
 from gendiff.pipelines.interleaved import without_words
 from tests.networks.rig import drawn
 from tests.quickly import quickly
@@ -22,7 +23,7 @@ TEXTS = np.array([[3, 1, 4, 1], [2, 7, 1, -1], [8, 2, -1, -1]], np.int32)
 PARAMS = drawn(NETWORK, (TEXTS, networks.Picture(PICTURES, np.zeros(3, np.float32))))
 SCHEDULE, FLOW = diffusion.schedules.flow(), diffusion.parameterization.flow()
 LEVELS = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 3), 5)
-MODEL = pipelines.Multimodal(NETWORK, FLOW, diffusion.samplers.ddim(1.0), SCHEDULE.clean)
+MODEL = multimodal.Multimodal(NETWORK, FLOW, diffusion.samplers.ddim(1.0), SCHEDULE.clean)
 INDEX = np.array([4, 0, 9], np.uint32)
 GREEDY = language.processors.temperature(0.0)
 
