@@ -3,7 +3,7 @@
 In reading order: types, schedules, process, parameterization, weighting, conditions, objectives, denoiser, guidance, grids, sampling,
 samplers, remembering, cached_features, parallel. What is built on them: immiscible, alignment, oracles, certify, likelihood, elbo,
 learned_schedule, learned_grid, inversion, adaptive, editing, inpainting, linear_operators, posterior, latent, accept_or_reflect,
-distillation.
+distillation, video.
 """
 
 from gendiff.diffusion import (
@@ -36,6 +36,7 @@ from gendiff.diffusion import (
     samplers,
     sampling,
     schedules,
+    video,
     weighting,
 )
 from gendiff.diffusion.accept_or_reflect import accept_or_reflect
@@ -87,5 +88,6 @@ __all__ = [
     "samplers",
     "sampling",
     "schedules",
+    "video",
     "weighting",
 ]

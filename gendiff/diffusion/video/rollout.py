@@ -1,0 +1,164 @@
+"""Rollout: clips are drawn block by block, each against a cache of the frames before it, so that their length is unbounded."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer
+
+from gendiff.core import arrays, checks, records, sample_keys
+from gendiff.core.types import ArrayLike, Count, Params
+from gendiff.diffusion import conditions, denoiser, process, sampling
+from gendiff.diffusion.denoiser import NetworkDenoiser
+from gendiff.diffusion.parameterization import Parameterization
+from gendiff.diffusion.sampling import Sampler
+from gendiff.diffusion.types import Denoiser, Level, Predict
+
+
+@runtime_checkable
+class EarlierFrames(Protocol):
+    """What a network keeps of earlier frames, such as `networks.FrameCache`: a pytree of arrays (b, …)."""
+
+    number: Any
+    """(b,) how many frames there were."""
+
+
+class DrawnClips(NamedTuple):
+    """What `rollout` returns.
+
+    Attributes:
+        frames: (b, f, *frame_shape) those that were given, then those that were drawn.
+        cache: with all of them read, from which another rollout goes on.
+    """
+
+    frames: Any
+    cache: Any
+
+
+@records.record
+class _Reading:
+    """A network that answers (output, cache) as one that answers the output: what it would write is dropped."""
+
+    predict: Predict = records.static()
+
+    def __call__(self, params: Params, x: Array, t: Array, *condition: Any) -> Array:
+        return self.predict(params, x, t, *condition)[0]
+
+
+def rollout(
+    key: jax.Array,
+    predict: Predict,
+    params: Params,
+    parameterization: Parameterization,
+    cache: EarlierFrames,
+    sampler: Sampler,
+    levels: Level,
+    frame_shape: tuple[int, ...],
+    index: Integer[ArrayLike, "b"],
+    *,
+    block: int,
+    num_blocks: int,
+    condition: tuple[Any, ...] = (),
+    context: Level | None = None,
+    given: Float[ArrayLike, "b g *shape"] | None = None,
+    guide: Callable[[NetworkDenoiser], Denoiser] | None = None,
+    num_steps: Count | None = None,
+) -> DrawnClips:
+    """Draw clips block by block: each block of frames along all levels, against a cache of the frames before it. Call it under `jit`.
+
+    A block costs the evaluations of the sampler, which only read the cache, and one more that writes the finished frames into it. With a
+    cache of a window, memory does not grow with the number of blocks but for the frames themselves.
+
+    Block n of a clip, counted from its first frame, is a function of (params, key, index[i], n) and of the frames before it. Neither the
+    number of blocks, nor batch, order and devices enter: a clip that goes on from a cache, or from its own frames as `given`, is the clip
+    that was drawn at once.
+
+    Args:
+        key: one typed key.
+        predict: the network, (params, x, t, *condition, cache) -> (output, cache), with x (b, block, …) and t (b,), such as
+            `networks.VideoTransformer` with attention = "causal".
+        params: its parameters.
+        parameterization: what its output means.
+        cache: of `networks.frame_cache`, empty or with as many frames of each clip.
+        sampler: a record such as `samplers.ddim()`.
+        levels: the grid (t + 1,), from noise to clean.
+        frame_shape: of one frame.
+        index: (b,) integers 0 … 2**32 - 1 that name the clips.
+        block: frames that are drawn at once: those of a block of the network.
+        num_blocks: how many blocks to draw.
+        condition: what the network is told, as `from_network` takes it, but in a tuple.
+        context: () the level at which finished frames are written: noise of it is added to what is written, not to what is returned, and
+            the network is told of it. Errors of the frames then drown in that noise, as in training, and drift less. None: where the grid
+            ends, without noise.
+        given: (b, g, *frame_shape) clean first frames, whole blocks, which are written before any is drawn. None: there are none.
+        guide: makes the denoiser of a block, such as `lambda given: guidance.classifier_free(given, given.with_condition(NO_LABEL,
+            given.condition[-1]), 2.0)`: the last condition is the cache, which is shared here. None: the network alone.
+        num_steps: as in `sample`.
+
+    Raises:
+        TypeError: as `sample` does.
+        ValueError: for counts below 1, given frames of another shape or that are no whole blocks, concrete caches of clips of different
+            lengths or of parts of blocks, and as `sample` does. Under jit, a clip that is not as long as the first one is NaN.
+
+    References:
+        Huang et al., 2025 (Self Forcing), Alg. 2, for the loop with a cache; Chen et al., 2024 (diffusion forcing), section 3.3, for noise
+        on the context (from memory).
+    """
+    sample_keys.check_key(key)
+    checks.integer("block", block, 1)
+    checks.integer("num_blocks", num_blocks, 1)
+    steps = sampling.steps_of(levels, num_steps)
+    levels = jax.tree.map(jnp.asarray, levels)
+    _check_lengths(cache.number, block)
+    index, number = sample_keys.checked_index(index), jnp.asarray(cache.number)
+    finished = levels[steps] if context is None else jax.tree.map(jnp.asarray, context)
+    aligned = conditions.for_each(condition, index.shape[0])
+
+    def written(cache: Any, clip: Array, block_key: jax.Array) -> Any:
+        if context is not None:
+            keys = sample_keys.keys_of(jax.random.fold_in(block_key, 1), index)
+            clip = process.add_noise(clip, arrays.normal(keys, clip), finished)
+        return predict(params, parameterization.scale_in(clip, finished), finished.t_for(clip), *aligned, cache)[1]
+
+    def read(cache: Any, block_and_number: tuple[Array, Array]) -> tuple[Any, None]:
+        clip, n = block_and_number
+        return written(cache, clip, jax.random.fold_in(key, n)), None
+
+    def drawn(cache: Any, n: Array) -> tuple[Any, Array]:
+        block_key = jax.random.fold_in(key, n)
+        alone = denoiser.from_network(_Reading(predict), params, parameterization, *condition, cache)
+        denoise = alone if guide is None else guide(alone)
+        draw_key, shape = jax.random.fold_in(block_key, 0), (block, *frame_shape)
+        clip = sampling.sample(draw_key, denoise, sampler, levels, shape, index, num_steps=num_steps)
+        return written(cache, clip, block_key), clip
+
+    first, blocks = number[0] // block, []
+    if given is not None:
+        whole = _in_blocks(given, block, (index.shape[0], *frame_shape)).astype(levels.sigma.dtype)
+        cache, _ = jax.lax.scan(read, cache, (whole, first + jnp.arange(len(whole))))
+        first, blocks = first + len(whole), [whole]
+    cache, clips = jax.lax.scan(drawn, cache, first + jnp.arange(num_blocks))
+    frames = jnp.moveaxis(jnp.concatenate([*blocks, clips]), 0, 1).reshape(index.shape[0], -1, *frame_shape)
+    alike = (number == number[0]).reshape(-1, *[1] * (frames.ndim - 1))
+    return DrawnClips(jnp.where(alike, frames, jnp.nan), cache)
+
+
+def _check_lengths(number: Any, block: int) -> None:
+    if not arrays.is_concrete(number):
+        return
+    lengths = np.asarray(number)
+    if np.any(lengths != lengths[0]) or lengths[0] % block:
+        raise ValueError(f"the cache holds clips of {lengths} frames: all must be of one length, in whole blocks of {block}")
+
+
+def _in_blocks(given: Any, block: int, shape: tuple[int, ...]) -> Array:
+    """The given frames (blocks, b, block, …), for clips of that batch and shape of a frame."""
+    checks.floating("given", given)
+    checks.unscaled_pixels("given", given)
+    b, *frame_shape = shape
+    if given.ndim != len(shape) + 1 or (given.shape[0], *given.shape[2:]) != shape or given.shape[1] % block:
+        wanted = f"({b}, frames, {', '.join(map(str, frame_shape))}) in whole blocks of {block}"
+        raise ValueError(f"given has shape {given.shape}, but {wanted} is needed")
+    return jnp.moveaxis(jnp.asarray(given).reshape(b, -1, block, *frame_shape), 1, 0)
