@@ -212,7 +212,7 @@ def _placed(sprites: np.ndarray, positions: Float64[np.ndarray, "n f 2"], size: 
         if share.any():
             rows, columns = ((corner[:, :, axis, None] + along + step) % size for axis, step in enumerate((down, right)))
             canvas[(number * size + rows[..., None]) * size + columns[..., None, :]] += share * both
-    canvas = canvas.reshape(clips, frames, size, size, -1)
+    canvas = canvas.reshape(clips, frames, size, size, both.shape[-1])
     return canvas[..., :1], canvas[..., 1:]
 
 
