@@ -51,7 +51,7 @@ def _sample(
     config = dtypes.settled(config, progress, options.dtype)
     of = config if described is None else described(config, folder)
     model = model_of(of)
-    options = sampling_options.numbered(options, model.names)
+    settled = sampling_options.settled(sampling_options.numbered(options, model.names), model)
     seeds = configuration.seeds(config) or (0,)
     trained = seeds[0] if options.trained_seed is None else options.trained_seed
     if trained not in seeds:
@@ -59,7 +59,7 @@ def _sample(
     if options.out is not None and "://" in options.out:
         raise ConfigError(f"--out {options.out} is a URL: write to a local file and copy it")
     settings = {
-        "options": sampling_options.settings(options),
+        "options": sampling_options.settings(settled),
         "trained_seed": trained,
         "checkpoint": training_loop.newest_step(folder, trained),
         "run": config,
@@ -67,14 +67,14 @@ def _sample(
 
     if not any((place / results.FILE).exists() for place in (folder.path, folder.path.parent)):  # the latter of one of several sets
         progress.line(f"note: the run has no results yet; the samples come from its network at step {settings['checkpoint']}")
-    make = functools.partial(drawer, model_of, of, folder, options, trained, say=progress.line)
+    make = functools.partial(drawer, model_of, of, folder, settled, trained, say=progress.line)
     if sampling_options.sharded(options):
-        sharded_sampling.fill(model, make, folder, options, settings, progress)
+        sharded_sampling.fill(model, make, folder, settled, settings, progress)
         return
     if distributed.share(options.distributed, options.processes, options.process)[1] > 1:
         raise ConfigError("several processes would draw the same samples: give --shard-size, or --distributed off")
     index = sampling_options.indices(options)
-    labels = sampling_options.labels(options, model.num_classes, index)
+    labels = sampling_options.labels(settled, model.num_classes, index)
     out = folder.path / "samples" if options.out is None else Path(options.out).expanduser().absolute()
     files = SampleFiles(out, model.shape, settings, options.force)
     draw = make()
@@ -90,7 +90,7 @@ def _sample(
                 images = np.asarray(scaling.round_to_levels(images, model.levels))
             files.write(images, *(each[place] for each in todo))
     files.finish(index, labels)
-    progress.line(f"{len(index)} samples, {options.steps} steps of {options.sampler}, guidance {options.guidance:g}: {out}")
+    progress.line(f"{len(index)} samples, {settled.steps} steps of {settled.sampler}, guidance {options.guidance:g}: {out}")
 
 
 def drawer(
@@ -110,9 +110,9 @@ def drawer(
     model = model_of(of)
     guided = model.num_classes > 0 and options.guidance != 1.0
     # before the checkpoint is read: it may refuse
-    between = options.sigma_min, options.sigma_max
-    draw = program(model_of, of, options.steps, options.sampler, options.eta, guided, options.grid, between)
-    temperature = model.temperature if options.temperature is None else options.temperature
+    settled, between = sampling_options.settled(options, model), (options.sigma_min, options.sigma_max)
+    draw = program(model_of, of, settled.steps, settled.sampler, settled.eta, guided, settled.grid, between)
+    temperature = model.temperature if settled.temperature is None else settled.temperature
     numbers = jax.random.key(options.seed), jnp.float32(options.guidance), jnp.float32(temperature)
     return functools.partial(draw, _params(model, folder, options, trained, say or (lambda line: None)), *numbers)
 

@@ -31,6 +31,11 @@ BETWEEN: dict[str, Callable[..., Level]] = {"karras": grids.karras, "log_snr": g
 GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": grids.cosine} | BETWEEN | {"resolved": grids.resolved}
 """Every grid that any schedule has."""
 DEFAULT_GRID = "trailing"
+FEW: dict[str, Any] = {"sampler": "unipc-2", "grid": "resolved", "steps": 8, "temperature": 1.0}
+"""How pictures whose values are known are drawn unless options say otherwise: `few-step` and `few-step-text` hold it against `MANY`."""
+MANY: dict[str, Any] = {"sampler": "ddim", "grid": DEFAULT_GRID, "steps": 50}
+"""How all else is drawn; the temperature is the model's own."""
+_DEFAULTS = "Without --sampler, --grid and --eta: unipc-2 on resolved, or ddim on trailing where the values of pixels are not known."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +48,12 @@ class SampleOptions:
     """Number of samples, the same as --index 0:NUM (16 without either)."""
     index: str | None = None
     """Which samples: FIRST:END (END excluded) or a list such as 3,17,40. A sample is the same whatever is drawn beside it."""
-    steps: int = 50
-    """Steps of the sampler, at most the length of the schedule's table."""
+    steps: int | None = None
+    """Steps of the sampler, at most the length of the schedule's table; None is 8 of the default sampler, and 50 of others."""
     guidance: float = 1.0
     """Scale of classifier-free guidance: 0 ignores the label, 1 is the conditional network, more is more typical and less diverse."""
-    sampler: Annotated[str, tyro.conf.arg(help=f"Which sampler: {', '.join(SAMPLERS)}.")] = "ddim"
-    grid: Annotated[str, tyro.conf.arg(help=f"Which levels the steps visit: {', '.join(GRIDS)}.")] = DEFAULT_GRID
+    sampler: Annotated[str | None, tyro.conf.arg(help=f"Which sampler: {', '.join(SAMPLERS)}. {_DEFAULTS}")] = None
+    grid: Annotated[str | None, tyro.conf.arg(help=f"Which levels the steps visit: {', '.join(GRIDS)}. {_DEFAULTS}")] = None
     sigma_min: float | None = None
     """With --grid karras or log_snr: the least noise, as a ratio sigma/alpha; None is the schedule's own."""
     sigma_max: float | None = None
@@ -56,7 +61,7 @@ class SampleOptions:
     eta: float | None = None
     """Share of fresh noise in the samplers that have one, from 0 (none) to 1 (as ddpm); None is the sampler's own."""
     temperature: float | None = None
-    """Factor on the noise that samples start from, above 0; None takes the model's own."""
+    """Factor on the noise that samples start from, above 0; None is 1 with the default sampler, and else the model's own."""
     dtype: Dtype | None = None
     """Type that the network computes in: auto takes bfloat16 where the processor multiplies it, None is that of the run."""
     seed: int = 0
@@ -87,6 +92,15 @@ class SampleOptions:
     """With --shard-size: how many processes there are; None takes $JAX_NUM_PROCESSES, or what the cluster says."""
     process: int | None = None
     """With --shard-size: the number of this process, from 0 on; None takes $JAX_PROCESS_ID, or what the cluster says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SettledOptions(SampleOptions):
+    """Options of which no default is open; see `settled`."""
+
+    steps: int = MANY["steps"]
+    sampler: str = MANY["sampler"]
+    grid: str = MANY["grid"]
 
 
 def sharded(options: SampleOptions) -> bool:
@@ -123,8 +137,9 @@ def indices(options: SampleOptions) -> np.ndarray:
 
 def _check_numbers(options: SampleOptions) -> None:
     configuration.check_seed(options.seed)
-    if options.together < 1 or options.steps < 1:
-        raise ConfigError(f"--together {options.together} and --steps {options.steps} must be at least 1")
+    for name in ("together", "steps"):
+        if (number := getattr(options, name)) is not None and number < 1:
+            raise ConfigError(f"--{name} {number} must be at least 1")
     if not 0 <= options.guidance < np.inf:
         raise ConfigError(f"--guidance {options.guidance:g} is outside [0, inf)")
     if options.temperature is not None and not 0 < options.temperature < np.inf:
@@ -154,10 +169,18 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
     return np.full(index.shape, options.label, np.int32)
 
 
-def settings(options: SampleOptions) -> dict[str, Any]:
+def settled(options: SampleOptions, model: Model) -> "SettledOptions":
+    """The options with what the defaults say in place of None; a temperature that is still None is the model's own."""
+    free = options.sampler is None and options.grid is None and options.eta is None
+    default = FEW if free and model.levels is not None else MANY
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return SettledOptions(**given | {name: value for name, value in default.items() if given[name] is None})
+
+
+def settings(options: SettledOptions) -> dict[str, Any]:
     """What a sample depends on beside its index and label. Those of grid and average are left out where nothing was chosen."""
     always, chosen = ("steps", "guidance", "sampler", "eta", "temperature", "seed"), ("grid", "sigma_min", "sigma_max", "ema")
-    names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SampleOptions, name))]
+    names = [*always, *(name for name in chosen if getattr(options, name) != getattr(SettledOptions, name))]
     return {name: getattr(options, name) for name in names}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.diffusion import sampling_options
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.sampling_options import SampleOptions
+from experiments.diffusion.sampling_options import SampleOptions, SettledOptions
 from experiments.framework import configuration, distributed, drawing, shards
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -24,7 +24,7 @@ def fill(
     model: Model,
     draw: Callable[[], Callable[..., Any]],
     folder: RunFolder,
-    options: SampleOptions,
+    options: SettledOptions,
     settings: dict[str, Any],
     progress: Progress,
 ) -> None:
@@ -85,7 +85,7 @@ def as_bytes(images: np.ndarray, levels: int | None) -> np.ndarray:
     return np.asarray(scaling.from_unit(np.asarray(seen), 256))
 
 
-def _manifest(model: Model, folder: RunFolder, options: SampleOptions, settings: dict[str, Any]) -> Manifest:
+def _manifest(model: Model, folder: RunFolder, options: SettledOptions, settings: dict[str, Any]) -> Manifest:
     known = sampling_options.sampler(options.sampler, options.eta, model.schedule)
     about = {
         "label": "in turn" if options.label is None else options.label,

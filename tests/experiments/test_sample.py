@@ -89,8 +89,32 @@ def test_a_grid_is_chosen_by_name_and_resolved_knows_the_values_and_the_size_of_
     with pytest.raises(ConfigError, match="does not say how many"):
         sampling_options.levels("resolved", (None, None), 2, toy.model(None, levels=None))
     before = {"steps": 50, "guidance": 1.0, "sampler": "ddim", "eta": None, "temperature": None, "seed": 0}
-    assert sampling_options.settings(options()) == before, "or samples of earlier versions would be those of other settings"
-    assert sampling_options.settings(options(grid="karras", sigma_min=0.5)) == before | {"grid": "karras", "sigma_min": 0.5}
+
+    def settings(**given):
+        return sampling_options.settings(sampling_options.settled(options(**given), model))
+
+    assert settings(sampler="ddim") == before, "or samples of earlier versions would be those of other settings"
+    assert settings(grid="karras", sigma_min=0.5) == before | {"grid": "karras", "sigma_min": 0.5}
+
+
+def test_pictures_whose_values_are_known_are_drawn_in_few_steps_unless_options_say_how(trained, tmp_path, capsys):
+    few = {"steps": 8, "sampler": "unipc-2", "grid": "resolved", "temperature": 1.0}
+    cases = (
+        ({}, 17, few),
+        ({"steps": 3, "temperature": 1.5}, 17, few | {"steps": 3, "temperature": 1.5}),
+        ({}, None, {"steps": 50, "sampler": "ddim", "grid": "trailing", "temperature": None}),
+        ({"sampler": "euler"}, 17, {"steps": 50, "sampler": "euler", "grid": "trailing", "temperature": None}),
+        ({"grid": "resolved", "steps": 9}, 17, {"steps": 9, "sampler": "ddim", "grid": "resolved", "temperature": None}),
+        ({"eta": 0.5}, 17, {"steps": 50, "sampler": "ddim", "grid": "trailing", "temperature": None}),
+    )
+    for given, levels, wanted in cases:
+        found = sampling_options.settled(sampling_options.SampleOptions(**given), toy.model(None, levels=levels))
+        assert {name: getattr(found, name) for name in few} == wanted
+        assert sampling_options.settled(found, toy.model(None, levels=levels)) == found
+    explicit = [word for name, value in few.items() for word in (f"--{name}", str(value))]
+    free, named = (arrays(trained, tmp_path / f"{len(words)}.npz", *words)["images"] for words in ((), explicit))
+    np.testing.assert_array_equal(free, named)
+    assert "8 steps of unipc-2" in capsys.readouterr().out
 
 
 def test_the_parameters_drawn_from_are_the_averaged_ones_of_the_checkpoint(trained):
@@ -168,7 +192,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
         ("--index 3:x", "FIRST:END"),
         ("--index=-1", "from 0"),
         ("--steps 0", "at least 1"),
-        ("--steps 51", "[1, 50]"),
+        ("--steps 51 --grid trailing", "[1, 50]"),
         ("--eta 1.5", "[0, 1]"),
         ("--eta 0.5 --sampler euler", "--sampler euler has no such number"),
         ("--sampler ddmi", "did you mean 'ddpm'?"),

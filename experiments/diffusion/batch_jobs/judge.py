@@ -66,7 +66,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
 def _draw(config: Config, folder: RunFolder, progress: Progress) -> tuple[Drawn, Shards]:
     """The samples twice, in rounds: as one file per round, and into shards. Which of the two comes first changes from round to round."""
     network, plain = model(config), folder.path / "plain.npz"
-    options = SampleOptions(steps=config.sampling_steps, together=config.together)
+    options = SampleOptions(steps=config.sampling_steps, sampler="ddim", together=config.together)
     draw = image_sampling.drawer(model, config, folder, options, config.seeds[0])
     settings = {"run": json_files.encode(config)}
     sizes = config.samples, config.shard_size, network.shape

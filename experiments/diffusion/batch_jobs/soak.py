@@ -65,7 +65,7 @@ def _train_words(config: Config, seed: int, out: Path) -> list[str]:
 
 def _sample_words(config: Config, folder: RunFolder, out: Path) -> list[str]:
     size = ["--num", str(config.killed_samples), "--shard-size", str(config.killed_shard_size), "--together", str(config.killed_shard_size)]
-    return ["sample", str(folder.path), "--quiet", *size, "--steps", str(config.sampling_steps), "--out", str(out)]
+    return ["sample", str(folder.path), "--quiet", *size, "--steps", str(config.sampling_steps), "--sampler", "ddim", "--out", str(out)]
 
 
 def _trained_differently(seed: int, alone: Path, killed: Path) -> int:

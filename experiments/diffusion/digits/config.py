@@ -2,11 +2,14 @@
 
 import dataclasses
 
-from experiments.diffusion import image_training
+from experiments.diffusion import image_training, sampling_options
 from experiments.diffusion.image_model import Model
+from experiments.framework import ranges
 from experiments.framework.dtypes import WithDtype
 from experiments.framework.ranges import Count, Natural, Positive, Several
 from gendiff.diffusion import parameterization, schedules
+from gendiff.diffusion.schedules import Schedule
+from gendiff.diffusion.types import Level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +46,12 @@ class Config(image_training.JudgedLearning, WithDtype):
     """Optimizer steps."""
     channels: image_training.Channels = (32, 64)
     """Channels of the U-Net at 8×8 and 4×4 pixels."""
+    sampler: str = "ddim"
+    """What draws: a name of the `sample` command."""
+    grid: str = sampling_options.DEFAULT_GRID
+    """Which levels it visits: a name of that command."""
     sampling_steps: Several = 50
-    """DDIM steps, at least the 2 of a control."""
+    """Its steps, at least the 2 of a control."""
     temperature: Positive = 1.05
     """Factor on the noise that samples start from: it undoes most of the contraction of DDIM in 50 steps and of the network."""
     guided_samples: image_training.Balanced = 2000
@@ -54,6 +61,18 @@ class Config(image_training.JudgedLearning, WithDtype):
     shuffled_steps: Natural = 1000
     """Optimizer steps of the control that learns from shuffled labels, with the first seed; 0 leaves it out."""
     thresholds: Thresholds = Thresholds()
+
+
+def check(config: Config) -> None:
+    """ConfigError, before anything is trained, for what cannot be trained or drawn."""
+    image_training.check(config)
+    ranges.known("sampler", [config.sampler], sampling_options.SAMPLERS)
+    ranges.known("grid", [config.grid], sampling_options.GRIDS)
+
+
+def levels(config: Config, network: Model, schedule: Schedule, steps: int) -> Level:
+    """Those that the sampler visits."""
+    return sampling_options.levels(config.grid, (None, None), steps, dataclasses.replace(network, schedule=schedule))
 
 
 def model(config: Config) -> Model:

@@ -5,8 +5,8 @@ import functools
 import jax
 import numpy as np
 
-from experiments.diffusion import image_draws, image_judge, image_training
-from experiments.diffusion.digits.config import Config, Thresholds, model
+from experiments.diffusion import image_draws, image_judge, image_training, sampling_options
+from experiments.diffusion.digits.config import Config, Thresholds, levels, model
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
@@ -32,7 +32,9 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     """Claims, figures and the table of every set, from the checkpoints of the folder."""
     judge, network = DigitsJudge(config.draws, config.draw_size), model(config)
-    draw = image_draws.Draws(network, config.sampling_steps, config.together, progress)
+    sampler = sampling_options.sampler(config.sampler, None, network.schedule)
+    visited = functools.partial(levels, config, network)
+    draw = image_draws.Draws(network, config.sampling_steps, config.together, progress, sampler, visited)
     claims: list[verdicts.Claim] = []
     pictures: list[Figure] = []
     table: dict[str, MeasuredSet] = {"real training digits": judge.measure(judge.split.train_images, judge.split.train_labels)}
