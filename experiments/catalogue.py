@@ -39,6 +39,7 @@ EXPERIMENTS = {
     "rlhf": "experiments.preferences.rlhf",
     "ddpo": "experiments.preferences.ddpo",
     "test-time": "experiments.preferences.test_time",
+    "multimodal": "experiments.multimodal",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
     "bench-stable-diffusion": "experiments.benchmarks.bench_stable_diffusion",

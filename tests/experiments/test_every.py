@@ -43,6 +43,7 @@ LEAVES = {
     "instruct": ("orders", "questions"),
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
+    "multimodal": ("drawn", "scenes"),
     "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),
 }
 OPTIONS = {

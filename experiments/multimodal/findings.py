@@ -1,0 +1,203 @@
+"""Everything that claims, figures and tables are made of: what each network draws, says and answers, and its losses."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.framework import devices, seeds_together
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.multimodal import documents, tasks, train
+from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PICTURES, SCENES, Config
+from experiments.multimodal.tasks import Task
+from gendiff import diffusion, networks
+from gendiff.core.types import Params
+from gendiff.data import digits, scaling, scene_questions
+from gendiff.diffusion import process
+from gendiff.diffusion.types import Prediction
+from gendiff.language import processors
+from gendiff.metrics import classifier_accuracy
+
+SHOWN = 20
+"""Pictures and questions that are shown."""
+DRAWING = 1
+"""Number of the key of pictures; their noise in losses has the next one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Of one seed.
+
+    drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned: (m,) whether the
+    caption of a held-out digit is right. answered, blind: (q,) whether answers are right, with the scene and with another one. text_loss,
+    picture_loss: of each held-out digit (m,), by the name of the network. language: the largest difference of logits.
+    """
+
+    drawn: np.ndarray
+    mismatched: np.ndarray
+    captioned: np.ndarray
+    answered: np.ndarray
+    blind: np.ndarray
+    text_loss: Mapping[str, np.ndarray]
+    picture_loss: Mapping[str, np.ndarray]
+    language: float
+    pictures: np.ndarray
+    captions: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+def of_all(config: Config, folder: RunFolder, progress: Progress) -> list[Found]:
+    """Of every seed, from the checkpoints of the folder."""
+    params = {name: train.restore(config, folder, name) for name in NETWORKS}
+    found = []
+    for number, seed in enumerate(config.seeds):
+        with progress.phase("judge", seed=seed):
+            found.append(of_seed(config, {name: seeds_together.of_seed(of, number) for name, of in params.items()}))
+    return found
+
+
+def of_seed(config: Config, params: Mapping[str, Params]) -> Found:
+    """Of the networks of one seed, by their names."""
+    labels, task = np.arange(config.samples) % digits.CLASSES, tasks.held_out_digits()
+    pictures = drawn(config, params[BOTH], labels)
+    split, rounded = digits.load(), np.asarray(scaling.round_to_levels(pictures, digits.LEVELS))
+    classifier = classifier_accuracy.train(split.train_images, split.train_labels)
+    seen = [classifier_accuracy.correct(classifier, rounded, wanted) for wanted in (labels, (labels + 1) % digits.CLASSES)]
+    captions = captioned(config, params[BOTH], task.pictures)
+    scenes = tasks.unseen_scenes(config)
+    chosen, blind = (answered(config, params[SCENES], scenes, given) for given in (scenes.pictures, np.roll(scenes.pictures, 1, 0)))
+    return Found(
+        drawn=seen[0],
+        mismatched=seen[1],
+        captioned=_equal(captions, task.answers),
+        answered=_equal(chosen, scenes.answers),
+        blind=_equal(blind, scenes.answers),
+        text_loss={name: text_loss(config, name, params[name]) for name in (BOTH, CAPTIONS)},
+        picture_loss={name: picture_loss(config, name, params[name]) for name in (BOTH, PICTURES)},
+        language=difference(config, params[BOTH]),
+        pictures=pictures[:SHOWN],
+        captions=tuple(captions[:SHOWN]),
+        answers=tuple(chosen[:SHOWN]),
+    )
+
+
+def drawn(config: Config, params: Params, labels: np.ndarray) -> np.ndarray:
+    """(n, 8, 8, 1) pictures of the captions of digits (n,)."""
+    texts, index = tasks.captions(labels), np.arange(len(labels))
+    return _in_parts(config, functools.partial(_draw(config), params), texts, index)
+
+
+def captioned(config: Config, params: Params, pictures: np.ndarray) -> list[str]:
+    """The likeliest captions of digits (n, 8, 8, 1)."""
+    return tasks.held_out_digits().words.decode(_in_parts(config, functools.partial(_write(config), params), pictures))
+
+
+def answered(config: Config, params: Params, task: Task, pictures: np.ndarray) -> list[str]:
+    """The likeliest of the answers that each question of a task allows, about these pictures."""
+    allowed = [scene_questions.choices(task.words.decode(row[None])[0]) for row in task.asked[:, 1:]]
+    most = max(map(len, allowed))
+    words = [[*each, *each[:1] * (most - len(each))] for each in allowed]
+    answers = np.stack([task.words.encode(each, 2) for each in words])
+    likely = _in_parts(config, functools.partial(_weigh(config), params), pictures, task.asked, answers)
+    return [each[at] for each, at in zip(words, likely.argmax(1), strict=True)]
+
+
+def text_loss(config: Config, name: str, params: Params) -> np.ndarray:
+    """(m,) nats per token of the captions of held-out digits, behind the clean pictures."""
+    task = tasks.held_out_digits()
+    return _in_parts(config, functools.partial(_text_loss(config, name), params), task.pictures, task.texts)
+
+
+def picture_loss(config: Config, name: str, params: Params) -> np.ndarray:
+    """(m,) mean squared error of the network's target for held-out digits behind their captions, at levels that cover the path."""
+    task = tasks.held_out_digits()
+    index = np.arange(len(task))
+    return _in_parts(config, functools.partial(_picture_loss(config, name), params), task.texts, task.pictures, index)
+
+
+def difference(config: Config, params: Params) -> float:
+    """The largest difference between logits of texts alone and those of the language model, with the same parameters."""
+    texts = tasks.held_out_digits().texts[: config.together]
+    own, plain = (networks.pure(module(config, BOTH)) for module in (documents.network, documents.language))
+    logits = [np.asarray(devices.jit(predict)(params, texts).logits) for predict in (own, plain)]
+    return float(np.max(np.abs(logits[0] - logits[1])))
+
+
+def _in_parts(config: Config, function: Callable[..., Any], *rows: np.ndarray) -> np.ndarray:
+    """The function of rows, so many in one call; the last call is filled up, so that one program serves all."""
+    results = []
+    for at in range(0, len(rows[0]), config.together):
+        part = [each[at : at + config.together] for each in rows]
+        missing = config.together - len(part[0])
+        filled = [np.concatenate([each, np.repeat(each[-1:], missing, 0)]) for each in part]
+        results.append(np.asarray(function(*filled))[: len(part[0])])
+    return np.concatenate(results)
+
+
+@functools.lru_cache(maxsize=4)
+def _draw(config: Config) -> Any:
+    model, levels = documents.model(config, BOTH), diffusion.grids.trailing(documents.SCHEDULE, config.sampling_steps)
+    shape = tasks.known_digits().pictures.shape[1:]
+
+    def draw(params: Params, texts: jax.Array, index: jax.Array) -> jax.Array:
+        return model.picture_from_text(jax.random.key(DRAWING), params, texts, config.guidance, levels, shape, index)
+
+    return devices.jit(draw, libraries=False)
+
+
+@functools.lru_cache(maxsize=4)
+def _write(config: Config) -> Any:
+    model, likeliest = documents.model(config, BOTH), processors.temperature(0.0)
+    length = tasks.known_digits().texts.shape[1]
+
+    def write(params: Params, pictures: jax.Array) -> jax.Array:
+        count = pictures.shape[0]
+        begun, index = jnp.full((count, 1), tasks.BEGIN, jnp.int32), jnp.arange(count)
+        options: dict[str, Any] = {"max_tokens": length - 1, "processor": likeliest, "stop": (tasks.END,)}
+        return model.text_from_picture(jax.random.key(0), params, pictures, begun, index, **options).tokens
+
+    return devices.jit(write, libraries=False)
+
+
+@functools.lru_cache(maxsize=4)
+def _weigh(config: Config) -> Any:
+    return devices.jit(documents.model(config, SCENES).log_likelihood, libraries=False)
+
+
+@functools.lru_cache(maxsize=4)
+def _text_loss(config: Config, name: str) -> Any:
+    predict, clean = networks.pure(documents.network(config, name)), documents.SCHEDULE.clean
+
+    def loss(params: Params, pictures: jax.Array, texts: jax.Array) -> jax.Array:
+        picture = networks.Picture(documents.FORM.scale_in(pictures, clean), clean.t_for(pictures))
+        logits = jax.nn.log_softmax(predict(params, (picture, texts)).outputs[1][:, :-1])
+        target = texts[:, 1:]
+        said = jnp.take_along_axis(logits, jnp.maximum(target, 0)[..., None], 2)[..., 0]
+        return -jnp.sum(jnp.where(target >= 0, said, 0), 1) / jnp.sum(target >= 0, 1)
+
+    return devices.jit(loss, libraries=False)
+
+
+@functools.lru_cache(maxsize=4)
+def _picture_loss(config: Config, name: str) -> Any:
+    predict, schedule, form = networks.pure(documents.network(config, name)), documents.SCHEDULE, documents.FORM
+
+    def loss(params: Params, texts: jax.Array, pictures: jax.Array, index: jax.Array) -> jax.Array:
+        level = schedule.at((index % 50 + 0.5) / 50)
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(DRAWING + 1), index)
+        noise = jax.vmap(lambda key: jax.random.normal(key, pictures.shape[1:]))(keys)
+        x = process.add_noise(pictures, noise, level)
+        output = predict(params, (texts, networks.Picture(form.scale_in(x, level), level.t_for(x)))).outputs[1]
+        target = Prediction(pictures, noise)
+        return jnp.mean(jnp.square(output - form.target(target.clean, target.noise, level)), (1, 2, 3))
+
+    return devices.jit(loss, libraries=False)
+
+
+def _equal(texts: list[str], others: list[str]) -> np.ndarray:
+    return np.array([text == other for text, other in zip(texts, others, strict=True)])

@@ -1,0 +1,114 @@
+"""The multimodal experiment: its documents, what it finds of networks that are made up, and its claims."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import multimodal
+from experiments.multimodal import documents, figures, findings, judge, tasks
+from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PICTURES, SCENES
+from experiments.multimodal.findings import Found
+from gendiff.data import scene_questions
+from gendiff.language import Texts
+
+FULL = multimodal.EXPERIMENT.presets["full"]
+FEW = dataclasses.replace(multimodal.EXPERIMENT.smoke, resamples=50, together=8)
+
+
+def written(task, row):
+    return task.words.decode(task.texts[row][None, 1:])[0]
+
+
+def test_documents_of_digits_are_captions_and_pictures_in_both_orders():
+    described, said = tasks.documents(FULL, BOTH, 3)
+    (captions, pictures), (again, same) = described.parts, said.parts[::-1]
+    assert pictures.shape == (64, 3, 8, 8, 1) and captions.tokens.shape == (64, 3, 4)
+    np.testing.assert_array_equal(pictures, same)
+    np.testing.assert_array_equal(captions.tokens, again.tokens)
+    task = tasks.known_digits()
+    row = int(np.flatnonzero((task.pictures == pictures[5, 1]).all((1, 2, 3)))[0])
+    np.testing.assert_array_equal(captions.tokens[5, 1], task.texts[row])
+    assert written(task, row) == task.answers[row] and set(captions.weight[..., 0].ravel()) == {0.0}
+
+
+@pytest.mark.parametrize(("name", "kinds"), [(CAPTIONS, [False]), (PICTURES, [True]), (SCENES, [False])])
+def test_twins_have_one_kind_of_document_and_the_one_that_draws_learns_no_token(name, kinds):
+    made = tasks.documents(FEW, name, 0)
+    assert [isinstance(document.parts[0], Texts) for document in made] == kinds
+    learned = next(part for part in made[0].parts if isinstance(part, Texts)).weight
+    assert learned.any() != (name == PICTURES)
+
+
+def test_answers_alone_are_learned_of_scenes_and_held_out_pairs_are_asked_about_nowhere_else():
+    known, unseen = tasks.scenes(FEW), tasks.unseen_scenes(FEW)
+    for row in range(10):
+        learned = known.texts[row][known.weight[row] > 0]
+        assert known.words.decode(learned[None])[0] == known.answers[row] and (learned == tasks.END).sum() == 1
+        assert known.words.decode(known.asked[row][None, 1:])[0] + " " + known.answers[row] == written(known, row)
+    pairs = [" ".join(pair) for pair in scene_questions.held_out_pairs()]
+    assert not [pair for pair in pairs for row in range(len(known)) if pair in written(known, row)]
+    assert known.words == unseen.words
+
+
+def test_the_language_model_of_a_network_has_its_fields_and_parameters():
+    network, plain = documents.network(FEW, BOTH), documents.language(FEW, BOTH)
+    assert (plain.width, plain.vocabulary, plain.context) == (network.width, network.vocabulary, network.context)
+    assert type(plain).__name__ == "LanguageModel"
+
+
+@pytest.mark.slow
+def test_what_networks_find_has_the_right_shapes_and_ids_alone_are_a_language_model():
+    config = dataclasses.replace(FEW, samples=10, asked=10)
+    params = {name: documents.init(config, name, jax.random.key(0)) for name in NETWORKS}
+    found = findings.of_seed(config, params)
+    assert found.language == 0.0 and found.drawn.shape == found.mismatched.shape == (10,)
+    assert found.answered.shape == found.blind.shape == (10,) and found.captioned.shape == (450,)
+    np.testing.assert_allclose(found.text_loss[CAPTIONS], found.text_loss[BOTH], rtol=1e-4)  # from one key
+    assert set(found.answers) <= {*scene_questions.NUMBERS, *tasks.shapes.COLOURS, *tasks.shapes.SHAPES}
+
+
+RNG = np.random.default_rng(0)
+
+
+def made_up(**changes):
+    """Of a seed in which all is well."""
+    losses = {name: 1 + 0.1 * RNG.random(450) for name in (BOTH, CAPTIONS, PICTURES)}
+    good = {"drawn": 0.97, "mismatched": 0.02, "captioned": 0.97, "answered": 0.97, "blind": 0.3}
+    shares = {name: np.arange(400) < 400 * share for name, share in good.items()}
+    fields = {"text_loss": losses, "picture_loss": losses, "language": 0.0, "pictures": np.zeros((20, 8, 8, 1))}
+    shown = {"captions": ("a one",) * 20, "answers": ("red",) * 20}
+    return Found(**shares | fields | shown | changes)
+
+
+def test_claims_pass_where_all_is_well_and_name_every_threshold():
+    claims = list(judge.of_seed(FEW, 0, made_up()))
+    assert {claim.verdict for claim in claims} == {"PASS"}
+    assert {claim.threshold_name for claim in claims} == set(dataclasses.asdict(FULL.thresholds))
+
+
+WORSE = {BOTH: np.full(450, 1.2), CAPTIONS: np.ones(450), PICTURES: np.ones(450)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"drawn": np.arange(400) < 300}, "drawn"),
+        ({"captioned": np.arange(400) < 300}, "captioned"),
+        ({"answered": np.arange(400) < 300}, "answered"),
+        ({"text_loss": WORSE}, "text-loss"),
+        ({"picture_loss": WORSE}, "picture-loss"),
+        ({"language": 1e-7}, "language"),
+        ({"mismatched": np.arange(400) < 120}, "mismatched"),
+        ({"blind": np.arange(400) < 300}, "blind"),
+    ],
+)
+def test_each_claim_fails_where_what_it_says_is_not_so(changes, failed):
+    assert [claim.id for claim in judge.of_seed(FEW, 0, made_up(**changes)) if claim.verdict == "FAIL"] == [failed]
+
+
+def test_tables_show_losses_of_all_networks_captions_and_questions():
+    for found in ([made_up()], [made_up(), made_up()]):
+        made = figures.tables(FEW, found)
+        assert [len(table.rows) for table in made] == [3, 20, 20]
