@@ -117,11 +117,8 @@ def test_a_clip_of_one_frame_is_a_picture_to_the_same_parameters():
     expected = apply(networks.pure(network), params_of(), picture, T, LABEL)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(run(video(), picture[:, None], T)[:, 0], expected, atol=1e-6)
-    full, causal = (
-        jax.make_jaxpr(networks.pure(video(attention=attention)))(params_of(), picture[:, None], T, LABEL)
-        for attention in ("full", "causal")
-    )
-    assert str(full) == str(causal)
+    for attention in ("full", "causal"):
+        assert video(attention=attention)._mask((1, 2, 2), None) is None  # which is all that tells one from the other
 
 
 def test_rotary_channels_are_shared_as_equally_as_can_be():

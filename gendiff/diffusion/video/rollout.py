@@ -81,7 +81,8 @@ def rollout(
             `networks.VideoTransformer` with attention = "causal".
         params: its parameters.
         parameterization: what its output means.
-        cache: of `networks.frame_cache`, empty or with as many frames of each clip.
+        cache: of `networks.frame_cache`, empty or with as many frames of each clip. Without a window it needs room for all frames but those
+            of the last block; a clip that it has no room for is NaN.
         sampler: a record such as `samplers.ddim()`.
         levels: the grid (t + 1,), from noise to clean.
         frame_shape: of one frame.

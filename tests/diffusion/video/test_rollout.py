@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gendiff import diffusion, networks
-from gendiff.core import records
+from gendiff.core import arrays, records, sample_keys
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import guidance, oracles, parameterization, samplers, schedules, video
 from gendiff.diffusion.types import Level
@@ -81,23 +81,22 @@ def test_a_clip_is_the_same_in_any_batch_order_and_length_and_where_it_goes_on()
     whole, _ = roll(nothing(3), INDEX, context=told)
     other, _ = roll(nothing(3), INDEX[::-1].copy(), context=told)
     np.testing.assert_allclose(other[::-1], whole, atol=1e-6)
-    alone, _ = roll(nothing(1), INDEX[1:2], 1, context=told)
-    np.testing.assert_allclose(alone[0], whole[1, :1], atol=1e-6)
     cache = nothing(3)
     for n in range(3):
         one, cache = roll(cache, INDEX, 1, context=told)
         np.testing.assert_allclose(one, whole[:, n : n + 1], atol=1e-6)
-    again, _ = roll(nothing(3), INDEX, 1, context=told, given=whole[:, :2])
-    np.testing.assert_allclose(again, whole, atol=1e-6)
+    alone, _ = roll(nothing(1), INDEX[1:2], 1, context=told, given=whole[1:2, :2])
+    np.testing.assert_allclose(alone, whole[1:2], atol=1e-6)
 
 
 def test_finished_frames_are_written_at_the_level_of_the_context_and_returned_without_its_noise():
-    index, level = np.arange(2048, dtype=np.int32), jax.tree.map(np.float32, FLOW.at(0.3))
-    frames, noised = roll(nothing(2048), index, 1, context=level)
-    np.testing.assert_allclose(noised.told, 300, rtol=1e-6)
-    noise = (noised.frame - 0.7 * frames) / 0.3
-    assert abs(noise.mean()) < 0.1 and abs(noise.std() - 1) < 0.08
-    assert abs(np.corrcoef(noise.ravel(), frames.ravel())[0, 1]) < 0.1
+    level, cache = jax.tree.map(np.float32, FLOW.at(0.3)), nothing(3)
+    draw = in_numpy(lambda key: arrays.normal(sample_keys.keys_of(key, INDEX), jax.ShapeDtypeStruct((3, 1, 1), np.float32)))
+    for n in range(2):
+        frames, cache = roll(cache, INDEX, 1, context=level)
+        np.testing.assert_allclose(cache.told, 300, rtol=1e-6)
+        noise = draw(jax.random.fold_in(jax.random.fold_in(KEY, n), 1))
+        np.testing.assert_allclose(cache.frame, 0.7 * frames + 0.3 * noise, atol=1e-5)
 
 
 def test_a_guide_makes_the_denoiser_of_each_block_from_that_of_the_network():
@@ -163,6 +162,7 @@ def whole_clip_denoiser(params, clip, n):
     return diffusion.from_network(predict, params, VELOCITY, LABEL)
 
 
+@pytest.mark.slow
 def test_a_rollout_of_a_transformer_with_a_ring_of_frames_is_that_without_a_cache():
     """Four blocks, of which a frame sees two: the ring of one block is written again and again."""
     params = drawn(NETWORK, np.zeros((2, FRAMES, *SHAPE), np.float32), np.zeros(2, np.float32), LABEL)
