@@ -1,4 +1,4 @@
-# Commands that matter: `make demo`, `make demo-text`, `make demo-chat` and `make test`. Each does its own set-up.
+# Commands that matter: `make demo`, `make demo-text`, `make demo-chat`, `make demo-video` and `make test`. Each does its own set-up.
 # PYTHON=… chooses the interpreter, VENV=… the environment's folder; ARGS=… is handed to pytest or to the demo.
 
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ QUICKLY := JAX_DISABLE_MOST_OPTIMIZATIONS=$(if $(OPTIMISED),0,1)
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo demo-text demo-chat test test-slow test-peers bench bench-language bench-stable-diffusion check format docs clean
+.PHONY: help setup demo demo-text demo-chat demo-video test test-slow test-peers bench bench-language bench-stable-diffusion check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -40,6 +40,9 @@ demo-text: $(FOR_RUNS) $(MINI_LM)  ## draw a sheet of prompts with their words b
 
 demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in two ways, then type; ARGS='--prompt "…"' for one answer
 	@$(BIN) -m experiments chat $(ARGS)
+
+demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, by the network that is committed, at most 2 minutes on 2 cores; leaves runs/demo-video.webp
+	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp $(ARGS)
 
 test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 15 to 20 minutes on 2 cores; OPTIMISED=1: their programs as users have them
 	@$(QUICKLY) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(ARGS)

@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "ddpo": "experiments.preferences.ddpo",
     "test-time": "experiments.preferences.test_time",
     "multimodal": "experiments.multimodal",
+    "video": "experiments.video",
     "bench": "experiments.benchmarks.bench",
     "bench-language": "experiments.benchmarks.bench_language",
     "bench-stable-diffusion": "experiments.benchmarks.bench_stable_diffusion",

@@ -44,6 +44,7 @@ LEAVES = {
     "constitution": ("violations", "success"),
     "rlhf": ("frontier", "gold", "overoptimised"),
     "multimodal": ("drawn", "scenes"),
+    "video": ("clips", "drift", "cost_frames", "cost_pixels", "player", "rollouts"),
     "test-time": ("compute", "noise", "difficulty", "doublings", "thinking", "budget", "steered", "pictures"),
 }
 OPTIONS = {

@@ -1,0 +1,138 @@
+"""What a set of clips shows: the digit that a classifier sees in each frame, how it moves, and the distance from real clips."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.reporting import intervals
+from experiments.reporting.intervals import SEED
+from experiments.reporting.verdicts import Number
+from experiments.video import clips
+from experiments.video.config import DIGIT, Config
+from gendiff.data import digits, moving, scaling
+from gendiff.metrics import features, frechet, motion
+
+COMPONENTS = 300
+"""Of the kernel of the classifier."""
+SHOWN = 16
+"""Clips of each set that figures show."""
+MARGIN = 2
+"""Pixels around a digit that the classifier sees."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One set of clips. confidence: (n, f) probability of the digit that was asked for. identity: (n, f) whether a frame shows the digit
+    that most frames of its clip show. displacement: (n, f - 1) deviation from a constant velocity, in pixels. speed: (n,) mean length of a
+    move. distances: (draws,) Fréchet. shown: the first clips.
+    """
+
+    confidence: np.ndarray
+    identity: np.ndarray
+    displacement: np.ndarray
+    speed: np.ndarray
+    distances: np.ndarray
+    shown: np.ndarray
+
+
+class ClipJudge:
+    """Held-out clips, a classifier that has seen training digits alone, and every measure of a set of clips against them."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._held_out = clips.held_out(config)
+        self._classifier = classifier(config.side)
+        self._features = motion.clip_features(seen(self._held_out.clips))
+        self.real = self.measure(self._held_out.clips, self._held_out.labels)
+        self.floor = self._distances(seen(clips.known(config).clips))
+
+    def measure(self, given: np.ndarray, labels: np.ndarray) -> Measured:
+        """Every number of one set of clips (n, f, h, w, 1), of which these digits (n,) were asked for."""
+        rounded = seen(given)
+        odds = self.probabilities(rounded)
+        moves = np.nan_to_num(np.linalg.norm(motion.displacements(rounded), axis=-1))
+        return Measured(
+            confidence=motion.identity_kept(odds, labels),
+            identity=motion.identity_kept(np.argmax(odds, -1), _commonest(np.argmax(odds, -1))),
+            displacement=motion.displacement_error(rounded),
+            speed=moves.mean(1),
+            distances=self._distances(rounded),
+            shown=rounded[:SHOWN],
+        )
+
+    def probabilities(self, given: np.ndarray) -> np.ndarray:
+        """(n, f, 10) of the digits, for each frame of clips (n, f, h, w, 1) of any length."""
+        rows = _rows(given.reshape(-1, *given.shape[2:]))
+        return np.asarray(self._classifier.predict_proba(rows), np.float64).reshape(*given.shape[:2], digits.CLASSES)
+
+    def shuffled(self) -> Measured:
+        """Held-out clips with their frames in another order."""
+        return self.measure(clips.shuffled(self._held_out.clips), self._held_out.labels)
+
+    def _distances(self, given: np.ndarray) -> np.ndarray:
+        """(draws,) Fréchet distances to held-out clips, of draws that are as large for every set."""
+        rows = motion.clip_features(given)
+        size = min(self._config.samples, self._config.real) * 3 // 4
+        return frechet.over_subsets(self._features, rows, count=self._config.draws, size=size, seed=SEED)
+
+
+def seen(given: np.ndarray) -> np.ndarray:
+    """Clips as every measure sees them: rounded to the levels of digits, which takes faint noise from a black ground."""
+    return np.asarray(scaling.round_to_levels(given, digits.LEVELS))
+
+
+@functools.lru_cache(maxsize=2)
+def classifier(side: int) -> Any:
+    """Logistic regression on features of a Gaussian kernel, as scikit-learn's classifier. It learns training digits on a black ground."""
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    frames, labels = clips.still(side)
+    rows = _rows(frames)
+    kernel = Nystroem(gamma=1.0 / (rows.shape[1] * rows.var()), n_components=COMPONENTS, random_state=SEED)
+    return make_pipeline(kernel, LogisticRegression(C=10.0, max_iter=2000)).fit(rows, labels)
+
+
+def over(config: Config, first: np.ndarray, second: np.ndarray) -> Number:
+    """The mean of one value per clip over that of others, with its interval."""
+    return intervals.interval(intervals.ratio_of_means, first, second, resamples=config.resamples)
+
+
+def mean(config: Config, values: np.ndarray) -> Number:
+    """The mean of values (n, …), with its interval over clips."""
+    return intervals.interval(np.mean, values.reshape(len(values), -1).mean(1), resamples=config.resamples)
+
+
+def above(config: Config, of: Measured, real: Measured) -> Number:
+    """The displacement error above that of real clips, in mean displacements per frame of these."""
+
+    def statistic(first: np.ndarray, second: np.ndarray, speeds: np.ndarray) -> float:
+        return float((first.mean() - second.mean()) / speeds.mean())
+
+    each = of.displacement.mean(1), real.displacement.mean(1), real.speed
+    return intervals.interval(statistic, *each, resamples=config.resamples)
+
+
+def numbers(config: Config, of: Measured, real: Measured, floor: np.ndarray) -> Mapping[str, Number]:
+    """What tables tell of a set, by column."""
+    return {
+        "confidence": mean(config, of.confidence),
+        "identity kept": mean(config, of.identity),
+        "displacement error": mean(config, of.displacement),
+        "displacement": mean(config, of.speed[:, None]),
+        "Fréchet distance": over(config, of.distances, floor),
+    }
+
+
+def _rows(frames: np.ndarray) -> np.ndarray:
+    return features.pixels(moving.centred(frames, DIGIT + 2 * MARGIN))
+
+
+def _commonest(classes: np.ndarray) -> np.ndarray:
+    """(n,) the class that most frames (n, f) show, the smallest of several."""
+    counts = (classes[:, :, None] == np.arange(digits.CLASSES)).sum(1)
+    return np.argmax(counts, axis=1)

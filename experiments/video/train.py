@@ -1,0 +1,86 @@
+"""The training of each attention, one seed after the other.
+
+Seeds side by side in one program would be slower: these networks are wide enough that one of them keeps all cores busy.
+"""
+
+import functools
+from typing import Any
+
+import jax
+
+from experiments.framework import meshes, training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.video import clips, networks
+from experiments.video.config import ATTENTIONS, Config
+from gendiff import training
+from gendiff.core.types import Params
+from gendiff.training import Programs, TrainState, optimizers
+from gendiff.training.fit import INIT
+
+NOMINAL = 2e11
+"""Operations per second of two cores, by which the plan tells minutes."""
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Each network by as many operations."""
+    mesh = meshes.build(folder.mesh, ())
+    for attention in ATTENTIONS:
+        run = programs(config, attention, mesh)
+        progress.line(f"train {attention} attention")
+        for seed in config.seeds:
+            training_loop.train_programs(
+                run,
+                functools.partial(clips.batch, config, seed),
+                seed=seed,
+                steps=networks.steps(config, attention),
+                folder=place(folder, attention),
+                progress=progress,
+                mesh=mesh,
+                checkpoint_every=config.checkpoint_every,
+                log_every=config.log_every,
+            )
+
+
+def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Programs:
+    """What the training of every seed runs."""
+    total = networks.steps(config, attention)
+    numbers: dict[str, Any] = {"warmup": int(config.warmup * total), "total": total, "weight_decay": config.weight_decay}
+    optimizer = optimizers.adamw(config.learning_rate, clip=config.clip, **numbers)
+
+    def fresh(key: jax.Array) -> TrainState:
+        params = networks.init(config, attention, jax.random.fold_in(key, INIT))
+        return training.start(params, optimizer, key, ema=(config.ema,))
+
+    step = training.make_step(networks.loss(config, attention), optimizer)
+    return training_loop.own_programs(step, fresh, mesh, libraries=networks.libraries())
+
+
+def restore(config: Config, folder: RunFolder, attention: str, seed: int) -> Params:
+    """The averages that samples come from. Raises as `training_loop.restore_ema` does."""
+    return training_loop.restore_ema(
+        functools.partial(networks.init, config, attention), place(folder, attention), seed=seed, decay=config.ema
+    )
+
+
+def place(folder: RunFolder, attention: str) -> RunFolder:
+    """Where a training keeps its checkpoints and metrics."""
+    return folder.inside(attention)
+
+
+def plan(config: Config, progress: Progress) -> None:
+    """Prints the trainings and what they and the draws cost; computes nothing."""
+    seeds = len(config.seeds)
+    trained = drawn = 0.0
+    for attention in ATTENTIONS:
+        each = networks.forward_flops(config, attention, config.frames, config.side)
+        trained += networks.spent(config, attention)
+        drawn += config.samples * config.sampling_steps * each
+        of = f"{networks.parameters(config, attention):,} parameters, {each:.3g} operations per clip"
+        progress.line(f"{attention} attention: {of}, {networks.steps(config, attention)} steps of {config.batch} clips per seed")
+    rollouts = 2 * config.long_samples * config.long * config.frames * (config.sampling_steps + 1) * networks.cached_flops(config)
+    total = seeds * (trained + drawn + rollouts)
+    progress.line(
+        f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * drawn:.3g}, long rollouts {seeds * rollouts:.3g}"
+    )
+    progress.line(f"in all {total:.3g} operations: {total / NOMINAL / 60:.0f} minutes at {NOMINAL:.3g} per second, and the costs are timed")

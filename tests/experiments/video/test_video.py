@@ -1,0 +1,264 @@
+"""What the video experiment trains on, spends, measures, claims and draws, on clips and numbers that are known."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import catalogue, video
+from experiments.framework import command_line
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from experiments.video import clip_network, clips, costs, draw, draws, figures, judge, measures, networks
+from experiments.video.config import ATTENTIONS, CAUSAL, FACTORISED, FULL
+from experiments.video.costs import Costs
+from experiments.video.draw import ClipOptions
+from experiments.video.findings import Found, Rollout
+from experiments.video.measures import Measured
+from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
+from gendiff.data import clip_files
+from gendiff.scaling import accounting
+from tests.quickly import quickly
+
+FULL_RUN, SMOKE = video.EXPERIMENT.presets["full"], video.EXPERIMENT.smoke
+KNOWN = dataclasses.replace(FULL_RUN, seeds=(0, 1), real=150, samples=100, draws=3, resamples=50, long=3)
+
+
+def test_a_batch_is_a_function_of_seed_and_step_and_no_step_repeats_another():
+    config = dataclasses.replace(SMOKE, batch=6)
+    parts = [clips.batch(config, seed, step) for seed, step in ((3, 0), (3, 1), (5, 0))]
+    (labels,) = parts[0].condition
+    assert parts[0].clean.shape == (6, config.frames, 16, 16, 1) and labels.shape == (6,)
+    every = np.concatenate([part.clean for part in parts])
+    assert len(np.unique(every.reshape(18, -1), axis=0)) == 18
+    wider = clips.batch(dataclasses.replace(config, batch=12), 3, 0)
+    np.testing.assert_array_equal(every[:12], wider.clean)
+
+
+def test_every_training_takes_as_many_operations_and_factorised_attention_more_steps():
+    spent = [networks.spent(FULL_RUN, attention) for attention in ATTENTIONS]
+    np.testing.assert_allclose(spent, FULL_RUN.flops, rtol=1e-3)
+    assert networks.steps(FULL_RUN, FACTORISED) > networks.steps(FULL_RUN, FULL) >= networks.steps(FULL_RUN, CAUSAL)
+
+
+@pytest.mark.parametrize("attention", [FACTORISED, CAUSAL])
+def test_operations_are_those_that_the_library_counts_in_the_network(attention):
+    """Those of full attention are those of causal attention but for what tells a level to each frame."""
+    config = dataclasses.replace(SMOKE, depth=3)
+    given = networks.example(config, attention, frames=4, side=20)
+    counted = accounting.count(networks.network(config, attention), *given, embeddings=False)
+    assert networks.forward_flops(config, attention, 4, 20) == counted.forward_flops
+    assert networks.forward_flops(config, FULL, 1, 20) == networks.forward_flops(config, CAUSAL, 1, 20)
+    assert networks.parameters(config, attention) == counted.parameters + counted.embedding_parameters
+
+
+def test_a_frame_with_a_cache_costs_what_it_adds_to_a_clip_but_that_earlier_frames_do_not_see_it():
+    """A clip of 8 frames has 8² pairs of frames, all of which are counted; frames one by one, each seen by 8, have as many."""
+    whole = networks.forward_flops(FULL_RUN, CAUSAL, FULL_RUN.frames, FULL_RUN.side)
+    assert networks.cached_flops(FULL_RUN) == whole / FULL_RUN.frames
+    counted = costs.frame_flops(FULL_RUN)
+    assert counted[costs.WHOLE] / counted[costs.CACHED] == pytest.approx(8 * 20 / 21)
+
+
+def test_an_exponent_is_exact_for_a_power_and_a_sum_lies_between():
+    along = costs.values(FULL_RUN, costs.FRAMES)
+    assert costs.exponent(along, 3 * along**2) == pytest.approx(2) and costs.values(FULL_RUN, costs.PIXELS)[0] == 16**2
+    assert 1 < costs.exponent(along, along + along**2 / 16) < 2
+    rounds = (along**2)[:, None] * np.array([1.0, 1.1, 9.0])  # the median round counts
+    assert costs.exponent(along, rounds) == pytest.approx(2)
+    value, low, high = costs.difference(KNOWN, along, rounds, along[:, None] * np.ones(3))
+    assert value == pytest.approx(1) and low <= value <= high
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return measures.ClipJudge(KNOWN)
+
+
+def test_the_judge_knows_real_clips_from_shuffled_ones_from_digits_that_change_and_from_noise(judged):
+    real, shuffled = judged.real, judged.shuffled()
+    assert real.confidence.mean() > 0.8 and real.identity.mean() > 0.95 and real.displacement.max() < 1e-6
+    assert measures.above(KNOWN, shuffled, real)[1] > KNOWN.thresholds.shuffled
+    assert measures.over(KNOWN, shuffled.distances, judged.floor)[1] > KNOWN.thresholds.shuffled_frechet
+    np.testing.assert_allclose(shuffled.confidence.mean(), real.confidence.mean())  # it sees single frames
+    held_out = clips.held_out(KNOWN)
+    changing = np.roll(held_out.clips, 1, 0)
+    mixed = np.concatenate([held_out.clips[:, :4], changing[:, 4:]], 1)
+    assert judged.measure(mixed, held_out.labels).identity.mean() < 0.8
+    noise = np.random.default_rng(0).uniform(-1, 1, held_out.clips.shape).astype(np.float32)
+    assert judged.measure(noise, held_out.labels).confidence.mean() < 0.3
+
+
+def test_faint_noise_on_clips_changes_no_measure_and_a_digit_at_rest_has_no_speed(judged):
+    held_out = clips.held_out(KNOWN)
+    faint = held_out.clips + np.random.default_rng(0).normal(scale=0.01, size=held_out.clips.shape).astype(np.float32)
+    np.testing.assert_allclose(judged.measure(faint, held_out.labels).confidence, judged.real.confidence)
+    still = np.repeat(held_out.clips[:, :1], KNOWN.frames, 1)
+    at_rest = judged.measure(still, held_out.labels)
+    assert at_rest.speed.max() < 1e-6 and at_rest.displacement.max() < 1e-6
+    np.testing.assert_allclose(judged.real.speed, np.linalg.norm(held_out.velocities, axis=1), atol=1e-6)
+
+
+def measured(confidence, displacement, speed=2.0, identity=0.99, distance=1.5):
+    """A set of clips with about these numbers."""
+    rng = np.random.default_rng(0)
+
+    def about(value, *shape):
+        return value + 0.01 * rng.standard_normal((KNOWN.samples, *shape))
+
+    shown = np.full((8, KNOWN.frames, 16, 16, 1), -1.0, np.float32)
+    distances = distance + 0.01 * rng.standard_normal(20)
+    frames = KNOWN.frames
+    return Measured(about(confidence, frames), about(identity, frames), about(displacement, frames - 1), about(speed), distances, shown)
+
+
+def found(of, *, end=(0.5, 0.9), cached=1.0, whole=5.0, power=2.0, shuffled=2.0):
+    """Of sets like this one. end: confidence at the end of long rollouts without and with context noise."""
+    rng = np.random.default_rng(0)
+    frames = KNOWN.long * KNOWN.frames
+
+    def rollout(last):
+        confidence = np.linspace(0.9, last, frames) + 0.01 * rng.standard_normal((KNOWN.long_samples, frames))
+        return Rollout(confidence, np.zeros((KNOWN.long_samples, frames - 1)), np.full((8, frames, 16, 16, 1), -1.0, np.float32))
+
+    rounds = 1 + 0.01 * rng.random(KNOWN.rounds)
+    powers = {FULL: power, FACTORISED: 1.0, CAUSAL: power}
+    seconds = {axis: {name: costs.values(KNOWN, axis)[:, None] ** power * rounds for name, power in powers.items()} for axis in costs.AXES}
+    spent = Costs(seconds, costs.flops(KNOWN), {costs.CACHED: cached * rounds, costs.WHOLE: whole * rounds})
+    real, blank = measured(0.9, 0.0), measured(0.1, 3.0)
+    long = {noise: (rollout(last),) * 2 for noise, last in zip((0.0, KNOWN.noise), end, strict=True)}
+    sets = {attention: (of,) * 2 for attention in ATTENTIONS}
+    return Found(real, measured(0.9, shuffled, distance=9.0), blank, np.ones(20), sets, long, spent)
+
+
+def claims(*args, **options):
+    return {f"{claim.id} {claim.seed}": claim for claim in judge.claims(KNOWN, found(*args, **options))}
+
+
+def test_clips_like_real_ones_pass_every_claim_and_each_threshold_has_a_claim():
+    made = claims(measured(0.88, 0.05))
+    assert {claim.verdict for claim in made.values()} == {"PASS"}
+    assert {claim.threshold_name for claim in made.values()} == set(dataclasses.asdict(KNOWN.thresholds))
+    assert made["displacement-causal 1"].value == pytest.approx(0.025, abs=0.01)  # 0.05 of 2 pixels per frame
+    assert made["cached None"].value == pytest.approx(5) and made["measured None"].value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("of", "options", "failing"),
+    [
+        (measured(0.7, 0.05), {}, {f"confidence-{attention}" for attention in ATTENTIONS}),
+        (measured(0.88, 0.5), {}, {f"displacement-{attention}" for attention in ATTENTIONS}),
+        (measured(0.88, 0.0, speed=0.1), {}, {f"speed-{attention}" for attention in ATTENTIONS}),
+        (measured(0.88, 0.0, identity=0.7), {}, {f"identity-{attention}" for attention in ATTENTIONS}),
+        (measured(0.88, 0.05), {"end": (0.9, 0.3)}, {"long", "context-noise"}),
+        (measured(0.88, 0.05), {"whole": 1.2, "power": 1.0}, {"cached", "measured"}),
+        (measured(0.88, 0.05), {"shuffled": 0.2}, {"shuffled"}),
+    ],
+)
+def test_what_is_wrong_fails_the_claims_about_it_alone(of, options, failing):
+    assert {claim.id for claim in claims(of, **options).values() if claim.verdict == "FAIL"} == failing
+
+
+def test_tables_and_players_show_every_set(tmp_path):
+    of = found(measured(0.88, 0.05))
+    shown = figures.tables(KNOWN, of)
+    assert [row[0] for row in shown[0].rows][1:4] == [f"{attention} attention" for attention in ATTENTIONS]
+    player, rollouts = figures.players(KNOWN, RunFolder(tmp_path), of)
+    assert len(player.axes[1].values) == KNOWN.frames and len(rollouts.axes[1].values) == KNOWN.long * KNOWN.frames
+    figures.write_clips(KNOWN, RunFolder(tmp_path), of)
+    assert {path.stem for path in tmp_path.glob("*.webp")} >= {f"clips_{attention}" for attention in ATTENTIONS}
+    whole = clip_files.read_clip(tmp_path / "rollouts_noise_0.webp", mode="L")
+    assert len(whole) == KNOWN.long * KNOWN.frames
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return quickly(lambda key: networks.init(SMOKE, CAUSAL, key))(jax.random.key(0))
+
+
+def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_networks_are_refused(fresh, tmp_path):
+    path = tmp_path / clip_network.NAME
+    about = clip_network.write(path, SMOKE, fresh, 7, 3)
+    config, params, told = clip_network.read(path)
+    assert config == SMOKE and told == about and (told.trained_seed, told.checkpoint) == (7, 3)
+    jax.tree.map(np.testing.assert_array_equal, params, jax.device_get(fresh))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(CheckpointCorruptError, match="sha256"):
+        clip_network.read(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="not a whole"):
+        clip_network.read(path)
+    clip_network.write(path, dataclasses.replace(SMOKE, width=24), fresh, 7, 3)
+    with pytest.raises(CheckpointMismatchError, match="parameters"):
+        clip_network.read(path)
+
+
+@pytest.mark.parametrize(
+    ("attention", "changes", "message"),
+    [
+        (CAUSAL, {"num": 0}, "--num 0 is outside 1"),
+        (CAUSAL, {"label": 10}, "--label 10"),
+        (CAUSAL, {"noise": 1.0}, "--noise 1"),
+        (CAUSAL, {"frames": 10_000}, "too large for one file"),
+        (CAUSAL, {"steps": 0}, "--steps 0"),
+        (FULL, {"frames": 99}, "--frames 99: full attention draws 8 at once"),
+        (FACTORISED, {"noise": 0.1}, "is of rollouts"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(attention, changes, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        draw.check(FULL_RUN, attention, ClipOptions(**changes), tmp_path / "x.webp")
+
+
+def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="must be named .gif"):
+        draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.png")
+    with pytest.raises(ConfigError, match="is no file"):
+        draw.model_file(str(tmp_path / "none"))
+
+
+def test_the_command_writes_clips_of_any_length_from_a_file(fresh, tmp_path, capsys):
+    path, out = tmp_path / clip_network.NAME, tmp_path / "made" / "clips.webp"
+    clip_network.write(path, SMOKE, fresh, 0, 1)
+    words = ["video", "--model", str(path), "--num", "2", "--frames", "5", "--out", str(out)]
+    assert command_line.main(words, catalogue.EXPERIMENTS) == 0
+    written = clip_files.read_clip(out, mode="L")
+    assert written.shape == (5, 16 * draw.SCALE, 33 * draw.SCALE, 1)
+    assert "2 clips of 5 frames" in capsys.readouterr().out
+
+
+def _asked(count):
+    """Key, index and labels of clips."""
+    return jax.random.key(draws.SEED), np.arange(count), draws.labels(count)
+
+
+@pytest.mark.slow
+def test_a_longer_rollout_begins_as_a_shorter_one_and_context_noise_reaches_all_but_its_first_frame(fresh):
+    config = dataclasses.replace(SMOKE, together=2)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), fresh)
+    short, long = (draws.long_clips(config, params, 2, times, 0.1, "", Progress(quiet=True)) for times in (1, 2))
+    np.testing.assert_allclose(long[:, : config.frames], short, atol=1e-5)
+    whole = draws.rollout(config, config.sampling_steps, 2 * config.frames, params, *_asked(2), 0.1)
+    np.testing.assert_allclose(long, whole.frames, atol=1e-5)
+    quiet = draws.long_clips(config, params, 2, 2, 0.0, "", Progress(quiet=True))
+    np.testing.assert_allclose(quiet[:, 0], long[:, 0], atol=1e-5)  # it looks back at nothing
+    assert np.abs(quiet[:, 1:] - long[:, 1:]).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_goes_on_and_is_sampled(tmp_path, capsys):
+    folder = tmp_path / "run"
+    run = ["run", "video", "--smoke", "--out", str(folder)]
+    assert command_line.main(run, catalogue.EXPERIMENTS) == 0
+    before = (folder / clip_network.NAME).read_bytes()
+    (folder / "results.json").unlink()
+    assert command_line.main(run, catalogue.EXPERIMENTS) == 0
+    assert clip_network.read(folder / clip_network.NAME)[1] is not None and before == (folder / clip_network.NAME).read_bytes()
+    for attention in ATTENTIONS:
+        words = ["sample", str(folder), "--attention", attention, "--num", "3", "--out", str(tmp_path / f"{attention}.gif")]
+        assert command_line.main(words, catalogue.EXPERIMENTS) == 0
+        assert len(clip_files.read_clip(tmp_path / f"{attention}.gif", mode="L")) == SMOKE.frames
+    assert command_line.main(["sample", str(folder), "--attention", FULL, "--frames", "9"], catalogue.EXPERIMENTS) == 2
+    assert "full attention draws 3 at once" in capsys.readouterr().err
