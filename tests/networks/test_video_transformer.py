@@ -173,6 +173,7 @@ def test_a_cache_of_a_window_is_of_one_size_for_clips_of_any_length_and_one_with
         np.testing.assert_array_equal(after.number, [4, 42])
 
 
+@pytest.mark.slow
 def test_the_program_with_a_cache_is_of_one_dtype_and_is_computed_again_where_that_is_wanted():
     network = video(**BLOCKS, window=4, remat=True)
     cache = networks.frame_cache(network, 2, 4, 4, 4)

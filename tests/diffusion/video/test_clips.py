@@ -14,6 +14,7 @@ from tests.quickly import quickly
 FLOW = schedules.flow()
 
 
+@pytest.mark.slow
 @pytest.mark.float64
 def test_clips_of_a_gaussian_process_end_where_its_flow_leads_by_an_oracle_and_by_a_network_that_knows_the_law():
     """Three frames of 2 × 1 pixels."""
