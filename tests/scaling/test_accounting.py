@@ -38,6 +38,7 @@ LIGHTNING = {"norm": "rms", "gated": True, "activation": "silu", "mlp_width": 34
 LATENT = {"channels": (64, 128), "blocks": 1, "groups": 32}
 PICTURE = {"size": 32, "width": 32, "widest": 128}
 CLIPS = floats(2, 8, 16, 16, 3)
+DOCUMENT = (ids(2, 64), networks.Picture(floats(2, 16, 16, 4), floats(2)), ids(2, 32))
 NOISE, DRAWN = floats(4, 64), floats(4, 32, 32, 3)
 HINT = networks.Hint(floats(2, 128, 128, 3), floats(2))
 
@@ -58,6 +59,7 @@ NETWORKS = {
     "gpt2": (language_model.gpt2(**LANGUAGE), (TOKENS,), NEAR),
     "experts with a capacity": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2, 1.25)), (TOKENS,), NEAR),
     "experts that drop nothing": (networks.LanguageModel(**LANGUAGE, experts=networks.Experts(4, 2)), (TOKENS,), FILLED),
+    "multimodal transformer": (networks.MultimodalTransformer(**LANGUAGE), (DOCUMENT,), NEAR),
     "clip": (networks.TextEncoder(**ENCODER, projection=64), (ids(2, 64),), SMALL),
     "bert": (networks.TextEncoder(**ENCODER, causal=False, norm_first=False, token_types=2, pooling="mean"), (ids(2, 64),), SMALL),
     "t5": (networks.T5Encoder(512, 128, 2, 4, 32, 256), (ids(2, 64),), SMALL),
