@@ -42,7 +42,7 @@ demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in
 	@$(BIN) -m experiments chat $(ARGS)
 
 demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, at most 2 minutes on 2 cores; needs ARGS='--model FILE' of `run video`; leaves runs/demo-video.webp
-	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp $(ARGS)
+	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp --force $(ARGS)
 
 test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 15 to 20 minutes on 2 cores; OPTIMISED=1: their programs as users have them
 	@$(QUICKLY) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(ARGS)

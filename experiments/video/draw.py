@@ -45,6 +45,8 @@ class ClipOptions:
     """Seed of the noise, from 0 to 2**32 - 1."""
     columns: int = 8
     """Clips in a row of the sheet."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the file that is there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +116,8 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
         raise ConfigError(f"--frames {options.frames}: {attention} attention draws {config.frames} at once; take --attention {CAUSAL}")
     if attention != CAUSAL and options.noise is not None:
         raise ConfigError(f"--noise {options.noise:g} is of rollouts: take --attention {CAUSAL}, or leave it out")
+    if file.exists() and not options.force:
+        raise ConfigError(f"{file} exists: add --force to replace it, or choose another --out")
     if file.suffix.lower() not in clip_files.SUFFIXES:
         raise ConfigError(f"--out {file} must be named {', '.join(clip_files.SUFFIXES)}")
     frames, across = options.frames or config.frames, min(options.columns, options.num)

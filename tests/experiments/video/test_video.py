@@ -217,6 +217,10 @@ def test_a_file_of_another_kind_and_a_network_that_is_not_there_are_refused(tmp_
         draw.check(FULL_RUN, CAUSAL, ClipOptions(), tmp_path / "x.png")
     with pytest.raises(ConfigError, match="is no file"):
         draw.model_file(str(tmp_path / "none"))
+    (there := tmp_path / "there.gif").write_bytes(b"old")
+    with pytest.raises(ConfigError, match="exists: add --force"):
+        draw.check(FULL_RUN, CAUSAL, ClipOptions(), there)
+    draw.check(FULL_RUN, CAUSAL, ClipOptions(force=True), there)
 
 
 def test_the_command_writes_clips_of_any_length_from_a_file(fresh, tmp_path, capsys):
