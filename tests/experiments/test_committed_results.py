@@ -10,7 +10,7 @@ import pytest
 
 from experiments import catalogue
 from experiments.diffusion.text_to_image.model_files import published
-from experiments.framework import registry
+from experiments.framework import network_files, registry
 from experiments.reporting import json_files, results, verdicts
 from gendiff.weights import files
 
@@ -69,7 +69,7 @@ def test_a_committed_result_is_clean_and_whole_and_has_the_thresholds_of_its_cod
 @pytest.mark.parametrize("file", sorted(RESULTS.glob(f"text-to-image/*{published.SUFFIX}")), ids=lambda file: file.stem)
 def test_a_committed_network_has_the_digest_and_the_licence_that_its_file_says(file):
     about = published.read_about(file)
-    assert about.sha256 == published.digest(files.load(file), about) and about.licence and published.MODELS[file.stem] == about.name
+    assert about.sha256 == network_files.digest(files.load(file), about) and about.licence and published.MODELS[file.stem] == about.name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the video experiment trains on, spends, measures, claims and draws, on clips and numbers that are known."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -193,6 +194,8 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
     clip_network.write(path, dataclasses.replace(SMOKE, width=24), fresh, 7, 3)
     with pytest.raises(CheckpointMismatchError, match="parameters"):
         clip_network.read(path)
+    with pytest.raises(DataError, match="no network of video, but one of text-to-image"):
+        clip_network.read(Path(__file__).resolve().parents[3] / "experiments/results/text-to-image/shapes.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -6,30 +6,24 @@ text entry "gendiff" is an `About` as JSON.
 
 import dataclasses
 import hashlib
-import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import msgspec
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.trained import Trained
+from experiments.framework import network_files
 from experiments.reporting import environment, json_files
-from gendiff.core import files as whole_files
 from gendiff.core import trees
-from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
+from gendiff.core.errors import CheckpointMismatchError
 from gendiff.core.types import Params
-from gendiff.training import compatibility
 from gendiff.weights import files, mini_lm
 
-ENTRY = "gendiff"
 FORMAT = 1
 LARGEST = 8 * 10**6
 """Bytes of a file that may be committed."""
@@ -115,12 +109,7 @@ def write(
         licence=origin.licence,
         attribution=origin.attribution,
     )
-    about = dataclasses.replace(about, sha256=digest(arrays, about))
-    text = json.dumps(json_files.encode(about), ensure_ascii=False, sort_keys=True)
-    content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text, "licence": origin.licence})
-    with whole_files.replacing(path) as file:
-        file.write(content)
-    return about
+    return network_files.write(path, arrays, about)
 
 
 def read(path: Path) -> tuple[Trained, About]:
@@ -131,39 +120,21 @@ def read(path: Path) -> tuple[Trained, About]:
     ImportError where a package is missing.
     """
     arrays, about = files.load(path), read_about(path)
-    if about.sha256 != digest(arrays, about):
-        raise CheckpointCorruptError(f"{path}: has other bytes than were written (sha256 differs): copy it again, or check it out anew")
+    network_files.check_whole(path, arrays, about)
     config = json_files.decode(Config, about.config, f"{path}: config")
     hints = typing.get_type_hints(Trained)
     of = {name: json_files.decode(hints[name], value, f"{path}: {name}") for name, value in about.of.items() if name in _others()}
     given = Trained(config, about.name, {}, **of)
     wanted = {f"{part}/{name}": leaf for part, params in _shapes(given).items() for name, leaf in trees.paths(params).items()}
     single = {name: _single(array) for name, array in arrays.items()}
-    rows = compatibility.in_outline(compatibility.outline(single), compatibility.outline(wanted))
-    compatibility.refuse(f"{path}: its parameters are not those of the network that its configuration describes", rows, _HEADINGS)
-    if bad := [name for name, array in single.items() if not np.isfinite(array).all()]:
-        raise NonFiniteError(f"{path}: {len(bad)} parameters are not finite, the first is {bad[0]}: its training has failed")
+    network_files.check_parameters(path, single, wanted)
     _check_encoder(path, about)
     return dataclasses.replace(given, params=_with(given, single)), about
 
 
 def read_about(path: Path) -> About:
     """What a file says of itself, without its parameters. Raises DataError and CheckpointMismatchError as `read` does."""
-    try:
-        with safetensors.safe_open(path, "np") as file:
-            text = (file.metadata() or {}).get(ENTRY)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a whole safetensors file: {error}") from error
-    if text is None:
-        raise DataError(f"{path}: holds no network of text-to-image: it has no text entry {ENTRY!r}, which `run text-to-image` writes")
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: its text entry {ENTRY!r} is not JSON: {error}") from error
-    written = found.get("format") if isinstance(found, dict) else None
-    if written != FORMAT:
-        raise CheckpointMismatchError(f"{path}: has format {written!r}, and this version of gendiff reads {FORMAT}: use a later one")
-    return json_files.decode(About, found, f"{path}: {ENTRY}")
+    return network_files.read_about(path, About, FORMAT, "text-to-image")
 
 
 def kept_parts(given: Trained) -> dict[str, Params]:
@@ -175,18 +146,6 @@ def encoder_digests(name: str) -> dict[str, str]:
     """SHA-256 of the files of MiniLM that the network of a name reads its texts by. Raises as `mini_lm.folder` does."""
     needed = mini_lm.NEEDED if name != networks.SCRATCH else mini_lm.NEEDED[1:]
     return {file: hashlib.sha256((mini_lm.folder() / file).read_bytes()).hexdigest() for file in needed}
-
-
-def digest(arrays: Mapping[str, np.ndarray], about: About) -> str:
-    """SHA-256 of every name, type, shape and byte, and of what the file says of itself."""
-    found = hashlib.sha256(msgspec.json.encode(json_files.encode(dataclasses.replace(about, sha256="")), order="sorted"))
-    for name, array in sorted(arrays.items()):
-        found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
-
-
-_HEADINGS = ("parameter", "in the file", "in the network")
 
 
 def _others() -> list[str]:

@@ -14,6 +14,7 @@ from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.model_files.published import Origin
 from experiments.diffusion.text_to_image.trained import Trained
+from experiments.framework import network_files
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules
 from gendiff.weights import mini_lm
@@ -67,13 +68,13 @@ def file(tmp_path):
 def changed(file, arrays=(), about=(), **options):
     """The file with other arrays and another text, and a digest that fits unless told otherwise."""
     with safetensors.safe_open(file, "np") as opened:
-        told = json.loads(opened.metadata()[published.ENTRY]) | dict(about)
+        told = json.loads(opened.metadata()[network_files.ENTRY]) | dict(about)
     stored = safetensors.numpy.load_file(file) | dict(arrays)
     stored = {name: array for name, array in stored.items() if array is not None}
     if options.get("digest", True) and told.get("format") == published.FORMAT:
         kept = published.json_files.decode(published.About, told, "test")
-        told["sha256"] = published.digest(stored, kept)
-    safetensors.numpy.save_file(stored, file, metadata={published.ENTRY: json.dumps(told)})
+        told["sha256"] = network_files.digest(stored, kept)
+    safetensors.numpy.save_file(stored, file, metadata={network_files.ENTRY: json.dumps(told)})
     return file
 
 
