@@ -20,7 +20,7 @@ from gendiff.training import compatibility
 ENTRY = "gendiff"
 """The text entry in which a file says what it is."""
 About = TypeVar("About")
-"""A frozen dataclass of what a file says of itself, with the fields `format`, `licence` and `sha256`."""
+"""A frozen dataclass of what a file says of itself, with the fields `format` and `sha256`."""
 _HEADINGS = ("parameter", "in the file", "in the network")
 
 
@@ -29,7 +29,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], about: About) -> About:
     said: Any = about
     said = dataclasses.replace(said, sha256=digest(arrays, said))
     text = json.dumps(json_files.encode(said), ensure_ascii=False, sort_keys=True)
-    content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text, "licence": said.licence})
+    content = safetensors.numpy.save(dict(sorted(arrays.items())), metadata={ENTRY: text})  # several entries would come in random order
     with files.replacing(path) as file:
         file.write(content)
     return said

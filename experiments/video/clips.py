@@ -57,4 +57,4 @@ def _split() -> digits.Split:
 
 
 def _shape(config: Config) -> dict[str, Any]:
-    return {"frames": config.frames, "size": config.side}
+    return {"frames": config.frames, "size": config.side, "fastest": config.fastest}

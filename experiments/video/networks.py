@@ -15,10 +15,12 @@ from gendiff.core.types import Loss
 from gendiff.data import digits
 from gendiff.diffusion import objectives, parameterization, schedules, video, weighting
 
-SCHEDULE, FORM = schedules.flow(), parameterization.flow()
-"""The noise path, and what the output of a network means."""
+SCHEDULE, FORM = schedules.shifted(schedules.flow(), 2.0), parameterization.flow()
+"""The noise path, and what the output of a network means. Frames of a clip tell the same, so that it takes more noise to hide it."""
 EXPANSION, FREQUENCIES = 4, 256
 """Width of the MLPs over that of the tokens, and the waves that tell a network the level."""
+ROTARY_BASE = 10.0
+"""Of rotary positions: clips are short, and frames have few patches."""
 
 
 def network(config: Config, attention: str) -> networks.VideoTransformer:
@@ -32,6 +34,8 @@ def network(config: Config, attention: str) -> networks.VideoTransformer:
         expansion=EXPANSION,
         num_classes=digits.CLASSES,
         attention=attention,
+        rotary_base=ROTARY_BASE,
+        added_positions=True,
         **seen,
     )
 

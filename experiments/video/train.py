@@ -46,7 +46,7 @@ def programs(config: Config, attention: str, mesh: jax.sharding.Mesh) -> Program
     """What the training of every seed runs."""
     total = networks.steps(config, attention)
     numbers: dict[str, Any] = {"warmup": int(config.warmup * total), "total": total, "weight_decay": config.weight_decay}
-    optimizer = optimizers.adamw(config.learning_rate, clip=config.clip, **numbers)
+    optimizer = optimizers.muon(config.learning_rate, adam_learning_rate=config.adam_learning_rate, clip=config.clip, **numbers)
 
     def fresh(key: jax.Array) -> TrainState:
         params = networks.init(config, attention, jax.random.fold_in(key, INIT))

@@ -15,7 +15,7 @@ from gendiff.networks import fast
 from gendiff.networks.axial import Axial
 from gendiff.networks.conditioning import Condition, checked_conditions
 from gendiff.networks.dit import image, patches
-from gendiff.networks.embeddings import Embedding
+from gendiff.networks.embeddings import Embedding, grid_positions
 from gendiff.networks.frame_cache import FrameCache
 from gendiff.networks.layers import NORMS, Compute, dense, dtype_of
 from gendiff.networks.rotary import Rotary
@@ -47,7 +47,8 @@ class VideoTransformer(nn.Module):
     """A network of clips (b, f, h, w, c), whose height and width the patch divides; the output starts at 0.
 
     Its tokens are patches of frames, and rotary positions tell their frame, row and column. A clip of one frame is a picture to
-    attention = "full" and "causal", and the network is then a `DiT` with `rotary_channels` and the same parameters.
+    attention = "full" and "causal", and without `added_positions` the network is then a `DiT` with `rotary_channels` and the same
+    parameters.
 
     Args:
         patch: side of a token's square of pixels.
@@ -62,6 +63,11 @@ class VideoTransformer(nn.Module):
         window: how many frames are seen, those of the block included, for "causal": a multiple of `block`. None: all.
         rotary_channels: of a head, even numbers that frame, row and column turn, whose sum is the head size. None: shares as equal as can
             be.
+        rotary_base: of the frequencies of rotary positions, above 1. Short clips of few patches need a small one, such as 10: at 10,000
+            most channels hardly turn.
+        added_positions: fixed positions of row and column are added to the tokens, too, as in a `DiT` without rotary positions; the width
+            is then divisible by 4. Rotary positions alone tell a token what it sees at a distance, and not where: networks with few heads
+            learn motion slowly from them.
         dtype: of activations: "float32", "bfloat16", or None for that of x, at least float32. Parameters stay float32.
         precision: of products: None, "default", "high" or "highest" (jax.lax.Precision).
         attention_implementation: which of several equal implementations (see attention.py).
@@ -84,6 +90,8 @@ class VideoTransformer(nn.Module):
     block: int = 1
     window: int | None = None
     rotary_channels: tuple[int, int, int] | None = None
+    rotary_base: float = 10_000.0
+    added_positions: bool = False
     dtype: Any = None
     precision: str | None = None
     attention_implementation: str = "auto"
@@ -118,6 +126,8 @@ class VideoTransformer(nn.Module):
 
         frames = jnp.asarray(x).astype(compute.dtype).reshape(b * f, height, width, channels)
         y = dense(self.width, compute, "input")(patches(frames, self.patch).reshape(b, f * rows * columns, -1))
+        if self.added_positions:
+            y = y + jnp.tile(jnp.asarray(grid_positions(rows, columns, self.width), compute.dtype), (f, 1))[None]
         y, cache = self._blocks(y, (f, rows, columns), embedding, compute, told.cache)
 
         shift, scale = jnp.split(dense(2 * self.width, compute, "output_modulation", zero=True)(embedding), 2, -1)
@@ -138,6 +148,8 @@ class VideoTransformer(nn.Module):
             checks.integer("window", self.window, self.block)
             if self.window % self.block:
                 raise ValueError(f"window = {self.window} must be a multiple of block = {self.block}")
+        if self.added_positions and self.width % 4:
+            raise ValueError(f"width = {self.width} must be a multiple of 4: a quarter of it is for each wave of added positions")
         if self.attention == "factorised" and self.depth < 2:
             raise ValueError("depth = 1 has no block along time, so that frames would not see each other: factorised needs 2 or more")
 
@@ -161,7 +173,7 @@ class VideoTransformer(nn.Module):
         self, y: jax.Array, size: tuple[int, int, int], embedding: jax.Array, compute: Compute, cache: FrameCache | None
     ) -> tuple[jax.Array, FrameCache | None]:
         """The tokens after all blocks, and the cache with them."""
-        build, rotary = fast.remat(TransformerBlock, self.remat), Rotary(channels=self._rotary_channels())
+        build, rotary = fast.remat(TransformerBlock, self.remat), Rotary(self.rotary_base, channels=self._rotary_channels())
         positions, mask, layers = self._positions(y.shape[0], size, cache), self._mask(size, cache), []
         for number in range(self.depth):
             axial = Axial(size[0], columns=number % 2 == 1) if self.attention == "factorised" else None

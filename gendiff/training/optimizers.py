@@ -1,4 +1,4 @@
-"""Optimizer recipes: AdamW with warm-up, decay of the learning rate, and weight decay only where it belongs."""
+"""Optimizer recipes: AdamW and Muon with warm-up, decay of the learning rate, and weight decay only where it belongs."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from gendiff.core import checks
 from gendiff.core.errors import ConfigError
@@ -56,6 +57,54 @@ def adamw(
     return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
 
 
+def muon(
+    learning_rate: float,
+    *,
+    adam_learning_rate: float,
+    warmup: int,
+    total: int,
+    weight_decay: float = 0.0,
+    decay: str = "cosine",
+    final: float = 0.0,
+    momentum: float = 0.95,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Muon on matrices, whose steps have singular values near 1, and AdamW on all other numbers.
+
+    A matrix has two axes and is no embedding. Both learning rates follow `warm_up_then`, and weight decay is where `decayed` says.
+
+    Args:
+        learning_rate: of matrices, the highest, above 0; 0.02 is usual. The steps of a matrix (rows, columns) that has more columns than
+            rows are √(columns / rows) times as long.
+        adam_learning_rate: of all other numbers, the highest, above 0.
+        warmup: steps until they are reached, in [0, total).
+        total: steps until the decay is done.
+        weight_decay: at least 0.
+        decay: "cosine", "linear" or "constant".
+        final: share of the learning rates that is left at the end, in [0, 1].
+        momentum: decay of the mean of gradients (Nesterov), in [0, 1).
+        clip: largest global norm of the gradient, above 0; None for no clip.
+
+    Raises:
+        ConfigError: for warmup >= total and for numbers out of range.
+        ValueError: for an unknown decay.
+
+    References:
+        Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks" (from memory).
+    """
+    _require("weight_decay", weight_decay, weight_decay >= 0 and math.isfinite(weight_decay), "at least 0")
+    _require("momentum", momentum, 0 <= momentum < 1, "in [0, 1)")
+    _require("clip", clip, clip is None or clip > 0, "positive, or None for no clip")
+    rates: dict[str, Any] = {"warmup": warmup, "total": total, "decay": decay, "final": final}
+    steps = warm_up_then(learning_rate, **rates)
+    each = {
+        "matrix": optax.contrib.muon(steps, beta=momentum, weight_decay=weight_decay, weight_decay_mask=decayed),
+        "other": adamw(adam_learning_rate, weight_decay=weight_decay, **rates),
+    }
+    optimizer = optax.partition(each, _kinds)
+    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
+
+
 def warm_up_then(learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0) -> Callable[[Any], jax.Array]:
     """Learning rate by step: up linearly from learning_rate / warmup over `warmup` steps, then down to final * learning_rate.
 
@@ -94,6 +143,11 @@ def decayed(params: Params) -> Any:
         return jnp.ndim(leaf) >= 2 and "embedding" not in name
 
     return jax.tree_util.tree_map_with_path(one, params)
+
+
+def _kinds(params: Params) -> Any:
+    """Say "matrix" of what Muon is for, and "other" of the rest."""
+    return jax.tree.map(lambda leaf, here: "matrix" if here and jnp.ndim(leaf) == 2 else "other", params, decayed(params))
 
 
 def _require(name: str, value: Any, holds: bool, allowed: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import video_transformer
+from gendiff.networks.embeddings import grid_positions
 from tests.networks.rig import apply, drawn
 from tests.quickly import in_numpy, quickly
 from tests.refusals import refusals
@@ -128,6 +129,30 @@ def test_rotary_channels_are_shared_as_equally_as_can_be():
     assert [channels(size) for size in (6, 8, 16, 32, 64)] == [(2, 2, 2), (4, 2, 2), (4, 6, 6), (12, 10, 10), (20, 22, 22)]
 
 
+def test_added_positions_are_those_of_row_and_column_alike_in_every_frame():
+    """Blocks and the output's modulation are made nothing, so that NumPy tells the rest."""
+    network, params = video(added_positions=True), params_of()
+    nothing = functools.partial(jax.tree.map, jnp.zeros_like)
+    params = params | {"output_modulation": nothing(params["output_modulation"])}
+    params["block_0"] = params["block_0"] | {"modulation": nothing(params["block_0"]["modulation"])}
+    tokens = CLIPS.reshape(2, 6, 2, 2, 2, 2).swapaxes(3, 4).reshape(2, 6, 4, 4) @ np.asarray(params["input"]["kernel"])
+    tokens += np.asarray(params["input"]["bias"])
+    tokens = tokens + grid_positions(2, 2, 12)
+    normal = (tokens - tokens.mean(-1, keepdims=True)) / np.sqrt(tokens.var(-1, keepdims=True) + 1e-6)
+    expected = normal @ np.asarray(params["output"]["kernel"]) + np.asarray(params["output"]["bias"])
+    expected = expected.reshape(2, 6, 2, 2, 2, 2).swapaxes(3, 4).reshape(CLIPS.shape)
+    np.testing.assert_allclose(apply(networks.pure(network), params, CLIPS, T, LABEL), expected, atol=1e-4)
+
+
+def test_the_base_of_rotary_positions_is_that_of_its_frequencies():
+    network = video(rotary_base=10.0)
+    assert np.abs(run(network, CLIPS, T) - run(video(), CLIPS, T)).max() < 1e-6  # heads of 6 channels: each coordinate turns one pair
+    wide = {"width": 24, "heads": 1}
+    params = drawn(video(**wide), CLIPS, T, LABEL)
+    answers = [apply(networks.pure(video(**wide, rotary_base=base)), params, CLIPS, T, LABEL) for base in (10.0, 10_000.0)]
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3
+
+
 # The cache.
 
 
@@ -214,6 +239,8 @@ test_clips_fields_and_caches_that_do_not_fit_are_refused = refusals(
     (traced(**BLOCKS, window=1), r"window = 1 is outside \[2"),
     (traced(attention="factorised"), "depth = 1 has no block along time"),
     (traced(width=8), "head size of at least 6"),
+    (traced(width=18, heads=3, added_positions=True), "width = 18 must be a multiple of 4"),
+    (traced(rotary_base=1.0), "base = 1 is outside"),
     (traced(rotary_channels=(2, 4)), "one number for each of 3 coordinates"),
     (traced(num_classes=0), "num_classes = 0"),
     (traced(CLIPS, T), "has 5 classes and needs a label"),

@@ -45,6 +45,39 @@ def test_clip_bounds_the_gradient_that_adam_sees():
     np.testing.assert_allclose(state[1][0].mu["w"], [0.6, 0.8], rtol=1e-6)
 
 
+def test_muon_steps_by_matrices_of_singular_values_near_1_and_adam_by_all_else():
+    rng = np.random.default_rng(0)
+    shapes = {"dense": {"kernel": (4, 6), "bias": (6,)}, "label": {"embedding": (3, 2)}, "conv": {"kernel": (3, 3, 2, 2)}}
+    params, gradient = (
+        jax.tree.map(lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32), shapes, is_leaf=lambda leaf: isinstance(leaf, tuple))
+        for _ in range(2)
+    )
+    optimizer = optimizers.muon(0.1, adam_learning_rate=0.01, warmup=0, total=10, decay="constant")
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    values = np.linalg.svd(updates["dense"]["kernel"], compute_uv=False) / (0.1 * np.sqrt(6 / 4))
+    assert 0.6 < values.min() <= values.max() < 1.3
+    assert np.sum(updates["dense"]["kernel"] * gradient["dense"]["kernel"]) < 0
+    adam = optimizers.adamw(0.01, warmup=0, total=10, decay="constant")
+    expected, _ = adam.update(gradient, adam.init(params), params)
+    for path in ("dense/bias", "label/embedding", "conv/kernel"):
+        np.testing.assert_allclose(dict(trees.paths(updates))[path], dict(trees.paths(expected))[path], rtol=1e-5)
+
+
+def test_muon_decays_matrices_by_their_own_rate_and_clips_and_refuses():
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    options = {"adam_learning_rate": 0.01, "warmup": 0, "total": 10, "decay": "constant"}
+    optimizer = optimizers.muon(0.1, weight_decay=0.5, **options)
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(updates["bias"], 0)
+    clipped = optimizers.muon(0.1, clip=1.0, **options)
+    _, state = clipped.update({"kernel": jnp.zeros((2, 2)), "bias": jnp.array([3.0, 4.0])}, clipped.init(params), params)
+    assert any(np.allclose(leaf, [0.06, 0.08]) for leaf in jax.tree.leaves(state) if np.shape(leaf) == (2,))
+    for wrong in ({"momentum": 1.0}, {"clip": 0.0}, {"weight_decay": -1.0}, {"warmup": 10}, {"adam_learning_rate": 0.0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong)).removeprefix("adam_")):
+            optimizers.muon(0.1, **(options | wrong))
+
+
 @pytest.mark.fault("EMA, optimizer: warm-up ≥ total", "EMA, optimizer: clip ≤ 0")
 @pytest.mark.parametrize(
     ("options", "message"),
