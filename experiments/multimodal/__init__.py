@@ -16,7 +16,7 @@ from experiments.multimodal.config import Config, Thresholds, check
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
 
-_TINY: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "train_steps": 3, "scene_steps": 3, "batch": 4, "scenes": 40, "side": 16}
+_TINY: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "train_steps": 3, "scene_steps": 3, "batch": 4, "side": 16}
 _FEW: dict[str, Any] = {"sampling_steps": 2, "samples": 20, "asked": 20, "together": 20, "resamples": 20, "log_every": 1}
 
 EXPERIMENT = Experiment(

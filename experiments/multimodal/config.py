@@ -7,12 +7,15 @@ import msgspec
 
 from experiments.framework.ranges import Count, Decay, Distinct, NonNegative, Positive, Seed, Several, Share
 from gendiff.core.errors import ConfigError
+from gendiff.data import scene_questions
 
 BOTH, CAPTIONS, PICTURES, SCENES = "both", "captions", "pictures", "scenes"
 NETWORKS = (BOTH, CAPTIONS, PICTURES, SCENES)
 """On digits: both directions, and twins that say what pictures show or draw what captions say. On scenes: questions."""
 DIGIT_PATCH, SCENE_PATCH = 2, 4
 """Pixels of a side of a patch."""
+PAIRS = scene_questions.held_out_pairs()
+"""Pairs of colour and shape in the order in which they are held out. No two have a colour in common."""
 _Part: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Width: TypeAlias = Annotated[int, msgspec.Meta(ge=4, le=4096, multiple_of=4)]
 _Side: TypeAlias = Annotated[int, msgspec.Meta(ge=16, le=256, multiple_of=SCENE_PATCH)]
@@ -44,7 +47,7 @@ class Thresholds:
 class Config:
     """Every number of the experiment."""
 
-    seeds: Distinct[Seed] = (0, 1, 2)
+    seeds: Distinct[Seed] = (0, 1)
     """Seeds of training, all of them trained by one program for each network."""
     width: _Width = 96
     """Channels of a token."""
@@ -52,24 +55,30 @@ class Config:
     """Blocks."""
     heads: Count = 4
     """Heads of attention."""
-    train_steps: Count = 1500
+    train_steps: Count = 800
     """Optimizer steps of each network of digits."""
-    scene_steps: Count = 3000
+    scene_steps: Count = 6000
     """Optimizer steps of the network of scenes."""
     batch: Several = 64
     """Documents of each kind per step."""
-    scenes: Several = 20_000
-    """Scenes with a question each, on which the network of scenes is trained."""
+    held_out_pairs: Annotated[int, msgspec.Meta(ge=1, le=len(PAIRS))] = 2
+    """Pairs of colour and shape that no scene and no question of training shows."""
     side: _Side = 24
     """Pixels of a side of a scene."""
     picture_weight: Positive = 5.0
-    """Weight of the loss of pictures beside that of tokens."""
-    learning_rate: Positive = 2e-3
-    """Peak learning rate of AdamW; it falls along a cosine."""
+    """Weight of the loss of digits beside that of tokens."""
+    scene_weight: NonNegative = 1.0
+    """The same of scenes, whose pictures are not judged."""
+    scene_noise: _Part = 0.1
+    """Most noise on a scene in training, a place u on the noise path: questions are answered about clean ones."""
+    learning_rate: Positive = 0.02
+    """Peak learning rate of matrices, by Muon; it falls along a cosine."""
+    adam_learning_rate: Positive = 2e-3
+    """Peak learning rate of all else, by AdamW."""
     warmup: _Part = 0.05
-    """Share of the steps until the learning rate peaks."""
+    """Share of the steps until the learning rates peak."""
     weight_decay: NonNegative = 0.01
-    """Weight decay of AdamW on matrices."""
+    """Weight decay of matrices."""
     clip: Positive = 1.0
     """Largest global norm of the gradient."""
     ema: Decay = 0.995
@@ -100,5 +109,3 @@ def check(config: Config) -> None:
             f"--heads {config.heads} must divide --width {config.width} into heads of an even number of channels, at least 4: "
             "a pair of them for each of row and column"
         )
-    if config.batch > config.scenes:
-        raise ConfigError(f"--batch {config.batch} is above --scenes {config.scenes}")

@@ -11,7 +11,7 @@ from experiments.multimodal import tasks
 from experiments.multimodal.config import CAPTIONS, SCENES, Config
 from gendiff import networks
 from gendiff.core.types import Loss, Params
-from gendiff.diffusion import parameterization, samplers, schedules
+from gendiff.diffusion import parameterization, samplers, schedules, weighting
 from gendiff.pipelines import Multimodal, interleaved
 from gendiff.scaling import accounting
 
@@ -52,9 +52,11 @@ def example(config: Config, name: str, count: int) -> tuple[Any, ...]:
 
 
 def loss(config: Config, name: str) -> Loss:
-    """Next tokens and denoising; of the twin that only captions, next tokens alone."""
-    weight = 0.0 if name == CAPTIONS else config.picture_weight
-    return interleaved.next_token_and_denoising(networks.pure(network(config, name)), SCHEDULE, FORM, picture_weight=weight)
+    """Next tokens and denoising; of the twin that only captions, next tokens alone. Scenes have little noise."""
+    weight = {CAPTIONS: 0.0, SCENES: config.scene_weight}.get(name, config.picture_weight)
+    least = weighting.uniform_levels((0.0, config.scene_noise)) if name == SCENES else None
+    predict = networks.pure(network(config, name))
+    return interleaved.next_token_and_denoising(predict, SCHEDULE, FORM, picture_weight=weight, levels_before_text=least)
 
 
 def steps(config: Config, name: str) -> int:

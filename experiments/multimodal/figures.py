@@ -4,12 +4,12 @@ import numpy as np
 
 from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import documents, tasks
-from experiments.multimodal.config import BOTH, CAPTIONS, PICTURES, Config
+from experiments.multimodal.config import BOTH, CAPTIONS, PAIRS, PICTURES, Config
 from experiments.multimodal.findings import SHOWN, Found
 from experiments.reporting import figures, intervals
 from experiments.reporting.formatting import Cell
 from experiments.reporting.results import Figure, Table
-from gendiff.data import digits
+from gendiff.data import digits, scene_questions
 
 NOT_SELECTED = "Not selected."
 
@@ -25,8 +25,8 @@ def every(config: Config, folder: RunFolder, found: list[Found]) -> tuple[Figure
 
 
 def tables(config: Config, found: list[Found]) -> tuple[Table, ...]:
-    """Losses beside those of the twins, captions, and questions with their answers."""
-    return _losses(config, found), _captions(config, found[0]), _answers(config, found[0])
+    """Losses beside those of the twins, captions, answers by kind of question, and questions with their answers."""
+    return _losses(config, found), _captions(config, found[0]), _kinds(config, found), _answers(config, found[0])
 
 
 def _losses(config: Config, found: list[Found]) -> Table:
@@ -56,9 +56,29 @@ def _captions(config: Config, found: Found) -> Table:
     return Table("Captions of digits.", ("caption by its label", "written caption"), rows, note)
 
 
+def _kinds(config: Config, found: list[Found]) -> Table:
+    rows = []
+    unseen, seen = tasks.unseen_scenes(config), tasks.seen_scenes(config)
+    for kind in scene_questions.KINDS:
+        cells: list[Cell] = []
+        for task, right in (
+            (seen, [of.seen for of in found]),
+            (unseen, [of.answered for of in found]),
+            (unseen, [of.blind for of in found]),
+        ):
+            of_kind = np.array([scene_questions.kind(question) == kind for question in tasks.questions(task)])
+            chosen = np.concatenate([each[of_kind] for each in right])
+            cells.append(intervals.share(chosen) if len(chosen) else None)
+        rows.append((kind, *cells))
+    pairs = " and ".join(f"{colour} {shape}" for colour, shape in PAIRS[: config.held_out_pairs])
+    note = f"Shares of right answers over {len(found)} seeds. No scene and no question of training has a {pairs}."
+    columns = ("question", "pairs of training", "held-out pairs", "held-out pairs, another scene")
+    return Table("Right answers by kind of question.", columns, tuple(rows), note, True)
+
+
 def _answers(config: Config, found: Found) -> Table:
     task = tasks.unseen_scenes(config)
-    questions = task.words.decode(task.asked[:SHOWN, 1:])
+    questions = tasks.questions(task)[:SHOWN]
     rows = tuple(zip(questions, task.answers, found.answers, strict=False))
     note = f"The scenes of the figure, row by row, seed {config.seeds[0]}. {NOT_SELECTED}"
     return Table("Questions about held-out pairs.", ("question", "answer", "likeliest answer"), rows, note)

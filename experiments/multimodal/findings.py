@@ -34,8 +34,9 @@ class Found:
     """Of one seed.
 
     drawn: (n,) whether the classifier sees the digit of the caption. mismatched: that of another caption. captioned: (m,) whether the
-    caption of a held-out digit is right. answered, blind: (q,) whether answers are right, with the scene and with another one. text_loss,
-    picture_loss: of each held-out digit (m,), by the name of the network. language: the largest difference of logits.
+    caption of a held-out digit is right. answered, blind: (q,) whether answers about held-out pairs are right, with the scene and with
+    another one. seen: (q,) the same as answered about other pairs. text_loss, picture_loss: of each held-out digit (m,), by the name of the
+    network. language: the largest difference of logits.
     """
 
     drawn: np.ndarray
@@ -43,6 +44,7 @@ class Found:
     captioned: np.ndarray
     answered: np.ndarray
     blind: np.ndarray
+    seen: np.ndarray
     text_loss: Mapping[str, np.ndarray]
     picture_loss: Mapping[str, np.ndarray]
     language: float
@@ -67,16 +69,17 @@ def of_seed(config: Config, params: Mapping[str, Params]) -> Found:
     pictures = drawn(config, params[BOTH], labels)
     split, rounded = digits.load(), np.asarray(scaling.round_to_levels(pictures, digits.LEVELS))
     classifier = classifier_accuracy.train(split.train_images, split.train_labels)
-    seen = [classifier_accuracy.correct(classifier, rounded, wanted) for wanted in (labels, (labels + 1) % digits.CLASSES)]
+    shown = [classifier_accuracy.correct(classifier, rounded, wanted) for wanted in (labels, (labels + 1) % digits.CLASSES)]
     captions = captioned(config, params[BOTH], task.pictures)
-    scenes = tasks.unseen_scenes(config)
+    scenes, known = tasks.unseen_scenes(config), tasks.seen_scenes(config)
     chosen, blind = (answered(config, params[SCENES], scenes, given) for given in (scenes.pictures, np.roll(scenes.pictures, 1, 0)))
     return Found(
-        drawn=seen[0],
-        mismatched=seen[1],
+        drawn=shown[0],
+        mismatched=shown[1],
         captioned=_equal(captions, task.answers),
         answered=_equal(chosen, scenes.answers),
         blind=_equal(blind, scenes.answers),
+        seen=_equal(answered(config, params[SCENES], known, known.pictures), known.answers),
         text_loss={name: text_loss(config, name, params[name]) for name in (BOTH, CAPTIONS)},
         picture_loss={name: picture_loss(config, name, params[name]) for name in (BOTH, PICTURES)},
         language=difference(config, params[BOTH]),
@@ -99,7 +102,7 @@ def captioned(config: Config, params: Params, pictures: np.ndarray) -> list[str]
 
 def answered(config: Config, params: Params, task: Task, pictures: np.ndarray) -> list[str]:
     """The likeliest of the answers that each question of a task allows, about these pictures."""
-    allowed = [scene_questions.choices(task.words.decode(row[None])[0]) for row in task.asked[:, 1:]]
+    allowed = [scene_questions.choices(question) for question in tasks.questions(task)]
     most = max(map(len, allowed))
     words = [[*each, *each[:1] * (most - len(each))] for each in allowed]
     answers = np.stack([task.words.encode(each, 2) for each in words])

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from experiments.multimodal.config import BOTH, CAPTIONS, DIGIT_PATCH, PICTURES, SCENE_PATCH, SCENES, Config
+from experiments.multimodal.config import BOTH, CAPTIONS, DIGIT_PATCH, PAIRS, PICTURES, SCENE_PATCH, SCENES, Config
 from gendiff.data import batches, digits, picture_texts, scene_questions, shapes, word_vocabulary
-from gendiff.data.picture_texts import PictureTexts
 from gendiff.data.word_vocabulary import END, WordVocabulary
 from gendiff.language import Texts
 from gendiff.pipelines import Interleaved
 
-UNSEEN = 2**32 - 1
+JUDGED = 2**32 - 1
 """The stream of the scenes that are judged."""
 BEGIN = END
 """The token that begins each text is the one that ends it."""
@@ -39,8 +38,8 @@ class Task:
 
 
 def of(config: Config, name: str) -> Task:
-    """What the network of this name learns from."""
-    return scenes(config) if name == SCENES else known_digits()
+    """What the network of this name learns from; of scenes a few."""
+    return seen_scenes(config) if name == SCENES else known_digits()
 
 
 @functools.cache
@@ -57,17 +56,31 @@ def held_out_digits() -> Task:
     return _captioned(split.held_out_images, split.held_out_labels)
 
 
+def scenes(config: Config, seed: int, index: np.ndarray, *, unseen: bool = False) -> Task:
+    """Scenes of a stream without held-out pairs, or each with one in one object, and a question about each."""
+    recipe = _recipe(config)
+    made = picture_texts.captioned_shapes(recipe, config.side, seed, index, unseen=unseen)
+    words, longest = _scene_words()
+    texts = [f"{question} {answer}" for question, answer in zip(made.questions, made.answers, strict=True)]
+    asked = _begun(words.encode(made.questions, longest, end=False))
+    return _task(made.pictures, SCENE_PATCH, words, asked, _begun(words.encode(texts, longest)), made.answers)
+
+
 @functools.lru_cache(maxsize=2)
-def scenes(config: Config) -> Task:
-    """Scenes without held-out pairs, and a question about each."""
-    return _questions(picture_texts.captioned_shapes(_recipe(), config.side, 0, np.arange(config.scenes)))
+def seen_scenes(config: Config) -> Task:
+    """Scenes that no training shows, of the pairs of colour and shape that it shows."""
+    return scenes(config, JUDGED, np.arange(config.asked))
 
 
 @functools.lru_cache(maxsize=2)
 def unseen_scenes(config: Config) -> Task:
     """Scenes with a held-out pair in one object, and a question about it."""
-    index = np.arange(config.asked)
-    return _questions(picture_texts.captioned_shapes(_recipe(), config.side, UNSEEN, index, unseen=True))
+    return scenes(config, JUDGED, np.arange(config.asked), unseen=True)
+
+
+def questions(task: Task) -> list[str]:
+    """(n,) what is asked, in words."""
+    return task.words.decode(task.asked[:, 1:])
 
 
 def captions(labels: np.ndarray) -> np.ndarray:
@@ -78,13 +91,19 @@ def captions(labels: np.ndarray) -> np.ndarray:
 
 
 def documents(config: Config, name: str, step: int) -> tuple[Interleaved, ...]:
-    """(batch, seeds, …) documents of a step: those of a seed are a function of (seed, step)."""
-    task = of(config, name)
-    drawn = [_documents(task, name, batches.batch_at(len(task), config.batch, seed, step)) for seed in config.seeds]
+    """(batch, seeds, …) documents of a step: those of a seed are a function of (seed, step). No step repeats a scene of another."""
+    drawn = [_documents(*_rows(config, name, seed, step), name) for seed in config.seeds]
     return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *drawn)
 
 
-def _documents(task: Task, name: str, rows: np.ndarray) -> tuple[Interleaved, ...]:
+def _rows(config: Config, name: str, seed: int, step: int) -> tuple[Task, np.ndarray]:
+    """What the documents of a step are made of, and which rows of it."""
+    if name == SCENES:
+        return scenes(config, seed, step * config.batch + np.arange(config.batch)), np.arange(config.batch)
+    return known_digits(), batches.batch_at(len(known_digits()), config.batch, seed, step)
+
+
+def _documents(task: Task, rows: np.ndarray, name: str) -> tuple[Interleaved, ...]:
     pictures, tokens, weight = task.pictures[rows], task.texts[rows], task.weight[rows]
     described = Interleaved((Texts(tokens, weight * (name != PICTURES)), pictures))
     said = Interleaved((pictures, Texts(tokens, weight)))
@@ -94,34 +113,27 @@ def _documents(task: Task, name: str, rows: np.ndarray) -> tuple[Interleaved, ..
 def _captioned(images: np.ndarray, labels: np.ndarray) -> Task:
     made = picture_texts.captioned_digits(images, labels)
     words = word_vocabulary.vocabulary(made.texts)  # every digit is there
-    asked = np.full((len(labels), 1), BEGIN, np.int32)
-    return _task(made, DIGIT_PATCH, words, asked, made.texts, made.texts)
+    texts = _begun(words.encode(made.texts, word_vocabulary.longest(made.texts)))
+    return _task(made.pictures, DIGIT_PATCH, words, np.full((len(labels), 1), BEGIN, np.int32), texts, made.texts)
 
 
-def _questions(made: PictureTexts) -> Task:
-    words, texts = _scene_words(), [f"{question} {answer}" for question, answer in zip(made.questions, made.answers, strict=True)]
-    asked = _begun(words.encode(made.questions, word_vocabulary.longest(made.questions), end=False))
-    return _task(made, SCENE_PATCH, words, asked, texts, made.answers)
-
-
-def _task(made: PictureTexts, patch: int, words: WordVocabulary, asked: np.ndarray, texts: list[str], answers: list[str]) -> Task:
-    tokens = _begun(words.encode(texts, word_vocabulary.longest(texts)))
-    learned = np.arange(tokens.shape[1])[None] >= (asked >= 0).sum(1)[:, None]
-    return Task(words, patch, made.pictures, tokens, learned.astype(np.float32), asked, answers)
+def _task(pictures: np.ndarray, patch: int, words: WordVocabulary, asked: np.ndarray, texts: np.ndarray, answers: list[str]) -> Task:
+    learned = np.arange(texts.shape[1])[None] >= (asked >= 0).sum(1)[:, None]
+    return Task(words, patch, pictures, texts, learned.astype(np.float32), asked, answers)
 
 
 def _begun(tokens: np.ndarray) -> np.ndarray:
     return np.pad(tokens, ((0, 0), (1, 0)), constant_values=BEGIN)
 
 
-def _recipe() -> shapes.Recipe:
-    return shapes.Recipe(held_out=scene_questions.held_out_pairs())
+def _recipe(config: Config) -> shapes.Recipe:
+    return shapes.Recipe(held_out=PAIRS[: config.held_out_pairs])
 
 
 @functools.cache
-def _scene_words() -> WordVocabulary:
-    """All words of questions and answers, which 2,000 scenes use."""
-    index = np.arange(2000)
-    scenes = shapes.draw(_recipe(), 0, index)
-    asked = scene_questions.ask(_recipe(), scenes.attributes, 0, index)
-    return word_vocabulary.vocabulary([*asked, *scene_questions.NUMBERS, *shapes.COLOURS, *shapes.SHAPES])
+def _scene_words() -> tuple[WordVocabulary, int]:
+    """All words of questions and answers, which 2,000 scenes use, and the tokens of the longest question with its answer."""
+    recipe, index = shapes.Recipe(), np.arange(2000)
+    asked = scene_questions.ask(recipe, shapes.draw(recipe, 0, index).attributes, 0, index)
+    words = word_vocabulary.vocabulary([*asked, *scene_questions.NUMBERS, *shapes.COLOURS, *shapes.SHAPES])
+    return words, word_vocabulary.longest(asked) + 1

@@ -70,4 +70,4 @@ def plan(config: Config, progress: Progress) -> None:
 def _optimizer(config: Config, name: str) -> optax.GradientTransformation:
     total = documents.steps(config, name)
     numbers: dict[str, Any] = {"warmup": int(config.warmup * total), "total": total, "weight_decay": config.weight_decay}
-    return optimizers.adamw(config.learning_rate, clip=config.clip, **numbers)
+    return optimizers.muon(config.learning_rate, adam_learning_rate=config.adam_learning_rate, clip=config.clip, **numbers)

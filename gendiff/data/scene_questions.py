@@ -85,6 +85,15 @@ def answer(questions: Sequence[str], attributes: Int[np.ndarray, "b 3 4"]) -> li
     return [_answer(*_parsed(question), scene) for question, scene in zip(questions, attributes, strict=True)]
 
 
+def kind(question: str) -> str:
+    """Return which of KINDS a question is of.
+
+    Raises:
+        ValueError: for a question of another form.
+    """
+    return _parsed(question)[0]
+
+
 def choices(question: str) -> tuple[str, ...]:
     """Return the answers that a question may have, for a comparison of their likelihoods.
 

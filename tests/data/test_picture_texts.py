@@ -39,6 +39,7 @@ def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_seve
     by_choices = collections.defaultdict(collections.Counter)
     for question, answer in zip(found.questions, found.answers, strict=True):
         by_choices[scene_questions.choices(question)][answer] += 1
+        assert {"how": "count", "what": question.split()[1]}[question.split()[0]] == scene_questions.kind(question)
     assert by_choices.keys() == {scene_questions.NUMBERS, shapes.COLOURS, shapes.SHAPES}
     for answers, counts in by_choices.items():
         assert counts.keys() <= set(answers) and counts.total() > 60

@@ -8,13 +8,13 @@ import pytest
 
 from experiments import multimodal
 from experiments.multimodal import documents, figures, findings, judge, tasks
-from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PICTURES, SCENES
+from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PAIRS, PICTURES, SCENES
 from experiments.multimodal.findings import Found
 from gendiff.data import scene_questions
 from gendiff.language import Texts
 
 FULL = multimodal.EXPERIMENT.presets["full"]
-FEW = dataclasses.replace(multimodal.EXPERIMENT.smoke, resamples=50, together=8)
+FEW = dataclasses.replace(multimodal.EXPERIMENT.smoke, resamples=50, together=8, asked=400)
 
 
 def written(task, row):
@@ -24,7 +24,7 @@ def written(task, row):
 def test_documents_of_digits_are_captions_and_pictures_in_both_orders():
     described, said = tasks.documents(FULL, BOTH, 3)
     (captions, pictures), (again, same) = described.parts, said.parts[::-1]
-    assert pictures.shape == (64, 3, 8, 8, 1) and captions.tokens.shape == (64, 3, 4)
+    assert pictures.shape == (64, 2, 8, 8, 1) and captions.tokens.shape == (64, 2, 4)
     np.testing.assert_array_equal(pictures, same)
     np.testing.assert_array_equal(captions.tokens, again.tokens)
     task = tasks.known_digits()
@@ -42,14 +42,25 @@ def test_twins_have_one_kind_of_document_and_the_one_that_draws_learns_no_token(
 
 
 def test_answers_alone_are_learned_of_scenes_and_held_out_pairs_are_asked_about_nowhere_else():
-    known, unseen = tasks.scenes(FEW), tasks.unseen_scenes(FEW)
+    known, unseen = tasks.scenes(FEW, 0, np.arange(200)), tasks.unseen_scenes(FEW)
     for row in range(10):
         learned = known.texts[row][known.weight[row] > 0]
         assert known.words.decode(learned[None])[0] == known.answers[row] and (learned == tasks.END).sum() == 1
-        assert known.words.decode(known.asked[row][None, 1:])[0] + " " + known.answers[row] == written(known, row)
-    pairs = [" ".join(pair) for pair in scene_questions.held_out_pairs()]
+        assert tasks.questions(known)[row] + " " + known.answers[row] == written(known, row)
+    pairs = [" ".join(pair) for pair in PAIRS[: FEW.held_out_pairs]]
     assert not [pair for pair in pairs for row in range(len(known)) if pair in written(known, row)]
-    assert known.words == unseen.words
+    for question, answer in zip(tasks.questions(unseen), unseen.answers, strict=True):
+        assert any(word in f"{question} {answer}" for pair in PAIRS[: FEW.held_out_pairs] for word in pair)
+    assert known.words == unseen.words and known.texts.shape[1] == unseen.texts.shape[1] and len({pair[0] for pair in PAIRS}) == len(PAIRS)
+
+
+def test_no_step_repeats_a_scene_and_each_seed_has_its_own():
+    config = dataclasses.replace(FEW, seeds=(0, 1))
+    first, second = (tasks.documents(config, SCENES, step)[0].parts for step in (0, 1))
+    every = np.concatenate([first[0].reshape(8, -1), second[0].reshape(8, -1)])
+    assert len(np.unique(every, axis=0)) == 16 and first[1].tokens.shape == second[1].tokens.shape == (4, 2, first[1].tokens.shape[-1])
+    again = tasks.documents(dataclasses.replace(config, seeds=(1,)), SCENES, 1)[0].parts
+    np.testing.assert_array_equal(again[0][:, 0], second[0][:, 1])
 
 
 def test_the_language_model_of_a_network_has_its_fields_and_parameters():
@@ -64,7 +75,7 @@ def test_what_networks_find_has_the_right_shapes_and_ids_alone_are_a_language_mo
     params = {name: documents.init(config, name, jax.random.key(0)) for name in NETWORKS}
     found = findings.of_seed(config, params)
     assert found.language == 0.0 and found.drawn.shape == found.mismatched.shape == (10,)
-    assert found.answered.shape == found.blind.shape == (10,) and found.captioned.shape == (450,)
+    assert found.answered.shape == found.blind.shape == found.seen.shape == (10,) and found.captioned.shape == (450,)
     np.testing.assert_allclose(found.text_loss[CAPTIONS], found.text_loss[BOTH], rtol=1e-4)  # from one key
     assert set(found.answers) <= {*scene_questions.NUMBERS, *tasks.shapes.COLOURS, *tasks.shapes.SHAPES}
 
@@ -76,7 +87,7 @@ def made_up(**changes):
     """Of a seed in which all is well."""
     losses = {name: 1 + 0.1 * RNG.random(450) for name in (BOTH, CAPTIONS, PICTURES)}
     good = {"drawn": 0.97, "mismatched": 0.02, "captioned": 0.97, "answered": 0.97, "blind": 0.3}
-    shares = {name: np.arange(400) < 400 * share for name, share in good.items()}
+    shares = {name: np.arange(400) < 400 * share for name, share in (good | {"seen": 0.9}).items()}
     fields = {"text_loss": losses, "picture_loss": losses, "language": 0.0, "pictures": np.zeros((20, 8, 8, 1))}
     shown = {"captions": ("a one",) * 20, "answers": ("red",) * 20}
     return Found(**shares | fields | shown | changes)
@@ -111,4 +122,4 @@ def test_each_claim_fails_where_what_it_says_is_not_so(changes, failed):
 def test_tables_show_losses_of_all_networks_captions_and_questions():
     for found in ([made_up()], [made_up(), made_up()]):
         made = figures.tables(FEW, found)
-        assert [len(table.rows) for table in made] == [3, 20, 20]
+        assert [len(table.rows) for table in made] == [3, 20, 3, 20]
