@@ -138,6 +138,12 @@ INPUTS = {
         "a missing or wrong tokenizer file": "DataError that starts with the path",
         "captions of pictures that are missing or damaged": "DataError that starts with the path, and how a caption is given",
     },
+    "clips": {
+        "a file that is no whole clip, or holds another number of frames than it says": "DataError that starts with the path",
+        "a clip that cannot be written": "an error with shape, value or suffix; the file that is there stays",
+        "an MP4 without its package": "ImportError with the extra to install; nothing is written",
+        "a cache of frames that does not fit, or has lost a frame": "ValueError with both sizes; under jit, NaN in those clips alone",
+    },
     "weights": {
         "names missing or left over": "an error with every one of them",
         "a configuration that cannot be followed": "an error with setting and value",

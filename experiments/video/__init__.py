@@ -18,7 +18,7 @@ The second command draws with the network that is committed.
 from typing import Any
 
 from experiments.framework.registry import Experiment
-from experiments.video import draw, judge, train
+from experiments.video import cards, draw, judge, train
 from experiments.video.config import Config, Thresholds, check
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
@@ -39,4 +39,5 @@ EXPERIMENT = Experiment(
     command=draw.COMMAND,
     check=check,
     plan=train.plan,
+    pages=cards.pages,
 )

@@ -81,6 +81,7 @@ def test_a_file_of_others_has_the_frames_that_it_stores(tmp_path):
     np.testing.assert_array_equal(found, np.broadcast_to(np.array([-1, 1, -1], np.float32), (1, 4, 4, 3)))
 
 
+@pytest.mark.fault("clips: a clip that cannot be written")
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     clip_files.write_clip(tmp_path / "clip.gif", GREY)
     monkeypatch.setattr(clip_files, "_save_gif", lambda file, *_: file.write(b"half") and 1 / 0)
@@ -90,6 +91,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["clip.gif"]
 
 
+@pytest.mark.fault("clips: a file that is no whole clip, or holds another number of frames than it says")
 def test_what_is_no_clip_is_refused_with_its_path(tmp_path, monkeypatch):
     whole = tmp_path / "whole.webp"
     clip_files.write_clip(whole, GREY)
@@ -143,6 +145,7 @@ def test_an_mp4_comes_back_nearly(tmp_path, monkeypatch):
         clip_files.read_clip(tmp_path / "clip.mp4", mode="RGB")
 
 
+@pytest.mark.fault("clips: an MP4 without its package")
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     (tmp_path / "clip.mp4").touch()
@@ -155,20 +158,22 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
 
-test_mistakes_are_refused = refusals(
-    (lambda: clip_files.write_clip("clip.avi", GREY), r"clip\.avi: a clip is a file named \.gif, \.mp4, \.webp, got '\.avi'"),
-    (lambda: clip_files.read_clip("clip", mode="L"), "got 'no suffix'"),
-    (lambda: clip_files.read_clip("clip.gif", mode="CMYK"), "mode = 'CMYK'"),
-    (lambda: clip_files.write_clip("clip.gif", GREY[0]), r"clip must be \(f, h, w, c\)"),
-    (lambda: clip_files.write_clip("clip.gif", GREY[..., [0, 0]]), "with 1 or 3 channels"),
-    (lambda: clip_files.write_clip("clip.gif", GREY[:0]), "at least one frame"),
-    (lambda: clip_files.write_clip("clip.gif", GREY, frames_per_second=51), "frames_per_second = 51"),
-    (lambda: clip_files.write_clip("clip.gif", GREY, scale=0), "scale = 0"),
-    (lambda: clip_files.write_clip("clip.gif", GREY, scale=600), r"5 frames of 4800 × 19200 are too large"),
-    (lambda: clip_files.write_clip("clip.mp4", GREY[:, :7]), "an MP4 has even sides, and this clip is 7 × 32: choose an even scale"),
-    (lambda: clip_files.write_clip("clip.gif", GREY * np.nan), "1280 of 1280 values are NaN", NonFiniteError),
-    (lambda: clip_files.write_clip("none/clip.gif", GREY), "none", OSError),
-    (lambda: clip_files.sheet(GREY), r"clips must be \(n, f, h, w, c\)"),
-    (lambda: clip_files.sheet(GREY[None], columns=0), "columns = 0"),
-    (lambda: clip_files.sheet(GREY[None], gap=-1), "gap = -1"),
+test_mistakes_are_refused = pytest.mark.fault("clips: a clip that cannot be written")(
+    refusals(
+        (lambda: clip_files.write_clip("clip.avi", GREY), r"clip\.avi: a clip is a file named \.gif, \.mp4, \.webp, got '\.avi'"),
+        (lambda: clip_files.read_clip("clip", mode="L"), "got 'no suffix'"),
+        (lambda: clip_files.read_clip("clip.gif", mode="CMYK"), "mode = 'CMYK'"),
+        (lambda: clip_files.write_clip("clip.gif", GREY[0]), r"clip must be \(f, h, w, c\)"),
+        (lambda: clip_files.write_clip("clip.gif", GREY[..., [0, 0]]), "with 1 or 3 channels"),
+        (lambda: clip_files.write_clip("clip.gif", GREY[:0]), "at least one frame"),
+        (lambda: clip_files.write_clip("clip.gif", GREY, frames_per_second=51), "frames_per_second = 51"),
+        (lambda: clip_files.write_clip("clip.gif", GREY, scale=0), "scale = 0"),
+        (lambda: clip_files.write_clip("clip.gif", GREY, scale=600), r"5 frames of 4800 × 19200 are too large"),
+        (lambda: clip_files.write_clip("clip.mp4", GREY[:, :7]), "an MP4 has even sides, and this clip is 7 × 32: choose an even scale"),
+        (lambda: clip_files.write_clip("clip.gif", GREY * np.nan), "1280 of 1280 values are NaN", NonFiniteError),
+        (lambda: clip_files.write_clip("none/clip.gif", GREY), "none", OSError),
+        (lambda: clip_files.sheet(GREY), r"clips must be \(n, f, h, w, c\)"),
+        (lambda: clip_files.sheet(GREY[None], columns=0), "columns = 0"),
+        (lambda: clip_files.sheet(GREY[None], gap=-1), "gap = -1"),
+    )
 )

@@ -186,6 +186,7 @@ def test_frames_behind_a_cache_are_answered_as_in_the_whole_clip(name):
     np.testing.assert_array_equal(cache.number, [start, start])
 
 
+@pytest.mark.fault("clips: a cache of frames that does not fit, or has lost a frame")
 def test_a_cache_of_a_window_is_of_one_size_for_clips_of_any_length_and_one_without_answers_nan_beyond_it():
     """Clips of different lengths; that of the second sample is lost, and the first one does not notice."""
     ring, whole = video(**BLOCKS, window=4, depth=2), video(**BLOCKS)
@@ -227,28 +228,32 @@ def cached(x, cache, **changes):
 CACHE = networks.frame_cache(video(**BLOCKS), 2, 4, 4, 4)
 FULL = networks.FrameCache(CACHE.layers, np.array([2, 6], np.int32))
 
-test_clips_fields_and_caches_that_do_not_fit_are_refused = refusals(
-    (traced(CLIPS[:, 0], T), r"x has shape \(2, 4, 4, 1\): clips are \(batch, frames, height, width, channels\)"),
-    (traced(CLIPS[:, :, :3], T), r"multiples of 2 \(patch\)"),
-    (traced(CLIPS.astype(int), T), "x must be a floating array", TypeError),
-    (traced(CLIPS, BY_FRAME[:, :5]), r"t has shape \(2, 5\): one time per clip, \(2,\), or one per frame, \(2, 6\)"),
-    (traced(attention="casual"), "did you mean 'causal'"),
-    (traced(block=2), "block and window are for attention = 'causal', and here it is 'full'"),
-    (traced(window=2, attention="factorised"), "block and window are for attention = 'causal'"),
-    (traced(**BLOCKS, window=3), "window = 3 must be a multiple of block = 2"),
-    (traced(**BLOCKS, window=1), r"window = 1 is outside \[2"),
-    (traced(attention="factorised"), "depth = 1 has no block along time"),
-    (traced(width=8), "head size of at least 6"),
-    (traced(width=18, heads=3, added_positions=True), "width = 18 must be a multiple of 4"),
-    (traced(rotary_base=1.0), "base = 1 is outside"),
-    (traced(rotary_channels=(2, 4)), "one number for each of 3 coordinates"),
-    (traced(num_classes=0), "num_classes = 0"),
-    (traced(CLIPS, T), "has 5 classes and needs a label"),
-    (lambda: networks.frame_cache(video(), 2, 4, 4, 4), "attention = 'full' lets frames see later ones"),
-    (lambda: networks.frame_cache(video(**BLOCKS), 2, 0, 4, 4), "frames = 0"),
-    (lambda: networks.frame_cache(video(**BLOCKS), 2, 4, 4, 5), r"must be multiples of 2 \(patch\)"),
-    (cached(CLIPS, CACHE), "a frame cache was given to a network that keeps none"),
-    (cached(CLIPS[:, :3], CACHE, **BLOCKS), "3 frames are no whole blocks of 2"),
-    (cached(CLIPS[:1, :2], CACHE, **BLOCKS), "the cache is of 1 blocks, 2 clips and 4 tokens"),
-    (cached(CLIPS[:, :2], FULL, **BLOCKS), "the number of earlier frames .* is outside"),
+test_clips_fields_and_caches_that_do_not_fit_are_refused = pytest.mark.fault(
+    "clips: a cache of frames that does not fit, or has lost a frame"
+)(
+    refusals(
+        (traced(CLIPS[:, 0], T), r"x has shape \(2, 4, 4, 1\): clips are \(batch, frames, height, width, channels\)"),
+        (traced(CLIPS[:, :, :3], T), r"multiples of 2 \(patch\)"),
+        (traced(CLIPS.astype(int), T), "x must be a floating array", TypeError),
+        (traced(CLIPS, BY_FRAME[:, :5]), r"t has shape \(2, 5\): one time per clip, \(2,\), or one per frame, \(2, 6\)"),
+        (traced(attention="casual"), "did you mean 'causal'"),
+        (traced(block=2), "block and window are for attention = 'causal', and here it is 'full'"),
+        (traced(window=2, attention="factorised"), "block and window are for attention = 'causal'"),
+        (traced(**BLOCKS, window=3), "window = 3 must be a multiple of block = 2"),
+        (traced(**BLOCKS, window=1), r"window = 1 is outside \[2"),
+        (traced(attention="factorised"), "depth = 1 has no block along time"),
+        (traced(width=8), "head size of at least 6"),
+        (traced(width=18, heads=3, added_positions=True), "width = 18 must be a multiple of 4"),
+        (traced(rotary_base=1.0), "base = 1 is outside"),
+        (traced(rotary_channels=(2, 4)), "one number for each of 3 coordinates"),
+        (traced(num_classes=0), "num_classes = 0"),
+        (traced(CLIPS, T), "has 5 classes and needs a label"),
+        (lambda: networks.frame_cache(video(), 2, 4, 4, 4), "attention = 'full' lets frames see later ones"),
+        (lambda: networks.frame_cache(video(**BLOCKS), 2, 0, 4, 4), "frames = 0"),
+        (lambda: networks.frame_cache(video(**BLOCKS), 2, 4, 4, 5), r"must be multiples of 2 \(patch\)"),
+        (cached(CLIPS, CACHE), "a frame cache was given to a network that keeps none"),
+        (cached(CLIPS[:, :3], CACHE, **BLOCKS), "3 frames are no whole blocks of 2"),
+        (cached(CLIPS[:1, :2], CACHE, **BLOCKS), "the cache is of 1 blocks, 2 clips and 4 tokens"),
+        (cached(CLIPS[:, :2], FULL, **BLOCKS), "the number of earlier frames .* is outside"),
+    )
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -12,8 +11,9 @@ from experiments.diffusion.text_to_image.config import Config
 from experiments.diffusion.text_to_image.drawings import latents, pictures
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.model_files.published import About
-from experiments.reporting import formatting, json_files, results, verdicts
+from experiments.reporting import json_files, model_cards, results
 from experiments.reporting.results import Results
+from experiments.reporting.verdicts import Claim
 from gendiff.weights import files
 
 MEASURED: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def card(file: Path, outcome: Results) -> str:
         bound=f"{published.BOUND:.2g}",
         length=texts.LENGTH,
         trainings=list(_trainings(config, about)),
-        rows=list(_measured(outcome, about)),
+        rows=list(model_cards.measured(_about(outcome, about), about.trained_seed)),
         limits=LIMITS[about.name],
         example=EXAMPLES[about.name],
         draws=_draws(config, about),
@@ -100,11 +100,6 @@ def _trained(learning: Learning) -> str:
     )
 
 
-def _measured(outcome: Results, about: About) -> Iterator[tuple[str, str, str, str]]:
-    """(statement, needed, measured, verdict) of each claim about this network."""
-    for summary in verdicts.by_id(outcome.claims).values():
-        claims: Any = [claim for claim in summary.claims if claim.seed in (None, about.trained_seed)]
-        if claims and claims[0].threshold_name in MEASURED[about.name]:
-            first = claims[0]
-            ((value, interval),) = formatting.measured([(first.value, *first.interval)])
-            yield first.statement, formatting.needed(first.relation, first.threshold), f"{value} {interval}", summary.verdict
+def _about(outcome: Results, about: About) -> list[Claim]:
+    """The claims about this network."""
+    return [claim for claim in outcome.claims if claim.threshold_name in MEASURED[about.name]]

@@ -1,0 +1,38 @@
+"""The card of the committed network of clips: what it is, what it learned from and under which licence, what was measured, its limits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+
+from experiments.reporting import json_files, model_cards, results
+from experiments.reporting.results import Results
+from experiments.video import clip_network, networks
+from experiments.video.config import CAUSAL, Config
+
+ABOUT_ROLLOUTS = ("long", "context_noise")
+"""Thresholds of the claims that are about the causal network alone, beside those of its clips."""
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+
+
+def pages(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(file, text) of the card of the network in a folder of results, if both are there."""
+    file = folder / clip_network.NAME
+    if (folder / results.FILE).is_file() and file.is_file():
+        yield file.with_suffix(".md"), card(file, results.read(folder))
+
+
+def card(file: Path, outcome: Results) -> str:
+    """The card, as Markdown."""
+    about = clip_network.read_about(file)
+    config = json_files.decode(Config, about.config, f"{file}: config")
+    claims = [claim for claim in outcome.claims if claim.id.endswith(f"-{CAUSAL}") or claim.threshold_name in ABOUT_ROLLOUTS]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        name=file.name,
+        about=about,
+        config=config,
+        megabytes=f"{file.stat().st_size / 10**6:.1f}",
+        parameters=f"{networks.parameters(config, CAUSAL):,}",
+        rows=list(model_cards.measured(claims, about.trained_seed)),
+    )
