@@ -41,7 +41,7 @@ demo-text: $(FOR_RUNS) $(MINI_LM)  ## draw a sheet of prompts with their words b
 demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in two ways, then type; ARGS='--prompt "…"' for one answer
 	@$(BIN) -m experiments chat $(ARGS)
 
-demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, at most 2 minutes on 2 cores; needs ARGS='--model FILE' of `run video`; leaves runs/demo-video.webp
+demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, at most 2 minutes on 2 cores; leaves runs/demo-video.webp
 	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp --force $(ARGS)
 
 test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 15 to 20 minutes on 2 cores; OPTIMISED=1: their programs as users have them

@@ -109,7 +109,7 @@ def _pictures() -> Iterator[str]:
     """results/NAME/FILE of every picture that a page of results shows."""
     for name in RESULTS:
         page = (ROOT / "experiments" / "results" / name / "README.md").read_text(encoding="utf-8")
-        yield from (f"results/{name}/{file}" for file in dict.fromkeys(re.findall(r"\]\(([^)/]+\.png)\)", page)))
+        yield from (f"results/{name}/{file}" for file in dict.fromkeys(re.findall(r"\]\(([^)/]+\.(?:png|webp))\)", page)))
 
 
 def _modules(chapter: str) -> list[str]:

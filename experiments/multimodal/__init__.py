@@ -6,12 +6,14 @@ trains transformers whose sequence holds texts and pictures (Transfusion): next 
 one learns both directions, and two twins one direction each. Its drawings are read by a classifier, its captions of held-out digits are
 compared with the labels, and both losses with those of the twins. On scenes of shapes one learns questions, and is asked about pairs of
 colour and shape that no training showed. Captions of other digits and questions about other scenes must miss.
+
+    python -m experiments sample runs/multimodal --caption "a three" --out threes.png
 """
 
 from typing import Any
 
 from experiments.framework.registry import Experiment
-from experiments.multimodal import judge, train
+from experiments.multimodal import draw, judge, train
 from experiments.multimodal.config import Config, Thresholds, check
 
 __all__ = ["EXPERIMENT", "Config", "Thresholds"]
@@ -27,6 +29,7 @@ EXPERIMENT = Experiment(
     smoke=Config(seeds=(0,), **_TINY, **_FEW),
     train=train.train,
     evaluate=judge.evaluate,
+    sample=draw.SAMPLE,
     check=check,
     plan=train.plan,
 )

@@ -26,7 +26,7 @@ from gendiff.metrics import classifier_accuracy
 SHOWN = 20
 """Pictures and questions that are shown."""
 DRAWING = 1
-"""Number of the key of pictures; their noise in losses has the next one."""
+"""Seed of pictures; their noise in losses has the next one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +89,10 @@ def of_seed(config: Config, params: Mapping[str, Params]) -> Found:
     )
 
 
-def drawn(config: Config, params: Params, labels: np.ndarray) -> np.ndarray:
-    """(n, 8, 8, 1) pictures of the captions of digits (n,)."""
+def drawn(config: Config, params: Params, labels: np.ndarray, seed: int = DRAWING) -> np.ndarray:
+    """(n, 8, 8, 1) pictures of the captions of digits (n,). seed: of their noise."""
     texts, index = tasks.captions(labels), np.arange(len(labels))
-    return _in_parts(config, functools.partial(_draw(config), params), texts, index)
+    return _in_parts(config, functools.partial(_draw(config), params, jax.random.key(seed)), texts, index)
 
 
 def captioned(config: Config, params: Params, pictures: np.ndarray) -> list[str]:
@@ -147,8 +147,8 @@ def _draw(config: Config) -> Any:
     model, levels = documents.model(config, BOTH), diffusion.grids.trailing(documents.SCHEDULE, config.sampling_steps)
     shape = tasks.known_digits().pictures.shape[1:]
 
-    def draw(params: Params, texts: jax.Array, index: jax.Array) -> jax.Array:
-        return model.picture_from_text(jax.random.key(DRAWING), params, texts, config.guidance, levels, shape, index)
+    def draw(params: Params, key: jax.Array, texts: jax.Array, index: jax.Array) -> jax.Array:
+        return model.picture_from_text(key, params, texts, config.guidance, levels, shape, index)
 
     return devices.jit(draw, libraries=False)
 

@@ -1,0 +1,92 @@
+"""The `sample` command: digits of a caption, and what the same network says that they show."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from experiments.framework import compile_cache, configuration, drawing, ranges, seeds_together
+from experiments.framework.progress import Progress
+from experiments.framework.registry import SampleCommand
+from experiments.framework.run_folder import RunFolder
+from experiments.multimodal import findings, tasks, train
+from experiments.multimodal.config import BOTH, Config
+from experiments.reporting import figures
+from gendiff.core.errors import ConfigError
+from gendiff.data import digits
+
+MOST, MOST_STEPS = 1000, 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOptions:
+    """Draw digits from captions with a network of a run folder, which then captions its own pictures."""
+
+    caption: str | None = None
+    """What to draw, such as "a three" or "an eight"; None takes the digits in turn."""
+    num: int = 20
+    """Number of pictures, 1 to 1,000. Picture 7 is the same whatever the number."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance, at least 0, where 1 is none; None takes that of the run."""
+    steps: int | None = None
+    """Steps of the sampler, 1 to 1,000; None takes those of the run."""
+    seed: int = 0
+    """Seed of the noise, from 0 to 2**32 - 1."""
+    trained_seed: int | None = None
+    """Which of the run's training seeds; None takes the first."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="FILE.png")] = None
+    """Where to write; None is samples.png in the run folder."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the file that is there."""
+
+
+def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
+    """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
+    seed = config.seeds[0] if options.trained_seed is None else options.trained_seed
+    ranges.among("trained-seed", seed, "seeds", config.seeds)
+    file = Path(options.out).expanduser() if options.out else folder.path / "samples.png"
+    check(options, file)
+    compile_cache.use(say=progress.line)
+    known = captions()
+    labels = np.arange(options.num) % digits.CLASSES if options.caption is None else np.full(options.num, known.index(options.caption))
+    config = dataclasses.replace(
+        config,
+        guidance=config.guidance if options.guidance is None else options.guidance,
+        sampling_steps=options.steps or config.sampling_steps,
+    )
+    params = seeds_together.of_seed(train.restore(config, folder, BOTH), config.seeds.index(seed))
+    pictures = findings.drawn(config, params, labels, options.seed)
+    drawing.check_finite(pictures, np.arange(options.num))
+    said = findings.captioned(config, params, pictures)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figures.grid(pictures, digits.CLASSES, file, "samples")
+    same = sum(known[label] == words for label, words in zip(labels, said, strict=True))
+    progress.line(f"{options.num} pictures: {file}; the network says of {same} of them what was asked for")
+
+
+def captions() -> list[str]:
+    """What the network knows to draw, by digit."""
+    task = tasks.known_digits()
+    return task.words.decode(tasks.captions(np.arange(digits.CLASSES))[:, 1:])
+
+
+def check(options: SampleOptions, file: Path) -> None:
+    """ConfigError for options out of their range, a caption that no training had, and a file that cannot be written."""
+    configuration.check_seed(options.seed)
+    for name, most in (("num", MOST), ("steps", MOST_STEPS)):
+        value = getattr(options, name)
+        if value is not None and not 1 <= value <= most:
+            raise ConfigError(f"--{name} {value} is outside 1 … {most:,}")
+    if options.guidance is not None and not 0 <= options.guidance < float("inf"):
+        raise ConfigError(f"--guidance {options.guidance:g} must be at least 0 and finite")
+    if options.caption is not None:
+        ranges.known("caption", (options.caption,), captions())
+    if file.suffix.lower() != ".png":
+        raise ConfigError(f"--out {file} must be named .png")
+    if file.exists() and not options.force:
+        raise ConfigError(f"{file} exists: add --force to replace it, or choose another --out")
+
+
+SAMPLE = SampleCommand(SampleOptions, _sample)
