@@ -112,6 +112,8 @@ _DIGITS = Workload("sample", "digits", batch=16, steps=50)
 _FLOW = Workload("train", "digits", batch=16, objective="flow")
 _DCGAN = Workload("adversarial", "dcgan", batch=64)
 _ROLLOUT = Workload("rollout", "byte_lm_medium", batch=16, tokens=32, steps=64)
+_VIDEO = Workload("video_rollout", "video", batch=8, tokens=16, steps=4)
+_CLIPS = Workload("video_train", "video", batch=8, tokens=8)
 _GUIDED = Workload("sample", "digits", batch=64, steps=5, guidance=3.0)
 _SWEEP = Workload("sweep", "digits", batch=64, scales=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), step_counts=(4, 6, 8, 12))
 _COLD = Workload("sample", "unet32", steps=20)
@@ -151,6 +153,8 @@ ALL = (
     Case("lm_train_large", "the same of 25 M parameters, 4 texts", _byte_lm("large", 4)),
     Case("rollout", "64 tokens sampled behind 16 prompts of 32 by the language model of 3 M parameters", _ROLLOUT),
     Case("ppo_step", "an update by PPO on such rollouts, in 2 epochs of 2 minibatches", dataclasses.replace(_ROLLOUT, kind="ppo_step")),
+    Case("video_rollout", "8 clips of 16 frames of 32×32, frame by frame with a causal transformer and its cache, DDIM in 4 steps", _VIDEO),
+    Case("video_train", "training step of the same network, 8 clips of 8 frames with a time each", _CLIPS),
     Case("digits_sample_16", "the network of the digits demo, batch 16, DDIM in 50 steps", _DIGITS, "digits"),
     Case("digits_sample_128", "the same at batch 128, 10 steps", dataclasses.replace(_DIGITS, batch=128, steps=10)),
     Case("digits_train_16", "the demo's training step at batch 16", _FLOW, "digits"),

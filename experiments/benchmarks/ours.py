@@ -19,7 +19,7 @@ import numpy as np
 import optax
 import safetensors.numpy
 
-from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, workloads
+from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, video_work, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
 from experiments.framework import compile_cache, devices, program_costs
@@ -46,7 +46,11 @@ BLOCK = (
     *rules.convolution("conv2", "convolution_1"),
 )
 """From the names of a peer's residual block to ours."""
-FAMILIES: dict[str, ModuleType] = {**dict.fromkeys(TEXT_MODELS, language_work), "adversarial": dcgan_work}
+FAMILIES: dict[str, ModuleType] = {
+    **dict.fromkeys(TEXT_MODELS, language_work),
+    "adversarial": dcgan_work,
+    **dict.fromkeys(("video_rollout", "video_train"), video_work),
+}
 """Kind of a workload -> the module that builds its network and keeps its weights; the other networks have names of diffusers."""
 OWN: dict[str, ModuleType] = {
     **dict.fromkeys(LANGUAGE, language_work),
@@ -54,6 +58,7 @@ OWN: dict[str, ModuleType] = {
     "next_token": next_token_work,
     "rollout": rollout_work,
     "ppo_step": ppo_work,
+    **dict.fromkeys(("video_rollout", "video_train"), video_work),
 }
 """Kind of a workload -> the module that tells what of its result is compared (`answers`) and how many operations it takes (`flops`)."""
 
@@ -165,6 +170,8 @@ def inputs(workload: Workload, weights: Path | None) -> dict[str, np.ndarray]:
         given |= rollout_work.inputs(workload)
     elif workload.kind == "ppo_step":
         given |= ppo_work.inputs(workload, given["ids"], str(weights or ""))
+    elif workload.kind == "video_rollout":
+        given |= video_work.inputs(workload)
     return given
 
 
@@ -345,6 +352,8 @@ WORKS: dict[str, Callable[..., Work]] = {
     "next_token": next_token_work.trainer,
     "rollout": rollout_work.writer,
     "ppo_step": ppo_work.trainer,
+    "video_rollout": video_work.roller,
+    "video_train": video_work.trainer,
 }
 """Kind of a workload -> (workload, network, parameters, arrays) -> the function that does it once."""
 

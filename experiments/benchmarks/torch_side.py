@@ -17,7 +17,7 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors.torch import save_file
 
-from experiments.benchmarks import torch_dcgan, torch_next_token, torch_ppo, torch_rollout, workloads
+from experiments.benchmarks import torch_dcgan, torch_next_token, torch_ppo, torch_rollout, torch_video, workloads
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
 
@@ -26,6 +26,7 @@ Work = Callable[[], torch.Tensor]
 OPENED: dict[str, Callable[..., Any]] = {
     "adversarial": torch_dcgan.opened,
     **dict.fromkeys(("next_token", "rollout", "ppo_step"), torch_next_token.opened),
+    **dict.fromkeys(("video_rollout", "video_train"), torch_video.opened),
 }
 """Kind of a workload -> (workload, folder of weights) -> its module, where diffusers and transformers have none."""
 ANSWERS: dict[str, Callable[..., Any]] = {
@@ -33,6 +34,8 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "next_token": torch_next_token.answers,
     "rollout": torch_rollout.answers,
     "ppo_step": torch_ppo.answers,
+    "video_rollout": torch_video.frames,
+    "video_train": torch_video.answers,
 }
 """Kind of a workload -> (workload, module, arrays, result) -> what of the result is compared; without one it is the result."""
 
@@ -76,6 +79,7 @@ class TorchSide(Side):
         works |= dict.fromkeys(("encode", "decode", "text"), _called)
         works |= {"adversarial": torch_dcgan.trainer, "next_token": torch_next_token.trainer}
         works |= {"rollout": torch_rollout.writer, "ppo_step": torch_ppo.trainer}
+        works |= {"video_rollout": torch_video.roller, "video_train": torch_video.trainer}
         if self.workload.kind in LANGUAGE:
             from experiments.benchmarks import torch_language
 

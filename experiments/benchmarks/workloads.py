@@ -29,6 +29,8 @@ Kind = Literal[
     "next_token",
     "rollout",
     "ppo_step",
+    "video_rollout",
+    "video_train",
     "folder",
 ]
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
@@ -59,6 +61,8 @@ DCGAN_FILE = "pair.safetensors"
 DCGAN_RATE, DCGAN_BETAS, DCGAN_EPSILON = 2e-4, (0.5, 0.999), 1e-2
 """Adam's learning rate and decays (Radford et al., 2016, section 4). ε is larger than there: with 1e-8 the first step is the sign of each
 gradient, so that the rounding of one near 0 moves its weight as far as any, and two right sides differ."""
+VIDEO_FILE = "network.safetensors"
+"""Where either side keeps the weights of a network of clips."""
 SECRET = 15485863
 """The key of a watermark."""
 
@@ -67,10 +71,10 @@ SECRET = 15485863
 class Architecture:
     """A network by the name of its class in diffusers or transformers, and what that is told. num_classes: those of images, or None.
 
-    "DCGAN" is a generator and its critic, of which either side has its own classes.
+    "DCGAN" is a generator and its critic, and "VideoTransformer" a causal network of clips, of which either side has its own classes.
     """
 
-    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel", "LlamaForCausalLM", "DCGAN"]
+    kind: Literal["UNet2DModel", "DiTTransformer2DModel", "AutoencoderKL", "CLIPTextModel", "LlamaForCausalLM", "DCGAN", "VideoTransformer"]
     settings: dict[str, Any]
     num_classes: int | None
 
@@ -163,6 +167,22 @@ def dcgan(size: int, width: int, noise: int) -> Architecture:
     return Architecture("DCGAN", {"sample_size": size, "in_channels": 3, "width": width, "widest": 512, "noise": noise}, None)
 
 
+def video(size: int, width: int, depth: int, heads: int, window: int) -> Architecture:
+    """A causal transformer of grey clips with patches of 4×4, a frame of which sees `window` frames, itself included."""
+    settings = {
+        "sample_size": size,
+        "in_channels": 1,
+        "patch": 4,
+        "width": width,
+        "depth": depth,
+        "heads": heads,
+        "expansion": 4,
+        "window": window,
+        "rotary_base": 10.0,
+    }
+    return Architecture("VideoTransformer", settings, 10)
+
+
 DEPTHS = (2, 4, 8, 16)
 """Layers of the DiTs that tell how the time to compile grows."""
 NETWORKS: dict[str, Architecture] = {
@@ -182,6 +202,8 @@ NETWORKS: dict[str, Architecture] = {
     "byte_lm_large": llama(512, 8, 8, 8, mlp=1376, vocabulary=256, context=256),
     "dcgan": dcgan(32, 64, 100),
     "tiny_dcgan": dcgan(8, 8, 6),
+    "video": video(32, 256, 4, 8, window=8),
+    "tiny_video": video(8, 16, 2, 2, window=3),
     "tiny_vae": autoencoder(8, (8, 16), 1, groups=4),
     "tiny_clip": clip(32, 2, 2, vocabulary=64),
     "tiny_smollm2": llama(16, 2, 4, 2, mlp=24, vocabulary=64, context=64),
@@ -206,8 +228,11 @@ class Workload:
       arrays, `steps` tokens at most, and "lookup" guesses the tokens of a reply by prompt lookup.
       "adversarial" is an optimizer step of a critic, then one of its generator, with given noise. "next_token" is one of a language model
       on texts of `tokens` ids, each of which predicts the next. "rollout" reads `tokens` ids of each text and draws `steps` more with their
-      log-probabilities; "ppo_step" is an update of a policy and its critic by such rollouts, which are given. "folder" is whatever a case
-      does with a folder of Stable Diffusion, with the settings `network` of sd_settings.
+      log-probabilities; "ppo_step" is an update of a policy and its critic by such rollouts, which are given.
+      "video_rollout" draws clips of `tokens` frames, one frame after the other in `steps` steps of DDIM on the straight path, against the
+      keys and values of frames before. "video_train" is an optimizer step of the same network on clips of `tokens` frames with a time
+      each, with given targets. "folder" is whatever a case does with a folder of Stable Diffusion, with the settings `network` of
+      sd_settings.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
       next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
@@ -238,7 +263,7 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "byte_lm", "dcgan", "sd15", "sdxl")
+        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "byte_lm", "dcgan", "video", "sd15", "sdxl")
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 
@@ -305,6 +330,12 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
         return {"x": normal(batch, *(latents if workload.kind == "decode" else (height, width, pixels)))}
     if workload.kind == "adversarial":
         return {"clean": np.tanh(normal(batch, *workload.shape)), "noise": normal(batch, NETWORKS[workload.network].settings["noise"])}
+    if workload.kind in ("video_rollout", "video_train"):
+        label = {"label": rng.integers(0, NETWORKS[workload.network].num_classes or 1, batch).astype(np.int32)}
+        if workload.kind == "video_rollout":
+            return label
+        clips = batch, workload.tokens, *workload.shape
+        return {"x": normal(*clips), "target": normal(*clips), "t": rng.uniform(0, 1000, clips[:2]).astype(np.float32), **label}
     if workload.network:
         images, classes = (batch, *workload.shape), NETWORKS[workload.network].num_classes
         labels = {} if classes is None else {"label": rng.integers(0, classes, batch).astype(np.int32)}
