@@ -4,7 +4,7 @@ import jax
 
 from experiments import video
 from experiments.reporting import results, verdicts
-from experiments.video import cards, clip_network, networks
+from experiments.video import cards, clip_network, draw, networks
 from experiments.video.config import CAUSAL
 
 SMOKE = video.EXPERIMENT.smoke
@@ -30,3 +30,10 @@ def test_the_card_tells_of_the_file_and_of_the_claims_about_its_network_and_seed
     rows = [line for line in text.splitlines() if "the claim" in line]
     assert [line.split(" | ")[0] for line in rows] == ["| the claim confidence-causal", "| the claim long"]
     assert all("0.75" in line and line.endswith("| FAIL |") for line in rows)  # the verdict is that of all seeds
+
+
+def test_the_committed_network_is_read_whole_and_is_small():
+    path = draw.model_file(None)
+    config, params, about = clip_network.read(path)
+    assert about.licence and about.commit and jax.tree.leaves(params) and config.seeds[0] == about.trained_seed
+    assert path.stat().st_size < 2 * 10**6

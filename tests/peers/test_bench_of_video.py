@@ -1,0 +1,23 @@
+"""The bench's peer for clips, torch, draws the same frames and takes the same step: a tiny network, without compilation."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
+
+from experiments.benchmarks import duel  # noqa: E402
+from experiments.benchmarks.config import Config, Setting  # noqa: E402
+from experiments.benchmarks.duel import Case  # noqa: E402
+from experiments.benchmarks.workloads import Workload  # noqa: E402
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("video_rollout", 5), ("video_train", 3)])
+def test_both_sides_draw_the_same_frames_and_answer_the_same_after_two_steps(tmp_path, kind, frames):
+    setting = Setting(Config(pairs=2, call_seconds=0.001), tmp_path, peer=Path(sys.executable))
+    workload = Workload(kind, "tiny_video", batch=2, tokens=frames, steps=2)
+    found = duel.fight(Case(kind, "", workload, left_out={"compiled": "it takes long"}), setting)
+    assert found.difference < 1e-4 and set(found.tried) == {"eager"} and found.flops > 1e5
