@@ -23,7 +23,7 @@ from gendiff.metrics import bootstrap
 MODES = ("eager", "channels_last", "static_cache", "compiled")
 OURS, BEFORE, SQUARE = "ours", "before", "matmul"
 """Names of ways that are no mode of the peer: this code, that of the other checkout, and the matrix product that is the machine's rate."""
-FLAT = ("DiTTransformer2DModel", "CLIPTextModel", "LlamaForCausalLM")
+FLAT = ("DiTTransformer2DModel", "CLIPTextModel", "LlamaForCausalLM", "VideoTransformer")
 """Networks without feature maps."""
 Ways = Mapping[str, SideProcess]
 """By name, the process that is ready to do the work under that name."""
