@@ -47,7 +47,8 @@ def pages(folder: Path = FOLDER) -> Iterator[tuple[Path, str]]:
         elsewhere = [results.read(path.parent) for path in sorted((folder / outcome.name / MACHINES).glob(f"*/{results.FILE}"))]
         by_machine = _by_machine([outcome, *elsewhere]) if elsewhere else ""
         named = {"summaries": _summaries(outcome), "by_machine": by_machine, "reading": reading, "cards": [card.stem for card in cards]}
-        page = environment.get_template("result.md.jinja").render(outcome=outcome, **named)
+        clips = {path.name: path.stem.replace("_", " ") for path in sorted((folder / outcome.name).glob("*.webp"))}
+        page = environment.get_template("result.md.jinja").render(outcome=outcome, clips=clips, **named)
         yield folder / outcome.name / "README.md", page
         yield from cards.items()
 
