@@ -33,9 +33,7 @@ def trained_seed(options: DrawOptions, seeds: tuple[int, ...]) -> int:
     configuration.check_seed(options.seed)
     if not 1 <= options.num <= MOST:
         raise ConfigError(f"--num {options.num} is outside 1 … {MOST}")
-    chosen = seeds[0] if options.trained_seed is None else options.trained_seed
-    ranges.among("trained-seed", chosen, "seeds", seeds)
-    return chosen
+    return ranges.trained_seed(options.trained_seed, seeds)
 
 
 def write(options: DrawOptions, folder: RunFolder, name: str, samples: np.ndarray, tile: np.ndarray) -> Path:

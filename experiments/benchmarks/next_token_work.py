@@ -12,17 +12,21 @@ from experiments.benchmarks import language_work
 from experiments.benchmarks.workloads import ADAMW, Workload
 from experiments.framework import devices
 from gendiff import language, networks, scaling, training
-from gendiff.core.types import Params
+from gendiff.core.types import Loss, Params
 
 Arrays = Mapping[str, jax.Array]
 
 
 def trainer(workload: Workload, network: networks.LanguageModel, params: Params, given: Arrays) -> Callable[[], Any]:
     """A step on arrays["ids"]; the answer is (parameters after it, metrics). The state is donated, so the parameters are copied first."""
+    return stepped(language.objective.next_token(networks.pure(network)), params, language.Texts(given["ids"]))
+
+
+def stepped(loss: Loss, params: Params, batch: Any) -> Callable[[], Any]:
+    """A step of AdamW on a loss of a batch; the answer is (parameters after it, metrics). The state is donated."""
     optimizer = optax.adamw(ADAMW["rate"], *ADAMW["betas"], weight_decay=ADAMW["decay"])
-    update = training.make_step(language.objective.next_token(networks.pure(network)), optimizer)
+    update = training.make_step(loss, optimizer)
     held = [training.start(params, optimizer, jax.random.key(0), ())]
-    batch = language.Texts(given["ids"])
     step = devices.compiled(devices.jit(update, donate_argnums=0), held[0], batch)
 
     def work() -> Any:

@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from experiments.benchmarks import dcgan_work, language_work, next_token_work, ppo_work, rollout_work, video_work, workloads
 from experiments.benchmarks.side_process import Side
-from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, TEXT_MODELS, VIDEO, Workload
 from experiments.framework import compile_cache, devices, program_costs
 from experiments.reporting import environment
 from gendiff import networks, training
@@ -49,7 +49,7 @@ BLOCK = (
 FAMILIES: dict[str, ModuleType] = {
     **dict.fromkeys(TEXT_MODELS, language_work),
     "adversarial": dcgan_work,
-    **dict.fromkeys(("video_rollout", "video_train"), video_work),
+    **dict.fromkeys(VIDEO, video_work),
 }
 """Kind of a workload -> the module that builds its network and keeps its weights; the other networks have names of diffusers."""
 OWN: dict[str, ModuleType] = {
@@ -58,7 +58,7 @@ OWN: dict[str, ModuleType] = {
     "next_token": next_token_work,
     "rollout": rollout_work,
     "ppo_step": ppo_work,
-    **dict.fromkeys(("video_rollout", "video_train"), video_work),
+    **dict.fromkeys(VIDEO, video_work),
 }
 """Kind of a workload -> the module that tells what of its result is compared (`answers`) and how many operations it takes (`flops`)."""
 

@@ -34,7 +34,7 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, places: Places, slots: Any = None) -> torch.Tensor:
         query, key, value = self.qkv(self.norm_0(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, mask = _turned(query, cos, sin), _turned(key, cos, sin), None
+        query, key, mask = turned(query, cos, sin), turned(key, cos, sin), None
         if slots is not None:
             key, value, mask = slots.updated(key, value, places)
         causal = mask is None and x.shape[1] > 1
@@ -95,11 +95,16 @@ def trainer(workload: Workload, module: Model, arrays: Arrays, mode: str) -> Cal
     """A step on arrays["ids"]; the answer is the loss before it."""
     ids = arrays["ids"].long()
     given, wanted = ids[:, :-1].contiguous(), ids[:, 1:].flatten()
+    return stepped(module, mode, lambda call: functional.cross_entropy(call(given).flatten(0, 1), wanted))
+
+
+def stepped(module: nn.Module, mode: str, loss_of: Callable[[Any], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """A step of AdamW on loss_of(module), which is compiled in that mode; the answer is the loss before it."""
     call = torch.compile(module.train()) if mode == "compiled" else module.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=ADAMW["rate"], betas=ADAMW["betas"], weight_decay=ADAMW["decay"], fused=True)
 
     def work() -> torch.Tensor:
-        loss = functional.cross_entropy(call(given).flatten(0, 1), wanted)
+        loss = loss_of(call)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -115,7 +120,7 @@ def answers(workload: Workload, module: Model, arrays: Arrays, loss: torch.Tenso
     return {"output": np.append(logits.float().cpu().numpy().ravel(), float(loss))}
 
 
-def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Queries or keys (b, heads, s, size) by their positions; the first half of the sines has the other sign."""
+def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Queries or keys (…, size) by their positions; the first half of the sines has the other sign."""
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([second, first], -1) * sin

@@ -19,14 +19,14 @@ from safetensors.torch import save_file
 
 from experiments.benchmarks import torch_dcgan, torch_next_token, torch_ppo, torch_rollout, torch_video, workloads
 from experiments.benchmarks.side_process import Side
-from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, Workload
+from experiments.benchmarks.workloads import LANGUAGE, NETWORKS, VIDEO, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 Work = Callable[[], torch.Tensor]
 OPENED: dict[str, Callable[..., Any]] = {
     "adversarial": torch_dcgan.opened,
     **dict.fromkeys(("next_token", "rollout", "ppo_step"), torch_next_token.opened),
-    **dict.fromkeys(("video_rollout", "video_train"), torch_video.opened),
+    **dict.fromkeys(VIDEO, torch_video.opened),
 }
 """Kind of a workload -> (workload, folder of weights) -> its module, where diffusers and transformers have none."""
 ANSWERS: dict[str, Callable[..., Any]] = {

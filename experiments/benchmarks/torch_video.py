@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks.workloads import ADAMW, NETWORKS, VIDEO_FILE, Workload
+from experiments.benchmarks.torch_next_token import stepped, turned
+from experiments.benchmarks.workloads import NETWORKS, VIDEO_FILE, Workload
 
 Arrays = Mapping[str, torch.Tensor]
 EPSILON, WAVES, PERIOD = 1e-6, 256, 10_000.0
@@ -85,15 +86,15 @@ class Block(nn.Module):
         """Of whole clips."""
         changes = self._changes(embedding)
         query, key, value = self._heads(self.qkv(_normed(x, *changes[:2])), 3)
-        query, key = _turned(query, cos, sin), _turned(key, cos, sin)
+        query, key = turned(query, cos, sin), turned(key, cos, sin)
         return self._rest(x, query, key.flatten(2, 3), value.flatten(2, 3), mask, changes)
 
     def drawn(self, x: torch.Tensor, embedding: torch.Tensor, place: Place, slots: Slots) -> torch.Tensor:
         """Of a frame, which stands in its slot then."""
         changes = self._changes(embedding)
         query, key, value = self._heads(self.qkv(_normed(x, *changes[:2])), 3)
-        slots.write(_turned(key, place.cos, place.sin), value, place)
-        return self._rest(x, _turned(query, place.cos, place.sin), *slots.read(place), place.mask, changes)
+        slots.write(turned(key, place.cos, place.sin), value, place)
+        return self._rest(x, turned(query, place.cos, place.sin), *slots.read(place), place.mask, changes)
 
     def kept(self, x: torch.Tensor, embedding: torch.Tensor, place: Place, slots: Slots) -> None:
         """Puts a frame into its slot, and does no more."""
@@ -102,7 +103,7 @@ class Block(nn.Module):
         shift, scale = changes.unsqueeze(-2).chunk(2, -1)
         weight, bias = self.qkv.weight[self.width :], self.qkv.bias[self.width :]
         key, value = self._heads(functional.linear(_normed(x, shift, scale), weight, bias), 2)
-        slots.write(_turned(key, place.cos, place.sin), value, place)
+        slots.write(turned(key, place.cos, place.sin), value, place)
 
     def _rest(self, x: Any, query: Any, key: Any, value: Any, mask: Any, changes: Any) -> torch.Tensor:
         _, _, gate_0, shift_1, scale_1, gate_1 = changes
@@ -274,17 +275,7 @@ def frames(workload: Workload, module: Model, arrays: Arrays, drawn: Drawn) -> d
 def trainer(workload: Workload, module: Model, arrays: Arrays, mode: str) -> Callable[[], torch.Tensor]:
     """A step on what is given; the answer is the loss before it."""
     given, target = (arrays["x"], arrays["t"], arrays["label"].long()), arrays["target"]
-    call = torch.compile(module.train()) if mode == "compiled" else module.train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=ADAMW["rate"], betas=ADAMW["betas"], weight_decay=ADAMW["decay"], fused=True)
-
-    def work() -> torch.Tensor:
-        loss = functional.mse_loss(call(*given), target)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
-
-    return work
+    return stepped(module, mode, lambda call: functional.mse_loss(call(*given), target))
 
 
 def answers(workload: Workload, module: Model, arrays: Arrays, loss: torch.Tensor) -> dict[str, np.ndarray]:
@@ -296,9 +287,3 @@ def answers(workload: Workload, module: Model, arrays: Arrays, loss: torch.Tenso
 
 def _normed(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.addcmul(shift, functional.layer_norm(x, x.shape[-1:], eps=EPSILON), 1 + scale)
-
-
-def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Queries or keys (b, heads, f, s, size) by their positions; the first half of the sines has the other sign."""
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat([second, first], -1) * sin

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import safetensors.numpy
 
-from experiments.benchmarks.workloads import ADAMW, NETWORKS, VIDEO_FILE, Workload
+from experiments.benchmarks import next_token_work
+from experiments.benchmarks.workloads import NETWORKS, VIDEO_FILE, Workload
 from experiments.framework import devices
-from gendiff import networks, training
+from gendiff import networks
 from gendiff.core import trees
 from gendiff.core.types import Metrics, Params
 from gendiff.diffusion import grids, parameterization, samplers, sampling, schedules, video
@@ -119,21 +119,12 @@ def roller(workload: Workload, network: networks.VideoTransformer, params: Param
 
 def trainer(workload: Workload, network: networks.VideoTransformer, params: Params, given: Arrays) -> Callable[[], Any]:
     """A step of AdamW; the answer is (parameters after it, metrics). The state is donated, so the parameters are copied first."""
-    optimizer = optax.adamw(ADAMW["rate"], *ADAMW["betas"], weight_decay=ADAMW["decay"])
     predict = networks.pure(network)
 
     def loss(params: Params, key: jax.Array, batch: Clips) -> tuple[jax.Array, Metrics]:
         return jnp.mean(jnp.square(predict(params, batch.x, batch.t, batch.label) - batch.target)), {}
 
-    held = [training.start(params, optimizer, jax.random.key(0), ())]
-    batch = Clips(*(given[name] for name in Clips._fields))
-    step = devices.compiled(devices.jit(training.make_step(loss, optimizer), donate_argnums=0), held[0], batch)
-
-    def work() -> Any:
-        held[0], metrics = step(held[0], batch)
-        return held[0].params, metrics
-
-    return work
+    return next_token_work.stepped(loss, params, Clips(*(given[name] for name in Clips._fields)))
 
 
 def answers(workload: Workload, network: networks.VideoTransformer, given: Arrays, result: Any) -> dict[str, np.ndarray]:

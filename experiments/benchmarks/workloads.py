@@ -33,6 +33,8 @@ Kind = Literal[
     "video_train",
     "folder",
 ]
+VIDEO = ("video_rollout", "video_train")
+"""Kinds of work with clips."""
 LANGUAGE = ("prefill", "generate", "reply", "lookup")
 """The kinds of work with language models that are trained."""
 TEXT_MODELS = (*LANGUAGE, "next_token", "rollout", "ppo_step")
@@ -330,7 +332,7 @@ def arrays(workload: Workload) -> dict[str, np.ndarray]:
         return {"x": normal(batch, *(latents if workload.kind == "decode" else (height, width, pixels)))}
     if workload.kind == "adversarial":
         return {"clean": np.tanh(normal(batch, *workload.shape)), "noise": normal(batch, NETWORKS[workload.network].settings["noise"])}
-    if workload.kind in ("video_rollout", "video_train"):
+    if workload.kind in VIDEO:
         label = {"label": rng.integers(0, NETWORKS[workload.network].num_classes or 1, batch).astype(np.int32)}
         if workload.kind == "video_rollout":
             return label

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.framework import ranges
 from experiments.reporting import figures, json_files
 from gendiff.core import files
 from gendiff.core.errors import ConfigError
@@ -32,8 +33,8 @@ class SampleFiles:
         self._single = out.suffix != ""
         self._folder = out.with_name(f".{out.name}.parts") if self._single else out
         _check(out, shape)
-        if self._single and out.exists() and not force:
-            raise ConfigError(f"{out} exists: add --force to replace it, or choose another --out")
+        if self._single:
+            ranges.replaceable(out, force)
         if self._folder.exists():
             self._check_folder(force)
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -45,6 +46,25 @@ def check(numbers: Any, within: str = "") -> None:
             raise ConfigError(
                 f"--{option} {shown(value)}: {asked}" + (f", as in --{option} {example(kind, default)}" if value == () else "")
             )
+
+
+def counted(option: str, value: int | None, most: int) -> None:
+    """ConfigError for a number of an option outside 1 … most; None is left to others."""
+    if value is not None and not 1 <= value <= most:
+        raise ConfigError(f"--{option} {value} is outside 1 … {most:,}")
+
+
+def trained_seed(given: int | None, seeds: tuple[int, ...]) -> int:
+    """The training seed of a run that --trained-seed names, the first one for None. ConfigError for none of the run's."""
+    chosen = seeds[0] if given is None else given
+    among("trained-seed", chosen, "seeds", seeds)
+    return chosen
+
+
+def replaceable(file: Path, force: bool) -> None:
+    """ConfigError for a file that is there and that no --force lets be replaced."""
+    if file.exists() and not force:
+        raise ConfigError(f"{file} exists: add --force to replace it, or choose another --out")
 
 
 def known(option: str, given: Iterable[str], names: Iterable[str]) -> None:

@@ -44,8 +44,7 @@ class SampleOptions:
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
-    seed = config.seeds[0] if options.trained_seed is None else options.trained_seed
-    ranges.among("trained-seed", seed, "seeds", config.seeds)
+    seed = ranges.trained_seed(options.trained_seed, config.seeds)
     file = Path(options.out).expanduser() if options.out else folder.path / "samples.png"
     check(options, file)
     compile_cache.use(say=progress.line)
@@ -76,17 +75,14 @@ def check(options: SampleOptions, file: Path) -> None:
     """ConfigError for options out of their range, a caption that no training had, and a file that cannot be written."""
     configuration.check_seed(options.seed)
     for name, most in (("num", MOST), ("steps", MOST_STEPS)):
-        value = getattr(options, name)
-        if value is not None and not 1 <= value <= most:
-            raise ConfigError(f"--{name} {value} is outside 1 … {most:,}")
+        ranges.counted(name, getattr(options, name), most)
     if options.guidance is not None and not 0 <= options.guidance < float("inf"):
         raise ConfigError(f"--guidance {options.guidance:g} must be at least 0 and finite")
     if options.caption is not None:
         ranges.known("caption", (options.caption,), captions())
     if file.suffix.lower() != ".png":
         raise ConfigError(f"--out {file} must be named .png")
-    if file.exists() and not options.force:
-        raise ConfigError(f"{file} exists: add --force to replace it, or choose another --out")
+    ranges.replaceable(file, options.force)
 
 
 SAMPLE = SampleCommand(SampleOptions, _sample)

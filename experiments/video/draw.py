@@ -73,8 +73,7 @@ class CommandOptions(ClipOptions):
 
 def _sample(config: Config, folder: RunFolder, options: SampleOptions, progress: Progress) -> None:
     """Raises ConfigError for options that do not fit the run, and the errors of `training_loop.restore_ema`."""
-    seed = config.seeds[0] if options.trained_seed is None else options.trained_seed
-    ranges.among("trained-seed", seed, "seeds", config.seeds)
+    seed = ranges.trained_seed(options.trained_seed, config.seeds)
     file = Path(options.out).expanduser() if options.out else folder.path / f"samples_of_{options.attention}.webp"
     check(config, options.attention, options, file)
     params = train.restore(config, folder, options.attention, seed)
@@ -105,9 +104,7 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
     configuration.check_seed(options.seed)
     limits = {"num": MOST, "frames": MOST_FRAMES, "steps": MOST_STEPS, "columns": MOST}
     for name, most in limits.items():
-        value = getattr(options, name)
-        if value is not None and not 1 <= value <= most:
-            raise ConfigError(f"--{name} {value} is outside 1 … {most:,}")
+        ranges.counted(name, getattr(options, name), most)
     if options.label is not None and not 0 <= options.label < digits.CLASSES:
         raise ConfigError(f"--label {options.label} is outside 0 … {digits.CLASSES - 1}")
     if options.noise is not None and not 0 <= options.noise < 1:
@@ -116,8 +113,7 @@ def check(config: Config, attention: str, options: ClipOptions, file: Path) -> N
         raise ConfigError(f"--frames {options.frames}: {attention} attention draws {config.frames} at once; take --attention {CAUSAL}")
     if attention != CAUSAL and options.noise is not None:
         raise ConfigError(f"--noise {options.noise:g} is of rollouts: take --attention {CAUSAL}, or leave it out")
-    if file.exists() and not options.force:
-        raise ConfigError(f"{file} exists: add --force to replace it, or choose another --out")
+    ranges.replaceable(file, options.force)
     if file.suffix.lower() not in clip_files.SUFFIXES:
         raise ConfigError(f"--out {file} must be named {', '.join(clip_files.SUFFIXES)}")
     frames, across = options.frames or config.frames, min(options.columns, options.num)

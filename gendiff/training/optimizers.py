@@ -51,10 +51,9 @@ def adamw(
     _require("weight_decay", weight_decay, weight_decay >= 0 and math.isfinite(weight_decay), "at least 0")
     _require("betas", betas, all(0 <= beta < 1 for beta in betas), "in [0, 1)")
     _require("epsilon", epsilon, epsilon > 0, "positive")
-    _require("clip", clip, clip is None or clip > 0, "positive, or None for no clip")
     rate = warm_up_then(learning_rate, warmup=warmup, total=total, decay=decay, final=final)
     optimizer = optax.adamw(rate, b1=betas[0], b2=betas[1], eps=epsilon, weight_decay=weight_decay, mask=decayed)
-    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
+    return _clipped(optimizer, clip)
 
 
 def muon(
@@ -92,17 +91,13 @@ def muon(
     References:
         Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks" (from memory).
     """
-    _require("weight_decay", weight_decay, weight_decay >= 0 and math.isfinite(weight_decay), "at least 0")
     _require("momentum", momentum, 0 <= momentum < 1, "in [0, 1)")
-    _require("clip", clip, clip is None or clip > 0, "positive, or None for no clip")
     rates: dict[str, Any] = {"warmup": warmup, "total": total, "decay": decay, "final": final}
     steps = warm_up_then(learning_rate, **rates)
-    each = {
-        "matrix": optax.contrib.muon(steps, beta=momentum, weight_decay=weight_decay, weight_decay_mask=decayed),
-        "other": adamw(adam_learning_rate, weight_decay=weight_decay, **rates),
-    }
-    optimizer = optax.partition(each, _kinds)
-    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
+    other = adamw(adam_learning_rate, weight_decay=weight_decay, **rates)  # it checks what both share
+    matrix = optax.contrib.muon(steps, beta=momentum, weight_decay=weight_decay, weight_decay_mask=decayed)
+    optimizer = optax.partition({"matrix": matrix, "other": other}, _kinds)
+    return _clipped(optimizer, clip)
 
 
 def warm_up_then(learning_rate: float, *, warmup: int, total: int, decay: str = "cosine", final: float = 0.0) -> Callable[[Any], jax.Array]:
@@ -143,6 +138,11 @@ def decayed(params: Params) -> Any:
         return jnp.ndim(leaf) >= 2 and "embedding" not in name
 
     return jax.tree_util.tree_map_with_path(one, params)
+
+
+def _clipped(optimizer: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformation:
+    _require("clip", clip, clip is None or clip > 0, "positive, or None for no clip")
+    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
 
 
 def _kinds(params: Params) -> Any:
