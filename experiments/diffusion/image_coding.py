@@ -69,7 +69,8 @@ def fit(learning: Learning, loss: Loss, start: Any, data: Batch, seed: int, fold
     """Train by any loss with the numbers of a training. start: key -> parameters."""
     numbers: dict[str, Any] = {"steps": learning.train_steps, "batch": learning.batch, "ema": (learning.ema,)}
     every: dict[str, Any] = {"checkpoint_every": learning.checkpoint_every, "log_every": learning.log_every}
-    training_loop.train(loss, image_training.adamw(learning), start, data, seed=seed, folder=folder, progress=progress, **numbers, **every)
+    optimizer = image_training.optimizer(learning)
+    training_loop.train(loss, optimizer, start, data, seed=seed, folder=folder, progress=progress, **numbers, **every)
 
 
 def restore(learning: Learning, coder: Autoencoder, folder: RunFolder, seed: int) -> Params:

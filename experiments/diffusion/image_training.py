@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ IMAGES = 1347
 _Width: TypeAlias = Annotated[int, msgspec.Meta(ge=8, le=4096, multiple_of=8)]
 Channels: TypeAlias = Annotated[tuple[_Width, ...], msgspec.Meta(min_length=1, max_length=4)]
 """Of a U-Net of at most four sizes, for images of 8×8 pixels."""
+Optimizer: TypeAlias = Literal["adamw", "muon"]
 Balanced: TypeAlias = Annotated[int, msgspec.Meta(ge=20, le=ranges.LARGEST, multiple_of=digits.CLASSES)]
 """Samples of digits that are judged, as many of each class."""
 
@@ -46,12 +47,16 @@ class Recipe:
     """Channels of the U-Net, at full and at half the size."""
     blocks: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     """Residual blocks per level."""
+    optimizer: Optimizer = "adamw"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive = 2e-3
     """Peak learning rate of AdamW, to which it warms up linearly. In a training of given length it then falls along a cosine."""
+    muon_learning_rate: Positive = 0.02
+    """The same of Muon."""
     warmup: Natural = 100
     """Steps until the learning rate peaks."""
     weight_decay: NonNegative = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
+    """Weight decay of matrices and kernels."""
     clip: Positive = 1.0
     """Largest global norm of the gradient."""
     ema: Decay = 0.99
@@ -155,19 +160,25 @@ def _init(network: networks.UNet, shape: tuple[int, ...]) -> Callable[[jax.Array
     return lambda key: networks.init(network, key, jnp.zeros(shape), jnp.zeros((1,)), *condition)
 
 
-_adamw = functools.lru_cache(optimizers.adamw)  # one object, so that all trainings by the same numbers share a compiled step
+_adamw, _muon = functools.lru_cache(optimizers.adamw), functools.lru_cache(optimizers.muon)
+"""One object each, so that all trainings by the same numbers share a compiled step."""
 
 
-def adamw(config: Learning) -> optax.GradientTransformation:
-    """AdamW by config's numbers."""
-    numbers = {"warmup": config.warmup, "total": config.train_steps, "weight_decay": config.weight_decay, "clip": config.clip}
+def optimizer(config: Learning) -> optax.GradientTransformation:
+    """By config's numbers."""
+    return _optimizer(config, total=config.train_steps)
+
+
+def steady_optimizer(config: Recipe) -> optax.GradientTransformation:
+    """By config's numbers; the learning rate stays at its peak, so that a short training is the beginning of a longer one."""
+    return _optimizer(config, total=config.warmup + 1, decay="constant")
+
+
+def _optimizer(config: Recipe, **numbers: Any) -> optax.GradientTransformation:
+    numbers |= {"warmup": config.warmup, "weight_decay": config.weight_decay, "clip": config.clip}
+    if config.optimizer == "muon":
+        return _muon(config.muon_learning_rate, adam_learning_rate=config.learning_rate, **numbers)
     return _adamw(config.learning_rate, **numbers)
-
-
-def steady_adamw(config: Recipe) -> optax.GradientTransformation:
-    """AdamW by config's numbers whose learning rate stays at its peak, so that a short training is the beginning of a longer one."""
-    numbers = {"warmup": config.warmup, "total": config.warmup + 1, "weight_decay": config.weight_decay, "clip": config.clip}
-    return _adamw(config.learning_rate, decay="constant", **numbers)
 
 
 def digits_batch(split: digits.Split, shuffled: int | None = None) -> Batch:
@@ -195,12 +206,12 @@ def train(
 ) -> None:
     """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with `batch=None`.
 
-    The loss is `loss`, the optimizer `adamw`.
+    The loss is `loss`, the optimizer `optimizer`.
     options: of `training_loop.train`, in place of these.
     """
     chosen: dict[str, Any] = {
         "loss": loss(model, config.drop_condition),
-        "optimizer": adamw(config),
+        "optimizer": optimizer(config),
         "steps": config.train_steps,
         "batch": config.batch,
         "ema": (config.ema,),

@@ -137,7 +137,7 @@ def denoising(config: Config, subject: str, images: np.ndarray) -> dict[str, Any
     recipe, model = numbers(config, subject).denoiser, denoiser(config, subject)
     return {
         "loss": image_training.loss(model),
-        "optimizer": image_training.steady_adamw(recipe),
+        "optimizer": image_training.steady_optimizer(recipe),
         "init": model.init,
         "data": Batch(clean=images, condition=(np.zeros(len(images), np.int32),)),
         "batch": recipe.batch,

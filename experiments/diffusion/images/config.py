@@ -7,6 +7,7 @@ import msgspec
 import tyro
 
 from experiments.diffusion.image_features import FeatureOptions
+from experiments.diffusion.image_training import Optimizer
 from experiments.framework.dtypes import WithDtype
 from experiments.framework.ranges import Count, Decay, Distinct, Natural, NonNegative, Positive, Seed, Several, Share
 
@@ -83,12 +84,16 @@ class Config(FeatureOptions, WithDtype):
     """Optimizer steps; None goes by data and device."""
     batch: Count | None = None
     """Pictures per step; None goes by data and device."""
+    optimizer: Optimizer = "adamw"
+    """adamw, or muon: Muon on matrices and kernels, and AdamW on the rest. Muon compiles for longer."""
     learning_rate: Positive | None = None
     """Peak learning rate of AdamW, which warms up linearly and falls along a cosine; None: 1e-3 for unet-small and dit-tiny, else 2e-4."""
+    muon_learning_rate: Positive = 0.02
+    """The same of Muon."""
     warmup: Count = 100
     """Steps until the learning rate peaks, at most a tenth of all."""
     weight_decay: NonNegative = 0.01
-    """Weight decay of AdamW on matrices and kernels."""
+    """Weight decay of matrices and kernels."""
     clip: Positive = 1.0
     """Largest global norm of the gradient."""
     ema: Decay = 0.999

@@ -22,10 +22,12 @@ SHOWN, NAMED = 3, 8
 """Messages of skipped pictures, and names of classes."""
 KEPT = 2
 """Checkpoints that stay."""
-STATE = 5
-"""Numbers per parameter in memory: itself, two moments of AdamW, the average and the gradient."""
-STORED = 4
-"""Numbers per parameter in a checkpoint: all of these but the gradient."""
+MOMENTS = {"adamw": 2, "muon": 1}
+"""Numbers per parameter that an optimizer keeps. Muon is counted as if all parameters were in matrices, and nearly all are."""
+STATE = 3
+"""Numbers per parameter in memory beside those: itself, the average and the gradient."""
+STORED = 2
+"""Numbers per parameter in a checkpoint beside those: all of these but the gradient."""
 FURTHER = 2
 """Numbers per parameter, beside those, of the averages whose snapshots are kept."""
 
@@ -61,7 +63,7 @@ def of_data(data: Data, pictures: Pictures) -> list[str]:
 
 def of_training(config: Config, data: Data, cost: Cost, numbers: Numbers, devices: int) -> list[str]:
     """Lines on the network and what it costs."""
-    further = FURTHER if config.ema_snapshots else 0
+    further = MOMENTS[config.optimizer] + (FURTHER if config.ema_snapshots else 0)
     state, kept = 4 * (STATE + further) * cost.parameters, cost.kept * numbers.batch / devices
     passes = numbers.steps * numbers.batch / data.training
     stored = 4 * (STORED + further) * KEPT * cost.parameters

@@ -81,7 +81,9 @@ def _learning(config: Config, numbers: Numbers) -> Learning:
     return Learning(
         train_steps=numbers.steps,
         batch=numbers.batch,
+        optimizer=config.optimizer,
         learning_rate=numbers.learning_rate,
+        muon_learning_rate=config.muon_learning_rate,
         warmup=min(config.warmup, numbers.steps // 10),
         weight_decay=config.weight_decay,
         clip=config.clip,

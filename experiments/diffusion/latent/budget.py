@@ -73,7 +73,7 @@ def read(folder: RunFolder) -> StepTimes:
 def _measure(config: Config, folder: RunFolder, images: np.ndarray) -> StepTimes:
     network, learning = networks.autoencoder(config), config.autoencoder
     start = image_coding.init(network)
-    loss, optimizer = image_coding.autoencoding(network, config.kl_weight), image_training.adamw(learning)
+    loss, optimizer = image_coding.autoencoding(network, config.kl_weight), image_training.optimizer(learning)
     ema: Any = (learning.ema,)
     rehearsals = {AUTOENCODER: Rehearsal(loss, optimizer, start, Batch(clean=images), batch=learning.batch, folder=folder, ema=ema)}
     noise = np.random.default_rng(0).normal(size=(len(images), *networks.shape(config, LATENTS))).astype(np.float32)

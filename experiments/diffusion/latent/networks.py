@@ -79,7 +79,7 @@ def training(config: Config, name: str, clean: np.ndarray) -> dict[str, Any]:
     of, network = recipe(config, name), model(config, name)
     return {
         "loss": image_training.loss(network),
-        "optimizer": image_training.steady_adamw(of),
+        "optimizer": image_training.steady_optimizer(of),
         "init": network.init,
         "data": Batch(clean=clean, condition=(np.zeros(len(clean), np.int32),)),
         "batch": of.batch,

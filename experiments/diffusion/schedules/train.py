@@ -101,7 +101,7 @@ def ends(schedule: Schedule) -> tuple[float, float]:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """The network's as for any schedule, clipped by its own gradient alone, and Adam at `schedule_rate` for the schedule."""
     rate = optax.warmup_cosine_decay_schedule(0.0, config.schedule_rate, config.warmup, config.train_steps)
-    parts = {"network": image_training.adamw(config), "schedule": optax.adam(rate)}
+    parts = {"network": image_training.optimizer(config), "schedule": optax.adam(rate)}
     return optax.multi_transform(parts, {"network": "network", "schedule": "schedule"})
 
 

@@ -29,7 +29,7 @@ from experiments.framework.registry import Experiment
 __all__ = ["EXPERIMENT", "Config", "Drawings", "Thresholds"]
 
 _LEARNED: dict[str, Any] = {
-    "shapes": Learning(train_steps=2, batch=8, channels=(8,), warmup=1),
+    "shapes": Learning(train_steps=2, batch=8, channels=(8,), warmup=1, optimizer="muon"),
     "shuffled_steps": 2,
     "scenes": 16,
 }
@@ -51,7 +51,7 @@ _DRAWINGS = Drawings(
     pictures=32,
     held_out=32,
     autoencoder=Learning(**_TINY, channels=(8, 8, 8), drop_condition=0.0),
-    latents=Learning(**_TINY, channels=(8,)),
+    latents=Learning(**_TINY, channels=(8,), optimizer="muon"),
     scales=(0.0, 2.0),
     prompts=8,
     candidates=4,

@@ -57,7 +57,9 @@ class Drawings:
     """Channels of a latent."""
     kl_weight: NonNegative = 1e-6
     """Weight of the divergence in nats."""
-    latents: Learning = Learning(train_steps=6000, batch=32, channels=(80, 96), learning_rate=1e-3, ema=0.998, checkpoint_every=1000)
+    latents: Learning = Learning(
+        train_steps=3600, batch=32, channels=(80, 96), optimizer="muon", learning_rate=1e-3, ema=0.998, checkpoint_every=600
+    )
     """Of the network, whose U-Net sees latents folded 2×2 into channels."""
     keywords: Natural = 4
     """CLDR's keywords that follow the name of a drawing in every second text of the training; without the package there are none."""
@@ -77,7 +79,7 @@ class Config:
 
     seeds: Distinct[Seed] = (0, 1)
     """Seeds of training; each trains a network that reads the frozen encoder, the first one the others too."""
-    shapes: Learning = Learning(train_steps=2600, channels=(32, 64), checkpoint_every=400, ema=0.995)
+    shapes: Learning = Learning(train_steps=2000, channels=(32, 64), optimizer="muon", checkpoint_every=400, ema=0.995)
     """Of the networks on scenes of shapes, whose U-Net sees pixels folded 2×2 into channels."""
     reading: Literal["middle", "coarsest"] = "coarsest"
     """Where the U-Net reads the text: between its two middle blocks, or there and after each block of its coarsest level."""

@@ -76,7 +76,7 @@ def planned(options: PlanOptions, of: Devices) -> Planned:
     model = defaults.at_once(facts.model(Described(config, data)))
     cost, batch = defaults.cost(config, model), options.batch // of.parts
     forward = float(accounting.count(network, *_inputs(model, 1), embeddings=True).forward_flops) * batch
-    state, params = (NUMBER * count * cost.parameters / of.shards for count in (plan.STATE, 1))
+    state, params = (NUMBER * count * cost.parameters / of.shards for count in (plan.STATE + plan.MOMENTS[config.optimizer], 1))
     step = Work(3 * forward, FORWARD[options.remat] * forward, state, cost.kept, batch, 2 * state)  # all of it is read and written
     rows = 2 if options.guided else 1
     sample = 2.0 * NUMBER * rows * math.prod(data.shape)  # what goes in and what comes out

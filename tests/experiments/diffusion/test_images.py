@@ -17,7 +17,7 @@ from PIL import Image
 
 from experiments import catalogue
 from experiments.diffusion import sampling_options
-from experiments.diffusion.images import defaults, facts, named_networks, opened_pictures, plan, preview
+from experiments.diffusion.images import defaults, facts, opened_pictures, plan, preview
 from experiments.diffusion.images.config import Config
 from experiments.diffusion.images.defaults import Cost
 from experiments.diffusion.images.facts import Data
@@ -317,24 +317,6 @@ def test_a_class_has_a_name_or_a_number():
         sampling_options.numbered(SampleOptions(label="dog"), names)
 
 
-@pytest.mark.parametrize(("shape", "levels"), [((8, 8, 3), 1), ((32, 32, 3), 3), ((64, 64, 3), 4), ((48, 64, 1), 4), ((50, 50, 3), 2)])
-def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
-    assert len(named_networks.build("unet-small", shape, 0).channels) == levels
-
-
-def test_a_side_that_cannot_be_halved_is_told_with_one_that_can():
-    told = "17 × 17 pixels cannot be halved: the network has 1 level, and --size 16 would have 2"
-    assert named_networks.remark("unet-small", (17, 17, 3)) == told
-    assert "25 × 25 pixels" in named_networks.remark("unet-small", (50, 50, 3))
-    assert [named_networks.remark("unet-small", (side, side, 3)) for side in (7, 8, 16, 28, 32, 64)] == [""] * 6
-    assert named_networks.remark("dit-tiny/1", (17, 17, 3)) == ""
-
-
-def test_every_name_of_a_network_builds_one():
-    assert {"unet-small", "unet-base", "dit-s/2", "dit-xl/8", "lightning-dit-s/2"} <= set(named_networks.NAMES)
-    assert {named_networks.build(name, (64, 64, 3), 2).num_classes for name in named_networks.NAMES} == {2}
-
-
 def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     out = tmp_path / "run"
     options = ("--network", "dit-tiny/4", "--on-bad-image", "skip", "--dry-run", "--out", str(out))
@@ -345,6 +327,10 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(photos, tmp_path, capsys):
     assert "note: 40 of 40 pictures are smaller than 64 pixels and are enlarged" in told
     words = ("on a CPU: dit-tiny/4", "on an accelerator: dit-tiny/4", "FLOP per step", "memory per device")
     assert [each for each in words if each not in told] == []
+    memory = re.findall(r"memory per device: ([0-9.]+) (\w+)", told)[0]
+    assert run("run", "images", "--data", str(photos), *options, "--optimizer", "muon") == 0
+    value, unit = re.findall(r"memory per device: ([0-9.]+) (\w+)", capsys.readouterr().out)[0]
+    assert (float(value), unit) == (pytest.approx(float(memory[0]) * 4 / 5, rel=0.02), memory[1])
     assert run(*command(photos, out, "--on-bad-image", "skip", "--dry-run")) == 0
     assert "note: 6 steps are few: samples will look like noise" in capsys.readouterr().out
     assert run("run", "digits", "--dry-run", "--out", str(out)) == 2

@@ -90,7 +90,7 @@ def programs(job: Job, params: Params, empty: networks.Text, mesh: jax.sharding.
         ema=config.ema,
         drop_condition=config.drop_condition,
     )
-    optimizer = image_training.adamw(learning)
+    optimizer = image_training.optimizer(learning)
 
     def fresh(key: jax.Array) -> training.TrainState:
         return training.start(job.init(jax.random.fold_in(key, INIT)), optimizer, key, (config.ema,))

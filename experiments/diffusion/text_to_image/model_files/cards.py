@@ -95,9 +95,10 @@ def _trainings(config: Config, about: About) -> Iterator[tuple[str, str]]:
 
 def _trained(learning: Learning) -> str:
     dropped = f", captions dropped {learning.drop_condition:g} of the time" if learning.drop_condition else ""
-    return (
-        f"{learning.train_steps} steps of {learning.batch} pictures, learning rate {learning.learning_rate:g}{dropped}, averaged parameters"
-    )
+    rate = f"learning rate {learning.learning_rate:g}"
+    if learning.optimizer == "muon":
+        rate = f"Muon with learning rate {learning.muon_learning_rate:g} and AdamW with {learning.learning_rate:g}"
+    return f"{learning.train_steps} steps of {learning.batch} pictures, {rate}{dropped}, averaged parameters"
 
 
 def _about(outcome: Results, about: About) -> list[Claim]:
