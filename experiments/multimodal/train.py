@@ -11,13 +11,11 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from experiments.multimodal import documents, tasks
 from experiments.multimodal.config import NETWORKS, Config
+from experiments.reporting import formatting
 from gendiff import training
 from gendiff.core.types import Params
 from gendiff.training import Programs, TrainState, optimizers
 from gendiff.training.fit import INIT
-
-NOMINAL = 7e10
-"""Operations per second of two cores with networks this small, by which the plan tells minutes."""
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -64,7 +62,7 @@ def plan(config: Config, progress: Progress) -> None:
         spent = len(config.seeds) * documents.steps(config, name) * documents.step_flops(config, name)
         total += spent
         progress.line(f"{name}: {documents.steps(config, name)} steps, {spent:.3g} operations for {len(config.seeds)} seeds")
-    progress.line(f"training takes {total:.3g} operations: {total / NOMINAL / 60:.0f} minutes at {NOMINAL:.3g} per second")
+    progress.line(f"training takes {total:.3g} operations: {formatting.planned(total)}")
 
 
 def _optimizer(config: Config, name: str) -> optax.GradientTransformation:

@@ -6,6 +6,8 @@ from typing import Any
 
 Cell = str | int | float | bool | None | tuple[float, float, float]
 """Of a table: text, a number, nothing, or (value, low, high), a number with its 95 % interval."""
+NOMINAL = 7e10
+"""Operations per second of two cores with small networks."""
 DIGITS = 4
 """Significant digits of a measured number."""
 
@@ -93,6 +95,11 @@ def duration(seconds: float) -> str:
     if whole < 120:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 7200 else f"{whole // 3600} h {whole // 60 % 60} min"
+
+
+def planned(operations: float) -> str:
+    """What a plan says of the time that a small network takes."""
+    return f"{operations / NOMINAL / 60:.0f} minutes at {NOMINAL:.3g} per second"
 
 
 def scaled(value: float, unit: str) -> str:

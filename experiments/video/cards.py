@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import jinja2
-
 from experiments.reporting import json_files, model_cards, results
 from experiments.reporting.results import Results
 from experiments.video import clip_network, networks
@@ -27,12 +25,4 @@ def card(file: Path, outcome: Results) -> str:
     about = clip_network.read_about(file)
     config = json_files.decode(Config, about.config, f"{file}: config")
     claims = [claim for claim in outcome.claims if claim.id.endswith(f"-{CAUSAL}") or claim.threshold_name in ABOUT_ROLLOUTS]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        name=file.name,
-        about=about,
-        config=config,
-        megabytes=f"{file.stat().st_size / 10**6:.1f}",
-        parameters=f"{networks.parameters(config, CAUSAL):,}",
-        rows=list(model_cards.measured(claims, about.trained_seed)),
-    )
+    return model_cards.render(_TEMPLATE, file, about, claims, config=config, parameters=f"{networks.parameters(config, CAUSAL):,}")

@@ -11,15 +11,13 @@ import jax
 from experiments.framework import meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from experiments.reporting import formatting
 from experiments.video import clips, networks
 from experiments.video.config import ATTENTIONS, Config
 from gendiff import training
 from gendiff.core.types import Params
 from gendiff.training import Programs, TrainState, optimizers
 from gendiff.training.fit import INIT
-
-NOMINAL = 7e10
-"""Operations per second of two cores with networks this small, by which the plan tells minutes."""
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -83,4 +81,4 @@ def plan(config: Config, progress: Progress) -> None:
     progress.line(
         f"{seeds} seeds: training {seeds * trained:.3g} operations, clips {seeds * drawn:.3g}, long rollouts {seeds * rollouts:.3g}"
     )
-    progress.line(f"in all {total:.3g} operations: {total / NOMINAL / 60:.0f} minutes at {NOMINAL:.3g} per second, and the costs are timed")
+    progress.line(f"in all {total:.3g} operations: {formatting.planned(total)}, and the costs are timed")

@@ -42,3 +42,7 @@ def test_a_threshold_and_a_setting_are_shown_as_configured_with_a_true_minus_sig
 @pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.4 s"), (48.2, "48 s"), (725, "12 min 5 s"), (7380, "2 h 3 min")])
 def test_durations_are_read_at_a_glance(seconds, text):
     assert formatting.duration(seconds) == text
+
+
+def test_a_plan_tells_minutes_at_a_rate_that_it_names():
+    assert formatting.planned(3 * 60 * formatting.NOMINAL) == "3 minutes at 7e+10 per second"

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import jinja2
-
 from experiments.diffusion.image_training import Learning
 from experiments.diffusion.text_to_image import networks, texts
 from experiments.diffusion.text_to_image.config import Config
@@ -56,17 +54,16 @@ def card(file: Path, outcome: Results) -> str:
     for name, array in files.load(file).items():
         part = name.split("/")[0]
         counts[part] = counts.get(part, 0) + array.size
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        name=file.stem,
-        about=about,
-        megabytes=f"{file.stat().st_size / 10**6:.1f}",
+    return model_cards.render(
+        _TEMPLATE,
+        file,
+        about,
+        _about(outcome, about),
         counts={part: f"{count:,}" for part, count in counts.items()},
         changed=f"{about.changed:.2g}",
         bound=f"{published.BOUND:.2g}",
         length=texts.LENGTH,
         trainings=list(_trainings(config, about)),
-        rows=list(model_cards.measured(_about(outcome, about), about.trained_seed)),
         limits=LIMITS[about.name],
         example=EXAMPLES[about.name],
         draws=_draws(config, about),
