@@ -22,6 +22,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.core.types import NO_LABEL, Loss, Params
 from gendiff.data import digits
 from gendiff.diffusion import objectives, weighting
+from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.parameterization import Parameterization
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Batch
@@ -197,7 +198,7 @@ def loss(model: Model, drop_condition: float = 0.0, null: Any = NO_LABEL) -> Los
 def train(
     config: Learning,
     model: Model,
-    data: Batch | Callable[[int], Batch],
+    data: Batch | Pairs | Callable[[int], Batch],
     folder: RunFolder,
     progress: Progress,
     *,
@@ -205,6 +206,7 @@ def train(
     **options: Any,
 ) -> None:
     """Trains the model once per seed by config's numbers. data: all of it, or a function of the step, which goes with `batch=None`.
+    Pairs need a loss of their own.
 
     The loss is `loss`, the optimizer `optimizer`.
     options: of `training_loop.train`, in place of these.

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion.few_step_text import draw, subjects
+from experiments.diffusion.few_step_text import draw, students, subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.draw import MethodDraws, Set
 from experiments.diffusion.few_step_text.methods import LEARNED
 from experiments.diffusion.few_step_text.subjects import Subject
 from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
 from experiments.reporting.intervals import SEED, interval, ratio_of_means
 from experiments.reporting.verdicts import Number
 from gendiff.diffusion.learned_grid import LearnedGrid
@@ -54,11 +55,11 @@ class Answers:
         return float(np.mean([answer.evaluations for answer in self.of(method, steps)]))
 
 
-def answers(config: Config, network: str, progress: Progress) -> Answers:
-    """Draw and measure every set of one network."""
+def answers(config: Config, network: str, folder: RunFolder, progress: Progress) -> Answers:
+    """Draw and measure every set of one network, whose student is in the folder."""
     with progress.phase("open"):
         subject = subjects.opened(config, network, progress)
-        programs = MethodDraws(config, subject, progress)
+        programs = MethodDraws(config, subject, students.restore(config, subject, folder), progress)
     with progress.phase("learn levels"):
         learned = {steps: draw.learned(config, subject, steps) for steps in config.learned}
     options = {"count": config.subsets, "size": min(config.subset, len(subject.floor)), "seed": SEED}

@@ -47,7 +47,7 @@ class Config:
     """Every number of the experiment."""
 
     seeds: Distinct[Seed] = (0, 1, 2)
-    """Seeds of the noise that pictures start from; nothing is trained."""
+    """Seeds of the noise that pictures start from; the first one is that of the student too."""
     networks: Distinct[str] = NETWORKS
     """Which of the committed networks draw."""
     fresh: bool = False
@@ -82,6 +82,20 @@ class Config:
     """Noises and captions in one gradient; divides `learn_pairs`."""
     learn_iterations: Count = 40
     """Gradient steps of the levels."""
+    pairs: Count = 4096
+    """Pictures of captions of training that the guided network draws for its student, each from a noise of its own."""
+    pair_steps: Count = 16
+    """Steps of UniPC of order 2 in which it draws them."""
+    student_steps: Several = 1200
+    """Optimizer steps of the student."""
+    student_batch: Count = 64
+    """Pairs in one of them."""
+    student_rate: Positive = 1e-3
+    """Peak learning rate of the student."""
+    distilled: Count = 4
+    """Evaluations at which the student is judged, one of `steps`."""
+    checkpoint_every: Count = 200
+    """Steps between checkpoints of the student."""
     together: Count = 64
     """Pictures drawn in one call."""
     subsets: Several = 20
@@ -105,6 +119,8 @@ def check(config: Config) -> None:
     ranges.among("judged", config.judged, "steps", config.steps)
     ranges.among("judged", config.judged, "learned", config.learned)
     ranges.among("coarse", config.coarse, "steps", config.steps)
+    ranges.among("distilled", config.distilled, "steps", config.steps)
+    ranges.at_most("student-batch", config.student_batch, "pairs", config.pairs)
     if config.coarse >= config.judged:
         raise ConfigError(f"--coarse {config.coarse} must be below --judged {config.judged}")
     if config.learn_pairs % config.learn_batch:

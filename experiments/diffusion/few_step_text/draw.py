@@ -13,6 +13,7 @@ from experiments.diffusion.few_step_text import subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.methods import (
     DDIM,
+    DISTILLED,
     GUIDED,
     GUIDED_DDIM,
     LEARNED,
@@ -71,6 +72,7 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
     guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)]
     every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
     every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
+    every += [of(DISTILLED, steps) for steps in config.steps if steps <= max(config.judged, config.distilled)]
     every.append(of(UNTRAINED, config.judged))
     return list(dict.fromkeys(every))
 
@@ -78,11 +80,11 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
 class MethodDraws:
     """Draws of one network by every method: one compiled program each, which serves all seeds and numbers of steps."""
 
-    def __init__(self, config: Config, subject: Subject, progress: Progress) -> None:
+    def __init__(self, config: Config, subject: Subject, student: Params, progress: Progress) -> None:
         self._config, self._subject, self._progress = config, subject, progress
         self._tally = Tally()
         self._predict = Counted(subject.model.predict, self._tally)
-        self._fresh = subject.model.init(jax.random.key(0))
+        self._others = {UNTRAINED: subject.model.init(jax.random.key(0)), DISTILLED: student}
         self._words = jax.tree.flatten(subjects.read(subject.captions).rows(np.arange(len(subject.captions))))
         self._most = max(*config.steps, *config.saving, config.reference)
         self._programs: dict[tuple[Any, Any], Any] = {}
@@ -118,7 +120,7 @@ class MethodDraws:
         config, subject = self._config, self._subject
         of = METHODS[wanted.method]
         grid = levels if levels is not None else _grid(subject, of, steps)
-        params: Params = self._fresh if wanted.method == UNTRAINED else subject.params
+        params: Params = self._others.get(wanted.method, subject.params)
         draw = functools.partial(
             self._programs[of.rule, of.sampler],
             params,

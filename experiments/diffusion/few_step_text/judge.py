@@ -8,7 +8,7 @@ from experiments.diffusion.few_step_text import answers, shown
 from experiments.diffusion.few_step_text.answers import Answers
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.draw import Set
-from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, INTERVAL, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.methods import DDIM, DISTILLED, GUIDED, GUIDED_DDIM, INTERVAL, LEARNED, SAVING, UNIPC, UNTRAINED
 from experiments.diffusion.few_step_text.subjects import ADHERES
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
@@ -24,7 +24,7 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     figures: list[Figure] = []
     tables: list[Table] = []
     for network in config.networks:
-        answered = answers.answers(config, network, progress)
+        answered = answers.answers(config, network, folder, progress)
         with progress.phase("compare"):
             of_network, differences = compared(config, answered)
         claims += [*of_network, *adhering(config, answered)]
@@ -39,12 +39,16 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
 
     Without guidance and with it sets are held against a DDIM of their own kind, which makes as many evaluations in both. A set that is
     closer to the real pictures than DDIM is no worse, and may all the same not be equal. DDIM in as few steps is a control of the sampler,
-    and DDIM in `coarse` steps one of the test, which must be able to fail.
+    and DDIM in `coarse` steps one of the test, which must be able to fail. The student draws without guidance and is held against guided
+    DDIM; its control is its network without guidance in as many evaluations.
     """
     network, judged = answered.subject.name, config.judged
     of_kind = {
         DDIM: ((UNIPC, judged), (LEARNED, judged), (DDIM, judged), (DDIM, config.coarse)),
-        GUIDED_DDIM: ((GUIDED, judged), (GUIDED_DDIM, judged), (GUIDED_DDIM, config.coarse), (UNTRAINED, judged)),
+        GUIDED_DDIM: (
+            *((GUIDED, judged), (GUIDED_DDIM, judged), (GUIDED_DDIM, config.coarse), (UNTRAINED, judged)),
+            *((DISTILLED, config.distilled), (DDIM, config.distilled)),
+        ),
     }
     claims: list[Claim] = []
     differences: dict[str, Number] = {}
@@ -59,19 +63,21 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
             figure = f"{network}_{shown.FILES[method]}.png"
             for each in sets:
                 number = equivalence.difference(distances[each], distances[reference])
-                differences[each.name] = number
+                undistilled = method == GUIDED_DDIM and each.method == DDIM
+                differences[f"{each.name}, against {method}" if undistilled else each.name] = number
                 id, who = f"{network}-{few_evaluations.word(each.method)}", f"{network}: {each.method}, {each.steps} steps"
                 if each.method in (DDIM, GUIDED_DDIM, UNTRAINED):
-                    word = "coarse-worse" if each.steps == config.coarse else "worse"
+                    word = "not-distilled-worse" if undistilled else "coarse-worse" if each.steps == config.coarse else "worse"
                     claims.append(claim(f"{id}-{word}", f"{who}: change of {about}", number, ">=", figure=figure, kind="control"))
                     continue
-                claims.append(claim(f"{id}-equal", f"{who}: size of the change of {about}", verdicts.away(number), "<=", figure=figure))
+                if each.method != DISTILLED:  # it need not be equal to what it learned from, which is no reference
+                    claims.append(claim(f"{id}-equal", f"{who}: size of the change of {about}", verdicts.away(number), "<=", figure=figure))
                 claims.append(claim(f"{id}-no-worse", f"{who}: change of {about}", number, "<=", figure=figure))
     return claims, differences
 
 
 def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
-    """What guidance on an interval loses and saves, and as a control what no guidance loses; over all seeds."""
+    """What guidance on an interval loses and saves, what the student loses, and as a control what no guidance loses; over all seeds."""
     network, steps = answered.subject.name, max(config.saving)
     claim = functools.partial(verdicts.against, config.thresholds, None, figure=f"{network}_adherence.png")
     count = config.pictures * len(config.seeds)
@@ -81,11 +87,18 @@ def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
     share = answered.evaluations(INTERVAL, steps) / answered.evaluations(GUIDED, steps)
     about = f"{network}: evaluations with guidance on an interval in those with guidance everywhere, in {steps} steps"
     yield claim(f"{network}-interval-evaluations", about, share, "<=", "evaluations", n=count)
+    few = config.distilled
+    about = f"{network}: {DISTILLED}, {few} steps: loss of the share of pictures that {ADHERES[network]}, against guidance in {steps} steps"
+    number = loss(answered, DISTILLED, steps, few)
+    yield claim(f"{network}-distilled-adheres", about, number, "<=", "adherence", n=count)
     number = loss(answered, UNIPC, steps)
     yield claim(f"{network}-unguided-loses", f"{network}: no guidance: {words}", number, ">=", "adherence", n=count, kind="control")
 
 
-def loss(answered: Answers, method: str, steps: int) -> Number:
-    """By how much less often pictures show their caption than with guidance everywhere in as many steps, paired by caption."""
-    everywhere, other = (answered.hits(name, steps) for name in (GUIDED, method))
+def loss(answered: Answers, method: str, steps: int, few: int | None = None) -> Number:
+    """By how much less often pictures show their caption than with guidance everywhere, paired by caption.
+
+    steps: of guidance everywhere, and of the method unless it takes so `few`.
+    """
+    everywhere, other = answered.hits(GUIDED, steps), answered.hits(method, few or steps)
     return intervals.interval(intervals.difference_of_means, everywhere, other, paired=True)

@@ -19,6 +19,7 @@ from gendiff.networks import DeepFeatures
 DDIM, UNIPC, LEARNED = "DDIM", "UniPC 2, resolved levels", "UniPC 2, learned levels"
 GUIDED_DDIM, GUIDED = "guided DDIM", "guided UniPC 2"
 INTERVAL, ADAPTIVE, CACHED = "guided on an interval", "adaptive guidance", "guided, cached features"
+DISTILLED = "distilled guidance"
 UNTRAINED = "untrained network"
 SHALLOW = DeepFeatures(1)
 """What a network keeps: all but its first convolution, its last block and its output."""
@@ -96,9 +97,11 @@ METHODS: dict[str, Method] = {
     INTERVAL: Method(on_interval, _UNIPC, resolved=True, guided=None),
     ADAPTIVE: Method(adaptive, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
     CACHED: Method(cached, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
+    DISTILLED: Method(on_interval, _DDIM, resolved=False, guided=NOWHERE),
     UNTRAINED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
 }
-"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps."""
+"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps. DISTILLED draws
+from the parameters of the student, UNTRAINED from fresh ones."""
 SAVING = (INTERVAL, ADAPTIVE, CACHED)
 
 

@@ -6,6 +6,7 @@ be seen.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Subject:
     """One network, what it is asked for, and what is measured of its pictures.
 
     differentiable: the model with gradients that a CPU computes fast inside of a loop.
-    captions: those that are judged. others: those that levels are learned from.
+    captions: those that are judged. others: those that levels are learned from. taught: of the network's training, so many.
     decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
     real, floor: features of real pictures, and of others that are measured as if they were drawn.
     resolution, norm: of `grids.resolved`.
@@ -59,6 +60,7 @@ class Subject:
     guiding: Guiding
     captions: tuple[str, ...]
     others: tuple[str, ...]
+    taught: Callable[[int], tuple[str, ...]]
     decode: Callable[[np.ndarray], np.ndarray]
     adherence: Callable[[np.ndarray], np.ndarray]
     real: np.ndarray
@@ -110,6 +112,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
         guiding=config.shapes,
         captions=asked.captions,
         others=seen.captions,
+        taught=scenes.taught,
         decode=lambda images: images,
         adherence=adherence,
         real=rows[: config.real],
@@ -125,7 +128,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     training, held_out = pictures.load(drawings)
     others, asked, _ = answers.chosen(training, held_out, config.pictures)
     coder = latents.coder(given.config, normalisation, progress)
-    first = training.images[: drawings.together]
+    first, written = training.images[: drawings.together], pictures.written(training, drawings.keywords)
     return Subject(
         name=EMOJI,
         model=given.model,
@@ -134,6 +137,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         guiding=config.emoji,
         captions=asked.captions,
         others=others.rows(answers.shown_rows(len(others), config.learn_batch)).captions,
+        taught=lambda count: tuple(itertools.islice(itertools.cycle(written), count)),
         decode=functools.partial(coder.decode, params),
         adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked))),
         real=measured(training.images[: config.real]),

@@ -36,6 +36,11 @@ def prompts(count: int, *, held_out: bool) -> Prompts:
     return Prompts(tuple(captions.write(attributes)), attributes)
 
 
+def taught(count: int) -> tuple[str, ...]:
+    """The captions of the first training pictures."""
+    return tuple(captions.write(shapes.draw(RECIPE, TRAINING, np.arange(count)).attributes))
+
+
 def training(count: int) -> tuple[np.ndarray, list[str]]:
     """Training pictures (n, h, w, 3) and their captions."""
     drawn = shapes.draw(RECIPE, TRAINING, np.arange(count))

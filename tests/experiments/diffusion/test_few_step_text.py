@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import few_evaluations, few_step_text
-from experiments.diffusion.few_step_text import draw, judge, shown
+from experiments.diffusion.few_step_text import draw, judge, shown, students, subjects
 from experiments.diffusion.few_step_text.answers import Answer, Answers
 from experiments.diffusion.few_step_text.config import NETWORKS, SHAPES, Guiding, check
 from experiments.diffusion.few_step_text.methods import (
     ADAPTIVE,
     CACHED,
     DDIM,
+    DISTILLED,
     GUIDED,
     GUIDED_DDIM,
     INTERVAL,
     LEARNED,
     METHODS,
-    NOWHERE,
     SAVING,
     UNIPC,
     UNTRAINED,
@@ -29,10 +29,11 @@ from experiments.diffusion.few_step_text.methods import (
     Tally,
 )
 from experiments.diffusion.text_to_image import networks
+from experiments.framework.progress import Progress
 from gendiff.core.errors import ConfigError
-from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.learned_grid import LearnedGrid
-from gendiff.networks import DeepFeatures
+from gendiff.networks import NO_TEXT, DeepFeatures
 from tests.quickly import quickly
 
 CONFIG = few_step_text.Config()
@@ -111,6 +112,7 @@ def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
     assert len(set(every)) == len(every)
     there = {(each.method, each.steps) for each in every}
     judged = {(name, CONFIG.judged) for name in (UNIPC, LEARNED, DDIM, GUIDED, GUIDED_DDIM, UNTRAINED)}
+    judged |= {(name, CONFIG.distilled) for name in (DDIM, DISTILLED)}
     saved = {(name, max(CONFIG.saving)) for name in (GUIDED, UNIPC, *SAVING)}
     assert judged | saved | set(shown.reference_steps(CONFIG).items()) <= there
     assert METHODS.keys() == {each.method for each in every}
@@ -124,8 +126,9 @@ def test_both_references_make_as_many_evaluations():
 SMALL = dataclasses.replace(CONFIG, seeds=(0, 1), networks=(SHAPES,), pictures=100, subset=100, resamples=20, shown=2)
 
 
-def answered(*, bad=(), lost=0.0, evaluations=19.0):
-    """Answers of exact methods; those of `bad` draw pictures that are too wide, and an interval loses a share of the captions."""
+def answered(*, bad=(), lost=None, evaluations=19.0):
+    """Answers of exact methods; those of `bad` draw pictures that are too wide, and those of `lost` lose a share of the captions."""
+    lost = {DDIM: 0.2, UNIPC: 0.2, LEARNED: 0.2} | (lost or {})
     rng = np.random.default_rng(0)
     real, wrong = rng.standard_normal((300, 3)), (DDIM, GUIDED_DDIM, UNTRAINED)
     shared = {seed: 2 + rng.standard_normal((SMALL.pictures, 3)) for seed in SMALL.seeds}
@@ -134,7 +137,7 @@ def answered(*, bad=(), lost=0.0, evaluations=19.0):
         for each in draw.sets(SMALL, SHAPES, seed):
             wide = each.method in bad or (each.method in wrong and each.steps <= SMALL.judged)
             rows = shared[seed] * (3.0 if wide else 1.0) + 1e-3 * rng.standard_normal((SMALL.pictures, 3))
-            share = 0.9 - (lost if each.method == INTERVAL else 0.2 if not METHODS[each.method].guided != NOWHERE else 0.0)
+            share = 0.9 - lost.get(each.method, 0.0)
             hits, made = (right < share * SMALL.pictures).astype(float), evaluations if each.method == INTERVAL else 2.0 * each.steps
             every[each] = Answer((1.0, 0.9, 1.1), 0.5, hits, made, 0.1, rows, np.zeros((2, 4, 4, 3)))
     subject = dataclasses.make_dataclass("Named", ["name", "real", "captions"])(SHAPES, real, ("a", "b"))
@@ -158,7 +161,9 @@ def test_exact_methods_pass_and_controls_miss():
         ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal", "shapes-unipc-2-resolved-levels-no-worse"}),
         ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal", "shapes-unipc-2-learned-levels-no-worse"}),
         ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal", "shapes-guided-unipc-2-no-worse"}),
-        ({"lost": 0.1}, {"shapes-interval-adheres"}),
+        ({"bad": (DISTILLED,)}, {"shapes-distilled-guidance-no-worse"}),
+        ({"lost": {INTERVAL: 0.1}}, {"shapes-interval-adheres"}),
+        ({"lost": {DISTILLED: 0.1}}, {"shapes-distilled-adheres"}),
         ({"evaluations": 20.0}, {"shapes-interval-evaluations"}),
     ],
 )
@@ -174,13 +179,37 @@ def test_a_set_that_is_better_than_the_reference_is_no_worse_and_not_equal():
 
 
 def test_tables_show_every_set_and_what_is_saved_and_lost():
-    answers = answered(lost=0.1)
+    answers = answered(lost={INTERVAL: 0.1})
     _, differences = judge.compared(SMALL, answers)
     losses = {name: judge.loss(answers, name, 16) for name in SAVING}
     every, compared, saved, learned = shown.tables(SMALL, answers, differences, losses)
-    assert len(every.rows) == len(answers.every) and len(compared.rows) == 8 * len(SMALL.seeds)
+    assert len(every.rows) == len(answers.every) and len(compared.rows) == 10 * len(SMALL.seeds)
     assert saved.rows[0][:2] == (INTERVAL, 19 / 32) and saved.rows[0][2][0] == pytest.approx(0.1) and saved.rows[1][2][0] == 0.0
     assert learned.rows[0][2:] == (1.0, 0.5)
+
+
+def test_a_student_learns_what_the_guided_network_draws_of_captions_that_are_not_judged():
+    config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, pairs=12, pair_steps=3)
+    subject, rng = subjects.opened(config, SHAPES, Progress(quiet=True)), np.random.default_rng(0)
+    moved = jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.05, leaf.shape).astype(np.float32), subject.params)
+    subject = dataclasses.replace(subject, params=moved)  # a fresh network reads nothing
+    taught = students.pairs(config, subject, Progress(quiet=True))
+    captions = subject.taught(config.pairs)
+    assert not set(captions) & set(subject.captions) and len(captions) == len(taught.clean) == 12
+    words = subjects.read(captions).rows(np.arange(12))
+    model = subject.model
+
+    @quickly
+    def drawn(scale):
+        given = denoiser.from_network(model.predict, subject.params, model.parameterization, words)
+        guided = guidance.classifier_free(given, given.with_condition(NO_TEXT), scale)
+        key = jax.random.fold_in(jax.random.key(0), students.NOISE)
+        return sampling.sample(key, guided, samplers.unipc(2), subject.resolved(3), model.shape, jnp.arange(12))
+
+    np.testing.assert_allclose(taught.clean, drawn(subject.guiding.scale), atol=1e-4)
+    assert np.abs(taught.clean - drawn(1.0)).max() > 1e-3
+    np.testing.assert_array_equal(taught.condition[0].tokens, words.tokens)
+    assert 0.9 < np.std(taught.noise) < 1.1
 
 
 def test_a_method_is_named_in_ids_without_spaces():
@@ -194,6 +223,8 @@ def test_a_method_is_named_in_ids_without_spaces():
         ({"learned": (4,)}, "--learned"),
         ({"coarse": 16}, "--coarse"),
         ({"coarse": 3}, "--coarse"),
+        ({"distilled": 3}, "--distilled"),
+        ({"student_batch": 5000}, "--student-batch"),
         ({"reference": 16}, "--reference"),
         ({"learn_batch": 48}, "--learn-batch"),
         ({"subset": 300}, "--subset"),
