@@ -47,7 +47,8 @@ class Subject:
     """One network, what it is asked for, and what is measured of its pictures.
 
     differentiable: the model with gradients that a CPU computes fast inside of a loop.
-    captions: those that are judged. others: those that levels are learned from. taught: of the network's training, so many.
+    captions: those that are judged. others: those that levels are learned from. taught: so many of the network's training,
+    none of which is judged.
     decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
     real, floor: features of real pictures, and of others that are measured as if they were drawn.
     resolution, norm: of `grids.resolved`.
@@ -128,7 +129,9 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     training, held_out = pictures.load(drawings)
     others, asked, _ = answers.chosen(training, held_out, config.pictures)
     coder = latents.coder(given.config, normalisation, progress)
-    first, written = training.images[: drawings.together], pictures.written(training, drawings.keywords)
+    first, judged = training.images[: drawings.together], set(asked.captions)
+    rest = training.rows([row for row, caption in enumerate(training.captions) if caption not in judged])
+    written = pictures.written(rest, drawings.keywords)
     return Subject(
         name=EMOJI,
         model=given.model,
