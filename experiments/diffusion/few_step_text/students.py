@@ -35,7 +35,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     for name in config.networks:
         subject, place = subjects.opened(config, name, progress), folder.inside(name)
         with progress.phase(f"distil {name}"):
-            model, data = _begun(subject), pairs(config, subject, progress)
+            model, data = _begun(config, subject), pairs(config, subject, progress)
             levels = weighting.stratified_levels()
             loss = distillation.reflow(model.predict, model.schedule, model.parameterization, levels=levels)
             options: dict[str, Any] = {"seeds": config.seeds[:1], "loss": loss, "ema_warm_up": True}
@@ -44,7 +44,7 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
 
 def restore(config: Config, subject: Subject, folder: RunFolder) -> Params:
     """The averaged parameters of the student of a network."""
-    return image_training.averaged(_begun(subject), folder.inside(subject.name), config.seeds[0])
+    return image_training.averaged(_begun(config, subject), folder.inside(subject.name), config.seeds[0])
 
 
 def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
@@ -67,9 +67,9 @@ def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
     return dataclasses.replace(drawn, condition=(words,))
 
 
-def _begun(subject: Subject) -> Model:
-    """The network, whose training begins at its own parameters."""
-    return dataclasses.replace(subject.model, init=lambda key: subject.params)
+def _begun(config: Config, subject: Subject) -> Model:
+    """The network, whose training begins at its own parameters, with the average of the student."""
+    return dataclasses.replace(subject.model, init=lambda key: subject.params, ema=_learning(config).ema)
 
 
 def _learning(config: Config) -> Learning:

@@ -30,6 +30,7 @@ from experiments.diffusion.few_step_text.methods import (
 )
 from experiments.diffusion.text_to_image import networks
 from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.learned_grid import LearnedGrid
@@ -210,6 +211,16 @@ def test_a_student_learns_what_the_guided_network_draws_of_captions_that_are_not
     assert np.abs(taught.clean - drawn(1.0)).max() > 1e-3
     np.testing.assert_array_equal(taught.condition[0].tokens, words.tokens)
     assert 0.9 < np.std(taught.noise) < 1.1
+
+
+def test_a_student_keeps_an_average_of_its_own_and_comes_back_as_it_was_trained(tmp_path, monkeypatch):
+    config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, student_rate=0.1)
+    subject = subjects.opened(config, SHAPES, Progress(quiet=True))
+    subject = dataclasses.replace(subject, model=dataclasses.replace(subject.model, ema=0.5))
+    monkeypatch.setattr(subjects, "opened", lambda *_: subject)
+    students.train(config, RunFolder(tmp_path), Progress(quiet=True))
+    changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), students.restore(config, subject, RunFolder(tmp_path)), subject.params)
+    assert 0 < max(jax.tree.leaves(changes)) < 1
 
 
 @pytest.mark.parametrize("name", NETWORKS)
