@@ -84,7 +84,8 @@ class MethodDraws:
         self._config, self._subject, self._progress = config, subject, progress
         self._tally = Tally()
         self._predict = Counted(subject.model.predict, self._tally)
-        self._others = {UNTRAINED: subject.model.init(jax.random.key(0)), DISTILLED: student}
+        others = {UNTRAINED: subject.model.init(jax.random.key(0)), DISTILLED: student}
+        self._others = jax.device_get(others)  # on the host as those of the subject, so that one program serves all
         self._words = jax.tree.flatten(subjects.read(subject.captions).rows(np.arange(len(subject.captions))))
         self._most = max(*config.steps, *config.saving, config.reference)
         self._programs: dict[tuple[Any, Any], Any] = {}
