@@ -1,13 +1,22 @@
-"""What experiments on few evaluations share: ids of claims, curves against evaluations, the norm of samples, a table of learned levels."""
+"""What experiments on few evaluations share: ids, curves against evaluations, the norm of samples, learned levels, pairs of a teacher."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
+from experiments.framework import devices, drawing
 from experiments.reporting import figures
 from experiments.reporting.results import Figure, Table
+from gendiff.core.types import Params
+from gendiff.diffusion import distillation, samplers
+from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.learned_grid import LEARNED, LearnedGrid
+from gendiff.diffusion.types import Denoiser, Level
 
 Curves = Mapping[str, Mapping[float, Sequence[float]]]
 """Of each method the numbers of the seeds at each number of evaluations."""
@@ -36,6 +45,30 @@ def curves(values: Curves, reference: tuple[str, float], path: Path, caption: st
 def norm(samples: np.ndarray) -> float:
     """The root mean square of the norm of samples (n, …), as `grids.resolved` wants it."""
     return float(np.sqrt(np.mean(np.sum(np.square(samples.reshape(len(samples), -1)), axis=1))))
+
+
+def pairs(
+    key: jax.Array,
+    told: Callable[[Params, Any], Denoiser],
+    params: Params,
+    condition: Any,
+    levels: Level,
+    shape: tuple[int, ...],
+    **options: Any,
+) -> Pairs:
+    """What a teacher draws by UniPC of order 2, with the noise that it begins from and what it was told.
+
+    told: (params, condition) -> the teacher. condition: a pytree of arrays with a row per pair. options: of `drawing.whole`.
+    """
+    leaves, structure = jax.tree.flatten(condition)
+
+    def draw(params: Params, index: jax.Array, *leaves: jax.Array) -> Pairs:
+        teacher = told(params, jax.tree.unflatten(structure, leaves))
+        return distillation.draw_pairs(key, teacher, samplers.unipc(2), levels, shape, index)
+
+    index = np.arange(len(leaves[0]), dtype=np.int32)
+    drawn: Pairs = drawing.whole(functools.partial(devices.jit(draw), params), index, *leaves, **options)
+    return dataclasses.replace(drawn, condition=(condition,))
 
 
 def learned_levels(found: Iterable[tuple[str, int, LearnedGrid]]) -> Table:

@@ -11,14 +11,14 @@ from experiments.diffusion.few_step import students
 from experiments.diffusion.few_step.config import RESOLUTION, Config, model
 from experiments.diffusion.few_step.students import Student
 from experiments.diffusion.image_model import Model
-from experiments.framework import devices, drawing, meshes, training_loop
+from experiments.framework import meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import training
 from gendiff.core import records
 from gendiff.core.types import Metrics, Params
 from gendiff.data import digits
-from gendiff.diffusion import distillation, grids, samplers
+from gendiff.diffusion import distillation, grids
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
 from gendiff.training import TrainState, optimizers
@@ -139,17 +139,7 @@ def _optimizer(config: Config, total: int) -> Any:
 
 def _pairs(config: Config, of: Model, teacher: Params, seed: int, progress: Progress) -> distillation.Pairs:
     """What the teacher draws, with the noise that it begins from. Other noise than that of the samples that are judged."""
-    levels = cut(of.schedule, config.pair_steps)
-    key = jax.random.fold_in(jax.random.key(seed), _PAIRS)
-
-    def draw(teacher: Params, index: jax.Array) -> distillation.Pairs:
-        label = index % of.num_classes
-        teaching = students.told(of, teacher, label)
-        return distillation.draw_pairs(key, teaching, samplers.unipc(2), levels, of.shape, index, (label,))
-
-    index = np.arange(config.pairs, dtype=np.int32)
-    bound = functools.partial(devices.jit(draw), teacher)
-    pairs: distillation.Pairs = drawing.whole(
-        bound, index, together=config.together, title=f"draw pairs for seed {seed}", progress=progress
-    )
-    return pairs
+    levels, label = cut(of.schedule, config.pair_steps), np.arange(config.pairs, dtype=np.int32) % of.num_classes
+    key, told = jax.random.fold_in(jax.random.key(seed), _PAIRS), functools.partial(students.told, of)
+    options: dict[str, Any] = {"together": config.together, "title": f"draw pairs for seed {seed}", "progress": progress}
+    return few_evaluations.pairs(key, told, teacher, label, levels, of.shape, **options)

@@ -5,26 +5,26 @@ from each noise to its picture, told the caption. Captions that are judged are n
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import image_training
+from experiments.diffusion import few_evaluations, image_training
 from experiments.diffusion.few_step_text import subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.subjects import Subject
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.image_training import Learning
-from experiments.framework import devices, drawing
+from experiments.framework import drawing
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from gendiff import networks
 from gendiff.core.types import Params
-from gendiff.diffusion import denoiser, distillation, guidance, samplers, weighting
+from gendiff.diffusion import denoiser, distillation, guidance, weighting
 from gendiff.diffusion.distillation import Pairs
-from gendiff.networks import NO_TEXT
+from gendiff.diffusion.types import Denoiser
 
 NOISE = 2**32 - 2
 """What the key of the pairs folds in, so that their noise is that of no other picture."""
@@ -50,21 +50,18 @@ def restore(config: Config, subject: Subject, folder: RunFolder) -> Params:
 def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
     """What the guided network draws of captions of its training, with the noise that it begins from."""
     model, levels, scale = subject.model, subject.resolved(config.pair_steps), jnp.float32(subject.guiding.scale)
-    captions = subject.taught(config.pairs)
-    words = subjects.read(captions).rows(np.arange(len(captions)))
-    leaves, structure = jax.tree.flatten(words)
+    captions, title = subject.taught(config.pairs), f"draw pairs of {subject.name}"
+    index = np.arange(len(captions))
     key = jax.random.fold_in(jax.random.key(config.seeds[0]), NOISE)
 
-    def draw(params: Params, index: jax.Array, *leaves: jax.Array) -> Pairs:
-        given = denoiser.from_network(model.predict, params, model.parameterization, jax.tree.unflatten(structure, leaves))
-        guided = guidance.classifier_free(given, given.with_condition(NO_TEXT), scale, batched=True)
-        return distillation.draw_pairs(key, guided, samplers.unipc(2), levels, model.shape, index)
+    def told(params: Params, words: networks.Text) -> Denoiser:
+        given = denoiser.from_network(model.predict, params, model.parameterization, words)
+        return guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), scale, batched=True)
 
-    index, title = np.arange(len(captions), dtype=np.int32), f"draw pairs of {subject.name}"
-    program = functools.partial(devices.jit(draw), subject.params)
-    drawn: Pairs = drawing.whole(program, index, *leaves, together=config.together, title=title, progress=progress)
+    options: dict[str, Any] = {"together": config.together, "title": title, "progress": progress}
+    drawn = few_evaluations.pairs(key, told, subject.params, subjects.read(captions).rows(index), levels, model.shape, **options)
     drawing.check_finite(np.asarray(drawn.clean), index, title)
-    return dataclasses.replace(drawn, condition=(words,))
+    return drawn
 
 
 def _begun(config: Config, subject: Subject) -> Model:

@@ -38,12 +38,12 @@ def prompts(count: int, *, held_out: bool) -> Prompts:
 
 def taught(count: int) -> tuple[str, ...]:
     """The captions of the first training pictures."""
-    return tuple(captions.write(shapes.draw(RECIPE, TRAINING, np.arange(count)).attributes))
+    return tuple(captions.write(_drawn(count).attributes))
 
 
 def training(count: int) -> tuple[np.ndarray, list[str]]:
     """Training pictures (n, h, w, 3) and their captions."""
-    drawn = shapes.draw(RECIPE, TRAINING, np.arange(count))
+    drawn = _drawn(count)
     return np.asarray(scaling.round_to_levels(rendering.render(drawn, SIDE), 256)), captions.write(drawn.attributes)
 
 
@@ -51,3 +51,7 @@ def words() -> frozenset[str]:
     """Every word that captions have."""
     named = {word for values in shapes.VOCABULARY.values() for name in values for word in name.split()}
     return frozenset(named | {"a", "an", "at", "the", "and"})
+
+
+def _drawn(count: int) -> shapes.Scenes:
+    return shapes.draw(RECIPE, TRAINING, np.arange(count))
