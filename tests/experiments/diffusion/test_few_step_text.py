@@ -229,7 +229,7 @@ def test_no_caption_that_is_judged_is_taught(name):
     subject = subjects.opened(config, name, Progress(quiet=True))
     taught = subject.taught(4096)
     assert len(taught) == 4096 and len(subject.captions) in (16, 32)
-    assert not set(taught) & set(subject.captions) and len(set(taught)) > 16
+    assert not set(taught) & set(subject.captions) and len(set(taught)) >= 16  # drawings may have no keywords
 
 
 def test_a_method_is_named_in_ids_without_spaces():
