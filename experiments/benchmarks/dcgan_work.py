@@ -19,6 +19,7 @@ from gendiff.adversarial import losses
 from gendiff.adversarial.step import Step
 from gendiff.core import trees
 from gendiff.core.types import Params
+from gendiff.training import optimizers
 
 Arrays = Mapping[str, jax.Array]
 
@@ -150,4 +151,4 @@ def _step(pair: Pair, noise: jax.Array) -> Step:
 
 
 def _adam() -> optax.GradientTransformation:
-    return optax.adam(DCGAN_RATE, b1=DCGAN_BETAS[0], b2=DCGAN_BETAS[1], eps=DCGAN_EPSILON)
+    return optimizers.FiniteUpdates(*optax.adam(DCGAN_RATE, b1=DCGAN_BETAS[0], b2=DCGAN_BETAS[1], eps=DCGAN_EPSILON))

@@ -13,6 +13,7 @@ from experiments.benchmarks.workloads import ADAMW, Workload
 from experiments.framework import devices
 from gendiff import language, networks, scaling, training
 from gendiff.core.types import Loss, Params
+from gendiff.training import optimizers
 
 Arrays = Mapping[str, jax.Array]
 
@@ -24,7 +25,7 @@ def trainer(workload: Workload, network: networks.LanguageModel, params: Params,
 
 def stepped(loss: Loss, params: Params, batch: Any) -> Callable[[], Any]:
     """A step of AdamW on a loss of a batch; the answer is (parameters after it, metrics). The state is donated."""
-    optimizer = optax.adamw(ADAMW["rate"], *ADAMW["betas"], weight_decay=ADAMW["decay"])
+    optimizer = optimizers.FiniteUpdates(*optax.adamw(ADAMW["rate"], *ADAMW["betas"], weight_decay=ADAMW["decay"]))
     update = training.make_step(loss, optimizer)
     held = [training.start(params, optimizer, jax.random.key(0), ())]
     step = devices.compiled(devices.jit(update, donate_argnums=0), held[0], batch)

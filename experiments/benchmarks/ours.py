@@ -196,13 +196,14 @@ def write_weights(workload: Workload, folder: Path) -> None:
     save(workload, jax.tree.map(drawn, shapes(workload)), folder)
 
 
-def save(workload: Workload, params: Params, folder: Path) -> None:
-    """Parameters of a network or block as diffusers saves them, into a new folder."""
+def save(workload: Workload, params: Params, folder: Path, **settings: Any) -> None:
+    """Parameters of a network or block as diffusers saves them, into a new folder. settings: more of its config.json."""
     folder.mkdir(parents=True)
     names: Any = BLOCK
     if workload.network:
-        names = _kind(workload)[1].rules(_config(workload))
-        (folder / "config.json").write_text(json.dumps(_config(workload)), encoding="utf-8")
+        told = _config(workload) | settings
+        names = _kind(workload)[1].rules(told)
+        (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
     safetensors.numpy.save_file(rules.to_theirs(params, names), folder / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -272,7 +273,7 @@ def _trainer(workload: Workload, network: Any, params: Params, arrays: Arrays) -
         optimizer = optimizers.adamw(2e-3, warmup=100, total=1600, weight_decay=0.01, clip=1.0)
     else:
         loss = objectives.denoising(predict, schedules.linear(1000), parameterization.noise(), drop_condition=0.1)
-        optimizer = optax.adamw(1e-4, weight_decay=0.01)
+        optimizer = optimizers.FiniteUpdates(*optax.adamw(1e-4, weight_decay=0.01))
     update = training.make_step(loss, optimizer, ema_warm_up=False)  # torch averages with a constant decay as well
     held = [training.start(params, optimizer, jax.random.key(0), (0.99,) if flow else ())]
     batch = Batch(clean=arrays["clean"], condition=_condition(workload, arrays.get("label")))

@@ -22,6 +22,7 @@ from gendiff.core.types import Params
 from gendiff.language import scoring
 from gendiff.preferences import advantage_rules, policy_step, rollouts
 from gendiff.preferences.rollouts import Rollout
+from gendiff.training import optimizers
 
 Arrays = Mapping[str, jax.Array]
 SEED = 0
@@ -118,7 +119,7 @@ def flops(workload: Workload) -> float:
 
 def optimizer() -> optax.GradientTransformation:
     """AdamW, as the peer has it."""
-    return optax.adamw(PPO["rate"], *ADAMW["betas"], eps=PPO["epsilon"], weight_decay=ADAMW["decay"])
+    return optimizers.FiniteUpdates(*optax.adamw(PPO["rate"], *ADAMW["betas"], eps=PPO["epsilon"], weight_decay=ADAMW["decay"]))
 
 
 def numbered(params: Params, kernel: jax.Array) -> Params:

@@ -18,6 +18,15 @@ _NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
 """Coefficients of Muon's five equal iterations, one entry each: as a loop they compile in two thirds of the time of optax's default."""
 
 
+class FiniteUpdates(optax.GradientTransformation):
+    """A transformation whose updates are finite where gradient, parameters and state are; `adamw` and `muon` are such.
+
+    `make_step` then decides by loss and gradient alone whether a step is skipped, so that it goes over each array once. It looks at all
+    updates first where parameters are float16, in which the epsilon of Adam is 0. Make one of your own optimizer, if you know this of it,
+    by `FiniteUpdates(*optimizer)`.
+    """
+
+
 def adamw(
     learning_rate: float,
     *,
@@ -29,7 +38,7 @@ def adamw(
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
     clip: float | None = None,
-) -> optax.GradientTransformation:
+) -> FiniteUpdates:
     """AdamW on the learning rate of `warm_up_then`, with weight decay where `decayed` says.
 
     Args:
@@ -69,7 +78,7 @@ def muon(
     final: float = 0.0,
     momentum: float = 0.95,
     clip: float | None = None,
-) -> optax.GradientTransformation:
+) -> FiniteUpdates:
     """Muon on matrices, whose steps have singular values near 1, and AdamW on all other numbers.
 
     A matrix has two axes and is no embedding. The kernel (height, width, in, out) of a convolution over images is the matrix
@@ -144,9 +153,9 @@ def decayed(params: Params) -> Any:
     return jax.tree_util.tree_map_with_path(one, params)
 
 
-def _clipped(optimizer: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformation:
+def _clipped(optimizer: optax.GradientTransformation, clip: float | None) -> FiniteUpdates:
     _require("clip", clip, clip is None or clip > 0, "positive, or None for no clip")
-    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
+    return FiniteUpdates(*(optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)))
 
 
 def _kinds(params: Params) -> Any:

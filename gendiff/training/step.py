@@ -11,6 +11,7 @@ from gendiff.core import checks, explicit_axes, trees
 from gendiff.core.errors import ConfigError
 from gendiff.core.types import Metrics, Params
 from gendiff.training import ema
+from gendiff.training.optimizers import FiniteUpdates
 from gendiff.training.post_hoc_ema import PowerFunction, Track
 from gendiff.training.state import TrainState
 
@@ -44,7 +45,8 @@ def make_step(
         accumulate: number of equal slices of the batch, at least 1. Their gradients and metrics are averaged, one slice is in memory at a
             time, and each slice gets a key of its own.
         clip: largest global norm of the gradient, above 0; None for no clip.
-        skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances.
+        skip_nonfinite: where loss, gradient or update has a NaN or an infinity, only `state.step` advances. Updates are looked at unless
+            the optimizer is an `optimizers.FiniteUpdates`, as `optimizers.adamw` is, and they have the range of float32.
         ema_warm_up: averages begin with small decays (see `ema.update`; the count is `state.step`, skipped steps included). Such an average
             has forgotten the random parameters after 10 steps, and is worth sampling as soon as the parameters are. False keeps the
             decay constant: then an average is worth sampling after about 5 / (1 - decay) steps, 5,000 for 0.999, and holds mostly the
@@ -82,7 +84,9 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         tracks = {of: _followed(of, track, params, state.step, ema_warm_up) for of, track in state.tracks.items()}
 
-        finite = jnp.isfinite(value) & jnp.isfinite(norm) & trees.all_finite(updates)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        if not (isinstance(optimizer, FiniteUpdates) and _wide(updates)):
+            finite &= trees.all_finite(updates)
         new, old = (params, tracks, optimizer_state), (state.params, state.tracks, state.optimizer_state)
         if skip_nonfinite:
             new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
@@ -148,6 +152,11 @@ def _followed(of: Track, track: Params, params: Params, count: jax.Array, warm_u
 
 def _at_least_float32(leaf: jax.Array) -> jax.Array:
     return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+
+def _wide(tree: Any) -> bool:
+    """Whether all arrays have the range of float32 or more."""
+    return all(float(jnp.finfo(leaf.dtype).smallest_normal) < 1e-30 for leaf in jax.tree.leaves(tree))
 
 
 def _scaled(tree: Any, factor: jax.Array) -> Any:

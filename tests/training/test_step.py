@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from gendiff import training
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion.types import Batch
+from gendiff.training import optimizers
 from tests.quickly import quickly
 from tests.traced import Traced
 from tests.training import linear
@@ -116,13 +119,28 @@ def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulat
     [
         ("float32", lambda w, mean: jnp.sqrt(jnp.sum(w * 0)), optax.sgd(0.1)),  # the gradient of a finite loss
         ("float16", lambda w, mean: jnp.sum(w * 0).astype("float32"), optax.adam(1e-3)),  # zero by an epsilon that rounds to zero
+        ("float16", lambda w, mean: jnp.sum(w * 0).astype("float32"), optimizers.adamw(1e-3, warmup=0, total=9)),
+        ("float32", lambda w, mean: jnp.sqrt(jnp.sum(w * 0)), optimizers.adamw(1e-3, warmup=0, total=9)),
     ],
-    ids=["gradient", "update"],
+    ids=["gradient", "update", "update of float16 by our optimizer", "gradient for our optimizer"],
 )
 def test_nonfinite_gradient_or_update_of_a_finite_loss_is_skipped(dtype, loss, optimizer):
     after, metrics = small_step(jnp.ones(2, dtype), loss, jnp.ones((2, 1)), optimizer)
     assert np.isfinite(metrics["loss"]) and not metrics["finite"]
     np.testing.assert_array_equal(after.params["w"], [1, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("make", [optimizers.adamw, functools.partial(optimizers.muon, adam_learning_rate=1e-3)], ids=["adamw", "muon"])
+def test_updates_of_our_optimizers_are_finite_where_the_gradient_is(make, dtype):
+    optimizer = make(1e-3, warmup=0, total=9, weight_decay=0.1)
+    assert isinstance(optimizer, optimizers.FiniteUpdates)
+    params = {"kernel": jnp.ones((2, 3), dtype), "bias": jnp.full(3, 1e30, dtype)}
+    state = optimizer.init(params)
+    for size in (0.0, 1e-45, 1e-38, 1e-20, 1.0, 4e18, 0.0):
+        gradient = jax.tree.map(lambda leaf, size=size: jnp.full(leaf.shape, size, leaf.dtype), params)
+        updates, state = optimizer.update(gradient, state, params)
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((updates, state)))
 
 
 def test_many_steps_are_traced_once():
