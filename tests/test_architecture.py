@@ -45,7 +45,7 @@ EXPERIMENTS = {
     "preferences": (*FRAMEWORK, "experiments.preferences", "experiments.diffusion", "experiments.language", "gendiff"),
     "scaling": (*FRAMEWORK, "experiments.scaling", "experiments.diffusion", "gendiff"),
     "serve": (*FRAMEWORK, "experiments.serve", "experiments.diffusion", "gendiff"),
-    "benchmarks": (*FRAMEWORK, "experiments.benchmarks", "experiments.diffusion", *LANGUAGE_TEXTS, "gendiff"),
+    "benchmarks": (*FRAMEWORK, "experiments.benchmarks", "experiments.diffusion", "experiments.serve.load", *LANGUAGE_TEXTS, "gendiff"),
     "documentation": (*FRAMEWORK, "experiments.documentation", "experiments.catalogue", "gendiff"),
     "examples": ("gendiff",),
 }

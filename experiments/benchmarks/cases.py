@@ -1,10 +1,11 @@
 """Every case by name, and how those are measured that are more than one duel."""
 
 import dataclasses
+import functools
 import os
 from typing import Any
 
-from experiments.benchmarks import cold_start, duel, findings, ours, race, workloads
+from experiments.benchmarks import cold_start, duel, findings, ours, race, race_courses, serve_load, workloads
 from experiments.benchmarks.config import Setting
 from experiments.benchmarks.duel import OURS, Case
 from experiments.benchmarks.findings import Findings, Ratio
@@ -13,6 +14,7 @@ from experiments.benchmarks.workloads import Workload
 from experiments.framework import dtypes, errors
 from experiments.reporting import processor
 from experiments.reporting.results import Table
+from experiments.serve import load
 from gendiff import networks
 from gendiff.core.errors import ConfigError
 
@@ -129,6 +131,10 @@ def _half(kind: Any, network: str, batch: int, steps: int = 1) -> Workload:
     return Workload(kind, network, batch=batch, steps=steps, dtype="bfloat16")
 
 
+def _race(course: race_courses.Make) -> Any:
+    return functools.partial(race.measure, course)
+
+
 def _byte_lm(size: str, batch: int) -> Workload:
     return Workload("next_token", f"byte_lm_{size}", batch=batch, tokens=256)
 
@@ -170,8 +176,23 @@ ALL = (
     Case("convolution_128", "3×3 convolution alone: batch 16, 16×16, 128 channels", _DEEP),
     Case("guidance", "classifier-free guidance in one batched pass against two, digits network, batch 64", _GUIDED, measure=_guidance),
     Case("sweep", "8 guidance scales × 4 step counts, digits network, batch 64, compilation included", _SWEEP, "sweep"),
-    Case("digits_race", "seconds to 1,000 digits as good as those of DDIM in 50 steps", _RACE, "race", measure=race.measure),
+    Case("digits_race", "seconds to 1,000 digits as good as those of DDIM in 50 steps", _RACE, "race", measure=_race(race_courses.digits)),
+    Case(
+        "latents_race",
+        "seconds to 16 pictures of a latent model as good as those of DDIM in 50 steps",
+        dataclasses.replace(_RACE, network="latents", batch=500),
+        "race",
+        measure=_race(race_courses.latents),
+    ),
     Case("cold_start", "from a cold process to its first image, U-Net 32×32, 20 steps", _COLD, "cold_start", measure=cold_start.measure),
+    Case(
+        "serve_load",
+        "pictures per second of the server, up to 8 at a time against one at a time",
+        Workload("serve", batch=8),
+        pairs=5,
+        absent=load.absent,
+        measure=serve_load.measure,
+    ),
     Case(
         "growth",
         "time by batch, steps, resolution, parameters and devices (ours alone), and of compiling by depth",

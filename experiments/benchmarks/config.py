@@ -56,6 +56,8 @@ class Thresholds(SharedThresholds):
     """Least ratio of the time to digits of equal quality."""
     near: float = 0.05
     """Largest excess of the Fréchet distance, as a share, that still counts as equal quality."""
+    lost: Natural = 0
+    """Most requests to a server under load that may get no picture."""
     digits: float = 3.0
     """Least ratio of sampling and training with the network of digits at batch 16."""
     sweep: float = 5.0

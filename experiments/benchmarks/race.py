@@ -1,4 +1,4 @@
-"""The race to digits of equal quality: the least seconds to so many whose Fréchet distance is that of DDIM in 50 steps, or near it.
+"""Races to equal quality: the least seconds to samples whose Fréchet distance is that of DDIM in 50 steps, or near it.
 
 Both sides draw with the same trained weights from the same noise. Each tries every method that it offers, with more and more evaluations,
 until the distance is near enough. The method with the fewest evaluations is judged again on other noise, and timed.
@@ -12,26 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks import duel, findings, ours
+from experiments.benchmarks import duel, findings
 from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.duel import MODES, OURS, Case
 from experiments.benchmarks.findings import Findings, Limit, Ratio
+from experiments.benchmarks.race_courses import Course, Make
 from experiments.benchmarks.side_process import SideError, SideProcess
-from experiments.benchmarks.workloads import Workload
-from experiments.diffusion import digits as digits_experiment
-from experiments.diffusion import equivalence, image_draws, image_training
+from experiments.benchmarks.workloads import NETWORKS, Workload
+from experiments.diffusion import image_draws
 from experiments.framework import interleaving
-from experiments.framework.progress import Progress
-from experiments.framework.run_folder import RunFolder
 from experiments.reporting.results import Cell, Table
-from gendiff.core.types import Params
-from gendiff.data import digits
-from gendiff.metrics import features, frechet
 
 RACE, TORCH_RACE = "race", "torch_race"
 """The sides' names."""
-TOGETHER = 125
-"""Digits drawn in one call on either side."""
 STEPS = (3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 25, 32, 40, 50)
 """Numbers of steps that are tried, until one is enough."""
 SIDES = {OURS: RACE, "diffusers": TORCH_RACE}
@@ -68,6 +61,7 @@ class _Race:
     """What both sides are given. most: steps of the reference. tried: numbers of steps, least first. near: the excess that is enough."""
 
     place: Path
+    course: Course
     request: Mapping[str, Any]
     most: int
     tried: tuple[int, ...]
@@ -99,18 +93,19 @@ class _Race:
         side.ask("prepare", name=name, arrays=str(arrays), method=method, steps=steps, **self.request)
         side.ask("output", name=name, to=str(file))
         with np.load(file) as stored:
-            return frechet.between(_held_out(), frechet.fit(equivalence.points_of_digits(stored["output"]))), file
+            return self.course.distance(stored["output"]), file
 
 
-def measure(case: Case, setting: Setting) -> Findings:
+def measure(make: Make, case: Case, setting: Setting) -> Findings:
     """Ratio of the times of the two choices, the reference of both compared first."""
     assert isinstance(setting.config, Config)
     place, workload, tiny = setting.folder / case.name, setting.fitted(case.workload), setting.config.tiny
     place.mkdir()
-    request = {"network": workload.network, "weights": str(_weights(workload, place, tiny)), "together": TOGETHER}
+    course = make(workload, place, tiny)
+    request = {"network": workload.network, "together": course.together, **course.told}
     chosen_by, judged_by = (noise(workload, place, 20 if tiny else workload.batch, number) for number in (0, 1))
     steps, most = (STEPS[:2], 4) if tiny else (STEPS, workload.steps)
-    race = _Race(place, request, most, steps, setting.config.thresholds.near, (chosen_by, judged_by))
+    race = _Race(place, course, request, most, steps, setting.config.thresholds.near, (chosen_by, judged_by))
     entries = dict[str, _Entry]()
     for name, kind in SIDES.items():
         if name == OURS or setting.peer is not None:
@@ -131,7 +126,8 @@ def measure(case: Case, setting: Setting) -> Findings:
     apart = duel.difference(*(entry.reference for entry in entries.values()))
     agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, "agreement")
     best = {name: entry.best for name, entry in entries.items()}
-    ratio, times = _timed(case, setting, best, request | {"arrays": str(judged_by)})
+    timed = noise(workload, place, min(course.timed, 20 if tiny else workload.batch), 2)
+    ratio, times = _timed(case, setting, best, course.timed, request | {"arrays": str(timed)})
     return Findings(ratios=(ratio,), limits=(agrees, *limits), tables=(table, times))
 
 
@@ -140,7 +136,7 @@ def _limit(case: Case, name: str, entry: _Entry) -> Limit:
     return Limit(f"{case.name}_{name}", what, entry.excess, "near")
 
 
-def _timed(case: Case, setting: Setting, chosen: Mapping[str, Choice], request: Mapping[str, Any]) -> tuple[Ratio, Table]:
+def _timed(case: Case, setting: Setting, chosen: Mapping[str, Choice], count: int, request: Mapping[str, Any]) -> tuple[Ratio, Table]:
     """Ours in turn with the fastest mode of the peer."""
     theirs, pairs = chosen["diffusers"], min(case.pairs, setting.config.pairs)
     with setting.start(RACE) as mine, setting.start(TORCH_RACE) as peer:
@@ -163,36 +159,15 @@ def _timed(case: Case, setting: Setting, chosen: Mapping[str, Choice], request: 
         seconds = interleaving.interleave(calls, pairs)
     rows: list[tuple[Cell, ...]] = [(OURS, *findings.spread(seconds[OURS])), (f"diffusers, {best}", *findings.spread(seconds[best]))]
     rows += [(f"diffusers, {mode}, before the pairs", spent, None, None) for mode, spent in tried.items()]
-    title = f"{case.name}: seconds to all digits"
-    statement = f"{case.name}: time of diffusers ({best}) to digits of equal quality over ours"
+    title = f"{case.name}: seconds to {count:,} samples"
+    statement = f"{case.name}: time of diffusers ({best}) to samples of equal quality over ours"
     value = duel.ratio(seconds[best], seconds[OURS])
     return Ratio(case.name, statement, value, pairs, case.threshold), Table(title, ("side", "median", "least", "most"), tuple(rows))
-
-
-@functools.cache
-def _held_out() -> frechet.FittedGaussian:
-    return frechet.fit(features.pixels(digits.load().held_out_images))
 
 
 def noise(workload: Workload, place: Path, count: int, number: int) -> Path:
     """The file of `count` noises and labels, as many of each class. number: of the seed."""
     file, rng = place / f"noise_{number}.npz", np.random.default_rng(number)
-    label = image_draws.labels(count, digits.CLASSES)
+    label = image_draws.labels(count, NETWORKS[workload.network].num_classes or 1)
     np.savez(file, noise=rng.normal(size=(count, *workload.shape)).astype(np.float32), label=label)
     return file
-
-
-def _weights(workload: Workload, place: Path, tiny: bool) -> Path:
-    """A folder of weights as diffusers has them: those of the digits experiment, trained here by its recipe; tiny, random ones."""
-    folder = place / "weights"
-    if tiny:
-        ours.write_weights(workload, folder)
-    else:
-        ours.save(workload, _trained(place / "training"), folder)
-    return folder
-
-
-def _trained(place: Path) -> Params:
-    config, folder = digits_experiment.Config(seeds=(0,)), RunFolder(place)
-    image_training.per_seed(digits_experiment.model)(config, folder, Progress(quiet=True))
-    return image_training.averaged(digits_experiment.model(config), folder, 0)

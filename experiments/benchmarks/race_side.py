@@ -1,6 +1,7 @@
-"""Our process of the race to digits of equal quality: gendiff alone, answering `side_process`."""
+"""Our process of a race to equal quality: gendiff alone, answering `side_process`."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,42 +16,59 @@ from experiments.framework import compile_cache, devices
 from gendiff import networks
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+from gendiff.weights import diffusers_autoencoder, files
 
 LONGEST = 50
 """Most steps of a draw."""
+SAMPLERS = {name: sampler for name, (sampler, _) in draw.FIXED.items()}
+"""Those of the experiment few-step on fixed levels: DDIM on `grids.trailing`, all others on `grids.resolved`."""
 
 
 class RaceSide(Side):
-    """Draws by the methods `FIXED` of the experiment few-step, each of which is compiled once for every number of steps."""
+    """Draws by each of SAMPLERS, compiled once for every number of steps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.params: dict[tuple[str, str], Params] = {}
-        self.draws: dict[tuple[str, str], Any] = {}
+        self.params: dict[tuple[str, str, str], Params] = {}
+        self.draws: dict[tuple[str, str, str], Any] = {}
 
     def methods(self) -> list[str]:
         """Every method; the first is the reference."""
-        return list(draw.FIXED)
+        return list(SAMPLERS)
 
-    def prepare(self, network: str, arrays: str, weights: str, together: int, method: str, steps: int, name: str) -> dict[str, float]:
+    def prepare(
+        self,
+        network: str,
+        arrays: str,
+        weights: str,
+        together: int,
+        method: str,
+        steps: int,
+        name: str,
+        resolution: float,
+        norm: float,
+        decoder: str = "",
+    ) -> dict[str, float]:
         """Makes the draw of the arrays' noise by a method in so many steps ready under a name, and does it once (see Side._first).
 
-        together: samples of one call.
+        together: samples of one call. resolution, norm: of `grids.resolved`. decoder: the folder of that of latents, whose pictures count.
         """
         begin, workload = time.perf_counter(), Workload("sample", network)
         with np.load(arrays) as file:
             given = {key: file[key] for key in file.files}
-        if (network, weights) not in self.params:
+        if (network, weights, decoder) not in self.params:
             stored = ours.parameters(workload, ours.build(workload), weights)
-            self.params[network, weights] = jax.tree.map(jnp.asarray, stored)
-        sampler, grid = draw.FIXED[method]
-        levels = grids.padded(grid(schedules.flow(), steps), max(steps, LONGEST))
+            self.params[network, weights, decoder] = jax.tree.map(jnp.asarray, (stored, open_decoder(decoder)[1] if decoder else ()))
+        sampler, flow = SAMPLERS[method], schedules.flow()
+        grid = grids.trailing(flow, steps) if method == draw.DDIM else grids.resolved(flow, steps, resolution=resolution, norm=norm)
+        levels = grids.padded(grid, max(steps, LONGEST))
         rows = [slice(first, first + together) for first in range(0, len(given["label"]), together)]
         parts = [(jnp.asarray(levels.sigma[0] * given["noise"][part]), jnp.asarray(given["label"][part])) for part in rows]
-        bound = self.params[network, weights], levels, jnp.int32(steps)
-        if (network, method) not in self.draws:
-            self.draws[network, method] = devices.compiled(devices.jit(_draw(workload, sampler)), *bound, *parts[0])
-        program = self.draws[network, method]
+        bound = self.params[network, weights, decoder], levels, jnp.int32(steps)
+        if (network, method, decoder) not in self.draws:
+            drawn = _draw(workload, sampler, open_decoder(decoder)[0] if decoder else None)
+            self.draws[network, method, decoder] = devices.compiled(devices.jit(drawn), *bound, *parts[0])
+        program = self.draws[network, method, decoder]
         self.work[name] = lambda: [program(*bound, *part) for part in parts]
         return self._first(name, begin)
 
@@ -61,15 +79,27 @@ class RaceSide(Side):
         return np.concatenate([np.asarray(part) for part in result])
 
 
-def _draw(workload: Workload, sampler: sampling.Sampler) -> Any:
+def _draw(workload: Workload, sampler: sampling.Sampler, decoder: networks.Autoencoder | None) -> Any:
     predict, shape = networks.pure(ours.build(workload)), workload.shape
+    decode = None if decoder is None else networks.pure(decoder, "decode")
 
     def run(params: Params, levels: Any, steps: jax.Array, start: jax.Array, label: jax.Array) -> jax.Array:
-        flow = denoiser.from_network(predict, params, parameterization.flow(), label)
+        network, of_decoder = params
+        flow = denoiser.from_network(predict, network, parameterization.flow(), label)
         index = jnp.arange(len(label))
-        return sampling.sample(jax.random.key(0), flow, sampler, levels, shape, index, num_steps=steps, start=start)
+        drawn = sampling.sample(jax.random.key(0), flow, sampler, levels, shape, index, num_steps=steps, start=start)
+        return drawn if decode is None else decode(of_decoder, drawn)
 
     return run
+
+
+def open_decoder(folder: str) -> tuple[networks.Autoencoder, Params]:
+    """An autoencoder as diffusers saves it, with its parameters."""
+    stored = files.load_folder(Path(folder))
+    network = networks.Autoencoder(**diffusers_autoencoder.network_fields(stored.config))
+    pictures = jnp.zeros((1, network.factor, network.factor, network.in_channels))
+    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), pictures))
+    return network, diffusers_autoencoder.params(stored.config, stored.arrays, like)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peer's process of the race to digits of equal quality: schedulers of diffusers for a flow, answering `side_process`."""
+"""The peer's process of a race to equal quality: schedulers of diffusers for a flow, answering `side_process`."""
 
 import os
 import time
@@ -56,23 +56,33 @@ class TorchRaceSide(Side):
         return list(METHODS)
 
     def prepare(
-        self, network: str, arrays: str, weights: str, together: int, method: str, steps: int, name: str, mode: str = "eager"
+        self,
+        network: str,
+        arrays: str,
+        weights: str,
+        together: int,
+        method: str,
+        steps: int,
+        name: str,
+        mode: str = "eager",
+        decoder: str = "",
+        **_levels: float,
     ) -> dict[str, float]:
-        """As `RaceSide.prepare`, in a mode."""
+        """As `RaceSide.prepare`, in a mode, on the levels of its schedulers."""
         begin, kind = time.perf_counter(), getattr(diffusers, NETWORKS[network].kind)
         if (weights, mode) not in self.networks:
             module = kind.from_pretrained(weights, low_cpu_mem_usage=False).eval()
-            self.networks[weights, mode] = torch_side.predictor(module, mode)
+            self.networks[weights, mode] = torch_side.predictor(module, mode), _decode(decoder, mode)
         with np.load(arrays) as stored:
             noise, label = (torch.from_numpy(stored[key].copy()) for key in ("noise", "label"))
         parts = list(zip(torch_side.to_torch(noise, mode).split(together), label.split(together), strict=True))
-        predict = self.networks[weights, mode]
+        predict, decode = self.networks[weights, mode]
 
         def draw(x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
             scheduler = METHODS[method](steps)
             for t in scheduler.timesteps:
                 x = scheduler.step(predict(x, t, label), t, x).prev_sample
-            return x
+            return decode(x)
 
         def work() -> list[torch.Tensor]:
             with torch.inference_mode():
@@ -83,6 +93,18 @@ class TorchRaceSide(Side):
 
     def _numpy(self, result: Any) -> np.ndarray:
         return torch.cat(result).movedim(-3, -1).numpy()
+
+
+def _decode(folder: str, mode: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What is done with latents in the end: decoded by the autoencoder of a folder, in a mode; without one nothing."""
+    if not folder:
+        return lambda latents: latents
+    module = diffusers.AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False).eval()
+    config, decode = module.config, torch_side.laid_out(module.to(memory_format=torch_side.layout(mode)).decode, mode)
+    mean, std = torch.zeros(1), torch.ones(1)
+    if config.latents_mean is not None:
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std))
+    return lambda latents: decode(latents * std / config.scaling_factor + mean).sample
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def _trainer(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work
 
 def _called(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
     """A half of an autoencoder, with the scale of latents that pipelines apply beside it, or a text encoder, as far as its tokens."""
-    module = module.eval().to(memory_format=_layout(mode))
+    module = module.eval().to(memory_format=layout(mode))
     if workload.kind == "text":
         function, given = lambda ids: module(input_ids=ids).last_hidden_state, arrays["ids"].long()
     elif workload.kind == "encode":
@@ -254,8 +254,8 @@ def _alone(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
         given = [arrays[name].transpose(1, 2) for name in ("query", "key", "value")]
     elif workload.kind == "convolution":
         function = functools.partial(functional.conv2d, padding=1)
-        given = [to_torch(arrays["x"], mode), arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=_layout(mode))]
-    call = _laid_out(function or torch.matmul, mode)
+        given = [to_torch(arrays["x"], mode), arrays["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=layout(mode))]
+    call = laid_out(function or torch.matmul, mode)
 
     def work() -> torch.Tensor:
         with torch.inference_mode():
@@ -266,23 +266,23 @@ def _alone(workload: Workload, module: Any, arrays: Arrays, mode: str) -> Work:
 
 def predictor(module: Any, mode: str) -> Callable[..., torch.Tensor]:
     """A diffusers network behind one signature: (x, t () or (b,), label (b,) or None) -> prediction."""
-    forward = _laid_out(module, mode)
+    forward = laid_out(module, mode)
     return lambda x, t, label: forward(x, timestep=t.expand(len(x)).to(x.device), class_labels=label).sample
 
 
-def _laid_out(module: Any, mode: str) -> Any:
+def laid_out(module: Any, mode: str) -> Any:
     """The module or function in a mode. What it computes stays the same."""
     if mode == "compiled":
         return torch.compile(module)
-    return module.to(memory_format=_layout(mode)) if isinstance(module, torch.nn.Module) else module
+    return module.to(memory_format=layout(mode)) if isinstance(module, torch.nn.Module) else module
 
 
 def to_torch(x: torch.Tensor, mode: str = "eager") -> torch.Tensor:
     """(b, h, w, c) as torch wants them, contiguous in the mode's layout."""
-    return x.permute(0, 3, 1, 2).contiguous(memory_format=_layout(mode))
+    return x.permute(0, 3, 1, 2).contiguous(memory_format=layout(mode))
 
 
-def _layout(mode: str) -> torch.memory_format:
+def layout(mode: str) -> torch.memory_format:
     return torch.channels_last if mode == "channels_last" else torch.contiguous_format
 
 

@@ -32,6 +32,7 @@ Kind = Literal[
     "video_rollout",
     "video_train",
     "folder",
+    "serve",
 ]
 VIDEO = ("video_rollout", "video_train")
 """Kinds of work with clips."""
@@ -81,24 +82,31 @@ class Architecture:
     num_classes: int | None
 
 
-def unet(size: int, channels: tuple[int, ...], *, attention: int = 0, groups: int = 32, digits: bool = False) -> Architecture:
-    """A U-Net whose feature maps of the size `attention` have it. digits: for labelled digits, with one block per level instead of two."""
-    attended = [size // 2**level == attention for level in range(len(channels))]
+def unet(
+    size: int, channels: tuple[int, ...], *, attention: int = 0, groups: int = 32, classes: int | None = None, pixels: int = 3
+) -> Architecture:
+    """A U-Net whose feature maps of the size `attention` have it. classes: of a network of our experiments, with one block per level."""
+    attended, own = [size // 2**level == attention for level in range(len(channels))], classes is not None
     settings = {
         "sample_size": size,
-        "in_channels": 1 if digits else 3,
-        "out_channels": 1 if digits else 3,
+        "in_channels": pixels,
+        "out_channels": pixels,
         "block_out_channels": channels,
-        "layers_per_block": 1 if digits or size < 32 else 2,
+        "layers_per_block": 1 if own or size < 32 else 2,
         "norm_num_groups": groups,
-        "attention_head_dim": channels[0] if digits else 8,
+        "attention_head_dim": channels[-1] // 2 if own else 8,
         "attn_norm_num_groups": groups,
-        "resnet_time_scale_shift": "scale_shift" if digits else "default",
+        "resnet_time_scale_shift": "scale_shift" if own else "default",
         "down_block_types": tuple("AttnDownBlock2D" if there else "DownBlock2D" for there in attended),
         "up_block_types": tuple("AttnUpBlock2D" if there else "UpBlock2D" for there in reversed(attended)),
-        "num_class_embeds": 11 if digits else None,
+        "num_class_embeds": None if classes is None else classes + 1,
     }
-    return Architecture("UNet2DModel", settings, 10 if digits else None)
+    return Architecture("UNet2DModel", settings, classes)
+
+
+def digits(*channels: int, groups: int = 8) -> Architecture:
+    """A network of labelled digits."""
+    return unet(8, channels, groups=groups, classes=10, pixels=1)
 
 
 def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 1000) -> Architecture:
@@ -115,7 +123,7 @@ def dit(size: int, width: int, depth: int, heads: int, *, num_classes: int = 100
     return Architecture("DiTTransformer2DModel", settings, num_classes)
 
 
-def autoencoder(size: int, channels: tuple[int, ...], blocks: int, *, groups: int = 32) -> Architecture:
+def autoencoder(size: int, channels: tuple[int, ...], blocks: int, *, groups: int = 32, attention: bool = True) -> Architecture:
     """The autoencoder of latent diffusion for pictures of three channels, with latents of four."""
     settings = {
         "sample_size": size,
@@ -127,6 +135,7 @@ def autoencoder(size: int, channels: tuple[int, ...], blocks: int, *, groups: in
         "norm_num_groups": groups,
         "down_block_types": ("DownEncoderBlock2D",) * len(channels),
         "up_block_types": ("UpDecoderBlock2D",) * len(channels),
+        "mid_block_add_attention": attention,
     }
     return Architecture("AutoencoderKL", settings, None)
 
@@ -192,10 +201,12 @@ NETWORKS: dict[str, Architecture] = {
     "dit_s2": dit(32, 384, 12, 6),
     "dit_xl2": dit(32, 1152, 28, 16),
     **{f"dit_deep{depth}": dit(8, 64, depth, 4, num_classes=10) for depth in DEPTHS},
-    "digits": unet(8, (32, 64), groups=8, digits=True),  # the network of experiments.diffusion.digits
-    "digits_half": unet(8, (16, 32), groups=8, digits=True),
-    "digits_double": unet(8, (64, 128), groups=8, digits=True),
-    "digits_fourfold": unet(8, (128, 256), groups=8, digits=True),
+    "digits": digits(32, 64),  # the network of experiments.diffusion.digits
+    "digits_half": digits(16, 32),
+    "digits_double": digits(64, 128),
+    "digits_fourfold": digits(128, 256),
+    "latents": unet(16, (16, 32, 64), groups=8, classes=1, pixels=4),  # that of experiments.diffusion.latent, which has one class
+    "latents_vae": autoencoder(64, (16, 32, 64), 1, groups=8, attention=False),  # whose latents they are
     "sd_vae": autoencoder(128, (128, 256, 512, 512), 2),  # that of Stable Diffusion
     "clip_l": clip(768, 12, 12),  # the text encoder of Stable Diffusion 1
     "smollm2": llama(576, 30, 9, 3, mlp=1536, vocabulary=49152, context=8192),  # whose weights weights.smollm2 reads
@@ -211,7 +222,8 @@ NETWORKS: dict[str, Architecture] = {
     "tiny_smollm2": llama(16, 2, 4, 2, mlp=24, vocabulary=64, context=64),
     "tiny_byte_lm": llama(16, 2, 4, 4, mlp=24, vocabulary=32, context=64),
     "tiny_unet": unet(8, (8, 16), attention=4, groups=4),
-    "tiny_digits": unet(8, (8, 16), groups=4, digits=True),
+    "tiny_digits": digits(8, 16, groups=4),
+    "tiny_latents": unet(4, (8, 16), groups=4, classes=1, pixels=4),
     "tiny_dit": dit(8, 32, 2, 2, num_classes=10),
 }
 
@@ -234,7 +246,7 @@ class Workload:
       "video_rollout" draws clips of `tokens` frames, one frame after the other in `steps` steps of DDIM on the straight path, against the
       keys and values of frames before. "video_train" is an optimizer step of the same network on clips of `tokens` frames with a time
       each, with given targets. "folder" is whatever a case does with a folder of Stable Diffusion, with the settings `network` of
-      sd_settings.
+      sd_settings. "serve" answers requests for pictures, as many at a time as the batch.
       "block" is a residual block; "attention", "convolution" and "matmul" are the operations alone. "watermark" marks the logits of the
       next token of each text by a green list of a quarter of the `size` tokens; `tokens` stand before it.
     objective: "noise" (DDPM's) or "flow" (that of the digits experiment: flow matching, clipped gradients, one average of the parameters).
@@ -265,7 +277,7 @@ class Workload:
         """The same kind of work, tiny."""
         most = {"batch": 2, "steps": 3, "size": 8, "channels": 32, "embedding": 16, "tokens": 16}
         sizes: dict[str, Any] = {name: min(getattr(self, name), limit) for name, limit in most.items()}
-        kinds = ("unet", "digits", "dit", "vae", "clip", "smollm2", "byte_lm", "dcgan", "video", "sd15", "sdxl")
+        kinds = ("unet", "digits", "dit", "vae", "latents", "clip", "smollm2", "byte_lm", "dcgan", "video", "sd15", "sdxl")
         network = next((f"tiny_{word}" for word in kinds if word in self.network), "")
         return dataclasses.replace(self, **sizes, network=network, scales=self.scales[:2], step_counts=self.step_counts[:2])
 

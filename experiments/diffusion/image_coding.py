@@ -115,3 +115,10 @@ def normalized(coder: LatentAutoencoder, params: Params, images: np.ndarray, tog
     latents, _ = Coder(coder, together, progress).encode(params, images)
     unit = Coder(networks.autoencoder.normalized(coder, latents), together, progress)
     return unit, unit.encode(params, images)[0]
+
+
+def spread(coder: LatentAutoencoder, params: Params, images: np.ndarray) -> float:
+    """The root mean square of the standard deviation of latents, by what the encoder says of it."""
+    encode = networks.pure(coder, "encode")
+    std = jax.jit(lambda params, x: encode(params, x).std())(params, images)
+    return float(np.sqrt(np.mean(np.square(np.asarray(std)))))

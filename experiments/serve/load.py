@@ -73,9 +73,25 @@ def call(options: LoadOptions, catalogue: object, progress: Progress) -> None:
     for name, most in (("together", 256), ("clients", 1000), ("seconds", 3600), ("rounds", 100)):
         if not 1 <= getattr(options, name) <= most:
             raise ConfigError(f"--{name} {getattr(options, name)} is outside 1 … {most}")
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        raise ConfigError("serve-load needs wrk, which Debian and Ubuntu have as a package: apt-get install wrk")
+    if absent():
+        raise ConfigError(absent())
+    found = measured(options, progress)
+    for line in table(found):
+        print(line)
+
+
+COMMAND = Tool(LoadOptions, call, "How many pictures per second does the server draw, together and one at a time?")
+
+
+def absent() -> str:
+    """What to install before anything can be measured; empty where it is there."""
+    if shutil.which("wrk") is not None:
+        return ""
+    return "serve-load needs wrk, which Debian and Ubuntu have as a package: apt-get install wrk"
+
+
+def measured(options: LoadOptions, progress: Progress) -> dict[int, list[Load]]:
+    """The measurements of both servers, by their numbers of slots, in turn. Raises ConfigError where a server does not start."""
     sizes = sorted({options.together, 1}, reverse=True)
     with contextlib.ExitStack() as servers:
         addresses = {}
@@ -85,13 +101,9 @@ def call(options: LoadOptions, catalogue: object, progress: Progress) -> None:
         found: dict[int, list[Load]] = {size: [] for size in sizes}
         for number in range(options.rounds):
             for size in sizes if number % 2 == 0 else sizes[::-1]:
-                found[size].append(_measured(wrk, options, addresses[size]))
+                found[size].append(_measured(options, addresses[size]))
                 progress.line(f"{size} at a time: {found[size][-1].rate:.2f} pictures per second")
-    for line in table(found):
-        print(line)
-
-
-COMMAND = Tool(LoadOptions, call, "How many pictures per second does the server draw, together and one at a time?")
+    return found
 
 
 def read(report: str) -> Load:
@@ -109,17 +121,25 @@ def totals(metrics: str) -> Mapping[str, float]:
     return {name: float(value) for name, value in rows}
 
 
-def table(found: Mapping[int, Sequence[Load]]) -> Iterator[str]:
-    """Of the measurements of each number of slots, as Markdown: medians over the rounds; least and most of the pictures per second."""
-    yield "| at a time | pictures per second | least … most | steps per turn | median wait | 99 % wait | refused | without answer |"
-    yield "|---|---|---|---|---|---|---|---|"
-    rates = {size: [load.rate for load in loads] for size, loads in found.items()}
+COLUMNS = ("at a time", "pictures per second", "least … most", "steps per turn", "median wait", "99 % wait", "refused", "without answer")
+
+
+def rows(found: Mapping[int, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
+    """Of the measurements of each number of slots, the cells of COLUMNS: medians over the rounds; least and most pictures per second."""
     for size, loads in found.items():
-        turns = sum(load.steps for load in loads) / max(1.0, sum(load.turns for load in loads))
-        waits = (statistics.median(getattr(load, name) for load in loads) for name in ("median", "p99"))
-        lost = (sum(getattr(load, name) for load in loads) for name in ("refused", "broken"))
-        cells = [f"{size}", f"{statistics.median(rates[size]):.2f}", f"{min(rates[size]):.2f} … {max(rates[size]):.2f}", f"{turns:.2f}"]
-        yield f"| {' | '.join([*cells, *(f'{wait:.2f} s' for wait in waits), *map(str, lost)])} |"
+        rates, turns = [load.rate for load in loads], sum(load.steps for load in loads) / max(1.0, sum(load.turns for load in loads))
+        waits = (f"{statistics.median(getattr(load, name) for load in loads):.2f} s" for name in ("median", "p99"))
+        lost = (str(sum(getattr(load, name) for load in loads)) for name in ("refused", "broken"))
+        spread = f"{min(rates):.2f} … {max(rates):.2f}"
+        yield f"{size}", f"{statistics.median(rates):.2f}", spread, f"{turns:.2f}", *waits, *lost
+
+
+def table(found: Mapping[int, Sequence[Load]]) -> Iterator[str]:
+    """`rows` as Markdown, and the ratio of the pictures per second."""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"|{'---|' * len(COLUMNS)}"
+    yield from (f"| {' | '.join(cells)} |" for cells in rows(found))
+    rates = {size: [load.rate for load in loads] for size, loads in found.items()}
     if len(rates) == 2 and min(rates[1]) > 0:
         together = next(size for size in rates if size != 1)
         ratios = [many / one for many, one in zip(rates[together], rates[1], strict=True)]
@@ -144,9 +164,9 @@ def _server(options: LoadOptions, size: int) -> Iterator[str]:
             process.send_signal(signal.SIGINT)
 
 
-def _measured(wrk: str, options: LoadOptions, address: str) -> Load:
+def _measured(options: LoadOptions, address: str) -> Load:
     before = _totals(address)
-    words = [wrk, "-t1", f"-c{options.clients}", f"-d{options.seconds}s", f"--timeout={LONGEST}s", "-s", str(REQUESTS), address + ROUTE]
+    words = ["wrk", "-t1", f"-c{options.clients}", f"-d{options.seconds}s", f"--timeout={LONGEST}s", "-s", str(REQUESTS), address + ROUTE]
     load = read(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     after = _totals(address)
     steps, turns = (after[name] - before[name] for name in ("gendiff_steps_total", "gendiff_turns_total"))

@@ -1,16 +1,18 @@
 """The race to equal quality: what each side draws, in parts of any size, and what counts as an evaluation."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import cases, config, ours, race, race_side
+from experiments.benchmarks import cases, config, ours, race, race_courses, race_side
 from experiments.benchmarks.workloads import Workload
-from experiments.diffusion.few_step import draw
+from experiments.diffusion.few_step import draw, train
+from experiments.diffusion.few_step.config import RESOLUTION
 from gendiff import networks
 from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
 
-TINY = Workload("sample", "tiny_digits")
+TINY, LATENTS = Workload("sample", "tiny_digits"), Workload("sample", "tiny_latents")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,7 @@ def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_
     side = race_side.RaceSide()
     assert side.methods() == list(draw.FIXED) and side.methods()[0] == draw.DDIM
     request = {"network": TINY.network, "arrays": str(given / "noise.npz"), "weights": str(given / "weights"), "steps": 3}
+    request |= {"resolution": RESOLUTION, "norm": train.norm()}
     found = {}
     for together in (7, 3):
         name = f"{draw.CUT} {together}"
@@ -58,10 +61,40 @@ def test_noise_is_fixed_by_its_number_and_classes_are_balanced(tmp_path):
     assert first.shape == (20, 8, 8, 1) and not np.allclose(first, second) and (np.bincount(label) == 2).all()
 
 
+def test_a_race_of_latents_counts_their_pictures(tmp_path):
+    course, side = race_courses.latents(LATENTS, tmp_path, True), race_side.RaceSide()
+    file = race.noise(LATENTS, tmp_path, 6, 0)
+    request = {"network": LATENTS.network, "arrays": str(file), "together": 4, "method": draw.CUT, "steps": 2, **course.told}
+    side.prepare(**request, name="pictures")
+    side.prepare(**request | {"decoder": ""}, name="latents")
+    for name in ("pictures", "latents"):
+        side.output(str(tmp_path / f"{name}.npz"), name=name)
+    pictures, latents = (np.load(tmp_path / f"{name}.npz")["output"] for name in ("pictures", "latents"))
+    coder = Workload("decode", "tiny_vae")
+    params = ours.parameters(coder, ours.build(coder), str(tmp_path / "decoder"))
+    np.testing.assert_allclose(pictures, networks.pure(ours.build(coder), "decode")(params, latents), atol=2e-5)
+    assert pictures.shape == (6, 8, 8, 3) and 0 < course.distance(pictures) < np.inf
+
+
+def test_settings_of_a_decoder_put_latents_back_into_their_unit(tmp_path):
+    of = Workload("decode", "tiny_vae")
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), ours.shapes(of))
+    settings = {"latents_mean": [1.0, -1.0, 0.5, 2.0], "latents_std": [0.5, 2.0, 1.0, 4.0], "scaling_factor": 1.0}
+    ours.save(of, params, tmp_path / "unit", **settings)
+    network, stored = race_side.open_decoder(str(tmp_path / "unit"))
+    plain = ours.build(of)
+    latents = np.random.default_rng(0).normal(size=(2, 4, 4, 4)).astype(np.float32)
+    raw = latents * np.array(settings["latents_std"]) + np.array(settings["latents_mean"])
+    expected = networks.pure(plain, "decode")(params, raw * plain.scale)
+    found = networks.pure(network, "decode")(jax.tree.map(jnp.asarray, stored), latents)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+
+
 @pytest.mark.slow
-def test_without_a_peer_the_race_says_what_ours_needs(tmp_path):
-    case = next(case for case in cases.ALL if case.name == "digits_race")
+@pytest.mark.parametrize("name", ["digits_race", "latents_race"])
+def test_without_a_peer_the_race_says_what_ours_needs(tmp_path, name):
+    case = next(case for case in cases.ALL if case.name == name)
     found = case.measure(case, config.Setting(config.Config(tiny=True, pairs=2), tmp_path))
-    assert not found.ratios and [limit.name for limit in found.limits] == ["digits_race_ours"]
+    assert not found.ratios and [limit.name for limit in found.limits] == [f"{name}_ours"]
     assert {row[0] for row in found.tables[0].rows} == {"ours"} and len(found.tables[0].rows) == len(draw.FIXED)
     assert grids.trailing(schedules.flow(), 3).sigma[0] == 1.0, "so that both sides begin with the same noise"
