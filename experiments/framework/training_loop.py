@@ -259,6 +259,17 @@ def newest_step(folder: RunFolder, seed: int) -> int:
     return step
 
 
+def steps_done(folder: RunFolder, seed: int) -> int:
+    """Steps of one seed's training that the newest intact checkpoint holds; 0 where there is none.
+
+    Raises CheckpointCorruptError where steps are stored and none is intact.
+    """
+    if not folder.checkpoints(seed).is_dir():
+        return 0
+    with Checkpoints(folder.checkpoints(seed), read_only=True) as store:
+        return store.latest_valid() or 0
+
+
 @functools.lru_cache(maxsize=4)
 def shared_programs(
     loss: Loss,

@@ -1,28 +1,16 @@
 """The numbers of the few-step experiment, and the networks that they describe."""
 
 import dataclasses
-from typing import Annotated
-
-import msgspec
 
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
+from experiments.diffusion.students import METHODS, Power, check_powers
 from experiments.framework import ranges
 from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Several
 from gendiff.core.errors import ConfigError
 from gendiff.data import digits
 from gendiff.diffusion import parameterization, schedules
 
-METHODS = (
-    "progressive distillation",
-    "reflow",
-    "consistency distillation",
-    "consistency training",
-    "shortcut",
-    "MeanFlow",
-    "distribution matching",
-)
-"""Every way to train a student, by the name in tables."""
 RESOLUTION = 2 / (digits.LEVELS - 1)
 """Between two values of a pixel: where the cut grid ends."""
 
@@ -63,9 +51,9 @@ class Config(image_training.JudgedLearning):
     """Pairs of noise and digit that reflow learns from."""
     pair_steps: Count = 16
     """Evaluations in which the teacher draws each pair."""
-    intervals: Annotated[int, msgspec.Meta(ge=2, le=2**20)] = 64
+    intervals: Power = 64
     """Intervals of the path at the end of consistency training and distillation; they double from 4 on."""
-    shortest: Annotated[int, msgspec.Meta(ge=2, le=2**20)] = 32
+    shortest: Power = 32
     """How many of the shortest steps of a shortcut model the path has, a power of 2."""
     fake_steps: Count = 2
     """Steps of the denoiser of generated digits for each step of the generator of distribution matching."""
@@ -91,10 +79,7 @@ def check(config: Config) -> None:
     if config.learn_pairs % config.learn_batch:
         raise ConfigError(f"--learn-batch {config.learn_batch} must divide --learn-pairs {config.learn_pairs}")
     ranges.at_most("batch", config.batch, "pairs", config.pairs)
-    for name in ("shortest", "intervals"):
-        count = getattr(config, name)
-        if count & (count - 1):
-            raise ConfigError(f"--{name} {count} must be a power of 2, such as {1 << (count.bit_length() - 1)}")
+    check_powers(config.shortest, config.intervals)
 
 
 def model(config: Config, convolution: str = "direct") -> Model:

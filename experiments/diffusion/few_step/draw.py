@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion.few_step import students, train
+from experiments.diffusion import students
+from experiments.diffusion.few_step import train
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.image_draws import Draws, Grid
 from experiments.framework import devices
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
-from gendiff.diffusion import grids, learned_grid, samplers
+from gendiff.diffusion import denoiser, grids, learned_grid, samplers
 from gendiff.diffusion.sampling import Sampler
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
@@ -55,8 +56,8 @@ def sets(config: Config, seed: int) -> list[Set]:
     every.append(Set(seed, CUT, config.certified))
     every += [Set(seed, LEARNED_DDIM, count) for count in config.evaluations if 1 < count < config.equal]  # a curve of one sampler
     every += [Set(seed, name, config.equal) for name in LEARNED]
-    for name, student in students.every(config).items():
-        every += [Set(seed, name, count) for count in config.evaluations if count <= student.most and count in (student.rounds or (count,))]
+    for name in config.students:
+        every += [Set(seed, name, count) for count in students.STUDENTS[name].counts(config.evaluations)]
     every.append(Set(seed, UNTRAINED, config.judged))
     return list(dict.fromkeys(every))
 
@@ -76,7 +77,7 @@ class MethodDraws:
         config, name = self._config, wanted.method
         params = teacher
         if name in students.STUDENTS:
-            params = train.restore(config, self._folder, name, wanted.seed, wanted.evaluations)
+            params = students.restore(train.teaching(config), self._folder, name, wanted.seed, wanted.evaluations)
         elif name == UNTRAINED:
             params = model(config).init(jax.random.key(wanted.seed))
         first, draws = name not in self._draws, self._of(name)
@@ -96,7 +97,7 @@ class MethodDraws:
         of = model(config)
         if name in students.STUDENTS:
             student = students.STUDENTS[name]
-            of = student.model(config)
+            of = student.model(train.teaching(config))
             options |= {"sampler": student.sampler, "built": student.built}
         elif name in FIXED:
             options = dict(zip(("sampler", "grid"), FIXED[name], strict=True))
@@ -120,7 +121,7 @@ def _learning(config: Config, name: str, steps: int) -> Callable[[Params], learn
     def run(teacher: Params) -> learned_grid.LearnedGrid:
         return learned_grid.learn(
             jax.random.key(1),
-            students.told(of, teacher, jnp.arange(count) % of.num_classes),
+            denoiser.from_network(of.predict, teacher, of.parameterization, jnp.arange(count) % of.num_classes),
             LEARNED[name],
             of.schedule,
             shape=of.shape,

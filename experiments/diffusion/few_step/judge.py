@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.diffusion import equivalence, few_evaluations, image_draws, image_training
-from experiments.diffusion.few_step import draw, students
+from experiments.diffusion import equivalence, few_evaluations, image_draws, image_training, students
+from experiments.diffusion.few_step import draw, train
 from experiments.diffusion.few_step.config import Config, model
 from experiments.diffusion.few_step.draw import CUT, DDIM, FIXED, LEARNED, UNTRAINED, MethodDraws, Set
 from experiments.diffusion.image_judge import DigitsJudge, MeasuredSet
+from experiments.diffusion.students import STUDENTS
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -53,7 +54,7 @@ def _claims(config: Config, seed: int, drawn: Mapping[Set, np.ndarray], held_out
     """Equivalence of samplers, and by how much students exceed their teacher at most; the controls must."""
     of = functools.partial(Set, seed)
     equal = [of(CUT, config.certified), *(of(name, config.equal) for name in LEARNED)]
-    taught = [of(name, min(config.judged, student.most)) for name, student in students.every(config).items()]
+    taught = [of(name, min(config.judged, STUDENTS[name].most)) for name in config.students]
     controls = [of(DDIM, config.judged), of(UNTRAINED, config.judged)]
     reference = of(DDIM, config.reference)
     compared = {each: drawn[each] for each in (reference, *equal, *taught, *controls)}
@@ -90,14 +91,14 @@ def _curves(config: Config, folder: RunFolder, measured: Measured) -> list[Figur
 
     return [
         plot("few_step", "Fréchet distance of the teacher's samples against evaluations of the network per digit", [*FIXED, *LEARNED]),
-        plot("students", "The same of students, with DDIM of the teacher", [DDIM, *students.every(config)]),
+        plot("students", "The same of students, with DDIM of the teacher", [DDIM, *config.students]),
     ]
 
 
 def _picture(config: Config, folder: RunFolder, drawn: Mapping[Set, np.ndarray], seed: int) -> Figure:
     """Samples 0 … 9 of one seed, a row per method."""
     shown = [Set(seed, DDIM, config.reference), Set(seed, DDIM, config.judged), Set(seed, CUT, config.judged)]
-    shown += [Set(seed, name, min(config.judged, student.most)) for name, student in students.every(config).items()]
+    shown += [Set(seed, name, min(config.judged, STUDENTS[name].most)) for name in config.students]
     images = np.concatenate([drawn[each][:10] for each in shown])
     rows = ", ".join(f"{each.method} in {each.evaluations}" for each in shown)
     return figures.grid(images, 10, folder.figure("same_samples"), f"The same ten samples, a row each: {rows}.")
@@ -110,10 +111,8 @@ def _tables(config: Config, measured: Measured, learned: Mapping[Set, LearnedGri
         (each.name, each.evaluations, of.frechet, of.accuracy, of.precision, of.recall, round(1000 * seconds / config.samples, 3))
         for each, (of, seconds) in measured.items()
     )
-    every = students.every(config).items()
-    costs = tuple((name, student.evaluations(config), student.steps(config) * max(1, len(student.rounds))) for name, student in every)
     return [
         Table(f"Every set of {config.samples:,} samples against the held-out digits", columns, rows),
-        Table("Students: evaluations per sample and optimizer step, and steps", ("student", "evaluations per step", "steps"), costs),
+        students.costs(train.teaching(config), config.students),
         few_evaluations.learned_levels((each.name, each.evaluations, found) for each, found in learned.items()),
     ]

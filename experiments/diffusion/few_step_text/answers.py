@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.diffusion.few_step_text import draw, students, subjects
+from experiments.diffusion.few_step_text import draw, subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.draw import MethodDraws, Set
 from experiments.diffusion.few_step_text.methods import LEARNED
@@ -56,10 +56,10 @@ class Answers:
 
 
 def answers(config: Config, network: str, folder: RunFolder, progress: Progress) -> Answers:
-    """Draw and measure every set of one network, whose student is in the folder."""
+    """Draw and measure every set of one network, whose students are in the folder."""
     with progress.phase("open"):
         subject = subjects.opened(config, network, progress)
-        programs = MethodDraws(config, subject, students.restore(config, subject, folder), progress)
+        programs = MethodDraws(config, subject, folder, progress)
     with progress.phase("learn levels"):
         learned = {steps: draw.learned(config, subject, steps) for steps in config.learned}
     options = {"count": config.subsets, "size": min(config.subset, len(subject.floor)), "seed": SEED}

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from experiments.diffusion.students import METHODS, REFLOW, STUDENTS, Power, check_powers
 from experiments.diffusion.text_to_image import texts
 from experiments.framework import ranges
 from experiments.framework.ranges import Count, Distinct, NonNegative, Positive, Seed, Several, Share
@@ -47,7 +48,7 @@ class Config:
     """Every number of the experiment."""
 
     seeds: Distinct[Seed] = (0, 1, 2)
-    """Seeds of the noise that pictures start from; the first one is that of the student too."""
+    """Seeds of the noise that pictures start from; the first one is that of the students too."""
     networks: Distinct[str] = NETWORKS
     """Which of the committed networks draw."""
     fresh: bool = False
@@ -83,19 +84,29 @@ class Config:
     learn_iterations: Count = 40
     """Gradient steps of the levels."""
     pairs: Count = 4096
-    """Pictures of captions of training that the guided network draws for its student, each from a noise of its own."""
+    """Pictures of captions of training that the guided network draws for its students, each from a noise of its own."""
     pair_steps: Count = 16
     """Steps of UniPC of order 2 in which it draws them."""
-    student_steps: Several = 1200
-    """Optimizer steps of the student."""
+    students: Distinct[str] = METHODS
+    """Which ways to train a student."""
+    judged_student: str = REFLOW
+    """The student that is claimed to lose nothing, one of `students`; the others are shown. Reflow won on digits."""
+    student_steps: Several = 800
+    """Optimizer steps of a student that asks nobody, such as that of reflow. The others have as many operations, so fewer steps."""
     student_batch: Count = 64
-    """Pairs in one of them."""
+    """Pictures in one of them."""
     student_rate: Positive = 1e-3
-    """Peak learning rate of the student."""
+    """Peak learning rate of the students."""
+    fake_steps: Count = 2
+    """Steps of the denoiser of generated pictures for each step of the generator of distribution matching."""
+    intervals: Power = 64
+    """Intervals of the path at the end of consistency training and distillation; they double from 4 on."""
+    shortest: Power = 32
+    """How many of the shortest steps of a shortcut model the path has, a power of 2."""
     distilled: Count = 4
-    """Evaluations at which the student is judged, one of `steps`."""
+    """Evaluations at which students are judged, one of `steps`; distribution matching draws in 1."""
     checkpoint_every: Count = 200
-    """Steps between checkpoints of the student."""
+    """Steps between checkpoints of the students."""
     together: Count = 64
     """Pictures drawn in one call."""
     subsets: Several = 20
@@ -107,6 +118,14 @@ class Config:
     shown: Count = 10
     """Pictures of each row of the figures."""
     thresholds: Thresholds = Thresholds()
+
+    def drawn_in(self) -> dict[str, list[int]]:
+        """Of each student the numbers of evaluations in which it draws."""
+        return {name: STUDENTS[name].counts(self.steps) for name in self.students}
+
+    def judged_at(self) -> dict[str, int]:
+        """Of each student the evaluations in which it is judged: `distilled`, or the most below that in which it draws."""
+        return {name: max(count for count in counts if count <= self.distilled) for name, counts in self.drawn_in().items()}
 
     def guiding(self, network: str) -> Guiding:
         """Of a network."""
@@ -120,7 +139,14 @@ def check(config: Config) -> None:
     ranges.among("judged", config.judged, "learned", config.learned)
     ranges.among("coarse", config.coarse, "steps", config.steps)
     ranges.among("distilled", config.distilled, "steps", config.steps)
+    ranges.known("students", config.students, METHODS)
+    ranges.known("judged-student", (config.judged_student,), config.students)
     ranges.at_most("student-batch", config.student_batch, "pairs", config.pairs)
+    check_powers(config.shortest, config.intervals)
+    for name, counts in config.drawn_in().items():
+        if not counts or min(counts) > config.distilled:
+            least = min(STUDENTS[name].rounds or (1,))
+            raise ConfigError(f"--students {name!r} draws in none of --steps up to --distilled {config.distilled}: add {least} to --steps")
     if config.coarse >= config.judged:
         raise ConfigError(f"--coarse {config.coarse} must be below --judged {config.judged}")
     if config.learn_pairs % config.learn_batch:

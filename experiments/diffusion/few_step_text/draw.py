@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion.few_step_text import subjects
+from experiments.diffusion.few_step_text import students, subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.methods import (
     DDIM,
-    DISTILLED,
     GUIDED,
     GUIDED_DDIM,
     LEARNED,
@@ -30,8 +29,10 @@ from experiments.diffusion.few_step_text.methods import (
 from experiments.diffusion.few_step_text.subjects import Subject
 from experiments.framework import devices, drawing
 from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.diffusion import denoiser, grids, learned_grid, samplers, sampling
+from gendiff.diffusion.distillation import two_times
 from gendiff.diffusion.types import Level
 from gendiff.networks import NO_TEXT
 from gendiff.scaling import accounting
@@ -72,7 +73,7 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
     guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)]
     every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
     every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
-    every += [of(DISTILLED, steps) for steps in config.steps if steps <= max(config.judged, config.distilled)]
+    every += [of(name, steps) for name, counts in config.drawn_in().items() for steps in counts]
     every.append(of(UNTRAINED, config.judged))
     return list(dict.fromkeys(every))
 
@@ -80,22 +81,21 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
 class MethodDraws:
     """Draws of one network by every method: one compiled program each, which serves all seeds and numbers of steps."""
 
-    def __init__(self, config: Config, subject: Subject, student: Params, progress: Progress) -> None:
-        self._config, self._subject, self._progress = config, subject, progress
+    def __init__(self, config: Config, subject: Subject, folder: RunFolder, progress: Progress) -> None:
+        self._config, self._subject, self._folder, self._progress = config, subject, folder, progress
         self._tally = Tally()
-        self._predict = Counted(subject.model.predict, self._tally)
-        others = {UNTRAINED: subject.model.init(jax.random.key(0)), DISTILLED: student}
-        self._others = jax.device_get(others)  # on the host as those of the subject, so that one program serves all
+        # on the host as those of the subject, so that one program serves all
+        self._untrained = jax.device_get(subject.model.init(jax.random.key(0)))
         self._words = jax.tree.flatten(subjects.read(subject.captions).rows(np.arange(len(subject.captions))))
         self._most = max(*config.steps, *config.saving, config.reference)
-        self._programs: dict[tuple[Any, Any], Any] = {}
+        self._programs: dict[tuple[Any, Any, bool], Any] = {}
 
     def __call__(self, wanted: Set, levels: Level | None = None) -> Drawn:
         """The pictures of a set. levels: learned ones, for a method that has them. Raises NonFiniteError as `drawing.check_finite` does."""
         count, together = len(self._subject.captions), self._config.together
         of = METHODS[wanted.method]
-        if (of.rule, of.sampler) not in self._programs:
-            self._programs[of.rule, of.sampler] = devices.jit(functools.partial(self._sample, of))
+        if (of.rule, of.sampler, of.second_time) not in self._programs:
+            self._programs[of.rule, of.sampler, of.second_time] = devices.jit(functools.partial(self._sample, of))
             self._run(f"compile {wanted.method}", wanted, 1, min(count, together), None)
         before, begin = self._evaluations(), time.perf_counter()
         images = self._run(wanted.name, wanted, wanted.steps, count, levels)
@@ -121,10 +121,9 @@ class MethodDraws:
         config, subject = self._config, self._subject
         of = METHODS[wanted.method]
         grid = levels if levels is not None else _grid(subject, of, steps)
-        params: Params = self._others.get(wanted.method, subject.params)
         draw = functools.partial(
-            self._programs[of.rule, of.sampler],
-            params,
+            self._programs[of.rule, of.sampler, of.second_time],
+            self._params(wanted),
             jax.random.key(wanted.seed),
             of.numbers(subject.guiding, config.every),
             grids.padded(grid, self._most),
@@ -136,11 +135,17 @@ class MethodDraws:
         drawing.check_finite(images, index, title)
         return images
 
+    def _params(self, wanted: Set) -> Params:
+        if METHODS[wanted.method].student:
+            return jax.device_get(students.restore(self._config, self._subject, self._folder, wanted.method, wanted.steps))
+        return self._untrained if wanted.method == UNTRAINED else self._subject.params
+
     def _sample(
         self, of: Method, params: Params, key: jax.Array, numbers: Numbers, levels: Level, steps: jax.Array, index: jax.Array, *words: Any
     ) -> jax.Array:
-        model = self._subject.model
-        given = denoiser.from_network(self._predict, params, model.parameterization, jax.tree.unflatten(self._words[1], words))
+        model, built = (self._subject.two_times, two_times.from_network) if of.second_time else (self._subject.model, denoiser.from_network)
+        told = jax.tree.unflatten(self._words[1], words)
+        given: Any = built(Counted(model.predict, self._tally), params, model.parameterization, told)
         denoise = of.rule(given, given.with_condition(NO_TEXT), numbers)
         return sampling.sample(key, denoise, of.sampler, levels, model.shape, index, num_steps=steps)
 

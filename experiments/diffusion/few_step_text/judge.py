@@ -3,13 +3,15 @@
 import functools
 from collections.abc import Iterator
 
-from experiments.diffusion import equivalence, few_evaluations
+from experiments.diffusion import equivalence, few_evaluations, students
 from experiments.diffusion.few_step_text import answers, shown
 from experiments.diffusion.few_step_text.answers import Answers
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.draw import Set
-from experiments.diffusion.few_step_text.methods import DDIM, DISTILLED, GUIDED, GUIDED_DDIM, INTERVAL, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, INTERVAL, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.students import teaching
 from experiments.diffusion.few_step_text.subjects import ADHERES
+from experiments.diffusion.students import STUDENTS
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -30,8 +32,10 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         claims += [*of_network, *adhering(config, answered)]
         figures += shown.figures(config, folder, answered)
         losses = {name: loss(answered, name, max(config.saving)) for name in (*SAVING, UNIPC)}
+        losses |= {name: loss(answered, name, max(config.saving), steps) for name, steps in config.judged_at().items()}
         tables += shown.tables(config, answered, differences, losses)
-    return Outcome(tuple(claims), tuple(figures), tuple(tables))
+        costs = students.costs(teaching(config, answered.subject), config.students)  # alike for all networks
+    return Outcome(tuple(claims), tuple(figures), (*tables, costs))
 
 
 def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, Number]]:
@@ -39,15 +43,16 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
 
     Without guidance and with it sets are held against a DDIM of their own kind, which makes as many evaluations in both. A set that is
     closer to the real pictures than DDIM is no worse, and may all the same not be equal. DDIM in as few steps is a control of the sampler,
-    and DDIM in `coarse` steps one of the test, which must be able to fail. The student draws without guidance and is held against guided
-    DDIM; its control is its network without guidance in as many evaluations.
+    and DDIM in `coarse` steps one of the test, which must be able to fail. Students draw without guidance and are held against guided DDIM;
+    one of them is claimed to be no worse, and its control is its network without guidance in as many evaluations.
     """
     network, judged = answered.subject.name, config.judged
     of_kind = {
         DDIM: ((UNIPC, judged), (LEARNED, judged), (DDIM, judged), (DDIM, config.coarse)),
         GUIDED_DDIM: (
             *((GUIDED, judged), (GUIDED_DDIM, judged), (GUIDED_DDIM, config.coarse), (UNTRAINED, judged)),
-            *((DISTILLED, config.distilled), (DDIM, config.distilled)),
+            *config.judged_at().items(),
+            (DDIM, config.distilled),
         ),
     }
     claims: list[Claim] = []
@@ -65,12 +70,14 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
                 number = equivalence.difference(distances[each], distances[reference])
                 undistilled = method == GUIDED_DDIM and each.method == DDIM
                 differences[f"{each.name}, against {method}" if undistilled else each.name] = number
+                if each.method in STUDENTS and each.method != config.judged_student:
+                    continue
                 id, who = f"{network}-{few_evaluations.word(each.method)}", f"{network}: {each.method}, {each.steps} steps"
                 if each.method in (DDIM, GUIDED_DDIM, UNTRAINED):
                     word = "not-distilled-worse" if undistilled else "coarse-worse" if each.steps == config.coarse else "worse"
                     claims.append(claim(f"{id}-{word}", f"{who}: change of {about}", number, ">=", figure=figure, kind="control"))
                     continue
-                if each.method != DISTILLED:  # it need not be equal to what it learned from, which is no reference
+                if each.method != config.judged_student:  # it need not be equal to what it learned from, which is no reference
                     claims.append(claim(f"{id}-equal", f"{who}: size of the change of {about}", verdicts.away(number), "<=", figure=figure))
                 claims.append(claim(f"{id}-no-worse", f"{who}: change of {about}", number, "<=", figure=figure))
     return claims, differences
@@ -87,10 +94,10 @@ def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
     share = answered.evaluations(INTERVAL, steps) / answered.evaluations(GUIDED, steps)
     about = f"{network}: evaluations with guidance on an interval in those with guidance everywhere, in {steps} steps"
     yield claim(f"{network}-interval-evaluations", about, share, "<=", "evaluations", n=count)
-    few = config.distilled
-    about = f"{network}: {DISTILLED}, {few} steps: loss of the share of pictures that {ADHERES[network]}, against guidance in {steps} steps"
-    number = loss(answered, DISTILLED, steps, few)
-    yield claim(f"{network}-distilled-adheres", about, number, "<=", "adherence", n=count)
+    student, few = config.judged_student, config.judged_at()[config.judged_student]
+    about = f"{network}: {student}, {few} steps: loss of the share of pictures that {ADHERES[network]}, against guidance in {steps} steps"
+    number = loss(answered, student, steps, few)
+    yield claim(f"{network}-{few_evaluations.word(student)}-adheres", about, number, "<=", "adherence", n=count)
     number = loss(answered, UNIPC, steps)
     yield claim(f"{network}-unguided-loses", f"{network}: no guidance: {words}", number, ">=", "adherence", n=count, kind="control")
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.diffusion.few_step_text.config import Guiding
+from experiments.diffusion.students import STUDENTS
 from gendiff.core import records
 from gendiff.diffusion import cached_features, guidance, remembering, samplers
 from gendiff.diffusion.denoiser import NetworkDenoiser
@@ -19,7 +20,6 @@ from gendiff.networks import DeepFeatures
 DDIM, UNIPC, LEARNED = "DDIM", "UniPC 2, resolved levels", "UniPC 2, learned levels"
 GUIDED_DDIM, GUIDED = "guided DDIM", "guided UniPC 2"
 INTERVAL, ADAPTIVE, CACHED = "guided on an interval", "adaptive guidance", "guided, cached features"
-DISTILLED = "distilled guidance"
 UNTRAINED = "untrained network"
 SHALLOW = DeepFeatures(1)
 """What a network keeps: all but its first convolution, its last block and its output."""
@@ -41,7 +41,7 @@ class Numbers:
     every: Any
 
 
-Rule = Callable[[NetworkDenoiser, NetworkDenoiser, Numbers], Denoiser]
+Rule = Callable[[Any, Any, Numbers], Denoiser]
 """(conditional, unconditional, numbers) -> the denoiser that is sampled."""
 
 
@@ -62,18 +62,29 @@ def cached(given: NetworkDenoiser, absent: NetworkDenoiser, numbers: Numbers) ->
     return remembering.guided(guidance.classifier_free, both, numbers.scale)
 
 
+def alone(given: Denoiser, absent: Denoiser, numbers: Numbers) -> Denoiser:
+    """The network that is told the caption, whatever it is."""
+    return given
+
+
 @dataclass(frozen=True)
 class Method:
-    """One way to draw. Those of equal rule and sampler share a program.
+    """One way to draw. Those of equal rule and sampler, with a second time or without, share a program.
 
     resolved: whether its levels are those that the data resolve, else they are `grids.trailing`. guided: where it guides; None is the
-    interval of the network.
+    interval of the network. student: the one that draws, which needs no guidance; empty where the network does.
     """
 
     rule: Rule
     sampler: Sampler
     resolved: bool
     guided: Ends | None
+    student: str = ""
+
+    @property
+    def second_time(self) -> bool:
+        """Whether its network is told one."""
+        return bool(self.student) and STUDENTS[self.student].second_time
 
     def numbers(self, guiding: Guiding, every: int) -> Numbers:
         """For one network. every: see `Config.every`."""
@@ -97,11 +108,11 @@ METHODS: dict[str, Method] = {
     INTERVAL: Method(on_interval, _UNIPC, resolved=True, guided=None),
     ADAPTIVE: Method(adaptive, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
     CACHED: Method(cached, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
-    DISTILLED: Method(on_interval, _DDIM, resolved=False, guided=NOWHERE),
+    **{name: Method(alone, of.sampler, resolved=False, guided=NOWHERE, student=name) for name, of in STUDENTS.items()},
     UNTRAINED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
 }
-"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps. DISTILLED draws
-from the parameters of the student, UNTRAINED from fresh ones."""
+"""By the name in tables. Those under guidance which save evaluations are held against GUIDED in as many steps. UNTRAINED draws from fresh
+parameters."""
 SAVING = (INTERVAL, ADAPTIVE, CACHED)
 
 

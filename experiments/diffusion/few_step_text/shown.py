@@ -8,7 +8,7 @@ import numpy as np
 from experiments.diffusion import few_evaluations
 from experiments.diffusion.few_step_text.answers import Answer, Answers
 from experiments.diffusion.few_step_text.config import EMOJI, Config
-from experiments.diffusion.few_step_text.methods import DDIM, DISTILLED, GUIDED, GUIDED_DDIM, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, LEARNED, SAVING, UNIPC, UNTRAINED
 from experiments.diffusion.few_step_text.subjects import ADHERES
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
@@ -19,7 +19,7 @@ from gendiff.data import emoji
 
 FILES = {DDIM: "unguided", GUIDED_DDIM: "guided"}
 """The curves of each reference and of what is held against it."""
-_KINDS = {DDIM: (DDIM, UNIPC, LEARNED), GUIDED_DDIM: (GUIDED_DDIM, GUIDED, *SAVING, DISTILLED)}
+_KINDS = {DDIM: (DDIM, UNIPC, LEARNED), GUIDED_DDIM: (GUIDED_DDIM, GUIDED, *SAVING)}
 
 
 def figures(config: Config, folder: RunFolder, answered: Answers) -> Iterator[Figure]:
@@ -34,16 +34,20 @@ def figures(config: Config, folder: RunFolder, answered: Answers) -> Iterator[Fi
 
     for reference, methods in _KINDS.items():
         yield plot(reference, methods, FILES[reference], "Fréchet distance of pictures", lambda answer: answer.frechet[0])
+    taught = GUIDED_DDIM, DDIM, *config.students
+    yield plot(GUIDED_DDIM, taught, "students", "Fréchet distance of pictures of students", lambda answer: answer.frechet[0])
     axis: dict[str, Any] = {"measure": "share of pictures", "log_y": False}
     words = f"share of pictures that {ADHERES[network]},"
-    yield plot(GUIDED_DDIM, (UNIPC, *_KINDS[GUIDED_DDIM]), "adherence", words, lambda answer: float(answer.hits.mean()), **axis)
+    methods = UNIPC, *_KINDS[GUIDED_DDIM], config.judged_student
+    yield plot(GUIDED_DDIM, methods, "adherence", words, lambda answer: float(answer.hits.mean()), **axis)
     yield _pictures(config, folder, answered)
 
 
 def tables(config: Config, answered: Answers, differences: Mapping[str, Number], losses: Mapping[str, Number]) -> Iterator[Table]:
     """Every number of every set, every difference with its sign, what the ways to save lose, and the levels that were learned.
 
-    differences: of Fréchet distances, by set. losses: of adherence against guidance everywhere in as many steps, by method.
+    differences: of Fréchet distances, by set. losses: of adherence against guidance everywhere, by method; in as many steps, or of students
+    as `Config.judged_at` says.
     """
     network, steps = answered.subject.name, max(config.saving)
     columns = ("set", "evaluations", "Fréchet / floor", "recall", "shows its caption", "milliseconds per picture")
@@ -56,8 +60,14 @@ def tables(config: Config, answered: Answers, differences: Mapping[str, Number],
     yield Table(title, ("set", "d"), tuple(differences.items()))
     everywhere = answered.evaluations(GUIDED, steps)
     title = f"{network}: ways to save evaluations under guidance, in {steps} steps, against guidance everywhere"
-    saved = ((name, answered.evaluations(name, steps) / everywhere, number) for name, number in losses.items())
-    yield Table(title, ("way", "share of the evaluations", "loss of the share that shows its caption"), tuple(saved))
+    ways = ("way", "share of the evaluations", "loss of the share that shows its caption")
+    taught = config.judged_at()
+    made = {name: answered.evaluations(name, taught.get(name, steps)) / everywhere for name in losses}
+    yield Table(title, ways, tuple((name, made[name], number) for name, number in losses.items() if name not in taught))
+    title = (
+        f"{network}: students in {config.distilled} evaluations, or as many as they draw in, against guidance everywhere in {steps} steps"
+    )
+    yield Table(title, ways, tuple((name, made[name], losses[name]) for name in taught))
     yield few_evaluations.learned_levels((f"{network}, {LEARNED}", count, found) for count, found in answered.learned.items())
 
 
@@ -77,7 +87,7 @@ def _pictures(config: Config, folder: RunFolder, answered: Answers) -> Figure:
     network, steps = answered.subject.name, reference_steps(config)
     rows = [(GUIDED_DDIM, steps[GUIDED_DDIM]), (DDIM, config.judged), (UNIPC, config.judged), (LEARNED, config.judged)]
     rows += [(GUIDED, config.judged), *((name, max(config.saving)) for name in (GUIDED, *SAVING))]
-    rows += [(DISTILLED, config.distilled), (UNTRAINED, config.judged)]
+    rows += [*config.judged_at().items(), (UNTRAINED, config.judged)]
     answers = [answered.of(*row)[0] for row in rows]
     described = "; ".join(f"{name}, {answer.evaluations:.3g}" for (name, _), answer in zip(rows, answers, strict=True))
     chosen = answered.subject.shown(config.shown)

@@ -1,79 +1,93 @@
-"""A student that draws in few evaluations and without guidance what the guided network draws in many: guidance is distilled by reflow.
+"""Students that draw in few evaluations and without guidance what the guided network draws in many: guidance is distilled too.
 
-The network draws a picture of each caption of its training under guidance. The student begins as the network and learns the straight way
-from each noise to its picture, told the caption. Captions that are judged are not among them.
+The network draws a picture of each caption of its training under guidance. These pictures and their captions are the data of every student,
+which begins as the network. Where a student asks its teacher, the teacher is the guided network. Captions that are judged are not among
+them.
 """
 
-import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion import few_evaluations, image_training
+from experiments.diffusion import few_evaluations, image_training, students
 from experiments.diffusion.few_step_text import subjects
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.subjects import Subject
-from experiments.diffusion.image_model import Model
 from experiments.diffusion.image_training import Learning
+from experiments.diffusion.students import GRADIENT, Teaching
 from experiments.framework import drawing
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks
 from gendiff.core.types import Params
-from gendiff.diffusion import denoiser, distillation, guidance, weighting
+from gendiff.diffusion import denoiser, guidance
 from gendiff.diffusion.distillation import Pairs
-from gendiff.diffusion.types import Denoiser
+from gendiff.diffusion.types import Batch, Denoiser
 
 NOISE = 2**32 - 2
 """What the key of the pairs folds in, so that their noise is that of no other picture."""
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    """The student of each network, with the first seed."""
+    """All students of each network, with the first seed."""
+    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": learning(config, 1).log_every}
     for name in config.networks:
-        subject, place = subjects.opened(config, name, progress), folder.inside(name)
-        with progress.phase(f"distil {name}"):
-            model, data = _begun(config, subject), pairs(config, subject, progress)
-            levels = weighting.stratified_levels()
-            loss = distillation.reflow(model.predict, model.schedule, model.parameterization, levels=levels)
-            options: dict[str, Any] = {"seeds": config.seeds[:1], "loss": loss, "ema_warm_up": True}
-            image_training.train(_learning(config), model, data, place, progress, **options)
+        subject = subjects.opened(config, name, progress)
+        drawn = functools.cache(functools.partial(pairs, config, subject, progress))
+
+        def data(seed: int, on_pairs: bool, drawn: Any = drawn) -> Any:
+            return drawn() if on_pairs else Batch(clean=drawn().clean, condition=drawn().condition)
+
+        for student in config.students:
+            progress.line(f"{name}: {student}")
+            teachers = {config.seeds[0]: subject.params}
+            students.train(teaching(config, subject), student, teachers, data, folder.inside(name), progress, **every)
 
 
-def restore(config: Config, subject: Subject, folder: RunFolder) -> Params:
-    """The averaged parameters of the student of a network."""
-    return image_training.averaged(_begun(config, subject), folder.inside(subject.name), config.seeds[0])
+def restore(config: Config, subject: Subject, folder: RunFolder, name: str, evaluations: int) -> Params:
+    """The averaged parameters of a student that draws in so many evaluations."""
+    return students.restore(teaching(config, subject), folder.inside(subject.name), name, config.seeds[0], evaluations)
+
+
+def teaching(config: Config, subject: Subject) -> Teaching:
+    """What all students of a network have in common: as many operations as `student_steps` of the one that asks nobody."""
+    return Teaching(
+        subject.model,
+        subject.two_times,
+        functools.partial(guided, subject),
+        teacher_cost=2.0,
+        budget=config.student_steps * GRADIENT * config.student_batch,
+        pairs=0.0,
+        batch=config.student_batch,
+        fake_steps=config.fake_steps,
+        intervals=config.intervals,
+        shortest=config.shortest,
+        optimizer=lambda total: image_training.optimizer(learning(config, total)),
+        ema=learning(config, 1).ema,
+    )
+
+
+def guided(subject: Subject, params: Params, words: networks.Text) -> Denoiser:
+    """The network under guidance everywhere."""
+    given = denoiser.from_network(subject.model.predict, params, subject.model.parameterization, words)
+    return guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), jnp.float32(subject.guiding.scale), batched=True)
 
 
 def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
     """What the guided network draws of captions of its training, with the noise that it begins from."""
-    model, levels, scale = subject.model, subject.resolved(config.pair_steps), jnp.float32(subject.guiding.scale)
     captions, title = subject.taught(config.pairs), f"draw pairs of {subject.name}"
-    index = np.arange(len(captions))
-    key = jax.random.fold_in(jax.random.key(config.seeds[0]), NOISE)
-
-    def told(params: Params, words: networks.Text) -> Denoiser:
-        given = denoiser.from_network(model.predict, params, model.parameterization, words)
-        return guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), scale, batched=True)
-
+    index, key = np.arange(len(captions)), jax.random.fold_in(jax.random.key(config.seeds[0]), NOISE)
+    of = functools.partial(guided, subject), subject.params, subjects.read(captions).rows(index), subject.resolved(config.pair_steps)
     options: dict[str, Any] = {"together": config.together, "title": title, "progress": progress}
-    drawn = few_evaluations.pairs(key, told, subject.params, subjects.read(captions).rows(index), levels, model.shape, **options)
+    drawn = few_evaluations.pairs(key, *of, subject.model.shape, **options)
     drawing.check_finite(np.asarray(drawn.clean), index, title)
     return drawn
 
 
-def _begun(config: Config, subject: Subject) -> Model:
-    """The network, whose training begins at its own parameters, with the average of the student."""
-    return dataclasses.replace(subject.model, init=lambda key: subject.params, ema=_learning(config).ema)
-
-
-def _learning(config: Config) -> Learning:
-    return Learning(
-        train_steps=config.student_steps,
-        batch=config.student_batch,
-        learning_rate=config.student_rate,
-        warmup=min(100, config.student_steps - 1),
-        checkpoint_every=config.checkpoint_every,
-    )
+def learning(config: Config, total: int) -> Learning:
+    """The numbers of so many optimizer steps."""
+    rate, warmup = config.student_rate, min(100, max(0, total - 1))
+    return Learning(train_steps=total, batch=config.student_batch, learning_rate=rate, warmup=warmup)

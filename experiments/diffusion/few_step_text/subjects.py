@@ -10,12 +10,11 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.diffusion import few_evaluations, text_to_image
+from experiments.diffusion import few_evaluations, image_coding, text_to_image
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
 from experiments.diffusion.image_features import SEED
 from experiments.diffusion.image_model import Model
@@ -27,7 +26,6 @@ from experiments.diffusion.text_to_image.prompting.command import RESULTS
 from experiments.diffusion.text_to_image.texts import Encoded
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework.progress import Progress
-from gendiff import networks as library
 from gendiff.core.types import Params
 from gendiff.data import rendering, scaling, shapes, shapes_oracle
 from gendiff.diffusion import grids
@@ -46,7 +44,7 @@ ADHERES = {SHAPES: "show exactly what was asked for", EMOJI: f"are most like the
 class Subject:
     """One network, what it is asked for, and what is measured of its pictures.
 
-    differentiable: the model with gradients that a CPU computes fast inside of a loop.
+    differentiable: the model with gradients that a CPU computes fast inside of a loop. two_times: the model with a second time.
     captions: those that are judged. others: those that levels are learned from. taught: so many of the network's training,
     none of which is judged.
     decode: what the network draws (n, h, w, c) -> pictures (n, h, w, 3). adherence: pictures -> (n,) 1 where the caption is met.
@@ -57,6 +55,7 @@ class Subject:
     name: str
     model: Model
     differentiable: Model
+    two_times: Model
     params: Params
     guiding: Guiding
     captions: tuple[str, ...]
@@ -109,6 +108,7 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
         name=SHAPES,
         model=given.model,
         differentiable=given.model_of(convolution="fast_backward"),
+        two_times=given.model_of(second_time=True),
         params=given.params["network"],
         guiding=config.shapes,
         captions=asked.captions,
@@ -136,6 +136,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         name=EMOJI,
         model=given.model,
         differentiable=given.model_of(convolution="fast_backward"),
+        two_times=given.model_of(second_time=True),
         params=given.params["network"],
         guiding=config.emoji,
         captions=asked.captions,
@@ -145,7 +146,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked))),
         real=measured(training.images[: config.real]),
         floor=measured(held_out.images[: config.pictures]),
-        resolution=math.sqrt(12) * _spread(coder.network, params, first),
+        resolution=math.sqrt(12) * image_coding.spread(coder.network, params, first),
         norm=few_evaluations.norm(coder.encode(params, first)[0]),
     )
 
@@ -159,10 +160,3 @@ def _fresh(name: str) -> Trained:
     if normalisation is not None:
         given.params["decoder"] = given.init_autoencoder(jax.random.fold_in(key, 1))
     return given
-
-
-def _spread(network: Any, params: Params, images: np.ndarray) -> float:
-    """The root mean square of the standard deviation of latents, by what the encoder says of it."""
-    encode = library.pure(network, "encode")
-    std = jax.jit(lambda params, x: encode(params, x).std())(params, images)
-    return float(np.sqrt(np.mean(np.square(np.asarray(std)))))

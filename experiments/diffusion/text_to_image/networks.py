@@ -62,10 +62,10 @@ class WithEncoder:
         return networks.Text(self.encoder(params, ids, mask).tokens, mask)
 
 
-def model(config: Config, name: str = FROZEN, convolution: str = "direct") -> Model:
-    """The network of scenes in a folder, which learns the flow. convolution: as for `image_training.unet`."""
+def model(config: Config, name: str = FROZEN, **options: Any) -> Model:
+    """The network of scenes in a folder, which learns the flow. options: of `unet`."""
     width, own = (config.scratch_width, encoder(config)) if name == SCRATCH else (texts.WIDTH, None)
-    return unet(config.shapes, config.reading, SHAPE, width, own, convolution=convolution)
+    return unet(config.shapes, config.reading, SHAPE, width, own, **options)
 
 
 def unet(
@@ -77,12 +77,13 @@ def unet(
     *,
     pooled: bool = False,
     convolution: str = "direct",
+    second_time: bool = False,
 ) -> Model:
     """A folded U-Net of one shape that reads tokens of so many channels, of MiniLM or of an encoder of its own.
 
-    pooled: MiniLM's encoding of the whole text joins the time. convolution: as for `image_training.unet`.
+    pooled: MiniLM's encoding of the whole text joins the time. convolution, second_time: as for `image_training.unet`.
     """
-    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder, pooled, convolution)
+    return _model(learning.channels, learning.blocks, reading, learning.ema, shape, width, encoder, pooled, convolution, second_time)
 
 
 def encoder(config: Config) -> networks.TextEncoder:
@@ -142,19 +143,21 @@ def _model(
     encoder: networks.TextEncoder | None,
     pooled: bool,
     convolution: str,
+    second_time: bool,
 ) -> Model:
     levels = (len(channels) - 1,) if reading == "coarsest" else ()
     fields: dict[str, Any] = {"attention": (), "attention_levels": levels, "heads": 2, "groups": 8, "text_channels": width}
-    fields |= {"pooled_channels": width if pooled else None, "convolution": convolution}
+    fields |= {"pooled_channels": width if pooled else None, "convolution": convolution, "second_time": second_time}
     network = networks.UNet(channels=channels, blocks=blocks, **fields)
     inner = networks.pure(network)
     folded = (1, shape[0] // FOLD, shape[1] // FOLD, FOLD * FOLD * shape[2])
     words = np.zeros((1, texts.LENGTH), np.int32)
     text = networks.Text(np.zeros((1, texts.LENGTH, width), np.float32), words > -1, np.zeros((1, width), np.float32))
+    told = (text, networks.SecondTime(np.zeros(1, np.float32))) if second_time else (text,)
 
     def init(key: jax.Array) -> Params:
         own, other = jax.random.split(key)
-        params = networks.init(network, own, np.zeros(folded, np.float32), np.zeros(1, np.float32), text)
+        params = networks.init(network, own, np.zeros(folded, np.float32), np.zeros(1, np.float32), *told)
         return params if encoder is None else {"text": networks.init(encoder, other, words), "network": params}
 
     predict: Any = Folded(inner) if encoder is None else WithEncoder(networks.pure(encoder), Folded(inner))

@@ -37,8 +37,8 @@ class Trained:
         """The network without its parameters."""
         return self.model_of()
 
-    def model_of(self, **options: str) -> Model:
-        """The same with options of `networks.model`."""
+    def model_of(self, **options: Any) -> Model:
+        """The same with options of `networks.unet`."""
         of = self.config
         return latents.model(of, **options) if self.name == networks.EMOJI else networks.model(of, self.name, **options)
 

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.diffusion import few_step
-from experiments.diffusion.few_step import draw, students, train
-from experiments.diffusion.few_step.config import METHODS, check, model
+from experiments.diffusion import few_step, students
+from experiments.diffusion.few_step import draw, train
+from experiments.diffusion.few_step.config import check, model
 from experiments.diffusion.few_step.draw import CUT, DDIM, LEARNED, UNTRAINED, Set
+from experiments.diffusion.students import METHODS, REFLOW, STUDENTS
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids
 
@@ -17,15 +18,15 @@ CONFIG = few_step.Config()
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_student_has_as_many_operations_as_its_teacher(name):
-    student = students.STUDENTS[name]
-    steps, step = student.steps(CONFIG) * max(1, len(student.rounds)), student.evaluations(CONFIG) * CONFIG.batch
-    spent, budget = steps * step + student.beside(CONFIG), CONFIG.train_steps * students.GRADIENT * CONFIG.batch
+    student, teaching = STUDENTS[name], train.teaching(CONFIG)
+    steps, step = student.steps(teaching) * max(1, len(student.rounds)), student.evaluations(teaching) * CONFIG.batch
+    spent, budget = steps * step + student.beside(teaching), CONFIG.train_steps * students.GRADIENT * CONFIG.batch
     assert abs(spent - budget) <= step * max(1, len(student.rounds))
 
 
 def test_a_student_learns_at_least_one_step_however_few_its_teacher_had():
-    few = dataclasses.replace(CONFIG, train_steps=2, warmup=1)
-    assert all(student.steps(few) == 1 for name, student in students.every(few).items() if student.rounds or name == "reflow")
+    few = train.teaching(dataclasses.replace(CONFIG, train_steps=2, warmup=1))
+    assert all(student.steps(few) == 1 for name, student in STUDENTS.items() if student.rounds or name == REFLOW)
 
 
 def test_sets_are_drawn_once_and_students_within_what_they_learned():

@@ -16,7 +16,6 @@ from experiments.diffusion.few_step_text.methods import (
     ADAPTIVE,
     CACHED,
     DDIM,
-    DISTILLED,
     GUIDED,
     GUIDED_DDIM,
     INTERVAL,
@@ -28,6 +27,8 @@ from experiments.diffusion.few_step_text.methods import (
     Counted,
     Tally,
 )
+from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
+from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
 from experiments.diffusion.text_to_image import networks
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -97,7 +98,8 @@ def test_methods_without_guidance_share_a_program_with_those_that_guide_everywhe
         jax.effects_barrier()
         made.append((tally.whole - before) / PICTURES)
     assert made == [STEPS, 2 * STEPS]
-    assert len({(of.rule, of.sampler) for of in METHODS.values()}) == 4
+    assert len({(of.rule, of.sampler, of.second_time) for name, of in METHODS.items() if name not in STUDENTS}) == 4
+    assert len({(of.rule, of.sampler, of.second_time) for of in METHODS.values()}) == 7
 
 
 def test_a_folded_network_hands_on_what_it_keeps():
@@ -113,7 +115,7 @@ def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
     assert len(set(every)) == len(every)
     there = {(each.method, each.steps) for each in every}
     judged = {(name, CONFIG.judged) for name in (UNIPC, LEARNED, DDIM, GUIDED, GUIDED_DDIM, UNTRAINED)}
-    judged |= {(name, CONFIG.distilled) for name in (DDIM, DISTILLED)}
+    judged |= {(DDIM, CONFIG.distilled), *CONFIG.judged_at().items()}
     saved = {(name, max(CONFIG.saving)) for name in (GUIDED, UNIPC, *SAVING)}
     assert judged | saved | set(shown.reference_steps(CONFIG).items()) <= there
     assert METHODS.keys() == {each.method for each in every}
@@ -162,9 +164,10 @@ def test_exact_methods_pass_and_controls_miss():
         ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal", "shapes-unipc-2-resolved-levels-no-worse"}),
         ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal", "shapes-unipc-2-learned-levels-no-worse"}),
         ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal", "shapes-guided-unipc-2-no-worse"}),
-        ({"bad": (DISTILLED,)}, {"shapes-distilled-guidance-no-worse"}),
+        ({"bad": (REFLOW,)}, {"shapes-reflow-no-worse"}),
+        ({"bad": (SHORTCUT,)}, set()),
         ({"lost": {INTERVAL: 0.1}}, {"shapes-interval-adheres"}),
-        ({"lost": {DISTILLED: 0.1}}, {"shapes-distilled-adheres"}),
+        ({"lost": {REFLOW: 0.1, SHORTCUT: 0.1}}, {"shapes-reflow-adheres"}),
         ({"evaluations": 20.0}, {"shapes-interval-evaluations"}),
     ],
 )
@@ -183,8 +186,10 @@ def test_tables_show_every_set_and_what_is_saved_and_lost():
     answers = answered(lost={INTERVAL: 0.1})
     _, differences = judge.compared(SMALL, answers)
     losses = {name: judge.loss(answers, name, 16) for name in SAVING}
-    every, compared, saved, learned = shown.tables(SMALL, answers, differences, losses)
-    assert len(every.rows) == len(answers.every) and len(compared.rows) == 10 * len(SMALL.seeds)
+    losses |= {name: judge.loss(answers, name, 16, steps) for name, steps in SMALL.judged_at().items()}
+    every, compared, saved, taught, learned = shown.tables(SMALL, answers, differences, losses)
+    assert len(every.rows) == len(answers.every) and len(compared.rows) == (9 + len(METHODS_OF_STUDENTS)) * len(SMALL.seeds)
+    assert [row[0] for row in taught.rows] == list(METHODS_OF_STUDENTS) and dict(SMALL.judged_at())[MATCHING] == 1
     assert saved.rows[0][:2] == (INTERVAL, 19 / 32) and saved.rows[0][2][0] == pytest.approx(0.1) and saved.rows[1][2][0] == 0.0
     assert learned.rows[0][2:] == (1.0, 0.5)
 
@@ -213,14 +218,34 @@ def test_a_student_learns_what_the_guided_network_draws_of_captions_that_are_not
     assert 0.9 < np.std(taught.noise) < 1.1
 
 
-def test_a_student_keeps_an_average_of_its_own_and_comes_back_as_it_was_trained(tmp_path, monkeypatch):
-    config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, student_rate=0.1)
+TRAINED = [pytest.param(name, marks=[] if name == SHORTCUT else pytest.mark.slow) for name in METHODS_OF_STUDENTS]
+
+
+@pytest.mark.parametrize("name", TRAINED)  # the smoke run trains by reflow too
+def test_a_student_keeps_an_average_of_its_own_and_is_trained_once(tmp_path, monkeypatch, name):
+    config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, students=(name,), judged_student=name, student_rate=0.1, student_steps=8)
     subject = subjects.opened(config, SHAPES, Progress(quiet=True))
     subject = dataclasses.replace(subject, model=dataclasses.replace(subject.model, ema=0.5))
     monkeypatch.setattr(subjects, "opened", lambda *_: subject)
-    students.train(config, RunFolder(tmp_path), Progress(quiet=True))
-    changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), students.restore(config, subject, RunFolder(tmp_path)), subject.params)
-    assert 0 < max(jax.tree.leaves(changes)) < 1
+    folder = RunFolder(tmp_path)
+    students.train(config, folder, Progress(quiet=True))
+    of = students.restore(config, subject, folder, name, 1)
+    like = STUDENTS[name].model(students.teaching(config, subject)).init(jax.random.key(0))
+    assert jax.tree.map(np.shape, of) == jax.tree.map(np.shape, like)
+    if not STUDENTS[name].second_time:
+        changes = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), of, subject.params)
+        assert 0 < max(jax.tree.leaves(changes)) < 1
+    monkeypatch.setattr(students, "pairs", lambda *_: pytest.fail("pairs are drawn again for a student that is trained"))
+    students.train(config, folder, Progress(quiet=True))
+
+
+def test_students_make_as_many_evaluations_of_the_network_as_reflow():
+    subject = subjects.opened(dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=8), SHAPES, Progress(quiet=True))
+    teaching = students.teaching(CONFIG, subject)
+    assert STUDENTS[REFLOW].steps(teaching) == CONFIG.student_steps
+    for student in STUDENTS.values():
+        of_step = student.evaluations(teaching) * CONFIG.student_batch * max(1, len(student.rounds))
+        assert abs(student.steps(teaching) * of_step - teaching.budget) <= of_step / 2
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -244,6 +269,10 @@ def test_a_method_is_named_in_ids_without_spaces():
         ({"coarse": 16}, "--coarse"),
         ({"coarse": 3}, "--coarse"),
         ({"distilled": 3}, "--distilled"),
+        ({"steps": (2, 4, 8, 16)}, "add 1 to --steps"),
+        ({"students": ("telepathy",)}, "--students"),
+        ({"judged_student": "telepathy"}, "--judged-student"),
+        ({"shortest": 24}, "--shortest"),
         ({"student_batch": 5000}, "--student-batch"),
         ({"reference": 16}, "--reference"),
         ({"learn_batch": 48}, "--learn-batch"),

@@ -1,6 +1,7 @@
 """The networks of drawings: the autoencoder, and the network of its latents; where each is kept, how it is trained and read back."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,11 @@ def autoencoder(config: Drawings, normalisation: Normalisation | None = None) ->
     return network if normalisation is None else network.clone(scale=normalisation.scale, shift=normalisation.shift)
 
 
-def model(config: Config, convolution: str = "direct") -> Model:
-    """The network of latents, which learns the flow. convolution: as for `image_training.unet`."""
+def model(config: Config, **options: Any) -> Model:
+    """The network of latents, which learns the flow. options: of `networks.unet`."""
     drawings = config.drawings
     shape = (SIDE // FACTOR, SIDE // FACTOR, drawings.latent_channels)
-    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH, pooled=True, convolution=convolution)
+    return networks.unet(drawings.latents, config.reading, shape, texts.WIDTH, pooled=True, **options)
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
