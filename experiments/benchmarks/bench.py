@@ -15,6 +15,7 @@ small operations per step, and their own networks are other architectures.
 import dataclasses
 import functools
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,9 @@ def _measured(case: duel.Case, setting: Setting) -> Findings:
         return Findings((duel.fight(case, setting),)) if case.measure is None else case.measure(case, setting)
     except SideError as error:
         return Findings(failed={case.name: str(error)})
+    except Exception as error:  # an hour of other cases must not be lost with it
+        traceback.print_exc()
+        return Findings(failed={case.name: f"{type(error).__name__}: {error}"})
 
 
 def check(every: tuple[duel.Case, ...], chosen: AnyConfig) -> None:

@@ -72,7 +72,9 @@ def latents(workload: Workload, place: Path, tiny: bool) -> Course:
         every = config.side // of.shape[0]
         held_out = held_out[:, ::every, ::every]
     else:
-        params, settings, of_latents, measured = _trained_on_drawings(config, images, RunFolder(place / "training"))
+        folder = RunFolder(place / "training")
+        folder.path.mkdir()
+        params, settings, of_latents, measured = _trained_on_drawings(config, images, folder)
         ours.save(workload, of_latents, weights)
         ours.save(of, params, decoder, **settings)
         told |= measured

@@ -1,13 +1,16 @@
 """The registry of cases, and one of them from end to end, tiny, against this very checkout."""
 
+import contextlib
 import dataclasses
 import json
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import bench, bench_language, cases, config, language_cases, ours, workloads
+from experiments.benchmarks import bench, bench_language, cases, config, duel, language_cases, ours, workloads
+from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.workloads import NETWORKS, Workload
 from experiments.diffusion import digits
 from experiments.framework.progress import Progress
@@ -133,3 +136,37 @@ def test_a_case_runs_against_another_checkout_and_leaves_results(tmp_path, capsy
     assert tables.keys() >= {"Both sides", "Rates"} and {row[0] for row in tables["Both sides"].rows} == {"ours", "before"}
     assert tables["Other ratios"].rows[0][1][0] > 0
     assert f"{case}: time of the other checkout over ours" in capsys.readouterr().out
+
+
+def test_a_case_that_breaks_is_a_claim_that_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    def broken(case, setting):
+        raise FileNotFoundError("no such folder")
+
+    every = tuple(
+        duel.Case(name, "", Workload("matmul"), measure=measure) for name, measure in (("a", broken), ("b", lambda *_: Findings()))
+    )
+    monkeypatch.setattr(config.Setting, "start", lambda *_: contextlib.nullcontext(types.SimpleNamespace(ask=lambda op: {})))
+    outcome = bench.evaluate(every, config.Config(), RunFolder(tmp_path), Progress(quiet=True))
+    assert [(claim.id, claim.verdict) for claim in outcome.claims] == [("a_ran", "FAIL")] and "no such folder" in outcome.claims[
+        0
+    ].statement
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case.name for case in cases.ALL if case.device == "gpu"])
+def test_a_case_for_a_gpu_runs_tiny_where_there_is_none(tmp_path, monkeypatch, case):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    chosen = config.Config(cases=(case,), pairs=2, call_seconds=0.001, tiny=True, device="gpu")
+    outcome = bench.measure(bench.EXPERIMENT, chosen, RunFolder(tmp_path), Progress(), smoke=True)
+    rates = next(table for table in outcome.tables if table.title.startswith("Rates"))
+    assert [row[0] for row in rates.rows] == [case] and rates.rows[0][2] > 0
+    assert not [claim for claim in outcome.claims if claim.id.endswith("_ran")]
+
+
+@pytest.mark.slow
+def test_growth_has_an_exponent_for_every_quantity(tmp_path):
+    chosen = config.Config(cases=("growth",), pairs=2, call_seconds=0.001, tiny=True)
+    outcome = bench.measure(bench.EXPERIMENT, chosen, RunFolder(tmp_path), Progress(), smoke=True)
+    exponents = next(table for table in outcome.tables if table.title.startswith("Growth"))
+    names = ["batch", "steps", "pixels", "parameters", "devices of one CPU", "layers, compilation"]
+    assert [row[0] for row in exponents.rows] == names and all(np.isfinite(row[2]).all() for row in exponents.rows)
