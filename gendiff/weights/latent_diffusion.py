@@ -1,6 +1,7 @@
 """The single-file layout of latent diffusion: its names for a U-Net and an autoencoder, in place of which come those of diffusers.
 
-Such a file has no configuration. The config.json of the same model as a folder of diffusers says what the network is.
+Such a file has no configuration. The config.json of the same model as a folder of diffusers says what the network is. `single_file` takes a
+whole file apart, text encoders included, and `stable_diffusion.open_model(folder, weights=file)` opens it.
 """
 
 from collections.abc import Mapping
@@ -59,13 +60,17 @@ def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarr
     return {name: array[:, :, 0, 0] if _is_pixel_of_attention(name, array) else array for name, array in found.items()}
 
 
-def unet_names(config: Mapping[str, Any]) -> dict[str, str]:
+def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, str]:
     """Return what the names of each part of a U-Net begin with: theirs in the single file, then in diffusers.
+
+    Args:
+        config: the config.json of the model.
+        pooled_channels: as for `diffusers_text_unet.network_fields`.
 
     Raises:
         ConfigError: as `diffusers_text_unet.network_fields` does.
     """
-    fields = diffusers_text_unet.network_fields(config)
+    fields = diffusers_text_unet.network_fields(config, pooled_channels)
     levels, blocks, attending = len(fields["channels"]), fields["blocks"], fields["attention_levels"]
     names = {
         "time_embed.0": "time_embedding.linear_1",

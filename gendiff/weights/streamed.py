@@ -59,6 +59,15 @@ class StoredArray:
         """How many bytes it takes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    def rows(self, first: int, count: int) -> "StoredArray":
+        """So many entries of its first axis, from one on, as an array of the file."""
+        of_one = self.nbytes // self.shape[0]
+        return dataclasses.replace(self, shape=(count, *self.shape[1:]), offset=self.offset + first * of_one)
+
+    def reshaped(self, shape: tuple[int, ...]) -> "StoredArray":
+        """The same numbers with other axes."""
+        return dataclasses.replace(self, shape=shape)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read it. Raises DataError, path first, where the file has become shorter since it was opened."""
         with open(self.file, "rb") as file:

@@ -11,6 +11,7 @@ from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.data import clip_tokenizer
 from gendiff.pipelines.stable_diffusion import folder_scheduler, model_index, model_parts, opened
 from gendiff.pipelines.stable_diffusion.model_index import ModelIndex
+from gendiff.weights.streamed import StoredArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +65,14 @@ class Inspection:
         return sum(part.nbytes for part in self.parts)
 
 
-def inspect(path: str | os.PathLike, *, variant: str | None = None) -> Inspection:
+def inspect(path: str | os.PathLike, *, weights: str | os.PathLike | None = None, variant: str | None = None) -> Inspection:
     """Look at a folder of diffusers: it reads configurations, and names, shapes and types of arrays.
 
     Each part is looked at by itself, so that one bad part does not hide the next one.
 
     Args:
         path: the folder.
+        weights: as for `opened.open_model`.
         variant: as for `opened.open_model`.
 
     Raises:
@@ -78,11 +80,12 @@ def inspect(path: str | os.PathLike, *, variant: str | None = None) -> Inspectio
     """
     try:
         index = model_index.read(path)
-    except DataError as error:
+        single = None if weights is None else model_parts.open_single(index, weights)
+    except (DataError, CheckpointMismatchError) as error:
         return Inspection(Path(path), problems=(str(error),))
     parts, pooled = [], None
     for name in sorted(index.parts):  # text encoders come before the network that is told of them
-        report, network = _part(index, name, variant, pooled)
+        report, network = _part(index, name, {"variant": variant, "single": single}, pooled)
         pooled = network.projection if name == "text_encoder_2" and network is not None else pooled
         parts.append(report)
     skipped = tuple((name, model_index.SKIPPED[name]) for name in index.skipped)
@@ -90,13 +93,13 @@ def inspect(path: str | os.PathLike, *, variant: str | None = None) -> Inspectio
     if found.problems:
         return found
     try:
-        whole = opened.open_model(path, variant=variant)
+        whole = opened.open_model(path, weights=weights, variant=variant)
     except DataError as error:
         return dataclasses.replace(found, problems=(str(error),))
     return dataclasses.replace(found, notes=whole.notes, size=whole.size)
 
 
-def _part(index: ModelIndex, name: str, variant: str | None, pooled: int | None) -> tuple[PartReport, Any]:
+def _part(index: ModelIndex, name: str, options: dict[str, Any], pooled: int | None) -> tuple[PartReport, Any]:
     """(report, the network where there is one)."""
     report, place = PartReport(name, index.parts[name]), index.folder / name
     if name == "scheduler":
@@ -105,13 +108,13 @@ def _part(index: ModelIndex, name: str, variant: str | None, pooled: int | None)
         return _tried(report, lambda: clip_tokenizer.load(place)), None
     told = {"pooled_channels": pooled, "penultimate": index.kind is model_index.XL}
     try:
-        part = model_parts.opened(index, name, variant=variant, told=told)
+        part = model_parts.opened(index, name, told=told, **options)
     except (DataError, CheckpointMismatchError) as error:
         return dataclasses.replace(report, problem=str(error)), None
     arrays = part.arrays.values()
     report = dataclasses.replace(
         report,
-        files=tuple(sorted({array.file.name for array in arrays})),
+        files=tuple(sorted({array.file.name for array in arrays if isinstance(array, StoredArray)})),
         nbytes=sum(array.nbytes for array in arrays),
         parameters=sum(math.prod(array.shape) for array in arrays),
         types=tuple(sorted({str(array.dtype) for array in arrays})),

@@ -101,7 +101,7 @@ def read(folder: str | os.PathLike) -> ModelIndex:
     place = Path(folder)
     file = place / NAME
     if not file.is_file():
-        single = " (a single file is no folder: see weights.latent_diffusion)" if place.is_file() else ""
+        single = " (a single file of weights goes with the folder of the same model's settings)" if place.is_file() else ""
         raise DataError(f"{file}: no such file{single}")
     found = json_object.read(file)
     pipeline = found.get("_class_name")

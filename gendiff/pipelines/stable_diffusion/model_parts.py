@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from gendiff.weights import (
     files,
     packed_reading,
     quantised,
+    single_file,
     streamed,
     transformers_clip,
 )
@@ -31,10 +33,10 @@ from gendiff.weights import rules as naming_rules
 from gendiff.weights.packed_reading import OnPacked
 from gendiff.weights.quantised import Packing
 from gendiff.weights.rules import Rule
-from gendiff.weights.streamed import StoredArray
 
 CONFIG = "config.json"
 DTYPES = ("float32", "bfloat16")
+_TEXTS = (*model_index.TEXT, *model_index.PROJECTED_TEXT)
 DEPTHS = ("layers_per_block", "num_layers", "num_hidden_layers", "transformer_layers_per_block", "reverse_transformer_layers_per_block")
 """Settings that say numbers of blocks."""
 FEW = 100
@@ -76,14 +78,16 @@ class Part:
         network: of this library.
         arrays: its arrays by their names.
         reader: of its class.
+        single: the file that its arrays are in, where that is none of the folder.
     """
 
     name: str
     folder: Path
     config: Mapping[str, Any]
     network: Any
-    arrays: Mapping[str, StoredArray]
+    arrays: Mapping[str, Any]
     reader: Reader
+    single: Path | None = None
 
     def shapes(self, dtype: Any = jnp.float32) -> Params:
         """Shapes of its parameters.
@@ -110,7 +114,7 @@ class Part:
             DataError: path first, as `shapes` does.
         """
         packing = STORAGES[storage]
-        with naming(self.folder):
+        with naming(self.single or self.folder):
             made = packed_reading.maker(packing, on_packed) if packing else None
             return self.reader.params(self.config, self.arrays, self.shapes(dtype), made=made)
 
@@ -128,8 +132,20 @@ class Part:
 
     def check(self) -> None:
         """Refuse what `params` would, without reading arrays, but for those that a file holds several times."""
-        with naming(self.folder):
+        with naming(self.single or self.folder):
             self.reader.params(self.config, self.arrays, self.shapes(), made=lambda *_: 0)
+
+
+class SingleFile(NamedTuple):
+    """A file that holds all parts.
+
+    Attributes:
+        file: where it is.
+        parts: the arrays of each part, under the names that a folder gives them.
+    """
+
+    file: Path
+    parts: Mapping[str, Mapping[str, Any]]
 
 
 def opened(
@@ -139,6 +155,7 @@ def opened(
     variant: str | None = None,
     told: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
+    single: SingleFile | None = None,
 ) -> Part:
     """Open one part of a folder.
 
@@ -148,19 +165,45 @@ def opened(
         variant: as for `streamed.open_folder`.
         told: what other parts say of it: "pooled_channels" of a U-Net's text, "penultimate" of text encoders.
         fields: of its network beside those that its configuration says: "dtype" and "remat". The autoencoder is always float32.
+        single: the file that has the arrays of all parts; None: each part has its own.
 
     Raises:
         DataError: path first, for missing and damaged files, and a setting without a match.
     """
     folder, kind = index.folder / name, index.parts[name]
     reader = READERS[kind]
-    config, arrays = files.load_config(folder), streamed.open_folder(folder, reader.stem, variant)
+    config = files.load_config(folder)
+    arrays = streamed.open_folder(folder, reader.stem, variant) if single is None else single.parts[name]
     with naming(folder / CONFIG):
         check_depth(config, arrays)
-        if kind in (*model_index.TEXT, *model_index.PROJECTED_TEXT):
+        if kind in _TEXTS:
             config = _as_class(config, kind)
         network = reader.network(config, told or {}, fields or {})
-    return Part(name, folder, config, network, arrays, reader)
+    return Part(name, folder, config, network, arrays, reader, None if single is None else single.file)
+
+
+def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
+    """Take a single file of Stable Diffusion apart, without reading its arrays.
+
+    Args:
+        index: of the folder whose configurations say what the parts are.
+        file: a `.safetensors` file in the layout of latent diffusion.
+
+    Raises:
+        DataError: path first, for any other file, a damaged one, and configurations that are missing or have no match.
+        CheckpointMismatchError: path first, for parts that it lacks, and arrays that belong to no part.
+    """
+    place, arrays = Path(file), streamed.open_file(file)
+    if index.kind is model_index.CLASSES:
+        raise DataError(f"{index.folder}: a single file of weights is for Stable Diffusion, and this is a {index.kind.name}")
+    configs = {}
+    for name in (name for name, kind in index.parts.items() if kind in READERS):
+        config = files.load_config(index.folder / name)
+        with naming(index.folder / name / CONFIG):
+            check_depth(config, arrays)
+            configs[name] = _as_class(config, index.parts[name]) if index.parts[name] in _TEXTS else config
+    with naming(place):
+        return SingleFile(place, single_file.parts(arrays, configs))
 
 
 def check_depth(config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -264,6 +307,6 @@ READERS: Mapping[str, Reader] = {
     **dict.fromkeys(model_index.UNET, _UNET),
     **dict.fromkeys(model_index.AUTOENCODER, _AUTOENCODER),
     **dict.fromkeys(model_index.DIT, _DIT),
-    **dict.fromkeys((*model_index.TEXT, *model_index.PROJECTED_TEXT), _CLIP),
+    **dict.fromkeys(_TEXTS, _CLIP),
 }
 """By class. A new class is one line here, and one in `model_index`."""

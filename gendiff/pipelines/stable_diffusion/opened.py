@@ -219,6 +219,7 @@ class Opened:
 def open_model(
     path: str | os.PathLike,
     *,
+    weights: str | os.PathLike | None = None,
     variant: str | None = None,
     dtype: str = "float32",
     remat: bool | str = False,
@@ -229,6 +230,8 @@ def open_model(
 
     Args:
         path: a folder with a model_index.json, as diffusers writes it.
+        weights: a single `.safetensors` file of Stable Diffusion 1, 2, XL or the refiner, as model sites have them, whose arrays take the
+            place of those of the folder. The folder then needs none: its settings and tokenizers are a few MB.
         variant: of the files of weights, as in "fp16". None: those without a variant; where there are none, those of the only one.
         dtype: of parameters and activations, "float32" or "bfloat16"; the autoencoder is float32.
         remat: as of the networks: True computes blocks again in the backward pass rather than keep them, for gradients in little memory.
@@ -239,15 +242,20 @@ def open_model(
     Raises:
         DataError: path first, for missing or damaged files, a class, setting or part without a match, and parts that do not fit each other.
         ImportError: without the package of the extra `text`, for a model that reads prompts.
-        ValueError: for an unknown dtype or storage.
+        CheckpointMismatchError: path first, for single weights that lack a part or hold more than the parts.
+        ValueError: for an unknown dtype or storage, and for a variant of single weights.
     """
+    if weights is not None and variant is not None:
+        raise ValueError(f"variant = {variant!r} is for files of the folder, and weights = {os.fspath(weights)!r} takes their place")
     checks.choice("dtype", dtype, model_parts.DTYPES)
     checks.choice("storage", storage, tuple(model_parts.STORAGES))
     index = model_index.read(path)
     scheduler, notes = folder_scheduler.read(index, like_diffusers=like_diffusers)
     parts: dict[str, Part] = {}
     told = {"penultimate": index.kind is model_index.XL}
-    options: dict[str, Any] = {"variant": variant, "fields": {"dtype": None if dtype == "float32" else dtype, "remat": remat}}
+    single = None if weights is None else model_parts.open_single(index, weights)
+    fields = {"dtype": None if dtype == "float32" else dtype, "remat": remat}
+    options: dict[str, Any] = {"variant": variant, "single": single, "fields": fields}
     for name in TOWERS:
         if name in index.parts:
             parts[name] = model_parts.opened(index, name, told=told, **options)

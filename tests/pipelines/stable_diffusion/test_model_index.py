@@ -122,5 +122,5 @@ def test_a_folder_without_an_index_and_a_single_file_are_told_apart(tmp_path):
     with pytest.raises(DataError, match=r"model_index.json: no such file$"):
         model_index.read(tmp_path)
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(DataError, match="a single file is no folder: see weights.latent_diffusion"):
+    with pytest.raises(DataError, match="a single file of weights goes with the folder of the same model's settings"):
         model_index.read(tmp_path / "model.safetensors")

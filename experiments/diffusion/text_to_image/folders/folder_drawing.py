@@ -38,14 +38,14 @@ def draw(options: FolderOptions, folder: Path, progress: Progress) -> None:
     devices.give_back_memory()
     compile_cache.use(folder_options.cache(options), progress.line)
     with progress.phase("open"):
-        models = [opened(options, Path(place).expanduser(), progress) for place in (folder, options.refiner) if place is not None]
-    model, refiner = models[0], models[1] if len(models) > 1 else None
+        model = opened(options, folder, progress, options.weights)
+        refiner = None if options.refiner is None else opened(options, Path(options.refiner).expanduser(), progress)
     control = None if options.controlnet is None else adapters.open_control(Path(options.controlnet).expanduser(), model)
     height, width = options.height or (model.size or (0, 0))[0], options.width or (model.size or (0, 0))[1]
     picture = folder_pictures.read(options, height, width, progress) if height and width else None
     hint = folder_pictures.read_hint(options, height, width, progress) if height and width else None
     job = folder_programs.prepared(options, model, refiner, picture, progress, control=control, hint=hint)
-    params = (_read(model, options, control, progress), *(folder_params.whole(each, progress) for each in models[1:]))
+    params = (_read(model, options, control, progress), *([] if refiner is None else [folder_params.whole(refiner, progress)]))
     if options.export is not None:
         folder_export.write(job, params, options, out, progress)
         return
@@ -56,12 +56,12 @@ def draw(options: FolderOptions, folder: Path, progress: Progress) -> None:
     progress.line(f"{options.num} pictures, {job.steps} steps, guidance {options.guidance:g}: {out}")
 
 
-def opened(options: FolderOptions, folder: Path, progress: Progress) -> Opened:
-    """The folder without its parameters; lines say what of it is left out or taken in another way."""
+def opened(options: FolderOptions, folder: Path, progress: Progress, weights: str | None = None) -> Opened:
+    """The folder without its parameters; lines say what of it is left out or taken in another way. weights: a single file of them."""
     chosen: dict[str, Any] = {"variant": options.variant, "dtype": options.dtype, "storage": options.storage}
     chosen["like_diffusers"] = options.like_diffusers
     try:
-        model = stable_diffusion.open_model(folder, **chosen)
+        model = stable_diffusion.open_model(folder, weights=None if weights is None else Path(weights).expanduser(), **chosen)
     except ImportError as error:
         raise ConfigError(str(error)) from error
     progress.line(f"{folder}: {model.index.kind.name} ({model.index.pipeline})")

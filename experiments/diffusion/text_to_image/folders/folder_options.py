@@ -21,6 +21,8 @@ class FolderOptions(PromptOptions):
     """With a folder: height of a picture in pixels; None is that of the training."""
     width: int | None = None
     """With a folder: width of a picture in pixels; None is that of the training."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """With a folder: a single .safetensors file of the same model, as model sites have them. The folder then needs no weights."""
     variant: str | None = None
     """With a folder: which files of weights, such as fp16; None takes those without a variant, or the only ones."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -67,10 +69,12 @@ def refuse_without_folder(options: FolderOptions) -> None:
 
 def check_kind(options: FolderOptions, kind: model_index.Kind) -> None:
     """ConfigError for options that do not fit the kind of pipeline in the folder."""
+    if options.weights is not None and options.variant is not None:
+        raise ConfigError(f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them out")
     if kind is model_index.CLASSES:
         if options.label is None:
             raise ConfigError(f"{kind.name} draws classes: give --label NAME or --label NUMBER")
-        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet"):
+        for name in ("prompt", "negative", "init", "mask", "refiner", "lora", "controlnet", "weights"):
             if getattr(options, name):
                 raise ConfigError(f"--{name} does not go with {kind.name}, which draws classes: leave it out")
         return

@@ -22,6 +22,8 @@ class InspectOptions:
 
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """A folder with a model_index.json."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """A single .safetensors file of the same model, which takes the place of the folder's weights."""
     variant: str | None = None
     """Which files of weights, such as fp16; None takes those without a variant, or the only ones."""
 
@@ -32,8 +34,9 @@ def call(options: InspectOptions, catalogue: Catalogue, progress: Progress) -> N
     if not path.is_dir():
         raise DataError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
     try:
-        found = inspect(path, variant=options.variant)
-    except ImportError as error:
+        weights = None if options.weights is None else Path(options.weights).expanduser()
+        found = inspect(path, weights=weights, variant=options.variant)
+    except (ImportError, ValueError) as error:
         raise ConfigError(str(error)) from error
     for line in lines(found):
         print(line)

@@ -13,6 +13,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import open_model
 from gendiff.provenance import metadata
 from tests.pipelines.stable_diffusion import tiny_folders
+from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
 from tests.quickly import quickly
 
@@ -134,6 +135,40 @@ def test_the_refiner_takes_over_and_moves_the_picture(draw, folders):
     assert settings["refiner"] == str(folders["refiner"]) and not np.array_equal(alone, both)
 
 
+@pytest.mark.slow
+def test_a_picture_is_begun_from_by_its_strength(draw, pictures):
+    cat = pictures("cat")
+    little, much = (draw("stable", f"{share}.png", steps=4, init=cat, strength=share)[0].astype(float) for share in (0.25, 1.0))
+    assert not np.array_equal(little, much) and np.array_equal(little, draw("stable", "again.png", steps=4, init=cat, strength=0.25)[0])
+    assert not np.array_equal(draw("stable", "none.png", steps=4)[0], little)
+
+
+@pytest.mark.slow
+def test_a_controlnet_follows_its_hint_by_its_scale(draw, pictures, tmp_path):
+    control, wide = str(tiny_folders.write_control(tmp_path / "control")), pictures("wide")
+    alone, _, _ = draw("stable")
+    followed, settings, said = draw("stable", "followed.png", controlnet=control, hint=wide)
+    unheard, _, _ = draw("stable", "unheard.png", controlnet=control, hint=wide, hint_scale=0.0)
+    assert np.array_equal(unheard, alone) and not np.array_equal(followed, alone)
+    assert settings["hint"] == wide and "read controlnet" in " ".join(said)
+    assert any("--hint" in line and "its middle is scaled to 16 × 16" in line for line in said)
+
+
+@pytest.mark.slow
+def test_a_single_file_of_weights_draws_what_its_folder_draws(draw, unread, tmp_path):
+    file = stored(in_one_file("stable"), tmp_path)
+    whole, (single, settings, _) = draw("stable"), draw("stable", "single.png", of=unread, weights=str(file))
+    assert np.array_equal(whole[0], single) and settings["weights"] == str(file)
+
+
+def test_a_single_file_is_inspected_with_the_settings_of_its_folder(unread, tmp_path, capsys):
+    file = stored(in_one_file("stable"), tmp_path)
+    assert main("inspect", str(unread["stable"]), "--weights", str(file)) == 0
+    assert "in model.safetensors" in capsys.readouterr().out
+    assert main("inspect", str(unread["xl"]), "--weights", str(file)) == 65
+    assert "has no text_encoder" in capsys.readouterr().err
+
+
 def test_a_class_has_names_and_a_number(unread):
     model = open_model(unread["dit"])
     labels = ("kind 3", "other name of 3", "3")
@@ -154,6 +189,11 @@ MISTAKES = [
     ("stable", {"init": "cat", "mask": "black"}, "nothing of it is white"),
     ("stable", {"init": "cat", "mask": "right", "sampler": "deis-3"}, "--mask does not go with this sampler"),
     ("stable", {"prompt": "cat " * 9, "too_long": "error"}, "--prompt: a prompt has 9 tokens and 7 are read"),
+    ("stable", {"hint": "cat"}, "--controlnet DIR and --hint PICTURE go together"),
+    ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
+    ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
+    ("stable", {"weights": "x.safetensors", "variant": "fp16"}, "leave one of them out"),
+    ("dit", {"label": "1", "prompt": "", "weights": "x.safetensors"}, "--weights does not go with DiT"),
     ("xl", {"refiner": "xl"}, "is no refiner of Stable Diffusion XL"),
     ("xl", {"refiner": "refiner", "refine_from": 1.0}, "--refine-from 1 is outside"),
     ("xl", {"refiner": "refiner", "init": "cat"}, "leave out --init"),
@@ -166,7 +206,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("name", "options", "message"), MISTAKES, ids=[message for *_, message in MISTAKES])
 def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, name, options, message):
-    paths = {"init": pictures, "mask": pictures, "refiner": lambda name: name if name == "." else str(unread[name])}
+    paths = {"init": pictures, "mask": pictures, "hint": pictures, "refiner": lambda name: name if name == "." else str(unread[name])}
     given = {key: paths[key](value) if key in paths else value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
         draw(name, of=unread, **given)
