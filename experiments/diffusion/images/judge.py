@@ -15,7 +15,7 @@ from experiments.diffusion.images import facts, noise_levels, opened_pictures
 from experiments.diffusion.images.config import SETS, Config
 from experiments.diffusion.images.facts import Described
 from experiments.diffusion.images.measures import SEED, Measured, Measures
-from experiments.framework import drawing
+from experiments.framework import drawing, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -31,6 +31,8 @@ from gendiff.metrics import baselines
 DISTANCE = "Fréchet distance to held-out pictures, in floors"
 GRID, COPIES = 64, 12
 """Pictures in a grid, and samples beside their nearest training pictures."""
+LENGTHS = (0.03, 0.05, 0.08, 0.12, 0.2)
+"""Of averages, as shares of the training, where snapshots were kept."""
 FEW = 1000
 """Held-out pictures below which a Fréchet distance says little."""
 
@@ -61,6 +63,7 @@ class OneSet:
 
     def judge(self) -> tuple[list[verdicts.Claim], list[Figure], list[Table]]:
         config, claims, rows, shown = self.config, list[verdicts.Claim](), dict[str, Measured](), list[Figure]()
+        further: list[Table] = []
         with self.progress.phase("measure real pictures"):
             measures = Measures(config, self.training, self.held_out)
             rows["real training pictures"] = measures.real
@@ -79,6 +82,10 @@ class OneSet:
                 claims += self._claims(seed, rows[f"seed {seed}"], rows[f"seed {seed}, untrained network"])
                 if seed == config.seeds[0]:
                     shown += self._figures(measures, samples, params)
+            if seed == config.seeds[0] and self.folder.snapshots(seed).is_dir():
+                with self.progress.phase("averages of other lengths", seed=seed):
+                    figure, table = self._lengths(measures, params, seed)
+                shown, further = [*shown, figure], [table]
         if self.entry in SETS:
             against = functools.partial(verdicts.against, config.thresholds, None, kind="control")
             statement, number = f"{self._words}a Gaussian of the pixels: {DISTANCE}", rows["a Gaussian of the pixels"]
@@ -86,7 +93,7 @@ class OneSet:
         distances = {name: of.frechet for name, of in rows.items()}
         caption = f"{self._words}Fréchet distance of every set to held-out pictures; the floor, 1, is training pictures."
         shown.append(figures.bars(distances, self._file("frechet"), caption, x_label="Fréchet distance, in floors", log=True))
-        return claims, shown, [self._facts_table(), *self._tables(rows)]
+        return claims, shown, [self._facts_table(), *self._tables(rows), *further]
 
     def _opened(self) -> opened_pictures.Pictures:
         stored = self.facts.data
@@ -155,6 +162,28 @@ class OneSet:
             figures.curves(levels, self._file("levels"), by_level, x_label="log-SNR", y_label=error, log_y=True),
             figures.curves(loss, self._file("loss"), of_loss, x_label="step", y_label="loss", log_y=True),
         ]
+
+    def _lengths(self, measures: Measures, like: Params, seed: int) -> tuple[Figure, Table]:
+        """How near samples come by averages of other lengths, made from the snapshots. like: lies on the devices as they shall."""
+        found, rows = list[Number](), list[tuple[Cell, ...]]()
+        for length in LENGTHS:
+            params, _, missed = training_loop.restore_length(self.model.init, self.folder, seed=seed, relative_std=length)
+            placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, like)
+            count = self.config.control_samples
+            measured = measures.measure(self._draw(placed, count, f"seed {seed}, average of length {length:g}"))
+            found.append(measured.frechet)
+            rows.append((length, measured.n, measured.frechet, _cell(measured.recall), missed))
+        caption = (
+            f"{self._words}Fréchet distance of samples by averages of the parameters of any length, made from snapshots, with intervals."
+        )
+        curve = figures.Curve("averages", LENGTHS, *([each[place] for each in found] for place in range(3)))
+        words = "length of the average, as a share of the training"
+        columns = ("length", "n", "Fréchet / floor", "recall", "share of the average that snapshots miss")
+        table = Table(
+            f"{self._words}Averages of other lengths, seed {seed}", columns, tuple(rows), "`sample RUN --ema LENGTH` draws by one."
+        )
+        place = self._file("ema_lengths")
+        return figures.curves([curve], place, caption, x_label=words, y_label="Fréchet distance, in floors", log_x=True), table
 
     def _some(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.random.default_rng(SEED).permutation(len(images))[: self.config.level_pictures]

@@ -82,8 +82,11 @@ def trained(photos, tmp_path_factory):
 def test_a_run_on_a_folder_leaves_figures_and_no_verdict(trained):
     outcome = json.loads((trained / "results.json").read_text())
     assert outcome["verdict"] == "NONE" and outcome["claims"] == []
-    assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png"} <= {path.name for path in trained.iterdir()}
-    learned, measured, more, times = outcome["tables"]
+    assert {"real.png", "samples.png", "nearest.png", "levels.png", "loss.png", "frechet.png", "ema_lengths.png"} <= {
+        path.name for path in trained.iterdir()
+    }
+    learned, measured, more, lengths, times = outcome["tables"]
+    assert [row[0] for row in lengths["rows"]] == [0.03, 0.05, 0.08, 0.12, 0.2] and all(row[2][0] > 0 for row in lengths["rows"])
     assert ["skipped", 2] in learned["rows"] and ["classes", 2] in learned["rows"] and ["steps", 6] in learned["rows"]
     rows = {row[0]: row for row in measured["rows"]}
     assert list(rows) == ["real training pictures", "a Gaussian of the pixels", "seed 0", "seed 0, untrained network"]
