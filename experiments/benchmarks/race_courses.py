@@ -73,7 +73,7 @@ def latents(workload: Workload, place: Path, tiny: bool) -> Course:
         held_out = held_out[:, ::every, ::every]
     else:
         folder = RunFolder(place / "training")
-        folder.path.mkdir()
+        folder.path.mkdir(exist_ok=True)
         params, settings, of_latents, measured = _trained_on_drawings(config, images, folder)
         ours.save(workload, of_latents, weights)
         ours.save(of, params, decoder, **settings)
@@ -114,4 +114,4 @@ def _trained_on_drawings(
     )
     settings = {"latents_mean": shift, "latents_std": [1 / each for each in scale], "scaling_factor": 1.0}
     resolution = math.sqrt(12) * image_coding.spread(unit.network, params, images[: config.together])
-    return params, settings, state.ema[of.ema], {"resolution": resolution, "norm": few_evaluations.norm(clean)}
+    return params, settings, state.ema, {"resolution": resolution, "norm": few_evaluations.norm(clean)}
