@@ -189,7 +189,7 @@ ALL = (
         "serve_load",
         "pictures per second of the server, up to 8 at a time against one at a time",
         Workload("serve", batch=8),
-        pairs=5,
+        pairs=3,
         absent=load.absent,
         measure=serve_load.measure,
     ),

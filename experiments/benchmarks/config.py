@@ -56,6 +56,8 @@ class Thresholds(SharedThresholds):
     """Least ratio of the time to digits of equal quality."""
     near: float = 0.05
     """Largest excess of the Fréchet distance, as a share, that still counts as equal quality."""
+    agreement_pictures: float = 2e-3
+    """Largest difference of pictures in [-1, 1] of a latent model after 50 steps. Of 100 draws one makes rounding a hundred times larger."""
     lost: Natural = 0
     """Most requests to a server under load that may get no picture."""
     digits: float = 3.0

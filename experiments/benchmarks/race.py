@@ -124,7 +124,7 @@ def measure(make: Make, case: Case, setting: Setting) -> Findings:
     if len(entries) == 1:
         return Findings(limits=limits, tables=(table,))
     apart = duel.difference(*(entry.reference for entry in entries.values()))
-    agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, "agreement")
+    agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, course.agreement)
     best = {name: entry.best for name, entry in entries.items()}
     timed = noise(workload, place, min(course.timed, 20 if tiny else workload.batch), 2)
     ratio, times = _timed(case, setting, best, course.timed, request | {"arrays": str(timed)})

@@ -34,13 +34,14 @@ class Course:
     """What both sides are given, and how near to held-out pictures is what they draw.
 
     told: of `prepare`: folders of weights, and of `grids.resolved` the resolution and the norm. together: drawn in one call.
-    timed: samples that are timed. distance: of samples, the Fréchet distance.
+    timed: samples that are timed. distance: of samples, the Fréchet distance. agreement: the threshold of how far those of DDIM may differ.
     """
 
     told: Mapping[str, Any]
     together: int
     timed: int
     distance: Callable[[np.ndarray], float]
+    agreement: str = "agreement"
 
 
 Make = Callable[[Workload, Path, bool], Course]
@@ -79,7 +80,7 @@ def latents(workload: Workload, place: Path, tiny: bool) -> Course:
         ours.save(of, params, decoder, **settings)
         told |= measured
     fitted = frechet.fit(_rows(held_out))
-    return Course(told, 100, 16, lambda drawn: frechet.between(fitted, frechet.fit(_rows(drawn))))
+    return Course(told, 100, 16, lambda drawn: frechet.between(fitted, frechet.fit(_rows(drawn))), "agreement_pictures")
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, ne
 @pytest.mark.parametrize(
     ("experiment", "every", "further"),
     [
-        (bench.EXPERIMENT, cases.ALL, {"near", "lost"}),
+        (bench.EXPERIMENT, cases.ALL, {"near", "lost", "agreement_pictures"}),
         (bench_language.EXPERIMENT, language_cases.ALL, {each.threshold for each in language_cases.BESIDE_LLAMA} - {""}),
     ],
 )
