@@ -110,13 +110,15 @@ def test_a_result_that_was_measured_on_more_machines_has_a_column_for_each(tmp_p
     assert "On each machine" not in dict(results_pages.pages(tmp_path))[page]
     other = json.loads((tmp_path / "bench" / "results.json").read_text(encoding="utf-8"))
     here, other["machine"]["cpu"] = other["machine"]["cpu"], "a faster CPU"
-    other["claims"] = other["claims"][1:]
+    other["claims"] = [*other["claims"][1:], other["claims"][1] | {"id": "further", "statement": "a case of that machine alone"}]
     (tmp_path / "bench" / results_pages.MACHINES / "faster").mkdir(parents=True)
     (tmp_path / "bench" / results_pages.MACHINES / "faster" / "results.json").write_text(json.dumps(other), encoding="utf-8")
     text = dict(results_pages.pages(tmp_path))[page]
     head, _, first, second, *_ = text[text.index("| statement", text.index("On each machine")) :].splitlines()
     assert head.split(" | ")[1].startswith(here) and head.split(" | ")[2].startswith("a faster CPU")
     assert first.endswith("|  |") and second.count("PASS") + second.count("FAIL") == 2
+    (further,) = (line for line in text.splitlines() if line.startswith("| a case of that machine alone"))
+    assert further.split(" | ")[1].strip() == "" and further.count("PASS") + further.count("FAIL") == 1
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ class Thresholds(SharedThresholds):
     near: float = 0.05
     """Largest excess of the Fréchet distance, as a share, that still counts as equal quality."""
     agreement_pictures: float = 2e-3
-    """Largest difference of pictures in [-1, 1] of a latent model after 50 steps. Of 100 draws one makes rounding a hundred times larger."""
+    """Largest difference of pictures in [-1, 1] of a latent model after 50 steps. One draw of 100 makes rounding larger."""
     lost: Natural = 0
     """Most requests to a server under load that may get no picture."""
     digits: float = 3.0

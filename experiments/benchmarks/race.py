@@ -1,7 +1,7 @@
 """Races to equal quality: the least seconds to samples whose Fréchet distance is that of DDIM in 50 steps, or near it.
 
 Both sides draw with the same trained weights from the same noise. Each tries every method that it offers, with more and more evaluations,
-until the distance is near enough. The method with the fewest evaluations is judged again on other noise, and timed.
+until the distance is near enough. The method with the fewest evaluations, of equals the nearest, is judged again on other noise, and timed.
 """
 
 import functools
@@ -74,7 +74,7 @@ class _Race:
         methods = side.ask("methods")
         reference, file = self._distance(side, chosen_by, methods[0], self.most)
         found = tuple(self._fewest(side, method, reference) for method in methods)
-        best = min([each for each in found if each.excess <= self.near] or found, key=lambda each: each.evaluations)
+        best = min([each for each in found if each.excess <= self.near] or found, key=lambda each: (each.evaluations, each.excess))
         again, of_all = (self._distance(side, judged_by, *way)[0] for way in ((best.method, best.steps), (methods[0], self.most)))
         return _Entry(found, best, again / of_all - 1, file)
 

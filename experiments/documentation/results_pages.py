@@ -94,14 +94,16 @@ def _needed(summary: Summary) -> str:
 
 
 def _by_machine(outcomes: list[Results]) -> str:
-    """A row for each claim of the first, a column for each machine."""
+    """A row for each claim, those of the first outcome first; a column for each machine."""
     columns = [_text(f"{outcome.machine['cpu']}, {outcome.machine['cores']} cores, jax {outcome.versions['jax']}") for outcome in outcomes]
     found = [{each.first.id: each for each in _summaries(outcome)} for outcome in outcomes]
 
     def cell(there: dict[str, Summary], id: str) -> str:
         return f"{_measured(there[id])}<br>{there[id].verdict} (needed: {_needed(there[id])})" if id in there else ""
 
-    rows = [[_text(each.first.statement), *(cell(there, id) for there in found)] for id, each in found[0].items()]
+    every = {id: each for there in reversed(found) for id, each in there.items()}  # the words of the first outcome that has it
+    ordered = dict.fromkeys(id for there in found for id in there)
+    rows = [[_text(every[id].first.statement), *(cell(there, id) for there in found)] for id in ordered]
     return _folded(("statement", *columns), rows, ())
 
 

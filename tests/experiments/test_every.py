@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import catalogue
-from experiments.diffusion.few_step.config import METHODS
+from experiments.diffusion.students import METHODS
 from experiments.framework import command_line, registry
 
 LEAVES = {
@@ -13,7 +13,7 @@ LEAVES = {
     "digits": ("real", "guidance_1", "guidance_2", "denoising", "loss", "frechet"),
     "ddim-steps": ("steps", "few_steps", "same_samples"),
     "few-step": ("few_step", "students", "same_samples"),
-    "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_adherence", "emoji_pictures"),
+    "few-step-text": ("shapes_unguided", "shapes_guided", "shapes_students", "shapes_adherence", "emoji_pictures"),
     "schedules": ("log_snr", "bits", "frechet", "loss"),
     "guidance": ("curves_digits", "curves_shapes", "cures", "dropouts", "explore_digits"),
     "text-to-image": ("curves", "encoders", "pictures", "gallery", "emoji_seen", "emoji_nearest", "emoji_gallery"),

@@ -22,7 +22,7 @@ __all__ = ["EXPERIMENT", "Config", "Guiding", "Thresholds"]
 
 _STEPS: dict[str, Any] = {"reference": 6, "steps": (1, 2), "judged": 2, "coarse": 1, "saving": (2,), "learned": (2,), "fine": 4}
 _LEARN: dict[str, Any] = {"learn_pairs": 4, "learn_batch": 4, "learn_iterations": 2, "distilled": 2}
-_TAUGHT: dict[str, Any] = {"students": ("reflow", "shortcut"), "pairs": 8, "pair_steps": 2, "student_steps": 2, "student_batch": 8}
+_TAUGHT: dict[str, Any] = {"students": ("reflow",), "pairs": 8, "pair_steps": 2, "student_steps": 2, "student_batch": 8}
 _FEW: dict[str, Any] = {"pictures": 8, "real": 24, "together": 8, "subsets": 2, "subset": 8, "resamples": 5, "shown": 8}
 
 EXPERIMENT = Experiment(

@@ -239,6 +239,14 @@ def test_a_student_keeps_an_average_of_its_own_and_is_trained_once(tmp_path, mon
     students.train(config, folder, Progress(quiet=True))
 
 
+def test_a_student_of_two_times_draws_in_as_many_evaluations_as_steps(tmp_path, monkeypatch):
+    config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, students=(SHORTCUT,), judged_student=SHORTCUT)
+    subject = subjects.opened(config, SHAPES, Progress(quiet=True))
+    monkeypatch.setattr(students, "restore", lambda *_: subject.two_times.init(jax.random.key(1)))
+    drawn = draw.MethodDraws(config, subject, RunFolder(tmp_path), Progress(quiet=True))(draw.Set(SHAPES, 0, SHORTCUT, 2))
+    assert drawn.evaluations == 2 and drawn.pictures.shape == (8, 32, 32, 3) and np.isfinite(drawn.pictures).all()
+
+
 def test_students_make_as_many_evaluations_of_the_network_as_reflow():
     subject = subjects.opened(dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=8), SHAPES, Progress(quiet=True))
     teaching = students.teaching(CONFIG, subject)
