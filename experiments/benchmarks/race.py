@@ -103,7 +103,8 @@ def measure(make: Make, case: Case, setting: Setting) -> Findings:
     place.mkdir()
     course = make(workload, place, tiny)
     request = {"network": workload.network, "together": course.together, **course.told}
-    chosen_by, judged_by = (noise(workload, place, 20 if tiny else workload.batch, number) for number in (0, 1))
+    count = 20 if tiny else workload.batch
+    chosen_by, judged_by = (noise(workload, place, count, number) for number in (0, 1))
     steps, most = (STEPS[:2], 4) if tiny else (STEPS, workload.steps)
     race = _Race(place, course, request, most, steps, setting.config.thresholds.near, (chosen_by, judged_by))
     entries = dict[str, _Entry]()
@@ -126,8 +127,8 @@ def measure(make: Make, case: Case, setting: Setting) -> Findings:
     apart = duel.difference(*(entry.reference for entry in entries.values()))
     agrees = Limit(f"{case.name}_agrees", f"{case.name}: DDIM in {most} steps of both sides differs by", apart, course.agreement)
     best = {name: entry.best for name, entry in entries.items()}
-    timed = noise(workload, place, min(course.timed, 20 if tiny else workload.batch), 2)
-    ratio, times = _timed(case, setting, best, course.timed, request | {"arrays": str(timed)})
+    few = min(course.timed, count)
+    ratio, times = _timed(case, setting, best, few, request | {"arrays": str(noise(workload, place, few, 2))})
     return Findings(ratios=(ratio,), limits=(agrees, *limits), tables=(table, times))
 
 

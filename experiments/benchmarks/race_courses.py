@@ -22,7 +22,6 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.data import digits as digits_data
-from gendiff.data import scaling
 from gendiff.metrics import features, frechet
 
 STEPS = 3000
@@ -79,18 +78,9 @@ def latents(workload: Workload, place: Path, tiny: bool) -> Course:
         ours.save(workload, of_latents, weights)
         ours.save(of, params, decoder, **settings)
         told |= measured
-    fitted = frechet.fit(_rows(held_out))
-    return Course(told, 100, 16, lambda drawn: frechet.between(fitted, frechet.fit(_rows(drawn))), "agreement_pictures")
-
-
-def _rows(images: np.ndarray) -> np.ndarray:
-    seen = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))
-    return features.extract(_convolutions(), seen, batch=image_features.TOGETHER)
-
-
-@functools.cache
-def _convolutions() -> features.Features:
-    return image_features.function(FeatureOptions())
+    rows = functools.partial(image_features.of_drawn, image_features.function(FeatureOptions()))
+    fitted = frechet.fit(rows(held_out))
+    return Course(told, 100, 16, lambda drawn: frechet.between(fitted, frechet.fit(rows(drawn))), "agreement_pictures")
 
 
 def _trained_on_digits(place: Path) -> Params:

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.benchmarks import ours
 from experiments.benchmarks.side_process import Side
 from experiments.benchmarks.workloads import Workload
+from experiments.diffusion import image_coding
 from experiments.diffusion.few_step import draw
 from experiments.framework import compile_cache, devices
 from gendiff import networks
@@ -29,7 +30,7 @@ class RaceSide(Side):
 
     def __init__(self) -> None:
         super().__init__()
-        self.params: dict[tuple[str, str, str], Params] = {}
+        self.opened: dict[tuple[str, str, str], tuple[Params, networks.Autoencoder | None]] = {}
         self.draws: dict[tuple[str, str, str], Any] = {}
 
     def methods(self) -> list[str]:
@@ -56,18 +57,20 @@ class RaceSide(Side):
         begin, workload = time.perf_counter(), Workload("sample", network)
         with np.load(arrays) as file:
             given = {key: file[key] for key in file.files}
-        if (network, weights, decoder) not in self.params:
+        if (network, weights, decoder) not in self.opened:
             stored = ours.parameters(workload, ours.build(workload), weights)
-            self.params[network, weights, decoder] = jax.tree.map(jnp.asarray, (stored, open_decoder(decoder)[1] if decoder else ()))
+            module, of_decoder = open_decoder(decoder) if decoder else (None, ())
+            self.opened[network, weights, decoder] = jax.tree.map(jnp.asarray, (stored, of_decoder)), module
+        params, module = self.opened[network, weights, decoder]
         sampler, flow = SAMPLERS[method], schedules.flow()
         grid = grids.trailing(flow, steps) if method == draw.DDIM else grids.resolved(flow, steps, resolution=resolution, norm=norm)
         levels = grids.padded(grid, max(steps, LONGEST))
         rows = [slice(first, first + together) for first in range(0, len(given["label"]), together)]
         parts = [(jnp.asarray(levels.sigma[0] * given["noise"][part]), jnp.asarray(given["label"][part])) for part in rows]
-        bound = self.params[network, weights, decoder], levels, jnp.int32(steps)
+        bound = params, levels, jnp.int32(steps)
         if (network, method, decoder) not in self.draws:
-            drawn = _draw(workload, sampler, open_decoder(decoder)[0] if decoder else None)
-            self.draws[network, method, decoder] = devices.compiled(devices.jit(drawn), *bound, *parts[0])
+            drawn = devices.jit(_draw(workload, sampler, module))
+            self.draws[network, method, decoder] = devices.compiled(drawn, *bound, *parts[0])
         program = self.draws[network, method, decoder]
         self.work[name] = lambda: [program(*bound, *part) for part in parts]
         return self._first(name, begin)
@@ -97,8 +100,7 @@ def open_decoder(folder: str) -> tuple[networks.Autoencoder, Params]:
     """An autoencoder as diffusers saves it, with its parameters."""
     stored = files.load_folder(Path(folder))
     network = networks.Autoencoder(**diffusers_autoencoder.network_fields(stored.config))
-    pictures = jnp.zeros((1, network.factor, network.factor, network.in_channels))
-    like = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), pictures))
+    like = jax.eval_shape(image_coding.init(network), jax.random.key(0))
     return network, diffusers_autoencoder.params(stored.config, stored.arrays, like)
 
 

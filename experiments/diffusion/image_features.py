@@ -51,6 +51,12 @@ def function(options: FeatureOptions) -> Features:
     return features.inception(networks.pure(network), params, resize=options.resize)
 
 
+def of_drawn(measured: Features, images: np.ndarray) -> np.ndarray:
+    """(n, d) features of pictures (n, h, w, c) in about [-1, 1], which are clipped and rounded as a screen would."""
+    seen = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))
+    return features.extract(measured, seen, batch=TOGETHER)
+
+
 def summary(measured: Features, images: Iterator[np.ndarray]) -> Running:
     """What a Fréchet distance needs of batches of uint8 images, in memory of one batch. DataError without images."""
     state = None

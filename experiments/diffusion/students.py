@@ -49,7 +49,7 @@ class Teaching:
     """What all students of one network share.
 
     model: the teacher's network, and of all students that are told one time. two_times: of those that are told a second one.
-    told: (parameters, condition) -> the teacher of a batch. teacher_cost: evaluations of the network that one of the teacher makes.
+    guide: the network as a denoiser -> the teacher. teacher_cost: evaluations of the network that one of the teacher makes.
     budget: evaluations of the network that each training makes. pairs: those of them which drawing pairs has cost; 0 where all students
     learn from what the teacher draws. batch: samples of a step. fake_steps: of the denoiser of generated samples, for each of the
     generator. intervals: of the path at the end of consistency training and distillation. shortest: how many of the shortest steps of a
@@ -58,7 +58,7 @@ class Teaching:
 
     model: Model
     two_times: Model
-    told: Callable[[Params, Any], Denoiser]
+    guide: Callable[[denoiser.NetworkDenoiser], Denoiser]
     teacher_cost: float
     budget: float
     pairs: float
@@ -72,6 +72,10 @@ class Teaching:
     def denoiser(self, params: Params, condition: Any) -> denoiser.NetworkDenoiser:
         """A network of one time under a condition."""
         return denoiser.from_network(self.model.predict, params, self.model.parameterization, condition)
+
+    def teacher(self, params: Params, condition: Any) -> Denoiser:
+        """The teacher of a batch, which is told its condition."""
+        return self.guide(self.denoiser(params, condition))
 
 
 FrozenLoss = Callable[..., tuple[jax.Array, Metrics]]
@@ -213,14 +217,14 @@ def _program(teaching: Teaching, student: Student, round: int, folder: RunFolder
     """The step of a student under jit, which serves all seeds; `fresh` is that of each seed."""
     of, total = student.model(teaching), student.steps(teaching)
     step = training.make_step(student.loss(teaching, of, round), teaching.optimizer(total), ema_warm_up=True)
-    fake_step = training.make_step(fake_loss(teaching), _fake_optimizer(teaching, total)) if student.fake_cost else None
+    fake_step = training.make_step(_fake_loss(teaching), _fake_optimizer(teaching, total)) if student.fake_cost else None
 
     def advance(state: Lesson, batch: Any) -> tuple[Lesson, Metrics]:
         fake, condition = state.fake, batch.condition[0]
         if fake_step is not None:
             for _ in range(teaching.fake_steps):
                 fake, _metrics = fake_step(fake, batch, state.generator.params)
-        frozen = student.frozen(teaching, state.generator, teaching.told(state.teacher, condition), total)
+        frozen = student.frozen(teaching, state.generator, teaching.teacher(state.teacher, condition), total)
         if fake_step is not None:
             frozen = (*frozen, teaching.denoiser(fake.params, condition))
         generator, metrics = step(state.generator, batch, *frozen)
@@ -247,7 +251,7 @@ def _fake_optimizer(teaching: Teaching, total: int) -> optax.GradientTransformat
     return teaching.optimizer(teaching.fake_steps * total)
 
 
-def fake_loss(teaching: Teaching) -> FrozenLoss:
+def _fake_loss(teaching: Teaching) -> FrozenLoss:
     """What the denoiser of generated samples descends, which distribution matching trains beside its generator."""
     return distillation.on_generated(_generate(teaching.model), image_training.loss(teaching.model))
 
@@ -257,7 +261,7 @@ def _generate(of: Model) -> Callable[..., jax.Array]:
 
 
 def _told(teacher: Denoiser, condition: Any) -> Denoiser:
-    """A teacher that `Teaching.told` has told the condition of the batch."""
+    """A teacher that `Teaching.teacher` has told the condition of the batch."""
     return teacher
 
 

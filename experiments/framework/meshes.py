@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from typing import Any
 
 import jax
 
@@ -33,6 +34,11 @@ def parse(text: str) -> Axes:
         allowed = f"each once and at least 1, or one of them {ALL}"
         raise ConfigError(f"--mesh {text}: give some of data=D,fsdp=F,tensor=T, {allowed}, such as data=4,fsdp=2")
     return dataclasses.replace(Axes(1 if None in sizes.values() else None), **sizes)
+
+
+def placed(tree: Any, like: Any) -> Any:
+    """A tree of arrays on the devices where those of another lie."""
+    return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), tree, like)
 
 
 def build(axes: Axes, rules: sharding.Rules) -> jax.sharding.Mesh:

@@ -7,11 +7,10 @@ whole file apart, text encoders included, and `stable_diffusion.open_model(folde
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.weights import diffusers_autoencoder, diffusers_text_unet
 from gendiff.weights.rules import Arrays
+from gendiff.weights.streamed import StoredArray
 
 UNET, AUTOENCODER = "model.diffusion_model.", "first_stage_model."
 SHOWN = 3
@@ -28,22 +27,23 @@ _AUTOENCODER_RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "con
 _ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 
 
-def unet(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def unet(arrays: Arrays, config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, Any]:
     """Return the arrays of the U-Net under the names of `UNet2DConditionModel`, for `diffusers_text_unet.params`.
 
     Args:
         arrays: those of the file, by name. What does not begin with "model.diffusion_model." is left out: it is not of the U-Net. So
             are averaged parameters, whose names begin with "model_ema.".
         config: the config.json of the model.
+        pooled_channels: as for `diffusers_text_unet.network_fields`.
 
     Raises:
         ConfigError: as `diffusers_text_unet.network_fields` does.
         CheckpointMismatchError: when the file holds no U-Net.
     """
-    return renamed(arrays, UNET, unet_names(config))
+    return renamed(arrays, UNET, unet_names(config, pooled_channels))
 
 
-def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays of the autoencoder under the names of `AutoencoderKL`, for `diffusers_autoencoder.params`.
 
     Its attention has convolutions of single pixels in place of linear layers; they come back as matrices.
@@ -57,7 +57,7 @@ def autoencoder(arrays: Arrays, config: Mapping[str, Any]) -> dict[str, np.ndarr
         CheckpointMismatchError: when the file holds no autoencoder.
     """
     found = renamed(arrays, AUTOENCODER, autoencoder_names(config))
-    return {name: array[:, :, 0, 0] if _is_pixel_of_attention(name, array) else array for name, array in found.items()}
+    return {name: _matrix(array) if _is_pixel_of_attention(name, array) else array for name, array in found.items()}
 
 
 def unet_names(config: Mapping[str, Any], pooled_channels: int | None = None) -> dict[str, str]:
@@ -129,7 +129,7 @@ def autoencoder_names(config: Mapping[str, Any]) -> dict[str, str]:
     return names | _within(residual, _AUTOENCODER_RESIDUAL) | _within(attention, _ATTENTION)
 
 
-def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+def renamed(arrays: Arrays, prefix: str, names: Mapping[str, str]) -> dict[str, Any]:
     """Return the arrays of one model of a file under other names. Those whose name is not known keep it, for `rules.to_ours` to refuse.
 
     Args:
@@ -168,5 +168,9 @@ def _within(blocks: Mapping[str, str], parts: Mapping[str, str]) -> dict[str, st
     return {f"{theirs}.{part}": f"{name}.{now}" for theirs, name in blocks.items() for part, now in parts.items()}
 
 
-def _is_pixel_of_attention(name: str, array: np.ndarray) -> bool:
+def _is_pixel_of_attention(name: str, array: Any) -> bool:
     return ".attentions." in name and array.ndim == 4 and array.shape[2:] == (1, 1)
+
+
+def _matrix(array: Any) -> Any:
+    return array.reshaped(array.shape[:2]) if isinstance(array, StoredArray) else array[:, :, 0, 0]

@@ -63,15 +63,12 @@ def parts(arrays: Mapping[str, Array], configs: Mapping[str, Mapping[str, Any]])
     for name, config in configs.items():
         prefix = _prefix(arrays, name)
         used.append(prefix)
-        own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
         if name == "unet":
-            names = latent_diffusion.unet_names(config, pooled)
-            found[name] = {latent_diffusion.translated(key, names): array for key, array in own.items()}
+            found[name] = latent_diffusion.unet(arrays, config, pooled)
         elif name == "vae":
-            names = latent_diffusion.autoencoder_names(config)
-            renamed = {latent_diffusion.translated(key, names): array for key, array in own.items()}
-            found[name] = {key: _matrix(array) if _is_pixel(key, array) else array for key, array in renamed.items()}
+            found[name] = latent_diffusion.autoencoder(arrays, config)
         else:
+            own = latent_diffusion.renamed(arrays, prefix, {})
             found[name] = own if prefix in TRANSFORMERS.get(name, ()) else _of_open_clip(own, config)
     unknown = sorted(key for key in arrays if not key.startswith((*used, *LEFT_OUT)))
     if unknown:
@@ -120,15 +117,6 @@ def _of_block(name: str, array: Array) -> dict[str, Array]:
         return {f"self_attn.{part}_proj.{kind}": _rows(array, number * rows, rows) for number, part in enumerate("qkv")}
     head, _, kind = name.rpartition(".")
     return {f"{_BLOCK.get(head, head)}.{kind}": array}
-
-
-def _is_pixel(name: str, array: Array) -> bool:
-    """Whether it is a convolution of single pixels in place of a linear layer."""
-    return ".attentions." in name and array.ndim == 4 and tuple(array.shape[2:]) == (1, 1)
-
-
-def _matrix(array: Array) -> Array:
-    return array.reshaped(array.shape[:2]) if isinstance(array, StoredArray) else array[:, :, 0, 0]
 
 
 def _rows(array: Array, first: int, count: int) -> Array:

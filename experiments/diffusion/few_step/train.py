@@ -13,7 +13,7 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.data import digits
-from gendiff.diffusion import denoiser, grids
+from gendiff.diffusion import grids
 from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.schedules import Schedule
 from gendiff.diffusion.types import Level
@@ -41,13 +41,7 @@ def teaching(config: Config) -> Teaching:
     numbers = {name: getattr(config, name) for name in ("batch", "fake_steps", "intervals", "shortest", "ema")}
     pairs, optimizer = float(config.pairs * config.pair_steps), functools.partial(_optimizer, config)
     of = {"budget": budget, "pairs": pairs, "optimizer": optimizer, **numbers}
-    return Teaching(model(config), two_time_model(config), functools.partial(told, config), teacher_cost=1.0, **of)
-
-
-def told(config: Config, params: Params, label: Any) -> denoiser.NetworkDenoiser:
-    """The teacher under these labels."""
-    of = model(config)
-    return denoiser.from_network(of.predict, params, of.parameterization, label)
+    return Teaching(model(config), two_time_model(config), lambda network: network, teacher_cost=1.0, **of)
 
 
 @functools.lru_cache(maxsize=1)
@@ -72,4 +66,4 @@ def _pairs(config: Config, teacher: Params, seed: int, progress: Progress) -> Pa
     levels, label = cut(of.schedule, config.pair_steps), np.arange(config.pairs, dtype=np.int32) % of.num_classes
     key = jax.random.fold_in(jax.random.key(seed), _PAIRS)
     options: dict[str, Any] = {"together": config.together, "title": f"draw pairs for seed {seed}", "progress": progress}
-    return few_evaluations.pairs(key, functools.partial(told, config), teacher, label, levels, of.shape, **options)
+    return few_evaluations.pairs(key, teaching(config).teacher, teacher, label, levels, of.shape, **options)

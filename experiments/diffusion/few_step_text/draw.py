@@ -82,10 +82,15 @@ class MethodDraws:
     """Draws of one network by every method: one compiled program each, which serves all seeds and numbers of steps."""
 
     def __init__(self, config: Config, subject: Subject, folder: RunFolder, progress: Progress) -> None:
-        self._config, self._subject, self._folder, self._progress = config, subject, folder, progress
+        self._config, self._subject, self._progress = config, subject, progress
         self._tally = Tally()
         # on the host as those of the subject, so that one program serves all
         self._untrained = jax.device_get(subject.model.init(jax.random.key(0)))
+        self._students = {
+            (name, count): jax.device_get(students.restore(config, subject, folder, name, count))
+            for name, counts in config.drawn_in().items()
+            for count in counts
+        }
         self._words = jax.tree.flatten(subjects.read(subject.captions).rows(np.arange(len(subject.captions))))
         self._most = max(*config.steps, *config.saving, config.reference)
         self._programs: dict[tuple[Any, Any, bool], Any] = {}
@@ -137,7 +142,7 @@ class MethodDraws:
 
     def _params(self, wanted: Set) -> Params:
         if METHODS[wanted.method].student:
-            return jax.device_get(students.restore(self._config, self._subject, self._folder, wanted.method, wanted.steps))
+            return self._students[wanted.method, wanted.steps]
         return self._untrained if wanted.method == UNTRAINED else self._subject.params
 
     def _sample(

@@ -23,7 +23,8 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks
 from gendiff.core.types import Params
-from gendiff.diffusion import denoiser, guidance
+from gendiff.diffusion import guidance
+from gendiff.diffusion.denoiser import NetworkDenoiser
 from gendiff.diffusion.distillation import Pairs
 from gendiff.diffusion.types import Batch, Denoiser
 
@@ -41,10 +42,10 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
         def data(seed: int, on_pairs: bool, drawn: Any = drawn) -> Any:
             return drawn() if on_pairs else Batch(clean=drawn().clean, condition=drawn().condition)
 
+        of, teachers, place = teaching(config, subject), {config.seeds[0]: subject.params}, folder.inside(name)
         for student in config.students:
             progress.line(f"{name}: {student}")
-            teachers = {config.seeds[0]: subject.params}
-            students.train(teaching(config, subject), student, teachers, data, folder.inside(name), progress, **every)
+            students.train(of, student, teachers, data, place, progress, **every)
 
 
 def restore(config: Config, subject: Subject, folder: RunFolder, name: str, evaluations: int) -> Params:
@@ -70,9 +71,8 @@ def teaching(config: Config, subject: Subject) -> Teaching:
     )
 
 
-def guided(subject: Subject, params: Params, words: networks.Text) -> Denoiser:
+def guided(subject: Subject, given: NetworkDenoiser) -> Denoiser:
     """The network under guidance everywhere."""
-    given = denoiser.from_network(subject.model.predict, params, subject.model.parameterization, words)
     return guidance.classifier_free(given, given.with_condition(networks.NO_TEXT), jnp.float32(subject.guiding.scale), batched=True)
 
 
@@ -80,7 +80,7 @@ def pairs(config: Config, subject: Subject, progress: Progress) -> Pairs:
     """What the guided network draws of captions of its training, with the noise that it begins from."""
     captions, title = subject.taught(config.pairs), f"draw pairs of {subject.name}"
     index, key = np.arange(len(captions)), jax.random.fold_in(jax.random.key(config.seeds[0]), NOISE)
-    of = functools.partial(guided, subject), subject.params, subjects.read(captions).rows(index), subject.resolved(config.pair_steps)
+    of = teaching(config, subject).teacher, subject.params, subjects.read(captions).rows(index), subject.resolved(config.pair_steps)
     options: dict[str, Any] = {"together": config.together, "title": title, "progress": progress}
     drawn = few_evaluations.pairs(key, *of, subject.model.shape, **options)
     drawing.check_finite(np.asarray(drawn.clean), index, title)

@@ -15,7 +15,7 @@ from experiments.diffusion.images import facts, noise_levels, opened_pictures
 from experiments.diffusion.images.config import SETS, Config
 from experiments.diffusion.images.facts import Described
 from experiments.diffusion.images.measures import SEED, Measured, Measures
-from experiments.framework import drawing, training_loop
+from experiments.framework import drawing, meshes, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from experiments.framework.run_folder import RunFolder
@@ -74,7 +74,7 @@ class OneSet:
             params = image_training.averaged(self.model, self.folder, seed)
             with self.progress.phase("sample", seed=seed):
                 samples = self._draw(params, config.samples, f"seed {seed}")
-                fresh = jax.tree.map(lambda new, like: jax.device_put(new, like.sharding), self.model.init(jax.random.key(seed)), params)
+                fresh = meshes.placed(self.model.init(jax.random.key(seed)), params)
                 untrained = self._draw(fresh, config.control_samples, "an untrained network")  # there, so that one program serves both
             with self.progress.phase("judge", seed=seed):
                 rows[f"seed {seed}"] = measures.measure(samples)
@@ -168,9 +168,8 @@ class OneSet:
         found, rows = list[Number](), list[tuple[Cell, ...]]()
         for length in LENGTHS:
             params, _, missed = training_loop.restore_length(self.model.init, self.folder, seed=seed, relative_std=length)
-            placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), params, like)
-            count = self.config.control_samples
-            measured = measures.measure(self._draw(placed, count, f"seed {seed}, average of length {length:g}"))
+            count, params = self.config.control_samples, meshes.placed(params, like)
+            measured = measures.measure(self._draw(params, count, f"seed {seed}, average of length {length:g}"))
             found.append(measured.frechet)
             rows.append((length, measured.n, measured.frechet, _cell(measured.recall), missed))
         caption = (

@@ -117,4 +117,4 @@ def untrained(config: Config, folder: RunFolder, name: str, seed: int, like: Par
     every = training(config, name, np.zeros((1, *shape(config, name)), np.float32))
     mesh = meshes.build(folder.mesh, ())
     fresh = training_loop.shared_programs(*(every[of] for of in ("loss", "optimizer", "init")), mesh, (), every["ema"], True, 1).fresh
-    return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), fresh(jax.random.key(seed)).params, like)
+    return meshes.placed(fresh(jax.random.key(seed)).params, like)

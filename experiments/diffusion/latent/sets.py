@@ -18,8 +18,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import intervals
 from experiments.reporting.verdicts import Number
 from gendiff.core.types import Params
-from gendiff.data import scaling
-from gendiff.metrics import features, fidelity, frechet
+from gendiff.metrics import fidelity, frechet
 
 ORIGINALS, DECODED, DECODING = "originals", "decoded", "decoding"
 SEED = 0
@@ -73,8 +72,7 @@ class Judge:
         return intervals.interval(intervals.ratio_of_means, first, second, resamples=self._config.resamples)
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
-        seen = np.asarray(scaling.from_unit(np.clip(images, -1.0, 1.0), 256))
-        return features.extract(self._features, seen, batch=image_features.TOGETHER)
+        return image_features.of_drawn(self._features, images)
 
 
 class Sampled:

@@ -174,10 +174,8 @@ def opened(
     reader = READERS[kind]
     config = files.load_config(folder)
     arrays = streamed.open_folder(folder, reader.stem, variant) if single is None else single.parts[name]
+    config = _checked(index, name, config, arrays)
     with naming(folder / CONFIG):
-        check_depth(config, arrays)
-        if kind in _TEXTS:
-            config = _as_class(config, kind)
         network = reader.network(config, told or {}, fields or {})
     return Part(name, folder, config, network, arrays, reader, None if single is None else single.file)
 
@@ -196,14 +194,18 @@ def open_single(index: ModelIndex, file: str | os.PathLike) -> SingleFile:
     place, arrays = Path(file), streamed.open_file(file)
     if index.kind is model_index.CLASSES:
         raise DataError(f"{index.folder}: a single file of weights is for Stable Diffusion, and this is a {index.kind.name}")
-    configs = {}
-    for name in (name for name, kind in index.parts.items() if kind in READERS):
-        config = files.load_config(index.folder / name)
-        with naming(index.folder / name / CONFIG):
-            check_depth(config, arrays)
-            configs[name] = _as_class(config, index.parts[name]) if index.parts[name] in _TEXTS else config
+    names = (name for name, kind in index.parts.items() if kind in READERS)
+    configs = {name: _checked(index, name, files.load_config(index.folder / name), arrays) for name in names}
     with naming(place):
         return SingleFile(place, single_file.parts(arrays, configs))
+
+
+def _checked(index: ModelIndex, name: str, config: dict[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a part, which may not have more blocks than there are arrays. Raises DataError, path first."""
+    kind = index.parts[name]
+    with naming(index.folder / name / CONFIG):
+        check_depth(config, arrays)
+        return _as_class(config, kind) if kind in _TEXTS else config
 
 
 def check_depth(config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
