@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.diffusion import sampling_options
+from experiments.diffusion.text_to_image.default_sampling import FROM_NOISE
 from experiments.diffusion.text_to_image.folders import folder_options
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.diffusion.text_to_image.prompting import command as text_to_image
-from experiments.diffusion.text_to_image.prompting import prompt_options
 from experiments.framework import compile_cache, devices
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Tool
@@ -25,7 +25,7 @@ from gendiff.core import extras
 from gendiff.core.errors import ConfigError
 
 _OF_FOLDERS = ("height", "width", "variant", "dtype", "storage", "compile_cache")
-_SAMPLERS = f"Which sampler draws: {', '.join(sampling_options.SAMPLERS)}. None is ddim, or that of a folder."
+_SAMPLERS = f"Which sampler draws: {', '.join(sampling_options.SAMPLERS)}. None is {FROM_NOISE.sampler}, or that of a folder."
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_PICTURES = 10
 """Of one request, as in OpenAI's API."""
@@ -133,7 +133,7 @@ def _served(options: ServeOptions, progress: Progress) -> ServedNetwork:
         return folder_networks.read(folder, Path(str(options.model)).expanduser(), progress)
     folder_options.refuse_without_folder(dataclasses.replace(folder, compile_cache=None))
     compile_cache.use(options.compile_cache, progress.line)
-    return own_networks.read(text_to_image.file_of(options.model), prompt_options.sampler(folder))
+    return own_networks.read(text_to_image.file_of(options.model), options.sampler)
 
 
 def _app(options: ServeOptions, address: str, progress: Progress) -> tuple[Any, Any]:
@@ -148,6 +148,6 @@ def _app(options: ServeOptions, address: str, progress: Progress) -> tuple[Any, 
     with progress.phase(f"compile for {', '.join(map(str, programs.sizes))} pictures"):
         programs.warm()
     pictures = min(MOST_PICTURES, options.queue)
-    limits = Limits(served.name, served.width, served.height, most, pictures)
+    limits = Limits(served.name, served.width, served.height, most, min(served.usual_steps, most), pictures)
     batcher = Batcher(programs, options.queue)
     return web_app.web_app(served, batcher, limits, hosts(options, address)), batcher

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.diffusion import folder_params, sampling_options
+from experiments.diffusion.text_to_image.default_sampling import EDITED
 from experiments.diffusion.text_to_image.folders import folder_drawing
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.framework import devices
@@ -61,6 +62,7 @@ def served(model: Opened, pipeline: PromptPipeline) -> ServedNetwork:
         sampler=latent.sampler,
         grid=model.scheduler.grid,
         most_steps=MOST_STEPS if table is None else len(table),
+        usual_steps=EDITED.steps,
         read=texts,
         encode=encode,
         guided=latent.denoiser,

@@ -1,5 +1,6 @@
 """A committed network of text-to-image, or one that a run left, as what a server draws with."""
 
+import dataclasses
 import functools
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.diffusion import sampling_options
-from experiments.diffusion.text_to_image import texts
+from experiments.diffusion.text_to_image import default_sampling, texts
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.prompting import prompt_reading
 from experiments.diffusion.text_to_image.trained import Trained
@@ -17,23 +18,29 @@ from experiments.serve.served_network import ReadTexts, ServedNetwork
 from gendiff import pipelines
 from gendiff.core.types import Params
 from gendiff.data.tokenizer import Tokens
-from gendiff.diffusion import grids
+from gendiff.diffusion.types import Level
 
 MOST_STEPS = 1000
 """Of a schedule without a table."""
 
 
-def read(file: Path, sampler: str) -> ServedNetwork:
-    """The network of a file. Raises as `published.read` does, and ConfigError for a sampler that is none."""
+def read(file: Path, sampler: str | None) -> ServedNetwork:
+    """The network of a file. sampler: None is the default of its pictures.
+
+    Raises as `published.read` does, and ConfigError for a sampler that is none.
+    """
     texts.check()
     given, about = published.read(file)
     return served(given, file.stem, about.data, frozenset(about.words), sampler)
 
 
-def served(given: Trained, name: str, about: str, known: Collection[str], sampler: str) -> ServedNetwork:
+def served(given: Trained, name: str, about: str, known: Collection[str], sampler: str | None) -> ServedNetwork:
     """known: the words of the training captions."""
-    schedule = given.model.schedule
-    pipeline = given.pipeline(sampling_options.sampler(sampler, None, schedule))
+    schedule, usual = given.model.schedule, default_sampling.settled(sampler, None, None)
+    pipeline = given.pipeline(sampling_options.sampler(usual.sampler, None, schedule))
+
+    def grid(steps: int) -> Level:
+        return default_sampling.levels(given, dataclasses.replace(usual, steps=steps))
 
     def encode(params: Any, prompt: Tokens, negative: Tokens) -> tuple[Any, Any]:
         return pipeline.encoded(params, prompt), pipeline.encoded(params, negative)
@@ -49,7 +56,8 @@ def served(given: Trained, name: str, about: str, known: Collection[str], sample
         shape=pipeline.shape,
         params=given.params,
         sampler=pipeline.sampler,
-        grid=functools.partial(grids.trailing, schedule),
+        grid=grid,
+        usual_steps=usual.steps,
         most_steps=MOST_STEPS if schedule.table is None else len(schedule.table),
         read=functools.partial(_words, known),
         encode=encode,

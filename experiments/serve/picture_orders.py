@@ -24,29 +24,25 @@ LONGEST = 4000
 """Characters of a prompt."""
 SHOWN = 60
 """Characters of what a request says that an error repeats."""
-STEPS, GUIDANCE = 30, 5.0
+GUIDANCE = 5.0
 """Unless a request says otherwise."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a server draws. width, height: of its pictures. steps, pictures: most of one request."""
+    """What a server draws. width, height: of its pictures. steps, pictures: most of one request. usual_steps: unless it says otherwise."""
 
     model: str
     width: int
     height: int
     steps: int
+    usual_steps: int
     pictures: int = 10
 
     @property
     def size(self) -> str:
         """As a request names it."""
         return f"{self.width}x{self.height}"
-
-    @property
-    def usual_steps(self) -> int:
-        """Unless a request says otherwise."""
-        return min(STEPS, self.steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Order:
     prompt: str
     negative: str = ""
     n: int = 1
-    steps: int = STEPS
+    steps: int = 30
     guidance: float = GUIDANCE
     seed: int = 0
     stream: bool = False

@@ -26,7 +26,8 @@ class ServedNetwork:
     """A network and its own ways, as pure functions but for `read`.
 
     name: what requests call it. about: one line for people. width, height: of its pictures. shape: of one latent.
-    params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a grid.
+    params: of all its parts. sampler: draws. grid: the levels (n + 1,) of n steps. most_steps: most steps of a grid. usual_steps: those
+    of a request that says nothing.
     read: (prompt, negative prompt) -> ReadTexts; an empty negative prompt is plain guidance. Raises Refused for texts that do not fit.
     encode: (params, prompt, negative of ReadTexts) -> (what the network is told, what it is led away from), both of arrays (1, …).
     guided: (params, told, away, scale) -> the denoiser.
@@ -43,6 +44,7 @@ class ServedNetwork:
     sampler: Sampler
     grid: Callable[[int], Level]
     most_steps: int
+    usual_steps: int
     read: Callable[[str, str], ReadTexts]
     encode: Callable[[Params, Any, Any], tuple[Any, Any]]
     guided: Callable[[Params, Any, Any, Scalar], Denoiser]

@@ -69,6 +69,8 @@ class Config:
     """Steps at which samplers are judged, with guidance and without, one of `steps`."""
     coarse: Count = 2
     """Steps in which DDIM must be found worse, with guidance and without, one of `steps` and below `judged`."""
+    default: Count = 16
+    """Steps in which `text-to-image` draws by DPM-Solver++ 2M unless its options say otherwise, one of `steps`."""
     saving: Distinct[Count] = (8, 16)
     """Steps of the ways to save evaluations under guidance; those of the last entry are judged."""
     every: Several = 2
@@ -138,6 +140,7 @@ def check(config: Config) -> None:
     ranges.among("judged", config.judged, "steps", config.steps)
     ranges.among("judged", config.judged, "learned", config.learned)
     ranges.among("coarse", config.coarse, "steps", config.steps)
+    ranges.among("default", config.default, "steps", config.steps)
     ranges.among("distilled", config.distilled, "steps", config.steps)
     ranges.known("students", config.students, METHODS)
     ranges.known("judged-student", (config.judged_student,), config.students)

@@ -15,6 +15,7 @@ from experiments.diffusion.few_step_text.methods import (
     DDIM,
     GUIDED,
     GUIDED_DDIM,
+    GUIDED_MULTISTEP,
     LEARNED,
     METHODS,
     SAVING,
@@ -72,6 +73,7 @@ def sets(config: Config, network: str, seed: int) -> list[Set]:
     every += [of(LEARNED, steps) for steps in config.learned]
     guided = [steps for steps in config.steps if 2 * steps <= max(config.steps) or steps in (config.judged, config.coarse)]
     every += [of(name, steps) for name in (GUIDED_DDIM, GUIDED) for steps in guided]
+    every += [of(GUIDED_MULTISTEP, steps) for steps in (*guided, config.default)]
     every += [of(name, steps) for steps in config.saving for name in (UNIPC, GUIDED, *SAVING)]
     every += [of(name, steps) for name, counts in config.drawn_in().items() for steps in counts]
     every.append(of(UNTRAINED, config.judged))

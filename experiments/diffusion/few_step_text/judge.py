@@ -8,7 +8,17 @@ from experiments.diffusion.few_step_text import answers, shown
 from experiments.diffusion.few_step_text.answers import Answers
 from experiments.diffusion.few_step_text.config import Config
 from experiments.diffusion.few_step_text.draw import Set
-from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, INTERVAL, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.methods import (
+    DDIM,
+    GUIDED,
+    GUIDED_DDIM,
+    GUIDED_MULTISTEP,
+    INTERVAL,
+    LEARNED,
+    SAVING,
+    UNIPC,
+    UNTRAINED,
+)
 from experiments.diffusion.few_step_text.students import teaching
 from experiments.diffusion.few_step_text.subjects import ADHERES
 from experiments.diffusion.students import STUDENTS
@@ -50,6 +60,7 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
     of_kind = {
         DDIM: ((UNIPC, judged), (LEARNED, judged), (DDIM, judged), (DDIM, config.coarse)),
         GUIDED_DDIM: (
+            (GUIDED_MULTISTEP, config.default),
             *((GUIDED, judged), (GUIDED_DDIM, judged), (GUIDED_DDIM, config.coarse), (UNTRAINED, judged)),
             *config.judged_at().items(),
             (DDIM, config.distilled),
@@ -77,25 +88,35 @@ def compared(config: Config, answered: Answers) -> tuple[list[Claim], dict[str, 
                     word = "not-distilled-worse" if undistilled else "coarse-worse" if each.steps == config.coarse else "worse"
                     claims.append(claim(f"{id}-{word}", f"{who}: change of {about}", number, ">=", figure=figure, kind="control"))
                     continue
-                if each.method != config.judged_student:  # it need not be equal to what it learned from, which is no reference
+                if each.method in (UNIPC, LEARNED, GUIDED):  # the others are claimed to be no worse alone
                     claims.append(claim(f"{id}-equal", f"{who}: size of the change of {about}", verdicts.away(number), "<=", figure=figure))
                 claims.append(claim(f"{id}-no-worse", f"{who}: change of {about}", number, "<=", figure=figure))
     return claims, differences
 
 
 def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
-    """What guidance on an interval loses and saves, what the student loses, and as a control what no guidance loses; over all seeds."""
+    """What the default of prompts loses, what guidance on an interval loses and saves, what the student loses; over all seeds.
+
+    The control is what no guidance loses.
+    """
     network, steps = answered.subject.name, max(config.saving)
     claim = functools.partial(verdicts.against, config.thresholds, None, figure=f"{network}_adherence.png")
     count = config.pictures * len(config.seeds)
-    words = f"loss of the share of pictures that {ADHERES[network]}, against guidance everywhere, in {steps} steps"
+    of_share = f"loss of the share of pictures that {ADHERES[network]}, against"
+    many = shown.reference_steps(config)[GUIDED_DDIM]
+    number = intervals.interval(
+        intervals.difference_of_means, answered.hits(GUIDED_DDIM, many), answered.hits(GUIDED_MULTISTEP, config.default), paired=True
+    )
+    about = f"{network}: {GUIDED_MULTISTEP}, {config.default} steps: {of_share} {GUIDED_DDIM} in {many} steps"
+    yield claim(f"{network}-{few_evaluations.word(GUIDED_MULTISTEP)}-adheres", about, number, "<=", "adherence", n=count)
+    words = f"{of_share} guidance everywhere, in {steps} steps"
     number = loss(answered, INTERVAL, steps)
     yield claim(f"{network}-interval-adheres", f"{network}: guidance on an interval: {words}", number, "<=", "adherence", n=count)
     share = answered.evaluations(INTERVAL, steps) / answered.evaluations(GUIDED, steps)
     about = f"{network}: evaluations with guidance on an interval in those with guidance everywhere, in {steps} steps"
     yield claim(f"{network}-interval-evaluations", about, share, "<=", "evaluations", n=count)
     student, few = config.judged_student, config.judged_at()[config.judged_student]
-    about = f"{network}: {student}, {few} steps: loss of the share of pictures that {ADHERES[network]}, against guidance in {steps} steps"
+    about = f"{network}: {student}, {few} steps: {of_share} guidance in {steps} steps"
     number = loss(answered, student, steps, few)
     yield claim(f"{network}-{few_evaluations.word(student)}-adheres", about, number, "<=", "adherence", n=count)
     number = loss(answered, UNIPC, steps)

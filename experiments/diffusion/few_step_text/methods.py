@@ -18,7 +18,7 @@ from gendiff.diffusion.types import Denoiser
 from gendiff.networks import DeepFeatures
 
 DDIM, UNIPC, LEARNED = "DDIM", "UniPC 2, resolved levels", "UniPC 2, learned levels"
-GUIDED_DDIM, GUIDED = "guided DDIM", "guided UniPC 2"
+GUIDED_DDIM, GUIDED, GUIDED_MULTISTEP = "guided DDIM", "guided UniPC 2", "guided DPM-Solver++ 2M"
 INTERVAL, ADAPTIVE, CACHED = "guided on an interval", "adaptive guidance", "guided, cached features"
 UNTRAINED = "untrained network"
 SHALLOW = DeepFeatures(1)
@@ -98,13 +98,14 @@ class Method:
         )
 
 
-_DDIM, _UNIPC = samplers.ddim(), samplers.unipc(2)
+_DDIM, _UNIPC, _MULTISTEP = samplers.ddim(), samplers.unipc(2), samplers.dpm_solver_multistep(2)
 METHODS: dict[str, Method] = {
     DDIM: Method(on_interval, _DDIM, resolved=False, guided=NOWHERE),
     UNIPC: Method(on_interval, _UNIPC, resolved=True, guided=NOWHERE),
     LEARNED: Method(on_interval, _UNIPC, resolved=True, guided=NOWHERE),
     GUIDED_DDIM: Method(on_interval, _DDIM, resolved=False, guided=EVERYWHERE),
     GUIDED: Method(on_interval, _UNIPC, resolved=True, guided=EVERYWHERE),
+    GUIDED_MULTISTEP: Method(on_interval, _MULTISTEP, resolved=False, guided=EVERYWHERE),
     INTERVAL: Method(on_interval, _UNIPC, resolved=True, guided=None),
     ADAPTIVE: Method(adaptive, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),
     CACHED: Method(cached, remembering.remember(_UNIPC), resolved=True, guided=EVERYWHERE),

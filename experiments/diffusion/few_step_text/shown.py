@@ -8,7 +8,7 @@ import numpy as np
 from experiments.diffusion import few_evaluations
 from experiments.diffusion.few_step_text.answers import Answer, Answers
 from experiments.diffusion.few_step_text.config import EMOJI, Config
-from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, LEARNED, SAVING, UNIPC, UNTRAINED
+from experiments.diffusion.few_step_text.methods import DDIM, GUIDED, GUIDED_DDIM, GUIDED_MULTISTEP, LEARNED, SAVING, UNIPC, UNTRAINED
 from experiments.diffusion.few_step_text.subjects import ADHERES
 from experiments.framework.run_folder import RunFolder
 from experiments.reporting import figures as draw
@@ -19,7 +19,7 @@ from gendiff.data import emoji
 
 FILES = {DDIM: "unguided", GUIDED_DDIM: "guided"}
 """The curves of each reference and of what is held against it."""
-_KINDS = {DDIM: (DDIM, UNIPC, LEARNED), GUIDED_DDIM: (GUIDED_DDIM, GUIDED, *SAVING)}
+_KINDS = {DDIM: (DDIM, UNIPC, LEARNED), GUIDED_DDIM: (GUIDED_DDIM, GUIDED, GUIDED_MULTISTEP, *SAVING)}
 
 
 def figures(config: Config, folder: RunFolder, answered: Answers) -> Iterator[Figure]:
@@ -86,7 +86,7 @@ def _pictures(config: Config, folder: RunFolder, answered: Answers) -> Figure:
     """Some captions of the first seed, a row per method."""
     network, steps = answered.subject.name, reference_steps(config)
     rows = [(GUIDED_DDIM, steps[GUIDED_DDIM]), (DDIM, config.judged), (UNIPC, config.judged), (LEARNED, config.judged)]
-    rows += [(GUIDED, config.judged), *((name, max(config.saving)) for name in (GUIDED, *SAVING))]
+    rows += [(GUIDED_MULTISTEP, config.default), (GUIDED, config.judged), *((name, max(config.saving)) for name in (GUIDED, *SAVING))]
     rows += [*config.judged_at().items(), (UNTRAINED, config.judged)]
     answers = [answered.of(*row)[0] for row in rows]
     described = "; ".join(f"{name}, {answer.evaluations:.3g}" for (name, _), answer in zip(rows, answers, strict=True))

@@ -7,14 +7,13 @@ be seen.
 
 import functools
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from experiments.diffusion import few_evaluations, image_coding, text_to_image
+from experiments.diffusion import few_evaluations, text_to_image
 from experiments.diffusion.few_step_text.config import EMOJI, SHAPES, Config, Guiding
 from experiments.diffusion.image_features import SEED
 from experiments.diffusion.image_model import Model
@@ -125,7 +124,8 @@ def _of_scenes(config: Config, given: Trained) -> Subject:
 
 def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
     drawings, normalisation, params = given.config.drawings, given.normalisation, given.params["decoder"]
-    assert normalisation is not None  # of a network of latents
+    resolution = given.resolution
+    assert normalisation is not None and resolution is not None  # of a network of latents that is committed
     training, held_out = pictures.load(drawings)
     others, asked, _ = answers.chosen(training, held_out, config.pictures)
     coder = latents.coder(given.config, normalisation, progress)
@@ -146,7 +146,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
         adherence=lambda images: answers.retrieved(images, asked.images, min(CANDIDATES, len(asked))),
         real=measured(training.images[: config.real]),
         floor=measured(held_out.images[: config.pictures]),
-        resolution=math.sqrt(12) * image_coding.spread(coder.network, params, first),
+        resolution=resolution,
         norm=few_evaluations.norm(coder.encode(params, first)[0]),
     )
 
@@ -154,7 +154,7 @@ def _of_drawings(config: Config, given: Trained, progress: Progress) -> Subject:
 def _fresh(name: str) -> Trained:
     """A small network that was never trained."""
     config, of = text_to_image.EXPERIMENT.smoke, published.MODELS[name]
-    normalisation = Normalisation(1.0, 0.0) if of == networks.EMOJI else None
+    normalisation = Normalisation(1.0, 0.0, 0.1) if of == networks.EMOJI else None
     given, key = Trained(config, of, {}, normalisation), jax.random.key(0)
     given.params["network"] = given.model.init(key)
     if normalisation is not None:

@@ -1,6 +1,7 @@
 """A trained network of the text-to-image experiment with all that drawing from it needs, wherever it was kept."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -59,6 +60,13 @@ class Trained:
     def side(self) -> int:
         """Pixels of a side of its pictures, which are square."""
         return self.model.shape[0] * (1 if self.autoencoder is None else self.autoencoder.factor)
+
+    @property
+    def resolution(self) -> float | None:
+        """Of `grids.resolved`: between two of 256 values of a pixel, or by the noise of latents; None where that is not known."""
+        if self.normalisation is None:
+            return 2 / 255
+        return None if self.normalisation.spread is None else math.sqrt(12) * self.normalisation.spread
 
     def latents(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures (b, h, w, 3) in [-1, 1] as what the network draws: their most likely latents, or the pictures themselves."""

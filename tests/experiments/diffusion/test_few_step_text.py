@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.diffusion import few_evaluations, few_step_text
+from experiments.diffusion import few_evaluations, few_step_text, sampling_options
 from experiments.diffusion.few_step_text import draw, judge, shown, students, subjects
 from experiments.diffusion.few_step_text.answers import Answer, Answers
 from experiments.diffusion.few_step_text.config import NETWORKS, SHAPES, Guiding, check
@@ -18,6 +18,7 @@ from experiments.diffusion.few_step_text.methods import (
     DDIM,
     GUIDED,
     GUIDED_DDIM,
+    GUIDED_MULTISTEP,
     INTERVAL,
     LEARNED,
     METHODS,
@@ -30,6 +31,7 @@ from experiments.diffusion.few_step_text.methods import (
 from experiments.diffusion.students import MATCHING, REFLOW, SHORTCUT, STUDENTS
 from experiments.diffusion.students import METHODS as METHODS_OF_STUDENTS
 from experiments.diffusion.text_to_image import networks
+from experiments.diffusion.text_to_image.default_sampling import FROM_NOISE, TRAILING
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
@@ -98,8 +100,8 @@ def test_methods_without_guidance_share_a_program_with_those_that_guide_everywhe
         jax.effects_barrier()
         made.append((tally.whole - before) / PICTURES)
     assert made == [STEPS, 2 * STEPS]
-    assert len({(of.rule, of.sampler, of.second_time) for name, of in METHODS.items() if name not in STUDENTS}) == 4
-    assert len({(of.rule, of.sampler, of.second_time) for of in METHODS.values()}) == 7
+    assert len({(of.rule, of.sampler, of.second_time) for name, of in METHODS.items() if name not in STUDENTS}) == 5
+    assert len({(of.rule, of.sampler, of.second_time) for of in METHODS.values()}) == 8
 
 
 def test_a_folded_network_hands_on_what_it_keeps():
@@ -115,10 +117,16 @@ def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
     assert len(set(every)) == len(every)
     there = {(each.method, each.steps) for each in every}
     judged = {(name, CONFIG.judged) for name in (UNIPC, LEARNED, DDIM, GUIDED, GUIDED_DDIM, UNTRAINED)}
-    judged |= {(DDIM, CONFIG.distilled), *CONFIG.judged_at().items()}
+    judged |= {(DDIM, CONFIG.distilled), (GUIDED_MULTISTEP, CONFIG.default), *CONFIG.judged_at().items()}
     saved = {(name, max(CONFIG.saving)) for name in (GUIDED, UNIPC, *SAVING)}
     assert judged | saved | set(shown.reference_steps(CONFIG).items()) <= there
     assert METHODS.keys() == {each.method for each in every}
+
+
+def test_the_default_of_prompts_is_the_one_that_is_judged():
+    of = METHODS[GUIDED_MULTISTEP]
+    assert sampling_options.sampler(FROM_NOISE.sampler, None, FLOW) == of.sampler
+    assert (FROM_NOISE.steps, FROM_NOISE.grid) == (CONFIG.default, TRAILING) and not of.resolved
 
 
 def test_both_references_make_as_many_evaluations():
@@ -164,6 +172,8 @@ def test_exact_methods_pass_and_controls_miss():
         ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal", "shapes-unipc-2-resolved-levels-no-worse"}),
         ({"bad": (LEARNED,)}, {"shapes-unipc-2-learned-levels-equal", "shapes-unipc-2-learned-levels-no-worse"}),
         ({"bad": (GUIDED,)}, {"shapes-guided-unipc-2-equal", "shapes-guided-unipc-2-no-worse"}),
+        ({"bad": (GUIDED_MULTISTEP,)}, {"shapes-guided-dpm-solver-2m-no-worse"}),
+        ({"lost": {GUIDED_MULTISTEP: 0.1}}, {"shapes-guided-dpm-solver-2m-adheres"}),
         ({"bad": (REFLOW,)}, {"shapes-reflow-no-worse"}),
         ({"bad": (SHORTCUT,)}, set()),
         ({"lost": {INTERVAL: 0.1}}, {"shapes-interval-adheres"}),
@@ -188,7 +198,7 @@ def test_tables_show_every_set_and_what_is_saved_and_lost():
     losses = {name: judge.loss(answers, name, 16) for name in SAVING}
     losses |= {name: judge.loss(answers, name, 16, steps) for name, steps in SMALL.judged_at().items()}
     every, compared, saved, taught, learned = shown.tables(SMALL, answers, differences, losses)
-    assert len(every.rows) == len(answers.every) and len(compared.rows) == (9 + len(METHODS_OF_STUDENTS)) * len(SMALL.seeds)
+    assert len(every.rows) == len(answers.every) and len(compared.rows) == (10 + len(METHODS_OF_STUDENTS)) * len(SMALL.seeds)
     assert [row[0] for row in taught.rows] == list(METHODS_OF_STUDENTS) and dict(SMALL.judged_at())[MATCHING] == 1
     assert saved.rows[0][:2] == (INTERVAL, 19 / 32) and saved.rows[0][2][0] == pytest.approx(0.1) and saved.rows[1][2][0] == 0.0
     assert learned.rows[0][2:] == (1.0, 0.5)
@@ -274,6 +284,7 @@ def test_a_method_is_named_in_ids_without_spaces():
     [
         ({"judged": 3}, "--judged"),
         ({"learned": (4,)}, "--learned"),
+        ({"default": 3}, "--default"),
         ({"coarse": 16}, "--coarse"),
         ({"coarse": 3}, "--coarse"),
         ({"distilled": 3}, "--distilled"),

@@ -69,4 +69,4 @@ def served():
             raise Refused("prompt is too long: the network reads 24 tokens", field="prompt")
         return ReadTexts(prompt, negative, ["prompt: no caption has the word cat"] if "cat" in prompt else [])
 
-    return ServedNetwork("fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, read, None, None, None)
+    return ServedNetwork("fake", "pictures of one colour", SIDE, SIDE, (SIDE, SIDE, 3), {}, None, None, 100, 30, read, None, None, None)

@@ -32,7 +32,7 @@ class Slow(FakeProgram):
 def server():
     """(address, batcher) of a server in a thread."""
     batcher = Batcher(Slow(2), 8)
-    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100), {*gate.LOOPBACK})
+    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*gate.LOOPBACK})
     with command.listening("127.0.0.1", 0) as place:
         running = uvicorn.Server(signalled_server.config(app))  # which takes no signals outside the main thread
         thread = threading.Thread(target=running.run, kwargs={"sockets": [place]})

@@ -1,5 +1,6 @@
 """What a request says is read whole, and each mistake is one error that names its field."""
 
+import dataclasses
 import json
 
 import msgspec
@@ -9,7 +10,7 @@ from experiments.serve import picture_orders
 from experiments.serve.picture_orders import Limits, Order
 from experiments.serve.refused import Refused
 
-LIMITS = Limits("shapes", 32, 32, steps=100)
+LIMITS = Limits("shapes", 32, 32, steps=100, usual_steps=30)
 PROMPT = "a small red circle at the top left"
 
 
@@ -20,6 +21,10 @@ def read(fields, **options):
 def test_a_prompt_alone_is_enough_and_its_seed_is_drawn_anew():
     assert read({"prompt": PROMPT}, fresh_seed=lambda: 17) == Order(PROMPT, seed=17)
     assert len({read({"prompt": PROMPT}).seed for _ in range(4)}) > 1
+
+
+def test_without_steps_a_request_takes_those_that_are_usual_for_the_network():
+    assert picture_orders.read(json.dumps({"prompt": PROMPT}).encode(), dataclasses.replace(LIMITS, usual_steps=8)).steps == 8
 
 
 def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():

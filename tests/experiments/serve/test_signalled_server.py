@@ -30,7 +30,7 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
     monkeypatch.setattr(signalled_server, "LAST_SECONDS", seconds)
     program = FakeProgram(1)
     batcher, answers = Batcher(program, 8), []
-    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100), {*gate.LOOPBACK})
+    app = web_app.web_app(served(), batcher, Limits("fake", SIDE, SIDE, steps=100, usual_steps=30), {*gate.LOOPBACK})
     program.open.clear()
 
     def ask(port):

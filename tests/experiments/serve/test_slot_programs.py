@@ -57,7 +57,7 @@ def served(pipeline):
     def encoded(params, *texts):
         return tuple(pipeline.encoded(params, text) for text in texts)
 
-    own = pipeline.sampler, grid, MOST, read, encoded, pipeline.guided, decoded
+    own = pipeline.sampler, grid, MOST, MOST, read, encoded, pipeline.guided, decoded
     return ServedNetwork("fake", "", 4, 4, SHAPE, PARAMS, *own)
 
 

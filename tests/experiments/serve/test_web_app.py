@@ -22,7 +22,7 @@ from experiments.serve.picture_orders import Limits, Order  # noqa: E402
 from gendiff.provenance import metadata  # noqa: E402
 from tests.experiments.serve.fake_program import SIDE, TOO_LONG, FakeProgram, expected, served  # noqa: E402
 
-LIMITS = Limits("fake", SIDE, SIDE, steps=100)
+LIMITS = Limits("fake", SIDE, SIDE, steps=100, usual_steps=30)
 HOST = "http://127.0.0.1:8000"
 ROUTE = "/v1/images/generations"
 

@@ -27,10 +27,14 @@ FACTOR = 4
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What makes latents of the training drawings of mean 0 and variance 1: (z - shift) · scale."""
+    """What makes latents of the training drawings of mean 0 and variance 1: (z - shift) · scale.
+
+    spread: root mean square of the standard deviations that the encoder gives these latents; None in files from before it was kept.
+    """
 
     scale: float
     shift: float
+    spread: float | None = None
 
 
 def autoencoder(config: Drawings, normalisation: Normalisation | None = None) -> Autoencoder:
@@ -56,7 +60,8 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     image_coding.train(drawings.autoencoder, network, training.images, place, progress, seed=first, kl_weight=weight)
     params = image_coding.restore(drawings.autoencoder, network, place, first)
     coder, latents = image_coding.normalized(network, params, training.images, drawings.together, progress)
-    found = Normalisation(float(np.asarray(coder.network.scale)), float(np.asarray(coder.network.shift)))
+    spread = image_coding.spread(coder.network, params, training.images[: drawings.together])
+    found = Normalisation(float(np.asarray(coder.network.scale)), float(np.asarray(coder.network.shift)), spread)
     json_files.write(place.path / NORMALISATION, found)
     read = texts.frozen(pictures.written(training, drawings.keywords), progress)
     for seed in drawings.seeds:

@@ -50,8 +50,9 @@ def draw(options: FolderOptions, folder: Path, progress: Progress) -> None:
         folder_export.write(job, params, options, out, progress)
         return
     pictures = _drawn(job, params, options, progress)
-    about = {"model": str(folder), "pipeline": model.index.pipeline, "scheduler": model.index.parts["scheduler"]}
-    about |= {"height": pictures.shape[1], "width": pictures.shape[2], "sampler": options.sampler or type(_sampler(job)).__name__}
+    about: dict[str, Any] = {"model": str(folder), "pipeline": model.index.pipeline, "scheduler": model.index.parts["scheduler"]}
+    about |= {"height": pictures.shape[1], "width": pictures.shape[2], "steps": folder_options.steps(options)}
+    about |= {"sampler": options.sampler or type(_sampler(job)).__name__}
     prompt_files.write_grid(pictures, out, prompt_options.settings(options, **about))
     progress.line(f"{options.num} pictures, {job.steps} steps, guidance {options.guidance:g}: {out}")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from experiments.diffusion.text_to_image.default_sampling import EDITED
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from gendiff.core.errors import ConfigError
 from gendiff.pipelines.stable_diffusion import model_index
@@ -69,6 +70,8 @@ def refuse_without_folder(options: FolderOptions) -> None:
 
 def check_kind(options: FolderOptions, kind: model_index.Kind) -> None:
     """ConfigError for options that do not fit the kind of pipeline in the folder."""
+    if options.grid is not None:
+        raise ConfigError(f"--grid {options.grid}: a folder has levels of its own: leave the option out")
     if options.weights is not None and options.variant is not None:
         raise ConfigError(f"--variant {options.variant} is for files of the folder, whose place --weights takes: leave one of them out")
     if kind is model_index.CLASSES:
@@ -111,6 +114,11 @@ def lora_files(options: FolderOptions) -> tuple[tuple[str, float], ...]:
             raise ConfigError(f"--lora {text}: no such file: {file}")
         found.append((file, strength))
     return tuple(found)
+
+
+def steps(options: FolderOptions) -> int:
+    """Of the folder's sampler."""
+    return EDITED.steps if options.steps is None else options.steps
 
 
 def cache(options: FolderOptions) -> str:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import sampling_options
+from experiments.diffusion.text_to_image.folders import folder_options
 from experiments.diffusion.text_to_image.folders.folder_options import FolderOptions
 from experiments.diffusion.text_to_image.folders.folder_pictures import FittedPicture
 from experiments.diffusion.text_to_image.prompting import prompt_options
@@ -53,12 +54,13 @@ def prepared(
     hint: np.ndarray | None = None,
 ) -> Drawing:
     """What the options ask for. control: reads the hint (1, h, w, 3). ConfigError for options that do not fit the model."""
+    count = folder_options.steps(options)
     with _as_options():
         chosen = _sampler(options, model)
         if not model.tokenizers:
-            latent = model.latent(options.steps, options.height, options.width, sampler=chosen)
+            latent = model.latent(count, options.height, options.width, sampler=chosen)
             return Drawing(_of_classes, (latent,), np.array([_label(options, model)], np.int32), None, len(latent.levels) - 1)
-        pipeline = model.pipeline(options.steps, options.height, options.width, sampler=chosen)
+        pipeline = model.pipeline(count, options.height, options.width, sampler=chosen)
         words: tuple[Any, ...] = _prompts(options, model, progress)
         if control is not None and hint is not None:
             pipeline = adapters.controlled(pipeline, control)
@@ -68,7 +70,7 @@ def prepared(
         if refiner is None:
             return Drawing(_of_prompts, (pipeline,), words, change, steps - (0 if change is None else int(change.first)))
         _check_refiner(model, refiner)
-        second = refiner.pipeline(options.steps, options.height, options.width, sampler=_sampler(options, refiner))
+        second = refiner.pipeline(count, options.height, options.width, sampler=_sampler(options, refiner))
         entry = stable_diffusion.handed_over(pipeline, options.refine_from)
         both = tuple(zip(words, _prompts(options, refiner, progress), strict=True))
         return Drawing(_refined(entry), (pipeline, second), both, None, steps)

@@ -12,7 +12,7 @@ import jax
 import jax.export
 import numpy as np
 
-from experiments.diffusion.text_to_image.prompting import prompt_options
+from experiments.diffusion.text_to_image.default_sampling import Sampling
 from experiments.diffusion.text_to_image.prompting.prompt_drawing import Program
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.trained import Trained
@@ -52,15 +52,21 @@ def custom_calls(module: jax.export.Exported) -> set[str]:
 
 
 def write(
-    program: Program, given: Trained, options: PromptOptions, prompt: Tokens, negative: Tokens, path: Path, progress: Progress
+    program: Program,
+    given: Trained,
+    how: Sampling,
+    options: PromptOptions,
+    prompt: Tokens,
+    negative: Tokens,
+    path: Path,
+    progress: Progress,
 ) -> None:
-    """Write the file, and say how it is loaded."""
+    """Write the file, and say how it is loaded. how: the program draws."""
     progress.line(f"lowering for {', '.join(PLATFORMS)} …")
     content = exported(program, given, prompt.ids.shape[1]).serialize()
     with files.replacing(path) as file:
         file.write(content)
-    walked = f"{options.steps} steps of {prompt_options.sampler(options)}"
-    progress.line(f"{path}: {len(content) / 2**20:.0f} MiB, {walked}, for {', '.join(PLATFORMS)}")
+    progress.line(f"{path}: {len(content) / 2**20:.0f} MiB, {how}, for {', '.join(PLATFORMS)}")
     needs = "This loads it, with the packages jax and flatbuffers alone (tokens come from the tokenizer.json of MiniLM's package):"
     progress.line(f"{needs}\n\n{example(options, prompt, negative, path, given.side)}\n")
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.diffusion import sampling_options
+from experiments.diffusion.text_to_image import default_sampling
+from experiments.diffusion.text_to_image.default_sampling import Sampling
 from experiments.diffusion.text_to_image.prompting import prompt_options
 from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.prompting.start_picture import StartPicture
@@ -18,7 +20,7 @@ from experiments.framework.progress import Progress
 from gendiff.core import records
 from gendiff.core.errors import ConfigError
 from gendiff.data.tokenizer import Tokens
-from gendiff.diffusion import editing, grids, inpainting
+from gendiff.diffusion import editing, inpainting
 from gendiff.diffusion.sampling import OnLevel
 from gendiff.diffusion.types import Level
 from gendiff.pipelines import TextToImage
@@ -74,22 +76,22 @@ class Program:
         return len(self.levels) - 1 - (0 if self.start is None else self.start.first)
 
 
-def program(given: Trained, options: PromptOptions, picture: StartPicture | None = None) -> Program:
-    """How a network draws with these options. ConfigError for a sampler that is none, or cannot draw a part of a picture."""
-    pipeline = given.pipeline(sampling_options.sampler(prompt_options.sampler(options), None, given.model.schedule))
-    levels = _grid(given, options)
+def program(given: Trained, how: Sampling, picture: StartPicture | None = None) -> Program:
+    """How a network draws. ConfigError for a sampler that is none, or cannot draw a part of a picture."""
+    pipeline = given.pipeline(sampling_options.sampler(how.sampler, None, given.model.schedule))
+    levels = default_sampling.levels(given, how)
     if picture is None:
         return Program(pipeline, levels)
     first, rows = int(editing.first_entry(levels, picture.strength)), jax.tree.map(np.asarray, levels)
     start = _start(given, picture, first)
-    if start.redrawn is None or first == options.steps:
+    if start.redrawn is None or first == how.steps:
         return Program(pipeline, levels, start)
     try:
         inpainting.repaint(pipeline.sampler, start.latent[None], start.redrawn)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"--mask does not go with --sampler {prompt_options.sampler(options)}: {error}") from error
+        raise ConfigError(f"--mask does not go with --sampler {how.sampler}: {error}") from error
     rest = jax.tree.map(lambda field: jnp.asarray(field[first:]), rows)
-    walked = inpainting.resampled(rest, RESAMPLES, max(1, options.steps // STRETCHES)) if options.steps > first + 1 else rest
+    walked = inpainting.resampled(rest, RESAMPLES, max(1, how.steps // STRETCHES)) if how.steps > first + 1 else rest
     return Program(pipeline, jax.tree.map(lambda field, more: jnp.concatenate([field[:first], more]), rows, walked), start)
 
 
@@ -136,13 +138,6 @@ def _counted(program: Program, update: Callable[[int], None]) -> Program:
 def _arrays(tokens: Tokens) -> Tokens:
     """Of one text or many, without what is told of them, whose length differs."""
     return tokens._replace(truncated=np.zeros(0, bool), unknown=np.zeros(0, np.int32))
-
-
-def _grid(given: Trained, options: PromptOptions) -> Level:
-    try:
-        return grids.trailing(given.model.schedule, options.steps)
-    except ValueError as error:
-        raise ConfigError(f"--steps {options.steps}: {error}") from error
 
 
 def _start(given: Trained, picture: StartPicture, first: int) -> Start:

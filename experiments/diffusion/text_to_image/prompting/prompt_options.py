@@ -10,6 +10,7 @@ import tyro
 
 from experiments.diffusion import sampling_options
 from experiments.diffusion.text_to_image import texts
+from experiments.diffusion.text_to_image.default_sampling import EDITED, FROM_NOISE, GRIDS
 from experiments.framework import configuration
 from gendiff.core import extras
 from gendiff.core.errors import ConfigError
@@ -21,7 +22,12 @@ STRENGTH = 0.7
 NOT_KEPT = ("out", "export", "force", "together", "compile_cache")
 """Options that do not change pictures."""
 _EXAMPLE = 'as in --prompt "a small red circle at the top left"'
-_SAMPLERS = f"Which sampler: {', '.join(sampling_options.SAMPLERS)}. None is ddim, or that of a folder."
+_STEPS = (
+    f"Steps of the sampler. None is {FROM_NOISE.steps} of the default sampler from noise, and {EDITED.steps} of others and with --init."
+)
+_DEFAULT = f"{FROM_NOISE.sampler}, {EDITED.sampler} with --init, or that of a folder"
+_SAMPLERS = f"Which sampler: {', '.join(sampling_options.SAMPLERS)}. None is {_DEFAULT}."
+_GRID = f"Which levels the steps visit: {', '.join(GRIDS)}. None is {EDITED.grid}. A folder has levels of its own."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +42,9 @@ class PromptOptions:
     """Number of pictures. A picture is the same whatever is drawn beside it."""
     guidance: float = 5.0
     """Scale of guidance: 0 ignores the prompt, 1 is the conditional network, more is more faithful and less diverse."""
-    steps: int = 30
-    """Steps of the sampler."""
+    steps: Annotated[int | None, tyro.conf.arg(help=_STEPS)] = None
     sampler: Annotated[str | None, tyro.conf.arg(help=_SAMPLERS)] = None
+    grid: Annotated[str | None, tyro.conf.arg(help=_GRID)] = None
     seed: int = 0
     """Seed of the pictures' noise, from 0 to 2**32 - 1."""
     init: str | None = None
@@ -99,12 +105,7 @@ def checked(options: PromptOptions, folder: Path) -> Path:
 def settings(options: PromptOptions, **about: Any) -> dict[str, Any]:
     """What the file of pictures says of how they were drawn."""
     kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_KEPT}
-    return kept | {"sampler": sampler(options)} | about | {"experiment": "text-to-image"}
-
-
-def sampler(options: PromptOptions) -> str:
-    """The name of the sampler, of a network that brings none."""
-    return "ddim" if options.sampler is None else options.sampler
+    return kept | about | {"experiment": "text-to-image"}
 
 
 def together(options: PromptOptions, otherwise: int = TOGETHER) -> int:

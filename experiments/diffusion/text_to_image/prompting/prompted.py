@@ -1,12 +1,14 @@
 """From options to a file: pictures of a prompt, a row for each of several prompts, or the pipeline as an exported program."""
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.diffusion.text_to_image import texts
+from experiments.diffusion.text_to_image import default_sampling, texts
+from experiments.diffusion.text_to_image.default_sampling import Sampling
 from experiments.diffusion.text_to_image.prompting import (
     exporting,
     prompt_drawing,
@@ -30,14 +32,14 @@ def draw(given: Trained, known: Collection[str], options: PromptOptions, out: Pa
     """
     devices.local()
     prompt, negative = _texts(options, known, progress)
-    program = prompt_drawing.program(given, options, start_picture.read(options, given.side, progress))
+    how = _how(options)
+    program = prompt_drawing.program(given, how, start_picture.read(options, given.side, progress))
     if options.export is not None:
-        exporting.write(program, given, options, prompt, negative, out, progress)
+        exporting.write(program, given, how, options, prompt, negative, out, progress)
         return
     pictures = prompt_drawing.draw(program, given, options, prompt, negative, progress)
-    prompt_files.write_grid(pictures, out, prompt_options.settings(options, **about))
-    walked = f"{options.steps} steps of {prompt_options.sampler(options)}"
-    progress.line(f"{options.num} pictures, {walked}, guidance {options.guidance:g}: {out}")
+    prompt_files.write_grid(pictures, out, prompt_options.settings(options, **dataclasses.asdict(how), **about))
+    progress.line(f"{options.num} pictures, {how}, guidance {options.guidance:g}: {out}")
 
 
 def draw_rows(
@@ -47,12 +49,16 @@ def draw_rows(
     devices.local()
     read = [prompt_reading.read("the gallery", text, texts.words(text), progress) for text in prompts]
     rows = Tokens(*(np.repeat(np.concatenate(field), options.num, axis=0) for field in zip(*read, strict=True)))
-    program = prompt_drawing.program(given, options)
+    how = _how(options)
+    program = prompt_drawing.program(given, how)
     pictures = prompt_drawing.draw(program, given, options, rows, pipelines.nothing(read[0]), progress)
-    settings = prompt_options.settings(options, **about) | {"prompt": list(prompts)}
+    settings = prompt_options.settings(options, **dataclasses.asdict(how), **about) | {"prompt": list(prompts)}
     prompt_files.write_rows(prompts, pictures, out, settings)
-    walked = f"{options.steps} steps of {prompt_options.sampler(options)}"
-    progress.line(f"{len(prompts)} prompts, {options.num} pictures each, {walked}: {out}")
+    progress.line(f"{len(prompts)} prompts, {options.num} pictures each, {how}: {out}")
+
+
+def _how(options: PromptOptions) -> Sampling:
+    return default_sampling.settled(options.sampler, options.grid, options.steps, edited=options.init is not None)
 
 
 def _texts(options: PromptOptions, known: Collection[str], progress: Progress) -> tuple[Tokens, Tokens]:

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from experiments.diffusion import text_to_image
-from experiments.diffusion.text_to_image import networks, texts
+from experiments.diffusion.text_to_image import default_sampling, networks, texts
 from experiments.diffusion.text_to_image.drawings.latents import Normalisation
 from experiments.diffusion.text_to_image.model_files import origins, published
 from experiments.diffusion.text_to_image.prompting import command, exporting, prompt_drawing, prompt_reading
 from experiments.diffusion.text_to_image.prompting.command import CommandOptions
-from experiments.diffusion.text_to_image.prompting.prompt_options import PromptOptions
 from experiments.diffusion.text_to_image.trained import Trained
 from experiments.framework.progress import Progress
 from gendiff import pipelines
@@ -111,10 +110,10 @@ def test_a_process_without_gendiff_draws_the_picture_of_the_command(name, tmp_pa
 
 @pytest.mark.slow
 def test_every_platform_is_lowered_for_and_the_program_calls_nothing_of_one_alone():
-    options = PromptOptions(prompt=PROMPT, steps=2)
     of = network(networks.EMOJI)
+    program = prompt_drawing.program(of, default_sampling.settled(None, None, 2))
     prompt = prompt_reading.read("--prompt", PROMPT, (), Progress(quiet=True))
-    module = exporting.exported(prompt_drawing.program(of, options), of, prompt.ids.shape[1])
+    module = exporting.exported(program, of, prompt.ids.shape[1])
     assert module.platforms == exporting.PLATFORMS == ("cpu", "cuda", "tpu") and not module.disabled_safety_checks
     assert exporting.custom_calls(module) <= {"shape_assertion"}  # JAX resolves it before it compiles for any platform
     for index in (np.arange(1, dtype=np.int32), np.arange(2, dtype=np.int32)):

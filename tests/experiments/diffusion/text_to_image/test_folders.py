@@ -193,6 +193,7 @@ MISTAKES = [
     ("stable", {"controlnet": ".", "hint": "cat", "hint_scale": -1.0}, "--hint-scale -1 must be at least 0"),
     ("xl", {"refiner": "refiner", "controlnet": ".", "hint": "cat"}, "--controlnet does not go with --refiner"),
     ("stable", {"weights": "x.safetensors", "variant": "fp16"}, "leave one of them out"),
+    ("stable", {"grid": "trailing"}, "--grid trailing: a folder has levels of its own"),
     ("dit", {"label": "1", "prompt": "", "weights": "x.safetensors"}, "--weights does not go with DiT"),
     ("xl", {"refiner": "xl"}, "is no refiner of Stable Diffusion XL"),
     ("xl", {"refiner": "refiner", "refine_from": 1.0}, "--refine-from 1 is outside"),

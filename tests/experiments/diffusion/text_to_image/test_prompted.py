@@ -9,7 +9,7 @@ from PIL import Image
 
 from experiments.diffusion import text_to_image
 from experiments.diffusion.image_model import Model
-from experiments.diffusion.text_to_image import networks, texts, trained
+from experiments.diffusion.text_to_image import default_sampling, networks, texts, trained
 from experiments.diffusion.text_to_image.model_files import published
 from experiments.diffusion.text_to_image.prompting import command, prompt_drawing, prompt_reading, sampling
 from experiments.diffusion.text_to_image.prompting.command import CommandOptions
@@ -131,6 +131,17 @@ def test_the_file_holds_the_settings_and_every_option_counts(draw):
     assert np.array_equal(draw("same.png", together=1)[0], pictures)
 
 
+def test_the_settings_in_a_picture_draw_it_again_and_say_what_the_defaults_were(draw):
+    for change in ({}, {"steps": 9}, {"sampler": "heun", "grid": "resolved", "steps": 3}):
+        pictures, settings, said = draw(f"{len(change)}.png", **({"steps": None} | change))
+        again = {name: settings[name] for name in ("sampler", "grid", "steps")}
+        assert (
+            again == dataclasses.asdict(default_sampling.FROM_NOISE) | change
+            and f"{again['steps']} steps of {again['sampler']}" in said[-1]
+        )
+        assert np.array_equal(draw(f"again{len(change)}.png", **again)[0], pictures)
+
+
 @pytest.mark.slow
 def test_a_bar_counts_the_steps_and_pictures_are_the_same_beside_it(draw, monkeypatch):
     counts = []
@@ -247,6 +258,7 @@ def test_words_are_known_whatever_their_letters_and_others_are_named_once():
         ({"trained_seed": 5}, "--trained-seed 5 was not trained"),
         ({"trained_seed": 1, "network": "scratch"}, "--trained-seed 1 was not trained"),
         ({"sampler": "dimm"}, "did you mean"),
+        ({"grid": "karras"}, "--grid karras: no grid of these networks"),
         ({"name": "x.jpg"}, "give a .png"),
         ({"name": "absent/x.png"}, "is absent"),
         ({"strength": 0.5}, "--strength belongs to --init"),
