@@ -10,6 +10,7 @@ EXPERIMENTS = {
     "few-step": "experiments.diffusion.few_step",
     "few-step-text": "experiments.diffusion.few_step_text",
     "schedules": "experiments.diffusion.schedules",
+    "training-recipes": "experiments.diffusion.training_recipes",
     "guidance": "experiments.diffusion.guidance",
     "editing": "experiments.diffusion.editing",
     "text-to-image": "experiments.diffusion.text_to_image",

@@ -33,9 +33,12 @@ GRIDS: dict[str, Callable[..., Level]] = {"trailing": grids.trailing, "cosine": 
 DEFAULT_GRID = "trailing"
 FEW: dict[str, Any] = {"sampler": "unipc-2", "grid": "resolved", "steps": 8, "temperature": 1.0}
 """How pictures whose values are known are drawn unless options say otherwise: `few-step` and `few-step-text` hold it against `MANY`."""
+LEAST_FEW = 4
+"""Steps below which `MANY` is better: the levels of `FEW` are too far apart, as the curves of `few-step` show."""
 MANY: dict[str, Any] = {"sampler": "ddim", "grid": DEFAULT_GRID, "steps": 50}
 """How all else is drawn; the temperature is the model's own."""
-_DEFAULTS = "Without --sampler, --grid and --eta: unipc-2 on resolved, or ddim on trailing where the values of pixels are not known."
+_ELSE = f"in fewer than {LEAST_FEW} steps, or where the values of pixels are not known, ddim on trailing"
+_DEFAULTS = f"Without --sampler, --grid and --eta: unipc-2 on resolved; {_ELSE}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +175,8 @@ def labels(options: SampleOptions, num_classes: int, index: np.ndarray) -> np.nd
 def settled(options: SampleOptions, model: Model) -> "SettledOptions":
     """The options with what the defaults say in place of None; a temperature that is still None is the model's own."""
     free = options.sampler is None and options.grid is None and options.eta is None
-    default = FEW if free and model.levels is not None else MANY
+    enough = options.steps is None or options.steps >= LEAST_FEW
+    default = FEW if free and enough and model.levels is not None else MANY
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return SettledOptions(**given | {name: value for name, value in default.items() if given[name] is None})
 

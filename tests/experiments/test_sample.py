@@ -101,7 +101,8 @@ def test_pictures_whose_values_are_known_are_drawn_in_few_steps_unless_options_s
     few = {"steps": 8, "sampler": "unipc-2", "grid": "resolved", "temperature": 1.0}
     cases = (
         ({}, 17, few),
-        ({"steps": 3, "temperature": 1.5}, 17, few | {"steps": 3, "temperature": 1.5}),
+        ({"steps": 4, "temperature": 1.5}, 17, few | {"steps": 4, "temperature": 1.5}),
+        ({"steps": 3}, 17, {"steps": 3, "sampler": "ddim", "grid": "trailing", "temperature": None}),
         ({}, None, {"steps": 50, "sampler": "ddim", "grid": "trailing", "temperature": None}),
         ({"sampler": "euler"}, 17, {"steps": 50, "sampler": "euler", "grid": "trailing", "temperature": None}),
         ({"grid": "resolved", "steps": 9}, 17, {"steps": 9, "sampler": "ddim", "grid": "resolved", "temperature": None}),

@@ -11,6 +11,7 @@ from experiments.diffusion.image_model import Model
 from experiments.diffusion.image_training import Recipe
 from experiments.diffusion.latent import costs
 from experiments.diffusion.latent.config import Config
+from experiments.diffusion.part_averages import PartAverages
 from experiments.framework import meshes, ranges, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -19,7 +20,6 @@ from gendiff.core.types import Params
 from gendiff.diffusion import parameterization, schedules
 from gendiff.diffusion.types import Batch
 from gendiff.networks import Autoencoder
-from gendiff.training.checkpoints import Checkpoints
 
 AUTOENCODER, LATENTS, PIXELS = "autoencoder", "latents", "pixels"
 """Folders of the trainings, and names of the networks."""
@@ -88,28 +88,9 @@ def training(config: Config, name: str, clean: np.ndarray) -> dict[str, Any]:
     }
 
 
-class Averages:
+def averages(config: Config, folder: RunFolder, name: str, seed: int) -> PartAverages:
     """The averaged parameters of a diffusion model after each part of its training."""
-
-    def __init__(self, config: Config, folder: RunFolder, name: str, seed: int) -> None:
-        self._place = folder.inside(name).path / "averages" / f"seed_{seed}"
-        self._count, self._init = len(config.fractions), model(config, name).init
-
-    def kept(self) -> int:
-        """How many parts are done."""
-        with Checkpoints(self._place, keep=self._count) as store:
-            return len(store.steps())
-
-    def keep(self, part: int, params: Params) -> None:
-        """Those after part 0, 1, …; whole or not at all."""
-        with Checkpoints(self._place, keep=self._count) as store:
-            store.save(part, params, force=True)
-
-    def restore(self) -> list[Params]:
-        """All of them, in order. Raises DataError where one is missing."""
-        like = jax.eval_shape(self._init, jax.random.key(0))
-        with Checkpoints(self._place, read_only=True) as store:
-            return [store.restore(part, like).state for part in range(self._count)]
+    return PartAverages(folder.inside(name).path, seed, len(config.fractions), model(config, name).init)
 
 
 def untrained(config: Config, folder: RunFolder, name: str, seed: int, like: Params) -> Params:

@@ -11,7 +11,7 @@ from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_features import FeatureOptions
 from experiments.diffusion.latent import networks
 from experiments.diffusion.latent.config import Config
-from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS, Averages
+from experiments.diffusion.latent.networks import LATENTS, MODELS, PIXELS, averages
 from experiments.framework import interleaving, program_costs
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -96,7 +96,7 @@ class Sampled:
         shown, curves, last = {ORIGINALS: self._held_out[rows], DECODED: unseen[rows]}, {}, {}
         for name in (PIXELS, LATENTS):
             with progress.phase(f"sample {name}", seed=seed):
-                last[name] = (every := Averages(config, self._folder, name, seed).restore())[-1]
+                last[name] = (every := averages(config, self._folder, name, seed).restore())[-1]
                 drawn = [
                     self._drawn(name, f"{name}, {part:g} of the time", each, coder, params)
                     for part, each in zip(config.fractions, every, strict=True)
@@ -115,7 +115,7 @@ class Sampled:
         """Calls of the trained networks in turn."""
         config = self._config
         coder, params, latents = self._coder(seed)
-        trained = {name: Averages(config, self._folder, name, seed).restore()[-1] for name in MODELS}
+        trained = {name: averages(config, self._folder, name, seed).restore()[-1] for name in MODELS}
         works = {name: self._call(name, trained[name]) for name in MODELS}
         works[DECODING] = lambda: coder.decode(params, latents[: config.together])
         with self._progress.phase("time drawing"):

@@ -8,7 +8,7 @@ from experiments.diffusion import emoji_pictures, image_coding
 from experiments.diffusion.latent import budget, networks
 from experiments.diffusion.latent.budget import StepTimes
 from experiments.diffusion.latent.config import Config
-from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, PIXELS, Averages
+from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, PIXELS
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
@@ -33,7 +33,7 @@ def in_parts(config: Config, name: str, clean: np.ndarray, times: StepTimes, fol
 
     Nothing of a step depends on how many follow, so the parts are one training.
     """
-    averages, of, place = Averages(config, folder, name, seed), networks.recipe(config, name), folder.inside(name)
+    averages, of, place = networks.averages(config, folder, name, seed), networks.recipe(config, name), folder.inside(name)
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
     done = averages.kept()
     for part, steps in list(enumerate(times.steps(config, name)))[done:]:

@@ -12,9 +12,10 @@ from experiments.diffusion.image_model import Model
 from experiments.diffusion.latent import accounts, budget, costs, judge, networks, tables, time_to_quality, train
 from experiments.diffusion.latent.budget import StepTimes
 from experiments.diffusion.latent.costs import Cost
-from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS, Averages
+from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, MODELS, PIXELS, averages
 from experiments.diffusion.latent.sets import Drawing, OfSeed
 from experiments.diffusion.latent.time_to_quality import Reached
+from experiments.diffusion.part_averages import PartAverages
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.rehearsal import Rehearsal
@@ -130,7 +131,7 @@ def small(monkeypatch):
 def trained(config, folder, found):
     clean = np.random.default_rng(0).normal(size=(32, 4, 4, 1)).astype(np.float32)
     train.in_parts(config, PIXELS, clean, found, RunFolder(folder), Progress(quiet=True), seed=3)
-    return [trees.paths(average) for average in Averages(config, RunFolder(folder), PIXELS, 3).restore()]
+    return [trees.paths(average) for average in averages(config, RunFolder(folder), PIXELS, 3).restore()]
 
 
 @pytest.mark.slow
@@ -149,7 +150,7 @@ def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, sm
         def dies(self, part, params):
             raise KeyboardInterrupt
 
-        patch.setattr(Averages, "keep", dies)
+        patch.setattr(PartAverages, "keep", dies)
         with pytest.raises(KeyboardInterrupt):
             trained(few, cut, found)
     for one, other in zip(straight, trained(few, cut, found), strict=True):

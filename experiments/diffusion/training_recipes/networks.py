@@ -1,0 +1,145 @@
+"""The networks, losses and parameters of every recipe, and the classifier whose features some are aligned with."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.diffusion import image_training
+from experiments.diffusion.image_model import Model
+from experiments.diffusion.training_recipes.config import Config, Transformer
+from experiments.diffusion.training_recipes.recipes import ALIGNED, DIT, IMMISCIBLE, LOGIT_NORMAL, MIN_SNR, MODERN, RECIPES, UNET, UNTAUGHT
+from gendiff import networks
+from gendiff.core.types import Loss, Metrics, Params
+from gendiff.data import digits
+from gendiff.diffusion import alignment, immiscible, objectives, parameterization, schedules, weighting
+from gendiff.diffusion.types import Batch
+
+HEAD = 16
+"""Channels of a head."""
+_IMAGE = (1, 8, 8, 1)
+_MODERN: dict[str, Any] = {
+    "norm": "rms",
+    "activation": "silu",
+    "gated": True,
+    "norm_heads": True,
+    "rotary_channels": (HEAD // 2, HEAD // 2),
+}
+
+
+def model(config: Config, name: str) -> Model:
+    """What a recipe trains and draws with: one object for all recipes of equal networks, so that they share compiled programs."""
+    return _model(config, MODERN if name == MODERN else RECIPES[name].base)
+
+
+@functools.lru_cache
+def _model(config: Config, name: str) -> Model:
+    if name == UNET:
+        return image_training.unet(config, schedules.flow(), parameterization.flow())
+    network, condition = transformer(config.transformer, name), jnp.zeros(1, jnp.int32)
+
+    def init(key: jax.Array) -> Params:
+        return networks.init(network, key, jnp.zeros(_IMAGE), jnp.zeros(1), condition)
+
+    of: dict[str, Any] = {"shape": _IMAGE[1:], "num_classes": digits.CLASSES, "levels": digits.LEVELS, "ema": config.ema}
+    return Model(networks.pure(network), init, schedules.flow(), parameterization.flow(), **of)
+
+
+def transformer(of: Transformer, name: str, **fields: Any) -> networks.DiT:
+    """The DiT of a recipe. Modern blocks have MLPs of two thirds of the width, so that they cost as much."""
+    fields = {"num_classes": digits.CLASSES} | fields | ({**_MODERN, "mlp_width": of.width * 8 // 3} if name == MODERN else {})
+    return networks.DiT(patch=2, width=of.width, depth=of.depth, heads=of.width // HEAD, **fields)
+
+
+def optimizer(config: Config, name: str) -> optax.GradientTransformation:
+    """Of a recipe; the learning rate stays at its peak, so that a short training is the beginning of a longer one."""
+    rate = config.learning_rate if RECIPES[name].base == UNET else config.transformer.learning_rate
+    return image_training.steady_optimizer(dataclasses.replace(config, learning_rate=rate))
+
+
+def loss(config: Config, name: str, model: Model, features: Callable[[Any], jax.Array] | None = None) -> Loss:
+    """(params, key, batch) -> (scalar, metrics). features: clean digits (b, …) -> (b, places, channels), of a recipe that aligns."""
+    options: dict[str, Any] = {"levels": weighting.stratified_levels(), "drop_condition": config.drop_condition}
+    changed: dict[str, dict[str, Any]] = {
+        LOGIT_NORMAL: {"levels": weighting.logit_normal_levels()},
+        MIN_SNR: {"weight": weighting.min_snr(config.gamma)},
+        IMMISCIBLE: {"noise": immiscible.nearest(config.candidates)},
+    }
+    options |= changed.get(name, {})
+    if features is None:
+        return objectives.denoising(model.predict, model.schedule, model.parameterization, **options)
+    of = config.transformer
+    predict = networks.with_intermediate(transformer(of, name), _middle(of))
+    denoising: Any = objectives.denoising(predict, model.schedule, model.parameterization, **options)
+    return alignment.aligned(denoising, networks.pure(_projector(of)), features, scale=of.alignment)
+
+
+def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Params]:
+    """Key -> what a recipe trains: the network, and beside it the projector of one that aligns."""
+    if name not in (ALIGNED, UNTAUGHT):
+        return model.init
+    of = config.transformer
+    tokens = np.zeros((1, 16, of.width), np.float32)
+
+    def both(key: jax.Array) -> Params:
+        return {"network": model.init(key), "projector": networks.init(_projector(of), jax.random.fold_in(key, 1), tokens)}
+
+    return both
+
+
+def drawn_from(name: str, params: Params) -> Params:
+    """Of what a recipe trains the part that draws."""
+    return params["network"] if name in (ALIGNED, UNTAUGHT) else params
+
+
+def init_classifier(config: Config) -> Callable[[jax.Array], Params]:
+    """Key -> parameters of the classifier."""
+    return lambda key: networks.init(_classifier(config.transformer), key, jnp.zeros(_IMAGE), jnp.zeros(1))
+
+
+def classifying(config: Config) -> Loss:
+    """(params, key, batch) -> (cross-entropy of the labels, metrics): a DiT whose outputs over all places are the logits."""
+    predict = networks.pure(_classifier(config.transformer))
+
+    def loss(params: Params, key: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+        logits, (labels,) = scores(predict, params, batch.clean), batch.condition
+        correct = jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels)), {"accuracy": correct}
+
+    return loss
+
+
+def accuracy(config: Config, params: Params, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(n,) 1 where the classifier is right."""
+    predict = networks.pure(_classifier(config.transformer))
+    found = jax.jit(functools.partial(scores, predict))(params, images)
+    return (np.argmax(found, axis=-1) == labels).astype(float)
+
+
+def scores(predict: Callable[..., Any], params: Params, images: Any) -> jax.Array:
+    """(b, classes) logits."""
+    return jnp.mean(predict(params, images, jnp.zeros(images.shape[0])), axis=(1, 2))
+
+
+def features(config: Config, params: Params) -> Callable[[Any], jax.Array]:
+    """Clean digits (b, 8, 8, 1) -> (b, 16, width): the tokens in the middle of the classifier."""
+    of = config.transformer
+    read = networks.with_intermediate(_classifier(of), _middle(of))
+    return lambda clean: read(params, clean, jnp.zeros(clean.shape[0]))[1]
+
+
+def _classifier(of: Transformer) -> networks.DiT:
+    return transformer(of, DIT, num_classes=None, out_channels=digits.CLASSES)
+
+
+def _projector(of: Transformer) -> networks.Projector:
+    return networks.Projector(of.width, of.projector)
+
+
+def _middle(of: Transformer) -> str:
+    return f"block_{of.depth // 2 - 1}"

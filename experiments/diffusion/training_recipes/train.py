@@ -1,0 +1,101 @@
+"""The trainings: every recipe with every seed in parts, and plain training with the seeds of the control."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.diffusion import image_training
+from experiments.diffusion.part_averages import PartAverages
+from experiments.diffusion.training_recipes import networks
+from experiments.diffusion.training_recipes.config import Config
+from experiments.diffusion.training_recipes.recipes import ALIGNED, BASES, UNTAUGHT
+from experiments.framework import training_loop
+from experiments.framework.progress import Progress
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.types import Params
+from gendiff.data import digits
+from gendiff.training import optimizers
+
+CLASSIFIER = "classifier"
+"""Folder of the classifier."""
+
+
+def train(config: Config, folder: RunFolder, progress: Progress) -> None:
+    """Each training goes on where it was. Nothing of a step depends on how many follow, so the parts are one training."""
+    if ALIGNED in config.names:
+        progress.line("train a classifier")
+        _train_classifier(config, folder, progress)
+    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
+    for name in config.names:
+        progress.line(f"train: {name}")
+        arguments = training(config, name, features(config, folder, name))
+        for seed in seeds(config, name):
+            kept = averages(config, folder, name, seed)
+            with progress.phase(name, seed=seed):
+                for part in range(kept.kept(), len(config.parts)):
+                    steps = config.parts[part]
+                    state = training_loop.train(**arguments, seed=seed, steps=steps, folder=place(folder, name), progress=progress, **every)
+                    kept.keep(part, state.ema)
+
+
+def training(config: Config, name: str, features: Callable[[Any], jax.Array] | None) -> dict[str, Any]:
+    """The arguments of `training_loop.train` that name the training of a recipe."""
+    model = networks.model(config, name)
+    return {
+        "loss": networks.loss(config, name, model, features),
+        "optimizer": networks.optimizer(config, name),
+        "init": networks.init(config, name, model),
+        "data": image_training.digits_batch(digits.load()),
+        "batch": config.batch,
+        "ema": (config.ema,),
+        "ema_warm_up": True,
+    }
+
+
+def features(config: Config, folder: RunFolder, name: str) -> Callable[[Any], jax.Array] | None:
+    """What a recipe is aligned with: the classifier, as it is trained or as it began; None for others."""
+    if name == ALIGNED:
+        return networks.features(config, classifier(config, folder))
+    if name == UNTAUGHT:
+        return networks.features(config, jax.jit(networks.init_classifier(config))(jax.random.key(min(config.seeds))))
+    return None
+
+
+def seeds(config: Config, name: str) -> tuple[int, ...]:
+    """Those that a recipe trains with."""
+    return (*config.seeds, *config.control_seeds) if name in BASES else config.seeds
+
+
+def averages(config: Config, folder: RunFolder, name: str, seed: int) -> PartAverages:
+    """Of one training, the averages after each part."""
+    start = networks.init(config, name, networks.model(config, name))
+    return PartAverages(place(folder, name).path, seed, len(config.parts), start)
+
+
+def classifier(config: Config, folder: RunFolder) -> Params:
+    """Its parameters, trained."""
+    return training_loop.restore_params(networks.init_classifier(config), folder.inside(CLASSIFIER), seed=min(config.seeds))
+
+
+def place(folder: RunFolder, name: str) -> RunFolder:
+    """Where the checkpoints and metrics of a recipe lie."""
+    return folder.inside("".join(letter if letter.isalnum() else "_" for letter in name))
+
+
+def _train_classifier(config: Config, folder: RunFolder, progress: Progress) -> None:
+    of = config.transformer
+    rate: dict[str, Any] = {"warmup": min(config.warmup, of.classifier_steps - 1), "total": of.classifier_steps}
+    training_loop.train(
+        networks.classifying(config),
+        optimizers.adamw(of.learning_rate, **rate, weight_decay=config.weight_decay, clip=config.clip),
+        networks.init_classifier(config),
+        image_training.digits_batch(digits.load()),
+        batch=config.batch,
+        seed=min(config.seeds),
+        steps=of.classifier_steps,
+        folder=folder.inside(CLASSIFIER),
+        progress=progress,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+    )

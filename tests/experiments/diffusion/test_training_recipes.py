@@ -1,0 +1,145 @@
+"""Recipes of training: each changes one thing, costs as much where it says so, and claims compare equal seeds and equal steps."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.diffusion import training_recipes
+from experiments.diffusion.training_recipes import judge, networks, train
+from experiments.diffusion.training_recipes.config import check
+from experiments.diffusion.training_recipes.recipes import (
+    ALIGNED,
+    BASES,
+    DIT,
+    IMMISCIBLE,
+    LOGIT_NORMAL,
+    MIN_SNR,
+    MODERN,
+    RECIPES,
+    UNET,
+    UNTAUGHT,
+)
+from experiments.framework.run_folder import RunFolder
+from gendiff.core.errors import ConfigError
+from gendiff.diffusion import alignment
+from gendiff.diffusion.types import Batch
+from gendiff.networks import count
+from tests.quickly import quickly
+
+CONFIG = training_recipes.Config()
+SMALL = training_recipes.EXPERIMENT.smoke
+CLEAN = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32)
+BATCH = Batch(clean=jnp.asarray(CLEAN), condition=(jnp.arange(4),))
+
+
+def shapes(name, config=CONFIG):
+    return jax.eval_shape(networks.model(config, name).init, jax.random.key(0))
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_recipes_change_training_and_leave_the_network_as_it_is(base):
+    same = [name for name, of in RECIPES.items() if of.base == base and name != MODERN]
+    assert {networks.model(CONFIG, name) for name in same} == {networks.model(CONFIG, base)}
+    assert [train.seeds(CONFIG, name) == CONFIG.seeds for name in same] == [name != base for name in same]
+
+
+def test_modern_blocks_have_as_many_parameters():
+    plain, modern = (count(shapes(name)) for name in (DIT, MODERN))
+    assert abs(modern / plain - 1) < 0.05
+
+
+def affine(params, x, t, label):
+    """A network of one number that reads its noise level."""
+    return params["scale"] * x * (1 + t[:, None, None, None])
+
+
+def test_each_loss_of_the_u_net_differs_from_the_plain_one_and_draws_as_it_says():
+    model = dataclasses.replace(networks.model(SMALL, UNET), predict=affine)
+    params = {"scale": jnp.float32(0.3)}
+    values = {
+        name: float(quickly(networks.loss(SMALL, name, model))(params, jax.random.key(0), BATCH)[0])
+        for name in (UNET, LOGIT_NORMAL, MIN_SNR, IMMISCIBLE)
+    }
+    assert len(set(values.values())) == 4
+    one = dataclasses.replace(SMALL, candidates=1)  # is independent noise
+    assert float(quickly(networks.loss(one, IMMISCIBLE, model))(params, jax.random.key(0), BATCH)[0]) == values[UNET]
+
+
+def test_alignment_adds_the_cosine_with_the_middle_of_the_classifier_and_trains_a_projector():
+    model, classifier = networks.model(SMALL, ALIGNED), networks.init_classifier(SMALL)(jax.random.key(1))
+    features = networks.features(SMALL, classifier)
+    assert features(BATCH.clean).shape == (4, 16, SMALL.transformer.width)
+    params = networks.init(SMALL, ALIGNED, model)(jax.random.key(0))
+    assert networks.drawn_from(ALIGNED, params).keys() == model.init(jax.random.key(0)).keys()
+    aligned, plain = networks.loss(SMALL, ALIGNED, model, features), networks.loss(SMALL, DIT, model)
+    assert isinstance(aligned, alignment.AlignedLoss)
+
+    @quickly
+    def both(params):
+        (value, metrics), slopes = jax.value_and_grad(aligned, has_aux=True)(params, jax.random.key(2), BATCH)
+        return value, metrics["alignment"], plain(params["network"], jax.random.key(2), BATCH)[0], slopes["projector"]
+
+    value, cosine, without, slopes = jax.device_get(both(params))
+    assert value == pytest.approx(without - SMALL.transformer.alignment * cosine, rel=1e-5) and -1 <= cosine <= 1
+    assert max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(slopes)) > 0
+
+
+def test_a_network_that_learned_nothing_is_the_classifier_before_its_training(tmp_path):
+    start = networks.init_classifier(SMALL)(jax.random.key(min(SMALL.seeds)))
+    found = train.features(SMALL, RunFolder(tmp_path), UNTAUGHT)
+    np.testing.assert_allclose(found(BATCH.clean), networks.features(SMALL, start)(BATCH.clean), atol=1e-5)
+    assert train.features(SMALL, RunFolder(tmp_path), MODERN) is None
+
+
+def measured(factors):
+    """Distances of every recipe, which differ by seed and fall with steps. factors: of a recipe after each part."""
+    one = dataclasses.make_dataclass("One", ["distances"])
+    found = {}
+    for name in CONFIG.names:
+        of = factors.get(name, (1.0,) * len(CONFIG.parts))
+        found[name] = {
+            seed: [one(np.full(3, factor * (1 + 0.02 * (seed % 5)) / (1 + part))) for part, factor in enumerate(of)]
+            for seed in train.seeds(CONFIG, name)
+        }
+    return found
+
+
+def verdicts(factors):
+    return {claim.id: claim.verdict for claim in judge.claimed(CONFIG, measured(factors))}
+
+
+EARLY = CONFIG.parts.index(CONFIG.early)
+SOONER = {name: tuple(0.8 if part == EARLY else 1.0 for part in range(len(CONFIG.parts))) for name, of in RECIPES.items() if of.claimed}
+
+
+def test_recipes_that_learn_sooner_pass_and_so_do_the_controls():
+    found = verdicts(SOONER)
+    assert set(found.values()) == {"PASS"} and len(found) == 2 * 5 + len(BASES)
+
+
+def test_a_recipe_that_changes_nothing_fails_to_learn_sooner_and_one_that_ends_worse_fails_there():
+    assert verdicts(SOONER | {MIN_SNR: (1.0,) * 4})["min-snr-weights-sooner"] == "FAIL"
+    worse = verdicts(SOONER | {ALIGNED: (0.8, 0.8, 0.8, 1.2)})
+    assert {id for id, verdict in worse.items() if verdict != "PASS"} == {"alignment-repa-no-worse"}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"names": (MODERN,)}, "--names DiT is none of --names"),
+        ({"names": ("drop-out",)}, "--names"),
+        ({"early": 300}, "--early 300"),
+        ({"parts": (250, 125, 1000)}, "--parts"),
+        ({"parts": (125, 250)}, "--parts"),
+        ({"control_seeds": (0, 7)}, "--control-seeds 0"),
+        ({"warmup": 130}, "--warmup 130"),
+        ({"samples": 20, "shown": 21}, "--shown"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_numbers_that_do_not_fit_each_other_are_refused(change, word):
+    with pytest.raises(ConfigError, match=word):
+        check(dataclasses.replace(CONFIG, **change))
