@@ -53,18 +53,20 @@ def grid(
     gap: int = 4,
     ground: int | None = None,
     entries: Mapping[str, str] | None = None,
+    colours: int | None = None,
 ) -> Figure:
     """PNG of images (n, h, w), (n, h, w, 1) or (n, h, w, 3) in rows of `columns`, each enlarged `scale` times (None: to about 48 pixels).
 
     Values as in `to_pixels`. gap: pixels between images; ground: their grey, 0…255, None for transparent ones.
-    entries: text entries of the file by their names.
+    entries: text entries of the file by their names. colours: of a palette, as for `explorer`.
     """
+    _check_colours(colours)
     pixels = _with_channels(to_pixels(images, levels))
     factor = max(1, round(TILE / max(pixels.shape[1:3]))) if scale is None else scale
     if factor < 1 or columns < 1:
         raise ValueError(f"scale = {factor} and columns = {columns} must be at least 1")
     enlarged = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    _save(_tiled(enlarged, columns, gap, ground), path, entries)
+    _save(_tiled(enlarged, columns, gap, ground), path, entries, colours)
     return Figure(path.name, caption)
 
 
@@ -105,8 +107,7 @@ def explorer(
     pixels = to_pixels(pictures, levels)
     if pixels.ndim < 5 or 0 in pixels.shape:
         raise ValueError(f"pictures must be (*axes, n, h, w, c) with at least one axis and none empty, got shape {pixels.shape}")
-    if colours is not None and not 2 <= colours <= 256:
-        raise ValueError(f"colours = {colours} must lie in [2, 256], or be None")
+    _check_colours(colours)
     shown = Explorer(path.name, caption, tuple(axes), tuple(start))
     _sprite(pixels.reshape(-1, *pixels.shape[-4:]), path, columns, colours=colours)
     return shown
@@ -142,6 +143,11 @@ def _tiled(images: np.ndarray, columns: int, gap: int, ground: int | None = None
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def _check_colours(colours: int | None) -> None:
+    if colours is not None and not 2 <= colours <= 256:
+        raise ValueError(f"colours = {colours} must lie in [2, 256], or be None")
 
 
 def _save(pixels: np.ndarray, path: Path, entries: Mapping[str, str] | None = None, colours: int | None = None) -> Path:

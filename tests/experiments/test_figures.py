@@ -78,6 +78,7 @@ GRID, SPRITE, EXPLORER = functools.partial(figures.grid, caption=""), figures.de
         (GRID, np.zeros((1, 3, 8, 8)), {"columns": 2}, r"got shape \(1, 3, 8, 8\)"),
         (GRID, np.zeros((0, 8, 8)), {"columns": 2}, "no empty axis"),
         (GRID, np.zeros((1, 8, 8)), {"columns": 0}, "columns = 0 must be at least 1"),
+        (GRID, np.zeros((1, 8, 8)), {"columns": 1, "colours": 300}, "colours = 300"),
         (SPRITE, np.zeros((3, 1, 8, 8, 1)), {"labels": ["a", "b"]}, "2 labels for 3 frames"),
         (SPRITE, np.zeros((3, 8, 8, 1)), {}, r"must be \(t, n, h, w, c\)"),
         (EXPLORER, np.zeros((4, 8, 8, 1)), {}, r"must be \(\*axes, n, h, w, c\)"),

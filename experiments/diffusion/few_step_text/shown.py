@@ -95,4 +95,4 @@ def _pictures(config: Config, folder: RunFolder, answered: Answers) -> Figure:
     source = f" {emoji.ATTRIBUTION}." if network == EMOJI else ""
     caption = f"{network}: one caption per column, from the same noise. By row, with evaluations per picture: {described}. {asked}.{source}"
     images = np.concatenate([answer.shown for answer in answers])
-    return draw.grid(images, len(chosen), folder.figure(f"{network}_pictures"), caption)
+    return draw.grid(images, len(chosen), folder.figure(f"{network}_pictures"), caption, colours=256)
