@@ -25,6 +25,7 @@ def given(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_path):
     side = race_side.RaceSide()
     assert side.methods() == list(draw.FIXED) and side.methods()[0] == draw.DDIM
@@ -61,6 +62,7 @@ def test_noise_is_fixed_by_its_number_and_classes_are_balanced(tmp_path):
     assert first.shape == (20, 8, 8, 1) and not np.allclose(first, second) and (np.bincount(label) == 2).all()
 
 
+@pytest.mark.slow
 def test_a_race_of_latents_counts_their_pictures(tmp_path):
     course, side = race_courses.latents(LATENTS, tmp_path, True), race_side.RaceSide()
     file = race.noise(LATENTS, tmp_path, 6, 0)
@@ -76,6 +78,7 @@ def test_a_race_of_latents_counts_their_pictures(tmp_path):
     assert pictures.shape == (6, 8, 8, 3) and 0 < course.distance(pictures) < np.inf
 
 
+@pytest.mark.slow
 def test_settings_of_a_decoder_put_latents_back_into_their_unit(tmp_path):
     of = Workload("decode", "tiny_vae")
     params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), ours.shapes(of))

@@ -11,7 +11,7 @@ import pytest
 from experiments.diffusion import few_evaluations, few_step_text, sampling_options
 from experiments.diffusion.few_step_text import draw, judge, shown, students, subjects
 from experiments.diffusion.few_step_text.answers import Answer, Answers
-from experiments.diffusion.few_step_text.config import NETWORKS, SHAPES, Guiding, check
+from experiments.diffusion.few_step_text.config import EMOJI, NETWORKS, SHAPES, Guiding, check
 from experiments.diffusion.few_step_text.methods import (
     ADAPTIVE,
     CACHED,
@@ -228,10 +228,8 @@ def test_a_student_learns_what_the_guided_network_draws_of_captions_that_are_not
     assert 0.9 < np.std(taught.noise) < 1.1
 
 
-TRAINED = [pytest.param(name, marks=[] if name == SHORTCUT else pytest.mark.slow) for name in METHODS_OF_STUDENTS]
-
-
-@pytest.mark.parametrize("name", TRAINED)  # the smoke run trains by reflow too
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS_OF_STUDENTS)
 def test_a_student_keeps_an_average_of_its_own_and_is_trained_once(tmp_path, monkeypatch, name):
     config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, students=(name,), judged_student=name, student_rate=0.1, student_steps=8)
     subject = subjects.opened(config, SHAPES, Progress(quiet=True))
@@ -266,7 +264,7 @@ def test_students_make_as_many_evaluations_of_the_network_as_reflow():
         assert abs(student.steps(teaching) * of_step - teaching.budget) <= of_step / 2
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [SHAPES, pytest.param(EMOJI, marks=pytest.mark.slow)])
 def test_no_caption_that_is_judged_is_taught(name):
     config = dataclasses.replace(few_step_text.EXPERIMENT.smoke, pictures=32)
     subject = subjects.opened(config, name, Progress(quiet=True))
