@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 
 from gendiff.core.types import Params
+from gendiff.training import TrainState
 from gendiff.training.checkpoints import Checkpoints
 
 
@@ -24,6 +25,14 @@ class PartAverages:
         """Those after part 0, 1, …; whole or not at all."""
         with Checkpoints(self._place, keep=self._count) as store:
             store.save(part, params, force=True)
+
+    def fill(self, train: Callable[[int], TrainState]) -> None:
+        """Train part by part, from the first that is not done, and keep the average after each.
+
+        train: goes on to the end of part 0, 1, … Where nothing of a step depends on how many follow, the parts are one training.
+        """
+        for part in range(self.kept(), self._count):
+            self.keep(part, train(part).ema)
 
     def restore(self) -> list[Params]:
         """All of them, in order. Raises DataError where one is missing."""

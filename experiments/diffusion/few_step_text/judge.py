@@ -104,9 +104,7 @@ def adhering(config: Config, answered: Answers) -> Iterator[Claim]:
     count = config.pictures * len(config.seeds)
     of_share = f"loss of the share of pictures that {ADHERES[network]}, against"
     many = shown.reference_steps(config)[GUIDED_DDIM]
-    number = intervals.interval(
-        intervals.difference_of_means, answered.hits(GUIDED_DDIM, many), answered.hits(GUIDED_MULTISTEP, config.default), paired=True
-    )
+    number = lost(answered, (GUIDED_DDIM, many), (GUIDED_MULTISTEP, config.default))
     about = f"{network}: {GUIDED_MULTISTEP}, {config.default} steps: {of_share} {GUIDED_DDIM} in {many} steps"
     yield claim(f"{network}-{few_evaluations.word(GUIDED_MULTISTEP)}-adheres", about, number, "<=", "adherence", n=count)
     words = f"{of_share} guidance everywhere, in {steps} steps"
@@ -128,5 +126,9 @@ def loss(answered: Answers, method: str, steps: int, few: int | None = None) -> 
 
     steps: of guidance everywhere, and of the method unless it takes so `few`.
     """
-    everywhere, other = answered.hits(GUIDED, steps), answered.hits(method, few or steps)
-    return intervals.interval(intervals.difference_of_means, everywhere, other, paired=True)
+    return lost(answered, (GUIDED, steps), (method, few or steps))
+
+
+def lost(answered: Answers, reference: tuple[str, int], other: tuple[str, int]) -> Number:
+    """By how much less often the other's pictures show their caption, paired by caption. Both: (method, steps)."""
+    return intervals.interval(intervals.difference_of_means, answered.hits(*reference), answered.hits(*other), paired=True)

@@ -12,6 +12,7 @@ from experiments.diffusion.latent.networks import AUTOENCODER, LATENTS, PIXELS
 from experiments.framework import training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
+from gendiff.training import TrainState
 
 
 def train(config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -33,11 +34,12 @@ def in_parts(config: Config, name: str, clean: np.ndarray, times: StepTimes, fol
 
     Nothing of a step depends on how many follow, so the parts are one training.
     """
-    averages, of, place = networks.averages(config, folder, name, seed), networks.recipe(config, name), folder.inside(name)
+    of, place, arguments = networks.recipe(config, name), folder.inside(name), networks.training(config, name, clean)
     every: dict[str, Any] = {"checkpoint_every": of.checkpoint_every, "log_every": of.log_every}
-    done = averages.kept()
-    for part, steps in list(enumerate(times.steps(config, name)))[done:]:
+    ends = times.steps(config, name)
+
+    def train_part(part: int) -> TrainState:
         progress.line(f"seed {seed}: diffusion of {name}, {config.fractions[part]:g} of {config.seconds:g} s")
-        arguments = networks.training(config, name, clean)
-        state = training_loop.train(**arguments, seed=seed, steps=steps, folder=place, progress=progress, **every)
-        averages.keep(part, state.ema)
+        return training_loop.train(**arguments, seed=seed, steps=ends[part], folder=place, progress=progress, **every)
+
+    networks.averages(config, folder, name, seed).fill(train_part)

@@ -1,7 +1,9 @@
 """How the pictures of a prompt are sampled where options leave it open."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 from experiments.diffusion.text_to_image.trained import Trained
@@ -47,12 +49,13 @@ def settled(sampler: str | None, grid: str | None, steps: int | None, *, edited:
 
 def levels(given: Trained, sampling: Sampling) -> Level:
     """The levels (steps + 1,) that are visited. ConfigError for a grid or a number of steps that the network does not have."""
-    schedule, resolution = given.model.schedule, given.resolution
-    if sampling.grid == RESOLVED and resolution is None:
-        raise ConfigError(f"--grid {RESOLVED}: the file of this network does not say how fine its data are: use --grid {TRAILING}")
+    resolution = given.resolution
+    grid: Callable[..., Level] = grids.trailing
+    if sampling.grid == RESOLVED:
+        if resolution is None:
+            raise ConfigError(f"--grid {RESOLVED}: the file of this network does not say how fine its data are: use --grid {TRAILING}")
+        grid = functools.partial(grids.resolved, resolution=resolution, norm=math.sqrt(math.prod(given.model.shape)))
     try:
-        if resolution is None or sampling.grid == TRAILING:
-            return grids.trailing(schedule, sampling.steps)
-        return grids.resolved(schedule, sampling.steps, resolution=resolution, norm=math.sqrt(math.prod(given.model.shape)))
+        return grid(given.model.schedule, sampling.steps)
     except ValueError as error:
         raise ConfigError(f"--steps {sampling.steps}: {error}") from error

@@ -39,12 +39,11 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     judge = DigitsJudge(config.draws, config.draw_size)
     measured: dict[str, dict[int, list[MeasuredSet]]] = {}
     shown: dict[str, np.ndarray] = {}
-    programs: dict[Model, Draws] = {}
+    programs = {model: _draws(config, model, progress) for model in {networks.model(config, name) for name in config.names}}
     early = config.parts.index(config.early)
     for name in config.names:
-        model, measured[name] = networks.model(config, name), {}
-        draw = programs.setdefault(model, _draws(config, model, progress))
-        measure = functools.partial(_measured, config, judge, draw, progress)
+        measured[name] = {}
+        measure = functools.partial(_measured, config, judge, programs[networks.model(config, name)], progress)
         for seed in train.seeds(config, name):
             params = [networks.drawn_from(name, each) for each in train.averages(config, folder, name, seed).restore()]
             sets = [measure(f"{name}, {steps} steps", seed, of) for steps, of in zip(config.parts, params, strict=True)]
@@ -163,17 +162,18 @@ def _tables(config: Config, folder: RunFolder, measured: Measured, right: Number
 
 def _costs(config: Config, folder: RunFolder) -> Iterator[tuple[str, int, float]]:
     """Of each recipe the parameters of the network that draws, and the operations of a gradient in those of its plain training."""
-    operations: dict[str, float] = {}
-    for name in (*BASES, *config.names):
-        if name in operations or RECIPES[name].base not in config.names:
-            continue
-        arguments = train.training(config, name, train.features(config, folder, name))
-        params = jax.eval_shape(arguments["init"], jax.random.key(0))
-        batch = jax.tree.map(lambda leaf: leaf[: config.batch], arguments["data"])
-        gradient = jax.value_and_grad(arguments["loss"], has_aux=True)
-        operations[name] = accounting.xla_flops(gradient, params, jax.random.key(0), batch)
-        if name in config.names:
-            yield name, count(networks.drawn_from(name, params)), operations[name] / operations[RECIPES[name].base]
+    found = {name: _cost(config, folder, name) for name in config.names}
+    for name, (parameters, operations) in found.items():
+        yield name, parameters, operations / found[RECIPES[name].base][1]
+
+
+def _cost(config: Config, folder: RunFolder, name: str) -> tuple[int, float]:
+    """(parameters, operations of a gradient)."""
+    arguments = train.training(config, name, train.features(config, folder, name))
+    params = jax.eval_shape(arguments["init"], jax.random.key(0))
+    batch = jax.tree.map(lambda leaf: leaf[: config.batch], arguments["data"])
+    gradient = jax.value_and_grad(arguments["loss"], has_aux=True)
+    return count(networks.drawn_from(name, params)), accounting.xla_flops(gradient, params, jax.random.key(0), batch)
 
 
 def _accuracy(config: Config, folder: RunFolder, judge: DigitsJudge) -> Number | None:

@@ -13,7 +13,7 @@ import optax
 from experiments.diffusion import image_training
 from experiments.diffusion.image_model import Model
 from experiments.diffusion.training_recipes.config import Config, Transformer
-from experiments.diffusion.training_recipes.recipes import ALIGNED, DIT, IMMISCIBLE, LOGIT_NORMAL, MIN_SNR, MODERN, RECIPES, UNET, UNTAUGHT
+from experiments.diffusion.training_recipes.recipes import DIT, IMMISCIBLE, LOGIT_NORMAL, MIN_SNR, MODERN, RECIPES, UNET
 from gendiff import networks
 from gendiff.core.types import Loss, Metrics, Params
 from gendiff.data import digits
@@ -81,7 +81,7 @@ def loss(config: Config, name: str, model: Model, features: Callable[[Any], jax.
 
 def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Params]:
     """Key -> what a recipe trains: the network, and beside it the projector of one that aligns."""
-    if name not in (ALIGNED, UNTAUGHT):
+    if not RECIPES[name].aligned:
         return model.init
     of = config.transformer
     tokens = np.zeros((1, 16, of.width), np.float32)
@@ -94,7 +94,7 @@ def init(config: Config, name: str, model: Model) -> Callable[[jax.Array], Param
 
 def drawn_from(name: str, params: Params) -> Params:
     """Of what a recipe trains the part that draws."""
-    return params["network"] if name in (ALIGNED, UNTAUGHT) else params
+    return params["network"] if RECIPES[name].aligned else params
 
 
 def init_classifier(config: Config) -> Callable[[jax.Array], Params]:

@@ -11,10 +11,14 @@ MODERN, ALIGNED, UNTAUGHT = "modern blocks", "alignment (REPA)", "alignment with
 
 @dataclass(frozen=True)
 class Recipe:
-    """base: the plain training that it changes. claimed: whether it is said to learn sooner; a plain one and a comparison are not."""
+    """base: the plain training that it changes. claimed: whether it is said to learn sooner; a plain one and a comparison are not.
+
+    aligned: whether it trains a projector too, which does not draw.
+    """
 
     base: str
     claimed: bool = True
+    aligned: bool = False
 
 
 RECIPES: dict[str, Recipe] = {
@@ -24,7 +28,7 @@ RECIPES: dict[str, Recipe] = {
     IMMISCIBLE: Recipe(UNET),
     DIT: Recipe(DIT, claimed=False),
     MODERN: Recipe(DIT),
-    ALIGNED: Recipe(DIT),
-    UNTAUGHT: Recipe(DIT, claimed=False),
+    ALIGNED: Recipe(DIT, aligned=True),
+    UNTAUGHT: Recipe(DIT, claimed=False, aligned=True),
 }
 """By the name in tables."""

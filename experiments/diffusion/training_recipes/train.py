@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from experiments.diffusion import image_training
+from experiments.diffusion import few_evaluations, image_training
 from experiments.diffusion.part_averages import PartAverages
 from experiments.diffusion.training_recipes import networks
 from experiments.diffusion.training_recipes.config import Config
@@ -15,7 +15,7 @@ from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.types import Params
 from gendiff.data import digits
-from gendiff.training import optimizers
+from gendiff.training import TrainState, optimizers
 
 CLASSIFIER = "classifier"
 """Folder of the classifier."""
@@ -26,17 +26,12 @@ def train(config: Config, folder: RunFolder, progress: Progress) -> None:
     if ALIGNED in config.names:
         progress.line("train a classifier")
         _train_classifier(config, folder, progress)
-    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
     for name in config.names:
         progress.line(f"train: {name}")
         arguments = training(config, name, features(config, folder, name))
         for seed in seeds(config, name):
-            kept = averages(config, folder, name, seed)
             with progress.phase(name, seed=seed):
-                for part in range(kept.kept(), len(config.parts)):
-                    steps = config.parts[part]
-                    state = training_loop.train(**arguments, seed=seed, steps=steps, folder=place(folder, name), progress=progress, **every)
-                    kept.keep(part, state.ema)
+                _in_parts(config, name, seed, arguments, folder, progress)
 
 
 def training(config: Config, name: str, features: Callable[[Any], jax.Array] | None) -> dict[str, Any]:
@@ -80,7 +75,17 @@ def classifier(config: Config, folder: RunFolder) -> Params:
 
 def place(folder: RunFolder, name: str) -> RunFolder:
     """Where the checkpoints and metrics of a recipe lie."""
-    return folder.inside("".join(letter if letter.isalnum() else "_" for letter in name))
+    return folder.inside(few_evaluations.word(name))
+
+
+def _in_parts(config: Config, name: str, seed: int, arguments: dict[str, Any], folder: RunFolder, progress: Progress) -> None:
+    every: dict[str, Any] = {"checkpoint_every": config.checkpoint_every, "log_every": config.log_every}
+
+    def train_part(part: int) -> TrainState:
+        of = place(folder, name)
+        return training_loop.train(**arguments, seed=seed, steps=config.parts[part], folder=of, progress=progress, **every)
+
+    averages(config, folder, name, seed).fill(train_part)
 
 
 def _train_classifier(config: Config, folder: RunFolder, progress: Progress) -> None:
