@@ -1,17 +1,45 @@
-"""A table of mistakes is a test: gendiff itself refuses each of them, with a message that names it."""
+"""A table of mistakes is one test: gendiff itself refuses each of them, with a message that names it."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pytest
 
 
-def refusals(*rows: tuple) -> Callable[..., None]:
-    """A test whose cases are (mistake, words of the message) for a ValueError, or (mistake, words, error)."""
+def refusals(*rows: tuple) -> Callable[[], None]:
+    """A test of rows (mistake, words of the message) for a ValueError, or (mistake, words, error): it lists those not refused so."""
 
     @pytest.mark.usefixtures("unchecked")
-    @pytest.mark.parametrize(("mistake", "message", "error"), [(*row, ValueError)[:3] for row in rows])
-    def test(mistake: Callable[[], object], message: str, error: type[Exception]) -> None:
-        with pytest.raises(error, match=message):
-            mistake()
+    def test() -> None:
+        problems = [problem for row in rows if (problem := not_refused(*row))]
+        assert not problems, "\n".join([f"{len(problems)} of {len(rows)} rows are not refused as the table says:", *problems])
 
     return test
+
+
+def refused_settings(
+    read: Callable[[dict], object], config: Mapping[str, Any], settings: Mapping[str, Iterable[Any]], error: type[Exception] = ValueError
+) -> Callable[[], None]:
+    """A test that `read` refuses `config` with each of these settings, by the setting's name and value."""
+
+    def reading(changed: dict) -> Callable[[], object]:
+        return lambda: read(changed)
+
+    rows = [
+        (reading({**config, name: value}), re.escape(f"{name} = {value!r}"), error) for name, values in settings.items() for value in values
+    ]
+    return refusals(*rows)
+
+
+def not_refused(mistake: Callable[[], object], message: str, error: type[Exception] = ValueError) -> str | None:
+    """What is wrong with how the mistake is met; None where it is refused by this error and these words."""
+    line = getattr(getattr(mistake, "__code__", None), "co_firstlineno", None)
+    row = f"- {message!r}" + (f" (line {line})" if line else "")
+    try:
+        mistake()
+    except error as problem:
+        return None if re.search(message, str(problem)) else f"{row}: {type(problem).__name__} says {str(problem)!r}"
+    except Exception as problem:
+        return f"{row}: {type(problem).__name__} in place of {error.__name__}: {problem}"
+    return f"{row}: nothing is raised"
