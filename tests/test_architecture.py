@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import gendiff
+from experiments import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 LOWER = {"networks", "training", "data", "metrics", "weights"}
@@ -111,6 +112,20 @@ def test_experiments_import_what_lies_below_them_and_the_framework_no_science():
         return names[0] not in ("experiments", "gendiff") or any(f"{module}.".startswith(f"{each}.") for each in below)
 
     assert not imports_against(allowed, "experiments")
+
+
+def test_a_test_outside_the_folder_of_studies_imports_no_study_but_digits():
+    """So that `make test` pays for none; `python -m experiments` has the others' tests in `make test-studies`."""
+    typed = ("images", "digits", "text-to-image", "chat", "scaling-fit", "batch-jobs")  # what people run, and the rig of processes
+    studies = {module for name, module in catalogue.EXPERIMENTS.items() if name not in typed} | {"experiments.benchmarks"}
+
+    def allowed(file: str, names: list[str]) -> bool:
+        module = ".".join(names)
+        return file.startswith(("tests/experiments/studies/", "tests/peers/")) or not any(
+            f"{module}.".startswith(f"{study}.") for study in studies
+        )
+
+    assert not imports_against(allowed, "tests")
 
 
 @pytest.mark.parametrize(

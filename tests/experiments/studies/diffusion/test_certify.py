@@ -21,7 +21,7 @@ from gendiff.diffusion import grids, samplers, sampling
 from gendiff.diffusion.certify import METHODS, Curve
 from gendiff.diffusion.certify.convergence_order import Fit
 
-RESULTS = Path(__file__).parents[3] / "experiments" / "results"
+RESULTS = Path(__file__).parents[4] / "experiments" / "results"
 
 
 @pytest.fixture(scope="module")

@@ -195,7 +195,7 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
     with pytest.raises(CheckpointMismatchError, match="parameters"):
         clip_network.read(path)
     with pytest.raises(DataError, match="no network of video, but one of text-to-image"):
-        clip_network.read(Path(__file__).resolve().parents[3] / "experiments/results/text-to-image/shapes.safetensors")
+        clip_network.read(Path(__file__).resolve().parents[4] / "experiments/results/text-to-image/shapes.safetensors")
 
 
 @pytest.mark.parametrize(

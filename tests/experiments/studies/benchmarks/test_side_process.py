@@ -34,7 +34,7 @@ class FakePeer(Side):
 
 
 def start(folder: Path) -> SideProcess:
-    process = SideProcess("tests.experiments.benchmarks.test_side_process", PROJECT, variables={"BENCH_THREADS": "1"})
+    process = SideProcess("tests.experiments.studies.benchmarks.test_side_process", PROJECT, variables={"BENCH_THREADS": "1"})
     assert process.ask("prepare", **workloads.request(Workload("matmul", size=3), folder)) is None
     return process
 

@@ -1,8 +1,10 @@
 """What stands in experiments/results was measured by committed code, against the thresholds that the code still has."""
 
 import dataclasses
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 
 from experiments import catalogue
 from experiments.diffusion.text_to_image.model_files import published
+from experiments.documentation import results_pages
 from experiments.framework import network_files, registry
 from experiments.reporting import json_files, results, verdicts
 from gendiff.weights import files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "experiments" / "results"
 FOLDERS = sorted({path.parent for path in RESULTS.glob("*/*") if path.suffix != published.SUFFIX})
 """Of results. A network may stand alone until the full run of its experiment."""
@@ -55,21 +58,63 @@ def in_history(commit):
     return git("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_committed_result_is_clean_and_whole_and_has_the_thresholds_of_its_code(folder):
-    outcome = results.read(folder)
-    assert folder.name == outcome.name
-    assert problems(outcome, registry.load(outcome.name, catalogue.EXPERIMENTS), in_history) == []
-    assert [figure.file for figure in outcome.figures if not (folder / figure.file).is_file()] == []
-    small = {published.SUFFIX: published.LARGEST}
-    kept = [path for path in folder.iterdir() if path.name != "report.html"]
-    assert [path.name for path in kept if path.stat().st_size > small.get(path.suffix, 2**20)] == []
+def test_a_committed_result_is_clean_and_whole_and_has_the_thresholds_of_its_code():
+    found = []
+    for folder in FOLDERS:
+        outcome = results.read(folder)
+        wrong = problems(outcome, registry.load(outcome.name, catalogue.EXPERIMENTS), in_history)
+        wrong += [] if folder.name == outcome.name else [f"is of {outcome.name}"]
+        wrong += [f"lacks {figure.file}" for figure in outcome.figures if not (folder / figure.file).is_file()]
+        small = {published.SUFFIX: published.LARGEST}
+        kept = [path for path in folder.iterdir() if path.name != "report.html"]
+        wrong += [f"{path.name} is too large" for path in kept if path.stat().st_size > small.get(path.suffix, 2**20)]
+        found += [f"{folder.name}: {problem}" for problem in wrong]
+    assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("file", sorted(RESULTS.glob(f"text-to-image/*{published.SUFFIX}")), ids=lambda file: file.stem)
-def test_a_committed_network_has_the_digest_and_the_licence_that_its_file_says(file):
-    about = published.read_about(file)
-    assert about.sha256 == network_files.digest(files.load(file), about) and about.licence and published.MODELS[file.stem] == about.name
+def test_a_committed_network_has_the_digest_and_the_licence_that_its_file_says():
+    networks = sorted(RESULTS.glob(f"text-to-image/*{published.SUFFIX}"))
+    for file in networks:
+        about = published.read_about(file)
+        assert about.sha256 == network_files.digest(files.load(file), about), file
+        assert about.licence and published.MODELS[file.stem] == about.name, file
+    assert {file.stem for file in networks} == set(published.MODELS)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return dict(results_pages.pages())
+
+
+def test_a_page_of_results_is_as_it_is_generated(pages):
+    stale = [str(file) for file, text in pages.items() if file.read_text(encoding="utf-8") != text]
+    assert not stale, "\n".join(["run python -m experiments.documentation.results_pages", *stale])
+
+
+def test_every_experiment_has_a_page_of_results_or_says_that_none_is_committed(pages):
+    index = pages[results_pages.FOLDER / "README.md"]
+    for name in catalogue.EXPERIMENTS:
+        measured = results_pages.FOLDER / name / "README.md" in pages
+        assert f"[{name}]({name}/README.md)" in index if measured else f"| {name} |" in index and "no full run" in index
+
+
+def test_a_result_that_was_measured_on_more_machines_has_a_column_for_each(tmp_path):
+    for name in ("bench", "certify"):
+        (tmp_path / name).mkdir()
+        shutil.copy(results_pages.FOLDER / name / "results.json", tmp_path / name)
+    page = tmp_path / "bench" / "README.md"
+    assert "On each machine" not in dict(results_pages.pages(tmp_path))[page]
+    other = json.loads((tmp_path / "bench" / "results.json").read_text(encoding="utf-8"))
+    here, other["machine"]["cpu"] = other["machine"]["cpu"], "a faster CPU"
+    other["claims"] = [*other["claims"][1:], other["claims"][1] | {"id": "further", "statement": "a case of that machine alone"}]
+    (tmp_path / "bench" / results_pages.MACHINES / "faster").mkdir(parents=True)
+    (tmp_path / "bench" / results_pages.MACHINES / "faster" / "results.json").write_text(json.dumps(other), encoding="utf-8")
+    text = dict(results_pages.pages(tmp_path))[page]
+    head, _, first, second, *_ = text[text.index("| statement", text.index("On each machine")) :].splitlines()
+    assert head.split(" | ")[1].startswith(here) and head.split(" | ")[2].startswith("a faster CPU")
+    assert first.endswith("|  |") and second.count("PASS") + second.count("FAIL") == 2
+    (further,) = (line for line in text.splitlines() if line.startswith("| a case of that machine alone"))
+    assert further.split(" | ")[1].strip() == "" and further.count("PASS") + further.count("FAIL") == 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +147,8 @@ def example(*, dirty=False, commit="a" * 40, threshold=0.95, name="accuracy", co
     return results.conclude("example", "?", config or Config(), [claim], seeds=(0,), seconds={}, environment=environment, smoke=smoke)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
+def test_a_result_that_may_not_stand_is_found():
+    for changes, message in (
         ({}, None),
         ({"dirty": True}, "dirty is True"),
         ({"dirty": None}, "dirty is None"),
@@ -115,11 +159,9 @@ def example(*, dirty=False, commit="a" * 40, threshold=0.95, name="accuracy", co
         ({"threshold": 0.94}, "claim accuracy: threshold 0.94, but accuracy = 0.95"),
         ({"name": ""}, "threshold_name '' is not among"),
         ({"config": Config(thresholds=Thresholds(0.9)), "threshold": 0.9}, "are not those of Config"),
-    ],
-)
-def test_a_result_that_may_not_stand_is_found(changes, message):
-    found = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
-    assert len(found) == (message is not None) and all(message in each for each in found)
+    ):
+        found = problems(example(**changes), EXPERIMENT, lambda commit: commit != "b" * 40)
+        assert len(found) == (message is not None) and all(message in each for each in found), changes
 
 
 def test_a_threshold_that_was_added_since_needs_no_new_run_and_one_that_is_gone_does():
