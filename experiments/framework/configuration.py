@@ -56,7 +56,18 @@ def read(folder: RunFolder) -> Resolved:
     if not folder.config.exists():
         raise DataError(f"{folder.path}: holds no config.json, so nothing can be rebuilt from it")
     stored = json_files.read(folder.config, Resolved)
-    return dataclasses.replace(stored, config={RENAMED.get(name, name): value for name, value in stored.config.items()})
+    return dataclasses.replace(stored, config=renamed(stored.config))
+
+
+def of_training(folder: RunFolder) -> dict[str, Any] | None:
+    """What the checkpoints of a training hold: the configuration of the run that it belongs to; None outside a run."""
+    run = RunFolder(folder.run or folder.path)
+    return read(run).config if run.config.exists() else None
+
+
+def renamed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with its fields by their present names."""
+    return {RENAMED.get(name, name): value for name, value in config.items()}
 
 
 def other_compilation(stored: Resolved, wanted: Resolved) -> str:

@@ -26,6 +26,7 @@ class RunFolder:
     log: where this process shows metrics beside metrics.jsonl (see sinks.py).
     mesh: how a training uses the devices.
     made: the folders that `create` made, this one first.
+    run: the folder of the run, where this is that of a further training of it.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class RunFolder:
     log: tuple[str, ...] = ("tensorboard",)
     mesh: Axes = Axes()
     made: tuple[Path, ...] = ()
+    run: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
@@ -63,7 +65,7 @@ class RunFolder:
 
     def inside(self, name: str) -> "RunFolder":
         """Where a further training of the run keeps its checkpoints and metrics. An empty name means the run's own folder."""
-        further = dataclasses.replace(self, path=self.path / name)
+        further = dataclasses.replace(self, path=self.path / name, run=self.run or self.path)
         further.path.mkdir(exist_ok=True)
         return further
 

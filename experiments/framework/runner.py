@@ -11,6 +11,7 @@ from experiments.framework import (
     dtypes,
     goodput,
     interruption,
+    last_checkpoints,
     ranges,
     registry,
     resumption,
@@ -104,8 +105,8 @@ def dry_run(experiment: Experiment, config: Config, progress: Progress) -> None:
 def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> Results:
     """Computes the results of a finished run anew from its checkpoints.
 
-    Raises as `run` does, ConfigError with the command that goes on for a run that has not finished, and CheckpointCorruptError for changed
-    bytes.
+    Raises as `run` does, ConfigError with the command that goes on for a run that has not finished, and as `last_checkpoints.read` for one
+    that is not as its trainings left it.
     """
     stored = configuration.read(folder)
     if not folder.results.exists() and (owner := run_lock.running(folder.path)) is not None:
@@ -118,6 +119,7 @@ def evaluate(experiment: Experiment, folder: RunFolder, progress: Progress) -> R
         progress.timings = folder.timings
         devices.local()
         distributed.check_served(False)
+        last_checkpoints.read(experiment, folder)  # before anything is computed
         return conclude(experiment, config, folder, progress, environment(), stored.smoke)
 
 
@@ -149,7 +151,7 @@ def conclude(
 ) -> Results:
     """Evaluates, and writes results.json and report.html. code: what the environment was before the run.
 
-    named: whether there are verdicts; None: where the config is one of the presets.
+    named: whether there are verdicts; None: where the config is one of the presets. Raises as `last_checkpoints.read` does.
     """
     if named is None:
         named = json_files.encode(config) in map(json_files.encode, experiment.presets.values())
@@ -164,6 +166,7 @@ def conclude(
         environment=code,
         smoke=smoke,
         named=named,
+        checkpoints=last_checkpoints.read(experiment, folder),
         **vars(evaluation) | {"tables": (*evaluation.tables, *goodput.tables(folder))},
     )
     unfinished.discard(folder)

@@ -138,7 +138,7 @@ def train_programs(
     size = _size(samples(0)[1]) * parts
     sharding.check_batch(size, mesh)
     _check_same_data(data, fingerprint)
-    stored = configuration.read(folder).config if folder.config.exists() else None
+    stored = configuration.of_training(folder)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(interruption.watch())
         store = stack.enter_context(Checkpoints(folder.checkpoints(seed), config=stored, keep=keep))

@@ -80,6 +80,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """What was judged of one training: the last step of this seed, and the digest of all bytes of its folder.
+
+    part: the folder of the training within that of the run; "" for the run's own. Seeds that train side by side are stored as the first.
+    """
+
+    part: str
+    seed: int
+    step: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class Results:
     """What results.json holds.
 
@@ -87,6 +100,7 @@ class Results:
       those of no named preset.
     commit, dirty: None outside git. config: the resolved configuration as plain JSON. seconds: of each stage.
     chosen: what was taken for the fields of the configuration that are None, in words.
+    checkpoints: what was judged; none of a run that trained nothing, or of a version that did not record it.
     Raises ValueError for a verdict that its claims do not give, and for a claim whose figure is none of these figures and explorers.
     """
 
@@ -106,6 +120,7 @@ class Results:
     tables: tuple[Table, ...] = ()
     explorers: tuple[Explorer, ...] = ()
     chosen: dict[str, str] = field(default_factory=dict)
+    checkpoints: tuple[Checkpoint, ...] = ()
 
     def __post_init__(self) -> None:
         verdicts.by_id(self.claims)  # raises where the seeds of a claim contradict each other
@@ -143,7 +158,7 @@ def conclude(
 ) -> Results:
     """Results with the verdict that their claims give; none unless `named`: `config`, a frozen dataclass or a dict, is a named preset.
 
-    shown: figures, tables, explorers.
+    shown: figures, tables, explorers, checkpoints.
     """
     given = tuple(claims)
     return Results(

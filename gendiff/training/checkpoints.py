@@ -59,7 +59,8 @@ class Checkpoints:
 
     Args:
         path: the folder; it is made where it is missing.
-        config: the settings of the run as JSON. They are stored with each step and compared at restore; None compares nothing.
+        config: the settings of the run as JSON. They are stored with each step and compared at restore; None compares nothing. Of a step
+            that was stored without any, restoring warns.
         may_differ: settings, their keys joined by dots, whose difference only warns; a key stands for all below it.
         keep: how many of the newest steps stay, at least 1.
         every: `save` acts on multiples of it, at least 1.
@@ -229,7 +230,8 @@ class Checkpoints:
             CheckpointMismatchError: as `restore` does; of the part alone, and of the configuration.
         """
         step, about = self._about(step)
-        self._compare_config(step, about["config"])
+        if self._config is not None:
+            compatibility.compare_config(f"step {step} of {self.path}", about["config"], self._config, self._may_differ)
         prefix = f"{path}/" if path else ""
         stored = {name: leaf for name, leaf in about["leaves"].items() if name.startswith(prefix)}
         if path and not stored:
@@ -249,6 +251,10 @@ class Checkpoints:
             CheckpointCorruptError: for bytes that changed.
         """
         return compatibility.from_outline(self._about(step)[1]["leaves"])
+
+    def settings(self, step: int | None = None) -> Any:
+        """Return the `config` that a step (None: the newest) was written with, None without one; raises as `contents` does."""
+        return self._about(step)[1]["config"]
 
     def discard_after(self, step: int) -> None:
         """Delete every step newer than `step`, as a run does that goes on from an older one.
@@ -351,14 +357,6 @@ class Checkpoints:
             raise DataError(f"{self.path}: no step is stored")
         self.verify(step)
         return step, self._read(step, "meta", ocp.args.JsonRestore())
-
-    def _compare_config(self, step: int, stored: Any) -> None:
-        if self._config is None:
-            return
-        rows, allowed = compatibility.split(compatibility.in_config(stored, self._config), self._may_differ)
-        compatibility.refuse(f"step {step} of {self.path} was written by another configuration", rows)
-        if allowed:
-            warnings.warn(f"step {step} of {self.path} was written with other settings:\n{compatibility.table(allowed)}", stacklevel=4)
 
     def _read_arrays(self, step: int, wanted: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

@@ -1,6 +1,7 @@
 """What differs between a stored state and the one that is wanted, as a table of everything at once."""
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -117,6 +118,23 @@ def refuse(what: str, rows: Rows, headings: tuple[str, str, str] = CONFIG) -> No
     """
     if rows:
         raise CheckpointMismatchError(f"{what} ({len(rows)} difference{'s' if len(rows) > 1 else ''}):\n{table(rows, headings)}")
+
+
+def compare_config(what: str, stored: Any, wanted: Any, may_differ: Iterable[str]) -> None:
+    """Compare the configuration that was stored with the present one.
+
+    A warning tells of settings that differ and may, and of a configuration that was not stored.
+
+    Raises:
+        CheckpointMismatchError: with a table of the settings that differ and may not.
+    """
+    if stored is None:
+        warnings.warn(f"{what} was written without a configuration: nothing tells whether it is of this one", stacklevel=4)
+        return
+    rows, allowed = split(in_config(stored, wanted), may_differ)
+    refuse(f"{what} was written by another configuration", rows)
+    if allowed:
+        warnings.warn(f"{what} was written with other settings:\n{table(allowed)}", stacklevel=4)
 
 
 def as_json(name: str, value: Any) -> Any:
