@@ -46,7 +46,7 @@ def _losses(config: Config, found: list[Found]) -> Table:
 
 def _over_seeds(values: list[float]) -> Cell:
     """Their mean with its interval; the value itself of one seed."""
-    return values[0] if len(values) == 1 else intervals.interval(np.mean, values)
+    return values[0] if len(values) == 1 else intervals.over_seeds(np.mean, values)
 
 
 def _captions(config: Config, found: Found) -> Table:

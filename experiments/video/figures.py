@@ -117,7 +117,7 @@ def _of_set(config: Config, found: Found, sets: Any) -> tuple[Any, ...]:
     each = [measures.numbers(config, of, found.real, found.floor) for of in sets]
     if len(each) == 1:
         return tuple(each[0].values())
-    return tuple(intervals.interval(np.mean, [of[name][0] for of in each]) for name in each[0])
+    return tuple(intervals.over_seeds(np.mean, [of[name][0] for of in each]) for name in each[0])
 
 
 def _long(config: Config, found: Found) -> Table:

@@ -1,5 +1,7 @@
 """What enters a metric: features, their checks, labels, subsets of a pool, and the bootstrap of what comes out."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -98,6 +100,43 @@ def test_the_generator_alone_decides_the_interval_and_a_constant_has_an_interval
     assert bootstrap.interval(rng(), np.mean, np.ones(5)) == bootstrap.Interval(1.0, 1.0, 1.0)
 
 
+def covered(interval, statistic, truth, *tables):
+    """Share of the simulations, along the first axis of the tables, whose interval holds the truth."""
+    found = [interval(statistic, *rows) for rows in zip(*tables, strict=True)]
+    return np.mean([each.low <= truth <= each.high for each in found])
+
+
+@pytest.mark.parametrize("count", [3, 5, 10])
+def test_t_intervals_of_a_few_rows_hold_the_truth_as_often_as_they_say(count):
+    many = (800, count)  # two standard errors are 0.015
+    few, more = normal(1, *many), normal(2, *many)
+    assert abs(covered(bootstrap.t_interval, np.mean, 0.0, few) - 0.95) < 0.02
+    assert covered(bootstrap.t_interval, difference, 0.0, few, 3 * more) > 0.93
+    unpaired = functools.partial(bootstrap.t_interval, paired=False)
+    assert covered(unpaired, difference, 0.0, few[:, : count - 1], 3 * more) > 0.92
+    ratio = covered(bootstrap.t_interval, lambda a, b: np.mean(a) / np.mean(b), 1.0, 1 + 0.1 * few, 1 + 0.1 * more)
+    assert abs(ratio - 0.95) < 0.025
+
+
+def test_percentile_intervals_are_for_many_rows():
+    """As their documentation says: of 3 rows they hold the truth in three quarters of cases, and of 30 in 94 %."""
+    percentile = functools.partial(bootstrap.interval, rng(), resamples=100)
+    assert covered(percentile, np.mean, 0.0, normal(1, 200, 3)) < 0.85
+    assert covered(percentile, np.mean, 0.0, normal(1, 200, 30)) > 0.89
+
+
+def test_t_intervals_of_means_are_scipys():
+    x, y = normal(1, 4), 2 * normal(2, 7)
+    one = scipy.stats.ttest_1samp(x, 0.0).confidence_interval(0.9)
+    assert bootstrap.t_interval(np.mean, x, confidence=0.9).number == pytest.approx((x.mean(), one.low, one.high), rel=1e-12)
+    welch = scipy.stats.ttest_ind(y, x, equal_var=False).confidence_interval(0.95)
+    found = bootstrap.t_interval(difference, x, y, paired=False)
+    assert found.number == pytest.approx((difference(x, y), welch.low, welch.high), rel=1e-9)
+    paired = scipy.stats.ttest_rel(y[:4], x).confidence_interval(0.95)
+    assert bootstrap.t_interval(difference, x, y[:4]).number[1:] == pytest.approx((paired.low, paired.high), rel=1e-12)
+    assert bootstrap.t_interval(np.mean, np.ones(3)) == bootstrap.Interval(1.0, 1.0, 1.0)
+
+
 test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: features.extract(lambda x: x, images(), batch=3), r"must be features \(n, d\)"),
     (lambda: features.extract(lambda x: x.reshape(len(x), -1)[:1], images(), batch=3), "returned 1 rows for 3 images"),
@@ -127,6 +166,10 @@ test_what_cannot_be_measured_is_refused_with_counts = refusals(
     (lambda: bootstrap.interval(rng(), np.mean, np.array([np.nan, 1.0])), "one finite number"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), resamples=1), "resamples = 1"),
     (lambda: bootstrap.interval(rng(), np.mean, np.ones(3), confidence=1.0), "confidence = 1 "),
+    (lambda: bootstrap.t_interval(np.mean, np.ones(1)), r"a t interval needs arrays of at least 2 rows, got \[1\]"),
+    (lambda: bootstrap.t_interval(difference, np.ones(3), np.ones(4)), r"equally many rows, got \[3, 4\]; pass paired=False"),
+    (lambda: bootstrap.t_interval(lambda a: a, np.ones(3)), "one finite number"),
+    (lambda: bootstrap.t_interval(np.mean, np.ones(3), confidence=0.0), "confidence = 0 "),
 )
 test_what_cannot_be_measured_is_refused_with_counts = pytest.mark.fault(
     "likelihood, metrics: fewer than 2 samples",

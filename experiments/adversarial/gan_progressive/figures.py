@@ -111,7 +111,7 @@ def _measures(of: OfSubject, each: list[Measured]) -> tuple[Any, ...]:
         [one.precision.mean() for one in each],
         [one.copied.mean() for one in each],
     )
-    return tuple(intervals.interval(np.mean, numbers) if len(numbers) > 1 else float(numbers[0]) for numbers in values)
+    return tuple(intervals.over_seeds(np.mean, numbers) if len(numbers) > 1 else float(numbers[0]) for numbers in values)
 
 
 def _costs(config: Config, found: Mapping[str, OfSubject]) -> Table:

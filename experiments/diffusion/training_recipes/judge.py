@@ -86,7 +86,7 @@ def ratio(
 ) -> Number:
     """The mean distance of `first` with some seeds after a part, in units of that of `second` with others; the interval is over seeds."""
     rows = [np.array([of[seed][part].distances.mean() for seed in each]) for of, each in ((first, seeds), (second, others))]
-    return intervals.interval(intervals.ratio_of_means, *rows, paired=paired)
+    return intervals.over_seeds(intervals.ratio_of_means, *rows, paired=paired)
 
 
 def _untrained_claim(config: Config, untrained: MeasuredSet) -> Claim:
