@@ -65,6 +65,24 @@ def test_a_slice_with_nan_is_skipped_and_all_other_steps_go_on():
     assert not metrics["finite"] and np.isfinite(metrics["generator_loss"])
 
 
+def test_a_skipped_step_of_the_critic_leaves_what_its_constraint_counts_alone():
+    """One that moves the parameters at each call, as `spectral.iterate` moves its vectors."""
+
+    def moved(params):
+        return {"slope": params["slope"] + 1.0}
+
+    state, rows = game.exact_start(), game.batch()
+    program = quickly(game.exact(constraint=moved))
+    fake = np.asarray(game.levels(None, 8) + state.params["shift"][None]).mean(0)
+    steps = game.CRITIC_RATE * np.stack([rows[number :: game.STEPS].mean(0) - fake for number in range(game.STEPS)])
+    for skipped in ((1,), (0, 1, 2)):
+        damaged = rows.copy()
+        damaged[list(skipped)] = np.nan
+        after, _ = program(state, damaged)
+        went = np.delete(steps, skipped, axis=0)
+        np.testing.assert_allclose(after.critic.params["slope"], state.critic.params["slope"] + went.sum(0) + len(went), rtol=1e-5)
+
+
 def test_both_kinds_of_samples_are_augmented_and_generated_ones_pass_the_gradient():
     state, rows = game.exact_start(), game.batch()
     shift, slope = game.by_hand(state, rows, factor=0.5)

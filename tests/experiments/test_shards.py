@@ -51,7 +51,7 @@ def test_equal_arrays_are_equal_bytes(tmp_path):
 def test_a_shard_without_its_two_whole_files_is_not_complete(tmp_path, damage):
     made = fill(tmp_path / "a")
     damage(made.path(1))
-    assert list(made.incomplete()) == [1]
+    assert list(made.incomplete()) == [1] and not made.all_complete(verified={0, 2})
     with pytest.raises(DataError, match="shard_000001"):
         list(made)
     with pytest.raises(DataError, match="1 of 3 shards"):
@@ -59,6 +59,15 @@ def test_a_shard_without_its_two_whole_files_is_not_complete(tmp_path, damage):
     with pytest.raises(DataError, match="shard_000001"):
         shards.write_npz(made, tmp_path / "all.npz")
     assert not (tmp_path / "all.npz").exists()
+
+
+def test_all_are_complete_when_those_of_others_are_and_bytes_known_to_be_right_are_not_read_again(tmp_path):
+    made = fill(tmp_path / "a", (0, 2))
+    assert not made.all_complete(verified={0, 2})
+    made = fill(tmp_path / "a", (1,))
+    assert made.all_complete(verified=()) and made.all_complete(verified={0, 1, 2})
+    made.path(1).write_bytes(b"other")
+    assert made.all_complete(verified={1}) and not made.all_complete(verified={0, 2})
 
 
 def test_a_shard_under_another_number_is_not_complete(tmp_path):

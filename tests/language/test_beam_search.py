@@ -19,6 +19,13 @@ search = quickly(
     static_argnames="beams",
 )
 
+FAR = 8
+narrow = quickly(
+    lambda table, penalty: language.beam_search(
+        rig.Markov(table), rig.lengths_only(2), np.array([[2], [1]]), beams=2, max_tokens=FAR, stop=(0,), penalty=penalty
+    )
+)
+
 
 def every_text(last, penalty):
     """Score and log-probability of each text that a stop ends, or that has three tokens."""
@@ -45,6 +52,30 @@ def test_as_many_beams_as_texts_find_all_of_them_in_order(penalty):
             assert result.finished[row, beam] == (text[-1] == 0)
         assert found.keys() == expected.keys() and (np.diff(result.scores[row, : len(expected)]) <= 0).all()
         np.testing.assert_allclose([found[text] for text in expected], list(expected.values()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 3.0])
+def test_a_narrow_search_stops_no_earlier_than_its_beams_can_still_win(penalty):
+    """Beside a search that always runs to the last token: what a step leaves behind is all that is lost."""
+    for seed in range(6):
+        table = rig.markov(3, seed).table
+        result = rig.on_host(narrow(table, np.float32(penalty)))
+        for row, last in enumerate((2, 1)):
+            texts = [tuple(result.tokens[row, beam, : result.length[row, beam]].tolist()) for beam in range(2)]
+            assert texts == narrow_by_hand(table, last, penalty)
+
+
+def narrow_by_hand(table, last, penalty):
+    """The best two texts behind a token."""
+    steps = scipy.special.log_softmax(np.asarray(table, np.float64), 1)
+    growing, ended = {(): 0.0}, {}
+    for _ in range(FAR):
+        longer = {(*text, token): value + steps[(last, *text)[-1], token] for text, value in growing.items() for token in range(3)}
+        best = sorted(longer, key=longer.get, reverse=True)
+        growing = {text: longer[text] for text in [text for text in best if text[-1] != 0][:2]}
+        ended |= {text: longer[text] for text in [text for text in best if text[-1] == 0][:2]}
+    scores = {text: value / ((5 + len(text)) / 6) ** penalty for text, value in (ended | growing).items()}
+    return sorted(scores, key=scores.get, reverse=True)[:2]
 
 
 def test_the_cache_follows_the_beams():

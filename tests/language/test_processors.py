@@ -54,6 +54,13 @@ def test_top_p_cuts_where_the_sum_says():
     np.testing.assert_array_equal(result.sum(1), [1, 1, 2, 3, 4])
 
 
+def test_top_p_of_1_keeps_every_token_of_a_large_vocabulary():
+    """Whose probabilities sum to less than 1 by rounding, or reach it long before the last token."""
+    logits = np.random.default_rng(0).normal(size=(2, 5000)).astype(np.float32) * np.float32([[1], [6]])
+    assert kept(processors.top_p(1.0), logits).all()
+    assert kept(processors.top_p(np.array([1.0, 0.999])), logits).all(1).tolist() == [True, False]
+
+
 @given(logits=rows, share=st.floats(0, 1, width=32))
 def test_min_p_keeps_what_is_likely_beside_the_likeliest(logits, share):
     ratio = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))

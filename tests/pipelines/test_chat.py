@@ -60,6 +60,10 @@ def test_a_memory_spares_reading_and_changes_nothing_whatever_it_was_about():
     after = CHAT.answer(KEY, longer, first.memory, **DRAWN)
     same(after, fresh)
     assert after.read < fresh.read and fresh.read == len(TEMPLATE(longer))
+    again = CHAT.answer(KEY, USER, first.memory, **DRAWN)  # "regenerate": all of it is in the memory, and its last token is read again
+    same(again, first)
+    assert len(again.tokens) and again.read == 1
+    same(CHAT.answer(KEY, USER, again.memory, **DRAWN), first)
     other = CHAT.answer(KEY, [{"role": "user", "content": "other"}], first.memory, **DRAWN)
     same(other, CHAT.answer(KEY, [{"role": "user", "content": "other"}], **DRAWN))
 
