@@ -139,6 +139,31 @@ def test_wandb_asks_nothing_and_obeys_its_own_variables(tmp_path, fake, monkeypa
     assert (options["mode"], options["project"]) == (None, "mine") and options["id"] == options["name"]
 
 
+def events(file):
+    """Those of a file of TensorBoard: each has its length, a checksum, itself and another checksum."""
+    event_pb2 = importlib.import_module("tensorboardX.proto.event_pb2")
+    content = file.read_bytes()
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        yield event_pb2.Event.FromString(content[12 : 12 + size])
+        content = content[16 + size :]
+
+
+def test_tensorboard_hides_what_was_shown_after_the_step_of_the_last_checkpoint(tmp_path):
+    pytest.importorskip("tensorboardX")
+    folder = RunFolder(tmp_path / "run", log=("tensorboard",))
+    folder.path.mkdir()
+    began = []
+    for done in (0, 2):  # each of a seed of its own: files are named by the second
+        with sinks.opened(sinks.Training(folder, done, done), print) as show:
+            show(done + 1, {"loss": 0.5})
+        (file,) = (folder.path / "tensorboard" / f"seed_{done}").iterdir()
+        written = list(events(file))
+        began.append([event.step for event in written if event.HasField("session_log")])
+        assert [event.step for event in written if event.HasField("summary")] == [done + 1]
+    assert began == [[], [3]]  # a session that starts at step 3 hides what others showed from there on
+
+
 def test_values_that_are_no_finite_numbers_are_not_shown(tmp_path, fake):
     module = fake("trackio")
     folder = RunFolder(tmp_path / "run", log=("trackio",))

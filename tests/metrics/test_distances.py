@@ -126,14 +126,13 @@ def test_block_means_are_unbiased_and_their_standard_error_is_right():
 
 @pytest.mark.parametrize(("blocks", "n", "m"), [(2, 4, 5), (5, 10, 14)])
 def test_blocks_are_disjoint_and_their_standard_error_is_that_of_a_mean_of_so_many(blocks, n, m):
-    """All rows of a side are equal but for one: its block alone differs, so that values and deviation follow from two numbers."""
-    x, y = np.ones((n, 1)), np.ones((m, 1))
+    """All rows of a side are equal but for one, so that one block differs from the others."""
+    x, y = np.ones((n, 1)), np.full((m, 1), 2.0)
     x[0] = 3.0
-    size = n // blocks
-    special = ((size - 1) * (size - 2) * 8 + 2 * (size - 1) * 64) / (size * (size - 1)) + 8 - 2 * ((size - 1) * 8 + 64) / size
+    special, usual = by_hand(x[: n // blocks], y[: m // blocks]), by_hand(x[-(n // blocks) :], y[: m // blocks])
     result = kernel_distance.over_blocks(x, y, blocks=blocks, seed=0)
-    assert result.value == pytest.approx(special / blocks, rel=1e-12)
-    assert result.standard_error == pytest.approx(abs(special) / blocks, rel=1e-12)  # of one value among blocks − 1 zeros
+    assert result.value == pytest.approx(usual + (special - usual) / blocks, rel=1e-12)
+    assert result.standard_error == pytest.approx(abs(special - usual) / blocks, rel=1e-12) and special != usual
 
 
 def test_a_shift_is_many_standard_errors_away_from_zero_and_blocks_depend_on_the_seed_only():

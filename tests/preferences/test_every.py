@@ -1,4 +1,4 @@
-"""What every function of (samples, steps) keeps: padding is never read, any order of samples, numbers as data, and dtypes."""
+"""What every function of (samples, steps) keeps: padding is never read, any order of samples, no stray gradient, ranges, and dtypes."""
 
 import functools
 from collections.abc import Callable
@@ -22,46 +22,82 @@ STEPS["logits"] = RNG.normal(size=(B, S, V)).astype(np.float32)
 WHOLE = {name: RNG.normal(size=B).astype(np.float32) for name in ("chosen", "rejected", "reference_chosen", "reference_rejected", "scores")}
 WHOLE["answers"] = RNG.normal(size=(B, 4)).astype(np.float32)
 RANKING = np.stack([RNG.permutation(4) for _ in range(B)]).astype(np.int32)
+STEP_WEIGHT = np.cos(np.arange(S, dtype=np.float32))[None]
 GROUPS = np.array([7, 2, 7, 2, 2, 7], np.int32)
 FIXED = {"mask": MASK, "ranking": RANKING, "groups": GROUPS}
 
 
+class Number(NamedTuple):
+    """One that is the same for all samples, with its range, whose ends belong to it or not."""
+
+    value: float
+    low: float
+    high: float = np.inf
+    open_low: bool = False
+    open_high: bool = False
+
+
 class Member(NamedTuple):
-    """A function of arrays by name: `steps` and `whole` have a gradient, `fixed` have none, `numbers` are the same for all samples."""
+    """A function of arrays by name, which are floating but for `fixed`, and of numbers.
+
+    `still` are the arrays and numbers that no gradient reaches.
+    """
 
     function: Callable
     steps: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ("mask",)
-    numbers: tuple[float, ...] = ()
+    numbers: dict[str, Number] = {}
+    still: tuple[str, ...] = ()
 
 
-PAIRS = ("chosen", "rejected", "reference_chosen", "reference_rejected")
+CLIP = {"clip": Number(0.2, 0.0, open_low=True)}
+BETA = {"beta": Number(0.5, 0.0, open_low=True, open_high=True)}
+REFERENCES = ("reference_chosen", "reference_rejected")
+PAIRS = ("chosen", "rejected", *REFERENCES)
 MEMBERS = {
-    "clipped_policy_gradient": Member(preferences.clipped_policy_gradient, ("log_probs", "reference", "advantages"), numbers=(0.2,)),
-    "value_loss": Member(preferences.value_loss, ("log_probs", "values", "returns"), numbers=(0.5,)),
+    "clipped_policy_gradient": Member(
+        preferences.clipped_policy_gradient, ("log_probs", "reference", "advantages"), numbers=CLIP, still=("reference", "advantages")
+    ),
+    "value_loss": Member(preferences.value_loss, ("values", "log_probs", "returns"), numbers=CLIP, still=("log_probs", "returns")),
     "entropy": Member(policy_gradient.entropy, ("logits",)),
     "kl_estimates": Member(preferences.kl_estimates, ("log_probs", "reference")),
     "shaped_rewards": Member(
         lambda log_probs, reference, scores, mask, beta: preferences.shaped_rewards(scores, log_probs, reference, mask, beta),
         ("log_probs", "reference"),
         ("scores",),
-        numbers=(0.3,),
+        numbers={"beta": Number(0.3, 0.0, open_high=True)},
     ),
     "gae": Member(
         lambda rewards, values, mask, gamma, lam: preferences.gae(rewards, values, mask, gamma=gamma, lam=lam),
         ("returns", "values"),
-        numbers=(0.9, 0.8),
+        numbers={"gamma": Number(0.9, 0.0, 1.0), "lam": Number(0.8, 0.0, 1.0)},
+        still=("returns", "values"),
     ),
     "whitened": Member(preferences.whitened, ("values",)),
     "sequence_log_probs": Member(direct.sequence_log_probs, ("log_probs",)),
     "mean": Member(masked.mean, ("values",)),
-    "group_relative": Member(preferences.group_relative, (), ("scores",), ("groups",)),
+    "group_relative": Member(preferences.group_relative, (), ("scores",), ("groups",), still=("scores",)),
     "bradley_terry": Member(preferences.bradley_terry, (), ("answers",), ("ranking",)),
-    "dpo": Member(lambda *pairs: preferences.dpo(*pairs[:4], beta=pairs[4], label_smoothing=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)),
-    "diffusion_dpo": Member(lambda *pairs: preferences.diffusion_dpo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), numbers=(0.5,)),
-    "ipo": Member(lambda *pairs: preferences.ipo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), numbers=(0.5,)),
-    "kto": Member(lambda *pairs: preferences.kto(*pairs[:4], beta=pairs[4], point=pairs[5]), (), PAIRS, (), numbers=(0.5, 0.1)),
+    "dpo": Member(
+        lambda *pairs: preferences.dpo(*pairs[:4], beta=pairs[4], label_smoothing=pairs[5]),
+        (),
+        PAIRS,
+        (),
+        BETA | {"label_smoothing": Number(0.1, 0.0, 0.5, open_high=True)},
+        REFERENCES,
+    ),
+    "diffusion_dpo": Member(lambda *pairs: preferences.diffusion_dpo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), BETA, REFERENCES),
+    "ipo": Member(lambda *pairs: preferences.ipo(*pairs[:4], beta=pairs[4]), (), PAIRS, (), BETA, REFERENCES),
+    "kto": Member(
+        lambda *pairs: preferences.kto(*pairs[:4], beta=pairs[4], point=pairs[5], chosen_weight=pairs[6], rejected_weight=pairs[7]),
+        (),
+        PAIRS,
+        (),
+        BETA
+        | {name: Number(value, 0.0, open_high=True) for name, value in (("point", 0.1), ("chosen_weight", 1.5), ("rejected_weight", 1.0))},
+        (*REFERENCES, "point"),
+    ),
 }
 every = pytest.mark.parametrize("name", MEMBERS)
 
@@ -72,29 +108,59 @@ def filled(name, content):
     return np.where(MASK.reshape(MASK.shape + (1,) * (values.ndim - 2)) != 0, values, np.float32(content))
 
 
-def given(member, content=0.0, order=slice(None)):
-    """(arrays with a gradient, arrays without one, numbers) of one case."""
+def given(member, content=0.0, order=slice(None), end=None):
+    """(arrays, arrays of integers, numbers) of one case: of the numbers' values, or of the ends "low" or "high" that belong to them."""
     free = [filled(name, content)[order] for name in member.steps] + [WHOLE[name][order] for name in member.whole]
-    return free, [FIXED[name][order] for name in member.fixed], [np.float32(number) for number in member.numbers]
+    ends = [getattr(number, end) if end and not getattr(number, f"open_{end}") else number.value for number in member.numbers.values()]
+    return free, [FIXED[name][order] for name in member.fixed], [np.float32(number) for number in ends]
 
 
 @functools.cache
 def measured(name):
-    """By case: what the function answers, and the gradient of the sum of it all. One program maps over the cases."""
+    """By case: what the function answers, and the gradients of a weighted sum of it all. One program maps over the cases."""
     member = MEMBERS[name]
 
     def both(free, fixed, numbers):
-        def summed(free):
+        def summed(free, numbers):
             answer = member.function(*free, *fixed, *numbers)
-            return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(answer)), answer
+            return sum(jnp.sum(leaf * STEP_WEIGHT if leaf.ndim == 2 else leaf) for leaf in jax.tree.leaves(answer)), answer
 
-        (_, answer), gradient = jax.value_and_grad(summed, has_aux=True)(free)
-        return answer, gradient
+        (_, answer), (gradient, by_number) = jax.value_and_grad(summed, (0, 1), has_aux=True)(free, numbers)
+        return answer, gradient, by_number
 
     cases = {"clean": given(member), "dirty": given(member, np.nan), "moved": given(member, np.nan, ORDER)}
+    cases |= {end: given(member, end=end) for end in ("low", "high")}
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *cases.values())
     answers = jax.tree.map(np.asarray, quickly(jax.vmap(both))(*stacked))
     return {case: jax.tree.map(lambda leaf, at=at: leaf[at], answers) for at, case in enumerate(cases)}
+
+
+@every
+def test_no_gradient_reaches_what_is_fixed_and_one_reaches_all_else(name):
+    member, (_, *gradients) = MEMBERS[name], measured(name)["clean"]
+    reached = dict(zip((*member.steps, *member.whole, *member.numbers), sum(gradients, []), strict=True))
+    assert {name for name, gradient in reached.items() if not gradient.any()} == set(member.still)
+
+
+@every
+def test_numbers_may_be_the_ends_of_their_ranges_and_nothing_beyond_them(name):
+    member = MEMBERS[name]
+    free, fixed, _ = given(member)
+    usual = {each: number.value for each, number in member.numbers.items()}
+
+    def answered(**changed):
+        numbers = (usual | changed).values()
+        jax.eval_shape(lambda free: member.function(*free, *fixed, *numbers), free)
+
+    for end, beyond in (("low", -np.inf), ("high", np.inf)):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(measured(name)[end][:2]))
+        for each, number in member.numbers.items():
+            last, is_open = getattr(number, end), getattr(number, f"open_{end}")
+            if not is_open:
+                answered(**{each: last})
+            if is_open or np.isfinite(last):
+                with pytest.raises(ValueError, match=f"{each} = .* is outside"):
+                    answered(**{each: last if is_open else float(np.nextafter(last, beyond))})
 
 
 @every

@@ -32,6 +32,14 @@ def test_the_rate_is_that_of_the_best_threshold_that_is_allowed(fpr):
     assert found.reached == np.mean(others > found.threshold) <= fpr and found.resolution == 1 / 200
 
 
+def test_rates_that_are_whole_alarms_are_not_rounded_down_to_one_less():
+    """0.29 · 100 is 28.999999999999996 in floating point, and (1 / 49) · 49 is below 1."""
+    found = attack_rates.tpr_at_fpr(np.arange(100.0), np.arange(100.0), 0.29)
+    assert (found.value, found.reached, found.threshold) == (0.29, 0.29, 70.0)
+    assert attack_rates.tpr_at_fpr(np.arange(49.0), np.arange(49.0), 1 / 49).reached == 1 / 49
+    assert attack_rates.tpr_at_fpr(np.arange(100.0), np.arange(100.0), 0.0299).reached == 0.02
+
+
 @pytest.mark.parametrize("shift", [-99.0, 1.0, 99.0])
 def test_the_interval_is_that_of_clopper_and_pearson(shift):
     found = attack_rates.tpr_at_fpr(scores(120, shift), scores(100, seed=1), 0.05)
@@ -53,6 +61,8 @@ test_a_rate_that_is_finer_than_the_data_is_refused = pytest.mark.fault("membersh
     refusals((lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 0.001), "finer than the 1 / 500.*at least 1000"))
 )
 test_what_cannot_be_measured_is_refused = refusals(
+    (lambda: attack_rates.tpr_at_fpr(scores(9), scores(48), 1 / 49), "finer than the 1 / 48.*at least 49 of"),
+    (lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 1.0), "fpr = 1 is outside"),
     (lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 0.0), "fpr = 0 is outside"),
     (lambda: attack_rates.tpr_at_fpr(scores(9), scores(500), 0.1, confidence=1.0), "confidence = 1"),
     (lambda: attack_rates.tpr_at_fpr(np.zeros(0), scores(500), 0.1), r"members must be \(n,\)"),

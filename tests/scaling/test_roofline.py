@@ -63,6 +63,12 @@ def test_the_largest_batch_is_the_last_that_fits():
     assert roofline.largest_batch(26e9, CACHES[8], V5E) == 0
 
 
+def test_what_fills_a_memory_to_its_last_byte_fits():
+    device = scaling.Accelerator("x", 1.0, 1.0, memory=100)
+    assert [roofline.largest_batch(held, 20, device) for held in (20, 40, 41, 80, 81, 100, 120)] == [4, 3, 2, 1, 0, 0, 0]
+    assert roofline.serving_curve(np.array([2, 3, 4]), 1.0, 40.0, 20.0, device).fits.tolist() == [True, True, False]
+
+
 def test_several_devices_at_the_shares_that_they_reach_have_the_product_of_all():
     half = V5E.times(4, flops=0.5, bandwidth=0.8)
     assert (half.flops, half.bandwidth, half.memory) == (2 * V5E.flops, pytest.approx(3.2 * V5E.bandwidth), 4 * V5E.memory)

@@ -58,6 +58,30 @@ def test_packed_tensors_are_the_bytes_of_the_file(tmp_path):
     assert packed.shape == shape and packed.blocks.shape == (2, 34) and packed.blocks.tobytes() == raw and not packed.blocks.flags.writeable
 
 
+@pytest.mark.parametrize("alignment", [1, 2, 64, 4096])
+def test_any_power_of_two_aligns_tensors_and_up_to_one_byte_less_may_follow_the_last(tmp_path, alignment):
+    metadata = METADATA | {"general.alignment": alignment}
+    for rest in {0, alignment - 1}:
+        file = gguf.load(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * rest)))
+        kind, shape, raw = TENSORS["blocks"]
+        assert file.tensors["blocks"].blocks.tobytes() == raw and file.tensors["norm"].blocks.tobytes() == TENSORS["norm"].tobytes()
+    assert f"{alignment} bytes behind" in refused(written(tmp_path, made(metadata, TENSORS, alignment=alignment, rest=b"x" * alignment)))
+
+
+def test_a_file_may_end_with_the_last_byte_of_its_metadata(tmp_path):
+    whole = {"general.alignment": 1, "k": struct.pack("<IIQ", 9, 0, 5) + b"abcde"}
+    assert gguf.load(written(tmp_path, made(whole, {}, alignment=1))).metadata["k"].tolist() == list(b"abcde")
+    text = {"general.alignment": 1, "k": "abc"}
+    assert gguf.load(written(tmp_path, made(text, {}, alignment=1))).metadata == text
+
+
+def test_tensors_of_one_to_four_axes_are_read(tmp_path):
+    shapes = [(3,), (2, 3), (1, 2, 3), (2, 1, 1, 3)]
+    tensors = {str(axes): np.arange(np.prod(axes), dtype=np.float32).reshape(axes) for axes in shapes}
+    read = gguf.load(written(tmp_path, made({}, tensors))).tensors
+    assert [read[str(axes)].shape for axes in shapes] == shapes
+
+
 # The numbers of each kind of block, one by one.
 
 
@@ -170,6 +194,8 @@ LYING = {
     "an empty axis": (made({}, {"x": np.ones((0, 4), np.float32)}), "no whole blocks"),
     "a huge axis": (made({}, {"x": ("F32", (2**40, 2**40), b"\0" * 64)}), "the file is cut off"),
     "an axis beyond all numbers": (made({}, {"x": ("F32", (2**63, 4), b"\0" * 64)}), "no whole blocks"),
+    "an axis above the largest": (made({}, {"x": ("F32", (2**40 + 1, 1), b"\0" * 64)}), "no whole blocks"),
+    "no axis": (made({}, {"x": ("F32", (), b"\0" * 4)}), "0 axes"),
     "five axes": (made({}, {"x": ("F32", (1, 1, 1, 1, 1), b"\0" * 4)}), "5 axes"),
     "trailing bytes": (made({}, TENSORS, rest=b"x" * 64), "belong to none"),
 }

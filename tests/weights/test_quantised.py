@@ -27,6 +27,7 @@ KINDS = {
     "int4 per output": quantised.int4(None),
     "int4 float32": quantised.int4(scale_dtype="float32"),
     "int4 asymmetric": quantised.int4(symmetric=False, scale_dtype="float32"),
+    "int4 asymmetric bfloat16": quantised.int4(symmetric=False),
     "float8": quantised.float8(),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -76,6 +77,21 @@ def test_packing_what_was_unpacked_changes_nothing(kind):
     again, _ = packed_and_back(back, kind)
     np.testing.assert_array_equal(once.values, again.values)
     np.testing.assert_allclose(again.scale.astype(np.float32), once.scale.astype(np.float32), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("int4")])
+def test_nibbles_are_rounded_by_the_scale_and_the_minimum_that_are_stored(kind):
+    """Which 16 bits have rounded: by exact ones, weights would be off by up to a tenth of a step more."""
+    weights = GAUSSIAN * np.float32(1.37) + np.float32(0.9)
+    kernel, _ = packed_and_back(weights, kind)
+    groups, _, outputs = kernel.values.shape
+    stored = np.concatenate([kernel.values & 15, kernel.values >> 4], 1).astype(np.float64)
+    grouped = weights.astype(np.float64).reshape(groups, -1, outputs)
+    exact = np.abs(grouped).max(1) / 7 if kernel.minimum is None else np.ptp(grouped, 1) / 15
+    np.testing.assert_allclose(kernel.scale.astype(np.float64), exact, rtol=2**-6)
+    least = 0.0 if kernel.minimum is None else kernel.minimum.astype(np.float64)[:, None]
+    ratio = (grouped - least) / kernel.scale.astype(np.float64)[:, None] + 8 * (kernel.minimum is None)
+    assert (np.abs(np.clip(ratio, stored.min(), 15) - stored) <= 0.5 + 1e-4).all()
 
 
 @pytest.mark.parametrize(
