@@ -4,10 +4,12 @@ diffusers writes them into the header of a file, the name of the network before 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from gendiff.core.errors import ConfigError
+from gendiff.weights import lora_names
 
 HEADER = "lora_adapter_metadata"
 """The entry of a file's header that holds them, as JSON."""
@@ -25,6 +27,8 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),  # others change the base too
 }
 """The values of those settings that make another kind of change."""
+LONGEST = 1000
+"""Characters of a regular expression in alpha_pattern."""
 
 
 def of_header(header: Mapping[str, str]) -> dict[str, Any]:
@@ -48,12 +52,16 @@ def of_header(header: Mapping[str, str]) -> dict[str, Any]:
 def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
     """Return the settings of one network, without its name before them. Those that name no network are of all.
 
+    The keys of alpha_pattern are regular expressions, and become patterns of `re`. Their length is bounded, the time that they take is not:
+    a short one can be written to take for ever, here as in peft. Read the settings of strangers before their file.
+
     Args:
         settings: as `of_header` returns them, or an adapter_config.json.
         network: such as "unet".
 
     Raises:
-        ConfigError: for a setting that makes the change another kind than up · down beside a layer, or that is not known.
+        ConfigError: for a setting that makes the change another kind than up · down beside a layer, or that is not known, and for a key
+            of alpha_pattern that is no regular expression or has more than LONGEST characters.
     """
     prefix = f"{network}."
     found = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix) or "." not in name}
@@ -63,11 +71,17 @@ def of_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
                 raise ConfigError(f"LoRA of {network}: {name} = {value!r} is not supported, only {', '.join(map(repr, FIXED[name]))}")
         elif value and name not in NOTES | SCALES:
             raise ConfigError(f"LoRA of {network}: {name} = {value!r} is not supported: such changes are no product beside a layer")
-    return found
+    pattern = found.get("alpha_pattern") or {}
+    if not isinstance(pattern, Mapping):
+        raise ConfigError(f"alpha_pattern = {pattern!r} must give names of layers a number")
+    return found | {"alpha_pattern": {_compiled(key): value for key, value in pattern.items()}}
 
 
 def alpha(settings: Mapping[str, Any], layer: str) -> float | None:
     """Return what the settings of a network give a layer as α, or None where they say nothing.
+
+    Of alpha_pattern the first key counts that matches the end of the name, from its beginning or from a point on. A layer of CLIP's text
+    tower has two names, with and without "text_model." before it.
 
     Args:
         settings: of `of_network`.
@@ -75,14 +89,25 @@ def alpha(settings: Mapping[str, Any], layer: str) -> float | None:
 
     Raises:
         ConfigError: for what is no positive number.
+
+    References:
+        get_pattern_key of peft 0.21.
     """
-    pattern = settings.get("alpha_pattern") or {}
-    if not isinstance(pattern, Mapping):
-        raise ConfigError(f"alpha_pattern = {pattern!r} must give names of layers a number")
-    own = [value for name, value in pattern.items() if f".{layer}".endswith(f".{name.removeprefix('^')}")]
-    value = own[0] if own else settings.get("lora_alpha")
-    if value is None:
+    names = {layer, layer.removeprefix(lora_names.TOWER)}
+    key = next((key for key in settings["alpha_pattern"] if any(key.match(name) for name in names)), None)
+    value = settings.get("lora_alpha") if key is None else settings["alpha_pattern"][key]
+    if key is None and value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ConfigError(f"lora_alpha = {value!r} (of {layer}) must be a positive number")
     return float(value)
+
+
+def _compiled(key: str) -> re.Pattern[str]:
+    """The pattern that a key of alpha_pattern is in peft."""
+    if len(key) > LONGEST:
+        raise ConfigError(f"alpha_pattern: {key[:40]!r} … of {len(key)} characters is too long: a key has at most {LONGEST}")
+    try:
+        return re.compile(rf"(.*\.)?({key})$")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(f"alpha_pattern: {key!r} is no regular expression: {error}") from error

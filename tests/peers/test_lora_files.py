@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks, weights
+from gendiff.core import trees
 from gendiff.networks import lora
 from gendiff.weights import lora_files, lora_layers
 from tests.peers.test_text_unets import SMALL, UNET, XL, inputs
@@ -81,3 +82,27 @@ def test_a_file_of_ours_is_loaded_by_diffusers_and_gives_the_same_outputs(tmp_pa
         there = model(tensors["x"].permute(0, 3, 1, 2), tensors["t"], tensors["tokens"]).sample.permute(0, 2, 3, 1).numpy()
     here = jax.jit(lambda params, tree: networks.pure(network)(lora.merged(params, tree), *given_here))(params, tree)
     np.testing.assert_allclose(here, there, rtol=SAME, atol=SAME * there.std())
+
+
+@pytest.mark.parametrize("pattern", [{"to_[qk]": 9}, {".*attn1.*": 9, "to_q": 1}, {r"^down_blocks\..*|proj_in": 9}])
+def test_an_adapter_that_peft_saved_changes_each_layer_by_the_alpha_of_its_pattern(tmp_path, pattern):
+    peft = pytest.importorskip("peft", reason="it writes the adapter")
+    config = peft.LoraConfig(
+        r=2, lora_alpha=3, alpha_pattern=pattern, rank_pattern={"to_v": 4}, target_modules=["to_q", "to_k", "to_v", "proj_in", "conv1"]
+    )
+    adapter = peft.get_peft_model(drawn(UNET(**SMALL)), config)
+    rng = np.random.default_rng(0)
+    for name, parameter in adapter.named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.from_numpy(0.3 * rng.normal(size=tuple(parameter.shape)).astype(np.float32))
+    adapter.save_pretrained(str(tmp_path))
+    model = drawn(UNET(**SMALL))
+    _, _, params, models = adaptable(model, SMALL)
+    tree = lora_files.load(tmp_path, models)["unet"]
+    plain = trees.paths(params)
+    merged = peft.PeftModel.from_pretrained(model, str(tmp_path)).merge_and_unload()
+    there = trees.paths(adaptable(merged, SMALL)[2])
+    here = trees.paths(lora.merged(params, tree))
+    assert sum(not np.array_equal(there[path], plain[path]) for path in plain) > 20
+    for path, leaf in here.items():
+        np.testing.assert_allclose(leaf, there[path], rtol=1e-5, atol=1e-5, err_msg=path)

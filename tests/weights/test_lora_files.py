@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.low_rank import LowRank
 from gendiff.weights import lora_files, lora_settings
@@ -186,12 +187,30 @@ def test_settings_in_the_header_of_a_file_and_in_the_folder_of_an_adapter_scale_
         ({"lora_alpha": 1, "alpha_pattern": {f"^{QUERY}": 8, "attn1.to_k": 2}}, 8 / RANK),
         ({"lora_alpha": 3, "alpha_pattern": {"o_q": 8}}, 3 / RANK),
         ({"lora_alpha": 3, "use_rslora": True}, 3 / RANK**0.5),
+        ({"lora_alpha": 3, "alpha_pattern": {"to_[qk]": 8}}, 8 / RANK),
+        ({"lora_alpha": 3, "alpha_pattern": {".*attn1.*": 8}}, 8 / RANK),
+        ({"lora_alpha": 3, "alpha_pattern": {"attn2.*": 1, r"attn\d\.to_(q|v)": 8, "to_q": 2}}, 8 / RANK),  # the first that matches
+        ({"lora_alpha": 3, "alpha_pattern": {"to_q": 2, "to_[qk]": 8}}, 2 / RANK),
+        ({"lora_alpha": 3, "alpha_pattern": {"to_k|attn1.to_q": 8}}, 8 / RANK),
+        ({"lora_alpha": 3, "alpha_pattern": {"attn1": 8, "to": 8, "_q": 8, "^attn1.to_q": 8}}, 3 / RANK),  # none is the end of the name
     ],
 )
 def test_alpha_of_a_layer_is_that_of_its_pattern_or_of_all(settings, factor):
     changes = chosen(QUERY)
     up = read(of_peft(changes), settings)["unet"]["down_0_0_attention"]["block_0"]["qkv"]["kernel"].up
     np.testing.assert_allclose(np.asarray(up)[:, :4], factor * changes[QUERY][1].T, rtol=1e-6)
+
+
+def test_alpha_of_a_text_tower_is_that_of_a_pattern_of_either_of_its_names():
+    layer, models = "text_model.encoder.layers.1.mlp.fc1", {"text_encoder": lora_arrays.text_encoder()}
+    changes = factors({layer: (16, 8)})
+    plain = read(of_peft(changes, "text_encoder."), models=models)["text_encoder"]
+    for name in (layer, layer.removeprefix("text_model.")):
+        settings = {f"text_encoder.{key}": value for key, value in {"lora_alpha": 3, "alpha_pattern": {f"^{name}": 8}}.items()}
+        tree = read(of_peft({name: changes[layer]}, "text_encoder."), settings, models)["text_encoder"]
+        for path, change in trees.paths(tree, is_leaf=lambda leaf: isinstance(leaf, LowRank)).items():
+            wanted = trees.paths(plain, is_leaf=lambda leaf: isinstance(leaf, LowRank))[path]
+            np.testing.assert_array_equal(change.up, 4 * np.asarray(wanted.up))
 
 
 # What does not fit.
@@ -235,6 +254,11 @@ test_what_does_not_fit_is_refused_in_one_table = pytest.mark.fault("weights: nam
         fails("peft_type = 'LOHA' is not supported", {}, {"peft_type": "LOHA"}, error=ConfigError),
         fails("lora_alpha = 0 .* must be a positive number", {}, {"lora_alpha": 0}, error=ConfigError),
         fails("alpha_pattern = 3 must give", {}, {"alpha_pattern": 3}, error=ConfigError),
+        fails(r"alpha_pattern: 'to_\[q' is no regular expression", {}, {"alpha_pattern": {"to_[q": 1}}, error=ConfigError),
+        fails(r"'a\{9+\}' is no regular", {}, {"alpha_pattern": {"to_q": 1, "a{99999999999}": 1}}, error=ConfigError),
+        fails(r"'\(\(.* is no regular expression", {}, {"alpha_pattern": {"(" * 500 + ")" * 500: 1}}, error=ConfigError),
+        fails("'aaa.* of 1001 characters .* at most 1000", {}, {"alpha_pattern": {"a" * 1001: 1}}, error=ConfigError),
+        fails("lora_alpha = None .* positive number", {}, {"alpha_pattern": {"to_q": None}}, error=ConfigError),
         (lambda: lora_settings.of_header({lora_settings.HEADER: "{"}), "lora_adapter_metadata is no JSON", ConfigError),
         (lambda: lora_settings.of_header({lora_settings.HEADER: "[]"}), "must be an object of settings, got list", ConfigError),
     )
