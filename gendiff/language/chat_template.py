@@ -6,7 +6,7 @@ with bounds on its steps and on the length of its texts.
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,12 @@ class ChatTemplate:
             tools: descriptions of functions, as JSON, that the model may ask for.
 
         Raises:
-            TypeError: for what is no list of such messages.
-            ValueError: for messages that the template refuses (`raise_exception`), or that hold a token which ends a message.
+            TypeError: for what is no list of such messages, and for fields that are no JSON.
+            ValueError: for messages that the template refuses (`raise_exception`), and for a token which begins or ends a message in any
+                text of the messages or tools.
             ConfigError: for a template that is none, reaches for what the sandbox does not give, or runs on and on.
         """
-        _check(messages, self.control)
+        _check(messages, tools, self.control)
         given = {"messages": [dict(message) for message in messages], "add_generation_prompt": answer, "tools": tools, "documents": None}
         return _environment(now).rendered(self.source, dict(self.special) | given)
 
@@ -121,15 +122,40 @@ def _text(file: Path) -> str:
         raise DataError(f"{file}: is no UTF-8 at byte {error.start}") from error
 
 
-def _check(messages: Any, control: tuple[str, ...]) -> None:
+def _check(messages: Any, tools: Any, control: tuple[str, ...]) -> None:
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
         raise TypeError(f"messages must be a list of messages, got {type(messages).__name__}: write [{{'role': 'user', 'content': text}}]")
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             raise TypeError(f"message {number} must have a text as 'role' and one as 'content', got {message!r}")
-        inside = [token for token in control if token in message["content"]]
+        for field, value in message.items():
+            _check_texts(f"message {number}", f" in its {field!r}", [field, value], control)
+    _check_texts("tools", "", tools, control)
+
+
+def _check_texts(owner: str, place: str, value: Any, control: tuple[str, ...]) -> None:
+    """Refuse a control token in any text of a value, and what is no JSON, for it could write itself as one."""
+    try:
+        leaves = list(_leaves(value))
+    except RecursionError as error:
+        raise ValueError(f"{owner} holds lists{place} that are nested too deeply") from error
+    for leaf in leaves:
+        if not isinstance(leaf, str | bool | int | float | None):
+            raise TypeError(f"{owner} holds {type(leaf).__name__}{place}; only texts, numbers, lists and objects of them are written")
+        inside = [token for token in control if isinstance(leaf, str) and token in leaf]
         if inside:
-            raise ValueError(f"message {number} holds {inside[0]!r}, which begins or ends a message: its writer could speak as another")
+            raise ValueError(f"{owner} holds {inside[0]!r}{place}, which begins or ends a message: its writer could speak as another")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What stands in lists and in objects, the names in these included."""
+    if isinstance(value, Mapping):
+        value = [part for item in value.items() for part in item]
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 def _environment(now: datetime.datetime | None) -> Any:

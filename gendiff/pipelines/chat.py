@@ -107,13 +107,15 @@ class Chat:
             on_token: called after each token, as `language.decoding.generate` does. Equal ones compile once.
 
         Raises:
-            ValueError: without a template, for settings outside their ranges, and where messages and answer together are longer than the
-                network's context.
+            TypeError: as the template does.
+            ValueError: without a template, as the template does, for a special token of the tokenizer in a message, for settings outside
+                their ranges, and where messages and answer together are longer than the network's context.
             ConfigError: as the template does.
         """
         if self.template is None:
             raise ValueError("this model has no chat template: it completes texts (complete), or give Chat one")
-        prompt = self.tokenizer.prompt(self.template(messages), self.network.context, special=True)
+        template = dataclasses.replace(self.template, control=(*self.template.control, *self.tokenizer.special))
+        prompt = self.tokenizer.prompt(template(messages), self.network.context, special=True)
         return self._reply(key, prompt, memory, temperature, top_p, max_tokens, index, on_token)
 
     def complete(

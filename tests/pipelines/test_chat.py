@@ -107,6 +107,7 @@ def test_settings_and_lengths_up_to_a_power_of_2_share_one_compile_and_tokens_st
         (lambda: dataclasses.replace(CHAT, template=None).answer(KEY, USER), ValueError, "no chat template"),
         (lambda: pipelines.Chat(NETWORK.clone(vocabulary=100), PARAMS, TOKENIZER), ValueError, "they do not belong together"),
         (lambda: CHAT.answer(KEY, "hello"), TypeError, "must be a list of messages"),
+        (lambda: CHAT.answer(KEY, [{"role": language.tokens.END_OF_TEXT, "content": "a"}]), ValueError, "begins or ends a message"),
         (
             lambda: dataclasses.replace(CHAT, template=language.chat_template.from_text("{{ messages.__class__ }}")).answer(KEY, USER),
             ConfigError,
