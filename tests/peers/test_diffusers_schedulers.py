@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs torch and diffusers: make test-peers"
 diffusers = pytest.importorskip("diffusers", reason="needs torch and diffusers: make test-peers")
 
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config  # noqa: E402
-from tests.pipelines.diffusers_schedulers.cases import CASES  # noqa: E402
+from tests.pipelines.diffusers_schedulers.cases import CASES, TO_MIN, of  # noqa: E402
 from tests.pipelines.diffusers_schedulers.make_fixture import run  # noqa: E402
 from tests.pipelines.diffusers_schedulers.test_like_diffusers import FIXTURE, ours  # noqa: E402
 
@@ -41,3 +41,14 @@ def test_stored_ends_are_those_of_the_installed_version_and_ours(name):
     np.testing.assert_allclose(end, FIXTURE[f"{name}: end"], atol=1e-5 * max(1.0, np.abs(end).max()))
     np.testing.assert_allclose(told, FIXTURE[f"{name}: t"], atol=1e-4)
     np.testing.assert_allclose(ours(name), end, atol=1e-4 * max(1.0, np.abs(end).max()))
+
+
+@pytest.mark.parametrize("spread", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
+@pytest.mark.parametrize("name", ["UniPCMultistep", "EulerDiscrete"])
+def test_levels_between_limits_end_where_those_of_the_class_do(name, spread):
+    config = of(name, TO_MIN, {spread: True}, sigma_min=0.05, sigma_max=12.0)
+    theirs = getattr(diffusers, config["_class_name"]).from_config(config)
+    theirs.set_timesteps(10)
+    levels = from_config(config, like_diffusers=True).grid(10)
+    np.testing.assert_allclose(levels.sigma / levels.alpha, theirs.sigmas.numpy(), rtol=3e-5)
+    np.testing.assert_allclose(levels.t[:-1], theirs.timesteps.numpy(), atol=2e-3)

@@ -81,7 +81,8 @@ def _by_ratio(found: Configuration, chain: Schedule, steps: int) -> Level:
         sigma = spacings.spread(found.spread, high, low, steps)
         t = np.interp(np.log(sigma), np.log(ratio), places)
         t = _whole(found, t) if solver else t
-    levels = _preserving(np.append(sigma, 0.0 if found.ends_clean else ratio[0]).astype(np.float32), np.append(t, -1.0))
+    cleanest = sigma[-1] if found.name == UNIPC and found.spread is not None else ratio[0]
+    levels = _preserving(np.append(sigma, 0.0 if found.ends_clean else cleanest).astype(np.float32), np.append(t, -1.0))
     return spacings.joined(levels[:-1], levels[-1])
 
 

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config, methods
-from tests.pipelines.diffusers_schedulers.cases import CASES, START, network
+from tests.pipelines.diffusers_schedulers.cases import CASES, START, TO_MIN, network, of
 from tests.pipelines.diffusers_schedulers.walks import walk
 
 FIXTURE = load_file(pathlib.Path(__file__).with_name("fixture.safetensors"))
@@ -63,6 +63,18 @@ def test_every_class_that_steps_in_its_own_way_has_a_case():
         classes = {CASES[name].config["_class_name"] for name in names}
         assert classes == set(configurations.DEFAULTS) == set(methods.METHODS) == set(methods.AS_SHIPPED)
     assert set(FIXTURE) == {f"{name}: {part}" for name in CASES for part in ("end", "t")}
+
+
+@pytest.mark.parametrize("spread", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
+def test_only_unipc_ends_at_the_limit_of_its_spread_where_others_end_at_the_first_level_of_the_chain(spread):
+    def last_two(name, **limits):
+        levels = from_config(of(name, TO_MIN, limits, **{spread: True}), like_diffusers=True).grid(10)
+        return np.asarray(levels.sigma / levels.alpha, np.float64)[-2:]
+
+    first = (0.00085 / (1 - 0.00085)) ** 0.5
+    np.testing.assert_allclose(last_two("UniPCMultistep", sigma_min=0.05), [0.05, 0.05], rtol=3e-5)
+    np.testing.assert_allclose(last_two("UniPCMultistep"), [first, first], rtol=3e-5)
+    np.testing.assert_allclose(last_two("EulerDiscrete", sigma_min=0.05), [0.05, first], rtol=3e-5)
 
 
 def test_timesteps_that_leave_the_table_of_diffusers_are_refused():
