@@ -59,16 +59,19 @@ class WithinGroups:
 
     size: int = records.static()
     scale: bool = records.static()
+    correction: int = records.static()
+    epsilon: Scalar
 
     def __call__(self, scores: Any, rollout: Rollout, reference: Any, values: Any, beta: Any) -> tuple[jax.Array, None]:
         """Advantages (b, s), and no returns."""
         del values
         log_ratio = masked.total(rollout.log_probs, rollout.mask) - masked.total(reference, rollout.mask)
-        relative = advantages.group_relative(scores - beta * log_ratio, self.size, scale=self.scale)
+        options: dict[str, Any] = {"scale": self.scale, "correction": self.correction, "epsilon": self.epsilon}
+        relative = advantages.group_relative(scores - beta * log_ratio, self.size, **options)
         return jnp.where(rollout.mask != 0, relative[:, None], 0), None
 
 
-def within_groups(size: int, *, scale: bool = True) -> WithinGroups:
+def within_groups(size: int, *, scale: bool = True, correction: int = 0, epsilon: Scalar = 0.0) -> WithinGroups:
     """Each sample beside the others of its prompt, as GRPO does: no critic. A batch holds the samples of a prompt one after the other.
 
     The penalty β · KL is part of the reward here, so that the optimum is that of PPO. GRPO's paper adds β · k3 to the loss instead; the
@@ -77,12 +80,15 @@ def within_groups(size: int, *, scale: bool = True) -> WithinGroups:
     Args:
         size: samples per prompt, at least 2; it divides the batch.
         scale: divide by the standard deviation of the group (see `group_relative`). As with whitening, noise keeps its size at the optimum.
+        correction: 0 or 1, as for `group_relative`.
+        epsilon: () at least 0, as for `group_relative`.
 
     Raises:
-        ValueError: for a size below 2.
+        ValueError: for a size below 2, and as `group_relative` does.
 
     References:
         Shao et al., 2024, section 4.1.2; Liu et al., 2025, section 3.1, without the scale (from memory).
     """
     checks.integer("size", size, 2)
-    return WithinGroups(int(size), bool(scale))
+    advantages.check_deviation(scale, correction, epsilon)
+    return WithinGroups(int(size), bool(scale), int(correction), epsilon)

@@ -121,9 +121,12 @@ def whitened(values: Float[ArrayLike, "b s"], mask: Shaped[ArrayLike, "b s"]) ->
     return jnp.where(acted, _over(centred, deviation, jnp.max(jnp.abs(wide))), 0)
 
 
-def group_relative(scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | int, *, scale: bool = True) -> Float[Array, "b"]:
-    """Advantages without a critic: each score beside those of the same prompt, (score − mean) / standard deviation.
+def group_relative(
+    scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | int, *, scale: bool = True, correction: int = 0, epsilon: Scalar = 0.0
+) -> Float[Array, "b"]:
+    """Advantages without a critic: each score beside those of the same prompt, (score − mean) / (standard deviation + ε).
 
+    TRL takes correction = 1 and epsilon = 1e-4. Its advantages of a group of n are smaller by √(1 − 1/n): by 29 % for 2, by 6 % for 8.
     Give `policy_gradient.clipped_policy_gradient` the column [:, None]: all steps of a sample share its advantage.
 
     Args:
@@ -131,9 +134,12 @@ def group_relative(scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | 
         groups: (b,) ids of the prompts, in any order, or the size of the groups that stand one after the other, at least 2.
         scale: divide by the standard deviation of the group (GRPO). False leaves the difference (Dr. GRPO), so that prompts on which all
             samples are almost alike weigh no more than others. A group of equal scores, or of one, has advantage 0 either way.
+        correction: 0 divides the squares by n, so that the advantages of a group have deviation 1; 1 divides them by n − 1.
+        epsilon: () ε at least 0, in the unit of the scores, data under jit. It bounds the advantages of groups that are almost alike.
 
     Raises:
-        ValueError: for scores that are not (b,), ids of another shape, a size below 2, and one that does not divide b.
+        ValueError: for scores that are not (b,), ids of another shape, a size below 2, one that does not divide b, numbers outside their
+            ranges, and a correction or epsilon without the scale.
         TypeError: for ids that are no integers.
 
     References:
@@ -141,6 +147,7 @@ def group_relative(scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | 
     """
     if scores.ndim != 1:
         raise ValueError(f"scores has shape {scores.shape}: (b,), one per sample, is needed")
+    check_deviation(scale, correction, epsilon)
     b = scores.shape[0]
     if isinstance(groups, int):
         checks.integer("groups", groups, 2)
@@ -156,17 +163,25 @@ def group_relative(scores: Float[ArrayLike, "b"], groups: Int[ArrayLike, "b"] | 
     wide = jax.lax.stop_gradient(jnp.asarray(scores).astype(arrays.at_least_float32(scores.dtype)))
     counts = jax.ops.segment_sum(jnp.ones_like(wide), number, b)
 
-    def mean(values: jax.Array) -> jax.Array:
-        return arrays.safe_divide(jax.ops.segment_sum(values, number, b), counts)[number]
+    def mean(values: jax.Array, less: int = 0) -> jax.Array:
+        return arrays.safe_divide(jax.ops.segment_sum(values, number, b), counts - less)[number]
 
     centred = wide - mean(wide)
     if not scale:
         return centred
     largest = jax.ops.segment_max(jnp.abs(wide), number, b)[number]
-    return _over(centred, arrays.safe_sqrt(mean(jnp.square(centred))), largest)
+    return _over(centred, arrays.safe_sqrt(mean(jnp.square(centred), correction)), largest, epsilon)
 
 
-def _over(centred: jax.Array, deviation: jax.Array, largest: jax.Array) -> jax.Array:
+def check_deviation(scale: bool, correction: int, epsilon: Scalar) -> None:
+    """Refuse numbers of `group_relative` outside their ranges, or without the scale."""
+    checks.integer("correction", correction, 0, 1)
+    checks.in_range("epsilon", epsilon, 0.0, float("inf"), open_high=True)
+    if not scale and (correction or (arrays.is_concrete(epsilon) and epsilon)):
+        raise ValueError("scale = False: correction and epsilon are of the scale, leave them out")
+
+
+def _over(centred: jax.Array, deviation: jax.Array, largest: jax.Array, epsilon: Scalar = 0.0) -> jax.Array:
     """The quotient; 0 where the deviation is one of rounding, which it would blow up to ±1."""
     usable = deviation > 16 * jnp.finfo(centred.dtype).eps * largest
-    return jnp.where(usable, centred / jnp.where(usable, deviation, 1), 0)
+    return jnp.where(usable, centred / jnp.where(usable, deviation + jnp.asarray(epsilon, centred.dtype), 1), 0)

@@ -18,7 +18,7 @@ REWARDS, VALUES, LOG_PROBS, REFERENCE = RNG.normal(size=(4, B, S)).astype(np.flo
 SCORES = RNG.normal(size=B).astype(np.float32)
 program = quickly(preferences.gae)
 shaped = quickly(preferences.shaped_rewards)
-relative = quickly(preferences.group_relative, static_argnames="scale")
+relative = quickly(preferences.group_relative, static_argnames=("scale", "correction"))
 
 
 def gae(*arrays, **numbers):
@@ -111,6 +111,18 @@ def test_a_size_stands_for_groups_one_after_the_other_and_equal_or_lonely_scores
     np.testing.assert_array_equal(relative(scores, np.array([5, 5, 5, 1, 8, 8, 8, 8], np.int32), scale=True), 0)
 
 
+def test_the_deviation_of_a_group_may_be_that_of_a_sample_with_a_number_added_as_in_trl():
+    scores, groups = np.array([0, 1, 0, 0, 2, 3, 5], np.float32), np.array([4, 1, 4, 4, 4, 1, 6], np.int32)
+    apart = np.array([-0.5, -1, -0.5, -0.5, 1.5, 1, 0])  # the deviations of groups 4 and 1 are √3 / 2 and 1, of samples 1 and √2
+    deviation, of_samples = np.sqrt([0.75, 1, 0.75, 0.75, 0.75, 1, 1]), np.sqrt([1, 2, 1, 1, 1, 2, 1])
+    np.testing.assert_allclose(relative(scores, groups, scale=True), apart / deviation, rtol=1e-6)
+    np.testing.assert_allclose(relative(scores, groups, scale=True, correction=1), apart / of_samples, rtol=1e-6)
+    np.testing.assert_allclose(relative(scores, groups, scale=True, epsilon=0.5), apart / (deviation + 0.5), rtol=1e-6)
+    np.testing.assert_allclose(relative(scores, groups, scale=True, correction=1, epsilon=1e-4), apart / (of_samples + 1e-4), rtol=1e-6)
+    equal = relative(np.array([0.1, 0.1, 0.1], np.float32), np.array([1, 1, 1], np.int32), scale=True, correction=1, epsilon=1e-4)
+    np.testing.assert_array_equal(equal, 0)
+
+
 def test_no_gradient_passes_through_advantages():
     gradient = quickly(jax.grad(lambda rewards, values: preferences.gae(rewards, values, MASK, gamma=0.9, lam=0.9).returns.sum(), (0, 1)))
     assert not any(np.any(leaf) for leaf in gradient(REWARDS, VALUES))
@@ -132,6 +144,10 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: preferences.group_relative(MANY[:, None], 2), r"scores has shape \(8, 1\)"),
     (lambda: preferences.group_relative(MANY, 3), "groups = 3 does not divide the 8 scores"),
     (lambda: preferences.group_relative(MANY, 1), "groups = 1 is outside"),
+    (lambda: preferences.group_relative(MANY, 2, correction=2), r"correction = 2 is outside \[0, 1\]"),
+    (lambda: preferences.group_relative(MANY, 2, epsilon=-1e-4), "epsilon = -0.0001 is outside"),
+    (lambda: preferences.group_relative(MANY, 2, scale=False, correction=1), "scale = False: correction and epsilon are of the scale"),
+    (lambda: preferences.group_relative(MANY, 2, scale=False, epsilon=1e-4), "scale = False: correction and epsilon are of the scale"),
     (lambda: preferences.group_relative(MANY, GROUPS[:4]), r"groups has shape \(4,\)"),
     (lambda: preferences.group_relative(MANY, GROUPS.astype(float)), "groups must hold integers", TypeError),
 )

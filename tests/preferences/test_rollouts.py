@@ -65,13 +65,15 @@ def test_the_rule_within_groups_compares_rewards_less_the_penalty_and_padding_ha
     total = scores - 0.3 * np.sum(np.where(done.mask > 0, done.log_probs - reference, 0), 1)
 
     def both(scores, done, reference):
-        return [advantage_rules.within_groups(2, scale=scale)(scores, done, reference, None, 0.3) for scale in (False, True)]
+        options = {"scale": False}, {}, {"correction": 1, "epsilon": 0.5}
+        return [advantage_rules.within_groups(2, **each)(scores, done, reference, None, 0.3) for each in options]
 
-    (found, returns), (scaled, _) = quickly(both)(scores, done, reference)
+    (found, returns), (scaled, _), (of_samples, _) = quickly(both)(scores, done, reference)
     wanted = np.repeat(np.array([1, -1, 1, -1]) * np.repeat((total[0::2] - total[1::2]) / 2, 2), 3).reshape(4, 3) * MASK
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     assert returns is None
     np.testing.assert_allclose(np.abs(scaled), MASK, rtol=1e-4)
+    np.testing.assert_allclose(of_samples, wanted / (2**0.5 * np.abs(wanted) + 0.5), rtol=1e-5, atol=1e-6)
 
 
 test_what_does_not_fit_is_refused = refusals(
@@ -81,6 +83,8 @@ test_what_does_not_fit_is_refused = refusals(
     (lambda: rollouts.at_last(NUMBERS, MASK[:, :2]), "must be equal"),
     (lambda: rollouts.minibatches(jax.random.key(0), np.zeros(4), 1, 3), "minibatches = 3 does not divide the 4 samples", ConfigError),
     (lambda: rollouts.minibatches(jax.random.key(0), np.zeros(4), 0, 2), "epochs = 0 is outside"),
+    (lambda: advantage_rules.within_groups(2, correction=-1), "correction = -1 is outside"),
+    (lambda: advantage_rules.within_groups(2, scale=False, epsilon=1.0), "scale = False: correction and epsilon are of the scale"),
     (lambda: advantage_rules.with_critic(lam=1.1), "lam = 1.1 is outside"),
     (lambda: advantage_rules.with_critic(gamma=-0.1), "gamma = -0.1 is outside"),
     (lambda: advantage_rules.within_groups(1), "size = 1 is outside"),
