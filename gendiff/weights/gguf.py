@@ -38,11 +38,18 @@ KINDS = {
     "F16": Kind(1, 1, 2),
     "Q4_0": Kind(2, 32, 18),
     "Q4_1": Kind(3, 32, 20),
+    "Q5_0": Kind(6, 32, 22),
+    "Q5_1": Kind(7, 32, 24),
     "Q8_0": Kind(8, 32, 34),
     "Q4_K": Kind(12, 256, 144),
+    "Q5_K": Kind(13, 256, 176),
     "Q6_K": Kind(14, 256, 210),
     "BF16": Kind(30, 1, 2),
 }
+NOT_READ = {9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL"}
+NOT_READ |= {21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0"}
+NOT_READ |= {35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0"}
+"""Other kinds by their number in files, for messages."""
 VERSIONS = (2, 3)
 ALIGNMENT = 32
 LARGEST_AXIS = 2**40
@@ -109,6 +116,8 @@ def load(path: str | os.PathLike) -> Gguf:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             metadata, places, start = _header(_Reader(content))
         stored = np.memmap(file, np.uint8, "r") if places else np.zeros(0, np.uint8)
+    except _OtherKind as error:
+        raise DataError(f"{file}: {error}") from error
     except (_Damage, ValueError, OSError) as error:  # ValueError: an empty file cannot be mapped
         raise DataError(f"{file}: not a whole GGUF file: {error}") from error
     return Gguf(metadata, {place.name: place.packed(stored[start:]) for place in places})
@@ -116,6 +125,10 @@ def load(path: str | os.PathLike) -> Gguf:
 
 class _Damage(Exception):
     """What is wrong with a file."""
+
+
+class _OtherKind(Exception):
+    """A tensor of a kind that is not read, in a file that may be whole."""
 
 
 class _Place(NamedTuple):
@@ -222,7 +235,7 @@ def _info(reader: _Reader) -> tuple[str, str, tuple[int, ...], int]:
     shape = struct.unpack(f"<{axes}Q", reader.bytes(8 * axes))[::-1]
     code = reader.whole("<I")
     if code not in _NAMES:
-        raise _Damage(f"{name} is of kind {code}, which is none of {', '.join(f'{each} ({kind.code})' for each, kind in KINDS.items())}")
+        raise _OtherKind(f"{name} is of kind {NOT_READ.get(code, code)}, which is not read; {', '.join(KINDS)} are")
     if not all(1 <= axis <= LARGEST_AXIS for axis in shape) or shape[-1] % KINDS[_NAMES[code]].numbers:
         raise _Damage(f"{name} of shape {shape} has no whole blocks of {_NAMES[code]}")
     return name, _NAMES[code], shape, reader.whole("<Q")

@@ -4,14 +4,17 @@ import struct
 
 import numpy as np
 
-CODES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14, "BF16": 30}
+CODES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "BF16": 30}
 BLOCKS = {
     "F32": (1, 4),
     "F16": (1, 2),
     "Q4_0": (32, 18),
     "Q4_1": (32, 20),
+    "Q5_0": (32, 22),
+    "Q5_1": (32, 24),
     "Q8_0": (32, 34),
     "Q4_K": (256, 144),
+    "Q5_K": (256, 176),
     "Q6_K": (256, 210),
     "BF16": (1, 2),
 }
@@ -73,7 +76,8 @@ def blocks(rng, kind, shape):
     """(kind, shape, random bytes whose scales are moderate)."""
     numbers, size = BLOCKS[kind]
     raw = rng.integers(0, 256, (int(np.prod(shape)) // numbers, size)).astype(np.uint8)
-    places = {"Q4_0": (0,), "Q4_1": (0, 2), "Q8_0": (0,), "Q4_K": (0, 2), "Q6_K": (208,), "F16": (0,)}.get(kind, ())
+    first = {kind: (0,) for kind in ("Q4_0", "Q5_0", "Q8_0", "F16")} | {kind: (0, 2) for kind in ("Q4_1", "Q5_1", "Q4_K", "Q5_K")}
+    places = (first | {"Q6_K": (208,)}).get(kind, ())
     for place in places:
         raw[:, place : place + 2] = rng.uniform(-2, 2, (len(raw), 1)).astype("<f2").view(np.uint8)
     if kind in ("F32", "BF16"):

@@ -97,20 +97,38 @@ def q4_1(b):
     return [half(b) * nibble + half(b[2:]) for nibble in [x & 15 for x in b[4:]] + [x >> 4 for x in b[4:]]]
 
 
+def five_bits(high, low):
+    return [x & 15 | (high[j // 8] >> j % 8 & 1) << 4 for j, x in enumerate([*low, *(x >> 4 for x in low)])]
+
+
+def q5_0(b):
+    return [half(b) * (number - 16) for number in five_bits(b[2:6], b[6:])]
+
+
+def q5_1(b):
+    return [half(b) * number + half(b[2:]) for number in five_bits(b[4:8], b[8:])]
+
+
 def q8_0(b):
     return [half(b) * (x - 256 * (x > 127)) for x in b[2:]]
 
 
-def q4_k(b):
+def q4_k(b, low=16, high=None):
     s, result = b[4:16], []
     for j in range(8):
         if j < 4:
             scale, least = s[j] & 63, s[j + 4] & 63
         else:
             scale, least = (s[j + 4] & 15) | (s[j - 4] >> 6) << 4, s[j + 4] >> 4 | (s[j] >> 6) << 4
-        part = b[16 + 32 * (j // 2) : 48 + 32 * (j // 2)]
-        result += [half(b) * scale * (x >> 4 if j % 2 else x & 15) - half(b[2:]) * least for x in part]
+        part = b[low + 32 * (j // 2) : low + 32 + 32 * (j // 2)]
+        fifth = [0 if high is None else (b[high + at] >> j & 1) << 4 for at in range(32)]
+        numbers = [(x >> 4 if j % 2 else x & 15) | bit for x, bit in zip(part, fifth, strict=True)]
+        result += [half(b) * scale * number - half(b[2:]) * least for number in numbers]
     return result
+
+
+def q5_k(b):
+    return q4_k(b, low=48, high=16)
 
 
 def q6_k(b):
@@ -131,8 +149,11 @@ FORMULAS = {
     "BF16": lambda b: np.array(b, np.uint8).view(ml_dtypes.bfloat16),
     "Q4_0": q4_0,
     "Q4_1": q4_1,
+    "Q5_0": q5_0,
+    "Q5_1": q5_1,
     "Q8_0": q8_0,
     "Q4_K": q4_k,
+    "Q5_K": q5_k,
     "Q6_K": q6_k,
 }
 
@@ -189,7 +210,11 @@ LYING = {
     "alignment 48": (made({"general.alignment": 48}, TENSORS), "no power of two"),
     "alignment as text": (made({"general.alignment": "32"}, TENSORS), "no power of two"),
     "a tensor twice": (made({}, [("a", np.ones(8, np.float32))] * 2), "'a' comes twice"),
-    "an unknown kind": (made({}, TENSORS, codes={"rows": 13}), r"kind 13, which is none of F32 \(0\)"),
+    "a kind that is not read": (
+        made({}, TENSORS, codes={"rows": 11}),
+        "gguf: rows is of kind Q3_K, which is not read; F32, .*Q5_0, .* are",
+    ),
+    "an unknown kind": (made({}, TENSORS, codes={"rows": 77}), "gguf: rows is of kind 77, which is not read"),
     "half a block": (made({}, {"x": ("Q8_0", (2, 48), b"\0" * 102)}), "no whole blocks of Q8_0"),
     "an empty axis": (made({}, {"x": np.ones((0, 4), np.float32)}), "no whole blocks"),
     "a huge axis": (made({}, {"x": ("F32", (2**40, 2**40), b"\0" * 64)}), "the file is cut off"),

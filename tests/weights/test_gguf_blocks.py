@@ -55,8 +55,8 @@ def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
 
 
 @pytest.mark.parametrize("table", [False, True])
-@pytest.mark.parametrize(("kind", "bits"), [("Q4_K", 6), ("Q6_K", 10)])
-def test_blocks_of_256_hold_what_the_package_of_llama_cpp_reads(kind, bits, table):
+@pytest.mark.parametrize(("kind", "bits"), [("Q5_0", 8.5), ("Q5_1", 9), ("Q4_K", 6), ("Q5_K", 10), ("Q6_K", 10)])
+def test_blocks_of_odd_bits_or_of_256_hold_what_the_package_of_llama_cpp_reads(kind, bits, table):
     raw = np.frombuffer(gguf_files.blocks(np.random.default_rng(1), kind, (OUT, 512))[2], np.uint8)
     weights = gguf.Packed(kind, (OUT, 512), raw.reshape(OUT, -1)).numbers()
     kernel = gguf_blocks.kernel(kind, raw, (OUT, 512) if table else (512, OUT), table=table)
