@@ -88,12 +88,28 @@ def test_a_text_does_not_depend_on_its_neighbours(kind):
 
 # The law of sampled texts, on tiny vocabularies.
 
-V, DRAWS, LONG = 5, 20_000, 4
+V, DRAWS, JUDGED = 5, 20_000, 2
+LONG = JUDGED + 2  # the guesses of the first call, the token that it draws after them, and one of another call
+START = [2, 1, 3, 2]
 TARGET, GUESS = rig.markov(V, 0), rig.markov(V, 1)
-CHANGE = processors.chain(processors.temperature(0.8), processors.min_p(0.05))
+BIAS = np.random.default_rng(2).normal(size=(LONG, V, V)).astype(np.float32)
+PENALTY = 0.3
+MISTAKES = (
+    *("none", "the residual is skipped", "p and q are swapped", "q is that before the processors"),
+    *("the token after all guesses is drawn from p²", "processors are told no number but that of the first token"),
+)
 
 
-MISTAKES = ("none", "the residual is skipped", "p and q are swapped", "q is that before the processors")
+@record
+class Told:
+    """Reads all that a processor is told: the number of the token, the last one, and how often each stands in the text."""
+
+    bias: jax.Array
+    penalty: jax.Array
+
+    def __call__(self, logits, context):
+        last = jnp.take_along_axis(context.tokens, context.length[:, None] - 1, 1)[:, 0]
+        return logits + jnp.asarray(self.bias)[context.generated, last] - self.penalty * jax.nn.one_hot(context.tokens, V).sum(1)
 
 
 @record
@@ -122,48 +138,68 @@ class Guesses(drafts.Draft):
 
 
 @functools.partial(quickly, static_argnames="lookup")
-def _drawn(target, guess, mistake, lookup):
-    prompt = jnp.broadcast_to(jnp.array([[2, 1, 3, 2]]), (DRAWS, 4))
+def _drawn(target, guess, bias, penalty, mistake, lookup):
+    prompt = jnp.broadcast_to(jnp.array([START]), (DRAWS, 4))
     draft = drafts.prompt_lookup(2) if lookup else Guesses(guess, mistake)
-    residual, accepts = speculative.residual, speculative.accepts
+    residual, accepts, context = speculative.residual, speculative.accepts, speculative.Context
+
+    def other(p, q):
+        left = jnp.where(mistake == 1, p, residual(p, q))
+        return jnp.where((mistake == 4) & ~jnp.any(q, 1, keepdims=True), p**2, left)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speculative, "residual", lambda p, q: jnp.where(mistake == 1, p, residual(p, q)))
+        patch.setattr(speculative, "residual", other)
         patch.setattr(speculative, "accepts", lambda uniform, p, q: jnp.where(mistake == 2, uniform * p < q, accepts(uniform, p, q)))
-        options = {"max_tokens": LONG, "gamma": 2, "processor": CHANGE}
+        patch.setattr(speculative, "Context", lambda text, length, number: context(text, length, jnp.where(mistake == 5, 0, number)))
+        change = processors.chain(processors.temperature(0.8), Told(bias, penalty), processors.min_p(0.05))
+        options = {"max_tokens": LONG, "gamma": JUDGED, "processor": change}
         return speculative.generate(KEY, rig.Markov(target), rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options)
 
 
-def drawn(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table):
+def drawn(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY):
     """What is generated after each text. Tables and mistakes are data, so that all of them, and none, are one program."""
-    return rig.on_host(_drawn(target, guess, mistake, lookup=lookup))
+    return rig.on_host(_drawn(target, guess, bias, np.float32(penalty), mistake, lookup=lookup))
 
 
-def changed(table):
-    """The probabilities of each row after the processors."""
-    table = np.asarray(table, np.float64)
-    possible = table >= table.max(1, keepdims=True) + 0.8 * np.log(0.05)
-    return scipy.special.softmax(np.where(possible, table / 0.8, -np.inf), 1)
+def changed(logits):
+    """The probabilities of logits behind the temperature, cut by min-p."""
+    return scipy.special.softmax(np.where(logits >= logits.max(-1, keepdims=True) + np.log(0.05), logits, -np.inf), -1)
+
+
+@functools.cache
+def law():
+    """The probability of each of the V^LONG texts (V, …, V), token by token from its definition."""
+    probs, table = np.ones((V,) * LONG), np.asarray(TARGET.table, np.float64)
+    for number in range(LONG):
+        for begin in np.ndindex(*(V,) * number):
+            text = [*START, *begin]
+            row = table[text[-1]] / 0.8 + BIAS[number, text[-1]] - PENALTY * np.bincount(text, minlength=V)
+            probs[begin] *= changed(row).reshape(-1, *(1,) * (LONG - number - 1))
+    return probs
 
 
 def chi_square(tokens):
-    """p-values of the first token, and of the first two together."""
-    tokens, table = tokens[:, :2], changed(TARGET.table)
-    assert not table.all()
-    joint = (table[2][:, None] * table).ravel()
+    """p-values of the first token, of the first two together, and so on to all of them."""
+    return [_chi_square(tokens[:, :count], law().sum(tuple(range(count, LONG))).ravel()) for count in range(1, LONG + 1)]
+
+
+def _chi_square(tokens, joint):
     if (tokens < 0).any():  # a text has ended, so a token without probability was accepted
-        return 0.0, 0.0
-    counts = np.bincount(tokens @ np.array([V, 1]), minlength=V * V)
+        return 0.0
+    counts = np.bincount(tokens @ V ** np.arange(tokens.shape[1])[::-1], minlength=joint.size)
     if counts[joint == 0].any():
-        return 0.0, 0.0
+        return 0.0
     large = joint * DRAWS >= 5
     cells = [np.append(values[large], values[~large].sum()) for values in (counts, joint * DRAWS)]
-    first = scipy.stats.chisquare(counts.reshape(V, V).sum(1)[table[2] > 0], DRAWS * table[2][table[2] > 0]).pvalue
-    return first, scipy.stats.chisquare(*(values[cells[1] > 0] for values in cells)).pvalue
+    return scipy.stats.chisquare(*(values[cells[1] > 0] for values in cells)).pvalue
 
 
 @pytest.mark.parametrize("lookup", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["model", "lookup"])
-def test_tokens_have_the_law_of_the_model(lookup):
-    assert min(chi_square(drawn(lookup=lookup).tokens)) > 1e-3 / 4
+def test_tokens_of_all_places_have_the_law_of_the_model_and_say_it(lookup):
+    result = drawn(lookup=lookup)
+    assert result.accepted.max() >= JUDGED and min(chi_square(result.tokens)) > 1e-3 / (2 * LONG)
+    assert 0.05 < (law() == 0).mean() < 0.95 and law().sum() == pytest.approx(1)
+    np.testing.assert_allclose(np.exp(result.log_probs.sum(1)), law()[tuple(result.tokens.T)], rtol=1e-4)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES[1:])
@@ -174,13 +210,13 @@ def test_a_planted_mistake_is_caught(mistake):
 def test_acceptance_is_the_overlap_and_tokens_per_call_follow():
     """Where every token has the same distributions."""
     target, guess = (np.tile(chain.table[:1], (V, 1)) for chain in (TARGET, GUESS))
-    result = drawn(target=target, guess=guess)
-    overlap = np.minimum(*(changed(table)[0] for table in (target, guess))).sum()
+    result = drawn(target=target, guess=guess, bias=np.zeros_like(BIAS), penalty=0.0)
+    overlap = np.minimum(*(changed(table[0] / 0.8) for table in (target, guess))).sum()
     assert 0.3 < overlap < 0.9 and (result.calls > 2).any()
     accepted, rejected, calls = result.accepted.sum(), result.rejected.sum(), result.calls.sum()
     error = np.sqrt(overlap * (1 - overlap) / (accepted + rejected))
     assert abs(accepted / (accepted + rejected) - overlap) < 3 * error
-    expected = (1 - overlap**3) / (1 - overlap)
+    expected = (1 - overlap ** (JUDGED + 1)) / (1 - overlap)
     assert abs((accepted + calls) / calls / expected - 1) < 0.03
 
 
