@@ -47,8 +47,8 @@ class Config(Recipe):
     """Blocks."""
     experts: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
     """MLPs of a block, each of the width of a token."""
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
-    """How many of them each token goes to."""
+    top_k: Annotated[int, msgspec.Meta(ge=2, le=64)] = 2
+    """How many of them each token goes to. Of one alone the weight would always be 1, from which its router learns nothing."""
     balance_weight: NonNegative = 0.01
     """Weight of the balance loss."""
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.15

@@ -44,17 +44,22 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     found: dict[str, list[Measured]] = {}
     with progress.phase("judge"):
         for name in FOLDERS:
-            judge = devices.jit(_judge(config, name))
-            found[name] = [_measured(judge, compared.restore(config, folder, name, seed), held_out) for seed in config.seeds]
+            judge = devices.jit(judge_of(config, name))
+            found[name] = [measured(judge, compared.restore(config, folder, name, seed), held_out) for seed in config.seeds]
     with progress.phase("times"):
         seconds = _seconds(config, held_out)
-    claims = [claim for at, seed in enumerate(config.seeds) for claim in _claims_of_seed(config, seed, found, at)]
-    claims += _claims_of_all(config, found, seconds)
     shown = (_loss_plot(config, folder), _share_plot(config, found, folder))
-    return Outcome(tuple(claims), shown, (_table(config, found, seconds),))
+    return Outcome(claims(config, found, seconds), shown, (table(config, found, seconds),))
 
 
-def _judge(config: Config, name: str) -> Any:
+def claims(config: Config, found: dict[str, list[Measured]], seconds: dict[str, np.ndarray]) -> tuple[Claim, ...]:
+    """Of what was measured of each network: for each seed, and seconds (rounds,) of a gradient."""
+    of_seeds = [claim for at, seed in enumerate(config.seeds) for claim in _claims_of_seed(config, seed, found, at)]
+    return (*of_seeds, *_claims_of_all(config, found, seconds))
+
+
+def judge_of(config: Config, name: str) -> Any:
+    """From parameters and rows to what `Measured` holds."""
     predict = networks.pure(compared.network(config, name))
 
     def judge(params: Any, rows: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -67,7 +72,7 @@ def _judge(config: Config, name: str) -> Any:
     return judge
 
 
-def _measured(judge: Any, params: Any, rows: np.ndarray) -> Measured:
+def measured(judge: Any, params: Any, rows: np.ndarray) -> Measured:
     """Rows that do not fill a call are left out, so that calls count alike."""
     size = min(TOGETHER, len(rows))
     parts = [judge(params, rows[start : start + size]) for start in range(0, len(rows) - size + 1, size)]
@@ -129,7 +134,7 @@ def _share_plot(config: Config, found: dict[str, list[Measured]], folder: RunFol
     return figures.curves(curves, folder.figure("shares"), caption, x_label="expert, the busiest first", y_label="share over an even one")
 
 
-def _table(config: Config, found: dict[str, list[Measured]], seconds: dict[str, np.ndarray]) -> Table:
+def table(config: Config, found: dict[str, list[Measured]], seconds: dict[str, np.ndarray]) -> Table:
     rows = []
     for name, each in found.items():
         params = jax.eval_shape(compared.init(config, name), jax.random.key(0))

@@ -33,8 +33,12 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     found = text.measured(config, chat, ids, progress)
     with progress.phase("digits"):
         distances = images.distances(config, folder, progress)
-    claims = (*_text_claims(config, found), *_image_claims(config, distances), *_outlier_claims(config))
-    return Outcome(claims, (_plot(found, folder),), (_table(config, found), _digits_table(config, distances)))
+    return Outcome(claims(config, found, distances), (_plot(found, folder),), (table(config, found), _digits_table(config, distances)))
+
+
+def claims(config: Config, found: dict[str, Measured], distances: dict[str, list[np.ndarray]]) -> tuple[Claim, ...]:
+    """Of each format: what was measured of the language model, and distances (draws,) of digits for each seed."""
+    return (*_text_claims(config, found), *_image_claims(config, distances), *_outlier_claims(config))
 
 
 def _text_claims(config: Config, found: dict[str, Measured]) -> Iterator[Claim]:
@@ -93,7 +97,7 @@ def _plot(found: dict[str, Measured], folder: RunFolder) -> Figure:
     return figures.bars(bars, folder.figure("likelihood"), caption, x_label="nats per token")
 
 
-def _table(config: Config, found: dict[str, Measured]) -> Table:
+def table(config: Config, found: dict[str, Measured]) -> Table:
     plain = found[FLOAT32]
     rows: list[tuple[Any, ...]] = []
     for name, of in found.items():

@@ -32,7 +32,7 @@ class Measured:
 def measured(config: Config, chat: Chat, ids: np.ndarray, progress: Progress) -> dict[str, Measured]:
     """Every format. ids: of real text, at least config's `tokens`."""
     pieces = ids[: config.tokens // config.piece * config.piece].reshape(-1, config.piece)
-    read, found, works = steps.jit(_read(chat.network)), {}, dict[str, Any]()
+    read, found, works = steps.jit(reader(chat.network)), {}, dict[str, Any]()
     step = steps.in_place()
     cache, predict = language.cache.full(chat.network, 1, min(256, chat.network.context)), networks.pure(chat.network)
     for name, form in formats(tables=True).items():
@@ -48,7 +48,9 @@ def measured(config: Config, chat: Chat, ids: np.ndarray, progress: Progress) ->
     return {name: Measured(of.nbytes, of.losses, of.best, of.right, seconds[name]) for name, of in found.items()}
 
 
-def _read(network: networks.LanguageModel) -> Any:
+def reader(network: networks.LanguageModel) -> Any:
+    """From parameters and one line (1, s) to the losses (s - 1,) of its tokens and the likeliest token (s,) after each."""
+
     def read(params: Any, line: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = networks.pure(network)(params, line).logits[0]
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits[:-1]), jnp.asarray(line)[0, 1:, None], 1)

@@ -16,6 +16,7 @@ from experiments.language.serving.config import Config
 from experiments.language.serving.timing import Place, Sizes
 from experiments.reporting import figures, intervals, verdicts
 from experiments.reporting.results import Figure, Table
+from experiments.reporting.verdicts import Claim
 from gendiff import scaling
 from gendiff.data import text
 
@@ -37,9 +38,18 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
         lengths[0] = config.longest
         spent = interleaving.timed(timing.generated(config, chat, prompts, lengths), max(2, config.rounds // 3))
     medians = {place: float(np.median(each)) for place, each in seconds.items()}
-    machine, misfit = timing.fitted(of, medians)
-    _, alone = timing.fitted(of, medians, memory=False)
+    machine, _ = timing.fitted(of, medians)
+    shown = _plot(config, of, medians, machine, folder)
+    tables = (_steps(medians), _machine(machine, read, of), _elsewhere(of), _texts(spent, lengths, config))
+    return Outcome(claims(config, of, seconds, read, spent), (shown,), tables)
 
+
+def claims(
+    config: Config, of: Sizes, seconds: Mapping[Place, np.ndarray], read: np.ndarray, spent: Mapping[str, tuple[float, ...]]
+) -> tuple[Claim, ...]:
+    """Of seconds (rounds,) of a step at each place, bytes read per second (rounds,), and seconds of texts that wait and that do not."""
+    medians = {place: float(np.median(each)) for place, each in seconds.items()}
+    (_, misfit), (_, alone) = (timing.fitted(of, medians, memory=memory) for memory in (True, False))
     one, many = (config.batches[0], config.contexts[0]), (config.batches[-1], config.contexts[0])
     reached = of.nbytes / np.array(seconds[one])
     share = intervals.interval(lambda step, whole: float(np.median(step / whole)), reached, read, paired=True, resamples=config.resamples)
@@ -50,16 +60,13 @@ def evaluate(config: Config, folder: RunFolder, progress: Progress) -> Outcome:
     waited, refilled = (np.array(each) for each in spent.values())
     faster = intervals.interval(lambda first, second: float(np.median(first / second)), waited, refilled, paired=True)
     claim = functools.partial(verdicts.against, config.thresholds, None)
-    claims = (
+    return (
         claim("misfit", "two rates fitted to all steps: median relative error", misfit, "<=", n=len(medians), figure="steps.png"),
         claim("arithmetic", "the same without the term of memory", alone, ">=", "misfit", n=len(medians), kind="control"),
         claim("bandwidth", "parameter bytes per second of a step of one text, over the read bandwidth", share, ">=", n=config.rounds),
         claim("gain", f"tokens per second of {many[0]} texts over those of one", gain, ">=", n=config.rounds),
         claim("continuous", "seconds of batches that wait over those of refilled places", faster, ">=", n=len(waited)),
     )
-    shown = _plot(config, of, medians, machine, folder)
-    tables = (_steps(medians), _machine(machine, read, of), _elsewhere(of), _texts(spent, lengths, config))
-    return Outcome(claims, (shown,), tables)
 
 
 def _plot(config: Config, of: Sizes, medians: Mapping[Place, float], machine: scaling.Accelerator, folder: RunFolder) -> Figure:
