@@ -28,6 +28,12 @@ def test_the_parts_of_all_processes_and_folders_add_up_to_the_seconds_of_trainin
     assert sum(seconds[:-1]) == pytest.approx(seconds[-1])
 
 
+def test_a_process_that_was_killed_leaves_no_share_above_the_whole(tmp_path):
+    write(tmp_path, loop(step=3.0, data=1.0))  # and no line of the stage around it
+    (table,) = goodput.tables(RunFolder(tmp_path))
+    assert table.rows[-2][1:] == (0.0, 0.0) and table.rows[-1][1:] == (4.0, 1.0) and table.rows[2][2] == 0.75
+
+
 def test_a_run_shows_where_its_time_went(tmp_path):
     assert command_line.main(["run", "toy", "--train-steps", "3", "--out", str(tmp_path)], {"toy": toy.EXPERIMENT}) == errors.DONE
     table = results.read(tmp_path).tables[-1]

@@ -46,6 +46,21 @@ def test_a_watch_that_leaves_at_once_raises_and_gives_the_signals_back(capfd):
     assert capfd.readouterr().err.count("SIGTERM: leaving") == 1
 
 
+def test_a_watch_that_leaves_at_once_does_so_within_one_that_waits_and_for_the_first_signal_alone():
+    cleaned = False
+    with interruption.watch() as waiting:
+        with pytest.raises(Preempted, match="SIGTERM"), interruption.watch(at_once=True):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            except Preempted:
+                os.kill(os.getpid(), signal.SIGTERM)  # to its group, which is the same request: what cleans up goes on
+                time.sleep(0.02)
+                cleaned = True
+                raise
+        assert cleaned and not waiting
+
+
 def test_the_same_signal_to_process_and_group_counts_once():
     with interruption.watch() as stop:
         for _ in range(3):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.framework import command_line, devices, training_loop
+from experiments.framework import command_line, devices, training_log, training_loop
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder, create
 from gendiff.core import trees
@@ -151,7 +152,7 @@ def test_many_bad_steps_in_a_row_stop_the_run_with_their_batch_and_key(tmp_path,
     assert "3 steps in a row, the last of them step 3" in capsys.readouterr().err
     assert not [path for path in (tmp_path / "run" / "checkpoints" / "seed_0").iterdir() if path.name.isdecimal()]
     with np.load(tmp_path / "run" / "debug" / "seed_0_step_3.npz") as debug:
-        assert np.isnan(debug["clean"]).all() and debug["rows"].shape == (8,)
+        assert np.isnan(debug["clean"]).all() and np.array_equal(debug["rows"], batches.batch_at(50, 8, 0, 2))
         assert np.array_equal(debug["key"], jax.random.key_data(jax.random.fold_in(jax.random.key(0), 2)))
 
 
@@ -219,6 +220,27 @@ def test_the_batch_is_sharded_over_all_local_devices_which_must_divide_it(tmp_pa
     assert run(tmp_path / "one", "--smoke") == 0
     for many, one in zip(*(RunFolder(tmp_path / name).read_metrics() for name in ("eight", "one")), strict=True):
         assert many["loss"] == pytest.approx(one["loss"], abs=1e-5)
+
+
+def test_the_last_step_is_logged_whatever_every_how_many_are(tmp_path):
+    shown, folder = [], create(tmp_path / "run")
+    log = training_log.TrainingLog(folder, seed=3, steps=5, every=2)
+    log.open(types.SimpleNamespace(update=lambda step, text: shown.append(step)), lambda step, metrics: shown.append(metrics["data_share"]))
+    for step in (3, 4, 5):
+        log.add(step, {"loss": 1.0, "finite": True, "skipped": 0, "data_share": 0.5})
+    assert folder.read_metrics() == [{"seed": 3, "step": step, "skipped": 0, "loss": 1.0} for step in (4, 5)]
+    assert shown == [0.5, 4, 0.5, 5] and log.step == 5
+
+
+def test_steps_are_done_up_to_the_newest_intact_checkpoint(whole, tmp_path):
+    assert training_loop.steps_done(RunFolder(tmp_path), 3) == 0
+    shutil.copytree(whole, tmp_path / "copy")
+    copy = RunFolder(tmp_path / "copy")
+    assert (training_loop.steps_done(copy, 3), training_loop.newest_step(copy, 3)) == (8, 8)
+    toy.damage(copy.checkpoints(3) / "8")
+    with pytest.warns(UserWarning, match="step 8 is corrupt"):
+        assert training_loop.steps_done(copy, 3) == 6
+    assert training_loop.newest_step(copy, 3) == 8
 
 
 def test_data_are_any_pytree_or_a_function_of_the_step(tmp_path):

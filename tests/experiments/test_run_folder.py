@@ -1,5 +1,6 @@
 """The run folder: atomic files, and metrics that survive a torn line."""
 
+import dataclasses
 import types
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def test_metrics_come_back_as_they_were_written_by_seed_and_as_floats(folder):
     folder.append_metrics([{"seed": 2, "step": 1, "loss": float("inf"), "norm": float("nan")}])
     (line,) = folder.read_metrics(2)
     assert line["loss"] == float("inf") and line["norm"] != line["norm"]
+
+
+def test_metrics_are_on_disk_before_a_checkpoint_can_know_of_them(folder, monkeypatch):
+    synced = []
+    monkeypatch.setattr(run_folder.os, "fsync", lambda number: synced.append(folder.metrics.read_bytes().count(b"\n")))
+    folder.append_metrics(LINES[:2])
+    folder.append_metrics(LINES[2:3])
+    assert synced == [2, 3]
+
+
+def test_a_list_of_bad_files_makes_no_folder_strange(folder):
+    folder.bad_files.write_text("a.png\n")
+    assert run_folder.create(folder.path).path == folder.path
 
 
 @pytest.mark.fault("torn last line of the metrics file")
@@ -67,6 +81,8 @@ def test_another_configuration_is_refused_with_a_table(folder):
     first = configuration.Resolved("toy", "full", False, {"steps": 3, "network": {"width": 8, "depth": 2}})
     assert configuration.settle(folder, first) == first
     assert configuration.settle(folder, first) == first
+    with pytest.raises(ConfigError, match="--smoke +false +true"):
+        configuration.settle(folder, dataclasses.replace(first, smoke=True))
     with pytest.raises(ConfigError, match="--out") as caught:
         configuration.settle(folder, configuration.Resolved("toy", "demo", False, {"steps": 4, "network": {"width": 8, "depth": 3}}))
     lines = str(caught.value).splitlines()
@@ -108,6 +124,8 @@ def test_a_line_of_metrics_that_cannot_be_right_is_an_error_with_its_number(fold
 def test_a_resume_needs_every_logged_step(folder, kept, line):
     folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in (2, 4, 6, 7))
     folder.check_metrics(0, 7, 2)
+    with pytest.raises(DataError, match="step 8 of seed 0 is missing"):
+        folder.check_metrics(0, 8, 2)
     folder.metrics.unlink()
     folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in kept)
     with pytest.raises(DataError, match=rf"metrics\.jsonl: line {line}: step . of seed 0 is missing .* checkpoint is that of step 7"):

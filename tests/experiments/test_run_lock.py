@@ -88,6 +88,58 @@ def test_the_folder_of_a_dead_machine_is_free_after_a_while(kept, tmp_path):
     dead.release()
 
 
+@pytest.mark.fault("lock of a dead machine, or of another namespace")
+def test_an_owner_that_goes_away_while_another_process_waits_leaves_the_folder_free(tmp_path):
+    json_files.write(tmp_path / OWNER, ELSEWHERE)
+    leaving = threading.Timer(0.1, (tmp_path / OWNER).unlink)
+    leaving.start()
+    with run_lock.held(tmp_path, renewed=0.05, stale=60.0):
+        assert run_lock.running(tmp_path).pid == os.getpid()
+    leaving.join()
+
+
+@pytest.mark.fault("two jobs, one run folder")
+def test_of_processes_that_waited_for_a_dead_machine_the_last_to_sign_is_the_owner(tmp_path, monkeypatch):
+    json_files.write(tmp_path / OWNER, ELSEWHERE)
+    write = json_files.write
+
+    def signed(path, mine):
+        write(path, mine)
+        write(path, dataclasses.replace(ELSEWHERE, pid=17))  # of one that has waited as well, a moment later
+
+    monkeypatch.setattr(run_lock.json_files, "write", signed)
+    with pytest.raises(ConfigError, match="in use by process 17 on host node7"), run_lock.held(tmp_path, **QUICK):
+        pass
+    monkeypatch.undo()
+    (tmp_path / OWNER).unlink()
+    with run_lock.held(tmp_path):  # the kernel's lock was given back
+        pass
+
+
+@pytest.mark.fault("lock of a dead machine, or of another namespace")
+@pytest.mark.parametrize("age", [-60, 3600])
+def test_one_process_alone_takes_over_the_lock_of_a_dead_machine_and_one_that_died_doing_so_is_no_hindrance(tmp_path, age):
+    json_files.write(tmp_path / OWNER, ELSEWHERE)
+    guard = tmp_path / run_lock.TAKEOVER
+    guard.touch()
+    os.utime(guard, (time.time() - age,) * 2)
+    with filelock.FileLock(tmp_path / LOCK):
+        with contextlib.nullcontext() if age > 0 else pytest.raises(ConfigError, match="in use"), run_lock.held(tmp_path, **QUICK):
+            assert not guard.exists()
+
+
+def test_who_runs_is_known_by_the_kernel_here_and_by_signs_of_life_elsewhere(tmp_path):
+    assert run_lock.running(tmp_path) is None
+    with run_lock.held(tmp_path):
+        assert run_lock.running(tmp_path).pid == os.getpid()
+    json_files.write(tmp_path / OWNER, dataclasses.replace(ELSEWHERE, machine=run_lock.machine()))
+    assert run_lock.running(tmp_path) is None
+    json_files.write(tmp_path / OWNER, ELSEWHERE)
+    for age, owner in ((run_lock.STALE - 20, ELSEWHERE), (run_lock.STALE + 20, None)):
+        os.utime(tmp_path / OWNER, (time.time() - age,) * 2)
+        assert run_lock.running(tmp_path) == owner
+
+
 @pytest.mark.fault("lock of a dead process")
 def test_the_owner_file_of_a_dead_process_of_this_machine_is_no_reason_to_wait(tmp_path):
     json_files.write(tmp_path / OWNER, dataclasses.replace(ELSEWHERE, machine=run_lock.machine()))

@@ -1,7 +1,9 @@
 """Sharded samples: what is complete stays, what is not is redone, and the end result does not depend on who was killed when."""
 
+import dataclasses
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ def fill(folder, numbers=(0, 1, 2)) -> shards.Shards:
 def test_the_last_shard_holds_the_rest():
     assert MANIFEST.count == 3
     assert [list(MANIFEST.ids(number)) for number in range(3)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [dataclasses.replace(MANIFEST, num=num).count for num in (4, 7, 8, 9)] == [1, 2, 2, 3]
 
 
 def test_equal_arrays_are_equal_bytes(tmp_path):
@@ -75,6 +78,22 @@ def test_a_shard_under_another_number_is_not_complete(tmp_path):
     for suffix in (".npz", ".json"):
         made.path(1).with_suffix(suffix).write_bytes(made.path(0).with_suffix(suffix).read_bytes())
     assert "holds samples 0" in made.incomplete()[1]
+    made.path(2).with_suffix(".json").write_text(made.path(2).with_suffix(".json").read_text().replace('"count": 2', '"count": 4'))
+    assert "holds samples 8 … 11, not 8 … 9" in made.incomplete()[2]
+
+
+def test_of_processes_that_begin_a_folder_at_once_the_first_names_its_settings(tmp_path, monkeypatch):
+    """The slower one has seen a folder without a manifest, and finds one when it comes to write its own."""
+    fill(tmp_path / "a")
+    place = tmp_path / "a" / shards.MANIFEST
+    first, there = place.read_bytes(), Path.exists
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
+    monkeypatch.setattr(Path, "exists", lambda self: self != place and there(self))
+    with pytest.raises(ConfigError, match="settings.seed"):
+        shards.create(tmp_path / "a", dataclasses.replace(MANIFEST, settings={"seed": 1}))
+    assert place.read_bytes() == first
+    monkeypatch.undo()
+    assert not list((tmp_path / "a").glob("*.tmp")) and not list((tmp_path / "a").glob(".*.tmp"))
 
 
 def test_other_settings_are_refused_and_another_environment_is_told(tmp_path):
@@ -103,6 +122,7 @@ def test_processes_share_the_shards_and_arrays_name_theirs():
     assert shards.chosen("4", 5) == [4]
     parts = [shards.chosen(None, 5, process, 3) for process in range(3)]
     assert sorted(number for part in parts for number in part) == [0, 1, 2, 3, 4]
+    assert [shards.chosen("1-4", 5, process, 2) for process in (0, 1)] == [[2, 4], [1, 3]]  # whatever others are asked for
     for wrong in ("5", "3-1", "0-5", "-1", "a", "1-2-3", "", "1-"):
         with pytest.raises(ConfigError, match="--shards"):
             shards.chosen(wrong, 5)

@@ -36,6 +36,7 @@ class Trained:
         self.sizes, self.begun, self._dies, self._pause = [], [], dies, pause
 
     def __call__(self, row, folder, progress):
+        assert (folder.log, folder.profile) == ((), None)  # of a thousand small trainings nobody looks at each
         self.begun.append((folder.path / "checkpoint").exists())
         (folder.path / "checkpoint").touch()
         if row.size == self._dies:

@@ -103,6 +103,8 @@ def test_a_seed_given_twice_and_a_threshold_that_moves_between_seeds_are_refused
         verdicts.by_id([claim(), claim()])
     with pytest.raises(ValueError, match="different values of threshold in its seeds: 0.9, 0.95"):
         verdicts.by_id([claim(), claim(seed=1, threshold=0.9)])
+    with pytest.raises(ValueError, match="different values of kind in its seeds"):
+        verdicts.by_id([claim(), claim(seed=1, kind="control")])
 
 
 def test_a_claim_against_a_named_threshold_takes_its_value_and_keeps_its_name():

@@ -73,6 +73,26 @@ def test_an_order_that_finds_no_room_is_refused_whole_and_told_when_to_come_agai
     assert turns(batcher) and batcher.totals.pictures == 5
 
 
+def test_the_wait_is_told_by_the_mean_turn_of_late_and_never_below_a_second_or_above_ten_minutes():
+    batcher, program, submit = rig(slots=1, room=1, seconds=0.01)
+
+    def told():
+        with pytest.raises(Full) as full:
+            submit(n=3)
+        return full.value.seconds
+
+    assert told() == 1
+    submit(n=2, steps=100)
+    batcher.turn()
+    assert told() == 2  # 199 steps of 0.01 s
+    program.seconds = 1.01
+    batcher.turn()
+    assert told() == 22  # 198 of 0.9 · 0.01 + 0.1 · 1.01 s
+    program.seconds = 1000.0
+    batcher.turn()
+    assert told() == 600
+
+
 def test_free_slots_are_room_too():
     batcher, _, submit = rig(slots=2, room=1)
     submit(n=3)
@@ -90,6 +110,26 @@ def test_what_nobody_waits_for_leaves_slots_and_queue_and_is_not_told():
     assert batcher.drawing == 0 and batcher.waiting == 1 and batcher.totals.cancelled == 1
     assert turns(batcher) == 2 and events == [] and len(kept) == 1
     assert [len(slots) for slots in program.turns] == [2, 1, 1]
+
+
+@pytest.mark.fault("serve: a client leaves before its pictures are drawn")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_who_leaves_while_a_step_is_computed_is_not_told_what_it_brought(seed):
+    """Neither the preview nor that it is not finite."""
+    batcher, program, submit = rig(slots=2, spoilt=(1,))
+    gone, events = submit(steps=4, stream=True, previews=3, seed=seed)
+    _, kept = submit(steps=4, seed=2)
+    batcher.turn()
+    events.clear()
+    step = program.step
+
+    def left(*slots):
+        batcher.cancel(gone)
+        return step(*slots)
+
+    program.step = left
+    assert turns(batcher) == 3 and events == [] and [type(event) for event in kept] == [Finished]
+    assert (batcher.totals.cancelled, batcher.totals.failed, batcher.totals.pictures) == (1, 0, 1)
 
 
 def test_cancelling_what_is_finished_changes_nothing():

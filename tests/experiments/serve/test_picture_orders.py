@@ -31,6 +31,9 @@ def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
     own = {"prompt": PROMPT, "n": 1, "size": "32x32", "response_format": "b64_json", "model": "shapes", "stream": True}
     own |= {"partial_images": 3, "negative_prompt": "a cat", "steps": 7, "guidance": 2, "seed": 2**32 - 1}
     assert read(own) == Order(PROMPT, "a cat", 1, 7, 2.0, 2**32 - 1, True, 3)
+    ends = {"n": (1, 10), "steps": (1, 100), "guidance": (0, 100), "seed": (0, 2**32 - 1)}
+    orders = [read({"prompt": "a" * 4000} | {name: values[end] for name, values in ends.items()}) for end in (0, 1)]
+    assert [(order.n, order.steps, order.guidance, order.seed) for order in orders] == list(zip(*ends.values(), strict=True))
     assert read(dict.fromkeys(picture_orders.FIELDS) | {"prompt": PROMPT, "seed": 0}) == Order(PROMPT)
 
 

@@ -1,5 +1,6 @@
 """The command: a real process answers over HTTP and ends by a signal; each mistake is one error before anything is compiled."""
 
+import dataclasses
 import json
 import os
 import re
@@ -15,11 +16,16 @@ import pytest
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
 
+from fastapi.testclient import TestClient  # noqa: E402
+
 from experiments.diffusion.text_to_image.prompting import command as text_to_image  # noqa: E402
 from experiments.framework.progress import Progress  # noqa: E402
-from experiments.serve import command  # noqa: E402
+from experiments.serve import command, slot_programs  # noqa: E402
+from experiments.serve.batching import Full  # noqa: E402
 from experiments.serve.command import ServeOptions  # noqa: E402
+from experiments.serve.picture_orders import Order  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
+from tests.experiments.serve.fake_program import FakeProgram, served  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -56,6 +62,27 @@ def test_only_a_place_of_this_machine_asks_for_the_name_of_a_request():
     assert command.hosts(ServeOptions(host="0.0.0.0"), "0.0.0.0") is None
     assert all(command.is_loopback(host) for host in ("127.0.0.1", "::1", "127.9.9.9"))
     assert not any(command.is_loopback(host) for host in ("0.0.0.0", "192.168.0.7", "::"))
+
+
+def test_no_request_may_ask_for_more_than_the_network_or_the_queue_takes(monkeypatch):
+    class Programs(FakeProgram):
+        sizes = (1,)
+
+        def __init__(self, served, slots, most_steps):
+            super().__init__(slots)
+            self.most_steps = most_steps
+
+        def warm(self):
+            assert self.most_steps == 20
+
+    own = dataclasses.replace(served(), most_steps=20, usual_steps=30)
+    monkeypatch.setattr(command, "_served", lambda options, progress: own)
+    monkeypatch.setattr(slot_programs, "SlotPrograms", Programs)
+    app, batcher = command._app(ServeOptions(together=2, queue=4), "127.0.0.1", Progress(quiet=True))
+    (model,) = TestClient(app, base_url="http://127.0.0.1").get("/v1/models").json()["data"]
+    assert (model["most"]["steps"], model["usual"]["steps"], model["most"]["n"]) == (20, 20, 4)
+    with pytest.raises(Full):
+        batcher.submit(Order("a circle", n=7), None, print)
 
 
 @pytest.fixture(scope="module")

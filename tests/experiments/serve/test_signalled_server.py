@@ -13,6 +13,7 @@ import pytest
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
 
+from experiments.framework import interruption  # noqa: E402
 from experiments.framework.errors import Preempted  # noqa: E402
 from experiments.serve import command, gate, picture_orders, signalled_server, web_app  # noqa: E402
 from experiments.serve.batching import Batcher  # noqa: E402
@@ -48,6 +49,7 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
         if opens:
             program.open.set()
 
+    before = [signal.getsignal(each) for each in interruption.SIGNALS]
     with command.listening("127.0.0.1", 0) as place:
         threads = [threading.Thread(target=ask, args=place.getsockname()[1:]), threading.Thread(target=stop)]
         for thread in threads:
@@ -61,4 +63,5 @@ def test_after_a_signal_a_request_is_answered_and_one_that_goes_on_is_told_that_
             thread.join()
     ((given, body),) = answers
     assert given == status and (opens or (body["error"]["code"], body["error"]["message"]) == ("stopping", REASON))
+    assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
     assert capfd.readouterr().err == "" and batcher.drawing == batcher.waiting == 0

@@ -1,5 +1,7 @@
 """A picture of the server is that of the pipeline alone, whatever is drawn beside it and whenever it came; nothing is compiled twice."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,9 +73,12 @@ MIXED = (
 
 @pytest.mark.parametrize("name", ["dpm solver of eta 1", pytest.param("ddim of eta 1", marks=pytest.mark.slow)])
 def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_mixture(monkeypatch, name):
-    """One sampler remembers the step before and draws noise, the other only draws."""
+    """One sampler remembers steps before, draws noise and counts the steps that are left; the other only draws."""
     samplers = diffusion.samplers
-    sampler = {"dpm solver of eta 1": samplers.dpm_solver_multistep(2, eta=1.0), "ddim of eta 1": samplers.ddim(1.0)}[name]
+    sampler = {
+        "dpm solver of eta 1": samplers.dpm_solver_multistep(3, eta=1.0, lower_order_final=True),
+        "ddim of eta 1": samplers.ddim(1.0),
+    }[name]
     pipeline = TextToImage(encode, linear, diffusion.parameterization.flow(), sampler, SHAPE, decode)
     made = []
 
@@ -82,7 +87,8 @@ def test_a_picture_is_that_of_the_pipeline_alone_and_three_programs_draw_every_m
         return made[-1]
 
     monkeypatch.setattr(devices, "jit", jit)
-    programs = SlotPrograms(served(pipeline), 2, MOST)
+    programs = SlotPrograms(served(pipeline), 3, MOST)
+    programs.sizes = (1, 3)  # two pictures fill three places
     programs.warm()
     batcher, told = Batcher(programs, 8), []
     for number, order in enumerate(MIXED):
@@ -122,6 +128,22 @@ def test_a_network_without_a_grid_of_as_many_steps_is_refused_before_anything_is
     other = ServedNetwork(**(fields | {"grid": lambda steps: diffusion.grids.trailing(SCHEDULE, max(1, steps // 2))}))
     with pytest.raises(ConfigError, match="takes 1 steps where 2 are asked for"):
         SlotPrograms(other, 2, MOST)
+
+
+def test_the_first_noise_is_as_strong_as_the_temperature_says(monkeypatch):
+    monkeypatch.setattr(devices, "jit", lambda function, libraries=True, **options: quickly(function, **options))
+    pipeline = TextToImage(
+        encode, linear, diffusion.parameterization.flow(), diffusion.samplers.ddim(), SHAPE, lambda params, latents: latents
+    )
+    first = []
+    for temperature in (1.0, 0.5):
+        programs = SlotPrograms(
+            dataclasses.replace(served(pipeline), temperature=temperature, decode=lambda params, latents: latents), 1, 2
+        )
+        programs.enter(0, Order("red", steps=2), read("red", ""), 0)
+        first.append(programs.picture(0))
+    np.testing.assert_allclose(first[1], 0.5 * first[0], rtol=1e-6)
+    assert 0.5 < np.std(first[0]) < 2
 
 
 def test_a_batch_is_filled_up_to_the_next_power_of_two():

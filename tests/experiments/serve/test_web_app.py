@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -163,6 +164,30 @@ def test_when_the_client_leaves_nothing_more_is_drawn_for_it(stream, at_once):
     asyncio.run(leave())
     assert batcher.totals.cancelled == 1 and batcher.drawing == batcher.waiting == 0 and len(program.turns) <= 1
     assert 'gendiff_request_seconds_count{status="499"} 1.0' in TestClient(app, base_url=HOST).get("/metrics").text
+
+
+@pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
+def test_what_is_just_allowed_is_read_and_an_error_says_what_may_be_asked(client):
+    body = json.dumps({"prompt": "a circle", "steps": 1, "seed": 1}).encode()
+    for content, status in ((body.ljust(64 * 1024), 200), (body.ljust(64 * 1024 + 1), 413)):
+        assert client.post(ROUTE, content=content, headers={"Content-Type": "Application/JSON ; charset=utf-8"}).status_code == status
+    assert client.get(ROUTE).headers["allow"] == "POST"
+    refused = client.get("/", headers={"Host": "evil.example"})
+    assert refused.status_code == 421 and "default-src 'none'" in refused.headers["content-security-policy"]
+
+
+def test_a_server_that_is_open_to_other_machines_answers_to_any_name():
+    app = web_app.web_app(served(), Batcher(FakeProgram(2), 8), LIMITS, None)
+    assert TestClient(app, base_url="http://pictures.example:8000").get("/v1/models").status_code == 200
+
+
+def test_an_error_that_nobody_has_foreseen_tells_nothing_of_the_machine():
+    def read(prompt, negative):
+        raise RuntimeError("/home/someone/secret.safetensors")
+
+    app = web_app.web_app(dataclasses.replace(served(), read=read), Batcher(FakeProgram(2), 8), LIMITS, {*gate.LOOPBACK})
+    answer = TestClient(app, base_url=HOST, raise_server_exceptions=False).post(ROUTE, json={"prompt": "a circle"})
+    assert answer.status_code == 500 and answer.json()["error"]["message"] == "the server has failed; its log says how"
 
 
 def test_the_page_asks_no_other_host_and_every_answer_forbids_it(client):
