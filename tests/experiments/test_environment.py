@@ -4,7 +4,6 @@ import subprocess
 import pytest
 
 from experiments.reporting import environment
-from tests.tables import table
 
 
 def git(folder, *arguments):
@@ -24,7 +23,7 @@ def project(tmp_path):
     return tmp_path
 
 
-@table(
+@pytest.mark.parametrize(
     ("file", "dirty"),
     [(None, False), ("code.py", True), ("more.py", True), ("runs/digits/results.json", False), ("experiments/results/digits/a.png", False)],
 )
@@ -33,7 +32,6 @@ def test_a_changed_or_new_file_is_dirty_and_output_is_not(project, file, dirty):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_text("a = 2\n")
     assert environment.source_state(project) == (git(project, "rev-parse", "HEAD"), dirty)
-    git(project, "stash", "-q", "-u")
 
 
 def test_outside_git_and_within_another_repository_nothing_is_claimed(project, tmp_path_factory):

@@ -1,7 +1,8 @@
 """What the processor is and can do, read from the system's file."""
 
+import pytest
+
 from experiments.reporting import environment, processor
-from tests.tables import table
 
 FACTS = (
     "processor\t: 0",
@@ -15,7 +16,7 @@ FACTS = (
 XEON = "\n".join((*FACTS, "processor\t: 1", ""))
 
 
-@table(
+@pytest.mark.parametrize(
     ("text", "name", "vendor", "flags"),
     [
         (XEON, "A CPU, family 6, model 207", "Intel", {"fpu", "sse2"}),

@@ -11,7 +11,6 @@ import pytest
 from experiments.framework import shards
 from experiments.framework.shards import Manifest
 from gendiff.core.errors import ConfigError, DataError
-from tests.tables import table
 
 MANIFEST = Manifest("toy", 10, 4, (2, 2, 1), (), {"seed": 0}, {"jax": "1"})
 
@@ -41,7 +40,7 @@ def test_equal_arrays_are_equal_bytes(tmp_path):
     assert first.incomplete() == second.incomplete() == {}
 
 
-@table(
+@pytest.mark.parametrize(
     "damage",
     [
         lambda path: path.unlink(),

@@ -19,7 +19,6 @@ from gendiff.data import captions, rendering, shapes
 from gendiff.weights import mini_lm
 from tests.networks import rig
 from tests.quickly import quickly
-from tests.tables import table
 
 CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1), scales=(0.0, 1.0, 2.0, 4.0))
 RED_CIRCLE = "a small red circle at the top left"
@@ -58,7 +57,7 @@ def changed(scene, row, **values):
 TWO_OBJECTS = attributes(TWO)
 
 
-@table(
+@pytest.mark.parametrize(
     ("reading", "kinds"),
     [
         (TWO_OBJECTS, set()),
@@ -196,7 +195,7 @@ def test_tables_hold_every_scale_and_kind_of_failure(tmp_path):
     assert left == {"curves.png", "encoders.png", "pictures.png"} == {path.name for path in tmp_path.iterdir()}
 
 
-@table(
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"scales": (1.0,)}, "a trend needs two"),

@@ -1,0 +1,50 @@
+"""What the last run of the peers' tests was: `.ci/peers` writes it, and a test says when it is old."""
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+RECORD = Path(__file__).with_name("last_run.json")
+PACKAGES = ("jax", "torch", "diffusers", "transformers", "peft", "open-clip-torch", "k-diffusion", "qwix")
+CODE = ("gendiff/weights", "gendiff/networks", "gendiff/diffusion/samplers")
+MOST_COMMITS = 60
+"""To the code above, since the run: with more it is old."""
+
+
+def commits_since(record: dict, folder: Path) -> int | None:
+    """Number of commits to the code since the recorded run; None where git does not know its commit."""
+    command = ["git", "rev-list", "--count", f"{record['commit']}..HEAD", "--", *CODE]
+    counted = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return int(counted.stdout) if counted.returncode == 0 else None
+
+
+def record_of(report: str) -> dict:
+    """The record of a run from its JUnit report."""
+    (suite,) = xml.etree.ElementTree.fromstring(report).iter("testsuite")
+    tests, failures, errors, skipped = (int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped"))
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES if _installed(package)}
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "python": platform.python_version(),
+        "versions": versions,
+        "passed": tests - failures - errors - skipped,
+        "failed": failures + errors,
+        "skipped": skipped,
+        "seconds": round(float(suite.get("time", "0"))),
+    }
+
+
+def _installed(package: str) -> bool:
+    return any(found.name == package for found in importlib.metadata.distributions(name=package))
+
+
+if __name__ == "__main__":
+    RECORD.write_text(json.dumps(record_of(Path(sys.argv[1]).read_text(encoding="utf-8")), indent=2) + "\n", encoding="utf-8")
+    print(f"{RECORD}: {RECORD.read_text(encoding='utf-8')}")
