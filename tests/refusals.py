@@ -1,5 +1,6 @@
 """A table of mistakes is one test: gendiff itself refuses each of them, with a message that names it."""
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -22,14 +23,22 @@ def refused_settings(
     read: Callable[[dict], object], config: Mapping[str, Any], settings: Mapping[str, Iterable[Any]], error: type[Exception] = ValueError
 ) -> Callable[[], None]:
     """A test that `read` refuses `config` with each of these settings, by the setting's name and value."""
+    return refusals(*settings_rows(read, config, settings, error))
 
-    def reading(changed: dict) -> Callable[[], object]:
-        return lambda: read(changed)
 
-    rows = [
-        (reading({**config, name: value}), re.escape(f"{name} = {value!r}"), error) for name, values in settings.items() for value in values
-    ]
-    return refusals(*rows)
+def settings_rows(
+    read: Callable[[dict], object], config: Mapping[str, Any], settings: Mapping[str, Iterable[Any]], error: type[Exception] = ValueError
+) -> list[tuple]:
+    """The rows of such a test. A list is read as a tuple, and so the message shows it."""
+    changes = [({name: value}, tuple(value) if isinstance(value, list) else value) for name, values in settings.items() for value in values]
+    return changed_rows(read, config, [(change, re.escape(f"{next(iter(change))} = {shown!r}")) for change, shown in changes], error)
+
+
+def changed_rows(
+    read: Callable[[dict], object], config: Mapping[str, Any], changes: Iterable[tuple[dict, str]], error: type[Exception] = ValueError
+) -> list[tuple]:
+    """Rows of `refusals` from (settings, words of the message)."""
+    return [(functools.partial(read, {**config, **change}), words, error) for change, words in changes]
 
 
 def not_refused(mistake: Callable[[], object], message: str, error: type[Exception] = ValueError) -> str | None:

@@ -37,5 +37,5 @@ def names_and_shapes(like, rules_of):
     found, paths = {}, trees.paths(like)
     for path, rule, names in rules.matched(paths, rules_of):
         parts = rule.parts(np.broadcast_to(np.int8(0), paths[path].shape))
-        found |= {copies[0]: part.shape for copies, part in zip(names, parts, strict=True)}
+        found |= {name: part.shape for copies, part in zip(names, parts, strict=True) for name in copies}
     return found

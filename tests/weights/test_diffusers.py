@@ -12,6 +12,8 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_dit as dit
 from gendiff.weights import diffusers_unet as unet
 from gendiff.weights import rules
+from tests.refusals import changed_rows, refusals, settings_rows
+from tests.variants import cases
 from tests.weights import rig
 
 DIT_S_2 = {"_class_name": "DiTTransformer2DModel", "num_attention_heads": 6, "attention_head_dim": 64, "num_layers": 12}
@@ -43,10 +45,11 @@ BLOCKS = BENCHMARK | {
     "sample_size": [16, 32],
 }
 SCALED = BENCHMARK | {"resnet_time_scale_shift": "scale_shift"}
+NARROW = {"block_out_channels": [8, 16, 16], "norm_num_groups": 4, "layers_per_block": 1}
 CONFIGS = {
-    "U-Net of the benchmark": (unet, BENCHMARK),
-    "U-Net of DDPM": (unet, DDPM),
-    "U-Net resized in blocks": (unet, BLOCKS),
+    "U-Net of the benchmark": (unet, BENCHMARK | NARROW),
+    "U-Net of DDPM": (unet, DDPM | NARROW),
+    "U-Net resized in blocks": (unet, BLOCKS | NARROW),
     "DiT with patches of 2": (dit, TINY),
     "DiT with patches of 4": (dit, TINY | {"patch_size": 4}),
 }
@@ -77,7 +80,7 @@ def _shapes(module, text):
 # Names and shapes.
 
 
-@pytest.mark.parametrize(("module", "config"), CONFIGS.values(), ids=CONFIGS.keys())
+@cases("module, config", CONFIGS.values())
 def test_our_parameters_return_from_their_names_bit_for_bit(module, config):
     ours, theirs = drawn(module, config)
     assert rig.equal(module.params(config, theirs, shapes(module, config)), ours)
@@ -115,29 +118,29 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("module", "config"), [(unet, BENCHMARK), (dit, DIT_S_2)], ids=["U-Net", "DiT-S/2"])
+@cases("module, config", [(unet, BENCHMARK), (dit, DIT_S_2)])
 def test_names_and_shapes_are_those_of_the_model(module, config):
-    theirs = {name: array.shape for name, array in drawn(module, config)[1].items()}
+    theirs = rig.names_and_shapes(shapes(module, config), module.rules(config))
     assert NAMES[module].items() <= theirs.items()
     assert not any(name.startswith(("down_blocks.2.down", "up_blocks.2.up", "down_blocks.0.attentions")) for name in theirs)
-    if module is dit:
-        assert len(theirs) == 2 + 12 * (5 + 2 + 8 + 4) + 4
+    assert module is unet or len(theirs) == 2 + 12 * (5 + 2 + 8 + 4) + 4
 
 
 def test_sines_first_become_cosines_first():
-    ours, sines = drawn(unet, DDPM)
-    cosines = rules.to_theirs(ours, unet.rules(DDPM | {"flip_sin_to_cos": True}))
+    ours, sines = drawn(unet, DDPM | NARROW)
+    cosines = rules.to_theirs(ours, unet.rules(DDPM | NARROW | {"flip_sin_to_cos": True}))
     name = "time_embedding.linear_1.weight"
-    np.testing.assert_array_equal(np.roll(sines[name], 32, 1), cosines[name])
+    np.testing.assert_array_equal(np.roll(sines[name], 4, 1), cosines[name])
     assert all(np.array_equal(sines[other], cosines[other]) for other in sines if other != name)
 
 
 def test_attention_may_have_its_former_names():
-    ours, theirs = drawn(unet, BENCHMARK)
+    config = BENCHMARK | NARROW
+    ours, theirs = drawn(unet, config)
     for now, then in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
         theirs = {name.replace(f".{now}.", f".{then}."): array for name, array in theirs.items()}
     assert "down_blocks.1.attentions.0.proj_attn.bias" in theirs and "mid_block.attentions.0.query.weight" in theirs
-    assert rig.equal(unet.params(BENCHMARK, theirs, shapes(unet, BENCHMARK)), ours)
+    assert rig.equal(unet.params(config, theirs, shapes(unet, config)), ours)
 
 
 # Weights of other models.
@@ -152,13 +155,12 @@ def test_embedders_that_differ_between_blocks_are_refused_by_name():
     assert f"1 wrong: {name} differs from {name.replace('s.2', 's.0')}" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("module", "stored", "config", "message"),
+@cases(
+    "module, stored, config, message",
     [
         (dit, TINY | {"num_layers": 4}, TINY, "19 left over: transformer_blocks.3.attn1"),
-        (unet, BENCHMARK, DDPM, r"1 missing: class_embedding.weight \(for embedding/label\)"),
+        (unet, BENCHMARK | NARROW, DDPM | NARROW, r"1 missing: class_embedding.weight \(for embedding/label\)"),
     ],
-    ids=["deeper", "without classes"],
 )
 def test_weights_of_another_configuration_are_refused(module, stored, config, message):
     with pytest.raises(CheckpointMismatchError, match=message):
@@ -168,15 +170,14 @@ def test_weights_of_another_configuration_are_refused(module, stored, config, me
 # Settings.
 
 
-@pytest.mark.parametrize(
-    ("module", "config", "network"),
+@cases(
+    "module, config, network",
     [
         (unet, BENCHMARK, networks.unet.diffusers_unet((64, 128, 128), 2, (1,), head_size=8, out_channels=3)),
         (unet, {"sample_size": 64}, networks.unet.diffusers_unet(out_channels=3)),
         (dit, DIT_S_2, networks.DiT(2, 384, 12, 6, num_classes=1000, out_channels=4, mlp_epsilon=1e-5, frequency_shift=1)),
         (dit, DIT_S_2 | LEGACY, built(dit, DIT_S_2)),
     ],
-    ids=["U-Net of the benchmark", "U-Net with their defaults", "DiT-S/2", "DiT-S/2 with the class and settings of before"],
 )
 def test_a_configuration_is_a_network_of_ours(module, config, network):
     assert built(module, config) == network
@@ -194,7 +195,7 @@ def test_attention_stands_at_its_levels_whatever_the_size_and_the_kind_of_resamp
         assert (fields["attention"], fields["attention_levels"], fields["resampling"]) == ((), (1,), "block")
 
 
-UNSUPPORTED = {
+UNMATCHED = {
     dit: {
         "dropout": [0.1],
         "attention_bias": [False],
@@ -235,32 +236,25 @@ UNSUPPORTED = {
         "encoder_hid_dim": [None],
     },
 }
-REFUSED = [
-    (module, {dit: DIT_S_2, unet: BENCHMARK}[module] | {name: value}, f"{name} = {value!r}")
-    for module, settings in UNSUPPORTED.items()
-    for name, values in settings.items()
-    for value in values
-] + [
-    (unet, BENCHMARK | {"block_out_channels": [64, 128]}, "down_block_types"),
-    (unet, BENCHMARK | {"downsample_type": "resnet"}, "all must change the size alike"),
-    (unet, SCALED, "attn_norm_num_groups = None"),  # the attention in the middle has no norm otherwise
+OTHERS = [
+    ({"block_out_channels": [64, 128]}, "down_block_types"),
+    ({"downsample_type": "resnet"}, "all must change the size alike"),
+    ({"resnet_time_scale_shift": "scale_shift"}, "attn_norm_num_groups = None"),  # the attention in the middle has no norm otherwise
 ]
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(
+        *settings_rows(dit.network_fields, DIT_S_2, UNMATCHED[dit], ConfigError),
+        *settings_rows(unet.network_fields, BENCHMARK, UNMATCHED[unet], ConfigError),
+        *changed_rows(unet.network_fields, BENCHMARK, OTHERS, ConfigError),
+    )
+)
+test_what_is_no_configuration_is_refused = refusals(
+    (lambda: unet.network_fields(None), "config = .* must be a mapping", ConfigError),
+    (lambda: unet.network_fields([BENCHMARK]), "config = .* must be a mapping", ConfigError),
+    (lambda: unet.network_fields({0: 1}), "config = .* must be a mapping", ConfigError),
+)
 
 
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(("module", "config", "message"), REFUSED, ids=[message for *_, message in REFUSED])
-def test_a_setting_without_a_match_is_refused_by_name_and_value(module, config, message):
-    with pytest.raises(ConfigError) as caught:
-        module.network_fields(config)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("change", [{"attn_norm_num_groups": 32}, {"add_attention": False}], ids=str)
-def test_scale_and_shift_is_followed_with_groups_for_the_middle_attention_or_without_attention(change):
-    assert unet.network_fields(SCALED | change)["modulation"] == "scale_shift"
-
-
-@pytest.mark.parametrize("config", [None, [BENCHMARK], {0: 1}], ids=["none", "list", "number"])
-def test_what_is_no_configuration_is_refused(config, unchecked):
-    with pytest.raises(ConfigError, match="config = .* must be a mapping"):
-        unet.network_fields(config)
+def test_scale_and_shift_is_followed_with_groups_for_the_middle_attention_or_without_attention():
+    for change in ({"attn_norm_num_groups": 32}, {"add_attention": False}):
+        assert unet.network_fields(SCALED | change)["modulation"] == "scale_shift", change

@@ -17,7 +17,8 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.networks import controlnet
 from gendiff.weights import diffusers_controlnet, diffusers_text_unet, rules
 from tests.quickly import quickly
-from tests.refusals import refusals
+from tests.refusals import changed_rows, refusals
+from tests.variants import cases
 from tests.weights import rig
 from tests.weights.published_unets import STABLE_DIFFUSION_1, STABLE_DIFFUSION_2
 
@@ -141,7 +142,7 @@ def test_a_missing_zero_convolution_is_refused_by_name():
 # Published settings.
 
 
-@pytest.mark.parametrize(("config", "pool"), [(CANNY, False), (SHUFFLE, True), (SECOND, False)], ids=["canny", "shuffle", "2.1"])
+@cases("config, pool", [(CANNY, False), (SHUFFLE, True), (SECOND, False)])
 def test_a_published_model_is_a_network_of_ours_beside_the_unet_of_its_kind(config, pool):
     network = networks.ControlNet(**diffusers_controlnet.network_fields(config))
     unet = networks.UNet(**diffusers_text_unet.network_fields(STABLE_DIFFUSION_2 if config is SECOND else STABLE_DIFFUSION_1))
@@ -168,25 +169,22 @@ def test_names_of_a_published_single_file():
     assert not [name for name in names if name.startswith(("output_blocks", "out."))]
 
 
-def fields(**changes):
-    return lambda: diffusers_controlnet.network_fields(CANNY | changes)
-
-
+UNMATCHED = [
+    ({"controlnet_conditioning_channel_order": "bgr"}, "controlnet_conditioning_channel_order = 'bgr'"),
+    ({"conditioning_embedding_out_channels": []}, r"conditioning_embedding_out_channels = \(\)"),
+    ({"conditioning_embedding_out_channels": None}, "conditioning_embedding_out_channels = None"),
+    ({"global_pool_conditions": None}, "global_pool_conditions = None"),
+    ({"conditioning_channels": "3"}, "conditioning_channels = '3'"),
+    ({"mid_block_type": "UNetMidBlock2D"}, "mid_block_type = 'UNetMidBlock2D'"),
+    ({"encoder_hid_dim": 768}, "encoder_hid_dim = 768"),
+    ({"class_embed_type": "timestep"}, "class_embed_type = 'timestep'"),
+    ({"layers_per_block": [2, 2, 2, 2]}, "layers_per_block"),
+    ({"attention_head_dim": 7}, "ControlNetModel, for its way down: .*attention_head_dim = 7"),
+    ({"down_block_types": ["DownBlock2D"]}, "down_block_types"),
+    ({"down_block_types": ["AttnDownBlock2D"] * 4}, "down_block_types"),
+    ({"out_channels": 4}, "out_channels = 4 is a setting that these rules do not know"),
+    ({"_class_name": "UNet2DConditionModel"}, "these rules are for ControlNetModel"),
+]
 test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
-    refusals(
-        (fields(controlnet_conditioning_channel_order="bgr"), "controlnet_conditioning_channel_order = 'bgr'", ConfigError),
-        (fields(conditioning_embedding_out_channels=[]), r"conditioning_embedding_out_channels = \(\)", ConfigError),
-        (fields(conditioning_embedding_out_channels=None), "conditioning_embedding_out_channels = None", ConfigError),
-        (fields(global_pool_conditions=None), "global_pool_conditions = None", ConfigError),
-        (fields(conditioning_channels="3"), "conditioning_channels = '3'", ConfigError),
-        (fields(mid_block_type="UNetMidBlock2D"), "mid_block_type = 'UNetMidBlock2D'", ConfigError),
-        (fields(encoder_hid_dim=768), "encoder_hid_dim = 768", ConfigError),
-        (fields(class_embed_type="timestep"), "class_embed_type = 'timestep'", ConfigError),
-        (fields(layers_per_block=[2, 2, 2, 2]), "layers_per_block", ConfigError),
-        (fields(attention_head_dim=7), "ControlNetModel, for its way down: .*attention_head_dim = 7", ConfigError),
-        (fields(down_block_types=["DownBlock2D"]), "down_block_types", ConfigError),
-        (fields(down_block_types=["AttnDownBlock2D"] * 4), "down_block_types", ConfigError),
-        (fields(out_channels=4), "out_channels = 4 is a setting that these rules do not know", ConfigError),
-        (fields(_class_name="UNet2DConditionModel"), "these rules are for ControlNetModel", ConfigError),
-    )
+    refusals(*changed_rows(diffusers_controlnet.network_fields, CANNY, UNMATCHED, ConfigError))
 )

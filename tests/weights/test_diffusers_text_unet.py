@@ -12,7 +12,8 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_text_unet as text_unet
 from gendiff.weights import rules
 from tests.quickly import quickly
-from tests.refusals import refusals
+from tests.refusals import refusals, settings_rows
+from tests.variants import cases, some_slow
 from tests.weights import rig
 from tests.weights.published_unets import CONFIGS, NUMBERS, REFINER, STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, XL
 from tests.weights.tiny_text_unets import NAMES, converted, given, shapes, written
@@ -23,8 +24,9 @@ SAME = 1e-4
 # Tiny models.
 
 
-@pytest.mark.parametrize("name", [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.slow), NAMES[2]])
+@pytest.mark.parametrize("name", some_slow(NAMES, NAMES[1:]))
 def test_a_tiny_model_of_diffusers_gives_the_same_output_here(name):
+    """XL's is also compared in a whole run: pipelines/stable_diffusion/test_like_diffusers.py."""
     network, params = converted(name)
     _, _, inputs, output = written(name)
     result = quickly(networks.pure(network))(params, *inputs)
@@ -32,7 +34,7 @@ def test_a_tiny_model_of_diffusers_gives_the_same_output_here(name):
     np.testing.assert_allclose(result, output, rtol=SAME, atol=SAME * np.sqrt(np.mean(output**2)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 def test_our_parameters_return_under_the_same_names_bit_for_bit(name):
     config, arrays, _, _ = written(name)
     theirs = rules.to_theirs(converted(name)[1], text_unet.rules(config))
@@ -52,7 +54,7 @@ def test_a_projection_of_the_other_kind_and_a_missing_gate_are_refused_by_name()
 # Published settings.
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@cases("config", CONFIGS.values())
 def test_a_published_model_is_a_network_of_ours(config):
     fields = text_unet.network_fields(config)
     network = networks.UNet(**fields)
@@ -113,11 +115,7 @@ def test_stable_diffusion_has_its_number_of_parameters_under_its_names():
 # Settings without a match.
 
 
-def fields(config, pooled=None, **changes):
-    return lambda: text_unet.network_fields(config | changes, pooled)
-
-
-UNSUPPORTED = {
+UNMATCHED = {
     "center_input_sample": [True],
     "freq_shift": [0.5],
     "mid_block_type": ["UNetMidBlock2D", "UNetMidBlock2DSimpleCrossAttn", None],
@@ -168,27 +166,21 @@ UNSUPPORTED = {
 }
 
 
-def shown(value):
-    return repr(tuple(value) if isinstance(value, list) else value)
+def joined(words, pooled=None, config=XL, **changes):
+    """A row of what joins the time."""
+    return lambda: text_unet.network_fields(config | changes, pooled), words, ConfigError
 
 
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in UNSUPPORTED.items() for value in values])
-def test_a_setting_without_a_match_is_refused_by_name_and_value(name, value):
-    with pytest.raises(ConfigError) as caught:
-        text_unet.network_fields(STABLE_DIFFUSION_1 | {name: value})
-    assert f"{name} = {shown(value)}" in str(caught.value)
-
-
-test_what_joins_the_time_is_refused_by_name_where_it_does_not_fit = pytest.mark.fault("weights: a configuration that cannot be followed")(
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
     refusals(
-        (fields(XL, addition_time_embed_dim=8), "addition_time_embed_dim = 8 is not supported, only 256", ConfigError),
-        (fields(XL, addition_time_embed_dim=None), "addition_time_embed_dim = None", ConfigError),
-        (fields(XL, flip_sin_to_cos=False), "flip_sin_to_cos = False is not supported, only True where", ConfigError),
-        (fields(XL, freq_shift=1), "freq_shift = 1 is not supported, only 0 where", ConfigError),
-        (fields(XL, projection_class_embeddings_input_dim=1536), "projection_class_embeddings_input_dim = 1536", ConfigError),
-        (fields(XL, projection_class_embeddings_input_dim=None), "projection_class_embeddings_input_dim = None", ConfigError),
-        (fields(XL, 768), "and 768 channels of a pooled text are needed", ConfigError),
-        (fields(STABLE_DIFFUSION_1, 768), "'text_time' is needed for pooled_channels = 768", ConfigError),
+        *settings_rows(text_unet.network_fields, STABLE_DIFFUSION_1, UNMATCHED, ConfigError),
+        joined("addition_time_embed_dim = 8 is not supported, only 256", addition_time_embed_dim=8),
+        joined("addition_time_embed_dim = None", addition_time_embed_dim=None),
+        joined("flip_sin_to_cos = False is not supported, only True where", flip_sin_to_cos=False),
+        joined("freq_shift = 1 is not supported, only 0 where", freq_shift=1),
+        joined("projection_class_embeddings_input_dim = 1536", projection_class_embeddings_input_dim=1536),
+        joined("projection_class_embeddings_input_dim = None", projection_class_embeddings_input_dim=None),
+        joined("and 768 channels of a pooled text are needed", 768),
+        joined("'text_time' is needed for pooled_channels = 768", 768, STABLE_DIFFUSION_1),
     )
 )

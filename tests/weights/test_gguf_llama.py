@@ -13,6 +13,7 @@ from gendiff.core.packed import is_packed
 from gendiff.networks import rotary
 from gendiff.weights import gguf, gguf_llama, quantised, rules
 from tests.quickly import quickly
+from tests.refusals import changed_rows, refusals
 from tests.weights import gguf_files, rig
 
 pytest.importorskip("gguf", reason="needs the extra [language]")
@@ -125,26 +126,25 @@ def test_llama_3_s_long_contexts_are_read_from_the_divisors_of_frequencies():
         gguf_llama.network_fields(opened(metadata, TABLE | {"rope_freqs.weight": np.linspace(1, 8, 8)}))
 
 
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"general.architecture": "qwen2"}, "general.architecture = 'qwen2'"),
-        ({"llama.block_count": None}, "llama: block_count is missing"),
-        ({"llama.block_count": 0}, "block_count = 0 is not supported"),
-        ({"llama.rope.scaling.type": "yarn"}, "rope.scaling.type = 'yarn'"),
-        ({"llama.expert_count": 8}, "expert_count = 8"),
-        ({"llama.attention.sliding_window": 4}, "attention.sliding_window = 4 is a setting that these rules do not know"),
-        ({"llama.rope.dimension_count": 2}, "rope.dimension_count = 2 is not supported, only 4"),
-        ({"llama.attention.head_count": 3}, "attention.head_count = 3 is not supported, it must divide 16"),
-        ({"llama.vocab_size": 21}, "vocab_size = 21 is not supported, token_embd.weight has 20 rows"),
-        ({"llama.attention.head_count": "4"}, "attention.head_count = '4'"),
-    ],
+def fields(metadata):
+    return gguf_llama.network_fields(opened({key: value for key, value in metadata.items() if value is not None}, TABLE))
+
+
+UNMATCHED = [
+    ({"general.architecture": "qwen2"}, "general.architecture = 'qwen2'"),
+    ({"llama.block_count": None}, "llama: block_count is missing"),
+    ({"llama.block_count": 0}, "block_count = 0 is not supported"),
+    ({"llama.rope.scaling.type": "yarn"}, "rope.scaling.type = 'yarn'"),
+    ({"llama.expert_count": 8}, "expert_count = 8"),
+    ({"llama.attention.sliding_window": 4}, "attention.sliding_window = 4 is a setting that these rules do not know"),
+    ({"llama.rope.dimension_count": 2}, "rope.dimension_count = 2 is not supported, only 4"),
+    ({"llama.attention.head_count": 3}, "attention.head_count = 3 is not supported, it must divide 16"),
+    ({"llama.vocab_size": 21}, "vocab_size = 21 is not supported, token_embd.weight has 20 rows"),
+    ({"llama.attention.head_count": "4"}, "attention.head_count = '4'"),
+]
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(*changed_rows(fields, METADATA, UNMATCHED, ConfigError))
 )
-def test_a_setting_without_a_match_is_refused_by_name_and_value(change, message):
-    metadata = {key: given for key, given in (METADATA | change).items() if given is not None}
-    with pytest.raises(ConfigError, match=message):
-        gguf_llama.network_fields(opened(metadata, TABLE))
 
 
 KINDS = {

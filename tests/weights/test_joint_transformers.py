@@ -13,7 +13,8 @@ from gendiff.core import trees
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_dit, diffusers_flux, diffusers_joint, diffusers_sd3, rules
 from tests.quickly import quickly
-from tests.variants import some_slow
+from tests.refusals import changed_rows, refusals, settings_rows
+from tests.variants import cases, some_slow
 from tests.weights.published_transformers import (
     DIT_XL_2,
     FLUX_DEV,
@@ -43,7 +44,7 @@ def test_a_tiny_model_of_diffusers_gives_the_same_output_here(name):
     np.testing.assert_allclose(result, output, rtol=SAME, atol=SAME * np.sqrt(np.mean(output**2)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 def test_our_parameters_return_under_the_same_names_bit_for_bit(name):
     config, arrays, _, _ = written(name)
     module = NAMES[name]
@@ -97,7 +98,7 @@ def test_scales_that_stand_before_shifts_there_stand_behind_them_here():
 # Published settings.
 
 
-@pytest.mark.parametrize("config", JOINT.values(), ids=JOINT.keys())
+@cases("config", JOINT.values())
 def test_a_published_model_is_a_network_of_ours(config):
     network = networks.DiT(**module_of(config).network_fields(config))
     size = config["attention_head_dim"]
@@ -129,7 +130,7 @@ def number_of_parameters(config):
     return networks.count(shapes(network, *example(config))) - table + sum(int(np.prod(shape)) for shape in unused.values())
 
 
-@pytest.mark.parametrize("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
+@cases("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
 def test_a_published_model_has_its_number_of_parameters(name):
     """Each further block has as many, so that few of them say the number of all. The last one of Stable Diffusion 3 is another kind."""
     kinds = [kind for kind in ("num_layers", "num_single_layers") if kind in JOINT[name]]
@@ -141,7 +142,7 @@ def test_a_published_model_has_its_number_of_parameters(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
+@cases("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
 def test_a_published_model_has_its_parameters_under_its_names(name):
     config = JOINT[name]
     module = module_of(config)
@@ -197,7 +198,7 @@ def test_dit_xl_2_is_a_network_of_ours_whose_row_after_the_last_class_is_that_of
 
 # Settings without a match.
 
-UNSUPPORTED = {
+UNMATCHED = {
     diffusers_sd3: {
         "qk_norm": ["layer_norm", True],
         "caption_projection_dim": [1152],
@@ -219,20 +220,16 @@ UNSUPPORTED = {
         "guidance_embeds": [None, 1],
         "num_single_layers": [0],
         "num_layers": [0],
-        "attention_head_dim": [64],
         "pooled_projection_dim": ["768"],
         "qk_norm": ["rms_norm"],
         "_class_name": ["Flux2Transformer2DModel"],
     },
 }
-REFUSED = [(module, name, value) for module, settings in UNSUPPORTED.items() for name, values in settings.items() for value in values]
-
-
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(("module", "name", "value"), REFUSED)
-def test_a_setting_without_a_match_is_refused_by_name_and_value(module, name, value):
-    config = {diffusers_sd3: STABLE_DIFFUSION_3_MEDIUM, diffusers_flux: FLUX_DEV}[module]
-    with pytest.raises(ConfigError) as caught:
-        module.network_fields(config | {name: value})
-    named = "axes_dims_rope = (16, 56, 56)" if (module, name) == (diffusers_flux, "attention_head_dim") else None
-    assert (named or f"{name} = {tuple(value) if isinstance(value, list) else value!r}") in str(caught.value)
+HEADS = [({"attention_head_dim": 64}, r"axes_dims_rope = \(16, 56, 56\)")]
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(
+        *settings_rows(diffusers_sd3.network_fields, STABLE_DIFFUSION_3_MEDIUM, UNMATCHED[diffusers_sd3], ConfigError),
+        *settings_rows(diffusers_flux.network_fields, FLUX_DEV, UNMATCHED[diffusers_flux], ConfigError),
+        *changed_rows(diffusers_flux.network_fields, FLUX_DEV, HEADS, ConfigError),
+    )
+)

@@ -1,12 +1,12 @@
 """Factors of several layers are blocks of one pair, whose product is that of the layers side by side, and separate again bit for bit."""
 
 import numpy as np
-import pytest
 
 from gendiff.core.low_rank import LowRank
 from gendiff.weights import layouts, low_rank_factors
 from gendiff.weights.low_rank_factors import Factors
 from gendiff.weights.rules import Rule
+from tests.variants import cases
 
 RNG = np.random.default_rng(0)
 RULES = {
@@ -17,7 +17,7 @@ RULES = {
     "a gate": (Rule("k", ("g.weight",), layouts.SwappedOutputs()), (5, 6)),
     "times": (Rule("k", ("t.weight",), layouts.SwappedInputs()), (6, 4)),
 }
-every = pytest.mark.parametrize(("rule", "kernel"), RULES.values(), ids=RULES.keys())
+every = cases("rule, kernel", RULES.values())
 
 
 def drawn(rule, kernel):

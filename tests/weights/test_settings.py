@@ -2,6 +2,7 @@ import pytest
 
 from gendiff.core.errors import ConfigError
 from gendiff.weights import settings
+from tests.refusals import changed_rows, refusals
 
 DEFAULTS = {"depth": 2, "sizes": (1, 2), "form": "plain", "size": None, "means": None}
 
@@ -17,22 +18,18 @@ def test_settings_are_the_defaults_but_for_what_is_given_and_lists_are_tuples():
     assert settled(means=[0.5, 1])["means"] == (0.5, 1) and settled(means=None)["means"] is None
 
 
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"_class_name": "Other"}, "'Other': these rules are for Net and OlderNet"),
-        ({"width": 3}, "width = 3 is a setting that these rules do not know"),
-        ({"form": "round"}, "form = 'round' is not supported, only 'plain', 'fancy'"),
-        ({"depth": "2"}, "depth = '2' is not supported, a whole number is needed"),
-        ({"sizes": [1, 2.5]}, r"sizes = \(1, 2.5\) is not supported, a list of whole numbers is needed"),
-        ({"means": ["1"]}, r"means = \('1',\) is not supported, a number or a list of numbers or null is needed"),
-        ({"size": [True]}, r"size = \(True,\) is not supported, a whole number or a list of whole numbers or null is needed"),
-    ],
+UNMATCHED = [
+    ({"_class_name": "Other"}, "'Other': these rules are for Net and OlderNet"),
+    ({"width": 3}, "width = 3 is a setting that these rules do not know"),
+    ({"form": "round"}, "form = 'round' is not supported, only 'plain', 'fancy'"),
+    ({"depth": "2"}, "depth = '2' is not supported, a whole number is needed"),
+    ({"sizes": [1, 2.5]}, r"sizes = \(1, 2.5\) is not supported, a list of whole numbers is needed"),
+    ({"means": ["1"]}, r"means = \('1',\) is not supported, a number or a list of numbers or null is needed"),
+    ({"size": [True]}, r"size = \(True,\) is not supported, a whole number or a list of whole numbers or null is needed"),
+]
+test_what_cannot_be_followed_is_refused_by_name = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(*changed_rows(lambda config: settled(**config), {}, UNMATCHED, ConfigError))
 )
-def test_what_cannot_be_followed_is_refused_by_name(given, message):
-    with pytest.raises(ConfigError, match=message):
-        settled(**given)
 
 
 def test_refuse_unless_lets_what_fits_pass():

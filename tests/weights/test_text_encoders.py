@@ -11,6 +11,8 @@ from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.networks import text_encoder
 from gendiff.weights import open_clip_text, rules, transformers_bert, transformers_clip
+from tests.refusals import refusals, settings_rows
+from tests.variants import cases
 from tests.weights import rig
 
 STABLE_DIFFUSION_1 = {
@@ -77,7 +79,7 @@ CONFIGS = {
     "BERT": (transformers_bert, BERT),
     "OpenCLIP": (open_clip_text, OPEN_CLIP),
 }
-every = pytest.mark.parametrize(("module", "config"), CONFIGS.values(), ids=CONFIGS.keys())
+every = cases("module, config", CONFIGS.values())
 
 
 def built(module, config):
@@ -140,7 +142,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 def test_names_and_shapes_are_those_of_the_model(name):
     theirs = {name: array.shape for name, array in drawn(*CONFIGS[name])[1].items()}
     assert NAMES[name].items() <= theirs.items()
@@ -155,8 +157,8 @@ def test_the_same_model_is_the_same_under_the_names_of_openclip_with_queries_key
     np.testing.assert_array_equal(fused["text_projection"], theirs["text_projection.weight"].T)
 
 
-@pytest.mark.parametrize(
-    ("name", "left_out"),
+@cases(
+    "name, left_out",
     [
         ("CLIP", {"text_model.embeddings.position_ids": np.arange(6)[None]}),
         ("BERT", {"embeddings.position_ids": np.arange(6)[None], "pooler.dense.weight": np.ones((8, 8)), "pooler.dense.bias": np.ones(8)}),
@@ -174,7 +176,7 @@ def test_what_is_no_parameter_of_the_encoder_is_left_out_by_its_name_and_nothing
         module.params(config, missing, shapes(module, config))
 
 
-@pytest.mark.parametrize(("name", "before", "after"), [("OpenCLIP", "", "text."), ("CLIP", "text_model.", "")])
+@cases("name, before, after", [("OpenCLIP", "", "text."), ("CLIP", "text_model.", "")])
 def test_names_with_another_beginning_are_read(name, before, after):
     module, config = CONFIGS[name]
     ours, theirs = drawn(module, config)
@@ -185,8 +187,8 @@ def test_names_with_another_beginning_are_read(name, before, after):
 # Settings.
 
 
-@pytest.mark.parametrize(
-    ("module", "config", "network"),
+@cases(
+    "module, config, network",
     [
         (transformers_clip, STABLE_DIFFUSION_1, text_encoder.clip_vit_l_14(end=49407)),
         (transformers_clip, STABLE_DIFFUSION_1 | {"eos_token_id": 49407}, text_encoder.clip_vit_l_14(end=49407)),
@@ -199,13 +201,12 @@ def test_names_with_another_beginning_are_read(name, before, after):
             text_encoder.clip_vit_l_14(projection=768, end=49407),
         ),
     ],
-    ids=["Stable Diffusion 1", "CLIP as later files have it", "Stable Diffusion 2", "MiniLM", "ViT-H/14", "ViT-L/14 of OpenAI"],
 )
 def test_a_configuration_is_a_network_of_ours(module, config, network):
     assert built(module, config) == network
 
 
-UNSUPPORTED = {
+UNMATCHED = {
     "CLIP": {
         "architectures": [["CLIPModel"], "CLIPTextModel"],
         "model_type": ["clip"],
@@ -235,27 +236,21 @@ OF_THE_TOWER = {
     "ls_init_value": [0.1],
     "hf_model_name": ["roberta-base"],
 }
-REFUSED = [
-    (*CONFIGS[name], {setting: value}, f"{setting} = {value!r}".replace("['", "('").replace("']", "',)"))
-    for name, settings in UNSUPPORTED.items()
-    for setting, values in settings.items()
-    for value in values
-] + [
-    (open_clip_text, OPEN_CLIP, {"text_cfg": OPEN_CLIP["text_cfg"] | {setting: value}}, f"{setting} = {value!r}")
-    for setting, values in OF_THE_TOWER.items()
-    for value in values
-]
 
 
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(("module", "config", "change", "message"), REFUSED, ids=[message for *_, message in REFUSED])
-def test_a_setting_without_a_match_is_refused_by_name_and_value(module, config, change, message):
-    with pytest.raises(ConfigError) as caught:
-        module.network_fields(config | change)
-    assert message in str(caught.value)
+def unmatched(name):
+    return settings_rows(CONFIGS[name][0].network_fields, CONFIGS[name][1], UNMATCHED[name], ConfigError)
 
 
-@pytest.mark.parametrize("config", [None, [1], {"embed_dim": 5}], ids=str)
-def test_what_is_no_configuration_of_openclip_is_refused(config, unchecked):
-    with pytest.raises(ConfigError, match="must be a mapping with text_cfg"):
-        open_clip_text.network_fields(config)
+def with_tower(tower):
+    return open_clip_text.network_fields(OPEN_CLIP | {"text_cfg": tower})
+
+
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(*unmatched("CLIP"), *unmatched("BERT"), *settings_rows(with_tower, OPEN_CLIP["text_cfg"], OF_THE_TOWER, ConfigError))
+)
+test_what_is_no_configuration_of_openclip_is_refused = refusals(
+    (lambda: open_clip_text.network_fields(None), "must be a mapping with text_cfg", ConfigError),
+    (lambda: open_clip_text.network_fields([1]), "must be a mapping with text_cfg", ConfigError),
+    (lambda: open_clip_text.network_fields({"embed_dim": 5}), "must be a mapping with text_cfg", ConfigError),
+)

@@ -8,7 +8,8 @@ import pytest
 
 from gendiff import networks
 from gendiff.core.errors import CheckpointMismatchError
-from gendiff.weights import rules, torchvision_inception
+from gendiff.weights import torchvision_inception
+from tests.weights.rig import names_and_shapes
 
 NAMES = {
     "Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3),
@@ -37,28 +38,24 @@ def shapes():
     return jax.eval_shape(lambda: networks.init(networks.Inception(), jax.random.key(0), example))
 
 
-@functools.cache
 def theirs():
     """Arrays of their names that take no memory, but for one."""
-    ours = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes())
-    arrays = rules.to_theirs(ours, torchvision_inception.rules())
-    return arrays | {"Mixed_6a.branch3x3.bn.bias": np.arange(384, dtype=np.float32)}
+    empty = {
+        name: np.broadcast_to(np.float32(0), shape) for name, shape in names_and_shapes(shapes(), torchvision_inception.rules()).items()
+    }
+    return empty | {"Mixed_6a.branch3x3.bn.bias": np.arange(384, dtype=np.float32)}
 
 
-def test_names_and_shapes_are_those_of_the_model():
-    assert NAMES.items() <= {name: array.shape for name, array in theirs().items()}.items()
-    assert len(theirs()) == 94 * 5
-
-
-def test_every_parameter_is_filled_and_classifiers_and_counters_are_left_out_by_name():
-    whole = theirs() | {name: np.zeros(shape, np.float32) for name, shape in OTHERS.items()}
-    params = torchvision_inception.params(whole, shapes())
+def test_names_and_shapes_are_those_of_the_model_and_classifiers_and_counters_are_left_out_by_name():
+    names = {name: array.shape for name, array in theirs().items()}
+    assert NAMES.items() <= names.items() and len(names) == 94 * 5
+    params = torchvision_inception.params(theirs() | {name: np.zeros(shape, np.float32) for name, shape in OTHERS.items()}, shapes())
     assert jax.tree.structure(params) == jax.tree.structure(shapes())
     np.testing.assert_array_equal(params["mixed_6a"]["branch3x3"]["bias"], np.arange(384))
 
 
 def test_what_does_not_fit_is_told_in_one_table():
-    wrong = dict(theirs())
+    wrong = theirs()
     del wrong["Mixed_5b.branch1x1.conv.weight"]
     wrong |= {"Conv2d_1a_3x3.bn.bias": np.zeros(31, np.float32), "Mixed_7d.conv.weight": np.zeros(1, np.float32)}
     wrong["Mixed_7c.bn.num_batches_tracked"] = np.zeros(3, np.float32)  # a count is one number

@@ -14,6 +14,7 @@ from gendiff.networks import text_encoder
 from gendiff.weights import rules, transformers_clip
 from gendiff.weights import transformers_t5 as t5
 from tests.quickly import quickly
+from tests.refusals import refusals, settings_rows
 from tests.weights.published_transformers import OPEN_CLIP_BIGG, T5_XXL
 from tests.weights.rig import equal, names_and_shapes
 from tests.weights.tiny_joint_transformers import shapes, written
@@ -89,7 +90,7 @@ def test_the_second_encoder_of_stable_diffusion_xl_is_bigg_with_its_number_of_pa
     assert network.depth == 32 and first + 31 * (second - first) == 694_659_840
 
 
-UNSUPPORTED = {
+UNMATCHED = {
     "feed_forward_proj": ["relu", "gated-relu"],
     "dense_act_fn": ["relu", "gelu"],
     "is_gated_act": [False],
@@ -106,17 +107,14 @@ UNSUPPORTED = {
 }
 
 
-@pytest.mark.fault("weights: a configuration that cannot be followed")
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in UNSUPPORTED.items() for value in values])
-def test_a_setting_without_a_match_is_refused_by_name_and_value(name, value):
-    with pytest.raises(ConfigError) as caught:
-        t5.network_fields(T5_XXL | {name: value})
-    assert f"{name} = {tuple(value) if isinstance(value, list) else value!r}" in str(caught.value)
-
-
-def test_the_first_version_whose_mlps_have_no_gate_is_refused():
-    with pytest.raises(ConfigError, match="feed_forward_proj = 'relu' is not supported, only 'gated-gelu', 'gated-silu'"):
-        t5.network_fields({"architectures": ["T5EncoderModel"], "model_type": "t5"})
+FIRST = {"architectures": ["T5EncoderModel"], "model_type": "t5"}
+"""The first version, whose MLPs have no gate."""
+test_a_setting_without_a_match_is_refused_by_name_and_value = pytest.mark.fault("weights: a configuration that cannot be followed")(
+    refusals(
+        *settings_rows(t5.network_fields, T5_XXL, UNMATCHED, ConfigError),
+        (lambda: t5.network_fields(FIRST), "feed_forward_proj = 'relu' is not supported, only 'gated-gelu', 'gated-silu'", ConfigError),
+    )
+)
 
 
 def test_a_gate_of_silu_is_followed():
