@@ -8,6 +8,7 @@ from experiments.reporting import contours, families, figures
 from experiments.reporting.families import Member
 from experiments.reporting.plots import Curve
 from experiments.reporting.results import Figure
+from tests.tables import table
 
 X, Y = np.geomspace(1e6, 1e9, 8), np.geomspace(1e8, 1e12, 5)
 HEIGHTS = X[None, :] ** -0.1 + Y[:, None] ** -0.1
@@ -44,7 +45,7 @@ def test_contours_show_paths_and_places(tmp_path):
     assert blue[1] > blue[0] + 300
 
 
-@pytest.mark.parametrize(
+@table(
     ("draw", "message"),
     [
         (lambda path: families.families([], path, "", number_label="", **NAMES), "at least one member"),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import io
 import json
 import os
 import platform
@@ -10,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -18,9 +16,10 @@ import numpy as np
 import pytest
 
 from experiments import __main__
-from experiments.framework import command_line, errors, interruption, progress, registry, run_lock
+from experiments.framework import command_line, errors, interruption, registry, run_lock
 from experiments.reporting import figures, report, verdicts
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError, NonFiniteError
+from tests.tables import table
 
 PROJECT = Path(__file__).parents[2]
 
@@ -111,7 +110,7 @@ def test_a_command_of_an_experiments_own_name_stands_beside_run_or_takes_its_pla
     "command line: --seed outside 0…2³²−1",
     "command line: checkpoint path that is a file or URL",
 )
-@pytest.mark.parametrize(
+@table(
     ("arguments", "hint"),
     [
         ("", "usage:"),
@@ -173,8 +172,9 @@ def test_a_failed_claim_exits_0_from_run_and_1_from_a_strict_report(capsys):
     assert run("run bare --out good") == run("report good --strict") == 0
 
 
-@pytest.mark.parametrize("options", ["--train-steps 6", "--seed 0", "--preset demo --train-steps 6"])
-def test_verdicts_belong_to_named_presets_only(options, capsys):
+@table("options", ["--train-steps 6", "--seed 0", "--preset demo --train-steps 6"])
+def test_verdicts_belong_to_named_presets_only(options, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert run(f"run bare {options}") == 0
     message = capsys.readouterr().out
     assert "few steps do" in message and "verdicts belong to the presets" in message and "PASS" not in message and "FAIL" not in message
@@ -283,8 +283,9 @@ FAILURES = [
 
 
 @pytest.mark.fault("disk full")
-@pytest.mark.parametrize(("error", "code"), FAILURES)
-def test_each_kind_of_failure_has_its_exit_code(error, code, capsys):
+@table(("error", "code"), FAILURES)
+def test_each_kind_of_failure_has_its_exit_code(error, code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert run("run bare", experiment(train=raising(error))) == code
     message = capsys.readouterr().err
     assert message and len(message.splitlines()) <= command_line.MOST_LINES
@@ -315,8 +316,9 @@ def test_a_run_in_use_is_refused_with_host_and_process(capsys):
 
 
 @pytest.mark.fault("SIGTERM while evaluating")
-@pytest.mark.parametrize("number", interruption.SIGNALS)
-def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsys):
+@table("number", interruption.SIGNALS)
+def test_a_signal_while_evaluating_exits_42_and_handlers_come_back(number, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     before = signal.getsignal(number)
 
     def evaluate(*_):
@@ -355,37 +357,8 @@ def test_a_missing_platform_exits_69_with_a_hint(tmp_path):
     assert "extra [cuda12]" in ended.stderr and "Traceback" not in ended.stderr
 
 
-def test_a_stage_within_a_stage_is_counted_once(tmp_path):
-    timings = tmp_path / "timings.jsonl"
-    for _ in range(2):
-        shown = progress.Progress(io.StringIO(), timings=timings)
-        with shown.phase("train"):
-            for seed in (0, 1):
-                with shown.phase("train", seed=seed):
-                    time.sleep(0.01)
-        assert set(shown.seconds) == {"train"} and 0.02 <= shown.seconds["train"]
-    outer = sum(line["seconds"] for line in map(json.loads, timings.read_text().splitlines()) if "seed" not in line)
-    with open(timings, "a") as file:
-        file.write('{"phase": "train", "sec')
-    assert progress.stage_seconds(timings, "train") == pytest.approx(outer)
-
-
 def test_quiet_shows_the_results_only_and_version_the_versions(capsys):
     assert run("run bare --quiet") == 0
     assert capsys.readouterr().out.startswith("bare: PASS")
     assert run("--version") == 0
     assert capsys.readouterr().out.startswith(f"python {platform.python_version()}, gendiff ")
-
-
-def test_a_terminal_gets_a_bar_and_anything_else_plain_lines():
-    terminal, file = io.StringIO(), io.StringIO()
-    terminal.isatty = lambda: True
-    for stream in (terminal, file):
-        shown = progress.Progress(stream)
-        with shown.phase("train"), shown.task("train", 3) as task:
-            for done in (1, 2, 3):
-                task.update(done, f"loss 0.{done}")
-            shown.line("[half] done")
-        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue() and shown.seconds["train"] >= 0
-    assert "━" in terminal.getvalue()
-    assert "\x1b" not in file.getvalue() and "train: 3/3 loss 0.3" in file.getvalue()

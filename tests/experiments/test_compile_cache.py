@@ -14,6 +14,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from experiments.framework import compile_cache, devices
 from experiments.framework.compile_cache import Unkept
 from experiments.reporting import processor
+from tests.tables import table
 
 SETTINGS = (
     *("jax_compilation_cache_dir", "jax_enable_compilation_cache", "jax_compilation_cache_max_size"),
@@ -57,7 +58,7 @@ def test_each_kind_of_processor_has_a_folder_of_its_own(monkeypatch, tmp_path):
     assert len(folders) == 2
 
 
-@pytest.mark.parametrize("words", [("none",), ("",), ()], ids=["none", "empty", "by the variable"])
+@table("words", [("none",), ("",), ()])
 def test_none_keeps_nothing(words, monkeypatch, tmp_path):
     monkeypatch.setenv(compile_cache.VARIABLE, "none")
     assert compile_cache.use(*words) is None

@@ -12,13 +12,14 @@ from gendiff.networks.convolution import Convolution
 from gendiff.weights import quantised
 from tests.networks.rig import drawn
 from tests.quickly import quickly
+from tests.tables import table
 
 UNET = networks.UNet(channels=(8, 16), blocks=1, attention=(8,), middle_attention=False, head_size=4, groups=4)
 DIT = networks.DiT(patch=1, width=64, depth=1, heads=2)
 
 
 # from 16x16 pixels on oneDNN takes the products of the DiT
-@pytest.mark.parametrize(("network", "shape"), [(UNET, (2, 8, 8, 3)), (DIT, (2, 16, 16, 3))], ids=["unet", "dit"])
+@table(("network", "shape"), [(UNET, (2, 8, 8, 3)), (DIT, (2, 16, 16, 3))])
 def test_what_is_compiled_with_the_options_computes_the_same(network, shape):
     x, t = np.random.default_rng(0).normal(size=shape).astype(np.float32), np.array([3.0, 700.0], np.float32)
     params = drawn(network, x, t)
@@ -55,7 +56,7 @@ def test_activations_of_linear_layers_that_onednn_takes_have_their_own_gradients
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), chosen, plain)
 
 
-@pytest.mark.parametrize(("release", "machine"), [("0.9.2", "x86_64"), ("0.13.0", "x86_64"), ("1.0.0", "x86_64"), ("0.12.0", "aarch64")])
+@table(("release", "machine"), [("0.9.2", "x86_64"), ("0.13.0", "x86_64"), ("1.0.0", "x86_64"), ("0.12.0", "aarch64")])
 def test_no_option_is_given_to_a_release_or_processor_that_was_not_tried(monkeypatch, release, machine):
     monkeypatch.setattr(jax, "__version__", release)
     monkeypatch.setattr("platform.machine", lambda: machine)

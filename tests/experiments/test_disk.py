@@ -13,6 +13,7 @@ from experiments.framework import command_line
 from experiments.framework.run_folder import RunFolder
 from tests.experiments import toy
 from tests.experiments.test_resume import assert_same_run, finished, start
+from tests.tables import table
 
 TRAINING = ("run", "toy", "--train-steps", "16", "--checkpoint-every", "4")
 
@@ -61,7 +62,7 @@ def read_only(trained, tmp_path):
 
 
 @pytest.mark.fault("read-only or absent output folder")
-@pytest.mark.parametrize(
+@table(
     "words",
     [
         ("run", "toy", "--smoke", "--out", "RUN"),

@@ -16,6 +16,7 @@ from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from tests.experiments import toy
 from tests.experiments.test_resume import leaves, start
+from tests.tables import table
 
 STEPS = 30
 OPTIONS = ("--train-steps", str(STEPS), "--checkpoint-every", "6")
@@ -133,7 +134,7 @@ def test_two_processes_share_the_shards_and_leave_the_bytes_of_one(alone, tmp_pa
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("environment", "place"),
     [
         ({}, None),
@@ -155,7 +156,7 @@ def test_a_place_is_found_in_the_variables_of_a_cluster(environment, place):
     assert cluster.find(environment) == place
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "message"),
     [
         (("on", None, None, None), "--coordinator HOST:PORT"),
@@ -191,7 +192,7 @@ def test_a_process_that_differs_is_named_with_its_settings(monkeypatch):
         distributed.check_equal("the configuration", others[0])
 
 
-@pytest.mark.parametrize(("end", "outcome"), [(None, True), ([0, ""], False), ([2, "in use"], ConfigError)])
+@table(("end", "outcome"), [(None, True), ([0, ""], False), ([2, "in use"], ConfigError)])
 def test_process_0_says_how_it_goes_on(end, outcome, monkeypatch):
     monkeypatch.setattr(distributed, "_gather", lambda text: [json.dumps(end), ""])
     if isinstance(outcome, bool):

@@ -17,6 +17,7 @@ from experiments.reporting import processor
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import parameterization, schedules
 from tests.experiments import toy
+from tests.tables import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ def cpu(monkeypatch, tmp_path):
     return having
 
 
-@pytest.mark.parametrize("flag", sorted(dtypes.HALVES))
+@table("flag", sorted(dtypes.HALVES))
 def test_a_processor_with_instructions_for_bfloat16_takes_it_from_jax_0_12_on(cpu, flag):
     cpu(flag)
     assert dtypes.suited() == ("bfloat16", f"this processor has {flag}")
@@ -62,7 +63,7 @@ def test_programs_that_are_all_kept_do_without_onednn_and_so_without_bfloat16(cp
     assert dtypes.suited().dtype == "float32" and "oneDNN" in dtypes.suited().reason
 
 
-@pytest.mark.parametrize(
+@table(
     ("device", "dtype"),
     [
         ({"platform": "tpu", "device_kind": "TPU v5e"}, "bfloat16"),
@@ -71,7 +72,6 @@ def test_programs_that_are_all_kept_do_without_onednn_and_so_without_bfloat16(cp
         ({"platform": "gpu", "device_kind": "T4", "compute_capability": "7.5"}, "float32"),
         ({"platform": "gpu", "device_kind": "MI300", "compute_capability": "gfx942"}, "bfloat16"),
     ],
-    ids=lambda case: case if isinstance(case, str) else case["device_kind"],
 )
 def test_an_accelerator_takes_what_it_multiplies(device, dtype, monkeypatch):
     monkeypatch.setattr(devices, "local", lambda: [types.SimpleNamespace(**device)])

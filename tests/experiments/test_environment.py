@@ -4,6 +4,7 @@ import subprocess
 import pytest
 
 from experiments.reporting import environment
+from tests.tables import table
 
 
 def git(folder, *arguments):
@@ -23,7 +24,7 @@ def project(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
+@table(
     ("file", "dirty"),
     [(None, False), ("code.py", True), ("more.py", True), ("runs/digits/results.json", False), ("experiments/results/digits/a.png", False)],
 )
@@ -32,6 +33,7 @@ def test_a_changed_or_new_file_is_dirty_and_output_is_not(project, file, dirty):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_text("a = 2\n")
     assert environment.source_state(project) == (git(project, "rev-parse", "HEAD"), dirty)
+    git(project, "stash", "-q", "-u")
 
 
 def test_outside_git_and_within_another_repository_nothing_is_claimed(project, tmp_path_factory):

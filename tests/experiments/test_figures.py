@@ -9,6 +9,7 @@ from PIL import Image
 
 from experiments.reporting import figures, plots
 from experiments.reporting.results import Axis, Explorer, Figure
+from tests.tables import table
 
 AXES = {"axes": (Axis("scale", (0, 1)),), "caption": "Samples"}
 
@@ -57,7 +58,7 @@ def test_colour_images_and_jax_arrays_are_drawn(tmp_path):
     assert sheet[0, 0].tolist() == [0, 128, 255]
 
 
-@pytest.mark.parametrize(("side", "shown"), [(8, 48), (28, 56), (64, 64), (256, 256)])
+@table(("side", "shown"), [(8, 48), (28, 56), (64, 64), (256, 256)])
 def test_small_images_are_enlarged_to_be_seen_and_large_ones_left(tmp_path, side, shown):
     figures.grid(np.zeros((1, side, side)), 1, tmp_path / "a.png", "")
     assert pixels(tmp_path / "a.png")[0].shape[0] == shown
@@ -68,7 +69,7 @@ NAN[2, 3, 3, 0] = np.nan
 GRID, SPRITE, EXPLORER = functools.partial(figures.grid, caption=""), figures.denoising_sprite, functools.partial(figures.explorer, **AXES)
 
 
-@pytest.mark.parametrize(
+@table(
     ("draw", "images", "options", "message"),
     [
         (GRID, NAN, {"columns": 2}, "1 values that are not finite, in images 2$"),
@@ -91,7 +92,7 @@ def test_what_cannot_be_drawn_is_refused_and_no_file_is_written(tmp_path, draw, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@table("channels", [1, 3])
 def test_a_sprite_holds_every_frame_where_its_layout_says(tmp_path, channels):
     trajectory = np.random.default_rng(0).uniform(-1, 1, (7, 5, 8, 8, channels))
     labels = [f"σ {step}" for step in range(7)]
@@ -172,7 +173,7 @@ def test_an_explorer_s_pictures_lie_on_the_sheet_in_the_order_of_its_axes(tmp_pa
         assert np.array_equal(sheet[top + 9 : top + 17, left + 9 : left + 17, :3], figures.to_pixels(pictures[place][3]))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@table("channels", [1, 3])
 def test_a_palette_keeps_few_colours_exactly_and_the_ground_transparent(tmp_path, channels):
     pictures = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (2, 3, 4, 8, 8, 1)).repeat(channels, -1)
     axes = (Axis("scale", (0, 1)), Axis("steps", (5, 10, 20)))
@@ -210,7 +211,7 @@ def test_a_curve_of_small_multiples_has_one_colour_in_every_panel(tmp_path):
     assert rows.max() > sheet.shape[0] * 0.6
 
 
-@pytest.mark.parametrize(
+@table(
     ("draw", "message"),
     [
         (lambda path: figures.curves([figures.Curve("a", [1], [np.nan])], path, "", x_label="x", y_label="y"), "hold no finite point"),

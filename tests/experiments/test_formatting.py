@@ -1,9 +1,8 @@
-import pytest
-
 from experiments.reporting import formatting
+from tests.tables import table
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "text"),
     [(0.9637, "0.9637"), (1.4142, "1.414"), (212.34, "212.3"), (0.0, "0"), (-0.002, "−0.0020"), (5000, "5000"), (12345, "12\u2009345")]
     + [(1.5e-7, "1.500e−07"), (2.5e8, "2.500e+08"), (float("nan"), "NaN"), (float("inf"), "∞"), (float("-inf"), "−∞")],
@@ -12,7 +11,7 @@ def test_numbers_keep_four_digits_and_say_when_they_are_none(value, text):
     assert formatting.number(value) == text
 
 
-@pytest.mark.parametrize(
+@table(
     ("values", "decimals"),
     [
         *(((1.41, 1.5, 1.32), 2), ((0.97, 0.9512, 0.98), 4), ((1.0, 2.0), 0), ((), 0), ((float("nan"), 0.5), 1)),
@@ -39,7 +38,7 @@ def test_a_threshold_and_a_setting_are_shown_as_configured_with_a_true_minus_sig
     assert [formatting.setting(value) for value in (-1.5, 2.0, 12, 0.05)] == ["−1.5", "2", "12", "0.05"]
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.42, "0.4 s"), (48.2, "48 s"), (725, "12 min 5 s"), (7380, "2 h 3 min")])
+@table(("seconds", "text"), [(0.42, "0.4 s"), (48.2, "48 s"), (725, "12 min 5 s"), (7380, "2 h 3 min")])
 def test_durations_are_read_at_a_glance(seconds, text):
     assert formatting.duration(seconds) == text
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import catalogue
 from experiments.framework import command_line, registry
+from tests.tables import table
 
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "experiments" / "documentation" / "pages" / "from_folder_to_pod.md").read_text(encoding="utf-8")
@@ -27,12 +28,12 @@ def parsed(words):
     return command_line._parse(kind, command, [place, *options] if command == "report" else options)
 
 
-@pytest.mark.parametrize("words", OURS, ids=" ".join)
+@table("words", OURS)
 def test_a_command_of_the_page_is_one_that_the_command_line_takes(words):
     assert parsed(words)
 
 
-@pytest.mark.parametrize("line", OTHERS)
+@table("line", OTHERS)
 def test_a_script_of_the_page_exists_and_what_it_is_handed_is_taken(line):
     (script,) = re.findall(r"experiments/jobs/\S+", line)
     assert (PROJECT / script).is_file()

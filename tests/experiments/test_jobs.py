@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from experiments.framework import errors
+from tests.tables import table
 
 PROJECT = Path(__file__).parents[2]
 JOBS = PROJECT / "experiments" / "jobs"
@@ -70,7 +71,7 @@ def run(machine, script, *words, **options):
     return process.returncode, calls.read_text().splitlines() if calls.exists() else message
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@table("script", SCRIPTS)
 def test_a_script_is_sound_and_may_be_executed(script):
     checker = Path(sys.executable).with_name("shellcheck")
     if not checker.exists():
@@ -83,8 +84,8 @@ def test_a_script_is_sound_and_may_be_executed(script):
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "2"}
 
 
-@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_sample.sh"])
-@pytest.mark.parametrize("code", [*AGAIN, *NOT_AGAIN])
+@table("script", ["slurm_train.sh", "slurm_sample.sh"])
+@table("code", [*AGAIN, *NOT_AGAIN])
 def test_a_slurm_job_is_requeued_after_42_and_signals_and_nothing_else(script, code, machine):
     ended, calls = run(machine, script, "words", codes=(code,), RUN="runs/toy", **SLURM)
     assert ended == code
@@ -107,7 +108,7 @@ def test_a_slurm_script_that_is_sent_sigterm_itself_still_reads_how_its_tasks_en
     assert process.returncode == 42 and (machine / "calls").read_text() == "scontrol requeue 7\n"
 
 
-@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_sample.sh"])
+@table("script", ["slurm_train.sh", "slurm_sample.sh"])
 def test_a_slurm_job_may_be_requeued_appends_to_its_log_and_is_warned_before_its_end(script):
     options = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", (JOBS / script).read_text(), re.M))
     assert options["requeue"] == "" and options["open-mode"] == "append" and options["signal"].startswith("TERM@")
@@ -115,7 +116,7 @@ def test_a_slurm_job_may_be_requeued_appends_to_its_log_and_is_warned_before_its
     assert options.get("array", "0-9") == "0-9"
 
 
-@pytest.mark.parametrize(
+@table(
     ("num", "jobs", "spans"),
     [
         (50_000, 10, ["0-4", "5-9", "10-14", "15-19", "20-24", "25-29", "30-34", "35-39", "40-44", "45-49"]),
@@ -138,7 +139,7 @@ def test_the_jobs_of_an_array_share_all_shards_and_none_twice(num, jobs, spans, 
     assert found == spans
 
 
-@pytest.mark.parametrize("code", NOT_AGAIN)
+@table("code", NOT_AGAIN)
 def test_a_command_that_ended_for_good_is_not_started_again(code, machine):
     assert run(machine, "restart.sh", "program", "a b", codes=(code,)) == (code, ["program a b"])
 
@@ -177,7 +178,7 @@ def test_a_tpu_slice_that_is_taken_away_is_asked_for_again_and_deleted_at_the_en
     assert "--worker=all" in begun and r"restart.sh .venv/bin/python -u -m experiments run images --data my\ photos" in begun
 
 
-@pytest.mark.parametrize("code", [1, 2, 65])
+@table("code", [1, 2, 65])
 def test_a_run_that_ended_for_good_on_a_tpu_is_not_begun_on_another_slice(code, machine):
     ended, calls = run(machine, "tpu_queued.sh", "toy", codes=(code,), states=["ACTIVE", "ACTIVE"], **TPU)
     assert ended == code and verbs(calls) == ["create", "describe", "ssh", "describe", "delete"]
@@ -199,7 +200,7 @@ def test_xpk_receives_the_command_the_restarts_and_the_time_to_save(machine):
     assert shlex.split(command.split("&& exec ")[1]) == "python -u -m experiments run images --data".split() + ["/shared/my photos"]
 
 
-@pytest.mark.parametrize(("script", "name"), [("slurm_sample.sh", "RUN"), ("tpu_queued.sh", "PROJECT"), ("gke_xpk.sh", "PROJECT")])
+@table(("script", "name"), [("slurm_sample.sh", "RUN"), ("tpu_queued.sh", "PROJECT"), ("gke_xpk.sh", "PROJECT")])
 def test_a_parameter_that_is_missing_is_named(script, name, machine):
     ended, message = run(machine, script, **SLURM)
     assert ended != 0 and f"{name}: give the" in message

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.reporting import json_files
 from gendiff.core.errors import DataError
+from tests.tables import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ def test_numpy_scalars_become_numbers_and_arrays_and_functions_are_refused():
             json_files.encode(value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("entries", "message"),
     [
         ({"name": 3}, "name: Expected `str`, got `int`"),
@@ -87,7 +88,7 @@ def test_a_field_without_a_default_is_needed():
 
 
 @pytest.mark.fault("damaged file of results")
-@pytest.mark.parametrize("text", ["", '{"name": ', '{"name": NaN}', "\x00\xff", None])
+@table("text", ["", '{"name": ', '{"name": NaN}', "\x00\xff", None])
 def test_a_broken_or_missing_file_is_an_error_with_its_path(tmp_path, text):
     path = tmp_path / "a.json"
     if text is not None:

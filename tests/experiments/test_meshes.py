@@ -16,6 +16,7 @@ from experiments.framework.meshes import Axes
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from tests.experiments import toy
+from tests.tables import table
 
 
 def run(out, *options):
@@ -29,7 +30,7 @@ def test_axes_are_named_in_any_order():
     assert meshes.parse("fsdp=all") == Axes(1, None, 1) and meshes.parse("tensor=2,data=all") == Axes(None, 1, 2)
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     ["", "4", "data", "data=0", "data=-1", "data=1.5", "rows=2", "data=1,data=2", "data=1,", "fsdp=two", "data=all,fsdp=all", "fsdp=allx"],
 )
@@ -39,7 +40,7 @@ def test_another_text_is_refused_before_a_folder_is_made(text, tmp_path, capsys)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("text", "message"), [("data=64", "number of devices"), ("tensor=1,fsdp=64", "devices"), ("tensor=2", "no rules")])
+@table(("text", "message"), [("data=64", "number of devices"), ("tensor=1,fsdp=64", "devices"), ("tensor=2", "no rules")])
 def test_axes_that_do_not_fit_leave_nothing_behind(text, message, tmp_path, capsys):
     assert run(tmp_path / "run", "--mesh", text) == errors.USAGE
     assert message in capsys.readouterr().err
@@ -68,7 +69,7 @@ def test_a_network_with_rules_may_split_its_layers():
         meshes.build(Axes(None, 1, 2), ())
 
 
-@pytest.mark.parametrize("axis", ["data", "fsdp"])
+@table("axis", ["data", "fsdp"])
 def test_one_axis_takes_all_devices(axis):
     assert dict(meshes.build(meshes.parse(f"{axis}=all"), ()).shape) == {"data": 1, "fsdp": 1, "tensor": 1} | {
         axis: jax.local_device_count()

@@ -1,8 +1,7 @@
 """What the processor is and can do, read from the system's file."""
 
-import pytest
-
 from experiments.reporting import environment, processor
+from tests.tables import table
 
 FACTS = (
     "processor\t: 0",
@@ -16,7 +15,7 @@ FACTS = (
 XEON = "\n".join((*FACTS, "processor\t: 1", ""))
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "name", "vendor", "flags"),
     [
         (XEON, "A CPU, family 6, model 207", "Intel", {"fpu", "sse2"}),

@@ -9,6 +9,7 @@ from experiments.framework import command_line, profiling
 from gendiff.core.errors import ConfigError
 from tests.experiments import toy
 from tests.experiments.test_resume import assert_same_run
+from tests.tables import table
 
 SHORT = ("--train-steps", "8", "--checkpoint-every", "3")
 
@@ -25,7 +26,7 @@ def traced_steps(folder, seed=0):
     return sorted(int(event["args"]["step_num"]) for event in events if event.get("name") == "train")
 
 
-@pytest.mark.parametrize("text", ["", "3", "3:", ":2", "0:2", "3:0", "-1:2", "3:2:1", "a:b", "1.5:2", "3 : 2", "٣:٢"])
+@table("text", ["", "3", "3:", ":2", "0:2", "3:0", "-1:2", "3:2:1", "a:b", "1.5:2", "3 : 2", "٣:٢"])
 def test_a_malformed_span_is_a_usage_error_that_makes_no_folder(text, tmp_path, capsys):
     with pytest.raises(ConfigError, match="START:COUNT"):
         profiling.parse(text)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import pytest
 
@@ -66,3 +67,32 @@ def test_a_broken_line_of_times_is_told_of_and_a_torn_last_one_is_not(tmp_path):
         notes.clear()
         assert progress.stage_seconds(timings, "train", notes.append) == 4.0
         assert [f"{timings}: line 2 is broken" in note for note in notes] == [True] * wrong
+
+
+def test_a_stage_within_a_stage_is_counted_once(tmp_path):
+    timings = tmp_path / "timings.jsonl"
+    for _ in range(2):
+        shown = Progress(io.StringIO(), timings=timings)
+        with shown.phase("train"):
+            for seed in (0, 1):
+                with shown.phase("train", seed=seed):
+                    time.sleep(0.01)
+        assert set(shown.seconds) == {"train"} and 0.02 <= shown.seconds["train"]
+    outer = sum(line["seconds"] for line in map(json.loads, timings.read_text().splitlines()) if "seed" not in line)
+    with open(timings, "a") as file:
+        file.write('{"phase": "train", "sec')
+    assert progress.stage_seconds(timings, "train") == pytest.approx(outer)
+
+
+def test_a_terminal_gets_a_bar_and_anything_else_plain_lines():
+    terminal, file = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
+    for stream in (terminal, file):
+        shown = Progress(stream)
+        with shown.phase("train"), shown.task("train", 3) as task:
+            for done in (1, 2, 3):
+                task.update(done, f"loss 0.{done}")
+            shown.line("[half] done")
+        assert "[half] done" in stream.getvalue() and "/s" in stream.getvalue() and shown.seconds["train"] >= 0
+    assert "━" in terminal.getvalue()
+    assert "\x1b" not in file.getvalue() and "train: 3/3 loss 0.3" in file.getvalue()

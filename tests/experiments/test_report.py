@@ -6,6 +6,7 @@ import pytest
 
 from experiments.reporting import figures, report, results, verdicts
 from gendiff.core.errors import DataError
+from tests.tables import table
 
 ENVIRONMENT = results.Environment(
     commit="0123456789abcdef" * 2 + "01234567", dirty=True, versions={"jax": "0.10.2"}, machine={"cpu": "A & B", "cores": 2}
@@ -177,7 +178,7 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
     assert "[NaN, NaN]" in text and "[0.4, ∞]" in text and "nan" not in text.split("</style>")[1].split("<script>")[0]
 
 
-@pytest.mark.parametrize(
+@table(
     ("file", "spoil", "message"),
     [
         ("samples.png", lambda path: path.unlink(), "cannot be read"),
@@ -189,9 +190,11 @@ def test_numbers_that_are_none_are_shown_and_not_drawn(tmp_path):
     ],
 )
 def test_a_file_that_is_missing_or_another_is_an_error_with_its_path(folder, file, spoil, message):
+    whole = (folder / file).read_bytes()
     spoil(folder / file)
     with pytest.raises(DataError, match=f"^{folder / file}: {message}"):
         report.write(folder)
+    (folder / file).write_bytes(whole)
 
 
 def test_a_main_table_and_its_note_are_shown_on_the_terminal_too(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from experiments.reporting import environment, results, verdicts
 from gendiff.core.errors import DataError
+from tests.tables import table
 
 ENVIRONMENT = results.Environment(
     commit="a" * 40, dirty=False, versions={"jax": "0.10.2"}, machine={"cores": 2, "devices": ["1 × cpu: cpu"]}
@@ -71,7 +72,7 @@ def test_a_nan_measurement_is_written_as_valid_json_and_fails(tmp_path):
 
 
 @pytest.mark.fault("damaged file of results")
-@pytest.mark.parametrize(
+@table(
     ("change", "message"),
     [
         (lambda data: data.update(verdict="FAIL"), "verdict = 'FAIL' contradicts the claims, which give PASS"),

@@ -9,6 +9,7 @@ import pytest
 from experiments.framework import configuration, run_folder
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError
+from tests.tables import table
 
 LINES = [{"seed": seed, "step": step, "loss": 0.1 * step} for seed in (0, 1) for step in (1, 2, 3)]
 
@@ -41,8 +42,9 @@ def test_a_list_of_bad_files_makes_no_folder_strange(folder):
 
 
 @pytest.mark.fault("torn last line of the metrics file")
-@pytest.mark.parametrize("torn", [b'{"seed": 0, "st', b'{"seed": 0, "st\n', b"\x00\x00\n"])
-def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(folder, torn):
+@table("torn", [b'{"seed": 0, "st', b'{"seed": 0, "st\n', b"\x00\x00\n"])
+def test_a_torn_last_line_is_ignored_by_readers_and_removed_by_truncation(tmp_path, torn):
+    folder = run_folder.create(tmp_path / "run")
     folder.append_metrics(LINES[:3])
     whole = folder.metrics.read_bytes()
     folder.metrics.write_bytes(whole + torn)
@@ -90,7 +92,7 @@ def test_another_configuration_is_refused_with_a_table(folder):
 
 
 @pytest.mark.fault("command line: --seed outside 0…2³²−1")
-@pytest.mark.parametrize("seeds", [(-1,), (2**32,), (3, 3)])
+@table("seeds", [(-1,), (2**32,), (3, 3)])
 def test_seeds_that_alias_are_refused(seeds):
     with pytest.raises(ConfigError, match="--seed"):
         configuration.seeds(types.SimpleNamespace(seeds=seeds))
@@ -100,7 +102,7 @@ FIRST = '{"seed": 0, "step": 1, "loss": 1.0}'
 
 
 @pytest.mark.fault("metrics file cut or doubled")
-@pytest.mark.parametrize(
+@table(
     ("second", "reason"),
     [
         (FIRST, r"line 2 is doubled or moved \(step 1 of seed 0 comes after step 1\)"),
@@ -112,7 +114,8 @@ FIRST = '{"seed": 0, "step": 1, "loss": 1.0}'
         ("\udcff", "line 2 is broken"),
     ],
 )
-def test_a_line_of_metrics_that_cannot_be_right_is_an_error_with_its_number(folder, second, reason):
+def test_a_line_of_metrics_that_cannot_be_right_is_an_error_with_its_number(tmp_path, second, reason):
+    folder = run_folder.create(tmp_path / "run")
     third = '{"seed": 0, "step": 3, "loss": 1.0}'
     folder.metrics.write_bytes(f"{FIRST}\n{second}\n{third}\n".encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=rf"metrics\.jsonl: {reason}"):
@@ -120,8 +123,9 @@ def test_a_line_of_metrics_that_cannot_be_right_is_an_error_with_its_number(fold
 
 
 @pytest.mark.fault("metrics file cut or doubled")
-@pytest.mark.parametrize(("kept", "line"), [((), 1), ((2, 4), 3), ((4, 6), 1), ((2, 6), 2)])
-def test_a_resume_needs_every_logged_step(folder, kept, line):
+@table(("kept", "line"), [((), 1), ((2, 4), 3), ((4, 6), 1), ((2, 6), 2)])
+def test_a_resume_needs_every_logged_step(tmp_path, kept, line):
+    folder = run_folder.create(tmp_path / "run")
     folder.append_metrics({"seed": 0, "step": step, "loss": 1.0} for step in (2, 4, 6, 7))
     folder.check_metrics(0, 7, 2)
     with pytest.raises(DataError, match="step 8 of seed 0 is missing"):

@@ -18,6 +18,7 @@ from experiments.framework import run_lock
 from experiments.framework.run_lock import LOCK, OWNER, Owner
 from experiments.reporting import json_files
 from gendiff.core.errors import ConfigError
+from tests.tables import table
 
 SCRIPT = (
     "import sys\nfrom pathlib import Path\nfrom experiments.framework import run_lock\n"
@@ -73,7 +74,7 @@ def test_an_owner_on_another_machine_that_gives_signs_of_life_keeps_the_folder(t
 
 
 @pytest.mark.fault("lock of a dead machine, or of another namespace")
-@pytest.mark.parametrize("kept", [False, True])
+@table("kept", [False, True])
 def test_the_folder_of_a_dead_machine_is_free_after_a_while(kept, tmp_path):
     """kept: by the file server, which still holds the lock of the dead machine."""
     json_files.write(tmp_path / OWNER, ELSEWHERE)

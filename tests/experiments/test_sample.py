@@ -22,6 +22,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids, schedules
 from gendiff.diffusion.samplers import catalogue
 from tests.experiments import toy
+from tests.tables import table
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_an_interrupted_command_has_saved_what_it_drew_and_goes_on_from_there(na
 
 
 @pytest.mark.fault("command line: unknown or misspelt option", "guidance: NaN or negative scale", "guidance: label ≥ classes")
-@pytest.mark.parametrize(
+@table(
     ("options", "hint"),
     [
         ("--num 3 --index 0:3", "--num 3 is short for --index 0:3"),

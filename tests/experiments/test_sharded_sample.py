@@ -19,6 +19,7 @@ from gendiff.data import array_records, scaling, sources
 from gendiff.data.random_access import Example
 from gendiff.metrics import features, frechet, statistics_files
 from tests.experiments import toy
+from tests.tables import table
 
 SIZES = ("--num", "10", "--shard-size", "4", "--steps", "3", "--together", "3")
 
@@ -108,7 +109,7 @@ def test_no_shard_with_a_nan_is_written(trained, tmp_path, capsys):
     assert not shard_files(tmp_path / "bad")
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "message"),
     [
         (("--shard-size", "4", "--out", "OUT"), "--num N"),
@@ -188,7 +189,7 @@ def test_evaluate_streams_what_a_distance_of_all_samples_at_once_is(whole, tmp_p
     np.testing.assert_allclose(statistics_files.load(tmp_path / "own.npz").mean, rows[1].mean(0))
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "code", "message"),
     [
         ((), errors.USAGE, "--reference"),
@@ -223,7 +224,7 @@ def test_evaluate_names_the_options_that_pictures_of_a_reference_need(whole, tmp
     assert command_line.main([*more, "--on-bad-image", "skip"], {"toy": toy.EXPERIMENT}) == errors.DONE
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".tar"])
+@table("suffix", [".npz", ".tar"])
 def test_damage_that_finalize_meets_leaves_no_file(trained, tmp_path, capsys, suffix):
     out, to = tmp_path / "s", tmp_path / f"all{suffix}"
     assert sample(trained, "--num", "8", "--shard-size", "4", "--steps", "2", "--out", str(out)) == errors.DONE

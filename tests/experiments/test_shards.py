@@ -11,6 +11,7 @@ import pytest
 from experiments.framework import shards
 from experiments.framework.shards import Manifest
 from gendiff.core.errors import ConfigError, DataError
+from tests.tables import table
 
 MANIFEST = Manifest("toy", 10, 4, (2, 2, 1), (), {"seed": 0}, {"jax": "1"})
 
@@ -40,7 +41,7 @@ def test_equal_arrays_are_equal_bytes(tmp_path):
     assert first.incomplete() == second.incomplete() == {}
 
 
-@pytest.mark.parametrize(
+@table(
     "damage",
     [
         lambda path: path.unlink(),

@@ -16,6 +16,7 @@ from experiments.framework import command_line, sinks
 from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError
 from tests.experiments import toy
+from tests.tables import table
 
 HERE = Path(__file__).parent
 FAKE = """
@@ -80,7 +81,7 @@ def steps(module):
     return [words[0] for name, words, _ in module.calls if name == "log"]
 
 
-@pytest.mark.parametrize("text", ["", "wand", "wandb,", "tensorboard,tensorboard", "none,tensorboard", "Tensorboard"])
+@table("text", ["", "wand", "wandb,", "tensorboard,tensorboard", "none,tensorboard", "Tensorboard"])
 def test_a_name_that_is_no_sink_or_stands_twice_is_a_usage_error(text, tmp_path, capsys):
     with pytest.raises(ConfigError, match="--log"):
         sinks.parse(text)
@@ -111,7 +112,7 @@ def test_a_sink_is_told_of_each_step_and_finds_its_run_again_after_an_interrupti
     assert list((tmp_path / "run" / "tensorboard").rglob("*tfevents*"))
 
 
-@pytest.mark.parametrize("where", ["init", "log", "finish", "login"])
+@table("where", ["init", "log", "finish", "login"])
 def test_a_sink_that_fails_is_told_of_once_and_the_run_is_the_same(where, tmp_path, fake, capsys):
     assert run(tmp_path / "plain", "--log", "none") == 0
     assert not (tmp_path / "plain" / "tensorboard").exists() and not (tmp_path / "plain" / ".logged_as").exists()

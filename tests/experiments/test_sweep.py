@@ -15,6 +15,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.framework.sweep import Shard
 from experiments.reporting import verdicts
 from gendiff.core.errors import ConfigError, DataError, NonFiniteError
+from tests.tables import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def test_a_killed_sweep_goes_on_within_the_row_where_it_was(folder):
 
 
 @pytest.mark.fault("torn, damaged or foreign row of a sweep")
-@pytest.mark.parametrize(
+@table(
     ("damage", "words"),
     [
         (lambda text: text[:-20], "not valid JSON"),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.reporting import verdicts
+from tests.tables import table
 
 NUMBERS = st.floats(-1e6, 1e6)
 
@@ -15,7 +16,7 @@ def claim(id="accuracy", *, interval=(0.96, 0.98), relation=">=", threshold=0.95
     return verdicts.claim(id, "The judge names the class asked for", value, interval, relation, threshold, n=5000, seed=seed, **more)
 
 
-@pytest.mark.parametrize(
+@table(
     ("interval", "relation", "verdict"),
     [
         *(((1.0, 1.7), "<=", "PASS"), ((1.0, 1.75), "<=", "PASS"), ((1.8, 1.9), ">=", "PASS"), ((1.75, 1.9), ">=", "PASS")),
@@ -41,8 +42,8 @@ def test_a_wider_interval_only_ever_becomes_inconclusive(value, threshold, narro
     assert verdicts.judge((value - narrow - more, value + narrow + more), ">=", threshold) in {inside, "INCONCLUSIVE"}
 
 
-@pytest.mark.parametrize("interval", [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
-@pytest.mark.parametrize("relation", ["<=", ">="])
+@table("interval", [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
+@table("relation", ["<=", ">="])
 def test_nan_fails_in_claims_and_controls(interval, relation):
     assert verdicts.judge(interval, relation, 1.0) == "FAIL"
     assert claim(interval=interval, relation=relation, kind="control").verdict == "FAIL"
@@ -54,7 +55,7 @@ def test_a_control_passes_when_it_misses_as_it_must():
         assert claim(interval=interval, relation=">=", threshold=10.0, kind="control").verdict == verdict
 
 
-@pytest.mark.parametrize(
+@table(
     ("change", "message"),
     [
         ({"verdict": "FAIL"}, "contradicts its numbers, which say PASS"),
@@ -74,7 +75,7 @@ def test_a_claim_that_cannot_be_is_refused(change, message):
 PASS, OPEN, FAIL = (0.96, 0.98), (0.94, 0.96), (0.90, 0.94)
 
 
-@pytest.mark.parametrize(
+@table(
     ("intervals", "verdict"),
     [
         ((PASS,) * 3, "PASS"),

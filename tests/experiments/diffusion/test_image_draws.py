@@ -11,6 +11,7 @@ from experiments.framework import command_line, errors
 from experiments.framework.progress import Progress
 from experiments.framework.registry import Outcome
 from tests.experiments import toy
+from tests.tables import table
 
 
 def broken(params, x, t, label):
@@ -19,7 +20,7 @@ def broken(params, x, t, label):
 
 
 @pytest.mark.fault("NaN while sampling")
-@pytest.mark.parametrize("trajectory", [False, True])
+@table("trajectory", [False, True])
 def test_samples_that_are_not_finite_end_a_run_with_3_and_are_named(trajectory, tmp_path, capsys):
     def evaluate(config, folder, progress):
         model = toy.model(config, predict=broken)

@@ -27,6 +27,7 @@ from experiments.framework.run_folder import RunFolder
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.data import image_files
 from gendiff.training.checkpoints import Checkpoints
+from tests.tables import table
 
 pytest.importorskip("grain")
 
@@ -212,7 +213,7 @@ BAD = {
 
 
 @pytest.mark.fault("missing data", "unreadable image", "command line: unknown or misspelt option", "command line: batch > data")
-@pytest.mark.parametrize("case", BAD)
+@table("case", BAD)
 def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, tmp_path, capsys):
     make, options, code, words = BAD[case]
     photos = tmp_path / "photos"
@@ -234,7 +235,7 @@ def test_what_cannot_be_learned_from_is_said_before_anything_is_compiled(case, t
 
 
 @pytest.mark.fault("command line: wrong type", "command line: unknown or misspelt option")
-@pytest.mark.parametrize(
+@table(
     ("words", "message"),
     [
         (("photos",), "photos belongs to no option; did you mean --data photos?"),
@@ -300,7 +301,7 @@ def test_several_sets_have_run_folders_of_their_own(tmp_path):
         facts.labels(Config(data=("a/photos", "b/photos")))
 
 
-@pytest.mark.parametrize(("platform", "steps", "batch"), [("cpu", 2500, 32), ("gpu", 11_700, 128)])
+@table(("platform", "steps", "batch"), [("cpu", 2500, 32), ("gpu", 11_700, 128)])
 def test_steps_and_batch_follow_from_data_and_device(platform, steps, batch):
     data = Data("photos", "", 10_000, 500, 0, (32, 32, 3), 256, ())
     numbers = defaults.numbers(Config(), data, Cost(9.12e8, 880_000, 3_750_000), platform)
@@ -354,7 +355,7 @@ def test_prepared_pictures_are_not_decoded_again_and_change_nothing(photos, trai
     assert not (tmp_path / opened_pictures.DECODED).exists()
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "message"),
     [
         (("images", "--data", "textures", "--cache", "c"), "nothing to prepare"),

@@ -24,6 +24,7 @@ from gendiff.weights import lora_files
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -139,7 +140,7 @@ test_options_that_do_not_belong_together_are_refused = refusals(
 )
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "message", "error"),
     [
         ({"size": 18}, "--size 18 must be a multiple of 4, as 16 is", ConfigError),
@@ -153,7 +154,7 @@ def test_what_does_not_fit_model_or_pictures_is_refused(photos, model, changes, 
         jobs.prepared(config(photos, model, **changes), None, QUIET)
 
 
-@pytest.mark.parametrize("kind", ["dit", "inpaint", "xl"])
+@table("kind", ["dit", "inpaint", "xl"])
 def test_other_models_are_refused_by_their_kind(photos, tmp_path, kind):
     folder = tiny_folders.without_weights(tmp_path)[kind]
     with pytest.raises(ConfigError, match="--lora trains Stable Diffusion 1 and 2"):

@@ -18,6 +18,7 @@ from experiments.framework import command_line, runner
 from experiments.framework.run_folder import RunFolder
 from gendiff import networks
 from tests.experiments.diffusion.test_images import photographs
+from tests.tables import table
 
 pytest.importorskip("grain")
 PROJECT = Path(__file__).parents[3]
@@ -33,7 +34,7 @@ def plan(photos, preset, *options):
     return command_line.main(words, catalogue.EXPERIMENTS)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@table("name", PRESETS)
 def test_the_numbers_of_a_preset_fit_each_other(name):
     runner.check(EXPERIMENT, PRESETS[name])
 

@@ -1,11 +1,10 @@
 """Networks of pictures by name: what each builds, and what is said of a size that does not suit."""
 
-import pytest
-
 from experiments.diffusion.images import named_networks
+from tests.tables import table
 
 
-@pytest.mark.parametrize(("shape", "levels"), [((8, 8, 3), 1), ((32, 32, 3), 3), ((64, 64, 3), 4), ((48, 64, 1), 4), ((50, 50, 3), 2)])
+@table(("shape", "levels"), [((8, 8, 3), 1), ((32, 32, 3), 3), ((64, 64, 3), 4), ((48, 64, 1), 4), ((50, 50, 3), 2)])
 def test_a_unet_halves_the_picture_until_8_pixels(shape, levels):
     assert len(named_networks.build("unet-small", shape, 0).channels) == levels
 

@@ -22,6 +22,7 @@ from gendiff.pipelines import chat as pipeline
 from gendiff.weights import quantised
 from tests.networks.rig import drawn
 from tests.quickly import quickly
+from tests.tables import table
 
 FIELDS = {"vocab_size": 257, "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 SIZES = {"num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True, "rms_norm_eps": 1e-5}
@@ -106,7 +107,7 @@ def test_equal_seeds_answer_equally_and_others_do_not(tiny, capsys):
     assert answer("3") == answer("3") != answer("4")
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "message"),
     [
         (("--temperature", "-1"), "--temperature -1.0 is outside [0, inf]"),
@@ -122,7 +123,7 @@ def test_a_mistake_is_one_error_that_names_the_option(tiny, capsys, words, messa
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@table(
     ("model", "message"),
     [("smolm2", "did you mean"), ("README.md", "a .gguf file, a folder of transformers"), ("Makefile", "is needed")],
 )

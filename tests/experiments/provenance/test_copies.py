@@ -13,6 +13,7 @@ from experiments.framework import command_line, configuration, registry, shards
 from experiments.framework.shards import Manifest
 from experiments.reporting import json_files
 from tests.experiments import toy
+from tests.tables import table
 
 SIDE = 12
 
@@ -146,7 +147,7 @@ def test_a_run_gives_the_samples_that_it_left_or_draws_some(tmp_path, capsys):
 
 
 @pytest.mark.fault("copies: folders without pictures, mixed sizes, too few training pictures", "unreadable image", "missing data")
-@pytest.mark.parametrize(
+@table(
     ("samples", "options", "code", "message"),
     [
         ("empty", (), 65, "no images in it"),

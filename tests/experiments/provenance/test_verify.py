@@ -25,6 +25,7 @@ from gendiff.provenance import (
 )
 from tests.provenance.rig import written
 from tests.quickly import quickly
+from tests.tables import table
 
 KEY, OTHER = 0x5EC2E7, 0xBAD
 PICTURE = np.random.default_rng(0).integers(60, 196, (8, 8, 3)).astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)
@@ -132,7 +133,7 @@ def test_a_text_whose_tokens_read_again_are_not_those_that_were_written_keeps_mo
 
 
 @pytest.mark.fault("verify: another file, a damaged one, or a mark that does not belong to it")
-@pytest.mark.parametrize(
+@table(
     ("words", "code", "message"),
     [
         (("absent.png",), 65, "no such file"),

@@ -3,6 +3,7 @@ import pytest
 
 from experiments.scaling.scaling_fit import csv_points
 from gendiff.core.errors import DataError
+from tests.tables import table
 
 N, D, LOSS = np.array([1e7, 3e7, 1e8, 3e8]), np.array([1e9, 1e9, 2e9, 2e9]), np.array([3.5, 3.2, 2.9, 2.7])
 
@@ -13,11 +14,11 @@ def written(tmp_path, text, encoding="utf-8"):
     return path
 
 
-def table(header, columns, between=","):
+def csv(header, columns, between=","):
     return "\n".join([header, *(between.join(f"{cell:g}" for cell in row) for row in zip(*columns, strict=True))]) + "\n"
 
 
-@pytest.mark.parametrize(
+@table(
     ("header", "columns", "between"),
     [
         ("N,D,loss", (N, D, LOSS), ","),
@@ -27,17 +28,17 @@ def table(header, columns, between=","):
     ],
 )
 def test_columns_by_any_name_in_any_order_are_the_same_points(tmp_path, header, columns, between):
-    read = csv_points.read(written(tmp_path, table(header, columns, between).replace("\n", "\r\n\r\n")))
+    read = csv_points.read(written(tmp_path, csv(header, columns, between).replace("\n", "\r\n\r\n")))
     for got, wanted in ((read.points.parameters, N), (read.points.tokens, D), (read.points.loss, LOSS), (read.points.flops, 6 * N * D)):
         assert np.allclose(got, wanted, rtol=1e-5)
     assert read.lines.tolist() == [3, 5, 7, 9]  # every other line is empty
 
 
-GOOD = table("N,D,loss", (N, D, LOSS))
+GOOD = csv("N,D,loss", (N, D, LOSS))
 
 
 @pytest.mark.fault("scaling-fit: a CSV without its columns, with a bad cell, or none at all")
-@pytest.mark.parametrize(
+@table(
     ("text", "words"),
     [
         ("", "holds nothing"),

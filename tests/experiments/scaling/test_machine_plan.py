@@ -14,6 +14,7 @@ from experiments.framework.dtypes import Suited
 from experiments.scaling.machine_plan import device_work, plan_lines, plan_options, this_machine
 from experiments.scaling.machine_plan.plan_options import Devices, PlanOptions
 from gendiff.scaling import Accelerator, accelerators, accounting, roofline
+from tests.tables import table
 
 OPTIONS = PlanOptions("h100", network="dit-tiny/2", shape=(8, 8, 3), classes=2, batch=8)
 TOY = Devices(Accelerator("a toy", 1e9, 1e8, 2e6, "made up"), "bfloat16", 1, 1)
@@ -61,7 +62,7 @@ def test_bfloat16_halves_most_of_what_the_backward_pass_needs(planned):
     assert 1.3 < whole.step.each / planned.step.each < 2.0
 
 
-@pytest.mark.parametrize("bandwidth", [1e6, 1e8, 1e12])
+@table("bandwidth", [1e6, 1e8, 1e12])
 def test_a_time_is_the_longer_one_of_arithmetic_and_memory(bandwidth, planned):
     device = dataclasses.replace(TOY.one, bandwidth=bandwidth)
     text = "\n".join(plan_lines.lines(OPTIONS, TOY, planned, device))
@@ -111,7 +112,7 @@ def test_a_smoke_plan_compiles_a_tiny_network_and_its_state_is_in_what_xla_count
     assert "evaluation as compiled for this CPU" in shown
 
 
-@pytest.mark.parametrize(
+@table(
     ("words", "message"),
     [
         (("--accelerator", "h1000"), "Invalid choice"),

@@ -15,6 +15,7 @@ from experiments.scaling.scaling_fit import made_sweeps, published_laws, recover
 from experiments.scaling.scaling_fit.config import Config
 from gendiff.scaling import fits, published
 from gendiff.scaling.laws import Chinchilla
+from tests.tables import table
 
 SIZES, BUDGETS = np.geomspace(5e6, 4e10, 12), np.geomspace(1e18, 1e21, 5)
 
@@ -86,7 +87,7 @@ def test_trainings_that_no_approach_can_fit_are_refused_with_every_reason(tmp_pa
 
 
 @pytest.mark.fault("scaling-fit: a CSV without its columns, with a bad cell, or none at all")
-@pytest.mark.parametrize(
+@table(
     ("words", "code", "message"),
     [
         (("--data", "none.csv"), 65, "none.csv: cannot be read"),
@@ -102,7 +103,7 @@ def test_wrong_options_end_with_a_code_and_one_message(words, code, message, tmp
     assert run(*words) == code and message in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
+@table(
     ("law", "factor"),
     [(published.HOFFMANN, 1.054), (published.EPOCH, 0.984), (Chinchilla(1.0, 1.0, 1.0, 0.46, 0.15), 1.301), (made_sweeps.EVEN, 1.0)],
 )

@@ -23,6 +23,7 @@ from gendiff.diffusion import grids
 from gendiff.pipelines.stable_diffusion import model_index
 from tests.pipelines.stable_diffusion import cheap_parts, tiny_folders
 from tests.quickly import quickly
+from tests.tables import table
 
 MOST = 4
 GRID = functools.partial(grids.trailing, cheap_parts.SCHEDULE)
@@ -79,7 +80,7 @@ def test_a_prompt_of_more_than_one_row_is_refused_with_its_field():
     assert refused.value.field == "negative_prompt" and refused.value.status == 400
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "paints", "sampler", "message"),
     [
         (model_index.CLASSES, False, None, "draws classes: serve needs a model that draws prompts"),

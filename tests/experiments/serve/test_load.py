@@ -8,6 +8,7 @@ from experiments.framework.progress import Progress
 from experiments.serve import load
 from experiments.serve.load import Load, LoadOptions
 from gendiff.core.errors import ConfigError, GendiffError
+from tests.tables import table
 
 REPORT = """Running 1s test @ http://127.0.0.1:8000/v1/images/generations
 Requests/sec:      4.98
@@ -37,7 +38,7 @@ def test_the_ratio_is_the_median_of_the_rounds():
     assert ratio == "8 at a time over one: 3.00 (3.00 … 4.00 over 3 rounds)"
 
 
-@pytest.mark.parametrize(("options", "message"), [({"clients": 0}, "--clients 0 is outside 1"), ({}, "apt-get install wrk")])
+@table(("options", "message"), [({"clients": 0}, "--clients 0 is outside 1"), ({}, "apt-get install wrk")])
 def test_a_mistake_is_told_before_a_server_starts(monkeypatch, options, message):
     monkeypatch.setattr(load.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match=message):

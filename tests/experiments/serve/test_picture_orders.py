@@ -9,6 +9,7 @@ import pytest
 from experiments.serve import picture_orders
 from experiments.serve.picture_orders import Limits, Order
 from experiments.serve.refused import Refused
+from tests.tables import table
 
 LIMITS = Limits("shapes", 32, 32, steps=100, usual_steps=30)
 PROMPT = "a small red circle at the top left"
@@ -37,14 +38,14 @@ def test_every_field_counts_and_null_is_the_same_as_leaving_it_out():
     assert read(dict.fromkeys(picture_orders.FIELDS) | {"prompt": PROMPT, "seed": 0}) == Order(PROMPT)
 
 
-@pytest.mark.parametrize(("steps", "previews", "shown"), [(10, 4, {2, 4, 6, 8}), (4, 9, {1, 2, 3}), (1, 3, set()), (30, 0, set())])
+@table(("steps", "previews", "shown"), [(10, 4, {2, 4, 6, 8}), (4, 9, {1, 2, 3}), (1, 3, set()), (30, 0, set())])
 def test_previews_are_spread_over_the_steps_and_the_last_one_is_the_picture(steps, previews, shown):
     order = read({"prompt": PROMPT, "steps": steps, "stream": True, "partial_images": previews})
     assert order.shown_after == shown
 
 
 @pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
-@pytest.mark.parametrize(
+@table(
     ("change", "field", "words"),
     [
         ({"prompt": None}, "prompt", "is empty"),
@@ -89,7 +90,7 @@ BODIES = (
 
 
 @pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
-@pytest.mark.parametrize("body", BODIES)
+@table("body", BODIES)
 def test_a_body_that_is_no_object_of_json_is_refused(body):
     with pytest.raises(Refused) as caught:
         picture_orders.read(body, LIMITS)

@@ -26,12 +26,13 @@ from experiments.serve.command import ServeOptions  # noqa: E402
 from experiments.serve.picture_orders import Order  # noqa: E402
 from gendiff.core.errors import ConfigError  # noqa: E402
 from tests.experiments.serve.fake_program import FakeProgram, served  # noqa: E402
+from tests.tables import table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.fault("serve: a place that is taken, or is none")
-@pytest.mark.parametrize(
+@table(
     ("options", "message"),
     [
         ({"port": 70_000}, "--port 70000 is outside 0 … 65535"),

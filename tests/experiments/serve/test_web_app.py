@@ -22,6 +22,7 @@ from experiments.serve.batching import Batcher  # noqa: E402
 from experiments.serve.picture_orders import Limits, Order  # noqa: E402
 from gendiff.provenance import metadata  # noqa: E402
 from tests.experiments.serve.fake_program import SIDE, TOO_LONG, FakeProgram, expected, served  # noqa: E402
+from tests.tables import table  # noqa: E402
 
 LIMITS = Limits("fake", SIDE, SIDE, steps=100, usual_steps=30)
 HOST = "http://127.0.0.1:8000"
@@ -100,7 +101,7 @@ def test_what_cannot_be_drawn_is_an_error_and_the_next_request_is_answered(clien
 
 
 @pytest.mark.fault("serve: a request that is none, or asks for what cannot be drawn")
-@pytest.mark.parametrize(
+@table(
     ("request_", "status", "field"),
     [
         ({"json": {"prompt": ""}}, 400, "prompt"),
@@ -134,8 +135,8 @@ def test_without_room_the_answer_is_429_with_the_seconds_to_wait():
 
 
 @pytest.mark.fault("serve: a client leaves before its pictures are drawn")
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("at_once", [False, True])
+@table("stream", [False, True])
+@table("at_once", [False, True])
 def test_when_the_client_leaves_nothing_more_is_drawn_for_it(stream, at_once):
     app, batcher, program = rig()
     program.open.clear()
@@ -208,7 +209,7 @@ def test_metrics_count_what_was_asked_and_drawn(client):
     assert said <= set(text.splitlines())
 
 
-@pytest.mark.parametrize(
+@table(
     ("header", "name"),
     [("localhost:8000", "localhost"), ("127.0.0.1", "127.0.0.1"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("Evil.Net", "evil.net")],
 )

@@ -13,6 +13,7 @@ from experiments.diffusion.text_to_image.drawings.latents import Normalisation
 from experiments.diffusion.text_to_image.trained import Trained
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids
+from tests.tables import table
 
 CONFIG = text_to_image.EXPERIMENT.smoke
 PIXELS = Trained(CONFIG, networks.FROZEN, {})
@@ -20,7 +21,7 @@ LATENTS = Trained(CONFIG, networks.EMOJI, {}, Normalisation(0.9, 0.1, 0.02))
 UNKNOWN = Trained(CONFIG, networks.EMOJI, {}, Normalisation(0.9, 0.1))
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "edited", "wanted"),
     [
         ((None, None, None), False, FROM_NOISE),
@@ -51,7 +52,7 @@ def test_the_levels_are_those_of_the_grid_between_the_limits_of_the_data():
     np.testing.assert_array_equal(default_sampling.levels(UNKNOWN, FROM_NOISE).sigma, trailing.sigma)
 
 
-@pytest.mark.parametrize(("grid", "given", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use --grid trailing")])
+@table(("grid", "given", "message"), [("resolvd", PIXELS, "did you mean"), (RESOLVED, UNKNOWN, "use --grid trailing")])
 def test_a_grid_that_is_none_or_that_the_network_does_not_have_is_refused(grid, given, message):
     with pytest.raises(ConfigError, match=message):
         default_sampling.levels(given, default_sampling.settled(None, grid, 4))

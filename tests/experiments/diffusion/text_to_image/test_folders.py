@@ -16,6 +16,7 @@ from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS
 from tests.quickly import quickly
+from tests.tables import table
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -205,7 +206,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "message"), MISTAKES, ids=[message for *_, message in MISTAKES])
+@table(("name", "options", "message"), MISTAKES)
 def test_a_mistake_is_one_error_that_names_the_option(draw, unread, pictures, name, options, message):
     paths = {"init": pictures, "mask": pictures, "hint": pictures, "refiner": lambda name: name if name == "." else str(unread[name])}
     given = {key: paths[key](value) if key in paths else value for key, value in options.items()}

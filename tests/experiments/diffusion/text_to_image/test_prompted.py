@@ -23,6 +23,7 @@ from gendiff.diffusion import parameterization, schedules
 from gendiff.provenance import metadata
 from gendiff.weights import mini_lm
 from tests.quickly import quickly
+from tests.tables import table
 
 CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1))
 RED_CIRCLE = "a small red circle at the top left"
@@ -247,7 +248,7 @@ def test_words_are_known_whatever_their_letters_and_others_are_named_once():
 @pytest.mark.fault(
     "text-to-image: an empty prompt, or one of 10,000 characters", "text-to-image: a picture or mask that is none, or of another size"
 )
-@pytest.mark.parametrize(
+@table(
     ("options", "message"),
     [
         ({"prompt": " "}, "--prompt is empty"),
@@ -286,7 +287,7 @@ def test_a_file_that_is_no_picture_and_a_network_that_gives_nan_are_errors(draw,
         draw()
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "message"),
     [
         ({"model": "shapse"}, "did you mean 'shapes'"),

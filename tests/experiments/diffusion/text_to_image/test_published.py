@@ -18,6 +18,7 @@ from experiments.framework import network_files
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, DataError, NonFiniteError
 from gendiff.diffusion import parameterization, schedules
 from gendiff.weights import mini_lm
+from tests.tables import table
 
 CONFIG = text_to_image.EXPERIMENT.smoke
 MINI_LM = {"of MiniLM": np.zeros(1)}
@@ -90,10 +91,9 @@ def test_what_is_written_is_read_back_in_half_precision_with_mini_lm_from_its_pa
     assert published.read_about(file) == about and file.stat().st_mode & 0o044
 
 
-@pytest.mark.parametrize(
+@table(
     ("of", "draw"),
     [(given(), lambda params: drawn(params, factor=1000.0)), (given(1e6), drawn)],
-    ids=["pictures would change", "beyond the range of half precision"],
 )
 def test_single_precision_is_kept_where_half_would_not_do(tmp_path, of, draw):
     about = write(tmp_path / "x.safetensors", of, draw)
@@ -135,7 +135,7 @@ def of_text(file):
     "text-to-image: a network with NaN",
     "text-to-image: another architecture, name or format of such a file",
 )
-@pytest.mark.parametrize(
+@table(
     ("damage", "error", "message"),
     [
         (cut, DataError, "not a whole safetensors file"),
@@ -151,7 +151,8 @@ def of_text(file):
         (lambda file: changed(file, {"network/params/a": np.full((2, 3), np.nan, np.float16)}), NonFiniteError, "not finite"),
     ],
 )
-def test_whatever_is_wrong_with_a_file_is_one_error_that_begins_with_its_path(file, damage, error, message):
+def test_whatever_is_wrong_with_a_file_is_one_error_that_begins_with_its_path(tmp_path, damage, error, message):
+    write(file := tmp_path / "shapes.safetensors")
     damage(file)
     with pytest.raises(error, match=message) as caught:
         published.read(file)

@@ -15,6 +15,7 @@ from experiments.framework import command_line, seeds_together
 from gendiff import adversarial
 from gendiff.training import sharding
 from tests.adversarial import game
+from tests.tables import table
 
 FULL = gan_stability.EXPERIMENT.presets["full"]
 FEW = dataclasses.replace(FULL, paces=(0.5, 1.0), seeds=(0, 1, 2), points=dataclasses.replace(FULL.points, samples=500, last_samples=1000))
@@ -74,7 +75,7 @@ def test_white_noise_has_its_share_of_slow_swings_whatever_its_trend_and_a_wave_
     assert oscillation.spectrum(holes, 128).share(128, 8) == pytest.approx(expected, abs=0.04)
 
 
-@pytest.mark.parametrize("curve", [np.zeros(100), np.ones(3), np.full(100, np.nan)], ids=["constant", "short", "lost"])
+@table("curve", [np.zeros(100), np.ones(3), np.full(100, np.nan)])
 def test_a_curve_without_a_spectrum_counts_in_no_mean(curve):
     assert np.isnan(oscillation.spectrum(curve, 128).share(128, 8)) and np.isnan(oscillation.spectrum(curve, 128).period)
     of = found(methods.VANILLA, 25, np.stack([[curve] * 3, [np.resize(WHITE[0, 0], len(curve))] * 3]))

@@ -18,6 +18,7 @@ from experiments.framework.run_folder import RunFolder
 from experiments.reporting import processor, results
 from experiments.reporting.environment import PROJECT
 from gendiff.core.errors import ConfigError
+from tests.tables import table
 
 EVERY = (*cases.ALL, *language_cases.ALL)
 OLD_FIELDS = (
@@ -40,14 +41,14 @@ def test_names_are_unique_all_or_some_can_be_chosen_and_what_is_not_there_is_ref
             call(*arguments)
 
 
-@pytest.mark.parametrize(("vendor", "needed"), [("AMD", (1.5, 1.05, 1.5)), ("Intel", (1.2, 1.0, 1.0)), ("", (1.25, 1.1, 1.1))])
+@table(("vendor", "needed"), [("AMD", (1.5, 1.05, 1.5)), ("Intel", (1.2, 1.0, 1.0)), ("", (1.25, 1.1, 1.1))])
 def test_targets_are_those_of_the_maker_of_the_processor(monkeypatch, vendor, needed):
     monkeypatch.setattr(processor, "vendor", lambda: vendor)
     found = cases.chosen(cases.ALL, ("unet32_sample", "unet32_train", "dit_train"), "cpu")
     assert tuple(getattr(config.Thresholds(), case.threshold) for case in found) == needed
 
 
-@pytest.mark.parametrize(
+@table(
     ("experiment", "every", "further"),
     [
         (bench.EXPERIMENT, cases.ALL, {"near", "lost", "agreement_pictures"}),

@@ -10,6 +10,7 @@ from experiments.benchmarks import dcgan_work, ours, workloads
 from experiments.benchmarks.workloads import DCGAN_FILE, NETWORKS, Workload
 from gendiff import networks
 from tests.quickly import quickly
+from tests.tables import table
 
 WORK = Workload("adversarial", "tiny_dcgan", batch=2)
 
@@ -55,7 +56,7 @@ def test_the_pair_is_that_of_torchs_layers(pair):
     np.testing.assert_allclose(criticise(params["critic"], given["clean"]), judged(given["clean"]), atol=1e-5)
 
 
-@pytest.mark.parametrize(("path", "shape"), [("generator/double_8/kernel", (2, 2, 5, 12)), ("critic/halve_4/kernel", (2, 2, 20, 3))])
+@table(("path", "shape"), [("generator/double_8/kernel", (2, 2, 5, 12)), ("critic/halve_4/kernel", (2, 2, 20, 3))])
 def test_a_kernel_keeps_all_its_numbers_in_the_other_layout(path, shape):
     theirs = np.arange(np.prod(shape)).reshape(dcgan_work.their_shape(path, shape))
     turned = dcgan_work.to_ours(path, theirs, shape)

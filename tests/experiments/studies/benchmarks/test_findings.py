@@ -11,6 +11,7 @@ from experiments.benchmarks.config import Thresholds
 from experiments.benchmarks.duel import MATMUL, Case, Duel
 from experiments.benchmarks.findings import Findings
 from experiments.benchmarks.workloads import Workload
+from tests.tables import table
 
 SECONDS = {"ours": (1.0,) * 9, "eager": (1.6,) * 9, "compiled": (1.5,) * 9, "matmul": (0.1,) * 9}
 DUEL = Duel(
@@ -40,7 +41,7 @@ def test_the_interval_of_a_noisy_ratio_covers_it_in_most_repeats():
     assert sum(low <= 1.3 <= high for _, low, high in found) >= 17
 
 
-@pytest.mark.parametrize("power", [0.0, 2.0])
+@table("power", [0.0, 2.0])
 def test_the_exponent_of_a_power_law_is_its_power(power: float):
     x = np.array([1.0, 4.0, 16.0])
     np.testing.assert_allclose(duel.exponent(x, [[value**power] * 5 for value in x]), power, atol=1e-12)
@@ -54,7 +55,7 @@ def test_contenders_are_the_fastest_and_those_within_the_margin():
         assert duel.contenders(seconds, margin, most) == names.split()
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "claims"),
     [
         ({}, {AGREES: (1e-6, "PASS"), RATIO: (1.5, "PASS"), MEMORY: (1.25, "PASS"), RATE: (0.8, "PASS")}),
@@ -66,7 +67,6 @@ def test_contenders_are_the_fastest_and_those_within_the_margin():
         (BEFORE | {"apart": 1e-6}, {f"{AGREES}_with_before": (1e-6, "PASS")}),
         (BEFORE | {"apart": 2e-4}, {f"{AGREES}_with_before": (2e-4, "FAIL")}),
     ],
-    ids=["the fastest mode counts", "outputs disagree", "an output is not finite", "ours alone", "before agrees", "before disagrees"],
 )
 def test_every_target_is_a_claim_and_void_where_outputs_disagree(changes, claims):
     found = Findings((dataclasses.replace(DUEL, **changes),))

@@ -11,6 +11,7 @@ from experiments.diffusion.few_step import draw, train
 from experiments.diffusion.few_step.config import RESOLUTION
 from gendiff import networks
 from gendiff.diffusion import denoiser, grids, parameterization, sampling, schedules
+from tests.tables import table
 
 TINY, LATENTS = Workload("sample", "tiny_digits"), Workload("sample", "tiny_latents")
 
@@ -51,7 +52,7 @@ def test_parts_of_any_size_are_the_samples_of_the_method_on_its_grid(given, tmp_
         np.testing.assert_allclose(each, exact, atol=2e-5)
 
 
-@pytest.mark.parametrize(("method", "evaluations"), [("DDIM", 6), ("FlowMatchHeun", 11)])
+@table(("method", "evaluations"), [("DDIM", 6), ("FlowMatchHeun", 11)])
 def test_heun_asks_the_network_twice_but_at_the_last_step(method, evaluations):
     assert race.Choice(method, 6, 0.0).evaluations == evaluations
 

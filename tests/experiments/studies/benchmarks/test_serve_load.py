@@ -9,6 +9,7 @@ from experiments.benchmarks.config import Config, Setting
 from experiments.benchmarks.findings import claims
 from experiments.serve import load
 from experiments.serve.load import Load
+from tests.tables import table
 
 CASE = next(case for case in cases.ALL if case.name == "serve_load")
 
@@ -32,7 +33,7 @@ def test_the_ratio_is_that_of_pictures_per_second(monkeypatch, tmp_path):
     assert len(found.tables[0].rows) == 2 and found.tables[0].rows[0][:2] == ("8", "8.00")
 
 
-@pytest.mark.parametrize("lost", [{"refused": 1}, {"broken": 1}])
+@table("lost", [{"refused": 1}, {"broken": 1}])
 def test_a_request_without_its_picture_fails(monkeypatch, tmp_path, lost):
     found = measured(monkeypatch, tmp_path, loads(6, 8, **lost), loads(2, 2))
     assert [claim.verdict for claim in claims(found, Config().thresholds)] == ["FAIL"]

@@ -14,6 +14,7 @@ from experiments.benchmarks import workloads
 from experiments.benchmarks.side_process import Side, SideError, SideProcess
 from experiments.benchmarks.workloads import Workload
 from experiments.reporting.environment import PROJECT
+from tests.tables import table
 
 
 class FakePeer(Side):
@@ -59,7 +60,7 @@ def test_a_failed_operation_is_told_and_the_process_goes_on(peer: SideProcess):
     assert peer.ask("run", name="eager") > 0
 
 
-@pytest.mark.parametrize(
+@table(
     ("request_", "why"),
     [({"name": "dies"}, "ended with code 1 in 'run': .*gone"), ({"name": "eager", "repeats": 10_000, "limit": 0.5}, "ended with code -9")],
 )

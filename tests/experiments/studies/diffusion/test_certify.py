@@ -20,6 +20,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids, samplers, sampling
 from gendiff.diffusion.certify import METHODS, Curve
 from gendiff.diffusion.certify.convergence_order import Fit
+from tests.tables import table
 
 RESULTS = Path(__file__).parents[4] / "experiments" / "results"
 
@@ -118,7 +119,7 @@ def curve(stated=2, fit=None, steps=(8, 16, 32), evaluations=(15, 31, 63), error
     return Curve("flow", stated, steps, evaluations, errors, fit or Fit(reason="too few"))
 
 
-@pytest.mark.parametrize(
+@table(
     ("fitted", "expected"),
     [
         ((2.1, 2.05, 2.2), (0.1, 0.05, 0.2)),

@@ -14,6 +14,7 @@ from experiments.framework import run_folder
 from experiments.framework.progress import Progress
 from gendiff.diffusion import parameterization, schedules
 from gendiff.metrics import frechet
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 HELD_OUT = RNG.standard_normal((300, 3)) + 1.0
@@ -83,7 +84,7 @@ def test_samples_are_paired_by_index_whatever_the_steps():
     assert (apart < others / 10).all()
 
 
-@pytest.mark.parametrize("config", [ddim_steps.EXPERIMENT.presets["full"], ddim_steps.EXPERIMENT.smoke])
+@table("config", [ddim_steps.EXPERIMENT.presets["full"], ddim_steps.EXPERIMENT.smoke])
 def test_presets_name_steps_that_are_drawn(config):
     assert {*config.equivalent, config.same, config.coarse, config.coarse_chain, config.fast, config.levels} <= set(config.steps)
     assert config.samples % config.together == 0

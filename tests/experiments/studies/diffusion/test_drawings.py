@@ -19,6 +19,7 @@ from gendiff.core.errors import DataError
 from gendiff.data import emoji, emoji_names
 from gendiff.diffusion import grids, samplers
 from gendiff.provenance import memorisation
+from tests.tables import table
 
 CONFIG = dataclasses.replace(
     text_to_image.EXPERIMENT.smoke,
@@ -77,7 +78,7 @@ def test_combinations_are_those_that_no_caption_has():
         assert prompt.replace(f"{colour} ", "") == plain
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@table("colour", COLOURS)
 def test_the_share_of_a_colour_is_that_of_coloured_pixels_and_ignores_light_dark_and_grey(colour):
     picture = np.ones((4, 8, 8, 3))
     picture[:3, :, :2] = np.array(COLOURS[colour]) / 127.5 - 1

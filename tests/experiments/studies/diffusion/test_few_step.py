@@ -7,10 +7,9 @@ import pytest
 
 from experiments.diffusion import few_step, students
 from experiments.diffusion.few_step import draw, train
-from experiments.diffusion.few_step.config import check, model
+from experiments.diffusion.few_step.config import model
 from experiments.diffusion.few_step.draw import CUT, DDIM, LEARNED, UNTRAINED, Set
 from experiments.diffusion.students import METHODS, REFLOW, STUDENTS
-from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids
 
 CONFIG = few_step.Config()
@@ -50,21 +49,3 @@ def test_the_cut_levels_are_those_that_digits_resolve():
     levels = train.cut(model(CONFIG).schedule, CONFIG.certified)
     ratio = np.asarray(levels.sigma[:-1] / levels.alpha[:-1])
     assert ratio[0] == pytest.approx(13.55, rel=0.01) and ratio[-1] == pytest.approx(0.036, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"judged": 3}, "--judged"),
-        ({"equal": 5}, "--equal"),
-        ({"learn_batch": 48}, "--learn-batch"),
-        ({"shortest": 24}, "--shortest"),
-        ({"intervals": 24}, "--intervals"),
-        ({"pairs": 32}, "--batch"),
-        ({"students": ("telepathy",)}, "--students"),
-    ],
-    ids=lambda value: str(value)[:30],
-)
-def test_numbers_that_do_not_fit_each_other_are_refused(change, word):
-    with pytest.raises(ConfigError, match=word):
-        check(dataclasses.replace(CONFIG, **change))

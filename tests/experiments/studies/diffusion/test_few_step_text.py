@@ -11,7 +11,7 @@ import pytest
 from experiments.diffusion import few_evaluations, few_step_text, sampling_options
 from experiments.diffusion.few_step_text import draw, judge, shown, students, subjects
 from experiments.diffusion.few_step_text.answers import Answer, Answers
-from experiments.diffusion.few_step_text.config import EMOJI, NETWORKS, SHAPES, Guiding, check
+from experiments.diffusion.few_step_text.config import EMOJI, NETWORKS, SHAPES, Guiding
 from experiments.diffusion.few_step_text.methods import (
     ADAPTIVE,
     CACHED,
@@ -34,11 +34,11 @@ from experiments.diffusion.text_to_image import networks
 from experiments.diffusion.text_to_image.default_sampling import FROM_NOISE, TRAILING
 from experiments.framework.progress import Progress
 from experiments.framework.run_folder import RunFolder
-from gendiff.core.errors import ConfigError
 from gendiff.diffusion import denoiser, grids, guidance, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.learned_grid import LearnedGrid
 from gendiff.networks import NO_TEXT, DeepFeatures
 from tests.quickly import quickly
+from tests.tables import table
 
 CONFIG = few_step_text.Config()
 FLOW = schedules.flow()
@@ -80,7 +80,7 @@ def counted(name, guiding):
 GUIDING = Guiding(scale=2.0, low=0.5, high=3.0, stop=-1.0)  # 2 of the 6 levels lie within; adaptive guidance stops after one step
 
 
-@pytest.mark.parametrize(("name", "whole", "shallow"), [(INTERVAL, 8, 0), (ADAPTIVE, 7, 0), (CACHED, 4, 8)])
+@table(("name", "whole", "shallow"), [(INTERVAL, 8, 0), (ADAPTIVE, 7, 0), (CACHED, 4, 8)])
 def test_evaluations_are_counted_where_they_are_made(name, whole, shallow):
     assert counted(name, GUIDING) == (whole, shallow)
 
@@ -111,7 +111,7 @@ def test_a_folded_network_hands_on_what_it_keeps():
     assert image.shape == x.shape and np.all(image == 2) and kept.features.shape == (1, 2, 2, 4)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@table("network", NETWORKS)
 def test_every_set_is_drawn_once_and_all_that_is_compared_is_drawn(network):
     every = draw.sets(CONFIG, network, 0)
     assert len(set(every)) == len(every)
@@ -166,7 +166,7 @@ def test_exact_methods_pass_and_controls_miss():
     assert set(verdicts_of(answered()).values()) == {"PASS"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("planted", "failing"),
     [
         ({"bad": (UNIPC,)}, {"shapes-unipc-2-resolved-levels-equal", "shapes-unipc-2-resolved-levels-no-worse"}),
@@ -275,30 +275,3 @@ def test_no_caption_that_is_judged_is_taught(name):
 
 def test_a_method_is_named_in_ids_without_spaces():
     assert few_evaluations.word("UniPC 2, cut levels") == "unipc-2-cut-levels"
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"judged": 3}, "--judged"),
-        ({"learned": (4,)}, "--learned"),
-        ({"default": 3}, "--default"),
-        ({"coarse": 16}, "--coarse"),
-        ({"coarse": 3}, "--coarse"),
-        ({"distilled": 3}, "--distilled"),
-        ({"steps": (2, 4, 8, 16)}, "add 1 to --steps"),
-        ({"students": ("telepathy",)}, "--students"),
-        ({"judged_student": "telepathy"}, "--judged-student"),
-        ({"shortest": 24}, "--shortest"),
-        ({"student_batch": 5000}, "--student-batch"),
-        ({"reference": 16}, "--reference"),
-        ({"learn_batch": 48}, "--learn-batch"),
-        ({"subset": 300}, "--subset"),
-        ({"networks": ("photographs",)}, "--networks"),
-        ({"emoji": dataclasses.replace(CONFIG.emoji, low=9.0)}, "--emoji.low"),
-    ],
-    ids=lambda value: str(value)[:30],
-)
-def test_numbers_that_do_not_fit_each_other_are_refused(change, word):
-    with pytest.raises(ConfigError, match=word):
-        check(dataclasses.replace(CONFIG, **change))

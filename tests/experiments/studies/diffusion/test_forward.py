@@ -10,6 +10,7 @@ import scipy.stats
 
 from experiments.diffusion.forward import chain, prior
 from gendiff.diffusion.types import Level
+from tests.tables import table
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,7 @@ def test_scores_of_the_chain_are_standard_normal_and_those_of_a_shifted_form_are
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(
-    ("moment", "change"), [(0, lambda x, clean: x + 0.05), (1, lambda x, clean: x + 0.1 * clean), (2, lambda x, _: 1.05 * x)]
-)
+@table(("moment", "change"), [(0, lambda x, clean: x + 0.05), (1, lambda x, clean: x + 0.1 * clean), (2, lambda x, _: 1.05 * x)])
 def test_each_score_sees_the_moment_that_it_is_named_after(images, moment, change):
     clean, level = np.tile(images, (20, 1, 1, 1)), Level(np.zeros(1), np.array([0.3]), np.array([0.9]))
     noise = np.random.default_rng(1).normal(size=clean.shape)

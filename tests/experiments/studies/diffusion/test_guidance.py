@@ -14,12 +14,13 @@ from experiments.diffusion.image_draws import Draws
 from experiments.diffusion.image_model import Model
 from experiments.framework.progress import Progress
 from gendiff.diffusion import parameterization, schedules
+from tests.tables import table
 
 SCALES = (0.0, 1.0, 2.0, 3.0)
 CONFIG = guidance.EXPERIMENT.smoke
 
 
-@pytest.mark.parametrize(
+@table(
     ("adherence", "target", "scale"),
     [((0.5, 0.7, 0.6, 0.9), *each) for each in ((0.6, 0.5), (0.8, 2.5), (0.4, 0.0), (0.95, 3.0))] + [((0.5, 0.7, 0.7, 0.7), 0.7, 1.0)],
 )
@@ -95,7 +96,7 @@ def test_a_deaf_network_draws_the_same_at_every_scale_and_plain_guidance_does_no
     assert draw("plain", 1.0, 6).shape == (6, 2, 2, 1)
 
 
-@pytest.mark.parametrize(("name", "scale"), [(name, float(name != "CFG++")) for name in sets.CURES if name != "thresholding"])
+@table(("name", "scale"), [(name, float(name != "CFG++")) for name in sets.CURES if name != "thresholding"])
 def test_a_cure_at_scale_one_is_plain_guidance_there_and_cfg_plus_plus_at_zero(draw, name, scale):
     np.testing.assert_allclose(draw(name, scale), draw("plain", scale), atol=1e-5)
 
@@ -131,7 +132,7 @@ def test_claims_pass_where_the_essay_is_right_and_the_faithful_one_fails_for_a_d
     assert all(column in tables[2].columns for column in measures.NAMES.values())
 
 
-@pytest.mark.parametrize("config", [guidance.EXPERIMENT.presets["full"], CONFIG])
+@table("config", [guidance.EXPERIMENT.presets["full"], CONFIG])
 def test_scales_of_presets_fit_together(config):
     assert {0.0, 1.0, config.strong, config.moderate} <= set(config.scales) and config.strong in config.cure_scales
     assert config.digits.drop_condition in config.dropouts and max(config.explored_steps) <= config.sampling_steps

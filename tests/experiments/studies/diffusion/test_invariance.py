@@ -15,6 +15,7 @@ from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
 from gendiff.diffusion import samplers, schedules
 from gendiff.diffusion.samplers.catalogue import METHODS
+from tests.tables import table
 
 CONFIG = dataclasses.replace(invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3))
 
@@ -69,7 +70,7 @@ def test_differences_are_measured_against_the_size_of_the_samples():
     assert differences.unequal(np.float32([0.0, 1.0]), np.float32([-0.0, 1.0])) == 0.5
 
 
-@pytest.mark.parametrize("name", ["churn", "ddpm learned"])
+@table("name", ["churn", "ddpm learned"])
 def test_a_sampler_rebuilt_with_other_numbers_keeps_its_trace_and_heeds_them(name):
     method = METHODS[name]
     found, calls = traces.of_sampler(method, CONFIG), 4 * len(traces.variants(method))

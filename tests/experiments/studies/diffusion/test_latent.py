@@ -23,6 +23,7 @@ from experiments.framework.run_folder import RunFolder
 from gendiff.core import trees
 from gendiff.core.errors import DataError
 from gendiff.diffusion import parameterization, schedules
+from tests.tables import table
 
 FULL = latent.EXPERIMENT.presets["full"]
 CONFIG = dataclasses.replace(FULL, seconds=240.0, fractions=(0.25, 0.5, 1.0), resamples=50, cost_rounds=9)
@@ -34,7 +35,7 @@ def law(seconds, scale):
     return scale / np.sqrt(np.asarray(seconds))
 
 
-@pytest.mark.parametrize("when", [60.5, 100.0, 120.0, 239.0])
+@table("when", [60.5, 100.0, 120.0, 239.0])
 def test_the_time_to_a_quality_is_exact_on_a_power_law(when):
     found = time_to_quality.reach(SECONDS, law(SECONDS, 9.0), law(when, 9.0))
     assert found.bound == "" and found.seconds == pytest.approx(when, rel=1e-9)

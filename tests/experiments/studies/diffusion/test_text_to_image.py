@@ -19,6 +19,7 @@ from gendiff.data import captions, rendering, shapes
 from gendiff.weights import mini_lm
 from tests.networks import rig
 from tests.quickly import quickly
+from tests.tables import table
 
 CONFIG = dataclasses.replace(text_to_image.EXPERIMENT.smoke, seeds=(0, 1), scales=(0.0, 1.0, 2.0, 4.0))
 RED_CIRCLE = "a small red circle at the top left"
@@ -57,7 +58,7 @@ def changed(scene, row, **values):
 TWO_OBJECTS = attributes(TWO)
 
 
-@pytest.mark.parametrize(
+@table(
     ("reading", "kinds"),
     [
         (TWO_OBJECTS, set()),
@@ -195,7 +196,7 @@ def test_tables_hold_every_scale_and_kind_of_failure(tmp_path):
     assert left == {"curves.png", "encoders.png", "pictures.png"} == {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize(
+@table(
     ("change", "message"),
     [
         ({"scales": (1.0,)}, "a trend needs two"),

@@ -9,7 +9,6 @@ import pytest
 
 from experiments.diffusion import training_recipes
 from experiments.diffusion.training_recipes import judge, networks, train
-from experiments.diffusion.training_recipes.config import check
 from experiments.diffusion.training_recipes.recipes import (
     ALIGNED,
     BASES,
@@ -23,11 +22,11 @@ from experiments.diffusion.training_recipes.recipes import (
     UNTAUGHT,
 )
 from experiments.framework.run_folder import RunFolder
-from gendiff.core.errors import ConfigError
 from gendiff.diffusion import alignment
 from gendiff.diffusion.types import Batch
 from gendiff.networks import count
 from tests.quickly import quickly
+from tests.tables import table
 
 CONFIG = training_recipes.Config()
 SMALL = training_recipes.EXPERIMENT.smoke
@@ -39,7 +38,7 @@ def shapes(name, config=CONFIG):
     return jax.eval_shape(networks.model(config, name).init, jax.random.key(0))
 
 
-@pytest.mark.parametrize("base", BASES)
+@table("base", BASES)
 def test_recipes_change_training_and_leave_the_network_as_it_is(base):
     same = [name for name, of in RECIPES.items() if of.base == base and name != MODERN]
     assert {networks.model(CONFIG, name) for name in same} == {networks.model(CONFIG, base)}
@@ -125,22 +124,3 @@ def test_a_recipe_that_changes_nothing_fails_to_learn_sooner_and_one_that_ends_w
     assert verdicts(SOONER | {MIN_SNR: (1.0,) * 4})["min-snr-weights-sooner"] == "FAIL"
     worse = verdicts(SOONER | {ALIGNED: (0.8, 0.8, 0.8, 1.2)})
     assert {id for id, verdict in worse.items() if verdict != "PASS"} == {"alignment-repa-no-worse"}
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"names": (MODERN,)}, "--names DiT is none of --names"),
-        ({"names": ("drop-out",)}, "--names"),
-        ({"early": 300}, "--early 300"),
-        ({"parts": (250, 125, 1000)}, "--parts"),
-        ({"parts": (125, 250)}, "--parts"),
-        ({"control_seeds": (0, 7)}, "--control-seeds 0"),
-        ({"warmup": 130}, "--warmup 130"),
-        ({"samples": 20, "shown": 21}, "--shown"),
-    ],
-    ids=lambda value: str(value)[:30],
-)
-def test_numbers_that_do_not_fit_each_other_are_refused(change, word):
-    with pytest.raises(ConfigError, match=word):
-        check(dataclasses.replace(CONFIG, **change))

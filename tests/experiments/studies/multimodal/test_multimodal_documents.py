@@ -12,6 +12,7 @@ from experiments.multimodal.config import BOTH, CAPTIONS, NETWORKS, PAIRS, PICTU
 from experiments.multimodal.findings import Found
 from gendiff.data import scene_questions
 from gendiff.language import Texts
+from tests.tables import table
 
 FULL = multimodal.EXPERIMENT.presets["full"]
 FEW = dataclasses.replace(multimodal.EXPERIMENT.smoke, resamples=50, together=8, asked=400)
@@ -102,7 +103,7 @@ def test_claims_pass_where_all_is_well_and_name_every_threshold():
 WORSE = {BOTH: np.full(450, 1.2), CAPTIONS: np.ones(450), PICTURES: np.ones(450)}
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "failed"),
     [
         ({"drawn": np.arange(400) < 300}, "drawn"),

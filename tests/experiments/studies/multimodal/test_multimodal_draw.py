@@ -10,13 +10,14 @@ from experiments.multimodal import documents, draw, findings
 from experiments.multimodal.config import BOTH
 from experiments.multimodal.draw import SampleOptions
 from gendiff.core.errors import ConfigError
+from tests.tables import table
 
 
 def test_captions_are_those_of_the_digits_in_turn():
     assert draw.captions()[:4] == ["a zero", "a one", "a two", "a three"] and draw.captions()[8] == "an eight"
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "message"),
     [
         ({"num": 0}, "--num 0 is outside 1 … 1,000"),

@@ -5,7 +5,6 @@ import itertools
 
 import jax
 import numpy as np
-import pytest
 
 from experiments.framework import devices
 from experiments.preferences import constitution, responses
@@ -16,6 +15,7 @@ from experiments.preferences.constitution.train import BASE, NETWORKS, PREFERENC
 from gendiff import networks
 from gendiff.preferences.revision import Revised
 from tests.quickly import quickly
+from tests.tables import table
 
 FULL = constitution.EXPERIMENT.presets["full"]
 EVERY = np.array(list(itertools.product(range(len(grammar.SIGNS)), repeat=grammar.WORD)))
@@ -164,7 +164,7 @@ def test_a_run_in_which_violations_halve_and_fall_again_passes_every_claim():
     assert {claim.threshold_name for claim in judge.claims(FEW, 0, found(GOOD))} == set(dataclasses.asdict(FULL.thresholds))
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "given", "failed"),
     [
         ({SUPERVISED: 0.6}, {}, "halved"),

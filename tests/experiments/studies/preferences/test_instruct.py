@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 from experiments.language import replies
 from experiments.language.models import Answer
@@ -13,6 +12,7 @@ from experiments.preferences.instruct.findings import FRAME, PLAIN, TEMPLATE, Re
 from experiments.preferences.instruct.train import BASE, ENDLESS, SHUFFLED, TUNED, TUNINGS
 from gendiff.data import sums
 from gendiff.preferences import instruction
+from tests.tables import table
 
 FULL = instruct.EXPERIMENT.presets["full"]
 FEW = dataclasses.replace(FULL, pairs=300, resamples=50)
@@ -96,7 +96,7 @@ def test_a_model_that_answers_after_tuning_passes_every_claim():
     assert {claim.verdict for claim in made} == {"PASS"} and len(made) == 6
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "failed"),
     [
         ({BASE: "answers"}, {"continues", "before"}),

@@ -1,16 +1,16 @@
 """What the image-watermark experiment does to pictures, and how it compares sets."""
 
 import numpy as np
-import pytest
 
 from experiments.provenance.watermark_image import changes, measures
 from experiments.provenance.watermark_image.config import SHAPE, Config
+from tests.tables import table
 
 CONFIG = Config()
 PICTURES = changes.stored(np.random.default_rng(0).uniform(-1, 1, (20, *SHAPE)))
 
 
-@pytest.mark.parametrize("name", changes.changes(CONFIG))
+@table("name", changes.changes(CONFIG))
 def test_a_changed_picture_is_again_one_of_eight_bits(name):
     changed = changes.changes(CONFIG)[name](PICTURES)
     assert changed.shape == PICTURES.shape and changed.dtype == np.float32

@@ -13,12 +13,13 @@ from experiments.provenance.watermark_text import attacks, findings, flat, marks
 from experiments.provenance.watermark_text.marks import GREEN, GUMBEL, KINDS, TOURNAMENT
 from gendiff.language.processors import Context
 from gendiff.provenance import text_detection
+from tests.tables import table
 
 FULL, SMOKE = watermark_text.EXPERIMENT.presets["full"], watermark_text.EXPERIMENT.smoke
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@table("kind", KINDS)
 def test_randomised_p_values_of_random_tokens_are_uniform_and_those_of_another_law_are_not(kind):
     """The score of a text is turned back into hits: at chance 1 the p-value is that of detection, at 0 the one of a higher score."""
     mark = marks.build(FULL, kind, 5, 64)

@@ -7,6 +7,7 @@ import pytest
 from experiments.scaling.percolation import completion, graphs
 from experiments.scaling.percolation.graphs import Graphs
 from gendiff.scaling import emergence
+from tests.tables import table
 
 SIDES = (40, 60)
 
@@ -67,7 +68,7 @@ def test_short_paths_link_what_their_length_allows_and_long_ones_everything_that
     assert np.allclose(graph.within((max(SIDES),))[0], graph.linked())
 
 
-@pytest.mark.parametrize("degree", [0.5, 1.0, 1.1, 1.5, 3.0])
+@table("degree", [0.5, 1.0, 1.1, 1.5, 3.0])
 def test_the_giant_component_solves_its_equations_and_exists_above_1_alone(degree):
     first, second = graphs.giant(degree, *SIDES)
     p = degree / math.sqrt(math.prod(SIDES))

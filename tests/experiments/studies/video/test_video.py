@@ -21,6 +21,7 @@ from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError,
 from gendiff.data import clip_files
 from gendiff.scaling import accounting
 from tests.quickly import quickly
+from tests.tables import table
 
 FULL_RUN, SMOKE = video.EXPERIMENT.presets["full"], video.EXPERIMENT.smoke
 KNOWN = dataclasses.replace(FULL_RUN, seeds=(0, 1), real=150, samples=100, draws=3, resamples=50, long=3)
@@ -43,7 +44,7 @@ def test_every_training_takes_as_many_operations_and_factorised_attention_more_s
     assert networks.steps(FULL_RUN, FACTORISED) > networks.steps(FULL_RUN, FULL) >= networks.steps(FULL_RUN, CAUSAL)
 
 
-@pytest.mark.parametrize("attention", [FACTORISED, CAUSAL])
+@table("attention", [FACTORISED, CAUSAL])
 def test_operations_are_those_that_the_library_counts_in_the_network(attention):
     """Those of full attention are those of causal attention but for what tells a level to each frame."""
     config = dataclasses.replace(SMOKE, depth=3)
@@ -145,7 +146,7 @@ def test_clips_like_real_ones_pass_every_claim_and_each_threshold_has_a_claim():
     assert made["cached None"].value == pytest.approx(5) and made["measured None"].value == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
+@table(
     ("of", "options", "failing"),
     [
         (measured(0.7, 0.05), {}, {f"confidence-{attention}" for attention in ATTENTIONS}),
@@ -198,7 +199,7 @@ def test_a_network_survives_its_file_and_changed_bytes_other_files_and_other_net
         clip_network.read(Path(__file__).resolve().parents[4] / "experiments/results/text-to-image/shapes.safetensors")
 
 
-@pytest.mark.parametrize(
+@table(
     ("attention", "changes", "message"),
     [
         (CAUSAL, {"num": 0}, "--num 0 is outside 1"),
