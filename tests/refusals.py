@@ -1,10 +1,12 @@
 """A table of mistakes is one test: gendiff itself refuses each of them, with a message that names it."""
 
 import functools
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 
@@ -39,6 +41,50 @@ def changed_rows(
 ) -> list[tuple]:
     """Rows of `refusals` from (settings, words of the message)."""
     return [(functools.partial(read, {**config, **change}), words, error) for change, words in changes]
+
+
+class Ends(NamedTuple):
+    """The range of a number: of integers where its low end is one. A high end of None is not looked at."""
+
+    take: Callable[[Any], object]
+    name: str
+    low: float
+    high: float | None = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def values(self) -> Iterator[tuple[Any, bool]]:
+        """The last values inside of the range, the first ones outside of it, NaN, and whether each is taken."""
+        if isinstance(self.low, int):
+            yield from ((self.low, True), (self.low - 1, False))
+            yield from () if self.high in (None, math.inf) else ((self.high, True), (self.high + 1, False))
+            return
+        yield math.nan, False
+        for end, is_open, outwards in ((self.low, self.open_low, -math.inf), (self.high, self.open_high, math.inf)):
+            if end is not None:
+                yield end, not is_open
+            if end is not None and math.isfinite(end):
+                yield float(np.nextafter(end, -outwards if is_open else outwards)), is_open
+
+
+def ends(*rows: Ends) -> Callable[[], None]:
+    """A test that each number is taken up to the exact ends of its range and refused by its name just beyond them."""
+
+    @pytest.mark.usefixtures("unchecked")
+    def test() -> None:
+        problems = []
+        for row in rows:
+            for value, inside in row.values():
+                if inside:
+                    try:
+                        row.take(value)
+                    except Exception as problem:
+                        problems.append(f"- {row.name} = {value!r} is refused: {problem}")
+                elif problem := not_refused(lambda row=row, value=value: row.take(value), row.name):
+                    problems.append(f"{problem} for {value!r}")
+        assert not problems, "\n".join(problems)
+
+    return test
 
 
 def not_refused(mistake: Callable[[], object], message: str, error: type[Exception] = ValueError) -> str | None:

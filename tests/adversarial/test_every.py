@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gendiff.adversarial import AdversarialLoss, Penalty, catalogue, losses, penalties
+from gendiff.adversarial import AdversarialLoss, Penalty, catalogue, constraints, growing, losses, packing, penalties, spectral, watch
 from gendiff.adversarial.catalogue import LOSSES, PENALTIES
 from tests.quickly import quickly
-from tests.refusals import refusals
+from tests.refusals import Ends, ends, refusals
 from tests.traced import Traced
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -186,6 +186,36 @@ def test_every_public_loss_and_penalty_is_in_its_table():
 
 
 ROW = np.zeros(4, np.float32)
+ROWS, KERNEL = np.arange(12, dtype=np.float32).reshape(12, 1), {"kernel": np.ones((2, 3), np.float32)}
+
+
+def with_share(name):
+    return lambda value: watch.report(ROWS, ROWS, **{name: value})
+
+
+test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = ends(
+    *(Ends(PENALTIES[name].make, "weight", 0.0, open_high=True) for name in PENALTIES),
+    Ends(lambda value: penalties.gradient(1.0, value), "target", 0.0, open_high=True),
+    Ends(constraints.weight_clipping, "limit", 0.0, open_low=True, open_high=True),
+    Ends(lambda value: jax.eval_shape(lambda: spectral.start(jax.random.key(0), KERNEL, value)), "iterations", 0),
+    Ends(lambda value: growing.growth([2], fading=value), "fading", 0.0, 1.0),
+    Ends(lambda value: growing.growth([2, value]), "steps", 1),
+    Ends(lambda value: growing.growth([2]).at(value), "step", 0),
+    Ends(lambda value: jax.eval_shape(lambda: growing.fade_in(ROWS, ROWS, value)), "weight", 0.0, 1.0),
+    Ends(lambda value: packing.packed(ROWS, value), "m", 1, 12),
+    *(Ends(with_share(name), name, 0.0, 1.0, open_low=True) for name in ("least_ratio", "least_modes")),
+)
+
+
+@every_loss
+def test_no_gradient_of_a_row_depends_on_another_row(name):
+    """A critic's logit of one sample moves what the generator learns from that sample, and from no other."""
+    slope, change = jax.vmap(jax.grad(LOSSES[name].make().generator, 1), (None, 0)), np.zeros((2, 5), np.float32)
+    change[1, 2] = 0.7
+    before, after = np.asarray(quickly(slope)(R, F + change))
+    np.testing.assert_array_equal(np.delete(before, 2), np.delete(after, 2))
+    np.testing.assert_allclose(before, played(name)["usual"]["generator"][1][1], rtol=1e-5)
+
 
 test_logits_that_do_not_fit_are_refused = pytest.mark.fault("adversarial: logits that are not (b,)")(
     refusals(

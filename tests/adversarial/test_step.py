@@ -13,7 +13,7 @@ from gendiff.diffusion.types import Batch
 from gendiff.training.checkpoints import Checkpoints
 from tests.adversarial import game
 from tests.quickly import quickly
-from tests.refusals import refusals
+from tests.refusals import Ends, ends, refusals
 from tests.training import linear
 
 
@@ -115,6 +115,17 @@ def test_the_steps_of_the_critic_are_those_of_its_loss_alone():
     np.testing.assert_allclose(metrics["generator_loss"], value, rtol=1e-4)
 
 
+def test_a_step_called_again_with_the_first_state_answers_the_same():
+    """Nothing is kept outside of the state, neither a count of steps nor a key, and what is in it goes on."""
+    state, rows = game.noisy_start(), game.batch()
+    (first, _), (second, _) = (game.NOISY(state, rows) for _ in range(2))
+    (later, _), (again, _) = (game.NOISY(each, rows) for each in (first, second))
+    assert all(np.array_equal(one, other) for one, other in zip(*(game.leaves(each).values() for each in (later, again)), strict=True))
+    assert int(later.step) == 2 and int(later.critic.step) == 4
+    same = {path for path, leaf in game.leaves(first).items() if np.array_equal(leaf, game.leaves(later)[path])}
+    assert all(path.endswith(".key") for path in same), same
+
+
 @pytest.mark.fault("kill -9 anywhere, then resume")
 @pytest.mark.slow  # the tests of seeds that train together resume one at every change
 def test_a_resumed_training_ends_bitwise_as_an_unbroken_one(tmp_path):
@@ -191,6 +202,12 @@ def column(params, x):
     return x[:, :1]
 
 
+test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = ends(
+    Ends(lambda value: game.exact(clip=value), "clip", 0.0, None, open_low=True),
+    Ends(lambda value: game.exact(critic_steps=value), "critic_steps", 1),
+    Ends(lambda value: game.exact(packing=value), "packing", 1),
+    Ends(step.normal_noise, "size", 1),
+)
 test_mistakes_are_refused = refusals(
     (lambda: game.exact(critic_steps=0), "critic_steps = 0 must be at least 1", ConfigError),
     (lambda: game.exact(packing=0), "packing = 0 must be at least 1", ConfigError),

@@ -85,6 +85,11 @@ def test_a_wrong_label_is_refused_with_the_number_of_classes(build, changes, lab
         networks.pure(build(**changes))(fresh(build()), X, T, label)
 
 
+def test_labels_up_to_the_last_class_and_none_are_taken(build):
+    label = np.array([0, 9, -1], np.int32)
+    assert jax.eval_shape(lambda params: networks.pure(build())(params, X, T, label), fresh(build())).shape == X.shape
+
+
 def test_remat_of_products_computes_no_product_of_a_layer_again_and_remat_all_of_them(build):
     def products(remat):
         network = build(remat=remat)

@@ -43,24 +43,25 @@ def activity(images):
     return np.sqrt(smooth(detail**2) + 0.05**2)
 
 
-def cells(signs, cell):
-    """The pattern (1, 16, 16, 1) of one sign per cell, the last of which are cut off."""
-    return np.kron(signs.reshape(-(-16 // cell), -1), np.ones((cell, cell)))[None, :16, :16, None]
+def cells(signs, channels=1):
+    """The pattern (1, 16, 16, c) of one sign per cell of 3×3 pixels, the last of which are cut off."""
+    return signs.reshape(1, 6, 6, channels).repeat(3, 1).repeat(3, 2)[:, :16, :16]
 
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_what_is_written_is_the_pattern_by_the_activity_of_its_place(masked):
-    mark, pictures = made(masked=masked, cell=3, strength=0.04), PICTURES[:5].astype(np.float64)
-    active = activity(pictures) if masked else np.ones_like(pictures)
+    pictures = np.concatenate([PICTURES[:5], 0.3 * PICTURES[5:10]], 3)
+    mark = spread_spectrum.spread_spectrum(KEY, (16, 16, 2), masked=masked, cell=3, strength=0.04)
+    active = activity(pictures.astype(np.float64)) if masked else np.ones(pictures.shape)
     scale = active / np.sqrt(np.mean(active**2, (1, 2, 3), keepdims=True))
-    expected = pictures + 0.04 * scale * cells(np.asarray(mark.signs(None)), 3)
-    np.testing.assert_allclose(write(mark, PICTURES)[:5], expected, atol=1e-5)
+    expected = pictures + 0.04 * scale * cells(np.asarray(mark.signs(None)), 2)
+    np.testing.assert_allclose(write(mark, pictures), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_the_evidence_is_the_correlation_with_the_pattern(masked):
     mark, signs = made(masked=masked, cell=3), np.random.default_rng(0).choice([-1.0, 1.0], (1, 36)).astype(np.float32)
-    pictures, pattern = PICTURES.astype(np.float64), cells(signs.astype(np.float64), 3)
+    pictures, pattern = PICTURES.astype(np.float64), cells(signs.astype(np.float64))
     weighted = (pictures - smooth(pictures)) / activity(pictures) ** (1 if masked else 2)
     expected = np.sum(weighted * (pattern - smooth(pattern)), (1, 2, 3))
     np.testing.assert_allclose(np.asarray(quickly(type(mark).evidence)(mark, PICTURES)) @ signs[0], expected, rtol=1e-3, atol=1e-3)

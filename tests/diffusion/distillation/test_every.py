@@ -14,6 +14,7 @@ from gendiff.diffusion import distillation
 from tests.diffusion.distillation import catalogue
 from tests.diffusion.families import every
 from tests.quickly import in_numpy
+from tests.refusals import Ends, ends
 
 every_objective = every("name", {name: name for name in catalogue.LOSSES})
 
@@ -84,6 +85,28 @@ def test_slices_of_equal_samples_at_one_level_give_the_step_of_the_whole_batch()
     steps = [training.make_step(loss, optax.sgd(0.1), accumulate=n) for n in (1, 3)]
     whole, sliced = in_numpy(lambda state, pairs: [step(state, pairs)[0].params for step in steps])(state, pairs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), whole, sliced)
+
+
+def made(name, **settings):
+    return getattr(distillation, name)(catalogue.network, catalogue.FLOW, catalogue.VELOCITY, **settings)
+
+
+test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = ends(
+    Ends(lambda value: made("guidance_distillation", scales=(value, 5.0)), "scales", 0.0, 5.0),
+    Ends(lambda value: made("guidance_distillation", scales=(0.0, value)), "scales", 0.0, open_high=True),
+    Ends(lambda value: made("shortcut", steps=value), "steps", 2),
+    Ends(lambda value: made("shortcut", share=value), "share", 0.0, 1.0),
+    Ends(lambda value: made("mean_flow", apart=value), "apart", 0.0, 1.0),
+    Ends(lambda value: made("mean_flow", power=value), "power", 0.0, open_high=True),
+    Ends(lambda value: made("mean_flow", mix=value), "mix", 0.0, 1.0, open_high=True),
+    Ends(
+        lambda value: distillation.distribution_matching(catalogue.GENERATE, catalogue.FLOW, adversary_weight=value),
+        "adversary_weight",
+        0.0,
+        open_high=True,
+    ),
+    Ends(distillation.pseudo_huber, "c", 0.0, open_low=True, open_high=True),
+)
 
 
 def test_every_loss_of_the_package_is_in_the_catalogue():

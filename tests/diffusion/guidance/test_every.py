@@ -1,5 +1,7 @@
 """What every rule of guidance keeps: x, dtype, one trace, samples that do not know their neighbours, finite gradients at both ends."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,9 @@ from gendiff import diffusion
 from gendiff.core import arrays, records
 from gendiff.diffusion import guidance, oracles, parameterization
 from gendiff.diffusion.guidance.joint_call import JointCall
+from gendiff.diffusion.remembering import Remembering
 from tests.quickly import quickly
+from tests.refusals import Ends, ends
 
 
 @records.record
@@ -108,19 +112,55 @@ def test_a_sample_knows_neither_its_neighbours_to_the_bit_nor_its_place_and_sing
     np.testing.assert_allclose(ask(others, noised()[rows], level).clean, ask(guided(name, scales), noised(), level).clean[rows], atol=1e-6)
 
 
+PAIRS = [NOISE, CLEAN, *INNER]
+
+
+@functools.cache
+def program(name):
+    def total(x, scale, gain, level, weights):
+        prediction = guided(name, scale, gain=gain)(x, level)
+        clean, noise = (weight[:, None, None] * part**2 for weight, part in zip(weights, (prediction.clean, prediction.noise), strict=True))
+        return jnp.sum(clean) + jnp.sum(noise), prediction
+
+    return quickly(jax.vmap(jax.grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, 0, None, 0, None)))
+
+
+def sloped(name, x, weights):
+    """Slopes at PAIRS by x, scales (b,) and gain of a sum of squares, of clean and noise with weights (2, b), and the predictions."""
+    scales = np.full((len(PAIRS), 3), 2.0, np.float32)
+    return jax.device_get(program(name)(x, scales, 0.7, levels(PAIRS), np.asarray(weights, np.float32)))
+
+
+@every_rule
+def test_no_gradient_reaches_another_sample_or_its_scale_nor_by_a_scale_the_noise_of_cfg_plus_plus(name):
+    inner = slice(2, None)
+    (x, scale, _), _ = sloped(name, noised(), [[0, 1, 0]] * 2)
+    assert not x[:, [0, 2]].any() and not scale[:, [0, 2]].any()
+    assert x[inner, 1].any(axis=(1, 2)).all() and scale[inner, 1].any()
+    (_, scale, _), _ = sloped(name, noised(), [[0] * 3, [1] * 3])
+    assert scale[inner].any() == (name != "cfg_plus_plus")
+
+
 @every_rule
 def test_values_and_gradients_are_finite_from_end_to_end_and_mapped(name):
-    def total(x, scale, gain, level):
-        prediction = guided(name, scale, gain=gain)(x, level)
-        return jnp.sum(prediction.clean**2) + jnp.sum(prediction.noise**2), prediction
-
-    run = quickly(jax.vmap(jax.grad(total, argnums=(0, 1, 2), has_aux=True), in_axes=(None, 0, None, 0)))
-    pairs = [NOISE, CLEAN, *INNER]
     for x in (noised(), jnp.zeros((3, 2, 3))):
-        slopes, predictions = run(x, np.full(len(pairs), 2.0, np.float32), 0.7, levels(pairs))
+        slopes, predictions = sloped(name, x, np.ones((2, 3)))
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((slopes, predictions)))
     single = ask(guided(name, np.full(3, 2.0)), jnp.zeros((3, 2, 3)), levels([INNER[0]] * 3))
     np.testing.assert_allclose(predictions.clean[2], single.clean, atol=1e-6)
+
+
+@every_rule
+def test_a_rule_asked_again_answers_the_same_or_goes_on_from_the_memory_of_the_first_call(name):
+    rule, level = guided(name, np.full(3, 3.0)), levels([(0.6, 0.8)] * 3)
+    first = ask(rule, noised(), level)
+    jax.tree.map(np.testing.assert_array_equal, first, ask(rule, noised(), level))
+    if isinstance(rule, Remembering):
+        memory = np.array([True, False, True])
+        prediction, after = quickly(type(rule).remembered)(rule, noised(), level, memory)
+        alone = ask(conditional(), noised(), level)
+        np.testing.assert_allclose(prediction.clean, np.where(memory[:, None, None], alone.clean, first.clean), atol=1e-6)
+        assert np.asarray(after)[memory].all() and not np.asarray(rule.init(noised())).any()
 
 
 @every_rule
@@ -200,6 +240,34 @@ def test_negative_and_nan_scales_are_refused(scale):
     for name in set(EVERY) - {"composed"}:  # its weights have either sign
         with pytest.raises(ValueError, match="scale = .* is outside"):
             guided(name, scale)
+
+
+TWO = levels([(0.6, 0.8), CLEAN])
+test_numbers_are_taken_up_to_the_ends_of_their_ranges_and_refused_beyond_them = ends(
+    *(
+        Ends(lambda value, name=name: EVERY[name](conditional(), conditional(gd.NO_LABEL), value), "scale", 0.0, open_high=True)
+        for name in set(EVERY) - {"composed"}
+    ),
+    Ends(lambda value: guidance.classifier_free(half, fifth, 2.0, rescale=value), "rescale", 0.0, 1.0),
+    Ends(lambda value: guidance.composed(half, [fifth], [value]), "weights", -np.inf, open_low=True, open_high=True),
+    Ends(lambda value: guidance.adaptive_projected(half, fifth, 2.0, eta=value), "eta", 0.0, 1.0),
+    Ends(lambda value: guidance.adaptive_projected(half, fifth, 2.0, norm_threshold=value), "norm_threshold", 0.0, open_low=True),
+    Ends(lambda value: guidance.adaptive_guidance(half, fifth, 2.0, threshold=value), "threshold", -1.0, 1.0),
+    Ends(lambda value: guidance.dynamic_threshold(half, value), "percentile", 0.0, 1.0),
+    Ends(lambda value: guidance.dynamic_threshold(half, bound=value), "bound", 0.0, open_low=True, open_high=True),
+    Ends(lambda value: guidance.interval(2.0, value, 5.0), "low", 0.0),
+    Ends(lambda value: guidance.interval(2.0, 0.2, value), "high", 0.0),
+    Ends(lambda value: guidance.at_levels(TWO, np.array([1.0, value])), "scales", 0.0, open_high=True),
+)
+
+
+def test_an_interval_ends_with_its_upper_end_and_begins_behind_its_lower_one():
+    within = quickly(jax.vmap(guidance.interval(3.0, 0.5, 2.0)))
+    ratios = np.array([0.0, 0.5, np.nextafter(np.float32(0.5), 1), 1.0, 2.0, np.nextafter(np.float32(2), 3)], np.float32)
+    at = diffusion.Level(ratios, np.ones_like(ratios), ratios)
+    np.testing.assert_array_equal(within(at), [1, 1, 3, 3, 3, 1])
+    whole = quickly(jax.vmap(guidance.interval(3.0, 0.0, np.inf)))
+    np.testing.assert_array_equal(whole(levels([CLEAN, (0.5, 0.5), NOISE])), [1, 3, 3])
 
 
 @pytest.mark.float64
