@@ -4,13 +4,18 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.special
 from jaxtyping import Integer
 
 from gendiff.core import checks
 
 Whole = int | np.integer | Integer[np.ndarray, "..."]
 """A whole number, or an array of several; they broadcast."""
+FEW = 64
+"""Factors that are multiplied one by one."""
+SERIES = 16.0
+"""Where Stirling's series begins to be exact in float64."""
+ALMOST = 1 - 1e-16
+"""Below 1, so that a logarithm which is not used is finite."""
 
 
 def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
@@ -24,7 +29,7 @@ def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
         k: answers that are counted, 1 … n.
 
     Returns:
-        Float64 numbers in [0, 1].
+        Float64 numbers in [0, 1], to 12 digits for n up to 2^53; time and memory do not grow with n.
 
     Raises:
         ValueError: for numbers outside these ranges.
@@ -40,13 +45,33 @@ def pass_at_k(n: Whole, c: Whole, k: Whole) -> np.ndarray | np.float64:
         raise ValueError(f"c = {_largest(right)} right answers are more than n = {_largest(drawn)} answers")
     if np.any(counted > drawn):
         raise ValueError(f"k = {_largest(counted)} is above n = {_largest(drawn)}: draw at least as many answers as are counted")
-    wrong = np.maximum(drawn - right, counted)  # with fewer wrong answers than k, every set holds a right one
-    none = _log_choose(wrong, counted) - _log_choose(drawn, counted)
-    return np.where(drawn - right < counted, 1.0, -np.expm1(np.minimum(none, 0.0)))[()]
+    drawn, few, many = np.broadcast_arrays(drawn, np.minimum(right, counted), np.maximum(right, counted))
+    wrong = drawn - few - many  # with fewer wrong answers than k, every set holds a right one
+    missed = np.where(few <= FEW, _by_factors(drawn, few, many), _by_stirling(drawn, few, many))
+    return np.where(wrong < 0, 1.0, -np.expm1(missed))[()]
 
 
-def _log_choose(n: Any, k: Any) -> Any:
-    return scipy.special.gammaln(n + 1) - scipy.special.gammaln(k + 1) - scipy.special.gammaln(n - k + 1)
+def _by_factors(n: Any, few: Any, many: Any) -> Any:
+    """Log of C(n - c, k) / C(n, k), the same for c and k in either order, where one of them is at most FEW."""
+    total = np.zeros(np.shape(n))
+    for drawn in range(int(min(few.max(), FEW))):
+        total += np.log1p(-np.where(drawn < few, np.minimum(many / np.maximum(n - drawn, 1.0), ALMOST), 0.0))
+    return total
+
+
+def _by_stirling(n: Any, few: Any, many: Any) -> Any:
+    """The same for more: Stirling's series of the four factorials, whose leading terms are put together so that none cancels."""
+    wrong = np.maximum(n - few - many, SERIES)  # of fewer and so many right ones the chance is below 1e-25
+    first, second = np.maximum(n - few, wrong), np.maximum(n - many, wrong)
+    common = np.log1p(-np.minimum(few * many / (first * second), ALMOST))
+    leading = many * np.log1p(-np.minimum(few / n, ALMOST)) + few * np.log1p(-np.minimum(many / n, ALMOST)) - (wrong + 0.5) * common
+    return np.minimum(leading + _series(first) + _series(second) - _series(n) - _series(wrong), 0.0)
+
+
+def _series(x: Any) -> Any:
+    """What log Γ(x + 1) is above (x + 1/2) log x - x + log(2π) / 2, for x >= SERIES: to 1e-16."""
+    x = np.maximum(x, SERIES)
+    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / x**2) / x**2) / x**2) / x**2) / x
 
 
 def _largest(values: Any) -> int:

@@ -1,6 +1,8 @@
 """pass@k is the share of all sets of k answers that hold a right one."""
 
+import fractions
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -25,6 +27,36 @@ def test_arrays_broadcast_and_the_estimate_is_unbiased():
     assert abs(estimates.mean() - (1 - 0.9**4)) < 4 * estimates.std() / np.sqrt(len(right))
     biased = 1 - (1 - right / 16) ** 4  # the control: drawing with replacement
     assert biased.mean() < (1 - 0.9**4) - 10 * biased.std() / np.sqrt(len(right))
+
+
+def exact(n, c, k):
+    """By whole numbers: the right answers are drawn one by one, and each misses the set of k."""
+    missed = fractions.Fraction(1)
+    for drawn in range(min(c, k)):
+        missed *= fractions.Fraction(n - drawn - max(c, k), n - drawn)
+    return float(1 - missed)
+
+
+def test_it_is_exact_for_any_number_of_answers():
+    draw = np.random.default_rng(0)
+    rows = [(int(n), *map(int, draw.integers((0, 1), n, endpoint=True))) for n in draw.integers(1, 400, 300)]
+    for n in (10**4, 10**9, 2**52):
+        rows += [(n, c, k) for c in (0, 1, 2, 63, 64, 65, 66, 300) for k in (1, 3, 64, 65, 400, n // 1000, n // 2, n - 80, n - 1, n)]
+    np.testing.assert_allclose(pass_at_k(*np.transpose(rows)), [exact(*row) for row in rows], rtol=1e-12)
+
+
+def test_a_thousand_million_answers_have_their_limits_and_take_no_memory():
+    n = 10**9
+    tracemalloc.start()
+    many = np.array([1, 31_623, 10**6, n // 2, n])
+    values = pass_at_k(n, many, many[:, None])
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+    np.testing.assert_allclose(values[0], many / n, rtol=1e-14)  # one answer is counted: the share of right ones
+    np.testing.assert_allclose(values, values.T, rtol=1e-14)  # which are right and which are counted may change places
+    assert values[1, 1] == pytest.approx(1 - np.exp(-1), rel=1e-4)  # Poisson: c k = n
+    assert values[2, 2] == values[3, 3] == 1 and np.all(np.diff(values) >= 0)
+    assert pass_at_k(n, n // 10, 20) == pytest.approx(1 - 0.9**20, rel=1e-7)  # with replacement
 
 
 def test_many_answers_stay_in_range():
