@@ -68,7 +68,7 @@ def serve(
         key: one typed key.
         next_logits: the model.
         cache: of b texts, empty. Of a paged one, a text for which no page is left ends without having finished.
-        prompts: (n, p) ids, behind which −1 may stand.
+        prompts: (n, p) ids, behind which −1 may stand; of none there are no texts.
         index: (n,) integers that name the texts.
         max_tokens: the largest number of tokens to generate, ≥ 1.
         processor: (logits, context) -> logits.
@@ -120,6 +120,8 @@ def serve(
     tokens = jnp.full((n, max_tokens), -1, jnp.int32)
     none = jnp.zeros(n, jnp.int32)
     served = Served(tokens, none, jnp.zeros(tokens.shape, state.log_probs.dtype), none > 0, jnp.zeros((), jnp.int32))
+    if n == 0:  # a loop over no prompts could not even be traced: it takes one of them
+        return served
     queue = Queue(jnp.full(slots, n, jnp.int32), jnp.zeros((), jnp.int32))
     going = lambda carry: jnp.any(carry[0].active) | (carry[1].next < n)  # noqa: E731
     return jax.lax.while_loop(going, body, (state, queue, served))[2]

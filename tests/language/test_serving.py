@@ -46,6 +46,12 @@ def test_each_text_is_that_of_its_prompt_alone(alone, kind):
     assert -(-work // SLOTS) <= result.calls <= -(-work // SLOTS) + NEW  # no slot waits while prompts do
 
 
+def test_no_prompts_are_no_texts():
+    served = language.serve(KEY, rig.MODEL, KINDS["full"](), PROMPTS[:0], INDEX[:0], max_tokens=NEW, stop=(1,), num_tokens=NUMBER[:0])
+    assert (served.tokens.shape, served.log_probs.shape, served.length.shape, served.finished.shape) == ((0, NEW), (0, NEW), (0,), (0,))
+    assert served.calls == 0
+
+
 test_what_does_not_fit_is_refused = refusals(
     (
         lambda: language.serve(KEY, rig.MODEL, rig.lengths_only(2, 8), PROMPTS, INDEX, max_tokens=4),
