@@ -18,6 +18,8 @@ from experiments.scaling.scaling_fit.three_fits import Fits, Found
 from gendiff.core.errors import ConfigError, DataError
 
 JSON = "fits.json"
+NAMED = 6
+"""Lines of a finding that are named."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,7 @@ def _content(options: FitOptions, read: Read, budgets: tuple[float, ...], found:
         seed=options.seed,
         budgets=budgets,
         fits=found.fits,
+        findings=three_fits.doubts(found, points, options.drop_largest, read.lines),
     )
 
 
@@ -115,6 +118,14 @@ def _plots(read: Read, found: Found, out: Path) -> list[Figure]:
 def _print(content: Fits, shown: list[Figure], out: Path) -> None:
     names = ", ".join(f"{kind} from {column!r}" for kind, column in content.columns.items())
     print(f"{content.points} trainings ({names})")
+    for doubt in content.findings:
+        print(f"finding: {doubt.says}{_places(doubt.lines)}")
     for table in three_fits.tables(content):
         print("\n" + "\n".join(report.table_lines(table)))
     print(f"\nfits: {out / JSON}" + "".join(f"\nplot: {out / figure.file}" for figure in shown), flush=True)
+
+
+def _places(lines: tuple[int, ...]) -> str:
+    """The first lines of a finding; nothing where it is of the whole table."""
+    more = f" and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return f" (line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:NAMED]))}{more})" if lines else ""

@@ -12,7 +12,7 @@ from experiments.reporting.results import Table
 from experiments.reporting.verdicts import Number
 from gendiff.core.errors import DataError
 from gendiff.scaling import fits
-from gendiff.scaling.fits import EnvelopeFit, IsoFlopFit, ParametricFit, Points, SurfaceFit
+from gendiff.scaling.fits import EnvelopeFit, Finding, IsoFlopFit, ParametricFit, Points, SurfaceFit
 
 LABELS = {
     "envelope": "approach 1, envelope",
@@ -41,11 +41,20 @@ class Fit:
 
 
 @dataclasses.dataclass(frozen=True)
+class Doubt:
+    """A `fits.Finding` of the table. lines: of the file, where its runs stand."""
+
+    kind: str
+    says: str
+    lines: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Fits:
     """fits.json: the columns that were read, how many points there are, how far they reach, and what every approach found.
 
     parameters, tokens, flops, losses: (smallest, largest). dropped: how many of the largest losses were left out. budgets: at which best
-    sizes were asked for.
+    sizes were asked for. findings: what looks wrong in the table.
     """
 
     data: str
@@ -60,15 +69,17 @@ class Fits:
     seed: int
     budgets: tuple[float, ...]
     fits: tuple[Fit, ...]
+    findings: tuple[Doubt, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The fits with the objects that plots need; None where the approach was refused."""
+    """The fits with the objects that plots need; None where the approach was refused. findings: of the runs that are not left out."""
 
     fits: tuple[Fit, ...]
     isoflop: IsoFlopFit | None
     parametric: ParametricFit | None
+    findings: tuple[Finding, ...] = ()
 
 
 def fit_all(points: Points, budgets: tuple[float, ...], *, dropped: int, resamples: int, seed: int, note: Callable[[str], object]) -> Found:
@@ -88,7 +99,14 @@ def fit_all(points: Points, budgets: tuple[float, ...], *, dropped: int, resampl
         every.append(_side(name, fitted, refused, table, way, budgets, resamples, seed))
     if all(fit.refused for fit in every):
         raise DataError("; ".join(f"{LABELS[fit.approach]}: {fit.refused}" for fit in every))
-    return Found(tuple(every), isoflop, parametric)
+    exponents = {LABELS[fit.approach]: fit.constants["exponent"] for fit in every if not fit.refused}
+    return Found(tuple(every), isoflop, parametric, fits.check_sweep(kept, parametric, exponents))
+
+
+def doubts(found: Found, points: Points, dropped: int, lines: np.ndarray) -> tuple[Doubt, ...]:
+    """The findings with the lines of their runs. lines: (n,) of all points."""
+    left = lines[points.smallest_losses(dropped)]
+    return tuple(Doubt(each.kind, each.says, tuple(int(left[row]) for row in each.rows)) for each in found.findings)
 
 
 def tables(found: Fits) -> tuple[Table, ...]:

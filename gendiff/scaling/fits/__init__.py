@@ -8,6 +8,7 @@ from gendiff.scaling.fits.parametric import ParametricFit, fit_parametric, huber
 from gendiff.scaling.fits.power_law import PowerLaw, fit_power_law
 from gendiff.scaling.fits.resamples import BootstrapFits, Coverage, bootstrap, coverage
 from gendiff.scaling.fits.surface_fit import SurfaceFit
+from gendiff.scaling.fits.sweep_check import Finding, check_sweep
 from gendiff.scaling.fits.variable_projection import VarproFit, fit_varpro
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Coverage",
     "Curve",
     "EnvelopeFit",
+    "Finding",
     "IsoFlopFit",
     "LikelihoodRatio",
     "ParametricFit",
@@ -24,6 +26,7 @@ __all__ = [
     "SurfaceFit",
     "VarproFit",
     "bootstrap",
+    "check_sweep",
     "coverage",
     "fit_envelope",
     "fit_isoflop",

@@ -43,8 +43,12 @@ class Points:
 
     def without_largest(self, count: int) -> "Points":
         """Leave out the `count` largest losses, as Besiroglu et al. (2024) do with 5; the order stays."""
-        checks.integer("count", count, 0, len(self) - 1)
-        return self.take(np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count]))
+        return self.take(self.smallest_losses(count))
+
+    def smallest_losses(self, left_out: int) -> Integer[np.ndarray, "m"]:
+        """Which rows stay without the `left_out` largest losses, in order."""
+        checks.integer("count", left_out, 0, len(self) - 1)
+        return np.sort(np.argsort(self.loss, kind="stable")[: len(self) - left_out])
 
 
 def points(

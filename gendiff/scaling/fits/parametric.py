@@ -67,7 +67,7 @@ def fit_parametric(table: Points, *, delta: int | float = 1e-3, drop_largest: in
     kept = table.without_largest(drop_largest)
     check_separable(kept)
     target = huber.objective(kept, float(delta))
-    reached = huber.minimise(target, _starts(target))
+    reached = huber.minimise(target, lowest_starts(target))
     best = int(np.argmin(reached.value))
     level = reached.value[best] + 1e-6 * abs(reached.value[best]) + 1e-15
     chosen = reached.at(np.array([best]))
@@ -95,7 +95,7 @@ def huber_objective(table: Points, law: Chinchilla, delta: int | float = 1e-3) -
     return float(target.values(target.constants_of(law))[0])
 
 
-def _starts(target: huber.Objective) -> np.ndarray:
+def lowest_starts(target: huber.Objective) -> np.ndarray:
     """The lowest starts of the grid (20, 5), whose a and b are moved to the means of ln N and ln D."""
     grid = np.array(list(itertools.product(*GRID)))
     grid[:, :2] -= grid[:, 3:] * target.centre

@@ -68,6 +68,21 @@ def test_the_terminal_shows_every_approach_and_a_folder_with_other_files_is_refu
     assert "holds thesis.pdf but no fits.json" in capsys.readouterr().err
 
 
+def test_what_looks_wrong_in_a_table_is_a_line_each_and_stands_in_the_file(fitted, tmp_path, capsys):
+    out, left, shown = fitted
+    assert left["findings"] == [] and "finding: " not in shown
+    lines = (out.parent / "sweep.csv").read_text().splitlines()
+    cells = lines[20].split(",")
+    lines[20] = ",".join([*cells[:3], f"{float(cells[3]) / math.log(2):.5f}"])
+    (tmp_path / "sweep.csv").write_text("\n".join([*lines, lines[9]]) + "\n")
+    words = ("--data", tmp_path / "sweep.csv", "--out", tmp_path / "out", "--resamples", "4", "--drop-largest", "1")
+    assert run(*words) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("finding: ")]
+    findings = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))["findings"]
+    assert [(each["kind"], each["lines"]) for each in findings[:2]] == [("doubled", [len(lines) + 1]), ("far from the fit", [21])]
+    assert len(printed) == len(findings) and "as bits among nats are (line 21)" in printed[1]
+
+
 def test_an_approach_that_the_table_does_not_allow_says_why_and_the_others_stand(tmp_path, capsys):
     rng = np.random.default_rng(1)
     parameters, tokens = np.exp(rng.uniform(np.log(1e7), np.log(1e10), 60)), np.exp(rng.uniform(np.log(1e9), np.log(1e12), 60))
