@@ -241,3 +241,11 @@ def test_six_resolved_steps_beat_six_steps_over_all_that_the_schedule_has(sample
 def test_a_resolution_and_a_norm_that_leave_no_level_are_refused(wrong):
     with pytest.raises(ValueError, match="norm|resolution"):
         grids.resolved(schedules.cosine(), 5, **({"resolution": 0.1, "norm": 3.0} | wrong))
+
+
+@pytest.mark.parametrize("first", range(5))
+def test_what_remains_of_a_grid_begins_at_an_entry_and_stays_as_long(first):
+    levels = grids.trailing(schedules.cosine(100), 4)
+    rest = grids.remaining(levels, first)
+    for whole, left in zip(jax.tree.leaves(levels), jax.tree.leaves(rest), strict=True):
+        np.testing.assert_array_equal(left, [*whole[first:], *[whole[-1]] * first])

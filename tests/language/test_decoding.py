@@ -216,6 +216,13 @@ test_more_tokens_than_the_cache_holds_are_refused = pytest.mark.fault("language 
         ),
     )
 )
+
+
+def test_what_fills_a_cache_to_its_last_token_fits():
+    decoding.check_room(rig.lengths_only(2, 8), (2, 5), 3)
+    decoding.check_room(rig.lengths_only(2, 8).advanced((), jnp.array([3, 1])), (2, 2), 3)
+
+
 test_what_does_not_fit_is_refused = refusals(
     (refused(cache=rig.lengths_only(3, 8)), "the cache is of 3 texts, but there are 2 prompts"),
     (refused(prompt=((1, -1), (-1, 2))), "padding before tokens"),

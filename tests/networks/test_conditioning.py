@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+import gendiff as gd
 from gendiff import networks
 from gendiff.core import records, trees
+from gendiff.networks import embeddings
 from tests.networks.rig import LABEL, MASK, READERS, SIZE, TEXT, T, X, cross, dit, drawn, drawn_reader, joint, lowered, reading_unet, unet
 from tests.refusals import refusals
 
@@ -17,6 +19,13 @@ B = 3
 @functools.cache
 def told_of_labels(network):
     return drawn(network, X, T, LABEL)
+
+
+def test_labels_have_their_rows_no_label_has_the_last_and_what_is_none_is_not_a_number():
+    """Under jit nothing can be refused, and the number behind the last class is no name for the row of no label."""
+    table = np.arange(8.0, dtype=np.float32).reshape(4, 2)
+    found = jax.jit(embeddings.rows)(table, np.array([0, 2, gd.NO_LABEL, 3, 4, -5], np.int32))
+    np.testing.assert_array_equal(found, [*table[[0, 2, 3]], *[[np.nan] * 2] * 3])
 
 
 @pytest.mark.parametrize("build", READERS)

@@ -96,6 +96,10 @@ def test_digits_are_read_back_and_unmarked_texts_have_none():
     assert np.all(text_detection.detect(mark, rows).p < 1e-10)
     other = text_watermarks.green_list(KEY, 2000, payload=(0, 1, 3, 2, 0))
     assert np.all(text_detection.detect(other, rows).p > 1e-4)
+    most, count = read.votes.max(-1), read.votes.sum(-1)
+    np.testing.assert_allclose(
+        read.p, np.minimum(1, 4 * scipy.stats.binom.sf(most - 1, count, 0.25))
+    )  # as many votes or more, of any digit
     bounds = text_detection.read_payload(text_watermarks.green_list(KEY, 2000), unmarked(100, 400, vocabulary=2000), 5).p
     assert np.mean(bounds < 0.1) < 0.1 + 3 * (0.09 / bounds.size) ** 0.5
 

@@ -11,6 +11,7 @@ import gendiff as gd
 from gendiff import diffusion
 from gendiff.diffusion import guidance, parameterization, samplers
 from gendiff.diffusion.guidance.joint_call import JointCall
+from gendiff.diffusion.types import Level
 from tests.diffusion.reports import Reports
 from tests.quickly import in_numpy
 
@@ -127,3 +128,10 @@ def test_numbers_are_not_looked_at_and_any_function_of_the_level_is():
     jax.block_until_ready(run(np.ones((3, 4), np.float32)))
     jax.effects_barrier()
     assert [asked.count(number) for number in range(4)] == [2, 1, 1, 2]
+
+
+def test_an_interval_holds_its_upper_end_and_not_its_lower_one():
+    at = partial(Level, 0.0, 1.0)
+    scale = guidance.interval(3.0, 0.5, 2.0)
+    assert [float(scale(at(sigma))) for sigma in (0.25, 0.5, 0.75, 2.0, 2.5)] == [1, 1, 3, 3, 1]
+    assert float(guidance.interval(3.0, 0.5, np.inf)(Level(0.0, 0.0, 1.0))) == 3  # no signal at all
