@@ -90,7 +90,7 @@ def law(sampler: Sampler, std: Float[ArrayLike, "n"], mean: Float[ArrayLike, "n"
     size = ROUNDING * np.max(np.abs(ends), axis=0)
     if np.any(np.abs(ends[2] - base + 2 * moved) > size):
         raise NoLawError("the sampler is not affine in x on Gaussian data")
-    if np.any(np.abs(everything - np.asarray(_together(step, part, np.zeros_like(step))) @ factors) > size):
+    if np.any(np.abs(everything - _together(step, part, np.zeros_like(step)) @ factors) > size):
         raise NoLawError("the sampler is not affine in its noise: its end point is no sum over one normal draw per step and part")
     spread = np.sqrt(moved**2 + np.sum(factors**2, axis=0))
     return Law(base, spread, moved / np.hypot(alpha * std, sigma), to_alpha * mean, np.hypot(to_alpha * std, to_sigma))
@@ -139,11 +139,12 @@ class Impulses:
         return (alone + every * _together(self.step, number, place)).astype(like.dtype)
 
 
-def _together(step: Count | np.ndarray, part: int | np.ndarray, place: Array | np.ndarray) -> Array:
-    """What is drawn at an address when all draws are on: 1 or -2, without a pattern."""
+def _together(step: Count | np.ndarray, part: int | np.ndarray, place: Array | np.ndarray) -> Array | np.ndarray:
+    """What is drawn at an address when all draws are on: 1 or -2, without a pattern. NumPy's where the steps are: it compiles nothing."""
+    xp = arrays.namespace(step)
     factors = (step, 0x85EBCA6B), (part, 0xC2B2AE35), (place, 0x27D4EB2F)
-    mixed = functools.reduce(operator.xor, ((jnp.asarray(value).astype(jnp.uint32) + 1) * jnp.uint32(odd) for value, odd in factors))
-    return jnp.where((mixed * jnp.uint32(0x9E3779B1)) >> 31 == 0, 1.0, -2.0)
+    mixed = functools.reduce(operator.xor, ((xp.asarray(value).astype(xp.uint32) + 1) * xp.uint32(odd) for value, odd in factors))
+    return xp.where((mixed * xp.uint32(0x9E3779B1)) >> 31 == 0, 1.0, -2.0)
 
 
 def _ends(
