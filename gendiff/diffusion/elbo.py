@@ -13,6 +13,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from gendiff.core import arrays, checks, records, sample_keys
@@ -84,8 +85,8 @@ def discrete(
     checks.floating("x", x)
     checks.choice("variance", variance, ancestral.VARIANCES)
     steps = sampling.steps_of(levels)
-    if arrays.is_concrete(levels.sigma) and float(levels.sigma[-1]) != 0:
-        raise ValueError(f'the chain must end at sigma = 0, got {float(levels.sigma[-1]):g}: make the grid with end="clean"')
+    if arrays.is_concrete(levels.sigma) and (last := np.asarray(levels.sigma)[-1]) != 0:  # under jit an entry of JAX's array is a tracer
+        raise ValueError(f'the chain must end at sigma = 0, got {last:g}: make the grid with end="clean"')
     x, levels = jnp.asarray(x), jax.tree.map(jnp.asarray, levels)
     keys = sample_keys.keys_of(key, index)
 

@@ -1,5 +1,7 @@
 """Editing is sampling from further on, noises are joined by a circle, and RePaint returns what is known and paints what follows from it."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from gendiff.diffusion.types import Level
 from tests.diffusion.flows import finite
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 from tests.traced import Traced
 
 SHAPE = (2, 3)
@@ -40,18 +43,18 @@ def sampled(sampler, index, levels=GRID, steps=STEPS, start=None):
     return diffusion.sampling.sample(KEY, ORACLE, sampler, levels, SHAPE, index, **options)
 
 
-PATHS = [COSINE, FLOW, diffusion.schedules.edm()]
-every_path = pytest.mark.parametrize("schedule", PATHS, ids=["cosine", "straight", "exploding"])
+PATHS = {"cosine": COSINE, "straight": FLOW, "exploding": diffusion.schedules.edm()}
 
 # Images to images.
 
 
-@every_path
 @pytest.mark.parametrize("sampler", [DDPM, diffusion.samplers.dpm_solver_multistep()], ids=["ddpm", "multistep"])
-def test_strength_one_is_plain_sampling_and_zero_the_image(schedule, sampler):
-    np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 1.0, grid(schedule)), sampled(sampler, FIVE, grid(schedule)))
-    noisy = jax.tree.map(lambda field: field[: STEPS + 1], diffusion.grids.padded(diffusion.grids.trailing(schedule, LONGEST), LONGEST))
-    for end in (grid(schedule), diffusion.grids.padded(noisy, LONGEST)):
+@table("path", PATHS)
+def test_strength_one_is_plain_sampling_and_zero_the_image(path, sampler):
+    levels = grid(PATHS[path])
+    np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 1.0, levels), sampled(sampler, FIVE, levels))
+    noisy = jax.tree.map(lambda field: field[: STEPS + 1], diffusion.grids.trailing(PATHS[path], LONGEST))
+    for end in (levels, diffusion.grids.padded(noisy, LONGEST)):
         np.testing.assert_array_equal(edited(sampler, CLEAN, FIVE, 0.0, end), np.broadcast_to(CLEAN, (LONGEST + 1, *CLEAN.shape)))
 
 
@@ -186,15 +189,15 @@ def between(first, second, share, levels, steps):
     return editing.between_images(oracle, first, second, share, levels, num_steps=steps, trajectory=True)
 
 
-@every_path
-def test_between_images_is_finite_and_has_a_trajectory_on_every_path(schedule):
-    found = between(CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.array([0.0, 1.0, 0.5], np.float32), grid(schedule), STEPS)
+@table("path", PATHS)
+def test_between_images_is_finite_and_has_a_trajectory_on_every_path(path):
+    found = between(CENTRES[[0, 0, 1]], CENTRES[[0, 1, 0]], np.array([0.0, 1.0, 0.5], np.float32), grid(PATHS[path]), STEPS)
     assert found.shape == (LONGEST + 1, 3, 2) and np.all(np.isfinite(found))
     np.testing.assert_array_equal(found[-1], found[STEPS])
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("steps", [4, 20])
+@table("steps", (4, 20))
 def test_between_images_returns_the_images_at_its_ends_in_few_steps(steps):
     images = np.array([[1.2, -0.9], [0.8, -1.1], [1.2, -0.9]]), np.array([[-0.9, 0.7], [1.1, -0.6], [-0.9, 0.7]])
     levels = diffusion.grids.padded(diffusion.grids.trailing(COSINE, steps), 20)
@@ -239,10 +242,9 @@ def test_resampled_grids_go_back_as_the_algorithm_does():
     assert down.sum() == 250 + 24 * 9 * 10
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
-@every_path
-def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler, schedule):
-    found = painted(sampler, there_and_back(schedule))
+@table(("sampler", "path"), itertools.product(SAMPLERS, PATHS))
+def test_what_is_not_masked_is_returned_exactly_and_the_rest_is_painted(sampler, path):
+    found = np.asarray(painted(SAMPLERS[sampler], there_and_back(PATHS[path])))
     kept = np.broadcast_to(~MASK, CLEAN.shape)
     assert np.all(np.isfinite(found))
     np.testing.assert_array_equal(found[-1][kept], CLEAN[kept])
@@ -309,7 +311,7 @@ def test_gradients_are_finite_on_every_path_and_under_vmap_and_float64_stays():
         sampler = inpainting.repaint(DDPM, known, MASK)
         return jnp.sum(diffusion.sampling.sample(KEY, ORACLE, sampler, levels, SHAPE, jnp.arange(5)) ** 2)
 
-    grids = [there_and_back(schedule, 3, 2, 1) for schedule in PATHS]
+    grids = [there_and_back(schedule, 3, 2, 1) for schedule in PATHS.values()]
     stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *grids)
     both = quickly(jax.vmap(jax.grad(total, argnums=(0, 1)), in_axes=(None, 0)))(CLEAN, stacked)
     assert finite(both)

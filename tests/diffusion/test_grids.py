@@ -1,5 +1,7 @@
 """Grids: every spacing, for every number of steps, stays in the table, falls strictly, and ends where it says."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gendiff.diffusion import grids, oracles, samplers, sampling, schedules
-from tests.diffusion.families import CONTINUOUS, GRIDS, TABLES, every
+from tests.diffusion.families import CONTINUOUS, GRIDS, TABLES
 from tests.quickly import in_numpy
+from tests.refusals import refusals
+from tests.tables import table
 
 SPACED = ("karras", "log_snr")  # between two limits of sigma / alpha
 BY_RATIO = (*SPACED, "resolved")
@@ -74,14 +78,12 @@ def test_published_spacings_and_35_that_a_rounded_float_range_misses_for_it_roun
     assert sum(len(row) == n and not np.array_equal(row, published("trailing", n, 1000)) for n, row in rounded.items()) == 35
 
 
-@pytest.mark.parametrize("name", GRIDS)
-@every("build", CHAINS)
-@pytest.mark.parametrize("end", ["clean", "first"])
-def test_levels_fall_strictly_and_end_as_asked(name, build, end):
-    schedule = build(1000)
+@table(("name", "chain", "end"), itertools.product(GRIDS, CHAINS, ("clean", "first")))
+def test_levels_fall_strictly_and_end_as_asked(name, chain, end):
+    schedule = CHAINS[chain](1000)
     limits = {"sigma_max": 100.0} if name in SPACED and schedule.table.alpha[-1] == 0 else {}
     for n in (1, 2, 3, 7, 50) + (999,) * (name not in BY_RATIO):  # float32 cannot tell 999 levels of those apart
-        levels = GRIDS[name](schedule, n, end=end, **limits)
+        levels = jax.device_get(GRIDS[name](schedule, n, end=end, **limits))
         if end == "clean":
             falling_ratio(levels, n)
             assert (levels.alpha[-1], levels.sigma[-1]) == (1.0, 0.0)
@@ -94,9 +96,9 @@ def test_levels_fall_strictly_and_end_as_asked(name, build, end):
         assert levels.alpha[0] >= schedule.table.alpha[-1] * (1 - 1e-6) and np.all(levels.alpha >= 0) and np.all(levels.sigma >= 0)
 
 
-@pytest.mark.parametrize("name", ["trailing", "cosine", *BY_RATIO])
-@every("build", CONTINUOUS)
-def test_continuous_paths_have_grids_too(name, build):
+@table(("name", "path"), itertools.product(("trailing", "cosine", *BY_RATIO), CONTINUOUS))
+def test_continuous_paths_have_grids_too(name, path):
+    build = CONTINUOUS[path]
     limits = {"sigma_min": 0.01, "sigma_max": 100.0} if name in SPACED and build is not schedules.edm else {}
     for n, end in ((1, "clean"), (2, "clean"), (5, "clean"), (40, "clean"), *(((5, "first"),) * (name in BY_RATIO))):
         ratio = falling_ratio(GRIDS[name](build(), n, end=end, **limits), n)
@@ -108,7 +110,7 @@ def sampled(levels):
     return sampling.sample(jax.random.key(0), oracles.gaussian(0.5, 0.1), samplers.ddim(), levels, (2,), jnp.arange(2))
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@table("name", GRIDS)
 def test_grids_drive_a_sampler_and_have_the_default_dtype(name):
     for steps in (1, 2, 5):
         levels = GRIDS[name](schedules.cosine(), steps)
@@ -237,13 +239,19 @@ def test_six_resolved_steps_beat_six_steps_over_all_that_the_schedule_has(sample
     assert error["resolved"] < 0.9 * min(error["trailing"], error["log_snr"]), error
 
 
-@pytest.mark.parametrize("wrong", [{"resolution": 0.0}, {"norm": np.inf}, {"norm": np.nan}, {"resolution": 5.0, "norm": 0.1}])
-def test_a_resolution_and_a_norm_that_leave_no_level_are_refused(wrong):
-    with pytest.raises(ValueError, match="norm|resolution"):
-        grids.resolved(schedules.cosine(), 5, **({"resolution": 0.1, "norm": 3.0} | wrong))
+def resolved(resolution=0.1, norm=3.0):
+    return grids.resolved(schedules.cosine(), 5, resolution=resolution, norm=norm)
 
 
-@pytest.mark.parametrize("first", range(5))
+test_a_resolution_and_a_norm_that_leave_no_level_are_refused = refusals(
+    (lambda: resolved(0.0), "norm|resolution"),
+    (lambda: resolved(norm=np.inf), "norm|resolution"),
+    (lambda: resolved(norm=np.nan), "norm|resolution"),
+    (lambda: resolved(5.0, 0.1), "norm|resolution"),
+)
+
+
+@table("first", range(5))
 def test_what_remains_of_a_grid_begins_at_an_entry_and_stays_as_long(first):
     levels = grids.trailing(schedules.cosine(100), 4)
     rest = grids.remaining(levels, first)

@@ -1,5 +1,7 @@
 """From samples back to noise: DDIM inversion falls short by first order, reversible Heun returns to rounding and is of second order."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from gendiff.diffusion import flow_coordinates, grids, inversion, oracles, parameterization, sampling
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.samplers.reversible_heun import reversible_heun
-from tests.diffusion.flows import CLEAN, MEANS, SCHEDULES, every_schedule, finite, flow, mixture, orders, rand, short, trained
+from tests.diffusion.flows import CLEAN, MEANS, SCHEDULES, finite, flow, mixture, orders, rand, short, trained
+from tests.quickly import in_numpy
 from tests.refusals import refusals
 
 GAUSSIAN = oracles.gaussian(0.5, 0.2)
@@ -44,14 +47,19 @@ def walk(oracle, levels, start):
 
 
 @pytest.mark.float64
-@every_schedule
-def test_an_inverse_step_undoes_a_step_given_its_prediction(schedule):
-    x, levels = rand(0, 2, 3), grids.trailing(schedule, 4)
-    for level, cleaner in ((levels[j], levels[j + 1]) for j in range(4)):
+def test_an_inverse_step_undoes_a_step_given_its_prediction():
+    x = rand(0, 2, 3)
+
+    @in_numpy
+    def there_and_back(level, cleaner):
         prediction = oracles.gaussian(0.5, 0.3)(x, level)
-        there = ancestral.ddim_step(prediction, level, cleaner)
-        if level.alpha > 0 or cleaner.sigma > 0:  # a single step from pure noise to the clean end keeps nothing of x
-            np.testing.assert_allclose(inversion.ddim_inverse_step(there, prediction, cleaner, level), x, rtol=1e-9, atol=1e-10)
+        return inversion.ddim_inverse_step(ancestral.ddim_step(prediction, level, cleaner), prediction, cleaner, level)
+
+    for name, schedule in SCHEDULES.items():
+        levels = jax.device_get(grids.trailing(schedule, 4))
+        for level, cleaner in ((levels[j], levels[j + 1]) for j in range(4)):
+            if level.alpha > 0 or cleaner.sigma > 0:  # a single step from pure noise to the clean end keeps nothing of x
+                np.testing.assert_allclose(there_and_back(level, cleaner), x, rtol=1e-9, atol=1e-10, err_msg=name)
 
 
 @pytest.mark.float64
@@ -109,21 +117,20 @@ def test_reversible_heun_is_exact_for_a_point(name):
 
 
 @pytest.mark.parametrize(("dtype", "there", "here"), [(jnp.float32, 1e-4, 2e-5), (jnp.float64, 1e-12, 1e-13)], ids=["float32", "float64"])
-@every_schedule
-def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(schedule, dtype, there, here, float64):
+def test_reversible_heun_returns_to_rounding_after_any_number_of_steps(dtype, there, here, float64):
     """From a sample to its noise and back, and from a draw to its start, where the data are narrow and the flow contracts most."""
     oracle, given = mixture(0.05), (0.05 * rand(11, 16, 3) + MEANS[np.arange(16) % 2]).astype(dtype)
-    for steps in (5, 50):
+    for (name, schedule), steps in itertools.product(SCHEDULES.items(), (5, 50)):
         levels = jax.tree.map(lambda field: field.astype(dtype), grids.padded(grids.trailing(schedule, steps), 50))
         count, scale = jnp.asarray(steps), float(levels.sigma[0])
         noise, companion = undo(oracle, given, levels, None, count)
         assert noise.dtype == dtype and companion.dtype == dtype
         assert np.all(np.isfinite(noise)) and rms(noise) < 3 * scale
-        np.testing.assert_allclose(draw(oracle, reversible_heun(companion), levels, noise, count), given, atol=there)
+        np.testing.assert_allclose(draw(oracle, reversible_heun(companion), levels, noise, count), given, atol=there, err_msg=name)
         start = levels.sigma[0] * rand(10, 16, 3).astype(dtype)
         state = walk(oracle, levels, start)
         for end in undo(oracle, state.x, levels, flow_coordinates.unscaled(state.memory.z, levels[steps - 1]), count):
-            np.testing.assert_allclose(end, start, atol=here * scale)
+            np.testing.assert_allclose(end, start, atol=here * scale, err_msg=name)
 
 
 def test_reversible_heun_asks_the_network_once_a_step_and_never_at_the_end():

@@ -15,6 +15,7 @@ from tests.diffusion.distillation import catalogue
 from tests.diffusion.families import every
 from tests.quickly import in_numpy
 from tests.refusals import Ends, ends
+from tests.tables import table
 
 every_objective = every("name", {name: name for name in catalogue.LOSSES})
 
@@ -43,14 +44,14 @@ def test_value_metrics_and_gradient_are_finite_in_the_dtype_of_the_samples_and_f
 
 
 @pytest.mark.float64
-@every_objective
+@table("name", catalogue.LOSSES)
 def test_it_is_a_function_of_its_key(float64, name):
     batch = catalogue.case(name).batch
     assert value(name, batch) == value(name, batch) != value(name, batch, seed=1)
 
 
 @pytest.mark.float64
-@every_objective
+@table("name", catalogue.LOSSES)
 def test_no_sample_enters_the_part_of_another(float64, name):
     """The loss of two changed samples is the sum of both changes: it is a sum over samples, whatever a batch has in common."""
     batch = catalogue.case(name).batch
@@ -66,7 +67,7 @@ def test_no_sample_enters_the_part_of_another(float64, name):
     assert changed(1, 4) - whole == pytest.approx((first - whole) + (second - whole), abs=1e-12)
 
 
-@every_objective
+@table("name", catalogue.LOSSES)
 def test_training_takes_it_with_its_frozen_trees_whole_or_in_slices(name):
     """Traced in 32 bits."""
     case = catalogue.case(name, jnp.float32)

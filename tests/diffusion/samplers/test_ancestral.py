@@ -1,5 +1,7 @@
 """DDPM and DDIM: identities of their papers, exact laws, methods that are DDIM, and a variance that the network predicts."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +15,15 @@ from gendiff.diffusion.samplers.dpm_solver_single import dpm_solver_single
 from gendiff.diffusion.samplers.euler_ancestral import euler_ancestral
 from gendiff.diffusion.types import Level, Prediction
 from tests.diffusion.samplers.draws import rand, trajectory
+from tests.quickly import in_numpy
+from tests.refusals import refusals
+from tests.tables import table
 
 PAIRS = [(990, 980), (980, 960), (420, 400), (999, 0), (1, 0)]
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(
+@table(
     ("sampler", "eta"),
     [
         (runge_kutta.euler(), 0.0),
@@ -94,33 +99,37 @@ def test_fixed_variances_are_exact_for_their_own_data():
 
 
 def test_a_step_between_equal_levels_changes_nothing_and_has_finite_gradients():
-    gaussian, x = oracles.gaussian(0.5), jnp.asarray(rand(0, 2, 3), jnp.float32)
-    noise = jnp.ones_like(x)
+    gaussian, x = oracles.gaussian(0.5), rand(0, 2, 3).astype(np.float32)
+    noise = np.ones_like(x)
 
     def total(eta, before, after):
         prediction = gaussian(x, before)
         step = ancestral.ddim_step(prediction, before, after, eta=eta, noise=noise)
-        return jnp.sum(step + ancestral.ddpm_step(x, prediction, before, after, noise=noise))
+        return jnp.sum(step + ancestral.ddpm_step(x, prediction, before, after, noise=noise)), step
 
+    both = in_numpy(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
     for level in (Level(3.0, 0.6, 0.8), Level(-1.0, 1.0, 0.0)):
         for eta in (0.0, 1.0):
-            result = ancestral.ddim_step(gaussian(x, level), level, level, eta=eta, noise=noise)
+            (_, result), slopes = both(eta, level, level)
             np.testing.assert_allclose(result, x, atol=1e-3 if eta else 1e-6)
-        slopes = jax.grad(total, argnums=(0, 1))(1.0, level, level)
-        assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes)), (level, slopes)
+            assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes)), (level, slopes)
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("schedule", [schedules.zero_terminal_snr(schedules.linear()), schedules.cosine()], ids=["linear", "cosine"])
-def test_the_noise_kept_and_the_noise_added_make_up_the_level(schedule, eta):
+def test_the_noise_kept_and_the_noise_added_make_up_the_level():
     """On the cosine grid the usual radicand is negative in float32."""
-    levels = grids.trailing(schedule, 5)
-    kept, fresh = ancestral.split_noise(levels[:-1], levels[1:], eta)
-    assert np.all(kept >= 0) and np.all(fresh >= 0)
-    np.testing.assert_allclose(kept**2 + fresh**2, levels.sigma[1:] ** 2, rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(fresh, eta * ancestral.ancestral_std(levels[:-1], levels[1:]), rtol=1e-6)
-    if eta == 0:
-        np.testing.assert_array_equal(kept, levels.sigma[1:])
+
+    @in_numpy
+    def split(levels, eta):
+        return *ancestral.split_noise(levels[:-1], levels[1:], eta), ancestral.ancestral_std(levels[:-1], levels[1:])
+
+    for schedule, eta in itertools.product((schedules.zero_terminal_snr(schedules.linear()), schedules.cosine()), (0.0, 0.5, 1.0)):
+        levels = jax.device_get(grids.trailing(schedule, 5))
+        kept, fresh, std = split(levels, eta)
+        assert np.all(kept >= 0) and np.all(fresh >= 0)
+        np.testing.assert_allclose(kept**2 + fresh**2, levels.sigma[1:] ** 2, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(fresh, eta * std, rtol=1e-6)
+        if eta == 0:
+            np.testing.assert_array_equal(kept, levels.sigma[1:])
 
 
 # A variance that the network predicts.
@@ -176,17 +185,18 @@ def test_a_network_of_twice_the_channels_predicts_its_variance():
 X, LEVEL, PREDICTION = np.ones((2, 3), np.float32), Level(0.0, 0.6, 0.8), Prediction(np.ones((2, 3)), np.ones((2, 3)))
 
 
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("mistake", "named"),
-    [
-        (lambda: ancestral.ddpm_step(X, PREDICTION, LEVEL, LEVEL, noise=X, variance="middle"), "small.*large"),
-        (lambda: ancestral.ddim_step(PREDICTION, LEVEL, LEVEL, eta=0.5), "noise"),
-        (lambda: ancestral.ddim_step(PREDICTION, LEVEL, LEVEL, eta=1.5, noise=X), "eta"),
-        (lambda: trajectory(ancestral.ddpm("learned"), grids.trailing(schedules.cosine(), 2), X), "learned_variance=True"),
-        (lambda: ancestral.ddpm_step(X, Prediction(X, X, X[:, :1]), LEVEL, LEVEL, noise=X, variance="learned"), "variance_share"),
-    ],
+test_a_step_without_what_it_needs_is_refused = refusals(
+    (lambda: ancestral.ddpm_step(X, PREDICTION, LEVEL, LEVEL, noise=X, variance="middle"), "small.*large"),
+    (lambda: ancestral.ddim_step(PREDICTION, LEVEL, LEVEL, eta=0.5), "noise"),
+    (lambda: ancestral.ddim_step(PREDICTION, LEVEL, LEVEL, eta=1.5, noise=X), "eta"),
+    (
+        lambda: trajectory(ancestral.ddpm("learned"), grids.trailing(schedules.cosine(), 2), X),
+        "learned_variance=True",
+        (TypeError, ValueError),
+    ),
+    (
+        lambda: ancestral.ddpm_step(X, Prediction(X, X, X[:, :1]), LEVEL, LEVEL, noise=X, variance="learned"),
+        "variance_share",
+        (TypeError, ValueError),
+    ),
 )
-def test_a_step_without_what_it_needs_is_refused(mistake, named):
-    with pytest.raises((TypeError, ValueError), match=named):
-        mistake()

@@ -12,6 +12,7 @@ from gendiff.diffusion.samplers import ancestral, predictor_corrector
 from gendiff.diffusion.samplers.euler_ancestral import euler_ancestral
 from gendiff.diffusion.samplers.fixed_path import LATEST, fixed_path, increments, paths, time
 from gendiff.diffusion.types import Level
+from tests.quickly import in_numpy
 
 pytest.importorskip("diffrax")
 DDPM = ancestral.ddpm()
@@ -25,14 +26,14 @@ def draw(sampler, levels, index, num_steps=None):
 def test_increments_are_standard_normal_independent_and_add_up():
     a, b, c, clean = (Level(0.0, 1.0, ratio) for ratio in (5.0, 1.0, 0.2, 0.0))
     walks, like = paths(jax.random.split(jax.random.key(1), 500)), jnp.zeros((500, 40))
-    walk = jax.jit(increments)
+    walk = in_numpy(increments)
     first, second, whole = walk(walks, a, b, like), walk(walks, b, c, like), walk(walks, a, c, like)
     for noise in (first, second, whole):
-        assert abs(float(jnp.mean(noise))) < 4 / np.sqrt(20000)
-        assert abs(float(jnp.var(noise)) - 1) < 4 * np.sqrt(2 / 20000)
-    assert abs(float(jnp.mean(first * second))) < 4 / np.sqrt(20000)
-    early, late = (time(end, like) - time(start, like) for start, end in ((a, b), (b, c)))
-    np.testing.assert_allclose(jnp.sqrt(early) * first + jnp.sqrt(late) * second, jnp.sqrt(early + late) * whole, atol=2e-5)
+        assert abs(noise.mean()) < 4 / np.sqrt(20000)
+        assert abs(noise.var() - 1) < 4 * np.sqrt(2 / 20000)
+    assert abs(np.mean(first * second)) < 4 / np.sqrt(20000)
+    early, late = (np.asarray(time(end, like)) - np.asarray(time(start, like)) for start, end in ((a, b), (b, c)))
+    np.testing.assert_allclose(np.sqrt(early) * first + np.sqrt(late) * second, np.sqrt(early + late) * whole, atol=2e-5)
     for level in (b, clean):
         np.testing.assert_array_equal(walk(walks, level, level, like), 0.0)
 
@@ -47,7 +48,11 @@ def test_time_runs_from_pure_noise_to_clean_within_bounds():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("sampler", [DDPM, ancestral.ddim(0.6), euler_ancestral()], ids=["ddpm", "ddim", "euler ancestral"])
+@pytest.mark.parametrize(
+    "sampler",
+    [DDPM, pytest.param(ancestral.ddim(0.6), marks=pytest.mark.slow), pytest.param(euler_ancestral(), marks=pytest.mark.slow)],
+    ids=["ddpm", "ddim", "euler ancestral"],
+)
 def test_samples_converge_at_order_one_along_their_path(sampler):
     """Root mean square distance of end points with n and 2n steps, between two levels of a flow."""
 
@@ -55,18 +60,18 @@ def test_samples_converge_at_order_one_along_their_path(sampler):
         levels = grids.log_snr(schedules.flow(), steps, sigma_min=0.05, sigma_max=20.0, end="first")
         return draw(sampler, grids.padded(levels, longest), jnp.arange(64), jnp.asarray(steps))
 
-    results = [ends(steps, fixed_path(sampler, tolerance=1e-7), 512) for steps in (32, 64, 128, 256, 512)]
+    results = [ends(steps, fixed_path(sampler, tolerance=1e-7), 256) for steps in (32, 64, 128, 256)]
     errors = [np.sqrt(np.mean((a - b) ** 2)) for a, b in zip(results, results[1:], strict=False)]
     order = -np.polyfit(np.arange(len(errors)), np.log2(errors), 1)[0]
     assert 0.85 < order < 1.2, (order, errors)
     coarse, fine = (ends(steps, sampler, 128) for steps in (64, 128))
-    assert np.sqrt(np.mean((coarse - fine) ** 2)) > 10 * errors[-1], "without a path, more steps draw another sample"
+    assert np.sqrt(np.mean((coarse - fine) ** 2)) > 5 * errors[-1], "without a path, more steps draw another sample"
 
 
 def test_samples_along_paths_have_the_spread_of_the_data():
-    result = draw(fixed_path(DDPM), grids.trailing(schedules.flow(), 100), jnp.arange(4000))
-    assert abs(float(jnp.mean(result)) - 0.2) < 4 * 0.5 / np.sqrt(8000)
-    assert float(jnp.std(result)) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(16000) + 0.01)
+    result = np.asarray(draw(fixed_path(DDPM), grids.trailing(schedules.flow(), 60), np.arange(2000)))
+    assert abs(result.mean() - 0.2) < 4 * 0.5 / np.sqrt(4000)
+    assert result.std() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(8000) + 0.01)
 
 
 def test_samplers_whose_noise_has_another_source_are_refused():
