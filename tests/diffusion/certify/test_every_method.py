@@ -6,6 +6,7 @@ import pytest
 from gendiff.core import records
 from gendiff.diffusion import certify, sampling, schedules
 from gendiff.diffusion.certify import METHODS
+from tests.variants import some_slow
 
 COARSEST = {1: 64, 2: 16, 3: 16, 4: 8, None: 8} | {"churn": 128, "fixed_path": 128, "unipc 3": 64, "deis 4": 32}
 """Of five numbers of steps, each twice the one before: by order or by name. Larger ones where the start-up shows longer."""
@@ -25,7 +26,11 @@ class HalfWay(sampling.Sampler):
         return self.sampler.step(noise, with_share, state, level, cleaner, left)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if METHODS[name].along_path else ()) for name in METHODS])
+FIRST_ORDER = [name for name, method in METHODS.items() if 1 in method.stated.values() and not name.startswith(("ddim", "ddpm"))]
+"""They are DDIM, which samplers/test_ancestral.py shows, or run along a path, which takes long."""
+
+
+@pytest.mark.parametrize("name", some_slow(METHODS, FIRST_ORDER))
 def test_every_method_is_what_its_theory_says(name):
     method = METHODS[name]
     sampler = HalfWay(method.make(schedules.flow())) if method.learned_variance else method.make(schedules.flow())

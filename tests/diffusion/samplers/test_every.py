@@ -20,6 +20,7 @@ from tests.diffusion.families import PARAMETERIZATIONS, SCHEDULES
 from tests.quickly import in_numpy, quickly
 from tests.refusals import refusals
 from tests.tables import table
+from tests.variants import some_slow
 
 SCHEDULE = diffusion.schedules.scaled_linear()  # PNDM is for a moderate sigma/alpha
 SHAPE = (3,)
@@ -70,7 +71,8 @@ def members():
 
 MEMBERS = members()
 COMPILED = [name for name in MEMBERS if not METHODS[name].along_path]  # diffrax calls back to the host
-every_member = pytest.mark.parametrize("name", MEMBERS)
+SIBLINGS = ("ddpm small", "ddpm large", "dpm_solver_single 3", "deis 3 plain", "pndm runge_kutta")
+"""Members beside another one of their class, whose programs are compiled with the slow tests alone."""
 
 
 def test_members_are_of_every_class_and_of_every_choice_of_its_code():
@@ -79,13 +81,14 @@ def test_members_are_of_every_class_and_of_every_choice_of_its_code():
     multistep = [built(name) for name in MEMBERS if type(built(name)) is type(built("unipc 3"))]
     assert {sampler.correct for sampler in multistep} == {"never", "first", "always"}
     assert {built(name).variance for name in MEMBERS if name.startswith("ddpm")} == {"small", "large", "learned"}
+    assert {type(built(name)) for name in set(MEMBERS) - set(SIBLINGS)} == {type(built(name)) for name in METHODS}
     assert {"ddim", "ddim stochastic", "pndm", "pndm runge_kutta"} <= set(MEMBERS) and len(MEMBERS) <= len(METHODS) * 0.6
 
 
 # One program.
 
 
-@every_member
+@pytest.mark.parametrize("name", some_slow(MEMBERS, SIBLINGS))
 def test_one_program_serves_all_values_and_a_sample_is_its_own_jitted_mapped_or_neither(name):
     """The batch is drawn whole, in another order and beside strangers; two numbers of steps at once, as mapped; and without a jit."""
     traces = []
@@ -152,9 +155,9 @@ def short_grids(with_signal):
     return cases, jax.tree.map(lambda *fields: np.stack(fields), *(levels for *_, levels in cases))
 
 
-FEW_STEPS = [(name, "velocity") for name in COMPILED if name not in ("ddpm small", "ddpm large")]  # "ddpm learned" lies between them
+FEW_STEPS = [(name, "velocity") for name in COMPILED if name not in SIBLINGS]
 FEW_STEPS += [("euler", kind) for kind in ("noise", "flow", "edm", "clean")]
-FEW_STEPS += [pytest.param(name, "velocity", marks=pytest.mark.slow) for name in MEMBERS if METHODS[name].along_path]
+FEW_STEPS += [pytest.param(name, "velocity", marks=pytest.mark.slow) for name in (*SIBLINGS, "fixed_path")]
 
 
 @pytest.mark.parametrize(("name", "parameterization"), FEW_STEPS)
