@@ -1,7 +1,10 @@
 """A trained network of the text-to-image experiment with all that drawing from it needs, wherever it was kept."""
 
 import dataclasses
+import functools
+import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -81,8 +84,26 @@ class Trained:
         model, predict, coder = self.model, self.model.predict, self.autoencoder
         if isinstance(predict, networks.WithEncoder):
             return TextToImage(predict.encode, predict.predict, model.parameterization, sampler, model.shape)
-        decode = None if coder is None else library.pure(coder, "decode")
+        decode = None if coder is None else decoder(coder)
         return TextToImage(library.pure(texts.ENCODER), predict, model.parameterization, sampler, model.shape, decode)
+
+
+@functools.lru_cache
+def decoder(coder: Autoencoder) -> Callable[[Params, Any], jax.Array]:
+    """Latents to pictures, of which each corner is the pixel diagonally inside of it. One function per network: programs are shared.
+
+    Past a corner the convolutions see zeros on two sides, and four pixels of a picture weigh too little in training for that to be learned:
+    the decoder tints them, and them alone. It has learned the zeros past the edges, so a latent with a margin would spoil every edge.
+    """
+    decode = library.pure(coder, "decode")
+
+    def decoded(params: Params, latents: Any) -> jax.Array:
+        pictures, inside = decode(params, latents), {0: 1, -1: -2}
+        for row, column in itertools.product(inside, repeat=2):
+            pictures = pictures.at[:, row, column].set(pictures[:, inside[row], inside[column]])
+        return pictures
+
+    return decoded
 
 
 def from_run(config: Config, folder: RunFolder, name: str, seed: int) -> Trained:
