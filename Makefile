@@ -64,7 +64,7 @@ test-numbers: $(FOR_TESTS)  ## tests whose numbers compilation can change, by pr
 test-versions: $(FOR_TESTS)  ## tests of what versions of Python and of packages can change
 	@$(TESTING) $(BIN) -m pytest -q -n 2 -m "not slow and not peers" $(VERSIONS) $(ARGS)
 
-test-slow: $(FOR_TESTS)  ## what needs a cold process, a wheel, a browser or a training
+test-slow: $(FOR_TESTS) $(SMOLLM2)  ## what needs a cold process, a wheel, a browser or a training
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN) -m pytest -q -n 2 -m "slow and not peers" $(ARGS)
 
 test-costs: $(FOR_TESTS)  ## run and time the tests, record tests/costs.json, and print the share of each chapter; SLOW=1: of slow tests

@@ -17,23 +17,20 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
+from experiments.framework import compile_cache
 from tests import lazy_checks, order
 
 KEPT = os.environ.get("GENDIFF_TEST_PROGRAMS")
-"""Folder that keeps compiled programs for the next run of the tests; none without it."""
+"""Folder that keeps compiled programs for the next run of the tests, one folder per kind of processor; none without it."""
 
 gc.disable()  # until all tests are collected: what is imported stays
 lazy_checks.install()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-jax.config.update("jax_enable_compilation_cache", bool(KEPT))
-if KEPT:
-    from experiments.framework import compile_cache
-
-    os.environ["XDG_CACHE_HOME"] = KEPT  # as if it were the folder of a user: programs that call oneDNN are left out
-    jax.config.update("jax_compilation_cache_dir", str(compile_cache.of_user()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_enable_compilation_cache", False)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 hypothesis.settings.register_profile(
     "gendiff",
@@ -63,6 +60,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The application has a cache of its own, by other rules, and calls oneDNN, which cannot be kept: its tests keep nothing."""
+    keeps = bool(KEPT) and not item.nodeid.startswith("tests/experiments/")
+    if keeps != jax.config.jax_enable_compilation_cache:
+        compilation_cache.reset_cache()
+        jax.config.update("jax_enable_compilation_cache", keeps)
+        jax.config.update("jax_compilation_cache_dir", str(Path(KEPT).absolute() / compile_cache.of_user().name) if keeps else None)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:

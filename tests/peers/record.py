@@ -27,11 +27,10 @@ def record_of(report: str) -> dict:
     """The record of a run from its JUnit report."""
     (suite,) = xml.etree.ElementTree.fromstring(report).iter("testsuite")
     tests, failures, errors, skipped = (int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped"))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     versions = {package: importlib.metadata.version(package) for package in PACKAGES if _installed(package)}
     return {
         "date": datetime.date.today().isoformat(),
-        "commit": commit,
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": versions,
         "passed": tests - failures - errors - skipped,
@@ -39,6 +38,11 @@ def record_of(report: str) -> dict:
         "skipped": skipped,
         "seconds": round(float(suite.get("time", "0"))),
     }
+
+
+def commit() -> str:
+    """The one that is checked out."""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _installed(package: str) -> bool:
