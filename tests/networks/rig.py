@@ -47,9 +47,15 @@ def drawn_of(shapes):
     return jax.tree.unflatten(jax.tree.structure(shapes), made)
 
 
+def started(network, *inputs):
+    """Parameters of which the last layer is what it starts as: the others are drawn without a program, for it takes long to compile."""
+    last = quickly(lambda key: networks.init(network, key, *inputs)["output"])(jax.random.key(0))
+    return drawn(network, *inputs) | {"output": last}
+
+
 @functools.cache
 def fresh(network):
-    return quickly(lambda key: networks.init(network, key, X, T, LABEL))(jax.random.key(0))
+    return started(network, X, T, LABEL)
 
 
 def lowered(network, params):
@@ -115,7 +121,7 @@ READERS = [cross, joint, reading_unet]
 
 @functools.cache
 def fresh_reader(network):
-    return quickly(lambda key: networks.init(network, key, X, T, LABEL, TEXT, SIZE))(jax.random.key(0))
+    return started(network, X, T, LABEL, TEXT, SIZE)
 
 
 @functools.cache

@@ -5,8 +5,9 @@ import pytest
 
 from gendiff.networks import attention
 from tests.networks.rig import quickly, value_and_slopes
+from tests.variants import cases
 
-ARRAYS = tuple(jnp.asarray(array, jnp.float32) for array in np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)))
+ARRAYS = tuple(jax.device_put(array.astype(np.float32)) for array in np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)))
 ALL = np.ones((2, 1, 5, 5), bool)
 MASK = np.random.default_rng(1).random(ALL.shape) < 0.6
 MASK[:, :, :, 0] = True
@@ -19,18 +20,25 @@ def plain(query, key, value, mask=ALL, bias=0.0):
     return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
 
 
-@pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])
-@pytest.mark.parametrize("implementation", ["auto", "heads_first", "xla"])
-def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent_also_where_a_query_sees_nothing(implementation, mask):
-    def all_of(f):
-        return jax.jvp(lambda *arrays: value_and_slopes(f, *arrays), ARRAYS, tuple(jnp.cos(array) for array in ARRAYS))
+def test_attention_equals_the_plain_formula_in_value_gradient_and_tangent_also_where_a_query_sees_nothing():
+    masks = None, MASK
 
-    def ours(*arrays):
-        return attention.attend(*arrays, mask, implementation=implementation)
+    def all_of(f, arrays):
+        return jax.jvp(lambda *arrays: value_and_slopes(f, *arrays), arrays, tuple(jnp.cos(array) for array in arrays))
 
-    result = quickly(lambda: (all_of(ours), all_of(lambda *arrays: plain(*arrays, ALL if mask is None else mask))))()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *result)
-    assert np.all(np.any(result[0][0][0], -1) == (True if mask is None else mask.any(-1).transpose(0, 2, 1)))
+    def ours(mask, implementation):
+        return lambda *arrays: attention.attend(*arrays, mask, implementation=implementation)
+
+    @quickly
+    def every(arrays):
+        wanted = [all_of(lambda *arrays, mask=mask: plain(*arrays, ALL if mask is None else mask), arrays) for mask in masks]
+        return {name: [all_of(ours(mask, name), arrays) for mask in masks] for name in ("auto", "heads_first", "xla")}, wanted
+
+    results, wanted = every(ARRAYS)
+    for name, found in results.items():
+        jax.tree.map(lambda a, b, name=name: np.testing.assert_allclose(a, b, atol=2e-5, err_msg=name), found, wanted)
+        for mask, result in zip((True, MASK.any(-1).transpose(0, 2, 1)), found, strict=True):
+            assert np.all(np.any(result[0][0], -1) == mask), name
 
 
 def test_attention_of_few_queries_to_many_keys_equals_the_plain_formula_in_value_and_gradient():
@@ -70,7 +78,7 @@ def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient()
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
 
 
-@pytest.mark.parametrize("implementation", ["heads_first", "xla"])
+@cases("implementation", ["heads_first", "xla"])
 def test_a_bias_is_added_to_the_scores_in_value_and_gradient_and_the_mask_hides_all_the_same(implementation):
     bias = jnp.asarray(np.random.default_rng(4).normal(size=(1, 3, 5, 5)), jnp.float32)
 
@@ -99,7 +107,7 @@ def test_a_bias_is_added_for_one_query_and_for_few_too():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *both(query, key, value, bias))
 
 
-@pytest.mark.parametrize("implementation", ["heads_first", "xla"])
+@cases("implementation", ["heads_first", "xla"])
 def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(implementation):
     halves = tuple(array.astype(jnp.bfloat16) for array in ARRAYS)
     half = quickly(lambda *arrays: value_and_slopes(lambda *a: attention.attend(*a, implementation=implementation), *arrays))(*halves)

@@ -5,9 +5,10 @@ import pytest
 
 from gendiff.networks import blocks, convolution
 from tests.networks.rig import moved, quickly
+from tests.variants import cases
 
-X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 8)), jnp.float32)
-EMBEDDING = jnp.ones((2, 3))
+X = jax.device_put(np.random.default_rng(0).normal(size=(2, 4, 4, 8)).astype(np.float32))
+EMBEDDING = jax.device_put(np.ones((2, 3), np.float32))
 
 
 def patterned(module):
@@ -16,8 +17,8 @@ def patterned(module):
     return moved(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
-@pytest.mark.parametrize(
-    ("resize", "modulation", "expected"),
+@cases(
+    "resize, modulation, expected",
     [(None, "shift", lambda x: x), ("half", "scale_shift", convolution.halve), ("double", "shift", convolution.double)],
 )
 def test_a_fresh_residual_block_is_its_shortcut(resize, modulation, expected):

@@ -1,7 +1,6 @@
 """The calls of a network: every layer that has parameters, on the shapes that it sees."""
 
 import jax
-import pytest
 
 from gendiff import networks
 from gendiff.core import trees
@@ -10,6 +9,7 @@ from gendiff.networks.layers import Dense
 from tests.networks import rig
 from tests.networks.rig import LABEL, T, X
 from tests.refusals import refusals
+from tests.variants import cases
 
 
 def recorded(network, *inputs, **options):
@@ -17,8 +17,8 @@ def recorded(network, *inputs, **options):
     return shapes, calls.recorded(network, shapes, *(inputs or (X, T, LABEL)), **options)
 
 
-@pytest.mark.parametrize("remat", [False, True, "products"])
-@pytest.mark.parametrize("build", [rig.dit, rig.unet])
+@cases("remat", [False, True, "products"])
+@cases("build", [rig.dit, rig.unet])
 def test_every_layer_is_called_once_whatever_the_backward_pass_computes_again(build, remat):
     shapes, found = recorded(build(remat=remat))
     called = [call.path for call in found if call.method == "__call__"]

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -7,27 +8,34 @@ import pytest
 
 from gendiff.networks import convolution, fast
 from tests.networks.rig import quickly, value_and_slopes
+from tests.variants import cases
 
 RANDOM = np.random.default_rng(0)
 
 
-def assert_equal(ours, wanted, *arrays):
-    result = quickly(lambda *arrays: (value_and_slopes(ours, *arrays), value_and_slopes(wanted, *arrays)))(*map(jnp.asarray, arrays))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *result)
+def assert_equal(*pairs):
+    """Of (ours, wanted, arrays): values and gradients, by one program for all of them."""
+    functions, inputs = zip(*((both, arrays) for *both, arrays in pairs), strict=True)
+    every = quickly(lambda inputs: [[value_and_slopes(f, *arrays) for f in both] for both, arrays in zip(functions, inputs, strict=True)])
+    for number, both in enumerate(every(inputs)):
+        jax.tree.map(lambda a, b, number=number: np.testing.assert_allclose(a, b, atol=1e-12, err_msg=f"pair {number}"), *both)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (4, 6), (7, 5)])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("strip", [4096, 8], ids=["whole", "strips"])
+SHAPES = (8, 8), (4, 6), (7, 5)
+
+
 @pytest.mark.float64
-def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(shape, stride, size, strip, monkeypatch):
-    monkeypatch.setattr(fast, "_STRIP", strip)
-    ours, plain = (functools.partial(convolution.convolve, stride=stride, implementation=name) for name in ("fast_backward", "direct"))
-    assert_equal(ours, plain, RANDOM.normal(size=(3, *shape, 2)), RANDOM.normal(size=(size, size, 2, 5)))
+def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(monkeypatch):
+    for strip in (4096, 8):  # the whole picture, and strips of it
+        monkeypatch.setattr(fast, "_STRIP", strip)
+        pairs = []
+        for shape, stride, size in [*itertools.product(SHAPES, (1, 2), (3,)), ((7, 5), 1, 1), ((8, 8), 2, 1)]:
+            both = [functools.partial(convolution.convolve, stride=stride, implementation=name) for name in ("fast_backward", "direct")]
+            pairs.append((*both, (RANDOM.normal(size=(3, *shape, 2)), RANDOM.normal(size=(size, size, 2, 5)))))
+        assert_equal(*pairs)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@cases("stride", [1, 2])
 @pytest.mark.float64
 def test_the_gradient_of_a_squared_input_gradient_of_fast_backward_equals_the_plain_one(stride):
     x, kernel, along = (jnp.asarray(RANDOM.normal(size=shape)) for shape in ((2, 4, 4, 2), (3, 3, 2, 3), (2, 4 // stride, 4 // stride, 3)))
@@ -59,20 +67,21 @@ def test_a_kernels_gradient_sums_strips_of_whole_rows_no_more_than_needed():
     assert {size: fast._strips(*size) for size in sizes} == sizes
 
 
-@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (3, 2, 2), (4, 2, (1, 1)), (4, 1, (1, 1)), (2, 1, (0, 1))])
-@pytest.mark.parametrize("implementation", ["direct", "fast_backward"])
 @pytest.mark.float64
-def test_padding_says_how_many_zeros_stand_above_and_to_the_left_and_a_pair_on_the_other_sides_too(implementation, size, stride, padding):
-    side = padding if isinstance(padding, tuple) else (padding, size - 1 - padding)
-    around = ((0, 0), side, side, (0, 0))
+def test_padding_says_how_many_zeros_stand_above_and_to_the_left_and_a_pair_on_the_other_sides_too():
+    def padded(size, stride, padding, implementation):
+        side = padding if isinstance(padding, tuple) else (padding, size - 1 - padding)
 
-    def by_hand(x, kernel):
-        return jax.lax.conv_general_dilated(
-            jnp.pad(x, around), kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        def by_hand(x, kernel):
+            around = jnp.pad(x, ((0, 0), side, side, (0, 0)))
+            layout = ("NHWC", "HWIO", "NHWC")
+            return jax.lax.conv_general_dilated(around, kernel, (stride, stride), "VALID", dimension_numbers=layout)
 
-    ours = functools.partial(convolution.convolve, stride=stride, padding=padding, implementation=implementation)
-    assert_equal(ours, by_hand, RANDOM.normal(size=(2, 4, 7, 3)), RANDOM.normal(size=(size, size, 3, 2)))
+        ours = functools.partial(convolution.convolve, stride=stride, padding=padding, implementation=implementation)
+        return ours, by_hand, (RANDOM.normal(size=(2, 4, 7, 3)), RANDOM.normal(size=(size, size, 3, 2)))
+
+    sizes = (3, 2, 0), (3, 2, 1), (3, 2, 2), (4, 2, (1, 1)), (4, 1, (1, 1)), (2, 1, (0, 1))
+    assert_equal(*(padded(*each, name) for each in sizes for name in ("direct", "fast_backward")))
 
 
 def test_a_padding_past_the_kernel_and_an_unknown_implementation_are_refused():

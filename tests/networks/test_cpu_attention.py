@@ -12,13 +12,14 @@ from gendiff import networks
 from gendiff.networks import attention, cpu_attention
 from tests.networks.rig import LABEL, T, X, dit, drawn, quickly, value_and_slopes
 from tests.networks.test_attention import plain
+from tests.variants import cases
 
 SAMPLES, HEADS, TOKENS = 4, 6, 8
 DRAW = np.random.default_rng(0)
-ARRAYS = tuple(jnp.asarray(array, jnp.float32) for array in DRAW.normal(size=(3, SAMPLES, TOKENS, HEADS, 4)))
+ARRAYS = tuple(jax.device_put(array.astype(np.float32)) for array in DRAW.normal(size=(3, SAMPLES, TOKENS, HEADS, 4)))
 OWN_MASK = DRAW.random((SAMPLES, HEADS, TOKENS, TOKENS)) < 0.6
 SHARED_MASK = DRAW.random((1, 1, 1, TOKENS)) < 0.6
-BIAS = jnp.asarray(DRAW.normal(size=(1, HEADS, TOKENS, TOKENS)), jnp.float32)
+BIAS = jax.device_put(DRAW.normal(size=(1, HEADS, TOKENS, TOKENS)).astype(np.float32))
 
 OF_A_HEAD = TOKENS**2
 CHUNKS = {"queries": 2 * TOKENS, "heads": 3 * OF_A_HEAD, "samples": 2 * HEADS * OF_A_HEAD}
@@ -96,8 +97,8 @@ def test_the_backward_pass_keeps_no_weights_and_computes_only_them_again(chunks)
     assert products == 2 + 1 + 4, "two there, the scores again, and two for each of the products"
 
 
-@pytest.mark.parametrize(
-    ("shape", "sizes"),
+@cases(
+    "shape, sizes",
     [
         ((16, 16, 256, 256), (1, 8, 256)),
         ((8, 6, 256, 256), (1, 6, 256)),
@@ -133,8 +134,8 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
     assert again > 0 == whole
 
 
-@pytest.mark.parametrize("large", [2 * HEADS * OF_A_HEAD, OF_A_HEAD])
-@pytest.mark.parametrize("free", ["b, 8", "b, t"])
+@cases("large", [2 * HEADS * OF_A_HEAD, OF_A_HEAD])
+@cases("free", ["b, 8", "b, t"])
 def test_value_and_gradient_are_exported_for_any_number_of_samples_or_tokens(free, large, monkeypatch):
     monkeypatch.setattr(cpu_attention, "CHUNK", 2 * TOKENS)
     monkeypatch.setattr(cpu_attention, "LARGE", large)

@@ -11,7 +11,7 @@ from gendiff.networks.layers import GroupNorm
 from tests.networks.rig import MASK, TEXT, moved, quickly
 
 LAYER = ImageTransformer(heads=2, groups=2)
-X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2, 8)), jnp.float32)
+X = jax.device_put(np.random.default_rng(0).normal(size=(3, 4, 2, 8)).astype(np.float32))
 
 
 def test_a_fresh_layer_is_the_identity_and_a_moved_one_is_its_formula():

@@ -7,6 +7,8 @@ import pytest
 
 from gendiff.core.types import NO_LABEL
 from gendiff.networks import embeddings, image_inputs
+from tests.refusals import refusals
+from tests.variants import cases
 
 
 def test_sinusoidal_times_are_cosines_then_sines_at_falling_frequencies_and_all_differ():
@@ -48,44 +50,45 @@ def test_concrete_samples_are_looked_at_also_while_a_function_around_them_is_tra
     jax.jit(lambda latent: image_inputs.check_finite("latent", latent))(bad)  # a tracer passes
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+@cases("dtype", [np.int8, np.uint8, np.int32, np.int64])
 def test_labels_of_every_integer_dtype_are_taken_and_one_label_serves_the_batch(dtype):
     for label, wanted in ((np.array([1, 2], dtype), [1, 2]), (dtype(2), [2, 2]), (NO_LABEL, [NO_LABEL, NO_LABEL])):
         np.testing.assert_array_equal(embeddings.checked_label(label, 3, 2), wanted)
 
 
-@pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels")
-@pytest.mark.parametrize(
-    ("label", "error", "message"),
-    [(label, ValueError, "3 classes") for label in (3, -2, np.array([0, 2**32]), np.uint8(255))]
-    + [(label, TypeError, "integers") for label in (1.0, np.array([0.0, 1.0]), np.array([True, False]), jnp.ones(2))],
-)
-def test_a_concrete_label_out_of_range_or_no_integer_is_refused(label, error, message, unchecked):
-    with pytest.raises(error, match=message):
-        embeddings.checked_label(label, 3, 2)
+def labelled(label):
+    return lambda: embeddings.checked_label(label, 3, 2)
 
 
-@pytest.mark.fault("images: height not divisible by patch or downsampling", "images: channels first")
-@pytest.mark.parametrize(
-    ("shape", "dtype", "times", "error", "message"),
-    [
-        ((3, 7, 8, 1), "f4", (3,), ValueError, r"read as \(batch, height, width, channels\): .* must be multiples of 4 \(patch\)$"),
-        ((3, 8, 9, 1), "f4", (3,), ValueError, r"^.*\(3, 8, 9, 1\).*multiples of 4 \(patch\)$"),
-        ((3, 1, 8, 8), "f4", (3,), ValueError, "channels-first: use numpy.moveaxis"),
-        ((3, 4, 32, 32), "f4", (3,), ValueError, "channels-first"),
-        ((3, 8, 8), "f4", (3,), ValueError, r"images are \(batch, height, width, channels\)"),
-        ((3, 8, 8, 1), "u1", (3,), TypeError, "floating"),
-        *(((3, 8, 8, 1), "f4", times, ValueError, r"one time per sample, \(3,\), is needed") for times in ((2,), (), (3, 1))),
-    ],
+def images(*shape, dtype=np.float32, times=(3,)):
+    return lambda: image_inputs.check(np.zeros(shape, dtype), np.zeros(times, np.float32), 4, "patch")
+
+
+test_a_concrete_label_out_of_range_or_no_integer_is_refused = pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels")(
+    refusals(
+        *((labelled(label), "3 classes") for label in (3, -2, np.array([0, 2**32]), np.uint8(255))),
+        *((labelled(label), "integers", TypeError) for label in (1.0, np.array([0.0, 1.0]), np.array([True, False]), jnp.ones(2))),
+    )
 )
-def test_images_whose_sides_the_factor_divides_pass_and_others_and_other_times_are_refused_with_the_rule(
-    shape, dtype, times, error, message
-):
-    for passing in ((3, 8, 4, 1), (3, 12, 12, 3), (3, 4, 4, 64)):
-        image_inputs.check(np.zeros(passing, np.float32), np.zeros(3, np.float32), 4, "patch")
-        image_inputs.check_images(np.zeros(passing, np.float32), 4, "patch")
-    with pytest.raises(error, match=message):
-        image_inputs.check(np.zeros(shape, dtype), np.zeros(times, np.float32), 4, "patch")
+test_images_whose_sides_the_factor_does_not_divide_and_other_times_are_refused_with_the_rule = pytest.mark.fault(
+    "images: height not divisible by patch or downsampling", "images: channels first"
+)(
+    refusals(
+        (images(3, 7, 8, 1), r"read as \(batch, height, width, channels\): .* must be multiples of 4 \(patch\)$"),
+        (images(3, 8, 9, 1), r"^.*\(3, 8, 9, 1\).*multiples of 4 \(patch\)$"),
+        (images(3, 1, 8, 8), "channels-first: use numpy.moveaxis"),
+        (images(3, 4, 32, 32), "channels-first"),
+        (images(3, 8, 8), r"images are \(batch, height, width, channels\)"),
+        (images(3, 8, 8, 1, dtype=np.uint8), "floating", TypeError),
+        *((images(3, 8, 8, 1, times=times), r"one time per sample, \(3,\), is needed") for times in ((2,), (), (3, 1))),
+    )
+)
+
+
+def test_images_whose_sides_the_factor_divides_pass():
+    for shape in ((3, 8, 4, 1), (3, 12, 12, 3), (3, 4, 4, 64)):
+        images(*shape)()
+        image_inputs.check_images(np.zeros(shape, np.float32), 4, "patch")
 
 
 def test_samples_that_are_not_finite_are_named_where_they_are_known():

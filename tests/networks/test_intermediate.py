@@ -2,13 +2,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from gendiff import networks
 from tests.networks.rig import LABEL, T, X, drawn
 from tests.networks.rig import dit as tiny
 from tests.quickly import in_numpy
 from tests.refusals import refusals
+from tests.variants import cases
 
 
 class Inner(nn.Module):
@@ -30,7 +30,7 @@ def numbers():
     return drawn(Outer(), x), x
 
 
-@pytest.mark.parametrize("layer", ["inner", "inner/layer"])
+@cases("layer", ["inner", "inner/layer"])
 def test_the_first_array_that_a_layer_answers_stands_beside_the_output(layer):
     params, x = numbers()
     output, seen = jax.jit(networks.with_intermediate(Outer(), layer))(params, x)

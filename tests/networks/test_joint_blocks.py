@@ -1,5 +1,6 @@
 """What the blocks of Stable Diffusion 3.5 and FLUX.1 add to the transformer block, against formulas in NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,8 +12,8 @@ from tests.refusals import refusals
 
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)
 DRAW = np.random.default_rng(0)
-X, OTHER, CONTEXT = (jnp.asarray(DRAW.normal(size=shape), jnp.float32) for shape in ((2, 6, 8), (2, 3, 8), (2, 5, 7)))
-ADA = jnp.asarray(DRAW.normal(size=(2, 3)), jnp.float32)
+SHAPES = (2, 6, 8), (2, 3, 8), (2, 5, 7), (2, 3)
+X, OTHER, CONTEXT, ADA = (jax.device_put(DRAW.normal(size=shape).astype(np.float32)) for shape in SHAPES)
 
 
 def parts_of(formula, x, name="qkv"):

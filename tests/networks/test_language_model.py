@@ -14,7 +14,8 @@ from gendiff.networks.layers import ACTIVATIONS
 from gendiff.training import sharding
 from tests.networks import rig
 from tests.quickly import quickly
-from tests.variants import some_slow
+from tests.refusals import refusals
+from tests.variants import cases, some_slow
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
 SMALL = {"vocabulary": 50, "context": 16, "width": 16, "depth": 2, "heads": 4}
@@ -124,7 +125,7 @@ LENGTHS = np.array([[5, 4, 1], [12, 0, 0], [2, 3, 7]])
 """Of the texts that are packed into each row of TOKENS; the first row has two of padding."""
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
+@cases("kind", ["qwen3", "gpt2"])
 def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
     network = KINDS[kind]
     predict, params = networks.pure(network), drawn(network)
@@ -216,24 +217,25 @@ def test_under_jit_an_unknown_id_makes_its_own_text_not_a_number():
     assert np.isfinite(result[[0, 2]]).all() and np.isnan(result[1]).all()
 
 
-@pytest.mark.parametrize(
-    ("changes", "tokens", "error", "message"),
-    [
-        ({}, np.full((1, 4), 50, np.int32), ValueError, "tokens holds 50, which is none of 0 … 49"),
-        ({}, np.full((1, 4), -2, np.int32), ValueError, "tokens holds -2"),
-        ({}, np.zeros((1, 4), np.float32), TypeError, "tokens must hold integers"),
-        ({}, np.zeros((1, 17), np.int32), ValueError, "1 to 16 tokens is needed"),
-        ({"key_value_heads": 3}, TOKENS, ValueError, "key_value_heads = 3 does not divide heads = 4"),
-        ({"heads": 3, "key_value_heads": 1}, TOKENS, ValueError, "heads = 3 does not divide the width 16"),
-        ({"norm": "batch"}, TOKENS, ValueError, "norm = 'batch'"),
-        ({"positions": "relative"}, TOKENS, ValueError, "positions = 'relative'"),
-        ({"head": "values"}, TOKENS, ValueError, "head = 'values' is none of tokens, scalar"),
-        ({"window": 0}, TOKENS, ValueError, "window = 0"),
-        ({"width": 15, "heads": 5}, TOKENS, ValueError, "head size 3"),
-    ],
+def called(tokens=TOKENS, **changes):
+    def call():
+        network = networks.LanguageModel(**(SMALL | changes))
+        jax.eval_shape(lambda: networks.init(network, jax.random.key(0), tokens))
+        network.apply({"params": drawn(KINDS["llama"])}, tokens)
+
+    return call
+
+
+test_what_does_not_fit_is_refused = refusals(
+    (called(np.full((1, 4), 50, np.int32)), "tokens holds 50, which is none of 0 … 49"),
+    (called(np.full((1, 4), -2, np.int32)), "tokens holds -2"),
+    (called(np.zeros((1, 4), np.float32)), "tokens must hold integers", TypeError),
+    (called(np.zeros((1, 17), np.int32)), "1 to 16 tokens is needed"),
+    (called(key_value_heads=3), "key_value_heads = 3 does not divide heads = 4"),
+    (called(heads=3, key_value_heads=1), "heads = 3 does not divide the width 16"),
+    (called(norm="batch"), "norm = 'batch'"),
+    (called(positions="relative"), "positions = 'relative'"),
+    (called(head="values"), "head = 'values' is none of tokens, scalar"),
+    (called(window=0), "window = 0"),
+    (called(width=15, heads=5), "head size 3"),
 )
-@pytest.mark.usefixtures("unchecked")
-def test_what_does_not_fit_is_refused(changes, tokens, error, message):
-    with pytest.raises(error, match=message):
-        jax.eval_shape(lambda: networks.init(networks.LanguageModel(**(SMALL | changes)), jax.random.key(0), tokens))
-        networks.LanguageModel(**(SMALL | changes)).apply({"params": drawn(KINDS["llama"])}, tokens)

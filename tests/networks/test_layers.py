@@ -7,6 +7,7 @@ import scipy.special
 
 from gendiff.networks import initializers, layers
 from tests.networks.rig import quickly, value_and_slopes
+from tests.variants import cases
 
 X = np.random.default_rng(0).normal(2.0, 3.0, size=(2, 4, 4, 12)).astype(np.float32)
 AFFINE = {"scale": np.linspace(0.5, 2, 12, dtype=np.float32), "bias": np.linspace(-1, 1, 12, dtype=np.float32)}
@@ -44,13 +45,12 @@ def plain_group_norm(x, scale, shift):
     return jax.nn.silu(affine * (1 + scale[:, None, None]) + shift[:, None, None])
 
 
-@pytest.mark.parametrize(
-    ("module", "params", "plain", "shape"),
+@cases(
+    "module, params, plain, shape",
     [
         (layers.LayerNorm(layers.Compute(np.float64)), {}, plain_layer_norm, (2, 16, 12)),
         (layers.GroupNorm(3, layers.Compute(np.float64), silu=True), AFFINE, plain_group_norm, X.shape),
     ],
-    ids=["layer", "group"],
 )
 @pytest.mark.float64
 def test_norms_equal_their_formula_in_value_gradient_and_derivatives_of_the_gradient(module, params, plain, shape):
@@ -98,7 +98,7 @@ def test_fill_gives_each_drawn_parameter_its_own_spread_and_leaves_the_others():
     assert abs(np.corrcoef(filled["wide"].ravel()[:2000], filled["kernel"].ravel()[:2000])[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize("name", layers.ACTIVATIONS)
+@cases("name", layers.ACTIVATIONS)
 def test_an_activation_behind_a_linear_layer_equals_its_formula_in_value_and_slope(name):
     """Together with the layer, for XLA may join the two."""
     formulas = {

@@ -18,6 +18,7 @@ from tests.networks import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.training import linear
+from tests.variants import cases
 
 X = np.random.default_rng(0).normal(size=(3, 8, 6)).astype(np.float32)
 GIVEN = np.arange(8)[None] < np.array([8, 5, 0])[:, None]
@@ -28,7 +29,7 @@ KINDS = {
     "expert_choice": Experts(4, 2, 0.75, "expert_choice", normalised=False),
 }
 SLOPES = np.sin(np.arange(X.size)).reshape(X.shape).astype(np.float32)
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = cases("kind", KINDS)
 program = quickly(lambda predict, params, *inputs: predict(params, *inputs), static_argnums=0)
 
 
@@ -118,7 +119,7 @@ def test_no_expert_keeps_more_tokens_of_a_text_than_its_capacity_and_padding_tak
         assert np.array_equal(routing.chosen.sum(-1), GIVEN * KINDS[kind].top_k)
 
 
-@pytest.mark.parametrize("kind", ["tight", "expert_choice"])
+@cases("kind", ["tight", "expert_choice"])
 def test_a_text_is_answered_alike_whatever_stands_beside_and_behind_it(kind):
     whole, _, _ = answered(kind)
     others = np.where((GIVEN & (np.arange(3) == 1)[:, None])[..., None], X, 7 * X[::-1, ::-1])
@@ -182,7 +183,7 @@ def blocks_of_equal_experts():
     return jax.tree.map(np.asarray, answers(params, X))
 
 
-@pytest.mark.parametrize("place", range(3), ids=map(str, EQUAL))
+@cases("place", range(3))
 def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(place):
     dense, several = blocks_of_equal_experts()
     y, cache = several[place]
@@ -240,9 +241,7 @@ PRODUCTS = fast.product_of_groups, fast.product_of_blocks, jax.lax.ragged_dot
 products = quickly(lambda *inputs: [product(*inputs) for product in PRODUCTS])
 
 
-@pytest.mark.parametrize(
-    ("number", "sizes"), [(160, (3, 0, 5, 2)), (160, (0, 0, 0, 0)), (160, (40, 40, 40, 40)), (160, (150, 1, 0, 9)), (3, (0, 2, 0, 1))]
-)
+@cases("number, sizes", [(160, (3, 0, 5, 2)), (160, (0, 0, 0, 0)), (160, (40, 40, 40, 40)), (160, (150, 1, 0, 9)), (3, (0, 2, 0, 1))])
 def test_products_of_groups_in_blocks_are_those_of_ragged_dot(number, sizes):
     draw = np.random.default_rng(3)
     rows, kernels = draw.normal(size=(number, 3)).astype(np.float32), draw.normal(size=(4, 3, 2)).astype(np.float32)
@@ -337,7 +336,7 @@ def test_devices_that_share_the_experts_compute_what_one_does():
     assert linear.finish(linear.python(DEVICES, flags="--xla_force_host_platform_device_count=4"), timeout=300).count("equal") == 2
 
 
-STREAMS = (jnp.ones((1, 2, 4)), jnp.ones((1, 3, 4)))
+STREAMS = np.ones((1, 2, 4), np.float32), np.ones((1, 3, 4), np.float32)
 test_mistakes_are_refused = refusals(
     (lambda: Experts(4, 5), r"top_k = 5 is outside \[1, 4\]"),
     (lambda: Experts(0), "number = 0"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks
+from tests.variants import cases
 
 X, T = np.ones((2, 3), np.float32), np.zeros((2,), np.float32)
 
@@ -59,13 +60,12 @@ def test_inputs_are_any_trees_and_a_method_is_called_by_its_name():
         networks.pure(Twin(), "encoder")
 
 
-@pytest.mark.parametrize(
+@cases(
     "network",
     [
         networks.DiT(2, 8, 1, 1, num_classes=2),
         networks.UNet((4, 8), 1, (2,), head_size=4, groups=2, num_classes=2, modulation="shift", middle_attention=False),
     ],
-    ids=["dit", "unet"],
 )
 def test_a_network_runs_on_a_mesh_with_explicit_axes_and_keeps_the_batch_split(network):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))

@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from gendiff import networks
 from gendiff.networks import progressive
@@ -13,6 +12,7 @@ from tests.networks import rig
 from tests.networks.adversaries import NOISE
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.variants import cases
 
 SMALL = {"size": 16, "width": 2, "widest": 5, "image_channels": 2}
 PICTURES = {side: np.random.default_rng(side).uniform(-1, 1, (3, side, side, 2)).astype(np.float32) for side in (4, 8, 16)}
@@ -62,7 +62,7 @@ def made(network, *given):
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *given))
 
 
-@pytest.mark.parametrize(("network", "given"), [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))], ids=["generator", "critic"])
+@cases("network, given", [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))])
 def test_every_stage_has_the_same_parameters(network, given):
     whole = made(network, given[2])
     assert all(made(network.clone(stage=stage), given[stage], *weight) == whole for stage, weight in ((0, (0.5,)), (1, ()), (2, (0.5,))))

@@ -25,9 +25,9 @@ from tests.networks.rig import (
     read,
     reading_unet,
 )
-from tests.variants import some_slow
+from tests.variants import cases, some_slow
 
-every = pytest.mark.parametrize("build", READERS)
+every = cases("build", READERS)
 PADDING = ~MASK[..., None]
 
 
@@ -36,7 +36,7 @@ def with_tokens(tokens, mask=MASK):
 
 
 @every
-@pytest.mark.parametrize("filling", [0.0, 1e4, np.inf, np.nan])
+@cases("filling", [0.0, 1e4, np.inf, np.nan])
 def test_of_padding_nothing_reaches_the_output_whatever_it_holds(build, filling):
     whole = read(build())
     assert np.isfinite(whole).all() and all(np.abs(sample).max() > 0 for sample in whole)

@@ -11,7 +11,7 @@ from gendiff.networks import text_encoder
 from tests.networks.rig import apply, drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import some_slow
+from tests.variants import cases, some_slow
 
 END = 17
 IDS = np.array([[3, 7, 5, END, 0, 0], [3, 9, END, END, 19, 1]], np.int32)
@@ -29,7 +29,7 @@ def bert(**changes):
     return clip(**(kind | changes))
 
 
-both = pytest.mark.parametrize("build", [clip, bert])
+both = cases("build", [clip, bert])
 
 
 @functools.cache
@@ -169,14 +169,13 @@ def test_recomputed_blocks_have_the_same_gradients():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain))
 
 
-@pytest.mark.parametrize(
-    ("build", "numbers"),
+@cases(
+    "build, numbers",
     [
         (text_encoder.clip_vit_l_14, 123_060_480),
         (text_encoder.open_clip_vit_h_14, 352_984_064),
         (text_encoder.mini_lm_l6, 22_565_376),
     ],
-    ids=["CLIP", "OpenCLIP", "MiniLM"],
 )
 def test_a_published_encoder_has_as_many_numbers_as_its_paper_or_file_says(build, numbers):
     """CLIP's text model has 123.1 million in Stable Diffusion, OpenCLIP's 24 blocks 353.0; MiniLM has 22.7 with its pooler of 147,840."""

@@ -10,9 +10,10 @@ from gendiff.networks import convolution, diagonal_gaussian, tiles
 from tests.networks.rig import moved
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.variants import cases
 
 RNG = np.random.default_rng(0)
-KERNELS = [jnp.asarray(RNG.normal(size=(3, 3, 2, 2)) / 4, jnp.float32) for _ in range(3)]
+KERNELS = [jax.device_put(RNG.normal(size=(3, 3, 2, 2)).astype(np.float32) / 4) for _ in range(3)]
 LATENT = RNG.normal(size=(2, 20, 27, 2)).astype(np.float32)
 REACH = 2
 """Positions that an output of `up` or `down` looks at beyond its own: 1 + 1/2 + 1/4, rounded up."""
@@ -35,7 +36,7 @@ def down(kernels, x):
 PICTURE = RNG.normal(size=(2, 80, 108, 2)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("function", "x"), [(up, LATENT), (down, PICTURE)], ids=["decode", "encode"])
+@cases("function, x", [(up, LATENT), (down, PICTURE)])
 def test_tiles_equal_the_whole_everywhere_where_the_margin_is_the_reach(function, x):
     whole = quickly(function)(KERNELS, x)
     for tile, overlap in ((12, 4), (15, 5), (16, 4)):
@@ -88,7 +89,7 @@ def test_whatever_the_size_weights_of_a_pixel_sum_to_1_and_the_margin_counts_for
                 np.testing.assert_allclose(summed, 1, rtol=1e-12)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@cases("size", [1, 2, 3, 5])
 def test_slices_equal_the_whole_batch(size):
     x = RNG.normal(size=(5, 8, 8, 2)).astype(np.float32)
     parts = quickly(tiles.sliced(down, size))(KERNELS, x)

@@ -5,13 +5,15 @@ import pytest
 
 from gendiff import networks
 from tests.networks.rig import LABEL, TEXT, T, X, fresh, lowered, unet
+from tests.refusals import refusals
+from tests.variants import cases
 
 
 def shape(network, params, x):
     return jax.eval_shape(networks.pure(network), params, x, T[: len(x)], LABEL[: len(x)]).shape
 
 
-@pytest.mark.parametrize("network", [unet(), unet(resampling="block", modulation="shift", remat=True)], ids=["plain", "block"])
+@cases("network", [unet(), unet(resampling="block", modulation="shift", remat=True)])
 def test_forward_over_reverse_traces_through_every_default_kind_of_layer(network):
     def second(x):
         params = networks.init(network, jax.random.key(0), x, T, LABEL)
@@ -33,14 +35,13 @@ def test_remat_fast_backward_and_dropout_reach_every_block_and_every_convolution
     assert "random_bits" not in plain + changed and "random_bits" in traced(jax.random.key(1), dropout=0.5)
 
 
-@pytest.mark.parametrize(
-    ("network", "size"),
+@cases(
+    "network, size",
     [
         (networks.unet.adm(32, (1, 2), blocks=1, attention=(3,), num_classes=10, head_size=16), (2, 6)),
         (networks.unet.diffusers_unet((32, 64), 1, (1,), num_classes=10, out_channels=2), (12, 4)),
         (networks.UNet((8,), blocks=1, attention=(), middle_attention=False, groups=4, num_classes=10, modulation="shift"), (3, 1)),
     ],
-    ids=["adm", "diffusers", "one level"],
 )
 def test_every_option_maps_an_image_of_any_divisible_size_to_its_own_size(network, size):
     x = np.zeros((3, *size, 1), np.float32)
@@ -74,36 +75,34 @@ def test_each_level_has_its_depth_of_transformers_and_the_middle_that_of_the_las
     assert set(block["cross_output"]) == {"kernel", "bias"} and block["mlp_0"]["kernel"].shape == (8, 2 * 4 * 8)
 
 
-@pytest.mark.fault("images: height not divisible by patch or downsampling", "images: channels first")
-@pytest.mark.parametrize(("sizes", "message"), [((7, 8, 1), "multiples of 2"), ((1, 8, 8), "channels-first")])
-def test_a_size_that_does_not_divide_or_channels_first_is_refused_with_the_rule(sizes, message):
-    with pytest.raises(ValueError, match=message):
-        shape(unet(), fresh(unet()), np.zeros((3, *sizes), np.float32))
+def called(*sizes, **changes):
+    x = np.zeros((3, *sizes), np.float32) if sizes else X
+    return lambda: networks.init(unet(**changes), jax.random.key(0), x, T, LABEL)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"modulation": "scale"}, "scale_shift"),
-        ({"resampling": "conv"}, "convolution"),
-        ({"convolution": "fast"}, "fast_backward"),
-        ({"attention_implementation": "flash"}, "auto"),
-        ({"dropout": 1.0}, "dropout"),
-        ({"groups": 3}, "does not divide"),
-        ({"head_size": 5}, "does not divide"),
-        ({"heads": (2,)}, r"heads = \(2,\) must be one number, or one for each of the 2 levels"),
-        ({"heads": (2, 0)}, "heads = 0"),
-        ({"transformer_depth": (1, 1, 1)}, "for each of the 2 levels"),
-        ({"transformer": "gated"}, "plain, stable_diffusion"),
-        ({"channels": ()}, "no level"),
-        ({"blocks": 0}, "blocks"),
-        ({"epsilon": -1e-5}, "epsilon"),
-        ({"downsample_padding": 2}, "downsample_padding"),
-        ({"attention_levels": (2,)}, "attention_levels"),
-        ({"frequency_shift": -1}, "frequency_shift"),
-        ({"precision": "hihgest"}, "highest"),
-    ],
+test_what_is_unknown_or_does_not_fit_is_refused_with_the_rule = pytest.mark.fault(
+    "images: height not divisible by patch or downsampling", "images: channels first"
+)(
+    refusals(
+        (called(7, 8, 1), "multiples of 2"),
+        (called(1, 8, 8), "channels-first"),
+        (called(modulation="scale"), "scale_shift"),
+        (called(resampling="conv"), "convolution"),
+        (called(convolution="fast"), "fast_backward"),
+        (called(attention_implementation="flash"), "auto"),
+        (called(dropout=1.0), "dropout"),
+        (called(groups=3), "does not divide"),
+        (called(head_size=5), "does not divide"),
+        (called(heads=(2,)), r"heads = \(2,\) must be one number, or one for each of the 2 levels"),
+        (called(heads=(2, 0)), "heads = 0"),
+        (called(transformer_depth=(1, 1, 1)), "for each of the 2 levels"),
+        (called(transformer="gated"), "plain, stable_diffusion"),
+        (called(channels=()), "no level"),
+        (called(blocks=0), "blocks"),
+        (called(epsilon=-1e-5), "epsilon"),
+        (called(downsample_padding=2), "downsample_padding"),
+        (called(attention_levels=(2,)), "attention_levels"),
+        (called(frequency_shift=-1), "frequency_shift"),
+        (called(precision="hihgest"), "highest"),
+    )
 )
-def test_an_option_that_is_unknown_or_does_not_fit_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        networks.init(unet(**changes), jax.random.key(0), X, T, LABEL)

@@ -11,6 +11,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.pipelines import chat as module
 from tests.networks.rig import drawn
 from tests.quickly import quickly
+from tests.refusals import refusals
 
 TOKENIZER = language.tokens.plain()
 TEMPLATE = language.chat_template.from_text(
@@ -96,26 +97,19 @@ def test_settings_and_lengths_up_to_a_power_of_2_share_one_compile_and_tokens_st
     assert generate._cache_size() == compiled
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (lambda: CHAT.complete(KEY, "a" * 290, max_tokens=11), ValueError, "290 tokens to read and max_tokens = 11 are more than the 300"),
-        (lambda: CHAT.complete(KEY, "a" * 301), ValueError, "leave no room for an answer"),
-        (lambda: CHAT.complete(KEY, ""), ValueError, "nothing to go on with"),
-        (lambda: CHAT.complete(KEY, "a", max_tokens=0), ValueError, "max_tokens = 0"),
-        (lambda: CHAT.complete(KEY, "a", temperature=-1.0), ValueError, "temperature = -1"),
-        (lambda: dataclasses.replace(CHAT, template=None).answer(KEY, USER), ValueError, "no chat template"),
-        (lambda: pipelines.Chat(NETWORK.clone(vocabulary=100), PARAMS, TOKENIZER), ValueError, "they do not belong together"),
-        (lambda: CHAT.answer(KEY, "hello"), TypeError, "must be a list of messages"),
-        (lambda: CHAT.answer(KEY, [{"role": language.tokens.END_OF_TEXT, "content": "a"}]), ValueError, "begins or ends a message"),
-        (
-            lambda: dataclasses.replace(CHAT, template=language.chat_template.from_text("{{ messages.__class__ }}")).answer(KEY, USER),
-            ConfigError,
-            "__class__",
-        ),
-    ],
+test_what_does_not_fit_is_refused = refusals(
+    (lambda: CHAT.complete(KEY, "a" * 290, max_tokens=11), "290 tokens to read and max_tokens = 11 are more than the 300"),
+    (lambda: CHAT.complete(KEY, "a" * 301), "leave no room for an answer"),
+    (lambda: CHAT.complete(KEY, ""), "nothing to go on with"),
+    (lambda: CHAT.complete(KEY, "a", max_tokens=0), "max_tokens = 0"),
+    (lambda: CHAT.complete(KEY, "a", temperature=-1.0), "temperature = -1"),
+    (lambda: dataclasses.replace(CHAT, template=None).answer(KEY, USER), "no chat template"),
+    (lambda: pipelines.Chat(NETWORK.clone(vocabulary=100), PARAMS, TOKENIZER), "they do not belong together"),
+    (lambda: CHAT.answer(KEY, "hello"), "must be a list of messages", TypeError),
+    (lambda: CHAT.answer(KEY, [{"role": language.tokens.END_OF_TEXT, "content": "a"}]), "begins or ends a message"),
+    (
+        lambda: dataclasses.replace(CHAT, template=language.chat_template.from_text("{{ messages.__class__ }}")).answer(KEY, USER),
+        "__class__",
+        ConfigError,
+    ),
 )
-@pytest.mark.usefixtures("unchecked")
-def test_what_does_not_fit_is_refused(call, error, message):
-    with pytest.raises(error, match=message):
-        call()

@@ -10,6 +10,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.weights import gguf
+from tests.variants import cases
 from tests.weights import gguf_files
 from tests.weights.gguf_files import made
 
@@ -58,7 +59,7 @@ def test_packed_tensors_are_the_bytes_of_the_file(tmp_path):
     assert packed.shape == shape and packed.blocks.shape == (2, 34) and packed.blocks.tobytes() == raw and not packed.blocks.flags.writeable
 
 
-@pytest.mark.parametrize("alignment", [1, 2, 64, 4096])
+@cases("alignment", [1, 2, 64, 4096])
 def test_any_power_of_two_aligns_tensors_and_up_to_one_byte_less_may_follow_the_last(tmp_path, alignment):
     metadata = METADATA | {"general.alignment": alignment}
     for rest in {0, alignment - 1}:
@@ -158,7 +159,7 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("kind", gguf.KINDS)
+@cases("kind", gguf.KINDS)
 def test_the_numbers_of_a_block_are_those_of_its_formula(tmp_path, kind):
     pytest.importorskip("gguf", reason="needs the extra [language]")
     tensor = gguf_files.blocks(RNG, kind, (2, 512))
@@ -227,7 +228,7 @@ LYING = {
 
 
 @pytest.mark.fault("crafted GGUF header")
-@pytest.mark.parametrize("kind", LYING)
+@cases("kind", LYING)
 def test_a_header_that_lies_is_refused_without_a_large_allocation(tmp_path, kind):
     content, message = LYING[kind]
     file = written(tmp_path, content)
@@ -240,8 +241,8 @@ def test_a_header_that_lies_is_refused_without_a_large_allocation(tmp_path, kind
 
 
 @pytest.mark.fault("GGUF with truncated or overlapping tensors")
-@pytest.mark.parametrize(
-    ("starts", "message"),
+@cases(
+    "starts, message",
     [
         ({"norm": 0}, "norm starts at 0 and not at 64: it overlaps what is before"),
         ({"norm": 32}, "norm starts at 32 and not at 64: it overlaps"),

@@ -11,6 +11,7 @@ from gendiff.diffusion import grids, oracles, parameterization, samplers, schedu
 from gendiff.diffusion.distillation import consistency
 from gendiff.diffusion.types import Level, Prediction
 from gendiff.pipelines.diffusers_schedulers import from_config
+from tests import variants
 from tests.pipelines.diffusers_schedulers import cases
 from tests.pipelines.diffusers_schedulers.cases import KARRAS, TO_MIN, of
 from tests.pipelines.diffusers_schedulers.walks import walk
@@ -91,7 +92,7 @@ def same(levels, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MEANINGS)
+@variants.cases("name", MEANINGS)
 def test_a_configuration_is_what_a_user_of_this_library_writes_for_it(name):
     config, schedule, parameterization, sampler, levels = MEANINGS[name]
     scheduler = from_config(config)

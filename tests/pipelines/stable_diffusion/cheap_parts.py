@@ -1,5 +1,6 @@
 """Pipelines whose networks are formulas, so that a program compiles in a moment and results are known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -10,7 +11,7 @@ from gendiff.pipelines.stable_diffusion import LatentPipeline, Prompt, PromptPip
 FACTOR, SHAPE, LENGTH = 2, (2, 4, 3), 5
 SCHEDULE = diffusion.schedules.scaled_linear(100)
 LEVELS = diffusion.grids.trailing(SCHEDULE, 4)
-PARAMS = {"text": {"one": jnp.float32(0.5)}, "network": jnp.float32(0.3), "autoencoder": jnp.float32(2.0)}
+PARAMS = jax.device_put({"text": {"one": np.float32(0.5)}, "network": np.float32(0.3), "autoencoder": np.float32(2.0)})
 
 
 def read(params, ids):

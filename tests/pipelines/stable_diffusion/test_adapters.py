@@ -14,6 +14,7 @@ from gendiff.pipelines.stable_diffusion import adapters, open_model
 from gendiff.weights import lora_files, quantised
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.quickly import quickly
+from tests.variants import cases
 from tests.weights import rig as weights_rig
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
@@ -96,8 +97,8 @@ def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@pytest.mark.parametrize(
-    ("changes", "message"),
+@cases(
+    "changes, message",
     [
         ({"cross_attention_dim": 6}, "text_channels = 6, and the U-Net of .* has 8"),
         ({"conditioning_channels": 1}, "conditioning_channels = 1: hints are pictures of 3 channels"),

@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from gendiff import diffusion, networks
 from gendiff.core import records
@@ -15,6 +14,7 @@ from tests.pipelines.stable_diffusion.cheap_parts import LEVELS, PARAMS, SHAPE, 
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.traced import Traced
+from tests.variants import cases
 
 KEY = jax.random.key(3)
 INDEX = np.arange(3, dtype=np.int32)
@@ -85,7 +85,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES)
+@cases("rule", RULES)
 def test_every_rule_of_guidance_may_guide(rule):
     guided = pipeline(guide=RULES[rule])
     shaped = jax.eval_shape(lambda scale: guided(PARAMS, KEY, PROMPT, NEGATIVE, scale, INDEX), jnp.float32(0.8))

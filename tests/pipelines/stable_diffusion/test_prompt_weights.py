@@ -5,10 +5,11 @@ import pytest
 from gendiff.pipelines.stable_diffusion import prompt_weights
 from gendiff.pipelines.stable_diffusion.prompt_weights import parse
 from tests.refusals import refusals
+from tests.variants import cases
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
+@cases(
+    "text, parts",
     [
         ("", ()),
         ("a cat", (("a cat", 1.0),)),
