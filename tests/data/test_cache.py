@@ -15,6 +15,7 @@ from gendiff.data import cache, held_out, random_access, sources
 from tests.data.test_files import saved, whole
 from tests.data.test_sources import LABELS, PIXELS, folder
 from tests.refusals import refusals
+from tests.variants import cases
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.fault("a build of the cache is killed")
-@pytest.mark.parametrize("moment", ["replace", "fsync"])
+@cases("moment", ["replace", "fsync"])
 def test_a_build_that_is_stopped_at_any_moment_is_completed_by_the_next(photos, monkeypatch, moment):
     expected, act = sources.open(photos), getattr(os, moment)
     for stop in range(4):  # two files each of two shards
@@ -95,10 +96,10 @@ def test_a_build_that_is_stopped_at_any_moment_is_completed_by_the_next(photos, 
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(os, moment, stopping)
-            cache.build(sources.open(photos, scan=False), photos.parent / str(stop), shard_size=4)
+            cache.build(sources.open(photos, scan=False), photos.parent / f"{moment} {stop}", shard_size=4)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            equal(expected, cache.build(sources.open(photos, scan=False), photos.parent / str(stop), shard_size=4))
+            equal(expected, cache.build(sources.open(photos, scan=False), photos.parent / f"{moment} {stop}", shard_size=4))
 
 
 BUILD = """
@@ -131,8 +132,8 @@ def test_a_build_that_is_killed_with_9_at_random_moments_ends_as_if_it_had_not_b
 
 
 @pytest.mark.fault("damaged shard of the cache")
-@pytest.mark.parametrize("suffix", ["npy", "json"])
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
+@cases("suffix", ["npy", "json"])
+@cases("damage", ["flip", "cut", "empty", "gone"])
 def test_a_damaged_shard_is_noticed_and_built_again_with_a_warning(photos, suffix, damage):
     expected = built(photos)
     (shard,) = (photos.parent / "cache").glob(f"*/shard_00001.{suffix}")

@@ -6,6 +6,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import caption_files
+from tests.variants import cases
 
 
 def pictures(folder, *names):
@@ -55,7 +56,7 @@ BAD = {
 
 
 @pytest.mark.fault("text: captions of pictures that are missing or damaged")
-@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD.keys())
+@cases("change, message", BAD.values())
 def test_what_is_missing_or_damaged_is_named_path_first(tmp_path, change, message):
     files = pictures(tmp_path / "a", "1.png", "2.png")
     change(tmp_path / "a")

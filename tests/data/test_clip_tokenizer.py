@@ -7,6 +7,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import clip_tokenizer
+from tests.variants import cases
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -30,8 +31,8 @@ def tokenizer(tmp_path):
     return clip_tokenizer.load(write(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("text", "pieces"),
+@cases(
+    "text, pieces",
     [
         ("", []),
         ("cat", ["cat</w>"]),
@@ -74,28 +75,24 @@ def test_a_tokenizer_json_serves_as_well(tmp_path, tokenizer):
     assert clip_tokenizer.load(tmp_path).ids("cat a!") == tokenizer.ids("cat a!")
 
 
-def bad(message, file, content):
-    return pytest.param(message, file, content, id=message)
-
-
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@pytest.mark.parametrize(
-    ("message", "file", "content"),
+@cases(
+    "message, file, content",
     [
-        bad("tokenizer_config.json: no such file", "tokenizer_config.json", None),
-        bad("vocab.json and merges.txt, or tokenizer.json, are needed", "merges.txt", None),
-        bad("vocab.json: not JSON", "vocab.json", "{"),
-        bad("vocab.json: must give each piece its id", "vocab.json", '{"a": "b"}'),
-        bad("merges.txt: 'c a t' must be two pieces", "merges.txt", "c a t\n"),
-        bad("merges.txt: does not fit vocab.json", "merges.txt", "a b\n"),
-        bad("not a text in UTF-8", "merges.txt", b"\xff\xff"),
-        bad("own = 1 is a setting that is not known", "tokenizer_config.json", '{"own": 1}'),
-        bad("do_lower_case = False is not supported", "tokenizer_config.json", '{"do_lower_case": false}'),
-        bad("tokenizer_class = 'T5Tokenizer'", "tokenizer_config.json", '{"tokenizer_class": "T5Tokenizer"}'),
-        bad("model_max_length = 2 is outside", "tokenizer_config.json", '{"model_max_length": 2}'),
-        bad("model_max_length must be an integer", "tokenizer_config.json", '{"model_max_length": "77"}'),
-        bad("pad_token = 'pad' is not in its vocabulary", "tokenizer_config.json", '{"pad_token": "pad"}'),
-        bad("unk_token = 3 must be a token", "tokenizer_config.json", '{"unk_token": 3}'),
+        ("tokenizer_config.json: no such file", "tokenizer_config.json", None),
+        ("vocab.json and merges.txt, or tokenizer.json, are needed", "merges.txt", None),
+        ("vocab.json: not JSON", "vocab.json", "{"),
+        ("vocab.json: must give each piece its id", "vocab.json", '{"a": "b"}'),
+        ("merges.txt: 'c a t' must be two pieces", "merges.txt", "c a t\n"),
+        ("merges.txt: does not fit vocab.json", "merges.txt", "a b\n"),
+        ("not a text in UTF-8", "merges.txt", b"\xff\xff"),
+        ("own = 1 is a setting that is not known", "tokenizer_config.json", '{"own": 1}'),
+        ("do_lower_case = False is not supported", "tokenizer_config.json", '{"do_lower_case": false}'),
+        ("tokenizer_class = 'T5Tokenizer'", "tokenizer_config.json", '{"tokenizer_class": "T5Tokenizer"}'),
+        ("model_max_length = 2 is outside", "tokenizer_config.json", '{"model_max_length": 2}'),
+        ("model_max_length must be an integer", "tokenizer_config.json", '{"model_max_length": "77"}'),
+        ("pad_token = 'pad' is not in its vocabulary", "tokenizer_config.json", '{"pad_token": "pad"}'),
+        ("unk_token = 3 must be a token", "tokenizer_config.json", '{"unk_token": 3}'),
     ],
 )
 def test_what_cannot_be_read_is_refused_path_first(tmp_path, message, file, content):
@@ -110,8 +107,8 @@ def test_what_cannot_be_read_is_refused_path_first(tmp_path, message, file, cont
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("text", "message", "error"),
+@cases(
+    "text, message, error",
     [
         (3, "text must be a string, got int", TypeError),
         ("a" * 8193, "more than 8192", ValueError),

@@ -1,5 +1,7 @@
 """Rings and grids of Gaussians: the published numbers, and draws that have the exact law."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from tests.refusals import refusals
 N = 10_000
 
 
-@pytest.fixture(scope="module", params=["ring", "grid"])
-def drawn(request):
-    mixture = {"ring": mixtures.ring(), "grid": mixtures.grid()}[request.param]
-    return mixture, np.asarray(mixture.draw(jax.random.key(0), N))
+@functools.cache
+def both():
+    """Each mixture with draws of it."""
+    return [(mixture, np.asarray(mixture.draw(jax.random.key(0), N))) for mixture in (mixtures.ring(), mixtures.grid())]
 
 
 def keys():
@@ -36,29 +38,29 @@ def test_the_numbers_are_those_of_pacgan_and_of_improved_wgan_training():
         np.testing.assert_allclose(unit.covariance(), np.eye(2), atol=1e-3)
 
 
-def test_exact_draws_reach_all_modes_98_9_percent_within_three_deviations_with_even_counts(drawn):
-    mixture, points = drawn
-    found = modes.mode_report(points, mixture.centres, mixture.std)
-    assert found.modes == found.known == len(mixture.centres)
-    assert mixture.good_share() == pytest.approx(1 - np.exp(-4.5), rel=1e-12)
-    assert scipy.stats.binomtest(int(found.counts.sum()), N, mixture.good_share()).pvalue > 1e-3
-    assert scipy.stats.chisquare(found.counts).pvalue > 1e-3
+def test_exact_draws_reach_all_modes_98_9_percent_within_three_deviations_with_even_counts():
+    for mixture, points in both():
+        found = modes.mode_report(points, mixture.centres, mixture.std)
+        assert found.modes == found.known == len(mixture.centres)
+        assert mixture.good_share() == pytest.approx(1 - np.exp(-4.5), rel=1e-12)
+        assert scipy.stats.binomtest(int(found.counts.sum()), N, mixture.good_share()).pvalue > 1e-3
+        assert scipy.stats.chisquare(found.counts).pvalue > 1e-3
 
 
-def test_offsets_from_the_nearest_centre_are_normal_and_moments_are_exact(drawn):
-    mixture, points = drawn
-    nearest = mixture.centres[np.argmin(np.sum((points[:, None] - mixture.centres[None]) ** 2, axis=2), axis=1)]
-    assert scipy.stats.kstest(((points - nearest) / mixture.std).ravel(), "norm").pvalue > 1e-3
-    spread = np.sqrt(mixture.covariance().diagonal().max())
-    np.testing.assert_allclose(points.mean(0), 0, atol=4 * spread / np.sqrt(N))
-    np.testing.assert_allclose(np.cov(points.T), mixture.covariance(), atol=6 * spread**2 / np.sqrt(N))
+def test_offsets_from_the_nearest_centre_are_normal_and_moments_are_exact():
+    for mixture, points in both():
+        nearest = mixture.centres[np.argmin(np.sum((points[:, None] - mixture.centres[None]) ** 2, axis=2), axis=1)]
+        assert scipy.stats.kstest(((points - nearest) / mixture.std).ravel(), "norm").pvalue > 1e-3
+        spread = np.sqrt(mixture.covariance().diagonal().max())
+        np.testing.assert_allclose(points.mean(0), 0, atol=4 * spread / np.sqrt(N))
+        np.testing.assert_allclose(np.cov(points.T), mixture.covariance(), atol=6 * spread**2 / np.sqrt(N))
 
 
-def test_the_log_density_is_that_of_the_components_added_up(drawn):
-    mixture, points = drawn
-    x = np.vstack([points[:50], np.random.default_rng(0).uniform(-0.2, 0.2, (50, 2)) + mixture.centres[3]]).astype(np.float64)
-    each = [scipy.stats.multivariate_normal(centre, mixture.std**2).logpdf(x) for centre in mixture.centres]
-    np.testing.assert_allclose(mixture.log_density(x), np.logaddexp.reduce(each) - np.log(len(mixture.centres)), rtol=1e-9)
+def test_the_log_density_is_that_of_the_components_added_up():
+    for mixture, points in both():
+        x = np.vstack([points[:50], np.random.default_rng(0).uniform(-0.2, 0.2, (50, 2)) + mixture.centres[3]]).astype(np.float64)
+        each = [scipy.stats.multivariate_normal(centre, mixture.std**2).logpdf(x) for centre in mixture.centres]
+        np.testing.assert_allclose(mixture.log_density(x), np.logaddexp.reduce(each) - np.log(len(mixture.centres)), rtol=1e-9)
 
 
 def test_a_draw_is_a_function_of_its_key_also_compiled_for_many_keys_at_once_and_scales_with_the_mixture():

@@ -2,12 +2,14 @@
 
 import collections
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
 from gendiff.data import captions, emoji, picture_texts, scaling, scene_questions, shapes, shapes_oracle, word_vocabulary
 from tests.refusals import refusals
+from tests.variants import cases
 
 MANY = np.arange(400)
 HELD_OUT = scene_questions.held_out_pairs()
@@ -22,20 +24,22 @@ def attributes(*objects):
 TWO_RED = attributes("small red circle at the top left", "large red square at the top right", "large blue square at the bottom left")
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["seen", "unseen"])
-def drawn(request):
-    return request.param, picture_texts.captioned_shapes(RECIPE, 16, 5, MANY, unseen=request.param)
+@functools.cache
+def drawn(unseen):
+    return picture_texts.captioned_shapes(RECIPE, 16, 5, MANY, unseen=unseen)
 
 
-def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(drawn):
-    _, found = drawn
+@cases("unseen", [False, True])
+def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(unseen):
+    found = drawn(unseen)
     seen = shapes_oracle.read(found.pictures[:60])
     assert captions.write(seen) == found.texts[:60]
     assert scene_questions.answer(found.questions[:60], seen) == found.answers[:60]
 
 
-def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_several(drawn):
-    _, found = drawn
+@cases("unseen", [False, True])
+def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_several(unseen):
+    found = drawn(unseen)
     by_choices = collections.defaultdict(collections.Counter)
     for question, answer in zip(found.questions, found.answers, strict=True):
         by_choices[scene_questions.choices(question)][answer] += 1
@@ -46,8 +50,9 @@ def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_seve
         assert max(counts.values()) < 0.65 * counts.total()  # one answer alone is not enough
 
 
-def test_texts_name_held_out_pairs_only_where_they_are_asked_for(drawn):
-    unseen, found = drawn
+@cases("unseen", [False, True])
+def test_texts_name_held_out_pairs_only_where_they_are_asked_for(unseen):
+    found = drawn(unseen)
     named = [f"{colour} {shape}" for colour, shape in HELD_OUT]
     shows = [any(pair in text for pair in named) for text in found.texts]
     assert all(shows) if unseen else not any(shows)
@@ -132,8 +137,9 @@ def test_emoji_have_the_names_of_unicode():
         picture_texts.captioned_emoji(dataclasses.replace(drawings, captions=()), [0])
 
 
-def test_words_go_there_and_back_exactly(drawn):
-    _, found = drawn
+@cases("unseen", [False, True])
+def test_words_go_there_and_back_exactly(unseen):
+    found = drawn(unseen)
     texts = [*found.texts[:100], *found.questions[:100], *found.answers[:100], "flag: Côte d’Ivoire (old)", "", "two  spaces\nand  a line "]
     words = word_vocabulary.vocabulary(texts)
     rows = words.encode(texts, word_vocabulary.longest(texts))
