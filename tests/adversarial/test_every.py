@@ -13,9 +13,10 @@ from gendiff.adversarial.catalogue import LOSSES, PENALTIES
 from tests.quickly import quickly
 from tests.refusals import Ends, ends, refusals
 from tests.traced import Traced
+from tests.variants import cases
 
-every_loss = pytest.mark.parametrize("name", LOSSES)
-every_penalty = pytest.mark.parametrize("name", PENALTIES)
+every_loss = cases("name", LOSSES)
+every_penalty = cases("name", PENALTIES)
 
 R, F = np.array([[1.5, 0.4, -0.3, 0.8, -2.0], [-1.6, 0.9, 0.2, -0.5, 2.5]], np.float32)  # on both sides of all margins
 GAMES = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gendiff.core import arrays, checks
+from tests.variants import cases
 
 INF, NAN = float("inf"), float("nan")
 
@@ -45,8 +46,8 @@ def test_a_number_a_batch_or_a_sample_expands_to_the_rank_and_dtype_of_its_sampl
         arrays.expand(jnp.ones(3), x)
 
 
-@pytest.mark.parametrize(
-    ("error", "message", "check"),
+@cases(
+    "error, message, check",
     [
         (ValueError, r"eta = 1.5 is outside \[0, 1\]", lambda: checks.in_range("eta", 1.5, 0.0, 1.0)),
         (ValueError, r"eta = nan", lambda: checks.in_range("eta", NAN, 0.0, 1.0)),

@@ -13,6 +13,7 @@ from gendiff import preferences
 from gendiff.preferences import direct, masked, policy_gradient
 from tests.quickly import quickly
 from tests.refusals import Ends, ends
+from tests.variants import cases
 
 B, S, V = 6, 5, 3
 RNG = np.random.default_rng(0)
@@ -100,7 +101,7 @@ MEMBERS = {
         (*REFERENCES, "point"),
     ),
 }
-every = pytest.mark.parametrize("name", MEMBERS)
+every = cases("name", MEMBERS)
 
 
 def filled(name, content):
@@ -129,11 +130,11 @@ def measured(name):
         (_, answer), (gradient, by_number) = jax.value_and_grad(summed, (0, 1), has_aux=True)(free, numbers)
         return answer, gradient, by_number
 
-    cases = {"clean": given(member), "dirty": given(member, np.nan), "moved": given(member, np.nan, ORDER)}
-    cases |= {end: given(member, end=end) for end in ("low", "high")}
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *cases.values())
+    ways = {"clean": given(member), "dirty": given(member, np.nan), "moved": given(member, np.nan, ORDER)}
+    ways |= {end: given(member, end=end) for end in ("low", "high")}
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ways.values())
     answers = jax.tree.map(np.asarray, quickly(jax.vmap(both))(*stacked))
-    return {case: jax.tree.map(lambda leaf, at=at: leaf[at], answers) for at, case in enumerate(cases)}
+    return {case: jax.tree.map(lambda leaf, at=at: leaf[at], answers) for at, case in enumerate(ways)}
 
 
 @every

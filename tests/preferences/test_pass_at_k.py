@@ -9,9 +9,10 @@ import pytest
 
 from gendiff.preferences import pass_at_k
 from tests.refusals import refusals
+from tests.variants import cases
 
 
-@pytest.mark.parametrize("n", range(1, 9))
+@cases("n", range(1, 9))
 def test_it_equals_enumeration(n):
     for c in range(n + 1):
         right = np.arange(n) < c

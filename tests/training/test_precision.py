@@ -6,6 +6,8 @@ import pytest
 
 from gendiff import training
 from gendiff.training import precision
+from tests.quickly import quickly
+from tests.variants import cases
 
 PARAMS, X, T = {"w": np.eye(3, dtype=np.float32)}, np.ones((2, 3), np.float32), np.array([501.0, 999.0], np.float32)
 
@@ -35,7 +37,7 @@ def test_parameters_in_float32_keep_what_a_step_in_bfloat16_is_too_coarse_to_add
 
     optimizer = optax.adam(1e-4)  # beside 1, bfloat16 knows no step below 0.0039
     state = training.start(PARAMS, optimizer, jax.random.key(0))
-    after, metrics = training.make_step(loss, optimizer)(state, X)
+    after, metrics = quickly(training.make_step(loss, optimizer))(state, X)
     np.testing.assert_allclose(after.params["w"], PARAMS["w"] - 1e-4, atol=1e-6)
     assert all(
         leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((after.params, after.ema, after.optimizer_state[0].mu, metrics["loss"]))
@@ -46,7 +48,7 @@ def test_float32_changes_no_bit():
     np.testing.assert_array_equal(precision.apply(network, precision.Precision())(PARAMS, X, T), network(PARAMS, X, T))
 
 
-@pytest.mark.parametrize("matmul", ["default", "high", "highest"])
+@cases("matmul", ["default", "high", "highest"])
 def test_matmul_precision_reaches_the_product(matmul):
     text = str(jax.make_jaxpr(precision.apply(lambda params, x, t: x @ params["w"], precision.Precision(matmul=matmul)))(PARAMS, X, T))
     assert matmul.upper() in text
@@ -66,8 +68,8 @@ def test_description_holds_both_settings():
     assert described["compute"] == "bfloat16" and described["matmul"] == "high" and described["x64"] is False
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
+@cases(
+    "options, message",
     [({"compute": "bfloat"}, "did you mean"), ({"matmul": "higher"}, "did you mean"), ({"compute": "float64"}, "jax_enable_x64")],
 )
 def test_unknown_settings_and_float64_without_64_bits_are_refused(options, message):

@@ -8,8 +8,10 @@ from gendiff import networks, training
 from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from gendiff.training import sharding
+from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.training import linear
+from tests.variants import cases
 
 EIGHT_DEVICES = """
 import warnings
@@ -122,7 +124,7 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize("name", READERS)
+@cases("name", READERS)
 def test_rules_of_a_transformer_fit_every_layer_of_a_block_that_reads_a_text(name):
     inputs = jnp.zeros((1, 4, 4, 1)), jnp.zeros(1), networks.Text(jnp.zeros((1, 3, 6)), jnp.ones((1, 3), bool))
     params = jax.eval_shape(lambda key: networks.init(READERS[name], key, *inputs), jax.random.key(0))
@@ -183,7 +185,7 @@ def test_a_step_on_explicit_axes_equals_one_on_auto_axes_with_frozen_parameters_
         return value + linear.taught(params, key, batch, teacher, 2.0)[0], own
 
     mesh, teacher = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,)), linear.params()
-    step = jax.jit(training.make_step(loss, linear.adamw(), accumulate=2, clip=1.0))
+    step = quickly(training.make_step(loss, linear.adamw(), accumulate=2, clip=1.0))
     after, metrics = step(sharding.replicate(linear.start(), mesh), sharding.shard(linear.batch(), mesh), sharding.replicate(teacher, mesh))
     plain, wanted = step(linear.start(), linear.batch(), teacher)
     assert jax.typeof(after.params["dense"]["kernel"]).sharding.mesh.explicit_axes == ("data",)
