@@ -18,7 +18,7 @@ from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.traced import Traced
-from tests.variants import some_slow
+from tests.variants import cases, some_slow
 
 NETWORK = rig.DEEP
 WINDOWED = rig.NETWORK.clone(window=5)
@@ -207,7 +207,7 @@ def test_8_bits_change_the_answer_little():
     assert np.abs(whole("int8") - exact).max() < 0.03 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("texts", [1, 2])
+@cases("texts", [1, 2])
 def test_tokens_are_written_where_they_belong_and_never_beside_it(texts):
     write = quickly(write_together)
     old = np.arange(texts * 2 * 6 * 1, dtype=np.float32).reshape(texts, 2, 6, 1)

@@ -14,6 +14,7 @@ from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.traced import Traced
+from tests.variants import cases
 
 KEY = jax.random.key(7)
 TEXTS = [[3, 1, 4, 1, 5], [9], [2, 6, 5], [3, 5, 8, 9, 7, 9], [11, 12, 13, 14], [0, 0]]
@@ -72,7 +73,7 @@ def drawn():
     return generate(TEXTS, range(6))
 
 
-@pytest.mark.parametrize("values", [SETTINGS, SETTINGS | {"temperature": 0.0}], ids=["sampled", "greedy"])
+@cases("values", [SETTINGS, SETTINGS | {"temperature": 0.0}])
 def test_tokens_and_their_probabilities_are_those_of_the_rule_from_whole_texts(values):
     result = generate(TEXTS, range(6), values=values)
     for row in (0, 3):

@@ -11,6 +11,7 @@ from hypothesis import strategies
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.language import tokens
 from tests.refusals import refusals
+from tests.variants import cases
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra [language]")
 
@@ -162,8 +163,8 @@ def test_a_token_that_the_library_itself_puts_first_begins_texts(file):
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
+@cases(
+    "content, message",
     [
         ("{", "not JSON"),
         ("[]", "one JSON object"),

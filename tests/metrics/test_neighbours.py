@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 from gendiff.metrics import near_copies, neighbours, precision_recall
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
+from tests.variants import cases
 
 LINE = np.array([[0.0], [1.0], [3.0], [7.0], [7.0]])
 X = normal(0, 9, 8)
@@ -28,17 +29,19 @@ def test_equal_rows_are_exactly_zero_apart_and_tiny_differences_are_seen():
     assert neighbours.nearest(x + 1e-6, x, 1)[0].max() == pytest.approx(8e-6, rel=1e-2)
 
 
-@pytest.mark.parametrize("others", [False, True])
+@cases("others", [False, True])
 def test_chunks_change_nothing(monkeypatch, others):
     x = normal(0, 40, 3)
     whole = neighbours.nearest(x, x, 4, others=others)
-    monkeypatch.setattr(neighbours, "CHUNK", 7)
-    for part, expected in zip(neighbours.nearest(x, x, 4, others=others), whole, strict=True):
+    with monkeypatch.context() as patch:
+        patch.setattr(neighbours, "CHUNK", 7)
+        chunked = neighbours.nearest(x, x, 4, others=others)
+    for part, expected in zip(chunked, whole, strict=True):
         np.testing.assert_array_equal(part, expected)
 
 
-@pytest.mark.parametrize("others", [False, True])
-@pytest.mark.parametrize(
+@cases("others", [False, True])
+@cases(
     "points",
     [
         normal(0, 300, 3),
@@ -50,7 +53,6 @@ def test_chunks_change_nothing(monkeypatch, others):
         normal(0, 50, 3) * 1e140,
         normal(0, 50, 3) * 1e160,
     ],
-    ids=["few features", "far from zero", "duplicates", "ties", "all equal", "tiny", "large", "squares overflow"],
 )
 def test_neighbours_are_those_of_all_distances_sorted_bit_for_bit(points, others):
     queries = points if others else points[::-1] + 1e-9

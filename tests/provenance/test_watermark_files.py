@@ -10,9 +10,10 @@ from gendiff.core.errors import DataError
 from gendiff.provenance import text_watermarks, watermark_files
 from tests.provenance import image_rig
 from tests.provenance.rig import KEY, MARKS, V
+from tests.variants import cases
 
 
-@pytest.mark.parametrize("name", MARKS)
+@cases("name", MARKS)
 def test_what_is_read_is_what_was_saved(name, tmp_path):
     mark = MARKS[name]()
     watermark_files.save(tmp_path / "mark.json", mark)
@@ -22,8 +23,8 @@ def test_what_is_read_is_what_was_saved(name, tmp_path):
 
 
 @pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
-@pytest.mark.parametrize(
-    ("change", "message"),
+@cases(
+    "change, message",
     [
         ({"format": "other"}, "no watermark of a text"),
         ({"kind": "red list"}, "kind = 'red list' is none of green list"),
@@ -60,7 +61,7 @@ def test_a_missing_setting_and_another_vocabulary_are_refused(tmp_path):
         watermark_files.save(file, text_watermarks.green_list(KEY, V, delta=np.ones(3)))
 
 
-@pytest.mark.parametrize("name", image_rig.MARKS)
+@cases("name", image_rig.MARKS)
 def test_what_is_read_of_a_mark_of_pictures_is_what_was_saved(name, tmp_path):
     mark = image_rig.MARKS[name]()
     watermark_files.save(tmp_path / "mark.json", mark)
@@ -70,8 +71,8 @@ def test_what_is_read_of_a_mark_of_pictures_is_what_was_saved(name, tmp_path):
 
 
 @pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
-@pytest.mark.parametrize(
-    ("change", "message"),
+@cases(
+    "change, message",
     [
         ({"format": "gendiff text watermark 1"}, "no watermark of a picture: .* it is one of a text"),
         ({"kind": "green list"}, "kind = 'green list' is none of tree ring"),
