@@ -10,23 +10,28 @@ import pytest
 
 def table(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """In place of `pytest.mark.parametrize` where a case costs little. `tmp_path`, `monkeypatch` and `capsys` begin anew with each case."""
-    columns = (names,) if isinstance(names, str) else names
-    cases = [dict(zip(columns, (row,) if isinstance(names, str) else row, strict=True)) for row in rows]
+    columns = names.split(", ") if isinstance(names, str) else names
+    cases = [dict(zip(columns, row if len(columns) > 1 else (row,), strict=True)) for row in rows]
     assert cases, "a table without a case tests nothing"
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         def run(**fixtures: Any) -> None:
             __tracebackhide__ = True
             problems: list[tuple[str, BaseException]] = []
+            skip: BaseException | None = None
             for number, case in enumerate(cases):
                 with contextlib.ExitStack() as stack:
                     try:
                         test(**case, **{name: _anew(name, fixture, number, stack) for name, fixture in fixtures.items()})
+                    except pytest.skip.Exception as reason:
+                        skip = reason  # the other cases are run all the same
                     except (Exception, pytest.fail.Exception) as problem:
                         problems.append((f"- {case}: {type(problem).__name__}: {problem}", problem))
             if problems:
                 lines = [f"{len(problems)} of {len(cases)} cases failed:", *(line for line, _ in problems)]
                 raise AssertionError("\n".join(lines)) from problems[0][1]
+            if skip:
+                raise skip
 
         parameters = inspect.signature(test).parameters
         run.__signature__ = inspect.Signature([parameter for name, parameter in parameters.items() if name not in columns])  # type: ignore[attr-defined]

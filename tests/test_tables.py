@@ -7,7 +7,7 @@ from tests.tables import table
 
 
 def test_a_table_runs_every_case_with_files_of_its_own_and_lists_those_that_failed(tmp_path):
-    @table(("number", "limit"), [(1, 2), (3, 2), (2, 2), (4, 2)])
+    @table("number, limit", [(1, 2), (3, 2), (2, 2), (4, 2)])
     def test(number, limit, tmp_path):
         (tmp_path / "file").write_text("")
         assert [path.name for path in tmp_path.iterdir()] == ["file"] and number <= limit
@@ -27,6 +27,20 @@ def test_a_case_may_fail_by_raising_nothing_and_a_table_without_a_case_is_refuse
         test()
     with pytest.raises(AssertionError, match="tests nothing"):
         table("number", [])
+
+
+def test_a_case_that_is_skipped_leaves_the_others_to_run_and_is_said_last():
+    seen = []
+
+    @table("number", [1, 2, 3])
+    def test(number):
+        seen.append(number)
+        if number == 2:
+            pytest.skip("two")
+
+    with pytest.raises(pytest.skip.Exception, match="two"):
+        test()
+    assert seen == [1, 2, 3]
 
 
 def test_a_table_of_refusals_lists_what_is_not_refused_as_it_says():

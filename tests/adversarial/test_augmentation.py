@@ -8,7 +8,7 @@ import scipy.stats
 from gendiff.adversarial import augmentation
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 N = 1000
 ONE = np.random.default_rng(0).uniform(0.2, 0.9, size=(8, 8, 3)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_a_picture_moves_by_one_of_nine_shifts_all_equally_likely_and_zeros_foll
     assert scipy.stats.chisquare(equal.sum(0)).pvalue > 0.01
 
 
-@cases("size, policies", [(8, ["cutout"]), (6, ["translation", "cutout"])])
+@table("size, policies", [(8, ["cutout"]), (6, ["translation", "cutout"])])
 def test_a_hole_is_a_rectangle_of_half_the_side_that_lies_anywhere_and_pictures_below_8_pixels_do_not_move(size, policies):
     images = MANY[:, :size, :size]
     cut = changed(*policies, images=images)

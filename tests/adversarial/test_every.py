@@ -12,11 +12,11 @@ from gendiff.adversarial import AdversarialLoss, Penalty, catalogue, constraints
 from gendiff.adversarial.catalogue import LOSSES, PENALTIES
 from tests.quickly import quickly
 from tests.refusals import Ends, ends, refusals
+from tests.tables import table
 from tests.traced import Traced
-from tests.variants import cases
 
-every_loss = cases("name", LOSSES)
-every_penalty = cases("name", PENALTIES)
+every_loss = table("name", LOSSES)
+every_penalty = table("name", PENALTIES)
 
 R, F = np.array([[1.5, 0.4, -0.3, 0.8, -2.0], [-1.6, 0.9, 0.2, -0.5, 2.5]], np.float32)  # on both sides of all margins
 GAMES = {
@@ -172,17 +172,17 @@ def test_its_weight_is_data_and_multiplies(name):
 
 
 def test_rebuilt_records_are_equal_hash_alike_and_differ_from_their_siblings():
-    for table, build in ((LOSSES, lambda listed: listed.make()), (PENALTIES, lambda listed: listed.make(2.0))):
-        assert all(build(listed) == build(listed) and hash(build(listed)) == hash(build(listed)) for listed in table.values())
-        assert len({build(listed) for listed in table.values()}) == len(table)
+    for members, build in ((LOSSES, lambda listed: listed.make()), (PENALTIES, lambda listed: listed.make(2.0))):
+        assert all(build(listed) == build(listed) and hash(build(listed)) == hash(build(listed)) for listed in members.values())
+        assert len({build(listed) for listed in members.values()}) == len(members)
     assert all(listed.make(1.0) != listed.make(2.0) for listed in PENALTIES.values())
 
 
 def test_every_public_loss_and_penalty_is_in_its_table():
-    for module, kind, table in ((losses, AdversarialLoss, LOSSES), (penalties, Penalty, PENALTIES)):
+    for module, kind, members in ((losses, AdversarialLoss, LOSSES), (penalties, Penalty, PENALTIES)):
         own = {name: value for name, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__}
-        assert {name for name, value in own.items() if value.__annotations__["return"] is kind} == set(table)
-        assert all(isinstance(listed.make(*(() if kind is AdversarialLoss else (1.0,))), kind) for listed in table.values())
+        assert {name for name, value in own.items() if value.__annotations__["return"] is kind} == set(members)
+        assert all(isinstance(listed.make(*(() if kind is AdversarialLoss else (1.0,))), kind) for listed in members.values())
     assert set(FORMULAS) == set(LOSSES)
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from gendiff.adversarial import packing
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 X = np.arange(6 * 2 * 4 * 3, dtype=np.float32).reshape(6, 2, 4, 3)
 
 
-@cases("x", [X, X[:, 0, 0]])
-@cases("m", [1, 2, 3, 6])
+@table("x", [X, X[:, 0, 0]])
+@table("m", [1, 2, 3, 6])
 def test_channel_j_c_plus_k_of_pack_i_is_channel_k_of_sample_i_m_plus_j(x, m):
     packed, c = np.asarray(packing.packed(x, m)), x.shape[-1]
     assert packed.shape == (6 // m, *x.shape[1:-1], m * c) and packed.dtype == x.dtype

@@ -6,7 +6,7 @@ import pytest
 from gendiff.adversarial import watch
 from gendiff.data import mixtures
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 RING = mixtures.ring(8, radius=2.0, std=0.02)
 CENTRES, STD = RING.centres, RING.std
@@ -43,7 +43,7 @@ def test_two_opposite_modes_keep_their_distance_and_are_a_collapse_by_the_modes_
     assert found.collapsed and len(found.reasons) == 1 and "samples reach 2 of 8 modes" in found.reasons[0]
 
 
-@cases("reached, collapsed", [(3, True), (4, False)])
+@table("reached, collapsed", [(3, True), (4, False)])
 def test_a_collapse_is_less_than_the_share_of_modes_and_not_the_share_itself(reached, collapsed):
     assert watch.report(on(*range(reached)), centres=CENTRES, std=STD).collapsed == collapsed
     assert watch.report(on(*range(reached)), centres=CENTRES, std=STD, least_modes=3 / 8).collapsed is False

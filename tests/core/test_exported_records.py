@@ -12,7 +12,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import records
 from gendiff.networks.diagonal_gaussian import DiagonalGaussian
-from tests.variants import cases
+from tests.tables import table
 
 
 @records.record
@@ -46,7 +46,7 @@ def test_an_exported_encoder_gives_the_same_gaussian_with_its_scale_and_shift():
     np.testing.assert_array_equal(again.kl(), here.kl())
 
 
-@cases(
+@table(
     "numbers",
     [(), 1, 1.0, True, None, math.inf, 0.1 + 0.2, "ä", ((1, 2.5), (("b",), False), None)],
 )
@@ -62,7 +62,7 @@ def test_static_fields_return_as_they_were_and_records_nest(numbers):
         call(records.replace(given, name="o"))  # it is the program of one setting
 
 
-@cases("value", [jnp.sin, (1, object()), frozenset({1})])
+@table("value", [jnp.sin, (1, object()), frozenset({1})])
 def test_what_cannot_be_written_is_named_with_the_fix_and_still_runs_when_it_is_not_written(value, unchecked):
     given = Setting(jnp.ones(2), "a", value)
     exported = jax.export.export(jax.jit(lambda one: one.value + 1))(given)

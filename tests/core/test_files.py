@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gendiff.core import files
-from tests.variants import cases
+from tests.tables import table
 
 
-@cases("before", [None, b"old"])
+@table("before", [None, b"old"])
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(before, tmp_path):
     place = tmp_path / "a.bin"
     if before is not None:

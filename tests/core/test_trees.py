@@ -11,7 +11,7 @@ import pytest
 
 from gendiff import diffusion
 from gendiff.core import records, trees
-from tests.variants import cases
+from tests.tables import table
 
 
 @records.record
@@ -53,7 +53,7 @@ def test_fields_are_leaves_named_by_attribute_unless_static_and_records_are_froz
 LEAVES = [object(), None, (1, 2), "text", jax.ShapeDtypeStruct((), jnp.float32)]
 
 
-@cases("leaf", LEAVES)
+@table("leaf", LEAVES)
 def test_a_record_is_rebuilt_with_any_object_as_a_leaf_though_annotations_are_checked(leaf):
     rebuilt = jax.tree.unflatten(jax.tree.structure(Affine(1.0, 2.0)), [leaf, 2.0])
     assert rebuilt.slope is leaf and rebuilt.name == "affine"
@@ -120,7 +120,7 @@ def test_leaves_by_their_paths_are_a_nested_dict_again():
     assert trees.nested(trees.paths(tree)) == tree and trees.nested({}) == {}
 
 
-@cases("bad", [jnp.nan, jnp.inf, -jnp.inf])
+@table("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_one_bad_number_anywhere_is_found_and_whole_numbers_are_finite(bad):
     assert not jax.jit(trees.all_finite)({"a": jnp.ones(3), "b": (jnp.array([0.0, bad]), 3)})
     assert trees.all_finite({"a": jnp.ones(3), "count": 3}) and trees.all_finite({"count": jnp.int32(1)}) and trees.all_finite({})

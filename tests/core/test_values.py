@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gendiff.core import arrays, checks
-from tests.variants import cases
+from tests.tables import table
 
 INF, NAN = float("inf"), float("nan")
 
@@ -46,7 +46,7 @@ def test_a_number_a_batch_or_a_sample_expands_to_the_rank_and_dtype_of_its_sampl
         arrays.expand(jnp.ones(3), x)
 
 
-@cases(
+@table(
     "error, message, check",
     [
         (ValueError, r"eta = 1.5 is outside \[0, 1\]", lambda: checks.in_range("eta", 1.5, 0.0, 1.0)),

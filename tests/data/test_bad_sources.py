@@ -16,7 +16,7 @@ from gendiff.core.errors import DataError
 from gendiff.data import random_access, sources
 from tests.data.test_files import LAYERED, png, saved, whole
 from tests.data.test_sources import LABELS, PIXELS, folder, npy, npz, write
-from tests.variants import cases
+from tests.tables import table
 
 
 @contextlib.contextmanager
@@ -151,7 +151,7 @@ IN_A_FOLDER = (".png", ".jpg", ".gif", ".tiff", "a/x")
 
 
 @pytest.mark.fault("unreadable image", "unexpected file in a folder of images", "crafted npz header", "a request larger than memory")
-@cases("kind", HOSTILE)
+@table("kind", HOSTILE)
 def test_hostile_input_is_one_printable_error_that_names_its_path(tmp_path, kind):
     name, make, message = HOSTILE[kind]
     root = folder(tmp_path / "photos") if name.endswith(IN_A_FOLDER) else tmp_path

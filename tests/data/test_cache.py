@@ -15,7 +15,7 @@ from gendiff.data import cache, held_out, random_access, sources
 from tests.data.test_files import saved, whole
 from tests.data.test_sources import LABELS, PIXELS, folder
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.fault("a build of the cache is killed")
-@cases("moment", ["replace", "fsync"])
+@table("moment", ["replace", "fsync"])
 def test_a_build_that_is_stopped_at_any_moment_is_completed_by_the_next(photos, monkeypatch, moment):
     expected, act = sources.open(photos), getattr(os, moment)
     for stop in range(4):  # two files each of two shards
@@ -132,8 +132,8 @@ def test_a_build_that_is_killed_with_9_at_random_moments_ends_as_if_it_had_not_b
 
 
 @pytest.mark.fault("damaged shard of the cache")
-@cases("suffix", ["npy", "json"])
-@cases("damage", ["flip", "cut", "empty", "gone"])
+@table("suffix", ["npy", "json"])
+@table("damage", ["flip", "cut", "empty", "gone"])
 def test_a_damaged_shard_is_noticed_and_built_again_with_a_warning(photos, suffix, damage):
     expected = built(photos)
     (shard,) = (photos.parent / "cache").glob(f"*/shard_00001.{suffix}")

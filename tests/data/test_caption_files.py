@@ -6,7 +6,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import caption_files
-from tests.variants import cases
+from tests.tables import table
 
 
 def pictures(folder, *names):
@@ -16,7 +16,7 @@ def pictures(folder, *names):
     return [folder / name for name in names]
 
 
-def table(folder, *entries):
+def listed(folder, *entries):
     (folder / "metadata.jsonl").write_text("\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries))
 
 
@@ -28,7 +28,7 @@ def test_each_picture_has_the_text_file_of_its_name_or_its_line_of_the_table_of_
     first, second = pictures(tmp_path / "a", "1.png", "2.b.jpg"), pictures(tmp_path / "b", "1.png")
     (tmp_path / "a" / "1.txt").write_text("\ufeff a red circle \n", encoding="utf-8")
     (tmp_path / "a" / "2.b.txt").write_text("ein grüner Kreis", encoding="utf-8")
-    table(tmp_path / "b", line("1.png", " a blue square"), "", line("other.png", "of no picture here"))
+    listed(tmp_path / "b", line("1.png", " a blue square"), "", line("other.png", "of no picture here"))
     assert caption_files.read([*first, *second]) == ("a red circle", "ein grüner Kreis", "a blue square")
     assert caption_files.read([str(second[0])]) == ("a blue square",) and caption_files.read([]) == ()
 
@@ -43,20 +43,20 @@ BAD = {
     "none": (lambda place: None, "2 of 2 pictures have no caption .1.png, 2.png.: write each into a text file of the same name, as 1.txt"),
     "one of two": (lambda place: (place / "1.txt").write_text("a"), "1 of 2 pictures have no caption .2.png."),
     "two for one": (
-        lambda place: [(place / "1.txt").write_text("a"), table(place, line("1.png", "a"), line("2.png", "b"))],
+        lambda place: [(place / "1.txt").write_text("a"), listed(place, line("1.png", "a"), line("2.png", "b"))],
         "1.png: has a caption in 1.txt and one in metadata.jsonl",
     ),
     "empty": (lambda place: (place / "1.txt").write_text(" \n"), "1.png: its caption is empty"),
     "no text": (lambda place: (place / "1.txt").write_bytes(b"\xff\xfe\xff"), "1.txt: not a text in UTF-8"),
-    "no JSON": (lambda place: table(place, "{"), "metadata.jsonl: line 1 is no JSON"),
-    "no object": (lambda place: table(place, line("1.png", "a"), "[]"), "line 2 must hold"),
-    "no caption in it": (lambda place: table(place, {"file_name": "1.png"}), "line 1 must hold"),
-    "a name twice": (lambda place: table(place, line("1.png", "a"), line("1.png", "b")), "line 2 names 1.png a second time"),
+    "no JSON": (lambda place: listed(place, "{"), "metadata.jsonl: line 1 is no JSON"),
+    "no object": (lambda place: listed(place, line("1.png", "a"), "[]"), "line 2 must hold"),
+    "no caption in it": (lambda place: listed(place, {"file_name": "1.png"}), "line 1 must hold"),
+    "a name twice": (lambda place: listed(place, line("1.png", "a"), line("1.png", "b")), "line 2 names 1.png a second time"),
 }
 
 
 @pytest.mark.fault("text: captions of pictures that are missing or damaged")
-@cases("change, message", BAD.values())
+@table("change, message", BAD.values())
 def test_what_is_missing_or_damaged_is_named_path_first(tmp_path, change, message):
     files = pictures(tmp_path / "a", "1.png", "2.png")
     change(tmp_path / "a")

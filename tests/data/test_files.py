@@ -16,7 +16,7 @@ from gendiff.core.errors import DataError
 from gendiff.core.types import NO_LABEL
 from gendiff.data import image_files, image_folder, numpy_files, scaling
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def picture(height=6, width=9, channels=3, seed=0):
@@ -69,7 +69,7 @@ KINDS = {  # values, how they are saved, how they are read, what comes back, and
 }
 
 
-@cases("kind", KINDS)
+@table("kind", KINDS)
 def test_every_kind_of_file_becomes_the_stated_values(tmp_path, kind):
     values, name, saving, reading, expected, tolerance = KINDS[kind]
     found = image_files.read(saved(tmp_path / name, values, **saving), **{"mode": "RGB"} | reading)
@@ -77,7 +77,7 @@ def test_every_kind_of_file_becomes_the_stated_values(tmp_path, kind):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
-@cases("colour, channels", [(0, 1), (2, 3), (4, 2), (6, 4)])
+@table("colour, channels", [(0, 1), (2, 3), (4, 2), (6, 4)])
 def test_a_png_of_16_bits_keeps_the_high_byte_of_each_channel(tmp_path, colour, channels):
     values = np.random.default_rng(0).integers(0, 2**16, (8, 9, channels)).astype(">u2")
     if channels in (2, 4):
@@ -170,7 +170,7 @@ def test_mixed_sizes_are_an_error_without_a_size_and_one_array_with_one(tree):
 
 
 @pytest.mark.fault("unreadable image", "unexpected file in a folder of images")
-@cases("place", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "notes.txt"])
+@table("place", ["cat/text.jpg", "cat/notes.txt", "cat/empty.png", "notes.txt"])
 def test_a_bad_or_loose_file_stops_the_load_or_is_skipped_and_counted(tree, place):
     bad = tree / place
     bad.write_text("" if "empty" in place else "words")
@@ -281,7 +281,7 @@ WRONG = [
 
 
 @pytest.mark.fault("images: channels first")
-@cases("wrong, message", WRONG)
+@table("wrong, message", WRONG)
 def test_wrong_arrays_are_refused_with_path_and_reason(tmp_path, wrong, message):
     refused(npz(tmp_path / "a.npz", **{"images": whole(), "labels": np.zeros(6, int)} | wrong), message)
 
@@ -350,7 +350,7 @@ FILES = {
 
 
 @pytest.mark.fault("crafted npz header")
-@cases("name", FILES)
+@table("name", FILES)
 def test_damaged_bytes_of_any_kind_of_file_give_a_data_error_or_images_and_nothing_else(tmp_path, name):
     path = tmp_path / name
     FILES[name](path)

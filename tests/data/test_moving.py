@@ -7,13 +7,13 @@ import numpy as np
 from gendiff.data import moving
 from gendiff.metrics import motion
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 SPRITES = np.random.default_rng(0).uniform(-1, 1, (6, 4, 4, 2)).astype(np.float32)
 SPRITES[:, 1, 2] = -1  # a hole
 LABELS = np.array([3, 1, 4, 1, 5, 9])
 MANY = np.arange(200)
-KINDS = cases("subpixel", [False, True])
+KINDS = table("subpixel", [False, True])
 FIRST = [[1, 5, 1], [[13, 10], [15, 4], [8, 14]], [[-1, -2], [-2, 1], [1, 0]]]
 """Labels, second positions and velocities of three clips."""
 
@@ -144,7 +144,7 @@ def test_a_bar_hides_whatever_is_behind_it():
     assert barred.visible.max() < 1  # on no side is there room for a whole sprite
 
 
-@cases("background", [-1.0, 1.0])
+@table("background", [-1.0, 1.0])
 def test_centred_pictures_do_not_tell_where_a_sprite_was(background):
     sprites = -background * SPRITES
     drawn = moving.moving_clips(sprites, LABELS, 0, MANY, frames=3, size=11, background=background)

@@ -9,7 +9,7 @@ import pytest
 
 from gendiff.data import captions, emoji, picture_texts, scaling, scene_questions, shapes, shapes_oracle, word_vocabulary
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 MANY = np.arange(400)
 HELD_OUT = scene_questions.held_out_pairs()
@@ -29,7 +29,7 @@ def drawn(unseen):
     return picture_texts.captioned_shapes(RECIPE, 16, 5, MANY, unseen=unseen)
 
 
-@cases("unseen", [False, True])
+@table("unseen", [False, True])
 def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(unseen):
     found = drawn(unseen)
     seen = shapes_oracle.read(found.pictures[:60])
@@ -37,7 +37,7 @@ def test_the_answers_are_those_of_an_oracle_that_sees_the_pixels_alone(unseen):
     assert scene_questions.answer(found.questions[:60], seen) == found.answers[:60]
 
 
-@cases("unseen", [False, True])
+@table("unseen", [False, True])
 def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_several(unseen):
     found = drawn(unseen)
     by_choices = collections.defaultdict(collections.Counter)
@@ -50,7 +50,7 @@ def test_every_answer_is_one_of_the_choices_and_a_question_of_each_kind_has_seve
         assert max(counts.values()) < 0.65 * counts.total()  # one answer alone is not enough
 
 
-@cases("unseen", [False, True])
+@table("unseen", [False, True])
 def test_texts_name_held_out_pairs_only_where_they_are_asked_for(unseen):
     found = drawn(unseen)
     named = [f"{colour} {shape}" for colour, shape in HELD_OUT]
@@ -137,7 +137,7 @@ def test_emoji_have_the_names_of_unicode():
         picture_texts.captioned_emoji(dataclasses.replace(drawings, captions=()), [0])
 
 
-@cases("unseen", [False, True])
+@table("unseen", [False, True])
 def test_words_go_there_and_back_exactly(unseen):
     found = drawn(unseen)
     texts = [*found.texts[:100], *found.questions[:100], *found.answers[:100], "flag: Côte d’Ivoire (old)", "", "two  spaces\nand  a line "]

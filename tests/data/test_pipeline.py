@@ -14,7 +14,7 @@ from gendiff.data import batches as order
 from gendiff.data import pipeline, random_access, scaling
 from tests.data.test_files import whole
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 pytest.importorskip("grain")
 PIXELS = whole(23, (2, 3, 1)).astype(np.uint8)
@@ -55,7 +55,7 @@ def test_batches_are_the_rows_of_the_step_in_unit_range_whatever_was_asked_befor
                 np.testing.assert_array_equal(batch.labels, rows(step))
 
 
-@cases("flip", [False, True])
+@table("flip", [False, True])
 def test_the_global_batch_does_not_depend_on_the_number_of_processes(flip):
     def read(processes):
         parts = [pipeline.batches(source(), batch=6, seed=5, process=p, processes=processes, flip=flip)[3] for p in range(processes)]

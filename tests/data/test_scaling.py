@@ -15,12 +15,12 @@ from sklearn.datasets import load_digits
 from gendiff.core.errors import NonFiniteError
 from gendiff.data import digits, scaling
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 LEVELS = st.integers(2, scaling.MOST_LEVELS)
 
 
-@cases("levels", [2, 17, 256, 65536])
+@table("levels", [2, 17, 256, 65536])
 def test_all_levels_survive_the_round_trip_and_have_the_smallest_fitting_type(levels):
     pixels = np.arange(levels)
     x = scaling.to_unit(pixels, levels)

@@ -6,7 +6,7 @@ import pytest
 from gendiff.core.types import NO_LABEL
 from gendiff.data import captions, shapes, shapes_oracle
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 RED, WHITE, GREEN = (shapes.COLOURS.index(name) for name in ("red", "white", "green"))
 WORDS = list(shapes.VOCABULARY.values())
@@ -57,7 +57,7 @@ def test_every_value_of_an_attribute_and_every_count_is_equally_frequent_and_no_
         assert np.abs(count - count.mean()).max() < 4 * spread
 
 
-@cases(
+@table(
     "combination",
     [("red", "circle"), ("small", "top left"), ("top left",), ("blue", "cross", "large", "bottom right"), ("circle",)],
 )
@@ -78,7 +78,7 @@ def test_a_recipe_shows_what_it_lists_and_no_more():
     assert np.all(found[:, :2, 3] == [0, 3]) and np.all(found[:, 2] == shapes.ABSENT)
 
 
-@cases("by", [shapes.ATTRIBUTES, ("colour", "shape"), ("position",)])
+@table("by", [shapes.ATTRIBUTES, ("colour", "shape"), ("position",)])
 def test_labels_and_class_attributes_invert_each_other(by):
     recipe = shapes.Recipe(objects=(1, 1), colours=("white", "red", "blue"), classes_by=by)
     every = np.arange(recipe.num_classes)

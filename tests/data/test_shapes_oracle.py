@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from gendiff.data import captions, rendering, scaling, shapes, shapes_oracle
 from gendiff.data.shapes_oracle import UNCLEAR
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 AREAS = {"circle": np.pi, "square": 4.0, "triangle": 2.0, "cross": 20 / 9}
 INSIDE = {
@@ -25,7 +25,7 @@ def scenes():
     return shapes.draw(shapes.Recipe(), 0, np.arange(40))
 
 
-@cases("name", shapes.SHAPES)
+@table("name", shapes.SHAPES)
 def test_coverage_sums_to_the_area_of_the_shape_and_is_the_share_of_points_of_a_pixel_that_lie_inside(name):
     radius, centre = np.array([0.12, 0.185, 0.2]), np.array([[0.5, 0.5], [0.3171, 0.68], [0.21, 0.2]])
     share = rendering.coverage(shapes.SHAPES.index(name), radius, centre, np.arange(17) / 16)
@@ -36,13 +36,13 @@ def test_coverage_sums_to_the_area_of_the_shape_and_is_the_share_of_points_of_a_
     np.testing.assert_allclose(share, inside.reshape(8, 100, 8, 100).mean(axis=(1, 3)), atol=0.011)
 
 
-@cases("factor", [2, 3])
+@table("factor", [2, 3])
 def test_a_fine_render_averaged_is_the_coarse_render(scenes, factor):
     fine, coarse = rendering.render(scenes, 16 * factor), rendering.render(scenes, 16)
     np.testing.assert_allclose(fine.reshape(-1, 16, factor, 16, factor, 3).mean(axis=(2, 4)), coarse, atol=1e-6)
 
 
-@cases("size", [16, 17, 31, 64])
+@table("size", [16, 17, 31, 64])
 def test_images_hold_background_and_the_palette_within_its_range_whatever_their_batch(scenes, size):
     images = rendering.render(scenes, size)
     np.testing.assert_array_equal(rendering.render(shapes.Scenes(scenes.attributes[7:8], scenes.centres[7:8]), size)[0], images[7])

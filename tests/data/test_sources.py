@@ -14,7 +14,7 @@ from gendiff.data import array_records, held_out, numpy_files, random_access, sa
 from gendiff.data.random_access import Example
 from tests.data.test_files import saved, whole
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 PIXELS = whole(6, (5, 4, 3)).astype(np.uint8)
 LABELS = np.array([0, 1, 0, 1, 1, 0], np.int32)
@@ -71,7 +71,7 @@ KINDS = {  # how it is made, in which order its rows lie, its classes
 }
 
 
-@cases("kind", KINDS)
+@table("kind", KINDS)
 def test_every_kind_gives_the_same_pictures_labels_and_conversions_and_crosses_to_another_process(tmp_path, kind):
     make, order, classes = KINDS[kind]
     path = make(tmp_path)
@@ -98,7 +98,7 @@ def random_access_to(path, row, **options):
     return sources.open(path, **options)[list(BY_CLASS).index(row)].image
 
 
-@cases("kind", KINDS)
+@table("kind", KINDS)
 def test_a_fingerprint_moves_with_the_content_only(tmp_path, kind):
     path = KINDS[kind][0](tmp_path)
     before = sources.open(path, scan=False).fingerprint
@@ -205,7 +205,7 @@ def test_a_dataset_must_say_which_column_holds_the_pictures_and_which_the_class(
         sources.open(broken)
 
 
-@cases("package", ["array_record.python", "datasets", "PIL"])
+@table("package", ["array_record.python", "datasets", "PIL"])
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch, package):
     paths = {"array_record.python": tmp_path / "a.arrayrecord", "datasets": tmp_path, "PIL": folder(tmp_path / "photos")}
     write(tmp_path / "a.arrayrecord", b"")

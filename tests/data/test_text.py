@@ -5,7 +5,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.data import text
-from tests.variants import cases
+from tests.tables import table
 
 
 def test_the_manual_of_python_is_many_texts_in_the_order_of_their_names():
@@ -74,7 +74,7 @@ def test_rows_are_the_documents_in_one_line_with_an_end_behind_each():
             text.rows(documents, length, 0)
 
 
-@cases(
+@table(
     "name, content, message",
     [
         ("a.txt", b"caf\xe9", "a.txt: is no UTF-8 at byte 3"),

@@ -16,7 +16,7 @@ import pytest
 from gendiff.core.errors import DataError
 from gendiff.data import tokenizer
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
@@ -78,7 +78,7 @@ def test_a_text_is_begun_ended_and_padded_to_one_length():
     assert (tokens.ids.dtype, tokens.mask.dtype) == (np.int32, np.bool_)
 
 
-@cases("padding", [END, "!"])
+@table("padding", [END, "!"])
 def test_clip_is_padded_by_the_token_that_was_chosen_and_the_mask_ends_with_the_text(padding):
     tokens = clip(padding=padding)(["cat"])
     fill = clip().library.token_to_id(padding)

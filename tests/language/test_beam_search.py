@@ -9,7 +9,7 @@ from gendiff import language
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 CHAIN, NEW = rig.markov(3), 3
 search = quickly(
@@ -39,7 +39,7 @@ def every_text(last, penalty):
     return found
 
 
-@cases("penalty", [0.0, 1.5])
+@table("penalty", [0.0, 1.5])
 def test_as_many_beams_as_texts_find_all_of_them_in_order(penalty):
     result = rig.on_host(search(penalty, beams=27))
     for row, last in enumerate((2, 1)):

@@ -12,7 +12,7 @@ from gendiff.language.processors import Context
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 END, WAIT = 4, 3
 CHAIN = rig.markov(5)
@@ -33,7 +33,7 @@ def thoughts(result):
     return np.where(is_end.any(1), is_end.argmax(1), 10)
 
 
-@cases("least, most", [(0, 0), (3, 3), (2, 6)])
+@table("least, most", [(0, 0), (3, 3), (2, 6)])
 def test_thinking_is_as_long_as_the_budget_says(least, most):
     found = thoughts(think(least, most))
     assert found.min() >= least and found.max() <= most

@@ -17,8 +17,9 @@ from gendiff.language.cache.eight_bits import dequantised, quantised
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 from tests.traced import Traced
-from tests.variants import cases, some_slow
+from tests.variants import some_slow
 
 NETWORK = rig.DEEP
 WINDOWED = rig.NETWORK.clone(window=5)
@@ -207,7 +208,7 @@ def test_8_bits_change_the_answer_little():
     assert np.abs(whole("int8") - exact).max() < 0.03 * np.abs(exact).max()
 
 
-@cases("texts", [1, 2])
+@table("texts", [1, 2])
 def test_tokens_are_written_where_they_belong_and_never_beside_it(texts):
     write = quickly(write_together)
     old = np.arange(texts * 2 * 6 * 1, dtype=np.float32).reshape(texts, 2, 6, 1)

@@ -13,7 +13,7 @@ from tests.refusals import refusals
 
 pytest.importorskip("jinja2", reason="needs the extra [language]")
 from gendiff.language import sandbox  # noqa: E402  # needs jinja2
-from tests.variants import cases
+from tests.tables import table
 
 SMOLLM2 = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
@@ -132,7 +132,7 @@ def test_a_folder_keeps_its_template_in_either_of_two_files_and_its_special_toke
 
 
 @pytest.mark.fault("language models: a chat template that reaches for attributes or never ends")
-@cases("kind", HOSTILE)
+@table("kind", HOSTILE)
 def test_a_template_that_wants_more_than_to_write_gets_one_clear_error_soon(monkeypatch, kind):
     monkeypatch.setattr(sandbox, "STEPS", 500)
     source, message = HOSTILE[kind]

@@ -13,8 +13,8 @@ from gendiff.language import decoding, processors
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 from tests.traced import Traced
-from tests.variants import cases
 
 KEY = jax.random.key(7)
 TEXTS = [[3, 1, 4, 1, 5], [9], [2, 6, 5], [3, 5, 8, 9, 7, 9], [11, 12, 13, 14], [0, 0]]
@@ -73,7 +73,7 @@ def drawn():
     return generate(TEXTS, range(6))
 
 
-@cases("values", [SETTINGS, SETTINGS | {"temperature": 0.0}])
+@table("values", [SETTINGS, SETTINGS | {"temperature": 0.0}])
 def test_tokens_and_their_probabilities_are_those_of_the_rule_from_whole_texts(values):
     result = generate(TEXTS, range(6), values=values)
     for row in (0, 3):

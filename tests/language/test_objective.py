@@ -10,7 +10,7 @@ from gendiff.language import objective
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 TOKENS = rig.padded([[3, 1, 4, 1, 5, 9], [2, 6, 5], [3, 5, 8, 9]], 7)
 BYTES = np.random.default_rng(0).integers(1, 6, TOKENS.shape)
@@ -43,7 +43,7 @@ def by_formula(weight):
     }
 
 
-@cases("weight", [None, WEIGHT])
+@table("weight", [None, WEIGHT])
 def test_loss_and_metrics_are_those_of_the_formula(weight):
     expected = by_formula(np.ones(TOKENS.shape) if weight is None else weight)
     (loss, metrics), _ = run(objective.next_token(PREDICT, z_loss=0.1), TABLE, language.Texts(TOKENS, weight, BYTES))

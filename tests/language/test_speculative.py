@@ -15,7 +15,8 @@ from gendiff.language import drafts, processors, speculative
 from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 KEY = jax.random.key(3)
 NEW, GAMMA = 8, 3
@@ -202,7 +203,7 @@ def test_tokens_of_all_places_have_the_law_of_the_model_and_say_it(lookup):
     np.testing.assert_allclose(np.exp(result.log_probs.sum(1)), law()[tuple(result.tokens.T)], rtol=1e-4)
 
 
-@cases("mistake", MISTAKES[1:])
+@table("mistake", MISTAKES[1:])
 def test_a_planted_mistake_is_caught(mistake):
     assert min(chi_square(drawn(MISTAKES.index(mistake)).tokens)) < 1e-6
 

@@ -11,7 +11,7 @@ from hypothesis import strategies
 from gendiff.core.errors import ConfigError, DataError
 from gendiff.language import tokens
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra [language]")
 
@@ -163,7 +163,7 @@ def test_a_token_that_the_library_itself_puts_first_begins_texts(file):
     )
 
 
-@cases(
+@table(
     "content, message",
     [
         ("{", "not JSON"),

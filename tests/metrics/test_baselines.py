@@ -7,7 +7,7 @@ from gendiff.data import digits, scaling, stacked_digits
 from gendiff.metrics import baselines, classifier_accuracy, features, frechet, near_copies, precision_recall
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 LABELS = np.repeat(np.arange(3), 40)
 FEW = np.concatenate([LABELS[:-5], np.full(5, 3)])
@@ -20,7 +20,7 @@ def images():
     return x.astype(np.float32)
 
 
-@cases("control", [baselines.gaussian_per_class, baselines.smote])
+@table("control", [baselines.gaussian_per_class, baselines.smote])
 def test_each_sample_is_of_its_wanted_class_and_the_generator_alone_decides(control):
     wanted = np.array([2, 0, 0, 1, 2, 2])
     drawn, again, other = (control(images(), LABELS, rng(seed), wanted) for seed in (0, 0, 1))

@@ -11,7 +11,7 @@ import scipy.linalg
 from gendiff.metrics import frechet, kernel_distance, vendi
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 FIFTY, ROWS, ORDERS = normal(0, 50, 4), normal(0, 12, 5), [0, 0.5, 1, 2, 5.0, float("inf")]
 
@@ -25,7 +25,7 @@ def gaussian(mean, matrix):
     return frechet.from_moments(np.array(mean), np.array(matrix))
 
 
-@cases("size", [2, 3, 20])
+@table("size", [2, 3, 20])
 def test_full_rank_covariances_that_do_not_commute_agree_with_the_matrix_square_root(size):
     one, other, shift = covariance(size, 2 * size, 0), covariance(size, 2 * size, 1), np.arange(size)
     expected = shift @ shift + np.trace(one + other - 2 * scipy.linalg.sqrtm(one @ other).real)
@@ -64,7 +64,7 @@ def streamed(*batches):
     return functools.reduce(frechet.update, batches, None)
 
 
-@cases("rows, size", [(200, 6), (9, 20)])
+@table("rows, size", [(200, 6), (9, 20)])
 def test_rows_in_batches_of_any_size_order_and_grouping_amount_to_the_whole_set_in_memory_of_one_covariance(rows, size):
     x, y = 3 * normal(0, rows, size) + np.arange(size), normal(1, 50, size)
     batches = np.split(x, [1, 2, 4, rows - 3])
@@ -105,7 +105,7 @@ def by_hand(x, y):
     return sum(within) - 2 * np.mean([k(a, b) for a in x for b in y])
 
 
-@cases("n, m", [(2, 2), (5, 7), (8, 3)])
+@table("n, m", [(2, 2), (5, 7), (8, 3)])
 def test_the_kernel_distance_is_the_mean_over_all_pairs_written_out(n, m):
     x, y = normal(0, n, 4), normal(1, m, 4) + 0.5
     assert kernel_distance.squared_mmd(x, y) == pytest.approx(by_hand(x, y), rel=1e-12)
@@ -141,7 +141,7 @@ def test_a_shift_is_many_standard_errors_away_from_zero_and_blocks_depend_on_the
     assert one.value > 5 * one.standard_error > 0 and one == same != other
 
 
-@cases("order", ORDERS)
+@table("order", ORDERS)
 def test_equal_rows_are_one_item_orthogonal_rows_n_and_two_groups_two(order):
     assert vendi.score(np.tile([1.0, 2.0, 3.0], (7, 1)), order=order) == pytest.approx(1, abs=1e-12)
     assert vendi.score(np.eye(6)[:, ::-1] * 3, order=order) == pytest.approx(6, rel=1e-12)
@@ -154,7 +154,7 @@ def test_two_groups_of_shares_p_and_q_are_their_renyi_entropies():
         assert vendi.score(rows, order=order) == pytest.approx(expected, rel=1e-12)
 
 
-@cases("shape", [(12, 5), (4, 9)])
+@table("shape", [(12, 5), (4, 9)])
 def test_the_score_is_the_entropy_of_the_kernel_matrix_written_out(shape):
     rows = normal(0, *shape)
     cosines = np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in rows] for b in rows])

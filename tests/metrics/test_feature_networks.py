@@ -10,7 +10,7 @@ from gendiff import networks
 from gendiff.metrics import features, frechet, resizing
 from tests.metrics.rows import rng, uniform
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 PICTURES = rng().integers(0, 256, (2, 9, 13, 3), dtype=np.uint8)
 FROZEN = [0.339168, 0.163518, 0.351666, 0.086479]
@@ -39,14 +39,14 @@ def pixel_by_pixel(pictures, size):
     return result
 
 
-@cases("size", SIZES)
-@cases("name, reference", [("clean-fid", pillow), ("tf", pixel_by_pixel)])
+@table("size", SIZES)
+@table("name, reference", [("clean-fid", pillow), ("tf", pixel_by_pixel)])
 def test_a_rule_is_that_of_the_program_that_it_is_named_after(name, reference, size):
     given = PICTURES.astype(np.float32)
     np.testing.assert_allclose(resizing.rule(name)(jnp.asarray(given), size), reference(given, size), rtol=0, atol=2e-4)
 
 
-@cases("shape, size", [((1, 64, 64, 1), 299), ((1, 512, 300, 3), 299)])
+@table("shape, size", [((1, 64, 64, 1), 299), ((1, 512, 300, 3), 299)])
 def test_pillow_agrees_at_the_size_of_inception(shape, size):
     given = rng(1).integers(0, 256, shape).astype(np.float32)
     np.testing.assert_allclose(resizing.clean_fid(jnp.asarray(given), size), pillow(given, size), rtol=0, atol=2e-4)

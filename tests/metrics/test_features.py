@@ -10,7 +10,7 @@ import scipy.stats
 from gendiff.metrics import bootstrap, features, frechet, precision_recall, subsampling, validation, vendi
 from tests.metrics.rows import normal, rng, uniform
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 POOL, REAL = np.arange(20.0).reshape(10, 2), normal(0, 12, 5)
 
@@ -28,7 +28,7 @@ def test_pixels_are_the_flattened_image():
     assert features.pixels(images()).dtype == np.float64
 
 
-@cases("batch", [1, 3, 7, 500])
+@table("batch", [1, 3, 7, 500])
 def test_the_batch_size_of_extraction_changes_nothing(batch):
     given = features.extract(lambda x: jnp.asarray(x).mean(axis=(1, 2)), images(), batch=batch)
     assert given.shape == (7, 2)
@@ -48,7 +48,7 @@ def test_draws_differ_hold_no_row_twice_and_every_row_equally_often():
     assert np.abs(counts - 300).max() < 5 * np.sqrt(1000 * 0.3 * 0.7)
 
 
-@cases(
+@table(
     "measure, over_subsets",
     [
         (lambda x: frechet.distance(REAL, x), lambda x, **options: frechet.over_subsets(REAL, x, **options)),
@@ -74,7 +74,7 @@ def difference(a, b):
     return np.mean(b) - np.mean(a)
 
 
-@cases("options", [{}, {"confidence": 0.5}, {"paired": False}])
+@table("options", [{}, {"confidence": 0.5}, {"paired": False}])
 def test_the_interval_is_scipys(options):
     """Its mean has the width of the normal interval as well; batch=1 draws one resample of all arrays after the other, as we do."""
     x, y = normal(1, 2, 400)

@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gendiff.metrics import fidelity, saturation
 from tests.metrics.rows import uniform
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def images(seed=0):
@@ -23,7 +23,7 @@ def test_psnr_is_scikit_images_and_infinite_for_equal_images():
     assert np.all(np.isinf(fidelity.psnr(x, x)))
 
 
-@cases("window, std", [(11, 1.5), (9, 1.0), (5, 0.7)])
+@table("window, std", [(11, 1.5), (9, 1.0), (5, 0.7)])
 def test_ssim_is_scikit_images_where_it_has_that_window(window, std):
     x, y = images(0), images(0) + 0.3 * images(1)
     options = {"gaussian_weights": True, "sigma": std, "use_sample_covariance": False, "channel_axis": -1}
@@ -33,7 +33,7 @@ def test_ssim_is_scikit_images_where_it_has_that_window(window, std):
         np.testing.assert_allclose(fidelity.ssim(a, b, low=0, high=scale, window=window, std=std), expected, rtol=1e-10)
 
 
-@cases("window, std", [(7, 1.5), (3, 2.0)])
+@table("window, std", [(7, 1.5), (3, 2.0)])
 def test_ssim_of_an_image_as_wide_as_the_window_is_the_formula_written_out(window, std):
     x, y = uniform(0, 1, window, window, 1), uniform(1, 1, window, window, 1)
     place = np.arange(window) - window // 2

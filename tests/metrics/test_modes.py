@@ -11,7 +11,7 @@ from gendiff.core.types import NO_LABEL
 from gendiff.metrics import modes
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 GRID, STD = np.stack(np.meshgrid(np.arange(-4.0, 5, 2), np.arange(-4.0, 5, 2)), axis=-1).reshape(25, 2), 0.05
 FOUR = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
@@ -66,7 +66,7 @@ def test_samples_that_are_not_good_count_for_no_mode_but_in_the_number_of_sample
     assert none.jsd == modes.mode_report(at(7, 0, 0, 0), FOUR, STD).jsd
 
 
-@cases("counts", [(25, 25, 25, 25), (50, 50, 0, 0), (100, 0, 0, 0), (3, 40, 7, 50)])
+@table("counts", [(25, 25, 25, 25), (50, 50, 0, 0), (100, 0, 0, 0), (3, 40, 7, 50)])
 def test_divergences_are_those_of_the_counts_to_the_uniform_law(counts):
     found, shares, uniform = modes.mode_report(at(*counts), FOUR, STD), np.array(counts) / 100, np.full(4, 0.25)
     assert found.entropy == pytest.approx(scipy.stats.entropy(shares), abs=1e-12)

@@ -5,7 +5,7 @@ import numpy as np
 from gendiff.metrics import features, frechet, motion
 from tests.metrics.rows import rng, uniform
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def rolled(first, moves):
@@ -27,7 +27,7 @@ def constant(velocities, moves):
     return np.repeat(np.asarray(velocities)[:, None], moves, axis=1)
 
 
-@cases("shape", [(9, 16, 16, 1), (9, 7, 12, 3), (9, 3, 5, 2)])
+@table("shape", [(9, 16, 16, 1), (9, 7, 12, 3), (9, 3, 5, 2)])
 def test_whole_shifts_on_the_torus_are_recovered_exactly(shape):
     first = uniform(0, *shape).astype(np.float32)
     most = [(side - 1) // 2 for side in shape[1:3]]

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from gendiff.metrics import near_copies, neighbours, precision_recall
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 LINE = np.array([[0.0], [1.0], [3.0], [7.0], [7.0]])
 X = normal(0, 9, 8)
@@ -29,7 +29,7 @@ def test_equal_rows_are_exactly_zero_apart_and_tiny_differences_are_seen():
     assert neighbours.nearest(x + 1e-6, x, 1)[0].max() == pytest.approx(8e-6, rel=1e-2)
 
 
-@cases("others", [False, True])
+@table("others", [False, True])
 def test_chunks_change_nothing(monkeypatch, others):
     x = normal(0, 40, 3)
     whole = neighbours.nearest(x, x, 4, others=others)
@@ -40,8 +40,8 @@ def test_chunks_change_nothing(monkeypatch, others):
         np.testing.assert_array_equal(part, expected)
 
 
-@cases("others", [False, True])
-@cases(
+@table("others", [False, True])
+@table(
     "points",
     [
         normal(0, 300, 3),

@@ -5,7 +5,7 @@ import numpy as np
 from gendiff.metrics import spectrum
 from tests.metrics.rows import uniform
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def wave(down, across, height=16, width=16, channels=1):
@@ -14,7 +14,7 @@ def wave(down, across, height=16, width=16, channels=1):
     return np.repeat(image[None, :, :, None], channels, axis=-1)
 
 
-@cases("down, across, ring", [(0, 0, 0), (0, 3, 3), (5, 0, 5), (3, 4, 5), (4, 5, 6), (7, 7, 10)])
+@table("down, across, ring", [(0, 0, 0), (0, 3, 3), (5, 0, 5), (3, 4, 5), (4, 5, 6), (7, 7, 10)])
 def test_a_wave_lies_in_the_ring_of_its_frequency(down, across, ring):
     image = wave(down, across, channels=2)
     found = spectrum.radial(image)
@@ -29,7 +29,7 @@ def test_the_frequency_is_per_pixel_where_the_sides_differ():
     np.testing.assert_allclose(found.frequency[np.argmax(found.energy[0])], 0.25)
 
 
-@cases("shape", [(3, 8, 8, 3), (2, 7, 12, 1), (1, 2, 2, 4)])
+@table("shape", [(3, 8, 8, 3), (2, 7, 12, 1), (1, 2, 2, 4)])
 def test_the_energies_add_up_to_the_mean_square_and_the_modes_to_the_pixels(shape):
     images = uniform(0, *shape)
     found = spectrum.radial(images)
@@ -38,7 +38,7 @@ def test_the_energies_add_up_to_the_mean_square_and_the_modes_to_the_pixels(shap
     assert found.frequency[-1] <= np.hypot(0.5, 0.5) + 0.5 / min(shape[1:3])
 
 
-@cases("window", spectrum.WINDOWS)
+@table("window", spectrum.WINDOWS)
 def test_white_noise_has_its_variance_in_every_ring(window):
     noise = 0.5 * np.random.default_rng(0).normal(size=(400, 16, 16, 3))
     power = spectrum.radial(noise, window=window).power

@@ -10,7 +10,7 @@ from gendiff.core import npz
 from gendiff.core.errors import DataError
 from gendiff.metrics import frechet, statistics_files
 from tests.metrics.rows import normal, rng
-from tests.variants import cases
+from tests.tables import table
 
 X = normal(0, 40, 5) @ normal(1, 5, 5)
 IMAGES = rng().integers(0, 256, (7, 4, 3, 3), dtype=np.uint8)
@@ -26,7 +26,7 @@ def written(folder, name="reference.npz", compressed=False, **arrays):
     return folder / name
 
 
-@cases("compressed", [False, True])
+@table("compressed", [False, True])
 def test_a_file_of_others_holds_the_gaussian_of_its_rows(tmp_path, compressed):
     found = statistics_files.load(written(tmp_path, compressed=compressed, **theirs(X)))
     assert frechet.between(found, frechet.fit(X)) < 1e-10 and frechet.between(found, frechet.fit(X + 1)) == pytest.approx(5, rel=1e-9)
@@ -56,7 +56,7 @@ def test_what_is_written_is_what_the_others_expect_and_returns(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
 
 
-@cases("size", [1, 3, 7, 100])
+@table("size", [1, 3, 7, 100])
 def test_batches_are_the_images_in_order_whatever_their_size(tmp_path, size):
     file = tmp_path / "batch.npz"
     statistics_files.save_batch(file, IMAGES)
@@ -117,8 +117,8 @@ BAD = {
 
 
 @pytest.mark.fault("crafted npz header")
-@cases("bad, message", BAD.values())
-@cases("read", [statistics_files.load, lambda file: list(statistics_files.read_batches(file, 2))])
+@table("bad, message", BAD.values())
+@table("read", [statistics_files.load, lambda file: list(statistics_files.read_batches(file, 2))])
 def test_a_bad_file_is_an_error_that_begins_with_its_path(tmp_path, bad, message, read, monkeypatch):
     monkeypatch.setattr(npz, "_LARGE", 2**16)
     file = bad(tmp_path)
@@ -137,7 +137,7 @@ def test_a_flipped_bit_is_noticed_in_statistics_and_in_batches(tmp_path):
 
 
 @pytest.mark.fault("crafted npz header")
-@cases("compressed", [False, True])
+@table("compressed", [False, True])
 def test_changed_bytes_give_a_data_error_or_a_result_and_nothing_else(tmp_path, compressed):
     draws, whole = rng(3), written(tmp_path, compressed=compressed, **theirs(X), arr_0=IMAGES).read_bytes()
     refused = 0
@@ -156,7 +156,7 @@ def test_changed_bytes_give_a_data_error_or_a_result_and_nothing_else(tmp_path, 
     assert refused > 100
 
 
-@cases(
+@table(
     "arrays, message",
     [
         ({"mu": np.zeros(3), "sigma": np.eye(4)}, r"\(d,\) and sigma \(d, d\), got \(3,\) and \(4, 4\)"),

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from gendiff.metrics import proportions, support_size
 from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 X = normal(0, 12, 2)
 
@@ -27,7 +27,7 @@ def test_the_probability_of_a_duplicate_is_that_of_counting_all_draws():
     assert support_size.duplicate_probability(365, 23) == pytest.approx(0.507297, abs=1e-6)
 
 
-@cases("batch", [2, 3, 20, 500])
+@table("batch", [2, 3, 20, 500])
 def test_the_size_is_the_inverse_of_the_probability(batch):
     for size in (batch - 0.5, batch, 1.7 * batch, 30 * batch, batch**2 + 0.0, 1e4 * batch**2):
         probability = support_size.duplicate_probability(size, batch)
@@ -44,7 +44,7 @@ def test_a_known_support_is_recovered_and_the_interval_holds_it_as_often_as_it_p
     assert (found[0].batch, found[0].batches) == (20, 40)
 
 
-@cases("size, batch", [(25, 6), (10_000, 120)])
+@table("size, batch", [(25, 6), (10_000, 120)])
 def test_supports_of_other_sizes_are_recovered(size, batch):
     found = support_size.measure(outcomes(0, 300 * batch, size), batch)
     assert found.size.value == pytest.approx(size, rel=0.25) and found.size.low < size < found.size.high

@@ -10,7 +10,7 @@ from gendiff import preferences
 from gendiff.preferences import masked
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 B, S = 5, 6
 RNG = np.random.default_rng(0)
@@ -96,7 +96,7 @@ GROUPS = np.array([7, 2, 7, 2, 2, 7, 7, 7], np.int32)
 MANY = RNG.normal(size=8).astype(np.float32)
 
 
-@cases("scale", [True, False])
+@table("scale", [True, False])
 def test_scores_stand_beside_those_of_their_prompt(scale):
     expected = np.zeros(8)
     for group in (2, 7):
@@ -129,7 +129,7 @@ def test_no_gradient_passes_through_advantages():
     assert not any(np.any(leaf) for leaf in gradient(REWARDS, VALUES))
 
 
-@cases("average, value", [("steps", 13 / 4), ("samples", 2.5), ("length", 13 / 9)])
+@table("average, value", [("steps", 13 / 4), ("samples", 2.5), ("length", 13 / 9)])
 def test_means_are_over_steps_over_samples_or_over_the_length(average, value):
     values = np.array([[2, 4, 6], [1, np.nan, np.nan], [np.nan] * 3], np.float32)
     assert masked.mean(values, np.isfinite(values), average) == pytest.approx(value)

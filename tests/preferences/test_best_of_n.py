@@ -12,7 +12,7 @@ import scipy.stats
 from gendiff import preferences
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 KEY = jax.random.key(3)
 P = np.array([0.1, 0.3, 0.05, 0.35, 0.2], np.float32)
@@ -51,7 +51,7 @@ def test_one_candidate_is_the_model_itself():
 
 
 @pytest.mark.float64
-@cases("n", [2, 16])
+@table("n", [2, 16])
 def test_kl_is_below_its_bound_and_reaches_it_where_no_outcome_is_likely(n):
     def kl(p, rewards):
         return scipy.special.rel_entr(np.asarray(law(p, rewards, n)), p).sum()

@@ -6,7 +6,7 @@ import numpy as np
 
 from gendiff import preferences
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 ERRORS = RNG.uniform(0.1, 2.0, (4, 6)).astype(np.float32)
@@ -41,7 +41,7 @@ def test_what_is_common_to_winner_and_loser_cancels_and_no_gradient_reaches_the_
     assert not np.any(slopes)
 
 
-@cases("beta", [1e-3, 1e3])
+@table("beta", [1e-3, 1e3])
 def test_the_order_of_pairs_does_not_matter_and_large_numbers_stay_finite(beta):
     order = RNG.permutation(6)
     others = ERRORS[1:] * 50

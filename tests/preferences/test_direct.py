@@ -11,7 +11,7 @@ from gendiff import preferences
 from gendiff.preferences import direct
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 PAIRS = tuple(np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32))
 GOOD, BAD = PAIRS[0] - PAIRS[2], PAIRS[1] - PAIRS[3]
@@ -24,7 +24,7 @@ def logistic(x):
     return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
 
 
-@cases("smoothing", [0.0, 0.2])
+@table("smoothing", [0.0, 0.2])
 def test_dpo_is_its_formula(smoothing):
     margin = 0.3 * (GOOD - BAD)
     (loss, metrics), _ = dpo(*PAIRS, beta=0.3, label_smoothing=smoothing)
@@ -52,7 +52,7 @@ def test_kto_is_its_formula_with_unequal_numbers_of_good_and_bad_answers():
     )
 
 
-@cases("loss", [dpo, ipo, kto])
+@table("loss", [dpo, ipo, kto])
 def test_chosen_answers_rise_rejected_ones_fall_the_reference_gets_no_gradient_and_all_is_finite(loss):
     for scale in (1, 1e4):
         value, gradients = loss(*(np.float32(scale) * array for array in PAIRS), beta=0.3)

@@ -13,7 +13,7 @@ from gendiff import preferences
 from gendiff.preferences import direct, masked, policy_gradient
 from tests.quickly import quickly
 from tests.refusals import Ends, ends
-from tests.variants import cases
+from tests.tables import table
 
 B, S, V = 6, 5, 3
 RNG = np.random.default_rng(0)
@@ -101,7 +101,7 @@ MEMBERS = {
         (*REFERENCES, "point"),
     ),
 }
-every = cases("name", MEMBERS)
+every = table("name", MEMBERS)
 
 
 def filled(name, content):

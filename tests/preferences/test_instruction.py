@@ -6,7 +6,7 @@ import numpy as np
 
 from gendiff.preferences import instruction
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 END, PAD, ANSWER = 9, -1, 5
 """Prompts end with ANSWER, as those of a chat template end with its marker."""
@@ -29,7 +29,7 @@ def test_the_end_is_a_target_and_padding_is_none_where_both_are_one_id():
     assert instruction.findings(tokens, weight, end=END, pad=END) == ()
 
 
-@cases("length", [14, 20, 100])
+@table("length", [14, 20, 100])
 def test_packed_rows_hold_every_text_once_whole_with_its_weights(length):
     packed = instruction.packed(ROWS, length)
     texts = []
@@ -84,7 +84,7 @@ MISTAKES = {
 }
 
 
-@cases("mistake", MISTAKES)
+@table("mistake", MISTAKES)
 def test_each_mistake_has_its_own_finding(mistake):
     batch, words = MISTAKES[mistake]
     (finding,) = instruction.findings(**batch)

@@ -7,7 +7,7 @@ import numpy as np
 from gendiff.preferences import judging
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 FIRST, SECOND = (
     {"quality": jnp.asarray(values), "text": jnp.asarray(text)}
@@ -24,7 +24,7 @@ def leaning(place):
     return lambda one, other: one["quality"] - other["quality"] + place
 
 
-@cases("place", [-3.0, 0.0, 1.0])
+@table("place", [-3.0, 0.0, 1.0])
 def test_a_lean_to_one_place_cancels_and_is_reported(place):
     found = judging.labels(leaning(place), FIRST, SECOND)
     np.testing.assert_allclose(found.log_odds, DIFFERENCE, atol=1e-6)

@@ -9,10 +9,10 @@ import pytest
 
 from gendiff.preferences import pass_at_k
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
-@cases("n", range(1, 9))
+@table("n", range(1, 9))
 def test_it_equals_enumeration(n):
     for c in range(n + 1):
         right = np.arange(n) < c

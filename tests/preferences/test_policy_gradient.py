@@ -11,7 +11,7 @@ from gendiff import preferences
 from gendiff.preferences import policy_gradient
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 B, S, V = 5, 4, 3
 RNG = np.random.default_rng(0)
@@ -54,7 +54,7 @@ AVERAGES = {
 }
 
 
-@cases("average", AVERAGES)
+@table("average", AVERAGES)
 def test_it_is_its_formula(average):
     ratio = np.exp(NEW.astype(np.float64) - OLD)
     terms = np.minimum(ratio * ADVANTAGES, np.clip(ratio, 0.8, 1.2) * ADVANTAGES) * MASK
@@ -127,7 +127,7 @@ def test_rewards_advantages_and_loss_together_give_the_gradient_of_reward_less_b
         assert np.abs(one).max() > 0.01
 
 
-@cases("clip", [0.2, None])
+@table("clip", [0.2, None])
 def test_the_loss_of_the_critic_is_its_formula(clip):
     acted, value = MASK != 0, NEW.astype(np.float64)
     error = (value - RETURNS) ** 2

@@ -6,7 +6,7 @@ import scipy.stats
 
 from gendiff.provenance import attack_rates
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def scores(count, shift=0.0, seed=0):
@@ -24,7 +24,7 @@ def test_auc_of_identical_scores_is_one_half():
     assert attack_rates.auc(np.zeros(3), np.zeros(7)) == 0.5
 
 
-@cases("fpr", [0.01, 0.034, 0.25])
+@table("fpr", [0.01, 0.034, 0.25])
 def test_the_rate_is_that_of_the_best_threshold_that_is_allowed(fpr):
     members, others = np.round(scores(300, 1.0), 1), np.round(scores(200, seed=1), 1)
     allowed = [level for level in np.concatenate([others, [-np.inf]]) if np.mean(others > level) <= fpr]
@@ -41,7 +41,7 @@ def test_rates_that_are_whole_alarms_are_not_rounded_down_to_one_less():
     assert attack_rates.tpr_at_fpr(np.arange(100.0), np.arange(100.0), 0.0299).reached == 0.02
 
 
-@cases("shift", [-99.0, 1.0, 99.0])
+@table("shift", [-99.0, 1.0, 99.0])
 def test_the_interval_is_that_of_clopper_and_pearson(shift):
     found = attack_rates.tpr_at_fpr(scores(120, shift), scores(100, seed=1), 0.05)
     ends = scipy.stats.binomtest(round(found.value * 120), 120).proportion_ci(method="exact")

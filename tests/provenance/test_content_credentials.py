@@ -10,7 +10,7 @@ from PIL import Image
 from gendiff.core.errors import DataError
 from gendiff.provenance import content_credentials
 from gendiff.provenance.content_credentials import Certificate
-from tests.variants import cases
+from tests.tables import table
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
 SETTINGS = {"prompt": "a cat", "steps": 30}
@@ -33,7 +33,7 @@ def signed(place, suffix, certificate):
 
 
 @installed
-@cases("suffix", [".png", ".jpg"])
+@table("suffix", [".png", ".jpg"])
 def test_a_signed_picture_says_what_made_it_and_keeps_its_pixels(suffix, certificate, tmp_path):
     file = signed(tmp_path, suffix, certificate)
     found = content_credentials.read(file)

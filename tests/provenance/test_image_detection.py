@@ -9,7 +9,7 @@ from gendiff.provenance import image_detection, randomisation
 from tests.provenance.image_rig import BITS, CHANCE, MARKS, marked, noise, nonce_of, pictures
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 COUNT, KEYS = 300, 99
 INDEX = jnp.arange(COUNT)
@@ -20,7 +20,7 @@ def uniform(p):
     return scipy.stats.kstest(p, "uniform").pvalue
 
 
-@cases("name", MARKS)
+@table("name", MARKS)
 def test_p_is_uniform_without_the_key_and_least_with_it(name):
     mark = MARKS[name]()
     scores = quickly(image_detection.scores_under)

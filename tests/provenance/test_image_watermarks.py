@@ -14,7 +14,7 @@ from tests.provenance.image_rig import BITS, DRAW, KEY, MARKS, S, marked, noise,
 from tests.provenance.test_keyed_hash import in_python
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 COUNT, FROZEN = 300, 0x7E769F47
 INDEX = jnp.arange(COUNT)
@@ -90,7 +90,7 @@ def test_each_bit_has_its_share_of_places_and_is_read_back_from_noise():
         assert np.array_equal(np.asarray(votes(mark, seen, nonce)) > 0, right)
 
 
-@cases("name", ["tree ring", "gaussian shading"])
+@table("name", ["tree ring", "gaussian shading"])
 def test_a_sample_depends_on_key_index_and_nonce_alone(name):
     mark, some = MARKS[name](), np.array([7, 3, 250])
     given = (some,) if name == "tree ring" else (some, np.asarray(nonce_of(mark, INDEX))[some])

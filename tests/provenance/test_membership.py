@@ -14,7 +14,7 @@ from gendiff.core.errors import NonFiniteError
 from gendiff.provenance import attack_rates, membership
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 EXAMPLES, MODELS = 4000, 64
 
@@ -41,7 +41,7 @@ def toy(sd_in=1.0, sd_out=1.0):
     return observed, member, shadows, inside, mean
 
 
-@cases("variance", membership.VARIANCES)
+@table("variance", membership.VARIANCES)
 def test_lira_is_the_likelihood_ratio_of_neyman_and_pearson(variance):
     """The two deviations differ: with that of one side taken for both, no value would agree."""
     observed, _, shadows, inside, mean = toy(sd_in=0.5, sd_out=2.0)

@@ -11,7 +11,7 @@ from gendiff.metrics import features, near_copies, neighbours
 from gendiff.provenance import memorisation
 from tests.metrics.rows import normal, uniform
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 X = normal(0, 9, 8)
 
@@ -24,7 +24,7 @@ TRAIN = np.concatenate([pictures(0, 40), pictures(0, 3)[1:], pictures(0, 1) + 1e
 COPIED = np.concatenate([TRAIN[[7, 1]] + 1e-4 * pictures(3, 2), pictures(4, 10)]).astype(np.float32)
 
 
-@cases("function", [features.pixels, features.random_convolutions(0, widths=(4, 4))])
+@table("function", [features.pixels, features.random_convolutions(0, widths=(4, 4))])
 def test_the_report_shows_copies_their_pictures_and_what_the_training_set_repeats(function):
     found = provenance.memorisation_report(COPIED, TRAIN, pictures(5, 200), features=function, k=3)
     assert set(found.copies) >= {0, 1} and (np.diff(found.ratios[found.copies]) >= 0).all()

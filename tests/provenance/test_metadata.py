@@ -10,13 +10,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from gendiff.provenance import metadata
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 SETTINGS = {"prompt": "eine Katze, 猫", "seed": 3, "guidance": 5.5, "labels": [1, None], "nested": {"on": True}}
 PICTURE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 
 
-@cases("channels", [1, 3])
+@table("channels", [1, 3])
 def test_a_png_keeps_every_pixel_and_its_settings_and_other_programs_can_read_them(tmp_path, channels):
     file = tmp_path / "a.png"
     metadata.save(file, PICTURE[..., :channels], SETTINGS)
@@ -49,7 +49,7 @@ def test_what_other_programs_wrote_is_reported_and_not_taken_for_settings(tmp_pa
     assert found[1].others == {"comment": "gendiffusion {}", "Software": "Camera 3", "UserComment": "prompt: ü", "XMP": "<x:xmpmeta/>"}
 
 
-@cases("text", ["{", "[1]", '"a"', '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000])
+@table("text", ["{", "[1]", '"a"', '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000])
 def test_an_entry_that_is_no_json_object_is_an_error_with_the_path(tmp_path, text):
     information = PngInfo()
     information.add_itxt("gendiff", text)
@@ -58,7 +58,7 @@ def test_an_entry_that_is_no_json_object_is_an_error_with_the_path(tmp_path, tex
         metadata.read(tmp_path / "a.png")
 
 
-@cases("suffix", ["png", "jpg"])
+@table("suffix", ["png", "jpg"])
 def test_cut_and_foreign_files_are_errors_with_the_path(tmp_path, suffix):
     whole = tmp_path / f"a.{suffix}"
     metadata.save(whole, PICTURE, SETTINGS)

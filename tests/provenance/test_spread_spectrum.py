@@ -8,7 +8,7 @@ from gendiff.provenance import image_detection, spread_spectrum
 from tests.provenance.image_rig import KEY, S, pictures
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 PICTURES = pictures(200, 7)
 write = quickly(lambda mark, images: mark.write(images))
@@ -18,7 +18,7 @@ def made(**settings):
     return spread_spectrum.spread_spectrum(KEY, S, **settings)
 
 
-@cases("masked", [True, False])
+@table("masked", [True, False])
 def test_its_psnr_is_the_stated_one(masked):
     mark = made(strength=0.05, masked=masked)
     np.testing.assert_allclose(fidelity.psnr(write(mark, PICTURES), PICTURES), float(mark.psnr), atol=1e-2)
@@ -48,7 +48,7 @@ def cells(signs, channels=1):
     return signs.reshape(1, 6, 6, channels).repeat(3, 1).repeat(3, 2)[:, :16, :16]
 
 
-@cases("masked", [True, False])
+@table("masked", [True, False])
 def test_what_is_written_is_the_pattern_by_the_activity_of_its_place(masked):
     pictures = np.concatenate([PICTURES[:5], 0.3 * PICTURES[5:10]], 3)
     mark = spread_spectrum.spread_spectrum(KEY, (16, 16, 2), masked=masked, cell=3, strength=0.04)
@@ -58,7 +58,7 @@ def test_what_is_written_is_the_pattern_by_the_activity_of_its_place(masked):
     np.testing.assert_allclose(write(mark, pictures), expected, atol=1e-5)
 
 
-@cases("masked", [True, False])
+@table("masked", [True, False])
 def test_the_evidence_is_the_correlation_with_the_pattern(masked):
     mark, signs = made(masked=masked, cell=3), np.random.default_rng(0).choice([-1.0, 1.0], (1, 36)).astype(np.float32)
     pictures, pattern = PICTURES.astype(np.float64), cells(signs.astype(np.float64))

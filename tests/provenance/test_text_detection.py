@@ -11,7 +11,7 @@ from gendiff.provenance import text_detection, text_watermarks
 from tests.provenance.rig import KEY, MARKS, V, repetitive, unmarked, written
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 NULLS = 1000
 NULL_KEYS = np.random.default_rng(9).integers(0, 2**63, NULLS)
@@ -39,8 +39,8 @@ def scored(name, kind, distinct=True):
     return np.array([mark.gains(of).sum() for of in kept]), np.array([len(of) for of in kept])
 
 
-@cases("kind", ["random", "repetitive"])
-@cases("name", MARKS)
+@table("kind", ["random", "repetitive"])
+@table("name", MARKS)
 def test_scores_of_unmarked_texts_have_the_law_over_random_keys(name, kind):
     """Z has mean 0 and deviation 1; what is discrete is spread over its steps, and then uniform."""
     mark, (score, count) = MARKS[name](), scored(name, kind)

@@ -16,11 +16,11 @@ from tests.language import rig as texts
 from tests.provenance.rig import KEY, MARKS, V, Written, unmarked, written
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
-every_mark = cases("name", MARKS)
+every_mark = table("name", MARKS)
 FREE = ("gumbel", "tournament")
-every_free = cases("name", FREE)
+every_free = table("name", FREE)
 apply = quickly(lambda mark, logits, tokens, length: mark(logits, Written(tokens, length)))
 scores = quickly(text_detection.scores)
 LOGITS = np.random.default_rng(2).normal(size=(4, V)).astype(np.float32)
@@ -89,7 +89,7 @@ def test_padding_of_the_context_and_other_texts_do_not_enter(name):
     np.testing.assert_array_equal(apply(mark, LOGITS, wide, np.full(4, 6)), np.stack(alone))
 
 
-@cases("name", ["green list", "unigram", "self-hash", "payload"])
+@table("name", ["green list", "unigram", "self-hash", "payload"])
 def test_greens_are_a_share_gamma_and_their_logits_alone_are_moved(name):
     mark = MARKS[name]()
     before = unmarked(500, 3)

@@ -5,7 +5,7 @@ import numpy as np
 from gendiff.provenance import verbatim_spans
 from gendiff.provenance.verbatim_spans import longest_verbatim_span
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def by_hand(text, documents):
@@ -21,8 +21,8 @@ def drawn(rng, letters, count, most):
     return [bytes(rng.integers(97, 97 + letters, rng.integers(0, most + 1)).astype(np.uint8)) for _ in range(count)]
 
 
-@cases("letters", [1, 2, 4, 20])
-@cases("seed", range(4))
+@table("letters", [1, 2, 4, 20])
+@table("seed", range(4))
 def test_spans_are_those_of_a_search_by_hand(letters, seed):
     rng = np.random.default_rng(seed)
     documents, texts = drawn(rng, letters, 5, 40), drawn(rng, letters + 1, 12, 17)

@@ -10,10 +10,10 @@ from gendiff.core.errors import DataError
 from gendiff.provenance import text_watermarks, watermark_files
 from tests.provenance import image_rig
 from tests.provenance.rig import KEY, MARKS, V
-from tests.variants import cases
+from tests.tables import table
 
 
-@cases("name", MARKS)
+@table("name", MARKS)
 def test_what_is_read_is_what_was_saved(name, tmp_path):
     mark = MARKS[name]()
     watermark_files.save(tmp_path / "mark.json", mark)
@@ -23,7 +23,7 @@ def test_what_is_read_is_what_was_saved(name, tmp_path):
 
 
 @pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
-@cases(
+@table(
     "change, message",
     [
         ({"format": "other"}, "no watermark of a text"),
@@ -61,7 +61,7 @@ def test_a_missing_setting_and_another_vocabulary_are_refused(tmp_path):
         watermark_files.save(file, text_watermarks.green_list(KEY, V, delta=np.ones(3)))
 
 
-@cases("name", image_rig.MARKS)
+@table("name", image_rig.MARKS)
 def test_what_is_read_of_a_mark_of_pictures_is_what_was_saved(name, tmp_path):
     mark = image_rig.MARKS[name]()
     watermark_files.save(tmp_path / "mark.json", mark)
@@ -71,7 +71,7 @@ def test_what_is_read_of_a_mark_of_pictures_is_what_was_saved(name, tmp_path):
 
 
 @pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
-@cases(
+@table(
     "change, message",
     [
         ({"format": "gendiff text watermark 1"}, "no watermark of a picture: .* it is one of a text"),

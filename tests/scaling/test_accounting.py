@@ -10,7 +10,7 @@ from gendiff import language, networks, scaling
 from gendiff.networks import language_model
 from gendiff.scaling import accounting
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def floats(*shape):
@@ -121,7 +121,7 @@ def test_every_network_of_the_library_is_counted():
     assert known == {type(network) for network, *_ in NETWORKS.values()}
 
 
-@cases("changes", [{}, {"tied": False, "gated": False}, {"key_value_heads": 2, "experts": networks.Experts(4, 2)}])
+@table("changes", [{}, {"tied": False, "gated": False}, {"key_value_heads": 2, "experts": networks.Experts(4, 2)}])
 def test_a_language_model_has_the_closed_form_of_its_size_to_the_last_operation(changes):
     mixture = {"experts": 4, "top_k": 2} if "experts" in changes else {}
     size = scaling.DecoderSize(30, 12, 2, 4, 6, 7, **changes | mixture)

@@ -7,12 +7,12 @@ import pytest
 from gendiff import networks, scaling
 from gendiff.scaling import cost, quantities
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 LLAMA_13B = scaling.DecoderSize(32000, 5120, 40, 40, 128, 13824, tied=False)
 
 
-@cases("changes", [{}, {"tied": False, "gated": False}, {"key_value_heads": 2}])
+@table("changes", [{}, {"tied": False, "gated": False}, {"key_value_heads": 2}])
 def test_a_size_counts_the_parameters_of_the_network_that_has_it(changes):
     size = scaling.DecoderSize(30, 12, 2, 4, 6, 7, **changes)
     network = networks.LanguageModel(30, 8, 12, 2, 4, head_size=6, mlp_width=7, **changes)
@@ -44,7 +44,7 @@ def test_training_is_three_forward_passes_and_both_grow_with_attention():
     assert cost.training_flops(10, 7, attention=3) == 3 * cost.forward_flops(10, 7, attention=3) == 3 * 7 * 23
 
 
-@cases("window", [1, 3, 9, 100, np.inf])
+@table("window", [1, 3, 9, 100, np.inf])
 def test_the_mean_number_of_seen_tokens_is_that_of_the_causal_mask(window):
     mask = np.tri(9) - np.tri(9, k=-window if window < 9 else -9)
     assert cost.mean_seen(9, window) == pytest.approx(mask.sum(1).mean())

@@ -9,7 +9,7 @@ import scipy.optimize
 
 from gendiff.scaling import emergence
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 TRUTH = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 0]])
 ANSWERS = np.array([[1, 2, 3], [4, 5, 0], [9, 8, 7], [1, 1, 1]])
@@ -85,7 +85,7 @@ def test_briers_score_is_0_for_a_sure_right_answer_and_2_for_a_sure_wrong_one_an
     assert all(expected(law) < expected(other) for other in np.random.default_rng(0).dirichlet(np.ones(3), 20))
 
 
-@cases("slope", [0.5, 2.0])
+@table("slope", [0.5, 2.0])
 def test_a_line_in_log_x_rises_over_the_decades_of_its_slope(slope):
     assert emergence.sharpness_decades(SIZES, slope * np.log10(SIZES / 3e3)) == pytest.approx(0.8 / slope)
 
@@ -126,7 +126,7 @@ def bent(x, kink, before, after, start=3.0):
     return start * np.exp(before * np.minimum(u, 0) + after * np.maximum(u, 0))
 
 
-@cases("kink", [SIZES[1], 2.1e4, SIZES[3], 9e4])
+@table("kink", [SIZES[1], 2.1e4, SIZES[3], 9e4])
 def test_a_kink_between_points_or_at_one_is_found_exactly_and_preferred(kink):
     fit = emergence.segmented_vs_straight(SIZES, bent(SIZES, kink, -0.1, -0.8))
     assert fit.kink == pytest.approx(kink, rel=1e-9) and fit.slopes == pytest.approx((-0.1, -0.8), rel=1e-8)
@@ -159,7 +159,7 @@ def test_a_straight_line_is_preferred_where_there_is_no_kink_for_most_draws_of_n
     assert emergence.segmented_vs_straight(SIZES, bent(SIZES, 1e4, -0.3, -0.3)).difference == pytest.approx(-2 * math.log(7))
 
 
-@cases("scale", [1.0, 1e-6])
+@table("scale", [1.0, 1e-6])
 def test_units_of_x_and_y_move_the_kink_and_nothing_else(scale):
     y = bent(SIZES, 2e4, -0.1, -0.8) * np.exp(np.random.default_rng(0).normal(0, 0.1, 7))
     plain, scaled = emergence.segmented_vs_straight(SIZES, y), emergence.segmented_vs_straight(SIZES * 1e3, y * scale)

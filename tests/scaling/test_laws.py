@@ -8,7 +8,7 @@ import pytest
 from gendiff import scaling
 from gendiff.scaling import laws, published
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 LAWS = {"hoffmann": published.HOFFMANN, "epoch": published.EPOCH, "kaplan": published.KAPLAN}
 FLOPS = np.array([1e18, 5.76e23, 3e27])
@@ -24,7 +24,7 @@ class Opaque:
         return self.inner.loss(parameters, tokens)
 
 
-@cases("name", LAWS)
+@table("name", LAWS)
 def test_the_optimum_spends_the_budget_and_every_other_size_is_worse(name):
     best = LAWS[name].optimum(FLOPS)
     np.testing.assert_allclose(best.parameters * best.tokens, FLOPS / 6, rtol=1e-12)
@@ -34,7 +34,7 @@ def test_the_optimum_spends_the_budget_and_every_other_size_is_worse(name):
     assert slope == pytest.approx(LAWS[name].exponent, rel=1e-12)
 
 
-@cases("law", [published.HOFFMANN, published.EPOCH])
+@table("law", [published.HOFFMANN, published.EPOCH])
 def test_at_the_optimum_both_terms_fall_equally_fast(law):
     best = law.optimum(FLOPS)
     np.testing.assert_allclose(
@@ -50,7 +50,7 @@ def test_other_units_of_parameters_and_tokens_change_the_factors_and_not_the_exp
     assert there.parameters * millions == pytest.approx(here.parameters) and there.loss == pytest.approx(here.loss)
 
 
-@cases("name", LAWS)
+@table("name", LAWS)
 def test_numbers_for_any_law_are_those_of_the_closed_forms(name):
     law, opaque = LAWS[name], Opaque(LAWS[name])
     exact, found = scaling.compute_optimal(law, FLOPS, 5.0), scaling.compute_optimal(opaque, FLOPS, 5.0)
@@ -62,7 +62,7 @@ def test_numbers_for_any_law_are_those_of_the_closed_forms(name):
     np.testing.assert_allclose(law.tokens_per_parameter(best.parameters), best.tokens_per_parameter, rtol=1e-10)
 
 
-@cases("law", [published.EPOCH, Opaque(published.EPOCH), published.KAPLAN, Opaque(published.KAPLAN)])
+@table("law", [published.EPOCH, Opaque(published.EPOCH), published.KAPLAN, Opaque(published.KAPLAN)])
 def test_the_tokens_for_a_loss_reach_it_and_are_without_end_where_no_number_does(law):
     sizes, loss = np.array([1e9, 7e10, 1e6]), law.loss(2e8, 1e13)
     tokens = laws.tokens_for(law, sizes, loss)

@@ -6,7 +6,7 @@ import pytest
 from gendiff import scaling
 from gendiff.scaling import accelerators, cost, roofline
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 V5E = accelerators.TPU_V5E
 EIGHT = V5E.times(8)
@@ -16,7 +16,7 @@ WORKED = {40: (4.98, 12.13, 20.30, 36.65, 69.33, 249.09), 8: (4.17, 5.60, 7.23, 
 """Milliseconds of a step of LLaMA-2-13B in bfloat16 at 8,192 tokens on 8 TPU v5e, by heads of keys and values: book, Inference."""
 
 
-@cases("heads", WORKED)
+@table("heads", WORKED)
 def test_step_times_and_throughputs_of_llama_2_13b_are_those_of_the_book_to_a_hundredth(heads):
     curve = roofline.serving_curve(BATCHES, 13e9, 26e9, CACHES[heads], EIGHT)
     np.testing.assert_allclose(1000 * curve.seconds, WORKED[heads], rtol=0.01)
@@ -37,7 +37,7 @@ def test_the_critical_batch_is_240_in_bfloat16_and_120_with_int8_weights():
     assert roofline.critical_batch(V5E, active_share=0.25) == pytest.approx(4 * roofline.critical_batch(V5E))
 
 
-@cases("bits", [8, 16])
+@table("bits", [8, 16])
 def test_without_caches_the_step_is_flat_up_to_the_critical_batch_and_then_proportional(bits):
     critical = roofline.critical_batch(V5E, bits / 8)
     time = [roofline.step_time(critical * factor, 1e9, cost.weight_bytes(1e9, bits), 0, V5E) for factor in (0.01, 0.999, 1.001, 2, 4)]

@@ -14,9 +14,9 @@ import pytest
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError
 from gendiff.training import digests
 from gendiff.training.checkpoints import Checkpoints
+from tests.tables import table
 from tests.training import linear
 from tests.training.linear import restore
-from tests.variants import cases
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ REWRITTEN = ("_CHECKPOINT_METADATA", "commit_success.txt")  # Orbax writes these
 
 
 @pytest.mark.fault("flipped byte in a checkpoint", "truncated file of a checkpoint", "missing file or metadata of a checkpoint")
-@cases("damage", [flipped, lambda content: content[:-1], lambda content: b"", lambda content: None])
+@table("damage", [flipped, lambda content: content[:-1], lambda content: b"", lambda content: None])
 def test_damage_of_any_file_is_an_error_naming_step_and_item_or_changes_no_value(folder, damage):
     step = folder / "4"
     items = set()
@@ -72,7 +72,7 @@ def test_damage_of_any_file_is_an_error_naming_step_and_item_or_changes_no_value
 
 
 @pytest.mark.fault("missing file or metadata of a checkpoint")
-@cases("name", ["state", "meta"])
+@table("name", ["state", "meta"])
 def test_missing_item_is_an_error_naming_step_and_item(folder, name):
     shutil.move(folder / "4" / name, folder.parent / name)
     with pytest.raises(CheckpointCorruptError, match=f"step 4 .*item {name}"):
@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_at_once_and_leaves_no_thread_w
     assert time.monotonic() - begin < 5
 
 
-@cases("content", ["", "{", "[]", '{"files": {}, "sha256": "0"}'])
+@table("content", ["", "{", "[]", '{"files": {}, "sha256": "0"}'])
 def test_damaged_digests_are_an_error(folder, content):
     (folder / "4" / digests.NAME).write_text(content)
     with pytest.raises(CheckpointCorruptError, match=digests.NAME):

@@ -10,8 +10,8 @@ import pytest
 from gendiff.core import records
 from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.training.checkpoints import Checkpoints
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 CONFIG = {"model": {"width": 8, "heads": [1, 2]}, "run": {"steps": 100}}
 
@@ -94,7 +94,7 @@ def test_numpy_arrays_and_scalars_stay_numpy_of_their_dtype_with_or_without_64_b
             checkpoints.restore(1, state | {"ids": jnp.zeros(2, jnp.int32)})
 
 
-@cases("leaf, message", [(2**40, "does not fit int32"), ("words", "str"), (np.array(["a"]), "<U1"), (object(), "object")])
+@table("leaf, message", [(2**40, "does not fit int32"), ("words", "str"), (np.array(["a"]), "<U1"), (object(), "object")])
 def test_a_leaf_that_cannot_come_back_is_refused_by_name(tmp_path, leaf, message):
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(ConfigError, match=rf"leaf 'a/b'.*{message}"):
         checkpoints.save(1, {"a": {"b": leaf}})
@@ -228,7 +228,7 @@ def test_settings_that_may_differ_only_warn(written):
         restore(written, 4, config=longer, may_differ=("ru",))
 
 
-@cases("options", [{"keep": 0}, {"every": 0}, {"keep_every": True}, {"keep": 1.5}, {"config": {"dtype": jnp.float32}}])
+@table("options", [{"keep": 0}, {"every": 0}, {"keep_every": True}, {"keep": 1.5}, {"config": {"dtype": jnp.float32}}])
 def test_settings_out_of_range_are_refused_with_their_name(tmp_path, options):
     with pytest.raises((ConfigError, TypeError), match=next(iter(options))):
         Checkpoints(tmp_path, **options)

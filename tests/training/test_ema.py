@@ -7,8 +7,8 @@ from gendiff import training
 from gendiff.core.errors import ConfigError
 from gendiff.training import ema
 from tests.quickly import quickly
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 
 def follow(average, params, decay, steps, warm_up=False):
@@ -18,7 +18,7 @@ def follow(average, params, decay, steps, warm_up=False):
     return jax.lax.scan(one, average, jnp.arange(steps))[0]
 
 
-@cases(
+@table(
     "start, target, decay, steps, dtype",
     [
         ([2.0, -1.0], [1.0, 3.0], 0.99, 200, "float32"),
@@ -43,7 +43,7 @@ def test_average_is_the_weighted_sum_of_all_params():
     np.testing.assert_allclose(average, weights @ values, rtol=1e-13)
 
 
-@cases("decay, steps", [(0.6, 20), (0.999, 10)])
+@table("decay, steps", [(0.6, 20), (0.999, 10)])
 def test_warm_up_decays_are_one_plus_count_over_ten_plus_count_so_that_ten_steps_forget_the_random_start(decay, steps):
     average = follow(ema.start(jnp.array(1.0)), jnp.array(0.0), decay, steps, warm_up=True)
     np.testing.assert_allclose(average, np.prod([min(decay, (1 + n) / (10 + n)) for n in range(steps)]), rtol=1e-5)
@@ -60,7 +60,7 @@ def test_a_bfloat16_average_and_a_decay_of_one_are_refused():
         ema.update(jnp.ones(1, jnp.bfloat16), jnp.ones(1, jnp.bfloat16), 0.9)
 
 
-@cases("options, shares", [({"ema_warm_up": False}, {0.9: 0.1, 0.5: 0.5}), ({}, {0.999: 0.9})])
+@table("options, shares", [({"ema_warm_up": False}, {0.9: 0.1, 0.5: 0.5}), ({}, {0.999: 0.9})])
 def test_every_track_of_a_step_follows_its_own_decay_and_the_default_step_warms_up(options, shares):
     state = linear.start(ema=tuple(shares))
     before = state.params["dense"]["bias"]

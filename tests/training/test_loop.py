@@ -8,8 +8,8 @@ from gendiff import training
 from gendiff.core.errors import ConfigError, NonFiniteError
 from gendiff.training.checkpoints import Checkpoints
 from tests.refusals import refusals
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 STEPS = 7
 FRESH = jax.jit(lambda key: training.start(linear.params(), linear.adamw(), key, (0.9, 0.5)))
@@ -29,7 +29,7 @@ def whole():
     return loop().state
 
 
-@cases("way", ["died", "stopped"])
+@table("way", ["died", "stopped"])
 def test_a_training_that_was_interrupted_and_called_again_ends_bitwise_as_one_that_was_not(way, whole, tmp_path):
     def dies(step, metrics):
         seen.append(step)

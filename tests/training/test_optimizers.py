@@ -7,11 +7,11 @@ from gendiff.core import trees
 from gendiff.core.errors import ConfigError
 from gendiff.training import optimizers
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 
 
 @pytest.mark.float64
-@cases(
+@table(
     "options, steps, wanted",
     [
         ({"warmup": 4, "total": 10, "decay": "constant"}, range(4), [0.5, 1.0, 1.5, 2.0]),  # no step is lost
@@ -84,7 +84,7 @@ def test_muon_decays_matrices_by_their_own_rate_and_clips_and_refuses():
 
 
 @pytest.mark.fault("EMA, optimizer: warm-up ≥ total", "EMA, optimizer: clip ≤ 0")
-@cases(
+@table(
     "options, message",
     [
         ({"learning_rate": 0.0}, "learning_rate"),

@@ -10,8 +10,8 @@ from gendiff.core.errors import ConfigError
 from gendiff.training import ema, post_hoc_ema
 from gendiff.training.post_hoc_ema import Snapshot
 from tests.refusals import refusals
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 STEPS = 400
 SHORT, LONG = 0.05, 0.1
@@ -28,7 +28,7 @@ def of_walk(values):
     return lambda snapshot: {"w": shares(*snapshot) @ values, "n": np.int32(snapshot.step)}
 
 
-@cases("relative_std, exponent", [(0.05, 16.972199), (0.1, 6.937204), (0.25, None), (0.01, None)])
+@table("relative_std, exponent", [(0.05, 16.972199), (0.1, 6.937204), (0.25, None), (0.01, None)])
 def test_the_exponent_is_the_published_one_and_gives_back_the_relative_std_of_its_profile(relative_std, exponent):
     gamma = post_hoc_ema.gamma(relative_std)
     if exponent:
@@ -45,7 +45,7 @@ def test_the_longest_average_is_the_plain_mean():
 
 
 @pytest.mark.float64
-@cases("relative_std", [SHORT, 0.2])
+@table("relative_std", [SHORT, 0.2])
 def test_a_track_that_is_kept_up_step_by_step_is_the_sum_that_its_profile_says_and_begins_at_the_first_params(relative_std):
     values = np.random.default_rng(0).normal(size=(STEPS, 2)).cumsum(0)
     track = post_hoc_ema.power(relative_std)
@@ -66,7 +66,7 @@ def test_float32_keeps_the_digits_of_a_small_share():
     assert float(moved[0]) == pytest.approx(-math.expm1((post_hoc_ema.gamma(SHORT) + 1) * math.log1p(-1 / step)), rel=1e-6)
 
 
-@cases("relative_std, step", [(0.07, STEPS), (0.15, STEPS), (0.07, 300), (0.04, 360), (0.02, STEPS)])
+@table("relative_std, step", [(0.07, STEPS), (0.15, STEPS), (0.07, 300), (0.04, 360), (0.02, STEPS)])
 def test_the_weights_are_the_least_squares_optimum_over_all_steps_and_its_error_is_the_stated_one(relative_std, step):
     """A walk that visits a new axis at each step has the shares themselves as its average."""
     wanted = Snapshot(relative_std, step)

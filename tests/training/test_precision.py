@@ -7,7 +7,7 @@ import pytest
 from gendiff import training
 from gendiff.training import precision
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 
 PARAMS, X, T = {"w": np.eye(3, dtype=np.float32)}, np.ones((2, 3), np.float32), np.array([501.0, 999.0], np.float32)
 
@@ -48,7 +48,7 @@ def test_float32_changes_no_bit():
     np.testing.assert_array_equal(precision.apply(network, precision.Precision())(PARAMS, X, T), network(PARAMS, X, T))
 
 
-@cases("matmul", ["default", "high", "highest"])
+@table("matmul", ["default", "high", "highest"])
 def test_matmul_precision_reaches_the_product(matmul):
     text = str(jax.make_jaxpr(precision.apply(lambda params, x, t: x @ params["w"], precision.Precision(matmul=matmul)))(PARAMS, X, T))
     assert matmul.upper() in text
@@ -68,7 +68,7 @@ def test_description_holds_both_settings():
     assert described["compute"] == "bfloat16" and described["matmul"] == "high" and described["x64"] is False
 
 
-@cases(
+@table(
     "options, message",
     [({"compute": "bfloat"}, "did you mean"), ({"matmul": "higher"}, "did you mean"), ({"compute": "float64"}, "jax_enable_x64")],
 )

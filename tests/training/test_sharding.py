@@ -10,8 +10,8 @@ from gendiff.core.errors import ConfigError
 from gendiff.training import sharding
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 EIGHT_DEVICES = """
 import warnings
@@ -124,7 +124,7 @@ READERS = {
 }
 
 
-@cases("name", READERS)
+@table("name", READERS)
 def test_rules_of_a_transformer_fit_every_layer_of_a_block_that_reads_a_text(name):
     inputs = jnp.zeros((1, 4, 4, 1)), jnp.zeros(1), networks.Text(jnp.zeros((1, 3, 6)), jnp.ones((1, 3), bool))
     params = jax.eval_shape(lambda key: networks.init(READERS[name], key, *inputs), jax.random.key(0))

@@ -9,8 +9,8 @@ from gendiff.training import post_hoc_ema, snapshots
 from gendiff.training.checkpoints import Checkpoints
 from gendiff.training.post_hoc_ema import Snapshot, power
 from tests.refusals import refusals
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 TRACKS = (power(0.1), 0.9, power(0.2))
 RUN = training.programs(linear.noisy, linear.adamw(), lambda key: linear.params(), training.sharding.mesh(), ema=TRACKS)
@@ -61,7 +61,7 @@ def test_a_length_that_was_not_tracked_is_the_best_sum_of_what_is_stored(whole):
     np.testing.assert_allclose(rebuilt["dense"]["kernel"], np.tensordot(factors, kernels, 1), rtol=1e-5, atol=1e-6)
 
 
-@cases("dies_at", [4, 7])  # before any checkpoint, and after one with a snapshot that is newer
+@table("dies_at", [4, 7])  # before any checkpoint, and after one with a snapshot that is newer
 def test_snapshots_of_a_training_that_was_killed_and_resumed_are_those_of_one_that_was_not(dies_at, whole, tmp_path):
     def dies(step, state):
         if step == dies_at:

@@ -6,8 +6,8 @@ import pytest
 
 from gendiff import training
 from gendiff.core.errors import ConfigError
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 
 def test_donation_leaves_params_key_and_average_of_the_caller_usable():
@@ -51,7 +51,7 @@ def test_start_can_be_evaluated_for_its_shapes_alone_and_averages_of_bfloat16_pa
 
 
 @pytest.mark.fault("EMA, optimizer: decay outside [0, 1)")
-@cases(
+@table(
     "ema, message",
     [*(((0.9, decay), rf"decay = {decay:g}.*\[0, 1\)") for decay in (1.0, -0.1, 1.5, float("nan"))), ((0.9, 0.9), "twice")],
 )
@@ -60,7 +60,7 @@ def test_a_decay_outside_its_range_or_named_twice_is_refused_with_its_value(ema,
         linear.start(ema=ema)
 
 
-@cases("key, error", [(jnp.zeros(2, jnp.uint32), TypeError), (jax.random.split(jax.random.key(0), 2), ValueError)])
+@table("key, error", [(jnp.zeros(2, jnp.uint32), TypeError), (jax.random.split(jax.random.key(0), 2), ValueError)])
 def test_only_one_typed_key_is_taken(key, error):
     with pytest.raises(error, match="key"):
         training.start(linear.params(), optax.sgd(0.1), key)

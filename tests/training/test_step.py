@@ -12,9 +12,9 @@ from gendiff.core.errors import ConfigError
 from gendiff.diffusion.types import Batch
 from gendiff.training import optimizers
 from tests.quickly import quickly
+from tests.tables import table
 from tests.traced import Traced
 from tests.training import linear
-from tests.variants import cases
 
 
 def one_step(loss=linear.exact, batch=None, optimizer=None, **options):
@@ -98,7 +98,7 @@ def test_clip_bounds_the_gradient_leaves_its_direction_and_is_finite_where_it_is
 
 
 @pytest.mark.fault("NaN loss or gradient")
-@cases("bad, accumulate", [(np.nan, 1), (np.inf, 2)])
+@table("bad, accumulate", [(np.nan, 1), (np.inf, 2)])
 def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulate):
     batch = linear.batch()
     batch.clean[3, 1] = bad
@@ -115,7 +115,7 @@ def test_nonfinite_batch_changes_nothing_but_the_step_and_says_so(bad, accumulat
 
 
 @pytest.mark.fault("NaN loss or gradient")
-@cases(
+@table(
     "dtype, loss, optimizer",
     [
         ("float32", lambda w, mean: jnp.sqrt(jnp.sum(w * 0)), optax.sgd(0.1)),  # the gradient of a finite loss
@@ -130,8 +130,8 @@ def test_nonfinite_gradient_or_update_of_a_finite_loss_is_skipped(dtype, loss, o
     np.testing.assert_array_equal(after.params["w"], [1, 1])
 
 
-@cases("dtype", ["float32", "bfloat16"])
-@cases("make", [optimizers.adamw, functools.partial(optimizers.muon, adam_learning_rate=1e-3)])
+@table("dtype", ["float32", "bfloat16"])
+@table("make", [optimizers.adamw, functools.partial(optimizers.muon, adam_learning_rate=1e-3)])
 def test_updates_of_our_optimizers_are_finite_where_the_gradient_is(make, dtype):
     optimizer = make(1e-3, warmup=0, total=9, weight_decay=0.1)
     assert isinstance(optimizer, optimizers.FiniteUpdates)

@@ -7,13 +7,13 @@ from gendiff.scaling import fits, published
 from gendiff.scaling.laws import Chinchilla
 from tests.refusals import refusals
 from tests.scaling.fits.sweeps import BUDGETS, LAW, isoflop
-from tests.variants import cases
+from tests.tables import table
 
 ROUNDED = Chinchilla(1.69, 406.4, 410.7, 0.34, 0.28)
 STEEP = Chinchilla(1.69, 406.4, 410.7, 0.46, 0.15)
 
 
-@cases("law, bias", [(ROUNDED, 1.054), (published.EPOCH, 0.984), (STEEP, 1.301)])
+@table("law, bias", [(ROUNDED, 1.054), (published.EPOCH, 0.984), (STEEP, 1.301)])
 def test_isoflop_has_the_exact_exponent_and_an_intercept_that_asymmetry_biases(law, bias):
     """Budgets with 15 sizes at 1/16 to 16 times the best, extrapolated to 1e24 operations."""
     fit = fits.fit_isoflop(isoflop(law, sizes=15))

@@ -12,7 +12,7 @@ from gendiff.scaling import fits
 from gendiff.scaling.fits.likelihood_ratio import log_likelihood
 from tests.refusals import refusals
 from tests.scaling.fits.sweeps import LAW, isoflop
-from tests.variants import cases
+from tests.tables import table
 
 NOISY = isoflop(noise=0.01)
 OFF = dataclasses.replace(LAW, alpha=0.34)
@@ -31,7 +31,7 @@ def test_with_a_small_kink_the_likelihood_is_that_of_laplace():
     assert log_likelihood(residuals, 1e-3) == pytest.approx(best, rel=1e-5)
 
 
-@cases("delta", [0.3, 1.5])
+@table("delta", [0.3, 1.5])
 def test_the_likelihood_is_the_greatest_over_scales_of_a_density_that_integrates_to_one(delta):
     def huber(z):
         return np.where(np.abs(z) <= delta, z**2 / 2, delta * (np.abs(z) - delta / 2))
@@ -42,7 +42,7 @@ def test_the_likelihood_is_the_greatest_over_scales_of_a_density_that_integrates
     assert best <= log_likelihood(residuals, delta) == pytest.approx(best, rel=1e-5)
 
 
-@cases("residual", ["huber", "normal"])
+@table("residual", ["huber", "normal"])
 def test_the_truth_is_not_rejected_and_other_constants_are(residual):
     fitted = fits.fit_parametric(NOISY, delta=math.inf).law
     true, false = (fits.likelihood_ratio(NOISY, fitted, law, residual=residual) for law in (LAW, OFF))

@@ -13,7 +13,7 @@ from gendiff.scaling.fits import huber, parametric
 from gendiff.scaling.laws import Chinchilla
 from tests.refusals import refusals
 from tests.scaling.fits.sweeps import BUDGETS, LAW, isoflop
-from tests.variants import cases
+from tests.tables import table
 
 NOISY = isoflop(noise=0.01)
 
@@ -27,7 +27,7 @@ def five(law):
     return np.array(dataclasses.astuple(law))
 
 
-@cases("law", [LAW, published.HOFFMANN, published.EPOCH, Chinchilla(0.8, 20.0, 90.0, 0.46, 0.15)])
+@table("law", [LAW, published.HOFFMANN, published.EPOCH, Chinchilla(0.8, 20.0, 90.0, 0.46, 0.15)])
 def test_constants_are_recovered_from_losses_without_noise(law):
     fit = fits.fit_parametric(isoflop(law))
     np.testing.assert_allclose(five(fit.law), five(law), rtol=1e-6)  # asked for: 1e-4
@@ -103,7 +103,7 @@ def test_least_squares_is_what_scipy_finds():
     assert fit.objective == pytest.approx(ended.cost, rel=1e-9) and fit.converged
 
 
-@cases("drop", [0, 3])
+@table("drop", [0, 3])
 def test_variable_projection_recovers_constants_too(drop):
     table = isoflop().without_largest(drop)
     fit = fits.fit_varpro(table)
