@@ -54,7 +54,7 @@ def test_as_many_beams_as_texts_find_all_of_them_in_order(penalty):
         np.testing.assert_allclose([found[text] for text in expected], list(expected.values()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.7, 3.0])
+@table("penalty", [0.0, 0.7, 3.0])
 def test_a_narrow_search_stops_no_earlier_than_its_beams_can_still_win(penalty):
     """Beside a search that always runs to the last token: what a step leaves behind is all that is lost."""
     for seed in range(6):

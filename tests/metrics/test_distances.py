@@ -125,7 +125,7 @@ def test_block_means_are_unbiased_and_their_standard_error_is_right():
     assert abs(values.mean()) < 4 * spread / np.sqrt(len(values)) and 0.85 < np.sqrt(np.mean(claimed)) / spread < 1.15
 
 
-@pytest.mark.parametrize(("blocks", "n", "m"), [(2, 4, 5), (5, 10, 14)])
+@table("blocks, n, m", [(2, 4, 5), (5, 10, 14)])
 def test_blocks_are_disjoint_and_their_standard_error_is_that_of_a_mean_of_so_many(blocks, n, m):
     """All rows of a side are equal but for one, so that one block differs from the others."""
     x, y = np.ones((n, 1)), np.full((m, 1), 2.0)

@@ -106,7 +106,7 @@ def covered(interval, statistic, truth, *tables):
     return np.mean([each.low <= truth <= each.high for each in found])
 
 
-@pytest.mark.parametrize("count", [3, 5, 10])
+@table("count", [3, 5, 10])
 def test_t_intervals_of_a_few_rows_hold_the_truth_as_often_as_they_say(count):
     many = (800, count)  # two standard errors are 0.015
     few, more = normal(1, *many), normal(2, *many)
