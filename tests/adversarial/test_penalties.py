@@ -9,7 +9,7 @@ from gendiff.adversarial import penalties
 from tests.quickly import quickly
 from tests.refusals import refusals
 
-KEY = jax.random.key(9)  # for what fails before it draws
+SEED = 9  # for what fails before it draws
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 
 
@@ -48,7 +48,12 @@ def test_half_precision_is_squared_in_single_precision():
 
 
 test_samples_of_different_shapes_are_refused = pytest.mark.fault("adversarial: real and generated samples of different shapes")(
-    refusals((lambda: penalties.gradient_penalty(KEY, jnp.sum, X, X[:2]), r"real has shape \(5, 3\) but fake has shape \(2, 3\)"))
+    refusals(
+        (
+            lambda: penalties.gradient_penalty(jax.random.key(SEED), jnp.sum, X, X[:2]),
+            r"real has shape \(5, 3\) but fake has shape \(2, 3\)",
+        )
+    )
 )
 
 test_mistakes_are_refused = refusals(
@@ -56,5 +61,5 @@ test_mistakes_are_refused = refusals(
     (lambda: penalties.gradient(1.0, -1.0), "target = -1 is outside"),
     (lambda: penalties.r1(float("inf")), "weight = inf is outside"),
     (lambda: penalties.r2(float("nan")), "weight = nan is outside"),
-    (lambda: penalties.gradient_penalty(KEY, jnp.sum, np.ones((2, 3), int), np.ones((2, 3), int)), "floating", TypeError),
+    (lambda: penalties.gradient_penalty(jax.random.key(SEED), jnp.sum, np.ones((2, 3), int), np.ones((2, 3), int)), "floating", TypeError),
 )

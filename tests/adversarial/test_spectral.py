@@ -30,7 +30,7 @@ def critic(params, x):
     return (y @ params["last"]["kernel"])[:, 0]
 
 
-KEY = jax.random.key(9)  # for what fails before it draws
+SEED = 9  # for what fails before it draws
 start = quickly(lambda params, iterations: spectral.start(jax.random.key(0), params, iterations))
 norms_of, iterate = quickly(spectral.norms), quickly(spectral.iterate)
 X, Y = drawn(8, 2000, 4), drawn(9, 2000, 4)
@@ -131,11 +131,11 @@ def test_rebuilt_critics_are_equal_and_do_not_retrace():
 
 test_mistakes_are_refused = refusals(
     (
-        lambda: spectral.start(KEY, {"bias": np.zeros(3, np.float32)}),
+        lambda: spectral.start(jax.random.key(SEED), {"bias": np.zeros(3, np.float32)}),
         "no floating leaf with two axes or more to normalise, only bias",
     ),
-    (lambda: spectral.start(KEY, {}), "only nothing"),
-    (lambda: spectral.start(KEY, PARAMS, -1), "iterations = -1"),
+    (lambda: spectral.start(jax.random.key(SEED), {}), "only nothing"),
+    (lambda: spectral.start(jax.random.key(SEED), PARAMS, -1), "iterations = -1"),
     (lambda: spectral.start(jax.random.split(jax.random.key(0)), PARAMS), "one key"),
     (lambda: spectral.start(None, PARAMS), "key is None", TypeError),
     (lambda: spectral.normalised(critic)(PARAMS, np.ones((2, 4), np.float32)), r"spectral.start, got \['first', 'last', 'second'\]"),

@@ -16,7 +16,7 @@ from tests.tables import table
 
 END, WAIT = 4, 3
 CHAIN = rig.markov(5)
-KEY = jax.random.key(8)
+SEED = 8
 TEXTS = 64
 
 
@@ -24,7 +24,7 @@ TEXTS = 64
 def think(least, most):
     forced = language.budget_forcing(END, least=least, most=most, wait=np.array([WAIT]))
     prompt, index = jnp.full((TEXTS, 1), 2), jnp.arange(TEXTS)
-    return language.generate(KEY, CHAIN, rig.lengths_only(TEXTS), prompt, index, max_tokens=10, processor=forced)
+    return language.generate(jax.random.key(SEED), CHAIN, rig.lengths_only(TEXTS), prompt, index, max_tokens=10, processor=forced)
 
 
 def thoughts(result):
@@ -45,7 +45,9 @@ def test_each_text_may_have_its_own_budget_and_without_one_nothing_changes():
     budgets = np.arange(TEXTS) % 8
     np.testing.assert_array_equal(thoughts(think(budgets, budgets)), budgets)
     free = quickly(
-        lambda: language.generate(KEY, CHAIN, rig.lengths_only(TEXTS), jnp.full((TEXTS, 1), 2), jnp.arange(TEXTS), max_tokens=10)
+        lambda: language.generate(
+            jax.random.key(SEED), CHAIN, rig.lengths_only(TEXTS), jnp.full((TEXTS, 1), 2), jnp.arange(TEXTS), max_tokens=10
+        )
     )()
     np.testing.assert_array_equal(think(0, 10).tokens, free.tokens)
     assert (thoughts(free) < 3).any() and (thoughts(free) > 5).any()  # the control: budgets above do something

@@ -14,7 +14,7 @@ from tests.refusals import refusals
 CHAIN, NEW = rig.markov(3, scale=0.3), 4
 RARELY = rig.Markov(np.array([[0, 0, 0], [-3, 0, 0], [-3, 0, 0]], np.float32))
 """Token 0 seldom comes."""
-KEY = jax.random.key(9)
+SEED = 9
 PROMPT = np.array([[1, 2], [2, -1]])
 ONE = np.array([[2, -1], [2, -1]])
 
@@ -44,7 +44,7 @@ def searching(options):
             return jnp.where(which == NUMBER, number(tokens), other)
 
         cache, index = rig.lengths_only(2), np.arange(2)
-        return language.lookahead_search(KEY, chain, cache, prompt, index, value, stop=stop, **dict(options))
+        return language.lookahead_search(jax.random.key(SEED), chain, cache, prompt, index, value, stop=stop, **dict(options))
 
     return quickly(run)
 
@@ -62,7 +62,7 @@ def sampling(chain, key, prompt):
 
 def sampled(row, chain=CHAIN, prompt=PROMPT):
     """24 plain samples after one prompt, by the keys of the candidates of a search."""
-    return rig.on_host(sampling(chain, jax.random.fold_in(KEY, row), jnp.asarray(prompt[row])))
+    return rig.on_host(sampling(chain, jax.random.fold_in(jax.random.key(SEED), row), jnp.asarray(prompt[row])))
 
 
 def test_one_beam_in_one_block_is_best_of_n_of_plain_sampling():
@@ -102,7 +102,7 @@ def test_a_text_that_has_ended_does_not_multiply_itself_over_the_rounds():
 def alone(texts, value=None):
     """A search after one prompt whose index names so many."""
     cache, options = rig.lengths_only(1), {"beams": 1, "expand": 1, "block": 1, "max_tokens": 1}
-    run = functools.partial(language.lookahead_search, KEY, CHAIN, cache, PROMPT[:1], np.arange(texts), value, **options)
+    run = functools.partial(language.lookahead_search, jax.random.key(SEED), CHAIN, cache, PROMPT[:1], np.arange(texts), value, **options)
     return lambda: jax.eval_shape(run)
 
 

@@ -15,7 +15,7 @@ from tests.tables import table
 TOKENS = rig.padded([[3, 1, 4, 1, 5, 9], [2, 6, 5], [3, 5, 8, 9]], 7)
 BYTES = np.random.default_rng(0).integers(1, 6, TOKENS.shape)
 WEIGHT = np.random.default_rng(1).integers(0, 2, TOKENS.shape) * np.random.default_rng(2).random(TOKENS.shape)
-KEY = jax.random.key(0)
+SEED = 0
 TABLE = rig.markov(10).table
 
 
@@ -23,7 +23,7 @@ def PREDICT(params, tokens):  # noqa: N802
     return (params[jnp.maximum(tokens, 0)],)
 
 
-program = quickly(lambda loss, params, batch: jax.value_and_grad(loss, has_aux=True)(params, KEY, batch))
+program = quickly(lambda loss, params, batch: jax.value_and_grad(loss, has_aux=True)(params, jax.random.key(SEED), batch))
 
 
 def run(*arguments):
@@ -84,8 +84,8 @@ def test_a_gradient_sees_no_target_without_weight():
 
 test_what_does_not_fit_is_refused = refusals(
     (lambda: objective.next_token(PREDICT, z_loss=-1.0), "z_loss = -1 is outside"),
-    (lambda: objective.next_token(PREDICT)({}, KEY, TOKENS), "pass language.Texts", TypeError),
-    (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS[:, :1])), "at least two tokens"),
-    (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS, WEIGHT[:, 1:])), "weight has shape"),
-    (lambda: objective.next_token(PREDICT)({}, KEY, language.Texts(TOKENS, segments=TOKENS[:1])), "segments has shape"),
+    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), TOKENS), "pass language.Texts", TypeError),
+    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS[:, :1])), "at least two tokens"),
+    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS, WEIGHT[:, 1:])), "weight has shape"),
+    (lambda: objective.next_token(PREDICT)({}, jax.random.key(SEED), language.Texts(TOKENS, segments=TOKENS[:1])), "segments has shape"),
 )

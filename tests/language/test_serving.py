@@ -10,7 +10,7 @@ from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 
-KEY, NEW, SLOTS = jax.random.key(5), 6, 3
+SEED, NEW, SLOTS = 5, 6, 3
 TEXTS = [[3, 1, 4], [9], [2, 6, 5, 3, 5], [8, 9], [7, 9, 3, 2], [3], [8, 4, 6], [2]]
 PROMPTS, INDEX = rig.padded(TEXTS, 5), np.arange(10, 18)
 NUMBER = np.array([6, 2, 6, 0, 5, 6, 1, 6])
@@ -27,7 +27,7 @@ def alone():
     def run(stop):
         cache = language.cache.full(rig.NETWORK, 8, 12)
         options = {"max_tokens": NEW, "processor": CHANGE, "num_tokens": NUMBER, "stop": stop}
-        return language.generate(KEY, rig.MODEL, cache, PROMPTS, INDEX, **options)
+        return language.generate(jax.random.key(SEED), rig.MODEL, cache, PROMPTS, INDEX, **options)
 
     stop = np.asarray(run(np.full((8, 1), -1)).tokens)[:, 2:3]  # half of the texts end early
     return run(np.where(np.arange(8)[:, None] % 2, stop, -1)), np.where(np.arange(8)[:, None] % 2, stop, -1)
@@ -37,7 +37,9 @@ def alone():
 def test_each_text_is_that_of_its_prompt_alone(alone, kind):
     expected, stop = alone
     options = {"max_tokens": NEW, "processor": CHANGE, "num_tokens": NUMBER, "chunk": 2}
-    result = rig.on_host(quickly(lambda stop: language.serve(KEY, rig.MODEL, KINDS[kind](), PROMPTS, INDEX, stop=stop, **options))(stop))
+    result = rig.on_host(
+        quickly(lambda stop: language.serve(jax.random.key(SEED), rig.MODEL, KINDS[kind](), PROMPTS, INDEX, stop=stop, **options))(stop)
+    )
     np.testing.assert_array_equal(result.tokens, expected.tokens)
     np.testing.assert_array_equal(result.length, expected.length)
     np.testing.assert_array_equal(result.finished, expected.finished)
@@ -54,8 +56,8 @@ def test_no_prompts_are_no_texts():
 
 test_what_does_not_fit_is_refused = refusals(
     (
-        lambda: language.serve(KEY, rig.MODEL, rig.lengths_only(2, 8), PROMPTS, INDEX, max_tokens=4),
+        lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(2, 8), PROMPTS, INDEX, max_tokens=4),
         "5 of the prompt and max_tokens = 4 need room for 9",
     ),
-    (lambda: language.serve(KEY, rig.MODEL, rig.lengths_only(2), PROMPTS, INDEX[:3], max_tokens=4), "index names 3 texts"),
+    (lambda: language.serve(jax.random.key(SEED), rig.MODEL, rig.lengths_only(2), PROMPTS, INDEX[:3], max_tokens=4), "index names 3 texts"),
 )

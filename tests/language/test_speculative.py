@@ -18,7 +18,7 @@ from tests.refusals import refusals
 from tests.tables import table
 from tests.variants import some_slow
 
-KEY = jax.random.key(3)
+SEED = 3
 NEW, GAMMA = 8, 3
 TEXTS = [[3, 1, 4, 1, 5, 3, 1], [9], [2, 6, 5, 2, 6], [3, 5, 8, 9, 7, 9]]
 PROMPT, INDEX = rig.padded(TEXTS, 7), np.arange(4)
@@ -45,7 +45,7 @@ def program(kind):
     @quickly
     def run(temperature, prompt, index, number, stop):
         options = {"gamma": GAMMA, "processor": processors.temperature(temperature), "num_tokens": number, "stop": stop}
-        return speculative.generate(KEY, target, held, draft, prompt, index, max_tokens=NEW, **options)
+        return speculative.generate(jax.random.key(SEED), target, held, draft, prompt, index, max_tokens=NEW, **options)
 
     def call(temperature, prompt=PROMPT, index=INDEX, number=NEW, stop=-1):
         return rig.on_host(run(temperature, prompt, index, np.broadcast_to(number, 4), np.broadcast_to(stop, (4, 1))))
@@ -154,7 +154,9 @@ def _drawn(target, guess, bias, penalty, mistake, lookup):
         patch.setattr(speculative, "Context", lambda text, length, number: context(text, length, jnp.where(mistake == 5, 0, number)))
         change = processors.chain(processors.temperature(0.8), Told(bias, penalty), processors.min_p(0.05))
         options = {"max_tokens": LONG, "gamma": JUDGED, "processor": change}
-        return speculative.generate(KEY, rig.Markov(target), rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options)
+        return speculative.generate(
+            jax.random.key(SEED), rig.Markov(target), rig.lengths_only(DRAWS), draft, prompt, jnp.arange(DRAWS), **options
+        )
 
 
 def drawn(mistake=0, lookup=False, target=TARGET.table, guess=GUESS.table, bias=BIAS, penalty=PENALTY):
@@ -249,7 +251,7 @@ def test_lookup_copies_what_followed_the_longest_latest_n_gram():
 def refused(draft=drafts.prompt_lookup(), held=None, **options):  # noqa: B008
     cache = rig.lengths_only(2, 9) if held is None else held
     given = {"max_tokens": 4, "gamma": 3} | options
-    return lambda: speculative.generate(KEY, TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **given)
+    return lambda: speculative.generate(jax.random.key(SEED), TARGET, cache, draft, np.array([[1, 2], [3, -1]]), np.arange(2), **given)
 
 
 test_what_does_not_fit_is_refused = refusals(

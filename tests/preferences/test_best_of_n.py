@@ -14,7 +14,7 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
 
-KEY = jax.random.key(3)
+SEED = 3
 P = np.array([0.1, 0.3, 0.05, 0.35, 0.2], np.float32)
 REWARDS = np.array([1.0, 0.0, 2.0, 1.0, -1.0], np.float32)
 choose = quickly(preferences.best_of_n)
@@ -24,7 +24,7 @@ law = quickly(preferences.best_of_n_law, static_argnums=2)
 def test_chosen_outcomes_have_the_law_of_powers_of_f():
     """Outcomes 0 and 3 are equally good, so that ties count."""
     drawn = np.random.default_rng(0).choice(5, (20_000, 4), p=P / P.sum())
-    chosen = np.asarray(choose(KEY, REWARDS[drawn]))
+    chosen = np.asarray(choose(jax.random.key(SEED), REWARDS[drawn]))
     counts = np.bincount(np.take_along_axis(drawn, chosen[:, None], 1)[:, 0], minlength=5)
     expected = np.asarray(law(P, REWARDS, 4), np.float64)
     assert scipy.stats.chisquare(counts, 20_000 * expected / expected.sum()).pvalue > 1e-3
@@ -45,7 +45,7 @@ def test_the_law_is_the_sum_over_all_draws():
 
 def test_one_candidate_is_the_model_itself():
     np.testing.assert_allclose(law(P, REWARDS, 1), P, rtol=1e-6)
-    np.testing.assert_array_equal(choose(KEY, REWARDS[:, None]), 0)
+    np.testing.assert_array_equal(choose(jax.random.key(SEED), REWARDS[:, None]), 0)
     never = np.array([0.5, 0.5, 0.0], np.float32)
     np.testing.assert_allclose(law(never, np.array([0.0, 1.0, 9.0], np.float32), 2), [0.25, 0.75, 0.0])
 
@@ -70,15 +70,15 @@ def test_a_candidate_does_not_know_how_many_there_are():
     def draw(key):
         return {"x": jax.random.normal(key, (3,))}
 
-    many, few = (preferences.candidates(KEY, draw, n)["x"] for n in (8, 3))
+    many, few = (preferences.candidates(jax.random.key(SEED), draw, n)["x"] for n in (8, 3))
     np.testing.assert_array_equal(many[:3], few)
-    np.testing.assert_array_equal(few[0], draw(jax.random.fold_in(KEY, 0))["x"])
+    np.testing.assert_array_equal(few[0], draw(jax.random.fold_in(jax.random.key(SEED), 0))["x"])
     assert len({float(x) for x in np.asarray(many).ravel()}) == 24
 
 
 def test_a_further_candidate_changes_the_choice_only_by_being_chosen():
     scores = np.random.default_rng(1).integers(3, size=(20_000, 4)).astype(np.float32)  # many ties
-    many, few = np.asarray(choose(KEY, scores)), np.asarray(choose(KEY, scores[:, :3]))
+    many, few = np.asarray(choose(jax.random.key(SEED), scores)), np.asarray(choose(jax.random.key(SEED), scores[:, :3]))
     assert (many == few)[many < 3].all() and (many < 3).any() and (many == 3).any()
 
 
@@ -86,18 +86,18 @@ def test_equal_scores_are_equally_likely_and_a_score_that_is_no_number_is_never_
     equal = np.zeros((20_000, 4), np.float32)
     equal[:, 2] = np.nan
     equal[:, 3] = -1
-    counts = np.bincount(choose(KEY, equal), minlength=4)
+    counts = np.bincount(choose(jax.random.key(SEED), equal), minlength=4)
     assert counts[2] == counts[3] == 0 and scipy.stats.chisquare(counts[:2]).pvalue > 1e-3
-    assert not np.array_equal(choose(KEY, equal), choose(jax.random.key(4), equal))
-    assert set(np.asarray(choose(KEY, np.full_like(equal, np.nan))).tolist()) == {0, 1, 2, 3}
+    assert not np.array_equal(choose(jax.random.key(SEED), equal), choose(jax.random.key(4), equal))
+    assert set(np.asarray(choose(jax.random.key(SEED), np.full_like(equal, np.nan))).tolist()) == {0, 1, 2, 3}
 
 
 test_a_mistake_is_refused = refusals(
     (lambda: preferences.best_of_n(None, jnp.zeros((1, 2))), "key is None", TypeError),
-    (lambda: preferences.best_of_n(KEY, jnp.zeros((1, 2), jnp.int32)), "scores must be a floating", TypeError),
-    (lambda: preferences.best_of_n(KEY, jnp.zeros(2)), r"scores has shape \(2,\)"),
-    (lambda: preferences.best_of_n(KEY, jnp.zeros((2, 0))), r"scores has shape \(2, 0\)"),
-    (lambda: preferences.candidates(KEY, lambda key: key, 0), "n = 0"),
+    (lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros((1, 2), jnp.int32)), "scores must be a floating", TypeError),
+    (lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros(2)), r"scores has shape \(2,\)"),
+    (lambda: preferences.best_of_n(jax.random.key(SEED), jnp.zeros((2, 0))), r"scores has shape \(2, 0\)"),
+    (lambda: preferences.candidates(jax.random.key(SEED), lambda key: key, 0), "n = 0"),
     (lambda: preferences.kl_bound(0), r"n = 0 is outside \[1"),
     (lambda: preferences.best_of_n_law(P, REWARDS, 0), "n = 0"),
     (lambda: preferences.best_of_n_law(P, REWARDS[:3], 2), "they must be equal"),

@@ -12,7 +12,7 @@ from gendiff.preferences.revision import RevisionPolicy
 from tests.quickly import quickly
 from tests.refusals import refusals
 
-KEY, PROMPT, INDEX, PRINCIPLES = jax.random.key(3), jnp.arange(6.0), jnp.arange(6) + 40, jnp.arange(4)
+SEED, PROMPT, INDEX, PRINCIPLES = 3, np.arange(6, dtype=np.float32), np.arange(6) + 40, np.arange(4)
 
 
 def drawn(key, index):
@@ -39,7 +39,7 @@ run = quickly(revision.critique_and_revise, static_argnames="rounds")
 @functools.cache
 def together():
     """Eight rounds of six samples."""
-    return jax.device_get(run(KEY, POLICY, PRINCIPLES, PROMPT, INDEX, rounds=8))
+    return jax.device_get(run(jax.random.key(SEED), POLICY, PRINCIPLES, PROMPT, INDEX, rounds=8))
 
 
 def test_each_sample_goes_through_all_principles_in_an_order_of_its_own_before_any_comes_again():
@@ -66,7 +66,7 @@ def test_a_round_criticises_what_stands_and_its_revision_is_what_the_next_one_se
 
 def test_a_sample_is_a_function_of_key_and_index_and_further_rounds_change_none_before():
     some = np.array([4, 1])
-    alone = run(KEY, POLICY, PRINCIPLES, PROMPT[some], INDEX[some], rounds=2)
+    alone = run(jax.random.key(SEED), POLICY, PRINCIPLES, PROMPT[some], INDEX[some], rounds=2)
     of = jax.tree.map(lambda leaf: leaf[:, some], together())
     np.testing.assert_array_equal(alone.drafts, of.drafts[:3])
     np.testing.assert_array_equal(alone.principle, of.principle[:2])
@@ -82,14 +82,14 @@ def test_a_given_draft_is_the_first_and_principles_may_be_any_rows():
     def write(key, prompt, draft, said, principle, index):
         return revise(key, prompt, draft, said, principle["number"], index)
 
-    of = run(KEY, RevisionPolicy(critique=read, revise=write), principles, PROMPT, INDEX, rounds=2, draft=draft)
+    of = run(jax.random.key(SEED), RevisionPolicy(critique=read, revise=write), principles, PROMPT, INDEX, rounds=2, draft=draft)
     np.testing.assert_array_equal(of.first, draft)
     np.testing.assert_array_equal(of.critiques["text"], principles["text"][of.principle])
 
 
 def refused(**changes):
     given = {"policy": POLICY, "principles": PRINCIPLES, "rounds": 2} | changes
-    return lambda: run(KEY, prompt=PROMPT, index=INDEX, **given)
+    return lambda: run(jax.random.key(SEED), prompt=PROMPT, index=INDEX, **given)
 
 
 test_what_cannot_be_a_revision_is_refused = refusals(

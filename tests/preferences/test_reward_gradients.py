@@ -14,7 +14,7 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 
 pytestmark = pytest.mark.float64
-KEY, COUNT, STEPS = jax.random.key(5), 3, 4
+SEED, COUNT, STEPS = 5, 3, 4
 ETA = samplers.ddim(eta=1.0)
 
 
@@ -38,7 +38,9 @@ class Shifted:
 
 
 def drawn(mean, last, sampler=ETA, denoise=Shifted, **options):
-    return reward_gradients.truncated_sample(KEY, denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last, **options)
+    return reward_gradients.truncated_sample(
+        jax.random.key(SEED), denoise(mean), sampler, levels(), start(), jnp.arange(COUNT), last=last, **options
+    )
 
 
 def both(of, mean=0.3):
@@ -59,7 +61,7 @@ def through_all(sampler):
 
     def of(mean):
         options = {"start": start(), "trajectory": True}
-        states = sampling.sample(KEY, Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), **options)
+        states = sampling.sample(jax.random.key(SEED), Shifted(mean), sampler, levels(), (2,), jnp.arange(COUNT), **options)
         return states[-1], states
 
     return both(of)
@@ -76,7 +78,7 @@ def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps
 
 def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_before_them():
     samples, states, of_all = through_all(ETA)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(COUNT))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(SEED), jnp.arange(COUNT))
 
     def from_the_state(mean, last):
         x = states[STEPS - last]
@@ -101,9 +103,9 @@ def test_a_denoiser_that_is_a_plain_function_is_cut_off_too_and_no_gradient_reac
         return lambda x, level: Shifted(mean)(x, level)
 
     np.testing.assert_allclose(jax.jacobian(drawn)(0.3, 2), jax.jacobian(lambda mean: drawn(mean, 2, denoise=plain))(0.3), rtol=1e-12)
-    of_start = jax.jacobian(lambda x: reward_gradients.truncated_sample(KEY, Shifted(0.3), ETA, levels(), x, jnp.arange(COUNT), last=2))(
-        start()
-    )
+    of_start = jax.jacobian(
+        lambda x: reward_gradients.truncated_sample(jax.random.key(SEED), Shifted(0.3), ETA, levels(), x, jnp.arange(COUNT), last=2)
+    )(start())
     assert not np.any(of_start)
 
 
@@ -135,9 +137,11 @@ test_what_cannot_be_differentiated_so_is_refused = refusals(
     (lambda: drawn(0.3, 0), r"last = 0 is outside \[1, 4\]"),
     (lambda: drawn(0.3, 5), r"last = 5 is outside \[1, 4\]"),
     (lambda: drawn(0.3, 1.0), "last must be an integer", TypeError),
-    (lambda: reward_gradients.renoised(KEY, Shifted(0.3), ETA, levels(), start(), INDEX, draws=0), "draws = 0 is outside"),
+    (lambda: reward_gradients.renoised(jax.random.key(SEED), Shifted(0.3), ETA, levels(), start(), INDEX, draws=0), "draws = 0 is outside"),
     (
-        lambda: reward_gradients.renoised(KEY, Shifted(0.3), samplers.churn(schedules.flow()), levels(), start(), INDEX, draws=1),
+        lambda: reward_gradients.renoised(
+            jax.random.key(SEED), Shifted(0.3), samplers.churn(schedules.flow()), levels(), start(), INDEX, draws=1
+        ),
         "Churn remembers earlier steps",
         TypeError,
     ),

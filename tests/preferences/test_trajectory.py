@@ -254,7 +254,7 @@ def test_a_learned_variance_is_the_deviation_of_the_law_and_gets_a_gradient():
 
 X = np.zeros((2, 3), np.float32)
 STATES = np.zeros((5, 2, 3), np.float32)
-LAW = trajectory.StepLaw(jnp.zeros((2, 3)), jnp.ones((2, 3)))
+LAW = trajectory.StepLaw(X, np.ones_like(X))
 ONE = (schedules.flow().at(0.6), schedules.flow().at(0.5))
 test_what_has_no_law_is_refused = refusals(
     (lambda: trajectory.step_law(samplers.ddim(eta=0.0), policy(), X, *ONE), "Ddim draws no noise, so that its steps have no density"),

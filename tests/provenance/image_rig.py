@@ -18,16 +18,16 @@ MARKS = {
     "gaussian shading": lambda key=KEY: image_watermarks.gaussian_shading(key, S, BITS),
     "spread spectrum": lambda key=KEY: spread_spectrum.spread_spectrum(key, S, bits=BITS[:2]),
 }
-DRAW, NONCE, CHANCE = (jax.random.key(seed) for seed in range(3))
+DRAW, NONCE, CHANCE = range(3)
 
 
 _nonces = quickly(image_watermarks.nonces)
-_in_noise = quickly(lambda mark, *given: mark.write(DRAW, *given))
+_in_noise = quickly(lambda mark, *given: mark.write(jax.random.key(DRAW), *given))
 _in_pixels = quickly(lambda mark, images: mark.write(images))
 
 
 def nonce_of(mark, index):
-    return _nonces(NONCE, index) if mark.needs_nonce else None
+    return _nonces(jax.random.key(NONCE), index) if mark.needs_nonce else None
 
 
 @functools.cache

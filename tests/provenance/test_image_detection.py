@@ -1,7 +1,6 @@
 """P-values of image marks are uniform without the key and small with it; the published mistakes fail the same tests."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
@@ -12,7 +11,7 @@ from tests.refusals import refusals
 from tests.tables import table
 
 COUNT, KEYS = 300, 99
-INDEX = jnp.arange(COUNT)
+INDEX = np.arange(COUNT, dtype=np.int32)
 BLANK = {"tree ring": noise, "gaussian shading": noise, "spread spectrum": pictures}
 
 
@@ -43,8 +42,8 @@ def test_detection_depends_on_the_picture_its_nonce_and_its_index_alone():
     mark, order = MARKS["gaussian shading"](), np.random.default_rng(0).permutation(COUNT)
     seen = marked("gaussian shading", COUNT) + 8 * noise(COUNT)  # so that p-values differ
     nonce = np.asarray(nonce_of(mark, INDEX))
-    here = image_detection.detect(CHANCE, mark, seen, INDEX, nonce, keys=KEYS)
-    there = image_detection.detect(CHANCE, mark, seen[order], order, nonce[order], keys=KEYS)
+    here = image_detection.detect(jax.random.key(CHANCE), mark, seen, INDEX, nonce, keys=KEYS)
+    there = image_detection.detect(jax.random.key(CHANCE), mark, seen[order], order, nonce[order], keys=KEYS)
     np.testing.assert_array_equal(there.p, here.p[order])
     np.testing.assert_array_equal(there.score, here.score[order])
     assert len(np.unique(here.p)) > 10 and np.median(here.p) < 0.2
@@ -77,14 +76,14 @@ def test_false_alarms_are_at_most_the_stated_share_where_the_published_rule_has_
 RING, SHADED = MARKS["tree ring"](), MARKS["gaussian shading"]()
 NOWHERE = np.full((COUNT, 16, 16, 1), np.nan, np.float32)
 test_mistakes_are_refused = refusals(
-    (lambda: image_detection.detect(CHANCE, RING, noise(2), INDEX[:2], keys=0), "keys = 0"),
-    (lambda: image_detection.detect(CHANCE, RING, noise(2)[:, 1:], INDEX[:2]), "for the shape"),
+    (lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(2), INDEX[:2], keys=0), "keys = 0"),
+    (lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(2)[:, 1:], INDEX[:2]), "for the shape"),
     (
-        lambda: image_detection.detect(CHANCE, SHADED, noise(COUNT) * np.float32(np.nan), INDEX, nonce_of(SHADED, INDEX), keys=KEYS),
+        lambda: image_detection.detect(jax.random.key(CHANCE), SHADED, NOWHERE, INDEX, nonce_of(SHADED, INDEX), keys=KEYS),
         "score is not finite",
     ),
-    (lambda: image_detection.detect(CHANCE, RING, noise(3), INDEX[:2], keys=3), "index names 2 pictures, but there are 3"),
-    (lambda: image_detection.detect(CHANCE, SHADED, noise(2), INDEX[:2]), "needs the nonce", TypeError),
+    (lambda: image_detection.detect(jax.random.key(CHANCE), RING, noise(3), INDEX[:2], keys=3), "index names 2 pictures, but there are 3"),
+    (lambda: image_detection.detect(jax.random.key(CHANCE), SHADED, noise(2), INDEX[:2]), "needs the nonce", TypeError),
     (lambda: image_detection.read_bits(RING, noise(2)), "only marks of bits", TypeError),
     (lambda: image_detection.matches_needed(0, 0.5), "bits = 0"),
     (lambda: image_detection.matches_needed(8, 0.0), "false_alarms = 0"),

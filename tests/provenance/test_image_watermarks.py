@@ -17,11 +17,11 @@ from tests.refusals import refusals
 from tests.tables import table
 
 COUNT, FROZEN = 300, 0x7E769F47
-INDEX = jnp.arange(COUNT)
+INDEX = np.arange(COUNT, dtype=np.int32)
 _FOLDED = np.minimum(np.arange(16), 16 - np.arange(16))
 RINGS = np.ceil(np.hypot(_FOLDED[:, None], _FOLDED) - 1e-9).astype(int)
 _score = quickly(lambda mark, seen: mark.score(seen))
-_write = quickly(lambda mark, *given: mark.write(DRAW, *given))
+_write = quickly(lambda mark, *given: mark.write(jax.random.key(DRAW), *given))
 
 
 def sign_p(pictures):
@@ -47,7 +47,7 @@ def test_one_nonce_for_all_leaves_each_picture_normal_and_fixes_every_sign_of_th
 
 
 def test_what_is_not_marked_is_the_noise_of_a_draw_by_the_same_key_and_index():
-    own = np.asarray(quickly(lambda: sampling.first_noise(sample_keys.keys_of(DRAW, INDEX), S, jnp.float32))())
+    own = np.asarray(quickly(lambda: sampling.first_noise(sample_keys.keys_of(jax.random.key(DRAW), INDEX), S, jnp.float32))())
     ring, shaded = MARKS["tree ring"](), marked("gaussian shading", COUNT)
     np.testing.assert_allclose(np.abs(shaded), np.abs(own), rtol=1e-6)  # two programs may round the last bit in two ways
     outside = ~ring.disc[0]
@@ -94,7 +94,7 @@ def test_each_bit_has_its_share_of_places_and_is_read_back_from_noise():
 def test_a_sample_depends_on_key_index_and_nonce_alone(name):
     mark, some = MARKS[name](), np.array([7, 3, 250])
     given = (some,) if name == "tree ring" else (some, np.asarray(nonce_of(mark, INDEX))[some])
-    alone = quickly(jax.vmap(lambda *one: mark.write(DRAW, *(of[None] for of in one))[0]))(*given)
+    alone = quickly(jax.vmap(lambda *one: mark.write(jax.random.key(DRAW), *(of[None] for of in one))[0]))(*given)
     np.testing.assert_allclose(alone, marked(name, COUNT)[some], atol=1e-5)
 
 
@@ -123,8 +123,8 @@ test_mistakes_are_refused = refusals(
     (lambda: gaussian_shading(1, S, ()), "bits has 0 entries"),
     (lambda: gaussian_shading(1, S, (2,)), "a bit = 2"),
     (lambda: gaussian_shading(1, S, (0.5,)), "a bit must be an integer", TypeError),
-    (lambda: SHADED.write(DRAW, INDEX, None), "needs the nonce", TypeError),
-    (lambda: SHADED.write(DRAW, INDEX, np.zeros((3, 2), np.uint32)), r"nonce has shape \(3, 2\), but 300 pictures"),
+    (lambda: SHADED.write(jax.random.key(DRAW), INDEX, None), "needs the nonce", TypeError),
+    (lambda: SHADED.write(jax.random.key(DRAW), INDEX, np.zeros((3, 2), np.uint32)), r"nonce has shape \(3, 2\), but 300 pictures"),
     (lambda: SHADED.score(noise(2), np.zeros((2, 2), np.float32)), "nonce must hold integers", TypeError),
     (lambda: SHADED.votes(noise(2)), "needs the nonce", TypeError),
     (lambda: RING.score(noise(2), np.zeros((2, 2), np.uint32)), "takes no nonce", TypeError),

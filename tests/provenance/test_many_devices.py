@@ -38,7 +38,7 @@ for name, build in image_rig.MARKS.items():
         equal(name, mark.write, image_rig.pictures(16), atol=1e-6)
     else:
         nonce = (image_rig.nonce_of(mark, index),) if mark.needs_nonce else ()
-        equal(name, lambda *given: mark.write(image_rig.DRAW, *given), index, *nonce)
+        equal(name, lambda *given: mark.write(jax.random.key(image_rig.DRAW), *given), index, *nonce)
 print("equal")
 """
 

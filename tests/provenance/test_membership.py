@@ -164,11 +164,11 @@ OBSERVED, SHADOWS, INSIDE = (
     np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 5.0]]),
     np.array([[True] * 2] * 2 + [[False] * 2] * 2),
 )
-KEY = jax.random.key(0)
+SEED = 0
 
 
 def attack(fpr=(0.5,), loss=lambda params, key, batch: batch, **options):
-    return membership.membership(KEY, loss, (), np.zeros(3), np.zeros(2), fpr=fpr, **options)
+    return membership.membership(jax.random.key(SEED), loss, (), np.zeros(3), np.zeros(2), fpr=fpr, **options)
 
 
 test_shadow_models_that_say_nothing_are_refused = refusals(
@@ -191,5 +191,5 @@ test_what_no_attack_can_use_is_refused = refusals(
     (lambda: attack(loss=lambda params, key, batch: batch.mean()), "per_example", TypeError),
     (lambda: attack(loss=lambda params, key, batch: batch * np.nan), "5 of 5 losses are not finite", NonFiniteError),
     (lambda: attack(draws=0), "draws = 0"),
-    (lambda: membership.membership(KEY, attack, (), np.zeros(0), np.zeros(2)), "members must hold arrays"),
+    (lambda: membership.membership(jax.random.key(SEED), attack, (), np.zeros(0), np.zeros(2)), "members must hold arrays"),
 )

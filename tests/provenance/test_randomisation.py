@@ -10,7 +10,7 @@ from gendiff.provenance.randomisation import randomisation_p
 from tests.quickly import quickly
 from tests.refusals import refusals
 
-KEY = jax.random.key(0)
+SEED = 0
 
 
 def test_p_is_the_rank_and_never_zero():
@@ -39,7 +39,10 @@ def test_ties_are_broken_by_chance_or_count_against_the_mark():
 
 
 def test_fresh_keys_are_those_of_their_index():
-    whole, some = map(np.asarray, quickly(lambda: [randomisation.fresh_keys(KEY, jnp.array(at), 7) for at in ([0, 1, 2, 3, 4], [3, 1])])())
+    whole, some = map(
+        np.asarray,
+        quickly(lambda: [randomisation.fresh_keys(jax.random.key(SEED), jnp.array(at), 7) for at in ([0, 1, 2, 3, 4], [3, 1])])(),
+    )
     np.testing.assert_array_equal(some, whole[[3, 1]])
     assert len(np.unique(whole.reshape(-1, 2), axis=0)) == 35
 
@@ -50,5 +53,5 @@ test_mistakes_are_refused = refusals(
     (lambda: randomisation_p(np.zeros(3), np.zeros((3, 0))), "with k of at least 1"),
     (lambda: randomisation_p(np.array([np.nan]), np.zeros((1, 2))), "score is not finite"),
     (lambda: randomisation_p(np.zeros(1), np.full((1, 2), np.inf)), "others is not finite"),
-    (lambda: randomisation.fresh_keys(KEY, jnp.arange(2), 0), "count = 0"),
+    (lambda: randomisation.fresh_keys(jax.random.key(SEED), jnp.arange(2), 0), "count = 0"),
 )

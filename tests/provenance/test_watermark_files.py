@@ -1,5 +1,6 @@
 """One file serves both sides, and anything else in it is an error."""
 
+import functools
 import json
 
 import jax
@@ -12,37 +13,65 @@ from tests.provenance import image_rig
 from tests.provenance.rig import KEY, MARKS, V
 from tests.tables import table
 
+OF_TEXTS = functools.partial(watermark_files.load, vocabulary=V), MARKS
+OF_PICTURES = functools.partial(watermark_files.load_image, shape=image_rig.S), image_rig.MARKS
 
-@table("name", MARKS)
-def test_what_is_read_is_what_was_saved(name, tmp_path):
-    mark = MARKS[name]()
+
+@table("load, make", [(load, make) for load, marks in (OF_TEXTS, OF_PICTURES) for make in marks.values()])
+def test_what_is_read_is_what_was_saved(load, make, tmp_path):
+    mark = make()
     watermark_files.save(tmp_path / "mark.json", mark)
-    again = watermark_files.load(tmp_path / "mark.json", vocabulary=V)
+    again = load(tmp_path / "mark.json")
     assert jax.tree.structure(again) == jax.tree.structure(mark)
     jax.tree.map(np.testing.assert_array_equal, again, mark)
 
 
+WRONG = [  # how it is read, the mark that was saved, what is changed, and the words of the error
+    (load, make, change, message)
+    for load, make, rows in (
+        (
+            watermark_files.load,
+            MARKS["green list"],
+            [
+                ({"format": "other"}, "no watermark of a text"),
+                ({"kind": "red list"}, "kind = 'red list' is none of green list"),
+                ({"gamma": None}, "gamma = None must be float"),
+                ({"delta": "2"}, "delta = '2' must be float"),
+                ({"gamma": 1.5}, "gamma = 1.5 is outside"),
+                ({"width": True}, "width = True must be int"),
+                ({"key": "no number"}, "invalid literal"),
+                ({"secret": 1}, "secret: unknown"),
+                ({"payload": [9]}, "a digit of payload = 9"),
+            ],
+        ),
+        (
+            watermark_files.load_image,
+            image_rig.MARKS["spread spectrum"],
+            [
+                ({"format": "gendiff text watermark 1"}, "no watermark of a picture: .* it is one of a text"),
+                ({"kind": "green list"}, "kind = 'green list' is none of tree ring"),
+                ({"masked": 1}, "masked = 1 must be bool"),
+                ({"cell": True}, "cell = True must be int"),
+                ({"strength": -1.0}, "strength = -1"),
+                ({"shape": [16, 16]}, "must be \\(h, w, c\\)"),
+                ({"shape": [16, 16, 0]}, "a side of shape = 0"),
+                ({"bits": [2]}, "a bit = 2"),
+                ({"radius": 6}, "radius: unknown to a spread spectrum"),
+            ],
+        ),
+    )
+    for change, message in rows
+]
+
+
 @pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
-@table(
-    "change, message",
-    [
-        ({"format": "other"}, "no watermark of a text"),
-        ({"kind": "red list"}, "kind = 'red list' is none of green list"),
-        ({"gamma": None}, "gamma = None must be float"),
-        ({"delta": "2"}, "delta = '2' must be float"),
-        ({"gamma": 1.5}, "gamma = 1.5 is outside"),
-        ({"width": True}, "width = True must be int"),
-        ({"key": "no number"}, "invalid literal"),
-        ({"secret": 1}, "secret: unknown"),
-        ({"payload": [9]}, "a digit of payload = 9"),
-    ],
-)
-def test_another_file_is_refused_by_name(change, message, tmp_path):
+@table("load, make, change, message", WRONG)
+def test_another_file_is_refused_by_name(load, make, change, message, tmp_path):
     file = tmp_path / "mark.json"
-    watermark_files.save(file, MARKS["green list"]())
+    watermark_files.save(file, make())
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(DataError, match=message) as refused:
-        watermark_files.load(file)
+        load(file)
     assert str(refused.value).startswith(str(file))
 
 
@@ -59,39 +88,6 @@ def test_a_missing_setting_and_another_vocabulary_are_refused(tmp_path):
         watermark_files.load(file)
     with pytest.raises(TypeError, match="delta has shape"):
         watermark_files.save(file, text_watermarks.green_list(KEY, V, delta=np.ones(3)))
-
-
-@table("name", image_rig.MARKS)
-def test_what_is_read_of_a_mark_of_pictures_is_what_was_saved(name, tmp_path):
-    mark = image_rig.MARKS[name]()
-    watermark_files.save(tmp_path / "mark.json", mark)
-    again = watermark_files.load_image(tmp_path / "mark.json", shape=image_rig.S)
-    assert jax.tree.structure(again) == jax.tree.structure(mark)
-    jax.tree.map(np.testing.assert_array_equal, again, mark)
-
-
-@pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
-@table(
-    "change, message",
-    [
-        ({"format": "gendiff text watermark 1"}, "no watermark of a picture: .* it is one of a text"),
-        ({"kind": "green list"}, "kind = 'green list' is none of tree ring"),
-        ({"masked": 1}, "masked = 1 must be bool"),
-        ({"cell": True}, "cell = True must be int"),
-        ({"strength": -1.0}, "strength = -1"),
-        ({"shape": [16, 16]}, "must be \\(h, w, c\\)"),
-        ({"shape": [16, 16, 0]}, "a side of shape = 0"),
-        ({"bits": [2]}, "a bit = 2"),
-        ({"radius": 6}, "radius: unknown to a spread spectrum"),
-    ],
-)
-def test_another_file_of_pictures_is_refused_by_name(change, message, tmp_path):
-    file = tmp_path / "mark.json"
-    watermark_files.save(file, image_rig.MARKS["spread spectrum"]())
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(DataError, match=message) as refused:
-        watermark_files.load_image(file)
-    assert str(refused.value).startswith(str(file))
 
 
 @pytest.mark.fault("watermarks: a file of a mark that lacks a setting, has another or is of another vocabulary")
