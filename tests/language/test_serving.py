@@ -49,7 +49,9 @@ def test_each_text_is_that_of_its_prompt_alone(alone, kind):
 
 
 def test_no_prompts_are_no_texts():
-    served = language.serve(KEY, rig.MODEL, KINDS["full"](), PROMPTS[:0], INDEX[:0], max_tokens=NEW, stop=(1,), num_tokens=NUMBER[:0])
+    served = language.serve(
+        jax.random.key(SEED), rig.MODEL, KINDS["full"](), PROMPTS[:0], INDEX[:0], max_tokens=NEW, stop=(1,), num_tokens=NUMBER[:0]
+    )
     assert (served.tokens.shape, served.log_probs.shape, served.length.shape, served.finished.shape) == ((0, NEW), (0, NEW), (0,), (0,))
     assert served.calls == 0
 

@@ -130,11 +130,11 @@ def measured(name):
         (_, answer), (gradient, by_number) = jax.value_and_grad(summed, (0, 1), has_aux=True)(free, numbers)
         return answer, gradient, by_number
 
-    ways = {"clean": given(member), "dirty": given(member, np.nan), "moved": given(member, np.nan, ORDER)}
-    ways |= {end: given(member, end=end) for end in ("low", "high")}
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ways.values())
+    cases = {"clean": given(member), "dirty": given(member, np.nan), "moved": given(member, np.nan, ORDER)}
+    cases |= {end: given(member, end=end) for end in ("low", "high")}
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *cases.values())
     answers = jax.tree.map(np.asarray, quickly(jax.vmap(both))(*stacked))
-    return {case: jax.tree.map(lambda leaf, at=at: leaf[at], answers) for at, case in enumerate(ways)}
+    return {case: jax.tree.map(lambda leaf, at=at: leaf[at], answers) for at, case in enumerate(cases)}
 
 
 @every

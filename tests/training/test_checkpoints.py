@@ -155,7 +155,7 @@ def test_forced_save_ignores_the_interval_and_a_stored_step_or_two_leaves_of_one
             checkpoints.save(8, {"a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)}, force=True)
 
 
-@pytest.mark.parametrize(("last", "stored"), [(2, [2]), (3, [2, 3])])
+@table("last, stored", [(2, [2]), (3, [2, 3])])
 def test_what_is_newer_than_the_step_that_a_run_goes_back_to_is_not_saved_at_the_end(tmp_path, last, stored):
     with Checkpoints(tmp_path, every=2) as checkpoints:
         assert checkpoints.save(2, {"w": jnp.ones(1)})
