@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from gendiff import training
 from gendiff.training import precision
 from tests.quickly import quickly
+from tests.refusals import refusals
 from tests.tables import table
 
 PARAMS, X, T = {"w": np.eye(3, dtype=np.float32)}, np.ones((2, 3), np.float32), np.array([501.0, 999.0], np.float32)
@@ -68,10 +68,12 @@ def test_description_holds_both_settings():
     assert described["compute"] == "bfloat16" and described["matmul"] == "high" and described["x64"] is False
 
 
-@table(
-    "options, message",
-    [({"compute": "bfloat"}, "did you mean"), ({"matmul": "higher"}, "did you mean"), ({"compute": "float64"}, "jax_enable_x64")],
+def applied(**options):
+    return precision.apply(network, precision.Precision(**options))(PARAMS, X, T)
+
+
+test_unknown_settings_and_float64_without_64_bits_are_refused = refusals(
+    (lambda: applied(compute="bfloat"), "did you mean"),
+    (lambda: applied(matmul="higher"), "did you mean"),
+    (lambda: applied(compute="float64"), "jax_enable_x64"),
 )
-def test_unknown_settings_and_float64_without_64_bits_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        precision.apply(network, precision.Precision(**options))(PARAMS, X, T)

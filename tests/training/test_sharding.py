@@ -162,6 +162,7 @@ test_meshes_batches_and_rules_that_do_not_fit_are_refused = refusals(
     (lambda: sharding.mesh(tensor=0), "tensor = 0 must be at least 1"),
     (lambda: sharding.mesh(fsdp=None), "data and fsdp are None: one axis alone takes what the others leave"),
     (lambda: sharding.mesh(data=2, fsdp=None), "data = 2 times tensor = 1 = 2 does not divide 1"),
+    (lambda: sharding.shard({"scale": np.float32(3)}, sharding.mesh()), "scale", ConfigError),
     (lambda: sharding.check_batch(20, many(data=2, fsdp=4, tensor=2)), "over 8 devices: the nearest valid sizes are 16 or 24"),
     (lambda: placed(("kernel", ("tensor", None))), r"tensor = 4 does not divide 6, an axis of kernel \(6, 4\)"),
     (lambda: placed(("kernel", (None, "model"))), "names the axis 'model', and the mesh has data, fsdp, tensor"),
@@ -191,8 +192,3 @@ def test_a_step_on_explicit_axes_equals_one_on_auto_axes_with_frozen_parameters_
     assert jax.typeof(after.params["dense"]["kernel"]).sharding.mesh.explicit_axes == ("data",)
     np.testing.assert_allclose(metrics["loss"], wanted["loss"], rtol=1e-6)
     np.testing.assert_allclose(after.params["dense"]["kernel"], plain.params["dense"]["kernel"], rtol=1e-6)
-
-
-def test_array_without_a_batch_axis_is_named():
-    with pytest.raises(ConfigError, match="scale"):
-        sharding.shard({"scale": np.float32(3)}, sharding.mesh())

@@ -6,7 +6,7 @@ import pytest
 
 from gendiff import training
 from gendiff.core.errors import ConfigError
-from tests.tables import table
+from tests.refusals import refusals
 from tests.training import linear
 
 
@@ -50,17 +50,20 @@ def test_start_can_be_evaluated_for_its_shapes_alone_and_averages_of_bfloat16_pa
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("bfloat16")}
 
 
-@pytest.mark.fault("EMA, optimizer: decay outside [0, 1)")
-@table(
-    "ema, message",
-    [*(((0.9, decay), rf"decay = {decay:g}.*\[0, 1\)") for decay in (1.0, -0.1, 1.5, float("nan"))), ((0.9, 0.9), "twice")],
+def started(key):
+    return training.start(linear.params(), optax.sgd(0.1), key)
+
+
+test_a_decay_outside_its_range_or_named_twice_and_what_is_no_one_key_are_refused = pytest.mark.fault(
+    "EMA, optimizer: decay outside [0, 1)"
+)(
+    refusals(
+        (lambda: linear.start(ema=(0.9, 1.0)), r"decay = 1.*\[0, 1\)", ConfigError),
+        (lambda: linear.start(ema=(0.9, -0.1)), r"decay = -0.1.*\[0, 1\)", ConfigError),
+        (lambda: linear.start(ema=(0.9, 1.5)), r"decay = 1.5.*\[0, 1\)", ConfigError),
+        (lambda: linear.start(ema=(0.9, float("nan"))), r"decay = nan.*\[0, 1\)", ConfigError),
+        (lambda: linear.start(ema=(0.9, 0.9)), "twice", ConfigError),
+        (lambda: started(jnp.zeros(2, jnp.uint32)), "key", TypeError),
+        (lambda: started(jax.random.split(jax.random.key(0), 2)), "key"),
+    )
 )
-def test_a_decay_outside_its_range_or_named_twice_is_refused_with_its_value(ema, message):
-    with pytest.raises(ConfigError, match=message):
-        linear.start(ema=ema)
-
-
-@table("key, error", [(jnp.zeros(2, jnp.uint32), TypeError), (jax.random.split(jax.random.key(0), 2), ValueError)])
-def test_only_one_typed_key_is_taken(key, error):
-    with pytest.raises(error, match="key"):
-        training.start(linear.params(), optax.sgd(0.1), key)

@@ -12,6 +12,7 @@ from gendiff.core.errors import ConfigError
 from gendiff.diffusion.types import Batch
 from gendiff.training import optimizers
 from tests.quickly import quickly
+from tests.refusals import refusals
 from tests.tables import table
 from tests.traced import Traced
 from tests.training import linear
@@ -186,13 +187,19 @@ def test_step_keeps_every_dtype_when_64_bits_are_allowed():
     assert jax.tree.map(lambda leaf: leaf.dtype, after) == jax.tree.map(lambda leaf: leaf.dtype, state)
 
 
-@pytest.mark.fault("EMA, optimizer: accumulation not dividing the batch", "EMA, optimizer: clip ≤ 0")
-def test_what_does_not_fit_is_refused_with_its_name():
-    for options, message in (
-        *(({name: value}, name) for name, value in (("accumulate", 0), ("clip", 0.0), ("clip", -1.0), ("clip", float("nan")))),
-        ({"accumulate": 3}, "accumulate = 3 does not divide the batch of 8"),
-        ({"batch": Batch(np.zeros((8, 3), np.float32), (np.zeros((4, 2), np.float32),)), "accumulate": 2}, r"condition/0.*\(4, 2\)"),
-        ({"loss": lambda *a: (linear.exact(*a)[0], {"grad_norm": jnp.zeros(())})}, "grad_norm"),  # it would hide that of the step
-    ):
-        with pytest.raises(ConfigError, match=message):
-            one_step(**options)
+MIXED = Batch(np.zeros((8, 3), np.float32), (np.zeros((4, 2), np.float32),))
+test_what_does_not_fit_is_refused_with_its_name = pytest.mark.fault(
+    "EMA, optimizer: accumulation not dividing the batch", "EMA, optimizer: clip ≤ 0"
+)(
+    refusals(
+        (lambda: one_step(accumulate=0), "accumulate", ConfigError),
+        *((lambda clip=clip: one_step(clip=clip), "clip", ConfigError) for clip in (0.0, -1.0, float("nan"))),
+        (lambda: one_step(accumulate=3), "accumulate = 3 does not divide the batch of 8", ConfigError),
+        (lambda: one_step(batch=MIXED, accumulate=2), r"condition/0.*\(4, 2\)", ConfigError),
+        (
+            lambda: one_step(lambda *a: (linear.exact(*a)[0], {"grad_norm": jnp.zeros(())})),
+            "grad_norm",
+            ConfigError,
+        ),  # it would hide the step's
+    )
+)
