@@ -1,6 +1,6 @@
 """What each test costs, as `make test-costs` recorded it in `costs.json`, and what each chapter's share of `make test` is.
 
-`python -m tests.costs` prints the shares.
+The seconds are those of a run that found its compiled programs, as every run but the first does. `python -m tests.costs` prints the shares.
 """
 
 import collections
@@ -13,7 +13,7 @@ SHORTEST = 0.1
 """Seconds. Shorter tests of a file are recorded as one sum."""
 WORKERS = 2
 MANY, MOST = 30.0, 45.0
-"""Seconds of a chapter's share of `make test`: from the first on it is said, and above the second a test fails."""
+"""Seconds of a folder's share of `make test`: above the first it is said, and above the second a test fails."""
 STUDIES = "tests/experiments/studies"
 
 
@@ -36,12 +36,11 @@ class Costs:
         return self.tests.get(file, {}).get(test, 0.0) or self.slow.get(file, {}).get(test, 0.0)
 
     def shares(self) -> dict[str, float]:
-        """{chapter: seconds of `make test`, on its workers}, the largest first. A chapter is a folder of tests/."""
+        """{folder of tests/: seconds of `make test`, on its workers}, the largest first."""
         shares: collections.Counter[str] = collections.Counter()
         for file, tests in self.tests.items():
             if not file.startswith(STUDIES):
-                chapter = file.split("/")[1] if file.count("/") > 1 else "pages and architecture"
-                shares[chapter] += sum(tests.values()) / WORKERS
+                shares[file.rpartition("/")[0]] += sum(tests.values()) / WORKERS
         return dict(shares.most_common())
 
     def recorded(self, seconds: dict[str, float], slow: set[str], machine: str) -> "Costs":
@@ -62,7 +61,7 @@ class Costs:
 
 if __name__ == "__main__":
     costs = Costs.read()
-    print(f"seconds of make test by chapter, with {WORKERS} workers on {costs.machine}")
+    print(f"seconds of make test by folder, with {WORKERS} workers on {costs.machine}")
     for chapter, seconds in costs.shares().items():
-        print(f"{chapter:24}{seconds:8.1f}{'  more than ' + str(int(MANY)) if seconds > MANY else ''}")
-    print(f"{'all':24}{sum(costs.shares().values()):8.1f}")
+        print(f"{chapter:40}{seconds:8.1f}{f'  more than {MANY:.0f}' if seconds > MANY else ''}")
+    print(f"{'all':40}{sum(costs.shares().values()):8.1f}")

@@ -43,7 +43,7 @@ def test_a_record_replaces_the_files_of_its_run_sums_up_what_is_short_and_forget
         "new", {"tests/test_order.py": {"a": 4.0, "": 0.11}, "tests/test_pages.py": {"a": 5.0}}, {"tests/test_order.py": {"s": 20.0}}
     )
     assert fresh.of("tests/test_order.py::s") == 20.0 and fresh.of("tests/test_order.py::c") == 0.0
-    assert fresh.shares() == {"pages and architecture": pytest.approx((4.0 + 0.11 + 5.0) / costs.WORKERS)}
+    assert fresh.shares() == {"tests": pytest.approx((4.0 + 0.11 + 5.0) / costs.WORKERS)}
 
 
 RUN = """
