@@ -3,8 +3,14 @@
 import jax
 import numpy as np
 
+from gendiff import networks
 from gendiff.core import trees
 from gendiff.weights import rules
+
+
+def shapes(network, *inputs):
+    """Those of our network's parameters."""
+    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
 
 
 def drawn(shapes, rules_of):

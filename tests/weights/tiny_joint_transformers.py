@@ -4,12 +4,12 @@ import functools
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import safetensors
 
 from gendiff import networks
 from gendiff.weights import diffusers_flux, diffusers_sd3
+from tests.weights.rig import shapes
 
 NAMES = {"Stable Diffusion 3": diffusers_sd3, "Stable Diffusion 3.5": diffusers_sd3, "FLUX": diffusers_flux}
 """Model -> the module with its rules."""
@@ -32,11 +32,6 @@ def example(config, size=(8, 8)):
     shapes = {"x": (1, *size, channels), "t": (1,), "tokens": (1, 1, network.text_channels), "pooled": (1, network.pooled_channels)}
     inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     return given(**inputs | ({"scale": np.ones(1, np.float32)} if network.guidance else {}))
-
-
-def shapes(network, *inputs):
-    """Those of our network's parameters."""
-    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
 
 
 @functools.cache

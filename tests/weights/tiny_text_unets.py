@@ -4,12 +4,12 @@ import functools
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import safetensors
 
 from gendiff import networks
 from gendiff.weights import diffusers_text_unet as text_unet
+from tests.weights.rig import shapes
 
 NAMES = ("Stable Diffusion 1", "Stable Diffusion 2", "Stable Diffusion XL")
 
@@ -21,11 +21,6 @@ def given(x, t, tokens, pooled=None, size=None):
         return x, t, text
     last = {"target": size[:, 4:]} if size.shape[1] == 6 else {"score": size[:, 4]}
     return x, t, text, networks.ImageSize(size[:, :2], size[:, 2:4], **last)
-
-
-def shapes(network, *inputs):
-    """Those of our network's parameters."""
-    return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *inputs))
 
 
 @functools.cache

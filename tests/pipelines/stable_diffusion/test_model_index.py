@@ -9,65 +9,39 @@ from gendiff.pipelines.stable_diffusion import model_index
 from tests.pipelines.stable_diffusion.tiny_folders import index
 from tests.variants import cases
 
+TOKENIZER, PROJECTED = ["transformers", "CLIPTokenizer"], ["transformers", "CLIPTextModelWithProjection"]
+SCHEDULER, VAE = ["diffusers", "DDIMScheduler"], {"vae": ["diffusers", "AutoencoderKL"]}
+ONE_TOWER = VAE | {
+    "_class_name": "StableDiffusionPipeline",
+    "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": TOKENIZER,
+    "unet": ["diffusers", "UNet2DConditionModel"],
+}
+CHECKER = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+NO_CHECKER = {"requires_safety_checker": False, "safety_checker": [None, None]}
+XL = VAE | {
+    "_class_name": "StableDiffusionXLPipeline",
+    "_diffusers_version": "0.19.0.dev0",
+    "force_zeros_for_empty_prompt": True,
+    "add_watermarker": None,
+    "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": PROJECTED,
+    "tokenizer": TOKENIZER,
+    "tokenizer_2": TOKENIZER,
+    "unet": ["diffusers", "UNet2DConditionModel"],
+}
+REFINER = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "force_zeros_for_empty_prompt": False, "requires_aesthetics_score": True}
+LABELS = {"0": "tench, Tinca tinca", "207": "golden retriever"}
+DIT = {"_class_name": "DiTPipeline", "_diffusers_version": "0.12.0.dev0", "transformer": ["diffusers", "Transformer2DModel"]}
 PUBLISHED = {
-    "Stable Diffusion 1.5": {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": "0.6.0",
-        "feature_extractor": ["transformers", "CLIPImageProcessor"],
-        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
-        "scheduler": ["diffusers", "PNDMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    },
-    "Stable Diffusion 2.1": {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": "0.8.0",
-        "feature_extractor": ["transformers", "CLIPImageProcessor"],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    },
-    "Stable Diffusion XL": {
-        "_class_name": "StableDiffusionXLPipeline",
-        "_diffusers_version": "0.19.0.dev0",
-        "force_zeros_for_empty_prompt": True,
-        "add_watermarker": None,
-        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "tokenizer_2": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    },
-    "the refiner of XL": {
-        "_class_name": "StableDiffusionXLImg2ImgPipeline",
-        "_diffusers_version": "0.19.0.dev0",
-        "force_zeros_for_empty_prompt": False,
-        "add_watermarker": None,
-        "requires_aesthetics_score": True,
-        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
-        "text_encoder": [None, None],
-        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-        "tokenizer": [None, None],
-        "tokenizer_2": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    },
-    "DiT-XL/2": {
-        "_class_name": "DiTPipeline",
-        "_diffusers_version": "0.12.0.dev0",
-        "id2label": {"0": "tench, Tinca tinca", "207": "golden retriever"},
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "transformer": ["diffusers", "Transformer2DModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    },
+    "Stable Diffusion 1.5": ONE_TOWER
+    | {"_diffusers_version": "0.6.0", "scheduler": ["diffusers", "PNDMScheduler"], "safety_checker": CHECKER},
+    "Stable Diffusion 2.1": ONE_TOWER | NO_CHECKER | {"_diffusers_version": "0.8.0", "scheduler": SCHEDULER},
+    "Stable Diffusion XL": XL,
+    "the refiner of XL": XL | REFINER | {"text_encoder": [None, None], "tokenizer": [None, None]},
+    "DiT-XL/2": VAE | DIT | {"id2label": LABELS, "scheduler": SCHEDULER},
 }
 """From memory."""
 
