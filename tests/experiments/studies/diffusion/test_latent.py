@@ -136,7 +136,6 @@ def trained(config, folder, found):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_training_in_parts_is_one_training_wherever_it_is_cut_off(tmp_path, small, monkeypatch):
     recipe = dataclasses.replace(CONFIG.pixels, batch=8, checkpoint_every=3, warmup=3)
     few = dataclasses.replace(CONFIG, seconds=8.0, fractions=(0.5, 1.0), pixels=recipe)
