@@ -2,11 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from gendiff import training
 from gendiff.core import packed, trees
 from gendiff.core.records import record
 from tests.refusals import refusals
+
+pytestmark = pytest.mark.numbers
 
 
 @record

@@ -8,6 +8,8 @@ import pytest
 from gendiff.core import arrays, checks
 from tests.refusals import refusals
 
+pytestmark = pytest.mark.numbers
+
 INF, NAN = float("inf"), float("nan")
 
 

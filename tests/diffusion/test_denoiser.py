@@ -9,6 +9,8 @@ from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import conditions, denoiser, guidance, objectives, parameterization, schedules
 from gendiff.diffusion.types import Batch, Level
 
+pytestmark = pytest.mark.numbers
+
 LEVEL = Level(7.0, 0.6, 0.8)
 VELOCITY = parameterization.velocity()
 X = jnp.linspace(-1.0, 1.0, 6).reshape(2, 3)

@@ -14,6 +14,8 @@ from tests.diffusion.flows import CLEAN, SCHEDULES, finite, flow, mixture, order
 from tests.refusals import refusals
 from tests.traced import Traced
 
+pytestmark = pytest.mark.numbers
+
 LENGTH = 400
 KEY = jax.random.key(0)
 

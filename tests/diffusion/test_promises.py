@@ -21,6 +21,8 @@ from gendiff import diffusion, networks
 from gendiff.core.records import record
 from tests.traced import Traced
 
+pytestmark = pytest.mark.numbers
+
 SHAPE = (2, 2)
 SCHEDULE = diffusion.schedules.cosine(100)
 LEVELS = diffusion.grids.padded(diffusion.grids.trailing(SCHEDULE, 6), 8)

@@ -12,6 +12,8 @@ from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.types import Level, Prediction
 from tests.traced import Traced
 
+pytestmark = pytest.mark.numbers
+
 SCHEDULE = schedules.cosine(100)
 SHAPE = (3, 2)
 GAUSSIAN = oracles.gaussian(0.5, 0.2)

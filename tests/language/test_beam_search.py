@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 import scipy.special
 
 from gendiff import language
@@ -10,6 +11,8 @@ from tests.language import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
+
+pytestmark = pytest.mark.numbers
 
 CHAIN, NEW = rig.markov(3), 3
 search = quickly(

@@ -21,6 +21,8 @@ from tests.tables import table
 from tests.traced import Traced
 from tests.variants import some_slow
 
+pytestmark = pytest.mark.numbers
+
 NETWORK = rig.DEEP
 WINDOWED = rig.NETWORK.clone(window=5)
 TOKENS = np.random.default_rng(0).integers(0, rig.VOCABULARY, (3, 12)).astype(np.int32)

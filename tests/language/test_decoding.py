@@ -16,6 +16,8 @@ from tests.refusals import refusals
 from tests.tables import table
 from tests.traced import Traced
 
+pytestmark = pytest.mark.numbers
+
 KEY = jax.random.key(7)
 TEXTS = [[3, 1, 4, 1, 5], [9], [2, 6, 5], [3, 5, 8, 9, 7, 9], [11, 12, 13, 14], [0, 0]]
 NEW = 6

@@ -18,6 +18,8 @@ from tests.refusals import refusals
 from tests.tables import table
 from tests.variants import some_slow
 
+pytestmark = pytest.mark.numbers
+
 SEED = 3
 NEW, GAMMA = 8, 3
 TEXTS = [[3, 1, 4, 1, 5, 3, 1], [9], [2, 6, 5, 2, 6], [3, 5, 8, 9, 7, 9]]

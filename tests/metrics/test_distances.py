@@ -13,6 +13,8 @@ from tests.metrics.rows import normal, rng
 from tests.refusals import refusals
 from tests.tables import table
 
+pytestmark = pytest.mark.numbers
+
 FIFTY, ROWS, ORDERS = normal(0, 50, 4), normal(0, 12, 5), [0, 0.5, 1, 2, 5.0, float("inf")]
 
 

@@ -7,6 +7,8 @@ from gendiff.networks import attention
 from tests.networks.rig import quickly, value_and_slopes
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 ARRAYS = tuple(jax.device_put(array.astype(np.float32)) for array in np.random.default_rng(0).normal(size=(3, 2, 5, 3, 4)))
 ALL = np.ones((2, 1, 5, 5), bool)
 MASK = np.random.default_rng(1).random(ALL.shape) < 0.6

@@ -16,6 +16,8 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 8, 12, 2)).astype(np.float32)
 LATENT = RNG.normal(size=(2, 4, 6, 3)).astype(np.float32)

@@ -7,6 +7,8 @@ from gendiff.networks import blocks, convolution
 from tests.networks.rig import moved, quickly
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 X = jax.device_put(np.random.default_rng(0).normal(size=(2, 4, 4, 8)).astype(np.float32))
 EMBEDDING = jax.device_put(np.ones((2, 3), np.float32))
 

@@ -10,6 +10,8 @@ from gendiff.networks import convolution, fast
 from tests.networks.rig import quickly, value_and_slopes
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 RANDOM = np.random.default_rng(0)
 
 

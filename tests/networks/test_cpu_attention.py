@@ -14,6 +14,8 @@ from tests.networks.rig import LABEL, T, X, dit, drawn, quickly, value_and_slope
 from tests.networks.test_attention import plain
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 SAMPLES, HEADS, TOKENS = 4, 6, 8
 DRAW = np.random.default_rng(0)
 ARRAYS = tuple(jax.device_put(array.astype(np.float32)) for array in DRAW.normal(size=(3, SAMPLES, TOKENS, HEADS, 4)))

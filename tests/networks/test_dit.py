@@ -13,6 +13,8 @@ from tests.networks.rig import LABEL, SIZE, TEXT, T, X, apply, cross, drawn, joi
 from tests.networks.rig import dit as tiny
 from tests.refusals import refusals
 
+pytestmark = pytest.mark.numbers
+
 SCALE = networks.GuidanceScale(np.array([1.0, 3.5, 7.0], np.float32))
 
 

@@ -17,6 +17,8 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.variants import cases, some_slow
 
+pytestmark = pytest.mark.numbers
+
 TOKENS = np.random.default_rng(0).integers(0, 50, (3, 12)).astype(np.int32)
 SMALL = {"vocabulary": 50, "context": 16, "width": 16, "depth": 2, "heads": 4}
 STRETCHED = rotary.Rotary(100.0, rotary.LongContext(2.0, 0.5, 2.0, 8))

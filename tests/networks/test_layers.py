@@ -9,6 +9,8 @@ from gendiff.networks import initializers, layers
 from tests.networks.rig import quickly, value_and_slopes
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 X = np.random.default_rng(0).normal(2.0, 3.0, size=(2, 4, 4, 12)).astype(np.float32)
 AFFINE = {"scale": np.linspace(0.5, 2, 12, dtype=np.float32), "bias": np.linspace(-1, 1, 12, dtype=np.float32)}
 

@@ -20,6 +20,8 @@ from tests.refusals import refusals
 from tests.training import linear
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 X = np.random.default_rng(0).normal(size=(3, 8, 6)).astype(np.float32)
 GIVEN = np.arange(8)[None] < np.array([8, 5, 0])[:, None]
 KINDS = {

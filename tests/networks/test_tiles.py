@@ -12,6 +12,8 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 RNG = np.random.default_rng(0)
 KERNELS = [jax.device_put(RNG.normal(size=(3, 3, 2, 2)).astype(np.float32) / 4) for _ in range(3)]
 LATENT = RNG.normal(size=(2, 20, 27, 2)).astype(np.float32)

@@ -9,6 +9,8 @@ from gendiff.networks import attention, axial, layers, rotary, transformer
 from tests.networks.rig import drawn, quickly
 from tests.refusals import refusals
 
+pytestmark = pytest.mark.numbers
+
 X = jax.device_put(np.random.default_rng(0).normal(size=(2, 6, 8)).astype(np.float32))
 POSITIONS = np.broadcast_to(np.arange(6)[None, :, None], (2, 6, 1))
 BLOCK = transformer.TransformerBlock(heads=2, expansion=2)

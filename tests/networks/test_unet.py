@@ -8,6 +8,8 @@ from tests.networks.rig import LABEL, TEXT, T, X, fresh, lowered, unet
 from tests.refusals import refusals
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 
 def shape(network, params, x):
     return jax.eval_shape(networks.pure(network), params, x, T[: len(x)], LABEL[: len(x)]).shape

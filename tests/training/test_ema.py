@@ -11,6 +11,8 @@ from tests.refusals import refusals
 from tests.tables import table
 from tests.training import linear
 
+pytestmark = pytest.mark.numbers
+
 
 def follow(average, params, decay, steps, warm_up=False):
     def one(average, count):

@@ -10,6 +10,8 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.mark.float64
 @table(

@@ -2,12 +2,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from gendiff import training
 from gendiff.training import precision
 from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.tables import table
+
+pytestmark = pytest.mark.numbers
 
 PARAMS, X, T = {"w": np.eye(3, dtype=np.float32)}, np.ones((2, 3), np.float32), np.array([501.0, 999.0], np.float32)
 

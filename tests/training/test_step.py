@@ -17,6 +17,8 @@ from tests.tables import table
 from tests.traced import Traced
 from tests.training import linear
 
+pytestmark = pytest.mark.numbers
+
 
 def one_step(loss=linear.exact, batch=None, optimizer=None, **options):
     optimizer = optimizer or optax.sgd(1.0)

@@ -16,6 +16,8 @@ from tests.refusals import changed_rows, refusals, settings_rows
 from tests.variants import cases
 from tests.weights import rig
 
+pytestmark = pytest.mark.numbers
+
 DIT_S_2 = {"_class_name": "DiTTransformer2DModel", "num_attention_heads": 6, "attention_head_dim": 64, "num_layers": 12}
 LEGACY = {"_class_name": "Transformer2DModel", "cross_attention_dim": None, "num_vector_embeds": None, "only_cross_attention": False}
 TINY = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 3, "in_channels": 3, "num_embeds_ada_norm": 7, "out_channels": 5}

@@ -18,6 +18,8 @@ from tests.weights import rig
 from tests.weights.published_unets import CONFIGS, NUMBERS, REFINER, STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, XL
 from tests.weights.tiny_text_unets import NAMES, converted, given, shapes, written
 
+pytestmark = pytest.mark.numbers
+
 SAME = 1e-4
 
 

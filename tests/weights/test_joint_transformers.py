@@ -29,6 +29,8 @@ from tests.weights.published_transformers import (
 from tests.weights.rig import names_and_shapes
 from tests.weights.tiny_joint_transformers import NAMES, converted, example, module_of, shapes, written
 
+pytestmark = pytest.mark.numbers
+
 SAME = 1e-4
 
 

@@ -24,6 +24,8 @@ from tests.variants import cases, some_slow
 from tests.weights import rig, tiny_language_models
 from tests.weights.tiny_language_models import CONFIGS, TOKENS
 
+pytestmark = pytest.mark.numbers
+
 SAME = 2e-5
 every = cases("name", CONFIGS)
 

@@ -18,6 +18,8 @@ from gendiff.weights import files, mini_lm, smollm2, transformers_bert
 from tests.quickly import quickly
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 SAME = 1e-4
 
 

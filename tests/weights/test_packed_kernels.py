@@ -10,6 +10,8 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.variants import cases, some_slow
 
+pytestmark = pytest.mark.numbers
+
 KINDS = {
     "int8": quantised.int8(),
     "int8 of the array": quantised.int8(per_output=False),

@@ -18,6 +18,8 @@ from tests.quickly import quickly
 from tests.refusals import refusals
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 KINDS = {
     "int8": quantised.int8(),
     "int8 of the array": quantised.int8(per_output=False),

@@ -15,6 +15,8 @@ from tests.refusals import refusals, settings_rows
 from tests.variants import cases
 from tests.weights import rig
 
+pytestmark = pytest.mark.numbers
+
 STABLE_DIFFUSION_1 = {
     "_name_or_path": "openai/clip-vit-large-patch14",
     "architectures": ["CLIPTextModel"],

@@ -13,6 +13,8 @@ from gendiff.diffusion.certify import certify as certified
 from gendiff.diffusion.samplers import ancestral
 from gendiff.diffusion.types import Level
 
+pytestmark = pytest.mark.numbers
+
 FLOW = schedules.flow()
 QUICK = {"steps": (8, 16), "starts": 4}
 

@@ -9,6 +9,8 @@ from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.types import Level, Prediction
 
+pytestmark = pytest.mark.numbers
+
 SHARES = np.array([0.3, 0.7])
 WEIGHTS = np.array([[0.5, 0.5], [0.2, 0.8]])
 MEANS = np.random.default_rng(3).normal(size=(2, 2, 3))

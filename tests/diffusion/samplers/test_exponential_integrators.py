@@ -13,6 +13,8 @@ from gendiff.diffusion.samplers import ancestral, exponential_integrators
 from gendiff.diffusion.types import Level, Prediction
 from tests.diffusion.samplers.draws import rand
 
+pytestmark = pytest.mark.numbers
+
 STEPS = np.array([1e-9, 1e-3, 0.3, 0.999, 1.001, 4.0, 11.0])
 
 

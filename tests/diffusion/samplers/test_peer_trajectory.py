@@ -19,6 +19,8 @@ from tests.diffusion.samplers.draws import trajectory
 from tests.quickly import in_numpy
 from tests.tables import table
 
+pytestmark = pytest.mark.numbers
+
 FIXTURE = pathlib.Path(__file__).parents[1] / "ddpm_fixture.safetensors"
 LINEAR, STRONG = schedules.linear(), schedules.linear(1000, 0.01, 0.02)
 SAMPLE = np.moveaxis(np.arange(768.0).reshape(3, 8, 8, 4) / 768, -1, 0)

@@ -14,6 +14,8 @@ from gendiff.diffusion.samplers.catalogue import METHODS
 from tests.quickly import quickly
 from tests.refusals import Ends, ends
 
+pytestmark = pytest.mark.numbers
+
 SCHEDULE, FLOW = diffusion.schedules.scaled_linear(), diffusion.schedules.flow()
 STEPS, LEVELS = 3, diffusion.grids.trailing(SCHEDULE, 4)
 CLASSES = {type(method.make(SCHEDULE)): name for name, method in METHODS.items()}

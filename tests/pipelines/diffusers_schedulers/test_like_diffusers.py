@@ -12,6 +12,8 @@ from tests.pipelines.diffusers_schedulers.cases import CASES, START, TO_MIN, net
 from tests.pipelines.diffusers_schedulers.walks import walk
 from tests.variants import cases
 
+pytestmark = pytest.mark.numbers
+
 FIXTURE = load_file(pathlib.Path(__file__).with_name("fixture.safetensors"))
 ONE_OF_EACH = (
     *("PNDM between its levels", "DDIM between its levels", "DDPM", "Euler between timesteps", "Euler ancestral of SDXL Turbo", "Heun"),

@@ -13,6 +13,8 @@ from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.peer_cases import CASES
 from tests.quickly import quickly
 
+pytestmark = pytest.mark.numbers
+
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
 
 SAME = 3e-4
