@@ -3,9 +3,9 @@
 import functools
 
 import numpy as np
-import pytest
 
 from gendiff.diffusion import grids, parameterization, schedules, weighting
+from tests.tables import table
 
 
 def _named(*functions):
@@ -13,8 +13,8 @@ def _named(*functions):
 
 
 def every(name, family):
-    """The test runs once per member of the family."""
-    return pytest.mark.parametrize(name, family.values(), ids=family.keys())
+    """The test runs over the family: it is a table."""
+    return table(name, family.values())
 
 
 TABLES = _named(schedules.linear, schedules.scaled_linear, schedules.cosine, schedules.sigmoid) | {

@@ -12,6 +12,7 @@ from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import objectives, parameterization, schedules, weighting
 from gendiff.diffusion.types import Batch
 from tests.diffusion.families import LEVELS, PARAMETERIZATIONS, SCHEDULES, WEIGHTS
+from tests.tables import table
 
 VELOCITY, TEN = parameterization.velocity(), schedules.linear(10)
 STRATIFIED = weighting.stratified_levels()
@@ -125,7 +126,7 @@ def test_value_and_gradient_are_finite_for_any_rank_and_jit_agrees(shape):
     np.testing.assert_allclose(value, value_of(loss, jnp.ones(shape), params=0.3)[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
+@table(
     ("schedule", "kind", "options"),
     [
         *[(build(), VELOCITY, {}) for build in SCHEDULES.values()],

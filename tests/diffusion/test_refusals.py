@@ -22,6 +22,7 @@ from gendiff.diffusion import (
 )
 from gendiff.diffusion.types import Batch, Level, Prediction
 from tests.diffusion.families import GRIDS, PARAMETERIZATIONS
+from tests.tables import table
 
 NAN, INF = float("nan"), float("inf")
 GAUSSIAN, LEVEL, TABLE, FLOW, EDM = oracles.gaussian(0.5), Level(1.0, 0.6, 0.8), schedules.linear(), schedules.flow(), schedules.edm()
@@ -76,7 +77,7 @@ VALUES = [(function, name, value) for function, arguments in OUT_OF_RANGE for na
 
 @pytest.mark.fault("schedules: steps ≤ 0", "schedules: β outside (0, 1)", "schedules: σ_min ≥ σ_max", "schedules: non-monotone table")
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(("function", "argument", "value"), VALUES)
+@table(("function", "argument", "value"), VALUES)
 def test_a_value_out_of_range_is_refused_by_name(function, argument, value):
     with pytest.raises(ValueError, match=rf"\b{argument}\b"):
         function(**{argument: value})
@@ -101,7 +102,7 @@ FORMULAS = [
 
 @pytest.mark.fault("process: integers in a bare formula")
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("formula", FORMULAS)
+@table("formula", FORMULAS)
 def test_whole_numbers_are_refused_by_a_bare_formula_which_would_round_its_coefficients_to_zero(formula):
     with pytest.raises(TypeError, match="floating.*got int32"):
         formula()
@@ -154,7 +155,7 @@ MISTAKES = [
     "samplers: more steps than the table",
 )
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(("error", "message", "mistake"), MISTAKES)
+@table(("error", "message", "mistake"), MISTAKES)
 def test_a_mistake_is_refused_with_what_would_be_right(error, message, mistake):
     with pytest.raises(error, match=message):
         mistake()

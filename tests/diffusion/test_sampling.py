@@ -10,6 +10,7 @@ from gendiff.core import records
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, sampling, schedules
 from gendiff.diffusion.samplers import ancestral, runge_kutta
 from gendiff.diffusion.types import Level, Prediction
+from tests.tables import table
 from tests.traced import Traced
 
 pytestmark = pytest.mark.numbers
@@ -270,7 +271,7 @@ def attempt(key=None, denoise=GAUSSIAN, sampler=DDIM, grid=None, index=INDEX, **
     "samplers: index outside its range",
 )
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
+@table(
     ("call", "error", "named"),
     [
         (lambda: attempt(key=jax.random.PRNGKey(0)), TypeError, "uint32.*wrap_key_data"),

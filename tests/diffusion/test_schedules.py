@@ -9,6 +9,7 @@ from gendiff.core import records
 from gendiff.diffusion import parameterization, sampling, schedules
 from gendiff.diffusion.types import Level
 from tests.diffusion.families import SCHEDULES, TABLES, every
+from tests.quickly import in_numpy
 
 BUILDERS = every("build", SCHEDULES)
 TABLE_BUILDERS = every("build", TABLES)
@@ -124,18 +125,25 @@ def test_at_passes_through_the_table_and_ends_at_its_last_level(build):
 @BUILDERS
 def test_at_is_a_function_of_data_of_any_shape_under_jit_vmap_and_grad(build):
     schedule = build()
-    for u in (0.5, jnp.full((2, 3), 0.5)):
+
+    def there_and_back(u):
         level = schedule.at(u)
-        assert level.shape == schedule.at_log_snr(level.log_snr).shape == jnp.shape(u)
-        assert level.alpha.dtype == level.sigma.dtype == jnp.float32
+        return level, schedule.at_log_snr(level.log_snr)
+
+    for (level, again), shape in ((there_and_back(0.5), ()), (jax.eval_shape(there_and_back, jnp.full((2, 3), 0.5)), (2, 3))):
+        assert level.shape == again.shape == shape and level.alpha.dtype == level.sigma.dtype == jnp.float32
+
+    @in_numpy
+    def answers(schedule, u):
+        slopes = jax.jacrev(schedule.at)(u), jax.jacfwd(schedule.at_log_snr)(schedule.at(u).log_snr)
+        at_ends = jax.vmap(jax.grad(lambda v: schedule.at(v).alpha + schedule.at(v).sigma))(jnp.array([0.0, 1.0]))
+        return schedule.at(u), jax.vmap(schedule.at)(u), (slopes, at_ends)
+
     u = jnp.array([0.2, 0.5, 0.9])
-    plain = schedule.at(u)
-    for level in (jax.jit(lambda s, v: s.at(v))(schedule, u), jax.vmap(schedule.at)(u)):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), level, plain)
-    slopes = jax.jit(lambda u: (jax.jacrev(schedule.at)(u), jax.jacfwd(schedule.at_log_snr)(schedule.at(u).log_snr)))(u)
+    whole, mapped, slopes = answers(schedule, u)
+    for level in (whole, mapped):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), level, schedule.at(u))
     assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes))
-    for end in (0.0, 1.0):
-        assert np.isfinite(jax.grad(lambda v: schedule.at(v).alpha + schedule.at(v).sigma)(end))
 
 
 @pytest.mark.float64

@@ -1,5 +1,7 @@
 """Weights, stated on the clean error and asked for on each network's own target; and the levels drawn for training."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from gendiff.diffusion import parameterization, schedules, weighting
 from gendiff.diffusion.types import Level
 from tests.diffusion.families import LEVELS, PARAMETERIZATIONS, WEIGHTS, every
+from tests.tables import table
 
 SNR = np.array([0.01, 0.5, 1.0, 4.0, 5.0, 30.0, 1000.0])
 LEVEL = Level(np.zeros(7), np.sqrt(SNR / (1 + SNR)), np.sqrt(1 / (1 + SNR)))  # alpha² + sigma² = 1
@@ -38,8 +41,7 @@ def test_weights_are_the_papers_on_every_target(target):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("std", [0.5, 1.3])
-@pytest.mark.parametrize("sigma", [0.002, 1.0, 80.0])
+@table(("sigma", "std"), itertools.product((0.002, 1.0, 80.0), (0.5, 1.3)))
 def test_edm_weight_times_output_scale_squared_is_one(sigma, std):
     level = Level(np.log(sigma) / 4, 1.0, sigma)
     out = sigma * std / np.sqrt(sigma**2 + std**2)
@@ -48,7 +50,7 @@ def test_edm_weight_times_output_scale_squared_is_one(sigma, std):
 
 
 @every("build", WEIGHTS)
-@pytest.mark.parametrize("target", ["clean", "velocity", "flow", "edm"])
+@table("target", ["clean", "velocity", "flow", "edm"])
 def test_weights_and_their_gradients_are_finite_at_zero_signal(build, target):
     def weigh(alpha, sigma):
         level = Level(1.0, alpha, sigma)

@@ -12,12 +12,9 @@ from gendiff import training
 from gendiff.core import records
 from gendiff.diffusion import distillation
 from tests.diffusion.distillation import catalogue
-from tests.diffusion.families import every
 from tests.quickly import in_numpy
 from tests.refusals import Ends, ends
 from tests.tables import table
-
-every_objective = every("name", {name: name for name in catalogue.LOSSES})
 
 
 @functools.cache
@@ -33,7 +30,7 @@ def value(name, batch, seed=0):
 
 
 @pytest.mark.float64
-@every_objective
+@pytest.mark.parametrize("name", catalogue.LOSSES)
 def test_value_metrics_and_gradient_are_finite_in_the_dtype_of_the_samples_and_frozen_trees_get_none(float64, name):
     case = catalogue.case(name)
     (loss, metrics), (gradient, *frozen) = compiled(name)(0, case.batch)

@@ -8,6 +8,7 @@ import pytest
 from gendiff.core.types import NO_LABEL
 from gendiff.diffusion import denoiser, grids, guidance, oracles, parameterization, samplers, sampling, schedules
 from gendiff.diffusion.types import Level, Prediction
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -72,8 +73,8 @@ def slope_of_tilted(free, parts, weights, x, level):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("level", [LEVEL, Level(0.0, 1.0, 3.0)])
-@pytest.mark.parametrize("rule", [guidance.classifier_free, guidance.autoguidance])
+@table("level", [LEVEL, Level(0.0, 1.0, 3.0)])
+@table("rule", [guidance.classifier_free, guidance.autoguidance])
 def test_the_guided_score_is_that_of_the_tilted_density(rule, level):
     given, free, x = mixture(1)
     for scale in (0.0, 1.0, 3.5):
@@ -147,8 +148,8 @@ def posterior(part, whole, share):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("label", [0, 1])
-@pytest.mark.parametrize("level", [LEVEL, Level(0.0, 1.0, 0.1), Level(0.0, 1.0, 3.0), Level(0.0, 0.02, 0.98)])
+@table("label", [0, 1])
+@table("level", [LEVEL, Level(0.0, 1.0, 0.1), Level(0.0, 1.0, 3.0), Level(0.0, 0.02, 0.98)])
 def test_classifier_guidance_is_classifier_free_guidance_and_at_scale_one_the_conditional(label, level):
     part, whole, x = mixture(label)
     log_probability = posterior(part, whole, SHARES[label])
@@ -262,7 +263,7 @@ def test_what_lies_within_the_bound_passes_bit_for_bit(bound):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+@table("share", [0.0, 0.5, 0.9, 1.0])
 def test_dynamic_threshold_is_the_formula_of_each_sample_and_its_noise_explains_x(share):
     clean = 3 * np.asarray(drawn(0))
     guided = guidance.dynamic_threshold(constant(jnp.asarray(clean)), share)(drawn(1), LEVEL)

@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from gendiff.diffusion.samplers import ancestral, exponential_integrators
 from gendiff.diffusion.types import Level, Prediction
 from tests.diffusion.samplers.draws import rand
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -92,7 +93,7 @@ NOISY, MIDDLE, CLEAN = Level(0.0, 0.0, 1.0), Level(0.0, 0.8, 0.6), Level(0.0, 1.
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("level", "cleaner"), [(Level(0.0, 0.6, 0.8), MIDDLE), (NOISY, MIDDLE), (MIDDLE, CLEAN), (NOISY, CLEAN)])
+@table(("level", "cleaner"), [(Level(0.0, 0.6, 0.8), MIDDLE), (NOISY, MIDDLE), (MIDDLE, CLEAN), (NOISY, CLEAN)])
 def test_first_order_step_is_ddim_at_eta_zero_and_one(level, cleaner):
     *prediction, noise = jnp.asarray(rand(0, 3, 3, 2))
     for eta in (0.0, 1.0):
@@ -102,7 +103,7 @@ def test_first_order_step_is_ddim_at_eta_zero_and_one(level, cleaner):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0, 2.0])
+@table("eta", [0.0, 0.6, 1.0, 2.0])
 def test_first_order_steps_compose(eta):
     """For a constant clean prediction two steps have the mean and the variance of one, whatever the level between."""
     first, middle, last = Level(0.0, 0.3, 0.9), Level(0.0, 0.6, 0.7), Level(0.0, 0.8, 0.5)

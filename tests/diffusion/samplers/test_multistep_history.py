@@ -1,5 +1,7 @@
 """DEIS, UniPC and PNDM: their published algorithms written out, what their predictions integrate exactly, and how they start."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from gendiff.diffusion.samplers.pndm import pndm
 from gendiff.diffusion.samplers.unipc import unipc
 from gendiff.diffusion.types import Prediction
 from tests.diffusion.samplers.draws import MIXTURE, START, even_levels, trajectory
+from tests.tables import table
 
 each_variable = pytest.mark.parametrize("variable", ["log_ratio", "ratio"])
 
@@ -122,8 +125,7 @@ def unipc_by_hand(levels, start, order, variant, lower_order_final):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("variant", ["bh1", "bh2"])
-@pytest.mark.parametrize("order", [1, 2, 3])
+@table(("order", "variant"), itertools.product((1, 2, 3), ("bh1", "bh2")))
 def test_unipc_is_the_published_algorithm(order, variant):
     """On an uneven grid; x between steps is the predicted one, before its correction."""
     levels, lower = grids.karras(schedules.edm(), 6, end="first"), order == 3
