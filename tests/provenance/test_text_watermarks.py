@@ -45,16 +45,18 @@ def test_a_marked_text_is_found_and_neither_another_key_nor_an_unmarked_text_is(
 
 @every_mark
 def test_both_sides_see_the_same_choices_under_jit_vmap_and_scan(name):
-    mark = MARKS[name]()
-    state, enough = quickly(lambda mark: mark.choices(jnp.asarray(LOGITS), Written(TOKENS, np.full(4, 6))))(mark)
-    assert np.all(enough)
     longer = np.concatenate([np.repeat(TOKENS[:, None], V, 1), np.broadcast_to(np.arange(V)[None, :, None], (4, V, 1))], -1)
-    values, choices = quickly(jax.vmap(text_detection.scores, (None, 0)))(mark, longer)
-    np.testing.assert_array_equal(choices[:, :, -1], np.stack(state, -1))
-    np.testing.assert_array_equal(values[:, :, -1], mark.values(state))
-    _, (scanned, _) = quickly(lambda mark: jax.lax.scan(lambda carry, row: (carry, text_detection.scores(mark, row)), None, longer[0]))(
-        mark
-    )
+
+    def both(mark):
+        state, enough = mark.choices(jnp.asarray(LOGITS), Written(TOKENS, np.full(4, 6)))
+        values, choices = jax.vmap(text_detection.scores, (None, 0))(mark, longer)
+        _, (scanned, _) = jax.lax.scan(lambda carry, row: (carry, text_detection.scores(mark, row)), None, longer[0])
+        return enough, jnp.stack(state, -1), mark.values(state), choices, values, scanned
+
+    enough, state, worth, choices, values, scanned = map(np.asarray, quickly(both)(MARKS[name]()))
+    assert np.all(enough)
+    np.testing.assert_array_equal(choices[:, :, -1], state)
+    np.testing.assert_array_equal(values[:, :, -1], worth)
     np.testing.assert_array_equal(scanned, values[0])
 
 
@@ -94,9 +96,8 @@ def test_greens_are_a_share_gamma_and_their_logits_alone_are_moved(name):
     mark = MARKS[name]()
     before = unmarked(500, 3)
     zeros, context = jnp.zeros((500, V)), Written(before, np.full(500, 3))
-    moved = np.asarray(quickly(lambda mark: mark(zeros, context))(mark))
+    moved, (state, _) = jax.device_get(quickly(lambda mark: (mark(zeros, context), mark.choices(zeros, context)))(mark))
     assert set(np.unique(moved)) == {0.0, 2.0}
-    state, _ = quickly(lambda mark: mark.choices(zeros, context))(mark)
     _, first = np.unique(np.stack(state, -1).reshape(-1, 2), axis=0, return_index=True)
     green = moved.ravel()[first] > 0
     gamma = float(mark.gamma)
