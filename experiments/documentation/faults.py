@@ -30,6 +30,11 @@ RUNS = (
     Fault("missing file or metadata of a checkpoint", "an error naming step and item before any value is used; exit 65"),
     Fault("swapped, renamed or linked checkpoint", "an error naming the step of the folder and the step that was written"),
     Fault("newest checkpoint damaged, --resume latest-valid", "the run walks back to the newest intact step, says so, and ends the same"),
+    Fault(
+        "evaluate without the last checkpoint",
+        "refused with the step that is there, the last step, and the command that trains the rest; exit 65",
+    ),
+    Fault("config.json is changed after training", "evaluate refuses it with a table of what differs; exit 65"),
     Fault("other config on restore", "a table of every setting that differs; architecture is refused, run settings warn"),
     Fault("other shape, structure or dtype on restore", "a table of every path that differs; floats change their width only when asked"),
     Fault("other device or process count on restore", "parameters are bitwise equal, data keep their order, losses agree to 1e-5"),
