@@ -91,6 +91,22 @@ def test_both_kinds_of_samples_are_augmented_and_generated_ones_pass_the_gradien
     np.testing.assert_allclose(after.critic.params["slope"], slope, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_noise_augmentations_and_penalties_have_keys_of_their_own():
+    """One key for two of them would tie what is generated to how real samples are changed."""
+    keys = []
+
+    def seen(result):
+        return lambda key, *given: (keys.append(tuple(jax.random.key_data(key).tolist())), result(*given))[1]
+
+    how = {"noise": seen(lambda count: jnp.zeros((count, 2))), "augment": seen(lambda x: x)}
+    two = [seen(lambda criticise, real, fake: jnp.zeros(())) for _ in range(2)]
+    params, rows = game.exact_start(), game.batch(rows=4)
+    build = step.critic_loss(game.shifted, game.linear, losses.wasserstein(), penalties=two, **how)
+    build(params.critic.params, jax.random.key(0), (params.params, rows, ()))
+    assert len(keys) == len(set(keys)) == 5
+
+
 def test_equal_seeds_give_equal_metrics_and_other_seeds_others():
     one, again, other = (game.train(game.noisy_start(seed), 0, 2)[1] for seed in (0, 0, 1))
     assert one.keys() == again.keys() and all(np.array_equal(one[name], again[name]) for name in one)

@@ -49,6 +49,14 @@ def test_a_collapse_is_less_than_the_share_of_modes_and_not_the_share_itself(rea
     assert watch.report(on(*range(reached)), centres=CENTRES, std=STD, least_modes=3 / 8).collapsed is False
 
 
+def test_a_share_of_modes_that_rounding_lifts_above_a_whole_number_is_that_number():
+    """0.28 · 25 is 7.000000000000001 in floating point."""
+    rows, labels = np.arange(1400.0)[:, None], np.arange(1400) % 7
+    found = watch.report(rows, labels=labels, classes=25, least_modes=0.28)
+    assert found.modes.modes == 7 and not found.collapsed
+    assert watch.report(rows, labels=labels, classes=25, least_modes=0.281).collapsed
+
+
 def test_equal_pictures_are_a_collapse_and_those_of_real_data_are_not():
     pictures = np.random.default_rng(0).uniform(-1, 1, (40, 4, 4, 3))
     found = watch.report(np.repeat(pictures[:1], 20, axis=0), pictures)

@@ -11,7 +11,7 @@ from experiments import catalogue
 from experiments.framework import command_line, ranges
 from experiments.framework.ranges import Count, Distinct, Positive
 from gendiff.core.errors import ConfigError
-from tests.refusals import refusals
+from tests.refusals import Ends, ends, refusals
 
 
 @pytest.mark.fault("command line: a number out of its range")
@@ -50,6 +50,34 @@ test_a_message_says_what_the_value_must_be = refusals(
             ({"maybe": 0.5}, "--maybe 0.5: it must be a whole number, or None"),
         )
     )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Each:
+    count: ranges.Count = 1
+    natural: ranges.Natural = 0
+    several: ranges.Several = 2
+    seed: ranges.Seed = 0
+    positive: ranges.Positive = 1.0
+    not_negative: ranges.NonNegative = 0.0
+    share: ranges.Share = 0.5
+    decay: ranges.Decay = 0.5
+
+
+def taking(name):
+    return lambda value: ranges.check(Each(**{name: value}))
+
+
+test_every_kind_of_number_is_taken_up_to_its_exact_ends = ends(
+    Ends(taking("count"), "--count", 1, 2**31 - 1),
+    Ends(taking("natural"), "--natural", 0, 2**31 - 1),
+    Ends(taking("several"), "--several", 2, 2**31 - 1),
+    Ends(taking("seed"), "--seed", 0, 2**32 - 1),
+    Ends(taking("positive"), "--positive", 0.0, open_low=True, open_high=True),
+    Ends(taking("not_negative"), "--not-negative", 0.0, open_high=True),
+    Ends(taking("share"), "--share", 0.0, 1.0),
+    Ends(taking("decay"), "--decay", 0.0, 1.0, open_high=True),
 )
 
 

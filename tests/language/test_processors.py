@@ -69,6 +69,12 @@ def test_min_p_keeps_what_is_likely_beside_the_likeliest(logits, share):
     np.testing.assert_array_equal(result[clear], (ratio >= share)[clear])
 
 
+def test_min_p_of_1_keeps_the_likeliest_and_its_equals_and_of_0_all():
+    logits = np.array([[1.0, 3.0, 3.0, 2.9999998], [0.0, -80.0, -np.inf, 5.0]], np.float32)
+    np.testing.assert_array_equal(kept(processors.min_p(1.0), logits), [[0, 1, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(kept(processors.min_p(0.0), logits), np.isfinite(logits))
+
+
 @pytest.mark.float64
 def test_thresholds_are_exact_in_64_bits_too():
     logits = 1.0 + 1e-12 * np.random.default_rng(0).permutation(50)[None]

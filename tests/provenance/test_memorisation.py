@@ -54,6 +54,13 @@ def test_pairs_are_as_many_as_asked_for_and_those_that_stand_out_most_come_first
     assert memorisation.memorisation_report(samples, TRAIN, None, copies=0).pairs.shape == (0, 2)
 
 
+def test_a_ratio_that_equals_the_threshold_is_no_copy_and_no_near_duplicate():
+    train, samples = np.array([[0.0], [1.0], [2.0], [10.0]]), np.array([[3.0], [2.1]])  # 0 and 2 are half as far from 1 as from each other
+    found = memorisation.memorisation_report(samples, train, samples[:1], threshold=0.5)
+    assert found.ratios[0] == 0.5 and found.copies.tolist() == [1]
+    assert (found.rate.value, found.held_out_rate.value, found.near_duplicates.size) == (0.5, 0.0, 0)
+
+
 def test_without_held_out_pictures_nothing_is_said_of_an_excess():
     found = memorisation.memorisation_report(COPIED, TRAIN, None, labels=np.arange(12) % 2)
     assert found.held_out_rate is None and found.excess is None and found.rate.value > 0

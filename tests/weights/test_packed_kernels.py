@@ -82,6 +82,20 @@ def test_kernels_of_any_shape_and_odd_inputs_come_back_in_place(size):
         assert (np.abs(back - weights) <= step.reshape((1,) * (len(size) - 1) + (-1,)) / 2 + 1e-5).all()
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_integer_sums_are_taken_as_long_as_they_stay_within_32_bits():
+    weights = jax.ShapeDtypeStruct((3, 1), jnp.int8)
+    most = (2**31 - 1) // 127**2
+    short, long = (jax.ShapeDtypeStruct((1, inputs), jnp.float32) for inputs in (130_000, most + 1))
+    assert integer_products.by_digits(short, weights) and not integer_products.by_digits(long, weights)
+
+
+def test_inputs_that_fill_up_a_last_group_do_not_widen_its_steps():
+    weights = (5 + np.random.default_rng(0).uniform(size=(40, 6))).astype(np.float32)
+    kernel = quickly(lambda: quantised.packed_array(weights, quantised.int4(symmetric=False, scale_dtype="float32")))()
+    np.testing.assert_allclose(kernel.scale, [np.ptp(part, 0) / 15 for part in (weights[:32], weights[32:])], rtol=1e-5)
+
+
 def test_two_digits_lose_less_of_x_than_its_largest_magnitude_over_64516():
     x = np.concatenate([X.reshape(-1, IN) * np.float32(1e-3), np.zeros((1, IN), np.float32), np.full((1, IN), 7e30, np.float32)])
     parts, unit = quickly(integer_products.digits)(x)
