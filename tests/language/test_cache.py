@@ -167,6 +167,16 @@ def test_a_text_for_which_no_page_is_left_answers_no_number_and_the_others_their
     np.testing.assert_allclose(np.asarray(logits)[0], whole("full")[0, :NEW], atol=1e-5)
 
 
+def test_what_a_ring_forgot_stays_forgotten_when_the_text_grows_again():
+    """Its slots were written by the longest text so far, however short the present one is."""
+    ten = jnp.array([10], jnp.int32)
+    grown = cache.Cache((), ten, 30, reach=4, longest=ten).rewound(7).advanced((), jnp.array([1], jnp.int32))
+    assert (grown.length, grown.longest) == (8, 10) and grown.rewound(6).length == 6
+    with pytest.raises(ValueError, match=r"length = 5 is outside \[6, 8\]"):
+        grown.rewound(5)
+    assert records.replace(grown, length=jnp.array([6])).room() == 30 and records.replace(grown, length=jnp.array([5])).room() == 0
+
+
 def test_a_ring_that_was_rewound_too_far_answers_no_number_under_jit():
     held = goes_on("ring", goes_on("ring", goes_on("ring", empty("ring"), np.full(3, 4)), np.full(3, 4)), np.full(3, 2))
     logits, _ = ask(model(WINDOWED), TOKENS[:, :NEW], rewind(held, np.array([5, 6, 10])))

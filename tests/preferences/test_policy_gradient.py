@@ -15,7 +15,7 @@ from tests.tables import table
 
 B, S, V = 5, 4, 3
 RNG = np.random.default_rng(0)
-MASK = np.array([[0, 1, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+MASK = np.array([[0, 1, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1], [1, 1, 1, 0], [0, 0, 0, 0]])  # no sample acts at every step
 LOGITS = RNG.normal(size=(B, S, V)).astype(np.float32)
 ACTIONS = RNG.integers(0, V, (B, S))
 ADVANTAGES, OLD, VALUES, RETURNS = RNG.normal(size=(4, B, S)).astype(np.float32)

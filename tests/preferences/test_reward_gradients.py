@@ -18,8 +18,8 @@ SEED, COUNT, STEPS = 5, 3, 4
 ETA = samplers.ddim(eta=1.0)
 
 
-def levels():
-    grid = [schedules.flow().at(u) for u in (1.0, 0.7, 0.5, 0.2, 0.0)]
+def levels(positions=(1.0, 0.7, 0.5, 0.2, 0.0)):
+    grid = [schedules.flow().at(u) for u in positions]
     return types.Level(*(jnp.asarray([getattr(level, name) for level in grid]) for name in ("t", "alpha", "sigma")))
 
 
@@ -74,6 +74,19 @@ def test_the_samples_are_those_of_sample_for_every_number_of_steps_and_all_steps
     whole, of_whole = both(lambda mean: (drawn(mean, STEPS, sampler, unroll=True),))
     np.testing.assert_allclose(whole, exact, rtol=1e-12)
     np.testing.assert_allclose(of_whole, slope, rtol=1e-10)
+
+
+def test_no_gradient_reaches_the_start_and_a_solver_knows_how_many_steps_are_left():
+    """Of a solver whose last step has a lower order wherever it ends."""
+    sampler, grid = samplers.dpm_solver_multistep(2, lower_order_final=True), levels((0.9, 0.7, 0.5, 0.2, 0.1))
+
+    def cut_and_whole(start):
+        cut = reward_gradients.truncated_sample(KEY, Shifted(0.3), sampler, grid, start, jnp.arange(COUNT), last=2)
+        return cut, sampling.sample(KEY, Shifted(0.3), sampler, grid, (2,), jnp.arange(COUNT), start=start)
+
+    (cut, whole), (slope, of_whole) = quickly(lambda x: jax.jvp(cut_and_whole, (x,), (jnp.ones_like(x),)))(start())
+    np.testing.assert_allclose(cut, whole, rtol=1e-12)
+    assert not np.any(slope) and np.all(of_whole != 0)
 
 
 def test_the_gradient_through_the_last_steps_is_the_chain_rule_from_the_state_before_them():

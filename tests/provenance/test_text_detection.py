@@ -105,6 +105,19 @@ def test_digits_are_read_back_and_unmarked_texts_have_none():
     assert np.mean(bounds < 0.1) < 0.1 + 3 * (0.09 / bounds.size) ** 0.5
 
 
+@pytest.mark.parametrize("width", [0, 1, 3])
+def test_tokens_are_scored_from_the_start_on_and_a_window_pays_for_all_that_were_looked_at(width):
+    mark, row = text_watermarks.green_list(KEY, 64, width=width), np.arange(20)[None]  # whose choices are all different
+    for start in (0, 1, 3, 5, 19, 20, 25):
+        assert text_detection.detect(mark, row, start=start).scored == max(20 - max(start, width), 0)
+    marks = (text_watermarks.green_list(KEY + number, 64, width=width) for number in range(200))
+    both = ((mark, *text_detection.detect_windows(mark, row, lengths=(5, 8, 8), start=4)) for mark in marks)
+    mark, window = next(pair for pair in both if pair[1].p < 0.5)
+    alone = text_detection.detect(mark, row[:, : window.stop], start=window.start)
+    assert alone.scored in (5, 8)
+    assert window.p == pytest.approx(min(1, alone.p[0] * (16 - 5 + 1 + 16 - 8 + 1)), rel=1e-12) and window.z == pytest.approx(alone.z[0])
+
+
 MARK = MARKS["green list"]()
 test_ids_of_another_tokenizer_are_refused = pytest.mark.fault("watermarks: tokens of another tokenizer")(
     refusals((lambda: text_detection.detect(MARK, np.array([[1, 64]])), "1 … 64, but the watermark is for ids 0 … 63.*another tokenizer"))
