@@ -81,8 +81,9 @@ def test_no_gradient_reaches_the_start_and_a_solver_knows_how_many_steps_are_lef
     sampler, grid = samplers.dpm_solver_multistep(2, lower_order_final=True), levels((0.9, 0.7, 0.5, 0.2, 0.1))
 
     def cut_and_whole(start):
-        cut = reward_gradients.truncated_sample(KEY, Shifted(0.3), sampler, grid, start, jnp.arange(COUNT), last=2)
-        return cut, sampling.sample(KEY, Shifted(0.3), sampler, grid, (2,), jnp.arange(COUNT), start=start)
+        key, index = jax.random.key(SEED), jnp.arange(COUNT)
+        cut = reward_gradients.truncated_sample(key, Shifted(0.3), sampler, grid, start, index, last=2)
+        return cut, sampling.sample(key, Shifted(0.3), sampler, grid, (2,), index, start=start)
 
     (cut, whole), (slope, of_whole) = quickly(lambda x: jax.jvp(cut_and_whole, (x,), (jnp.ones_like(x),)))(start())
     np.testing.assert_allclose(cut, whole, rtol=1e-12)
