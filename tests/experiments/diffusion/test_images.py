@@ -123,6 +123,7 @@ def restored(folder, length=None):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(average)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("kill -9 anywhere, then resume")
 def test_a_run_that_died_between_grids_ends_as_one_that_did_not(photos, trained, tmp_path, monkeypatch):
     class Died(BaseException):

@@ -21,7 +21,7 @@ from tests.traced import Traced
 
 MOST, SHAPE, LENGTH = 5, (4, 4, 3), 6
 SCHEDULE = diffusion.schedules.flow()
-PARAMS = {"text": jnp.float32(0.1), "network": {"factor": jnp.float32(0.9)}, "decoder": jnp.float32(0.5)}
+PARAMS = {"text": np.float32(0.1), "network": {"factor": np.float32(0.9)}, "decoder": np.float32(0.5)}
 SPOILT = "!"
 
 

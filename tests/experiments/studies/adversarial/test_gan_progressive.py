@@ -15,6 +15,7 @@ from experiments.adversarial.gan_progressive.pictures import Growing
 from experiments.adversarial.gan_progressive.sets import FEW, GENERATOR, MANY, Measured, OfSubject, OfTraining
 from experiments.framework import command_line, devices
 from gendiff.adversarial import growing
+from tests.experiments.studies import smoke
 
 FULL, SMOKE = gan_progressive.EXPERIMENT.presets["full"], gan_progressive.EXPERIMENT.smoke
 TIMES = StepSeconds({f"digits {part}": (seconds,) for part, seconds in (("0", 0.5), ("1", 1.0), (DIFFUSION, 0.4))})
@@ -164,7 +165,7 @@ def test_emoji_are_loaded_and_one_step_of_each_stage_is_finite():
 def test_a_run_that_was_cut_off_goes_on_and_is_sampled(tmp_path, capsys):
     folder = tmp_path / "run"
     run = ["run", "gan-progressive", "--smoke", "--out", str(folder)]
-    assert command_line.main(run, catalogue.EXPERIMENTS) == 0
+    smoke.run("gan-progressive", folder, capsys)
     place = folder / "digits_progressive" / "seed_0" / "samples_at_1.npz"
     with np.load(place) as stored:
         before = stored["samples"]

@@ -15,6 +15,7 @@ from experiments.framework import command_line, seeds_together
 from gendiff import adversarial
 from gendiff.training import sharding
 from tests.adversarial import game
+from tests.experiments.studies import smoke
 from tests.tables import table
 
 FULL = gan_stability.EXPERIMENT.presets["full"]
@@ -116,7 +117,7 @@ def test_runs_of_one_program_have_their_own_seed_and_their_own_pace():
 @pytest.mark.slow
 def test_a_finished_run_is_sampled_at_each_learning_rate(tmp_path, capsys):
     folder = tmp_path / "run"
-    assert command_line.main(["run", "gan-stability", "--smoke", "--out", str(folder)], catalogue.EXPERIMENTS) == 0
+    smoke.run("gan-stability", folder, capsys)
     for words in (["--pace", "0.5"], ["--method", "diffusion", "--trained-seed", "1"]):
         assert command_line.main(["sample", str(folder), *words, "--num", "30"], catalogue.EXPERIMENTS) == 0
     drawn = [np.load(file)["samples"] for file in sorted(folder.glob("samples_of_*.npz"))]

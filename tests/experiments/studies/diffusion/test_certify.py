@@ -1,7 +1,5 @@
 """The certify experiment: its smoke run, the samplers that it lists, and the numbers that it makes claims of."""
 
-import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -11,55 +9,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import catalogue
 from experiments.diffusion import certify
 from experiments.diffusion.certify import figures, findings, judge, measure, tables, wrong
-from experiments.framework import command_line
 from experiments.reporting import results
 from gendiff.core.errors import ConfigError
 from gendiff.diffusion import grids, samplers, sampling
 from gendiff.diffusion.certify import METHODS, Curve
 from gendiff.diffusion.certify.convergence_order import Fit
+from tests.experiments.studies import smoke
 from tests.tables import table
 
 RESULTS = Path(__file__).parents[4] / "experiments" / "results"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("certify") / "run"
-    assert command_line.main(["run", "certify", "--smoke", "--out", str(folder)], catalogue.EXPERIMENTS) == 0
-    return folder
-
-
 @pytest.mark.slow
-def test_a_smoke_run_leaves_everything_and_proves_nothing(run):
-    found = json.loads((run / "results.json").read_text())
-    assert found["verdict"] == "INCONCLUSIVE"
-    pictures = {"flow_errors.png", "weak_errors.png", "third_order.png", "previous_timestep.png"}
-    assert {figure["file"] for figure in found["figures"]} == pictures <= {path.name for path in run.iterdir()}
-    assert {claim["threshold_name"] for claim in found["claims"]} == {field.name for field in dataclasses.fields(certify.Thresholds)}
+def test_a_smoke_run_leaves_everything_and_a_table_with_a_line_per_sampler(tmp_path, capsys):
+    found = smoke.run("certify", folder := tmp_path / "run", capsys)
+    assert {figure["file"] for figure in found["figures"]} == {f"{name}.png" for name in smoke.LEAVES["certify"]}
     controls = {claim["id"]: claim["verdict"] for claim in found["claims"] if claim["kind"] == "control"}
     assert set(controls) == {"previous-timestep", "wrong-heun"}
     claimed = {(claim["id"], claim["seed"]): claim["value"] for claim in found["claims"]}
     for seed in (0, 1):
         assert claimed["order-heun", seed] < 0.15 and claimed["wide-orders", seed] < 0.15 and claimed["exact-cases", seed] < 1e-9
     assert [seed for id, seed in claimed if id == "order-ddpm"] == [None]  # a weak error is computed without chance
-
-
-@pytest.mark.slow
-def test_the_readme_table_of_a_run_has_a_line_a_sampler(run):
-    lines = (run / "samplers.md").read_text().splitlines()
+    lines = (folder / "samplers.md").read_text().splitlines()
     assert lines[0] == "| sampler | evaluations in n steps | order: theory | measured | source |"
     assert lines[1] == "| --- | --- | --- | --- | --- |"
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| `heun()`", "| `dpm_solver_multistep(3)`", "| `ddpm()`"]
-    assert (run / "samplers.md").read_text() == tables.markdown(results.read(run).tables[0])
-
-
-@pytest.mark.slow
-def test_pictures_are_of_a_size_to_be_shown(run):
-    for name in ("flow_errors", "weak_errors", "third_order", "previous_timestep"):
-        with Image.open(run / f"{name}.png") as image:
+    assert (folder / "samplers.md").read_text() == tables.markdown(results.read(folder).tables[0])
+    for name in smoke.LEAVES["certify"]:
+        with Image.open(folder / f"{name}.png") as image:
             assert 500 < image.width < 2400 and 500 < image.height < 1400
 
 

@@ -1,7 +1,6 @@
 """The invariance experiment: every way draws the same samples, wrong samplers are seen, traces are counted, and a smoke run is whole."""
 
 import dataclasses
-import json
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,10 @@ import pytest
 from experiments.diffusion import invariance
 from experiments.diffusion.invariance import differences, draw, traces, wrong
 from experiments.diffusion.invariance.config import WAYS, model
-from experiments.framework import run_folder, runner
 from experiments.framework.progress import Progress
 from gendiff.diffusion import samplers, schedules
 from gendiff.diffusion.samplers.catalogue import METHODS
+from tests.experiments.studies import smoke
 from tests.tables import table
 
 CONFIG = dataclasses.replace(invariance.EXPERIMENT.smoke, samples=8, alone=2, small=4, crowd=10, chunk=3, ways=WAYS, trace_steps=(2, 3))
@@ -97,13 +96,8 @@ def test_a_sampler_whose_package_is_absent_is_left_out_aloud(monkeypatch, capsys
 
 
 @pytest.mark.slow
-def test_a_smoke_run_leaves_everything_and_proves_nothing(tmp_path):
-    folder = run_folder.create(tmp_path / "run")
-    outcome = runner.run(invariance.EXPERIMENT, invariance.EXPERIMENT.smoke, folder, Progress(), preset="smoke", smoke=True)
-    assert outcome.verdict == "INCONCLUSIVE"
-    results = json.loads(folder.results.read_text())
-    assert {"same.png", "ways.png", "report.html"} <= {path.name for path in folder.path.iterdir()}
-    assert {claim["threshold_name"] for claim in results["claims"]} == {field.name for field in dataclasses.fields(invariance.Thresholds)}
+def test_a_smoke_run_leaves_everything_and_finds_every_way_the_same(tmp_path, capsys):
+    results = smoke.run("invariance", tmp_path / "run", capsys)
     assert [claim["id"] for claim in results["claims"] if claim["verdict"] != "PASS"] == []
     ways = {row[1] for row in results["tables"][0]["rows"]}
     assert {"on 8 devices", "shuffled"} <= ways

@@ -31,7 +31,7 @@ from tests.tables import table
 CONFIG = training_recipes.Config()
 SMALL = training_recipes.EXPERIMENT.smoke
 CLEAN = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32)
-BATCH = Batch(clean=jnp.asarray(CLEAN), condition=(jnp.arange(4),))
+BATCH = Batch(clean=CLEAN, condition=(np.arange(4),))
 
 
 def shapes(name, config=CONFIG):

@@ -10,6 +10,7 @@ from experiments.multimodal import documents, draw, findings
 from experiments.multimodal.config import BOTH
 from experiments.multimodal.draw import SampleOptions
 from gendiff.core.errors import ConfigError
+from tests.experiments.studies import smoke
 from tests.tables import table
 
 
@@ -45,7 +46,7 @@ def test_a_file_that_is_there_or_is_no_png_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_smoke_run_is_sampled_and_a_picture_depends_on_seed_and_caption_alone(tmp_path, capsys):
     folder, out = tmp_path / "run", tmp_path / "made" / "threes.png"
-    assert command_line.main(["run", "multimodal", "--smoke", "--out", str(folder)], catalogue.EXPERIMENTS) == 0
+    smoke.run("multimodal", folder, capsys)
     words = ["sample", str(folder), "--caption", "a three", "--num", "3", "--out", str(out)]
     assert command_line.main(words, catalogue.EXPERIMENTS) == 0
     assert out.is_file() and "3 pictures" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from gendiff import training
 from gendiff.training import optimizers
 from tests.quickly import quickly
 
-PARAMS = {"kernel": jnp.arange(6.0).reshape(2, 3) / 5, "bias": jnp.ones(3)}
+PARAMS = {"kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3) / 5, "bias": np.ones(3, np.float32)}
 
 
 @pytest.mark.parametrize(("warmup", "total", "final"), [(1, 7, 0.1), (3, 10, 0.0), (4, 5, 1.0)])

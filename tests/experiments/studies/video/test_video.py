@@ -20,6 +20,7 @@ from experiments.video.measures import Measured
 from gendiff.core.errors import CheckpointCorruptError, CheckpointMismatchError, ConfigError, DataError
 from gendiff.data import clip_files
 from gendiff.scaling import accounting
+from tests.experiments.studies import smoke
 from tests.quickly import quickly
 from tests.tables import table
 
@@ -259,7 +260,7 @@ def test_a_longer_rollout_begins_as_a_shorter_one_and_context_noise_reaches_all_
 def test_a_run_that_was_cut_off_goes_on_and_is_sampled(tmp_path, capsys):
     folder = tmp_path / "run"
     run = ["run", "video", "--smoke", "--out", str(folder)]
-    assert command_line.main(run, catalogue.EXPERIMENTS) == 0
+    smoke.run("video", folder, capsys)
     before = (folder / clip_network.NAME).read_bytes()
     (folder / "results.json").unlink()
     assert command_line.main(run, catalogue.EXPERIMENTS) == 0
