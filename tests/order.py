@@ -107,7 +107,7 @@ class Order:
             terminalreporter.line(f"FAILED: in CI no slow test of rank {FIRST} may be skipped", red=True)
 
     def _first_are_missing(self) -> bool:
-        return bool(os.environ.get("CI")) and self.ranks[FIRST]["skipped"] > 0
+        return bool(os.environ.get("CI")) and self.ranks.get(FIRST, {}).get("skipped", 0) > 0
 
     def _of_another_commit(self, item: pytest.Item) -> bool:
         of_last = self.commit is not None and _slow(item) and rank(item.nodeid) == LAST

@@ -1,10 +1,6 @@
-"""Variants of a test, the dearest of which run with the slow tests alone; cheap ones are one test (tests.tables)."""
+"""Variants of a test, the dearest of which run with the slow tests alone."""
 
 import pytest
-
-from tests.tables import table
-
-cases = table
 
 
 def some_slow(names, slow):

@@ -5,7 +5,7 @@ import pytest
 
 from gendiff.networks import attention
 from tests.networks.rig import quickly, value_and_slopes
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -80,7 +80,7 @@ def test_attention_of_one_query_equals_the_plain_formula_in_value_and_gradient()
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), ours, wanted)
 
 
-@cases("implementation", ["heads_first", "xla"])
+@table("implementation", ["heads_first", "xla"])
 def test_a_bias_is_added_to_the_scores_in_value_and_gradient_and_the_mask_hides_all_the_same(implementation):
     bias = jnp.asarray(np.random.default_rng(4).normal(size=(1, 3, 5, 5)), jnp.float32)
 
@@ -109,7 +109,7 @@ def test_a_bias_is_added_for_one_query_and_for_few_too():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *both(query, key, value, bias))
 
 
-@cases("implementation", ["heads_first", "xla"])
+@table("implementation", ["heads_first", "xla"])
 def test_attention_in_bfloat16_is_within_its_rounding_of_the_plain_formula(implementation):
     halves = tuple(array.astype(jnp.bfloat16) for array in ARRAYS)
     half = quickly(lambda *arrays: value_and_slopes(lambda *a: attention.attend(*a, implementation=implementation), *arrays))(*halves)

@@ -14,7 +14,7 @@ from gendiff.networks import autoencoder
 from tests.networks import formulas, rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -101,7 +101,7 @@ told = quickly(lambda gaussian: (gaussian.mode(), gaussian.std(), gaussian.kl())
 RAW = RNG.normal(size=(2, 8, 12, 3)).astype(np.float32)
 
 
-@cases("scale, shift", [(0.25, 1.5), ((0.5, 2.0, 0.1), (0.0, -1.0, 3.0))])
+@table("scale, shift", [(0.25, 1.5), ((0.5, 2.0, 0.1), (0.0, -1.0, 3.0))])
 def test_scale_and_shift_stand_between_the_network_and_its_user_once_each_way(scale, shift):
     network, factor, away = flat(scale=scale, shift=shift), np.float32(scale), np.float32(shift)
     mean, std, nats = map(np.asarray, told(run(flat(), "encode", X)))
@@ -116,7 +116,7 @@ def test_the_whole_goes_through_the_mode():
     np.testing.assert_allclose(run(network, None, X), run(network, "decode", run(network, "encode", X).mode()), atol=1e-6)
 
 
-@cases("per_channel", [False, True])
+@table("per_channel", [False, True])
 def test_a_normalized_network_gives_latents_of_mean_0_and_variance_1_and_the_same_pictures(per_channel):
     network = flat(scale=(0.5, 2.0, 0.1), shift=0.7)
     before = np.asarray(run(network, "encode", X).mode())

@@ -5,7 +5,7 @@ import pytest
 
 from gendiff.networks import blocks, convolution
 from tests.networks.rig import moved, quickly
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -19,7 +19,7 @@ def patterned(module):
     return moved(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
 
-@cases(
+@table(
     "resize, modulation, expected",
     [(None, "shift", lambda x: x), ("half", "scale_shift", convolution.halve), ("double", "shift", convolution.double)],
 )

@@ -9,7 +9,7 @@ from gendiff.networks.layers import Dense
 from tests.networks import rig
 from tests.networks.rig import LABEL, T, X
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def recorded(network, *inputs, **options):
@@ -17,8 +17,8 @@ def recorded(network, *inputs, **options):
     return shapes, calls.recorded(network, shapes, *(inputs or (X, T, LABEL)), **options)
 
 
-@cases("remat", [False, True, "products"])
-@cases("build", [rig.dit, rig.unet])
+@table("remat", [False, True, "products"])
+@table("build", [rig.dit, rig.unet])
 def test_every_layer_is_called_once_whatever_the_backward_pass_computes_again(build, remat):
     shapes, found = recorded(build(remat=remat))
     called = [call.path for call in found if call.method == "__call__"]

@@ -12,7 +12,7 @@ from gendiff.core import records, trees
 from gendiff.networks import embeddings
 from tests.networks.rig import LABEL, MASK, READERS, SIZE, TEXT, T, X, cross, dit, drawn, drawn_reader, joint, lowered, reading_unet, unet
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 B = 3
 
@@ -29,7 +29,7 @@ def test_labels_have_their_rows_no_label_has_the_last_and_what_is_none_is_not_a_
     np.testing.assert_array_equal(found, [*table[[0, 2, 3]], *[[np.nan] * 2] * 3])
 
 
-@cases("build", READERS)
+@table("build", READERS)
 def test_conditions_come_in_any_order(build):
     values = {"label": LABEL, "text": TEXT, "size": SIZE}
 
@@ -40,7 +40,7 @@ def test_conditions_come_in_any_order(build):
     assert program("label", "text", "size").as_text() == program("size", "text", "label").as_text()
 
 
-@cases("build", [dit, unet])
+@table("build", [dit, unet])
 def test_a_network_that_is_told_of_labels_alone_has_no_parameter_of_anything_else(build):
     paths = trees.paths(told_of_labels(build()))
     assert not [path for path in paths if "text" in path or "cross" in path or "stream" in path or "added" in path]

@@ -8,7 +8,7 @@ import pytest
 
 from gendiff.networks import convolution, fast
 from tests.networks.rig import quickly, value_and_slopes
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -37,7 +37,7 @@ def test_fast_backward_equals_the_plain_convolution_in_value_and_gradients(monke
         assert_equal(*pairs)
 
 
-@cases("stride", [1, 2])
+@table("stride", [1, 2])
 @pytest.mark.float64
 def test_the_gradient_of_a_squared_input_gradient_of_fast_backward_equals_the_plain_one(stride):
     x, kernel, along = (jnp.asarray(RANDOM.normal(size=shape)) for shape in ((2, 4, 4, 2), (3, 3, 2, 3), (2, 4 // stride, 4 // stride, 3)))

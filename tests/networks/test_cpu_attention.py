@@ -12,7 +12,7 @@ from gendiff import networks
 from gendiff.networks import attention, cpu_attention
 from tests.networks.rig import LABEL, T, X, dit, drawn, quickly, value_and_slopes
 from tests.networks.test_attention import plain
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -99,7 +99,7 @@ def test_the_backward_pass_keeps_no_weights_and_computes_only_them_again(chunks)
     assert products == 2 + 1 + 4, "two there, the scores again, and two for each of the products"
 
 
-@cases(
+@table(
     "shape, sizes",
     [
         ((16, 16, 256, 256), (1, 8, 256)),
@@ -136,8 +136,8 @@ def test_a_network_is_cut_by_default_on_one_cpu_and_its_gradient_stays_with_its_
     assert again > 0 == whole
 
 
-@cases("large", [2 * HEADS * OF_A_HEAD, OF_A_HEAD])
-@cases("free", ["b, 8", "b, t"])
+@table("large", [2 * HEADS * OF_A_HEAD, OF_A_HEAD])
+@table("free", ["b, 8", "b, t"])
 def test_value_and_gradient_are_exported_for_any_number_of_samples_or_tokens(free, large, monkeypatch):
     monkeypatch.setattr(cpu_attention, "CHUNK", 2 * TOKENS)
     monkeypatch.setattr(cpu_attention, "LARGE", large)

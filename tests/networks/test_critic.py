@@ -10,7 +10,7 @@ from tests.networks import adversaries, rig
 from tests.networks.adversaries import LABEL, POINTS
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 PICTURES = np.random.default_rng(1).uniform(-1, 1, size=(3, 16, 16, 2)).astype(np.float32)
 
@@ -48,7 +48,7 @@ def test_dcgan_is_its_formula():
     np.testing.assert_allclose(logits, judged(params, PICTURES), atol=2e-5)
 
 
-@cases("features", minibatch.FEATURES)
+@table("features", minibatch.FEATURES)
 def test_the_dense_one_is_its_formula_with_features_of_the_batch_and_the_label_as_a_projection(features):
     network = adversaries.CRITICS["dense"](features=features)
     params, y = jax.tree.map(np.asarray, adversaries.parameters_of(network)), POINTS
@@ -65,7 +65,7 @@ def test_the_dense_one_is_its_formula_with_features_of_the_batch_and_the_label_a
     np.testing.assert_allclose(adversaries.run(network, POINTS, LABEL), expected, atol=1e-5)
 
 
-@cases("size, channels", [(4, [5]), (64, [12, 12, 10, 5])])
+@table("size, channels", [(4, [5]), (64, [12, 12, 10, 5])])
 def test_any_power_of_two_is_a_size_and_each_halving_has_twice_the_channels_up_to_the_widest(size, channels):
     network, x = networks.DCGANCritic(size=size, width=5, widest=12), np.zeros((2, size, size, 3), np.float32)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), x))

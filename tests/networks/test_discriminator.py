@@ -16,7 +16,7 @@ from tests.networks import formulas, rig
 from tests.networks.rig import apply
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 X = np.random.default_rng(0).normal(size=(2, 13, 16, 2)).astype(np.float32)
 
@@ -63,7 +63,7 @@ def pixels_behind(network, shape, places):
     return np.asarray(slopes)[:, 0, ..., 0] > 0
 
 
-@cases("levels", [1, 4])
+@table("levels", [1, 4])
 def test_an_answer_without_norms_sees_exactly_its_patch(levels):
     network = networks.PatchDiscriminator(channels=(2,) * levels, in_channels=1, groups=None)
     side, factor = 17 * network.factor, network.factor

@@ -8,7 +8,7 @@ import pytest
 from gendiff import networks
 from gendiff.core import trees
 from tests.networks.rig import LABEL, T, X, apply, dit, drawn, fresh, lowered, moved, unet
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.parametrize("build", [dit, unet])
 
@@ -72,7 +72,7 @@ def test_epsilon_padding_and_frequencies_reach_the_program_and_no_parameter(buil
 
 
 @pytest.mark.fault("guidance: label ≥ classes", "guidance: float labels", "guidance: no null class")
-@cases(
+@table(
     "changes, label, error, message",
     [
         *(({}, label, ValueError, "10 classes") for label in (np.array([0, 10, 1]), None, 10)),

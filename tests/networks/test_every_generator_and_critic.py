@@ -12,9 +12,9 @@ from gendiff.core import trees
 from tests.networks import adversaries, rig
 from tests.networks.adversaries import CRITICS, EVERY, LABEL, inputs, parameters_of, run
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 
-every = cases("build", EVERY.values())
+every = table("build", EVERY.values())
 
 
 def shapes_of(network):
@@ -81,7 +81,7 @@ def test_precision_and_bfloat16_reach_every_product_and_the_answer_has_the_dtype
         assert jax.eval_shape(networks.pure(build(dtype=dtype)), parameters_of(build()), given, *conditions).dtype == given.dtype
 
 
-@cases("name", ["dcgan generator", "dense critic"])
+@table("name", ["dcgan generator", "dense critic"])
 def test_bfloat16_is_close_to_float32(name):
     full, half = run(EVERY[name]()), run(EVERY[name](dtype="bfloat16"))
     assert 0 < np.sqrt(np.mean((half - full) ** 2)) < 0.05 * np.sqrt(np.mean(full**2))
@@ -107,7 +107,7 @@ def test_a_mesh_keeps_the_batch_split(build):
 
 @every
 @pytest.mark.usefixtures("unchecked")
-@cases(
+@table(
     "changes, label, error, message",
     [
         *(({}, label, ValueError, "3 classes") for label in (np.array([0, 3, 1]), None)),
@@ -141,7 +141,7 @@ def test_the_gradient_of_a_squared_input_gradient_is_that_of_finite_differences(
     np.testing.assert_allclose((more_ - less) / 2e-6, exact, rtol=1e-5)
 
 
-@cases("features", ["deviation", "discrimination"])
+@table("features", ["deviation", "discrimination"])
 def test_features_of_the_batch_make_rows_answer_for_each_other_in_any_order(features):
     network = CRITICS["dense"](features=features)
     x, label, *more = inputs(network)

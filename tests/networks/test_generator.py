@@ -9,7 +9,7 @@ from tests.networks import adversaries, rig
 from tests.networks.adversaries import NOISE
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 # The formulas, written once more with JAX's own operations.
 
@@ -58,7 +58,7 @@ def test_the_dense_one_is_its_formula_behind_noise_and_label():
     np.testing.assert_allclose(adversaries.run(network), linear(params["output"], y), atol=1e-5)
 
 
-@cases("size, channels", [(4, [5]), (64, [5, 10, 12, 12])])
+@table("size, channels", [(4, [5]), (64, [5, 10, 12, 12])])
 def test_any_power_of_two_is_a_size_and_coarser_maps_have_twice_the_channels_up_to_the_widest(size, channels):
     network = networks.DCGANGenerator(size=size, width=5, widest=12)
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), NOISE))

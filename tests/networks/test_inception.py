@@ -9,7 +9,7 @@ from gendiff import networks
 from gendiff.networks import inception
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 AVERAGE, PADDED, MAXIMUM = "average", "padded average", "maximum"
 POOL = "pool"
@@ -98,7 +98,7 @@ def drawn(module, x):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-@cases("module, branches, pooling", BLOCKS.values())
+@table("module, branches, pooling", BLOCKS.values())
 def test_a_block_joins_its_branches(module, branches, pooling):
     x = np.random.default_rng(1).normal(size=(2, 7, 5, 6)).astype(np.float32)
     params = drawn(module, x)
@@ -108,7 +108,7 @@ def test_a_block_joins_its_branches(module, branches, pooling):
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
 
-@cases("pooling", [AVERAGE, PADDED, MAXIMUM])
+@table("pooling", [AVERAGE, PADDED, MAXIMUM])
 def test_pooling_at_the_border_is_of_the_pixels_that_there_are_or_of_the_zeros_too(pooling):
     x = np.full((1, 3, 4, 1), -2.0, np.float32)
     corner, inside = np.asarray(inception.pooled(jnp.asarray(x), pooling))[0, [0, 1], [0, 1], 0]
@@ -125,7 +125,7 @@ def test_the_features_are_2048_and_the_parameters_those_of_the_published_network
 
 
 @pytest.mark.slow
-@cases("variant", ["fid", "torchvision"])
+@table("variant", ["fid", "torchvision"])
 def test_the_network_is_its_stem_and_its_blocks(variant):
     module = networks.Inception(variant)
     x = np.random.default_rng(2).uniform(-1, 1, (1, 91, 75, 3)).astype(np.float32)

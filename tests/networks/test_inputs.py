@@ -8,7 +8,7 @@ import pytest
 from gendiff.core.types import NO_LABEL
 from gendiff.networks import embeddings, image_inputs
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 def test_sinusoidal_times_are_cosines_then_sines_at_falling_frequencies_and_all_differ():
@@ -50,7 +50,7 @@ def test_concrete_samples_are_looked_at_also_while_a_function_around_them_is_tra
     jax.jit(lambda latent: image_inputs.check_finite("latent", latent))(bad)  # a tracer passes
 
 
-@cases("dtype", [np.int8, np.uint8, np.int32, np.int64])
+@table("dtype", [np.int8, np.uint8, np.int32, np.int64])
 def test_labels_of_every_integer_dtype_are_taken_and_one_label_serves_the_batch(dtype):
     for label, wanted in ((np.array([1, 2], dtype), [1, 2]), (dtype(2), [2, 2]), (NO_LABEL, [NO_LABEL, NO_LABEL])):
         np.testing.assert_array_equal(embeddings.checked_label(label, 3, 2), wanted)

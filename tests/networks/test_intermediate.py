@@ -8,7 +8,7 @@ from tests.networks.rig import LABEL, T, X, drawn
 from tests.networks.rig import dit as tiny
 from tests.quickly import in_numpy
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
 class Inner(nn.Module):
@@ -30,7 +30,7 @@ def numbers():
     return drawn(Outer(), x), x
 
 
-@cases("layer", ["inner", "inner/layer"])
+@table("layer", ["inner", "inner/layer"])
 def test_the_first_array_that_a_layer_answers_stands_beside_the_output(layer):
     params, x = numbers()
     output, seen = jax.jit(networks.with_intermediate(Outer(), layer))(params, x)

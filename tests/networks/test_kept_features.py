@@ -13,7 +13,8 @@ from gendiff.scaling import accounting
 from tests.networks.rig import LABEL, SIZE, TEXT, T, X, dit, drawn, joint, unet
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 UNET_NAMES = {1: {"input", "embedding", "up_0_1", "output_norm", "output"}}
 UNET_NAMES[3] = UNET_NAMES[1] | {"down_0_0", "down_0_resize", "up_0_0", "up_1_1", "up_1_1_attention", "up_1_resize"}
@@ -85,7 +86,7 @@ def test_kept_features_change_nothing_at_the_same_input_and_what_is_behind_them_
 
 
 @pytest.mark.slow
-@cases("network, empty", [(unet(), networks.DeepFeatures(1)), (dit(depth=3), networks.BlockChange(0, 1))])
+@table("network, empty", [(unet(), networks.DeepFeatures(1)), (dit(depth=3), networks.BlockChange(0, 1))])
 def test_operations_are_counted_with_kept_features_and_without_and_parameters_are_those_of_all_layers(network, empty):
     params = jax.eval_shape(lambda: networks.init(network, jax.random.key(0), X, T, LABEL))
     _, kept = jax.eval_shape(networks.pure(network), params, X, T, LABEL, empty)

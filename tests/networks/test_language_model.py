@@ -15,7 +15,8 @@ from gendiff.training import sharding
 from tests.networks import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 pytestmark = pytest.mark.numbers
 
@@ -127,7 +128,7 @@ LENGTHS = np.array([[5, 4, 1], [12, 0, 0], [2, 3, 7]])
 """Of the texts that are packed into each row of TOKENS; the first row has two of padding."""
 
 
-@cases("kind", ["qwen3", "gpt2"])
+@table("kind", ["qwen3", "gpt2"])
 def test_logits_of_packed_texts_are_those_of_each_text_alone(kind):
     network = KINDS[kind]
     predict, params = networks.pure(network), drawn(network)

@@ -7,7 +7,7 @@ import scipy.special
 
 from gendiff.networks import initializers, layers
 from tests.networks.rig import quickly, value_and_slopes
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -47,7 +47,7 @@ def plain_group_norm(x, scale, shift):
     return jax.nn.silu(affine * (1 + scale[:, None, None]) + shift[:, None, None])
 
 
-@cases(
+@table(
     "module, params, plain, shape",
     [
         (layers.LayerNorm(layers.Compute(np.float64)), {}, plain_layer_norm, (2, 16, 12)),
@@ -100,7 +100,7 @@ def test_fill_gives_each_drawn_parameter_its_own_spread_and_leaves_the_others():
     assert abs(np.corrcoef(filled["wide"].ravel()[:2000], filled["kernel"].ravel()[:2000])[0, 1]) < 0.1
 
 
-@cases("name", layers.ACTIVATIONS)
+@table("name", layers.ACTIVATIONS)
 def test_an_activation_behind_a_linear_layer_equals_its_formula_in_value_and_slope(name):
     """Together with the layer, for XLA may join the two."""
     formulas = {

@@ -15,7 +15,7 @@ from gendiff.weights import quantised
 from tests.networks.rig import drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 TOKENS = np.random.default_rng(0).integers(0, 50, (2, 12)).astype(np.int32)
 MODEL = networks.LanguageModel(vocabulary=50, context=16, width=16, depth=1, heads=4, key_value_heads=2, mlp_width=20, remat="products")
@@ -58,7 +58,7 @@ def test_a_fresh_tree_holds_the_chosen_paths_and_b_from_zero():
     assert np.std(downs) == pytest.approx(1.0, abs=0.1) and len(np.unique(downs)) == downs.size
 
 
-@cases("kind", ["float32", "packed"])
+@table("kind", ["float32", "packed"])
 def test_merged_equals_apart_and_a_fresh_tree_changes_nothing(kind):
     @quickly
     def three(params, tree):

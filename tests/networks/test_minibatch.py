@@ -7,7 +7,7 @@ import numpy as np
 from gendiff.networks import minibatch
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 3)).astype(np.float32)
@@ -31,7 +31,7 @@ def test_rows_that_are_equal_count_each_other_and_rows_far_apart_themselves_alon
     np.testing.assert_allclose(discriminate(100 * X, KERNEL), 1, atol=1e-3)
 
 
-@cases("group", [None, 1, 2, 3])
+@table("group", [None, 1, 2, 3])
 def test_deviation_is_the_loop_over_groups_of_rows_one_after_the_other(group):
     size = 6 if group is None else group
     expected = [np.mean(np.sqrt(np.var(MAPS[row // size * size : row // size * size + size], 0) + 1e-8)) for row in range(6)]

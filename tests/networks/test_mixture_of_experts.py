@@ -17,8 +17,8 @@ from gendiff.weights import quantised
 from tests.networks import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 from tests.training import linear
-from tests.variants import cases
 
 pytestmark = pytest.mark.numbers
 
@@ -31,7 +31,7 @@ KINDS = {
     "expert_choice": Experts(4, 2, 0.75, "expert_choice", normalised=False),
 }
 SLOPES = np.sin(np.arange(X.size)).reshape(X.shape).astype(np.float32)
-every_kind = cases("kind", KINDS)
+every_kind = table("kind", KINDS)
 program = quickly(lambda predict, params, *inputs: predict(params, *inputs), static_argnums=0)
 
 
@@ -121,7 +121,7 @@ def test_no_expert_keeps_more_tokens_of_a_text_than_its_capacity_and_padding_tak
         assert np.array_equal(routing.chosen.sum(-1), GIVEN * KINDS[kind].top_k)
 
 
-@cases("kind", ["tight", "expert_choice"])
+@table("kind", ["tight", "expert_choice"])
 def test_a_text_is_answered_alike_whatever_stands_beside_and_behind_it(kind):
     whole, _, _ = answered(kind)
     others = np.where((GIVEN & (np.arange(3) == 1)[:, None])[..., None], X, 7 * X[::-1, ::-1])
@@ -185,7 +185,7 @@ def blocks_of_equal_experts():
     return jax.tree.map(np.asarray, answers(params, X))
 
 
-@cases("place", range(3))
+@table("place", range(3))
 def test_a_block_of_one_expert_is_the_dense_block_and_so_is_one_of_several_that_are_equal(place):
     dense, several = blocks_of_equal_experts()
     y, cache = several[place]
@@ -243,7 +243,7 @@ PRODUCTS = fast.product_of_groups, fast.product_of_blocks, jax.lax.ragged_dot
 products = quickly(lambda *inputs: [product(*inputs) for product in PRODUCTS])
 
 
-@cases("number, sizes", [(160, (3, 0, 5, 2)), (160, (0, 0, 0, 0)), (160, (40, 40, 40, 40)), (160, (150, 1, 0, 9)), (3, (0, 2, 0, 1))])
+@table("number, sizes", [(160, (3, 0, 5, 2)), (160, (0, 0, 0, 0)), (160, (40, 40, 40, 40)), (160, (150, 1, 0, 9)), (3, (0, 2, 0, 1))])
 def test_products_of_groups_in_blocks_are_those_of_ragged_dot(number, sizes):
     draw = np.random.default_rng(3)
     rows, kernels = draw.normal(size=(number, 3)).astype(np.float32), draw.normal(size=(4, 3, 2)).astype(np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gendiff import networks
-from tests.variants import cases
+from tests.tables import table
 
 X, T = np.ones((2, 3), np.float32), np.zeros((2,), np.float32)
 
@@ -60,7 +60,7 @@ def test_inputs_are_any_trees_and_a_method_is_called_by_its_name():
         networks.pure(Twin(), "encoder")
 
 
-@cases(
+@table(
     "network",
     [
         networks.DiT(2, 8, 1, 1, num_classes=2),

@@ -16,7 +16,8 @@ from gendiff.training import sharding
 from tests.networks import rig
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 RNG = np.random.default_rng(0)
 FIELDS = {"vocabulary": 20, "context": 32, "width": 16, "depth": 1, "heads": 2}
@@ -98,7 +99,7 @@ def by_formula(row):
     return logits[: len(before)], linear("picture_output", x[len(before) : len(before) + PATCHES]), logits[len(before) + PATCHES :]
 
 
-@cases("row", [0, 1])
+@table("row", [0, 1])
 def test_texts_and_pictures_are_answered_by_the_formulas(row):
     before, picture, after = (output[row] for output in whole())
     expected = by_formula(row)

@@ -12,7 +12,7 @@ from tests.networks import rig
 from tests.networks.adversaries import NOISE
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 SMALL = {"size": 16, "width": 2, "widest": 5, "image_channels": 2}
 PICTURES = {side: np.random.default_rng(side).uniform(-1, 1, (3, side, side, 2)).astype(np.float32) for side in (4, 8, 16)}
@@ -62,7 +62,7 @@ def made(network, *given):
     return jax.eval_shape(lambda: networks.init(network, jax.random.key(0), *given))
 
 
-@cases("network, given", [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))])
+@table("network, given", [(GENERATOR, (NOISE,) * 3), (CRITIC, tuple(PICTURES.values()))])
 def test_every_stage_has_the_same_parameters(network, given):
     whole = made(network, given[2])
     assert all(made(network.clone(stage=stage), given[stage], *weight) == whole for stage, weight in ((0, (0.5,)), (1, ()), (2, (0.5,))))

@@ -10,7 +10,7 @@ from tests.networks import rig
 from tests.networks.adversaries import NOISE, PICTURES
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 SMALL = {"size": 8, "width": 2, "widest": 6, "image_channels": 2, "blocks": 1, "group_width": 2}
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -61,7 +61,7 @@ def judged(params, x):
     return linear(params["head"]["output"], jnp.einsum("bhwc,hwc->bc", y, params["basis"]))[:, 0]
 
 
-@cases(
+@table(
     "network, given, formula", [(networks.R3GANGenerator(**SMALL), NOISE, drawn_picture), (networks.R3GANCritic(**SMALL), PICTURES, judged)]
 )
 def test_both_are_their_formulas(network, given, formula):

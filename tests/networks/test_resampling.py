@@ -9,7 +9,7 @@ from gendiff.networks import convolution, resampling
 from gendiff.networks.layers import Compute
 from tests.networks.rig import value_and_slopes
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 6, 3))
@@ -24,7 +24,7 @@ def strided(x, kernel):
     return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
 
 
-@cases("implementation", ["direct", "fast_backward"])
+@table("implementation", ["direct", "fast_backward"])
 @pytest.mark.float64
 def test_a_halving_convolution_is_one_of_stride_2_and_a_doubling_one_its_transpose(implementation):
     compute = Compute(jnp.float64, convolution=implementation)
@@ -69,7 +69,7 @@ def test_bilinear_doubling_of_a_ramp_is_a_ramp_inside():
     np.testing.assert_allclose(doubled[0, 2:-2, 1:-1, 0], np.tile(np.arange(10) / 2 + 0.25, (8, 1)), atol=1e-6)
 
 
-@cases("most", [8, 2])
+@table("most", [8, 2])
 @pytest.mark.float64
 def test_a_grouped_convolution_is_that_of_xla_in_value_and_gradients_though_groups_share_one(most, monkeypatch):
     monkeypatch.setattr(convolution, "MOST_CONVOLUTIONS", most)

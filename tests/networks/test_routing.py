@@ -11,7 +11,7 @@ from gendiff.networks.mixture_of_experts import Experts, token_choice
 from gendiff.networks.routing import Routing
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 GIVEN = np.arange(8)[None] < np.array([8, 5])[:, None]
 SWITCH = Experts(4, 1, normalised=False)
@@ -51,7 +51,7 @@ COLLAPSED = 50.0 * np.eye(4, dtype=np.float32)[np.zeros((2, 8), int)]
 SPREAD = 50.0 * np.eye(4, dtype=np.float32)[np.arange(8)[None].repeat(2, 0) % 4]
 
 
-@cases("experts", [SWITCH, Experts(4, 2), Experts(4, 3, 0.5)])
+@table("experts", [SWITCH, Experts(4, 2), Experts(4, 3, 0.5)])
 def test_the_balance_loss_of_a_router_that_knows_nothing_is_one(experts):
     np.testing.assert_allclose(balance_loss(routed(np.zeros((2, 8, 4)), experts)), [1.0], rtol=1e-6)
 
@@ -70,7 +70,7 @@ def by_hand(logits, counts, given=GIVEN):
     return 4 * np.sum(counts / counts.sum() * shares[given].mean(0))
 
 
-@cases("top_k", [1, 2])
+@table("top_k", [1, 2])
 def test_the_balance_loss_counts_choices_before_any_is_dropped_and_leaves_padding_out(top_k):
     """Counted after the drop, f is even however a router collapses (Megatron-LM#1513)."""
     experts = Experts(4, top_k, 0.5, normalised=top_k > 1)
@@ -118,8 +118,8 @@ def test_the_z_loss_is_the_mean_square_of_the_logarithm_of_the_sum():
     assert np.isfinite(z_loss(routed(np.full((2, 8, 4), 1e4))))
 
 
-@cases("loss", [routing.importance_loss, routing.balance_loss, routing.z_loss])
-@cases("given", [WHOLE, 0 * WHOLE > 0])
+@table("loss", [routing.importance_loss, routing.balance_loss, routing.z_loss])
+@table("given", [WHOLE, 0 * WHOLE > 0])
 def test_gradients_are_finite_where_experts_are_equal_and_where_no_token_is_given(loss, given):
     """The gradient of a standard deviation is not, at 0."""
     slope = slope_of(loss, np.zeros((2, 8, 4), np.float32), given)

@@ -10,10 +10,10 @@ from gendiff import networks
 from gendiff.core import trees
 from gendiff.networks import second_time
 from tests.networks.rig import LABEL, T, X, apply, dit, drawn_of, moved, small_unet
-from tests.variants import cases
+from tests.tables import table
 
 SECOND = networks.SecondTime(np.array([0.0, 250.0, 900.0], np.float32))
-every_network = cases("build", [dit, small_unet])
+every_network = table("build", [dit, small_unet])
 
 
 def test_a_second_time_is_one_number_for_each_sample_in_at_least_float32():

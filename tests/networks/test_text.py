@@ -25,9 +25,10 @@ from tests.networks.rig import (
     read,
     reading_unet,
 )
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
-every = cases("build", READERS)
+every = table("build", READERS)
 PADDING = ~MASK[..., None]
 
 
@@ -36,7 +37,7 @@ def with_tokens(tokens, mask=MASK):
 
 
 @every
-@cases("filling", [0.0, 1e4, np.inf, np.nan])
+@table("filling", [0.0, 1e4, np.inf, np.nan])
 def test_of_padding_nothing_reaches_the_output_whatever_it_holds(build, filling):
     whole = read(build())
     assert np.isfinite(whole).all() and all(np.abs(sample).max() > 0 for sample in whole)

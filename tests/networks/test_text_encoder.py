@@ -11,7 +11,8 @@ from gendiff.networks import text_encoder
 from tests.networks.rig import apply, drawn
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 END = 17
 IDS = np.array([[3, 7, 5, END, 0, 0], [3, 9, END, END, 19, 1]], np.int32)
@@ -29,7 +30,7 @@ def bert(**changes):
     return clip(**(kind | changes))
 
 
-both = cases("build", [clip, bert])
+both = table("build", [clip, bert])
 
 
 @functools.cache
@@ -169,7 +170,7 @@ def test_recomputed_blocks_have_the_same_gradients():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain))
 
 
-@cases(
+@table(
     "build, numbers",
     [
         (text_encoder.clip_vit_l_14, 123_060_480),

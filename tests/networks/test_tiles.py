@@ -10,7 +10,7 @@ from gendiff.networks import convolution, diagonal_gaussian, tiles
 from tests.networks.rig import moved
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -38,7 +38,7 @@ def down(kernels, x):
 PICTURE = RNG.normal(size=(2, 80, 108, 2)).astype(np.float32)
 
 
-@cases("function, x", [(up, LATENT), (down, PICTURE)])
+@table("function, x", [(up, LATENT), (down, PICTURE)])
 def test_tiles_equal_the_whole_everywhere_where_the_margin_is_the_reach(function, x):
     whole = quickly(function)(KERNELS, x)
     for tile, overlap in ((12, 4), (15, 5), (16, 4)):
@@ -91,7 +91,7 @@ def test_whatever_the_size_weights_of_a_pixel_sum_to_1_and_the_margin_counts_for
                 np.testing.assert_allclose(summed, 1, rtol=1e-12)
 
 
-@cases("size", [1, 2, 3, 5])
+@table("size", [1, 2, 3, 5])
 def test_slices_equal_the_whole_batch(size):
     x = RNG.normal(size=(5, 8, 8, 2)).astype(np.float32)
     parts = quickly(tiles.sliced(down, size))(KERNELS, x)

@@ -6,7 +6,7 @@ import pytest
 from gendiff import networks
 from tests.networks.rig import LABEL, TEXT, T, X, fresh, lowered, unet
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -15,7 +15,7 @@ def shape(network, params, x):
     return jax.eval_shape(networks.pure(network), params, x, T[: len(x)], LABEL[: len(x)]).shape
 
 
-@cases("network", [unet(), unet(resampling="block", modulation="shift", remat=True)])
+@table("network", [unet(), unet(resampling="block", modulation="shift", remat=True)])
 def test_forward_over_reverse_traces_through_every_default_kind_of_layer(network):
     def second(x):
         params = networks.init(network, jax.random.key(0), x, T, LABEL)
@@ -37,7 +37,7 @@ def test_remat_fast_backward_and_dropout_reach_every_block_and_every_convolution
     assert "random_bits" not in plain + changed and "random_bits" in traced(jax.random.key(1), dropout=0.5)
 
 
-@cases(
+@table(
     "network, size",
     [
         (networks.unet.adm(32, (1, 2), blocks=1, attention=(3,), num_classes=10, head_size=16), (2, 6)),

@@ -14,7 +14,8 @@ from gendiff.networks.embeddings import grid_positions
 from tests.networks.rig import apply, drawn
 from tests.quickly import in_numpy, quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 RNG = np.random.default_rng(0)
 CLIPS = RNG.normal(size=(2, 6, 4, 4, 1)).astype(np.float32)  # 2 × 2 tokens of a frame
@@ -63,7 +64,7 @@ def test_with_full_attention_the_order_of_frames_rows_and_columns_matters():
         assert np.abs(np.roll(run(video(), patchwise, T), -1 if axis == 1 else -2, axis) - whole).max() > 1e-3
 
 
-@cases("kept", [0, 1])
+@table("kept", [0, 1])
 def test_factorised_blocks_look_inside_of_a_frame_and_then_along_time_at_one_place(kept):
     """The other block is made the identity. Attention by reshaping equals attention under the matching mask: see test_transformer."""
     network, params = video(attention="factorised", depth=2), params_of(2)

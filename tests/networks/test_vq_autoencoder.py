@@ -14,7 +14,7 @@ from gendiff.networks.vq_autoencoder import Quantized
 from tests.networks.rig import Pointwise, apply, drawn, value_and_slopes
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 X = np.random.default_rng(0).normal(size=(2, 8, 12, 2)).astype(np.float32)
 LATENT = np.random.default_rng(1).normal(size=(2, 4, 6, 3)).astype(np.float32)
@@ -119,7 +119,7 @@ def use(index):
     return of.perplexity(), of.usage(), jnp.sum(of.shares())
 
 
-@cases(
+@table(
     "index, perplexity, usage",
     [([[2, 2, 2, 2]], 1, 0.25), ([[0, 1, 2, 3]], 4, 1), ([[0, 0, 1, 1]], 2, 0.5), ([[0, 0, 0, 1]], 4 / 3**0.75, 0.5)],
 )

@@ -13,7 +13,7 @@ from gendiff.weights import diffusers_dit as dit
 from gendiff.weights import diffusers_unet as unet
 from gendiff.weights import rules
 from tests.refusals import changed_rows, refusals, settings_rows
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 
 pytestmark = pytest.mark.numbers
@@ -82,7 +82,7 @@ def _shapes(module, text):
 # Names and shapes.
 
 
-@cases("module, config", CONFIGS.values())
+@table("module, config", CONFIGS.values())
 def test_our_parameters_return_from_their_names_bit_for_bit(module, config):
     ours, theirs = drawn(module, config)
     assert rig.equal(module.params(config, theirs, shapes(module, config)), ours)
@@ -120,7 +120,7 @@ NAMES = {
 }
 
 
-@cases("module, config", [(unet, BENCHMARK), (dit, DIT_S_2)])
+@table("module, config", [(unet, BENCHMARK), (dit, DIT_S_2)])
 def test_names_and_shapes_are_those_of_the_model(module, config):
     theirs = rig.names_and_shapes(shapes(module, config), module.rules(config))
     assert NAMES[module].items() <= theirs.items()
@@ -157,7 +157,7 @@ def test_embedders_that_differ_between_blocks_are_refused_by_name():
     assert f"1 wrong: {name} differs from {name.replace('s.2', 's.0')}" in str(caught.value)
 
 
-@cases(
+@table(
     "module, stored, config, message",
     [
         (dit, TINY | {"num_layers": 4}, TINY, "19 left over: transformer_blocks.3.attn1"),
@@ -172,7 +172,7 @@ def test_weights_of_another_configuration_are_refused(module, stored, config, me
 # Settings.
 
 
-@cases(
+@table(
     "module, config, network",
     [
         (unet, BENCHMARK, networks.unet.diffusers_unet((64, 128, 128), 2, (1,), head_size=8, out_channels=3)),

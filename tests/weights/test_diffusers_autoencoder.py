@@ -11,7 +11,7 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_autoencoder as weights
 from gendiff.weights import diffusers_blocks
 from tests.refusals import changed_rows, refusals, settings_rows
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 
 STABLE_DIFFUSION = {
@@ -113,7 +113,7 @@ def test_weights_of_another_configuration_are_refused_by_name():
         weights.params(SMALL, missing, shapes(SMALL))
 
 
-@cases(
+@table(
     "config, network",
     [
         (STABLE_DIFFUSION, networks.Autoencoder(out_channels=3, scale=0.18215)),

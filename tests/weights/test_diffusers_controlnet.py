@@ -17,7 +17,7 @@ from gendiff.networks import controlnet
 from gendiff.weights import diffusers_controlnet, diffusers_text_unet, rules
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 from tests.weights.published_unets import STABLE_DIFFUSION_1, STABLE_DIFFUSION_2
 
@@ -125,7 +125,7 @@ def test_a_missing_zero_convolution_is_refused_by_name():
 # Published settings.
 
 
-@cases("config, pool", [(CANNY, False), (SHUFFLE, True), (SECOND, False)])
+@table("config, pool", [(CANNY, False), (SHUFFLE, True), (SECOND, False)])
 def test_a_published_model_is_a_network_of_ours_beside_the_unet_of_its_kind(config, pool):
     network = networks.ControlNet(**diffusers_controlnet.network_fields(config))
     unet = networks.UNet(**diffusers_text_unet.network_fields(STABLE_DIFFUSION_2 if config is SECOND else STABLE_DIFFUSION_1))

@@ -13,7 +13,8 @@ from gendiff.weights import diffusers_text_unet as text_unet
 from gendiff.weights import rules
 from tests.quickly import quickly
 from tests.refusals import refusals, settings_rows
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 from tests.weights import rig
 from tests.weights.published_unets import CONFIGS, NUMBERS, REFINER, STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, XL
 from tests.weights.tiny_text_unets import NAMES, converted, given, shapes, written
@@ -36,7 +37,7 @@ def test_a_tiny_model_of_diffusers_gives_the_same_output_here(name):
     np.testing.assert_allclose(result, output, rtol=SAME, atol=SAME * np.sqrt(np.mean(output**2)))
 
 
-@cases("name", NAMES)
+@table("name", NAMES)
 def test_our_parameters_return_under_the_same_names_bit_for_bit(name):
     config, arrays, _, _ = written(name)
     theirs = rules.to_theirs(converted(name)[1], text_unet.rules(config))
@@ -56,7 +57,7 @@ def test_a_projection_of_the_other_kind_and_a_missing_gate_are_refused_by_name()
 # Published settings.
 
 
-@cases("config", CONFIGS.values())
+@table("config", CONFIGS.values())
 def test_a_published_model_is_a_network_of_ours(config):
     fields = text_unet.network_fields(config)
     network = networks.UNet(**fields)

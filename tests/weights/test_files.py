@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from gendiff.core.errors import DataError
 from gendiff.weights import files
-from tests.variants import cases
+from tests.tables import table
 
 ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": np.array([0.1, 0.2], np.float16)}
 INDEX = f"{files.STEM}.safetensors.index.json"
@@ -50,7 +50,7 @@ def test_parts_are_put_together(tmp_path):
     assert same(files.load_folder(folder).arrays, ARRAYS)
 
 
-@cases(
+@table(
     "places, message",
     [
         ({"a.weight": "../one.safetensors"}, "name of a file beside it"),
@@ -68,7 +68,7 @@ def test_an_index_that_contradicts_its_parts_is_refused(tmp_path, places, messag
 
 
 @pytest.mark.fault("pickle in weights")
-@cases("suffix", [".bin", ".ckpt", ".pt", ".pth", ".pkl"])
+@table("suffix", [".bin", ".ckpt", ".pt", ".pth", ".pkl"])
 def test_a_pickle_is_never_opened_and_the_way_out_is_told(tmp_path, suffix):
     file = tmp_path / f"{files.STEM}{suffix}"
     file.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
@@ -107,7 +107,7 @@ CRAFTED = {
 
 
 @pytest.mark.fault("crafted safetensors header")
-@cases("kind", CRAFTED)
+@table("kind", CRAFTED)
 def test_a_crafted_header_is_refused_without_a_large_allocation(tmp_path, kind):
     content, message = CRAFTED[kind]
     file = tmp_path / "x.safetensors"
@@ -142,7 +142,7 @@ def test_mutated_files_give_arrays_or_typed_errors_and_nothing_else(tmp_path):
 
 
 @pytest.mark.fault("pickle in weights")
-@cases("name", ["x.safetensors", "x.pt", "x.npz"])
+@table("name", ["x.safetensors", "x.pt", "x.npz"])
 def test_a_pickle_that_writes_a_marker_writes_none_whatever_it_is_called(tmp_path, name):
     marker = tmp_path / "marker"
 
@@ -158,7 +158,7 @@ def test_a_pickle_that_writes_a_marker_writes_none_whatever_it_is_called(tmp_pat
 
 
 @pytest.mark.fault("crafted safetensors header")
-@cases("content", [b"", b"\x00" * 7, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}trailing", WHOLE[:-1]])
+@table("content", [b"", b"\x00" * 7, b"\xff" * 64, b"\x02\x00\x00\x00\x00\x00\x00\x00{}trailing", WHOLE[:-1]])
 def test_a_damaged_file_is_refused(tmp_path, content):
     file = tmp_path / "x.safetensors"
     file.write_bytes(content)
@@ -173,7 +173,7 @@ def test_other_names_missing_files_and_folders_are_refused(tmp_path):
     assert "config.json: no such file" in refused(files.load_folder, tmp_path)
 
 
-@cases("text, message", [("{", "not JSON"), ("[" * 200_000 + "]" * 200_000, "not JSON"), ("[1]", "must hold one JSON object, got list")])
+@table("text, message", [("{", "not JSON"), ("[" * 200_000 + "]" * 200_000, "not JSON"), ("[1]", "must hold one JSON object, got list")])
 def test_a_configuration_that_is_none_is_refused(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
     assert message in refused(files.load_folder, tmp_path)

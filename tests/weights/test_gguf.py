@@ -10,7 +10,7 @@ import pytest
 
 from gendiff.core.errors import DataError
 from gendiff.weights import gguf
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import gguf_files
 from tests.weights.gguf_files import made
 
@@ -59,7 +59,7 @@ def test_packed_tensors_are_the_bytes_of_the_file(tmp_path):
     assert packed.shape == shape and packed.blocks.shape == (2, 34) and packed.blocks.tobytes() == raw and not packed.blocks.flags.writeable
 
 
-@cases("alignment", [1, 2, 64, 4096])
+@table("alignment", [1, 2, 64, 4096])
 def test_any_power_of_two_aligns_tensors_and_up_to_one_byte_less_may_follow_the_last(tmp_path, alignment):
     metadata = METADATA | {"general.alignment": alignment}
     for rest in {0, alignment - 1}:
@@ -159,7 +159,7 @@ FORMULAS = {
 }
 
 
-@cases("kind", gguf.KINDS)
+@table("kind", gguf.KINDS)
 def test_the_numbers_of_a_block_are_those_of_its_formula(tmp_path, kind):
     pytest.importorskip("gguf", reason="needs the extra [language]")
     tensor = gguf_files.blocks(RNG, kind, (2, 512))
@@ -228,7 +228,7 @@ LYING = {
 
 
 @pytest.mark.fault("crafted GGUF header")
-@cases("kind", LYING)
+@table("kind", LYING)
 def test_a_header_that_lies_is_refused_without_a_large_allocation(tmp_path, kind):
     content, message = LYING[kind]
     file = written(tmp_path, content)
@@ -241,7 +241,7 @@ def test_a_header_that_lies_is_refused_without_a_large_allocation(tmp_path, kind
 
 
 @pytest.mark.fault("GGUF with truncated or overlapping tensors")
-@cases(
+@table(
     "starts, message",
     [
         ({"norm": 0}, "norm starts at 0 and not at 64: it overlaps what is before"),

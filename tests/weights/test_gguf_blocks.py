@@ -10,7 +10,7 @@ import pytest
 from gendiff.weights import gguf, gguf_blocks, quantised
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import gguf_files
 
 pytest.importorskip("gguf", reason="needs the extra [language]")
@@ -41,7 +41,7 @@ def by_bytes(kind):
     return np.frombuffer(raw, np.uint8), weights
 
 
-@cases("kind, bits", [("q8_0", 8.5), ("q4_0", 4.5), ("q4_1", 5.0)])
+@table("kind, bits", [("q8_0", 8.5), ("q4_0", 4.5), ("q4_1", 5.0)])
 def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
     raw, weights = by_bytes(kind)
     read = functools.partial(gguf_blocks.kernel, kind.upper())
@@ -55,8 +55,8 @@ def test_blocks_are_read_as_kernels_and_tables_with_every_byte_kept(kind, bits):
     assert raw.size * 8 == bits * weights.size
 
 
-@cases("table", [False, True])
-@cases("kind, bits", [("Q5_0", 8.5), ("Q5_1", 9), ("Q4_K", 6), ("Q5_K", 10), ("Q6_K", 10)])
+@table("table", [False, True])
+@table("kind, bits", [("Q5_0", 8.5), ("Q5_1", 9), ("Q4_K", 6), ("Q5_K", 10), ("Q6_K", 10)])
 def test_blocks_of_odd_bits_or_of_256_hold_what_the_package_of_llama_cpp_reads(kind, bits, table):
     raw = np.frombuffer(gguf_files.blocks(np.random.default_rng(1), kind, (OUT, 512))[2], np.uint8)
     weights = gguf.Packed(kind, (OUT, 512), raw.reshape(OUT, -1)).numbers()

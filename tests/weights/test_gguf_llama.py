@@ -14,7 +14,7 @@ from gendiff.networks import rotary
 from gendiff.weights import gguf, gguf_llama, quantised, rules
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import gguf_files, rig
 
 pytest.importorskip("gguf", reason="needs the extra [language]")
@@ -76,7 +76,7 @@ def test_fields_are_those_of_the_metadata_and_numbers_of_32_bits_are_the_short_o
     assert not gguf_llama.network_fields(drawn(tied=False)[1])["tied"]
 
 
-@cases("tied", [True, False])
+@table("tied", [True, False])
 def test_our_parameters_return_from_a_file_bit_for_bit(tmp_path, tied):
     ours, file = drawn(tied)
     path = tmp_path / "x.gguf"

@@ -14,7 +14,8 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.weights import diffusers_dit, diffusers_flux, diffusers_joint, diffusers_sd3, rules
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals, settings_rows
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 from tests.weights.published_transformers import (
     DIT_XL_2,
     FLUX_DEV,
@@ -46,7 +47,7 @@ def test_a_tiny_model_of_diffusers_gives_the_same_output_here(name):
     np.testing.assert_allclose(result, output, rtol=SAME, atol=SAME * np.sqrt(np.mean(output**2)))
 
 
-@cases("name", NAMES)
+@table("name", NAMES)
 def test_our_parameters_return_under_the_same_names_bit_for_bit(name):
     config, arrays, _, _ = written(name)
     module = NAMES[name]
@@ -100,7 +101,7 @@ def test_scales_that_stand_before_shifts_there_stand_behind_them_here():
 # Published settings.
 
 
-@cases("config", JOINT.values())
+@table("config", JOINT.values())
 def test_a_published_model_is_a_network_of_ours(config):
     network = networks.DiT(**module_of(config).network_fields(config))
     size = config["attention_head_dim"]
@@ -132,7 +133,7 @@ def number_of_parameters(config):
     return networks.count(shapes(network, *example(config))) - table + sum(int(np.prod(shape)) for shape in unused.values())
 
 
-@cases("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
+@table("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
 def test_a_published_model_has_its_number_of_parameters(name):
     """Each further block has as many, so that few of them say the number of all. The last one of Stable Diffusion 3 is another kind."""
     kinds = [kind for kind in ("num_layers", "num_single_layers") if kind in JOINT[name]]
@@ -144,7 +145,7 @@ def test_a_published_model_has_its_number_of_parameters(name):
 
 
 @pytest.mark.slow
-@cases("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
+@table("name", ["Stable Diffusion 3 medium", "FLUX.1 [schnell]"])
 def test_a_published_model_has_its_parameters_under_its_names(name):
     config = JOINT[name]
     module = module_of(config)

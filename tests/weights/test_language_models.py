@@ -20,14 +20,15 @@ from gendiff.networks import language_model
 from gendiff.weights import files, language_models, transformers_gpt2, transformers_llama, transformers_qwen, transformers_rotary
 from tests.quickly import quickly
 from tests.refusals import changed_rows, refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 from tests.weights import rig, tiny_language_models
 from tests.weights.tiny_language_models import CONFIGS, TOKENS
 
 pytestmark = pytest.mark.numbers
 
 SAME = 2e-5
-every = cases("name", CONFIGS)
+every = table("name", CONFIGS)
 
 
 @functools.cache
@@ -75,7 +76,7 @@ NAMES = {
 }
 
 
-@cases("name", NAMES)
+@table("name", NAMES)
 def test_names_and_shapes_are_those_of_the_model(name):
     theirs = {each: array.shape for each, array in drawn(name)[3].items()}
     assert NAMES[name].items() <= theirs.items()
@@ -93,7 +94,7 @@ def test_a_model_in_parts_is_the_model(tmp_path):
     assert rig.equal(language_models.load(tmp_path).params(shapes), ours)
 
 
-@cases(
+@table(
     "name, left_out",
     [
         ("Llama", {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)}),
@@ -108,7 +109,7 @@ def test_buffers_are_left_out_by_their_names_and_nothing_else_is(name, left_out)
         module.params(CONFIGS[name], theirs | {"score.weight": np.ones(2)}, shapes)
 
 
-@cases("name, table", [("Qwen 2", transformers_llama.TABLE), ("GPT-2", transformers_gpt2.TABLE)])
+@table("name, table", [("Qwen 2", transformers_llama.TABLE), ("GPT-2", transformers_gpt2.TABLE)])
 def test_a_last_layer_that_repeats_a_tied_table_is_left_out_and_another_one_is_refused(name, table):
     _, shapes, ours, theirs = drawn(name)
     module = language_models.module_of(CONFIGS[name])

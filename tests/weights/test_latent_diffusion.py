@@ -5,7 +5,7 @@ import pytest
 
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.weights import diffusers_autoencoder, diffusers_text_unet, latent_diffusion
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 from tests.weights.published_unets import REFINER, STABLE_DIFFUSION_1, STABLE_DIFFUSION_2, XL
 from tests.weights.test_diffusers_autoencoder import SMALL, STABLE_DIFFUSION, drawn, shapes
@@ -58,7 +58,7 @@ OTHERS = {"cond_stage_model.logit_scale": np.zeros(()), "alphas_cumprod": np.one
 """What else such a file holds."""
 
 
-@cases(
+@table(
     "names, known",
     [
         (latent_diffusion.unet_names(STABLE_DIFFUSION_1), UNET),
@@ -73,7 +73,7 @@ def test_names_of_a_single_file_have_one_name_in_diffusers(names, known):
     assert len(set(names.values())) == len(names)
 
 
-@cases("name", NAMES)
+@table("name", NAMES)
 def test_a_unet_of_a_single_file_has_the_arrays_of_the_folder(name):
     config, arrays, _, _ = written(name)
     stored = OTHERS | rig.in_single_file(arrays, "model.diffusion_model.", latent_diffusion.unet_names(config))
@@ -103,7 +103,7 @@ def test_an_unknown_array_keeps_its_name_and_is_refused_by_it():
 
 
 @pytest.mark.fault("weights: names missing or left over")
-@cases("read", [latent_diffusion.unet, latent_diffusion.autoencoder])
+@table("read", [latent_diffusion.unet, latent_diffusion.autoencoder])
 def test_a_file_without_the_model_is_refused_with_what_it_holds(read):
     config = STABLE_DIFFUSION_1 if read is latent_diffusion.unet else SMALL
     with pytest.raises(CheckpointMismatchError, match="as in a single file of latent diffusion; there are 1: lora_unet.alpha"):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gendiff.weights import layouts
-from tests.variants import cases
+from tests.tables import table
 
 LAYOUTS = {
     "same": (layouts.SAME, (3, 5)),
@@ -24,7 +24,7 @@ LAYOUTS = {
 }
 
 
-@cases("layout, shape", LAYOUTS.values())
+@table("layout, shape", LAYOUTS.values())
 def test_there_and_back_is_the_same_array(layout, shape):
     array = np.random.default_rng(0).normal(size=shape)
     assert np.array_equal(layout.theirs(layout.ours(array)), array)
@@ -83,7 +83,7 @@ def test_a_scaled_layer_gives_so_many_times_as_much_and_loses_no_digit_of_a_half
 KERNELS = {name: (layout, shape) for name, (layout, shape) in LAYOUTS.items() if name not in ("same", "first of one") and len(shape) > 1}
 
 
-@cases("layout, shape", KERNELS.values())
+@table("layout, shape", KERNELS.values())
 def test_inputs_and_outputs_of_a_product_of_two_matrices_are_ordered_apart(layout, shape):
     rng, rank = np.random.default_rng(0), 3
     down, up = rng.normal(size=(rank, *shape[1:])), rng.normal(size=(shape[0], rank))

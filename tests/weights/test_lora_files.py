@@ -12,7 +12,8 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError, DataError
 from gendiff.core.low_rank import LowRank
 from gendiff.weights import lora_files, lora_settings
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 from tests.weights import lora_arrays
 from tests.weights.lora_arrays import RANK, factors, of_diffusers, of_kohya, of_peft
 from tests.weights.tiny_text_unets import NAMES, converted, written
@@ -178,7 +179,7 @@ def test_settings_in_the_header_of_a_file_and_in_the_folder_of_an_adapter_scale_
         lora_files.load(folder, adaptable())
 
 
-@cases(
+@table(
     "settings, factor",
     [
         ({}, 1.0),

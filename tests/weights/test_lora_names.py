@@ -2,7 +2,7 @@
 
 from gendiff.weights import latent_diffusion, lora_names
 from gendiff.weights.lora_names import ALPHA, DOWN, TEXT, UNET, UP
-from tests.variants import cases
+from tests.tables import table
 from tests.weights.published_unets import CONFIGS, STABLE_DIFFUSION_1, XL
 
 FIRST = {
@@ -38,7 +38,7 @@ def tables(config, layers):
     return {UNET: lora_names.names_of_layers(layers, latent_diffusion.unet_names(config))}
 
 
-@cases("config, known", [(STABLE_DIFFUSION_1, FIRST), (XL, WIDE), (XL, FIRST)])
+@table("config, known", [(STABLE_DIFFUSION_1, FIRST), (XL, WIDE), (XL, FIRST)])
 def test_kohya_names_are_those_of_the_layers_with_lines_for_points(config, known):
     table = tables(config, known.values())
     for name, layer in known.items():
@@ -46,7 +46,7 @@ def test_kohya_names_are_those_of_the_layers_with_lines_for_points(config, known
             assert lora_names.read(f"lora_unet_{name}{ending}", table) == (UNET, layer, role)
 
 
-@cases("config", CONFIGS.values())
+@table("config", CONFIGS.values())
 def test_no_two_layers_of_a_published_model_have_one_name(config):
     parts = latent_diffusion.unet_names(config)
     heads = [here for here in parts.values() if ".attentions." not in here]

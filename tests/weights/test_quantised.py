@@ -16,7 +16,7 @@ from gendiff.weights import files, packed_kernels, quantised
 from tests.networks.rig import LABEL, T, X, dit, drawn, unet
 from tests.quickly import quickly
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -33,7 +33,7 @@ KINDS = {
     "int4 asymmetric bfloat16": quantised.int4(symmetric=False),
     "float8": quantised.float8(),
 }
-every_kind = cases("kind", KINDS)
+every_kind = table("kind", KINDS)
 IN, OUT = 512, 96
 GAUSSIAN = np.random.default_rng(0).normal(size=(IN, OUT)).astype(np.float32)
 
@@ -82,7 +82,7 @@ def test_packing_what_was_unpacked_changes_nothing(kind):
     np.testing.assert_allclose(again.scale.astype(np.float32), once.scale.astype(np.float32), rtol=1e-6)
 
 
-@cases("kind", [kind for kind in KINDS if kind.startswith("int4")])
+@table("kind", [kind for kind in KINDS if kind.startswith("int4")])
 def test_nibbles_are_rounded_by_the_scale_and_the_minimum_that_are_stored(kind):
     """Which 16 bits have rounded: by exact ones, weights would be off by up to a tenth of a step more."""
     weights = GAUSSIAN * np.float32(1.37) + np.float32(0.9)
@@ -97,7 +97,7 @@ def test_nibbles_are_rounded_by_the_scale_and_the_minimum_that_are_stored(kind):
     assert (np.abs(np.clip(ratio, stored.min(), 15) - stored) <= 0.5 + 1e-4).all()
 
 
-@cases(
+@table(
     "kind, published",
     [
         ("int8 of the array", 0.012),
@@ -142,7 +142,7 @@ def test_all_pairs_of_nibbles_come_back():
     np.testing.assert_array_equal(back, pairs)
 
 
-@cases(
+@table(
     "kind, bits",
     [
         ("int8", 8 + 32 / IN),

@@ -8,7 +8,7 @@ import pytest
 
 from gendiff.core.errors import CheckpointMismatchError
 from gendiff.weights import layouts, rules
-from tests.variants import cases
+from tests.tables import table
 
 RULES = (
     *rules.convolution("stem", "input"),
@@ -63,7 +63,7 @@ def test_foreign_names_layouts_parts_and_copies_are_those_of_the_rules():
     assert all(array.flags.c_contiguous for array in theirs.values())
 
 
-@cases("layout", [layouts.LINEAR, (layouts.LINEAR, layouts.NeighbourPairs(4), layouts.LINEAR)])
+@table("layout", [layouts.LINEAR, (layouts.LINEAR, layouts.NeighbourPairs(4), layouts.LINEAR)])
 def test_parts_of_unequal_shares_are_split_and_joined_by_them(layout):
     grouped = rules.linear("q k v", "qkv", layout, shares=(3, 1, 2))
     ours = {"qkv": dense(np.random.default_rng(1), 5, 24)}
@@ -94,7 +94,7 @@ def test_shares_that_do_not_fit_are_refused():
         rules.to_ours(theirs, rules.linear("q k v", "qkv", shares=(3, 1, 3)), ours)
 
 
-@cases("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
+@table("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
 def test_other_floating_formats_become_the_dtype_of_the_network(dtype):
     made = rules.to_ours({name: array.astype(dtype) for name, array in foreign().items()}, RULES, network())
     assert made["time"]["kernel"].dtype == jnp.float32
@@ -116,7 +116,7 @@ def test_a_long_list_is_cut_and_counted():
 TIME = "stages.1.time.bias"
 
 
-@cases(
+@table(
     "name, shape, message",
     [
         ("stem.weight", (4, 5, 3, 3), "(4, 5, 3, 3), but input/kernel of shape (3, 3, 2, 4) needs (4, 2, 3, 3)"),

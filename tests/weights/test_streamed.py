@@ -12,7 +12,7 @@ import safetensors.numpy
 from gendiff.core.errors import CheckpointMismatchError, DataError
 from gendiff.weights import files, layouts, rules, streamed
 from gendiff.weights.rules import Rule
-from tests.variants import cases
+from tests.tables import table
 
 ARRAYS = {
     "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -39,7 +39,7 @@ def test_every_array_is_that_of_the_library_of_the_format(tmp_path):
         assert np.asarray(stored, np.float64).dtype == np.float64
 
 
-@cases("kind", [jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2])
+@table("kind", [jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2])
 def test_types_that_numpy_lacks_are_read_bit_for_bit(tmp_path, kind):
     name = {jnp.bfloat16: "BF16", jnp.float8_e4m3fn: "F8_E4M3", jnp.float8_e5m2: "F8_E5M2"}[kind]
     array = np.linspace(-3, 3, 8, dtype=np.float32).astype(kind)
@@ -113,7 +113,7 @@ def test_a_whole_file_parts_and_variants_are_found_by_their_names(tmp_path):
     assert "a.weight" in streamed.open_folder(tmp_path)  # the only one
 
 
-@cases(
+@table(
     "places, message",
     [
         ({"a": "../one.safetensors"}, "name of a file beside it"),

@@ -12,7 +12,7 @@ from gendiff.core.errors import CheckpointMismatchError, ConfigError
 from gendiff.networks import text_encoder
 from gendiff.weights import open_clip_text, rules, transformers_bert, transformers_clip
 from tests.refusals import refusals, settings_rows
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 
 pytestmark = pytest.mark.numbers
@@ -81,7 +81,7 @@ CONFIGS = {
     "BERT": (transformers_bert, BERT),
     "OpenCLIP": (open_clip_text, OPEN_CLIP),
 }
-every = cases("module, config", CONFIGS.values())
+every = table("module, config", CONFIGS.values())
 
 
 def built(module, config):
@@ -144,7 +144,7 @@ NAMES = {
 }
 
 
-@cases("name", NAMES)
+@table("name", NAMES)
 def test_names_and_shapes_are_those_of_the_model(name):
     theirs = {name: array.shape for name, array in drawn(*CONFIGS[name])[1].items()}
     assert NAMES[name].items() <= theirs.items()
@@ -159,7 +159,7 @@ def test_the_same_model_is_the_same_under_the_names_of_openclip_with_queries_key
     np.testing.assert_array_equal(fused["text_projection"], theirs["text_projection.weight"].T)
 
 
-@cases(
+@table(
     "name, left_out",
     [
         ("CLIP", {"text_model.embeddings.position_ids": np.arange(6)[None]}),
@@ -178,7 +178,7 @@ def test_what_is_no_parameter_of_the_encoder_is_left_out_by_its_name_and_nothing
         module.params(config, missing, shapes(module, config))
 
 
-@cases("name, before, after", [("OpenCLIP", "", "text."), ("CLIP", "text_model.", "")])
+@table("name, before, after", [("OpenCLIP", "", "text."), ("CLIP", "text_model.", "")])
 def test_names_with_another_beginning_are_read(name, before, after):
     module, config = CONFIGS[name]
     ours, theirs = drawn(module, config)
@@ -189,7 +189,7 @@ def test_names_with_another_beginning_are_read(name, before, after):
 # Settings.
 
 
-@cases(
+@table(
     "module, config, network",
     [
         (transformers_clip, STABLE_DIFFUSION_1, text_encoder.clip_vit_l_14(end=49407)),

@@ -10,14 +10,14 @@ from gendiff.core.errors import ConfigError, DataError
 from gendiff.diffusion import schedules
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config
 from gendiff.weights import files
-from tests import variants
 from tests.pipelines.diffusers_schedulers import cases
 from tests.pipelines.diffusers_schedulers.cases import KARRAS, STRAIGHT, of
 from tests.refusals import refusals
+from tests.tables import table
 
 
-@variants.cases("like_diffusers", [False, True])
-@variants.cases("name", cases.PUBLISHED)
+@table("like_diffusers", [False, True])
+@table("name", cases.PUBLISHED)
 def test_published_models_have_a_match(name, like_diffusers):
     config = cases.PUBLISHED[name]
     found = from_config(config, like_diffusers=like_diffusers).configuration

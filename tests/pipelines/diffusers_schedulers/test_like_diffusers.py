@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from gendiff.pipelines.diffusers_schedulers import configurations, from_config, methods
 from tests.pipelines.diffusers_schedulers.cases import CASES, START, TO_MIN, network, of
 from tests.pipelines.diffusers_schedulers.walks import walk
-from tests.variants import cases
+from tests.tables import table
 
 pytestmark = pytest.mark.numbers
 
@@ -45,7 +45,7 @@ def test_a_draw_ends_where_that_of_diffusers_does(name):
     np.testing.assert_allclose(ours(name), theirs, atol=1e-4 * max(1.0, np.abs(theirs).max()))
 
 
-@cases("name", CASES)
+@table("name", CASES)
 def test_the_network_is_told_the_timesteps_of_diffusers(name):
     _, _, levels = built(name)
     theirs = FIXTURE[f"{name}: t"]
@@ -54,7 +54,7 @@ def test_the_network_is_told_the_timesteps_of_diffusers(name):
     np.testing.assert_allclose(levels.t[:-1], told, atol=2e-3)
 
 
-@cases("name", [*ONE_OF_EACH[:2], "Euler between timesteps", "Heun", "multistep 3", "single step", "flow of SD 3"])
+@table("name", [*ONE_OF_EACH[:2], "Euler between timesteps", "Heun", "multistep 3", "single step", "flow of SD 3"])
 def test_the_published_form_is_another_one(name):
     """Else the option would do nothing."""
     (_, theirs, levels), (_, published, grid) = built(name), built(name, like_diffusers=False)
@@ -68,7 +68,7 @@ def test_every_class_that_steps_in_its_own_way_has_a_case():
     assert set(FIXTURE) == {f"{name}: {part}" for name in CASES for part in ("end", "t")}
 
 
-@cases("spread", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
+@table("spread", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
 def test_only_unipc_ends_at_the_limit_of_its_spread_where_others_end_at_the_first_level_of_the_chain(spread):
     def last_two(name, **limits):
         levels = from_config(of(name, TO_MIN, limits, **{spread: True}), like_diffusers=True).grid(10)
@@ -86,7 +86,7 @@ def test_timesteps_that_leave_the_table_of_diffusers_are_refused():
         scheduler.grid(61)
 
 
-@cases(
+@table(
     "name, own",
     [("DDIM of SD 2.1", False), ("multistep", False), ("Euler of SDXL", False), ("Euler between timesteps", True), ("LCM", False)],
 )

@@ -11,10 +11,10 @@ from gendiff.diffusion import grids, oracles, parameterization, samplers, schedu
 from gendiff.diffusion.distillation import consistency
 from gendiff.diffusion.types import Level, Prediction
 from gendiff.pipelines.diffusers_schedulers import from_config
-from tests import variants
 from tests.pipelines.diffusers_schedulers import cases
 from tests.pipelines.diffusers_schedulers.cases import KARRAS, TO_MIN, of
 from tests.pipelines.diffusers_schedulers.walks import walk
+from tests.tables import table
 
 SD, FLOW = schedules.scaled_linear(), schedules.flow()
 SHIFTED = schedules.shifted(FLOW, 3.0)
@@ -92,7 +92,7 @@ def same(levels, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-@variants.cases("name", MEANINGS)
+@table("name", MEANINGS)
 def test_a_configuration_is_what_a_user_of_this_library_writes_for_it(name):
     config, schedule, parameterization, sampler, levels = MEANINGS[name]
     scheduler = from_config(config)

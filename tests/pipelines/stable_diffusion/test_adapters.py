@@ -14,7 +14,7 @@ from gendiff.pipelines.stable_diffusion import adapters, open_model
 from gendiff.weights import lora_files, quantised
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.quickly import quickly
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig as weights_rig
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
@@ -97,7 +97,7 @@ def test_a_pipeline_with_a_controlnet_follows_its_hint_by_its_scale(model, parts
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@cases(
+@table(
     "changes, message",
     [
         ({"cross_attention_dim": 6}, "text_channels = 6, and the U-Net of .* has 8"),

@@ -7,7 +7,7 @@ import pytest
 from gendiff.core.errors import DataError
 from gendiff.pipelines.stable_diffusion import model_index
 from tests.pipelines.stable_diffusion.tiny_folders import index
-from tests.variants import cases
+from tests.tables import table
 
 TOKENIZER, PROJECTED = ["transformers", "CLIPTokenizer"], ["transformers", "CLIPTextModelWithProjection"]
 SCHEDULER, VAE = ["diffusers", "DDIMScheduler"], {"vae": ["diffusers", "AutoencoderKL"]}
@@ -51,7 +51,7 @@ def read(folder, content):
     return model_index.read(folder)
 
 
-@cases("content", PUBLISHED.values())
+@table("content", PUBLISHED.values())
 def test_a_published_folder_is_one_that_is_known(tmp_path, content):
     found = read(tmp_path, content)
     there = {name: entry[1] for name, entry in content.items() if isinstance(entry, list) and entry[0] is not None}
@@ -86,7 +86,7 @@ REFUSED = [
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@cases("content, message", REFUSED)
+@table("content, message", REFUSED)
 def test_what_has_no_match_is_refused_by_name_and_path_first(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, content)

@@ -17,7 +17,7 @@ from gendiff.pipelines.stable_diffusion import arranged, inspect, open_model, sa
 from gendiff.weights import packed_reading, quantised, rules
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.tiny_folders import FOLDERS, RULES, arrays_of, kind_of
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
@@ -63,7 +63,7 @@ def test_parameters_have_the_dtype_that_is_asked_for_and_the_autoencoder_float32
     assert again.network.remat is True and again.autoencoder.remat is True and again.network.dtype is None
 
 
-@cases("dtype", ["F16", "BF16"])
+@table("dtype", ["F16", "BF16"])
 def test_weights_of_any_width_and_in_parts_are_read(tmp_path, dtype):
     kind = {"F16": np.float16, "BF16": jnp.bfloat16}[dtype]
     folder = tiny_folders.write(tmp_path, "stable", lambda part: {k: v.astype(kind) for k, v in arrays_of("stable", part).items()})
@@ -94,7 +94,7 @@ def test_old_settings_of_a_scheduler_are_replaced_as_the_pipeline_does_and_said(
     assert "scheduler: PNDMScheduler does not read clip_sample" in model.notes
 
 
-@cases("name", ["xl", "dit"])
+@table("name", ["xl", "dit"])
 def test_parameters_return_to_a_folder_that_holds_the_same(folders, tmp_path, name):
     model = open_model(folders[name])
     params = model.params()
@@ -205,7 +205,7 @@ UNFIT = {
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@cases("change, message, error", BAD.values())
+@table("change, message, error", BAD.values())
 def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, change, message, error):
     folder = tiny_folders.write(tmp_path / "model", "stable")
     change(folder)
@@ -217,7 +217,7 @@ def test_whatever_is_wrong_is_one_error_that_begins_with_a_path(tmp_path, change
 
 
 @pytest.mark.fault("weights: a folder of diffusers that cannot be followed")
-@cases("change, message", UNFIT.values())
+@table("change, message", UNFIT.values())
 def test_parts_that_do_not_fit_each_other_are_refused_before_their_weights_are_looked_at(tmp_path, change, message):
     folder = tiny_folders.write(tmp_path / "model", "stable")
     change(folder)
@@ -276,7 +276,7 @@ def test_the_autoencoder_is_kept_whole_and_another_storage_is_refused(folders):
 
 
 @pytest.mark.slow
-@cases("storage", ["int8", "float8"])
+@table("storage", ["int8", "float8"])
 def test_a_network_in_one_byte_for_each_number_draws_nearly_the_same(folders, storage):
     """Of random parameters: the output is off by about as much as its kernels are."""
     model = open_model(folders["stable"])

@@ -13,8 +13,8 @@ from tests.pipelines.stable_diffusion import cheap_parts
 from tests.pipelines.stable_diffusion.cheap_parts import LEVELS, PARAMS, SHAPE, mask, picture, pipeline, prompt
 from tests.quickly import quickly
 from tests.refusals import refusals
+from tests.tables import table
 from tests.traced import Traced
-from tests.variants import cases
 
 KEY = jax.random.key(3)
 INDEX = np.arange(3, dtype=np.int32)
@@ -85,7 +85,7 @@ RULES = {
 }
 
 
-@cases("rule", RULES)
+@table("rule", RULES)
 def test_every_rule_of_guidance_may_guide(rule):
     guided = pipeline(guide=RULES[rule])
     shaped = jax.eval_shape(lambda scale: guided(PARAMS, KEY, PROMPT, NEGATIVE, scale, INDEX), jnp.float32(0.8))

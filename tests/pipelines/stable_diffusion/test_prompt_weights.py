@@ -5,10 +5,10 @@ import pytest
 from gendiff.pipelines.stable_diffusion import prompt_weights
 from gendiff.pipelines.stable_diffusion.prompt_weights import parse
 from tests.refusals import refusals
-from tests.variants import cases
+from tests.tables import table
 
 
-@cases(
+@table(
     "text, parts",
     [
         ("", ()),

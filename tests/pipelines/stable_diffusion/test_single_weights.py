@@ -8,7 +8,7 @@ from gendiff.pipelines.stable_diffusion import inspect, open_model
 from gendiff.weights import streamed
 from tests.pipelines.stable_diffusion import tiny_folders
 from tests.pipelines.stable_diffusion.single_files import in_one_file, stored
-from tests.variants import cases
+from tests.tables import table
 from tests.weights import rig
 
 pytest.importorskip("tokenizers", reason="needs the extra [text]")
@@ -62,7 +62,7 @@ BAD = {
 
 
 @pytest.mark.fault("weights: names missing or left over")
-@cases("name", BAD)
+@table("name", BAD)
 def test_what_does_not_fit_is_refused_by_the_file(settings, tmp_path, name):
     change, error, words = BAD[name]
     file = stored(change(in_one_file("stable")), tmp_path)
