@@ -71,8 +71,8 @@ test-costs: $(FOR_TESTS)  ## run and time the tests, record tests/costs.json, an
 	@$(MAKE) --no-print-directory $(if $(SLOW),test-slow,test test-studies) ARGS='--record-costs $(ARGS)'
 	@$(BIN) -m tests.costs
 
-mutants: $(FOR_TESTS)  ## plant faults one after the other, and see whether tests find them, at most 20 minutes on 2 cores
-	@$(TESTING) $(BIN) -m tests.mutants $(ARGS)
+mutants: $(FOR_TESTS)  ## plant each fault of tests/mutants.txt in a copy and see that its tests find it, at most 20 minutes on 2 cores; ARGS=WORD takes some
+	@$(BIN) -m tests.mutants $(ARGS)
 
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
 	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
