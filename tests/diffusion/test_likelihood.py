@@ -184,5 +184,5 @@ test_mistakes_are_named = refusals(
 
 def test_the_error_of_a_mean_over_probes_is_that_of_a_sample():
     totals = np.array([[1.0, 2.0], [3.0, 2.0], [8.0, 2.0]], np.float32)
-    error = likelihood.hutchinson(KEY, np.arange(2), probes=3).standard_error(totals)
+    error = likelihood.hutchinson(KEY, np.arange(2), probes=3).standard_error(jnp.asarray(totals))
     np.testing.assert_allclose(error, np.std(totals, axis=0, ddof=1) / np.sqrt(3), rtol=1e-6)
