@@ -169,6 +169,7 @@ ABSENT = {
         **dict.fromkeys(("FlowMatchLCM", "SCM"), "consistency sampling: all noise is drawn afresh"),
         "CMStochasticIterative": "consistency sampling: noise above a floor is drawn afresh",
         "DPMSolverMultistepInverse": "multistep inversion; gendiff inverts by DDIM, or exactly by reversible Heun",
+        "KarrasVe": "EDM's Algorithm 2 in pieces that its caller puts together: add_noise_to_input, step, step_correct; deprecated",
         "RePaint": "inpainting: a known part is put in at every step, and steps go back",
         "Helios": "stages of one video model; within one it steps like Euler or UniPC, which are compared",
         "HeliosDMD": "few-step student of one video model: all noise is drawn afresh",
