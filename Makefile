@@ -75,7 +75,7 @@ mutants: $(FOR_TESTS)  ## plant each fault of tests/mutants.txt in a copy and se
 	@$(BIN) -m tests.mutants $(ARGS)
 
 test-peers: $(FOR_PEERS)  ## compare with diffusers, transformers and others, in an environment of their own (.venv-peers)
-	@$(PEERS_BIN) -m pytest -q -n 2 -m peers $(ARGS)
+	@$(PEERS_BIN) -m pytest -q -n 2 -m peers --timeout=900 tests/peers $(ARGS)
 
 bench: $(FOR_RUNS) $(FOR_PEERS)  ## time every case beside torch and diffusers, 50 to 60 minutes on 2 idle cores; leaves runs/bench
 	@GENDIFF_PEERS_PYTHON=$(abspath $(PEERS_BIN)) $(BIN) -m experiments bench --peers $(ARGS)

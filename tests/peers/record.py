@@ -27,7 +27,7 @@ def record_of(report: str) -> dict:
     """The record of a run from its JUnit report."""
     (suite,) = xml.etree.ElementTree.fromstring(report).iter("testsuite")
     tests, failures, errors, skipped = (int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped"))
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES if _installed(package)}
+    versions = {package: _version(package) for package in PACKAGES}
     return {
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
@@ -45,8 +45,11 @@ def commit() -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _installed(package: str) -> bool:
-    return any(found.name == package for found in importlib.metadata.distributions(name=package))
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":
