@@ -51,8 +51,8 @@ class Costs:
             known = fresh[nodeid in slow][file]
             name = test if value >= SHORTEST else ""
             known[name] = round(known.get(name, 0.0) + value, 2)
-        kept = [{file: tests for file, tests in known.items() if Path(file).exists()} for known in (self.tests, self.slow)]
-        return Costs(machine, *(dict(sorted({**known, **fresh[kind]}.items())) for kind, known in zip((False, True), kept, strict=True)))
+        present = [{file: tests for file, tests in known.items() if Path(file).exists()} for known in (self.tests, self.slow)]
+        return Costs(machine, *(dict(sorted({**known, **fresh[kind]}.items())) for kind, known in zip((False, True), present, strict=True)))
 
     def write(self) -> None:
         """To the committed file."""

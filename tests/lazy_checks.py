@@ -21,7 +21,7 @@ def lazily_typed(function=None, *, typechecker=None):
     """As `jaxtyping.jaxtyped(typechecker=…)`."""
     if function is None:
         return functools.partial(lazily_typed, typechecker=typechecker)
-    if not inspect.isfunction(function):  # a class, whose __init__ comes here in its turn, or a property
+    if not inspect.isfunction(function):  # a class, of which a record has a checked __init__, or a property
         return _at_once(function, typechecker=typechecker)
     checked = functools.cache(lambda: _at_once(function, typechecker=typechecker))
 

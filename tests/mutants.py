@@ -45,13 +45,13 @@ class Fault(NamedTuple):
 
 def listed(root: Path) -> list[Fault]:
     """The faults of tests/mutants.txt: a line of the file and its tests, the old lines behind "- ", the new ones behind "+ "."""
-    found = []
+    faults = []
     for block in re.split(r"\n{2,}", (root / "tests" / "mutants.txt").read_text(encoding="utf-8").strip()):
         head, *lines = block.splitlines()
         file, *tests = re.split(r" (?=tests/)", head)
         old, new = ("\n".join(line[2:] for line in lines if line[0] == sign) for sign in "-+")
-        found.append(Fault(file, old, new, tuple(tests)))
-    return found
+        faults.append(Fault(file, old, new, tuple(tests)))
+    return faults
 
 
 def stale(fault: Fault, root: Path) -> str:

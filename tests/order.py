@@ -62,9 +62,11 @@ class Order:
 
     @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        others = [item for item in items if self._of_another_commit(item)]
+        chosen, others = [], []
+        for item in items:
+            (others if self._of_another_commit(item) else chosen).append(item)
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
+        items[:] = chosen
         totals: collections.Counter[str] = collections.Counter()
         for item in items:
             totals[_group(item)] += self.costs.of(item.nodeid)

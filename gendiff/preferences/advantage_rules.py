@@ -66,8 +66,9 @@ class WithinGroups:
         """Advantages (b, s), and no returns."""
         del values
         log_ratio = masked.total(rollout.log_probs, rollout.mask) - masked.total(reference, rollout.mask)
-        options: dict[str, Any] = {"scale": self.scale, "correction": self.correction, "epsilon": self.epsilon}
-        relative = advantages.group_relative(scores - beta * log_ratio, self.size, **options)
+        relative = advantages.group_relative(
+            scores - beta * log_ratio, self.size, scale=self.scale, correction=self.correction, epsilon=self.epsilon
+        )
         return jnp.where(rollout.mask != 0, relative[:, None], 0), None
 
 
