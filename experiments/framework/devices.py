@@ -72,15 +72,19 @@ def libraries_suit(dtype: str, storage: str = "full") -> bool:
 def compiled_quickly(on: bool = True) -> Iterator[None]:
     """Inside, a CPU's programs are compiled in less time and run more slowly, as a smoke run wants: it compiles more than it computes.
 
-    Those of the library and of JAX are among them. Programs that were compiled before stay as they are.
+    Those of the library and of JAX are among them. Programs that were compiled before stay as they are. Those compiled inside are forgotten
+    at the end: JAX would take them again for the same function, and a whole run after a smoke run would be slow and end in other bits.
     """
     config: Any = jax.config
     before = config.read("jax_disable_most_optimizations")
-    config.update("jax_disable_most_optimizations", before or (on and _on_cpu()))
+    changes = on and _on_cpu() and not before
+    config.update("jax_disable_most_optimizations", before or changes)
     try:
         yield
     finally:
         config.update("jax_disable_most_optimizations", before)
+        if changes:
+            jax.clear_caches()
 
 
 def compiled(function: Any, *arguments: Any) -> Any:

@@ -110,3 +110,20 @@ def test_packed_convolutions_are_unpacked_one_after_the_other_also_inside_of_a_l
     program = jax.jit(many, compiler_options=devices.compiler_options(libraries=devices.libraries_suit("float32", "int8")))
     memory = program.lower(shapes, jax.ShapeDtypeStruct((1, 2, 2, width), np.dtype("float32"))).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 2 * 4 * 9 * width**2
+
+
+@pytest.mark.parametrize("optimised", [True, False])
+def test_a_program_that_was_compiled_quickly_is_not_taken_afterwards(optimised):
+    """A whole run after a smoke run in one process would be slow, and its bits would differ."""
+    traced = []
+    function = jax.jit(lambda x: traced.append(x) or x + 1)
+    before = jax.config.read("jax_disable_most_optimizations")
+    try:
+        jax.config.update("jax_disable_most_optimizations", not optimised)
+        for _ in range(2):
+            with devices.compiled_quickly():
+                function(1.0)
+        function(1.0)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+    assert len(traced) == (3 if optimised else 1)
